@@ -1,1 +1,36 @@
-//! core
+//! The rules of Conclave: what every command means.
+//!
+//! A rule is a plain function of what it reads (a [`Lookup`]) and a command. It gives an
+//! [`Answer`] for the client and [`Event`]s for everybody else; an event is both the row that is
+//! kept and the item that is streamed.
+//!
+//! Always true: the same state and the same command give the same answer and the same events, on
+//! every machine and at every time. Nothing here knows a clock, randomness, a file, a network or
+//! the order of a hash table.
+
+pub mod answer;
+pub mod command;
+pub mod decide;
+pub mod event;
+pub mod ids;
+pub mod limits;
+pub mod lookup;
+pub mod name;
+pub mod pattern;
+pub mod rejection;
+pub mod requests;
+pub mod text;
+
+pub use answer::{Accepted, Answer};
+pub use command::{Batch, Command, MessageRef, Operation, Origin, Progress, Recipient};
+pub use decide::{Decision, Remember, decide};
+pub use event::Event;
+pub use ids::{
+    AccountId, ConversationId, Digest, OnceId, Position, Sequence, SessionId, Timestamp, TokenHash,
+};
+pub use lookup::{Account, Broken, Conversation, Lookup, Membership, MessageHead, Session};
+pub use name::AccountName;
+pub use pattern::NamePattern;
+pub use rejection::Rejection;
+pub use requests::RequestWindow;
+pub use text::MessageText;

@@ -1,0 +1,51 @@
+//! What a client is told of a command that went through the log.
+//!
+//! Always true: the same for every retry of the same request, whichever node gives it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{AccountId, ConversationId, Position, Rejection, Sequence, SessionId, Timestamp};
+
+/// Done, or refused by the rules.
+pub type Answer = Result<Accepted, Rejection>;
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Accepted {
+    /// The account exists now.
+    AccountCreated {
+        /// Its number.
+        account: AccountId,
+    },
+    /// The account and its sessions are gone.
+    AccountDeleted,
+    /// The session may be used with its token until it expires.
+    SessionOpened {
+        /// Its number.
+        session: SessionId,
+        /// Whose it is.
+        account: AccountId,
+        /// When it ends unless it is renewed by use, in log time.
+        expires_at: Timestamp,
+    },
+    /// The session cannot be used any more.
+    SessionClosed,
+    /// The message has its place.
+    MessageSent {
+        /// In which conversation.
+        conversation: ConversationId,
+        /// Its number there.
+        sequence: Sequence,
+        /// When, in log time.
+        sent_at: Timestamp,
+        /// Where in the log.
+        position: Position,
+    },
+    /// The positions are at least where they were asked to be.
+    PositionAdvanced,
+    /// The messages are deleted.
+    MessagesDeleted {
+        /// How many of those named were not deleted before.
+        count: u64,
+    },
+}

@@ -1,0 +1,162 @@
+//! The numbers by which things are known. All are assigned by the log, none by a clock or dice.
+//!
+//! Always true: identifiers of accounts, sessions and conversations are never used twice.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! number {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(
+            Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize,
+            Deserialize,
+        )]
+        #[serde(transparent)]
+        pub struct $name(pub u64);
+
+        impl $name {
+            /// The one that follows.
+            #[must_use]
+            pub fn next(self) -> Self {
+                Self(self.0.checked_add(1).expect("64-bit numbers do not run out"))
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+number! {
+    /// An account. A name that is used again after a deletion gets a new one.
+    AccountId
+}
+number! {
+    /// An exactly-once session of an account: a login.
+    SessionId
+}
+number! {
+    /// A conversation: two people, or (later) a room.
+    ConversationId
+}
+number! {
+    /// The place of a message in its conversation: 1, 2, 3 … without gaps.
+    Sequence
+}
+
+/// Milliseconds since 1970-01-01 UTC, in log time: stamped by the leader that proposed the entry
+/// and never running backwards, whatever the leaders' clocks say.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// This time and `ms` milliseconds more; stays at the end of time instead of overflowing.
+    #[must_use]
+    pub fn plus_ms(self, ms: u64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+}
+
+impl std::fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Bits of a [`Position`] that number the events of one log entry.
+pub const POSITION_EVENT_BITS: u32 = 20;
+
+/// Where an event stands in the log: entry and place within the entry. The same on every node,
+/// strictly growing, so a reader may resume at one on any node.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Position(pub u64);
+
+impl Position {
+    /// The position of event `event` (from 0) of the log entry `index`.
+    ///
+    /// # Panics
+    /// If the entry has more events than the bounds of [`crate::limits`] allow, or the log more
+    /// than 2^43 entries: both are broken promises, not input.
+    #[must_use]
+    pub fn new(index: u64, event: u64) -> Self {
+        assert!(
+            event < 1 << POSITION_EVENT_BITS,
+            "an entry has more events than its bound"
+        );
+        assert!(
+            index < 1 << (63 - POSITION_EVENT_BITS),
+            "the log index does not fit a position"
+        );
+        Self(index << POSITION_EVENT_BITS | event)
+    }
+
+    /// The log entry that this position lies in.
+    #[must_use]
+    pub fn index(self) -> u64 {
+        self.0 >> POSITION_EVENT_BITS
+    }
+
+    /// The last position that entry `index` can have.
+    #[must_use]
+    pub fn end_of(index: u64) -> Self {
+        Self::new(index, (1 << POSITION_EVENT_BITS) - 1)
+    }
+}
+
+impl std::fmt::Display for Position {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+macro_rules! bytes {
+    ($(#[$doc:meta])* $name:ident, $len:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub [u8; $len]);
+
+        impl TryFrom<&[u8]> for $name {
+            type Error = std::array::TryFromSliceError;
+            fn try_from(bytes: &[u8]) -> Result<Self, Self::Error> {
+                bytes.try_into().map(Self)
+            }
+        }
+    };
+}
+
+bytes! {
+    /// BLAKE3 of a session token. The token itself (256 random bits) is never stored or logged.
+    TokenHash, 32
+}
+bytes! {
+    /// The client's 128 random bits that name one request made outside a session.
+    OnceId, 16
+}
+
+impl std::fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokenHash(…)")
+    }
+}
+
+impl std::fmt::Debug for OnceId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnceId(")?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        f.write_str(")")
+    }
+}
+
+/// A digest of what a request asks for and of who asks (the client's nonce), made where the
+/// request arrives. Two requests with the same number are the same if their digests are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest(pub u64);

@@ -1,0 +1,72 @@
+//! Every bound that shapes replicated results, with its unit, its reason and what happens at it.
+//!
+//! Changing one of these changes what a log means: it needs a note in `docs/protocol.md` and a
+//! feature level. Bounds of one process (queues, time-outs, pools) live beside that process.
+
+/// Longest account name in bytes (names are ASCII, so also in characters). Longer: refused.
+pub const NAME_BYTES_MAX: usize = 32;
+
+/// Shortest password in bytes. Shorter: refused before it is hashed.
+pub const PASSWORD_BYTES_MIN: usize = 8;
+
+/// Longest password in bytes; argon2 reads it whole, so it must have an end. Longer: refused.
+pub const PASSWORD_BYTES_MAX: usize = 256;
+
+/// Longest text of a message in bytes of UTF-8 (16 KiB: a long log excerpt). Longer: refused.
+pub const TEXT_BYTES_MAX: usize = 16 * 1024;
+
+/// Longest encoded password hash in bytes. An argon2id PHC string has about 100.
+pub const PASSWORD_HASH_BYTES_MAX: usize = 256;
+
+/// Request numbers that a session remembers. A retry must arrive before this many newer numbers
+/// were used: at the bound the oldest answer is forgotten, and a request with such a number is
+/// refused as [`crate::Rejection::RequestTooOld`], never executed again.
+pub const REQUEST_WINDOW: u64 = 256;
+
+/// Answers to requests outside a session that are remembered. At the bound the oldest goes.
+pub const ONCE_ANSWERS_MAX: u64 = 65_536;
+
+/// How long an answer to a request outside a session is remembered, in milliseconds of log time.
+pub const ONCE_ANSWER_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// How long a session lives after it was opened or last renewed, in milliseconds of log time.
+pub const SESSION_MS: u64 = 30 * 24 * 60 * 60 * 1000;
+
+/// A session is renewed by a command once this much of its life is used, in milliseconds: at most
+/// one renewal a day instead of one for each message.
+pub const SESSION_RENEW_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// How long a closed session keeps its remembered answers, in milliseconds of log time: longer
+/// than any client retries.
+pub const SESSION_CLOSED_MS: u64 = 10 * 60 * 1000;
+
+/// Open sessions of one account. At the bound the one opened first is closed.
+pub const SESSIONS_PER_ACCOUNT_MAX: usize = 32;
+
+/// Sessions that one opening of a session sweeps away after their time has come. Two would keep
+/// up; more lets a backlog shrink.
+pub const SESSIONS_SWEPT_MAX: usize = 8;
+
+/// Messages that one request may delete. More: refused.
+pub const DELETE_MESSAGES_MAX: usize = 500;
+
+/// Commands in one log entry. The proposer starts another entry at the bound.
+pub const BATCH_COMMANDS_MAX: usize = 1024;
+
+/// Encoded bytes of commands in one log entry. One command is far smaller, so every one fits.
+pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
+
+/// Rows of conversations without members that each log entry removes: a deletion of any size is
+/// spread over later entries instead of stalling one.
+pub const SWEEP_ROWS_PER_ENTRY: usize = 64;
+
+/// Most items on one page of any list.
+pub const PAGE_MAX: usize = 1000;
+
+/// Accounts of one cluster. At the bound creating one is refused.
+pub const ACCOUNTS_MAX: u64 = 1_000_000;
+
+const _: () = assert!(
+    (BATCH_COMMANDS_MAX * (DELETE_MESSAGES_MAX + 24)) < (1 << crate::ids::POSITION_EVENT_BITS),
+    "the events of one entry must fit into a position"
+);

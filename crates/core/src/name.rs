@@ -1,0 +1,87 @@
+//! The name of an account: what people call each other.
+//!
+//! Always true: 1 to [`NAME_BYTES_MAX`] bytes of ASCII letters, digits, `.`, `_` and `-`. Names
+//! that differ only in case are the same name. ASCII on purpose: how Unicode folds case changes
+//! between versions, and a log must mean the same for ever.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Rejection, limits::NAME_BYTES_MAX};
+
+/// A valid account name as its owner wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AccountName(String);
+
+impl AccountName {
+    /// Takes `name` if it is a valid name.
+    ///
+    /// # Errors
+    /// [`Rejection::NameEmpty`], [`Rejection::NameTooLong`] or [`Rejection::NameCharacter`].
+    pub fn new(name: impl Into<String>) -> Result<Self, Rejection> {
+        let name = name.into();
+        if name.is_empty() {
+            return Err(Rejection::NameEmpty);
+        }
+        if name.len() > NAME_BYTES_MAX {
+            return Err(Rejection::NameTooLong {
+                bytes: name.len() as u64,
+            });
+        }
+        match name.chars().find(|c| !is_allowed(*c)) {
+            Some(character) => Err(Rejection::NameCharacter { character }),
+            None => Ok(Self(name)),
+        }
+    }
+
+    /// As it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The form in which names are compared: lower case.
+    #[must_use]
+    pub fn key(&self) -> String {
+        self.0.to_ascii_lowercase()
+    }
+}
+
+impl std::fmt::Display for AccountName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether `character` may stand in a name.
+#[must_use]
+pub fn is_allowed(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_1_to_32_letters_digits_and_three_signs() {
+        for good in ["a", "Alice", "x.y_z-9", &"n".repeat(32), "-", "."] {
+            assert!(AccountName::new(good).is_ok(), "{good}");
+        }
+        assert_eq!(AccountName::new(""), Err(Rejection::NameEmpty));
+        let long = AccountName::new("n".repeat(33));
+        assert_eq!(long, Err(Rejection::NameTooLong { bytes: 33 }));
+        for bad in ["a b", "é", "a\0", "a/b", "*", "a\n"] {
+            assert!(
+                matches!(AccountName::new(bad), Err(Rejection::NameCharacter { .. })),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_that_differ_in_case_have_one_key() {
+        let keys = ["ALICE", "alice", "aLiCe"].map(|name| AccountName::new(name).unwrap().key());
+        assert!(keys.iter().all(|key| key == "alice"));
+    }
+}
