@@ -1,1 +1,27 @@
-//! wire
+//! The protocol in code, and its translation into the types of the rules.
+//!
+//! This is the only place where both are known: whoever speaks to clients, peers or the log goes
+//! through here. Untyped data stops here; what comes out has passed every bound that does not
+//! need the state.
+
+pub mod answer;
+pub mod batch;
+pub mod problem;
+pub mod request;
+
+/// What clients see. Generated from `proto/conclave/v1`; the comments there are the reference.
+#[allow(missing_docs, clippy::all, unreachable_pub, unused_qualifications)]
+pub mod v1 {
+    tonic::include_proto!("conclave.v1");
+}
+
+/// What nodes say to each other and store. Generated from `proto/conclave/peer/v1`.
+#[allow(missing_docs, clippy::all, unreachable_pub, unused_qualifications)]
+pub mod peer {
+    tonic::include_proto!("conclave.peer.v1");
+}
+
+/// The encoded descriptors of all files, for reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+pub use problem::Problem;

@@ -1,0 +1,285 @@
+//! Everything that can go wrong with a call, as gRPC tells it: the one place where errors are
+//! translated, in both directions.
+//!
+//! On the wire a problem is a canonical code, a sentence for people, `ErrorInfo` with a stable
+//! reason, `RetryInfo` where waiting helps and `BadRequest` where a field is to blame. What a
+//! caller may do next depends on the [`Problem`] alone.
+
+use std::{collections::HashMap, time::Duration};
+
+use conclave_core::Rejection;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// The domain of every `ErrorInfo`.
+pub const DOMAIN: &str = "conclave";
+
+/// How long a client should wait before it asks a cluster without a leader again.
+const RETRY_NO_LEADER: Duration = Duration::from_millis(100);
+/// How long a client should wait before it asks a busy node again.
+const RETRY_BUSY: Duration = Duration::from_millis(50);
+
+/// Why a call did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// The rules, or a bound that is checked before them, said no. Nothing was changed, and the
+    /// same request will be refused again.
+    #[error("{sentence}")]
+    Refused {
+        /// The stable word, such as `NAME_TAKEN`.
+        reason: String,
+        /// For people.
+        sentence: String,
+        /// The greatest request number of the session, where it matters.
+        request_last: Option<u64>,
+    },
+    /// The call carries no session, or one that has ended. Log in.
+    #[error("{sentence}")]
+    SessionExpired {
+        /// For people.
+        sentence: String,
+    },
+    /// Refused at the door; nothing was proposed. Ask again later, here or elsewhere.
+    #[error("the node has too much under way")]
+    Busy,
+    /// No leader, or no majority. Nothing may be known of the request: ask again with the same
+    /// number.
+    #[error("no leader is elected{}", known(*.nodes_reachable))]
+    NoLeader {
+        /// How many nodes answered, and how many there are, if known.
+        nodes_reachable: Option<(u32, u32)>,
+    },
+    /// No outcome in time. It may have happened: ask again with the same number.
+    #[error("no outcome within {waited_ms} ms: the request may or may not have been executed")]
+    OutcomeUnknown {
+        /// How long the node waited.
+        waited_ms: u64,
+    },
+    /// The node is stopping. Ask another; there is no need to wait.
+    #[error("the node is stopping")]
+    GoingAway,
+    /// The node is broken and stops. Ask another.
+    #[error("the node cannot serve: {sentence}")]
+    Broken {
+        /// For people; no details that would help an attacker.
+        sentence: String,
+    },
+    /// Meant for another cluster or node, or for the other kind of port.
+    #[error("{sentence}")]
+    WrongAddressee {
+        /// `WRONG_CLUSTER`, `WRONG_NODE` or `WRONG_PORT`.
+        reason: String,
+        /// For people.
+        sentence: String,
+    },
+}
+
+fn known(nodes: Option<(u32, u32)>) -> String {
+    nodes.map_or_else(String::new, |(up, all)| {
+        format!(" ({up} of {all} nodes reachable)")
+    })
+}
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        let sentence = rejection.to_string();
+        let request_last = match rejection {
+            Rejection::RequestReused { last }
+            | Rejection::RequestTooOld { last }
+            | Rejection::RequestOutOfRange { last } => Some(last),
+            _ => None,
+        };
+        match rejection {
+            Rejection::SessionExpired => Self::SessionExpired { sentence },
+            rejection => Self::Refused {
+                reason: rejection.reason().to_owned(),
+                sentence,
+                request_last,
+            },
+        }
+    }
+}
+
+impl Problem {
+    /// The stable word of `ErrorInfo`.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Refused { reason, .. } | Self::WrongAddressee { reason, .. } => reason,
+            Self::SessionExpired { .. } => "SESSION_EXPIRED",
+            Self::Busy => "BUSY",
+            Self::NoLeader { .. } => "NO_LEADER",
+            Self::OutcomeUnknown { .. } => "OUTCOME_UNKNOWN",
+            Self::GoingAway => "GOING_AWAY",
+            Self::Broken { .. } => "NODE_BROKEN",
+        }
+    }
+
+    /// The problem as a gRPC status.
+    #[must_use]
+    pub fn to_status(&self) -> Status {
+        let mut metadata = HashMap::new();
+        let mut details = ErrorDetails::new();
+        match self {
+            Self::Refused {
+                reason,
+                sentence,
+                request_last,
+            } => {
+                if let Some(last) = request_last {
+                    metadata.insert("request_last".to_owned(), last.to_string());
+                }
+                if let Some(field) = field_of(reason) {
+                    details.add_bad_request_violation(field, sentence.clone());
+                }
+            }
+            Self::NoLeader { nodes_reachable } => {
+                if let Some((up, all)) = nodes_reachable {
+                    metadata.insert("nodes_reachable".to_owned(), up.to_string());
+                    metadata.insert("nodes".to_owned(), all.to_string());
+                }
+                details.set_retry_info(Some(RETRY_NO_LEADER));
+            }
+            Self::OutcomeUnknown { waited_ms } => {
+                metadata.insert("waited_ms".to_owned(), waited_ms.to_string());
+            }
+            Self::Busy => {
+                details.set_retry_info(Some(RETRY_BUSY));
+            }
+            Self::SessionExpired { .. }
+            | Self::GoingAway
+            | Self::Broken { .. }
+            | Self::WrongAddressee { .. } => {}
+        }
+        details.set_error_info(self.reason(), DOMAIN, metadata);
+        Status::with_error_details(self.code(), self.to_string(), details)
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::Refused { reason, .. } => code_of(reason),
+            Self::SessionExpired { .. } => Code::Unauthenticated,
+            Self::Busy => Code::ResourceExhausted,
+            Self::NoLeader { .. } | Self::GoingAway | Self::Broken { .. } => Code::Unavailable,
+            Self::OutcomeUnknown { .. } => Code::DeadlineExceeded,
+            Self::WrongAddressee { .. } => Code::FailedPrecondition,
+        }
+    }
+
+    /// The problem behind a status, if it came from a node of Conclave. A status without our
+    /// `ErrorInfo` (a broken connection, a proxy, another program) is `None`: nothing is known.
+    #[must_use]
+    pub fn from_status(status: &Status) -> Option<Self> {
+        let details = status.check_error_details().ok()?;
+        let info = details.error_info()?;
+        if info.domain != DOMAIN {
+            return None;
+        }
+        let sentence = status.message().to_owned();
+        let number = |key: &str| info.metadata.get(key).and_then(|value| value.parse().ok());
+        Some(match info.reason.as_str() {
+            "SESSION_EXPIRED" => Self::SessionExpired { sentence },
+            "BUSY" => Self::Busy,
+            "NO_LEADER" => Self::NoLeader {
+                nodes_reachable: Option::zip(
+                    number("nodes_reachable").and_then(|n| u32::try_from(n).ok()),
+                    number("nodes").and_then(|n| u32::try_from(n).ok()),
+                ),
+            },
+            "OUTCOME_UNKNOWN" => Self::OutcomeUnknown {
+                waited_ms: number("waited_ms").unwrap_or(0),
+            },
+            "GOING_AWAY" => Self::GoingAway,
+            "NODE_BROKEN" => Self::Broken { sentence },
+            "WRONG_CLUSTER" | "WRONG_NODE" | "WRONG_PORT" => Self::WrongAddressee {
+                reason: info.reason.clone(),
+                sentence,
+            },
+            reason => Self::Refused {
+                reason: reason.to_owned(),
+                sentence,
+                request_last: number("request_last"),
+            },
+        })
+    }
+}
+
+fn code_of(reason: &str) -> Code {
+    match reason {
+        "NAME_TAKEN" | "TOKEN_IN_USE" => Code::AlreadyExists,
+        "NO_SUCH_ACCOUNT" | "NO_SUCH_CONVERSATION" | "NO_SUCH_MESSAGE" => Code::NotFound,
+        "WRONG_CREDENTIALS" => Code::Unauthenticated,
+        "NOT_YOUR_MESSAGE" => Code::PermissionDenied,
+        "TOO_MANY_ACCOUNTS" => Code::ResourceExhausted,
+        "RECIPIENT_GONE" => Code::FailedPrecondition,
+        "REQUEST_TOO_OLD" => Code::OutOfRange,
+        _ => Code::InvalidArgument,
+    }
+}
+
+/// The field of the request that a refusal is about.
+fn field_of(reason: &str) -> Option<&'static str> {
+    Some(match reason {
+        "NAME_EMPTY" | "NAME_TOO_LONG" | "NAME_CHARACTER" => "name",
+        "PASSWORD_TOO_SHORT" | "PASSWORD_TOO_LONG" => "password",
+        "TEXT_EMPTY" | "TEXT_TOO_LONG" => "text",
+        "PATTERN_INVALID" => "pattern",
+        "REQUEST_OUT_OF_RANGE" | "REQUEST_REUSED" => "request.number",
+        "LIST_EMPTY" | "LIST_TOO_LONG" => "messages",
+        "REQUEST_ID_INVALID" => "request_id",
+        "TOKEN_INVALID" => "token",
+        "PAGE_TOKEN_INVALID" => "page_token",
+        "REQUEST_MISSING" => "request",
+        "RECIPIENT_MISSING" => "to",
+        "CONVERSATION_MISSING" => "conversation",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_problem_survives_the_wire() {
+        let sentence = || "a sentence".to_owned();
+        let problems = [
+            Problem::from(Rejection::NameTaken),
+            Problem::from(Rejection::RequestReused { last: 7 }),
+            Problem::from(Rejection::SessionExpired),
+            Problem::Busy,
+            Problem::NoLeader {
+                nodes_reachable: Some((2, 5)),
+            },
+            Problem::NoLeader {
+                nodes_reachable: None,
+            },
+            Problem::OutcomeUnknown { waited_ms: 12 },
+            Problem::GoingAway,
+            Problem::WrongAddressee {
+                reason: "WRONG_NODE".to_owned(),
+                sentence: sentence(),
+            },
+        ];
+        for problem in problems {
+            let seen = Problem::from_status(&problem.to_status());
+            assert_eq!(seen.as_ref(), Some(&problem));
+        }
+        let broken = Problem::Broken {
+            sentence: sentence(),
+        }
+        .to_status();
+        assert!(matches!(
+            Problem::from_status(&broken),
+            Some(Problem::Broken { .. })
+        ));
+    }
+
+    #[test]
+    fn a_foreign_status_says_nothing_of_the_outcome() {
+        assert_eq!(
+            Problem::from_status(&Status::unavailable("connection reset")),
+            None
+        );
+    }
+}
