@@ -1,1 +1,32 @@
-//! replica
+//! One voter of the cluster: proposes, replicates, applies and answers.
+//!
+//! This is the only crate that names openraft; none of its types leave. How nodes reach each
+//! other ([`Transport`]) and how entries become bytes ([`Codec`]) is given to it from outside.
+//!
+//! Always true: an answer leaves only after its entry is on disk on a majority and its events are
+//! in this node's database; a node that does not lead never acknowledges a write on its own.
+
+mod apply;
+mod config;
+mod convert;
+mod log_store;
+mod network;
+mod proposer;
+mod reads;
+mod replica;
+mod snapshot;
+mod transport;
+mod types;
+
+pub use config::{Config, Timers};
+pub use conclave_storage::{
+    log::{Entry, EntryKind, LogId, Vote},
+    state as rows,
+    state::Reader,
+};
+pub use replica::{Replica, StartError};
+pub use transport::{
+    AppendRequest, AppendResponse, Codec, CodecError, Lane, Peer, PeerError, SnapshotOffer,
+    Transport, VoteRequest, VoteResponse,
+};
+pub use types::{Member, Members, Outcome, ProposeError, ReadError, Role, Status};

@@ -1,0 +1,122 @@
+//! What a replica says to the node around it.
+
+use std::{collections::BTreeMap, collections::BTreeSet, time::Duration};
+
+use conclave_core::Answer;
+
+/// Where a member of the cluster is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Member {
+    /// host:port of its listener for peers.
+    pub peer_address: String,
+    /// host:port of its listener for clients.
+    pub client_address: String,
+}
+
+/// Who belongs to the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Members {
+    /// One set of voters, or two while the membership changes.
+    pub voters: Vec<BTreeSet<u64>>,
+    /// Every member, voters and learners.
+    pub nodes: BTreeMap<u64, Member>,
+}
+
+/// A command was decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What the rules said.
+    pub answer: Answer,
+    /// The log entry in which it was decided; for an answer from memory, the entry that asked.
+    pub index: u64,
+}
+
+/// A command did not get through. Asking again with the same request number is always safe.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// Refused at the door; nothing was proposed.
+    #[error("too much is under way")]
+    Busy,
+    /// This node does not lead, and was asked not to forward. The command may still commit if it
+    /// was proposed just before the leadership was lost.
+    #[error("this node does not lead")]
+    NotLeader {
+        /// The leader that it knows.
+        leader: Option<u64>,
+    },
+    /// There was no leader to hand the command to for the whole time.
+    #[error("no leader within {waited:?}")]
+    NoLeader {
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// No answer in time. The entry may still commit.
+    #[error("no outcome within {waited:?}")]
+    OutcomeUnknown {
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// The node is stopping or has stopped. The entry may still commit.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+/// A read could not be made as fresh as it has to be. It may be repeated here or elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// No leader confirmed in time that it leads.
+    #[error("no leader within {waited:?}")]
+    NoLeader {
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// This node did not apply far enough in time.
+    #[error("this node has not caught up within {waited:?}")]
+    Behind {
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// This node does not lead, and was asked not to ask the leader.
+    #[error("this node does not lead")]
+    NotLeader {
+        /// The leader that it knows.
+        leader: Option<u64>,
+    },
+    /// The node is stopping or has stopped.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+/// What a node does in the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It proposes.
+    Leader,
+    /// It follows and votes.
+    Follower,
+    /// It asks for votes.
+    Candidate,
+    /// It follows and does not vote.
+    Learner,
+    /// It has stopped.
+    Stopped,
+}
+
+/// How a replica is, at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// What it does.
+    pub role: Role,
+    /// Its term.
+    pub term: u64,
+    /// The last entry in its log; 0 if none.
+    pub log_index_last: u64,
+    /// The last entry that it knows to be committed; 0 if none.
+    pub commit_index: u64,
+    /// The last entry that is in its database; 0 if none.
+    pub applied_index: u64,
+    /// The leader that it knows.
+    pub leader: Option<u64>,
+    /// Who belongs to the cluster, as far as it knows.
+    pub members: Members,
+}
