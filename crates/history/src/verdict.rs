@@ -1,0 +1,151 @@
+//! The judgement: one list of findings per property.
+//!
+//! Lists are bounded, counts are not: of a run in which everything is wrong the first
+//! [`FINDINGS_MAX`] findings of each kind are enough to see why.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{
+    History, checks,
+    index::{Index, Outcome},
+};
+
+/// Findings that are kept per property.
+pub const FINDINGS_MAX: usize = 100;
+
+/// One thing that ought not to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The conversation concerned; empty if it is none in particular.
+    pub conversation: String,
+    /// What is wrong, in a sentence.
+    pub says: String,
+}
+
+/// What one check found: the first few, and how many in all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Findings {
+    /// How many there are.
+    pub count: u64,
+    /// The first [`FINDINGS_MAX`] of them.
+    pub first: Vec<Finding>,
+}
+
+/// What the record of a run proves. It [holds](Verdict::holds), or one of the lists says why not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// Sends that were invoked.
+    pub sent: u64,
+    /// Sends that were acknowledged.
+    pub acked: u64,
+    /// Sends that were refused.
+    pub refused: u64,
+    /// Sends of which nobody was told what became of them.
+    pub unknown: u64,
+    /// Of those unknown, the ones that somebody read later.
+    pub unknown_seen: u64,
+    /// Acknowledged, and missing where it was read completely.
+    pub lost: Findings,
+    /// Seen in more than one place.
+    pub duplicated: Findings,
+    /// In a place that contradicts an answer, another message, or the order of events.
+    pub reordered: Findings,
+    /// Seen although nobody asked for it, or although it was refused.
+    pub invented: Findings,
+    /// Told differently by two nodes.
+    pub disagreements: Findings,
+    /// Acknowledged in a conversation that nobody read completely afterwards: nothing is proven.
+    pub unread: Findings,
+    /// The record contradicts itself: its writer is at fault, not the cluster.
+    pub malformed: Findings,
+}
+
+/// This judges a run by its record, in time O(n log n) per node that was read.
+pub fn judge(history: &History) -> Verdict {
+    let mut malformed = Findings::default();
+    let index = Index::of(history, &mut malformed);
+    let mut verdict = Verdict {
+        malformed,
+        sent: index.sends.len() as u64,
+        ..Verdict::default()
+    };
+    for send in &index.sends {
+        match send.outcome {
+            Outcome::Ok { .. } => verdict.acked += 1,
+            Outcome::Fail => verdict.refused += 1,
+            Outcome::Unknown => {
+                verdict.unknown += 1;
+                verdict.unknown_seen += u64::from(!index.sightings_of(send.message).is_empty());
+            }
+        }
+    }
+    checks::lost(&index, &mut verdict.lost, &mut verdict.unread);
+    checks::duplicated(&index, &mut verdict.duplicated);
+    checks::reordered(&index, &mut verdict.reordered);
+    checks::invented(&index, &mut verdict.invented);
+    checks::agreement(&index, &mut verdict.disagreements);
+    verdict
+}
+
+impl Verdict {
+    /// Whether every property holds, and the record suffices to say so.
+    pub fn holds(&self) -> bool {
+        self.properties()
+            .iter()
+            .all(|(_, findings)| findings.count == 0)
+    }
+
+    /// These are the properties by name, in the order in which people ask for them.
+    pub fn properties(&self) -> [(&'static str, &Findings); 7] {
+        [
+            ("lost", &self.lost),
+            ("duplicated", &self.duplicated),
+            ("reordered", &self.reordered),
+            ("invented", &self.invented),
+            ("disagreements", &self.disagreements),
+            ("unread", &self.unread),
+            ("malformed", &self.malformed),
+        ]
+    }
+}
+
+impl Findings {
+    /// Counts a finding; its sentence is made only if there is room for it.
+    pub(crate) fn add(&mut self, conversation: &str, says: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.first.len() < FINDINGS_MAX {
+            self.first.push(Finding {
+                conversation: conversation.to_owned(),
+                says: says(),
+            });
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.conversation.is_empty() {
+            write!(f, "{}", self.says)
+        } else {
+            write!(f, "{}: {}", self.conversation, self.says)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_findings_the_first_are_kept_and_all_are_counted() {
+        let mut findings = Findings::default();
+        for number in 0..FINDINGS_MAX + 7 {
+            findings.add("alice/bob", || number.to_string());
+        }
+        assert_eq!(findings.count, FINDINGS_MAX as u64 + 7);
+        assert_eq!(findings.first.len(), FINDINGS_MAX);
+        assert_eq!(findings.first[0].to_string(), "alice/bob: 0");
+    }
+}
