@@ -1,2 +1,30 @@
-//! The binary.
-fn main() {}
+//! The binary: reads the command line, runs one subcommand and tells how it ended.
+//!
+//! Data goes to stdout, talk to stderr. Every failure ends as one `error:` and one `hint:` line
+//! and an exit code that means something; nothing is ever shown as a Debug dump.
+
+mod cli;
+mod cluster;
+mod commands;
+mod errors;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let result = match runtime {
+        Ok(runtime) => {
+            let result = runtime.block_on(cli.run());
+            // A thread that waits for the terminal must not keep the process.
+            runtime.shutdown_background();
+            result
+        }
+        Err(error) => Err(error.into()),
+    };
+    result.unwrap_or_else(|error| errors::tell(&error))
+}
