@@ -1,0 +1,16 @@
+//! The durable Raft log of one node: entries, vote, committed and purged positions.
+//!
+//! [`SegmentLog`] keeps them in preallocated segment files; [`LogStore`] is what the replica sees.
+//! It knows nothing of Raft's rules: it keeps what it is told to keep, in the order told.
+//!
+//! Always true: a completion is called with `Ok` only after its bytes were synced to disk, and
+//! bytes that were once synced are never dropped as a torn tail.
+
+mod bounds;
+mod types;
+
+pub use bounds::{APPEND_BYTES_MAX, ENTRY_BYTES_MAX, QUEUE_BYTES_MAX, QUEUE_OPERATIONS_MAX};
+pub use types::{
+    Completion, Entry, EntryKind, LogId, LogState, LogStore, OpenError, Options, Recovery, Stats,
+    TornTail, Vote,
+};

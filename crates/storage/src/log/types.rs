@@ -1,0 +1,214 @@
+//! The vocabulary of the log, and the contract that the replica relies on.
+//!
+//! Nothing here touches a disk.
+
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+/// This names one entry: the term and leader that made it, and its place in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LogId {
+    /// The term in which the entry was made.
+    pub term: u64,
+    /// The leader that made it.
+    pub node: u64,
+    /// Its place in the log.
+    pub index: u64,
+}
+
+/// This is what a node promised in an election.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vote {
+    /// The term voted in.
+    pub term: u64,
+    /// The candidate voted for.
+    pub node: u64,
+    /// Whether a majority granted it.
+    pub committed: bool,
+}
+
+/// This tells the replica how to read an entry's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EntryKind {
+    /// A new leader's empty entry.
+    Blank,
+    /// A batch of commands.
+    Commands,
+    /// A change of the cluster's members.
+    Membership,
+}
+
+/// This is one entry of the log; its bytes mean nothing here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name and place.
+    pub id: LogId,
+    /// How to read its bytes.
+    pub kind: EntryKind,
+    /// At most [`ENTRY_BYTES_MAX`](super::ENTRY_BYTES_MAX) bytes.
+    pub bytes: Bytes,
+}
+
+/// This is everything the log knows besides the entries themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LogState {
+    /// The last purged entry.
+    pub purged: Option<LogId>,
+    /// The last entry, or `purged` if there is none.
+    pub last: Option<LogId>,
+    /// The last saved vote.
+    pub vote: Option<Vote>,
+    /// The last saved committed position: a hint that may lag behind after a crash.
+    pub committed: Option<LogId>,
+}
+
+/// This is called once, on the writer thread, when an operation is on disk or has failed. It must
+/// not block, and must not wait for another operation of the same log.
+pub type Completion = Box<dyn FnOnce(io::Result<()>) + Send>;
+
+/// This is the durable log as the replica sees it.
+///
+/// Operations take effect in memory before they return, reach the disk in call order, and
+/// complete in call order. Where an operation returns an error, nothing was changed and `done`
+/// was dropped without being called. After a failed write or sync every operation fails: the log
+/// must be closed and opened again.
+pub trait LogStore: Send + Sync + 'static {
+    /// The present state, with everything accepted so far, synced or not.
+    fn state(&self) -> LogState;
+
+    /// Appends entries that follow the last one without a gap; readable when this returns.
+    fn append(&self, entries: Vec<Entry>, done: Completion) -> io::Result<()>;
+
+    /// Saves the vote.
+    fn save_vote(&self, vote: Vote, done: Completion) -> io::Result<()>;
+
+    /// Saves the committed position without a sync of its own: a hint that may be lost.
+    fn save_committed(&self, committed: Option<LogId>) -> io::Result<()>;
+
+    /// Removes every entry after `last`, which itself stays; `None` removes them all.
+    fn truncate_after(&self, last: Option<LogId>, done: Completion) -> io::Result<()>;
+
+    /// Removes every entry up to and including `upto`, which may lie beyond the last one.
+    fn purge(&self, upto: LogId, done: Completion) -> io::Result<()>;
+
+    /// The present entries of `range`, in order; stops early only when their bytes would exceed
+    /// `bytes_max`, but never before the first.
+    fn read(&self, range: Range<u64>, bytes_max: usize) -> io::Result<Vec<Entry>>;
+
+    /// Writes and syncs what waits, then stops the writer thread. Later writes fail.
+    fn close(&self);
+}
+
+/// This says how a log lays out its files and how much it keeps in memory.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The size of one segment file.
+    pub segment_bytes: u64,
+    /// How many bytes of recent entries stay in memory. Entries not yet written come on top.
+    pub cache_bytes: usize,
+    /// `false` skips every sync: only for throw-away test nodes.
+    pub sync: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 8 << 20,
+            cache_bytes: 32 << 20,
+            sync: true,
+        }
+    }
+}
+
+/// This is what opening a log found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Recovery {
+    /// Segment files read.
+    pub segments: u64,
+    /// Valid frames read.
+    pub frames: u64,
+    /// Bytes of these frames.
+    pub bytes: u64,
+    /// What was cut off at the end, if anything.
+    pub torn_tail: Option<TornTail>,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// This is an unfinished last frame that was never acknowledged, and is gone now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TornTail {
+    /// The segment file.
+    pub file: PathBuf,
+    /// Where the unfinished frame began.
+    pub offset: u64,
+    /// How many bytes, up to the last that was not zero.
+    pub bytes: u64,
+}
+
+/// This counts what the log did since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Frames written and synced.
+    pub frames: u64,
+    /// Syncs of frames.
+    pub syncs: u64,
+    /// Entries written.
+    pub entries: u64,
+    /// Bytes of frames written.
+    pub bytes: u64,
+    /// Segment files at present.
+    pub segments: u64,
+}
+
+/// This is why a log could not be opened. In every case the files are as they were.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file system refused; try again when the cause is gone.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// Bytes that were acknowledged are gone or changed: this replica must be repaired.
+    #[error("{} is damaged at byte {offset}: {reason}", file.display())]
+    Damaged {
+        /// The file, or the directory if a whole file is missing.
+        file: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// What is wrong there.
+        reason: &'static str,
+    },
+    /// Another process has this log open.
+    #[error("{} is in use by another process", dir.display())]
+    InUse {
+        /// The log's directory.
+        dir: PathBuf,
+    },
+    /// A later version wrote this file.
+    #[error("{} has log format {version}, which this version cannot read", file.display())]
+    UnknownFormat {
+        /// The segment file.
+        file: PathBuf,
+        /// The format it names.
+        version: u32,
+    },
+    /// The options make no sense.
+    #[error("segment_bytes must lie between {min} and {max}")]
+    SegmentBytes {
+        /// The least.
+        min: u64,
+        /// The most.
+        max: u64,
+    },
+}
