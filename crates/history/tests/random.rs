@@ -205,7 +205,7 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_the_lines_of_different_operations_does_not_matter(
+    fn a_run_cut_off_anywhere_is_blamed_for_nothing_but_what_was_not_read(
         plans in plans(), at in any::<Index>(),
     ) {
         let mut events = run(&plans);
@@ -213,7 +213,6 @@ proptest! {
         let ends = events.len() - at.index(events.len());
         let verdict = judge(&History::from(events.clone()));
         prop_assert!(verdict.holds(), "{verdict:#?}");
-        // A run that is cut off anywhere is never blamed for what was not done yet.
         events.truncate(ends);
         let verdict = judge(&History::from(events));
         for (name, findings) in verdict.properties() {

@@ -6,7 +6,7 @@
 //! is reported apart: nothing is proven about it.
 
 use crate::{
-    Findings,
+    Findings, Observed,
     index::{Index, Outcome, Reading, Send},
 };
 
@@ -87,10 +87,7 @@ fn undone(index: &Index<'_>, lost: &mut Findings) {
             continue;
         };
         for reading in index.readings_of(deletion.conversation) {
-            let place = reading
-                .messages
-                .iter()
-                .find(|observed| observed.seq == deletion.seq);
+            let place = at(reading, deletion.seq);
             if reading.complete
                 && at_us < reading.asked_us
                 && place.is_some_and(|observed| !observed.deleted)
@@ -102,4 +99,14 @@ fn undone(index: &Index<'_>, lost: &mut Findings) {
             }
         }
     }
+}
+
+/// What a reading shows at a place. Only a reading with holes must be searched.
+fn at<'a>(reading: &Reading<'a>, seq: u64) -> Option<&'a Observed> {
+    let expected = usize::try_from(seq.checked_sub(1)?).ok()?;
+    let there = reading
+        .messages
+        .get(expected)
+        .filter(|observed| observed.seq == seq);
+    there.or_else(|| reading.messages.iter().find(|observed| observed.seq == seq))
 }
