@@ -1,0 +1,192 @@
+//! Who may depend on whom, read from each crate's manifest.
+//!
+//! Only `[dependencies]` and `[build-dependencies]` count, also those of one platform; a test may
+//! look at more than the code it tests. The same arrows are drawn in `docs/architecture.md`.
+
+use crate::{Problem, numbered};
+
+/// The arrows: each crate, and the crates of this workspace that it may name.
+pub const DEPENDENCIES_ALLOWED: [(&str, &[&str]); 9] = [
+    ("core", &[]),
+    ("storage", &["core"]),
+    ("replica", &["storage", "core"]),
+    ("wire", &["core"]),
+    ("server", &["replica", "wire", "core"]),
+    ("client", &["wire", "core"]),
+    ("history", &[]),
+    ("tidy", &[]),
+    ("conclave", &["server", "client", "history", "core"]),
+];
+
+/// External crates with one home; nobody else may name them.
+const HOMES: [(&str, &[&str]); 4] = [
+    ("openraft", &["replica"]),
+    ("rusqlite", &["storage"]),
+    ("tonic", &["wire", "server", "client"]),
+    ("tokio", &["replica", "server", "client", "conclave"]),
+];
+
+/// This finds arrows between crates of the workspace that the plan of the house does not have.
+pub fn arrows(path: &str, manifest: &str) -> Vec<Problem> {
+    let name = crate_name(path);
+    let Some((_, allowed)) = DEPENDENCIES_ALLOWED.iter().find(|(of, _)| *of == name) else {
+        return vec![Problem::new(
+            path,
+            1,
+            "every crate has its arrows",
+            format!("say in crates/tidy/src/arrows.rs what `{name}` may depend on"),
+        )];
+    };
+    dependencies(manifest)
+        .filter_map(|(line, dependency)| {
+            let target = match dependency {
+                "conclave" => "conclave",
+                _ => dependency.strip_prefix("conclave-")?,
+            };
+            (!allowed.contains(&target)).then(|| {
+                Problem::new(
+                    path,
+                    line,
+                    "arrows run one way",
+                    format!("`{name}` may not depend on `{target}`: move the shared noun down"),
+                )
+            })
+        })
+        .collect()
+}
+
+/// This finds external crates outside their home.
+pub fn forbidden_dependencies(path: &str, manifest: &str) -> Vec<Problem> {
+    let name = crate_name(path);
+    dependencies(manifest)
+        .filter_map(|(line, dependency)| {
+            let (_, homes) = HOMES.iter().find(|(of, _)| *of == dependency)?;
+            (!homes.contains(&name)).then(|| {
+                Problem::new(
+                    path,
+                    line,
+                    "a dependency stays in its home",
+                    format!(
+                        "`{dependency}` belongs to {}: ask that crate",
+                        homes.join(", ")
+                    ),
+                )
+            })
+        })
+        .collect()
+}
+
+/// `crates/core/Cargo.toml` is about `core`.
+fn crate_name(path: &str) -> &str {
+    path.split('/').nth(1).unwrap_or(path)
+}
+
+/// The names in the sections of dependencies that reach users, with their lines.
+fn dependencies(manifest: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut counts = false;
+    numbered(manifest).filter_map(move |(line, content)| {
+        let content = content.trim();
+        if let Some(section) = content.strip_prefix('[') {
+            let section = section.trim_end_matches(']');
+            counts = is_section(section);
+            // `[dependencies.tokio]` names its crate in the title.
+            let (table, name) = section.rsplit_once('.')?;
+            return (is_section(table) && !counts).then_some((line, name));
+        }
+        if !counts || content.is_empty() || content.starts_with('#') {
+            return None;
+        }
+        let end = content.find(['.', '=', ' '])?;
+        Some((line, content[..end].trim_matches('"')))
+    })
+}
+
+fn is_section(title: &str) -> bool {
+    let last = title.rsplit('.').next().unwrap_or(title);
+    last == "dependencies" || last == "build-dependencies"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UPWARD: &str = "\
+[package]
+name = \"x\"
+
+[dependencies]
+serde.workspace = true
+conclave-server.workspace = true
+tonic = { version = \"1\" }
+
+[dev-dependencies]
+conclave-client.workspace = true
+openraft = \"1\"
+";
+
+    fn lines(problems: &[Problem]) -> Vec<usize> {
+        problems.iter().map(|problem| problem.line).collect()
+    }
+
+    #[test]
+    fn an_arrow_that_runs_upward_is_caught() {
+        assert_eq!(lines(&arrows("crates/core/Cargo.toml", UPWARD)), [6]);
+        assert_eq!(lines(&arrows("crates/client/Cargo.toml", UPWARD)), [6]);
+        assert!(arrows("crates/conclave/Cargo.toml", UPWARD).is_empty());
+    }
+
+    #[test]
+    fn an_arrow_in_a_title_or_for_a_platform_is_caught() {
+        let title = "[dependencies.conclave-server]\nworkspace = true\n";
+        assert_eq!(lines(&arrows("crates/core/Cargo.toml", title)), [1]);
+        let platform = "[target.'cfg(unix)'.dependencies]\nconclave-wire = { path = \"\" }\n";
+        assert_eq!(lines(&arrows("crates/core/Cargo.toml", platform)), [2]);
+    }
+
+    #[test]
+    fn a_crate_without_a_place_in_the_plan_is_caught() {
+        assert_eq!(arrows("crates/extra/Cargo.toml", "").len(), 1);
+    }
+
+    #[test]
+    fn a_dependency_outside_its_home_is_caught() {
+        assert_eq!(
+            lines(&forbidden_dependencies("crates/replica/Cargo.toml", UPWARD)),
+            [7]
+        );
+        assert!(forbidden_dependencies("crates/server/Cargo.toml", UPWARD).is_empty());
+        for (name, text) in [
+            ("server", "openraft = \"1\""),
+            ("server", "rusqlite.workspace = true"),
+            ("core", "tokio.workspace = true"),
+            ("core", "rusqlite.workspace = true"),
+        ] {
+            let manifest = format!("[dependencies]\n{text}\n");
+            let path = format!("crates/{name}/Cargo.toml");
+            assert_eq!(
+                lines(&forbidden_dependencies(&path, &manifest)),
+                [2],
+                "{name} {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_plan_itself_has_no_circle() {
+        // Listed from the bottom up, a crate is always named after what it depends on.
+        let order = [
+            "core", "storage", "replica", "wire", "server", "client", "history", "tidy",
+        ];
+        let level = |name: &str| {
+            order
+                .iter()
+                .position(|one| *one == name)
+                .unwrap_or(order.len())
+        };
+        for (name, allowed) in DEPENDENCIES_ALLOWED {
+            for target in allowed {
+                assert!(level(target) < level(name), "{name} → {target}");
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Words that mislead, and words that let the rules know the time.
+
+use crate::{Problem, has_word, numbered};
+
+/// Names that say nothing about what a thing is for.
+const NAMES_FORBIDDEN: [&str; 4] = ["Manager", "Helper", "Util", "Common"];
+
+/// What makes applying the same log give another result.
+const NONDETERMINISTIC: [&str; 9] = [
+    "SystemTime::now",
+    "Instant::now",
+    "thread_rng",
+    "rand::rng",
+    "getrandom",
+    "CURRENT_TIMESTAMP",
+    "CURRENT_TIME",
+    "datetime('now')",
+    "random()",
+];
+
+/// This finds types, traits and modules whose name contains an empty word.
+pub fn forbidden_names(path: &str, text: &str) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (line, content) in numbered(text) {
+        let Some(name) = declared(content) else {
+            continue;
+        };
+        let words = words_of(name);
+        for forbidden in NAMES_FORBIDDEN {
+            let plural = format!("{forbidden}s");
+            if words.iter().any(|word| {
+                word.eq_ignore_ascii_case(forbidden) || word.eq_ignore_ascii_case(&plural)
+            }) {
+                problems.push(Problem::new(
+                    path,
+                    line,
+                    "a name says the thing",
+                    format!("rename {name}: `{forbidden}` does not say what it is for"),
+                ));
+            }
+        }
+    }
+    problems
+}
+
+/// This finds clocks and randomness; comments may name them, code may not.
+///
+/// Durations that go to a metric are measured with `Instant::now` where the log is synced: that
+/// is the one exception, `instants` being true.
+pub fn clocks(path: &str, text: &str, instants: bool) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (line, content) in numbered(text) {
+        let code = content.split("//").next().unwrap_or_default();
+        for word in NONDETERMINISTIC {
+            if code.contains(word) && !(instants && word == "Instant::now") {
+                problems.push(Problem::new(
+                    path,
+                    line,
+                    "the same log gives the same state",
+                    format!("pass the value in with the command instead of calling `{word}`"),
+                ));
+            }
+        }
+    }
+    problems
+}
+
+/// This finds hash maps, whose order differs from node to node.
+pub fn hash_order(path: &str, text: &str) -> Vec<Problem> {
+    numbered(text)
+        .filter(|(_, content)| {
+            let code = content.split("//").next().unwrap_or_default();
+            has_word(code, "HashMap") || has_word(code, "HashSet")
+        })
+        .map(|(line, _)| {
+            Problem::new(
+                path,
+                line,
+                "the rules know no hash order",
+                "use `BTreeMap` or `BTreeSet`",
+            )
+        })
+        .collect()
+}
+
+/// The name that a line declares, if it declares a type, a trait or a module.
+fn declared(line: &str) -> Option<&str> {
+    let mut words = line.split_whitespace();
+    let keyword = words.find(|word| !word.starts_with("pub"))?;
+    if !["struct", "enum", "trait", "mod", "type", "union"].contains(&keyword) {
+        return None;
+    }
+    let rest = words.next()?;
+    let end = rest
+        .find(|c: char| !c.is_alphanumeric() && c != '_')
+        .unwrap_or(rest.len());
+    Some(&rest[..end])
+}
+
+/// `FeedManager` and `feed_manager` are the words feed and manager.
+fn words_of(name: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    for part in name.split('_') {
+        let mut word = String::new();
+        for letter in part.chars() {
+            if letter.is_uppercase() && !word.is_empty() {
+                words.push(std::mem::take(&mut word));
+            }
+            word.push(letter);
+        }
+        words.push(word);
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_name_is_caught_in_every_declaration() {
+        for bad in [
+            "pub struct FeedManager {",
+            "enum Helper {",
+            "pub(crate) trait SessionUtil {",
+            "mod common;",
+            "mod utils {",
+            "type HelperFn = fn();",
+        ] {
+            assert_eq!(forbidden_names("a.rs", bad).len(), 1, "{bad}");
+        }
+        for good in [
+            "struct Commonwealth;",
+            "let manager = 1;",
+            "// struct Manager",
+            "mod feed;",
+        ] {
+            assert!(forbidden_names("a.rs", good).is_empty(), "{good}");
+        }
+    }
+
+    #[test]
+    fn a_clock_or_randomness_is_caught_in_code_but_not_in_a_comment() {
+        for word in NONDETERMINISTIC {
+            assert_eq!(
+                clocks("a.rs", &format!("let x = {word};"), false)[0].line,
+                1,
+                "{word}"
+            );
+            assert!(
+                clocks("a.rs", &format!("// no {word} here"), false).is_empty(),
+                "{word}"
+            );
+        }
+        assert!(clocks("a.rs", "Instant::now()", true).is_empty());
+        assert_eq!(clocks("a.rs", "SystemTime::now()", true).len(), 1);
+    }
+
+    #[test]
+    fn a_hash_map_is_caught() {
+        assert_eq!(
+            hash_order("a.rs", "use std::collections::HashMap;").len(),
+            1
+        );
+        assert_eq!(hash_order("a.rs", "let x: HashSet<u8>;").len(), 1);
+        assert!(hash_order("a.rs", "let x: BTreeMap<u8, u8>; // no HashMap").is_empty());
+    }
+}

@@ -1,0 +1,200 @@
+//! The house rules, applied to the whole tree.
+//!
+//! A failure lists every problem with its place and its cure. The rules themselves, each with a
+//! bad sample, are in `src/`.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
+
+use conclave_tidy::{
+    File, Problem, arrows, clocks, columns, comments, forbidden_dependencies, forbidden_names,
+    foreign_paths, hash_order, header, length, links, lock_sources, named_documents, notebook,
+    promised_tests, read_tree, story,
+};
+
+static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors()
+        .nth(2)
+        .expect("this crate is two folders below the root")
+        .to_owned()
+});
+
+static FILES: LazyLock<Vec<File>> =
+    LazyLock::new(|| read_tree(&ROOT).expect("the tree can be read"));
+
+fn exists(path: &str) -> bool {
+    ROOT.join(path).exists()
+}
+
+/// All files of one kind in one part of the tree; there must be some.
+fn files(folder: &str, ending: &str) -> Vec<&'static File> {
+    let files: Vec<&File> = FILES
+        .iter()
+        .filter(|file| file.path.starts_with(folder) && file.path.ends_with(ending))
+        .collect();
+    assert!(
+        !files.is_empty(),
+        "there is no `{ending}` in `{folder}`: the rule looks nowhere"
+    );
+    files
+}
+
+/// Fails with all problems that a rule finds.
+fn check(files: &[&File], rule: impl Fn(&File) -> Vec<Problem>) {
+    let problems: Vec<String> = files
+        .iter()
+        .flat_map(|file| rule(file))
+        .map(|problem| problem.to_string())
+        .collect();
+    assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
+}
+
+#[test]
+fn arrows_between_crates_run_one_way() {
+    check(&files("crates/", "Cargo.toml"), |file| {
+        arrows(&file.path, &file.text)
+    });
+}
+
+#[test]
+fn external_crates_stay_in_their_homes() {
+    check(&files("crates/", "Cargo.toml"), |file| {
+        forbidden_dependencies(&file.path, &file.text)
+    });
+}
+
+#[test]
+fn every_file_opens_with_its_promise() {
+    check(&files("crates/", ".rs"), |file| {
+        header(&file.path, &file.text)
+    });
+}
+
+#[test]
+fn every_script_opens_with_its_story() {
+    let scripts = files("crates/", ".txt");
+    let scripts: Vec<&File> = scripts
+        .into_iter()
+        .filter(|file| file.path.contains("/tests/scripts/"))
+        .collect();
+    check(&scripts, |file| story(&file.path, &file.text));
+}
+
+#[test]
+fn lines_fit_the_screen() {
+    check(&files("crates/", ".rs"), |file| {
+        columns(&file.path, &file.text)
+    });
+}
+
+#[test]
+fn files_are_short_or_say_why_not() {
+    check(&files("crates/", ".rs"), |file| {
+        length(&file.path, &file.text)
+    });
+}
+
+#[test]
+fn names_say_the_thing() {
+    check(&files("crates/", ".rs"), |file| {
+        forbidden_names(&file.path, &file.text)
+    });
+}
+
+#[test]
+fn the_rules_and_the_state_know_neither_time_nor_chance() {
+    let mut both = files("crates/core/src/", ".rs");
+    both.extend(files("crates/storage/src/", ".rs"));
+    check(&both, |file| {
+        // What the log measures goes to a metric and never into the state.
+        let log = file.path.starts_with("crates/storage/src/log");
+        clocks(&file.path, &file.text, log)
+    });
+}
+
+#[test]
+fn the_rules_know_no_hash_order() {
+    check(&files("crates/core/src/", ".rs"), |file| {
+        hash_order(&file.path, &file.text)
+    });
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let front = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"];
+    let mut documents = files("docs/", ".md");
+    documents.extend(
+        FILES
+            .iter()
+            .filter(|file| front.contains(&file.path.as_str())),
+    );
+    check(&documents, |file| links(file, &FILES, exists));
+}
+
+#[test]
+fn documents_that_code_names_exist() {
+    let code: Vec<&File> = FILES
+        .iter()
+        // The rules name documents that need not exist, and in their bad samples must not.
+        .filter(|file| !file.path.starts_with("crates/tidy/"))
+        .filter(|file| {
+            [".rs", ".proto", ".toml"]
+                .iter()
+                .any(|end| file.path.ends_with(end))
+        })
+        .collect();
+    check(&code, |file| {
+        named_documents(&file.path, &file.text, exists)
+    });
+}
+
+#[test]
+fn the_protocol_explains_itself() {
+    check(&files("proto/", ".proto"), |file| {
+        comments(&file.path, &file.text)
+    });
+}
+
+#[test]
+fn requirements_name_tests_that_exist() {
+    // There may be no such document yet; once there is one, it must be true.
+    let table: Vec<&File> = FILES
+        .iter()
+        .filter(|file| file.path == "docs/requirements.md")
+        .collect();
+    check(&table, |file| {
+        promised_tests(&file.path, &file.text, &FILES)
+    });
+}
+
+#[test]
+fn nothing_is_true_on_one_machine_only() {
+    check(&FILES.iter().collect::<Vec<_>>(), |file| {
+        foreign_paths(&file.path, &file.text)
+    });
+}
+
+#[test]
+fn packages_come_from_the_public_indexes() {
+    let locks: Vec<&File> = FILES
+        .iter()
+        .filter(|file| file.path.contains("lock"))
+        .collect();
+    assert!(
+        locks.iter().any(|file| file.path == "Cargo.lock"),
+        "Cargo.lock is committed"
+    );
+    check(&locks, |file| lock_sources(&file.path, &file.text));
+}
+
+#[test]
+fn notebook_entries_have_a_date_and_one_page() {
+    let entries: Vec<&File> = FILES
+        .iter()
+        .filter(|file| file.path.starts_with("docs/notebook/"))
+        .collect();
+    check(&entries, |file| notebook(&file.path, &file.text));
+}
