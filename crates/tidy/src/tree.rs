@@ -1,7 +1,7 @@
 //! Reads the tree: all text files of the repository that are ours.
 //!
-//! Build output, fetched packages, hidden folders other than `.ci` and files that are not UTF-8
-//! are left out. Paths are relative to the root and use `/`.
+//! Build output, fetched packages, hidden folders other than those of CI and files that are not
+//! UTF-8 are left out. Paths are relative to the root and use `/`.
 
 use std::{fs, io, path::Path};
 
@@ -38,7 +38,7 @@ pub fn read_tree(root: &Path) -> io::Result<Vec<File>> {
             };
             let kind = entry.file_type()?;
             if kind.is_dir() {
-                let hidden = name.starts_with('.') && name != ".ci";
+                let hidden = name.starts_with('.') && ![".ci", ".github"].contains(&name.as_str());
                 if !hidden && !FOLDERS_SKIPPED.contains(&name.as_str()) {
                     folders.push(path);
                 }
