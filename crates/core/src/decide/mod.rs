@@ -182,7 +182,8 @@ fn close_session(session: SessionId, now: Timestamp) -> (Accepted, Vec<Event>) {
 
 fn renewal(session: &Session, now: Timestamp) -> Vec<Event> {
     let expires_at = now.plus_ms(SESSION_MS);
-    if session.expires_at.plus_ms(SESSION_RENEW_MS) > expires_at {
+    // Subtracted, not added: at the end of time a sum would stay equal and renew for ever.
+    if expires_at.0.saturating_sub(session.expires_at.0) < SESSION_RENEW_MS {
         return Vec::new();
     }
     vec![Event::SessionRenewed {
