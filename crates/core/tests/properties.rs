@@ -1,0 +1,314 @@
+//! Promises that hold of every log, tried on thousands of random ones.
+//!
+//! Nothing here repeats a rule: an observer reads events and answers (`model`), and logs are
+//! compared with each other. A failing log shrinks to a few steps; turn it into a script.
+
+mod model;
+mod support;
+
+use std::collections::BTreeSet;
+
+use conclave_core::{
+    AccountId, AccountName, Batch, Command, ConversationId, Decision, Digest, Lookup, MessageRef,
+    MessageText, OnceId, Operation, Origin, Progress, Recipient, Rejection, Remember, Sequence,
+    SessionId, Timestamp, TokenHash,
+    limits::{ONCE_ANSWERS_MAX, REQUEST_WINDOW},
+};
+use model::{
+    Observer,
+    plan::{History, Step, Weather, What, plan, play},
+};
+use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
+use support::Memory;
+
+const STEPS: usize = 100;
+
+/// Half of what is usual, to be quick at the desk; PROPTEST_CASES asks for more. A failing log is
+/// kept as a script, not as a seed.
+fn config() -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    ProptestConfig {
+        cases: usual.cases / 2,
+        failure_persistence: None,
+        ..usual
+    }
+}
+
+/// Reads a whole log; gives the observer to ask it more.
+fn observe(history: &History) -> Observer {
+    let mut observer = Observer::default();
+    for (batch, decisions) in history.batches.iter().zip(&history.decisions) {
+        observer.read(batch, decisions);
+    }
+    observer
+}
+
+/// The log with copies of requests behind the entries that they are sent after; for each entry
+/// which of its commands are copies, and of what.
+struct Repeated {
+    batches: Vec<Batch>,
+    copies: Vec<Vec<(usize, usize)>>,
+}
+
+/// Adds copies: each pair chooses a request that `may_repeat`, and a later entry for it.
+fn repeat(
+    history: &History,
+    choices: &[(usize, usize)],
+    may_repeat: impl Fn(&Command, &Decision) -> bool,
+) -> Repeated {
+    let mut batches = history.batches.clone();
+    let mut copies = vec![Vec::new(); batches.len()];
+    let mut places = Vec::new();
+    for (entry, batch) in history.batches.iter().enumerate() {
+        for (place, command) in batch.commands.iter().enumerate() {
+            if may_repeat(command, &history.decisions[entry][place]) {
+                places.push((entry, place));
+            }
+        }
+    }
+    for (which, later) in choices.iter().filter(|_| !places.is_empty()) {
+        let (entry, place) = places[which % places.len()];
+        let target = entry + later % (batches.len() - entry);
+        let copy = history.batches[entry].commands[place].clone();
+        batches[target].commands.push(copy);
+        copies[target].push((entry, place));
+    }
+    Repeated { batches, copies }
+}
+
+fn choices() -> impl Strategy<Value = Vec<(usize, usize)>> {
+    prop::collection::vec((0usize..1000, 0usize..1000), 1..60)
+}
+
+/// Runs the log with copies: everything but the copies must come out as in `history`, and the
+/// state as well. `check` judges the answer of a copy, beside the first one.
+fn assert_copies_change_nothing(
+    history: &History,
+    repeated: &Repeated,
+    check: impl Fn(&Decision, &Decision),
+) {
+    let mut state = Memory::default();
+    for (entry, batch) in repeated.batches.iter().enumerate() {
+        let decisions = state.run(batch);
+        let first = &history.decisions[entry];
+        assert_eq!(
+            &decisions[..first.len()],
+            &first[..],
+            "a copy changed another's answer"
+        );
+        for (copy, (entry, place)) in decisions[first.len()..].iter().zip(&repeated.copies[entry]) {
+            assert!(copy.events.is_empty(), "a copy did something");
+            assert_eq!(copy.remember, Remember::No, "a copy was remembered");
+            check(copy, &history.decisions[*entry][*place]);
+        }
+    }
+    assert_eq!(state, history.state);
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn no_log_makes_an_event_that_could_not_be(steps in plan(Weather::Wild, STEPS)) {
+        let history = play(&steps);
+        let observer = observe(&history);
+        for gone in observer.deleted_accounts() {
+            prop_assert_eq!(history.state.account(gone).unwrap(), None);
+            prop_assert_eq!(history.state.sessions_of(gone).unwrap(), vec![]);
+            for conversation in observer.conversations() {
+                prop_assert_eq!(history.state.membership(conversation, gone).unwrap(), None);
+            }
+        }
+    }
+
+    #[test]
+    fn the_memory_of_answers_is_bounded(steps in plan(Weather::Wild, STEPS)) {
+        let history = play(&steps);
+        let asked_once = history.batches.iter().flat_map(|batch| &batch.commands);
+        let asked_once = asked_once.filter(|c| matches!(c.origin, Origin::Once(_))).count();
+        let (of_a_session, once) = history.state.answers_remembered();
+        prop_assert!(of_a_session as u64 <= REQUEST_WINDOW);
+        prop_assert!(once as u64 <= ONCE_ANSWERS_MAX && once <= asked_once);
+    }
+
+    #[test]
+    fn a_log_with_retries_is_the_log_without_them(
+        steps in plan(Weather::Calm, STEPS), choices in choices()
+    ) {
+        let history = play(&steps);
+        let repeated = repeat(&history, &choices, |_, _| true);
+        assert_copies_change_nothing(&history, &repeated, |copy, first| {
+            assert_eq!(copy.answer, first.answer, "a retry got another answer");
+        });
+    }
+
+    #[test]
+    fn a_retry_after_the_memory_has_gone_is_refused_and_changes_nothing(
+        steps in plan(Weather::Slow, STEPS), choices in choices()
+    ) {
+        let history = play(&steps);
+        let in_session = |command: &Command, decision: &Decision| {
+            let session = matches!(command.origin, Origin::Session { .. });
+            session && decision.remember == Remember::Yes
+        };
+        let repeated = repeat(&history, &choices, in_session);
+        assert_copies_change_nothing(&history, &repeated, |copy, first| match &copy.answer {
+            Err(Rejection::SessionExpired | Rejection::RequestTooOld { .. }) => {}
+            other => assert_eq!(other, &first.answer, "a retry got another answer"),
+        });
+    }
+
+    #[test]
+    fn the_same_log_gives_the_same_state_however_it_is_cut(steps in plan(Weather::Wild, STEPS)) {
+        let history = play(&steps);
+        let mut state = Memory::default();
+        for (batch, decisions) in history.batches.iter().zip(&history.decisions) {
+            prop_assert_eq!(&state.run(batch), decisions);
+            // A node that restarts goes on from a copy of its state.
+            state = state.clone();
+        }
+        prop_assert_eq!(state, history.state);
+    }
+
+    #[test]
+    fn one_more_login_never_leaves_too_many_sessions(
+        ticks in prop::collection::vec(prop::sample::select(vec![0i64, 700_000, 86_400_000]), 60)
+    ) {
+        let ask = |what| Step::Ask { who: 0, what, late: 0, skip: 0 };
+        let mut steps = vec![ask(What::Create(0)), Step::Tick(0)];
+        for ms in ticks {
+            steps.extend([ask(What::Login { account: 0, version: 1 }), Step::Tick(ms)]);
+        }
+        let observer = observe(&play(&steps));
+        prop_assert_eq!(observer.deleted_accounts(), vec![]);
+    }
+
+    #[test]
+    fn no_command_whatever_makes_a_rule_panic(
+        batches in prop::collection::vec((time(), prop::collection::vec(anything(), 0..8)), 1..40)
+    ) {
+        let mut state = Memory::default();
+        let mut observer = Observer::default();
+        let mut before = Timestamp(0);
+        for (proposed_at, commands) in batches {
+            let batch = Batch { proposed_at, commands };
+            let decisions = state.run(&batch);
+            observer.read(&batch, &decisions);
+            prop_assert!(state.now >= before, "log time went back");
+            before = state.now;
+        }
+    }
+}
+
+/// Numbers at the edges of what there is.
+fn edge() -> impl Strategy<Value = u64> {
+    let far = prop::sample::select(vec![255, 256, 257, u64::MAX - 1, u64::MAX]);
+    prop_oneof![8 => 0u64..4, 1 => far]
+}
+
+fn time() -> impl Strategy<Value = Timestamp> {
+    let late = prop::sample::select(vec![u64::MAX - 1, u64::MAX, i64::MAX.unsigned_abs()]);
+    prop_oneof![20 => 0u64..5, 5 => 0u64..10_000_000_000, 1 => late].prop_map(Timestamp)
+}
+
+fn anything() -> impl Strategy<Value = Command> {
+    let session = (edge(), edge()).prop_map(|(session, number)| Origin::Session {
+        session: SessionId(session),
+        number,
+    });
+    let once = any::<u8>().prop_map(|n| Origin::Once(OnceId([n; 16])));
+    let origin = prop_oneof![session, once];
+    (origin, 0u64..3, any_operation()).prop_map(|(origin, digest, operation)| Command {
+        origin,
+        digest: Digest(digest),
+        operation,
+    })
+}
+
+fn any_operation() -> impl Strategy<Value = Operation> {
+    let name = || "[abAB]".prop_map(|name| AccountName::new(name).expect("one letter"));
+    let hash = prop_oneof![4 => Just("$".to_owned()), 1 => ".{0,300}"];
+    let reference = (edge(), edge()).prop_map(|(conversation, sequence)| MessageRef {
+        conversation: ConversationId(conversation),
+        sequence: Sequence(sequence),
+    });
+    let to = prop_oneof![
+        name().prop_map(Recipient::Account),
+        edge().prop_map(|id| Recipient::Conversation(ConversationId(id))),
+    ];
+    prop_oneof![
+        4 => (name(), hash).prop_map(|(name, password_hash)| Operation::CreateAccount {
+            name, password_hash
+        }),
+        4 => (edge(), 0u64..3, 0u8..8).prop_map(|(account, version, token)| {
+            Operation::OpenSession {
+                account: AccountId(account),
+                password_version: version,
+                token: TokenHash([token; 32]),
+            }
+        }),
+        1 => Just(Operation::CloseSession),
+        1 => Just(Operation::DeleteAccount),
+        6 => (to, "[a-z]{1,9}").prop_map(|(to, text)| Operation::SendMessage {
+            to, text: MessageText::new(text).expect("a short text")
+        }),
+        3 => (edge(), edge(), edge()).prop_map(|(conversation, delivered, read)| {
+            Operation::AdvancePosition {
+                conversation: ConversationId(conversation),
+                progress: Progress { delivered: Sequence(delivered), read: Sequence(read) },
+            }
+        }),
+        3 => (prop::collection::vec(reference, 0..6), any::<bool>()).prop_map(
+            |(messages, for_everyone)| Operation::DeleteMessages { messages, for_everyone }
+        ),
+    ]
+}
+
+#[test]
+fn the_plans_reach_every_answer_that_they_can() {
+    let mut runner = TestRunner::deterministic();
+    let mut reached = BTreeSet::new();
+    for _ in 0..250 {
+        let steps = plan(Weather::Wild, STEPS)
+            .new_tree(&mut runner)
+            .unwrap()
+            .current();
+        for decision in play(&steps).decisions.into_iter().flatten() {
+            reached.insert(match decision.answer {
+                Err(rejection) => rejection.reason().to_owned(),
+                Ok(accepted) => {
+                    let whole = format!("{accepted:?}");
+                    let end = whole.find(' ').unwrap_or(whole.len());
+                    whole[..end].to_owned()
+                }
+            });
+        }
+    }
+    for wanted in [
+        "AccountCreated",
+        "AccountDeleted",
+        "SessionOpened",
+        "SessionClosed",
+        "MessageSent",
+        "PositionAdvanced",
+        "MessagesDeleted",
+        "NAME_TAKEN",
+        "WRONG_CREDENTIALS",
+        "SESSION_EXPIRED",
+        "SESSION_MISPLACED",
+        "REQUEST_REUSED",
+        "REQUEST_TOO_OLD",
+        "REQUEST_OUT_OF_RANGE",
+        "NO_SUCH_ACCOUNT",
+        "RECIPIENT_GONE",
+        "NO_SUCH_CONVERSATION",
+        "NO_SUCH_MESSAGE",
+        "NOT_YOUR_MESSAGE",
+        "LIST_EMPTY",
+    ] {
+        assert!(
+            reached.contains(wanted),
+            "no plan came to {wanted}: {reached:?}"
+        );
+    }
+}
