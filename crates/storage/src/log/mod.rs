@@ -7,9 +7,17 @@
 //! bytes that were once synced are never dropped as a torn tail.
 
 mod bounds;
+mod files;
+mod format;
+mod memory;
+mod queue;
+mod recover;
+mod segment_log;
 mod types;
+mod writer;
 
 pub use bounds::{APPEND_BYTES_MAX, ENTRY_BYTES_MAX, QUEUE_BYTES_MAX, QUEUE_OPERATIONS_MAX};
+pub use segment_log::SegmentLog;
 pub use types::{
     Completion, Entry, EntryKind, LogId, LogState, LogStore, OpenError, Options, Recovery, Stats,
     TornTail, Vote,

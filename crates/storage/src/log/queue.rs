@@ -1,0 +1,241 @@
+//! What callers and the writer thread share: the memory of the log and the waiting operations.
+//!
+//! A caller changes the memory and queues the same change in one step, so both see one order.
+//! A caller that finds the queue full waits; the writer always takes everything that waits.
+//!
+//! Always true: once the log has failed, it accepts nothing more.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::bounds::{QUEUE_BYTES_MAX, QUEUE_OPERATIONS_MAX};
+use super::files::SegmentFile;
+use super::memory::{Location, Memory};
+use super::types::{Completion, Entry, LogId, Stats, Vote};
+
+/// A change that was made in memory and is to be made on disk.
+#[derive(Debug)]
+pub(super) enum Change {
+    Append(Vec<Entry>),
+    Vote(Vote),
+    TruncateAfter(Option<LogId>),
+    Purge(LogId),
+    /// Nothing to write; it only completes in its turn.
+    Nothing,
+}
+
+/// A change and who waits for it.
+pub(super) struct Operation {
+    pub(super) change: Change,
+    pub(super) done: Completion,
+}
+
+/// What the writer does next.
+pub(super) enum Work {
+    /// Write these, with this committed position, and sync.
+    Batch {
+        operations: Vec<Operation>,
+        committed: Option<LogId>,
+    },
+    /// Nothing else waits: write this without a sync.
+    Committed(Option<LogId>),
+    Stop,
+}
+
+/// Why the log has failed; every later operation gets this.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the log failed and accepts nothing more: {action}")]
+pub(super) struct Failure {
+    action: &'static str,
+    #[source]
+    cause: Arc<io::Error>,
+}
+
+impl Failure {
+    pub(super) fn new(action: &'static str, cause: io::Error) -> Self {
+        Self {
+            action,
+            cause: Arc::new(cause),
+        }
+    }
+
+    pub(super) fn to_io(&self) -> io::Error {
+        io::Error::new(self.cause.kind(), self.clone())
+    }
+}
+
+/// See the head of this file.
+pub(super) struct Shared {
+    inner: Mutex<Inner>,
+    /// The writer waits here.
+    work: Condvar,
+    /// Callers wait here while the queue is full.
+    room: Condvar,
+    pub(super) counters: Counters,
+}
+
+pub(super) struct Inner {
+    pub(super) memory: Memory,
+    /// The files that readers may need, by ordinal.
+    pub(super) files: BTreeMap<u32, Arc<SegmentFile>>,
+    queue: VecDeque<Operation>,
+    queue_bytes: usize,
+    committed_waits: bool,
+    closing: bool,
+    failure: Option<Failure>,
+}
+
+/// What the log did since it was opened.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) frames: AtomicU64,
+    pub(super) syncs: AtomicU64,
+    pub(super) entries: AtomicU64,
+    pub(super) bytes: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn new(memory: Memory, files: BTreeMap<u32, Arc<SegmentFile>>) -> Self {
+        let inner = Inner {
+            memory,
+            files,
+            queue: VecDeque::new(),
+            queue_bytes: 0,
+            committed_waits: false,
+            closing: false,
+            failure: None,
+        };
+        Self {
+            inner: Mutex::new(inner),
+            work: Condvar::new(),
+            room: Condvar::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Makes a change in memory and queues it, or changes nothing and gives an error.
+    pub(super) fn submit(
+        &self,
+        bytes: usize,
+        done: Completion,
+        change: impl FnOnce(&mut Memory) -> io::Result<Change>,
+    ) -> io::Result<()> {
+        let mut inner = self.lock();
+        loop {
+            inner.check_open()?;
+            if inner.has_room(bytes) {
+                break;
+            }
+            inner = self
+                .room
+                .wait(inner)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        let change = change(&mut inner.memory)?;
+        inner.queue.push_back(Operation { change, done });
+        inner.queue_bytes += bytes;
+        drop(inner);
+        self.work.notify_one();
+        Ok(())
+    }
+
+    pub(super) fn save_committed(&self, committed: Option<LogId>) -> io::Result<()> {
+        let mut inner = self.lock();
+        inner.check_open()?;
+        inner.memory.state.committed = committed;
+        inner.committed_waits = true;
+        drop(inner);
+        self.work.notify_one();
+        Ok(())
+    }
+
+    /// Waits for work and takes all of it. `committed` is what the disk knows for sure.
+    pub(super) fn take(&self, committed: Option<LogId>) -> Work {
+        let mut inner = self.lock();
+        loop {
+            let current = inner.memory.state.committed;
+            let last_words = inner.closing && inner.failure.is_none() && current != committed;
+            if !inner.queue.is_empty() || last_words {
+                break;
+            }
+            if inner.closing {
+                return Work::Stop;
+            }
+            let wanted = std::mem::take(&mut inner.committed_waits) && inner.failure.is_none();
+            if wanted && current != committed {
+                return Work::Committed(current);
+            }
+            inner = self
+                .work
+                .wait(inner)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        inner.committed_waits = false;
+        inner.queue_bytes = 0;
+        inner.memory.begin_batch();
+        let operations = inner.queue.drain(..).collect();
+        let committed = inner.memory.state.committed;
+        drop(inner);
+        self.room.notify_all();
+        Work::Batch {
+            operations,
+            committed,
+        }
+    }
+
+    /// The batch is on disk, and these of its entries lie there.
+    pub(super) fn end_batch(&self, placed: &[(u64, Location)]) {
+        self.lock().memory.end_batch(placed);
+    }
+
+    /// Latches the failure. Gives the operations that still wait; they fail too.
+    pub(super) fn fail(&self, failure: &Failure) -> Vec<Operation> {
+        let mut inner = self.lock();
+        inner.failure.get_or_insert_with(|| failure.clone());
+        inner.queue_bytes = 0;
+        let waiting = inner.queue.drain(..).collect();
+        drop(inner);
+        self.room.notify_all();
+        waiting
+    }
+
+    pub(super) fn close(&self) {
+        self.lock().closing = true;
+        self.work.notify_all();
+        self.room.notify_all();
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            frames: load(&self.counters.frames),
+            syncs: load(&self.counters.syncs),
+            entries: load(&self.counters.entries),
+            bytes: load(&self.counters.bytes),
+            segments: self.lock().files.len() as u64,
+        }
+    }
+
+    /// A panic elsewhere is latched as a failure, so a poisoned lock says nothing new.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn check_open(&self) -> io::Result<()> {
+        match &self.failure {
+            Some(failure) => Err(failure.to_io()),
+            None if self.closing => Err(io::Error::other("the log is closed")),
+            None => Ok(()),
+        }
+    }
+
+    fn has_room(&self, bytes: usize) -> bool {
+        self.queue.is_empty()
+            || (self.queue.len() < QUEUE_OPERATIONS_MAX
+                && self.queue_bytes + bytes <= QUEUE_BYTES_MAX)
+    }
+}

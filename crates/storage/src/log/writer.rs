@@ -1,0 +1,344 @@
+//! The one thread that writes frames: take everything that waits, write it, sync, tell.
+//!
+//! It never lingers for more work: while one sync runs, the next batch gathers by itself. A sync
+//! that failed is never tried again, because the kernel may have dropped the pages.
+//!
+//! Always true: frame `k + 1` is written only after frame `k` was synced. A committed position
+//! that was written without a sync does not count as a frame: the next one takes its place.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::bounds::BUFFER_BYTES_KEPT;
+use super::files::{Directory, FileThread, SegmentFile};
+use super::format::{FrameBuilder, HEADER_BYTES, SegmentHeader};
+use super::memory::Location;
+use super::queue::{Change, Failure, Operation, Shared, Work};
+use super::recover::{Recovered, Segment};
+use super::types::{LogId, LogState};
+
+/// See the head of this file.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    directory: Arc<Directory>,
+    files: FileThread,
+    segments: VecDeque<Segment>,
+    capacity: u64,
+    offset: u64,
+    frame_next: u64,
+    /// The size of the unsynced frame at `offset`, if there is one.
+    unsynced_bytes: Option<u64>,
+    /// The state after the last synced frame.
+    durable: LogState,
+    builder: FrameBuilder,
+    /// Where the entries of the present batch begin, counted from the frame's start.
+    starts: Vec<(u64, usize)>,
+}
+
+/// Latches a failure if the writer's thread unwinds, so that no caller waits forever.
+struct Unwinding(Arc<Shared>);
+
+impl Drop for Unwinding {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let cause = io::Error::other("the writer thread panicked");
+            drop(self.0.fail(&Failure::new("the writer is gone", cause)));
+        }
+    }
+}
+
+impl Writer {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        directory: Arc<Directory>,
+        files: FileThread,
+        recovered: RecoveredEnd,
+    ) -> Self {
+        let RecoveredEnd {
+            segments,
+            capacity,
+            offset,
+            frame_next,
+            durable,
+        } = recovered;
+        Self {
+            shared,
+            directory,
+            files,
+            segments,
+            capacity,
+            offset,
+            frame_next,
+            unsynced_bytes: None,
+            durable,
+            builder: FrameBuilder::default(),
+            starts: Vec::new(),
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        let _unwinding = Unwinding(Arc::clone(&self.shared));
+        loop {
+            let result = match self.shared.take(self.durable.committed) {
+                Work::Batch {
+                    operations,
+                    committed,
+                } => self.batch(operations, committed),
+                Work::Committed(committed) => self.write_committed(committed),
+                Work::Stop => return,
+            };
+            if let Err(failure) = result {
+                tracing::error!(error = %failure.to_io(), "the log has failed");
+            }
+        }
+    }
+
+    fn batch(
+        &mut self,
+        operations: Vec<Operation>,
+        committed: Option<LogId>,
+    ) -> Result<(), Failure> {
+        match self.write_batch(&operations, committed) {
+            Ok(()) => {
+                for operation in operations {
+                    (operation.done)(Ok(()));
+                }
+                self.remove_purged();
+                Ok(())
+            }
+            Err(failure) => {
+                let waiting = self.shared.fail(&failure);
+                for operation in operations.into_iter().chain(waiting) {
+                    (operation.done)(Err(failure.to_io()));
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    fn write_batch(
+        &mut self,
+        operations: &[Operation],
+        committed: Option<LogId>,
+    ) -> Result<(), Failure> {
+        let durable = self.build(operations, committed);
+        if self.builder.is_empty() {
+            return Ok(());
+        }
+        self.make_room()?;
+        let frame = self.builder.seal(self.frame_next, self.offset);
+        let segment = self
+            .segments
+            .back_mut()
+            .expect("a log always has a segment");
+        let file = &segment.file.file;
+        file.write_all_at(frame, self.offset)
+            .map_err(|error| Failure::new("cannot write to the segment", error))?;
+        self.directory
+            .sync_file(file)
+            .map_err(|error| Failure::new("cannot sync the segment", error))?;
+
+        let ordinal = segment.ordinal;
+        let (offset, bytes) = (self.offset, frame.len() as u64);
+        let index_max = self.starts.iter().map(|(index, _)| *index).max();
+        segment.index_max = segment.index_max.max(index_max);
+        let place = |&(index, start): &(u64, usize)| {
+            (
+                index,
+                Location {
+                    segment: ordinal,
+                    offset: (offset + start as u64) as u32,
+                },
+            )
+        };
+        let placed: Vec<_> = self.starts.iter().map(place).collect();
+        self.unsynced_bytes = None;
+        self.offset += bytes;
+        self.frame_next += 1;
+        self.durable = durable;
+        self.shared.end_batch(&placed);
+        let counters = &self.shared.counters;
+        counters.frames.fetch_add(1, Ordering::Relaxed);
+        counters.syncs.fetch_add(1, Ordering::Relaxed);
+        counters
+            .entries
+            .fetch_add(placed.len() as u64, Ordering::Relaxed);
+        counters.bytes.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Puts the batch into the builder and gives the state after it.
+    fn build(&mut self, operations: &[Operation], committed: Option<LogId>) -> LogState {
+        let mut state = self.durable;
+        self.builder.clear(BUFFER_BYTES_KEPT);
+        self.starts.clear();
+        for operation in operations {
+            match &operation.change {
+                Change::Append(entries) => {
+                    for entry in entries {
+                        let start = self.builder.push_entry(entry);
+                        self.starts.push((entry.id.index, start));
+                        state.last = Some(entry.id);
+                    }
+                }
+                Change::Vote(vote) => {
+                    self.builder.push_vote(*vote);
+                    state.vote = Some(*vote);
+                }
+                Change::TruncateAfter(last) => {
+                    self.builder.push_truncate_after(*last);
+                    let kept = |start: &(u64, usize)| Some(start.0) <= last.map(|id| id.index);
+                    self.starts.retain(kept);
+                    state.last = last.or(state.purged);
+                }
+                Change::Purge(upto) => {
+                    self.builder.push_purge(*upto);
+                    state.purged = Some(*upto);
+                    state.last = state
+                        .last
+                        .filter(|last| last.index > upto.index)
+                        .or(Some(*upto));
+                }
+                Change::Nothing => {}
+            }
+        }
+        if committed != state.committed {
+            self.builder.push_committed(committed);
+            state.committed = committed;
+        }
+        state
+    }
+
+    /// Writes the committed position where the next frame will go, and leaves it unsynced.
+    fn write_committed(&mut self, committed: Option<LogId>) -> Result<(), Failure> {
+        self.builder.clear(BUFFER_BYTES_KEPT);
+        self.builder.push_committed(committed);
+        if self.offset + self.builder.len() > self.capacity {
+            // It goes with the next frame; a new segment is not worth it.
+            return Ok(());
+        }
+        let frame = self.builder.seal(self.frame_next, self.offset);
+        let segment = self.segments.back().expect("a log always has a segment");
+        match segment.file.file.write_all_at(frame, self.offset) {
+            Ok(()) => {
+                self.unsynced_bytes = Some(frame.len() as u64);
+                Ok(())
+            }
+            Err(error) => {
+                let failure = Failure::new("cannot write to the segment", error);
+                for operation in self.shared.fail(&failure) {
+                    (operation.done)(Err(failure.to_io()));
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// Makes sure that the frame in the builder fits at `offset`, in a new segment if need be.
+    fn make_room(&mut self) -> Result<(), Failure> {
+        let frame_bytes = self.builder.len();
+        if self.offset + frame_bytes <= self.capacity {
+            return Ok(());
+        }
+        self.seal_segment()?;
+        let capacity = HEADER_BYTES as u64 + frame_bytes;
+        let failed = |error| Failure::new("cannot make the next segment", error);
+        let from_spare = capacity <= self.directory.segment_bytes;
+        let spare = if from_spare {
+            // The spare may have failed long ago for want of space that is free by now.
+            let again = |_| {
+                self.directory
+                    .prepare("spare", self.directory.segment_bytes)
+            };
+            self.files.take_spare().or_else(again).map_err(failed)?
+        } else {
+            self.directory.prepare("large", capacity).map_err(failed)?
+        };
+        self.capacity = spare.capacity;
+        let header = SegmentHeader {
+            frame_first: self.frame_next,
+            file_bytes: self.directory.file_bytes(spare.capacity),
+            checkpoint: self.durable,
+        };
+        let file = Arc::new(self.directory.finish(spare, header).map_err(failed)?);
+        if from_spare {
+            self.files.prepare_next();
+        }
+        let ordinal = self
+            .segments
+            .back()
+            .map_or(1, |segment| segment.ordinal + 1);
+        let blank = self.offset == HEADER_BYTES as u64;
+        if let Some(replaced) = self.segments.pop_back_if(|_| blank) {
+            // It had the same first frame, and so the same name: the new file took its place.
+            self.shared.lock().files.remove(&replaced.ordinal);
+        }
+        self.shared.lock().files.insert(ordinal, Arc::clone(&file));
+        self.segments.push_back(Segment {
+            ordinal,
+            file,
+            index_max: None,
+        });
+        self.offset = HEADER_BYTES as u64;
+        Ok(())
+    }
+
+    /// An unsynced frame at the end of a full segment has no successor to take its place.
+    fn seal_segment(&mut self) -> Result<(), Failure> {
+        if let Some(bytes) = self.unsynced_bytes.take() {
+            let segment = self.segments.back().expect("a log always has a segment");
+            self.directory
+                .sync_file(&segment.file.file)
+                .map_err(|error| Failure::new("cannot sync the segment", error))?;
+            self.frame_next += 1;
+            self.offset += bytes;
+        }
+        Ok(())
+    }
+
+    /// Removes the oldest segments that hold only entries whose purge is on disk.
+    fn remove_purged(&mut self) {
+        let purged = self.durable.purged.map(|id| id.index);
+        while self.segments.len() > 1 {
+            let oldest = &self.segments[0];
+            if oldest.index_max > purged {
+                return;
+            }
+            self.shared.lock().files.remove(&oldest.ordinal);
+            self.files.remove(oldest.file.path.clone());
+            self.segments.pop_front();
+        }
+    }
+}
+
+/// What the writer needs of a log that was opened.
+pub(super) struct RecoveredEnd {
+    segments: VecDeque<Segment>,
+    capacity: u64,
+    offset: u64,
+    frame_next: u64,
+    durable: LogState,
+}
+
+impl RecoveredEnd {
+    /// The files that readers may need, by ordinal.
+    pub(super) fn files(&self) -> BTreeMap<u32, Arc<SegmentFile>> {
+        let item = |segment: &Segment| (segment.ordinal, Arc::clone(&segment.file));
+        self.segments.iter().map(item).collect()
+    }
+}
+
+impl From<&mut Recovered> for RecoveredEnd {
+    fn from(recovered: &mut Recovered) -> Self {
+        Self {
+            segments: std::mem::take(&mut recovered.segments),
+            capacity: recovered.capacity,
+            offset: recovered.offset,
+            frame_next: recovered.frame_next,
+            durable: recovered.memory.state,
+        }
+    }
+}
