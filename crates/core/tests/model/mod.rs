@@ -10,12 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
     Accepted, AccountId, Answer, Batch, Command, ConversationId, Decision, Digest, Event, Origin,
-    Position, Progress, Remember, Sequence, SessionId, Timestamp,
+    Position, Progress, Remember, Sequence, SessionId, Timestamp, TokenHash,
     limits::{SESSION_CLOSED_MS, SESSION_MS, SESSION_RENEW_MS, SESSIONS_PER_ACCOUNT_MAX},
 };
 
 #[derive(Default)]
 struct Seen {
+    pair: BTreeSet<AccountId>,
     members: BTreeSet<AccountId>,
     by: Vec<AccountId>,
     deleted: BTreeSet<Sequence>,
@@ -31,6 +32,7 @@ pub(crate) struct Observer {
     conversation_last: u64,
     open: BTreeMap<SessionId, (AccountId, Timestamp)>,
     closed: BTreeMap<SessionId, Timestamp>,
+    tokens: BTreeMap<TokenHash, SessionId>,
     conversations: BTreeMap<ConversationId, Seen>,
     progress: BTreeMap<(ConversationId, AccountId), Progress>,
     hidden: BTreeSet<(ConversationId, Sequence, AccountId)>,
@@ -211,12 +213,12 @@ impl Observer {
                     "a member does not exist"
                 );
                 let pair = BTreeSet::from([*a, *b]);
-                let again = self.conversations.values().any(|seen| seen.members == pair);
-                // With itself, a person may look like one whose peer has gone; those had two.
-                assert!(!again || a == b, "two people have two conversations");
+                let again = self.conversations.values().any(|seen| seen.pair == pair);
+                assert!(!again, "two people have two conversations");
                 assert_eq!(*at, self.time);
                 let seen = Seen {
-                    members: pair,
+                    members: pair.clone(),
+                    pair,
                     ..Seen::default()
                 };
                 self.conversations.insert(*conversation, seen);
@@ -233,11 +235,13 @@ impl Observer {
             Event::SessionOpened {
                 session,
                 account,
+                token,
                 at,
                 expires_at,
-                ..
             } => {
                 self.session_last += 1;
+                let before = self.tokens.insert(*token, *session);
+                assert_eq!(before, None, "two sessions have one token");
                 assert_eq!(
                     session.0, self.session_last,
                     "sessions are numbered without gaps"
@@ -272,6 +276,7 @@ impl Observer {
                 self.closed.insert(*session, *forget_at);
             }
             Event::SessionForgotten { session } => {
+                self.tokens.retain(|_, of| of != session);
                 let open = self.open.remove(session).map(|(_, expires_at)| expires_at);
                 let until = open
                     .or(self.closed.remove(session))
@@ -299,6 +304,10 @@ impl Observer {
                     .get_mut(conversation)
                     .expect("it was opened");
                 assert!(seen.members.contains(by), "a stranger wrote");
+                assert_eq!(
+                    seen.members, seen.pair,
+                    "a message went to somebody who is gone"
+                );
                 seen.by.push(*by);
                 assert_eq!(sequence.0, seen.by.len() as u64, "a sequence has a gap");
                 assert_eq!(*at, self.time, "a message is not of its entry's time");
