@@ -1,1 +1,65 @@
-//! client
+//! The client library: calls that survive fail-over.
+//!
+//! A [`Client`] knows several nodes and asks the one that leads. When a node fails, the same
+//! request goes to another one with the same request number, so that it happens once. It keeps no
+//! state outside memory and starts no task of its own.
+//!
+//! Always true: a call ends within its total time, and its error says whether the request
+//! certainly did not happen ([`CallError::NotDone`]) or may have ([`CallError::Unknown`]).
+
+mod account;
+mod admin;
+mod builder;
+mod call;
+mod chat;
+mod error;
+mod follow;
+mod nodes;
+mod numbers;
+mod random;
+mod rpc;
+mod verdict;
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;
+
+pub use account::Login;
+pub use builder::{
+    ATTEMPT_TIMEOUT, BuildError, Builder, CONNECT_TIMEOUT, ENDPOINTS_MAX, IN_FLIGHT_MAX,
+    KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, TOTAL_TIMEOUT,
+};
+pub use call::Client;
+pub use chat::{Page, Sent};
+pub use conclave_core as core;
+pub use conclave_wire::v1;
+pub use error::{CallError, RequestKey};
+pub use follow::Follow;
+
+/// How fresh the answer to a read must be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Freshness {
+    /// Everything that was acknowledged anywhere before the call is seen. Needs a quorum.
+    #[default]
+    Linearizable,
+    /// What some node has applied, at least up to this position (0: whatever it has). Works
+    /// without a quorum.
+    Stale {
+        /// As told by an earlier answer: read your own writes.
+        min_position: u64,
+    },
+}
+
+impl Freshness {
+    pub(crate) fn options(self) -> v1::ReadOptions {
+        let (consistency, min_position) = match self {
+            Self::Linearizable => (v1::Consistency::Linearizable, 0),
+            Self::Stale { min_position } => (v1::Consistency::Stale, min_position),
+        };
+        v1::ReadOptions {
+            consistency: consistency.into(),
+            min_position,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What operators ask: one node at a time, once, so that the answer is that node's own.
+
+use conclave_wire::v1;
+use futures::future::join_all;
+
+use crate::{
+    CallError, Client,
+    call::Attempts,
+    rpc::{Kind, Rpc},
+    verdict::Next,
+};
+
+impl Client {
+    /// How the node at `endpoint` sees the cluster. Works without a quorum.
+    ///
+    /// # Errors
+    /// [`CallError::NotDone`] if that node does not answer.
+    pub async fn cluster_status(
+        &self,
+        endpoint: &str,
+    ) -> Result<v1::GetClusterStatusResponse, CallError> {
+        let request = v1::GetClusterStatusRequest::default();
+        self.ask_at(endpoint, request).await
+    }
+
+    /// How every known node sees the cluster, with its address.
+    pub async fn cluster_statuses(
+        &self,
+    ) -> Vec<(String, Result<v1::GetClusterStatusResponse, CallError>)> {
+        let asked = self.endpoints().into_iter().map(async |endpoint| {
+            let status = self.cluster_status(&endpoint).await;
+            (endpoint, status)
+        });
+        join_all(asked).await
+    }
+
+    /// A digest of everything that the node at `endpoint` has applied, once it has come to
+    /// `min_applied_index`.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn state_digest(
+        &self,
+        endpoint: &str,
+        min_applied_index: u64,
+    ) -> Result<v1::GetStateDigestResponse, CallError> {
+        let request = v1::GetStateDigestRequest { min_applied_index };
+        self.ask_at(endpoint, request).await
+    }
+
+    async fn ask_at<R: Rpc>(&self, endpoint: &str, request: R) -> Result<R::Answer, CallError> {
+        let times = self.shared.times;
+        let mut attempts = Attempts::new(times.total);
+        let node = match self.shared.nodes.at(endpoint) {
+            Ok(node) => node,
+            Err(error) => {
+                attempts.last = error.to_string();
+                return Err(attempts.give_up(Kind::Read, None));
+            }
+        };
+        let Some(limit) = attempts.begin(&node, times.attempt) else {
+            return Err(attempts.give_up(Kind::Read, None));
+        };
+        match self.attempt(&node, request, limit).await {
+            Ok(answer) => Ok(answer),
+            Err(failure) => {
+                attempts.last = failure.to_string();
+                Err(match failure.next(Kind::Read, false) {
+                    Next::Refused { reason, sentence } => CallError::Refused { reason, sentence },
+                    Next::LogIn { sentence } => CallError::SessionExpired {
+                        sentence,
+                        certain: true,
+                    },
+                    Next::NewNumber { .. } | Next::Unknown | Next::Elsewhere { .. } => {
+                        attempts.give_up(Kind::Read, None)
+                    }
+                })
+            }
+        }
+    }
+}

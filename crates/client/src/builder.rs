@@ -1,0 +1,197 @@
+//! Builds a [`Client`]: where the nodes are, who asks, and how long to wait.
+//!
+//! Every time has a default here and a bound everywhere: nothing waits for ever.
+
+use std::{sync::Arc, time::Duration};
+
+use tonic::{
+    metadata::{Ascii, MetadataValue},
+    transport::Endpoint,
+};
+
+use crate::{
+    call::{Client, Session, Shared},
+    nodes::Nodes,
+};
+
+/// How long connecting to a node may take before another one is tried.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long one node may take to answer before another one is asked.
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a call may take with all its attempts.
+pub const TOTAL_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often an idle connection is tried, so that a dead one is found before it is needed.
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
+/// How long such a trial may take before the connection is given up.
+pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Nodes that one client knows. More: refused when building; ignored when learned from hints.
+pub const ENDPOINTS_MAX: usize = 32;
+
+/// Requests of one session that may be under way at once; the others wait for their turn. Half a
+/// [`conclave_core::limits::REQUEST_WINDOW`], so that two programs may share a session.
+pub const IN_FLIGHT_MAX: usize = 128;
+
+const _: () = assert!((IN_FLIGHT_MAX as u64) < conclave_core::limits::REQUEST_WINDOW);
+
+/// A client cannot be built from this.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// No node was named.
+    #[error("no endpoint was named")]
+    NoEndpoint,
+    /// Too many nodes were named.
+    #[error("{named} endpoints were named; at most {ENDPOINTS_MAX} are allowed")]
+    TooManyEndpoints {
+        /// How many.
+        named: usize,
+    },
+    /// This is no address.
+    #[error("'{address}' is not an address such as 127.0.0.1:7400")]
+    Address {
+        /// What was given.
+        address: String,
+        /// What is wrong with it, if the parser says.
+        #[source]
+        source: Option<tonic::transport::Error>,
+    },
+    /// This version speaks no TLS.
+    #[error("'{address}' asks for TLS, which this version does not have")]
+    Tls {
+        /// What was given.
+        address: String,
+    },
+    /// The token has characters that no token has.
+    #[error("the session token is malformed")]
+    Token,
+}
+
+/// Collects what a [`Client`] needs.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    endpoints: Vec<String>,
+    token: Option<String>,
+    times: Times,
+}
+
+/// The times of a client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    pub(crate) connect: Duration,
+    pub(crate) attempt: Duration,
+    pub(crate) total: Duration,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            endpoints: Vec::new(),
+            token: None,
+            times: Times {
+                connect: CONNECT_TIMEOUT,
+                attempt: ATTEMPT_TIMEOUT,
+                total: TOTAL_TIMEOUT,
+            },
+        }
+    }
+}
+
+impl Builder {
+    /// Adds nodes: `host:port` or `http://host:port`. The first is asked first.
+    #[must_use]
+    pub fn endpoints(mut self, endpoints: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.endpoints.extend(endpoints.into_iter().map(Into::into));
+        self
+    }
+
+    /// The session's token, as a login gave it.
+    #[must_use]
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(token.into());
+        self
+    }
+
+    /// How long connecting may take ([`CONNECT_TIMEOUT`]).
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.times.connect = timeout;
+        self
+    }
+
+    /// How long one attempt may take ([`ATTEMPT_TIMEOUT`]).
+    #[must_use]
+    pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.times.attempt = timeout;
+        self
+    }
+
+    /// How long a call may take with all its attempts ([`TOTAL_TIMEOUT`]).
+    #[must_use]
+    pub fn total_timeout(mut self, timeout: Duration) -> Self {
+        self.times.total = timeout;
+        self
+    }
+
+    /// The client. Nothing is connected yet. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`BuildError`].
+    pub fn build(self) -> Result<Client, BuildError> {
+        match self.endpoints.len() {
+            0 => return Err(BuildError::NoEndpoint),
+            1..=ENDPOINTS_MAX => {}
+            named => return Err(BuildError::TooManyEndpoints { named }),
+        }
+        let nodes = Nodes::new(&self.endpoints, self.times.connect)?;
+        let shared = Shared {
+            nodes,
+            times: self.times,
+        };
+        let session = Session::new(self.token.as_deref().map(authorization).transpose()?);
+        Ok(Client::new(Arc::new(shared), Arc::new(session)))
+    }
+}
+
+/// The header that carries the token.
+pub(crate) fn authorization(token: &str) -> Result<MetadataValue<Ascii>, BuildError> {
+    let mut value: MetadataValue<Ascii> = format!("Bearer {token}")
+        .parse()
+        .map_err(|_| BuildError::Token)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Where to connect to, and how.
+pub(crate) fn endpoint(address: &str, connect: Duration) -> Result<Endpoint, BuildError> {
+    let bare = bare(address);
+    let malformed = |source| BuildError::Address {
+        address: address.to_owned(),
+        source,
+    };
+    if address.starts_with("https://") {
+        return Err(BuildError::Tls {
+            address: address.to_owned(),
+        });
+    }
+    let has_port = bare
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    if !has_port {
+        return Err(malformed(None));
+    }
+    let endpoint = Endpoint::from_shared(format!("http://{bare}"))
+        .map_err(|source| malformed(Some(source)))?
+        .connect_timeout(connect)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .keep_alive_while_idle(true);
+    Ok(endpoint)
+}
+
+/// An address without scheme and trailing slash: the form in which nodes name each other.
+pub(crate) fn bare(address: &str) -> &str {
+    let address = address.trim();
+    let address = address.strip_prefix("http://").unwrap_or(address);
+    address.strip_suffix('/').unwrap_or(address)
+}

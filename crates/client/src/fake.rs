@@ -1,0 +1,316 @@
+//! A node for tests that does what a script says: answers, refuses, hangs or cuts connections.
+
+use std::{
+    collections::VecDeque,
+    io,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use conclave_wire::{
+    Problem,
+    v1::{self, chat_service_server::*, session_service_server::*},
+};
+use futures::{Stream, StreamExt as _, stream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::{Barrier, watch},
+    task::JoinHandle,
+};
+use tokio_stream::wrappers::{TcpListenerStream, WatchStream};
+use tonic::{
+    Request, Response, Status,
+    transport::{Server, server::Connected},
+};
+
+/// What to do with one request that changes something.
+pub(crate) enum Step {
+    Answer,
+    /// Answer, and name this node as the leader.
+    AnswerNaming(String),
+    Problem(Problem),
+    /// Break all connections, without an answer.
+    Cut,
+    /// Never answer.
+    Hang,
+}
+
+/// What was asked, in the order of arrival.
+#[derive(Default)]
+pub(crate) struct Seen {
+    pub(crate) sends: Mutex<Vec<v1::RequestId>>,
+    pub(crate) logins: Mutex<Vec<v1::OpenSessionRequest>>,
+    pub(crate) follows: Mutex<Vec<u64>>,
+    pub(crate) in_flight: AtomicUsize,
+    pub(crate) in_flight_max: AtomicUsize,
+}
+
+pub(crate) struct Fake {
+    pub(crate) address: String,
+    pub(crate) node: Node,
+    server: JoinHandle<()>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Node {
+    pub(crate) seen: Arc<Seen>,
+    pub(crate) request_last: Arc<AtomicU64>,
+    script: Arc<Mutex<VecDeque<Step>>>,
+    /// When the script is over.
+    then: Arc<dyn Fn() -> Step + Send + Sync>,
+    streams: Arc<Mutex<VecDeque<Vec<v1::FollowMessagesResponse>>>>,
+    cut: watch::Sender<u64>,
+    gate: Option<Arc<Barrier>>,
+}
+
+impl Fake {
+    /// A node that does `script` step by step and answers everything after it.
+    pub(crate) async fn start(script: Vec<Step>) -> Self {
+        Self::build(script, || Step::Answer, Vec::new(), None).await
+    }
+
+    /// A node that always does the same.
+    pub(crate) async fn always(step: impl Fn() -> Step + Send + Sync + 'static) -> Self {
+        Self::build(Vec::new(), step, Vec::new(), None).await
+    }
+
+    /// A node that answers only when so many requests are under way.
+    pub(crate) async fn gated(count: usize) -> Self {
+        let gate = Some(Arc::new(Barrier::new(count)));
+        Self::build(Vec::new(), || Step::Answer, Vec::new(), gate).await
+    }
+
+    /// A node with these streams, one for each call; the last one stays open.
+    pub(crate) async fn streaming(streams: Vec<Vec<v1::FollowMessagesResponse>>) -> Self {
+        Self::build(Vec::new(), || Step::Answer, streams, None).await
+    }
+
+    async fn build(
+        script: Vec<Step>,
+        then: impl Fn() -> Step + Send + Sync + 'static,
+        streams: Vec<Vec<v1::FollowMessagesResponse>>,
+        gate: Option<Arc<Barrier>>,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (cut, _) = watch::channel(0);
+        let node = Node {
+            seen: Arc::default(),
+            request_last: Arc::default(),
+            script: Arc::new(Mutex::new(script.into())),
+            then: Arc::new(then),
+            streams: Arc::new(Mutex::new(streams.into())),
+            cut: cut.clone(),
+            gate,
+        };
+        let incoming = TcpListenerStream::new(listener).map(move |stream| {
+            let cut = WatchStream::from_changes(cut.subscribe());
+            stream.map(|stream| Cuttable { stream, cut })
+        });
+        let router = Server::builder()
+            .add_service(ChatServiceServer::new(node.clone()))
+            .add_service(SessionServiceServer::new(node.clone()));
+        let server = tokio::spawn(async move {
+            router.serve_with_incoming(incoming).await.unwrap();
+        });
+        Self {
+            address,
+            node,
+            server,
+        }
+    }
+
+    /// Stops listening and cuts all connections.
+    pub(crate) async fn stop(&mut self) {
+        self.server.abort();
+        let _ = (&mut self.server).await;
+        self.node.cut.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// Adds steps to the script.
+    pub(crate) fn extend(&self, steps: Vec<Step>) {
+        self.node.script.lock().unwrap().extend(steps);
+    }
+
+    pub(crate) fn sends(&self) -> Vec<v1::RequestId> {
+        self.node.seen.sends.lock().unwrap().clone()
+    }
+}
+
+impl Node {
+    async fn step<T>(&self, answer: T) -> Result<Response<T>, Status> {
+        let step = self.script.lock().unwrap().pop_front();
+        match step.unwrap_or_else(|| (self.then)()) {
+            Step::Answer => Ok(Response::new(answer)),
+            Step::AnswerNaming(leader) => {
+                let mut response = Response::new(answer);
+                let leader = leader.parse().unwrap();
+                response.metadata_mut().insert("conclave-leader", leader);
+                Ok(response)
+            }
+            Step::Problem(problem) => Err(problem.to_status()),
+            Step::Cut => {
+                self.cut.send_modify(|cuts| *cuts += 1);
+                std::future::pending().await
+            }
+            Step::Hang => std::future::pending().await,
+        }
+    }
+}
+
+fn unscripted<T>() -> Result<Response<T>, Status> {
+    Err(Status::unimplemented("not in the script"))
+}
+
+#[tonic::async_trait]
+impl ChatService for Node {
+    async fn send_message(
+        &self,
+        request: Request<v1::SendMessageRequest>,
+    ) -> Result<Response<v1::SendMessageResponse>, Status> {
+        let id = request.into_inner().request.unwrap();
+        self.seen.sends.lock().unwrap().push(id);
+        let in_flight = self.seen.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
+        let max = &self.seen.in_flight_max;
+        max.fetch_max(in_flight, Ordering::SeqCst);
+        if let Some(gate) = &self.gate {
+            gate.wait().await;
+        }
+        self.seen.in_flight.fetch_sub(1, Ordering::SeqCst);
+        let answer = v1::SendMessageResponse {
+            conversation_id: 1,
+            sequence: id.number,
+            ..Default::default()
+        };
+        self.step(answer).await
+    }
+
+    async fn list_messages(
+        &self,
+        _: Request<v1::ListMessagesRequest>,
+    ) -> Result<Response<v1::ListMessagesResponse>, Status> {
+        unscripted()
+    }
+
+    async fn list_unread(
+        &self,
+        _: Request<v1::ListUnreadRequest>,
+    ) -> Result<Response<v1::ListUnreadResponse>, Status> {
+        self.step(v1::ListUnreadResponse::default()).await
+    }
+
+    async fn list_conversations(
+        &self,
+        _: Request<v1::ListConversationsRequest>,
+    ) -> Result<Response<v1::ListConversationsResponse>, Status> {
+        unscripted()
+    }
+
+    async fn advance_position(
+        &self,
+        _: Request<v1::AdvancePositionRequest>,
+    ) -> Result<Response<v1::AdvancePositionResponse>, Status> {
+        unscripted()
+    }
+
+    async fn delete_messages(
+        &self,
+        _: Request<v1::DeleteMessagesRequest>,
+    ) -> Result<Response<v1::DeleteMessagesResponse>, Status> {
+        unscripted()
+    }
+
+    type FollowMessagesStream =
+        Pin<Box<dyn Stream<Item = Result<v1::FollowMessagesResponse, Status>> + Send>>;
+
+    async fn follow_messages(
+        &self,
+        request: Request<v1::FollowMessagesRequest>,
+    ) -> Result<Response<Self::FollowMessagesStream>, Status> {
+        let after = request.into_inner().after_position;
+        self.seen.follows.lock().unwrap().push(after);
+        let mut streams = self.streams.lock().unwrap();
+        let parts = stream::iter(streams.pop_front().unwrap_or_default()).map(Ok);
+        let stream: Self::FollowMessagesStream = if streams.is_empty() {
+            Box::pin(parts.chain(stream::pending()))
+        } else {
+            Box::pin(parts)
+        };
+        Ok(Response::new(stream))
+    }
+}
+
+#[tonic::async_trait]
+impl SessionService for Node {
+    async fn open_session(
+        &self,
+        request: Request<v1::OpenSessionRequest>,
+    ) -> Result<Response<v1::OpenSessionResponse>, Status> {
+        self.seen.logins.lock().unwrap().push(request.into_inner());
+        self.step(v1::OpenSessionResponse::default()).await
+    }
+
+    async fn close_session(
+        &self,
+        _: Request<v1::CloseSessionRequest>,
+    ) -> Result<Response<v1::CloseSessionResponse>, Status> {
+        self.step(v1::CloseSessionResponse::default()).await
+    }
+
+    async fn get_session(
+        &self,
+        _: Request<v1::GetSessionRequest>,
+    ) -> Result<Response<v1::GetSessionResponse>, Status> {
+        Ok(Response::new(v1::GetSessionResponse {
+            request_number_last: self.request_last.load(Ordering::SeqCst),
+            ..Default::default()
+        }))
+    }
+}
+
+/// A connection that breaks when it is told to.
+struct Cuttable {
+    stream: TcpStream,
+    cut: WatchStream<u64>,
+}
+
+impl Connected for Cuttable {
+    type ConnectInfo = ();
+    fn connect_info(&self) {}
+}
+
+impl AsyncRead for Cuttable {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.cut.poll_next_unpin(context).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Cuttable {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

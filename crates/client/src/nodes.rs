@@ -1,0 +1,200 @@
+//! The nodes that a client knows, and which of them to ask.
+//!
+//! A client stays with one node: the leader, once a node has named it. It goes to the next one
+//! when that node fails.
+//!
+//! Always true: a node that has just failed is not chosen because another one still names it as
+//! the leader.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tonic::transport::Channel;
+
+use crate::builder::{BuildError, ENDPOINTS_MAX, bare, endpoint};
+
+/// How long after a failure hints at that node are not believed: longer than an election, after
+/// which the others name the new leader.
+const HINT_DISTRUST: Duration = Duration::from_secs(1);
+
+/// One node.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) address: String,
+    pub(crate) channel: Channel,
+}
+
+#[derive(Debug)]
+pub(crate) struct Nodes {
+    connect: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    known: Vec<Known>,
+    preferred: usize,
+}
+
+#[derive(Debug)]
+struct Known {
+    node: Arc<Node>,
+    failed_at: Option<Instant>,
+}
+
+impl Nodes {
+    pub(crate) fn new(addresses: &[String], connect: Duration) -> Result<Self, BuildError> {
+        let mut known: Vec<Known> = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            if known.iter().all(|k| k.node.address != bare(address)) {
+                known.push(Known::new(address, connect)?);
+            }
+        }
+        let state = State {
+            known,
+            preferred: 0,
+        };
+        Ok(Self {
+            connect,
+            state: Mutex::new(state),
+        })
+    }
+
+    /// The node to ask now.
+    pub(crate) fn pick(&self) -> Arc<Node> {
+        let state = self.state();
+        Arc::clone(&state.known[state.preferred].node)
+    }
+
+    /// The node did not serve: the next call goes to another one, unless one does already.
+    pub(crate) fn failed(&self, node: &Node) {
+        let mut state = self.state();
+        let Some(index) = state.index_of(&node.address) else {
+            return;
+        };
+        state.known[index].failed_at = Some(Instant::now());
+        if state.preferred == index {
+            state.preferred = (index + 1) % state.known.len();
+        }
+    }
+
+    /// A node says that the one at `address` leads.
+    pub(crate) fn leads(&self, address: &str) {
+        let mut state = self.state();
+        let index = match state.index_of(address) {
+            Some(index) => index,
+            None if state.known.len() < ENDPOINTS_MAX => {
+                // What a node says is not trusted to be an address.
+                let Ok(known) = Known::new(address, self.connect) else {
+                    return;
+                };
+                state.known.push(known);
+                state.known.len() - 1
+            }
+            None => return,
+        };
+        let distrusted = |at: Instant| at.elapsed() < HINT_DISTRUST;
+        if !state.known[index].failed_at.is_some_and(distrusted) {
+            state.preferred = index;
+        }
+    }
+
+    /// The node at this address: a known one, or one for this occasion.
+    pub(crate) fn at(&self, address: &str) -> Result<Arc<Node>, BuildError> {
+        let known = {
+            let state = self.state();
+            state
+                .index_of(address)
+                .map(|index| Arc::clone(&state.known[index].node))
+        };
+        match known {
+            Some(node) => Ok(node),
+            None => Ok(Known::new(address, self.connect)?.node),
+        }
+    }
+
+    /// All addresses.
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        let state = self.state();
+        state.known.iter().map(|k| k.node.address.clone()).collect()
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.state().known.len()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nobody panics with this lock")
+    }
+}
+
+impl State {
+    fn index_of(&self, address: &str) -> Option<usize> {
+        let address = bare(address);
+        self.known.iter().position(|k| k.node.address == address)
+    }
+}
+
+impl Known {
+    fn new(address: &str, connect: Duration) -> Result<Self, BuildError> {
+        let channel = endpoint(address, connect)?.connect_lazy();
+        let node = Node {
+            address: bare(address).to_owned(),
+            channel,
+        };
+        Ok(Self {
+            node: Arc::new(node),
+            failed_at: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nodes(addresses: &[&str]) -> Nodes {
+        let addresses: Vec<String> = addresses.iter().map(|a| (*a).to_owned()).collect();
+        Nodes::new(&addresses, Duration::from_secs(1)).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_failed_is_left_and_not_believed_to_lead_for_a_while() {
+        let nodes = nodes(&["a:1", "http://b:1/", "a:1"]);
+        assert_eq!(nodes.addresses(), ["a:1", "b:1"], "each node is known once");
+        let first = nodes.pick();
+        nodes.failed(&first);
+        nodes.failed(&first);
+        assert_eq!(nodes.pick().address, "b:1", "it moves once, not twice");
+        nodes.leads("a:1");
+        assert_eq!(nodes.pick().address, "b:1");
+        tokio::time::advance(HINT_DISTRUST).await;
+        nodes.leads("a:1");
+        assert_eq!(nodes.pick().address, "a:1");
+    }
+
+    #[tokio::test]
+    async fn hints_add_nodes_up_to_a_bound() {
+        let nodes = nodes(&["a:1"]);
+        nodes.leads("new:7");
+        assert_eq!(nodes.pick().address, "new:7");
+        nodes.leads("not an address");
+        assert_eq!(nodes.len(), 2);
+        for port in 1..100 {
+            nodes.leads(&format!("many:{port}"));
+        }
+        assert_eq!(nodes.len(), ENDPOINTS_MAX);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_address_is_refused() {
+        for bad in ["", "host", "host:", ":1", "host:99999", "https://host:1"] {
+            let refused = Nodes::new(&[bad.to_owned()], Duration::from_secs(1));
+            assert!(refused.is_err(), "{bad}");
+        }
+    }
+}

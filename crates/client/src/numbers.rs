@@ -1,0 +1,175 @@
+//! The request numbers of a session: each is taken once, and none runs away from the others.
+//!
+//! A session remembers its newest [`REQUEST_WINDOW`] numbers. A request that is retried while the
+//! others hurry on would fall out of that window and its outcome would be lost; so nobody gets a
+//! number that is a whole window above one still under way.
+//!
+//! Always true: no two requests of this client get the same number with the same nonce.
+
+use std::{
+    collections::BTreeSet,
+    pin::pin,
+    sync::{Mutex, MutexGuard},
+};
+
+use conclave_core::limits::REQUEST_WINDOW;
+use tokio::sync::Notify;
+
+use crate::{RequestKey, random};
+
+#[derive(Debug)]
+pub(crate) struct Numbers {
+    state: Mutex<State>,
+    released: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The next number; `None` until the session was asked for its greatest.
+    next: Option<u64>,
+    nonce: u64,
+    /// Counts restarts: a number belongs to the generation in which it was taken.
+    generation: u64,
+    under_way: BTreeSet<u64>,
+}
+
+/// A number that is under way until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Taken<'a> {
+    numbers: &'a Numbers,
+    generation: u64,
+    pub(crate) key: RequestKey,
+}
+
+impl Numbers {
+    pub(crate) fn new() -> Self {
+        let state = State {
+            next: None,
+            nonce: random::number(),
+            generation: 0,
+            under_way: BTreeSet::new(),
+        };
+        Self {
+            state: Mutex::new(state),
+            released: Notify::new(),
+        }
+    }
+
+    /// Whether the session's greatest number is known.
+    pub(crate) fn is_learned(&self) -> bool {
+        self.state().next.is_some()
+    }
+
+    /// The session has used numbers up to `last`.
+    pub(crate) fn learn(&self, last: u64) {
+        let mut state = self.state();
+        let above = last.saturating_add(1);
+        state.next = Some(state.next.map_or(above, |next| next.max(above)));
+    }
+
+    /// Takes the next number; waits while the oldest under way is a window behind.
+    pub(crate) async fn take(&self) -> Taken<'_> {
+        loop {
+            let mut released = pin!(self.released.notified());
+            released.as_mut().enable();
+            if let Some(taken) = self.try_take() {
+                return taken;
+            }
+            released.await;
+        }
+    }
+
+    fn try_take(&self) -> Option<Taken<'_>> {
+        let mut state = self.state();
+        let number = state.next.expect("numbers are learned before one is taken");
+        let oldest = state.under_way.first().copied().unwrap_or(number);
+        if number >= oldest.saturating_add(REQUEST_WINDOW) {
+            return None;
+        }
+        state.next = Some(number.saturating_add(1));
+        state.under_way.insert(number);
+        Some(Taken {
+            numbers: self,
+            generation: state.generation,
+            key: RequestKey {
+                number,
+                nonce: state.nonce,
+            },
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nobody panics with this lock")
+    }
+}
+
+impl Taken<'_> {
+    /// The session says that this number is too far above `last`: numbers were taken and never
+    /// used. Counting starts again there, with a new nonce, so that a forgotten request that is
+    /// still somewhere in the network is not taken for a new one.
+    pub(crate) fn restart(&self, last: u64) {
+        let mut state = self.numbers.state();
+        if state.generation != self.generation {
+            return;
+        }
+        state.generation += 1;
+        state.nonce = random::number();
+        state.next = Some(last.saturating_add(1));
+        state.under_way.clear();
+        drop(state);
+        self.numbers.released.notify_waiters();
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let mut state = self.numbers.state();
+        if state.generation == self.generation {
+            state.under_way.remove(&self.key.number);
+        }
+        drop(state);
+        self.numbers.released.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_number_is_a_window_above_one_under_way() {
+        let numbers = Numbers::new();
+        numbers.learn(10);
+        let first = numbers.take().await;
+        assert_eq!(first.key.number, 11);
+        for expected in 12..11 + REQUEST_WINDOW {
+            assert_eq!(numbers.take().await.key.number, expected);
+        }
+        assert!(numbers.take().now_or_never().is_none());
+        drop(first);
+        assert_eq!(numbers.take().await.key.number, 11 + REQUEST_WINDOW);
+    }
+
+    #[tokio::test]
+    async fn a_restart_changes_the_nonce_and_happens_once() {
+        let numbers = Numbers::new();
+        numbers.learn(1000);
+        let (one, two) = (numbers.take().await, numbers.take().await);
+        one.restart(5);
+        let three = numbers.take().await;
+        assert_eq!(three.key.number, 6);
+        assert_ne!(three.key.nonce, one.key.nonce);
+        two.restart(5);
+        assert_eq!(numbers.take().await.key.number, 7, "the second is no news");
+    }
+
+    #[test]
+    fn learning_never_goes_back() {
+        let numbers = Numbers::new();
+        numbers.learn(7);
+        numbers.learn(3);
+        assert_eq!(numbers.state().next, Some(8));
+    }
+}

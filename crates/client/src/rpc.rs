@@ -1,0 +1,98 @@
+//! Each call of the protocol as a type: its request, its answer, and how it is repeated safely.
+
+use conclave_wire::v1::{
+    self, account_service_client::AccountServiceClient, admin_service_client::AdminServiceClient,
+    chat_service_client::ChatServiceClient, session_service_client::SessionServiceClient,
+};
+use tonic::{Request, Response, Status, transport::Channel};
+
+use crate::RequestKey;
+
+/// Most bytes of one answer that are read: a full page of the longest messages and as much again.
+const ANSWER_BYTES_MAX: usize =
+    2 * conclave_core::limits::PAGE_MAX * conclave_core::limits::TEXT_BYTES_MAX;
+
+/// What makes it safe to repeat a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It changes nothing.
+    Read,
+    /// It carries random bytes by which it is known again.
+    Once,
+    /// It carries a number of its session.
+    Numbered,
+}
+
+/// A unary call.
+pub(crate) trait Rpc: Clone + Send + Sync + Sized + 'static {
+    const KIND: Kind;
+    type Answer: Send;
+
+    /// Sets the number, if the call carries one.
+    fn set_key(&mut self, key: RequestKey);
+
+    /// Asks once.
+    fn ask(
+        channel: Channel,
+        request: Request<Self>,
+    ) -> impl Future<Output = Result<Response<Self::Answer>, Status>> + Send;
+}
+
+macro_rules! rpc {
+    ($kind:ident $client:ident :: $method:ident, $request:ident => $answer:ident) => {
+        impl Rpc for v1::$request {
+            const KIND: Kind = Kind::$kind;
+            type Answer = v1::$answer;
+
+            rpc!(@set_key $kind);
+
+            async fn ask(
+                channel: Channel,
+                request: Request<Self>,
+            ) -> Result<Response<Self::Answer>, Status> {
+                $client::new(channel)
+                    .max_decoding_message_size(ANSWER_BYTES_MAX)
+                    .$method(request)
+                    .await
+            }
+        }
+    };
+    (@set_key Numbered) => {
+        fn set_key(&mut self, key: RequestKey) {
+            let RequestKey { number, nonce } = key;
+            self.request = Some(v1::RequestId { number, nonce });
+        }
+    };
+    (@set_key $other:ident) => {
+        fn set_key(&mut self, _key: RequestKey) {}
+    };
+}
+
+rpc!(Once AccountServiceClient::create_account, CreateAccountRequest => CreateAccountResponse);
+rpc!(Numbered AccountServiceClient::delete_account,
+    DeleteAccountRequest => DeleteAccountResponse);
+rpc!(Read AccountServiceClient::list_accounts, ListAccountsRequest => ListAccountsResponse);
+
+rpc!(Once SessionServiceClient::open_session, OpenSessionRequest => OpenSessionResponse);
+rpc!(Numbered SessionServiceClient::close_session, CloseSessionRequest => CloseSessionResponse);
+rpc!(Read SessionServiceClient::get_session, GetSessionRequest => GetSessionResponse);
+
+rpc!(Numbered ChatServiceClient::send_message, SendMessageRequest => SendMessageResponse);
+rpc!(Read ChatServiceClient::list_messages, ListMessagesRequest => ListMessagesResponse);
+rpc!(Read ChatServiceClient::list_unread, ListUnreadRequest => ListUnreadResponse);
+rpc!(Read ChatServiceClient::list_conversations,
+    ListConversationsRequest => ListConversationsResponse);
+rpc!(Numbered ChatServiceClient::advance_position,
+    AdvancePositionRequest => AdvancePositionResponse);
+rpc!(Numbered ChatServiceClient::delete_messages,
+    DeleteMessagesRequest => DeleteMessagesResponse);
+
+rpc!(Read AdminServiceClient::get_cluster_status,
+    GetClusterStatusRequest => GetClusterStatusResponse);
+rpc!(Read AdminServiceClient::get_state_digest,
+    GetStateDigestRequest => GetStateDigestResponse);
+
+/// The client for the one call that streams.
+pub(crate) fn following(channel: Channel) -> ChatServiceClient<Channel> {
+    ChatServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
+}

@@ -1,0 +1,232 @@
+//! What follows from a failed attempt: the one place where that is decided.
+//!
+//! Always true: a failure counts as "certainly not done" only if the request never left this
+//! machine or a node says that it refused it at the door.
+
+use std::{error::Error, fmt};
+
+use conclave_wire::Problem;
+use tonic::{ConnectError, Status};
+
+use crate::rpc::Kind;
+
+/// How one attempt failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// A node says what is wrong.
+    Problem(Problem),
+    /// No connection: the request was never sent.
+    NotConnected(String),
+    /// The connection broke, or something that is no node answered.
+    Lost(String),
+    /// No answer in time.
+    Silent,
+}
+
+/// What to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Tell the caller that the rules said no.
+    Refused { reason: String, sentence: String },
+    /// Tell the caller to log in.
+    LogIn { sentence: String },
+    /// This number certainly was not and will not be executed for this request: take one above
+    /// `last`. With `restart`, also where that is lower than what was counted to.
+    NewNumber { last: u64, restart: bool },
+    /// Tell the caller that nobody knows any more.
+    Unknown,
+    /// Ask again, elsewhere, with the same number.
+    Elsewhere {
+        /// Whether this attempt may have been, or may still be, executed.
+        maybe_done: bool,
+        /// Whether to wait first.
+        wait: bool,
+    },
+}
+
+impl Failure {
+    /// What a status means.
+    pub(crate) fn from_status(status: &Status) -> Self {
+        if let Some(problem) = Problem::from_status(status) {
+            return Self::Problem(problem);
+        }
+        let mut cause = status.source();
+        while let Some(error) = cause {
+            if error.is::<ConnectError>() {
+                return Self::NotConnected(innermost(error));
+            }
+            cause = error.source();
+        }
+        Self::Lost(status.message().to_owned())
+    }
+
+    /// What follows, for a request of this kind. `maybe_done`: an earlier attempt with the same
+    /// number may have been executed.
+    pub(crate) fn next(self, kind: Kind, maybe_done: bool) -> Next {
+        let problem = match self {
+            Self::Problem(problem) => problem,
+            Self::NotConnected(_) => return elsewhere(false, true),
+            Self::Lost(_) | Self::Silent => return elsewhere(true, true),
+        };
+        match problem {
+            Problem::Refused {
+                reason,
+                sentence,
+                request_last,
+            } => {
+                let last = match (kind, request_last) {
+                    (Kind::Numbered, Some(last)) => last,
+                    _ => return Next::Refused { reason, sentence },
+                };
+                match (reason.as_str(), maybe_done) {
+                    // Another request has this number, so this one never had.
+                    ("REQUEST_REUSED", _) | ("REQUEST_TOO_OLD", false) => Next::NewNumber {
+                        last,
+                        restart: false,
+                    },
+                    ("REQUEST_OUT_OF_RANGE", false) => Next::NewNumber {
+                        last,
+                        restart: true,
+                    },
+                    ("REQUEST_TOO_OLD", true) => Next::Unknown,
+                    // An earlier copy on its way may come into range yet.
+                    ("REQUEST_OUT_OF_RANGE", true) => elsewhere(true, true),
+                    _ => Next::Refused { reason, sentence },
+                }
+            }
+            Problem::SessionExpired { sentence } => Next::LogIn { sentence },
+            Problem::Busy => elsewhere(false, true),
+            Problem::GoingAway => elsewhere(false, false),
+            Problem::WrongAddressee { .. } => elsewhere(false, true),
+            Problem::NoLeader { .. } | Problem::OutcomeUnknown { .. } | Problem::Broken { .. } => {
+                elsewhere(true, true)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Problem(problem) => problem.fmt(f),
+            Self::NotConnected(cause) => write!(f, "cannot connect: {cause}"),
+            Self::Lost(cause) => write!(f, "the connection was lost: {cause}"),
+            Self::Silent => f.write_str("the node did not answer in time"),
+        }
+    }
+}
+
+fn elsewhere(maybe_done: bool, wait: bool) -> Next {
+    Next::Elsewhere { maybe_done, wait }
+}
+
+/// The last cause is the one that says something: "connection refused".
+fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use conclave_core::Rejection;
+
+    use super::*;
+
+    const NEW: Next = Next::NewNumber {
+        last: 7,
+        restart: false,
+    };
+    const RESTART: Next = Next::NewNumber {
+        last: 7,
+        restart: true,
+    };
+    const DOOR: Next = Next::Elsewhere {
+        maybe_done: false,
+        wait: true,
+    };
+    const DOUBT: Next = Next::Elsewhere {
+        maybe_done: true,
+        wait: true,
+    };
+
+    #[test]
+    fn what_follows_from_each_failure() {
+        let refused = |rejection: Rejection| Next::Refused {
+            reason: rejection.reason().to_owned(),
+            sentence: rejection.to_string(),
+        };
+        let rule = |rejection: Rejection| Failure::Problem(rejection.into());
+        let problem = Failure::Problem;
+        let no_leader = || Problem::NoLeader {
+            nodes_reachable: None,
+        };
+        let broken = || Problem::Broken {
+            sentence: String::new(),
+        };
+        let (reused, too_old, out_of_range) = (
+            || Rejection::RequestReused { last: 7 },
+            || Rejection::RequestTooOld { last: 7 },
+            || Rejection::RequestOutOfRange { last: 7 },
+        );
+        let cases: [(Failure, Kind, bool, Next); 16] = [
+            (
+                rule(Rejection::NameTaken),
+                Kind::Once,
+                true,
+                refused(Rejection::NameTaken),
+            ),
+            (
+                rule(Rejection::NoSuchAccount),
+                Kind::Numbered,
+                true,
+                refused(Rejection::NoSuchAccount),
+            ),
+            (rule(reused()), Kind::Numbered, false, NEW),
+            (rule(reused()), Kind::Numbered, true, NEW),
+            (rule(reused()), Kind::Once, true, refused(reused())),
+            (rule(too_old()), Kind::Numbered, false, NEW),
+            (rule(too_old()), Kind::Numbered, true, Next::Unknown),
+            (rule(out_of_range()), Kind::Numbered, false, RESTART),
+            (rule(out_of_range()), Kind::Numbered, true, DOUBT),
+            (problem(Problem::Busy), Kind::Numbered, false, DOOR),
+            (problem(no_leader()), Kind::Numbered, false, DOUBT),
+            (problem(broken()), Kind::Numbered, false, DOUBT),
+            (
+                problem(Problem::OutcomeUnknown { waited_ms: 1 }),
+                Kind::Numbered,
+                false,
+                DOUBT,
+            ),
+            (
+                problem(Problem::GoingAway),
+                Kind::Numbered,
+                false,
+                Next::Elsewhere {
+                    maybe_done: false,
+                    wait: false,
+                },
+            ),
+            (Failure::Lost("reset".into()), Kind::Numbered, false, DOUBT),
+            (
+                Failure::NotConnected("refused".into()),
+                Kind::Numbered,
+                false,
+                DOOR,
+            ),
+        ];
+        for (failure, kind, maybe_done, expected) in cases {
+            let told = format!("{failure:?} {kind:?} {maybe_done}");
+            assert_eq!(failure.next(kind, maybe_done), expected, "{told}");
+        }
+        assert_eq!(Failure::Silent.next(Kind::Numbered, false), DOUBT);
+    }
+
+    #[test]
+    fn a_status_of_another_program_is_a_lost_request() {
+        let failure = Failure::from_status(&Status::unavailable("proxy"));
+        assert!(matches!(failure, Failure::Lost(_)), "{failure:?}");
+    }
+}
