@@ -63,6 +63,8 @@ pub(super) struct Memory {
     unwritten_first: u64,
     /// Entries from here on were truncated since the writer took its last batch.
     cut_first: u64,
+    /// The last entry that a checkpoint names without its being in any file that was read.
+    unknown_last: Option<u64>,
 }
 
 impl Memory {
@@ -76,6 +78,7 @@ impl Memory {
             cache_bytes_max,
             unwritten_first: 0,
             cut_first: u64::MAX,
+            unknown_last: None,
         }
     }
 
@@ -179,6 +182,12 @@ impl Memory {
         planned
     }
 
+    /// Begins with the state before the oldest segment that still exists.
+    pub(super) fn start_from(&mut self, checkpoint: LogState) {
+        self.state = checkpoint;
+        self.unknown_last = checkpoint.last.map(|id| id.index);
+    }
+
     /// Takes in a record found on disk; false if it cannot follow what came before.
     pub(super) fn replay(&mut self, record: &Record, location: Location) -> bool {
         match record {
@@ -208,6 +217,9 @@ impl Memory {
         let Some(last) = self.state.last else {
             return self.slots.is_empty();
         };
+        if self.unknown_last > self.purged_index() {
+            return false;
+        }
         match (self.slots.is_empty(), self.purged_index()) {
             (true, _) => self.state.purged == Some(last),
             (false, Some(purged)) => self.first == purged + 1 && self.end() == last.index + 1,
@@ -264,6 +276,7 @@ impl Memory {
                 self.cache_bytes -= bytes.len();
             }
         }
+        self.unknown_last = self.unknown_last.min(last.map(|id| id.index));
         self.cut_first = self.cut_first.min(cut_first);
         self.unwritten_first = self.unwritten_first.min(cut_first);
         self.state.last = last.or(self.state.purged);

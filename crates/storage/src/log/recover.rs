@@ -143,7 +143,7 @@ impl Recovered {
         let bytes = fs::read(path).map_err(failed("read", path))?;
         let header = read_header(path, &bytes, frame_first)?;
         if self.segments.is_empty() {
-            self.memory.state = header.checkpoint;
+            self.memory.start_from(header.checkpoint);
         }
         let file = OpenOptions::new().read(true).write(true).open(path);
         let file = file.map_err(failed("open", path))?;

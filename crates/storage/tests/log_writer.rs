@@ -1,0 +1,186 @@
+//! The writer shares syncs between callers, keeps their order, and latches the first failure.
+
+mod log_support;
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use conclave_storage::log::{LogStore, Options, SegmentLog};
+use log_support::{append, completion, entry, id, open, options, wait};
+
+#[test]
+fn waiting_appends_share_one_sync() {
+    const APPENDS: u64 = 2000;
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = SegmentLog::open(dir.path(), Options::default()).expect("the log opens");
+    let next = Mutex::new(1);
+    std::thread::scope(|scope| {
+        for _ in 0..32 {
+            scope.spawn(|| {
+                loop {
+                    let (done, result) = completion();
+                    let mut index = next.lock().expect("no thread panics");
+                    if *index > APPENDS {
+                        return;
+                    }
+                    log.append(vec![entry(1, *index, 50)], done)
+                        .expect("it is accepted");
+                    *index += 1;
+                    drop(index);
+                    result
+                        .recv()
+                        .expect("it completes")
+                        .expect("it reaches the disk");
+                }
+            });
+        }
+    });
+    let stats = log.stats();
+    assert_eq!(stats.entries, APPENDS);
+    assert_eq!(stats.syncs, stats.frames);
+    assert!(
+        stats.syncs * 4 < APPENDS,
+        "{} syncs for {APPENDS} appends",
+        stats.syncs
+    );
+}
+
+#[test]
+fn completions_come_in_the_order_of_the_calls() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = open(dir.path());
+    let order = Arc::new(Mutex::new(Vec::new()));
+    for index in 1..=300 {
+        let order = Arc::clone(&order);
+        let done = move |_| order.lock().expect("no thread panics").push(index);
+        log.append(vec![entry(1, index, 90)], Box::new(done))
+            .expect("it is accepted");
+        assert_eq!(
+            log.state().last,
+            Some(id(1, index)),
+            "it is readable at once"
+        );
+        assert_eq!(
+            log.read(index..index + 1, 0).expect("it can be read").len(),
+            1
+        );
+    }
+    log.close();
+    assert_eq!(
+        *order.lock().expect("no thread panics"),
+        (1..=300).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn changes_that_overtake_the_disk_end_as_they_were_called() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = open(dir.path());
+    for term in 1..=100 {
+        let from = log.state().last.map_or(0, |last| last.index + 1);
+        let entries = (from..from + 5)
+            .map(|index| entry(term, index, 150))
+            .collect();
+        log.append(entries, Box::new(drop)).expect("it is accepted");
+        let kept = log.read(from + 1..from + 2, 0).expect("it can be read")[0].id;
+        log.truncate_after(Some(kept), Box::new(drop))
+            .expect("it is accepted");
+        if term % 10 == 0 {
+            log.purge(kept, Box::new(drop)).expect("it is accepted");
+        }
+    }
+    let (state, all) = (
+        log.state(),
+        log.read(0..999, usize::MAX).expect("it can be read"),
+    );
+    append(&log, vec![]);
+    assert_eq!(log.read(0..999, usize::MAX).expect("it can be read"), all);
+    drop(log);
+    let log = open(dir.path());
+    assert_eq!(log.state(), state);
+    assert_eq!(log.read(0..999, usize::MAX).expect("it can be read"), all);
+}
+
+#[test]
+fn a_read_stops_at_its_limit_and_goes_on_from_there() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = open(dir.path());
+    append(&log, (1..=100).map(|index| entry(1, index, 100)).collect());
+    let part = log.read(10..90, 1000).expect("it can be read");
+    assert_eq!((part.len(), part[0].id.index), (10, 10));
+    assert!(log.read(101..200, 1000).expect("it can be read").is_empty());
+}
+
+/// A small file system of its own; `None` where that needs rights this process lacks.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(size: &str) -> Option<Self> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let size = format!("size={size}");
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(dir.path())
+            .output();
+        mount
+            .is_ok_and(|output| output.status.success())
+            .then_some(Self(dir))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_fails_the_log_for_good_and_loses_nothing_acknowledged() {
+    let Some(disk) = SmallDisk::mount("256k") else {
+        use std::io::Write as _;
+        let _ = writeln!(
+            std::io::stderr(),
+            "skipped: needs root to mount a small disk"
+        );
+        return;
+    };
+    let dir = disk.path().join("log");
+    let ballast = disk.path().join("ballast");
+    std::fs::write(&ballast, vec![1; 100 << 10]).expect("there is space for it");
+    let log = SegmentLog::open(&dir, options()).expect("the log opens");
+    let mut acked = 0;
+    let error = loop {
+        let (done, result) = completion();
+        log.append(vec![entry(1, acked + 1, 500)], done)
+            .expect("it is accepted");
+        match result.recv().expect("it completes") {
+            Ok(()) => acked += 1,
+            Err(error) => break error,
+        }
+        assert!(acked < 1000, "the disk never got full");
+    };
+    assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+    assert!(
+        error.to_string().contains("cannot make the next segment"),
+        "{error}"
+    );
+    std::fs::remove_file(&ballast).expect("it can be removed");
+    let again = log.append(vec![entry(1, acked + 2, 1)], Box::new(drop));
+    assert_eq!(
+        again.expect_err("it is latched").kind(),
+        std::io::ErrorKind::StorageFull
+    );
+    assert!(log.save_committed(None).is_err());
+    drop(log);
+    let log = SegmentLog::open(&dir, options()).expect("it opens again");
+    assert!(acked > 20);
+    log.verify_reaches(acked)
+        .expect("nothing acknowledged is lost");
+    let next = log.state().last.map_or(1, |last| last.index + 1);
+    wait(|done| log.append(vec![entry(1, next, 500)], done));
+}
