@@ -29,6 +29,10 @@ pub const ONCE_ANSWERS_MAX: u64 = 65_536;
 /// How long an answer to a request outside a session is remembered, in milliseconds of log time.
 pub const ONCE_ANSWER_MS: u64 = 24 * 60 * 60 * 1000;
 
+/// Latest log time, in milliseconds since 1970: the end of the year 9999. A leader with an absurd
+/// clock is taken to be there, so that every time fits a signed 64-bit integer of a database.
+pub const LOG_TIME_MAX_MS: u64 = 253_402_300_799_999;
+
 /// How long a session lives after it was opened or last renewed, in milliseconds of log time.
 pub const SESSION_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 

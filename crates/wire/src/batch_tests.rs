@@ -81,7 +81,9 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_are_an_error_or_a_batch(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_are_an_error_or_a_batch(
+        bytes in prop::collection::vec(any::<u8>(), 0..200)
+    ) {
         let _ = decode(bytes.into());
     }
 }

@@ -15,7 +15,7 @@ mod send_message;
 use crate::{
     Accepted, Answer, Broken, Command, Event, Lookup, Operation, Origin, Position, Rejection,
     Session, SessionId, Timestamp,
-    limits::{SESSION_CLOSED_MS, SESSION_MS, SESSION_RENEW_MS},
+    limits::{LOG_TIME_MAX_MS, SESSION_CLOSED_MS, SESSION_MS, SESSION_RENEW_MS},
     lookup::Remembered,
     requests::Admission,
 };
@@ -88,7 +88,7 @@ pub fn decide(
 /// The log time of a batch: never earlier than the one before, whatever the leader's clock says.
 #[must_use]
 pub fn log_time(before: Timestamp, proposed_at: Timestamp) -> Timestamp {
-    before.max(proposed_at)
+    before.max(proposed_at.min(Timestamp(LOG_TIME_MAX_MS)))
 }
 
 fn in_session(

@@ -11,7 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use conclave_core::{
     Accepted, AccountId, Answer, Batch, Command, ConversationId, Decision, Digest, Event, Origin,
     Position, Progress, Remember, Sequence, SessionId, Timestamp, TokenHash,
-    limits::{SESSION_CLOSED_MS, SESSION_MS, SESSION_RENEW_MS, SESSIONS_PER_ACCOUNT_MAX},
+    limits::{
+        LOG_TIME_MAX_MS, SESSION_CLOSED_MS, SESSION_MS, SESSION_RENEW_MS, SESSIONS_PER_ACCOUNT_MAX,
+    },
 };
 
 #[derive(Default)]
@@ -49,7 +51,9 @@ impl Observer {
             decisions.len(),
             "every command is answered"
         );
-        self.time = self.time.max(batch.proposed_at);
+        self.time = self
+            .time
+            .max(batch.proposed_at.min(Timestamp(LOG_TIME_MAX_MS)));
         self.index += 1;
         let mut written = 0;
         for (command, decision) in batch.commands.iter().zip(decisions) {
