@@ -42,7 +42,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0usize..=1000).prop_map(|kept| Step::Truncate { kept }),
         2 => ((0usize..=1000), prop_oneof![4 => Just(0u64), 1 => 1u64..50])
             .prop_map(|(purged, beyond)| Step::Purge { purged, beyond }),
-        1 => (0u64..100, any::<bool>()).prop_map(|(term, committed)| Step::Vote { term, committed }),
+        1 => (0u64..100, any::<bool>())
+            .prop_map(|(term, committed)| Step::Vote { term, committed }),
         1 => Just(Step::Committed),
         2 => Just(Step::Reopen),
     ]
@@ -156,8 +157,16 @@ fn check_story(steps: &[Step], reopen_always: bool) {
     }
 }
 
+fn config() -> ProptestConfig {
+    ProptestConfig {
+        cases: 24,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn a_log_is_a_vector(steps in prop::collection::vec(step(), 1..60)) {

@@ -53,7 +53,7 @@ pub(crate) fn entry(term: u64, index: u64, bytes: usize) -> Entry {
 
 /// A completion, and where its result arrives.
 pub(crate) fn completion() -> (Completion, mpsc::Receiver<std::io::Result<()>>) {
-    let (sender, receiver) = mpsc::channel();
+    let (sender, receiver) = mpsc::sync_channel(1);
     (Box::new(move |result| drop(sender.send(result))), receiver)
 }
 
