@@ -6,7 +6,13 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, demo, serve, up};
+use crate::{
+    commands::{
+        account, bench, cluster, completions, conversations, delete, demo, login, logout, read,
+        send, serve, up, whoami,
+    },
+    errors::EXIT_INTERRUPTED,
+};
 
 /// A replicated chat server that a team runs on machines of its own.
 #[derive(Debug, Parser)]
@@ -26,17 +32,62 @@ enum Command {
     Demo(demo::Args),
     /// Measure a cluster
     Bench(bench::Args),
+    /// Create, delete and list accounts
+    Account(account::Args),
+    /// Log in
+    Login(login::Args),
+    /// Log out: end this session and no other
+    Logout(logout::Args),
+    /// Tell who is logged in
+    Whoami(whoami::Args),
+    /// Send messages
+    Send(send::Args),
+    /// Read messages
+    Read(read::Args),
+    /// List your conversations
+    Conversations(conversations::Args),
+    /// Delete messages
+    Delete(delete::Args),
+    /// Look at the cluster
+    Cluster(cluster::Args),
+    /// Write completions for a shell
+    Completions(completions::Args),
 }
 
 impl Cli {
     /// Runs the subcommand that was asked for.
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
+            // These four handle signals themselves: they have something to stop.
             Command::Serve(args) => Box::pin(serve::run(args)).await,
             Command::Up(args) => Box::pin(up::run(args)).await,
             Command::Demo(args) => Box::pin(demo::run(args)).await,
             Command::Bench(args) => Box::pin(bench::run(args)).await,
+            Command::Account(args) => until_interrupted(account::run(args)).await,
+            Command::Login(args) => until_interrupted(login::run(args)).await,
+            Command::Logout(args) => until_interrupted(logout::run(args)).await,
+            Command::Whoami(args) => until_interrupted(whoami::run(args)).await,
+            Command::Send(args) => until_interrupted(send::run(args)).await,
+            Command::Read(args) => until_interrupted(read::run(args)).await,
+            Command::Conversations(args) => until_interrupted(conversations::run(args)).await,
+            Command::Delete(args) => until_interrupted(delete::run(args)).await,
+            Command::Cluster(args) => until_interrupted(cluster::run(args)).await,
+            Command::Completions(args) => completions::run(args),
         }
+    }
+}
+
+async fn until_interrupted(
+    command: impl Future<Output = anyhow::Result<ExitCode>>,
+) -> anyhow::Result<ExitCode> {
+    let mut command = Box::pin(command);
+    tokio::select! {
+        ended = &mut command => ended,
+        signal = tokio::signal::ctrl_c() => match signal {
+            Ok(()) => Ok(ExitCode::from(EXIT_INTERRUPTED)),
+            // Without a handler the system ends the process.
+            Err(_) => command.await,
+        },
     }
 }
 
@@ -49,5 +100,44 @@ mod tests {
     #[test]
     fn the_command_line_is_free_of_contradictions() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn command_lines_of_the_manual_are_understood() {
+        let lines = [
+            "conclave account create alice --password-stdin",
+            "conclave account delete --yes",
+            "conclave account list al* -o json",
+            "conclave login alice --endpoints a:1,b:2 --timeout 3",
+            "conclave logout",
+            "conclave whoami",
+            "conclave send bob hello",
+            "conclave send bob -",
+            "conclave send bob -- -1",
+            "conclave read",
+            "conclave read --unread 5 --stale -o json",
+            "conclave read --with bob --limit 3 --follow",
+            "conclave conversations",
+            "conclave delete 3.17 3.18 --everyone",
+            "conclave cluster status -o json",
+            "conclave completions bash",
+        ];
+        for line in lines {
+            let parsed = Cli::try_parse_from(line.split(' '));
+            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+        }
+        let wrong = [
+            "conclave read --unread 5 --with bob",
+            "conclave read --limit 3",
+            "conclave read --unread 0",
+            "conclave read --follow --stale",
+            "conclave delete",
+            "conclave delete 3",
+            "conclave send bob hello --again 7",
+            "conclave whoami --timeout 0",
+        ];
+        for line in wrong {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
     }
 }

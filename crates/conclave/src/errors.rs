@@ -8,8 +8,24 @@ use std::{
     process::ExitCode,
 };
 
+use conclave_client::{BuildError, CallError};
+
 /// It failed, and no other code says it better.
 pub(crate) const EXIT_FAILED: u8 = 1;
+/// The command line, or what was typed, is wrong.
+pub(crate) const EXIT_USAGE: u8 = 2;
+/// There is no such account, conversation or message.
+pub(crate) const EXIT_NOT_FOUND: u8 = 3;
+/// Not logged in, wrong password, or somebody else's.
+pub(crate) const EXIT_PERMISSION: u8 = 4;
+/// It is taken, or not possible any more.
+pub(crate) const EXIT_CONFLICT: u8 = 5;
+/// No node serves, or no majority. Nothing was changed.
+pub(crate) const EXIT_UNAVAILABLE: u8 = 69;
+/// It may or may not have happened.
+pub(crate) const EXIT_TEMPORARY: u8 = 75;
+/// Ctrl-C.
+pub(crate) const EXIT_INTERRUPTED: u8 = 130;
 
 /// A failure with the words for it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,19 +45,227 @@ impl CommandError {
             hint: hint.into(),
         }
     }
+
+    /// The same with another sentence.
+    pub(crate) fn with_sentence(self, sentence: impl Into<String>) -> Self {
+        Self {
+            sentence: sentence.into(),
+            ..self
+        }
+    }
+
+    /// The exit code.
+    pub(crate) fn exit(&self) -> u8 {
+        self.exit
+    }
 }
 
 /// Puts `error` into words and gives the exit code for it.
 pub(crate) fn tell(error: &anyhow::Error) -> ExitCode {
-    let (exit, sentence, hint) = match error.downcast_ref::<CommandError>() {
-        Some(known) => (known.exit, known.sentence.clone(), known.hint.clone()),
-        None => (
-            EXIT_FAILED,
-            format!("{error:#}"),
-            "run the command with --help to see what it needs".to_owned(),
-        ),
-    };
+    if reader_is_gone(error) {
+        // `conclave read | head` is not a failure.
+        return ExitCode::SUCCESS;
+    }
+    let known = known(error);
+    show(&known);
+    ExitCode::from(known.exit)
+}
+
+/// Shows an error.
+pub(crate) fn show(error: &CommandError) {
+    let CommandError { sentence, hint, .. } = error;
     // Nobody is left to be told if stderr is closed.
     let _ = writeln!(io::stderr(), "error: {sentence}\nhint: {hint}");
-    ExitCode::from(exit)
+}
+
+/// Shows something that is neither data nor an error.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+fn known(error: &anyhow::Error) -> CommandError {
+    if let Some(known) = error.downcast_ref::<CommandError>() {
+        return known.clone();
+    }
+    if let Some(call) = error.downcast_ref::<CallError>() {
+        return call.into();
+    }
+    if let Some(build) = error.downcast_ref::<BuildError>() {
+        return build.into();
+    }
+    CommandError::new(
+        EXIT_FAILED,
+        format!("{error:#}"),
+        "run the command with --help to see what it needs",
+    )
+}
+
+fn reader_is_gone(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<io::Error>();
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+impl From<&BuildError> for CommandError {
+    fn from(error: &BuildError) -> Self {
+        let hint = match error {
+            BuildError::Token => "log in again: conclave login NAME",
+            BuildError::NoEndpoint
+            | BuildError::TooManyEndpoints { .. }
+            | BuildError::Address { .. }
+            | BuildError::Tls { .. } => {
+                "name nodes as HOST:PORT,HOST:PORT with --endpoints or CONCLAVE_ENDPOINTS"
+            }
+        };
+        Self::new(EXIT_USAGE, error.to_string(), hint)
+    }
+}
+
+impl From<&CallError> for CommandError {
+    fn from(error: &CallError) -> Self {
+        match error {
+            CallError::Refused { reason, sentence } => {
+                let (exit, hint) = refused(reason);
+                Self::new(exit, sentence, hint)
+            }
+            CallError::SessionExpired { sentence, certain } => {
+                let hint = if *certain {
+                    "log in: conclave login NAME"
+                } else {
+                    "this request may have happened; log in (conclave login NAME) and look"
+                };
+                Self::new(EXIT_PERMISSION, sentence, hint)
+            }
+            CallError::NotDone { nodes, .. } => Self::new(
+                EXIT_UNAVAILABLE,
+                format!("{error} (tried {})", list(nodes)),
+                "nothing was changed; look at the cluster with: conclave cluster status",
+            ),
+            CallError::Unknown { nodes, .. } => Self::new(
+                EXIT_TEMPORARY,
+                format!("{error} (tried {})", list(nodes)),
+                "it may or may not have happened: look before you repeat it",
+            ),
+        }
+    }
+}
+
+fn list(nodes: &[String]) -> String {
+    if nodes.is_empty() {
+        "no node".to_owned()
+    } else {
+        nodes.join(", ")
+    }
+}
+
+/// Exit code and hint for a refusal.
+fn refused(reason: &str) -> (u8, &'static str) {
+    match reason {
+        "NO_SUCH_ACCOUNT" => (
+            EXIT_NOT_FOUND,
+            "list the accounts with: conclave account list",
+        ),
+        "NO_SUCH_CONVERSATION" => (
+            EXIT_NOT_FOUND,
+            "list your conversations with: conclave conversations",
+        ),
+        "NO_SUCH_MESSAGE" => (
+            EXIT_NOT_FOUND,
+            "IDs stand beside the messages in: conclave read",
+        ),
+        "WRONG_CREDENTIALS" => (
+            EXIT_PERMISSION,
+            "check name and password; create an account with: conclave account create NAME",
+        ),
+        "NOT_YOUR_MESSAGE" => (
+            EXIT_PERMISSION,
+            "leave --everyone out to delete it for yourself alone",
+        ),
+        "NAME_TAKEN" => (EXIT_CONFLICT, "choose another name"),
+        "TOO_MANY_ACCOUNTS" => (EXIT_CONFLICT, "delete accounts that nobody needs"),
+        "RECIPIENT_GONE" => (
+            EXIT_CONFLICT,
+            "the conversation can be read but not continued",
+        ),
+        "PASSWORD_TOO_SHORT" | "PASSWORD_TOO_LONG" => {
+            (EXIT_USAGE, "choose a password of 8 to 256 bytes")
+        }
+        "TEXT_EMPTY" | "TEXT_TOO_LONG" => (EXIT_USAGE, "send 1 byte to 16 KiB of text"),
+        "NAME_EMPTY" | "NAME_TOO_LONG" | "NAME_CHARACTER" => (
+            EXIT_USAGE,
+            "a name has 1 to 32 letters, digits, '.', '_' or '-'",
+        ),
+        "PATTERN_INVALID" => (EXIT_USAGE, "quote the pattern: conclave account list 'al*'"),
+        "LIST_TOO_LONG" => (EXIT_USAGE, "delete at most 500 messages at once"),
+        _ => (
+            EXIT_USAGE,
+            "run the command with --help to see what it takes",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use conclave_core::Rejection;
+
+    use super::*;
+
+    fn words(error: impl Into<anyhow::Error>) -> CommandError {
+        known(&error.into())
+    }
+
+    #[test]
+    fn every_refusal_has_an_exit_code_that_means_something() {
+        let cases = [
+            (Rejection::NoSuchAccount, EXIT_NOT_FOUND),
+            (Rejection::NoSuchConversation, EXIT_NOT_FOUND),
+            (Rejection::WrongCredentials, EXIT_PERMISSION),
+            (Rejection::NameTaken, EXIT_CONFLICT),
+            (Rejection::RecipientGone, EXIT_CONFLICT),
+            (Rejection::TextEmpty, EXIT_USAGE),
+            (Rejection::ListTooLong, EXIT_USAGE),
+        ];
+        for (rejection, exit) in cases {
+            let sentence = rejection.to_string();
+            let error = words(CallError::from(rejection));
+            assert_eq!(error.exit, exit, "{sentence}");
+            assert_eq!(error.sentence, sentence);
+            assert!(!error.hint.is_empty());
+        }
+    }
+
+    #[test]
+    fn not_done_and_unknown_end_differently() {
+        let (waited, nodes) = (Duration::from_millis(15_040), vec!["a:1".to_owned()]);
+        let sentence = "no leader is elected".to_owned();
+        let not_done = words(CallError::NotDone {
+            sentence: sentence.clone(),
+            attempts: 9,
+            waited,
+            nodes: nodes.clone(),
+        });
+        assert_eq!(not_done.exit, EXIT_UNAVAILABLE);
+        assert_eq!(
+            not_done.sentence,
+            "not done after 15.0 s and 9 attempts: no leader is elected (tried a:1)"
+        );
+        let unknown = words(CallError::Unknown {
+            sentence,
+            attempts: 9,
+            waited,
+            nodes,
+            request: None,
+        });
+        assert_eq!(unknown.exit, EXIT_TEMPORARY);
+        assert!(unknown.hint.contains("may or may not"));
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_no_failure() {
+        let gone = io::Error::from(io::ErrorKind::BrokenPipe);
+        assert!(reader_is_gone(&gone.into()));
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        assert!(!reader_is_gone(&full.into()));
+    }
 }

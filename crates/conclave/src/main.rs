@@ -6,7 +6,10 @@
 mod cli;
 mod cluster;
 mod commands;
+mod connection;
+mod credentials;
 mod errors;
+mod output;
 
 use std::process::ExitCode;
 

@@ -2,7 +2,17 @@
 //!
 //! A subcommand gives its exit code, or an error that [`crate::errors::tell`] puts into words.
 
+pub(crate) mod account;
 pub(crate) mod bench;
+pub(crate) mod cluster;
+pub(crate) mod completions;
+pub(crate) mod conversations;
+pub(crate) mod delete;
 pub(crate) mod demo;
+pub(crate) mod login;
+pub(crate) mod logout;
+pub(crate) mod read;
+pub(crate) mod send;
 pub(crate) mod serve;
 pub(crate) mod up;
+pub(crate) mod whoami;

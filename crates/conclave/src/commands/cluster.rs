@@ -1,0 +1,239 @@
+//! `conclave cluster`: how the cluster is, as its own nodes see it.
+
+use std::{io::IsTerminal as _, process::ExitCode};
+
+use conclave_client::{CallError, v1};
+use serde_json::{Value, json};
+
+use crate::{
+    connection::Connection,
+    errors::{CommandError, EXIT_UNAVAILABLE, note},
+    output::{self, Format},
+};
+
+/// What `cluster` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Show every node, and how many may still fail. Works without a quorum
+    Status {
+        /// In which form
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
+}
+
+/// Asks every known node and shows the answer of the one that sees most.
+///
+/// # Errors
+/// If no node answers.
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let Command::Status { output } = args.command;
+    let client = args.connection.connect_as_nobody()?.client;
+    let answers = client.cluster_statuses().await;
+    let asked = answers.len();
+    let status = best(answers).ok_or_else(|| {
+        CommandError::new(
+            EXIT_UNAVAILABLE,
+            format!("none of {asked} nodes answered"),
+            "start the nodes (conclave up), or name others with --endpoints",
+        )
+    })?;
+    if output == Format::Json {
+        output::json_line(&json(&status))?;
+    } else {
+        show(&status)?;
+    }
+    Ok(ExitCode::from(if status.quorum {
+        0
+    } else {
+        EXIT_UNAVAILABLE
+    }))
+}
+
+/// A node that sees a majority knows better than one that is cut off.
+fn best(
+    answers: Vec<(String, Result<v1::GetClusterStatusResponse, CallError>)>,
+) -> Option<v1::GetClusterStatusResponse> {
+    let answers = answers.into_iter().filter_map(|(_, answer)| answer.ok());
+    answers.max_by_key(|status| (status.quorum, status.voters_reachable, commit_max(status)))
+}
+
+fn commit_max(status: &v1::GetClusterStatusResponse) -> u64 {
+    let commits = status.nodes.iter().map(|node| node.commit_index);
+    commits.max().unwrap_or(0)
+}
+
+fn show(status: &v1::GetClusterStatusResponse) -> anyhow::Result<()> {
+    const HEADER: [&str; 8] = [
+        "node", "address", "role", "term", "commit", "applied", "lag", "version",
+    ];
+    let commit = commit_max(status);
+    let rows: Vec<_> = status.nodes.iter().map(|node| row(node, commit)).collect();
+    output::table(&HEADER, &rows)?;
+    for node in status.nodes.iter().filter(|n| n.reachable && !n.durable) {
+        note(&format!(
+            "warning: node {} does not sync to disk before it acknowledges",
+            node.node_id
+        ));
+    }
+    // Between columns for programs it would be a row of its own kind.
+    if std::io::stdout().is_terminal() {
+        output::line(&summary(status))?;
+    } else {
+        note(&summary(status));
+    }
+    Ok(())
+}
+
+fn row(node: &v1::NodeStatus, commit: u64) -> Vec<String> {
+    let address = output::clean(&node.client_address);
+    if !node.reachable {
+        let unknown = || "-".to_owned();
+        return vec![
+            node.node_id.to_string(),
+            address,
+            "unreachable".to_owned(),
+            unknown(),
+            unknown(),
+            unknown(),
+            unknown(),
+            unknown(),
+        ];
+    }
+    vec![
+        node.node_id.to_string(),
+        address,
+        role(node.role()).to_owned(),
+        node.term.to_string(),
+        node.commit_index.to_string(),
+        node.applied_index.to_string(),
+        commit.saturating_sub(node.applied_index).to_string(),
+        output::clean(&node.version),
+    ]
+}
+
+fn summary(status: &v1::GetClusterStatusResponse) -> String {
+    let (up, all) = (status.voters_reachable, status.voters);
+    match (status.quorum, status.tolerates_failures) {
+        (false, _) => format!("no quorum: {up}/{all} up"),
+        (true, 0) => format!("{up}/{all} up, tolerates no more failures"),
+        (true, 1) => format!("{up}/{all} up, tolerates 1 more failure"),
+        (true, failures) => format!("{up}/{all} up, tolerates {failures} more failures"),
+    }
+}
+
+fn role(role: v1::NodeRole) -> &'static str {
+    match role {
+        v1::NodeRole::Unspecified => "unknown",
+        v1::NodeRole::Leader => "leader",
+        v1::NodeRole::Follower => "follower",
+        v1::NodeRole::Candidate => "candidate",
+        v1::NodeRole::Learner => "learner",
+        v1::NodeRole::Stopped => "stopped",
+    }
+}
+
+fn json(status: &v1::GetClusterStatusResponse) -> Value {
+    let commit = commit_max(status);
+    let node = |node: &v1::NodeStatus| {
+        json!({
+            "node": node.node_id,
+            "address": node.client_address,
+            "peer_address": node.peer_address,
+            "reachable": node.reachable,
+            "role": role(node.role()),
+            "term": node.term,
+            "log": node.log_index_last,
+            "commit": node.commit_index,
+            "applied": node.applied_index,
+            "lag": commit.saturating_sub(node.applied_index),
+            "version": node.version,
+            "uptime_ms": node.uptime_ms,
+            "durable": node.durable,
+            "leader": node.leader_id,
+        })
+    };
+    json!({
+        "cluster": status.cluster_id,
+        "asked": status.node_id,
+        "leader": status.leader_id,
+        "voters": status.voters,
+        "up": status.voters_reachable,
+        "tolerates": status.tolerates_failures,
+        "quorum": status.quorum,
+        "nodes": status.nodes.iter().map(node).collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(up: u32, quorum: bool, tolerates: u32) -> v1::GetClusterStatusResponse {
+        v1::GetClusterStatusResponse {
+            voters: 5,
+            voters_reachable: up,
+            tolerates_failures: tolerates,
+            quorum,
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn the_last_line_says_how_many_more_may_fail() {
+        let cases = [
+            (status(5, true, 2), "5/5 up, tolerates 2 more failures"),
+            (status(4, true, 1), "4/5 up, tolerates 1 more failure"),
+            (status(3, true, 0), "3/5 up, tolerates no more failures"),
+            (status(2, false, 0), "no quorum: 2/5 up"),
+        ];
+        for (status, expected) in cases {
+            assert_eq!(summary(&status), expected);
+        }
+    }
+
+    #[test]
+    fn the_node_that_sees_a_majority_is_believed() {
+        let unreachable = CallError::NotDone {
+            sentence: String::new(),
+            attempts: 1,
+            waited: std::time::Duration::ZERO,
+            nodes: Vec::new(),
+        };
+        let answers = vec![
+            ("a:1".to_owned(), Ok(status(2, false, 0))),
+            ("b:1".to_owned(), Ok(status(4, true, 1))),
+            ("c:1".to_owned(), Err(unreachable)),
+            ("d:1".to_owned(), Ok(status(3, true, 0))),
+        ];
+        assert_eq!(best(answers).unwrap().voters_reachable, 4);
+        assert!(best(Vec::new()).is_none());
+    }
+
+    #[test]
+    fn a_node_that_is_down_shows_no_old_numbers() {
+        let node = v1::NodeStatus {
+            node_id: 3,
+            client_address: "c:1".to_owned(),
+            term: 7,
+            ..Default::default()
+        };
+        let shown = row(&node, 90).join(" ");
+        assert_eq!(shown, "3 c:1 unreachable - - - - -");
+        let up = v1::NodeStatus {
+            reachable: true,
+            applied_index: 88,
+            commit_index: 90,
+            ..node
+        };
+        assert_eq!(row(&up, 90)[6], "2");
+    }
+}

@@ -1,0 +1,28 @@
+//! `conclave completions`: what a shell needs to complete command lines.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use clap::CommandFactory as _;
+
+use crate::cli::Cli;
+
+/// What `completions` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// For which shell
+    shell: clap_complete::Shell,
+}
+
+/// Writes the completions to stdout.
+///
+/// # Errors
+/// If stdout is closed or full.
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "conclave", &mut script);
+    io::stdout().write_all(&script)?;
+    Ok(ExitCode::SUCCESS)
+}

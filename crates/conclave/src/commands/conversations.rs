@@ -1,0 +1,63 @@
+//! `conclave conversations`: with whom, and how much is unread.
+
+use std::process::ExitCode;
+
+use conclave_client::v1;
+use serde_json::json;
+
+use crate::{
+    commands::account::freshness,
+    connection::Connection,
+    output::{self, Format},
+};
+
+/// What `conversations` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// At most so many
+    #[arg(long, default_value_t = 1000)]
+    limit: u32,
+    /// Take what any node has, also without a quorum
+    #[arg(long)]
+    stale: bool,
+    /// In which form
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Lists them in the order in which they were opened.
+///
+/// # Errors
+/// If nobody is logged in or no node serves.
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let client = args.connection.connect()?.client;
+    let conversations = client
+        .conversations(args.limit as usize, freshness(args.stale))
+        .await?;
+    if args.output == Format::Json {
+        for conversation in conversations {
+            output::json_line(&json!({
+                "id": conversation.id,
+                "with": conversation.peer_name,
+                "messages": conversation.sequence_last,
+                "delivered": conversation.sequence_delivered,
+                "read": conversation.sequence_read,
+                "unread": conversation.unread,
+            }))?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let row = |conversation: &v1::Conversation| {
+        vec![
+            conversation.id.to_string(),
+            output::person(&conversation.peer_name),
+            conversation.sequence_last.to_string(),
+            conversation.unread.to_string(),
+        ]
+    };
+    let rows: Vec<_> = conversations.iter().map(row).collect();
+    output::table(&["id", "with", "messages", "unread"], &rows)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,153 @@
+//! `conclave login`: opens a session and keeps it for the other commands.
+
+use std::{
+    io::{self, BufRead as _, IsTerminal as _, Read as _},
+    process::ExitCode,
+};
+
+use crate::{
+    connection::Connection,
+    credentials::{self, Credentials},
+    errors::{CommandError, EXIT_FAILED, EXIT_USAGE, note},
+};
+
+/// The password, for programs.
+const PASSWORD_VARIABLE: &str = "CONCLAVE_PASSWORD";
+
+/// What `login` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Whose account
+    name: String,
+    #[command(flatten)]
+    password: Password,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Where the password comes from.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Password {
+    /// Read the password from the first line of stdin [else: CONCLAVE_PASSWORD, or asked for]
+    #[arg(long)]
+    password_stdin: bool,
+}
+
+/// Logs in.
+///
+/// # Errors
+/// If the password is wrong, no node serves, or the credentials cannot be kept.
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    // Before the password is asked for, so that nobody types it in vain.
+    let path = credentials::path()?;
+    let connected = args.connection.connect_as_nobody()?;
+    let password = args.password.ask(Asking::Once).await?;
+    let login = connected.client.login(&args.name, &password).await?;
+    let credentials = Credentials {
+        endpoints: connected.client.endpoints(),
+        user: login.account.name.clone(),
+        token: login.token,
+    };
+    credentials::save(&path, &credentials)?;
+    note(&format!("logged in as {}", credentials.user));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How often to ask for a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asking {
+    /// One that exists.
+    Once,
+    /// A new one: whoever mistypes it would never know it.
+    Twice,
+}
+
+impl Password {
+    /// The password: from stdin, from the environment, or typed without echo.
+    ///
+    /// # Errors
+    /// If there is none to be had.
+    pub(crate) async fn ask(self, asking: Asking) -> anyhow::Result<String> {
+        if !self.password_stdin
+            && let Ok(password) = std::env::var(PASSWORD_VARIABLE)
+            && !password.is_empty()
+        {
+            return Ok(password);
+        }
+        let typed = tokio::task::spawn_blocking(move || {
+            if self.password_stdin {
+                first_line(&mut io::stdin().lock())
+            } else {
+                prompt(asking)
+            }
+        });
+        Ok(typed.await??)
+    }
+}
+
+fn first_line(input: &mut dyn io::BufRead) -> Result<String, CommandError> {
+    let longest = conclave_core::limits::PASSWORD_BYTES_MAX as u64;
+    let mut line = String::new();
+    // One character more and a line break, so that one that is too long is told so.
+    input
+        .take(longest + 8)
+        .read_line(&mut line)
+        .map_err(|error| cannot_read(&error))?;
+    let password = line.trim_end_matches(['\n', '\r']);
+    if password.is_empty() {
+        return Err(CommandError::new(
+            EXIT_USAGE,
+            "stdin has no password in its first line",
+            "write the password to stdin, or leave --password-stdin out to be asked",
+        ));
+    }
+    Ok(password.to_owned())
+}
+
+fn prompt(asking: Asking) -> Result<String, CommandError> {
+    if !io::stdin().is_terminal() {
+        return Err(CommandError::new(
+            EXIT_USAGE,
+            "there is no terminal to ask for a password",
+            "set CONCLAVE_PASSWORD, or use --password-stdin",
+        ));
+    }
+    let ask = |text: &str| rpassword::prompt_password(text).map_err(|error| cannot_read(&error));
+    let password = ask("Password: ")?;
+    if asking == Asking::Twice && ask("Again: ")? != password {
+        return Err(CommandError::new(
+            EXIT_USAGE,
+            "the two passwords differ",
+            "try again",
+        ));
+    }
+    Ok(password)
+}
+
+fn cannot_read(error: &io::Error) -> CommandError {
+    CommandError::new(
+        EXIT_FAILED,
+        format!("cannot read the password: {error}"),
+        "set CONCLAVE_PASSWORD, or use --password-stdin",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_is_the_first_line_without_its_end() {
+        for input in ["secret word\nmore\n", "secret word\r\n", "secret word"] {
+            let password = first_line(&mut input.as_bytes()).unwrap();
+            assert_eq!(password, "secret word");
+        }
+        for none in ["", "\n", "\r\nsecond\n"] {
+            let refused = first_line(&mut none.as_bytes()).unwrap_err();
+            assert_eq!(refused.exit(), EXIT_USAGE);
+        }
+        let long = "p".repeat(1_000_000);
+        let cut = first_line(&mut long.as_bytes()).unwrap();
+        assert_eq!(cut.len(), conclave_core::limits::PASSWORD_BYTES_MAX + 8);
+    }
+}

@@ -1,0 +1,26 @@
+//! `conclave logout`: ends this session and no other.
+
+use std::process::ExitCode;
+
+use crate::{connection::Connection, credentials, errors::note};
+
+/// What `logout` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Logs out. A session that has ended already is no error.
+///
+/// # Errors
+/// If no node serves: then the credentials are kept, so that it can be repeated.
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let connected = args.connection.connect()?;
+    connected.client.logout().await?;
+    if connected.from_file {
+        credentials::remove(&credentials::path()?)?;
+    }
+    note("logged out");
+    Ok(ExitCode::SUCCESS)
+}

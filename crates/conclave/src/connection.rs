@@ -1,0 +1,114 @@
+//! Which nodes a command asks, and in whose name.
+//!
+//! What is said on the command line comes first, then the environment, then what `login` left.
+
+use std::time::Duration;
+
+use conclave_client::Client;
+
+use crate::{credentials, errors::CommandError};
+
+/// Where a local cluster listens: see `conclave up`.
+const ENDPOINTS_DEFAULT: [&str; 5] = [
+    "127.0.0.1:7400",
+    "127.0.0.1:7410",
+    "127.0.0.1:7420",
+    "127.0.0.1:7430",
+    "127.0.0.1:7440",
+];
+/// The session's token, for programs that keep no file.
+const TOKEN_VARIABLE: &str = "CONCLAVE_TOKEN";
+
+/// The options of all commands that ask a cluster.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Cluster")]
+pub(crate) struct Connection {
+    /// Nodes to ask, as HOST:PORT,HOST:PORT [default: those of the login, else 127.0.0.1:7400 …]
+    #[arg(
+        long,
+        global = true,
+        env = "CONCLAVE_ENDPOINTS",
+        value_delimiter = ',',
+        value_name = "LIST"
+    )]
+    endpoints: Vec<String>,
+    /// Give up after this many seconds
+    #[arg(
+        long,
+        global = true,
+        default_value = "15",
+        value_parser = clap::value_parser!(u64).range(1..=3600),
+        value_name = "SECONDS"
+    )]
+    timeout: u64,
+}
+
+/// A client, and what it was made from.
+pub(crate) struct Connected {
+    pub(crate) client: Client,
+    pub(crate) endpoints: Vec<String>,
+    /// Whether the session is that of the credentials file.
+    pub(crate) from_file: bool,
+}
+
+impl Connection {
+    /// A client with the session of the environment or of the last login, if there is one.
+    ///
+    /// # Errors
+    /// If the credentials must not be used or an address is none.
+    pub(crate) fn connect(&self) -> anyhow::Result<Connected> {
+        let token = std::env::var(TOKEN_VARIABLE)
+            .ok()
+            .filter(|token| !token.is_empty());
+        self.connect_as(token, true)
+    }
+
+    /// A client without a session.
+    ///
+    /// # Errors
+    /// If the credentials must not be used or an address is none.
+    pub(crate) fn connect_as_nobody(&self) -> anyhow::Result<Connected> {
+        self.connect_as(None, false)
+    }
+
+    fn connect_as(&self, token: Option<String>, with_login: bool) -> anyhow::Result<Connected> {
+        let endpoints: Vec<String> = self
+            .endpoints
+            .iter()
+            .map(|endpoint| endpoint.trim().to_owned())
+            .filter(|endpoint| !endpoint.is_empty())
+            .collect();
+        let needs_token = with_login && token.is_none();
+        // Who says everything needs no file, nor a home directory.
+        let saved = if endpoints.is_empty() || needs_token {
+            self.saved()?
+        } else {
+            None
+        };
+        let from_file = needs_token && saved.is_some();
+        let (saved_endpoints, saved_token) = match saved {
+            Some(saved) => (saved.endpoints, Some(saved.token)),
+            None => (ENDPOINTS_DEFAULT.map(str::to_owned).to_vec(), None),
+        };
+        let endpoints = if endpoints.is_empty() {
+            saved_endpoints
+        } else {
+            endpoints
+        };
+        let mut builder = Client::builder()
+            .endpoints(endpoints.clone())
+            .total_timeout(Duration::from_secs(self.timeout));
+        if let Some(token) = token.or(saved_token.filter(|_| with_login)) {
+            builder = builder.token(token);
+        }
+        Ok(Connected {
+            client: builder.build()?,
+            endpoints,
+            from_file,
+        })
+    }
+
+    fn saved(&self) -> Result<Option<credentials::Credentials>, CommandError> {
+        credentials::load(&credentials::path()?)
+    }
+}

@@ -1,0 +1,202 @@
+//! The session that `login` leaves for the other commands.
+//!
+//! Always true: the file is readable by its owner alone, from its first byte on, and is either
+//! the old one or the new one as a whole. One that others can read is not used.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use etcetera::BaseStrategy as _;
+use serde::{Deserialize, Serialize};
+
+use crate::errors::{CommandError, EXIT_FAILED, EXIT_PERMISSION};
+
+/// Only the owner.
+const FILE_MODE: u32 = 0o600;
+const DIRECTORY_MODE: u32 = 0o700;
+/// The bits of a mode that let others in.
+const OTHERS: u32 = 0o077;
+
+/// A session and where to use it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Credentials {
+    /// The nodes, as `HOST:PORT`.
+    pub(crate) endpoints: Vec<String>,
+    /// Whose session.
+    pub(crate) user: String,
+    /// A secret.
+    pub(crate) token: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Credentials({} at {:?})", self.user, self.endpoints)
+    }
+}
+
+/// Where the file is.
+///
+/// # Errors
+/// If there is no home directory.
+pub(crate) fn path() -> Result<PathBuf, CommandError> {
+    let base = etcetera::choose_base_strategy().map_err(|error| {
+        let hint = "set HOME or XDG_CONFIG_HOME";
+        CommandError::new(EXIT_FAILED, error.to_string(), hint)
+    })?;
+    Ok(base.config_dir().join("conclave").join("credentials.json"))
+}
+
+/// What is in the file; nothing if there is none.
+///
+/// # Errors
+/// If others can read it, or it is not what `login` wrote.
+pub(crate) fn load(path: &Path) -> Result<Option<Credentials>, CommandError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed("read", path, &error)),
+    };
+    // Of the open file, so that nobody exchanges it in between.
+    let metadata = file
+        .metadata()
+        .map_err(|error| failed("read", path, &error))?;
+    if metadata.permissions().mode() & OTHERS != 0 {
+        return Err(CommandError::new(
+            EXIT_PERMISSION,
+            format!("{} can be read by others", path.display()),
+            format!(
+                "run: chmod 600 '{}', and log in again if somebody may have read it",
+                path.display()
+            ),
+        ));
+    }
+    let credentials = serde_json::from_reader(io::BufReader::new(file)).map_err(|error| {
+        CommandError::new(
+            EXIT_FAILED,
+            format!("{} is damaged: {error}", path.display()),
+            "delete the file and log in again: conclave login NAME",
+        )
+    })?;
+    Ok(Some(credentials))
+}
+
+/// Replaces the file.
+///
+/// # Errors
+/// If it cannot be written.
+pub(crate) fn save(path: &Path, credentials: &Credentials) -> Result<(), CommandError> {
+    write(path, credentials).map_err(|error| failed("write", path, &error))
+}
+
+/// Removes the file if there is one.
+///
+/// # Errors
+/// If it cannot be removed.
+pub(crate) fn remove(path: &Path) -> Result<(), CommandError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(failed("remove", path, &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn write(path: &Path, credentials: &Credentials) -> io::Result<()> {
+    let directory = path.parent().expect("the file is in a directory");
+    DirBuilder::new()
+        .recursive(true)
+        .mode(DIRECTORY_MODE)
+        .create(directory)?;
+    fs::set_permissions(directory, Permissions::from_mode(DIRECTORY_MODE))?;
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let temporary = PathBuf::from(name);
+    // Left over from a process with the same number that was killed.
+    let _ = fs::remove_file(&temporary);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(FILE_MODE)
+        .open(&temporary)?;
+    let json = serde_json::to_vec_pretty(credentials)?;
+    let written = file
+        .write_all(&json)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+fn failed(verb: &str, path: &Path, error: &io::Error) -> CommandError {
+    CommandError::new(
+        EXIT_FAILED,
+        format!("cannot {verb} {}: {error}", path.display()),
+        "check the permissions of the directory, or set XDG_CONFIG_HOME to another one",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn credentials(token: &str) -> Credentials {
+        Credentials {
+            endpoints: vec!["127.0.0.1:7400".to_owned()],
+            user: "alice".to_owned(),
+            token: token.to_owned(),
+        }
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded_and_belongs_to_its_owner_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("conclave").join("credentials.json");
+        assert_eq!(load(&path).unwrap(), None);
+        for token in ["first", "second"] {
+            save(&path, &credentials(token)).unwrap();
+            assert_eq!(load(&path).unwrap(), Some(credentials(token)));
+        }
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(mode(path.parent().unwrap()), 0o700);
+        let files = fs::read_dir(path.parent().unwrap()).unwrap().count();
+        assert_eq!(files, 1, "no temporary file is left");
+        remove(&path).unwrap();
+        remove(&path).unwrap();
+        assert_eq!(load(&path).unwrap(), None);
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_is_not_used() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("conclave").join("credentials.json");
+        save(&path, &credentials("secret")).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let refused = load(&path).unwrap_err();
+        assert_eq!(refused.exit(), EXIT_PERMISSION);
+        assert!(!refused.to_string().contains("secret"));
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_with_a_way_out() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("credentials.json");
+        fs::write(&path, "{").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(load(&path).unwrap_err().exit(), EXIT_FAILED);
+    }
+
+    #[test]
+    fn a_token_is_not_in_a_debug_dump() {
+        assert!(!format!("{:?}", credentials("secret")).contains("secret"));
+    }
+}

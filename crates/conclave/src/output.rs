@@ -1,0 +1,213 @@
+//! Data for stdout: tables for people, tab-separated columns and JSON lines for programs.
+//!
+//! Always true: no control character of a message or a name reaches the terminal, so nobody can
+//! send an escape sequence; a message is one line.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use conclave_client::v1;
+use jiff::{Timestamp, tz::TimeZone};
+use serde_json::{Value, json};
+
+/// In which form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// For people; tab-separated columns if stdout is no terminal
+    #[default]
+    Table,
+    /// For programs
+    Json,
+}
+
+/// Writes one line.
+///
+/// # Errors
+/// If stdout is closed or full.
+pub(crate) fn line(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.write_all(b"\n")?;
+    stdout.flush()
+}
+
+/// Writes one value as one line.
+///
+/// # Errors
+/// If stdout is closed or full.
+pub(crate) fn json_line(value: &Value) -> io::Result<()> {
+    line(&json_text(value))
+}
+
+/// Writes rows: aligned and with a header on a terminal, else tab-separated and without.
+///
+/// # Errors
+/// If stdout is closed or full.
+pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
+    if !io::stdout().is_terminal() {
+        return rows.iter().try_for_each(|row| line(&row.join("\t")));
+    }
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(header.iter().map(|title| title.to_uppercase()));
+    for row in rows {
+        table.add_row(row);
+    }
+    table.lines().try_for_each(|row| line(row.trim_end()))
+}
+
+/// One message as one line.
+pub(crate) fn message_line(message: &v1::Message, zone: &TimeZone) -> String {
+    let text = if message.deleted {
+        "(deleted)".to_owned()
+    } else {
+        clean(&message.text)
+    };
+    format!(
+        "[{}] {} → {}  {}.{}  {text}",
+        local_time(message.sent_at_ms, zone),
+        person(&message.sender_name),
+        person(&message.recipient_name),
+        message.conversation_id,
+        message.sequence,
+    )
+}
+
+/// One message for programs.
+pub(crate) fn message_json(message: &v1::Message) -> Value {
+    let delivery = match message.delivery() {
+        v1::Delivery::Unspecified => Value::Null,
+        v1::Delivery::Queued => "queued".into(),
+        v1::Delivery::Delivered => "delivered".into(),
+        v1::Delivery::Read => "read".into(),
+    };
+    json!({
+        "id": format!("{}.{}", message.conversation_id, message.sequence),
+        "conversation": message.conversation_id,
+        "sequence": message.sequence,
+        "position": message.position,
+        "from": message.sender_name,
+        "to": message.recipient_name,
+        "sent_at_ms": message.sent_at_ms,
+        "text": message.text,
+        "deleted": message.deleted,
+        "delivery": delivery,
+    })
+}
+
+/// A name, or what to show where its account is gone.
+pub(crate) fn person(name: &str) -> String {
+    if name.is_empty() {
+        "(deleted account)".to_owned()
+    } else {
+        clean(name)
+    }
+}
+
+/// Log time as people of this zone read it.
+pub(crate) fn local_time(ms: u64, zone: &TimeZone) -> String {
+    let time = i64::try_from(ms)
+        .ok()
+        .and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    match time {
+        Some(time) => {
+            let local = time.to_zoned(zone.clone());
+            local.strftime("%Y-%m-%d %H:%M:%S").to_string()
+        }
+        None => "?".to_owned(),
+    }
+}
+
+/// Text that is safe to show on one line: line breaks and tabs become spaces, everything else
+/// that steers a terminal or reorders a line is left out.
+pub(crate) fn clean(text: &str) -> String {
+    let shown = |character: char| match character {
+        '\n' | '\t' | '\u{2028}' | '\u{2029}' => Some(' '),
+        steering if steers(steering) => None,
+        shown => Some(shown),
+    };
+    text.chars().filter_map(shown).collect()
+}
+
+/// Controls (C0, DEL, C1), and what turns the direction of writing.
+fn steers(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
+}
+
+/// JSON in which also the controls that JSON would allow are escaped. They can only stand in
+/// strings.
+fn json_text(value: &Value) -> String {
+    let mut text = String::new();
+    for character in value.to_string().chars() {
+        if steers(character) {
+            text.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            text.push(character);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(text: &str) -> v1::Message {
+        v1::Message {
+            conversation_id: 3,
+            sequence: 17,
+            sender_name: "alice".to_owned(),
+            recipient_name: "bob".to_owned(),
+            sent_at_ms: 1_700_000_000_000,
+            text: text.to_owned(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_message_is_one_line() {
+        assert_eq!(
+            message_line(&message("two\nlines"), &TimeZone::UTC),
+            "[2023-11-14 22:13:20] alice → bob  3.17  two lines"
+        );
+        let deleted = v1::Message {
+            deleted: true,
+            sender_name: String::new(),
+            ..message("")
+        };
+        let shown = message_line(&deleted, &TimeZone::UTC);
+        assert!(shown.ends_with("(deleted account) → bob  3.17  (deleted)"));
+    }
+
+    #[test]
+    fn nothing_that_steers_a_terminal_is_shown() {
+        let cases = [
+            ("\x1b[2Jgone", "[2Jgone"),
+            ("a\rb\x07\x08\x7f", "ab"),
+            ("\u{9b}31mred", "31mred"),
+            ("tab\there", "tab here"),
+            ("\u{202e}txt.exe", "txt.exe"),
+            ("naïve 漢字 🎉", "naïve 漢字 🎉"),
+        ];
+        for (text, shown) in cases {
+            assert_eq!(clean(text), shown, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn json_is_one_line_without_controls_and_means_the_same() {
+        let value = message_json(&message("a\n\u{9b}31m\x7f\u{202e}\"é"));
+        let text = json_text(&value);
+        assert!(!text.chars().any(steers), "{text:?}");
+        let read: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, value);
+    }
+
+    #[test]
+    fn a_time_beyond_the_calendar_is_no_panic() {
+        assert_eq!(local_time(u64::MAX, &TimeZone::UTC), "?");
+    }
+}
