@@ -1,3 +1,7 @@
-//! storage
+//! Bytes and rows of one node: the durable log and the SQLite state.
+//!
+//! Synchronous on purpose: whoever calls decides on which thread to wait. Knows neither consensus
+//! nor the network.
 
 pub mod log;
+pub mod state;

@@ -1,0 +1,84 @@
+//! What goes into the state and what comes out of it.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use conclave_core::{Answer, Batch, Event, Position, Timestamp};
+
+use crate::log::LogId;
+
+/// One committed entry, decoded.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its name and place.
+    pub id: LogId,
+    /// What it holds.
+    pub payload: Payload,
+}
+
+/// What an entry holds.
+#[derive(Clone, Debug)]
+pub enum Payload {
+    /// A new leader's empty entry.
+    Blank,
+    /// A change of the cluster's members, in the replica's encoding.
+    Membership(Bytes),
+    /// Commands of clients.
+    Commands(Arc<Batch>),
+}
+
+/// What an entry came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntryResult {
+    /// One per command.
+    pub answers: Vec<Answer>,
+    /// What happened, in order.
+    pub events: Vec<(Position, Event)>,
+}
+
+/// How far the state has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// The last applied entry.
+    pub last: Option<LogId>,
+    /// The last applied change of the members, and the entry that made it.
+    pub membership: Option<(Option<LogId>, Bytes)>,
+    /// The log time.
+    pub log_time: Timestamp,
+}
+
+/// How far the state is safe from a power loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Everything up to here is synced in `state.db`: the log may forget it.
+    pub synced_through: Option<LogId>,
+    /// `false` if a reader was in the way: `synced_through` did not move. Try again later.
+    pub complete: bool,
+}
+
+/// How the state uses memory and readers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Page cache of the writer in KiB.
+    pub cache_kib: u32,
+    /// Page cache of each reader in KiB.
+    pub reader_cache_kib: u32,
+    /// Read transactions at the same time. At the bound a reader waits for `reader_wait`.
+    pub readers_max: usize,
+    /// How long a read waits for its turn before it fails as busy.
+    pub reader_wait: Duration,
+    /// Entries of each of the writer's caches of rows. A full one is emptied.
+    pub cached_rows_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            cache_kib: 64 * 1024,
+            reader_cache_kib: 4 * 1024,
+            readers_max: 8,
+            reader_wait: Duration::from_secs(2),
+            cached_rows_max: 65_536,
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Why an operation on the state failed, per operation.
+
+use std::{io, path::PathBuf};
+
+use conclave_core::Broken;
+
+/// The state cannot be opened. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A file cannot be read or made.
+    #[error("cannot use {}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// SQLite refused.
+    #[error("the database cannot be opened")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The SQLite library has known bugs in what we rely on.
+    #[error("SQLite {found} is too old; at least {needed} is needed")]
+    SqliteTooOld {
+        /// `sqlite3_libversion_number()`.
+        found: i32,
+        /// The least that is accepted.
+        needed: i32,
+    },
+    /// Some other program's database.
+    #[error("this is not a state of Conclave (application id {found:#x})")]
+    NotOurs {
+        /// Its application id.
+        found: i32,
+    },
+    /// Written by a newer version: use that version.
+    #[error("the database has version {found}; this program knows version {known}")]
+    Version {
+        /// Its version.
+        found: i32,
+        /// Ours.
+        known: i32,
+    },
+    /// The file system does not allow a write-ahead log.
+    #[error("SQLite cannot keep a write-ahead log here; the journal mode is {found}")]
+    NotWal {
+        /// The journal mode instead.
+        found: String,
+    },
+}
+
+/// Entries were not applied; the transaction was rolled back. The node must stop.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// SQLite failed.
+    #[error("the state cannot be written")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A rule could not read the state.
+    #[error("an entry cannot be decided")]
+    Broken(#[from] Broken),
+    /// An answer cannot be encoded.
+    #[error("an answer cannot be encoded")]
+    Answer(#[from] serde_json::Error),
+    /// Rows contradict each other.
+    #[error("the state contradicts itself: {0}")]
+    Contradiction(&'static str),
+}
+
+/// The database file could not be synced. The node must stop.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// SQLite failed.
+    #[error("the state cannot be synced")]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+/// A snapshot was not installed. Except for `Reopen` and `Swap` the old state is still in use.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// The file cannot be read.
+    #[error("the snapshot cannot be read")]
+    Unreadable(#[source] io::Error),
+    /// Not a whole database of this program and version.
+    #[error("the snapshot is refused: {0}")]
+    Refused(String),
+    /// The file is damaged so that SQLite cannot read it.
+    #[error("the snapshot is damaged")]
+    Damaged(#[source] rusqlite::Error),
+    /// Readers did not end in time. Try again.
+    #[error("readers did not end in time")]
+    Busy,
+    /// The files could not be exchanged. The node must stop; opening finds the old state.
+    #[error("the snapshot cannot take the place of the state")]
+    Swap(#[source] io::Error),
+    /// The old database could not be closed. The node must stop; opening finds the old state.
+    #[error("the old state cannot be closed")]
+    Close(#[source] rusqlite::Error),
+    /// The state cannot be opened again. The node must stop.
+    #[error("the state cannot be opened again")]
+    Reopen(#[source] OpenError),
+}
+
+/// A question was not answered. Asking again is always safe.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// As many reads as allowed were under way the whole time.
+    #[error("too many reads are under way")]
+    Busy,
+    /// The state was closed.
+    #[error("the state is closed")]
+    Closed,
+    /// SQLite failed.
+    #[error("the state cannot be read")]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+/// A snapshot was not made. Trying again is always safe.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The state could not be read.
+    #[error("the state cannot be read")]
+    Read(#[from] ReadError),
+    /// SQLite failed.
+    #[error("the snapshot cannot be written")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A file cannot be written.
+    #[error("the snapshot file cannot be written")]
+    Io(#[from] io::Error),
+    /// The state is being replaced.
+    #[error("the state is being replaced")]
+    Interrupted,
+}

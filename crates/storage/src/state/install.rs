@@ -1,0 +1,165 @@
+//! Puts a snapshot in the place of the state.
+//!
+//! The order: judge the snapshot; put it beside the state as `state.db.new`, synced; close every
+//! connection, so that SQLite empties the write-ahead log into the old database; make sure that
+//! the log is gone; rename. A write-ahead log must never meet a database that it does not belong
+//! to: that is why it goes before the name changes.
+//!
+//! Always true: a crash at any point leaves the old state or the new one, whole.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    path::Path,
+    time::Duration,
+};
+
+use rusqlite::OptionalExtension as _;
+
+use super::{
+    Applied, InstallError, State, database, digest, meta,
+    snapshot::remove_if_there,
+    snapshot::with_suffix,
+    writer::{Writer, checkpoint},
+};
+
+/// How long running reads may take to end. Snapshots that are being made end by themselves.
+const READERS_WAIT: Duration = Duration::from_secs(10);
+
+/// The place of a snapshot that is judged good and not yet in use.
+const NEW: &str = ".new";
+
+/// Removes what an interrupted exchange left behind: without its name it never was the state.
+pub(super) fn clean_up(state: &Path) -> io::Result<()> {
+    remove_if_there(&with_suffix(state, NEW))
+}
+
+impl State {
+    /// Replaces the state by a snapshot. The file is used up. Readers wait meanwhile and then
+    /// read the new state.
+    ///
+    /// # Errors
+    /// See [`InstallError`].
+    pub fn install(&mut self, snapshot: &Path) -> Result<Applied, InstallError> {
+        judge(snapshot)?;
+        let new = with_suffix(&self.path, NEW);
+        bring(snapshot, &new).map_err(InstallError::Unreadable)?;
+        if !self.pool.pause(READERS_WAIT) {
+            return Err(InstallError::Busy);
+        }
+        let exchanged = self.exchange(&new);
+        let reopened = self.reopen();
+        if reopened.is_ok() {
+            self.pool.resume();
+        } else {
+            self.pool.close();
+        }
+        exchanged?;
+        reopened.map_err(InstallError::Reopen)?;
+        Ok(self.applied.clone())
+    }
+
+    /// Closes the old state and renames the new one.
+    fn exchange(&mut self, new: &Path) -> Result<(), InstallError> {
+        let writer = self.writer.take().ok_or(InstallError::Busy)?;
+        if !checkpoint(&writer.connection, "TRUNCATE").map_err(InstallError::Close)? {
+            return Err(InstallError::Busy);
+        }
+        writer
+            .connection
+            .close()
+            .map_err(|(_, error)| InstallError::Close(error))?;
+        let exchange = || {
+            remove_if_there(&with_suffix(&self.path, "-wal"))?;
+            remove_if_there(&with_suffix(&self.path, "-shm"))?;
+            database::sync_directory_of(&self.path)?;
+            fs::rename(new, &self.path)?;
+            database::sync_directory_of(&self.path)
+        };
+        exchange().map_err(InstallError::Swap)
+    }
+
+    fn reopen(&mut self) -> Result<(), super::OpenError> {
+        self.writer = None;
+        let writer = Writer::open(&self.path, &self.options)?;
+        self.applied = meta::load_applied(&writer.connection)?;
+        self.writer = Some(writer);
+        self.synced_through = None;
+        Ok(())
+    }
+}
+
+/// Puts the snapshot beside the state, synced. Copies it if it lies on another file system.
+fn bring(snapshot: &Path, new: &Path) -> io::Result<()> {
+    match fs::rename(snapshot, new) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            fs::copy(snapshot, new)?;
+            fs::remove_file(snapshot)?;
+        }
+        other => other?,
+    }
+    File::options()
+        .read(true)
+        .write(true)
+        .open(new)?
+        .sync_all()?;
+    database::sync_directory_of(new)
+}
+
+fn refused(why: impl Into<String>) -> InstallError {
+    InstallError::Refused(why.into())
+}
+
+/// Refuses whatever is not a whole snapshot of our version.
+fn judge(snapshot: &Path) -> Result<(), InstallError> {
+    judge_header(snapshot)?;
+    let connection = database::open_read_only(snapshot).map_err(InstallError::Damaged)?;
+    database::check_kind(&connection).map_err(|error| refused(error.to_string()))?;
+    let verdict: String = connection
+        .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
+        .map_err(InstallError::Damaged)?;
+    if verdict != "ok" {
+        return Err(refused(verdict));
+    }
+    let applied = meta::load_applied(&connection).map_err(InstallError::Damaged)?;
+    if applied.last.is_none() {
+        return Err(refused("it holds no entry"));
+    }
+    let sql = "SELECT digest FROM seal WHERE id = 1";
+    let seal: Option<[u8; 32]> = connection
+        .query_row(sql, [], |row| row.get(0))
+        .optional()
+        .map_err(InstallError::Damaged)?;
+    let found = digest::of(&connection)
+        .map_err(InstallError::Damaged)?
+        .digest;
+    if seal != Some(found) {
+        return Err(refused("its rows are not those that were sealed"));
+    }
+    Ok(())
+}
+
+/// Looks at what SQLite would not refuse: a missing end, or a write-ahead log that is elsewhere.
+fn judge_header(snapshot: &Path) -> Result<(), InstallError> {
+    let mut file = File::open(snapshot).map_err(InstallError::Unreadable)?;
+    let mut header = [0; 100];
+    file.read_exact(&mut header)
+        .map_err(InstallError::Unreadable)?;
+    let length = file.metadata().map_err(InstallError::Unreadable)?.len();
+    if &header[..16] != b"SQLite format 3\0" {
+        return Err(refused("it is not a database"));
+    }
+    if header[18..20] != [1, 1] {
+        return Err(refused("it needs a write-ahead log"));
+    }
+    // 1 stands for 65536, which does not fit.
+    let page_bytes = match u16::from_be_bytes([header[16], header[17]]) {
+        1 => 65_536,
+        bytes => u64::from(bytes),
+    };
+    let pages = u32::from_be_bytes([header[28], header[29], header[30], header[31]]);
+    if length != page_bytes * u64::from(pages) {
+        return Err(refused("its length is wrong"));
+    }
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! The one row that says where in the log the state stands, and its counters.
+
+use bytes::Bytes;
+use conclave_core::{AccountId, ConversationId, SessionId, Timestamp};
+use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
+
+use super::{
+    Applied,
+    column::{bits, from_bits, number, number_or_none, stored},
+};
+use crate::log::LogId;
+
+/// The row. Cheap to copy: a transaction works on it and keeps the old one to go back to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Meta {
+    pub(super) applied: Option<LogId>,
+    pub(super) log_time: Timestamp,
+    pub(super) account_last: AccountId,
+    pub(super) accounts: u64,
+    pub(super) session_last: SessionId,
+    pub(super) conversation_last: ConversationId,
+    pub(super) once_last: u64,
+    pub(super) once_answers: u64,
+    pub(super) orphan_last: u64,
+    pub(super) orphans: u64,
+    pub(super) chain: [u8; 32],
+}
+
+impl Meta {
+    pub(super) fn load(connection: &Connection) -> Result<Self> {
+        let sql = "SELECT applied_term, applied_node, applied_index, log_time, account_last,
+                accounts, session_last, conversation_last, once_last, once_answers, orphan_last,
+                orphans, chain
+            FROM meta WHERE id = 1";
+        connection
+            .prepare_cached(sql)?
+            .query_row([], Self::from_row)
+    }
+
+    fn from_row(row: &Row<'_>) -> Result<Self> {
+        let applied = match number_or_none(row, 2)? {
+            Some(index) => Some(LogId {
+                term: from_bits(row, 0)?,
+                node: from_bits(row, 1)?,
+                index,
+            }),
+            None => None,
+        };
+        Ok(Self {
+            applied,
+            log_time: Timestamp(number(row, 3)?),
+            account_last: AccountId(number(row, 4)?),
+            accounts: number(row, 5)?,
+            session_last: SessionId(number(row, 6)?),
+            conversation_last: ConversationId(number(row, 7)?),
+            once_last: number(row, 8)?,
+            once_answers: number(row, 9)?,
+            orphan_last: number(row, 10)?,
+            orphans: number(row, 11)?,
+            chain: row.get(12)?,
+        })
+    }
+
+    pub(super) fn save(&self, connection: &Connection) -> Result<()> {
+        let sql = "UPDATE meta SET applied_term = ?1, applied_node = ?2, applied_index = ?3,
+                log_time = ?4, account_last = ?5, accounts = ?6, session_last = ?7,
+                conversation_last = ?8, once_last = ?9, once_answers = ?10, orphan_last = ?11,
+                orphans = ?12, chain = ?13
+            WHERE id = 1";
+        connection.prepare_cached(sql)?.execute(params![
+            self.applied.map(|id| bits(id.term)),
+            self.applied.map(|id| bits(id.node)),
+            self.applied.map(|id| stored(id.index)),
+            stored(self.log_time.0),
+            stored(self.account_last.0),
+            stored(self.accounts),
+            stored(self.session_last.0),
+            stored(self.conversation_last.0),
+            stored(self.once_last),
+            stored(self.once_answers),
+            stored(self.orphan_last),
+            stored(self.orphans),
+            self.chain,
+        ])?;
+        Ok(())
+    }
+}
+
+/// The members of the cluster, and the entry that made them.
+pub(super) type Membership = Option<(Option<LogId>, Bytes)>;
+
+pub(super) fn load_membership(connection: &Connection) -> Result<Membership> {
+    let sql = "SELECT term, node, log_index, bytes FROM membership WHERE id = 1";
+    let read = |row: &Row<'_>| {
+        let id = LogId {
+            term: from_bits(row, 0)?,
+            node: from_bits(row, 1)?,
+            index: number(row, 2)?,
+        };
+        Ok((Some(id), Bytes::from(row.get::<_, Vec<u8>>(3)?)))
+    };
+    connection
+        .prepare_cached(sql)?
+        .query_row([], read)
+        .optional()
+}
+
+pub(super) fn save_membership(connection: &Connection, id: LogId, bytes: &[u8]) -> Result<()> {
+    let sql = "INSERT OR REPLACE INTO membership (id, term, node, log_index, bytes)
+        VALUES (1, ?1, ?2, ?3, ?4)";
+    connection.prepare_cached(sql)?.execute(params![
+        bits(id.term),
+        bits(id.node),
+        stored(id.index),
+        bytes
+    ])?;
+    Ok(())
+}
+
+/// Where the state stands, read from the tables.
+pub(super) fn load_applied(connection: &Connection) -> Result<Applied> {
+    let meta = Meta::load(connection)?;
+    Ok(Applied {
+        last: meta.applied,
+        membership: load_membership(connection)?,
+        log_time: meta.log_time,
+    })
+}

@@ -1,0 +1,40 @@
+//! The state of one node in SQLite: what the log has made.
+//!
+//! [`State`] is the one writer: it decides entries by the rules of the core and writes what they
+//! come to. [`Reader`] answers questions beside it. No clock and no chance: the same log makes the
+//! same rows, however its entries are grouped into transactions.
+//!
+//! Always true: rows, remembered answers and the place in the log change in one transaction.
+
+mod answers;
+mod cache;
+mod chain;
+mod column;
+mod conversations;
+mod database;
+mod digest;
+mod entry;
+mod error;
+mod install;
+mod messages;
+mod meta;
+mod pool;
+mod reader;
+mod rows;
+mod snapshot;
+mod sweep;
+mod view;
+mod write;
+mod writer;
+
+pub use database::SCHEMA_VERSION;
+pub use digest::Digest;
+pub use entry::{Applied, Checkpoint, Entry, EntryResult, Options, Payload};
+pub use error::{ApplyError, CheckpointError, InstallError, OpenError, ReadError, SnapshotError};
+pub use reader::Reader;
+pub use rows::{
+    AccountRow, AccountsPage, ConversationRow, Delivery, HistoryFrom, HistoryPage, MessageRow,
+    MessagesAfter, SessionRow,
+};
+pub use snapshot::SnapshotFile;
+pub use writer::State;

@@ -1,0 +1,250 @@
+//! The one writer: applies entries, each group of them in one transaction.
+//!
+//! Always true: after an error nothing of the group is in the database, and no cache remembers
+//! anything of it.
+
+use std::{
+    cell::RefCell,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use blake3::Hasher;
+use conclave_core::{Batch, Position, Remember, Timestamp, decide, decide::log_time};
+use rusqlite::Connection;
+
+use super::{
+    Applied, ApplyError, Checkpoint, CheckpointError, Entry, EntryResult, OpenError, Options,
+    Payload, Reader, cache::Caches, chain, database, meta, meta::Meta, pool::Pool,
+};
+use crate::log::LogId;
+
+/// The name of the database in a node's directory.
+pub(super) const FILE: &str = "state.db";
+
+/// The latest log time: far enough from 2^63 that every time reckoned from it can be stored. A
+/// leader whose clock is later is taken to mean this.
+const LOG_TIME_MAX: Timestamp = Timestamp((1 << 63) - (1 << 48));
+
+/// The state of a node, as the thread sees it that applies the log.
+pub struct State {
+    /// `None` only if the database could not be opened again after an exchange.
+    pub(super) writer: Option<Writer>,
+    pub(super) pool: Arc<Pool>,
+    pub(super) path: PathBuf,
+    pub(super) options: Options,
+    pub(super) applied: Applied,
+    pub(super) synced_through: Option<LogId>,
+}
+
+/// The open database and what is kept of it in memory.
+pub(super) struct Writer {
+    pub(super) connection: Connection,
+    pub(super) caches: RefCell<Caches>,
+    pub(super) meta: Meta,
+    rows_max: usize,
+}
+
+impl State {
+    /// Opens the state in `directory`, and makes an empty one if there is none.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. A file of another program or version is left as it is.
+    pub fn open(directory: &Path, options: Options) -> Result<Self, OpenError> {
+        let path = directory.join(FILE);
+        super::install::clean_up(&path).map_err(|source| OpenError::Io {
+            path: path.clone(),
+            source,
+        })?;
+        let writer = Writer::open(&path, &options)?;
+        let applied = meta::load_applied(&writer.connection)?;
+        let pool = Arc::new(Pool::new(path.clone(), options.clone()));
+        Ok(Self {
+            writer: Some(writer),
+            pool,
+            path,
+            options,
+            applied,
+            synced_through: None,
+        })
+    }
+
+    /// How far the state has come.
+    #[must_use]
+    pub fn applied(&self) -> Applied {
+        self.applied.clone()
+    }
+
+    /// A reader beside this writer; it stays usable when a snapshot is installed.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader::new(self.pool.clone())
+    }
+
+    /// Decides and writes entries that follow the last applied one, all in one transaction.
+    ///
+    /// # Errors
+    /// See [`ApplyError`]: nothing was written, and the node must stop.
+    ///
+    /// # Panics
+    /// If the entries do not follow the last applied one without a gap.
+    pub fn apply(&mut self, entries: &[Entry]) -> Result<Vec<EntryResult>, ApplyError> {
+        let Some(last) = entries.last() else {
+            return Ok(Vec::new());
+        };
+        let writer = self.writer.as_mut().ok_or(CLOSED)?;
+        let results = writer.apply(entries)?;
+        self.applied.last = Some(last.id);
+        self.applied.log_time = writer.meta.log_time;
+        for entry in entries {
+            if let Payload::Membership(bytes) = &entry.payload {
+                self.applied.membership = Some((Some(entry.id), bytes.clone()));
+            }
+        }
+        Ok(results)
+    }
+
+    /// Syncs everything applied so far into `state.db`, if no reader is in the way.
+    ///
+    /// # Errors
+    /// See [`CheckpointError`]: the node must stop.
+    pub fn checkpoint(&mut self) -> Result<Checkpoint, CheckpointError> {
+        let writer = self.writer.as_ref().ok_or(rusqlite::Error::InvalidQuery)?;
+        let complete = checkpoint(&writer.connection, "FULL")?;
+        if complete {
+            self.synced_through = self.applied.last;
+        }
+        Ok(Checkpoint {
+            synced_through: self.synced_through,
+            complete,
+        })
+    }
+}
+
+const CLOSED: ApplyError = ApplyError::Contradiction("it was closed by a failed exchange");
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.pool.close();
+    }
+}
+
+/// Moves the write-ahead log into the database and syncs it; `false` if a reader was in the way.
+pub(super) fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<bool> {
+    // A reader may pin an old state for minutes (a snapshot): do not wait for it.
+    let wait: i64 = connection.pragma_query_value(None, "busy_timeout", |row| row.get(0))?;
+    connection.pragma_update(None, "busy_timeout", 0)?;
+    let sql = format!("PRAGMA wal_checkpoint({mode})");
+    let outcome = connection.query_row(&sql, [], |row| {
+        let busy: i64 = row.get(0)?;
+        let (frames, moved): (i64, i64) = (row.get(1)?, row.get(2)?);
+        Ok(busy == 0 && frames == moved && frames >= 0)
+    });
+    connection.pragma_update(None, "busy_timeout", wait)?;
+    outcome
+}
+
+impl Writer {
+    pub(super) fn open(path: &Path, options: &Options) -> Result<Self, OpenError> {
+        let connection = database::open_writer(path, options)?;
+        let meta = Meta::load(&connection)?;
+        Ok(Self {
+            connection,
+            caches: RefCell::new(Caches::new(options.cached_rows_max)),
+            meta,
+            rows_max: options.cached_rows_max,
+        })
+    }
+
+    fn apply(&mut self, entries: &[Entry]) -> Result<Vec<EntryResult>, ApplyError> {
+        let before = self.meta;
+        self.connection
+            .prepare_cached("BEGIN IMMEDIATE")?
+            .execute([])?;
+        match self.apply_in_transaction(entries) {
+            Ok(results) => Ok(results),
+            Err(error) => {
+                self.meta = before;
+                self.caches = RefCell::new(Caches::new(self.rows_max));
+                if !self.connection.is_autocommit()
+                    && let Err(error) = self.connection.execute_batch("ROLLBACK")
+                {
+                    tracing::error!(%error, "the failed transaction was not rolled back");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn apply_in_transaction(&mut self, entries: &[Entry]) -> Result<Vec<EntryResult>, ApplyError> {
+        let mut results = Vec::with_capacity(entries.len());
+        for entry in entries {
+            results.push(self.apply_entry(entry)?);
+        }
+        self.meta.save(&self.connection)?;
+        self.connection.prepare_cached("COMMIT")?.execute([])?;
+        Ok(results)
+    }
+
+    fn apply_entry(&mut self, entry: &Entry) -> Result<EntryResult, ApplyError> {
+        match self.meta.applied {
+            Some(last) => assert_eq!(entry.id.index, last.index + 1, "the log would have a gap"),
+            None => assert!(entry.id.index <= 1, "the log would have a gap"),
+        }
+        let mut hasher = Hasher::new();
+        hasher.update(&self.meta.chain);
+        hasher.update(&entry.id.index.to_le_bytes());
+        let result = match &entry.payload {
+            Payload::Blank => EntryResult::nothing(),
+            Payload::Membership(bytes) => {
+                chain::bytes(&mut hasher, bytes);
+                meta::save_membership(&self.connection, entry.id, bytes)?;
+                EntryResult::nothing()
+            }
+            Payload::Commands(batch) => self.apply_batch(entry.id.index, batch, &mut hasher)?,
+        };
+        self.sweep()?;
+        self.meta.chain = hasher.finalize().into();
+        self.meta.applied = Some(entry.id);
+        Ok(result)
+    }
+
+    fn apply_batch(
+        &mut self,
+        index: u64,
+        batch: &Batch,
+        hasher: &mut Hasher,
+    ) -> Result<EntryResult, ApplyError> {
+        let proposed_at = batch.proposed_at.min(LOG_TIME_MAX);
+        self.meta.log_time = log_time(self.meta.log_time, proposed_at);
+        let mut answers = Vec::with_capacity(batch.commands.len());
+        let mut events = Vec::with_capacity(batch.commands.len());
+        for command in &batch.commands {
+            let written = events.len() as u64;
+            let position_of = |event| Position::new(index, written + event);
+            let decision = decide(self, self.meta.log_time, position_of, command)?;
+            for event in decision.events {
+                let position = Position::new(index, events.len() as u64);
+                self.write(position, &event)?;
+                chain::event(hasher, position, &event);
+                events.push((position, event));
+            }
+            let json = serde_json::to_string(&decision.answer)?;
+            chain::answer(hasher, &json);
+            if decision.remember == Remember::Yes {
+                self.remember(command, &json)?;
+            }
+            answers.push(decision.answer);
+        }
+        Ok(EntryResult { answers, events })
+    }
+}
+
+impl EntryResult {
+    fn nothing() -> Self {
+        Self {
+            answers: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+}
