@@ -148,6 +148,7 @@ impl Client {
         if self.session.numbers.is_learned() {
             return Ok(());
         }
+        attempts.last = "no node told the session's request numbers".to_owned();
         let _learning = timeout_at(attempts.deadline, self.session.learning.lock())
             .await
             .map_err(|_| attempts.give_up(Kind::Read, None))?;

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use conclave_client::Client;
 
-use crate::{credentials, errors::CommandError};
+use crate::{
+    credentials,
+    errors::{CommandError, EXIT_PERMISSION},
+};
 
 /// Where a local cluster listens: see `conclave up`.
 const ENDPOINTS_DEFAULT: [&str; 5] = [
@@ -52,10 +55,10 @@ pub(crate) struct Connected {
 }
 
 impl Connection {
-    /// A client with the session of the environment or of the last login, if there is one.
+    /// A client with the session of the environment or of the last login.
     ///
     /// # Errors
-    /// If the credentials must not be used or an address is none.
+    /// If nobody is logged in, the credentials must not be used or an address is none.
     pub(crate) fn connect(&self) -> anyhow::Result<Connected> {
         let token = std::env::var(TOKEN_VARIABLE)
             .ok()
@@ -98,7 +101,11 @@ impl Connection {
         let mut builder = Client::builder()
             .endpoints(endpoints.clone())
             .total_timeout(Duration::from_secs(self.timeout));
-        if let Some(token) = token.or(saved_token.filter(|_| with_login)) {
+        if with_login {
+            let token = token.or(saved_token).ok_or_else(|| {
+                let hint = "log in: conclave login NAME";
+                CommandError::new(EXIT_PERMISSION, "not logged in", hint)
+            })?;
             builder = builder.token(token);
         }
         Ok(Connected {

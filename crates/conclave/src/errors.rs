@@ -71,6 +71,25 @@ pub(crate) fn tell(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(known.exit)
 }
 
+/// Shows what is wrong with a command line, or the help that was asked for.
+pub(crate) fn tell_usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Nobody is left to be helped if stdout is closed.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let _ = write!(io::stderr(), "{}", usage(error));
+    ExitCode::from(EXIT_USAGE)
+}
+
+fn usage(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    text.replace(
+        "For more information, try '--help'.",
+        "hint: run the command with --help to see what it takes",
+    )
+}
+
 /// Shows an error.
 pub(crate) fn show(error: &CommandError) {
     let CommandError { sentence, hint, .. } = error;
@@ -259,6 +278,15 @@ mod tests {
         });
         assert_eq!(unknown.exit, EXIT_TEMPORARY);
         assert!(unknown.hint.contains("may or may not"));
+    }
+
+    #[test]
+    fn a_wrong_command_line_has_a_hint() {
+        use clap::Parser as _;
+        let wrong = crate::cli::Cli::try_parse_from(["conclave", "delete", "x"]);
+        let text = usage(&wrong.expect_err("it is wrong"));
+        assert!(text.starts_with("error: "), "{text}");
+        assert!(text.contains("\nhint: "), "{text}");
     }
 
     #[test]
