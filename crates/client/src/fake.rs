@@ -34,6 +34,8 @@ pub(crate) enum Step {
     /// Answer, and name this node as the leader.
     AnswerNaming(String),
     Problem(Problem),
+    /// Tell a problem, and name this node as the leader.
+    ProblemNaming(Problem, String),
     /// Break all connections, without an answer.
     Cut,
     /// Never answer.
@@ -154,6 +156,12 @@ impl Node {
                 Ok(response)
             }
             Step::Problem(problem) => Err(problem.to_status()),
+            Step::ProblemNaming(problem, leader) => {
+                let mut status = problem.to_status();
+                let leader = leader.parse().unwrap();
+                status.metadata_mut().insert("conclave-leader", leader);
+                Err(status)
+            }
             Step::Cut => {
                 self.cut.send_modify(|cuts| *cuts += 1);
                 std::future::pending().await

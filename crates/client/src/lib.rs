@@ -6,6 +6,21 @@
 //!
 //! Always true: a call ends within its total time, and its error says whether the request
 //! certainly did not happen ([`CallError::NotDone`]) or may have ([`CallError::Unknown`]).
+//!
+//! ```no_run
+//! # async fn hello() -> Result<(), Box<dyn std::error::Error>> {
+//! use conclave_client::{Client, core::{AccountName, Recipient}};
+//!
+//! let nodes = ["127.0.0.1:7400", "127.0.0.1:7410", "127.0.0.1:7420"];
+//! let anybody = Client::builder().endpoints(nodes).build()?;
+//! let login = anybody.login("alice", "a long password").await?;
+//! let alice = anybody.with_token(&login.token)?;
+//! let bob = Recipient::Account(AccountName::new("bob")?);
+//! let sent = alice.send(&bob, "hello").await?;
+//! # let _ = sent;
+//! # Ok(())
+//! # }
+//! ```
 
 mod account;
 mod admin;

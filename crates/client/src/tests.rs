@@ -14,8 +14,8 @@ use crate::{
 };
 
 /// Long enough for an answer on this machine, short enough to wait for in a test.
-const ATTEMPT: Duration = Duration::from_millis(300);
-const TOTAL_SHORT: Duration = Duration::from_millis(900);
+const ATTEMPT: Duration = Duration::from_secs(1);
+const TOTAL_SHORT: Duration = Duration::from_secs(2);
 const TOTAL_LONG: Duration = Duration::from_secs(60);
 
 fn client(nodes: &[&Fake], total: Duration) -> Client {
@@ -99,6 +99,18 @@ async fn the_node_that_is_named_as_the_leader_is_asked_next() {
 }
 
 #[tokio::test]
+async fn the_leader_that_comes_with_a_problem_gets_the_retry() {
+    let (leader, other) = (Fake::start(vec![]).await, Fake::start(vec![]).await);
+    let name = leader.address.clone();
+    let busy = Step::ProblemNaming(Problem::Busy, name);
+    let follower = Fake::start(vec![busy]).await;
+    // Without the hint the retry would go to the next in the list.
+    let client = client(&[&follower, &other, &leader], TOTAL_LONG);
+    send(&client).await.unwrap();
+    assert_eq!((other.sends().len(), leader.sends().len()), (0, 1));
+}
+
+#[tokio::test]
 async fn another_node_is_asked_when_one_dies() {
     let (mut one, two) = (Fake::start(vec![]).await, Fake::start(vec![]).await);
     let client = client(&[&one, &two], TOTAL_LONG);
@@ -146,7 +158,7 @@ async fn the_error_tells_whether_it_may_have_happened() {
             let error = send(&client(&[&node], TOTAL_SHORT)).await.unwrap_err();
             let waited = started.elapsed();
             assert!(waited >= TOTAL_SHORT, "{name}: gave up after {waited:?}");
-            assert!(waited < TOTAL_SHORT * 4, "{name}: took {waited:?}");
+            assert!(waited < TOTAL_LONG / 2, "{name}: took {waited:?}");
             let first = node.sends()[0];
             match error {
                 CallError::NotDone { nodes, .. } => {
