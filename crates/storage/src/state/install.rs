@@ -43,9 +43,12 @@ impl State {
     pub fn install(&mut self, snapshot: &Path) -> Result<Applied, InstallError> {
         judge(snapshot)?;
         let new = with_suffix(&self.path, NEW);
-        bring(snapshot, &new).map_err(InstallError::Unreadable)?;
         if !self.pool.pause(READERS_WAIT) {
             return Err(InstallError::Busy);
+        }
+        if let Err(error) = bring(snapshot, &new) {
+            self.pool.resume();
+            return Err(InstallError::Unreadable(error));
         }
         let exchanged = self.exchange(&new);
         let reopened = self.reopen();

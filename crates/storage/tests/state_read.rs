@@ -1,0 +1,381 @@
+//! Reading: pages visit everything once, names and progress are right, and no hot question scans.
+
+mod state_support;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use conclave_core::{
+    AccountId, Command, ConversationId, MessageRef, NamePattern, Operation, Position, Progress,
+    Sequence, TokenHash,
+};
+use conclave_storage::state::{Delivery, HistoryFrom, MessageRow, Options, ReadError, State};
+use state_support::*;
+
+fn opened() -> (tempfile::TempDir, State) {
+    let directory = tempfile::tempdir().unwrap();
+    let state = State::open(directory.path(), Options::default()).unwrap();
+    (directory, state)
+}
+
+fn delete(session: u64, number: u64, sequences: &[u64], for_everyone: bool) -> Command {
+    let named = |sequence: &u64| MessageRef {
+        conversation: ConversationId(1),
+        sequence: Sequence(*sequence),
+    };
+    let messages = sequences.iter().map(named).collect();
+    ask(
+        session,
+        number,
+        Operation::DeleteMessages {
+            messages,
+            for_everyone,
+        },
+    )
+}
+
+fn advance(session: u64, number: u64, delivered: u64, read: u64) -> Command {
+    let progress = Progress {
+        delivered: Sequence(delivered),
+        read: Sequence(read),
+    };
+    let conversation = ConversationId(1);
+    ask(
+        session,
+        number,
+        Operation::AdvancePosition {
+            conversation,
+            progress,
+        },
+    )
+}
+
+fn sequences(rows: &[MessageRow]) -> Vec<u64> {
+    rows.iter().map(|row| row.sequence.0).collect()
+}
+
+#[test]
+fn every_field_comes_back_as_it_went_in() {
+    let (_directory, mut state) = opened();
+    people(&mut state, &["Ann", "bea"]);
+    let sent = apply_at(
+        &mut state,
+        START + 5,
+        vec![ask(1, 1, say("BEA", "hé\0\u{1F600}"))],
+    );
+    accept(&mut state, vec![advance(2, 1, 1, 0)]);
+    let reader = state.reader();
+    let ann = reader.account_by_key("ann").unwrap().unwrap();
+    assert_eq!(Some(&ann), reader.account(AccountId(1)).unwrap().as_ref());
+    assert_eq!(
+        (ann.name.as_str(), ann.password_hash.as_str()),
+        ("Ann", "$argon2id$Ann")
+    );
+    assert_eq!((ann.password_version, ann.created_at.0), (1, START));
+    let mut token = [7; 32];
+    token[..8].copy_from_slice(&1_u64.to_be_bytes());
+    let session = reader.session_by_token(&TokenHash(token)).unwrap().unwrap();
+    assert_eq!(
+        (session.id.0, session.account.0, session.closed),
+        (1, 1, false)
+    );
+    assert_eq!(
+        (session.account_name.as_deref(), session.request_last),
+        (Some("Ann"), 1)
+    );
+    assert_eq!(session.opened_at.0, START);
+
+    let page = reader.history(AccountId(2), ConversationId(1), HistoryFrom::End, 10);
+    let page = page.unwrap().unwrap();
+    let [row] = &page.rows[..] else {
+        panic!("{page:?}")
+    };
+    assert_eq!(row.position, sent.events.last().unwrap().0);
+    assert_eq!((row.by.0, row.by_name.as_deref()), (1, Some("Ann")));
+    assert_eq!(
+        (row.recipient.0, row.recipient_name.as_deref()),
+        (2, Some("bea"))
+    );
+    assert_eq!(
+        (row.sent_at.0, row.text.as_deref()),
+        (START + 5, Some("hé\0\u{1F600}"))
+    );
+    assert_eq!(row.delivery, Delivery::Delivered);
+    assert_eq!(reader.unread(AccountId(2), 10).unwrap(), page.rows);
+    assert_eq!(
+        reader.direct_with(AccountId(2), "ann").unwrap(),
+        Some(ConversationId(1))
+    );
+    let list = reader.conversations(AccountId(2), None, 10).unwrap();
+    assert_eq!(
+        (list[0].peer_name.as_deref(), list[0].unread),
+        (Some("Ann"), 1)
+    );
+    assert_eq!(
+        (list[0].progress.delivered.0, list[0].sequence_last.0),
+        (1, 1)
+    );
+}
+
+#[test]
+fn paging_visits_every_message_once_in_both_directions() {
+    let (_directory, mut state) = opened();
+    people(&mut state, &["ann", "bea"]);
+    for number in 1..=50 {
+        accept(&mut state, vec![ask(1, number, say("bea", "x"))]);
+    }
+    let hidden: Vec<u64> = (10..30).collect();
+    accept(
+        &mut state,
+        vec![delete(2, 1, &hidden, false), delete(1, 51, &[40], true)],
+    );
+    let expected: Vec<u64> = (1..10).chain(30..=50).collect();
+    let reader = state.reader();
+    for limit in [1, 7, 21, 1000] {
+        let ask = |from| {
+            let page = reader.history(AccountId(2), ConversationId(1), from, limit);
+            page.unwrap().unwrap()
+        };
+        let mut up = Vec::new();
+        let mut next = Some(Sequence(0));
+        while let Some(after) = next {
+            let page = ask(HistoryFrom::After(after));
+            up.extend(sequences(&page.rows));
+            next = page.newer;
+        }
+        assert_eq!(up, expected, "limit {limit}");
+        let mut page = ask(HistoryFrom::End);
+        let mut down = sequences(&page.rows);
+        while let Some(before) = page.older {
+            page = ask(HistoryFrom::Before(before));
+            down.splice(0..0, sequences(&page.rows));
+        }
+        assert_eq!(down, expected, "limit {limit}");
+
+        let mut stream = Vec::new();
+        let mut position = Position(0);
+        loop {
+            let part = reader
+                .messages_after(AccountId(2), position, limit)
+                .unwrap();
+            stream.extend(sequences(&part.rows));
+            assert!(part.scanned_to >= position);
+            position = part.scanned_to;
+            if part.complete {
+                break;
+            }
+        }
+        assert_eq!(stream, expected, "limit {limit}");
+        let last = state.applied().last.unwrap();
+        assert_eq!(position, Position::end_of(last.index));
+    }
+    let page = reader.history(
+        AccountId(2),
+        ConversationId(1),
+        HistoryFrom::Before(Sequence(41)),
+        1,
+    );
+    assert_eq!(
+        page.unwrap().unwrap().rows[0].text,
+        None,
+        "a deleted message keeps its place"
+    );
+    let stranger = reader.history(AccountId(3), ConversationId(1), HistoryFrom::End, 1);
+    assert_eq!(stranger.unwrap(), None);
+}
+
+#[test]
+fn unread_are_the_messages_of_others_in_order_of_the_log() {
+    let (_directory, mut state) = opened();
+    people(&mut state, &["ann", "bea", "cyd"]);
+    let say_to_ann = |session, number, text: &str| ask(session, number, say("ann", text));
+    accept(
+        &mut state,
+        vec![say_to_ann(2, 1, "b1"), say_to_ann(3, 1, "c1")],
+    );
+    accept(
+        &mut state,
+        vec![say_to_ann(2, 2, "b2"), ask(1, 1, say("bea", "own"))],
+    );
+    accept(
+        &mut state,
+        vec![say_to_ann(3, 2, "c2"), say_to_ann(2, 3, "b3")],
+    );
+    accept(
+        &mut state,
+        vec![advance(1, 2, 1, 1), delete(2, 4, &[2], true)],
+    );
+    let texts = |limit| -> Vec<String> {
+        let rows = state.reader().unread(AccountId(1), limit).unwrap();
+        rows.into_iter().map(|row| row.text.unwrap()).collect()
+    };
+    assert_eq!(texts(10), ["c1", "c2", "b3"]);
+    assert_eq!(texts(2), ["c1", "c2"]);
+    let list = state
+        .reader()
+        .conversations(AccountId(1), None, 10)
+        .unwrap();
+    assert_eq!(
+        list.iter().map(|row| row.unread).collect::<Vec<_>>(),
+        [1, 2]
+    );
+}
+
+#[test]
+fn a_list_of_accounts_goes_on_where_it_stopped() {
+    let (_directory, mut state) = opened();
+    people(&mut state, &["bob", "Alan", "alice", "Albert", "zoe"]);
+    let pattern = NamePattern::new("al*").unwrap();
+    for limit in [1, 2, 9] {
+        let (mut names, mut after) = (Vec::new(), None);
+        loop {
+            let page = state
+                .reader()
+                .accounts(&pattern, after.as_deref(), limit)
+                .unwrap();
+            names.extend(page.rows.into_iter().map(|row| row.name));
+            after = page.next_after_key;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(names, ["Alan", "Albert", "alice"], "limit {limit}");
+    }
+}
+
+#[test]
+fn readers_beside_the_writer_see_whole_transactions() {
+    let (_directory, mut state) = opened();
+    people(&mut state, &["ann", "bea"]);
+    accept(&mut state, vec![ask(1, 1, say("bea", "x"))]);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            let reader = state.reader();
+            let done = &done;
+            scope.spawn(move || {
+                let mut last_before = 0;
+                while !done.load(Ordering::Relaxed) {
+                    let page = reader.history(AccountId(2), ConversationId(1), HistoryFrom::End, 9);
+                    let page = page.unwrap().unwrap();
+                    let last = page.sequence_last.0;
+                    assert_eq!(page.rows.last().unwrap().sequence.0, last);
+                    // Each entry sends three messages, after the first one.
+                    assert_eq!(last % 3, 1, "half an entry was seen");
+                    assert!(last >= last_before, "the state ran backwards");
+                    last_before = last;
+                }
+            });
+        }
+        let mut number = 1;
+        for _ in 0..300 {
+            let sends = (1..=3)
+                .map(|n| ask(1, number + n, say("bea", "x")))
+                .collect();
+            accept(&mut state, sends);
+            number += 3;
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(digest(&state).messages, 901);
+}
+
+#[test]
+fn a_closed_state_is_not_read() {
+    let (_directory, state) = opened();
+    let reader = state.reader();
+    drop(state);
+    assert!(matches!(reader.applied(), Err(ReadError::Closed)));
+}
+
+#[test]
+fn deleting_writes_as_little_in_a_large_mailbox_as_in_a_small_one() {
+    for messages in [10, 5_000] {
+        let (directory, mut state) = opened();
+        people(&mut state, &["ann", "bea"]);
+        for first in (1..=messages).step_by(100) {
+            let last = messages.min(first + 99);
+            let sends = (first..=last)
+                .map(|number| ask(1, number, say("bea", "x")))
+                .collect();
+            accept(&mut state, sends);
+        }
+        assert!(state.checkpoint().unwrap().complete);
+        // The write-ahead log was moved, so it starts anew with this deletion.
+        accept(
+            &mut state,
+            vec![delete(1, messages + 1, &[messages / 2], true)],
+        );
+        let beside = rusqlite::Connection::open(directory.path().join("state.db")).unwrap();
+        let pages: i64 = beside
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(1))
+            .unwrap();
+        assert!(
+            (1..=8).contains(&pages),
+            "{messages} messages: {pages} pages were written"
+        );
+    }
+}
+
+/// The statements that run per message, request or page, as they stand in the sources.
+fn statements() -> Vec<String> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/state");
+    let mut found = Vec::new();
+    for file in [
+        "answers",
+        "messages",
+        "meta",
+        "reader",
+        "sweep",
+        "view",
+        "write",
+        "conversations",
+    ] {
+        let text = std::fs::read_to_string(folder.join(file).with_extension("rs")).unwrap();
+        let literals = text.split('"').skip(1).step_by(2).map(str::trim);
+        let is_statement = |sql: &&str| {
+            ["SELECT ", "UPDATE ", "DELETE ", "INSERT "]
+                .iter()
+                .any(|verb| sql.starts_with(verb))
+        };
+        let macro_head = literals
+            .clone()
+            .find(|sql| sql.starts_with("SELECT m.position, m.conv"));
+        for sql in literals {
+            match macro_head {
+                Some(head) if sql.starts_with("WHERE m.") => found.push(format!("{head} {sql}")),
+                Some(head) if sql == head => {}
+                _ if is_statement(&sql) => found.push(sql.to_owned()),
+                _ => {}
+            }
+        }
+    }
+    assert!(
+        found.len() > 40,
+        "only {} statements were found",
+        found.len()
+    );
+    found
+}
+
+#[test]
+fn no_statement_scans_a_table() {
+    let (directory, state) = opened();
+    let connection = rusqlite::Connection::open(directory.path().join("state.db")).unwrap();
+    for sql in statements() {
+        let mut plan = connection
+            .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+            .unwrap();
+        let unbound = (1..=plan.parameter_count()).map(|_| rusqlite::types::Null);
+        let rows = plan.query_map(rusqlite::params_from_iter(unbound), |row| row.get(3));
+        for step in rows.unwrap() {
+            let step: String = step.unwrap();
+            // In order of a key and up to a limit is not a scan of the table.
+            let is_bounded = sql.contains("ORDER BY number LIMIT")
+                || step.starts_with("SCAN (subquery")
+                || step.contains("CONSTANT ROW");
+            assert!(!step.starts_with("SCAN") || is_bounded, "{sql}\n{step}");
+            assert!(!step.contains("TEMP B-TREE"), "{sql}\n{step}");
+        }
+    }
+    drop(state);
+}
