@@ -21,6 +21,8 @@ pub struct Config {
     /// Whether the log is synced before anything is acknowledged. `false` only for throw-away
     /// test nodes; `status` says so loudly.
     pub sync: bool,
+    /// How much of the log is kept.
+    pub retention: LogRetention,
     /// The clock with which a leader stamps its proposals.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
@@ -42,6 +44,35 @@ pub struct Timers {
 
 impl Default for Timers {
     fn default() -> Self {
-        Self { heartbeat_ms: 75, election_min_ms: 200, election_max_ms: 350 }
+        Self {
+            heartbeat_ms: 75,
+            election_min_ms: 200,
+            election_max_ms: 350,
+        }
+    }
+}
+
+/// How much of the log is kept behind what is synced into the database, so that a follower that
+/// was away for a while is served from the log instead of a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogRetention {
+    /// Payload bytes that are kept.
+    pub keep_bytes: u64,
+    /// Entries that are kept, if that is less.
+    pub keep_entries: u64,
+    /// Payload bytes after which the database is synced again.
+    pub sync_bytes: u64,
+    /// Entries after which the database is synced again.
+    pub sync_entries: u64,
+}
+
+impl Default for LogRetention {
+    fn default() -> Self {
+        Self {
+            keep_bytes: 64 * 1024 * 1024,
+            keep_entries: 100_000,
+            sync_bytes: 32 * 1024 * 1024,
+            sync_entries: 50_000,
+        }
     }
 }

@@ -11,19 +11,24 @@ mod config;
 mod convert;
 mod log_store;
 mod network;
+mod peer_calls;
 mod proposer;
 mod reads;
 mod replica;
+mod retention;
 mod snapshot;
 mod transport;
 mod types;
 
-pub use config::{Config, Timers};
+#[cfg(test)]
+mod log_suite_tests;
+
 pub use conclave_storage::{
     log::{Entry, EntryKind, LogId, Vote},
     state as rows,
     state::Reader,
 };
+pub use config::{Config, LogRetention, Timers};
 pub use replica::{Replica, StartError};
 pub use transport::{
     AppendRequest, AppendResponse, Codec, CodecError, Lane, Peer, PeerError, SnapshotOffer,

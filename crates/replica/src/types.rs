@@ -111,6 +111,8 @@ pub struct Status {
     pub term: u64,
     /// The last entry in its log; 0 if none.
     pub log_index_last: u64,
+    /// The last entry that is gone from its log because its database has it; 0 if none.
+    pub purged_index: u64,
     /// The last entry that it knows to be committed; 0 if none.
     pub commit_index: u64,
     /// The last entry that is in its database; 0 if none.

@@ -1,0 +1,296 @@
+//! The state machine: what is committed is decided, written and told, in that order.
+//!
+//! One thread owns the database's one writer. An apply is one job: decode, decide and write the
+//! whole batch in one transaction, then answer, then tell the followers of this node.
+//!
+//! Always true: nobody hears of an entry before its transaction is committed.
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+use conclave_storage::state::{self, State};
+use futures::StreamExt as _;
+use openraft::{
+    EntryPayload, OptionalSend, RaftSnapshotBuilder,
+    storage::{ApplyResponder, EntryResponder, RaftStateMachine, Snapshot},
+};
+use tokio::sync::{oneshot, watch};
+
+use crate::{
+    Codec, Member,
+    convert::{
+        Decided, Entry, Leader, LogId, SnapshotMeta, StoredMembers, TypeConfig, log_id_in,
+        log_id_out, members_out, stored_members_in,
+    },
+    snapshot::SnapshotData,
+};
+
+/// Entries applied in one transaction at most: a transaction of this size takes tens of
+/// milliseconds, and nobody is answered before it ends.
+const APPLY_ENTRIES_MAX: usize = 512;
+
+/// Jobs waiting for the writer. openraft sends one apply at a time, so more would only hide that
+/// something else floods it.
+const JOBS_MAX: usize = 16;
+
+/// Pause before a checkpoint that a reader kept from completing is tried again.
+const CHECKPOINT_RETRY: Duration = Duration::from_millis(50);
+
+type Responder = Option<ApplyResponder<TypeConfig>>;
+type Done<T> = oneshot::Sender<io::Result<T>>;
+
+enum Job {
+    Apply {
+        entries: Vec<(Entry, Responder)>,
+        done: Done<()>,
+    },
+    /// Gives the entry up to which everything is synced, or `None` if a reader was in the way.
+    Checkpoint {
+        done: Done<Option<state::Applied>>,
+    },
+    Install {
+        file: PathBuf,
+        done: Done<()>,
+    },
+    Applied {
+        done: Done<state::Applied>,
+    },
+    Stop,
+}
+
+/// The state machine as openraft knows it: a handle to the writer thread.
+#[derive(Clone)]
+pub(crate) struct Machine {
+    jobs: mpsc::SyncSender<Job>,
+    codec: Arc<dyn Codec>,
+    reader: state::Reader,
+    snapshots: PathBuf,
+    /// Up to where the log may be purged: the meta of the snapshot that openraft is offered.
+    fence: watch::Sender<Option<SnapshotMeta>>,
+}
+
+impl Machine {
+    /// Starts the writer thread. `applied` is told the index of the last entry that is in the
+    /// database, after each transaction.
+    pub(crate) fn start(
+        state: State,
+        codec: Arc<dyn Codec>,
+        snapshots: PathBuf,
+        applied: watch::Sender<u64>,
+    ) -> io::Result<(Self, thread::JoinHandle<()>)> {
+        let (jobs, waiting) = mpsc::sync_channel(JOBS_MAX);
+        let reader = state.reader();
+        let writer = Writer {
+            state,
+            codec: codec.clone(),
+            applied,
+        };
+        let thread = thread::Builder::new()
+            .name("state-writer".to_owned())
+            .spawn(move || writer.run(&waiting))?;
+        let fence = watch::Sender::new(None);
+        Ok((
+            Self {
+                jobs,
+                codec,
+                reader,
+                snapshots,
+                fence,
+            },
+            thread,
+        ))
+    }
+
+    /// Ends the writer thread after the jobs that are waiting.
+    pub(crate) fn stop(&self) {
+        let _ = self.jobs.send(Job::Stop);
+    }
+
+    async fn job<T>(&self, make: impl FnOnce(Done<T>) -> Job) -> io::Result<T> {
+        let (done, finished) = oneshot::channel();
+        let stopped = || io::Error::other("the state writer has stopped");
+        self.jobs.send(make(done)).map_err(|_| stopped())?;
+        finished.await.map_err(|_| stopped())?
+    }
+
+    fn meta(&self, applied: &state::Applied) -> io::Result<SnapshotMeta> {
+        let last_membership = match &applied.membership {
+            Some((at, bytes)) => stored_members_in(*at, bytes, &*self.codec)?,
+            None => StoredMembers::default(),
+        };
+        Ok(SnapshotMeta {
+            last_log_id: applied.last.map(log_id_in),
+            last_membership,
+        })
+    }
+
+    /// Moves the purge fence: everything applied so far is synced into the database file.
+    pub(crate) async fn move_fence(&self) -> io::Result<SnapshotMeta> {
+        loop {
+            if let Some(synced) = self.job(|done| Job::Checkpoint { done }).await? {
+                let meta = self.meta(&synced)?;
+                self.fence.send_replace(Some(meta.clone()));
+                return Ok(meta);
+            }
+            tokio::time::sleep(CHECKPOINT_RETRY).await;
+        }
+    }
+
+    fn snapshot(&self, meta: SnapshotMeta) -> Snapshot<Leader, u64, Member, SnapshotData> {
+        let (reader, directory) = (self.reader.clone(), self.snapshots.clone());
+        Snapshot {
+            meta,
+            snapshot: SnapshotData::Own { reader, directory },
+        }
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for Machine {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = Self;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembers), io::Error> {
+        let applied = self.job(|done| Job::Applied { done }).await?;
+        let meta = self.meta(&applied)?;
+        Ok((meta.last_log_id, meta.last_membership))
+    }
+
+    async fn apply<S>(&mut self, entries: S) -> Result<(), io::Error>
+    where
+        S: futures::Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>>
+            + Unpin
+            + OptionalSend,
+    {
+        let mut ready = entries.ready_chunks(APPLY_ENTRIES_MAX);
+        while let Some(chunk) = ready.next().await {
+            let entries = chunk.into_iter().collect::<Result<Vec<_>, _>>()?;
+            self.job(|done| Job::Apply { entries, done }).await?;
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        _meta: &SnapshotMeta,
+        snapshot: SnapshotData,
+    ) -> Result<(), io::Error> {
+        let SnapshotData::Received(file) = snapshot else {
+            return Err(io::Error::other("one's own snapshot is never installed"));
+        };
+        self.job(|done| Job::Install { file, done }).await?;
+        self.move_fence().await?;
+        Ok(())
+    }
+
+    async fn get_current_snapshot(
+        &mut self,
+    ) -> Result<Option<Snapshot<Leader, u64, Member, SnapshotData>>, io::Error> {
+        let meta = self.fence.borrow().clone();
+        Ok(meta
+            .filter(|meta| meta.last_log_id.is_some())
+            .map(|meta| self.snapshot(meta)))
+    }
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Machine {
+    type SnapshotData = SnapshotData;
+
+    async fn build_snapshot(
+        &mut self,
+    ) -> Result<Snapshot<Leader, u64, Member, SnapshotData>, io::Error> {
+        let meta = self.move_fence().await?;
+        Ok(self.snapshot(meta))
+    }
+}
+
+/// What the writer thread owns.
+struct Writer {
+    state: State,
+    codec: Arc<dyn Codec>,
+    applied: watch::Sender<u64>,
+}
+
+impl Writer {
+    fn run(mut self, jobs: &mpsc::Receiver<Job>) {
+        while let Ok(job) = jobs.recv() {
+            // Whoever asked may have been stopped; what was written stands all the same.
+            match job {
+                Job::Apply { entries, done } => {
+                    let _ = done.send(self.apply(entries));
+                }
+                Job::Checkpoint { done } => {
+                    let _ = done.send(self.checkpoint());
+                }
+                Job::Install { file, done } => {
+                    let _ = done.send(self.install(&file));
+                }
+                Job::Applied { done } => {
+                    let _ = done.send(Ok(self.state.applied()));
+                }
+                Job::Stop => break,
+            }
+        }
+    }
+
+    fn apply(&mut self, entries: Vec<(Entry, Responder)>) -> io::Result<()> {
+        let mut decoded = Vec::with_capacity(entries.len());
+        let mut responders = Vec::with_capacity(entries.len());
+        for (entry, responder) in entries {
+            decoded.push(self.decode(entry)?);
+            responders.push(responder);
+        }
+        let results = self.state.apply(&decoded).map_err(io::Error::other)?;
+        for (responder, result) in responders.into_iter().zip(results) {
+            if let Some(responder) = responder {
+                responder.send(Decided(result.answers));
+            }
+        }
+        self.tell();
+        Ok(())
+    }
+
+    fn decode(&self, entry: Entry) -> io::Result<state::Entry> {
+        let id = log_id_out(&entry.log_id);
+        let payload = match entry.payload {
+            EntryPayload::Blank => state::Payload::Blank,
+            EntryPayload::Normal(commands) => {
+                let batch = self
+                    .codec
+                    .decode_batch(&commands.0)
+                    .map_err(io::Error::other)?;
+                state::Payload::Commands(Arc::new(batch))
+            }
+            EntryPayload::Membership(membership) => {
+                state::Payload::Membership(self.codec.encode_members(&members_out(&membership)))
+            }
+        };
+        Ok(state::Entry { id, payload })
+    }
+
+    fn checkpoint(&mut self) -> io::Result<Option<state::Applied>> {
+        let applied = self.state.applied();
+        let checkpoint = self.state.checkpoint().map_err(io::Error::other)?;
+        // The writer is this thread: nothing was applied in between.
+        Ok((checkpoint.synced_through == applied.last).then_some(applied))
+    }
+
+    fn install(&mut self, file: &std::path::Path) -> io::Result<()> {
+        self.state.install(file).map_err(io::Error::other)?;
+        self.tell();
+        Ok(())
+    }
+
+    fn tell(&self) {
+        let last = self.state.applied().last.map_or(0, |last| last.index);
+        self.applied.send_replace(last);
+    }
+}

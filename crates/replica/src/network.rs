@@ -1,0 +1,200 @@
+//! openraft's view of the network: its calls, translated to [`Peer`].
+
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+
+use futures::FutureExt as _;
+use openraft::{
+    OptionalSend,
+    errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable},
+    network::{RPCOption, RPCTypes, RaftNetworkFactory, v2::RaftNetworkV2},
+    raft::{
+        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+        VoteRequest, VoteResponse,
+    },
+    storage::Snapshot,
+};
+
+use crate::{
+    Codec, Lane, Member, Peer, PeerError, Transport,
+    convert::{Leader, TypeConfig, Vote, entry_out, log_id_in, log_id_out, vote_in, vote_out},
+    snapshot::SnapshotData,
+    transport,
+};
+
+/// How long a follower may take to sync entries. The engine would give it one heartbeat interval,
+/// and a busy disk would then look like a dead peer. Heartbeats keep that limit.
+const APPEND_LIMIT: Duration = Duration::from_secs(1);
+
+pub(crate) struct Network {
+    pub(crate) node: u64,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) codec: Arc<dyn Codec>,
+    /// Where members are reached according to this node's configuration; what the log says is
+    /// used for members that the configuration does not know.
+    pub(crate) members: BTreeMap<u64, Member>,
+}
+
+impl Network {
+    fn connect(&self, target: u64, member: &Member, lane: Lane) -> Connection {
+        let member = self.members.get(&target).unwrap_or(member);
+        Connection {
+            node: self.node,
+            target,
+            append_limit: (lane == Lane::Log).then_some(APPEND_LIMIT),
+            peer: self.transport.peer(target, member, lane),
+            codec: self.codec.clone(),
+        }
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = Connection;
+
+    async fn new_client(&mut self, target: u64, member: &Member) -> Connection {
+        self.connect(target, member, Lane::Log)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, member: &Member) -> Connection {
+        self.connect(target, member, Lane::Heartbeat)
+    }
+
+    async fn new_snapshot_client(&mut self, target: u64, member: &Member) -> Connection {
+        self.connect(target, member, Lane::Snapshot)
+    }
+}
+
+pub(crate) struct Connection {
+    node: u64,
+    target: u64,
+    append_limit: Option<Duration>,
+    peer: Arc<dyn Peer>,
+    codec: Arc<dyn Codec>,
+}
+
+impl Connection {
+    fn rpc_error(&self, error: PeerError, action: RPCTypes) -> RPCError<TypeConfig> {
+        match error {
+            PeerError::Unreachable(_) => RPCError::Unreachable(Unreachable::new(&error)),
+            PeerError::Failed(_) => RPCError::Network(NetworkError::new(&error)),
+            PeerError::Timeout(timeout) => RPCError::Timeout(Timeout {
+                action,
+                id: self.node,
+                target: self.target,
+                timeout,
+            }),
+        }
+    }
+
+    async fn ask_vote(
+        &self,
+        request: VoteRequest<TypeConfig>,
+        pre_vote: bool,
+        option: &RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let request = transport::VoteRequest {
+            vote: vote_out(&request.vote),
+            last: request.last_log_id.as_ref().map(log_id_out),
+            pre_vote,
+            leader_transfer: request.leadership_transfer,
+        };
+        let response = self
+            .peer
+            .vote(request, option.hard_ttl())
+            .await
+            .map_err(|error| self.rpc_error(error, RPCTypes::Vote))?;
+        Ok(VoteResponse {
+            vote: vote_in(response.vote),
+            vote_granted: response.granted,
+            last_log_id: response.last.map(log_id_in),
+        })
+    }
+}
+
+impl RaftNetworkV2<TypeConfig> for Connection {
+    type SnapshotData = SnapshotData;
+
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let request = transport::AppendRequest {
+            vote: vote_out(&rpc.vote),
+            previous: rpc.prev_log_id.as_ref().map(log_id_out),
+            entries: rpc
+                .entries
+                .into_iter()
+                .map(|entry| entry_out(entry, &*self.codec))
+                .collect(),
+            committed: rpc.leader_commit.as_ref().map(log_id_out),
+        };
+        let response = self
+            .peer
+            .append(request, self.append_limit.unwrap_or(option.hard_ttl()))
+            .await
+            .map_err(|error| self.rpc_error(error, RPCTypes::AppendEntries))?;
+        Ok(match response {
+            transport::AppendResponse::Success => AppendEntriesResponse::Success,
+            transport::AppendResponse::Partial(upto) => {
+                AppendEntriesResponse::PartialSuccess(upto.map(log_id_in))
+            }
+            transport::AppendResponse::Conflict => AppendEntriesResponse::Conflict,
+            transport::AppendResponse::HigherVote(vote) => {
+                AppendEntriesResponse::HigherVote(vote_in(vote))
+            }
+        })
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        self.ask_vote(rpc, false, &option).await
+    }
+
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        self.ask_vote(rpc, true, &option).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot<Leader, u64, Member, SnapshotData>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let unreadable =
+            |error: std::io::Error| StreamingError::Unreachable(Unreachable::new(&error));
+        let made = snapshot.snapshot.into_offer(vote_out(&vote), &*self.codec);
+        let offer = made.await.map_err(unreadable)?;
+        // The file is this transfer's own; it goes when the transfer ends, however it ends.
+        let _file = crate::snapshot::RemoveOnDrop(offer.file.clone());
+        let sent = self.peer.install_snapshot(offer, option.hard_ttl());
+        futures::select_biased! {
+            sent = sent.fuse() => match sent {
+                Ok(vote) => Ok(SnapshotResponse::new(vote_in(vote))),
+                Err(error) => Err(self.rpc_error(error, RPCTypes::InstallSnapshot).into()),
+            },
+            closed = Box::pin(cancel).fuse() => Err(StreamingError::Closed(closed)),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<openraft::raft::TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let from = vote_out(request.from_leader());
+        let last = request.last_log_id().map(log_id_out);
+        self.peer
+            .transfer_leader(from, *request.to_node_id(), last, option.hard_ttl())
+            .await
+            .map_err(|error| self.rpc_error(error, RPCTypes::TransferLeader))?;
+        Ok(Ok(()))
+    }
+}

@@ -1,0 +1,113 @@
+//! What peers ask of a replica: to take entries, to vote, to campaign, to install a snapshot.
+
+use openraft::{
+    raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest},
+    storage::Snapshot,
+};
+
+use crate::{
+    AppendRequest, AppendResponse, Entry, LogId, PeerError, Replica, SnapshotOffer, Vote,
+    VoteRequest, VoteResponse,
+    convert::{
+        SnapshotMeta, StoredMembers, entry_in, log_id_in, log_id_out, members_in, vote_in, vote_out,
+    },
+    snapshot::SnapshotData,
+};
+
+impl Replica {
+    /// Takes entries from the leader.
+    ///
+    /// # Errors
+    /// [`PeerError::Failed`] if the replica has stopped.
+    pub async fn on_append(&self, request: AppendRequest) -> Result<AppendResponse, PeerError> {
+        let entry = |entry: Entry| entry_in(entry, &*self.inner.codec);
+        let entries = request
+            .entries
+            .into_iter()
+            .map(entry)
+            .collect::<Result<_, _>>();
+        let rpc = AppendEntriesRequest {
+            vote: vote_in(request.vote),
+            prev_log_id: request.previous.map(log_id_in),
+            entries: entries.map_err(|error| PeerError::Failed(error.to_string()))?,
+            leader_commit: request.committed.map(log_id_in),
+        };
+        Ok(
+            match self.inner.raft.append_entries(rpc).await.map_err(failed)? {
+                AppendEntriesResponse::Success => AppendResponse::Success,
+                AppendEntriesResponse::PartialSuccess(upto) => {
+                    AppendResponse::Partial(upto.as_ref().map(log_id_out))
+                }
+                AppendEntriesResponse::Conflict => AppendResponse::Conflict,
+                AppendEntriesResponse::HigherVote(vote) => {
+                    AppendResponse::HigherVote(vote_out(&vote))
+                }
+            },
+        )
+    }
+
+    /// Is asked for a vote.
+    ///
+    /// # Errors
+    /// [`PeerError::Failed`] if the replica has stopped.
+    pub async fn on_vote(&self, request: VoteRequest) -> Result<VoteResponse, PeerError> {
+        let last = request.last.map(log_id_in);
+        let mut rpc = openraft::raft::VoteRequest::new(vote_in(request.vote), last);
+        rpc.leadership_transfer = request.leader_transfer;
+        let response = match request.pre_vote {
+            true => self.inner.raft.pre_vote(rpc).await,
+            false => self.inner.raft.vote(rpc).await,
+        }
+        .map_err(failed)?;
+        Ok(VoteResponse {
+            vote: vote_out(&response.vote),
+            granted: response.vote_granted,
+            last: response.last_log_id.as_ref().map(log_id_out),
+        })
+    }
+
+    /// Is asked to campaign by a leader that steps back.
+    ///
+    /// # Errors
+    /// [`PeerError::Failed`] if it does not: its log is behind, or somebody else leads by now.
+    pub async fn on_transfer_leader(
+        &self,
+        from: Vote,
+        to: u64,
+        last: Option<LogId>,
+    ) -> Result<(), PeerError> {
+        let request = TransferLeaderRequest::new(vote_in(from), to, last.map(log_id_in));
+        self.inner
+            .raft
+            .handle_transfer_leader(request)
+            .await
+            .map_err(failed)?
+            .map_err(failed)
+    }
+
+    /// Installs a snapshot whose file was verified; gives this node's vote.
+    ///
+    /// # Errors
+    /// [`PeerError::Failed`] if it cannot be installed; the old state stands.
+    pub async fn on_snapshot(&self, offer: SnapshotOffer) -> Result<Vote, PeerError> {
+        let membership = members_in(offer.members).map_err(failed)?;
+        let last_membership = StoredMembers::new(offer.members_at.map(log_id_in), membership);
+        let meta = SnapshotMeta {
+            last_log_id: Some(log_id_in(offer.last)),
+            last_membership,
+        };
+        let snapshot = Snapshot {
+            meta,
+            snapshot: SnapshotData::Received(offer.file),
+        };
+        let vote = vote_in(offer.vote);
+        let response = self.inner.raft.install_full_snapshot(vote, snapshot).await;
+        response
+            .map(|response| vote_out(&response.vote))
+            .map_err(failed)
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> PeerError {
+    PeerError::Failed(error.to_string())
+}

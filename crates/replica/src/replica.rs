@@ -1,0 +1,543 @@
+//! The handle: starts a replica, gives it work, asks how it is, stops it.
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use conclave_core::Command;
+use conclave_storage::{
+    log::{self, LogStore, SegmentLog},
+    state::{self, Reader, State},
+};
+use futures::future::join_all;
+use openraft::{ServerState, SnapshotPolicy, async_runtime::watch::WatchReceiver as _};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep_until, timeout_at},
+};
+
+use crate::{
+    Codec, Config, Member, Outcome, ProposeError, ReadError, Role, Status, Transport,
+    apply::Machine,
+    convert::{TypeConfig, members_out},
+    log_store::Log,
+    network::Network,
+    proposer::{self, Proposer, Reach},
+    reads::{self, Reads},
+    retention::Retention,
+    snapshot,
+};
+
+pub(crate) type Raft = openraft::Raft<TypeConfig, Machine>;
+
+/// Pause before a command or a read is tried again while nobody seems to lead.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
+
+/// How often the leader looks whether a hand-over has happened.
+const HAND_OVER_POLL: Duration = Duration::from_millis(10);
+
+/// Entries that openraft writes or sends at once at most.
+const ENTRIES_AT_ONCE_MAX: u64 = 1024;
+
+/// A replica could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The log cannot be opened. If it is damaged, the node must not vote with it: see
+    /// `docs/operations.md`.
+    #[error("the log cannot be opened")]
+    Log(#[from] log::OpenError),
+    /// The state cannot be opened.
+    #[error("the state cannot be opened")]
+    State(#[from] state::OpenError),
+    /// The node is not among the members.
+    #[error("node {node} is not among the members of the cluster")]
+    NotAMember {
+        /// The node.
+        node: u64,
+    },
+    /// A file or a thread could not be made.
+    #[error("the replica cannot start")]
+    Io(#[from] io::Error),
+    /// The consensus engine refused to start.
+    #[error("the consensus engine cannot start: {0}")]
+    Engine(String),
+}
+
+/// One voter of the cluster. Cheap to clone; all clones are the same replica.
+#[derive(Clone)]
+pub struct Replica {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    config: Config,
+    pub(crate) codec: Arc<dyn Codec>,
+    pub(crate) raft: Raft,
+    machine: Machine,
+    log: Arc<SegmentLog>,
+    reader: Reader,
+    proposer: proposer::Handle,
+    reads: reads::Handle,
+    leader: watch::Receiver<Option<u64>>,
+    applied: watch::Receiver<u64>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+    writer: Mutex<Option<thread::JoinHandle<()>>>,
+}
+
+impl Replica {
+    /// Opens log and state and takes part in the cluster. A log that is empty is bootstrapped
+    /// with the members of `config`; every node does so, in whatever order they start.
+    ///
+    /// # Errors
+    /// See [`StartError`]. Nothing is left running.
+    pub async fn start(
+        config: Config,
+        codec: Arc<dyn Codec>,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Self, StartError> {
+        if !config.members.contains_key(&config.node) {
+            return Err(StartError::NotAMember { node: config.node });
+        }
+        let (log, state) = open(&config)?;
+        let reader = state.reader();
+        let last = state.applied().last.map_or(0, |last| last.index);
+        let (applied_tx, applied) = watch::channel(last);
+        let snapshots = config.data.join("snapshots");
+        snapshot::empty_directory(&snapshots)?;
+        let (machine, writer) = Machine::start(state, codec.clone(), snapshots, applied_tx)?;
+        machine.move_fence().await?;
+
+        let log_view = Log::new(log.clone(), codec.clone());
+        let network = Network {
+            node: config.node,
+            transport: transport.clone(),
+            codec: codec.clone(),
+            members: config.members.clone(),
+        };
+        let engine = Arc::new(engine_config(&config).map_err(StartError::Engine)?);
+        let raft = Raft::new(
+            config.node,
+            engine,
+            network,
+            log_view.clone(),
+            machine.clone(),
+        )
+        .await
+        .map_err(|error| StartError::Engine(error.to_string()))?;
+        bootstrap(&raft, &config).await?;
+
+        let (leader_tx, leader) = watch::channel(None);
+        let member_of = member_lookup(&raft, &config);
+        let proposer = Proposer {
+            node: config.node,
+            raft: raft.clone(),
+            codec: codec.clone(),
+            transport: transport.clone(),
+            leader: leader.clone(),
+            member_of: member_of.clone(),
+            clock: config.clock.clone(),
+        };
+        let reads = Reads {
+            node: config.node,
+            raft: raft.clone(),
+            transport,
+            leader: leader.clone(),
+            member_of,
+        };
+        let tasks = vec![
+            tokio::spawn(watch_leader(raft.clone(), config.node, leader_tx)),
+            tokio::spawn(Retention::new(raft.clone(), log_view, config.retention).run()),
+        ];
+        let inner = Inner {
+            proposer: proposer.start(),
+            reads: reads.start(),
+            config,
+            codec,
+            raft,
+            machine,
+            log,
+            reader,
+            leader,
+            applied,
+            tasks: Mutex::new(tasks),
+            writer: Mutex::new(Some(writer)),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Gets a command through: on any node, whatever happens to leaders meanwhile, until `limit`
+    /// has passed. Retries inside are safe, because the command carries its request number.
+    ///
+    /// # Errors
+    /// See [`ProposeError`]; only `Busy` and `NoLeader` say that nothing was proposed.
+    pub async fn propose(
+        &self,
+        command: Command,
+        limit: Duration,
+    ) -> Result<Outcome, ProposeError> {
+        let deadline = Instant::now() + limit;
+        let mut maybe_proposed = false;
+        let mut leader = self.inner.leader.clone();
+        loop {
+            leader.mark_unchanged();
+            let attempt = self.inner.proposer.attempt(command.clone(), Reach::Cluster);
+            match timeout_at(deadline, attempt).await {
+                Ok(Ok(Ok(outcome))) => return Ok(outcome),
+                Ok(Ok(Err(failure))) => maybe_proposed |= failure.maybe_proposed,
+                Ok(Err(ProposeError::Busy)) if !maybe_proposed => return Err(ProposeError::Busy),
+                Ok(Err(ProposeError::Stopping)) => return Err(ProposeError::Stopping),
+                Ok(Err(_)) => {}
+                Err(_) => return Err(ProposeError::OutcomeUnknown { waited: limit }),
+            }
+            let again = (Instant::now() + RETRY_PAUSE).min(deadline);
+            tokio::select! {
+                () = sleep_until(again) => {}
+                changed = leader.changed() => {
+                    if changed.is_err() {
+                        return Err(ProposeError::Stopping);
+                    }
+                }
+            }
+            if Instant::now() >= deadline {
+                return Err(match maybe_proposed {
+                    true => ProposeError::OutcomeUnknown { waited: limit },
+                    false => ProposeError::NoLeader { waited: limit },
+                });
+            }
+        }
+    }
+
+    /// Proposes commands that another node has forwarded: only as the leader, without a further
+    /// hop, one result each.
+    pub async fn propose_here(
+        &self,
+        commands: Vec<Command>,
+        limit: Duration,
+    ) -> Vec<Result<Outcome, ProposeError>> {
+        let deadline = Instant::now() + limit;
+        join_all(commands.into_iter().map(|command| async move {
+            let attempt = self.inner.proposer.attempt(command, Reach::Here);
+            match timeout_at(deadline, attempt).await {
+                Ok(Ok(Ok(outcome))) => Ok(outcome),
+                Ok(Ok(Err(failure))) if failure.maybe_proposed => {
+                    Err(ProposeError::OutcomeUnknown { waited: limit })
+                }
+                Ok(Ok(Err(failure))) => Err(ProposeError::NotLeader {
+                    leader: failure.leader,
+                }),
+                Ok(Err(error)) => Err(error),
+                Err(_) => Err(ProposeError::OutcomeUnknown { waited: limit }),
+            }
+        }))
+        .await
+    }
+
+    /// Waits until this node has applied everything that was acknowledged anywhere before the
+    /// call; gives the index. A read of [`Replica::reader`] after that is linearizable.
+    ///
+    /// # Errors
+    /// See [`ReadError`]; reading again is always safe.
+    pub async fn read_barrier(&self, limit: Duration) -> Result<u64, ReadError> {
+        let deadline = Instant::now() + limit;
+        let mut leader = self.inner.leader.clone();
+        loop {
+            leader.mark_unchanged();
+            match timeout_at(deadline, self.inner.reads.confirm()).await {
+                Ok(Ok(Ok(index))) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    let behind = |_| ReadError::Behind { waited: limit };
+                    return self
+                        .wait_applied(index, left)
+                        .await
+                        .map_err(behind)
+                        .map(|()| index);
+                }
+                Ok(Ok(Err(_))) => {}
+                Ok(Err(error)) => return Err(error),
+                Err(_) => return Err(ReadError::NoLeader { waited: limit }),
+            }
+            let again = (Instant::now() + RETRY_PAUSE).min(deadline);
+            tokio::select! {
+                () = sleep_until(again) => {}
+                changed = leader.changed() => changed.map_err(|_| ReadError::Stopping)?,
+            }
+            if Instant::now() >= deadline {
+                return Err(ReadError::NoLeader { waited: limit });
+            }
+        }
+    }
+
+    /// As the leader: up to where a linearizable read that starts now must have applied.
+    ///
+    /// # Errors
+    /// [`ReadError::NotLeader`] if this node does not lead or cannot confirm it.
+    pub async fn read_index_here(&self, limit: Duration) -> Result<u64, ReadError> {
+        let leader = *self.inner.leader.borrow();
+        if leader != Some(self.inner.config.node) {
+            return Err(ReadError::NotLeader { leader });
+        }
+        match tokio::time::timeout(limit, self.inner.reads.confirm()).await {
+            Ok(Ok(confirmed)) => confirmed.map_err(|leader| ReadError::NotLeader { leader }),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(ReadError::NoLeader { waited: limit }),
+        }
+    }
+
+    /// Waits until entry `index` is in this node's database.
+    ///
+    /// # Errors
+    /// [`ReadError::Behind`] when `limit` has passed; [`ReadError::Stopping`].
+    pub async fn wait_applied(&self, index: u64, limit: Duration) -> Result<(), ReadError> {
+        let mut applied = self.inner.applied.clone();
+        let reached = applied.wait_for(|applied| *applied >= index);
+        match tokio::time::timeout(limit, reached).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(ReadError::Stopping),
+            Err(_) => Err(ReadError::Behind { waited: limit }),
+        }
+    }
+
+    /// The index of the last entry that is in this node's database; changes after each
+    /// transaction.
+    #[must_use]
+    pub fn applied(&self) -> watch::Receiver<u64> {
+        self.inner.applied.clone()
+    }
+
+    /// Reads this node's database.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        self.inner.reader.clone()
+    }
+
+    /// The leader that this node knows.
+    #[must_use]
+    pub fn leader(&self) -> watch::Receiver<Option<u64>> {
+        self.inner.leader.clone()
+    }
+
+    /// Where received snapshots are put before [`Replica::on_snapshot`].
+    #[must_use]
+    pub fn snapshots_dir(&self) -> PathBuf {
+        self.inner.config.data.join("snapshots")
+    }
+
+    /// Where a member is reached: by this node's configuration, else by the log.
+    #[must_use]
+    pub fn member(&self, node: u64) -> Option<Member> {
+        let known = self.inner.config.members.get(&node).cloned();
+        known.or_else(|| self.status().members.nodes.get(&node).cloned())
+    }
+
+    /// How this replica is.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let role = match (&metrics.running_state, metrics.state) {
+            (Err(_), _) | (_, ServerState::Shutdown) => Role::Stopped,
+            (_, ServerState::Leader) => Role::Leader,
+            (_, ServerState::Follower) => Role::Follower,
+            (_, ServerState::Candidate) => Role::Candidate,
+            (_, ServerState::Learner) => Role::Learner,
+        };
+        Status {
+            role,
+            term: metrics.current_term,
+            log_index_last: metrics.last_log_index.unwrap_or(0),
+            purged_index: metrics.purged.as_ref().map_or(0, |id| id.index()),
+            commit_index: metrics
+                .cluster_committed
+                .as_ref()
+                .map_or(0, |id| id.index()),
+            applied_index: *self.inner.applied.borrow(),
+            leader: metrics.current_leader,
+            members: members_out(metrics.membership_config.membership()),
+        }
+    }
+
+    /// Hands leadership, if this node has it, to the follower with the most of the log. Gives
+    /// whether somebody else leads when `limit` has passed.
+    pub async fn hand_over(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        let node = self.inner.config.node;
+        loop {
+            if self
+                .inner
+                .leader
+                .borrow()
+                .is_some_and(|leader| leader != node)
+            {
+                return true;
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+            if let Some(heir) = self.most_caught_up_follower() {
+                tracing::info!(node, peer = heir, "handing leadership over");
+                if self
+                    .inner
+                    .raft
+                    .trigger()
+                    .transfer_leader(heir)
+                    .await
+                    .is_err()
+                {
+                    return false;
+                }
+            }
+            let mut leader = self.inner.leader.clone();
+            let gone = leader.wait_for(|leader| leader.is_some_and(|leader| leader != node));
+            let patience = (Instant::now() + 20 * HAND_OVER_POLL).min(deadline);
+            let _ = timeout_at(patience, gone).await;
+        }
+    }
+
+    fn most_caught_up_follower(&self) -> Option<u64> {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let voters: Vec<u64> = metrics.membership_config.membership().voter_ids().collect();
+        let replication = metrics.replication.as_ref()?;
+        let others = replication
+            .iter()
+            .filter(|(node, _)| **node != self.inner.config.node && voters.contains(node));
+        others
+            .max_by_key(|(_, matched)| matched.as_ref().map(|id| id.index()))
+            .map(|(id, _)| *id)
+    }
+
+    /// Ends when a promise is broken, with the reason: the process must stop. Never ends on a
+    /// replica that is well or was stopped in order.
+    pub async fn failed(&self) -> String {
+        let mut metrics = self.inner.raft.metrics();
+        loop {
+            let failure = match &metrics.borrow_and_update().running_state {
+                Err(openraft::errors::Fatal::Stopped) | Ok(()) => None,
+                Err(fatal) => Some(fatal.to_string()),
+            };
+            if let Some(failure) = failure {
+                return failure;
+            }
+            if metrics.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Stops taking part. What was acknowledged is on disk; what is under way is unknown to those
+    /// who wait for it.
+    pub async fn stop(&self) {
+        if let Err(error) = self.inner.raft.shutdown().await {
+            tracing::warn!(%error, "the consensus engine did not stop in order");
+        }
+        let lock = |error: std::sync::PoisonError<_>| error.into_inner();
+        self.inner
+            .tasks
+            .lock()
+            .unwrap_or_else(lock)
+            .drain(..)
+            .for_each(|task| task.abort());
+        self.inner.machine.stop();
+        let writer = self
+            .inner
+            .writer
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .take();
+        let log = self.inner.log.clone();
+        let joined = tokio::task::spawn_blocking(move || {
+            log.close();
+            writer.map(thread::JoinHandle::join)
+        });
+        if !matches!(joined.await, Ok(None | Some(Ok(())))) {
+            tracing::error!("a thread of the replica has panicked");
+        }
+    }
+}
+
+fn open(config: &Config) -> Result<(Arc<SegmentLog>, State), StartError> {
+    let options = log::Options {
+        sync: config.sync,
+        ..log::Options::default()
+    };
+    let log = SegmentLog::open(&config.data.join("log"), options)?;
+    let state = State::open(&config.data, state::Options::default())?;
+    if let Some(applied) = state.applied().last {
+        log.verify_reaches(applied.index)?;
+    }
+    Ok((Arc::new(log), state))
+}
+
+fn engine_config(config: &Config) -> Result<openraft::Config, String> {
+    let timers = config.timers;
+    let engine = openraft::Config {
+        cluster_name: "conclave".to_owned(),
+        heartbeat_interval: timers.heartbeat_ms,
+        election_timeout_min: timers.election_min_ms,
+        election_timeout_max: timers.election_max_ms,
+        enable_pre_vote: Some(true),
+        // An old leader without a majority must not renew the lease of those that still hear it:
+        // without this a partial partition can keep everybody from electing.
+        quorum_loss_probe_interval: Some(2 * timers.election_max_ms + timers.heartbeat_ms),
+        enable_leader_restore: Some(false),
+        allow_log_reversion: Some(false),
+        max_payload_entries: ENTRIES_AT_ONCE_MAX,
+        max_append_entries: Some(ENTRIES_AT_ONCE_MAX),
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: u64::MAX,
+        install_snapshot_timeout: 10_000,
+        backoff: "20ms 50ms 100ms ...300ms".to_owned(),
+        ..openraft::Config::default()
+    };
+    engine.validate().map_err(|error| error.to_string())
+}
+
+/// Every node writes the same first entry, so it does not matter who is first, or that a leader's
+/// log arrives before this node's own attempt.
+async fn bootstrap(raft: &Raft, config: &Config) -> Result<(), StartError> {
+    use openraft::errors::{InitializeError, RaftError};
+    match raft.initialize(config.members.clone()).await {
+        Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+        Err(error) => Err(StartError::Engine(error.to_string())),
+    }
+}
+
+fn member_lookup(raft: &Raft, config: &Config) -> Arc<dyn Fn(u64) -> Option<Member> + Send + Sync> {
+    let (metrics, members) = (raft.metrics(), config.members.clone());
+    Arc::new(move |node| {
+        let known = members.get(&node).cloned();
+        known.or_else(|| {
+            metrics
+                .borrow_watched()
+                .membership_config
+                .membership()
+                .get_node(&node)
+                .cloned()
+        })
+    })
+}
+
+/// Tells who leads, and logs it once for each change.
+async fn watch_leader(raft: Raft, node: u64, leader: watch::Sender<Option<u64>>) {
+    let mut metrics = raft.server_metrics();
+    loop {
+        let (now, term) = {
+            let metrics = metrics.borrow_and_update();
+            (metrics.current_leader, metrics.vote.leader_id.term)
+        };
+        let changed = leader.send_if_modified(|known| std::mem::replace(known, now) != now);
+        if changed {
+            tracing::info!(node, term, leader = now, "leader changed");
+        }
+        if metrics.changed().await.is_err() {
+            return;
+        }
+    }
+}

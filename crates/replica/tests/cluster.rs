@@ -1,0 +1,207 @@
+//! Promises of a cluster, kept with links cut and nodes stopped.
+
+mod support;
+
+use std::time::Duration;
+
+use conclave_replica::{LogRetention, ProposeError, ReadError, Role};
+use support::{Cluster, PATIENCE, open_session, send, sequence, wait_for};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_node_takes_a_command_and_gives_a_linearizable_read() {
+    let cluster = Cluster::start(3).await;
+    let session = open_session(&cluster.node(1), "alice", 1).await;
+    for number in 1..=9 {
+        let node = cluster.node(1 + number % 3);
+        let sent = node
+            .propose(send(session, number, "alice", "hi"), PATIENCE)
+            .await
+            .unwrap();
+        assert_eq!(sequence(&sent.answer), number);
+        for reader in 1..=3 {
+            let reader = cluster.node(reader);
+            assert!(reader.read_barrier(PATIENCE).await.unwrap() >= sent.index);
+            assert!(*reader.applied().borrow() >= sent.index);
+        }
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retry_on_another_node_gets_the_first_answer() {
+    let cluster = Cluster::start(3).await;
+    let session = open_session(&cluster.node(2), "alice", 1).await;
+    let first = cluster
+        .node(1)
+        .propose(send(session, 1, "alice", "hi"), PATIENCE)
+        .await
+        .unwrap();
+    cluster.stop_node(cluster.leader().await).await;
+    for node in cluster.nodes() {
+        let again = cluster
+            .node(node)
+            .propose(send(session, 1, "alice", "hi"), PATIENCE)
+            .await;
+        assert_eq!(again.unwrap().answer, first.answer);
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_cut_off_never_acknowledges() {
+    let cluster = Cluster::start(5).await;
+    let session = open_session(&cluster.node(1), "alice", 1).await;
+    let old = cluster.leader().await;
+    let others: Vec<u64> = cluster
+        .nodes()
+        .into_iter()
+        .filter(|node| *node != old)
+        .collect();
+    cluster.network.isolate(old, others.iter().copied(), true);
+
+    let alone = cluster.node(old);
+    let limit = Duration::from_secs(2);
+    let (refused, read) = tokio::join!(
+        alone.propose(send(session, 1, "alice", "lost"), limit),
+        alone.read_barrier(limit),
+    );
+    assert!(matches!(
+        refused,
+        Err(ProposeError::OutcomeUnknown { .. } | ProposeError::NoLeader { .. })
+    ));
+    assert!(matches!(read, Err(ReadError::NoLeader { .. })), "{read:?}");
+
+    let new = cluster.leader_among(&others).await;
+    let sent = cluster
+        .node(new)
+        .propose(send(session, 2, "alice", "kept"), PATIENCE)
+        .await;
+    assert_eq!(
+        sequence(&sent.unwrap().answer),
+        1,
+        "the message of the minority has no place"
+    );
+
+    cluster.network.isolate(old, others.iter().copied(), false);
+    // The old leader follows, and asking again gives the one outcome that there is.
+    let again = alone
+        .propose(send(session, 1, "alice", "lost"), PATIENCE)
+        .await
+        .unwrap();
+    assert_eq!(sequence(&again.answer), 2);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leadership_is_handed_over_on_request() {
+    let cluster = Cluster::start(3).await;
+    open_session(&cluster.node(1), "alice", 1).await;
+    let old = cluster.leader().await;
+    assert!(cluster.node(old).hand_over(PATIENCE).await);
+    let new = wait_for("another leader", || {
+        let found = cluster
+            .nodes()
+            .into_iter()
+            .find(|node| *node != old && cluster.node(*node).status().role == Role::Leader);
+        found.map(|_| ())
+    });
+    new.await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_that_were_stopped_and_started_have_equal_digests() {
+    let cluster = Cluster::start(3).await;
+    let session = open_session(&cluster.node(1), "alice", 1).await;
+    let mut last = 0;
+    for number in 1..=60 {
+        let nodes = cluster.nodes();
+        if number % 20 == 10 {
+            cluster.stop_node(nodes[0]).await;
+        } else if number % 20 == 0 {
+            let missing = (1..=3).find(|node| !nodes.contains(node)).unwrap();
+            cluster.start_node(missing).await;
+        }
+        let node = cluster.node(cluster.nodes()[0]);
+        let sent = node
+            .propose(send(session, number, "alice", "hi"), PATIENCE)
+            .await
+            .unwrap();
+        assert_eq!(sequence(&sent.answer), number);
+        last = sent.index;
+    }
+    let mut digests = Vec::new();
+    for node in cluster.nodes() {
+        cluster
+            .node(node)
+            .wait_applied(last, PATIENCE)
+            .await
+            .unwrap();
+    }
+    for node in cluster.nodes() {
+        let reader = cluster.node(node).reader();
+        let found = wait_for("all nodes at one index", || {
+            let digest = reader.digest().unwrap();
+            let index = digest.applied.unwrap().index;
+            let newest = cluster
+                .nodes()
+                .iter()
+                .map(|n| *cluster.node(*n).applied().borrow())
+                .max();
+            (Some(index) == newest).then_some((index, digest.digest, digest.chain))
+        });
+        digests.push(found.await);
+    }
+    digests.dedup();
+    assert_eq!(digests.len(), 1, "{digests:?}");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_away_for_longer_than_the_log_gets_a_snapshot() {
+    let retention = LogRetention {
+        keep_bytes: 4096,
+        keep_entries: 20,
+        sync_bytes: 2048,
+        sync_entries: 10,
+    };
+    let cluster = Cluster::start_with(3, retention).await;
+    let session = open_session(&cluster.node(1), "alice", 1).await;
+    let away = cluster.nodes().into_iter().next_back().unwrap();
+    cluster.stop_node(away).await;
+    let mut last = 0;
+    let mut number = 0;
+    let purged = |node: u64| cluster.node(node).status().purged_index;
+    // Until the log of everybody else begins after what the node has.
+    while !cluster.nodes().into_iter().all(|node| purged(node) > 20) {
+        number += 1;
+        let node = cluster.node(cluster.nodes()[0]);
+        let sent = node
+            .propose(send(session, number, "alice", "hi"), PATIENCE)
+            .await
+            .unwrap();
+        last = sent.index;
+    }
+    cluster.start_node(away).await;
+    let node = cluster.node(away);
+    node.wait_applied(last, PATIENCE).await.unwrap();
+    let digest = |node: u64| cluster.node(node).reader().digest().unwrap();
+    let there = wait_for("equal digests", || {
+        let digests: Vec<_> = cluster.nodes().into_iter().map(digest).collect();
+        digests
+            .iter()
+            .all(|other| *other == digests[0])
+            .then_some(digests[0].messages)
+    });
+    assert_eq!(there.await, number);
+    let again = node
+        .propose(send(session, number, "alice", "hi"), PATIENCE)
+        .await
+        .unwrap();
+    assert_eq!(
+        sequence(&again.answer),
+        number,
+        "answers came with the snapshot"
+    );
+    cluster.stop().await;
+}

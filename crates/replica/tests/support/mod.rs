@@ -1,0 +1,375 @@
+//! Replicas in one process, joined by a network whose links can be cut.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use conclave_core::{
+    Accepted, AccountName, Answer, Batch, Command, Digest, MessageText, OnceId, Operation, Origin,
+    Recipient, SessionId, Timestamp, TokenHash,
+};
+use conclave_replica::{
+    AppendRequest, AppendResponse, Codec, CodecError, Config, Lane, LogId, LogRetention, Member,
+    Members, Outcome, Peer, PeerError, ProposeError, ReadError, Replica, SnapshotOffer, Timers,
+    Transport, Vote, VoteRequest, VoteResponse,
+};
+use futures::future::BoxFuture;
+use tempfile::TempDir;
+
+/// Longer than anything should take, also on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Who is there, and which directed links are cut.
+#[derive(Default)]
+struct Net {
+    nodes: BTreeMap<u64, Replica>,
+    cut: BTreeSet<(u64, u64)>,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Network(Arc<Mutex<Net>>);
+
+impl Network {
+    fn reach(&self, source: u64, target: u64) -> Result<Replica, PeerError> {
+        let net = self.0.lock().unwrap();
+        if net.cut.contains(&(source, target)) {
+            return Err(PeerError::Unreachable("cut".to_owned()));
+        }
+        let node = net.nodes.get(&target).cloned();
+        node.ok_or_else(|| PeerError::Unreachable("not running".to_owned()))
+    }
+
+    /// Cuts or mends every link of a node, in both directions.
+    pub(crate) fn isolate(&self, node: u64, others: impl Iterator<Item = u64>, cut: bool) {
+        let mut net = self.0.lock().unwrap();
+        for link in others.flat_map(|other| [(node, other), (other, node)]) {
+            match cut {
+                true => net.cut.insert(link),
+                false => net.cut.remove(&link),
+            };
+        }
+    }
+}
+
+struct From {
+    node: u64,
+    network: Network,
+}
+
+impl Transport for From {
+    fn peer(&self, node: u64, _member: &Member, _lane: Lane) -> Arc<dyn Peer> {
+        Arc::new(To {
+            source: self.node,
+            target: node,
+            network: self.network.clone(),
+        })
+    }
+}
+
+struct To {
+    source: u64,
+    target: u64,
+    network: Network,
+}
+
+impl To {
+    /// Calls the target if the link is there, both on the way out and on the way back.
+    async fn call<T, F: Future<Output = T>>(
+        &self,
+        limit: Duration,
+        call: impl FnOnce(Replica) -> F,
+    ) -> Result<T, PeerError> {
+        let target = self.network.reach(self.source, self.target)?;
+        let answer = tokio::time::timeout(limit, call(target)).await;
+        self.network
+            .reach(self.target, self.source)
+            .map_err(|_| PeerError::Timeout(limit))?;
+        answer.map_err(|_| PeerError::Timeout(limit))
+    }
+}
+
+impl Peer for To {
+    fn append(
+        &self,
+        request: AppendRequest,
+        limit: Duration,
+    ) -> BoxFuture<'_, Result<AppendResponse, PeerError>> {
+        Box::pin(async move {
+            self.call(limit, |node| async move { node.on_append(request).await })
+                .await?
+        })
+    }
+
+    fn vote(
+        &self,
+        request: VoteRequest,
+        limit: Duration,
+    ) -> BoxFuture<'_, Result<VoteResponse, PeerError>> {
+        Box::pin(async move {
+            self.call(limit, |node| async move { node.on_vote(request).await })
+                .await?
+        })
+    }
+
+    fn transfer_leader(
+        &self,
+        from: Vote,
+        to: u64,
+        last: Option<LogId>,
+        limit: Duration,
+    ) -> BoxFuture<'_, Result<(), PeerError>> {
+        Box::pin(async move {
+            let call = |node: Replica| async move { node.on_transfer_leader(from, to, last).await };
+            self.call(limit, call).await?
+        })
+    }
+
+    fn install_snapshot(
+        &self,
+        offer: SnapshotOffer,
+        limit: Duration,
+    ) -> BoxFuture<'_, Result<Vote, PeerError>> {
+        Box::pin(async move {
+            let call = |node: Replica| async move {
+                // The sender removes its file; the receiver owns a copy.
+                let file = node.snapshots_dir().join("received.db");
+                std::fs::copy(&offer.file, &file).unwrap();
+                node.on_snapshot(SnapshotOffer { file, ..offer }).await
+            };
+            self.call(limit, call).await?
+        })
+    }
+
+    fn forward(
+        &self,
+        commands: Vec<Command>,
+        limit: Duration,
+    ) -> BoxFuture<'_, Result<Vec<Result<Outcome, ProposeError>>, PeerError>> {
+        Box::pin(async move {
+            let call = |node: Replica| async move { node.propose_here(commands, limit).await };
+            self.call(limit, call).await
+        })
+    }
+
+    fn read_index(
+        &self,
+        limit: Duration,
+    ) -> BoxFuture<'_, Result<Result<u64, ReadError>, PeerError>> {
+        Box::pin(async move {
+            self.call(
+                limit,
+                |node| async move { node.read_index_here(limit).await },
+            )
+            .await
+        })
+    }
+}
+
+/// Batches as on the wire; members as JSON would do, in the order of a list.
+struct TestCodec;
+
+impl Codec for TestCodec {
+    fn encode_batch(&self, batch: &Batch) -> Bytes {
+        conclave_wire::batch::encode(batch)
+    }
+
+    fn decode_batch(&self, bytes: &Bytes) -> Result<Batch, CodecError> {
+        conclave_wire::batch::decode(bytes.clone()).map_err(|error| CodecError(error.into()))
+    }
+
+    fn encode_members(&self, members: &Members) -> Bytes {
+        let voters: Vec<u64> = members.voters.iter().flatten().copied().collect();
+        voters.iter().flat_map(|node| node.to_le_bytes()).collect()
+    }
+
+    fn decode_members(&self, bytes: &Bytes) -> Result<Members, CodecError> {
+        let (voters, _) = bytes.as_chunks::<8>();
+        let voters: BTreeSet<u64> = voters
+            .iter()
+            .map(|node| u64::from_le_bytes(*node))
+            .collect();
+        let nodes = voters
+            .iter()
+            .map(|node| (*node, Member::default()))
+            .collect();
+        Ok(Members {
+            voters: vec![voters],
+            nodes,
+        })
+    }
+}
+
+/// Some replicas, their directories and the network between them.
+pub(crate) struct Cluster {
+    pub(crate) size: u64,
+    pub(crate) network: Network,
+    pub(crate) retention: LogRetention,
+    directory: TempDir,
+}
+
+impl Cluster {
+    pub(crate) async fn start(size: u64) -> Self {
+        Self::start_with(size, LogRetention::default()).await
+    }
+
+    pub(crate) async fn start_with(size: u64, retention: LogRetention) -> Self {
+        let cluster = Self {
+            size,
+            network: Network::default(),
+            retention,
+            directory: TempDir::new().unwrap(),
+        };
+        for node in 1..=size {
+            cluster.start_node(node).await;
+        }
+        cluster
+    }
+
+    pub(crate) async fn start_node(&self, node: u64) {
+        let members = (1..=self.size)
+            .map(|node| (node, Member::default()))
+            .collect();
+        let data = self.directory.path().join(format!("node-{node}"));
+        std::fs::create_dir_all(&data).unwrap();
+        let config = Config {
+            node,
+            members,
+            data,
+            timers: Timers::default(),
+            sync: true,
+            retention: self.retention,
+            clock: Arc::new(|| Timestamp(1_000)),
+        };
+        let transport = Arc::new(From {
+            node,
+            network: self.network.clone(),
+        });
+        let replica = Replica::start(config, Arc::new(TestCodec), transport)
+            .await
+            .unwrap();
+        self.network.0.lock().unwrap().nodes.insert(node, replica);
+    }
+
+    pub(crate) async fn stop_node(&self, node: u64) {
+        let replica = self.network.0.lock().unwrap().nodes.remove(&node).unwrap();
+        replica.stop().await;
+    }
+
+    pub(crate) fn node(&self, node: u64) -> Replica {
+        self.network.0.lock().unwrap().nodes[&node].clone()
+    }
+
+    pub(crate) fn nodes(&self) -> Vec<u64> {
+        self.network
+            .0
+            .lock()
+            .unwrap()
+            .nodes
+            .keys()
+            .copied()
+            .collect()
+    }
+
+    /// Waits until one of `among` knows a leader that is also among them.
+    pub(crate) async fn leader_among(&self, among: &[u64]) -> u64 {
+        wait_for("a leader", || {
+            let known = among.iter().map(|node| self.node(*node));
+            known
+                .filter(|node| node.status().role == conclave_replica::Role::Leader)
+                .find_map(|node| node.status().leader)
+                .filter(|leader| among.contains(leader))
+        })
+        .await
+    }
+
+    pub(crate) async fn leader(&self) -> u64 {
+        self.leader_among(&self.nodes()).await
+    }
+
+    pub(crate) async fn stop(self) {
+        for node in self.nodes() {
+            self.stop_node(node).await;
+        }
+    }
+}
+
+/// Asks again until there is an answer.
+pub(crate) async fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let looking = async {
+        loop {
+            match look() {
+                Some(found) => return found,
+                None => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    let found = tokio::time::timeout(PATIENCE, looking).await;
+    found.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}
+
+fn name(name: &str) -> AccountName {
+    AccountName::new(name).unwrap()
+}
+
+fn once(id: u8, operation: Operation) -> Command {
+    Command {
+        origin: Origin::Once(OnceId([id; 16])),
+        digest: Digest(id.into()),
+        operation,
+    }
+}
+
+/// Creates the account `who` (request `id`) and opens a session for it.
+pub(crate) async fn open_session(replica: &Replica, who: &str, id: u8) -> SessionId {
+    let operation = Operation::CreateAccount {
+        name: name(who),
+        password_hash: "$x".to_owned(),
+    };
+    let created = replica
+        .propose(once(id, operation), PATIENCE)
+        .await
+        .unwrap();
+    let Ok(Accepted::AccountCreated { account }) = created.answer else {
+        panic!("{created:?}");
+    };
+    let token = TokenHash([id; 32]);
+    let operation = Operation::OpenSession {
+        account,
+        password_version: 1,
+        token,
+    };
+    let opened = replica
+        .propose(once(id + 100, operation), PATIENCE)
+        .await
+        .unwrap();
+    match opened.answer {
+        Ok(Accepted::SessionOpened { session, .. }) => session,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The session's request `number`: a message to `to`.
+pub(crate) fn send(session: SessionId, number: u64, to: &str, text: &str) -> Command {
+    Command {
+        origin: Origin::Session { session, number },
+        digest: Digest(number),
+        operation: Operation::SendMessage {
+            to: Recipient::Account(name(to)),
+            text: MessageText::new(text).unwrap(),
+        },
+    }
+}
+
+/// The sequence of a message that was sent.
+pub(crate) fn sequence(answer: &Answer) -> u64 {
+    match answer {
+        Ok(Accepted::MessageSent { sequence, .. }) => sequence.0,
+        other => panic!("{other:?}"),
+    }
+}
