@@ -1,5 +1,7 @@
 //! Reading: pages visit everything once, names and progress are right, and no hot question scans.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod state_support;
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,5 +1,7 @@
 //! Snapshots and checkpoints: what is damaged is refused, and a crash leaves one whole state.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod state_support;
 
 use std::{fs, path::Path};

@@ -35,7 +35,7 @@ pub(super) fn clean_up(state: &Path) -> io::Result<()> {
 }
 
 impl State {
-    /// Replaces the state by a snapshot. The file is used up. Readers wait meanwhile and then
+    /// Replaces the state by a snapshot; one that is judged good is used up. Readers wait, and then
     /// read the new state.
     ///
     /// # Errors

@@ -80,7 +80,8 @@ fn copy(source: &Connection, draft: &Path, pool: &Pool) -> Result<(), SnapshotEr
             }
         }
     }
-    // The copy says of itself that it has a write-ahead log; a file to be sent must be all there is.
+    // The copy says of itself that it has a write-ahead log; a file to be sent must be whole
+    // without one.
     target.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()))?;
     let seal = digest::of(&target)?.digest;
     target.execute(

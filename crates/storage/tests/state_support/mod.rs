@@ -1,5 +1,6 @@
 //! Small logs for the tests of the state: who says what, as entries.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::sync::Arc;
