@@ -1,1 +1,313 @@
-//! A cluster of child processes on this machine, for `up`, `demo` and `bench`.
+//! A cluster on this machine: real child processes of this program.
+//!
+//! `up`, `demo`, `bench` and the tests all start nodes here. Every wait has a deadline.
+//!
+//! Always true: a child that was started here is killed when its cluster is dropped, and ends
+//! itself when this process dies.
+
+mod child;
+mod ports;
+mod start;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use conclave_client::{BuildError, CallError, Client, v1};
+use futures::future::join_all;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use child::{Node, Phase};
+pub(crate) use ports::{NODES_MAX, Ports};
+
+/// How long a process may take until it listens: a large log is read first.
+const LISTEN_LIMIT: Duration = Duration::from_secs(30);
+/// How long a node may take to stop when it was asked to; the node itself promises ten seconds.
+const STOP_LIMIT: Duration = Duration::from_secs(12);
+/// Between two looks at a condition.
+const LOOK_INTERVAL: Duration = Duration::from_millis(25);
+/// How long one node may take to say how it is.
+const STATUS_LIMIT: Duration = Duration::from_secs(3);
+/// The log of a node, beside its data.
+const LOG_FILE: &str = "node.log";
+
+/// What a local cluster is made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// The program: this one.
+    pub(crate) program: PathBuf,
+    /// Where the nodes have their directories.
+    pub(crate) directory: PathBuf,
+    /// How many nodes.
+    pub(crate) nodes: u64,
+    /// Where they listen.
+    pub(crate) ports: Ports,
+    /// What is added to the environment of which node.
+    pub(crate) environment: BTreeMap<u64, Vec<(String, String)>>,
+}
+
+/// A local cluster cannot do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClusterError {
+    /// A process cannot be started, stopped or waited for.
+    #[error("node {node}: cannot {act} its process: {source}")]
+    Process {
+        node: u64,
+        act: &'static str,
+        source: io::Error,
+    },
+    /// A file or directory cannot be used.
+    #[error("{}: {source}", path.display())]
+    File { path: PathBuf, source: io::Error },
+    /// A node ended before it listened.
+    #[error("node {node} ended at its start: {reason}")]
+    Ended { node: u64, reason: String },
+    /// A node did not listen in time.
+    #[error("node {node} did not listen within {} s", limit.as_secs())]
+    Silent { node: u64, limit: Duration },
+    /// The cluster did not serve in time.
+    #[error("the cluster did not serve within {} s: {last}", limit.as_secs())]
+    NotReady { limit: Duration, last: String },
+    /// There are no ports left for a throw-away cluster.
+    #[error("no {nodes} pairs of free ports were found")]
+    NoPorts { nodes: u64 },
+    /// An address of the cluster is none.
+    #[error(transparent)]
+    Client(#[from] BuildError),
+}
+
+/// A cluster of child processes. Nodes are numbered from 1.
+#[derive(Debug)]
+pub(crate) struct LocalCluster {
+    options: Options,
+    running: Vec<Mutex<Option<Node>>>,
+    client: Client,
+}
+
+impl LocalCluster {
+    /// A cluster of which no node runs yet. Must be called within a tokio runtime.
+    pub(crate) fn prepare(options: Options) -> Result<Self, ClusterError> {
+        let endpoints = (1..=options.nodes).map(|node| options.ports.client(node));
+        let client = Client::builder()
+            .endpoints(endpoints)
+            .attempt_timeout(STATUS_LIMIT)
+            .total_timeout(STATUS_LIMIT)
+            .build()?;
+        let running = (0..options.nodes).map(|_| Mutex::new(None)).collect();
+        Ok(Self {
+            options,
+            running,
+            client,
+        })
+    }
+
+    /// The numbers of all nodes.
+    pub(crate) fn nodes(&self) -> Vec<u64> {
+        (1..=self.options.nodes).collect()
+    }
+
+    /// Where clients reach this node.
+    pub(crate) fn endpoint(&self, node: u64) -> String {
+        self.options.ports.client(node)
+    }
+
+    /// Where clients reach the nodes.
+    pub(crate) fn endpoints(&self) -> Vec<String> {
+        (1..=self.options.nodes)
+            .map(|node| self.endpoint(node))
+            .collect()
+    }
+
+    /// Where peers reach this node.
+    pub(crate) fn peer_address(&self, node: u64) -> String {
+        self.options.ports.peer(node)
+    }
+
+    /// Where this node keeps its data.
+    pub(crate) fn directory(&self, node: u64) -> PathBuf {
+        self.options.directory.join(format!("node-{node}"))
+    }
+
+    /// Where this node's log is.
+    pub(crate) fn log_path(&self, node: u64) -> PathBuf {
+        self.directory(node).join(LOG_FILE)
+    }
+
+    /// The process of this node, if it runs.
+    pub(crate) fn pid(&self, node: u64) -> Option<u32> {
+        self.slot(node).as_ref().map(Node::pid)
+    }
+
+    /// A client of all nodes, without a session, that does not wait long.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Ends this node as `kill -9` does. One that does not run stays as it is.
+    pub(crate) async fn kill(&self, node: u64) -> Result<(), ClusterError> {
+        let running = self.slot(node).take();
+        match running {
+            Some(running) => running.kill().await.map_err(process(node, "kill")),
+            None => Ok(()),
+        }
+    }
+
+    /// Asks this node to stop and waits until it has. `None`: it had to be killed, or ran not.
+    pub(crate) async fn stop(&self, node: u64) -> Result<Option<ExitStatus>, ClusterError> {
+        let running = self.slot(node).take();
+        match running {
+            Some(running) => running
+                .stop(STOP_LIMIT)
+                .await
+                .map_err(process(node, "stop")),
+            None => Ok(None),
+        }
+    }
+
+    /// Asks all nodes to stop and waits until they have.
+    pub(crate) async fn stop_all(&self) -> Result<(), ClusterError> {
+        let stopped = join_all(self.nodes().into_iter().map(|node| self.stop(node))).await;
+        stopped
+            .into_iter()
+            .try_for_each(|stopped| stopped.map(drop))
+    }
+
+    /// Makes this node hang.
+    #[allow(dead_code, reason = "only tests make nodes hang")]
+    pub(crate) fn pause(&self, node: u64) -> Result<(), ClusterError> {
+        let paused = self.slot(node).as_ref().map_or(Ok(()), Node::pause);
+        paused.map_err(process(node, "pause"))
+    }
+
+    /// Lets a node that hangs go on.
+    #[allow(dead_code, reason = "only tests make nodes hang")]
+    pub(crate) fn resume(&self, node: u64) -> Result<(), ClusterError> {
+        let resumed = self.slot(node).as_ref().map_or(Ok(()), Node::resume);
+        resumed.map_err(process(node, "resume"))
+    }
+
+    /// Nodes that ended by themselves since the last look. They run no more.
+    pub(crate) fn take_ended(&self) -> Result<Vec<(u64, ExitStatus)>, ClusterError> {
+        let mut ended = Vec::new();
+        for node in self.nodes() {
+            let mut slot = self.slot(node);
+            let Some(running) = slot.as_mut() else {
+                continue;
+            };
+            if let Some(status) = running.has_ended().map_err(process(node, "wait for"))? {
+                *slot = None;
+                ended.push((node, status));
+            }
+        }
+        Ok(ended)
+    }
+
+    /// How this node sees the cluster.
+    pub(crate) async fn status(
+        &self,
+        node: u64,
+    ) -> Result<v1::GetClusterStatusResponse, CallError> {
+        self.client.cluster_status(&self.endpoint(node)).await
+    }
+
+    /// The node that a majority of the nodes takes for the leader.
+    pub(crate) async fn leader(&self) -> Option<u64> {
+        let asked = self.nodes().into_iter().map(|node| self.status(node));
+        let mut votes: BTreeMap<u64, u64> = BTreeMap::new();
+        for status in join_all(asked).await.into_iter().flatten() {
+            if status.leader_id != 0 {
+                *votes.entry(status.leader_id).or_default() += 1;
+            }
+        }
+        let majority = self.options.nodes / 2 + 1;
+        let (leader, _) = votes.into_iter().find(|(_, votes)| *votes >= majority)?;
+        self.slot(leader).is_some().then_some(leader)
+    }
+
+    /// Waits until there is a leader that a majority agrees on.
+    pub(crate) async fn wait_for_leader(&self, limit: Duration) -> Result<u64, ClusterError> {
+        wait(limit, async || {
+            self.leader().await.ok_or_else(|| "no leader".to_owned())
+        })
+        .await
+    }
+
+    /// Waits until all nodes that run agree on a leader and have applied what it had committed.
+    pub(crate) async fn wait_until_caught_up(&self, limit: Duration) -> Result<(), ClusterError> {
+        let leader = self.wait_for_leader(limit).await?;
+        let commit = wait(limit, async || {
+            let status = self.status(leader).await.map_err(|e| e.to_string())?;
+            let commits = status.nodes.iter().map(|node| node.commit_index);
+            commits.max().ok_or_else(|| "no members".to_owned())
+        })
+        .await?;
+        wait(limit, async || {
+            let nodes = self.nodes().into_iter();
+            let running: Vec<u64> = nodes.filter(|node| self.slot(*node).is_some()).collect();
+            let asked = running.iter().map(|node| self.status(*node));
+            for (node, status) in running.iter().zip(join_all(asked).await) {
+                caught_up(*node, commit, status)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    fn slot(&self, node: u64) -> MutexGuard<'_, Option<Node>> {
+        let place = usize::try_from(node - 1).expect("a local cluster is small");
+        // A slot is sound after every statement that changes it.
+        let slot = self.running[place].lock();
+        slot.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn caught_up(
+    node: u64,
+    commit: u64,
+    status: Result<v1::GetClusterStatusResponse, CallError>,
+) -> Result<(), String> {
+    let status = status.map_err(|error| format!("node {node}: {error}"))?;
+    let own = status.nodes.iter().find(|own| own.node_id == node);
+    let applied = own.map_or(0, |own| own.applied_index);
+    if status.leader_id == 0 {
+        Err(format!("node {node} knows no leader"))
+    } else if applied < commit {
+        Err(format!("node {node} has applied {applied} of {commit}"))
+    } else {
+        Ok(())
+    }
+}
+
+/// Looks again and again until it is so, and says what it looked like last if it never is.
+async fn wait<T>(
+    limit: Duration,
+    mut look: impl AsyncFnMut() -> Result<T, String>,
+) -> Result<T, ClusterError> {
+    let deadline = Instant::now() + limit;
+    let mut last = "nothing was seen".to_owned();
+    loop {
+        match timeout_at(deadline, look()).await {
+            Ok(Ok(seen)) => return Ok(seen),
+            Ok(Err(why)) => last = why,
+            Err(_) => return Err(ClusterError::NotReady { limit, last }),
+        }
+        if Instant::now() + LOOK_INTERVAL >= deadline {
+            return Err(ClusterError::NotReady { limit, last });
+        }
+        sleep(LOOK_INTERVAL).await;
+    }
+}
+
+fn process(node: u64, act: &'static str) -> impl FnOnce(io::Error) -> ClusterError {
+    move |source| ClusterError::Process { node, act, source }
+}
+
+fn file(path: &Path) -> impl FnOnce(io::Error) -> ClusterError {
+    let path = path.to_owned();
+    move |source| ClusterError::File { path, source }
+}

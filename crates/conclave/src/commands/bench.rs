@@ -1,18 +1,401 @@
-//! `conclave bench`: measures a cluster.
+//! `conclave bench`: measures how many messages a cluster acknowledges.
+//!
+//! Closed loop: every worker waits for its answer before it sends again. Afterwards the stored
+//! messages are counted on every node, so that no figure rests on messages that are not there.
 
-use std::process::ExitCode;
+use std::{
+    fs,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use crate::errors::{CommandError, EXIT_FAILED};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use conclave_client::{
+    CallError, Client,
+    core::{AccountName, Recipient, limits::TEXT_BYTES_MAX},
+};
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+
+use crate::{
+    cluster::{LocalCluster, NODES_MAX},
+    commands::{
+        demo::throw_away,
+        up::{interrupted, words},
+    },
+    errors::{CommandError, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNAVAILABLE},
+    output::{self, Format},
+};
+
+/// Before the measurement begins.
+const WARM_UP: Duration = Duration::from_secs(1);
+/// Workers that share a session and its connection.
+const WORKERS_PER_SESSION: u64 = 64;
+/// The longest latency that is told apart.
+const LATENCY_US_MAX: u64 = 60_000_000;
+/// How long the nodes may take to agree at the end.
+const VERIFY_LIMIT: Duration = Duration::from_secs(20);
+/// Between two looks at the stored messages.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What `bench` takes.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// How many nodes to start
+    #[arg(long, default_value = "3", value_parser = clap::value_parser!(u64).range(1..=NODES_MAX))]
+    nodes: u64,
+    /// How many messages are under way at once
+    #[arg(long, default_value = "64", value_parser = clap::value_parser!(u64).range(1..=16_384))]
+    concurrency: u64,
+    /// How long to measure
+    #[arg(long, default_value = "10", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// Bytes of one message
+    #[arg(
+        long,
+        default_value = "100",
+        value_parser = clap::value_parser!(u64).range(1..=TEXT_BYTES_MAX as u64)
+    )]
+    payload: u64,
+    /// Measure these nodes instead of starting some
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    endpoints: Vec<String>,
+    /// Send to all nodes, not to the leader alone
+    #[arg(long)]
+    spread: bool,
+    /// In which form the result is shown
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// What was measured.
+#[derive(Debug, Serialize)]
+struct Report {
+    acked_per_second: f64,
+    p50_us: u64,
+    p99_us: u64,
+    /// Absent for nodes that this command did not start.
+    server_cpu_us_per_message: Option<f64>,
+    client_cpu_us_per_message: f64,
+    nodes: u64,
+    concurrency: u64,
+    payload_bytes: u64,
+    seconds: f64,
+    verified: bool,
+}
+
+/// What the workers share.
+#[derive(Default)]
+struct Shared {
+    measure: AtomicBool,
+    stop: AtomicBool,
+    acked: AtomicU64,
+    acked_measured: AtomicU64,
+    unknown: AtomicU64,
+}
 
 /// Measures a cluster.
 ///
 /// # Errors
-/// Always: this build does not have it.
-pub(crate) async fn run(_args: Args) -> anyhow::Result<ExitCode> {
-    let sentence = "`bench` is not part of this build";
-    Err(CommandError::new(EXIT_FAILED, sentence, "use a newer build").into())
+/// If the cluster does not come up, or does not hold what it acknowledged.
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let mut signals = [
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    ];
+    tokio::select! {
+        ended = Box::pin(bench(&args)) => ended,
+        () = interrupted(&mut signals) => Ok(ExitCode::from(EXIT_INTERRUPTED)),
+    }
+}
+
+async fn bench(args: &Args) -> anyhow::Result<ExitCode> {
+    let directory = tempfile::Builder::new()
+        .prefix("conclave-bench-")
+        .tempdir()?;
+    let cluster = match args.endpoints.is_empty() {
+        true => Some(
+            throw_away(args.nodes, directory.path())
+                .await
+                .map_err(words)?,
+        ),
+        false => None,
+    };
+    let endpoints = match &cluster {
+        Some(cluster) => cluster.endpoints(),
+        None => args.endpoints.clone(),
+    };
+    let report = measure(args, cluster.as_ref(), endpoints).await?;
+    if let Some(cluster) = &cluster {
+        cluster.stop_all().await.map_err(words)?;
+    }
+    match args.output {
+        Format::Json => output::json_line(&serde_json::to_value(&report)?)?,
+        Format::Table => show(&report)?,
+    }
+    if report.verified {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let sentence = "the nodes do not hold what they acknowledged";
+    let hint = "was somebody else sending? measure a cluster that nobody uses";
+    Err(CommandError::new(EXIT_FAILED, sentence, hint).into())
+}
+
+async fn measure(
+    args: &Args,
+    cluster: Option<&LocalCluster>,
+    endpoints: Vec<String>,
+) -> anyhow::Result<Report> {
+    let nobody = Client::builder().endpoints(endpoints.clone()).build()?;
+    let endpoints = leader_first(&nobody, endpoints).await?;
+    let workers = workers(args, &nobody, &endpoints).await?;
+    let before = stored(&nobody, &endpoints, |_| true).await?;
+    let shared = Arc::new(Shared::default());
+    let mut tasks = JoinSet::new();
+    for (client, to) in workers {
+        let payload = usize::try_from(args.payload).expect("a text is short");
+        tasks.spawn(work(shared.clone(), client, to, "x".repeat(payload)));
+    }
+    sleep(WARM_UP).await;
+    let (began, server_before, client_before) =
+        (Instant::now(), server_cpu_us(cluster), cpu_us("self"));
+    shared.measure.store(true, Ordering::Relaxed);
+    sleep(Duration::from_secs(args.seconds)).await;
+    shared.measure.store(false, Ordering::Relaxed);
+    let (measured, server_after, client_after) =
+        (began.elapsed(), server_cpu_us(cluster), cpu_us("self"));
+    shared.stop.store(true, Ordering::Relaxed);
+    let mut latencies = latencies();
+    for part in tasks.join_all().await {
+        latencies.add(part)?;
+    }
+    let acked = shared.acked.load(Ordering::Relaxed);
+    let most = acked + shared.unknown.load(Ordering::Relaxed);
+    let right = |count: u64| (acked..=most).contains(&count.saturating_sub(before[0]));
+    let after = stored(&nobody, &endpoints, right).await?;
+    let acked_measured = shared.acked_measured.load(Ordering::Relaxed);
+    let each = |spent_us: Option<u64>| Some(spent_us? as f64 / acked_measured.max(1) as f64);
+    let spent = |after: Option<u64>, before: Option<u64>| Some(after?.saturating_sub(before?));
+    Ok(Report {
+        acked_per_second: acked_measured as f64 / measured.as_secs_f64(),
+        p50_us: latencies.value_at_quantile(0.5),
+        p99_us: latencies.value_at_quantile(0.99),
+        server_cpu_us_per_message: each(spent(server_after, server_before)),
+        client_cpu_us_per_message: each(spent(client_after, client_before)).unwrap_or_default(),
+        nodes: endpoints.len() as u64,
+        concurrency: args.concurrency,
+        payload_bytes: args.payload,
+        seconds: measured.as_secs_f64(),
+        verified: acked > 0 && after.iter().all(|count| right(*count)),
+    })
+}
+
+/// The same addresses, that of the leader first.
+async fn leader_first(nobody: &Client, endpoints: Vec<String>) -> anyhow::Result<Vec<String>> {
+    let statuses = nobody.cluster_statuses().await;
+    let mut known = statuses.into_iter().filter_map(|(_, status)| status.ok());
+    let status = known.find(|status| status.leader_id != 0).ok_or_else(|| {
+        let hint = "look at it with: conclave cluster status";
+        CommandError::new(EXIT_UNAVAILABLE, "no node knows a leader", hint)
+    })?;
+    let mut members = status.nodes.iter();
+    let leader = members.find(|node| node.node_id == status.leader_id);
+    let mut endpoints = endpoints;
+    let is_leader = |endpoint: &String| leader.is_some_and(|l| l.client_address == *endpoint);
+    endpoints.sort_by_key(|endpoint| !is_leader(endpoint));
+    Ok(endpoints)
+}
+
+/// For every worker who sends and to whom.
+async fn workers(
+    args: &Args,
+    nobody: &Client,
+    endpoints: &[String],
+) -> anyhow::Result<Vec<(Client, Recipient)>> {
+    let sessions = args.concurrency.div_ceil(WORKERS_PER_SESSION);
+    let (run, password) = (std::process::id(), random_word()?);
+    let unique = u32::from_ne_bytes(random_bytes()?);
+    let name = |number: u64| format!("bench-{run}-{unique:x}-{number}");
+    // One more, so that everybody has somebody to talk to.
+    for number in 0..=sessions {
+        nobody.create_account(&name(number), &password).await?;
+    }
+    let mut workers = Vec::new();
+    for session in 0..sessions {
+        let mut own = endpoints.to_vec();
+        if args.spread {
+            own.rotate_left(session as usize % endpoints.len());
+        }
+        let token = nobody.login(&name(session), &password).await?.token;
+        let client = Client::builder().endpoints(own).token(token).build()?;
+        let peer = AccountName::new(name(session + 1)).map_err(CallError::from)?;
+        let left = args.concurrency - session * WORKERS_PER_SESSION;
+        for _ in 0..left.min(WORKERS_PER_SESSION) {
+            workers.push((client.clone(), Recipient::Account(peer.clone())));
+        }
+    }
+    Ok(workers)
+}
+
+async fn work(shared: Arc<Shared>, client: Client, to: Recipient, text: String) -> Histogram<u64> {
+    let mut latencies = latencies();
+    while !shared.stop.load(Ordering::Relaxed) {
+        let began = Instant::now();
+        let sent = client.send(&to, text.as_str()).await;
+        match sent {
+            Ok(_) => {
+                shared.acked.fetch_add(1, Ordering::Relaxed);
+                if shared.measure.load(Ordering::Relaxed) {
+                    shared.acked_measured.fetch_add(1, Ordering::Relaxed);
+                    let us = began.elapsed().as_micros();
+                    latencies.saturating_record(u64::try_from(us).unwrap_or(u64::MAX));
+                }
+            }
+            Err(CallError::Unknown { .. }) => {
+                shared.unknown.fetch_add(1, Ordering::Relaxed);
+            }
+            // It was not sent; the count at the end stays right.
+            Err(CallError::NotDone { .. }) => {}
+            // The next one would end in the same way.
+            Err(CallError::Refused { .. } | CallError::SessionExpired { .. }) => break,
+        }
+    }
+    latencies
+}
+
+fn latencies() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).expect("these bounds are sound")
+}
+
+/// How many messages every node holds, once all of them are right or the time is over.
+async fn stored(
+    client: &Client,
+    endpoints: &[String],
+    right: impl Fn(u64) -> bool,
+) -> anyhow::Result<Vec<u64>> {
+    let deadline = Instant::now() + VERIFY_LIMIT;
+    loop {
+        let mut counts = Vec::new();
+        for endpoint in endpoints {
+            counts.push(client.state_digest(endpoint, 0).await?.messages);
+        }
+        let agreed = counts
+            .iter()
+            .all(|count| *count == counts[0] && right(*count));
+        if agreed || Instant::now() >= deadline {
+            return Ok(counts);
+        }
+        sleep(LOOK_INTERVAL).await;
+    }
+}
+
+/// What all nodes of a local cluster have computed so far; `None` if that is not known.
+fn server_cpu_us(cluster: Option<&LocalCluster>) -> Option<u64> {
+    let cluster = cluster?;
+    let nodes = cluster.nodes().into_iter();
+    nodes
+        .map(|node| cpu_us(&cluster.pid(node)?.to_string()))
+        .sum()
+}
+
+/// What a process has computed so far, in user and system mode.
+fn cpu_us(process: &str) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    Some(ticks(&stat)? * 1_000_000 / rustix::param::clock_ticks_per_second())
+}
+
+/// `utime + stime` of a line of `/proc/…/stat`. The program's name may have spaces and brackets.
+fn ticks(stat: &str) -> Option<u64> {
+    const FIELDS_BEFORE_UTIME: usize = 11;
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace().skip(FIELDS_BEFORE_UTIME);
+    let mut next = || fields.next()?.parse::<u64>().ok();
+    Some(next()? + next()?)
+}
+
+fn show(report: &Report) -> std::io::Result<()> {
+    let server = match report.server_cpu_us_per_message {
+        Some(us) => format!("{us:.0} µs"),
+        None => "not known".to_owned(),
+    };
+    let row = |name: &str, value: String| vec![name.to_owned(), value];
+    let rows = [
+        row(
+            "acknowledged per second",
+            format!("{:.0}", report.acked_per_second),
+        ),
+        row("half answered within", format!("{} µs", report.p50_us)),
+        row("99 % answered within", format!("{} µs", report.p99_us)),
+        row("server CPU per message", server),
+        row(
+            "client CPU per message",
+            format!("{:.0} µs", report.client_cpu_us_per_message),
+        ),
+        row(
+            "every message stored on every node",
+            report.verified.to_string(),
+        ),
+    ];
+    output::table(&["measured", "value"], &rows)
+}
+
+/// A word that nobody guesses.
+pub(crate) fn random_word() -> anyhow::Result<String> {
+    Ok(URL_SAFE_NO_PAD.encode(random_bytes::<16>()?))
+}
+
+fn random_bytes<const N: usize>() -> anyhow::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_process_is_found_behind_any_name() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194304 100 0 0 0 31 11 0 0 20 0 9";
+        assert_eq!(ticks(stat), Some(42));
+        assert_eq!(ticks("7 (short) S 1"), None);
+        assert!(cpu_us("self").is_some());
+    }
+
+    #[test]
+    fn the_json_has_the_keys_that_scripts_read() {
+        let report = Report {
+            acked_per_second: 1.5,
+            p50_us: 1,
+            p99_us: 2,
+            server_cpu_us_per_message: Some(3.0),
+            client_cpu_us_per_message: 4.0,
+            nodes: 3,
+            concurrency: 64,
+            payload_bytes: 100,
+            seconds: 10.0,
+            verified: true,
+        };
+        let value = serde_json::to_value(report).unwrap();
+        for key in [
+            "acked_per_second",
+            "server_cpu_us_per_message",
+            "client_cpu_us_per_message",
+        ] {
+            assert!(value[key].is_f64(), "{key}");
+        }
+        for key in ["p50_us", "p99_us", "nodes", "concurrency", "payload_bytes"] {
+            assert!(value[key].is_u64(), "{key}");
+        }
+        assert_eq!(value["verified"], true);
+    }
 }

@@ -1,18 +1,295 @@
 //! `conclave up`: runs a whole cluster on this machine.
+//!
+//! A node that dies is started again after a while, so that people can watch what happens when
+//! they kill some. Ctrl-C stops all nodes gracefully; a second one kills them.
 
-use std::process::ExitCode;
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
-use crate::errors::{CommandError, EXIT_FAILED};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::{Instant, interval},
+};
+
+use crate::{
+    cluster::{ClusterError, LocalCluster, NODES_MAX, Options, Ports},
+    errors::{CommandError, EXIT_CONFLICT, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, EXIT_USAGE, note},
+    output,
+};
+
+/// How long a cluster may take until it serves.
+const READY_LIMIT: Duration = Duration::from_secs(30);
+/// How long a dead node is left dead, so that people can see that nobody misses it.
+const RESTART_DELAY: Duration = Duration::from_secs(10);
+/// Between two looks at the children.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// What the cluster in a directory looks like.
+const SHAPE_FILE: &str = "cluster.json";
+/// Held while somebody runs the cluster of a directory.
+const LOCK_FILE: &str = "cluster.lock";
 
 /// What `up` takes.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// How many nodes: five survive any two failures
+    #[arg(long, default_value = "5", value_parser = clap::value_parser!(u64).range(1..=NODES_MAX))]
+    nodes: u64,
+    /// Where the nodes keep their data
+    #[arg(long, default_value = "./conclave-data", value_name = "DIR")]
+    data: PathBuf,
+    /// The first port; node 2 listens ten ports further
+    #[arg(long, default_value = "7400", value_name = "PORT")]
+    base_port: u16,
+    /// Leave a node dead that has died
+    #[arg(long)]
+    no_restart: bool,
+}
+
+/// What may not change between two runs: the nodes have it in their logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Shape {
+    nodes: u64,
+    base_port: u16,
+}
 
 /// Runs a whole cluster on this machine.
 ///
 /// # Errors
-/// Always: this build does not have it.
-pub(crate) async fn run(_args: Args) -> anyhow::Result<ExitCode> {
-    let sentence = "`up` is not part of this build";
-    Err(CommandError::new(EXIT_FAILED, sentence, "use a newer build").into())
+/// If the directory is in use or another cluster's, or the nodes do not come up.
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let began = Instant::now();
+    let ports = Ports::fixed(args.base_port, args.nodes).ok_or_else(|| {
+        let hint = "choose a lower --base-port";
+        CommandError::new(EXIT_USAGE, "the last port would be beyond 65535", hint)
+    })?;
+    let _lock = claim(&args)?;
+    let mut interrupts = [
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    ];
+    let options = Options {
+        program: std::env::current_exe()?,
+        directory: args.data.clone(),
+        nodes: args.nodes,
+        ports,
+        environment: Default::default(),
+    };
+    let started = tokio::select! {
+        started = LocalCluster::start(options, READY_LIMIT) => started,
+        () = interrupted(&mut interrupts) => return Ok(ExitCode::from(EXIT_INTERRUPTED)),
+    };
+    let cluster = started.map_err(words)?;
+    show(&cluster)?;
+    let seconds = began.elapsed().as_secs_f64();
+    note(&format!("ready in {seconds:.1} s"));
+    note(&suggestions(&cluster, &program_name()));
+    tokio::select! {
+        watched = watch(&cluster, args.no_restart) => watched?,
+        () = interrupted(&mut interrupts) => {}
+    }
+    note("stopping all nodes; Ctrl-C again kills them");
+    tokio::select! {
+        stopped = cluster.stop_all() => stopped.map_err(words)?,
+        // Whoever is left is killed with its handle.
+        () = interrupted(&mut interrupts) => return Ok(ExitCode::from(EXIT_INTERRUPTED)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Takes the directory, and sees that it is this cluster's.
+fn claim(args: &Args) -> anyhow::Result<File> {
+    let data = &args.data;
+    let unusable = |error: io::Error| {
+        let sentence = format!("cannot use the data directory {}: {error}", data.display());
+        CommandError::new(1, sentence, "name another one with --data")
+    };
+    fs::create_dir_all(data).map_err(unusable)?;
+    let lock = File::create(data.join(LOCK_FILE)).map_err(unusable)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let sentence = format!("the data directory {} is in use", data.display());
+            let hint = "a cluster runs there already; stop it, or name another one with --data";
+            return Err(CommandError::new(EXIT_CONFLICT, sentence, hint).into());
+        }
+        Err(TryLockError::Error(error)) => return Err(unusable(error).into()),
+    }
+    let shape = Shape {
+        nodes: args.nodes,
+        base_port: args.base_port,
+    };
+    keep_shape(&data.join(SHAPE_FILE), shape)?;
+    Ok(lock)
+}
+
+fn keep_shape(path: &Path, shape: Shape) -> anyhow::Result<()> {
+    let kept = match fs::read(path) {
+        Ok(kept) => kept,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(fs::write(path, serde_json::to_vec(&shape)?)?);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let kept: Shape = serde_json::from_slice(&kept).map_err(|error| {
+        let sentence = format!("{} cannot be read: {error}", path.display());
+        CommandError::new(
+            EXIT_CONFLICT,
+            sentence,
+            "name another directory with --data",
+        )
+    })?;
+    if kept == shape {
+        return Ok(());
+    }
+    let sentence = format!(
+        "the data directory is of a cluster with --nodes {} --base-port {}",
+        kept.nodes, kept.base_port
+    );
+    let hint = "start it with these, or name another directory with --data";
+    Err(CommandError::new(EXIT_CONFLICT, sentence, hint).into())
+}
+
+/// Starts nodes again that have died.
+async fn watch(cluster: &LocalCluster, no_restart: bool) -> anyhow::Result<()> {
+    let mut due: Vec<(Instant, u64)> = Vec::new();
+    let mut look = interval(LOOK_INTERVAL);
+    loop {
+        let now = look.tick().await;
+        for (node, _) in cluster.take_ended().map_err(words)? {
+            if no_restart {
+                note(&format!("node {node} died"));
+                continue;
+            }
+            let seconds = RESTART_DELAY.as_secs();
+            note(&format!(
+                "node {node} died; starting it again in {seconds} s"
+            ));
+            due.push((now + RESTART_DELAY, node));
+        }
+        let (again, later) = due.into_iter().partition(|(when, _)| *when <= now);
+        due = later;
+        for (_, node) in Vec::from_iter::<Vec<(Instant, u64)>>(again) {
+            match cluster.start_node(node).await {
+                Ok(()) => {
+                    let pid = cluster.pid(node).unwrap_or_default();
+                    note(&format!("node {node} runs again with pid {pid}"));
+                }
+                Err(error) => {
+                    note(&format!("{error}; trying again"));
+                    due.push((now + RESTART_DELAY, node));
+                }
+            }
+        }
+    }
+}
+
+fn show(cluster: &LocalCluster) -> io::Result<()> {
+    const HEADER: [&str; 5] = ["node", "clients", "peers", "pid", "data"];
+    let row = |node: u64| {
+        vec![
+            node.to_string(),
+            cluster.endpoint(node),
+            cluster.peer_address(node),
+            cluster.pid(node).unwrap_or_default().to_string(),
+            cluster.directory(node).display().to_string(),
+        ]
+    };
+    let rows: Vec<_> = cluster.nodes().into_iter().map(row).collect();
+    output::table(&HEADER, &rows)
+}
+
+fn suggestions(cluster: &LocalCluster, program: &str) -> String {
+    let tolerated = (cluster.nodes().len() - 1) / 2;
+    let pids: Vec<String> = cluster
+        .nodes()
+        .into_iter()
+        .take(tolerated)
+        .filter_map(|node| cluster.pid(node))
+        .map(|pid| pid.to_string())
+        .collect();
+    let kill = match pids.is_empty() {
+        true => String::new(),
+        false => format!(
+            "\n  kill -9 {}   # any {tolerated} may die, and everything goes on",
+            pids.join(" ")
+        ),
+    };
+    format!(
+        "In another terminal:
+  export CONCLAVE_ENDPOINTS={}
+  {program} account create alice
+  {program} account create bob
+  {program} login alice
+  {program} send bob hello
+  {program} read --follow{kill}
+  {program} cluster status
+Ctrl-C stops all nodes.",
+        cluster.endpoints().join(",")
+    )
+}
+
+/// The program as it was called.
+fn program_name() -> String {
+    std::env::args()
+        .next()
+        .unwrap_or_else(|| "conclave".to_owned())
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+pub(crate) async fn interrupted(signals: &mut [Signal; 2]) {
+    let [interrupt, terminate] = signals;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// What people are told when a local cluster fails.
+pub(crate) fn words(error: ClusterError) -> CommandError {
+    let hint = match &error {
+        ClusterError::Ended { reason, .. } if reason.contains("in use") => {
+            "stop what uses it, or choose other ports with --base-port"
+        }
+        ClusterError::Ended { .. } | ClusterError::Silent { .. } => {
+            "its directory has a node.log that says more"
+        }
+        ClusterError::NotReady { .. } => "see node.log in the directories of the nodes",
+        ClusterError::Process { .. } => "see that this program may be run and signalled",
+        ClusterError::File { .. } => "see that the directory exists and may be written",
+        ClusterError::NoPorts { .. } => "stop programs that listen on ports 10000 to 32000",
+        ClusterError::Client(_) => "choose other ports with --base-port",
+    };
+    CommandError::new(EXIT_UNAVAILABLE, error.to_string(), hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(data: &Path, nodes: u64) -> Args {
+        Args {
+            nodes,
+            data: data.to_owned(),
+            base_port: 7400,
+            no_restart: false,
+        }
+    }
+
+    #[test]
+    fn a_directory_belongs_to_one_cluster_of_one_shape() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = claim(&args(directory.path(), 5)).unwrap();
+        let second = claim(&args(directory.path(), 5)).unwrap_err();
+        assert!(second.to_string().contains("in use"), "{second}");
+        drop(first);
+        let other = claim(&args(directory.path(), 3)).unwrap_err();
+        assert!(other.to_string().contains("--nodes 5"), "{other}");
+        claim(&args(directory.path(), 5)).unwrap();
+    }
 }

@@ -1,0 +1,141 @@
+//! One node as a child process.
+//!
+//! Its log goes to a file, its stdout is read here: the lines that say that it listens and that
+//! it serves. A child whose handle is dropped is killed.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    path::Path,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
+    process::{Child, ChildStdout, Command},
+    sync::watch,
+    time::timeout,
+};
+
+/// A line that a node writes to stdout. What is longer is no such line.
+const LINE_BYTES_MAX: u64 = 4096;
+
+/// How far a node has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// It runs.
+    Started,
+    /// It takes connections.
+    Listening,
+    /// It has seen a leader.
+    Ready,
+    /// Its stdout is closed: it has ended, or is about to.
+    Ended,
+}
+
+/// A running node.
+#[derive(Debug)]
+pub(crate) struct Node {
+    child: Child,
+    pid: u32,
+    phase: watch::Receiver<Phase>,
+}
+
+impl Node {
+    /// Starts `command`, whose stderr is appended to the file `log`.
+    pub(crate) fn spawn(mut command: Command, log: &Path) -> io::Result<Self> {
+        let log: File = OpenOptions::new().create(true).append(true).open(log)?;
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            // Ctrl-C in the terminal is for the parent, which stops the children in its own way.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        let pid = child.id().expect("nobody has waited for it");
+        let stdout = child.stdout.take().expect("it is piped");
+        let (tell, phase) = watch::channel(Phase::Started);
+        tokio::spawn(read_phases(stdout, tell));
+        Ok(Self { child, pid, phase })
+    }
+
+    /// The number of its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// How far it has come, as it goes on.
+    pub(crate) fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.clone()
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.child.try_wait()
+    }
+
+    /// Ends it at once, as `kill -9` does.
+    pub(crate) async fn kill(mut self) -> io::Result<()> {
+        self.child.kill().await
+    }
+
+    /// Asks it to end; kills it if it has not done so in time. `None`: it was killed.
+    pub(crate) async fn stop(mut self, limit: Duration) -> io::Result<Option<ExitStatus>> {
+        self.signal(Signal::TERM)?;
+        match timeout(limit, self.child.wait()).await {
+            Ok(ended) => ended.map(Some),
+            Err(_) => self.child.kill().await.map(|()| None),
+        }
+    }
+
+    /// Stops its clock: it keeps its connections and answers nothing.
+    #[allow(dead_code, reason = "only tests make nodes hang")]
+    pub(crate) fn pause(&self) -> io::Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on.
+    #[allow(dead_code, reason = "only tests make nodes hang")]
+    pub(crate) fn resume(&self) -> io::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        // Once it was waited for, its number may be somebody else's.
+        if self.child.id().is_none() {
+            return Ok(());
+        }
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        let pid = pid.expect("the system gave it");
+        Ok(kill_process(pid, signal)?)
+    }
+}
+
+async fn read_phases(stdout: ChildStdout, tell: watch::Sender<Phase>) {
+    let mut stdout = BufReader::new(stdout);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let mut bounded = (&mut stdout).take(LINE_BYTES_MAX);
+        match bounded.read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => break,
+            Ok(_) => {}
+        }
+        let phase = if line.starts_with(b"listening ") {
+            Phase::Listening
+        } else if line.starts_with(b"ready ") {
+            Phase::Ready
+        } else {
+            continue;
+        };
+        tell.send_if_modified(|now| {
+            let later = phase > *now;
+            *now = phase.max(*now);
+            later
+        });
+    }
+    tell.send_replace(Phase::Ended);
+}

@@ -1,0 +1,124 @@
+//! Reads every node completely and has the record judged.
+
+use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
+
+use conclave_client::{CallError, Client, Freshness, Page, core::Sequence, v1};
+use conclave_history::{Observed, Verdict, What, judge};
+use tokio::time::{Instant, sleep};
+
+use super::load::{Load, Person, Shared};
+use crate::cluster::LocalCluster;
+
+/// Messages of one page.
+const PAGE: usize = 1000;
+/// Between two looks at the digests.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// What the record proves.
+pub(super) struct Proof {
+    pub(super) verdict: Verdict,
+    pub(super) digests_equal: bool,
+}
+
+/// Waits until all nodes have caught up, reads them, and judges.
+pub(super) async fn read(
+    cluster: &LocalCluster,
+    load: Load,
+    limit: Duration,
+) -> anyhow::Result<Proof> {
+    cluster.wait_until_caught_up(limit).await?;
+    let digests = digests(cluster, limit).await?;
+    let shared = &load.shared;
+    for answer in &digests {
+        shared.record(What::Digest {
+            node: answer.node_id,
+            applied: answer.applied_index,
+            digest: format!("{:?} {:?}", answer.digest, answer.chain),
+        });
+    }
+    let same = |pair: &[v1::GetStateDigestResponse]| {
+        pair[0].digest == pair[1].digest && pair[0].chain == pair[1].chain
+    };
+    let digests_equal = digests.windows(2).all(same);
+    for node in cluster.nodes() {
+        // One of each pair: both see the same conversation.
+        for person in load.people.iter().step_by(2) {
+            observe(shared, node, &cluster.endpoint(node), person).await?;
+        }
+    }
+    let Load { shared, people, .. } = load;
+    drop(people);
+    let shared = Arc::into_inner(shared).expect("everybody has stopped talking");
+    Ok(Proof {
+        verdict: judge(&shared.recorder.finish()?),
+        digests_equal,
+    })
+}
+
+/// The digests of all nodes at one and the same place of the log.
+async fn digests(
+    cluster: &LocalCluster,
+    limit: Duration,
+) -> anyhow::Result<Vec<v1::GetStateDigestResponse>> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let mut digests: Vec<v1::GetStateDigestResponse> = Vec::new();
+        for endpoint in cluster.endpoints() {
+            digests.push(cluster.client().state_digest(&endpoint, 0).await?);
+        }
+        let first = digests[0].applied_index;
+        if digests.iter().all(|digest| digest.applied_index == first) {
+            return Ok(digests);
+        }
+        anyhow::ensure!(
+            Instant::now() < deadline,
+            "they do not come to the same place"
+        );
+        sleep(LOOK_INTERVAL).await;
+    }
+}
+
+/// Reads all of a conversation as this node has it.
+async fn observe(
+    shared: &Shared,
+    node: u64,
+    endpoint: &str,
+    person: &Person,
+) -> anyhow::Result<()> {
+    let min_position = shared.position.load(Ordering::Relaxed);
+    let asked_us = shared.now_us();
+    let mut messages: Vec<Observed> = Vec::new();
+    loop {
+        // A new client for each page: one that was told who leads would ask the leader.
+        let client = Client::builder()
+            .endpoints([endpoint])
+            .token(&person.token)
+            .build()?;
+        let after = Page::After(Sequence(messages.last().map_or(0, |last| last.seq)));
+        let stale = Freshness::Stale { min_position };
+        let page = match client.messages(&person.to, after, PAGE, stale).await {
+            Ok(page) => page,
+            // A pair that never got a message through has no conversation.
+            Err(CallError::Refused { reason, .. }) if reason == "NO_SUCH_CONVERSATION" => break,
+            Err(error) => return Err(error.into()),
+        };
+        if page.messages.is_empty() {
+            break;
+        }
+        messages.extend(page.messages.into_iter().map(|message| Observed {
+            seq: message.sequence,
+            message: message.text,
+            deleted: message.deleted,
+        }));
+    }
+    shared.record(What::Observe {
+        node,
+        client: None,
+        conversation: person.conversation.clone(),
+        asked_us,
+        from_seq: 1,
+        messages,
+        complete: true,
+    });
+    Ok(())
+}

@@ -1,0 +1,4 @@
+#!/bin/sh
+# Stands in for a node where only the process matters: it listens to nobody and waits.
+echo "listening client=none peer=none node=0"
+exec sleep 60

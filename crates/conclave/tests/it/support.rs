@@ -1,0 +1,193 @@
+//! Clusters for tests: real processes of the built binary, each in a directory of its own.
+//!
+//! Always true: a test waits for a condition, at most [`PATIENCE`], and no process or file
+//! outlives its cluster.
+
+use std::{collections::BTreeMap, fs, sync::LazyLock, time::Duration};
+
+use conclave_client::{Client, v1};
+use tempfile::TempDir;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::{Instant, sleep, timeout_at},
+};
+
+use crate::cluster::{LocalCluster, Options, Ports};
+
+/// How long anything may take before a test fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at a condition.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// Clusters that run at the same time: more would only measure how busy the machine is.
+const CLUSTERS_MAX: u32 = 2;
+/// How much a node's clock is off, in milliseconds.
+const CLOCK_VARIABLE: &str = "CONCLAVE_CLOCK_OFFSET_MS";
+
+static TURNS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(CLUSTERS_MAX as usize));
+
+/// A cluster of one test.
+pub(crate) struct Cluster {
+    local: LocalCluster,
+    // In this order: the processes end, their files go, the next cluster may start.
+    _directory: TempDir,
+    _turn: SemaphorePermit<'static>,
+}
+
+impl Cluster {
+    /// A cluster of so many nodes that serves.
+    pub(crate) async fn start(nodes: u64) -> Self {
+        let cluster = Self::prepare(nodes).await;
+        cluster.start_all().await;
+        cluster
+    }
+
+    /// The same while no other cluster runs, for tests that look at times.
+    pub(crate) async fn start_undisturbed(nodes: u64) -> Self {
+        let cluster = Self::build(nodes, CLUSTERS_MAX, BTreeMap::new()).await;
+        cluster.start_all().await;
+        cluster
+    }
+
+    /// A cluster whose nodes have wrong clocks, by so many milliseconds.
+    pub(crate) async fn start_with_clocks(offsets_ms: &[(u64, i64)]) -> Self {
+        let clock = |offset_ms: i64| vec![(CLOCK_VARIABLE.to_owned(), offset_ms.to_string())];
+        let environment = offsets_ms
+            .iter()
+            .map(|(node, offset_ms)| (*node, clock(*offset_ms)))
+            .collect();
+        let cluster = Self::build(offsets_ms.len() as u64, 1, environment).await;
+        cluster.start_all().await;
+        cluster
+    }
+
+    /// A cluster of which no node runs yet.
+    pub(crate) async fn prepare(nodes: u64) -> Self {
+        Self::build(nodes, 1, BTreeMap::new()).await
+    }
+
+    async fn build(
+        nodes: u64,
+        turns: u32,
+        environment: BTreeMap<u64, Vec<(String, String)>>,
+    ) -> Self {
+        let turn = TURNS.acquire_many(turns).await.unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let options = Options {
+            program: env!("CARGO_BIN_EXE_conclave").into(),
+            directory: directory.path().to_owned(),
+            nodes,
+            ports: Ports::free(nodes).expect("there are free ports"),
+            environment,
+        };
+        Self {
+            local: LocalCluster::prepare(options).unwrap(),
+            _directory: directory,
+            _turn: turn,
+        }
+    }
+
+    /// The numbers of all nodes, from 1.
+    pub(crate) fn nodes(&self) -> Vec<u64> {
+        self.local.nodes()
+    }
+
+    /// Where clients reach this node.
+    pub(crate) fn endpoint(&self, node: u64) -> String {
+        self.local.endpoint(node)
+    }
+
+    /// A client of its own that knows all nodes.
+    pub(crate) fn client(&self) -> Client {
+        let endpoints = self.local.endpoints();
+        Client::builder().endpoints(endpoints).build().unwrap()
+    }
+
+    /// The node that leads, as soon as one does.
+    pub(crate) async fn leader(&self) -> u64 {
+        self.local.wait_for_leader(PATIENCE).await.unwrap()
+    }
+
+    /// A node that does not lead.
+    pub(crate) async fn a_follower(&self) -> u64 {
+        let leader = self.leader().await;
+        let mut nodes = self.nodes().into_iter();
+        nodes.find(|node| *node != leader).unwrap()
+    }
+
+    /// How this node sees the cluster, as soon as it answers.
+    pub(crate) async fn status(&self, node: u64) -> v1::GetClusterStatusResponse {
+        until("a node tells its status", async || {
+            self.local.status(node).await.ok()
+        })
+        .await
+    }
+
+    /// The term in which this node is.
+    pub(crate) async fn term(&self, node: u64) -> u64 {
+        let status = self.status(node).await;
+        let own = status.nodes.iter().find(|own| own.node_id == node);
+        own.expect("it is a member").term
+    }
+
+    /// Ends this node as `kill -9` does.
+    pub(crate) async fn kill(&self, node: u64) {
+        self.local.kill(node).await.unwrap();
+    }
+
+    /// Ends all nodes as `kill -9` does.
+    pub(crate) async fn kill_all(&self) {
+        for node in self.nodes() {
+            self.kill(node).await;
+        }
+    }
+
+    /// Stops this node gracefully: it ends by itself and without an error.
+    pub(crate) async fn stop(&self, node: u64) {
+        let ended = self.local.stop(node).await.unwrap();
+        let ended = ended.expect("it runs, and ends by itself");
+        assert!(ended.success(), "{ended}: {}", self.log(node));
+    }
+
+    /// Makes this node hang.
+    pub(crate) async fn pause(&self, node: u64) {
+        self.local.pause(node).unwrap();
+    }
+
+    /// Lets a node that hangs go on.
+    pub(crate) async fn resume(&self, node: u64) {
+        self.local.resume(node).unwrap();
+    }
+
+    /// Starts this node and waits until it listens.
+    pub(crate) async fn start_node(&self, node: u64) {
+        self.local.start_node(node).await.unwrap();
+    }
+
+    /// Starts all nodes that do not run and waits until all of them serve.
+    pub(crate) async fn start_all(&self) {
+        self.local.start_all().await.unwrap();
+        self.all_rejoined().await;
+    }
+
+    /// Waits until all nodes that run know the leader and have applied what it had committed.
+    pub(crate) async fn all_rejoined(&self) {
+        self.local.wait_until_caught_up(PATIENCE).await.unwrap();
+    }
+
+    /// What this node has written to its log.
+    pub(crate) fn log(&self, node: u64) -> String {
+        fs::read_to_string(self.local.log_path(node)).unwrap()
+    }
+}
+
+/// Looks again and again until it is so.
+pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Ok(Some(seen)) = timeout_at(deadline, look()).await {
+            return seen;
+        }
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        sleep(LOOK_INTERVAL).await;
+    }
+}
