@@ -1,0 +1,16 @@
+//! Tests with real processes, real disks and real signals: one file per subject.
+//!
+//! The clusters are started by the same code as those of `up`, `demo` and `bench`.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the subcommands need more of it than the tests"
+)]
+#[path = "../../src/cluster/mod.rs"]
+mod cluster;
+mod start;
+#[allow(dead_code, reason = "each file of tests needs a part of it")]
+mod support;
