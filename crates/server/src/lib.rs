@@ -1,1 +1,25 @@
-//! server
+//! One node of Conclave as a process: what clients and peers reach, around a replica.
+//!
+//! Always true: untyped data stops at the door of this crate; whatever comes in from outside may
+//! be refused, and never makes the node panic.
+
+mod access;
+mod accounts;
+mod admin;
+mod chat;
+mod codec;
+mod config;
+mod convert;
+mod follow;
+mod identity;
+mod listeners;
+mod node;
+mod passwords;
+mod peer_service;
+mod problems;
+mod sessions;
+mod transport;
+
+pub use config::{ConfigError, NodeConfig, Overrides};
+pub use identity::IdentityError;
+pub use node::{Node, StartError};

@@ -4,16 +4,19 @@
 //! else from the defaults. A key that nobody knows is refused, so that a typing error does not
 //! become a default.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::ExitCode,
+use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode, time::Duration};
+
+use conclave_server::{ConfigError, IdentityError, Node, NodeConfig, Overrides, StartError};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    errors::{CommandError, EXIT_FAILED, EXIT_USAGE},
+    output,
 };
 
-use config::{Config, File, FileFormat};
-use serde::Deserialize;
-
-use crate::errors::{CommandError, EXIT_FAILED, EXIT_USAGE};
+/// How long a node that was asked to stop may take; then it ends all the same.
+const STOP_LIMIT: Duration = Duration::from_secs(8);
 
 /// What `serve` takes.
 #[derive(Debug, clap::Args)]
@@ -47,48 +50,123 @@ pub(crate) struct Args {
     die_with_parent: Option<i32>,
 }
 
-/// The settings of one source.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Layer {
-    data: Option<PathBuf>,
-    node: Option<u64>,
-    client_address: Option<String>,
-    peer_address: Option<String>,
-    members: Option<Vec<String>>,
-    unsafe_no_sync: Option<bool>,
-    log: Option<String>,
-}
-
-/// The settings of a node.
-#[derive(Debug, PartialEq, Eq)]
-struct Settings {
-    data: PathBuf,
-    node: u64,
-    client_address: String,
-    peer_address: String,
-    /// Empty: this node alone.
-    members: Vec<String>,
-    unsafe_no_sync: bool,
-    log: String,
-}
-
-/// Runs one node.
+/// Runs one node until it is told to stop or a promise is broken.
 ///
 /// # Errors
-/// Always: this build has the settings of a node, and no node to give them to.
+/// If the node cannot start, or had to stop because it cannot keep its promises.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(parent) = args.die_with_parent {
         die_with_parent(parent)?;
     }
-    let environment = from_environment(|name| std::env::var(name).ok())?;
-    let file = args.config.as_deref().map(from_file).transpose()?;
-    let settings = settings([from_flags(args), environment, file.unwrap_or_default()]);
-    let sentence = format!(
-        "node {} cannot run: this build has no server",
-        settings.node
-    );
-    Err(CommandError::new(EXIT_FAILED, sentence, "use a newer build").into())
+    let file = args.config.clone();
+    let config = NodeConfig::load(file.as_deref(), &from_flags(args)).map_err(wrong_config)?;
+    log_to_stderr(&config.log)?;
+    // Signals that come while the node is starting must not be lost.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let node = Box::pin(Node::start(config)).await.map_err(no_start)?;
+    output::line(&format!(
+        "listening client={} peer={} node={}",
+        node.client_address(),
+        node.peer_address(),
+        node.node()
+    ))?;
+    let mut told = false;
+    loop {
+        tokio::select! {
+            leader = node.ready(), if !told => {
+                output::line(&format!("ready node={} leader={leader}", node.node()))?;
+                told = true;
+            }
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            reason = node.failed() => {
+                let sentence = format!("node {} has stopped: {reason}", node.node());
+                let hint = "docs/operations.md says what each reason means; nothing acknowledged \
+                            is lost while a majority of the nodes is well";
+                return Err(CommandError::new(EXIT_FAILED, sentence, hint).into());
+            }
+        }
+    }
+    tokio::select! {
+        () = node.stop(STOP_LIMIT) => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn log_to_stderr(filter: &str) -> Result<(), CommandError> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| {
+        let sentence = format!("`{filter}` is no log filter: {error}");
+        CommandError::new(
+            EXIT_USAGE,
+            sentence,
+            "use a level such as info, or target=level",
+        )
+    })?;
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        .with_target(false)
+        .compact();
+    // It is set already only if somebody runs two nodes in one process.
+    let _ = subscriber.try_init();
+    Ok(())
+}
+
+fn wrong_config(error: ConfigError) -> CommandError {
+    let hint = "`conclave serve --help` lists what can be set; in a file and in the environment \
+                the same words are written with underscores";
+    CommandError::new(EXIT_USAGE, error.to_string(), hint)
+}
+
+/// Why the node did not start, in words for whoever started it.
+fn no_start(error: StartError) -> anyhow::Error {
+    let (sentence, hint) = match &error {
+        StartError::Config(_) => {
+            let hint = "members are written as 1=PEERHOST:PORT/CLIENTHOST:PORT,2=…";
+            return CommandError::new(EXIT_USAGE, error.to_string(), hint).into();
+        }
+        StartError::Listen {
+            address,
+            whom,
+            source,
+        } if source.kind() == std::io::ErrorKind::AddrInUse => {
+            let sentence = format!("the address {address} for {whom} is in use");
+            (
+                sentence,
+                "stop the other program, or choose another address",
+            )
+        }
+        StartError::Identity(IdentityError::InUse { .. }) => (
+            chain(&error),
+            "stop the other process; do not remove the lock file",
+        ),
+        StartError::Identity(IdentityError::OtherNode { .. }) => (
+            chain(&error),
+            "start it with its own --node, or give this node its own --data",
+        ),
+        StartError::Replica(_) => (
+            chain(&error),
+            "leave the files as they are; docs/operations.md says what to do",
+        ),
+        StartError::Listen { .. } | StartError::Identity(_) | StartError::System(_) => (
+            chain(&error),
+            "docs/operations.md says how a node is started",
+        ),
+    };
+    CommandError::new(EXIT_FAILED, sentence, hint).into()
+}
+
+/// An error with all its causes in one sentence.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |sentence, cause| {
+        format!("{sentence}: {cause}")
+    })
 }
 
 /// Has the system end this process with its parent.
@@ -103,8 +181,8 @@ fn die_with_parent(parent: i32) -> anyhow::Result<()> {
     Err(CommandError::new(EXIT_FAILED, sentence, "leave --die-with-parent out").into())
 }
 
-fn from_flags(args: Args) -> Layer {
-    Layer {
+fn from_flags(args: Args) -> Overrides {
+    Overrides {
         data: args.data,
         node: args.node,
         client_address: args.client_address,
@@ -112,110 +190,5 @@ fn from_flags(args: Args) -> Layer {
         members: args.members,
         unsafe_no_sync: args.unsafe_no_sync.then_some(true),
         log: args.log,
-    }
-}
-
-fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Layer, CommandError> {
-    let set = |name: &str| variable(name).filter(|value| !value.is_empty());
-    let node = set("CONCLAVE_NODE").map(|node| {
-        node.parse().map_err(|_| {
-            let sentence = format!("CONCLAVE_NODE is '{node}', which is no number");
-            CommandError::new(EXIT_USAGE, sentence, "nodes are numbered from 1")
-        })
-    });
-    let members = |list: String| {
-        list.split(',')
-            .map(|member| member.trim().to_owned())
-            .collect()
-    };
-    Ok(Layer {
-        data: set("CONCLAVE_DATA").map(PathBuf::from),
-        node: node.transpose()?,
-        client_address: set("CONCLAVE_CLIENT_ADDRESS"),
-        peer_address: set("CONCLAVE_PEER_ADDRESS"),
-        members: set("CONCLAVE_MEMBERS").map(members),
-        unsafe_no_sync: None,
-        log: set("CONCLAVE_LOG"),
-    })
-}
-
-fn from_file(path: &Path) -> Result<Layer, CommandError> {
-    let wrong = |error: &dyn std::fmt::Display| {
-        let sentence = format!("the settings in {} cannot be used: {error}", path.display());
-        let hint = "its keys are the flags of serve with underscores, such as client_address";
-        CommandError::new(EXIT_USAGE, sentence, hint)
-    };
-    let text = fs::read_to_string(path).map_err(|error| wrong(&error))?;
-    let read = Config::builder().add_source(File::from_str(&text, FileFormat::Toml));
-    let layer = read.build().and_then(Config::try_deserialize);
-    layer.map_err(|error| wrong(&error))
-}
-
-/// What the first of these sources says that says anything.
-fn settings(layers: [Layer; 3]) -> Settings {
-    let layers = layers.into_iter().reduce(|stronger, weaker| Layer {
-        data: stronger.data.or(weaker.data),
-        node: stronger.node.or(weaker.node),
-        client_address: stronger.client_address.or(weaker.client_address),
-        peer_address: stronger.peer_address.or(weaker.peer_address),
-        members: stronger.members.or(weaker.members),
-        unsafe_no_sync: stronger.unsafe_no_sync.or(weaker.unsafe_no_sync),
-        log: stronger.log.or(weaker.log),
-    });
-    let said = layers.unwrap_or_default();
-    let or = |said: Option<String>, default: &str| said.unwrap_or_else(|| default.to_owned());
-    Settings {
-        data: said.data.unwrap_or_else(|| "./conclave-data".into()),
-        node: said.node.unwrap_or(1),
-        client_address: or(said.client_address, "127.0.0.1:7400"),
-        peer_address: or(said.peer_address, "127.0.0.1:7401"),
-        members: said.members.unwrap_or_default(),
-        unsafe_no_sync: said.unsafe_no_sync.unwrap_or(false),
-        log: or(said.log, "info"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn file(text: &str) -> Result<Layer, CommandError> {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("node.toml");
-        fs::write(&path, text).unwrap();
-        from_file(&path)
-    }
-
-    #[test]
-    fn flags_beat_the_environment_which_beats_the_file() {
-        let flags = Layer {
-            node: Some(3),
-            ..Layer::default()
-        };
-        let environment = from_environment(|name| match name {
-            "CONCLAVE_NODE" => Some("2".to_owned()),
-            "CONCLAVE_MEMBERS" => Some("1=a:1/a:2, 2=b:1/b:2".to_owned()),
-            "CONCLAVE_LOG" => Some(String::new()),
-            _ => None,
-        });
-        let file = file("node = 1\nlog = \"debug\"\nmembers = []\n").unwrap();
-        let settings = settings([flags, environment.unwrap(), file]);
-        assert_eq!(settings.node, 3);
-        assert_eq!(settings.members, ["1=a:1/a:2", "2=b:1/b:2"]);
-        assert_eq!(settings.log, "debug", "an empty variable says nothing");
-        assert_eq!(settings.client_address, "127.0.0.1:7400");
-    }
-
-    #[test]
-    fn a_key_that_nobody_knows_is_refused_by_name() {
-        let error = file("client_adress = \"a:1\"\n").unwrap_err();
-        assert_eq!(error.exit(), EXIT_USAGE);
-        assert!(error.to_string().contains("client_adress"), "{error}");
-    }
-
-    #[test]
-    fn a_node_that_is_no_number_is_refused() {
-        let error = from_environment(|_| Some("one".to_owned())).unwrap_err();
-        assert!(error.to_string().contains("CONCLAVE_NODE is 'one'"));
     }
 }

@@ -1,0 +1,258 @@
+//! What every call of a client goes through: the door, its deadline, its session, its reading.
+
+use std::time::Duration;
+
+use conclave_core::{Command, Position, TokenHash};
+use conclave_replica::{
+    Outcome,
+    rows::{self, Reader},
+};
+use conclave_wire::{Problem, request::SessionRequest, v1};
+use tokio::{task::spawn_blocking, time::Instant};
+use tonic::{Request, Response, Status, metadata::MetadataMap};
+
+use crate::{
+    node::Shared,
+    problems,
+    sessions::{Known, log_in_first, token_of},
+};
+
+/// How long a call may take if the client does not say.
+const LIMIT_DEFAULT: Duration = Duration::from_secs(5);
+/// How long a call may take at most, whatever the client says.
+const LIMIT_MAX: Duration = Duration::from_secs(10);
+/// What is left of the client's time for the answer to travel back.
+const MARGIN: Duration = Duration::from_millis(20);
+
+/// Until when a call must be answered.
+#[derive(Clone, Copy)]
+pub(crate) struct Deadline(Instant);
+
+impl Deadline {
+    pub(crate) fn of(metadata: &MetadataMap) -> Self {
+        let asked = metadata
+            .get("grpc-timeout")
+            .and_then(|value| value.to_str().ok());
+        let limit = asked
+            .and_then(parse_timeout)
+            .map_or(LIMIT_DEFAULT, |asked| asked.min(LIMIT_MAX));
+        Self(Instant::now() + limit.saturating_sub(MARGIN))
+    }
+
+    pub(crate) fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+}
+
+/// A time-out as gRPC writes it: up to eight digits and a unit.
+fn parse_timeout(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: u64 = number.parse().ok().filter(|_| number.len() <= 8)?;
+    Some(match unit {
+        "H" => Duration::from_secs(number * 3600),
+        "M" => Duration::from_secs(number * 60),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+impl Shared {
+    /// Refuses what comes when the node is stopping.
+    pub(crate) fn door(&self) -> Result<(), Problem> {
+        if self.is_stopping() {
+            Err(Problem::GoingAway)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The response, with a hint where the leader is.
+    pub(crate) fn reply<T>(&self, result: Result<T, Problem>) -> Result<Response<T>, Status> {
+        let hint = self
+            .leader_elsewhere()
+            .and_then(|address| address.parse().ok());
+        match result {
+            Ok(message) => {
+                let mut response = Response::new(message);
+                if let Some(hint) = hint {
+                    response.metadata_mut().insert("conclave-leader", hint);
+                }
+                Ok(response)
+            }
+            Err(problem) => {
+                tracing::debug!(%problem, "a call was refused");
+                let mut status = problem.to_status();
+                if let Some(hint) = hint {
+                    status.metadata_mut().insert("conclave-leader", hint);
+                }
+                Err(status)
+            }
+        }
+    }
+
+    /// Gets a command through the log.
+    pub(crate) async fn propose(
+        &self,
+        command: Command,
+        deadline: Deadline,
+    ) -> Result<Outcome, Problem> {
+        let _under_way = self.commands.try_acquire().map_err(|_| Problem::Busy)?;
+        let outcome = self.replica.propose(command, deadline.left()).await;
+        outcome.map_err(|error| problems::of_propose(&error))
+    }
+
+    /// Gets a session's command through the log.
+    pub(crate) async fn propose_in_session<R: SessionRequest>(
+        &self,
+        request: Request<R>,
+    ) -> Result<Outcome, Problem> {
+        self.door()?;
+        let deadline = Deadline::of(request.metadata());
+        let token = token_of(request.metadata())?;
+        let session = self.session(token, deadline).await?;
+        let _admitted = session.admit()?;
+        let command = request.into_inner().into_command(session.id)?;
+        self.propose(command, deadline).await
+    }
+
+    /// The session of a token. One that this node has not heard of may have been opened elsewhere
+    /// a moment ago: then everything that was acknowledged is waited for, once.
+    async fn session(&self, token: TokenHash, deadline: Deadline) -> Result<Known, Problem> {
+        if let Some(known) = self.sessions.get(&token) {
+            return Ok(known);
+        }
+        for fresh in [false, true] {
+            if fresh {
+                self.barrier(deadline).await?;
+            }
+            let found = self
+                .read(move |reader| reader.session_by_token(&token))
+                .await?;
+            if let Some(session) = found {
+                return Ok(self.sessions.keep(token, session.id));
+            }
+        }
+        Err(log_in_first("the session has ended; log in"))
+    }
+
+    /// Waits until this node has applied everything that was acknowledged before the call.
+    pub(crate) async fn barrier(&self, deadline: Deadline) -> Result<(), Problem> {
+        let confirmed = self.replica.read_barrier(deadline.left()).await;
+        confirmed
+            .map(|_| ())
+            .map_err(|error| problems::of_read(&error))
+    }
+
+    /// Makes the node as fresh as the caller wants it.
+    pub(crate) async fn freshen(
+        &self,
+        options: Option<v1::ReadOptions>,
+        deadline: Deadline,
+    ) -> Result<(), Problem> {
+        let options = options.unwrap_or_default();
+        match options.consistency() {
+            v1::Consistency::Unspecified | v1::Consistency::Linearizable => {
+                self.barrier(deadline).await
+            }
+            v1::Consistency::Stale if options.min_position == 0 => Ok(()),
+            v1::Consistency::Stale => {
+                let index = Position(options.min_position).index();
+                let reached = self.replica.wait_applied(index, deadline.left()).await;
+                reached.map_err(|error| problems::of_read(&error))
+            }
+        }
+    }
+
+    /// Reads the database on a thread that may block.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Reader) -> Result<T, rows::ReadError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let turn = self
+            .reads
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|_| Problem::GoingAway)?;
+        let reader = self.replica.reader();
+        let done = spawn_blocking(move || {
+            let result = read(&reader);
+            drop(turn);
+            result
+        });
+        let broken = |_| Problem::Broken {
+            sentence: "a read was stopped".to_owned(),
+        };
+        done.await
+            .map_err(broken)?
+            .map_err(|error| problems::of_rows(&error))
+    }
+
+    /// Reads the database for whoever the request's session belongs to.
+    pub(crate) async fn read_in_session<T: Send + 'static>(
+        &self,
+        metadata: &MetadataMap,
+        options: Option<v1::ReadOptions>,
+        read: impl FnOnce(&Reader, &rows::SessionRow) -> Result<T, rows::ReadError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        self.door()?;
+        let deadline = Deadline::of(metadata);
+        let token = token_of(metadata)?;
+        let fresh = async {
+            self.freshen(options, deadline).await?;
+            self.read(move |reader| match open_session(reader, &token)? {
+                Some(session) => read(reader, &session).map(Some),
+                None => Ok(None),
+            })
+            .await
+        };
+        let result = tokio::time::timeout_at(deadline.0, fresh).await;
+        let found = result.unwrap_or(Err(Problem::Busy))?;
+        found.ok_or_else(|| log_in_first("the session has ended; log in"))
+    }
+}
+
+/// The session of a token if it may be used now, by log time.
+pub(crate) fn open_session(
+    reader: &Reader,
+    token: &TokenHash,
+) -> Result<Option<rows::SessionRow>, rows::ReadError> {
+    let Some(session) = reader.session_by_token(token)? else {
+        return Ok(None);
+    };
+    let now = reader.applied()?.log_time;
+    Ok(Some(session).filter(|session| !session.closed && session.expires_at > now))
+}
+
+/// Where in the log an outcome is known.
+pub(crate) fn position_of(outcome: &Outcome) -> u64 {
+    Position::end_of(outcome.index).0
+}
+
+/// An answer of the rules to another question than the one that was asked: a broken promise.
+pub(crate) fn unexpected(outcome: &Outcome) -> Problem {
+    tracing::error!(
+        log_index = outcome.index,
+        "an answer does not fit its question"
+    );
+    Problem::Broken {
+        sentence: "an answer does not fit its question".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_limit_of_a_client_is_understood() {
+        assert_eq!(parse_timeout("2S"), Some(Duration::from_secs(2)));
+        assert_eq!(parse_timeout("150m"), Some(Duration::from_millis(150)));
+        for bad in ["", "S", "2", "2x", "123456789S", "-1S"] {
+            assert_eq!(parse_timeout(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! What a node is told: defaults, overridden by a file, by the environment, by flags.
+//!
+//! Always true: a key that nobody knows is refused, wherever it stands.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use conclave_replica::Member;
+use config::Value;
+use serde::Deserialize;
+
+/// Most voters of a cluster: more would make every acknowledgement wait for more disks.
+const VOTERS_MAX: usize = 7;
+
+/// The configuration of one node.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NodeConfig {
+    /// Its directory; made if it is not there.
+    pub data: PathBuf,
+    /// Its number.
+    pub node: u64,
+    /// host:port on which clients are served.
+    pub client_address: String,
+    /// host:port on which peers are served.
+    pub peer_address: String,
+    /// `number=peer address/client address` for every member; empty: this node alone.
+    pub members: Vec<String>,
+    /// Do not sync the log: for throw-away test nodes only.
+    pub unsafe_no_sync: bool,
+    /// What is logged, as `level` or `target=level,…`.
+    pub log: String,
+    /// For tests: the clock is off by this many milliseconds.
+    pub clock_offset_ms: i64,
+    /// For tests: entries of the log kept behind the database.
+    pub log_keep_entries: Option<u64>,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("./conclave-data"),
+            node: 1,
+            client_address: "127.0.0.1:7400".to_owned(),
+            peer_address: "127.0.0.1:7401".to_owned(),
+            members: Vec::new(),
+            unsafe_no_sync: false,
+            log: "info".to_owned(),
+            clock_offset_ms: 0,
+            log_keep_entries: None,
+        }
+    }
+}
+
+/// What flags say: only what was given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// See [`NodeConfig::data`].
+    pub data: Option<PathBuf>,
+    /// See [`NodeConfig::node`].
+    pub node: Option<u64>,
+    /// See [`NodeConfig::client_address`].
+    pub client_address: Option<String>,
+    /// See [`NodeConfig::peer_address`].
+    pub peer_address: Option<String>,
+    /// See [`NodeConfig::members`].
+    pub members: Option<Vec<String>>,
+    /// See [`NodeConfig::unsafe_no_sync`].
+    pub unsafe_no_sync: Option<bool>,
+    /// See [`NodeConfig::log`].
+    pub log: Option<String>,
+}
+
+/// The configuration makes no sense.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file, a variable or a flag cannot be read, has an unknown key or a value of another type.
+    #[error("the configuration cannot be read: {0}")]
+    Unreadable(String),
+    /// A member is not written as it should be.
+    #[error("`{text}` is no member: {why}")]
+    Member {
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The members contradict each other or the node.
+    #[error("{0}")]
+    Members(String),
+}
+
+impl NodeConfig {
+    /// Reads `file` (if given), then the environment (`CONCLAVE_DATA`, `CONCLAVE_NODE`,
+    /// `CONCLAVE_CLIENT_ADDRESS`, `CONCLAVE_PEER_ADDRESS`, `CONCLAVE_MEMBERS` (commas between),
+    /// `CONCLAVE_LOG`; an empty one says nothing), then `flags`; what comes later wins.
+    ///
+    /// # Errors
+    /// [`ConfigError::Unreadable`], with the file or the key that is to blame.
+    pub fn load(file: Option<&Path>, flags: &Overrides) -> Result<Self, ConfigError> {
+        let variable = |key: &str| std::env::var(key).ok().filter(|value| !value.is_empty());
+        Self::load_with(file, variable, flags)
+    }
+
+    fn load_with(
+        file: Option<&Path>,
+        variable: impl Fn(&str) -> Option<String>,
+        flags: &Overrides,
+    ) -> Result<Self, ConfigError> {
+        let unreadable = |error: config::ConfigError| ConfigError::Unreadable(error.to_string());
+        let mut sources = config::Config::builder();
+        if let Some(file) = file {
+            let file = config::File::from(file).format(config::FileFormat::Toml);
+            sources = sources.add_source(file);
+        }
+        for (key, value) in from_environment(variable)?
+            .into_iter()
+            .chain(from_flags(flags))
+        {
+            // A later value takes the place of an earlier one.
+            sources = sources.set_override(key, value).map_err(unreadable)?;
+        }
+        let loaded = sources.build().map_err(unreadable)?;
+        loaded.try_deserialize().map_err(unreadable)
+    }
+
+    /// The members by number; empty if none are configured.
+    ///
+    /// # Errors
+    /// [`ConfigError::Member`] and [`ConfigError::Members`].
+    pub fn members(&self) -> Result<BTreeMap<u64, Member>, ConfigError> {
+        let mut members = BTreeMap::new();
+        let mut addresses = BTreeSet::new();
+        for text in &self.members {
+            let (node, member) = parse_member(text)?;
+            for address in [&member.peer_address, &member.client_address] {
+                if !addresses.insert(address.clone()) {
+                    let sentence = format!("two members have the address {address}");
+                    return Err(ConfigError::Members(sentence));
+                }
+            }
+            if members.insert(node, member).is_some() {
+                return Err(ConfigError::Members(format!("node {node} is named twice")));
+            }
+        }
+        if members.len() > VOTERS_MAX {
+            let sentence = format!("a cluster has at most {VOTERS_MAX} voters");
+            return Err(ConfigError::Members(sentence));
+        }
+        if !members.is_empty() && !members.contains_key(&self.node) {
+            let sentence = format!("node {} is not among the members", self.node);
+            return Err(ConfigError::Members(sentence));
+        }
+        Ok(members)
+    }
+}
+
+/// The variables that are set.
+fn from_environment(
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Vec<(&'static str, Value)>, ConfigError> {
+    let mut given: Vec<(&'static str, Value)> = Vec::new();
+    let name = |key: &str| format!("CONCLAVE_{}", key.to_ascii_uppercase());
+    for key in ["data", "client_address", "peer_address", "log"] {
+        given.extend(variable(&name(key)).map(|text| (key, Value::from(text))));
+    }
+    for key in ["node", "clock_offset_ms", "log_keep_entries"] {
+        if let Some(text) = variable(&name(key)) {
+            let number: i64 = text.trim().parse().map_err(|_| {
+                ConfigError::Unreadable(format!("{} must be a number, not `{text}`", name(key)))
+            })?;
+            given.push((key, Value::from(number)));
+        }
+    }
+    if let Some(text) = variable("CONCLAVE_MEMBERS") {
+        let members: Vec<String> = text
+            .split(',')
+            .map(|member| member.trim().to_owned())
+            .collect();
+        given.push(("members", Value::from(members)));
+    }
+    Ok(given)
+}
+
+/// The flags that were given.
+fn from_flags(flags: &Overrides) -> Vec<(&'static str, Value)> {
+    let flags = flags.clone();
+    let data = flags.data.map(|data| data.to_string_lossy().into_owned());
+    let texts = [
+        ("data", data),
+        ("client_address", flags.client_address),
+        ("peer_address", flags.peer_address),
+        ("log", flags.log),
+    ];
+    let mut given: Vec<(&'static str, Value)> = texts
+        .into_iter()
+        .filter_map(|(key, text)| Some((key, Value::from(text?))))
+        .collect();
+    given.extend(flags.node.map(|node| ("node", Value::from(node))));
+    given.extend(
+        flags
+            .members
+            .map(|members| ("members", Value::from(members))),
+    );
+    given.extend(
+        flags
+            .unsafe_no_sync
+            .map(|unsafe_| ("unsafe_no_sync", Value::from(unsafe_))),
+    );
+    given
+}
+
+fn parse_member(text: &str) -> Result<(u64, Member), ConfigError> {
+    let wrong = |why| ConfigError::Member {
+        text: text.to_owned(),
+        why,
+    };
+    let (node, addresses) = text
+        .split_once('=')
+        .ok_or_else(|| wrong("it must read NUMBER=PEER/CLIENT"))?;
+    let node = node
+        .trim()
+        .parse()
+        .map_err(|_| wrong("the number is none"))?;
+    if node == 0 {
+        return Err(wrong("numbers begin with 1"));
+    }
+    let (peer, client) = addresses
+        .split_once('/')
+        .ok_or_else(|| wrong("it must have two addresses"))?;
+    for address in [peer, client] {
+        let (host, port) = address
+            .trim()
+            .rsplit_once(':')
+            .ok_or_else(|| wrong("an address is HOST:PORT"))?;
+        if host.is_empty() {
+            return Err(wrong("an address has no host"));
+        }
+        if port.parse::<u16>().is_err() {
+            return Err(wrong("a port is a number up to 65535"));
+        }
+    }
+    let (peer_address, client_address) = (peer.trim().to_owned(), client.trim().to_owned());
+    Ok((
+        node,
+        Member {
+            peer_address,
+            client_address,
+        },
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(
+        file: &str,
+        environment: &[(&str, &str)],
+        flags: &Overrides,
+    ) -> Result<NodeConfig, ConfigError> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("conclave.toml");
+        std::fs::write(&path, file).unwrap();
+        let variable = |key: &str| {
+            let found = environment.iter().find(|(name, _)| *name == key);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        NodeConfig::load_with(Some(&path), variable, flags)
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_over_the_file_over_defaults() {
+        let flags = Overrides {
+            node: Some(4),
+            ..Overrides::default()
+        };
+        let environment = [("CONCLAVE_NODE", "3"), ("CONCLAVE_PEER_ADDRESS", "h:3")];
+        let file = "node = 2\npeer_address = 'h:2'\nclient_address = 'h:1'\n";
+        let config = load(file, &environment, &flags).unwrap();
+        assert_eq!(config.node, 4);
+        assert_eq!(config.peer_address, "h:3");
+        assert_eq!(config.client_address, "h:1");
+        assert_eq!(config.log, NodeConfig::default().log);
+        let nothing = load("", &[], &Overrides::default()).unwrap();
+        assert_eq!(nothing, NodeConfig::default());
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_and_refused() {
+        let refused = load("nodes = 3\n", &[], &Overrides::default())
+            .unwrap_err()
+            .to_string();
+        assert!(refused.contains("nodes"), "{refused}");
+        let refused = load("node = 'x'\n", &[], &Overrides::default())
+            .unwrap_err()
+            .to_string();
+        assert!(refused.contains("node"), "{refused}");
+        let environment = [("CONCLAVE_NODE", "three")];
+        let refused = load("", &environment, &Overrides::default())
+            .unwrap_err()
+            .to_string();
+        assert!(refused.contains("CONCLAVE_NODE"), "{refused}");
+    }
+
+    #[test]
+    fn members_are_read_or_refused_with_a_reason() {
+        let config = |members: &[&str]| NodeConfig {
+            members: members.iter().map(|member| (*member).to_owned()).collect(),
+            ..NodeConfig::default()
+        };
+        let good = config(&["1=a:1/a:2", "2=[::1]:3/b:4"]).members().unwrap();
+        assert_eq!(good[&2].peer_address, "[::1]:3");
+        let bad: [&[&str]; 9] = [
+            &["a:1/a:2"],
+            &["x=a:1/a:2"],
+            &["0=a:1/a:2"],
+            &["1=a:1"],
+            &["1=a/a:2"],
+            &["1=a:1/a:99999"],
+            &["1=a:1/a:2", "1=a:3/a:4"],
+            &["1=a:1/a:2", "2=a:1/a:3"],
+            &["2=a:1/a:2"],
+        ];
+        for members in bad {
+            assert!(config(members).members().is_err(), "{members:?}");
+        }
+    }
+}

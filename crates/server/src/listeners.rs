@@ -1,0 +1,157 @@
+//! The two listeners: one for clients, one for peers, and never the other way round.
+//!
+//! Always true: a call for the other kind of port gets a sentence that says so; whatever else
+//! comes in on a port (another protocol, garbage) costs its own connection and nothing more.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::response::IntoResponse as _;
+use conclave_replica::Role;
+use conclave_wire::{
+    DESCRIPTORS, Problem,
+    peer::peer_service_server::PeerServiceServer,
+    v1::{
+        account_service_server::AccountServiceServer, admin_service_server::AdminServiceServer,
+        chat_service_server::ChatServiceServer, session_service_server::SessionServiceServer,
+    },
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tonic::{
+    Status,
+    service::Routes,
+    transport::{Server, server::TcpIncoming},
+};
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use crate::{
+    accounts::Accounts, admin::Admin, chat::Chat, node::Shared, peer_service::Peers,
+    transport::PEER_MESSAGE_BYTES_MAX,
+};
+
+/// Largest message from a client in bytes: far more than the largest request.
+const CLIENT_MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+/// Calls of one connection at once.
+const STREAMS_MAX: u32 = 1024;
+/// How often an idle connection is asked for a sign of life, and how long that may take.
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(5);
+const KEEP_ALIVE_LIMIT: Duration = Duration::from_secs(5);
+/// What `grpc.health.v1` knows besides the whole node.
+const SERVICES: [&str; 5] = [
+    "",
+    "conclave.v1.AccountService",
+    "conclave.v1.SessionService",
+    "conclave.v1.ChatService",
+    "conclave.v1.AdminService",
+];
+
+/// Serves on both listeners until the tasks are aborted.
+pub(crate) fn start(
+    shared: &Arc<Shared>,
+    clients: TcpListener,
+    peers: TcpListener,
+) -> Vec<JoinHandle<()>> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let routes = client_routes(shared).add_service(health);
+    vec![
+        tokio::spawn(serve(clients, with_fallback(routes, "client", "peers"))),
+        tokio::spawn(serve(
+            peers,
+            with_fallback(peer_routes(shared), "peer", "clients"),
+        )),
+        tokio::spawn(report_health(shared.clone(), reporter)),
+    ]
+}
+
+fn client_routes(shared: &Arc<Shared>) -> Routes {
+    let accounts = Accounts {
+        shared: shared.clone(),
+    };
+    let max = CLIENT_MESSAGE_BYTES_MAX;
+    let routes =
+        Routes::new(AccountServiceServer::new(accounts.clone()).max_decoding_message_size(max))
+            .add_service(SessionServiceServer::new(accounts).max_decoding_message_size(max))
+            .add_service(
+                ChatServiceServer::new(Chat {
+                    shared: shared.clone(),
+                })
+                .max_decoding_message_size(max),
+            )
+            .add_service(
+                AdminServiceServer::new(Admin {
+                    shared: shared.clone(),
+                })
+                .max_decoding_message_size(max),
+            );
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .build_v1();
+    match reflection {
+        Ok(reflection) => routes.add_service(reflection),
+        Err(error) => {
+            tracing::error!(%error, "reflection is not served");
+            routes
+        }
+    }
+}
+
+fn peer_routes(shared: &Arc<Shared>) -> Routes {
+    let peers = PeerServiceServer::new(Peers {
+        shared: shared.clone(),
+    })
+    .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
+    .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX);
+    Routes::new(peers)
+}
+
+/// Answers what no service of this listener knows.
+fn with_fallback(routes: Routes, this: &'static str, others: &'static str) -> Routes {
+    let router =
+        routes
+            .into_axum_router()
+            .fallback(move |request: axum::extract::Request| async move {
+                let path = request.uri().path();
+                let known = path.starts_with("/conclave.") || path.starts_with("/grpc.health.");
+                let status = match known {
+                    true => Problem::WrongAddressee {
+                        reason: "WRONG_PORT".to_owned(),
+                        sentence: format!("this is the {this} port; it does not serve {others}"),
+                    }
+                    .to_status(),
+                    false => Status::unimplemented("there is no such service"),
+                };
+                status.into_http::<tonic::body::Body>().into_response()
+            });
+    Routes::from(router)
+}
+
+async fn serve(listener: TcpListener, routes: Routes) {
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let server = Server::builder()
+        .max_concurrent_streams(STREAMS_MAX)
+        .http2_keepalive_interval(Some(KEEP_ALIVE_EVERY))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE_LIMIT))
+        .add_routes(routes);
+    if let Err(error) = server.serve_with_incoming(incoming).await {
+        tracing::error!(%error, "a listener has ended");
+    }
+}
+
+/// `SERVING` while the node knows a leader and is not stopping.
+async fn report_health(shared: Arc<Shared>, reporter: HealthReporter) {
+    let mut leader = shared.replica.leader();
+    let mut stopping = shared.stopping.subscribe();
+    loop {
+        let alive = shared.replica.status().role != Role::Stopped && !*stopping.borrow_and_update();
+        let serving = match leader.borrow_and_update().is_some() && alive {
+            true => ServingStatus::Serving,
+            false => ServingStatus::NotServing,
+        };
+        for service in SERVICES {
+            reporter.set_service_status(service, serving).await;
+        }
+        tokio::select! {
+            changed = leader.changed() => if changed.is_err() { return },
+            changed = stopping.changed() => if changed.is_err() { return },
+        }
+    }
+}

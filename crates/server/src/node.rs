@@ -1,0 +1,321 @@
+//! One node as a process: two listeners around a replica.
+//!
+//! Always true: nothing is served before the replica has started, and a stopped node leaves no
+//! task behind that would still answer.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use conclave_core::Timestamp;
+use conclave_replica::{Lane, LogRetention, Member, Replica, Timers};
+use conclave_wire::peer;
+use futures::future::join_all;
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+    task::JoinHandle,
+    time::Instant,
+};
+
+use crate::{
+    codec::WireCodec,
+    config::{ConfigError, NodeConfig},
+    identity::{Identity, IdentityError},
+    listeners,
+    passwords::Passwords,
+    peer_service::role_number,
+    sessions::Sessions,
+    transport::GrpcTransport,
+};
+
+/// Commands under way on one node. At the bound further ones are refused as busy.
+const COMMANDS_MAX: usize = 4096;
+/// Reads of the database at once; further ones wait until their deadline.
+const READS_MAX: usize = 32;
+/// Clients that follow on one node. At the bound further ones are refused as busy.
+const FOLLOWERS_MAX: usize = 10_000;
+/// How long one attempt to be ready may take.
+const READY_LIMIT: Duration = Duration::from_secs(1);
+/// How long a peer may take to say how it is.
+const STATUS_LIMIT: Duration = Duration::from_millis(500);
+
+/// A node could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration makes no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} for {whom}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// Clients or peers.
+        whom: &'static str,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The replica does not start.
+    #[error(transparent)]
+    Replica(#[from] conclave_replica::StartError),
+    /// Something that should always work does not.
+    #[error("the node cannot start: {0}")]
+    System(String),
+}
+
+/// What all services of a node share.
+pub(crate) struct Shared {
+    pub(crate) identity: Identity,
+    pub(crate) replica: Replica,
+    pub(crate) transport: Arc<GrpcTransport>,
+    pub(crate) sessions: Sessions,
+    pub(crate) passwords: Passwords,
+    pub(crate) commands: Arc<Semaphore>,
+    pub(crate) reads: Arc<Semaphore>,
+    pub(crate) followers: Arc<Semaphore>,
+    pub(crate) stopping: watch::Sender<bool>,
+    members: BTreeMap<u64, Member>,
+    own: Member,
+    durable: bool,
+    started: Instant,
+    files: AtomicU64,
+}
+
+impl Shared {
+    /// A number that no other file of this process has.
+    pub(crate) fn next_file(&self) -> u64 {
+        self.files.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether new calls are refused.
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Where clients reach the leader, if it is known and is somebody else.
+    pub(crate) fn leader_elsewhere(&self) -> Option<String> {
+        let leader = (*self.replica.leader().borrow())?;
+        if leader == self.identity.node {
+            return None;
+        }
+        self.replica
+            .member(leader)
+            .map(|member| member.client_address)
+    }
+
+    /// How this node is.
+    pub(crate) fn own_status(&self) -> peer::GetNodeStatusResponse {
+        let status = self.replica.status();
+        peer::GetNodeStatusResponse {
+            role: u32::try_from(role_number(status.role)).unwrap_or(0),
+            term: status.term,
+            log_index_last: status.log_index_last,
+            commit_index: status.commit_index,
+            applied_index: status.applied_index,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            durable: self.durable,
+            leader_id: status.leader.unwrap_or(0),
+        }
+    }
+
+    /// Every member, and how it is if it says so in time.
+    pub(crate) async fn statuses(&self) -> Vec<(u64, Member, Option<peer::GetNodeStatusResponse>)> {
+        let mut members = self.replica.status().members.nodes;
+        // The configuration knows better where a member is reached now.
+        members.extend(self.members.clone());
+        members.insert(self.identity.node, self.own.clone());
+        join_all(members.into_iter().map(|(node, member)| async move {
+            let status = if node == self.identity.node {
+                Some(self.own_status())
+            } else {
+                let peer = self.transport.grpc_peer(node, &member, Lane::Calls);
+                peer.status(STATUS_LIMIT).await.ok()
+            };
+            (node, member, status)
+        }))
+        .await
+    }
+}
+
+/// A running node.
+pub struct Node {
+    shared: Arc<Shared>,
+    client_address: SocketAddr,
+    peer_address: SocketAddr,
+    listeners: Vec<JoinHandle<()>>,
+    stopped: Arc<AtomicBool>,
+}
+
+impl Node {
+    /// Binds both listeners, opens the data directory and takes part in the cluster.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running.
+    pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
+        let members = config.members()?;
+        let client = listen(&config.client_address, "clients").await?;
+        let peers = listen(&config.peer_address, "peers").await?;
+        let client_address = local_address(&client)?;
+        let peer_address = local_address(&peers)?;
+        let own = Member {
+            peer_address: peer_address.to_string(),
+            client_address: client_address.to_string(),
+        };
+        let members = match members.is_empty() {
+            true => BTreeMap::from([(config.node, own.clone())]),
+            false => members,
+        };
+        let own = members.get(&config.node).cloned().unwrap_or(own);
+        let identity = Identity::take(&config.data, config.node, &members)?;
+
+        let transport = GrpcTransport::new(config.node, identity.cluster_id.clone());
+        let transport = Arc::new(transport);
+        let replica_config = conclave_replica::Config {
+            node: config.node,
+            members: members.clone(),
+            data: config.data.clone(),
+            timers: Timers::default(),
+            sync: !config.unsafe_no_sync,
+            retention: retention(&config),
+            clock: clock(config.clock_offset_ms),
+        };
+        let codec = Arc::new(WireCodec);
+        let replica = Replica::start(replica_config, codec, transport.clone()).await?;
+        let system = |problem: conclave_wire::Problem| StartError::System(problem.to_string());
+        let shared = Arc::new(Shared {
+            identity,
+            replica,
+            transport,
+            sessions: Sessions::default(),
+            passwords: Passwords::new().map_err(system)?,
+            commands: Arc::new(Semaphore::new(COMMANDS_MAX)),
+            reads: Arc::new(Semaphore::new(READS_MAX)),
+            followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
+            stopping: watch::Sender::new(false),
+            members,
+            own,
+            durable: !config.unsafe_no_sync,
+            started: Instant::now(),
+            files: AtomicU64::new(0),
+        });
+        if config.unsafe_no_sync {
+            tracing::warn!("the log is not synced: what is acknowledged may be lost");
+        }
+        let listeners = listeners::start(&shared, client, peers);
+        Ok(Self {
+            shared,
+            client_address,
+            peer_address,
+            listeners,
+            stopped: Arc::default(),
+        })
+    }
+
+    /// Where clients reach it.
+    #[must_use]
+    pub fn client_address(&self) -> SocketAddr {
+        self.client_address
+    }
+
+    /// Where peers reach it.
+    #[must_use]
+    pub fn peer_address(&self) -> SocketAddr {
+        self.peer_address
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn node(&self) -> u64 {
+        self.shared.identity.node
+    }
+
+    /// Waits until it knows a leader and has applied what was acknowledged before the call; gives
+    /// the leader. Never ends while there is no quorum.
+    pub async fn ready(&self) -> u64 {
+        loop {
+            let caught_up = self.shared.replica.read_barrier(READY_LIMIT).await.is_ok();
+            let leader = *self.shared.replica.leader().borrow();
+            if let Some(leader) = leader.filter(|_| caught_up) {
+                return leader;
+            }
+        }
+    }
+
+    /// Ends when a promise is broken, with the reason: the process must stop, loudly. Never ends
+    /// on a node that is well.
+    pub async fn failed(&self) -> String {
+        self.shared.replica.failed().await
+    }
+
+    /// Refuses new calls, lets those under way finish, hands leadership over and stops, all
+    /// within about `limit`.
+    pub async fn stop(&self, limit: Duration) {
+        if self.stopped.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let deadline = Instant::now() + limit;
+        self.shared.stopping.send_replace(true);
+        let voters = self.shared.replica.status().members.voters;
+        if voters.iter().any(|set| set.len() > 1) {
+            let handed_over = self.shared.replica.hand_over(limit / 2).await;
+            tracing::info!(node = self.node(), handed_over, "stopping");
+        }
+        // All permits are free once no command is under way.
+        let count = u32::try_from(COMMANDS_MAX).unwrap_or(u32::MAX);
+        let idle = self.shared.commands.acquire_many(count);
+        let _ = tokio::time::timeout_at(deadline, idle).await;
+        self.shared.replica.stop().await;
+        self.listeners.iter().for_each(JoinHandle::abort);
+    }
+}
+
+fn retention(config: &NodeConfig) -> LogRetention {
+    let default = LogRetention::default();
+    match config.log_keep_entries {
+        Some(keep_entries) => LogRetention {
+            keep_entries,
+            sync_entries: keep_entries.div_ceil(2),
+            ..default
+        },
+        None => default,
+    }
+}
+
+fn clock(offset_ms: i64) -> Arc<dyn Fn() -> Timestamp + Send + Sync> {
+    Arc::new(move || {
+        #[expect(clippy::disallowed_methods, reason = "the edge at which time enters")]
+        let now = std::time::SystemTime::now();
+        let since = now
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        let now = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        Timestamp(now.saturating_add_signed(offset_ms))
+    })
+}
+
+async fn listen(address: &str, whom: &'static str) -> Result<TcpListener, StartError> {
+    let failed = |source| StartError::Listen {
+        address: address.to_owned(),
+        whom,
+        source,
+    };
+    TcpListener::bind(address).await.map_err(failed)
+}
+
+fn local_address(listener: &TcpListener) -> Result<SocketAddr, StartError> {
+    listener
+        .local_addr()
+        .map_err(|error| StartError::System(error.to_string()))
+}

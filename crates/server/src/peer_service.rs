@@ -1,0 +1,253 @@
+//! What peers ask of this node.
+//!
+//! Always true: nothing is done for a peer of another cluster, or that means another node.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use conclave_replica::{PeerError, Role, SnapshotOffer};
+use conclave_wire::{
+    Problem, batch,
+    peer::{self, peer_service_server::PeerService},
+};
+use futures::StreamExt as _;
+use tokio::io::AsyncWriteExt as _;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::{
+    codec::members_in,
+    convert::{self, malformed},
+    node::Shared,
+};
+
+/// How long forwarded commands may take here; the forwarder asks elsewhere after that.
+const FORWARD_LIMIT: Duration = Duration::from_millis(1800);
+/// How long a read index may take to be confirmed.
+const READ_INDEX_LIMIT: Duration = Duration::from_millis(900);
+/// Longest silence within the stream of a snapshot.
+const CHUNK_LIMIT: Duration = Duration::from_secs(10);
+
+pub(crate) struct Peers {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Peers {
+    /// Checks for whom a request is meant.
+    fn check(&self, envelope: Option<peer::Envelope>) -> Result<(), Status> {
+        let envelope = envelope.ok_or_else(|| malformed("no envelope"))?;
+        let wrong = |reason: &str, sentence: String| {
+            let problem = Problem::WrongAddressee {
+                reason: reason.to_owned(),
+                sentence,
+            };
+            tracing::warn!(peer = envelope.source_node_id, %problem, "a peer was refused");
+            Err(problem.to_status())
+        };
+        let (cluster, node) = (&self.shared.identity.cluster_id, self.shared.identity.node);
+        if envelope.cluster_id != *cluster {
+            return wrong(
+                "WRONG_CLUSTER",
+                format!("this node belongs to cluster {cluster}"),
+            );
+        }
+        if envelope.target_node_id != node {
+            return wrong("WRONG_NODE", format!("this is node {node}"));
+        }
+        Ok(())
+    }
+}
+
+fn failed(error: PeerError) -> Status {
+    Problem::Broken {
+        sentence: error.to_string(),
+    }
+    .to_status()
+}
+
+/// The numbers of `conclave.v1.NodeRole`.
+pub(crate) fn role_number(role: Role) -> i32 {
+    use conclave_wire::v1::NodeRole;
+    let role = match role {
+        Role::Leader => NodeRole::Leader,
+        Role::Follower => NodeRole::Follower,
+        Role::Candidate => NodeRole::Candidate,
+        Role::Learner => NodeRole::Learner,
+        Role::Stopped => NodeRole::Stopped,
+    };
+    role.into()
+}
+
+#[tonic::async_trait]
+impl PeerService for Peers {
+    async fn append_entries(
+        &self,
+        request: Request<peer::AppendEntriesRequest>,
+    ) -> Result<Response<peer::AppendEntriesResponse>, Status> {
+        let mut request = request.into_inner();
+        self.check(request.envelope.take())?;
+        let request = convert::append_in(request)?;
+        let response = self
+            .shared
+            .replica
+            .on_append(request)
+            .await
+            .map_err(failed)?;
+        Ok(Response::new(convert::appended_out(response)))
+    }
+
+    async fn request_vote(
+        &self,
+        request: Request<peer::RequestVoteRequest>,
+    ) -> Result<Response<peer::RequestVoteResponse>, Status> {
+        let mut request = request.into_inner();
+        self.check(request.envelope.take())?;
+        let request = convert::vote_request_in(request)?;
+        let response = self.shared.replica.on_vote(request).await.map_err(failed)?;
+        Ok(Response::new(convert::voted_out(&response)))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<peer::TransferLeaderRequest>,
+    ) -> Result<Response<peer::TransferLeaderResponse>, Status> {
+        let request = request.into_inner();
+        self.check(request.envelope)?;
+        let from = convert::vote_in(request.from_leader)?;
+        let last = request.last_log_id.map(convert::log_id_in);
+        let heard = self
+            .shared
+            .replica
+            .on_transfer_leader(from, request.to_node_id, last)
+            .await;
+        heard.map_err(failed)?;
+        Ok(Response::new(peer::TransferLeaderResponse {}))
+    }
+
+    async fn install_snapshot(
+        &self,
+        request: Request<Streaming<peer::InstallSnapshotRequest>>,
+    ) -> Result<Response<peer::InstallSnapshotResponse>, Status> {
+        use peer::install_snapshot_request::Part;
+        let mut parts = request.into_inner();
+        let Some(Part::Header(mut header)) = next_part(&mut parts).await? else {
+            return Err(malformed("a snapshot without a header"));
+        };
+        self.check(header.envelope.take())?;
+        let last = header
+            .last_log_id
+            .ok_or_else(|| malformed("a snapshot of nothing"))?;
+        let name = format!("receive-{}-{}.db", last.index, self.shared.next_file());
+        let file = Received(self.shared.replica.snapshots_dir().join(name));
+        receive(&file.0, &header, &mut parts).await?;
+        tracing::info!(
+            log_index = last.index,
+            bytes = header.bytes,
+            "snapshot received"
+        );
+        let offer = SnapshotOffer {
+            vote: convert::vote_in(header.vote)?,
+            last: convert::log_id_in(last),
+            members_at: header.membership_log_id.map(convert::log_id_in),
+            members: members_in(header.membership.unwrap_or_default()),
+            file: file.0.clone(),
+            bytes: header.bytes,
+            blake3: header.blake3[..]
+                .try_into()
+                .map_err(|_| malformed("a digest"))?,
+        };
+        let vote = self
+            .shared
+            .replica
+            .on_snapshot(offer)
+            .await
+            .map_err(failed)?;
+        Ok(Response::new(peer::InstallSnapshotResponse {
+            vote: Some(convert::vote_out(vote)),
+        }))
+    }
+
+    async fn forward(
+        &self,
+        request: Request<peer::ForwardRequest>,
+    ) -> Result<Response<peer::ForwardResponse>, Status> {
+        let request = request.into_inner();
+        self.check(request.envelope)?;
+        let commands = request.commands.into_iter().map(batch::decode_command);
+        let commands = commands.collect::<Result<Vec<_>, _>>();
+        let commands = commands.map_err(|error| malformed(&error.to_string()))?;
+        let outcomes = self
+            .shared
+            .replica
+            .propose_here(commands, FORWARD_LIMIT)
+            .await;
+        let outcomes = outcomes.into_iter().map(convert::outcome_out).collect();
+        Ok(Response::new(peer::ForwardResponse { outcomes }))
+    }
+
+    async fn read_index(
+        &self,
+        request: Request<peer::ReadIndexRequest>,
+    ) -> Result<Response<peer::ReadIndexResponse>, Status> {
+        self.check(request.into_inner().envelope)?;
+        let index = self.shared.replica.read_index_here(READ_INDEX_LIMIT).await;
+        Ok(Response::new(convert::read_index_out(index)))
+    }
+
+    async fn get_node_status(
+        &self,
+        request: Request<peer::GetNodeStatusRequest>,
+    ) -> Result<Response<peer::GetNodeStatusResponse>, Status> {
+        self.check(request.into_inner().envelope)?;
+        Ok(Response::new(self.shared.own_status()))
+    }
+}
+
+async fn next_part(
+    parts: &mut Streaming<peer::InstallSnapshotRequest>,
+) -> Result<Option<peer::install_snapshot_request::Part>, Status> {
+    let next = tokio::time::timeout(CHUNK_LIMIT, parts.next()).await;
+    match next.map_err(|_| Status::deadline_exceeded("the snapshot has stopped coming"))? {
+        Some(part) => Ok(part?.part),
+        None => Ok(None),
+    }
+}
+
+/// Writes the chunks to `file` and checks every one of them, and then the whole.
+async fn receive(
+    file: &PathBuf,
+    header: &peer::SnapshotHeader,
+    parts: &mut Streaming<peer::InstallSnapshotRequest>,
+) -> Result<(), Status> {
+    use peer::install_snapshot_request::Part;
+    let broken =
+        |error: std::io::Error| Status::internal(format!("the snapshot cannot be stored: {error}"));
+    let mut target = tokio::fs::File::create(file).await.map_err(broken)?;
+    let mut whole = blake3::Hasher::new();
+    let mut received = 0u64;
+    while let Some(part) = next_part(parts).await? {
+        let Part::Chunk(chunk) = part else {
+            return Err(malformed("a second header"));
+        };
+        let fits = received + chunk.data.len() as u64 <= header.bytes;
+        if chunk.offset != received || !fits || crc32c::crc32c(&chunk.data) != chunk.crc32c {
+            return Err(malformed("a chunk is not what it should be"));
+        }
+        whole.update(&chunk.data);
+        received += chunk.data.len() as u64;
+        target.write_all(&chunk.data).await.map_err(broken)?;
+    }
+    if received != header.bytes || whole.finalize().as_bytes()[..] != header.blake3[..] {
+        return Err(malformed("the snapshot is not what it should be"));
+    }
+    target.sync_all().await.map_err(broken)
+}
+
+/// A received file, removed unless it was moved away by being installed.
+struct Received(PathBuf);
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.0) {
+            tracing::debug!(%error, "a received snapshot has been moved");
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! The way to the peers: gRPC, one connection for each peer and lane.
+//!
+//! Always true: every call ends by its limit. A peer that stops answering is one line in the log,
+//! and one more when it answers again, however many calls fail in between.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use conclave_core::Command;
+use conclave_replica::{
+    AppendRequest, AppendResponse, Lane, LogId, Member, Outcome, Peer, PeerError, ProposeError,
+    ReadError, SnapshotOffer, Transport, Vote, VoteRequest, VoteResponse,
+};
+use conclave_wire::{
+    Problem, batch,
+    peer::{self, peer_service_client::PeerServiceClient},
+};
+use futures::{future::BoxFuture, stream};
+use tokio::io::AsyncReadExt as _;
+use tonic::{
+    Request, Response, Status,
+    transport::{Channel, Endpoint},
+};
+
+use crate::{codec::members_out, convert};
+
+/// How long a connection may take to be made. A machine that is there answers far sooner.
+const CONNECT_LIMIT: Duration = Duration::from_millis(300);
+/// How often a connection is asked for a sign of life, and how long that may take: a machine that
+/// is gone without a word is noticed within half a second.
+const KEEP_ALIVE_EVERY: Duration = Duration::from_millis(250);
+const KEEP_ALIVE_LIMIT: Duration = Duration::from_millis(250);
+/// Largest message between nodes in bytes: the largest entry and what is around it.
+pub(crate) const PEER_MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of a snapshot in one message.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// Makes and keeps the connections of one node.
+pub(crate) struct GrpcTransport {
+    node: u64,
+    cluster_id: String,
+    peers: Mutex<BTreeMap<(u64, Lane), Arc<GrpcPeer>>>,
+    /// Shared by all lanes of a peer: whether it answered last.
+    reachable: Mutex<BTreeMap<u64, Arc<AtomicBool>>>,
+}
+
+impl GrpcTransport {
+    pub(crate) fn new(node: u64, cluster_id: String) -> Self {
+        Self {
+            node,
+            cluster_id,
+            peers: Mutex::default(),
+            reachable: Mutex::default(),
+        }
+    }
+
+    /// The connection to a peer; made when it is first used.
+    pub(crate) fn grpc_peer(&self, node: u64, member: &Member, lane: Lane) -> Arc<GrpcPeer> {
+        let mut peers = self.peers.lock().unwrap_or_else(|error| error.into_inner());
+        let known = peers.get(&(node, lane));
+        if let Some(known) = known.filter(|known| known.address == member.peer_address) {
+            return known.clone();
+        }
+        let mut reachable = self
+            .reachable
+            .lock()
+            .unwrap_or_else(|error| error.into_inner());
+        let reachable = reachable
+            .entry(node)
+            .or_insert_with(|| Arc::new(AtomicBool::new(true)));
+        let peer = Arc::new(GrpcPeer {
+            envelope: peer::Envelope {
+                cluster_id: self.cluster_id.clone(),
+                source_node_id: self.node,
+                target_node_id: node,
+            },
+            address: member.peer_address.clone(),
+            channel: connect_lazily(&member.peer_address),
+            reachable: reachable.clone(),
+        });
+        peers.insert((node, lane), peer.clone());
+        peer
+    }
+}
+
+impl Transport for GrpcTransport {
+    fn peer(&self, node: u64, member: &Member, lane: Lane) -> Arc<dyn Peer> {
+        self.grpc_peer(node, member, lane)
+    }
+}
+
+fn connect_lazily(address: &str) -> Option<Channel> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).ok()?;
+    let endpoint = endpoint
+        .connect_timeout(CONNECT_LIMIT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE_EVERY)
+        .keep_alive_timeout(KEEP_ALIVE_LIMIT)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(4 * 1024 * 1024)
+        .initial_connection_window_size(8 * 1024 * 1024);
+    Some(endpoint.connect_lazy())
+}
+
+/// One lane to one peer.
+pub(crate) struct GrpcPeer {
+    envelope: peer::Envelope,
+    address: String,
+    /// `None` if the address is none.
+    channel: Option<Channel>,
+    reachable: Arc<AtomicBool>,
+}
+
+type Service = PeerServiceClient<Channel>;
+
+impl GrpcPeer {
+    async fn call<T, F>(
+        &self,
+        limit: Duration,
+        call: impl FnOnce(Service) -> F,
+    ) -> Result<T, PeerError>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let Some(channel) = &self.channel else {
+            return Err(PeerError::Unreachable(format!(
+                "{} is no address",
+                self.address
+            )));
+        };
+        let service = PeerServiceClient::new(channel.clone())
+            .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX);
+        let outcome = match tokio::time::timeout(limit, call(service)).await {
+            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Err(status)) => Err(failure_of(&status)),
+            Err(_) => Err(PeerError::Timeout(limit)),
+        };
+        self.note(outcome.as_ref().err());
+        outcome
+    }
+
+    /// Logs a change of the peer's state, and only a change.
+    fn note(&self, error: Option<&PeerError>) {
+        let peer = self.envelope.target_node_id;
+        let now = error.is_none();
+        if self.reachable.load(Ordering::Relaxed) == now {
+            return;
+        }
+        if self.reachable.swap(now, Ordering::Relaxed) != now {
+            match error {
+                None => tracing::info!(peer, "peer reachable"),
+                Some(error) => tracing::warn!(peer, %error, "peer unreachable"),
+            }
+        }
+    }
+
+    /// How the peer is.
+    pub(crate) async fn status(
+        &self,
+        limit: Duration,
+    ) -> Result<peer::GetNodeStatusResponse, PeerError> {
+        let request = peer::GetNodeStatusRequest {
+            envelope: Some(self.envelope.clone()),
+        };
+        self.call(limit, |mut service| async move {
+            service.get_node_status(request).await
+        })
+        .await
+    }
+}
+
+fn failure_of(status: &Status) -> PeerError {
+    match Problem::from_status(status) {
+        Some(problem) => PeerError::Failed(problem.to_string()),
+        // tonic reports a connection that could not be made like this, without our details.
+        None if status.code() == tonic::Code::Unavailable => {
+            PeerError::Unreachable(status.message().to_owned())
+        }
+        None => PeerError::Failed(status.message().to_owned()),
+    }
+}
+
+impl Peer for GrpcPeer {
+    fn append(
+        &self,
+        request: AppendRequest,
+        limit: Duration,
+    ) -> BoxFuture<'_, Result<AppendResponse, PeerError>> {
+        let request = convert::append_out(self.envelope.clone(), request);
+        Box::pin(async move {
+            let call = |mut service: Service| async move { service.append_entries(request).await };
+            convert::appended_in(self.call(limit, call).await?)
+        })
+    }
+
+    fn vote(
+        &self,
+        request: VoteRequest,
+        limit: Duration,
+    ) -> BoxFuture<'_, Result<VoteResponse, PeerError>> {
+        let request = convert::vote_request_out(self.envelope.clone(), &request);
+        Box::pin(async move {
+            let call = |mut service: Service| async move { service.request_vote(request).await };
+            convert::voted_in(self.call(limit, call).await?)
+        })
+    }
+
+    fn transfer_leader(
+        &self,
+        from: Vote,
+        to: u64,
+        last: Option<LogId>,
+        limit: Duration,
+    ) -> BoxFuture<'_, Result<(), PeerError>> {
+        let request = peer::TransferLeaderRequest {
+            envelope: Some(self.envelope.clone()),
+            from_leader: Some(convert::vote_out(from)),
+            to_node_id: to,
+            last_log_id: last.map(convert::log_id_out),
+        };
+        Box::pin(async move {
+            let call = |mut service: Service| async move { service.transfer_leader(request).await };
+            self.call(limit, call).await.map(|_| ())
+        })
+    }
+
+    fn install_snapshot(
+        &self,
+        offer: SnapshotOffer,
+        limit: Duration,
+    ) -> BoxFuture<'_, Result<Vote, PeerError>> {
+        Box::pin(async move {
+            // The limit is for each part; the whole may take as many.
+            let parts = u32::try_from(offer.bytes / CHUNK_BYTES as u64 + 2).unwrap_or(u32::MAX);
+            let whole = limit.saturating_mul(parts);
+            let parts = snapshot_parts(self.envelope.clone(), offer).await?;
+            let call = |mut service: Service| async move { service.install_snapshot(parts).await };
+            let response = self.call(whole, call).await?;
+            convert::vote_in(response.vote).map_err(|_| convert::senseless("no vote"))
+        })
+    }
+
+    fn forward(
+        &self,
+        commands: Vec<Command>,
+        limit: Duration,
+    ) -> BoxFuture<'_, Result<Vec<Result<Outcome, ProposeError>>, PeerError>> {
+        let commands = commands.iter().map(batch::encode_command).collect();
+        let envelope = Some(self.envelope.clone());
+        Box::pin(async move {
+            let mut request = Request::new(peer::ForwardRequest { envelope, commands });
+            request.set_timeout(limit);
+            let call = |mut service: Service| async move { service.forward(request).await };
+            let response = self.call(limit, call).await?;
+            let outcomes = response.outcomes.into_iter();
+            Ok(outcomes
+                .map(|outcome| convert::outcome_in(outcome, limit))
+                .collect())
+        })
+    }
+
+    fn read_index(
+        &self,
+        limit: Duration,
+    ) -> BoxFuture<'_, Result<Result<u64, ReadError>, PeerError>> {
+        let request = peer::ReadIndexRequest {
+            envelope: Some(self.envelope.clone()),
+        };
+        Box::pin(async move {
+            let call = |mut service: Service| async move { service.read_index(request).await };
+            self.call(limit, call).await.map(convert::read_index_in)
+        })
+    }
+}
+
+/// The header, then the file in pieces as the receiver takes them.
+async fn snapshot_parts(
+    envelope: peer::Envelope,
+    offer: SnapshotOffer,
+) -> Result<impl futures::Stream<Item = peer::InstallSnapshotRequest> + Send + 'static, PeerError> {
+    use peer::install_snapshot_request::Part;
+    let unreadable = |error: std::io::Error| PeerError::Failed(error.to_string());
+    let file = tokio::fs::File::open(&offer.file)
+        .await
+        .map_err(unreadable)?;
+    let header = peer::SnapshotHeader {
+        envelope: Some(envelope),
+        vote: Some(convert::vote_out(offer.vote)),
+        last_log_id: Some(convert::log_id_out(offer.last)),
+        membership_log_id: offer.members_at.map(convert::log_id_out),
+        membership: Some(members_out(&offer.members)),
+        snapshot_id: format!("{}-{}", offer.last.term, offer.last.index),
+        bytes: offer.bytes,
+        blake3: Bytes::copy_from_slice(&offer.blake3),
+    };
+    let part = |part| peer::InstallSnapshotRequest { part: Some(part) };
+    let chunks = stream::unfold((file, 0u64), move |(mut file, offset)| async move {
+        let mut data = vec![0; CHUNK_BYTES];
+        // A read that fails ends the stream early, and the receiver refuses what is incomplete.
+        let read = file.read(&mut data).await.ok().filter(|read| *read > 0)?;
+        data.truncate(read);
+        let crc32c = crc32c::crc32c(&data);
+        let chunk = peer::SnapshotChunk {
+            offset,
+            data: data.into(),
+            crc32c,
+        };
+        Some((part(Part::Chunk(chunk)), (file, offset + read as u64)))
+    });
+    let first = part(Part::Header(header));
+    Ok(futures::StreamExt::chain(stream::iter([first]), chunks))
+}
