@@ -181,7 +181,8 @@ impl Client {
                 Err(failure) => failure,
             };
             tracing::debug!(node = %node.address, error = %failure, "an attempt failed");
-            attempts.last = failure.to_string();
+            let had_time = limit >= self.shared.times.attempt;
+            attempts.note(&failure, had_time);
             match failure.next(R::KIND, attempts.maybe_done) {
                 Next::Refused { reason, sentence } => {
                     return Err(CallError::Refused { reason, sentence });
@@ -237,7 +238,9 @@ impl Client {
         message: R,
         limit: Duration,
     ) -> Result<R::Answer, Failure> {
-        let request = self.request(message);
+        let mut request = self.request(message);
+        // So that the node itself says in time why it cannot answer.
+        request.set_timeout(limit);
         let asked = timeout(limit, R::ask(node.channel.clone(), request)).await;
         match asked {
             Ok(Ok(response)) => {
@@ -321,6 +324,14 @@ impl Attempts {
             self.nodes.push(node.address.clone());
         }
         Some(attempt.min(left))
+    }
+
+    /// Remembers why an attempt failed. A node that was hardly given time to answer says less
+    /// than the one before it.
+    fn note(&mut self, failure: &Failure, had_time: bool) {
+        if had_time || self.count == 1 || !matches!(failure, Failure::Silent) {
+            self.last = failure.to_string();
+        }
     }
 
     /// Waits before the next attempt, at most until the deadline. A node that is stopping costs

@@ -6,7 +6,7 @@
 use std::{error::Error, fmt};
 
 use conclave_wire::Problem;
-use tonic::{ConnectError, Status};
+use tonic::{Code, ConnectError, Status};
 
 use crate::rpc::Kind;
 
@@ -56,6 +56,10 @@ impl Failure {
                 return Self::NotConnected(innermost(error));
             }
             cause = error.source();
+        }
+        // The time that the request carries is over: so says the transport on either side.
+        if matches!(status.code(), Code::Cancelled | Code::DeadlineExceeded) {
+            return Self::Silent;
         }
         Self::Lost(status.message().to_owned())
     }
@@ -228,5 +232,7 @@ mod tests {
     fn a_status_of_another_program_is_a_lost_request() {
         let failure = Failure::from_status(&Status::unavailable("proxy"));
         assert!(matches!(failure, Failure::Lost(_)), "{failure:?}");
+        let failure = Failure::from_status(&Status::cancelled("Timeout expired"));
+        assert!(matches!(failure, Failure::Silent), "{failure:?}");
     }
 }

@@ -21,8 +21,9 @@ use crate::{
 const LIMIT_DEFAULT: Duration = Duration::from_secs(5);
 /// How long a call may take at most, whatever the client says.
 const LIMIT_MAX: Duration = Duration::from_secs(10);
-/// What is left of the client's time for the answer to travel back.
-const MARGIN: Duration = Duration::from_millis(20);
+/// What is left of the client's time for the answer to travel back, at most a quarter of it: less
+/// and a busy machine would let the client's patience end before it hears why.
+const MARGIN: Duration = Duration::from_millis(100);
 
 /// Until when a call must be answered.
 #[derive(Clone, Copy)]
@@ -36,7 +37,7 @@ impl Deadline {
         let limit = asked
             .and_then(parse_timeout)
             .map_or(LIMIT_DEFAULT, |asked| asked.min(LIMIT_MAX));
-        Self(Instant::now() + limit.saturating_sub(MARGIN))
+        Self(Instant::now() + limit.saturating_sub(MARGIN.min(limit / 4)))
     }
 
     pub(crate) fn left(self) -> Duration {
