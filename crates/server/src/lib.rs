@@ -17,6 +17,7 @@ mod node;
 mod passwords;
 mod peer_service;
 mod problems;
+mod reachability;
 mod sessions;
 mod transport;
 

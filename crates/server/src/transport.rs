@@ -5,10 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -29,7 +26,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::{codec::members_out, convert};
+use crate::{codec::members_out, convert, reachability::Reachability};
 
 /// How long a connection may take to be made. A machine that is there answers far sooner.
 const CONNECT_LIMIT: Duration = Duration::from_millis(300);
@@ -47,8 +44,8 @@ pub(crate) struct GrpcTransport {
     node: u64,
     cluster_id: String,
     peers: Mutex<BTreeMap<(u64, Lane), Arc<GrpcPeer>>>,
-    /// Shared by all lanes of a peer: whether it answered last.
-    reachable: Mutex<BTreeMap<u64, Arc<AtomicBool>>>,
+    /// Shared by all lanes of a peer.
+    reachable: Mutex<BTreeMap<u64, Arc<Reachability>>>,
 }
 
 impl GrpcTransport {
@@ -74,7 +71,7 @@ impl GrpcTransport {
             .unwrap_or_else(|error| error.into_inner());
         let reachable = reachable
             .entry(node)
-            .or_insert_with(|| Arc::new(AtomicBool::new(true)));
+            .or_insert_with(|| Arc::new(Reachability::new(node)));
         let peer = Arc::new(GrpcPeer {
             envelope: peer::Envelope {
                 cluster_id: self.cluster_id.clone(),
@@ -115,7 +112,7 @@ pub(crate) struct GrpcPeer {
     address: String,
     /// `None` if the address is none.
     channel: Option<Channel>,
-    reachable: Arc<AtomicBool>,
+    reachable: Arc<Reachability>,
 }
 
 type Service = PeerServiceClient<Channel>;
@@ -143,23 +140,8 @@ impl GrpcPeer {
             Ok(Err(status)) => Err(failure_of(&status)),
             Err(_) => Err(PeerError::Timeout(limit)),
         };
-        self.note(outcome.as_ref().err());
+        self.reachable.note(outcome.as_ref().err());
         outcome
-    }
-
-    /// Logs a change of the peer's state, and only a change.
-    fn note(&self, error: Option<&PeerError>) {
-        let peer = self.envelope.target_node_id;
-        let now = error.is_none();
-        if self.reachable.load(Ordering::Relaxed) == now {
-            return;
-        }
-        if self.reachable.swap(now, Ordering::Relaxed) != now {
-            match error {
-                None => tracing::info!(peer, "peer reachable"),
-                Some(error) => tracing::warn!(peer, %error, "peer unreachable"),
-            }
-        }
     }
 
     /// How the peer is.

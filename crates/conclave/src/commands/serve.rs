@@ -18,6 +18,10 @@ use crate::{
 /// How long a node that was asked to stop may take; then it ends all the same.
 const STOP_LIMIT: Duration = Duration::from_secs(8);
 
+/// The engine under the replica warns on every heartbeat that fails, for as long as a peer is
+/// away; the node says the same once. A filter that names the engine wins.
+const ENGINE_LOG: &str = "openraft=error";
+
 /// What `serve` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -97,7 +101,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn log_to_stderr(filter: &str) -> Result<(), CommandError> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| {
+    let with_engine = format!("{ENGINE_LOG},{filter}");
+    let filter = EnvFilter::try_new(with_engine).map_err(|error| {
         let sentence = format!("`{filter}` is no log filter: {error}");
         CommandError::new(
             EXIT_USAGE,

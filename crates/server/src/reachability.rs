@@ -1,0 +1,95 @@
+//! Whether a peer answers, over all its lanes; the log is told of each change and of nothing else.
+//!
+//! A call that fails is no change: a busy machine is late now and then. A peer is unreachable when
+//! its calls have failed for [`SILENCE_MIN`] with none between them that did not.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use conclave_replica::PeerError;
+use tokio::time::Instant;
+
+/// How long calls must fail: several heartbeats, and less than an election takes.
+const SILENCE_MIN: Duration = Duration::from_millis(300);
+
+/// What is known of one peer.
+#[derive(Debug)]
+pub(crate) struct Reachability {
+    peer: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Answers,
+    FailsSince(Instant),
+    Unreachable,
+}
+
+impl Reachability {
+    /// A peer is thought to answer until it does not.
+    pub(crate) fn new(peer: u64) -> Self {
+        Self {
+            peer,
+            state: Mutex::new(State::Answers),
+        }
+    }
+
+    /// Takes note of a call to the peer.
+    pub(crate) fn note(&self, error: Option<&PeerError>) {
+        let peer = self.peer;
+        match (self.changes(error.is_none()), error) {
+            (false, _) => {}
+            (true, None) => tracing::info!(peer, "peer reachable"),
+            (true, Some(error)) => tracing::warn!(peer, %error, "peer unreachable"),
+        }
+    }
+
+    /// Whether this is news.
+    fn changes(&self, answered: bool) -> bool {
+        // One value is written at once: it is sound whoever panicked.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = *state;
+        *state = match (before, answered) {
+            (_, true) => State::Answers,
+            (State::Answers, false) => State::FailsSince(Instant::now()),
+            (State::FailsSince(since), false) if since.elapsed() >= SILENCE_MIN => {
+                State::Unreachable
+            }
+            (before, false) => before,
+        };
+        (before == State::Unreachable) != (*state == State::Unreachable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_is_unreachable_once_and_reachable_once() {
+        let peer = Reachability::new(2);
+        for _ in 0..2 {
+            assert!(!peer.changes(true));
+            assert!(!peer.changes(false), "one failure is no silence");
+            tokio::time::advance(SILENCE_MIN).await;
+            assert!(peer.changes(false));
+            assert!(!peer.changes(false), "it was told");
+            assert!(peer.changes(true));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_with_an_answer_between_them_are_no_silence() {
+        let peer = Reachability::new(2);
+        for _ in 0..10 {
+            assert!(!peer.changes(false));
+            tokio::time::advance(SILENCE_MIN / 2).await;
+            assert!(!peer.changes(false));
+            assert!(!peer.changes(true));
+            tokio::time::advance(SILENCE_MIN).await;
+        }
+    }
+}
