@@ -285,6 +285,8 @@ impl Writer {
 
     fn install(&mut self, file: &std::path::Path) -> io::Result<()> {
         self.state.install(file).map_err(io::Error::other)?;
+        let log_index = self.state.applied().last.map_or(0, |last| last.index);
+        tracing::info!(log_index, "snapshot installed");
         self.tell();
         Ok(())
     }
