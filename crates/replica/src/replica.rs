@@ -41,6 +41,9 @@ const RETRY_PAUSE: Duration = Duration::from_millis(20);
 /// How often the leader looks whether a hand-over has happened.
 const HAND_OVER_POLL: Duration = Duration::from_millis(10);
 
+/// How often is looked whether a promise was broken.
+const FAILED_POLL: Duration = Duration::from_millis(100);
+
 /// Entries that openraft writes or sends at once at most.
 const ENTRIES_AT_ONCE_MAX: u64 = 1024;
 
@@ -416,17 +419,13 @@ impl Replica {
     /// Ends when a promise is broken, with the reason: the process must stop. Never ends on a
     /// replica that is well or was stopped in order.
     pub async fn failed(&self) -> String {
-        let mut metrics = self.inner.raft.metrics();
+        // Not by waiting for a change: the metrics change with every entry.
+        let metrics = self.inner.raft.metrics();
         loop {
-            let failure = match &metrics.borrow_and_update().running_state {
-                Err(openraft::errors::Fatal::Stopped) | Ok(()) => None,
-                Err(fatal) => Some(fatal.to_string()),
-            };
-            if let Some(failure) = failure {
-                return failure;
-            }
-            if metrics.changed().await.is_err() {
-                std::future::pending::<()>().await;
+            tokio::time::sleep(FAILED_POLL).await;
+            match &metrics.borrow_watched().running_state {
+                Err(openraft::errors::Fatal::Stopped) | Ok(()) => {}
+                Err(fatal) => return fatal.to_string(),
             }
         }
     }

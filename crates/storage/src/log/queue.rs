@@ -39,8 +39,6 @@ pub(super) enum Work {
         operations: Vec<Operation>,
         committed: Option<LogId>,
     },
-    /// Nothing else waits: write this without a sync.
-    Committed(Option<LogId>),
     Stop,
 }
 
@@ -82,7 +80,6 @@ pub(super) struct Inner {
     pub(super) files: BTreeMap<u32, Arc<SegmentFile>>,
     queue: VecDeque<Operation>,
     queue_bytes: usize,
-    committed_waits: bool,
     closing: bool,
     failure: Option<Failure>,
 }
@@ -103,7 +100,6 @@ impl Shared {
             files,
             queue: VecDeque::new(),
             queue_bytes: 0,
-            committed_waits: false,
             closing: false,
             failure: None,
         };
@@ -145,9 +141,6 @@ impl Shared {
         let mut inner = self.lock();
         inner.check_open()?;
         inner.memory.state.committed = committed;
-        inner.committed_waits = true;
-        drop(inner);
-        self.work.notify_one();
         Ok(())
     }
 
@@ -163,16 +156,11 @@ impl Shared {
             if inner.closing {
                 return Work::Stop;
             }
-            let wanted = std::mem::take(&mut inner.committed_waits) && inner.failure.is_none();
-            if wanted && current != committed {
-                return Work::Committed(current);
-            }
             inner = self
                 .work
                 .wait(inner)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        inner.committed_waits = false;
         inner.queue_bytes = 0;
         inner.memory.begin_batch();
         let operations = inner.queue.drain(..).collect();

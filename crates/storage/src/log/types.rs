@@ -86,7 +86,8 @@ pub trait LogStore: Send + Sync + 'static {
     /// Saves the vote.
     fn save_vote(&self, vote: Vote, done: Completion) -> io::Result<()>;
 
-    /// Saves the committed position without a sync of its own: a hint that may be lost.
+    /// Saves the committed position with the next change, or when the log is closed: a hint that
+    /// may be lost, and not worth waking the writer.
     fn save_committed(&self, committed: Option<LogId>) -> io::Result<()>;
 
     /// Removes every entry after `last`, which itself stays; `None` removes them all.

@@ -3,8 +3,8 @@
 //! It never lingers for more work: while one sync runs, the next batch gathers by itself. A sync
 //! that failed is never tried again, because the kernel may have dropped the pages.
 //!
-//! Always true: frame `k + 1` is written only after frame `k` was synced. A committed position
-//! that was written without a sync does not count as a frame: the next one takes its place.
+//! Always true: frame `k + 1` is written only after frame `k` was synced. The committed position
+//! has no frame of its own: it rides with the next one, or with the last.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -29,8 +29,6 @@ pub(super) struct Writer {
     capacity: u64,
     offset: u64,
     frame_next: u64,
-    /// The size of the unsynced frame at `offset`, if there is one.
-    unsynced_bytes: Option<u64>,
     /// The state after the last synced frame.
     durable: LogState,
     builder: FrameBuilder,
@@ -72,7 +70,6 @@ impl Writer {
             capacity,
             offset,
             frame_next,
-            unsynced_bytes: None,
             durable,
             builder: FrameBuilder::default(),
             starts: Vec::new(),
@@ -87,7 +84,6 @@ impl Writer {
                     operations,
                     committed,
                 } => self.batch(operations, committed),
-                Work::Committed(committed) => self.write_committed(committed),
                 Work::Stop => return,
             };
             if let Err(failure) = result {
@@ -155,7 +151,6 @@ impl Writer {
             )
         };
         let placed: Vec<_> = self.starts.iter().map(place).collect();
-        self.unsynced_bytes = None;
         self.offset += bytes;
         self.frame_next += 1;
         self.durable = durable;
@@ -212,38 +207,12 @@ impl Writer {
         state
     }
 
-    /// Writes the committed position where the next frame will go, and leaves it unsynced.
-    fn write_committed(&mut self, committed: Option<LogId>) -> Result<(), Failure> {
-        self.builder.clear(BUFFER_BYTES_KEPT);
-        self.builder.push_committed(committed);
-        if self.offset + self.builder.len() > self.capacity {
-            // It goes with the next frame; a new segment is not worth it.
-            return Ok(());
-        }
-        let frame = self.builder.seal(self.frame_next, self.offset);
-        let segment = self.segments.back().expect("a log always has a segment");
-        match segment.file.file.write_all_at(frame, self.offset) {
-            Ok(()) => {
-                self.unsynced_bytes = Some(frame.len() as u64);
-                Ok(())
-            }
-            Err(error) => {
-                let failure = Failure::new("cannot write to the segment", error);
-                for operation in self.shared.fail(&failure) {
-                    (operation.done)(Err(failure.to_io()));
-                }
-                Err(failure)
-            }
-        }
-    }
-
     /// Makes sure that the frame in the builder fits at `offset`, in a new segment if need be.
     fn make_room(&mut self) -> Result<(), Failure> {
         let frame_bytes = self.builder.len();
         if self.offset + frame_bytes <= self.capacity {
             return Ok(());
         }
-        self.seal_segment()?;
         let capacity = HEADER_BYTES as u64 + frame_bytes;
         let failed = |error| Failure::new("cannot make the next segment", error);
         let from_spare = capacity <= self.directory.segment_bytes;
@@ -283,19 +252,6 @@ impl Writer {
             index_max: None,
         });
         self.offset = HEADER_BYTES as u64;
-        Ok(())
-    }
-
-    /// An unsynced frame at the end of a full segment has no successor to take its place.
-    fn seal_segment(&mut self) -> Result<(), Failure> {
-        if let Some(bytes) = self.unsynced_bytes.take() {
-            let segment = self.segments.back().expect("a log always has a segment");
-            self.directory
-                .sync_file(&segment.file.file)
-                .map_err(|error| Failure::new("cannot sync the segment", error))?;
-            self.frame_next += 1;
-            self.offset += bytes;
-        }
         Ok(())
     }
 
