@@ -12,5 +12,7 @@
 #[path = "../../src/cluster/mod.rs"]
 mod cluster;
 mod start;
-#[allow(dead_code, reason = "each file of tests needs a part of it")]
 mod support;
+mod survival;
+mod survival_restart;
+mod witness;

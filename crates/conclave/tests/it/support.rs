@@ -22,6 +22,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 const CLUSTERS_MAX: u32 = 2;
 /// How much a node's clock is off, in milliseconds.
 const CLOCK_VARIABLE: &str = "CONCLAVE_CLOCK_OFFSET_MS";
+/// How many entries of the log a node keeps.
+const KEEP_VARIABLE: &str = "CONCLAVE_LOG_KEEP_ENTRIES";
 
 static TURNS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(CLUSTERS_MAX as usize));
 
@@ -56,6 +58,16 @@ impl Cluster {
             .map(|(node, offset_ms)| (*node, clock(*offset_ms)))
             .collect();
         let cluster = Self::build(offsets_ms.len() as u64, 1, environment).await;
+        cluster.start_all().await;
+        cluster
+    }
+
+    /// A cluster whose nodes keep so many entries of the log, so that who was away for longer is
+    /// sent a snapshot.
+    pub(crate) async fn start_with_short_logs(nodes: u64, keep_entries: u64) -> Self {
+        let short = vec![(KEEP_VARIABLE.to_owned(), keep_entries.to_string())];
+        let environment = (1..=nodes).map(|node| (node, short.clone())).collect();
+        let cluster = Self::build(nodes, 1, environment).await;
         cluster.start_all().await;
         cluster
     }
