@@ -55,6 +55,11 @@ enum Command {
 }
 
 impl Cli {
+    /// How many threads run the subcommand's tasks; `None` leaves it to the runtime.
+    pub(crate) fn worker_threads(&self) -> Option<usize> {
+        matches!(self.command, Command::Serve(_)).then(serve::worker_threads)
+    }
+
     /// Runs the subcommand that was asked for.
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {

@@ -20,9 +20,11 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return errors::tell_usage(&error),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = cli.worker_threads() {
+        builder.worker_threads(threads);
+    }
+    let runtime = builder.enable_all().build();
     let result = match runtime {
         Ok(runtime) => {
             let result = runtime.block_on(cli.run());

@@ -2,14 +2,14 @@
 //!
 //! Always true: nothing is done for a peer of another cluster, or that means another node.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use conclave_replica::{PeerError, Role, SnapshotOffer};
 use conclave_wire::{
     Problem, batch,
     peer::{self, peer_service_server::PeerService},
 };
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use tokio::io::AsyncWriteExt as _;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -26,11 +26,27 @@ const READ_INDEX_LIMIT: Duration = Duration::from_millis(900);
 /// Longest silence within the stream of a snapshot.
 const CHUNK_LIMIT: Duration = Duration::from_secs(10);
 
+#[derive(Clone)]
 pub(crate) struct Peers {
     pub(crate) shared: Arc<Shared>,
 }
 
 impl Peers {
+    async fn append(
+        &self,
+        mut request: peer::AppendEntriesRequest,
+    ) -> Result<peer::AppendEntriesResponse, Status> {
+        self.check(request.envelope.take())?;
+        let request = convert::append_in(request)?;
+        let response = self
+            .shared
+            .replica
+            .on_append(request)
+            .await
+            .map_err(failed)?;
+        Ok(convert::appended_out(response))
+    }
+
     /// Checks for whom a request is meant.
     fn check(&self, envelope: Option<peer::Envelope>) -> Result<(), Status> {
         let envelope = envelope.ok_or_else(|| malformed("no envelope"))?;
@@ -78,20 +94,19 @@ pub(crate) fn role_number(role: Role) -> i32 {
 
 #[tonic::async_trait]
 impl PeerService for Peers {
+    type AppendEntriesStream =
+        Pin<Box<dyn Stream<Item = Result<peer::AppendEntriesResponse, Status>> + Send>>;
+
     async fn append_entries(
         &self,
-        request: Request<peer::AppendEntriesRequest>,
-    ) -> Result<Response<peer::AppendEntriesResponse>, Status> {
-        let mut request = request.into_inner();
-        self.check(request.envelope.take())?;
-        let request = convert::append_in(request)?;
-        let response = self
-            .shared
-            .replica
-            .on_append(request)
-            .await
-            .map_err(failed)?;
-        Ok(Response::new(convert::appended_out(response)))
+        request: Request<Streaming<peer::AppendEntriesRequest>>,
+    ) -> Result<Response<Self::AppendEntriesStream>, Status> {
+        let (peers, requests) = (self.clone(), request.into_inner());
+        let responses = requests.then(move |request| {
+            let peers = peers.clone();
+            async move { peers.append(request?).await }
+        });
+        Ok(Response::new(Box::pin(responses)))
     }
 
     async fn request_vote(

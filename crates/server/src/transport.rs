@@ -20,9 +20,14 @@ use conclave_wire::{
     peer::{self, peer_service_client::PeerServiceClient},
 };
 use futures::{future::BoxFuture, stream};
-use tokio::io::AsyncReadExt as _;
+use tokio::{
+    io::AsyncReadExt as _,
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
-    Request, Response, Status,
+    Request, Response, Status, Streaming,
     transport::{Channel, Endpoint},
 };
 
@@ -81,6 +86,7 @@ impl GrpcTransport {
             address: member.peer_address.clone(),
             channel: connect_lazily(&member.peer_address),
             reachable: reachable.clone(),
+            appends: tokio::sync::Mutex::default(),
         });
         peers.insert((node, lane), peer.clone());
         peer
@@ -113,6 +119,14 @@ pub(crate) struct GrpcPeer {
     /// `None` if the address is none.
     channel: Option<Channel>,
     reachable: Arc<Reachability>,
+    /// The stream of entries, while nobody uses it.
+    appends: tokio::sync::Mutex<Option<Appends>>,
+}
+
+/// An open stream of entries: one response for each request.
+struct Appends {
+    requests: mpsc::Sender<peer::AppendEntriesRequest>,
+    responses: Streaming<peer::AppendEntriesResponse>,
 }
 
 type Service = PeerServiceClient<Channel>;
@@ -126,22 +140,55 @@ impl GrpcPeer {
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
-        let Some(channel) = &self.channel else {
-            return Err(PeerError::Unreachable(format!(
-                "{} is no address",
-                self.address
-            )));
-        };
-        let service = PeerServiceClient::new(channel.clone())
-            .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX);
-        let outcome = match tokio::time::timeout(limit, call(service)).await {
+        let outcome = match tokio::time::timeout(limit, call(self.service()?)).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(failure_of(&status)),
             Err(_) => Err(PeerError::Timeout(limit)),
         };
         self.reachable.note(outcome.as_ref().err());
         outcome
+    }
+
+    fn service(&self) -> Result<Service, PeerError> {
+        let Some(channel) = &self.channel else {
+            let sentence = format!("{} is no address", self.address);
+            return Err(PeerError::Unreachable(sentence));
+        };
+        Ok(PeerServiceClient::new(channel.clone())
+            .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX))
+    }
+
+    /// Sends a request on this lane's stream and takes its response. The stream is put back only
+    /// after that: one that was left in the middle is dropped, and the next request opens another.
+    async fn append_on_stream(
+        &self,
+        request: peer::AppendEntriesRequest,
+    ) -> Result<peer::AppendEntriesResponse, PeerError> {
+        let mut place = self.appends.lock().await;
+        let mut appends = match place.take() {
+            Some(appends) => appends,
+            None => {
+                let (requests, queue) = mpsc::channel(1);
+                let opened = self
+                    .service()?
+                    .append_entries(ReceiverStream::new(queue))
+                    .await;
+                let responses = opened.map_err(|status| failure_of(&status))?.into_inner();
+                Appends {
+                    requests,
+                    responses,
+                }
+            }
+        };
+        let gone = || PeerError::Failed("the stream has ended".to_owned());
+        appends.requests.send(request).await.map_err(|_| gone())?;
+        let response = appends.responses.message().await;
+        let response = response
+            .map_err(|status| failure_of(&status))?
+            .ok_or_else(gone)?;
+        *place = Some(appends);
+        Ok(response)
     }
 
     /// How the peer is.
@@ -178,8 +225,13 @@ impl Peer for GrpcPeer {
     ) -> BoxFuture<'_, Result<AppendResponse, PeerError>> {
         let request = convert::append_out(self.envelope.clone(), request);
         Box::pin(async move {
-            let call = |mut service: Service| async move { service.append_entries(request).await };
-            convert::appended_in(self.call(limit, call).await?)
+            let deadline = Instant::now() + limit;
+            let outcome = match timeout_at(deadline, self.append_on_stream(request)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(PeerError::Timeout(limit)),
+            };
+            self.reachable.note(outcome.as_ref().err());
+            convert::appended_in(outcome?)
         })
     }
 

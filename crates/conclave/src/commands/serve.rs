@@ -15,6 +15,9 @@ use crate::{
     output,
 };
 
+/// More threads than this have nothing to do: the leader's core is one task.
+const WORKER_THREADS_MAX: usize = 8;
+
 /// How long a node that was asked to stop may take; then it ends all the same.
 const STOP_LIMIT: Duration = Duration::from_secs(8);
 
@@ -52,6 +55,16 @@ pub(crate) struct Args {
     /// End when the process of this number ends, which must have started this one
     #[arg(long, hide = true, value_name = "PID")]
     die_with_parent: Option<i32>,
+}
+
+/// Threads for a node's tasks: half of the cores, because log and database have threads of their
+/// own, and no more than a leader can use. `CONCLAVE_WORKER_THREADS` overrides it for measuring.
+pub(crate) fn worker_threads() -> usize {
+    let asked = std::env::var("CONCLAVE_WORKER_THREADS")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    asked.unwrap_or(cores / 2).clamp(1, WORKER_THREADS_MAX)
 }
 
 /// Runs one node until it is told to stop or a promise is broken.
