@@ -30,12 +30,12 @@ pub(crate) struct Args {
     user: String,
     /// The message; '-' or nothing: one message for each line of stdin
     text: Option<String>,
-    /// Send each line only after the one before has its place. Without it lines that are under
-    /// way at the same time may change places
+    /// Send many lines at the same time: much faster, and lines may change places. Without it each
+    /// line is sent only after the one before has its place
     #[arg(long)]
-    in_order: bool,
+    at_once: bool,
     /// Ask for the outcome of a message that is unknown, and send it if it was not sent
-    #[arg(long, value_parser = request_key, value_name = "KEY", conflicts_with = "in_order")]
+    #[arg(long, value_parser = request_key, value_name = "KEY", conflicts_with = "at_once")]
     again: Option<RequestKey>,
     #[command(flatten)]
     connection: Connection,
@@ -74,7 +74,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         )
         .into()),
         (None, None) => {
-            let at_once = if args.in_order { 1 } else { IN_FLIGHT_MAX };
+            let at_once = if args.at_once { IN_FLIGHT_MAX } else { 1 };
             send_lines(&client, &to, at_once).await
         }
     }
