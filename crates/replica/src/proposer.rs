@@ -188,19 +188,27 @@ impl Proposer {
             return fail(away.into_iter(), Failure::before_proposing(None));
         };
         let peer = self.transport.peer(leader, &member, Lane::Calls);
+        let mut known = self.leader.clone();
         tokio::spawn(async move {
-            forward_to(&*peer, away).await;
+            // A leader that hangs must not hold what waits for the next one.
+            let deposed = async move { known.wait_for(|now| *now != Some(leader)).await.is_ok() };
+            forward_to(&*peer, away, deposed).await;
             drop(flight);
         });
     }
 }
 
-async fn forward_to(peer: &dyn Peer, away: Vec<Waiting>) {
+/// Forwards, and replies with what came of it; no longer than the peer leads.
+async fn forward_to(peer: &dyn Peer, away: Vec<Waiting>, deposed: impl Future<Output = bool>) {
     let (commands, replies): (Vec<_>, Vec<_>) = away
         .into_iter()
         .map(|waiting| (waiting.command, waiting.reply))
         .unzip();
-    let outcomes = match peer.forward(commands, FORWARD_LIMIT).await {
+    let forwarded = tokio::select! {
+        forwarded = peer.forward(commands, FORWARD_LIMIT) => forwarded,
+        _ = deposed => Err(PeerError::Failed("another node leads".to_owned())),
+    };
+    let outcomes = match forwarded {
         Ok(outcomes) if outcomes.len() == replies.len() => outcomes,
         Ok(_) | Err(PeerError::Failed(_) | PeerError::Timeout(_)) => {
             return replies

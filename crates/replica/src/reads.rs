@@ -92,7 +92,13 @@ impl Reads {
     async fn from(&self, leader: u64) -> Confirmed {
         let member = (self.member_of)(leader).ok_or(None)?;
         let peer = self.transport.peer(leader, &member, Lane::Calls);
-        match peer.read_index(CONFIRM_LIMIT).await {
+        let mut known = self.leader.clone();
+        let asked = tokio::select! {
+            asked = peer.read_index(CONFIRM_LIMIT) => asked,
+            // A leader that hangs must not hold those who could ask the next one.
+            _ = known.wait_for(|now| *now != Some(leader)) => return Err(None),
+        };
+        match asked {
             Ok(Ok(index)) => Ok(index),
             Ok(Err(ReadError::NotLeader { leader })) => Err(leader),
             Ok(Err(_)) | Err(_) => Err(None),
