@@ -4,6 +4,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod bad_input;
+mod bad_start;
+mod chat;
 #[allow(
     dead_code,
     unused_imports,
@@ -11,6 +14,11 @@
 )]
 #[path = "../../src/cluster/mod.rs"]
 mod cluster;
+mod command;
+mod foreign;
+mod readme;
+mod secrets;
+mod small_disk;
 mod start;
 mod support;
 mod survival;

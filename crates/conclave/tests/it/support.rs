@@ -192,6 +192,11 @@ impl Cluster {
     }
 }
 
+/// A turn to load the machine, for nodes that are no [`Cluster`].
+pub(crate) async fn turn() -> SemaphorePermit<'static> {
+    TURNS.acquire().await.unwrap()
+}
+
 /// Looks again and again until it is so.
 pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;

@@ -1,0 +1,568 @@
+//! What is wrong is refused with a word and a sentence, changes nothing and disturbs nobody: at
+//! the command line, on the wire, between the nodes, in the configuration and on the disk.
+//!
+//! Longer than most files because it is a list: one test for each kind of wrong.
+
+use std::{fs, time::Duration};
+
+use conclave_client::{
+    CallError, Client, Freshness, Login, Page,
+    core::{MessageRef, Sequence, SessionId},
+    v1::{
+        self, account_service_client::AccountServiceClient,
+        admin_service_client::AdminServiceClient, chat_service_client::ChatServiceClient,
+        session_service_client::SessionServiceClient,
+    },
+};
+use conclave_wire::peer::{self, peer_service_client::PeerServiceClient};
+use tokio::time::Instant;
+use tonic::{Code, transport::Channel};
+
+use crate::{
+    command::{ANY_PORT, Home, Person, Ran, Served, not_utf8},
+    foreign::{
+        call_with_bytes, channel, foreign_peers_are_refused, is_hung_up_on, other_protocols,
+        refusal, with_token,
+    },
+    witness::{PASSWORD, client_of, person, sign_up},
+};
+
+/// What everybody else has acknowledged is seen.
+const FRESH: Freshness = Freshness::Linearizable;
+/// Longer than a session lives without being used, in milliseconds.
+const SESSION_IS_OVER_MS: u64 = 31 * 24 * 60 * 60 * 1000;
+/// Tells a node that its clock is off.
+const CLOCK_VARIABLE: &str = "CONCLAVE_CLOCK_OFFSET_MS";
+
+/// Somebody who is logged in at one node, with the bare protocol and with the library.
+struct User {
+    login: Login,
+    client: Client,
+    bare: ChatServiceClient<Channel>,
+}
+
+impl User {
+    async fn new(node: &Served, name: &str) -> Self {
+        let login = sign_up(&node.client(), name).await;
+        Self {
+            client: client_of(&node.client_address, &login.token),
+            bare: ChatServiceClient::new(channel(&node.client_address).await),
+            login,
+        }
+    }
+
+    /// All texts of the conversation with this person.
+    async fn history(&self, with: &str) -> Vec<String> {
+        let with = person(with);
+        let page = self.client.messages(&with, Page::Newest, 1000, FRESH).await;
+        let page = page.unwrap().messages;
+        page.into_iter().map(|message| message.text).collect()
+    }
+
+    /// Sends with this number, without any check on this side.
+    async fn send_as(
+        &mut self,
+        request: Option<(u64, u64)>,
+        text: &str,
+    ) -> Result<v1::SendMessageResponse, tonic::Status> {
+        let to = v1::send_message_request::To::RecipientName("bob".to_owned());
+        let message = v1::SendMessageRequest {
+            request: request.map(|(number, nonce)| v1::RequestId { number, nonce }),
+            to: Some(to),
+            text: text.to_owned(),
+        };
+        let answer = self
+            .bare
+            .send_message(with_token(message, &self.login.token));
+        answer.await.map(tonic::Response::into_inner)
+    }
+}
+
+fn reason<T: std::fmt::Debug>(answer: Result<T, CallError>) -> String {
+    let error = answer.expect_err("it is refused");
+    error.reason().unwrap_or("no reason").to_owned()
+}
+
+fn invalid(word: &str) -> (Code, String) {
+    (Code::InvalidArgument, word.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_passwords_and_texts_out_of_bounds_are_refused() {
+    let home = Home::new().await;
+    let node = home.alone("data").await;
+    let (mut alice, _bob) = (
+        User::new(&node, "alice").await,
+        User::new(&node, "bob").await,
+    );
+    let mut accounts = AccountServiceClient::new(channel(&node.client_address).await);
+    let mut create = async |name: &str, password: &str| {
+        let (name, password) = (name.to_owned(), password.to_owned());
+        let request_id = Vec::new().into();
+        let request = v1::CreateAccountRequest {
+            request_id,
+            name,
+            password,
+        };
+        accounts.create_account(request).await
+    };
+    let (longest, too_long) = ("n".repeat(32), "n".repeat(33));
+    let names = [
+        ("", "NAME_EMPTY"),
+        (&too_long, "NAME_TOO_LONG"),
+        ("al ice", "NAME_CHARACTER"),
+        ("alicé", "NAME_CHARACTER"),
+        ("a/b", "NAME_CHARACTER"),
+        ("a\n", "NAME_CHARACTER"),
+        ("*", "NAME_CHARACTER"),
+    ];
+    for (name, word) in names {
+        assert_eq!(
+            refusal(create(name, PASSWORD).await),
+            invalid(word),
+            "{name:?}"
+        );
+    }
+    for (bytes, word) in [(7, "PASSWORD_TOO_SHORT"), (257, "PASSWORD_TOO_LONG")] {
+        let refused = refusal(create("carol", &"p".repeat(bytes)).await);
+        assert_eq!(refused, invalid(word));
+    }
+    create("s", &"p".repeat(8)).await.unwrap();
+    create(&longest, &"p".repeat(256)).await.unwrap();
+    let taken = (Code::AlreadyExists, "NAME_TAKEN".to_owned());
+    assert_eq!(refusal(create("ALICE", PASSWORD).await), taken);
+
+    let longest = "x".repeat(16 * 1024);
+    assert_eq!(
+        refusal(alice.send_as(Some((1, 1)), "").await),
+        invalid("TEXT_EMPTY")
+    );
+    let refused = refusal(alice.send_as(Some((2, 1)), &format!("{longest}x")).await);
+    assert_eq!(refused, invalid("TEXT_TOO_LONG"));
+    alice.send_as(Some((3, 1)), &longest).await.unwrap();
+    let nothing = alice.client.delete_messages(&[], false).await;
+    assert_eq!(reason(nothing), "LIST_EMPTY");
+    assert_eq!(alice.history("bob").await, [longest]);
+
+    at_the_command_line(&node).await;
+    let all = alice
+        .client
+        .list_all_accounts("", 1000, FRESH)
+        .await
+        .unwrap();
+    assert_eq!(all.len(), 5, "{all:?}");
+}
+
+/// The exit codes say what kind of wrong it is.
+async fn at_the_command_line(node: &Served) {
+    let cli = Person::named(std::slice::from_ref(&node.client_address), "cli").await;
+    let too_long = "x".repeat(16 * 1024 + 1);
+    let cases: [(&[&str], i32, &str); 12] = [
+        (&["account", "create", "a b"], 2, "name"),
+        (&["account", "create", "cli"], 5, "taken"),
+        (&["account", "list", "[x"], 2, "pattern"),
+        (&["account", "delete"], 2, "no terminal"),
+        (&["send", "nobody", "hi"], 3, "account"),
+        (&["send", "bob", ""], 2, "text"),
+        (&["send", "bob", &too_long], 2, "text"),
+        (&["delete", "99.1"], 3, ""),
+        (&["delete", "99"], 2, "two numbers"),
+        (&["read", "--with", "a b"], 2, "name"),
+        (&["login", "nobody"], 4, "password"),
+        (&["frobnicate"], 2, "frobnicate"),
+    ];
+    for (args, code, part) in cases {
+        cli.run(args).await.failed(code, part);
+    }
+    let stdin = ["account", "create", "carol", "--password-stdin"];
+    cli.run_with(&stdin, b"short\n").await.failed(2, "password");
+    cli.run_with(&stdin, b"").await.failed(2, "password");
+    cli.run(&["whoami", "--endpoints", "nonsense"])
+        .await
+        .failed(2, "nonsense");
+    // Nobody is there: port 1 is nobody's.
+    let nowhere = [
+        "send",
+        "bob",
+        "x",
+        "--endpoints",
+        "127.0.0.1:1",
+        "--timeout",
+        "1",
+    ];
+    cli.run(&nowhere).await.failed(69, "127.0.0.1:1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_utf8_in_a_message_is_refused_at_the_byte_level() {
+    let home = Home::new().await;
+    let node = home.alone("data").await;
+    let (alice, bob) = (
+        User::new(&node, "alice").await,
+        User::new(&node, "bob").await,
+    );
+    let connection = channel(&node.client_address).await;
+    let send = async |number: u8, text: &[u8]| {
+        // Field 1: number and nonce; field 2: to whom; field 4: the text.
+        let head = [
+            0x0a, 4, 0x08, number, 0x10, 1, 0x12, 3, b'b', b'o', b'b', 0x22,
+        ];
+        let length = u8::try_from(text.len()).unwrap();
+        let message = [&head[..], &[length], text].concat();
+        let path = "/conclave.v1.ChatService/SendMessage";
+        call_with_bytes(&connection, path, &alice.login.token, message).await
+    };
+    send(1, "früher".as_bytes()).await.unwrap();
+    let bad: [&[u8]; 4] = [b"\xff\xfe", b"cut \xe2\x82", b"\xc0\xaf", b"\xed\xa0\x80"];
+    for (number, text) in (2..).zip(bad) {
+        let refused = send(number, text).await.unwrap_err();
+        assert!(refused.message().contains("UTF-8"), "{refused:?}");
+    }
+    // A length that runs over the end of the message.
+    let cut = vec![0x22, 0x7f, b'x'];
+    let path = "/conclave.v1.ChatService/SendMessage";
+    assert!(
+        call_with_bytes(&connection, path, &alice.login.token, cut)
+            .await
+            .is_err()
+    );
+    // The same connection goes on, and the numbers were not used up.
+    send(2, b"later").await.unwrap();
+
+    let terminal = Person::new(std::slice::from_ref(&node.client_address));
+    terminal.run(&["login", "bob"]).await.succeeded();
+    let lines = b"good\n\xff\xfe\nnot sent\n";
+    let ran = terminal.run_with(&["send", "alice"], lines).await;
+    assert_eq!(ran.stdout, "sent 1.3\n");
+    ran.failed(2, "line 2: it is not UTF-8");
+    let mut command = terminal.command(&["send", "alice"]);
+    command.arg(not_utf8());
+    crate::command::run(command, b"").await.failed(2, "UTF-8");
+    assert_eq!(bob.history("alice").await, ["früher", "later", "good"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_user_and_a_wrong_password_look_the_same() {
+    let home = Home::new().await;
+    let node = home.alone("data").await;
+    sign_up(&node.client(), "alice").await;
+    let mut sessions = SessionServiceClient::new(channel(&node.client_address).await);
+    let mut refused = Vec::new();
+    let attempts = [
+        ("alice", "wrong password"),
+        ("nobody", "wrong password"),
+        ("nobody", PASSWORD),
+        ("no such name!", PASSWORD),
+        ("alice", "short"),
+        ("", ""),
+    ];
+    for (name, password) in attempts {
+        let request = v1::OpenSessionRequest {
+            name: name.to_owned(),
+            password: password.to_owned(),
+            ..Default::default()
+        };
+        let status = sessions.open_session(request).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unauthenticated);
+        refused.push((status.message().to_owned(), status.details().to_vec()));
+    }
+    refused.dedup();
+    assert_eq!(refused.len(), 1, "they differ: {refused:?}");
+    // An unknown name costs a verification, too: at least a good part of the time.
+    let mut took = Vec::new();
+    for name in ["alice", "nobody"] {
+        let mut best = Duration::MAX;
+        for _ in 0..3 {
+            let began = Instant::now();
+            assert!(node.client().login(name, "wrong password").await.is_err());
+            best = best.min(began.elapsed());
+        }
+        took.push(best);
+    }
+    assert!(
+        took[1] > took[0] / 5,
+        "{took:?}: names can be guessed by time"
+    );
+    let terminal = Person::new(std::slice::from_ref(&node.client_address));
+    let mut said = Vec::new();
+    for name in ["alice", "nobody"] {
+        let login = ["login", name, "--password-stdin"];
+        said.push(terminal.run_with(&login, b"wrong password\n").await);
+    }
+    assert_eq!((said[0].code, &said[0].stderr), (Some(4), &said[1].stderr));
+    node.client().login("alice", PASSWORD).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_elses_message_cannot_be_deleted() {
+    let home = Home::new().await;
+    let node = home.alone("data").await;
+    let alice = User::new(&node, "alice").await;
+    let bob = User::new(&node, "bob").await;
+    let mallory = User::new(&node, "mallory").await;
+    let theirs = alice.client.send(&person("bob"), "hers").await.unwrap();
+    let own = bob.client.send(&person("alice"), "his").await.unwrap();
+    let [theirs, own] = [theirs, own].map(|sent| MessageRef {
+        conversation: sent.conversation,
+        sequence: sent.sequence,
+    });
+    let never = MessageRef {
+        sequence: Sequence(3),
+        ..own
+    };
+    let refused = bob.client.delete_messages(&[theirs], true).await;
+    assert_eq!(reason(refused), "NOT_YOUR_MESSAGE");
+    // All or none.
+    let refused = bob.client.delete_messages(&[own, theirs], true).await;
+    assert_eq!(reason(refused), "NOT_YOUR_MESSAGE");
+    let refused = bob.client.delete_messages(&[own, never], true).await;
+    assert_eq!(reason(refused), "NO_SUCH_MESSAGE");
+    // Who is not in the conversation is not told that there is one.
+    for everyone in [true, false] {
+        let refused = mallory.client.delete_messages(&[theirs], everyone).await;
+        assert!(reason(refused).starts_with("NO_SUCH_"));
+    }
+    let conversation = conclave_client::core::Recipient::Conversation(own.conversation);
+    let page = mallory
+        .client
+        .messages(&conversation, Page::Newest, 9, FRESH);
+    assert_eq!(reason(page.await), "NO_SUCH_CONVERSATION");
+    let sent = mallory.client.send(&conversation, "let me in").await;
+    assert_eq!(reason(sent), "NO_SUCH_CONVERSATION");
+    let terminal = Person::new(std::slice::from_ref(&node.client_address));
+    terminal.run(&["login", "bob"]).await.succeeded();
+    let id = format!("{}.{}", theirs.conversation, theirs.sequence);
+    let refused = terminal.run(&["delete", &id, "--everyone"]).await;
+    refused.failed(4, "");
+    for (user, with) in [(&alice, "bob"), (&bob, "alice")] {
+        assert_eq!(user.history(with).await, ["hers", "his"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_session_is_told_so() {
+    let home = Home::new().await;
+    let node = home.alone("data").await;
+    let alice = User::new(&node, "alice").await;
+    alice.client.send(&person("alice"), "before").await.unwrap();
+    let terminal = Person::named(std::slice::from_ref(&node.client_address), "bob").await;
+    node.stop().await;
+    let later = SESSION_IS_OVER_MS.to_string();
+    let node = home
+        .try_alone("data", &[], &[(CLOCK_VARIABLE, &later)])
+        .await;
+    let node = node.unwrap();
+    // Whoever comes first moves log time.
+    let login = node.client().login("alice", PASSWORD).await.unwrap();
+    let old = client_of(&node.client_address, &alice.login.token);
+    let outcomes = [
+        old.send(&person("alice"), "after").await.map(drop),
+        old.session(FRESH).await.map(drop),
+        old.messages(&person("alice"), Page::Newest, 9, FRESH)
+            .await
+            .map(drop),
+        old.follow(Default::default()).next().await.map(drop),
+    ];
+    for outcome in outcomes {
+        let Err(CallError::SessionExpired { sentence, certain }) = outcome else {
+            panic!("it is not told so: {outcome:?}");
+        };
+        assert!(certain && sentence.contains("session"), "{sentence}");
+    }
+    let ran = terminal
+        .run(&["whoami", "--endpoints", &node.client_address])
+        .await;
+    assert!(ran.stderr.contains("conclave login"), "{ran:?}");
+    ran.failed(4, "session");
+    let alice = client_of(&node.client_address, &login.token);
+    assert_ne!(login.session, SessionId(0));
+    let page = alice
+        .messages(&person("alice"), Page::Newest, 9, FRESH)
+        .await;
+    assert_eq!(page.unwrap().messages.len(), 1, "nothing lost, nothing new");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_number_used_for_something_else_is_refused() {
+    let home = Home::new().await;
+    let node = home.alone("data").await;
+    let (mut alice, _bob) = (
+        User::new(&node, "alice").await,
+        User::new(&node, "bob").await,
+    );
+    let first = alice.send_as(Some((1, 7)), "once").await.unwrap();
+    let again = alice.send_as(Some((1, 7)), "once").await.unwrap();
+    assert_eq!((first.sequence, again.sequence), (1, 1));
+    assert_eq!(first, again, "a retry gets the first answer");
+    let reused = invalid("REQUEST_REUSED");
+    // Another text, another program, another kind of request.
+    assert_eq!(refusal(alice.send_as(Some((1, 7)), "other").await), reused);
+    assert_eq!(refusal(alice.send_as(Some((1, 8)), "once").await), reused);
+    let advance = v1::AdvancePositionRequest {
+        request: Some(v1::RequestId {
+            number: 1,
+            nonce: 7,
+        }),
+        conversation_id: first.conversation_id,
+        sequence_delivered: 1,
+        sequence_read: 1,
+    };
+    let advance = with_token(advance, &alice.login.token);
+    assert_eq!(refusal(alice.bare.advance_position(advance).await), reused);
+    assert_eq!(
+        refusal(alice.send_as(None, "x").await),
+        invalid("REQUEST_MISSING")
+    );
+    for number in [0, 10_000, u64::MAX] {
+        let refused = refusal(alice.send_as(Some((number, 7)), "x").await);
+        assert_eq!(refused, invalid("REQUEST_OUT_OF_RANGE"), "{number}");
+    }
+    alice.send_as(Some((250, 7)), "jump").await.unwrap();
+    alice.send_as(Some((400, 7)), "further").await.unwrap();
+    let old = refusal(alice.send_as(Some((2, 7)), "x").await);
+    assert_eq!(old, (Code::OutOfRange, "REQUEST_TOO_OLD".to_owned()));
+    assert_eq!(alice.history("bob").await, ["once", "jump", "further"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_oversized_frame_is_refused() {
+    let home = Home::new().await;
+    let node = home.alone("data").await;
+    let (mut alice, _bob) = (
+        User::new(&node, "alice").await,
+        User::new(&node, "bob").await,
+    );
+    let huge = "x".repeat(2 * 1024 * 1024);
+    let refused = alice.send_as(Some((1, 1)), &huge).await.unwrap_err();
+    let sizes = [Code::OutOfRange, Code::ResourceExhausted];
+    assert!(sizes.contains(&refused.code()), "{refused:?}");
+    // The connection is as good as before.
+    alice.send_as(Some((1, 1)), "small").await.unwrap();
+    let huge_list: Vec<MessageRef> = (1..=501)
+        .map(|sequence| MessageRef {
+            conversation: conclave_client::core::ConversationId(1),
+            sequence: Sequence(sequence),
+        })
+        .collect();
+    let refused = alice.client.delete_messages(&huge_list, false).await;
+    assert_eq!(reason(refused), "LIST_TOO_LONG");
+    assert_eq!(alice.history("bob").await, ["small"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_and_peers_are_told_apart() {
+    let home = Home::new().await;
+    let (_, nodes) = home.three().await;
+    let alice = User::new(&nodes[0], "alice").await;
+    alice.client.send(&person("alice"), "before").await.unwrap();
+    let before = status(&nodes[0]).await;
+    let wrong_port = (Code::FailedPrecondition, "WRONG_PORT".to_owned());
+    for node in &nodes {
+        let clients = channel(&node.client_address).await;
+        let peers = channel(&node.peer_address).await;
+        let mut lost_client = AdminServiceClient::new(peers.clone());
+        let answer = lost_client.get_cluster_status(v1::GetClusterStatusRequest {});
+        assert_eq!(refusal(answer.await), wrong_port);
+        let mut lost_peer = PeerServiceClient::new(clients);
+        let answer = lost_peer.get_node_status(peer::GetNodeStatusRequest { envelope: None });
+        assert_eq!(refusal(answer.await), wrong_port);
+        let own = status(node).await.node_id;
+        foreign_peers_are_refused(&before.cluster_id, own, PeerServiceClient::new(peers)).await;
+        for address in [&node.client_address, &node.peer_address] {
+            for (what, bytes) in other_protocols() {
+                is_hung_up_on(address, what, &bytes).await;
+            }
+        }
+    }
+    // The library says it in words, instead of trying for ever.
+    let lost = Client::builder()
+        .endpoints([&nodes[0].peer_address])
+        .total_timeout(Duration::from_secs(2))
+        .build()
+        .unwrap();
+    let told = lost.login("alice", PASSWORD).await.unwrap_err().to_string();
+    assert!(told.contains("peer port"), "{told}");
+    let after = status(&nodes[0]).await;
+    let lead = |status: &v1::GetClusterStatusResponse| (status.leader_id, status.nodes[0].term);
+    assert_eq!(lead(&before), lead(&after), "somebody was deposed");
+    alice.client.send(&person("alice"), "after").await.unwrap();
+    assert_eq!(alice.history("alice").await, ["before", "after"]);
+    assert!(nodes.iter().all(|node| !node.log().contains("panicked")));
+}
+
+async fn status(node: &Served) -> v1::GetClusterStatusResponse {
+    let status = node.client().cluster_status(&node.client_address).await;
+    status.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn configuration_comes_from_file_environment_and_flags() {
+    let home = Home::new().await;
+    let file = home.path("conclave.toml");
+    let path = file.to_str().unwrap();
+    let data = home.path("from-file");
+    let text = format!(
+        "data = {:?}\nnode = 4\nclient_address = {ANY_PORT:?}\npeer_address = {ANY_PORT:?}\n",
+        data.to_str().unwrap()
+    );
+    fs::write(&file, &text).unwrap();
+    let log = home.path("log");
+    let start = async |args: &[&str], environment: &[(&str, &str)]| {
+        let args = [&["--config", path], args].concat();
+        Served::start(&log, &args, environment).await
+    };
+    let number = |served: Result<Served, Ran>| {
+        let line = served.unwrap().line;
+        line.rsplit_once("node=").unwrap().1.to_owned()
+    };
+    assert_eq!(number(start(&[], &[]).await), "4");
+    assert!(data.join("identity.json").exists());
+    // The environment wins over the file, a flag over both.
+    let (second, third) = (home.path("second"), home.path("third"));
+    let second = ("CONCLAVE_DATA", second.to_str().unwrap());
+    let node = ("CONCLAVE_NODE", "5");
+    assert_eq!(number(start(&[], &[second, node]).await), "5");
+    let flags = ["--node", "6", "--data", third.to_str().unwrap()];
+    assert_eq!(number(start(&flags, &[second, node]).await), "6");
+    let by_environment = [("CONCLAVE_CONFIG", path)];
+    assert_eq!(number(Served::start(&log, &[], &by_environment).await), "4");
+    // All members, from each of the three.
+    let members = "4=10.255.0.1:1/10.255.0.1:2,5=10.255.0.2:1/10.255.0.2:2";
+    let file_with = format!("{text}members = [{}]\n", members.replace(',', "','"));
+    let file_with = file_with.replace('[', "['").replace(']', "']");
+    fs::write(&file, &file_with).unwrap();
+    let elsewhere = |name: &str| home.path(name).to_str().unwrap().to_owned();
+    let (a, b, c) = (elsewhere("a"), elsewhere("b"), elsewhere("c"));
+    let started = [
+        start(&["--data", &a], &[]).await,
+        start(&["--data", &b], &[("CONCLAVE_MEMBERS", members)]).await,
+        start(&["--data", &c, "--members", members], &[]).await,
+    ];
+    for served in started {
+        let served = served.unwrap();
+        let status = status(&served).await;
+        assert_eq!(status.nodes.len(), 2, "{status:?}");
+        assert_eq!(status.nodes[1].client_address, "10.255.0.2:2");
+    }
+    // What nobody knows, or nobody understands, is refused by name.
+    let wrong = [
+        ("nodes = 3\n", "nodes"),
+        ("node = 'three'\n", "node"),
+        ("node = [\n", "TOML parse error at line 1"),
+        ("[server]\nnode = 3\n", "server"),
+    ];
+    for (text, part) in wrong {
+        fs::write(&file, text).unwrap();
+        start(&[], &[]).await.unwrap_err().failed(2, part);
+    }
+    fs::write(&file, "").unwrap();
+    let bad = start(&[], &[("CONCLAVE_NODE", "three")]).await;
+    bad.unwrap_err().failed(2, "CONCLAVE_NODE");
+    let bad = start(&["--nodes", "3"], &[]).await;
+    bad.unwrap_err().failed(2, "--nodes");
+    fs::remove_file(&file).unwrap();
+    start(&[], &[])
+        .await
+        .unwrap_err()
+        .failed(2, "conclave.toml");
+}

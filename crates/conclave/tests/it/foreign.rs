@@ -1,0 +1,177 @@
+//! What no client of ours would send: calls with hand-made bytes, and bytes that are no calls.
+
+use conclave_wire::{
+    Problem,
+    peer::{self, peer_service_client::PeerServiceClient},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+use tonic::{
+    Code, Request, Status,
+    client::Grpc,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    transport::{Channel, Endpoint},
+};
+
+use crate::support::PATIENCE;
+
+/// What a client of HTTP/2 says first, with an empty frame of settings.
+const HTTP2_BEGIN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// The head of a frame of data of 16 MiB: a thousand times what is allowed.
+const HTTP2_FRAME_TOO_LONG: &[u8] = b"\xff\xff\xff\0\0\0\0\0\x01";
+/// How a client of TLS begins.
+const TLS_HELLO: &[u8] = b"\x16\x03\x01\x00\x2f\x01\x00\x00\x2b\x03\x03";
+
+/// A connection for generated clients.
+pub(crate) async fn channel(address: &str) -> Channel {
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+    endpoint.connect().await.unwrap()
+}
+
+/// The same call as with a generated client, with `message` as its bytes.
+pub(crate) async fn call_with_bytes(
+    channel: &Channel,
+    path: &'static str,
+    token: &str,
+    message: Vec<u8>,
+) -> Result<(), Status> {
+    let mut service = Grpc::new(channel.clone());
+    service.ready().await.unwrap();
+    let path = tonic::codegen::http::uri::PathAndQuery::from_static(path);
+    let answer = service.unary(with_token(message, token), path, Bytes).await;
+    answer.map(drop)
+}
+
+/// A request of a session.
+pub(crate) fn with_token<T>(message: T, token: &str) -> Request<T> {
+    let mut request = Request::new(message);
+    let token = format!("Bearer {token}").parse().unwrap();
+    request.metadata_mut().insert("authorization", token);
+    request
+}
+
+/// The code and the word with which a call was refused.
+#[track_caller]
+pub(crate) fn refusal<T: std::fmt::Debug>(answer: Result<T, Status>) -> (Code, String) {
+    let status = answer.expect_err("it is refused");
+    let problem = Problem::from_status(&status);
+    let problem = problem.unwrap_or_else(|| panic!("it has no reason: {status:?}"));
+    assert!(!status.message().is_empty());
+    (status.code(), problem.reason().to_owned())
+}
+
+/// Calls that are meant for another than node `own` of `cluster`, with a term that would depose
+/// anybody.
+pub(crate) async fn foreign_peers_are_refused(
+    cluster: &str,
+    own: u64,
+    mut service: PeerServiceClient<Channel>,
+) {
+    let other = own % 3 + 1;
+    let cases = [
+        ("another-cluster", own, "WRONG_CLUSTER"),
+        ("", own, "WRONG_CLUSTER"),
+        (cluster, other, "WRONG_NODE"),
+        (cluster, 0, "WRONG_NODE"),
+    ];
+    for (cluster, target_node_id, word) in cases {
+        let envelope = Some(peer::Envelope {
+            cluster_id: cluster.to_owned(),
+            source_node_id: other,
+            target_node_id,
+        });
+        let vote = Some(peer::Vote {
+            term: 1_000_000,
+            node_id: other,
+            committed: false,
+        });
+        let expected = (Code::FailedPrecondition, word.to_owned());
+        let request = peer::RequestVoteRequest {
+            envelope: envelope.clone(),
+            vote,
+            ..Default::default()
+        };
+        assert_eq!(refusal(service.request_vote(request).await), expected);
+        let request = peer::TransferLeaderRequest {
+            envelope: envelope.clone(),
+            from_leader: vote,
+            to_node_id: own,
+            last_log_id: None,
+        };
+        assert_eq!(refusal(service.transfer_leader(request).await), expected);
+        let request = peer::ForwardRequest {
+            envelope,
+            commands: Vec::new(),
+        };
+        assert_eq!(refusal(service.forward(request).await), expected);
+    }
+    let nameless = service.read_index(peer::ReadIndexRequest { envelope: None });
+    assert!(nameless.await.is_err());
+}
+
+/// Messages of which the bytes are known.
+#[derive(Clone, Copy)]
+struct Bytes;
+
+impl Codec for Bytes {
+    type Encode = Vec<u8>;
+    type Decode = ();
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Bytes {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(&mut self, item: Vec<u8>, target: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        bytes::BufMut::put_slice(target, &item);
+        Ok(())
+    }
+}
+
+impl Decoder for Bytes {
+    type Item = ();
+    type Error = Status;
+
+    fn decode(&mut self, source: &mut DecodeBuf<'_>) -> Result<Option<()>, Status> {
+        let length = bytes::Buf::remaining(source);
+        bytes::Buf::advance(source, length);
+        Ok(Some(()))
+    }
+}
+
+/// Other protocols, and no protocol at all.
+pub(crate) fn other_protocols() -> Vec<(&'static str, Vec<u8>)> {
+    // Bytes that look like chance and are the same in every run.
+    let noise = (0..8192u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8);
+    let too_long = [HTTP2_BEGIN, HTTP2_FRAME_TOO_LONG, &[0; 4096]].concat();
+    vec![
+        ("noise", noise.collect()),
+        ("http 1.1", b"GET / HTTP/1.1\r\nhost: x\r\n\r\n".to_vec()),
+        ("tls", [TLS_HELLO, &[7; 256]].concat()),
+        ("a frame that is too long", too_long),
+    ]
+}
+
+/// Sends these bytes to a port and waits until it hangs up.
+pub(crate) async fn is_hung_up_on(address: &str, what: &str, bytes: &[u8]) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // It may hang up before it has taken all of them.
+    let _ = stream.write_all(bytes).await;
+    let mut answer = vec![0; 4096];
+    let hung_up = async { while !matches!(stream.read(&mut answer).await, Ok(0) | Err(_)) {} };
+    let hung_up = timeout(PATIENCE, hung_up).await;
+    assert!(hung_up.is_ok(), "{what}: {address} goes on listening");
+}

@@ -1,0 +1,311 @@
+//! The commands that people copy from the documents are run as they stand there, by a shell.
+//!
+//! Only what this machine cannot be is replaced: `cargo run` by the program that is built already,
+//! ports and directories by free ones, and the addresses of other machines by local ones. A block
+//! that is none of the known kinds fails, so nothing is left out.
+
+use std::{fs, net::TcpListener, path::Path, process::Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
+
+use crate::{
+    cluster::Ports,
+    command::{Home, Ran, run},
+    support::{PATIENCE, until},
+    witness::{PASSWORD, stranger_at},
+};
+
+/// How the documents call the program that was not built yet.
+const CARGO: &str = "cargo run --release --";
+/// Where the documents have their several machines.
+const MACHINES: &str = "10.0.0.";
+/// Where they keep their data.
+const MACHINE_DATA: &str = "/var/lib/conclave";
+/// The last line of `up`, as the README has it.
+const LAST_LINE: &str = "Ctrl-C stops all nodes.";
+/// Nodes of `up`, if it is not told otherwise.
+const NODES: u16 = 5;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_the_readme_work() {
+    let desk = Desk::new().await;
+    let (readme, operations) = (document("README.md"), document("docs/operations.md"));
+    let (mut up, mut chat, mut machines) = (Vec::new(), Vec::new(), Vec::new());
+    for block in [blocks(&readme, "sh"), blocks(&operations, "sh")].concat() {
+        let kind = if block.trim() == format!("{CARGO} up") {
+            &mut up
+        } else if block.contains(MACHINES) {
+            &mut machines
+        } else if block.starts_with("conclave ") {
+            &mut chat
+        } else {
+            panic!("nobody knows how to try this: {block}");
+        };
+        kind.push(block);
+    }
+    assert!(!up.is_empty() && chat.len() >= 2 && machines.len() >= 2);
+    on_one_machine(&desk, &up[0], &chat).await;
+    for block in &machines {
+        on_several_machines(&desk, block).await;
+    }
+    let files = blocks(&operations, "toml");
+    assert!(!files.is_empty());
+    for file in &files {
+        from_a_file(&desk, file).await;
+    }
+    for command in [inline(&readme), inline(&operations)].concat() {
+        // Those that are commands themselves are asked what they take.
+        let help = if command.ends_with(" help") {
+            ""
+        } else {
+            "--help"
+        };
+        let helped = desk.run(&format!("{command} {help}")).await;
+        assert!(helped.succeeded().contains("Usage: conclave"), "{command}");
+    }
+    assert!(
+        readme.contains(LAST_LINE),
+        "the README tells another last line of `up`"
+    );
+}
+
+/// `up`, a conversation, two deaths, and Ctrl-C.
+async fn on_one_machine(desk: &Desk, up: &str, chat: &[String]) {
+    let base = free_base_port();
+    let up = format!("exec {} --base-port {base}", up.trim());
+    let mut up = desk.start(&up).await;
+    let mut pids = Vec::new();
+    for _ in 0..NODES {
+        let line = up.line().await;
+        let columns: Vec<&str> = line.split('\t').collect();
+        let [_, client, _, pid, data] = columns[..] else {
+            panic!("it is no line of a node: {line}");
+        };
+        assert!(client.starts_with("127.0.0.1:"), "{line}");
+        assert!(data.starts_with("./conclave-data/"), "{line}");
+        pids.push(pid.parse::<i32>().unwrap());
+    }
+    until("it says that it is ready", async || {
+        let said = up.stderr();
+        said.lines().any(|line| line == LAST_LINE).then_some(())
+    })
+    .await;
+    let ports = (0..NODES).map(|node| format!("127.0.0.1:{}", base + 10 * node));
+    let ports: Vec<String> = ports.collect();
+    let at = format!("export CONCLAVE_ENDPOINTS={}\n", ports.join(","));
+    let mut said = Vec::new();
+    for block in chat {
+        said.push(desk.run(&format!("{at}{block}")).await.succeeded());
+    }
+    assert!(said[0].contains("sent 1.1\n"), "{said:?}");
+    assert!(said[0].contains("are you there?"), "{said:?}");
+    // "Take any two process ids that `up` has printed, `kill -9` them, and go on chatting."
+    let two = format!("kill -9 {} {}", pids[0], pids[1]);
+    desk.run(&two).await.succeeded();
+    let sent = desk.run(&format!("{at}conclave send alice yes")).await;
+    assert_eq!(sent.succeeded(), "sent 1.2\n");
+    up.ends_by_ctrl_c().await;
+    for pid in &pids[2..] {
+        assert!(
+            !Path::new(&format!("/proc/{pid}")).exists(),
+            "{pid} is left"
+        );
+    }
+    assert!(desk.home.path("desk/conclave-data/node-5").exists());
+}
+
+/// A cluster of several machines, with each of them here.
+async fn on_several_machines(desk: &Desk, block: &str) {
+    let members = block.matches(&format!("={MACHINES}")).count();
+    let members = u64::try_from(members).unwrap();
+    let ports = Ports::free(members).expect("there are free ports");
+    let mut nodes = Vec::new();
+    for node in 1..=members {
+        let (list, command) = block.split_once('\n').unwrap();
+        // Each machine has its own number and its own address.
+        let command = command
+            .replace("N=1 ", &format!("N={node} "))
+            .replace("$N", &node.to_string())
+            .replace("--node 1 ", &format!("--node {node} "))
+            .replace(
+                &format!("-address {MACHINES}1:"),
+                &format!("-address {MACHINES}{node}:"),
+            )
+            .replace("conclave serve", "exec conclave serve");
+        let data = desk.home.path(&format!("{members}-{node}"));
+        let lines = format!("{list}\n{command}").replace(MACHINE_DATA, data.to_str().unwrap());
+        nodes.push(desk.start(&at_home(&lines, ports, members)).await);
+    }
+    for (number, node) in (1..).zip(&mut nodes) {
+        assert!(node.line().await.ends_with(&format!("node={number}")));
+        assert!(
+            node.line()
+                .await
+                .starts_with(&format!("ready node={number} "))
+        );
+    }
+    let asked = ports.client(1);
+    let status = stranger_at(&asked).cluster_status(&asked).await.unwrap();
+    assert_eq!(u64::from(status.voters_reachable), members, "{status:?}");
+    assert_eq!(u64::from(status.tolerates_failures), (members - 1) / 2);
+    for node in &mut nodes {
+        node.child.kill().await.unwrap();
+    }
+}
+
+/// The example of a configuration.
+async fn from_a_file(desk: &Desk, file: &str) {
+    let members = file.matches(&format!("={MACHINES}")).count();
+    let members = u64::try_from(members).unwrap();
+    let ports = Ports::free(members).expect("there are free ports");
+    let data = desk.home.path("from-file");
+    let file = file.replace(MACHINE_DATA, data.to_str().unwrap());
+    let file = at_home(&file, ports, members);
+    fs::write(desk.home.path("desk/conclave.toml"), file).unwrap();
+    let mut node = desk
+        .start("exec conclave serve --config conclave.toml")
+        .await;
+    let line = node.line().await;
+    let (client, peer) = (ports.client(1), ports.peer(1));
+    assert_eq!(
+        line,
+        format!("listening client={client} peer={peer} node=1")
+    );
+    assert!(data.exists());
+    node.child.kill().await.unwrap();
+}
+
+/// The same with local addresses.
+fn at_home(text: &str, ports: Ports, members: u64) -> String {
+    let mut text = text.to_owned();
+    for node in 1..=members {
+        text = text
+            .replace(&format!("{MACHINES}{node}:7400"), &ports.client(node))
+            .replace(&format!("{MACHINES}{node}:7401"), &ports.peer(node));
+    }
+    assert!(!text.contains(MACHINES), "an address is left: {text}");
+    text
+}
+
+/// A directory to work in, with the program in the path.
+struct Desk {
+    home: Home,
+}
+
+impl Desk {
+    async fn new() -> Self {
+        let home = Home::new().await;
+        for directory in ["bin", "desk"] {
+            fs::create_dir(home.path(directory)).unwrap();
+        }
+        let program = home.path("bin/conclave");
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_conclave"), program).unwrap();
+        Self { home }
+    }
+
+    /// These lines, for a shell.
+    fn shell(&self, lines: &str) -> Command {
+        let path = std::env::var("PATH").unwrap();
+        let path = format!("{}:{path}", self.home.path("bin").display());
+        let mut command = Command::new("sh");
+        command
+            .args(["-e", "-c", &lines.replace(CARGO, "conclave")])
+            .current_dir(self.home.path("desk"))
+            .env_clear()
+            .env("PATH", path)
+            .env("HOME", self.home.path("desk"))
+            .env("CONCLAVE_PASSWORD", PASSWORD)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Runs lines to their end.
+    async fn run(&self, lines: &str) -> Ran {
+        run(self.shell(lines), b"").await
+    }
+
+    /// Starts something that goes on.
+    async fn start(&self, lines: &str) -> Running {
+        let (stderr, path) = tempfile::NamedTempFile::new().unwrap().into_parts();
+        let mut child = self.shell(lines).stderr(stderr).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        Running {
+            child,
+            stdout,
+            path,
+        }
+    }
+}
+
+/// Something that goes on until it is stopped.
+struct Running {
+    child: Child,
+    stdout: tokio::io::Lines<BufReader<tokio::process::ChildStdout>>,
+    path: tempfile::TempPath,
+}
+
+impl Running {
+    /// The next line of its stdout.
+    async fn line(&mut self) -> String {
+        let line = timeout(PATIENCE, self.stdout.next_line()).await;
+        let line = line.expect("it goes on").unwrap();
+        line.unwrap_or_else(|| panic!("it has ended: {}", self.stderr()))
+    }
+
+    fn stderr(&self) -> String {
+        fs::read_to_string(&self.path).unwrap()
+    }
+
+    async fn ends_by_ctrl_c(mut self) {
+        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::INT).unwrap();
+        let ended = timeout(PATIENCE, self.child.wait()).await;
+        let ended = ended.expect("it ends").unwrap();
+        assert!(ended.success(), "{ended}: {}", self.stderr());
+    }
+}
+
+fn document(name: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    fs::read_to_string(root.join(name)).unwrap()
+}
+
+/// The fenced blocks of this language.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let begin = format!("```{language}\n");
+    let parts = text.split(&begin).skip(1);
+    parts
+        .map(|part| part.split_once("```").unwrap().0.to_owned())
+        .collect()
+}
+
+/// The commands within the sentences.
+fn inline(text: &str) -> Vec<String> {
+    let prose = text.split("```").step_by(2);
+    let codes = prose.flat_map(|part| part.split('`').skip(1).step_by(2));
+    codes
+        .filter(|code| code.starts_with("conclave ") || code.starts_with(CARGO))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// A port that is free, as are those of the other nodes of `up`.
+fn free_base_port() -> u16 {
+    let first = 7500 + 50 * u16::try_from(std::process::id() % 40).unwrap();
+    let mut bases = (0..40).map(|n| 7500 + (first - 7500 + 50 * n) % 2000);
+    let is_free = |base: &u16| {
+        let ports = (0..NODES).flat_map(|node| [base + 10 * node, base + 10 * node + 1]);
+        ports
+            .into_iter()
+            .all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())
+    };
+    bases.find(is_free).expect("there are free ports")
+}

@@ -1,0 +1,57 @@
+//! A disk of a few megabytes, to be filled.
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// What is written at once when the disk is filled.
+const BLOCK_BYTES: usize = 4096;
+
+/// A file system in memory; gone when dropped.
+pub(crate) struct SmallDisk {
+    at: PathBuf,
+}
+
+impl SmallDisk {
+    /// Mounts one of so many mebibytes. Nothing if this machine does not let us.
+    pub(crate) fn mount(at: &Path, mebibytes: u32) -> Option<Self> {
+        fs::create_dir(at).unwrap();
+        let mut mount = Command::new("mount");
+        mount
+            .args(["-t", "tmpfs", "-o"])
+            .arg(format!("size={mebibytes}m"))
+            .arg("conclave-test")
+            .arg(at);
+        let mounted = mount.output().is_ok_and(|ended| ended.status.success());
+        mounted.then(|| Self { at: at.to_owned() })
+    }
+
+    /// Fills it to the last byte.
+    pub(crate) fn fill(&self) {
+        let mut file = File::create(self.ballast()).unwrap();
+        while file.write_all(&[b'x'; BLOCK_BYTES]).is_ok() {}
+    }
+
+    /// Takes out what [`Self::fill`] has put in.
+    pub(crate) fn make_room(&self) {
+        fs::remove_file(self.ballast()).unwrap();
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.at.join("ballast")
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily, so that it goes also if a process that is being killed still has a file open.
+        let mut unmount = Command::new("umount");
+        let gone = unmount.arg("--lazy").arg(&self.at).status();
+        if !std::thread::panicking() {
+            assert!(gone.is_ok_and(|status| status.success()));
+        }
+    }
+}
