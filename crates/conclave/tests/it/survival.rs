@@ -255,6 +255,7 @@ async fn reason_of_refused_read(endpoint: &str, token: &str) -> String {
     request
         .metadata_mut()
         .insert("authorization", authorization);
+    request.set_timeout(IMPATIENCE / 3);
     let refused = service.list_unread(request).await.unwrap_err();
     Problem::from_status(&refused).unwrap().reason().to_owned()
 }
