@@ -371,6 +371,7 @@ impl Replica {
     pub async fn hand_over(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         let node = self.inner.config.node;
+        let mut asked = None;
         loop {
             if self
                 .inner
@@ -384,7 +385,9 @@ impl Replica {
                 return false;
             }
             if let Some(heir) = self.most_caught_up_follower() {
-                tracing::info!(node, peer = heir, "handing leadership over");
+                if asked.replace(heir) != Some(heir) {
+                    tracing::info!(node, peer = heir, "handing leadership over");
+                }
                 if self
                     .inner
                     .raft

@@ -22,8 +22,9 @@ const WORKER_THREADS_MAX: usize = 8;
 const STOP_LIMIT: Duration = Duration::from_secs(8);
 
 /// The engine under the replica warns on every heartbeat that fails, for as long as a peer is
-/// away; the node says the same once. A filter that names the engine wins.
-const ENGINE_LOG: &str = "openraft=error";
+/// away, and calls it an error to be asked while it stops. What matters of that the node says
+/// itself, once. A filter that names the engine wins.
+const ENGINE_LOG: &str = "openraft=off";
 
 /// What `serve` takes.
 #[derive(Debug, clap::Args)]

@@ -51,6 +51,10 @@ async fn everything_stops_and_starts_in_any_order() {
             assert_eq!(read.unwrap().messages.len(), messages, "after {order:?}");
         }
     }
+    for node in cluster.nodes() {
+        let log = cluster.log(node);
+        assert!(!log.contains(" ERROR "), "all this is in order: {log}");
+    }
     witness.judge(&cluster, &[&alice]).await;
 }
 
