@@ -79,6 +79,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let file = args.config.clone();
     let config = NodeConfig::load(file.as_deref(), &from_flags(args)).map_err(wrong_config)?;
     log_to_stderr(&config.log)?;
+    // Messages and password hashes are in the files of a node: whoever made its directory, and
+    // whatever makes a file in it, others may not read them.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     // Signals that come while the node is starting must not be lost.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
