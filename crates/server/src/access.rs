@@ -25,6 +25,9 @@ const LIMIT_MAX: Duration = Duration::from_secs(10);
 /// and a busy machine would let the client's patience end before it hears why.
 const MARGIN: Duration = Duration::from_millis(100);
 
+/// What a look into the database gives.
+type Found<T> = Result<T, rows::ReadError>;
+
 /// Until when a call must be answered.
 #[derive(Clone, Copy)]
 pub(crate) struct Deadline(Instant);
@@ -197,7 +200,7 @@ impl Shared {
         &self,
         metadata: &MetadataMap,
         options: Option<v1::ReadOptions>,
-        read: impl FnOnce(&Reader, &rows::SessionRow) -> Result<T, rows::ReadError> + Send + 'static,
+        read: impl FnOnce(&Reader, &rows::SessionRow) -> Found<T> + Send + 'static,
     ) -> Result<T, Problem> {
         self.door()?;
         let deadline = Deadline::of(metadata);
