@@ -60,10 +60,15 @@ impl Connection {
     /// # Errors
     /// If nobody is logged in, the credentials must not be used or an address is none.
     pub(crate) fn connect(&self) -> anyhow::Result<Connected> {
-        let token = std::env::var(TOKEN_VARIABLE)
-            .ok()
-            .filter(|token| !token.is_empty());
-        self.connect_as(token, true)
+        self.connect_as(token_of_environment(), true)
+    }
+
+    /// Whether there is a session to connect with.
+    ///
+    /// # Errors
+    /// If the credentials must not be used.
+    pub(crate) fn has_login(&self) -> Result<bool, CommandError> {
+        Ok(token_of_environment().is_some() || self.saved()?.is_some())
     }
 
     /// A client without a session.
@@ -118,4 +123,9 @@ impl Connection {
     fn saved(&self) -> Result<Option<credentials::Credentials>, CommandError> {
         credentials::load(&credentials::path()?)
     }
+}
+fn token_of_environment() -> Option<String> {
+    std::env::var(TOKEN_VARIABLE)
+        .ok()
+        .filter(|token| !token.is_empty())
 }

@@ -428,7 +428,10 @@ impl Replica {
             tokio::time::sleep(FAILED_POLL).await;
             match &metrics.borrow_watched().running_state {
                 Err(openraft::errors::Fatal::Stopped) | Ok(()) => {}
-                Err(fatal) => return fatal.to_string(),
+                Err(fatal) => {
+                    tracing::error!(error = %fatal, "a promise is broken");
+                    return first_cause(fatal);
+                }
             }
         }
     }
@@ -462,6 +465,12 @@ impl Replica {
             tracing::error!("a thread of the replica has panicked");
         }
     }
+}
+
+/// The innermost cause of an error, which is what an operator can do something about.
+fn first_cause(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.last().map_or_else(String::new, ToString::to_string)
 }
 
 fn open(config: &Config) -> Result<(Arc<SegmentLog>, State), StartError> {

@@ -11,11 +11,15 @@ pub(crate) struct Args {
     connection: Connection,
 }
 
-/// Logs out. A session that has ended already is no error.
+/// Logs out. A session that has ended already is no error, nor is one that never was.
 ///
 /// # Errors
 /// If no node serves: then the credentials are kept, so that it can be repeated.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if !args.connection.has_login()? {
+        note("not logged in");
+        return Ok(ExitCode::SUCCESS);
+    }
     let connected = args.connection.connect()?;
     connected.client.logout().await?;
     if connected.from_file {

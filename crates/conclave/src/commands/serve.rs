@@ -173,7 +173,8 @@ fn no_start(error: StartError) -> anyhow::Error {
         ),
         StartError::Replica(_) => (
             chain(&error),
-            "leave the files as they are; docs/operations.md says what to do",
+            "make room if the disk is full; otherwise leave the files as they are and see \
+             docs/operations.md",
         ),
         StartError::Listen { .. } | StartError::Identity(_) | StartError::System(_) => (
             chain(&error),
