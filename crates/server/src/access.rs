@@ -21,6 +21,9 @@ use crate::{
 const LIMIT_DEFAULT: Duration = Duration::from_secs(5);
 /// How long a call may take at most, whatever the client says.
 const LIMIT_MAX: Duration = Duration::from_secs(10);
+/// How long a read may wait for its turn. A page takes milliseconds; who waits this long is one of
+/// too many.
+const READ_TURN_LIMIT: Duration = Duration::from_secs(2);
 /// What is left of the client's time for the answer to travel back, at most a quarter of it: less
 /// and a busy machine would let the client's patience end before it hears why.
 const MARGIN: Duration = Duration::from_millis(100);
@@ -175,12 +178,9 @@ impl Shared {
         &self,
         read: impl FnOnce(&Reader) -> Result<T, rows::ReadError> + Send + 'static,
     ) -> Result<T, Problem> {
-        let turn = self
-            .reads
-            .clone()
-            .acquire_owned()
-            .await
-            .map_err(|_| Problem::GoingAway)?;
+        let turn = tokio::time::timeout(READ_TURN_LIMIT, self.reads.clone().acquire_owned());
+        let turn = turn.await.map_err(|_| Problem::Busy)?;
+        let turn = turn.map_err(|_| Problem::GoingAway)?;
         let reader = self.replica.reader();
         let done = spawn_blocking(move || {
             let result = read(&reader);

@@ -55,6 +55,7 @@ impl Admin {
         &self,
         request: Request<v1::GetStateDigestRequest>,
     ) -> Result<v1::GetStateDigestResponse, Problem> {
+        self.shared.door()?;
         let deadline = Deadline::of(request.metadata());
         let index = request.into_inner().min_applied_index;
         let reached = self
@@ -63,6 +64,11 @@ impl Admin {
             .wait_applied(index, deadline.left())
             .await;
         reached.map_err(|error| problems::of_read(&error))?;
+        let _turn = self
+            .shared
+            .digests
+            .try_acquire()
+            .map_err(|_| Problem::Busy)?;
         let found = self.shared.read(|reader| reader.digest()).await?;
         Ok(v1::GetStateDigestResponse {
             node_id: self.shared.identity.node,

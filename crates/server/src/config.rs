@@ -145,6 +145,9 @@ impl NodeConfig {
                 return Err(ConfigError::Members(format!("node {node} is named twice")));
             }
         }
+        if self.node == 0 {
+            return Err(ConfigError::Members("nodes are numbered from 1".to_owned()));
+        }
         if members.len() > VOTERS_MAX {
             let sentence = format!("a cluster has at most {VOTERS_MAX} voters");
             return Err(ConfigError::Members(sentence));
@@ -303,6 +306,15 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(refused.contains("CONCLAVE_NODE"), "{refused}");
+    }
+
+    #[test]
+    fn the_number_0_belongs_to_nobody() {
+        let nobody = NodeConfig {
+            node: 0,
+            ..NodeConfig::default()
+        };
+        assert!(nobody.members().is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One node as a process: two listeners around a replica.
 //!
-//! Always true: nothing is served before the replica has started, and a stopped node leaves no
-//! task behind that would still answer.
+//! Always true: nothing is served before the replica has started, and nothing is begun after it
+//! was told to stop.
 
 use std::{
     collections::BTreeMap,
@@ -37,7 +37,7 @@ use crate::{
 
 /// Commands under way on one node. At the bound further ones are refused as busy.
 const COMMANDS_MAX: usize = 4096;
-/// Reads of the database at once; further ones wait until their deadline.
+/// Reads of the database at once; further ones wait a bounded time.
 const READS_MAX: usize = 32;
 /// Clients that follow on one node. At the bound further ones are refused as busy.
 const FOLLOWERS_MAX: usize = 10_000;
@@ -84,7 +84,11 @@ pub(crate) struct Shared {
     pub(crate) commands: Arc<Semaphore>,
     pub(crate) reads: Arc<Semaphore>,
     pub(crate) followers: Arc<Semaphore>,
+    /// One at a time: it reads every row.
+    pub(crate) digests: Arc<Semaphore>,
     pub(crate) stopping: watch::Sender<bool>,
+    /// The peer that was refused last, so that the log says it once.
+    pub(crate) refused: AtomicU64,
     members: BTreeMap<u64, Member>,
     own: Member,
     durable: bool,
@@ -203,7 +207,9 @@ impl Node {
             commands: Arc::new(Semaphore::new(COMMANDS_MAX)),
             reads: Arc::new(Semaphore::new(READS_MAX)),
             followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
+            digests: Arc::new(Semaphore::new(1)),
             stopping: watch::Sender::new(false),
+            refused: AtomicU64::new(0),
             members,
             own,
             durable: !config.unsafe_no_sync,

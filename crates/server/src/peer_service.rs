@@ -2,7 +2,12 @@
 //!
 //! Always true: nothing is done for a peer of another cluster, or that means another node.
 
-use std::{path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use conclave_replica::{PeerError, Role, SnapshotOffer};
 use conclave_wire::{
@@ -55,7 +60,14 @@ impl Peers {
                 reason: reason.to_owned(),
                 sentence,
             };
-            tracing::warn!(peer = envelope.source_node_id, %problem, "a peer was refused");
+            let before = self
+                .shared
+                .refused
+                .swap(envelope.source_node_id, Ordering::Relaxed);
+            // It will go on trying: one line for each that comes, not for each attempt.
+            if before != envelope.source_node_id {
+                tracing::warn!(peer = envelope.source_node_id, %problem, "a peer was refused");
+            }
             Err(problem.to_status())
         };
         let (cluster, node) = (&self.shared.identity.cluster_id, self.shared.identity.node);
@@ -150,6 +162,8 @@ impl PeerService for Peers {
         let last = header
             .last_log_id
             .ok_or_else(|| malformed("a snapshot of nothing"))?;
+        let members = header.membership.take();
+        let members = members.ok_or_else(|| malformed("a snapshot without members"))?;
         let name = format!("receive-{}-{}.db", last.index, self.shared.next_file());
         let file = Received(self.shared.replica.snapshots_dir().join(name));
         receive(&file.0, &header, &mut parts).await?;
@@ -162,7 +176,7 @@ impl PeerService for Peers {
             vote: convert::vote_in(header.vote)?,
             last: convert::log_id_in(last),
             members_at: header.membership_log_id.map(convert::log_id_in),
-            members: members_in(header.membership.unwrap_or_default()),
+            members: members_in(members),
             file: file.0.clone(),
             bytes: header.bytes,
             blake3: header.blake3[..]

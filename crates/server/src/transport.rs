@@ -207,14 +207,17 @@ impl GrpcPeer {
 }
 
 fn failure_of(status: &Status) -> PeerError {
-    match Problem::from_status(status) {
-        Some(problem) => PeerError::Failed(problem.to_string()),
-        // tonic reports a connection that could not be made like this, without our details.
-        None if status.code() == tonic::Code::Unavailable => {
-            PeerError::Unreachable(status.message().to_owned())
-        }
-        None => PeerError::Failed(status.message().to_owned()),
+    if let Some(problem) = Problem::from_status(status) {
+        return PeerError::Failed(problem.to_string());
     }
+    // A connection that broke may have carried the request: only one that was never made proves
+    // that nothing was asked.
+    let first = std::error::Error::source(status);
+    let mut causes = std::iter::successors(first, |error| error.source());
+    if causes.any(|cause| cause.is::<tonic::ConnectError>()) {
+        return PeerError::Unreachable(status.message().to_owned());
+    }
+    PeerError::Failed(status.message().to_owned())
 }
 
 impl Peer for GrpcPeer {

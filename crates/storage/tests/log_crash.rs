@@ -213,7 +213,7 @@ fn the_committed_position_rides_with_the_next_frame_or_with_the_end() {
     let killed = tempfile::tempdir().expect("a directory");
     for (path, bytes) in contents(dir.path()) {
         let name = path.file_name().expect("a file has a name");
-        std::fs::write(killed.path().join(name), bytes).expect("a copy");
+        fs::write(killed.path().join(name), bytes).expect("a copy");
     }
     assert_eq!(open(killed.path()).state().committed, Some(id(1, 19)));
     drop(log);

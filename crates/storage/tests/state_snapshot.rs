@@ -177,6 +177,26 @@ fn a_checkpoint_past_a_pinned_reader_does_not_move_the_fence() {
 }
 
 #[test]
+fn the_database_takes_in_its_write_ahead_log_while_entries_are_applied() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = target(directory.path());
+    state.checkpoint().unwrap();
+    let path = directory.path().join("state.db");
+    let before = fs::read(&path).unwrap();
+    let mut number = 10;
+    // Nobody asks for a checkpoint, and far too little is written for the writer to make one.
+    while fs::read(&path).unwrap() == before {
+        if number < 200 {
+            let name = format!("late{number}");
+            accept(&mut state, vec![once(number, create(&name))]);
+            number += 1;
+        }
+        std::thread::yield_now();
+    }
+    assert!(state.checkpoint().unwrap().complete);
+}
+
+#[test]
 fn a_database_of_another_version_or_program_is_left_alone() {
     for (pragma, value) in [("user_version", 2), ("application_id", 1)] {
         let directory = tempfile::tempdir().unwrap();

@@ -17,8 +17,9 @@ const APPLICATION_ID: i32 = 0x436f_6e63;
 /// Older ones can, rarely, lose a write-ahead log's frames to a race of two checkpoints.
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 
-/// Pages in the write-ahead log after which the writer moves them into the database: 16 MiB.
-const WAL_PAGES: u32 = 4000;
+/// Pages in the write-ahead log after which the writer moves them into the database itself,
+/// because the checkpointer does not keep up: 64 MiB.
+const WAL_PAGES: u32 = 16_000;
 
 /// The write-ahead log is cut to this size when it starts anew: 64 MiB.
 const WAL_BYTES_KEPT: u32 = 64 << 20;

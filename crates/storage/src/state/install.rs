@@ -50,8 +50,7 @@ impl State {
             self.pool.resume();
             return Err(InstallError::Unreadable(error));
         }
-        let exchanged = self.exchange(&new);
-        let reopened = self.reopen();
+        let (exchanged, reopened) = self.exchange_alone(&new);
         if reopened.is_ok() {
             self.pool.resume();
         } else {
@@ -62,9 +61,22 @@ impl State {
         Ok(self.applied.clone())
     }
 
+    /// Exchanges the state and opens what is there then, while no checkpoint is under way.
+    fn exchange_alone(
+        &mut self,
+        new: &Path,
+    ) -> (Result<(), InstallError>, Result<(), super::OpenError>) {
+        let writer = self.writer.take();
+        let alone = self.checkpointer.alone();
+        let exchanged = self.exchange(writer, new);
+        let opened = Writer::open(&self.path, &self.options);
+        drop(alone);
+        (exchanged, opened.and_then(|writer| self.take_over(writer)))
+    }
+
     /// Closes the old state and renames the new one.
-    fn exchange(&mut self, new: &Path) -> Result<(), InstallError> {
-        let writer = self.writer.take().ok_or(InstallError::Busy)?;
+    fn exchange(&self, writer: Option<Writer>, new: &Path) -> Result<(), InstallError> {
+        let writer = writer.ok_or(InstallError::Busy)?;
         if !checkpoint(&writer.connection, "TRUNCATE").map_err(InstallError::Close)? {
             return Err(InstallError::Busy);
         }
@@ -82,9 +94,7 @@ impl State {
         exchange().map_err(InstallError::Swap)
     }
 
-    fn reopen(&mut self) -> Result<(), super::OpenError> {
-        self.writer = None;
-        let writer = Writer::open(&self.path, &self.options)?;
+    fn take_over(&mut self, writer: Writer) -> Result<(), super::OpenError> {
         self.applied = meta::load_applied(&writer.connection)?;
         self.writer = Some(writer);
         self.synced_through = None;

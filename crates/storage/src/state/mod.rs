@@ -9,6 +9,7 @@
 mod answers;
 mod cache;
 mod chain;
+mod checkpointer;
 mod column;
 mod conversations;
 mod database;

@@ -10,24 +10,23 @@ use std::{
 };
 
 use blake3::Hasher;
-use conclave_core::{Batch, Position, Remember, Timestamp, decide, decide::log_time};
+use conclave_core::{Batch, Position, Remember, decide, decide::log_time};
 use rusqlite::Connection;
 
 use super::{
     Applied, ApplyError, Checkpoint, CheckpointError, Entry, EntryResult, OpenError, Options,
-    Payload, Reader, cache::Caches, chain, database, meta, meta::Meta, pool::Pool,
+    Payload, Reader, cache::Caches, chain, checkpointer::Checkpointer, database, meta, meta::Meta,
+    pool::Pool,
 };
 use crate::log::LogId;
 
 /// The name of the database in a node's directory.
 pub(super) const FILE: &str = "state.db";
 
-/// The latest log time: far enough from 2^63 that every time reckoned from it can be stored. A
-/// leader whose clock is later is taken to mean this.
-const LOG_TIME_MAX: Timestamp = Timestamp((1 << 63) - (1 << 48));
-
 /// The state of a node, as the thread sees it that applies the log.
 pub struct State {
+    /// First, so that it ends before the writer's connection is closed.
+    pub(super) checkpointer: Checkpointer,
     /// `None` only if the database could not be opened again after an exchange.
     pub(super) writer: Option<Writer>,
     pub(super) pool: Arc<Pool>,
@@ -59,7 +58,12 @@ impl State {
         let writer = Writer::open(&path, &options)?;
         let applied = meta::load_applied(&writer.connection)?;
         let pool = Arc::new(Pool::new(path.clone(), options.clone()));
+        let checkpointer = Checkpointer::start(path.clone()).map_err(|source| OpenError::Io {
+            path: path.clone(),
+            source,
+        })?;
         Ok(Self {
+            checkpointer,
             writer: Some(writer),
             pool,
             path,
@@ -92,6 +96,9 @@ impl State {
         let Some(last) = entries.last() else {
             return Ok(Vec::new());
         };
+        if let Some(failure) = self.checkpointer.take_failure() {
+            return Err(failure.into());
+        }
         let writer = self.writer.as_mut().ok_or(CLOSED)?;
         let results = writer.apply(entries)?;
         self.applied.last = Some(last.id);
@@ -109,6 +116,10 @@ impl State {
     /// # Errors
     /// See [`CheckpointError`]: the node must stop.
     pub fn checkpoint(&mut self) -> Result<Checkpoint, CheckpointError> {
+        let mut alone = self.checkpointer.alone();
+        if let Some(failure) = alone.take() {
+            return Err(failure.into());
+        }
         let writer = self.writer.as_ref().ok_or(rusqlite::Error::InvalidQuery)?;
         let complete = checkpoint(&writer.connection, "FULL")?;
         if complete {
@@ -215,8 +226,7 @@ impl Writer {
         batch: &Batch,
         hasher: &mut Hasher,
     ) -> Result<EntryResult, ApplyError> {
-        let proposed_at = batch.proposed_at.min(LOG_TIME_MAX);
-        self.meta.log_time = log_time(self.meta.log_time, proposed_at);
+        self.meta.log_time = log_time(self.meta.log_time, batch.proposed_at);
         let mut answers = Vec::with_capacity(batch.commands.len());
         let mut events = Vec::with_capacity(batch.commands.len());
         for command in &batch.commands {

@@ -1,0 +1,96 @@
+//! Moves the write-ahead log into the database beside the writer, so that applying need not stop
+//! for it.
+//!
+//! It never waits for anybody: what it cannot move now it moves the next time. Only when it cannot
+//! keep up does the writer move pages itself (see `database.rs`).
+//!
+//! Always true: it never runs while somebody holds [`Checkpointer::alone`], and a failure of the
+//! disk that it meets stops the writer: what a later sync says would mean nothing.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, mpsc},
+    thread,
+    time::Duration,
+};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+/// How often it looks. Nothing to move costs next to nothing; more often would cost syncs.
+const EVERY: Duration = Duration::from_millis(500);
+
+type Failure = Option<rusqlite::Error>;
+
+/// The thread and the gate that it goes through.
+pub(super) struct Checkpointer {
+    gate: Arc<Mutex<Failure>>,
+    /// Dropped to stop the thread.
+    stop: Option<mpsc::SyncSender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Checkpointer {
+    pub(super) fn start(path: PathBuf) -> io::Result<Self> {
+        let gate = Arc::new(Mutex::new(None));
+        let (stop, stopped) = mpsc::sync_channel(0);
+        let through = gate.clone();
+        let thread = thread::Builder::new()
+            .name("checkpoint".to_owned())
+            .spawn(move || run(&path, &through, &stopped))?;
+        Ok(Self {
+            gate,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    /// Keeps it from running for as long as the guard lives; waits until it is not.
+    pub(super) fn alone(&self) -> MutexGuard<'_, Failure> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why it failed, if it did; never waits.
+    pub(super) fn take_failure(&self) -> Failure {
+        match self.gate.try_lock() {
+            Ok(mut failure) => failure.take(),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().take(),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(Err(_)) = self.thread.take().map(thread::JoinHandle::join) {
+            tracing::error!("the checkpoint thread has panicked");
+        }
+    }
+}
+
+fn run(path: &Path, gate: &Mutex<Failure>, stopped: &mpsc::Receiver<()>) {
+    while stopped.recv_timeout(EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
+        let mut failure = gate.lock().unwrap_or_else(PoisonError::into_inner);
+        if failure.is_none() {
+            *failure = step(path).err().filter(|error| !is_busy(error));
+        }
+    }
+}
+
+/// A connection of its own each time, so that none is open when the file is exchanged.
+fn step(path: &Path) -> rusqlite::Result<()> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.pragma_update(None, "busy_timeout", 0)?;
+    connection.pragma_update(None, "synchronous", "normal")?;
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(
+        code,
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+    )
+}
