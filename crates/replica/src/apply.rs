@@ -41,6 +41,9 @@ const JOBS_MAX: usize = 16;
 /// Pause before a checkpoint that a reader kept from completing is tried again.
 const CHECKPOINT_RETRY: Duration = Duration::from_millis(50);
 
+/// The engine around this state machine.
+pub(crate) type Raft = openraft::Raft<TypeConfig, Machine>;
+
 type Responder = Option<ApplyResponder<TypeConfig>>;
 type Done<T> = oneshot::Sender<io::Result<T>>;
 

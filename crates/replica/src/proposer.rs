@@ -20,8 +20,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::{
     Codec, Lane, Member, Outcome, Peer, PeerError, ProposeError, Transport,
+    apply::Raft,
     convert::{Commands, Completion, TypeConfig},
-    replica::Raft,
 };
 
 /// Commands waiting to be packed. At the bound the door is closed: [`ProposeError::Busy`].

@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use openraft::raft::ReadPolicy;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::{Lane, Member, ReadError, Transport, replica::Raft};
+use crate::{Lane, Member, ReadError, Transport, apply::Raft};
 
 /// Readers waiting for a confirmation. At the bound further ones wait before they queue, until
 /// their own deadline.

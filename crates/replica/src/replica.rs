@@ -23,8 +23,8 @@ use tokio::{
 
 use crate::{
     Codec, Config, Member, Outcome, ProposeError, ReadError, Role, Status, Transport,
-    apply::Machine,
-    convert::{TypeConfig, members_out},
+    apply::{Machine, Raft},
+    convert::members_out,
     log_store::Log,
     network::Network,
     proposer::{self, Proposer, Reach},
@@ -32,8 +32,6 @@ use crate::{
     retention::Retention,
     snapshot,
 };
-
-pub(crate) type Raft = openraft::Raft<TypeConfig, Machine>;
 
 /// Pause before a command or a read is tried again while nobody seems to lead.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);

@@ -8,7 +8,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use openraft::async_runtime::watch::WatchReceiver as _;
 
-use crate::{LogRetention, log_store::Log, replica::Raft};
+use crate::{LogRetention, apply::Raft, log_store::Log};
 
 /// How often is looked.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
