@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use conclave_core::{Command, Position, TokenHash};
+use conclave_core::{Accepted, Command, Position, TokenHash};
 use conclave_replica::{
     Outcome,
     rows::{self, Reader},
@@ -236,8 +236,19 @@ pub(crate) fn position_of(outcome: &Outcome) -> u64 {
     Position::end_of(outcome.index).0
 }
 
+/// What `tell` makes of what the rules accepted; their refusal if they did not.
+pub(crate) fn accepted<T>(
+    outcome: &Outcome,
+    tell: impl FnOnce(&Accepted) -> Option<T>,
+) -> Result<T, Problem> {
+    match &outcome.answer {
+        Ok(accepted) => tell(accepted).ok_or_else(|| unexpected(outcome)),
+        Err(rejection) => Err(rejection.clone().into()),
+    }
+}
+
 /// An answer of the rules to another question than the one that was asked: a broken promise.
-pub(crate) fn unexpected(outcome: &Outcome) -> Problem {
+fn unexpected(outcome: &Outcome) -> Problem {
     tracing::error!(
         log_index = outcome.index,
         "an answer does not fit its question"

@@ -13,7 +13,7 @@ use conclave_wire::{
 use tonic::{Request, Response, Status};
 
 use crate::{
-    access::{Deadline, position_of, unexpected},
+    access::{Deadline, accepted, position_of},
     node::Shared,
     sessions::{log_in_first, show_token},
 };
@@ -60,17 +60,16 @@ impl Accounts {
         let hash = self.shared.passwords.hash(request.password).await?;
         let command = request::create_account(once, name, hash);
         let outcome = self.shared.propose(command, deadline).await?;
-        match &outcome.answer {
-            Ok(Accepted::AccountCreated { account }) => {
+        accepted(&outcome, |accepted| match accepted {
+            Accepted::AccountCreated { account } => {
                 let position = position_of(&outcome);
-                Ok(v1::CreateAccountResponse {
+                Some(v1::CreateAccountResponse {
                     id: account.0,
                     position,
                 })
             }
-            Ok(_) => Err(unexpected(&outcome)),
-            Err(rejection) => Err(rejection.clone().into()),
-        }
+            _ => None,
+        })
     }
 
     async fn delete(
@@ -78,13 +77,12 @@ impl Accounts {
         request: Request<v1::DeleteAccountRequest>,
     ) -> Result<v1::DeleteAccountResponse, Problem> {
         let outcome = self.shared.propose_in_session(request).await?;
-        match &outcome.answer {
-            Ok(Accepted::AccountDeleted) => Ok(v1::DeleteAccountResponse {
+        accepted(&outcome, |accepted| match accepted {
+            Accepted::AccountDeleted => Some(v1::DeleteAccountResponse {
                 position: position_of(&outcome),
             }),
-            Ok(_) => Err(unexpected(&outcome)),
-            Err(rejection) => Err(rejection.clone().into()),
-        }
+            _ => None,
+        })
     }
 
     async fn list(
@@ -142,14 +140,14 @@ impl Accounts {
         let hash = request::token_hash(&token);
         let command = request::open_session(once, row.id, row.password_version, hash);
         let outcome = self.shared.propose(command, deadline).await?;
-        match &outcome.answer {
-            Ok(Accepted::SessionOpened {
+        accepted(&outcome, |accepted| match accepted {
+            Accepted::SessionOpened {
                 session,
                 expires_at,
                 ..
-            }) => {
+            } => {
                 self.shared.sessions.keep(hash, *session);
-                Ok(v1::OpenSessionResponse {
+                Some(v1::OpenSessionResponse {
                     token: show_token(&token),
                     session_id: session.0,
                     account: Some(account(row)),
@@ -157,9 +155,8 @@ impl Accounts {
                     position: position_of(&outcome),
                 })
             }
-            Ok(_) => Err(unexpected(&outcome)),
-            Err(rejection) => Err(rejection.clone().into()),
-        }
+            _ => None,
+        })
     }
 
     async fn close_session(
@@ -167,13 +164,12 @@ impl Accounts {
         request: Request<v1::CloseSessionRequest>,
     ) -> Result<v1::CloseSessionResponse, Problem> {
         let outcome = self.shared.propose_in_session(request).await?;
-        match &outcome.answer {
-            Ok(Accepted::SessionClosed) => Ok(v1::CloseSessionResponse {
+        accepted(&outcome, |accepted| match accepted {
+            Accepted::SessionClosed => Some(v1::CloseSessionResponse {
                 position: position_of(&outcome),
             }),
-            Ok(_) => Err(unexpected(&outcome)),
-            Err(rejection) => Err(rejection.clone().into()),
-        }
+            _ => None,
+        })
     }
 
     async fn get_session(

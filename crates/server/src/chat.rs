@@ -12,7 +12,7 @@ use futures::Stream;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    access::{position_of, unexpected},
+    access::{accepted, position_of},
     accounts::bad_page_token,
     follow,
     node::Shared,
@@ -116,21 +116,20 @@ impl Chat {
         request: Request<v1::SendMessageRequest>,
     ) -> Result<v1::SendMessageResponse, Problem> {
         let outcome = self.shared.propose_in_session(request).await?;
-        match &outcome.answer {
-            Ok(Accepted::MessageSent {
+        accepted(&outcome, |accepted| match accepted {
+            Accepted::MessageSent {
                 conversation,
                 sequence,
                 sent_at,
                 position,
-            }) => Ok(v1::SendMessageResponse {
+            } => Some(v1::SendMessageResponse {
                 conversation_id: conversation.0,
                 sequence: sequence.0,
                 position: position.0,
                 sent_at_ms: sent_at.0,
             }),
-            Ok(_) => Err(unexpected(&outcome)),
-            Err(rejection) => Err(rejection.clone().into()),
-        }
+            _ => None,
+        })
     }
 
     async fn list(
@@ -218,13 +217,12 @@ impl Chat {
         request: Request<v1::AdvancePositionRequest>,
     ) -> Result<v1::AdvancePositionResponse, Problem> {
         let outcome = self.shared.propose_in_session(request).await?;
-        match &outcome.answer {
-            Ok(Accepted::PositionAdvanced) => Ok(v1::AdvancePositionResponse {
+        accepted(&outcome, |accepted| match accepted {
+            Accepted::PositionAdvanced => Some(v1::AdvancePositionResponse {
                 position: position_of(&outcome),
             }),
-            Ok(_) => Err(unexpected(&outcome)),
-            Err(rejection) => Err(rejection.clone().into()),
-        }
+            _ => None,
+        })
     }
 
     async fn delete(
@@ -232,17 +230,16 @@ impl Chat {
         request: Request<v1::DeleteMessagesRequest>,
     ) -> Result<v1::DeleteMessagesResponse, Problem> {
         let outcome = self.shared.propose_in_session(request).await?;
-        match &outcome.answer {
-            Ok(Accepted::MessagesDeleted { count }) => {
+        accepted(&outcome, |accepted| match accepted {
+            Accepted::MessagesDeleted { count } => {
                 let position = position_of(&outcome);
-                Ok(v1::DeleteMessagesResponse {
+                Some(v1::DeleteMessagesResponse {
                     count: *count,
                     position,
                 })
             }
-            Ok(_) => Err(unexpected(&outcome)),
-            Err(rejection) => Err(rejection.clone().into()),
-        }
+            _ => None,
+        })
     }
 }
 
