@@ -197,15 +197,8 @@ impl Replica {
                 Ok(Err(_)) => {}
                 Err(_) => return Err(ProposeError::OutcomeUnknown { waited: limit }),
             }
-            let again = (Instant::now() + RETRY_PAUSE).min(deadline);
-            tokio::select! {
-                () = sleep_until(again) => {}
-                changed = leader.changed() => {
-                    if changed.is_err() {
-                        return Err(ProposeError::Stopping);
-                    }
-                }
-            }
+            let paused = pause_before_retry(&mut leader, deadline).await;
+            paused.map_err(|_| ProposeError::Stopping)?;
             if Instant::now() >= deadline {
                 return Err(match maybe_proposed {
                     true => ProposeError::OutcomeUnknown { waited: limit },
@@ -264,11 +257,8 @@ impl Replica {
                 Ok(Err(error)) => return Err(error),
                 Err(_) => return Err(ReadError::NoLeader { waited: limit }),
             }
-            let again = (Instant::now() + RETRY_PAUSE).min(deadline);
-            tokio::select! {
-                () = sleep_until(again) => {}
-                changed = leader.changed() => changed.map_err(|_| ReadError::Stopping)?,
-            }
+            let paused = pause_before_retry(&mut leader, deadline).await;
+            paused.map_err(|_| ReadError::Stopping)?;
             if Instant::now() >= deadline {
                 return Err(ReadError::NoLeader { waited: limit });
             }
@@ -462,6 +452,19 @@ impl Replica {
         if !matches!(joined.await, Ok(None | Some(Ok(())))) {
             tracing::error!("a thread of the replica has panicked");
         }
+    }
+}
+
+/// Waits until it is worth trying again: a little, or until another node leads; never beyond
+/// `deadline`. Fails when the replica is stopping.
+async fn pause_before_retry(
+    leader: &mut watch::Receiver<Option<u64>>,
+    deadline: Instant,
+) -> Result<(), watch::error::RecvError> {
+    let again = (Instant::now() + RETRY_PAUSE).min(deadline);
+    tokio::select! {
+        () = sleep_until(again) => Ok(()),
+        changed = leader.changed() => changed,
     }
 }
 
