@@ -9,6 +9,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let files = [
         "conclave/v1/account.proto",
         "conclave/v1/chat.proto",
+        "conclave/v1/room.proto",
+        "conclave/v1/live.proto",
         "conclave/v1/admin.proto",
         "conclave/peer/v1/log.proto",
         "conclave/peer/v1/peer.proto",

@@ -4,7 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, ConversationId, Position, Rejection, Sequence, SessionId, Timestamp};
+use crate::{
+    AccountId, ConversationId, InviteId, Position, Rejection, Sequence, SessionId, Timestamp,
+    WebhookId,
+};
 
 /// Done, or refused by the rules.
 pub type Answer = Result<Accepted, Rejection>;
@@ -43,6 +46,39 @@ pub enum Accepted {
     },
     /// The positions are at least where they were asked to be.
     PositionAdvanced,
+    /// It is as it was asked to be, and there is nothing more to tell.
+    Done,
+    /// The caller is a member of the room: it created it, or joined it.
+    RoomEntered {
+        /// Its number.
+        conversation: ConversationId,
+    },
+    /// The invite can be used.
+    InviteCreated {
+        /// Its number.
+        invite: InviteId,
+        /// Until when, in log time.
+        expires_at: Timestamp,
+    },
+    /// The bot's token can be used.
+    BotCreated {
+        /// Its account.
+        account: AccountId,
+        /// The session behind its token.
+        session: SessionId,
+    },
+    /// The webhook can be used.
+    WebhookCreated {
+        /// Its number.
+        webhook: WebhookId,
+        /// The account under which it posts.
+        account: AccountId,
+    },
+    /// A failed log-in was counted.
+    LoginFailureCounted {
+        /// Log-ins with this name or from this address are refused until then, in log time.
+        not_before: Timestamp,
+    },
     /// The messages are deleted.
     MessagesDeleted {
         /// How many of those named were not deleted before.

@@ -5,8 +5,9 @@
 //! proposes the [`Batch`]. Nothing is made up while applying.
 
 use crate::{
-    AccountId, AccountName, ConversationId, Digest, MessageText, OnceId, Sequence, SessionId,
-    Timestamp, TokenHash,
+    AccountId, AccountName, ConversationId, Digest, DisplayName, InviteId, MessageText, OnceId,
+    Reaction, RoomName, Sequence, SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash,
+    Topic, WebhookId,
 };
 
 /// One log entry's worth of commands, decided in this order.
@@ -46,16 +47,17 @@ pub enum Origin {
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// Create an account. Outside a session.
+    // Outside a session.
+    /// Create an account.
     CreateAccount {
         /// Its name.
         name: AccountName,
         /// argon2id in PHC form, made where the request arrived.
         password_hash: String,
+        /// What allows it. Whether one is needed was decided where the request arrived.
+        grant: Grant,
     },
-    /// Delete the session's account.
-    DeleteAccount,
-    /// Log in. Outside a session. The password was verified where the request arrived.
+    /// Log in. The password was verified where the request arrived.
     OpenSession {
         /// Whose password was verified.
         account: AccountId,
@@ -63,30 +65,239 @@ pub enum Operation {
         password_version: u64,
         /// Hash of the token that the client will show.
         token: TokenHash,
+        /// What the owner calls it.
+        label: SessionLabel,
+        /// Under which key failures of this account are counted: forgiven by the success.
+        throttle: ThrottleKey,
+    },
+    /// Count a failed log-in. The password was found wrong where the request arrived.
+    CountLoginFailure {
+        /// The name that was tried, and the address from which it was.
+        account: ThrottleKey,
+        /// See above.
+        address: ThrottleKey,
+    },
+    /// Offer the role of an administrator to whoever shows this token when creating an account.
+    OfferSetup {
+        /// Hash of the token that the leader prints.
+        token: TokenHash,
+    },
+    /// Post a message through a webhook.
+    PostByWebhook {
+        /// Hash of the secret in its address.
+        token: TokenHash,
+        /// What.
+        text: MessageText,
+    },
+
+    // In a session: one's own account.
+    /// Delete the session's account.
+    DeleteAccount,
+    /// Change the password and end all other sessions. The old one was verified where the
+    /// request arrived.
+    ChangePassword {
+        /// Which password was verified.
+        password_version: u64,
+        /// argon2id in PHC form.
+        password_hash: String,
+    },
+    /// Set what is shown beside the name.
+    SetDisplayName {
+        /// What.
+        display_name: DisplayName,
+    },
+    /// Block somebody, or end that.
+    SetBlock {
+        /// Whom.
+        name: AccountName,
+        /// Whether to block.
+        blocked: bool,
     },
     /// Log out: end this session and no other.
     CloseSession,
+    /// End another session of the account.
+    EndSession {
+        /// Which.
+        session: SessionId,
+    },
+
+    // In a session: messages.
     /// Send a message.
     SendMessage {
         /// To whom.
         to: Recipient,
         /// What.
         text: MessageText,
+        /// The message that it answers.
+        reply_to: Option<Sequence>,
+        /// Whether the text tells what the sender does.
+        action: bool,
+    },
+    /// Give one's own message another text.
+    EditMessage {
+        /// Which.
+        message: MessageRef,
+        /// What.
+        text: MessageText,
+    },
+    /// Add a reaction, or take it away.
+    SetReaction {
+        /// To which message.
+        message: MessageRef,
+        /// Which.
+        reaction: Reaction,
+        /// Whether it shall be there.
+        present: bool,
     },
     /// Say what has reached a device of the session's account, and what was read.
-    AdvancePosition {
-        /// In which conversation.
-        conversation: ConversationId,
-        /// How far.
-        progress: Progress,
+    AdvancePositions {
+        /// 1 to [`crate::limits::POSITIONS_PER_REQUEST_MAX`]; all of them or none.
+        positions: Vec<(ConversationId, Progress)>,
     },
     /// Delete messages: all of them or, if one may not be deleted, none.
     DeleteMessages {
         /// 1 to [`crate::limits::DELETE_MESSAGES_MAX`].
         messages: Vec<MessageRef>,
-        /// For all members (only one's own messages), or for oneself.
+        /// For all members (one's own messages, or as a moderator), or for oneself.
         for_everyone: bool,
     },
+
+    // In a session: rooms.
+    /// Create a room and own it.
+    CreateRoom {
+        /// Its name.
+        name: RoomName,
+        /// What it is about.
+        topic: Topic,
+        /// Whether everybody may see and join it.
+        public: bool,
+    },
+    /// Become a member.
+    JoinRoom {
+        /// Of which room.
+        name: RoomName,
+    },
+    /// Be no longer a member.
+    LeaveRoom {
+        /// Of which room.
+        name: RoomName,
+    },
+    /// Allow somebody to join, and tell it so.
+    InviteToRoom {
+        /// Which room.
+        name: RoomName,
+        /// Whom.
+        account: AccountName,
+    },
+    /// Remove a member or an invitation.
+    KickFromRoom {
+        /// From which room.
+        name: RoomName,
+        /// Whom.
+        account: AccountName,
+    },
+    /// Set what a room is about.
+    SetTopic {
+        /// Which room.
+        name: RoomName,
+        /// What.
+        topic: Topic,
+    },
+    /// Give a member a role.
+    SetMemberRole {
+        /// In which room.
+        name: RoomName,
+        /// Whom.
+        account: AccountName,
+        /// Which.
+        role: MemberRole,
+    },
+    /// Make an address for programs, with an account that is a member of the room.
+    CreateWebhook {
+        /// For which room.
+        name: RoomName,
+        /// The name of the new account.
+        account: AccountName,
+        /// Hash of the secret in its address.
+        token: TokenHash,
+    },
+    /// Remove a webhook and its account.
+    DeleteWebhook {
+        /// Which.
+        webhook: WebhookId,
+    },
+
+    // In a session of an administrator.
+    /// Make an account an administrator's, or a user's.
+    SetAccountRole {
+        /// Whose.
+        name: AccountName,
+        /// [`AccountRole::User`] or [`AccountRole::Admin`].
+        role: AccountRole,
+    },
+    /// Delete somebody's account.
+    RemoveAccount {
+        /// Whose.
+        name: AccountName,
+    },
+    /// Create an account for a program, with a session that does not expire.
+    CreateBot {
+        /// Its name.
+        name: AccountName,
+        /// Hash of its token.
+        token: TokenHash,
+    },
+    /// Make an invite.
+    CreateInvite {
+        /// Hash of its code.
+        code: TokenHash,
+        /// How long it can be used, in milliseconds: 1 to [`crate::limits::INVITE_MS_MAX`].
+        ttl_ms: u64,
+        /// How often: 1 to [`crate::limits::INVITE_USES_MAX`].
+        uses: u32,
+    },
+    /// Take an invite back.
+    RevokeInvite {
+        /// Which.
+        invite: InviteId,
+    },
+}
+
+/// What allows an account to be created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grant {
+    /// Nothing is needed: the node is open to everybody.
+    Open,
+    /// An invite.
+    Invite(TokenHash),
+    /// The setup token: the account becomes an administrator's.
+    Setup(TokenHash),
+    /// The session of an administrator.
+    Admin(SessionId),
+}
+
+/// What an account may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AccountRole {
+    /// A person.
+    #[default]
+    User,
+    /// A person who also governs accounts.
+    Admin,
+    /// A program. It has no password.
+    Bot,
+}
+
+/// What a member may do in a room; a greater one may do all that a lesser one may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MemberRole {
+    /// Reads and writes.
+    #[default]
+    Member,
+    /// Also invites, removes members and messages, and sets the topic.
+    Moderator,
+    /// Also gives roles.
+    Owner,
 }
 
 /// To whom a message goes.
@@ -96,6 +307,8 @@ pub enum Recipient {
     Account(AccountName),
     /// A conversation that the sender is in.
     Conversation(ConversationId),
+    /// The room with this name, which the sender is in.
+    Room(RoomName),
 }
 
 /// How far a member has come in a conversation. Both only ever grow; read implies delivered.

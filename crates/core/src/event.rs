@@ -5,8 +5,9 @@
 //! refused.
 
 use crate::{
-    AccountId, AccountName, ConversationId, MessageText, Progress, Sequence, SessionId, Timestamp,
-    TokenHash,
+    AccountId, AccountName, AccountRole, ConversationId, DisplayName, InviteId, MemberRole,
+    MessageText, Progress, Reaction, RoomName, Sequence, SessionId, SessionLabel, ThrottleKey,
+    Timestamp, TokenHash, Topic, WebhookId,
 };
 
 /// One fact. Events of one entry are numbered from 0 in the order in which they are written.
@@ -18,10 +19,90 @@ pub enum Event {
         account: AccountId,
         /// Its name.
         name: AccountName,
-        /// argon2id in PHC form.
+        /// argon2id in PHC form; empty if nobody can log in with a password.
         password_hash: String,
+        /// What it may do. An administrator ends the offer of the setup token.
+        role: AccountRole,
         /// Since when.
         at: Timestamp,
+    },
+    /// An account has another password, and its version is one more.
+    PasswordChanged {
+        /// Which.
+        account: AccountId,
+        /// argon2id in PHC form.
+        password_hash: String,
+        /// Counts its passwords.
+        password_version: u64,
+    },
+    /// Something else is shown beside an account's name.
+    DisplayNameChanged {
+        /// Whose.
+        account: AccountId,
+        /// What.
+        display_name: DisplayName,
+    },
+    /// An account may do something else.
+    AccountRoleChanged {
+        /// Which.
+        account: AccountId,
+        /// What.
+        role: AccountRole,
+    },
+    /// An account has blocked another, or has ended that.
+    BlockChanged {
+        /// Who.
+        account: AccountId,
+        /// Whom.
+        other: AccountId,
+        /// Whether it is blocked now.
+        blocked: bool,
+    },
+    /// The setup token is this one now.
+    SetupOffered {
+        /// Its hash.
+        token: TokenHash,
+    },
+    /// Accounts can be created with a code.
+    InviteCreated {
+        /// Its number, the next one free.
+        invite: InviteId,
+        /// Hash of the code.
+        code: TokenHash,
+        /// Who made it.
+        by: AccountId,
+        /// Until when.
+        expires_at: Timestamp,
+        /// How often.
+        uses: u32,
+    },
+    /// An account was created with an invite; with no uses left, the invite is gone.
+    InviteUsed {
+        /// Which.
+        invite: InviteId,
+        /// How often it can still be used.
+        uses_left: u32,
+    },
+    /// An invite is gone: taken back, or run out and swept away.
+    InviteRemoved {
+        /// Which.
+        invite: InviteId,
+    },
+    /// A log-in failed.
+    LoginFailed {
+        /// The name or the address.
+        key: ThrottleKey,
+        /// How often since the last success or pause.
+        failures: u32,
+        /// When the next one may be tried.
+        not_before: Timestamp,
+        /// When it failed.
+        at: Timestamp,
+    },
+    /// Nothing is held against a name or an address any more.
+    LoginForgiven {
+        /// The name or the address.
+        key: ThrottleKey,
     },
     /// An account is gone: its row, its password, its place in every conversation. Its messages
     /// stay with those who received them; a conversation without members goes with its messages.
@@ -37,6 +118,8 @@ pub enum Event {
         account: AccountId,
         /// Hash of its token.
         token: TokenHash,
+        /// What its owner calls it.
+        label: SessionLabel,
         /// Since when.
         at: Timestamp,
         /// Until when, unless renewed.
@@ -82,6 +165,127 @@ pub enum Event {
         at: Timestamp,
         /// What it says.
         text: MessageText,
+        /// The message that it answers.
+        reply_to: Option<Sequence>,
+        /// Whether the text tells what the sender does.
+        action: bool,
+        /// It is the n-th message of its sender in this conversation, from 1: so that unread
+        /// messages need not be counted.
+        ordinal: u64,
+        /// Members that the text names, in order of their numbers, each once.
+        mentions: Vec<AccountId>,
+    },
+    /// A message has another text.
+    MessageEdited {
+        /// In which conversation.
+        conversation: ConversationId,
+        /// Which.
+        sequence: Sequence,
+        /// When.
+        at: Timestamp,
+        /// What it says now.
+        text: MessageText,
+        /// Members that the text names now.
+        mentions: Vec<AccountId>,
+    },
+    /// A reaction is there, or is not any more.
+    ReactionChanged {
+        /// In which conversation.
+        conversation: ConversationId,
+        /// To which message.
+        sequence: Sequence,
+        /// Whose.
+        account: AccountId,
+        /// Which.
+        reaction: Reaction,
+        /// Whether it is there now.
+        present: bool,
+    },
+    /// A room exists. It has no member yet: its creator joins with the next event.
+    RoomCreated {
+        /// Its number, the next one free of conversations.
+        conversation: ConversationId,
+        /// Its name.
+        name: RoomName,
+        /// What it is about.
+        topic: Topic,
+        /// Whether everybody may see and join it.
+        public: bool,
+        /// Since when.
+        at: Timestamp,
+    },
+    /// An account has become a member of a room; its invitation is used up. It has read
+    /// everything that is there already.
+    MemberJoined {
+        /// Which room.
+        conversation: ConversationId,
+        /// Who.
+        account: AccountId,
+        /// What it may do.
+        role: MemberRole,
+        /// How far it has come: to the last message there is.
+        progress: Progress,
+    },
+    /// An account is no longer a member of a room; a room without members goes with its messages.
+    MemberLeft {
+        /// Which room.
+        conversation: ConversationId,
+        /// Who.
+        account: AccountId,
+        /// Who has done it.
+        by: AccountId,
+    },
+    /// A member may do something else.
+    MemberRoleChanged {
+        /// In which room.
+        conversation: ConversationId,
+        /// Who.
+        account: AccountId,
+        /// What.
+        role: MemberRole,
+    },
+    /// A room is about something else.
+    TopicChanged {
+        /// Which room.
+        conversation: ConversationId,
+        /// What.
+        topic: Topic,
+    },
+    /// Somebody may join a room.
+    MemberInvited {
+        /// Which room.
+        conversation: ConversationId,
+        /// Who.
+        account: AccountId,
+        /// By whom.
+        by: AccountId,
+    },
+    /// An invitation to a room is gone.
+    InvitationRemoved {
+        /// Which room.
+        conversation: ConversationId,
+        /// Whose.
+        account: AccountId,
+    },
+    /// Programs can post to a room.
+    WebhookCreated {
+        /// Its number, the next one free.
+        webhook: WebhookId,
+        /// Hash of the secret in its address.
+        token: TokenHash,
+        /// Which room.
+        conversation: ConversationId,
+        /// The account under which it posts.
+        account: AccountId,
+        /// Who made it.
+        by: AccountId,
+        /// When.
+        at: Timestamp,
+    },
+    /// A webhook is gone.
+    WebhookDeleted {
+        /// Which.
+        webhook: WebhookId,
     },
     /// A member has come further. Neither value is less than it was.
     PositionAdvanced {

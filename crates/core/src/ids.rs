@@ -39,8 +39,16 @@ number! {
     SessionId
 }
 number! {
-    /// A conversation: two people, or (later) a room.
+    /// A conversation: two people, or a room.
     ConversationId
+}
+number! {
+    /// An invite: a code with which accounts can be created.
+    InviteId
+}
+number! {
+    /// A webhook: an address to which programs post messages for a room.
+    WebhookId
 }
 number! {
     /// The place of a message in its conversation: 1, 2, 3 … without gaps.
@@ -134,8 +142,13 @@ macro_rules! bytes {
 }
 
 bytes! {
-    /// BLAKE3 of a session token. The token itself (256 random bits) is never stored or logged.
+    /// BLAKE3 of a secret: a session's token, an invite's code, a webhook's address, the setup
+    /// token. The secret itself is never stored or logged.
     TokenHash, 32
+}
+bytes! {
+    /// BLAKE3 of what log-ins are slowed down by: an account's name, or a network address.
+    ThrottleKey, 16
 }
 bytes! {
     /// The client's 128 random bits that name one request made outside a session.
@@ -145,6 +158,12 @@ bytes! {
 impl std::fmt::Debug for TokenHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("TokenHash(…)")
+    }
+}
+
+impl std::fmt::Debug for ThrottleKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ThrottleKey(…)")
     }
 }
 

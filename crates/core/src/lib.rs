@@ -22,15 +22,22 @@ pub mod requests;
 pub mod text;
 
 pub use answer::{Accepted, Answer};
-pub use command::{Batch, Command, MessageRef, Operation, Origin, Progress, Recipient};
+pub use command::{
+    AccountRole, Batch, Command, Grant, MemberRole, MessageRef, Operation, Origin, Progress,
+    Recipient,
+};
 pub use decide::{Decision, Remember, decide};
 pub use event::Event;
 pub use ids::{
-    AccountId, ConversationId, Digest, OnceId, Position, Sequence, SessionId, Timestamp, TokenHash,
+    AccountId, ConversationId, Digest, InviteId, OnceId, Position, Sequence, SessionId,
+    ThrottleKey, Timestamp, TokenHash, WebhookId,
 };
-pub use lookup::{Account, Broken, Conversation, Lookup, Membership, MessageHead, Session};
-pub use name::AccountName;
+pub use lookup::{
+    Account, Broken, Conversation, Invite, Kind, Lookup, Membership, MessageHead, Session,
+    Throttle, Webhook,
+};
+pub use name::{AccountName, RoomName};
 pub use pattern::NamePattern;
-pub use rejection::Rejection;
+pub use rejection::{Bound, Rejection};
 pub use requests::RequestWindow;
-pub use text::MessageText;
+pub use text::{DisplayName, Line, MessageText, Reaction, SessionLabel, Topic};

@@ -51,6 +51,81 @@ pub const SESSIONS_PER_ACCOUNT_MAX: usize = 32;
 /// up; more lets a backlog shrink.
 pub const SESSIONS_SWEPT_MAX: usize = 8;
 
+/// Longest display name in bytes of UTF-8. Longer: refused.
+pub const DISPLAY_NAME_BYTES_MAX: usize = 64;
+
+/// Longest topic of a room in bytes of UTF-8: one line of a wide terminal. Longer: refused.
+pub const TOPIC_BYTES_MAX: usize = 256;
+
+/// Longest label of a session in bytes of UTF-8. Longer: refused.
+pub const SESSION_LABEL_BYTES_MAX: usize = 64;
+
+/// Longest reaction in bytes of UTF-8: the longest emoji sequence has 28, and short words fit.
+pub const REACTION_BYTES_MAX: usize = 32;
+
+/// Different reactions to one message. At the bound another kind is refused.
+pub const REACTION_KINDS_MAX: usize = 32;
+
+/// Reactions of one account to one message. At the bound another is refused.
+pub const REACTIONS_OF_ONE_MAX: usize = 8;
+
+/// Accounts that one message can mention. Names after that many are not mentions.
+pub const MENTIONS_MAX: usize = 32;
+
+/// Rooms of one cluster. At the bound creating one is refused.
+pub const ROOMS_MAX: u64 = 100_000;
+
+/// Members of one room. At the bound joining is refused.
+pub const ROOM_MEMBERS_MAX: u64 = 20_000;
+
+/// Rooms that one account is in. At the bound joining is refused; so leaving all of them when the
+/// account is deleted fits into one entry.
+pub const ROOMS_PER_ACCOUNT_MAX: u64 = 256;
+
+/// Invitations of one room that were not used yet. At the bound inviting is refused.
+pub const INVITATIONS_PER_ROOM_MAX: u64 = 1000;
+
+/// Webhooks of one room. At the bound creating one is refused.
+pub const WEBHOOKS_PER_ROOM_MAX: u64 = 64;
+
+/// Accounts that one account has blocked. At the bound blocking is refused.
+pub const BLOCKS_PER_ACCOUNT_MAX: u64 = 1000;
+
+/// Conversations in one request that advances positions. More: refused.
+pub const POSITIONS_PER_REQUEST_MAX: usize = 256;
+
+/// Invites of one cluster that have not run out. At the bound creating one is refused.
+pub const INVITES_MAX: u64 = 1000;
+
+/// Accounts that can be created with one invite at most.
+pub const INVITE_USES_MAX: u32 = 1000;
+
+/// Longest life of an invite, in milliseconds of log time.
+pub const INVITE_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1000;
+
+/// Names and addresses whose failed log-ins are remembered. At the bound the one whose wait ends
+/// first is forgotten.
+pub const THROTTLES_MAX: u64 = 65_536;
+
+/// Failed log-ins of one account after which each further one makes the next wait.
+pub const THROTTLE_FREE_ACCOUNT: u32 = 5;
+
+/// The same for one network address, behind which many people may sit.
+pub const THROTTLE_FREE_ADDRESS: u32 = 50;
+
+/// The first wait, in milliseconds of log time; each further failure doubles it.
+pub const THROTTLE_FIRST_MS: u64 = 1000;
+
+/// The longest wait, in milliseconds of log time: a nuisance, not a lock-out.
+pub const THROTTLE_MAX_MS: u64 = 60_000;
+
+/// After this long without a failure everything is forgiven, in milliseconds of log time.
+pub const THROTTLE_FORGET_MS: u64 = 60 * 60 * 1000;
+
+/// Edits, deletions, reactions and changes of rooms that a stream can resume over. At the bound
+/// the oldest are forgotten, and a stream that resumes before them is told of a gap.
+pub const CHANGES_KEPT_MAX: u64 = 131_072;
+
 /// Messages that one request may delete. More: refused.
 pub const DELETE_MESSAGES_MAX: usize = 500;
 
@@ -70,7 +145,15 @@ pub const PAGE_MAX: usize = 1000;
 /// Accounts of one cluster. At the bound creating one is refused.
 pub const ACCOUNTS_MAX: u64 = 1_000_000;
 
+/// Events of one command at most: those of the longest deletion of messages, or of an account in
+/// as many rooms as it may be in (left, and handed over), with as many sessions.
+pub const EVENTS_PER_COMMAND_MAX: usize = {
+    let account = 2 * ROOMS_PER_ACCOUNT_MAX as usize + SESSIONS_PER_ACCOUNT_MAX + 24;
+    let messages = DELETE_MESSAGES_MAX + 24;
+    if account > messages { account } else { messages }
+};
+
 const _: () = assert!(
-    (BATCH_COMMANDS_MAX * (DELETE_MESSAGES_MAX + 24)) < (1 << crate::ids::POSITION_EVENT_BITS),
+    BATCH_COMMANDS_MAX * EVENTS_PER_COMMAND_MAX < (1 << crate::ids::POSITION_EVENT_BITS),
     "the events of one entry must fit into a position"
 );

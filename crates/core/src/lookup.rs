@@ -3,8 +3,9 @@
 //! Every value is small and copied. Storage answers from memory in the steady state.
 
 use crate::{
-    AccountId, Answer, ConversationId, Digest, OnceId, Progress, RequestWindow, Sequence,
-    SessionId, Timestamp, TokenHash,
+    AccountId, AccountRole, Answer, ConversationId, Digest, InviteId, MemberRole, MessageRef,
+    OnceId, Progress, Reaction, RequestWindow, Sequence, SessionId, ThrottleKey, Timestamp,
+    TokenHash, WebhookId,
 };
 
 /// The state cannot be read. Not an answer to anybody: the node has to stop.
@@ -19,6 +20,8 @@ pub struct Account {
     pub id: AccountId,
     /// Counts its passwords, from 1.
     pub password_version: u64,
+    /// What it may do.
+    pub role: AccountRole,
 }
 
 /// What rules know of a session.
@@ -41,10 +44,24 @@ pub struct Session {
 pub struct Conversation {
     /// Its number.
     pub id: ConversationId,
-    /// The two people of a direct conversation, as they were when it was opened.
-    pub direct: Option<(AccountId, AccountId)>,
+    /// Between whom it is.
+    pub kind: Kind,
     /// The number of its last message; 0 if it has none.
     pub sequence_last: Sequence,
+}
+
+/// Between whom a conversation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The two people, as they were when it was opened; the lower number first.
+    Direct(AccountId, AccountId),
+    /// The members of a room.
+    Room {
+        /// Whether everybody may see and join it.
+        public: bool,
+        /// How many members it has.
+        members: u64,
+    },
 }
 
 /// What rules know of a member of a conversation.
@@ -52,6 +69,43 @@ pub struct Conversation {
 pub struct Membership {
     /// How far the member has come.
     pub progress: Progress,
+    /// What it may do, in a room.
+    pub role: MemberRole,
+    /// How many messages it has sent here.
+    pub sent: u64,
+}
+
+/// What rules know of an invite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Invite {
+    /// Its number.
+    pub id: InviteId,
+    /// Until when.
+    pub expires_at: Timestamp,
+    /// How often it can still be used.
+    pub uses_left: u32,
+}
+
+/// What rules know of a webhook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Webhook {
+    /// Its number.
+    pub id: WebhookId,
+    /// The room.
+    pub conversation: ConversationId,
+    /// The account under which it posts.
+    pub account: AccountId,
+}
+
+/// What is held against a name or an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Throttle {
+    /// Failed log-ins since the last success or pause.
+    pub failures: u32,
+    /// When the next one may be tried.
+    pub not_before: Timestamp,
+    /// When the last one failed.
+    pub failed_at: Timestamp,
 }
 
 /// What rules know of a message.
@@ -123,4 +177,70 @@ pub trait Lookup {
         sequence: Sequence,
         account: AccountId,
     ) -> Result<bool, Broken>;
+    /// How many administrators there are.
+    fn admins(&self) -> Result<u64, Broken>;
+    /// Whether `account` has blocked `other`.
+    fn is_blocked(&self, account: AccountId, other: AccountId) -> Result<bool, Broken>;
+    /// How many accounts this one has blocked.
+    fn blocks_of(&self, account: AccountId) -> Result<u64, Broken>;
+    /// The room whose name has this key (see [`crate::RoomName::key`]).
+    fn room_by_key(&self, key: &str) -> Result<Option<ConversationId>, Broken>;
+    /// How many rooms there are.
+    fn rooms(&self) -> Result<u64, Broken>;
+    /// The rooms that an account is in, in order of their numbers; at most
+    /// [`crate::limits::ROOMS_PER_ACCOUNT_MAX`].
+    fn rooms_of(&self, account: AccountId) -> Result<Vec<ConversationId>, Broken>;
+    /// The member with the greatest role, among those the one that joined first (of equals, the
+    /// lowest number), and its role. `account` and the accounts of webhooks are left out.
+    fn next_in_line(
+        &self,
+        conversation: ConversationId,
+        account: AccountId,
+    ) -> Result<Option<(AccountId, MemberRole)>, Broken>;
+    /// Whether an account is invited to a room.
+    fn is_invited(&self, room: ConversationId, account: AccountId) -> Result<bool, Broken>;
+    /// How many invitations a room has.
+    fn invitations(&self, room: ConversationId) -> Result<u64, Broken>;
+    /// Whether an account's reaction to a message is there.
+    fn has_reacted(
+        &self,
+        message: MessageRef,
+        account: AccountId,
+        reaction: &Reaction,
+    ) -> Result<bool, Broken>;
+    /// Whether anybody's reaction of this kind is there.
+    fn has_reaction(&self, message: MessageRef, reaction: &Reaction) -> Result<bool, Broken>;
+    /// How many different reactions a message has.
+    fn reaction_kinds(&self, message: MessageRef) -> Result<u64, Broken>;
+    /// How many reactions of an account a message has.
+    fn reactions_of(&self, message: MessageRef, account: AccountId) -> Result<u64, Broken>;
+    /// The hash of the setup token on offer; none while there is an administrator.
+    fn setup_token(&self) -> Result<Option<TokenHash>, Broken>;
+    /// The invite with this code, even if it has run out.
+    fn invite_by_code(&self, code: &TokenHash) -> Result<Option<Invite>, Broken>;
+    /// Whether there is an invite with this number.
+    fn has_invite(&self, id: InviteId) -> Result<bool, Broken>;
+    /// How many invites there are, those included that have run out and were not swept away.
+    fn invites(&self) -> Result<u64, Broken>;
+    /// Up to `limit` invites with `expires_at <= now`, in order of (expires_at, number).
+    fn invites_expired(&self, now: Timestamp, limit: usize) -> Result<Vec<InviteId>, Broken>;
+    /// The greatest invite number ever given.
+    fn invite_last(&self) -> Result<InviteId, Broken>;
+    /// The webhook whose address has this secret.
+    fn webhook_by_token(&self, token: &TokenHash) -> Result<Option<Webhook>, Broken>;
+    /// The webhook with this number.
+    fn webhook(&self, id: WebhookId) -> Result<Option<Webhook>, Broken>;
+    /// The webhook that posts under this account.
+    fn webhook_of(&self, account: AccountId) -> Result<Option<Webhook>, Broken>;
+    /// The webhooks of a room in order of their numbers; at most
+    /// [`crate::limits::WEBHOOKS_PER_ROOM_MAX`].
+    fn webhooks(&self, room: ConversationId) -> Result<Vec<Webhook>, Broken>;
+    /// The greatest webhook number ever given.
+    fn webhook_last(&self) -> Result<WebhookId, Broken>;
+    /// What is held against a name or an address.
+    fn throttle(&self, key: &ThrottleKey) -> Result<Option<Throttle>, Broken>;
+    /// How many names and addresses something is held against.
+    fn throttles(&self) -> Result<u64, Broken>;
+    /// The one of them with the least (not_before, key).
+    fn throttle_first(&self) -> Result<Option<ThrottleKey>, Broken>;
 }

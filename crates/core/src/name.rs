@@ -1,4 +1,4 @@
-//! The name of an account: what people call each other.
+//! The names of accounts and rooms: what people call each other, and where they meet.
 //!
 //! Always true: 1 to [`NAME_BYTES_MAX`] bytes of ASCII letters, digits, `.`, `_` and `-`. Names
 //! that differ only in case are the same name. ASCII on purpose: how Unicode folds case changes
@@ -8,48 +8,65 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Rejection, limits::NAME_BYTES_MAX};
 
-/// A valid account name as its owner wrote it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct AccountName(String);
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
 
-impl AccountName {
-    /// Takes `name` if it is a valid name.
-    ///
-    /// # Errors
-    /// [`Rejection::NameEmpty`], [`Rejection::NameTooLong`] or [`Rejection::NameCharacter`].
-    pub fn new(name: impl Into<String>) -> Result<Self, Rejection> {
-        let name = name.into();
-        if name.is_empty() {
-            return Err(Rejection::NameEmpty);
-        }
-        if name.len() > NAME_BYTES_MAX {
-            return Err(Rejection::NameTooLong {
-                bytes: name.len() as u64,
-            });
-        }
-        match name.chars().find(|c| !is_allowed(*c)) {
-            Some(character) => Err(Rejection::NameCharacter { character }),
-            None => Ok(Self(name)),
-        }
-    }
+        impl $name {
+            /// Takes `name` if it is a valid name.
+            ///
+            /// # Errors
+            /// [`Rejection::NameEmpty`], [`Rejection::NameTooLong`] or
+            /// [`Rejection::NameCharacter`].
+            pub fn new(name: impl Into<String>) -> Result<Self, Rejection> {
+                checked(name.into()).map(Self)
+            }
 
-    /// As it was written.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+            /// As it was written.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
 
-    /// The form in which names are compared: lower case.
-    #[must_use]
-    pub fn key(&self) -> String {
-        self.0.to_ascii_lowercase()
-    }
+            /// The form in which names are compared: lower case.
+            #[must_use]
+            pub fn key(&self) -> String {
+                self.0.to_ascii_lowercase()
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
 }
 
-impl std::fmt::Display for AccountName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+name! {
+    /// A valid account name as its owner wrote it.
+    AccountName
+}
+name! {
+    /// A valid room name as its creator wrote it, without the `#` that people put before it.
+    RoomName
+}
+
+fn checked(name: String) -> Result<String, Rejection> {
+    if name.is_empty() {
+        return Err(Rejection::NameEmpty);
+    }
+    if name.len() > NAME_BYTES_MAX {
+        return Err(Rejection::NameTooLong {
+            bytes: name.len() as u64,
+        });
+    }
+    match name.chars().find(|c| !is_allowed(*c)) {
+        Some(character) => Err(Rejection::NameCharacter { character }),
+        None => Ok(name),
     }
 }
 

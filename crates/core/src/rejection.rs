@@ -5,9 +5,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{
-    DELETE_MESSAGES_MAX, NAME_BYTES_MAX, PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN, REQUEST_WINDOW,
-    TEXT_BYTES_MAX,
+use crate::{
+    limits::{
+        DELETE_MESSAGES_MAX, NAME_BYTES_MAX, PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN,
+        REQUEST_WINDOW, TEXT_BYTES_MAX,
+    },
+    text::Line,
 };
 
 /// Why a command was refused, in words for people. Nothing was changed.
@@ -114,12 +117,106 @@ pub enum Rejection {
         /// The number in it.
         sequence: u64,
     },
+    /// A short text is empty where it must not be, too long, or has a control character.
+    #[error("{what} has at most {bytes_max} bytes and no control characters")]
+    LineInvalid {
+        /// Which kind of text.
+        what: Line,
+        /// Its bound.
+        bytes_max: u64,
+    },
+    /// One of the two has blocked the other. Who has is not told to the blocked one.
+    #[error("this person takes no messages from you")]
+    Blocked,
+    /// Oneself cannot be blocked, kicked or invited.
+    #[error("this cannot be done to oneself")]
+    Oneself,
+    /// The role that the asker has does not allow it.
+    #[error("your role does not allow this")]
+    NotAllowed,
+    /// The room would have no owner, or the cluster no administrator.
+    #[error("the last {0} cannot go", if *.admin { "administrator" } else { "owner" })]
+    LastOfItsKind {
+        /// An administrator, or the owner of a room.
+        admin: bool,
+    },
+    /// The account is not a member of the room.
+    #[error("this account is not a member of the room")]
+    NotAMember,
+    /// A bound of [`crate::limits`] is reached.
+    #[error("there can be no more {what}")]
+    TooMany {
+        /// Of what.
+        what: Bound,
+    },
+    /// The message was deleted.
+    #[error("message {sequence} of conversation {conversation} was deleted")]
+    MessageGone {
+        /// The conversation.
+        conversation: u64,
+        /// The number in it.
+        sequence: u64,
+    },
+    /// The cluster is not open: the request shows no invite, setup token or administrator.
+    #[error("accounts cannot be created without permission here")]
+    RegistrationClosed,
+    /// The invite does not exist, has run out, or was used up.
+    #[error("the invite cannot be used")]
+    InviteInvalid,
+    /// The setup token is not the one that the server printed last, or was used.
+    #[error("the setup token cannot be used")]
+    SetupTokenInvalid,
+    /// The webhook does not exist.
+    #[error("there is no such webhook")]
+    NoSuchWebhook,
+    /// The session does not exist, or is somebody else's.
+    #[error("there is no such session")]
+    NoSuchSession,
+    /// A time to live or a number of uses outside its bounds.
+    #[error("the invite's time or number of uses is out of range")]
+    InviteOutOfRange,
     /// The list has no item.
     #[error("nothing was named")]
     ListEmpty,
     /// The list has too many items.
     #[error("at most {DELETE_MESSAGES_MAX} items may be named at once")]
     ListTooLong,
+}
+
+/// What there can be no more of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Bound {
+    /// Rooms in the cluster.
+    Rooms,
+    /// Members in the room.
+    Members,
+    /// Rooms of the account.
+    RoomsOfAccount,
+    /// Invitations to the room.
+    Invitations,
+    /// Webhooks of the room.
+    Webhooks,
+    /// Blocked accounts.
+    Blocks,
+    /// Reactions to the message.
+    Reactions,
+    /// Invites of the cluster.
+    Invites,
+}
+
+impl std::fmt::Display for Bound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Rooms => "rooms",
+            Self::Members => "members in this room",
+            Self::RoomsOfAccount => "rooms for this account",
+            Self::Invitations => "open invitations to this room",
+            Self::Webhooks => "webhooks in this room",
+            Self::Blocks => "blocked accounts",
+            Self::Reactions => "reactions to this message",
+            Self::Invites => "open invites",
+        })
+    }
 }
 
 impl Rejection {
@@ -150,6 +247,20 @@ impl Rejection {
             Self::NoSuchConversation => "NO_SUCH_CONVERSATION",
             Self::NoSuchMessage { .. } => "NO_SUCH_MESSAGE",
             Self::NotYourMessage { .. } => "NOT_YOUR_MESSAGE",
+            Self::LineInvalid { .. } => "LINE_INVALID",
+            Self::Blocked => "BLOCKED",
+            Self::Oneself => "ONESELF",
+            Self::NotAllowed => "NOT_ALLOWED",
+            Self::LastOfItsKind { .. } => "LAST_OF_ITS_KIND",
+            Self::NotAMember => "NOT_A_MEMBER",
+            Self::TooMany { .. } => "TOO_MANY",
+            Self::MessageGone { .. } => "MESSAGE_GONE",
+            Self::RegistrationClosed => "REGISTRATION_CLOSED",
+            Self::InviteInvalid => "INVITE_INVALID",
+            Self::SetupTokenInvalid => "SETUP_TOKEN_INVALID",
+            Self::NoSuchWebhook => "NO_SUCH_WEBHOOK",
+            Self::NoSuchSession => "NO_SUCH_SESSION",
+            Self::InviteOutOfRange => "INVITE_OUT_OF_RANGE",
             Self::ListEmpty => "LIST_EMPTY",
             Self::ListTooLong => "LIST_TOO_LONG",
         }

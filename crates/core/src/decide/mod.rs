@@ -5,15 +5,39 @@
 //! Always true: a request that was executed is never executed again; it gets its first answer as
 //! long as that is remembered and a refusal afterwards.
 
-mod advance_position;
+mod advance_positions;
+mod change_password;
+mod count_login_failure;
 mod create_account;
+mod create_bot;
+mod create_invite;
+mod create_room;
+mod create_webhook;
 mod delete_account;
 mod delete_messages;
+mod delete_webhook;
+mod edit_message;
+mod end_session;
+mod invite_to_room;
+mod join_room;
+mod kick_from_room;
+mod leave_room;
+mod mentions;
+mod offer_setup;
 mod open_session;
+mod post_by_webhook;
+mod revoke_invite;
+mod rooms;
 mod send_message;
+mod set_account_role;
+mod set_block;
+mod set_display_name;
+mod set_member_role;
+mod set_reaction;
+mod set_topic;
 
 use crate::{
-    Accepted, Answer, Broken, Command, Event, Lookup, Operation, Origin, Position, Rejection,
+    Accepted, Account, AccountId, AccountRole, Answer, Broken, Command, Event, Lookup, Operation, Origin, Position, Rejection,
     Session, SessionId, Timestamp,
     limits::{LOG_TIME_MAX_MS, SESSION_CLOSED_MS, SESSION_MS, SESSION_RENEW_MS},
     lookup::Remembered,
@@ -80,7 +104,7 @@ pub fn decide(
         }
         Origin::Once(id) => match lookup.remembered_once(&id)? {
             Some(remembered) => Ok(recall(remembered, command, 0)),
-            None => conclude(outside_session(lookup, now, command), Vec::new()),
+            None => conclude(outside_session(lookup, now, position_of, command), Vec::new()),
         },
     }
 }
@@ -127,47 +151,189 @@ fn in_session(
     let renewal = renewal(&session, now);
     // The renewal is the command's first event, if there is one.
     let offset = renewal.len() as u64;
+    let position_of = |event| position_of(event + offset);
+    let ruling = rule(lookup, now, position_of, &session, &command.operation);
+    conclude(ruling, renewal)
+}
+
+/// The rule of each command of a session.
+fn rule(
+    lookup: &impl Lookup,
+    now: Timestamp,
+    position_of: impl Fn(u64) -> Position,
+    session: &Session,
+    operation: &Operation,
+) -> Ruling {
     let by = session.account;
-    let ruling = match &command.operation {
-        Operation::DeleteAccount => delete_account::delete_account(lookup, by, now),
-        Operation::CloseSession => Ok(close_session(id, now)),
-        Operation::SendMessage { to, text } => {
-            let position_of = |event| position_of(event + offset);
-            send_message::send_message(lookup, by, now, position_of, to, text)
+    match operation {
+        Operation::DeleteAccount => delete_account::delete_account(lookup, now, by),
+        Operation::ChangePassword {
+            password_version,
+            password_hash,
+        } => change_password::change_password(
+            lookup,
+            now,
+            session,
+            *password_version,
+            password_hash,
+        ),
+        Operation::SetDisplayName { display_name } => {
+            set_display_name::set_display_name(by, display_name)
         }
-        Operation::AdvancePosition {
-            conversation,
-            progress,
-        } => advance_position::advance_position(lookup, by, *conversation, *progress),
+        Operation::SetBlock { name, blocked } => set_block::set_block(lookup, by, name, *blocked),
+        Operation::CloseSession => Ok(close_session(session.id, now)),
+        Operation::EndSession { session } => end_session::end_session(lookup, now, by, *session),
+        Operation::SendMessage {
+            to,
+            text,
+            reply_to,
+            action,
+        } => {
+            let draft = send_message::Draft {
+                text,
+                reply_to: *reply_to,
+                action: *action,
+            };
+            send_message::send_message(lookup, by, now, position_of, to, draft)
+        }
+        Operation::EditMessage { message, text } => {
+            edit_message::edit_message(lookup, by, now, *message, text)
+        }
+        Operation::SetReaction {
+            message,
+            reaction,
+            present,
+        } => set_reaction::set_reaction(lookup, by, *message, reaction, *present),
+        Operation::AdvancePositions { positions } => {
+            advance_positions::advance_positions(lookup, by, positions)
+        }
         Operation::DeleteMessages {
             messages,
             for_everyone,
         } => delete_messages::delete_messages(lookup, by, now, messages, *for_everyone),
-        Operation::CreateAccount { .. } | Operation::OpenSession { .. } => {
+        Operation::CreateRoom { .. }
+        | Operation::JoinRoom { .. }
+        | Operation::LeaveRoom { .. }
+        | Operation::InviteToRoom { .. }
+        | Operation::KickFromRoom { .. }
+        | Operation::SetTopic { .. }
+        | Operation::SetMemberRole { .. }
+        | Operation::CreateWebhook { .. }
+        | Operation::DeleteWebhook { .. } => rule_of_rooms(lookup, now, by, operation),
+        Operation::SetAccountRole { .. }
+        | Operation::RemoveAccount { .. }
+        | Operation::CreateBot { .. }
+        | Operation::CreateInvite { .. }
+        | Operation::RevokeInvite { .. } => rule_of_admins(lookup, now, by, operation),
+        Operation::CreateAccount { .. }
+        | Operation::OpenSession { .. }
+        | Operation::CountLoginFailure { .. }
+        | Operation::OfferSetup { .. }
+        | Operation::PostByWebhook { .. } => {
             Err(Rejection::SessionMisplaced { needed: false }.into())
         }
-    };
-    conclude(ruling, renewal)
+    }
 }
 
-fn outside_session(lookup: &impl Lookup, now: Timestamp, command: &Command) -> Ruling {
+fn rule_of_rooms(
+    lookup: &impl Lookup,
+    now: Timestamp,
+    by: AccountId,
+    operation: &Operation,
+) -> Ruling {
+    match operation {
+        Operation::CreateRoom {
+            name,
+            topic,
+            public,
+        } => create_room::create_room(lookup, now, by, name, topic, *public),
+        Operation::JoinRoom { name } => join_room::join_room(lookup, by, name),
+        Operation::LeaveRoom { name } => leave_room::leave_room(lookup, now, by, name),
+        Operation::InviteToRoom { name, account } => {
+            invite_to_room::invite_to_room(lookup, by, name, account)
+        }
+        Operation::KickFromRoom { name, account } => {
+            kick_from_room::kick_from_room(lookup, now, by, name, account)
+        }
+        Operation::SetTopic { name, topic } => set_topic::set_topic(lookup, by, name, topic),
+        Operation::SetMemberRole {
+            name,
+            account,
+            role,
+        } => set_member_role::set_member_role(lookup, by, name, account, *role),
+        Operation::CreateWebhook {
+            name,
+            account,
+            token,
+        } => create_webhook::create_webhook(lookup, now, by, name, account, *token),
+        Operation::DeleteWebhook { webhook } => {
+            delete_webhook::delete_webhook(lookup, now, by, *webhook)
+        }
+        _ => unreachable!("the caller has looked"),
+    }
+}
+
+/// Commands that only an administrator may give.
+fn rule_of_admins(
+    lookup: &impl Lookup,
+    now: Timestamp,
+    by: AccountId,
+    operation: &Operation,
+) -> Ruling {
+    let is_admin = |found: Account| found.role == AccountRole::Admin;
+    if !lookup.account(by)?.is_some_and(is_admin) {
+        return Err(Rejection::NotAllowed.into());
+    }
+    match operation {
+        Operation::SetAccountRole { name, role } => {
+            set_account_role::set_account_role(lookup, name, *role)
+        }
+        Operation::RemoveAccount { name } => delete_account::remove_account(lookup, now, name),
+        Operation::CreateBot { name, token } => create_bot::create_bot(lookup, now, name, *token),
+        Operation::CreateInvite { code, ttl_ms, uses } => {
+            create_invite::create_invite(lookup, now, by, *code, *ttl_ms, *uses)
+        }
+        Operation::RevokeInvite { invite } => revoke_invite::revoke_invite(lookup, *invite),
+        _ => unreachable!("the caller has looked"),
+    }
+}
+
+fn outside_session(
+    lookup: &impl Lookup,
+    now: Timestamp,
+    position_of: impl Fn(u64) -> Position,
+    command: &Command,
+) -> Ruling {
     match &command.operation {
         Operation::CreateAccount {
             name,
             password_hash,
-        } => create_account::create_account(lookup, now, name, password_hash),
+            grant,
+        } => create_account::create_account(lookup, now, name, password_hash, *grant),
         Operation::OpenSession {
             account,
             password_version,
             token,
-        } => open_session::open_session(lookup, now, *account, *password_version, *token),
-        Operation::DeleteAccount
-        | Operation::CloseSession
-        | Operation::SendMessage { .. }
-        | Operation::AdvancePosition { .. }
-        | Operation::DeleteMessages { .. } => {
-            Err(Rejection::SessionMisplaced { needed: true }.into())
+            label,
+            throttle,
+        } => {
+            let asked = open_session::Asked {
+                account: *account,
+                password_version: *password_version,
+                token: *token,
+                label,
+                throttle: *throttle,
+            };
+            open_session::open_session(lookup, now, asked)
         }
+        Operation::CountLoginFailure { account, address } => {
+            count_login_failure::count_login_failure(lookup, now, *account, *address)
+        }
+        Operation::OfferSetup { token } => offer_setup::offer_setup(lookup, *token),
+        Operation::PostByWebhook { token, text } => {
+            post_by_webhook::post_by_webhook(lookup, now, position_of, token, text)
+        }
+        _ => Err(Rejection::SessionMisplaced { needed: true }.into()),
     }
 }
 

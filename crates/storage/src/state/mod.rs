@@ -34,8 +34,9 @@ pub use entry::{Applied, Checkpoint, Entry, EntryResult, Options, Payload};
 pub use error::{ApplyError, CheckpointError, InstallError, OpenError, ReadError, SnapshotError};
 pub use reader::Reader;
 pub use rows::{
-    AccountRow, AccountsPage, ConversationRow, Delivery, HistoryFrom, HistoryPage, MessageRow,
-    MessagesAfter, SessionRow,
+    AccountRow, AccountsPage, ConversationRow, Delivery, Happened, HistoryFrom, HistoryPage,
+    InviteRow, MemberRow, MessageRow, ReactionRow, RoomRow, RoomsPage, SessionRow, StreamItem,
+    StreamPage, To, WebhookRow, With,
 };
 pub use snapshot::SnapshotFile;
 pub use writer::State;

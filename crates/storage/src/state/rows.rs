@@ -1,7 +1,8 @@
 //! What readers give: rows for people, with names instead of numbers where people look.
 
 use conclave_core::{
-    AccountId, ConversationId, Position, Progress, Sequence, SessionId, Timestamp,
+    AccountId, AccountRole, ConversationId, InviteId, MemberRole, MessageRef, Position, Progress,
+    Sequence, SessionId, Timestamp, WebhookId,
 };
 
 /// An account.
@@ -17,6 +18,10 @@ pub struct AccountRow {
     pub password_version: u64,
     /// Since when.
     pub created_at: Timestamp,
+    /// What it may do.
+    pub role: AccountRole,
+    /// What is shown beside the name; may be empty.
+    pub display_name: String,
 }
 
 /// A part of the list of accounts.
@@ -46,6 +51,10 @@ pub struct SessionRow {
     pub expires_at: Timestamp,
     /// The greatest request number that it has used.
     pub request_last: u64,
+    /// What its owner calls it; may be empty.
+    pub label: String,
+    /// What its account may do; [`AccountRole::User`] if the account was deleted.
+    pub role: AccountRole,
 }
 
 /// A conversation, as one member sees it.
@@ -53,16 +62,38 @@ pub struct SessionRow {
 pub struct ConversationRow {
     /// Its number.
     pub id: ConversationId,
-    /// The other person (oneself, if one writes to oneself).
-    pub peer: Option<AccountId>,
-    /// `None` if the account was deleted.
-    pub peer_name: Option<String>,
+    /// Between whom it is.
+    pub with: With,
     /// The number of its last message; 0 if it has none.
     pub sequence_last: Sequence,
     /// How far the member has come.
     pub progress: Progress,
-    /// Messages of others that the member has not read: at most 1000 are counted.
+    /// Messages of others that the member has not read: those deleted or hidden are left out, as
+    /// far as there are at most 1000 of them.
     pub unread: u64,
+    /// Unread messages that mention the member: at most 1000 are counted.
+    pub unread_mentions: u64,
+}
+
+/// Between whom a conversation is, as one member sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum With {
+    /// The other person (oneself, if one writes to oneself).
+    Peer {
+        /// Its account, which may have been deleted.
+        account: AccountId,
+        /// `None` if the account was deleted.
+        name: Option<String>,
+        /// How far the other person has come.
+        progress: Progress,
+    },
+    /// A room.
+    Room {
+        /// Its name.
+        name: String,
+        /// What it is about.
+        topic: String,
+    },
 }
 
 /// How far a message has come: with whoever it is for, not with its sender.
@@ -76,7 +107,7 @@ pub enum Delivery {
     Read,
 }
 
-/// A message.
+/// A message, as one member sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageRow {
     /// Where in the log.
@@ -90,15 +121,51 @@ pub struct MessageRow {
     /// `None` if the account was deleted.
     pub by_name: Option<String>,
     /// For whom it is.
-    pub recipient: AccountId,
-    /// `None` if the account was deleted.
-    pub recipient_name: Option<String>,
+    pub to: To,
     /// When it was sent.
     pub sent_at: Timestamp,
     /// `None` if it was deleted for everyone.
     pub text: Option<String>,
-    /// How far it has come.
-    pub delivery: Delivery,
+    /// When it was edited last.
+    pub edited_at: Option<Timestamp>,
+    /// The message that it answers.
+    pub reply_to: Option<Sequence>,
+    /// Whether the text tells what the sender does.
+    pub action: bool,
+    /// Members that it names, in order of their numbers.
+    pub mentions: Vec<AccountId>,
+    /// What members think of it, in order of the reactions' bytes.
+    pub reactions: Vec<ReactionRow>,
+}
+
+/// For whom a message is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum To {
+    /// The other person of a direct conversation.
+    Peer {
+        /// Its account, which may have been deleted.
+        account: AccountId,
+        /// `None` if the account was deleted.
+        name: Option<String>,
+        /// How far the message has come.
+        delivery: Delivery,
+    },
+    /// A room.
+    Room {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// One kind of reaction to a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReactionRow {
+    /// Which.
+    pub reaction: String,
+    /// How many members gave it.
+    pub count: u64,
+    /// Whether the one who reads is among them.
+    pub mine: bool,
 }
 
 /// Which part of a conversation is asked for.
@@ -126,13 +193,183 @@ pub struct HistoryPage {
     pub sequence_last: Sequence,
 }
 
-/// A part of the stream of an account's messages.
+/// A part of the stream of everything that an account may see.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MessagesAfter {
+pub struct StreamPage {
     /// Ascending by position.
-    pub rows: Vec<MessageRow>,
+    pub items: Vec<StreamItem>,
     /// Everything up to here was looked at: go on after it.
     pub scanned_to: Position,
     /// Whether that is everything that was applied.
     pub complete: bool,
+    /// Whether changes (never messages) after the position asked for were forgotten.
+    pub gap: bool,
+    /// If `complete`: the rooms that the account is in at that moment, in order of their numbers.
+    pub rooms: Vec<ConversationId>,
+}
+
+/// Something that happened, as those see it who may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamItem {
+    /// Where in the log.
+    pub position: Position,
+    /// What.
+    pub what: Happened,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happened {
+    /// A message was sent.
+    Sent(MessageRow),
+    /// A message was edited; the row is as it is now.
+    Edited(MessageRow),
+    /// A message was deleted for everyone.
+    Deleted(MessageRef),
+    /// The account has deleted a message for itself.
+    Hidden(MessageRef),
+    /// A reaction was added or taken away.
+    Reaction {
+        /// To which message.
+        message: MessageRef,
+        /// Whose.
+        account: AccountId,
+        /// `None` if the account was deleted.
+        name: Option<String>,
+        /// Which.
+        reaction: String,
+        /// Whether it was added.
+        present: bool,
+    },
+    /// Somebody has come further: the account itself, or the other one of a direct conversation.
+    /// Only the last advance of each is told, at its position.
+    Advanced {
+        /// Where.
+        conversation: ConversationId,
+        /// Who.
+        account: AccountId,
+        /// How far.
+        progress: Progress,
+    },
+    /// A direct conversation was opened.
+    Opened {
+        /// Its number.
+        conversation: ConversationId,
+        /// The other person's name, for the account; `None` if the account was deleted.
+        peer_name: Option<String>,
+    },
+    /// Somebody has become a member of a room.
+    Joined {
+        /// Which room.
+        conversation: ConversationId,
+        /// `None` if the room was removed.
+        room_name: Option<String>,
+        /// Who.
+        account: AccountId,
+        /// `None` if the account was deleted.
+        name: Option<String>,
+    },
+    /// Somebody is no longer a member of a room.
+    Left {
+        /// Which room.
+        conversation: ConversationId,
+        /// `None` if the room was removed.
+        room_name: Option<String>,
+        /// Who.
+        account: AccountId,
+        /// `None` if the account was deleted.
+        name: Option<String>,
+        /// Who has done it.
+        by: AccountId,
+    },
+    /// A member has another role.
+    RoleChanged {
+        /// In which room.
+        conversation: ConversationId,
+        /// Who.
+        account: AccountId,
+        /// Which.
+        role: MemberRole,
+    },
+    /// A room has another topic.
+    TopicChanged {
+        /// Which room.
+        conversation: ConversationId,
+        /// What.
+        topic: String,
+    },
+    /// The account is invited to a room.
+    Invited {
+        /// Which room.
+        conversation: ConversationId,
+        /// `None` if the room was removed.
+        room_name: Option<String>,
+        /// By whom.
+        by: AccountId,
+    },
+    /// Something about the account itself changed; the row is as it is now.
+    AccountChanged(AccountRow),
+}
+
+/// A room, as one account sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomRow {
+    /// Its number.
+    pub id: ConversationId,
+    /// Its name.
+    pub name: String,
+    /// What it is about.
+    pub topic: String,
+    /// Whether everybody may see and join it.
+    pub public: bool,
+    /// How many members it has.
+    pub members: u64,
+    /// The account's role; `None` if it is not in the room.
+    pub role: Option<MemberRole>,
+    /// Whether the account is invited.
+    pub invited: bool,
+}
+
+/// A part of the list of rooms.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoomsPage {
+    /// Sorted by name, whatever its case.
+    pub rows: Vec<RoomRow>,
+    /// Where to go on; `None` at the end. A page may be short, even empty, and yet not the last.
+    pub next_after_key: Option<String>,
+}
+
+/// A member of a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberRow {
+    /// Its account.
+    pub account: AccountRow,
+    /// What it may do.
+    pub role: MemberRole,
+}
+
+/// An invite, without its code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InviteRow {
+    /// Its number.
+    pub id: InviteId,
+    /// `None` if the account was deleted.
+    pub by_name: Option<String>,
+    /// Until when.
+    pub expires_at: Timestamp,
+    /// How often it can still be used.
+    pub uses_left: u32,
+}
+
+/// A webhook, without its secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookRow {
+    /// Its number.
+    pub id: WebhookId,
+    /// The name of the account under which it posts.
+    pub account_name: String,
+    /// `None` if the account was deleted.
+    pub by_name: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
 }

@@ -13,6 +13,15 @@ CREATE TABLE meta (
     once_answers INTEGER NOT NULL,         -- how many rows once_answers has
     orphan_last INTEGER NOT NULL,
     orphans INTEGER NOT NULL,              -- how many rows orphans has
+    admins INTEGER NOT NULL,               -- how many accounts are administrators'
+    rooms INTEGER NOT NULL,                -- how many conversations are rooms
+    invite_last INTEGER NOT NULL,
+    invites INTEGER NOT NULL,              -- how many rows invites has
+    webhook_last INTEGER NOT NULL,
+    throttles INTEGER NOT NULL,            -- how many rows throttles has
+    changes INTEGER NOT NULL,              -- how many rows changes has
+    changes_after INTEGER NOT NULL,        -- changes up to this position are forgotten
+    setup_token BLOB,                      -- BLAKE3 of the token on offer
     chain BLOB NOT NULL                    -- BLAKE3 over everything decided since the first entry
 ) STRICT;
 
@@ -30,9 +39,11 @@ CREATE TABLE accounts (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL,                    -- as its owner wrote it
     key TEXT NOT NULL UNIQUE,              -- lower case: the form in which names are compared
-    password_hash TEXT NOT NULL,           -- argon2id in PHC form
+    password_hash TEXT NOT NULL,           -- argon2id in PHC form; empty: no password logs in
     password_version INTEGER NOT NULL,     -- counts the passwords, from 1
-    created_at INTEGER NOT NULL
+    created_at INTEGER NOT NULL,
+    role INTEGER NOT NULL,                 -- 0 user, 1 administrator, 2 bot
+    display_name TEXT NOT NULL             -- what is shown beside the name; may be empty
 ) STRICT;
 
 -- Logins: the sessions behind "exactly once".
@@ -42,7 +53,8 @@ CREATE TABLE sessions (
     token BLOB NOT NULL UNIQUE,            -- BLAKE3 of the token; the token is nowhere
     opened_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,           -- if closed: when it may be forgotten
-    closed INTEGER NOT NULL
+    closed INTEGER NOT NULL,
+    label TEXT NOT NULL                    -- what its owner calls it; may be empty
 ) STRICT;
 CREATE INDEX sessions_by_account ON sessions (account);
 CREATE INDEX sessions_by_end ON sessions (expires_at, id);
@@ -66,14 +78,20 @@ CREATE TABLE once_answers (
     at INTEGER NOT NULL
 ) STRICT;
 
--- Two people, or one with itself.
+-- Two people (or one with itself), or a room.
 CREATE TABLE conversations (
     id INTEGER PRIMARY KEY,
-    direct_low INTEGER NOT NULL,           -- the members when it was opened, lower number first
-    direct_high INTEGER NOT NULL,
-    opened_at INTEGER NOT NULL
+    direct_low INTEGER,                    -- the members when it was opened, lower number first;
+    direct_high INTEGER,                   -- NULL in a room
+    opened_at INTEGER NOT NULL,
+    name TEXT,                             -- of a room, as its creator wrote it; else NULL
+    key TEXT UNIQUE,                       -- lower case
+    topic TEXT,
+    public INTEGER,                        -- whether everybody may see and join it
+    members INTEGER                        -- how many rows members has for it
 ) STRICT;
-CREATE UNIQUE INDEX conversations_direct ON conversations (direct_low, direct_high);
+CREATE UNIQUE INDEX conversations_direct ON conversations (direct_low, direct_high)
+    WHERE direct_low IS NOT NULL;
 
 -- Who is in a conversation, and how far each has come.
 CREATE TABLE members (
@@ -81,9 +99,22 @@ CREATE TABLE members (
     account INTEGER NOT NULL,
     delivered INTEGER NOT NULL,            -- everything up to this sequence reached a device
     read INTEGER NOT NULL,
+    sent_read INTEGER NOT NULL,            -- how many of its own messages are up to read
+    advanced_at INTEGER NOT NULL,          -- position in the log of the last advance; 0: none
+    role INTEGER NOT NULL,                 -- 0 member, 1 moderator, 2 owner
+    joined_at INTEGER NOT NULL,            -- position in the log
     PRIMARY KEY (conversation, account)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX members_by_account ON members (account, conversation);
+
+-- Who may join a room and has not yet.
+CREATE TABLE invitations (
+    conversation INTEGER NOT NULL,
+    account INTEGER NOT NULL,
+    by_account INTEGER NOT NULL,
+    PRIMARY KEY (conversation, account)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX invitations_by_account ON invitations (account, conversation);
 
 -- Messages in log order. A deleted one keeps its row, so that sequences have no gaps.
 CREATE TABLE messages (
@@ -93,9 +124,55 @@ CREATE TABLE messages (
     by_account INTEGER NOT NULL,
     sent_at INTEGER NOT NULL,
     text TEXT,                             -- NULL: deleted for everyone
-    deleted_at INTEGER
+    deleted_at INTEGER,
+    edited_at INTEGER,
+    reply_to INTEGER,                      -- the sequence that it answers
+    action INTEGER NOT NULL,               -- 1: the text tells what the sender does
+    ordinal INTEGER NOT NULL               -- the n-th of its sender in the conversation, from 1
 ) STRICT;
 CREATE UNIQUE INDEX messages_sequence ON messages (conversation, sequence);
+CREATE INDEX messages_by_sender ON messages (conversation, by_account, sequence);
+CREATE INDEX messages_deleted ON messages (conversation, sequence) WHERE text IS NULL;
+
+-- Members that a message names.
+CREATE TABLE mentions (
+    conversation INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    account INTEGER NOT NULL,
+    PRIMARY KEY (conversation, sequence, account)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX mentions_by_account ON mentions (account, conversation, sequence);
+
+-- What members think of a message.
+CREATE TABLE reactions (
+    conversation INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    account INTEGER NOT NULL,
+    reaction TEXT NOT NULL,
+    PRIMARY KEY (conversation, sequence, account, reaction)
+) STRICT, WITHOUT ROWID;
+
+-- The same, counted: nobody counts 20 000 of them to show a message.
+CREATE TABLE reaction_counts (
+    conversation INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    reaction TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (conversation, sequence, reaction)
+) STRICT, WITHOUT ROWID;
+
+-- What a stream tells besides messages, in log order; the oldest are forgotten. Texts are only in
+-- messages, so that what was deleted or edited is nowhere else.
+CREATE TABLE changes (
+    position INTEGER PRIMARY KEY,
+    kind INTEGER NOT NULL,                 -- see changes.rs
+    conversation INTEGER,
+    account INTEGER,                       -- for whom alone; NULL: for all members
+    sequence INTEGER,
+    subject INTEGER,                       -- whom it is about
+    by_account INTEGER,                    -- who has done it
+    value TEXT                             -- a reaction, a topic, a role
+) STRICT;
 
 -- Messages that one member deleted for itself.
 CREATE TABLE hidden (
@@ -104,6 +181,42 @@ CREATE TABLE hidden (
     sequence INTEGER NOT NULL,
     PRIMARY KEY (account, conversation, sequence)
 ) STRICT, WITHOUT ROWID;
+
+-- Who has blocked whom.
+CREATE TABLE blocks (
+    account INTEGER NOT NULL,
+    other INTEGER NOT NULL,
+    PRIMARY KEY (account, other)
+) STRICT, WITHOUT ROWID;
+
+-- Codes with which accounts can be created.
+CREATE TABLE invites (
+    id INTEGER PRIMARY KEY,
+    code BLOB NOT NULL UNIQUE,             -- BLAKE3 of the code; the code is nowhere
+    by_account INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    uses_left INTEGER NOT NULL
+) STRICT;
+
+-- Addresses to which programs post.
+CREATE TABLE webhooks (
+    id INTEGER PRIMARY KEY,
+    token BLOB NOT NULL UNIQUE,            -- BLAKE3 of the secret; the secret is nowhere
+    conversation INTEGER NOT NULL,
+    account INTEGER NOT NULL UNIQUE,       -- under which it posts
+    by_account INTEGER NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX webhooks_by_room ON webhooks (conversation, id);
+
+-- Failed log-ins, by name and by address.
+CREATE TABLE throttles (
+    key BLOB PRIMARY KEY,                  -- BLAKE3 of the name or of the address
+    failures INTEGER NOT NULL,
+    not_before INTEGER NOT NULL,           -- when the next one may be tried
+    failed_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX throttles_by_end ON throttles (not_before, key);
 
 -- What deleted accounts left behind: swept away a few rows per log entry, in this order.
 CREATE TABLE orphans (
@@ -119,4 +232,4 @@ CREATE TABLE seal (
 ) STRICT;
 
 INSERT INTO meta VALUES
-    (1, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, zeroblob(32));
+    (1, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, zeroblob(32));
