@@ -22,7 +22,7 @@ use openraft::{
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    Codec, Member,
+    Codec, Listener, Member,
     convert::{
         Decided, Entry, Leader, LogId, SnapshotMeta, StoredMembers, TypeConfig, log_id_in,
         log_id_out, members_out, stored_members_in,
@@ -79,12 +79,13 @@ pub(crate) struct Machine {
 
 impl Machine {
     /// Starts the writer thread. `applied` is told the index of the last entry that is in the
-    /// database, after each transaction.
+    /// database, after each transaction; `listener` also hears what happened.
     pub(crate) fn start(
         state: State,
         codec: Arc<dyn Codec>,
         snapshots: PathBuf,
         applied: watch::Sender<u64>,
+        listener: Arc<dyn Listener>,
     ) -> io::Result<(Self, thread::JoinHandle<()>)> {
         let (jobs, waiting) = mpsc::sync_channel(JOBS_MAX);
         let reader = state.reader();
@@ -92,6 +93,7 @@ impl Machine {
             state,
             codec: codec.clone(),
             applied,
+            listener,
         };
         let thread = thread::Builder::new()
             .name("state-writer".to_owned())
@@ -220,6 +222,7 @@ struct Writer {
     state: State,
     codec: Arc<dyn Codec>,
     applied: watch::Sender<u64>,
+    listener: Arc<dyn Listener>,
 }
 
 impl Writer {
@@ -252,12 +255,16 @@ impl Writer {
             responders.push(responder);
         }
         let results = self.state.apply(&decoded).map_err(io::Error::other)?;
+        let mut events = Vec::new();
         for (responder, result) in responders.into_iter().zip(results) {
             if let Some(responder) = responder {
                 responder.send(Decided(result.answers));
             }
+            events.extend(result.events);
         }
-        self.tell();
+        let last = self.last_index();
+        self.listener.applied(last, events);
+        self.applied.send_replace(last);
         Ok(())
     }
 
@@ -288,14 +295,14 @@ impl Writer {
 
     fn install(&mut self, file: &std::path::Path) -> io::Result<()> {
         self.state.install(file).map_err(io::Error::other)?;
-        let log_index = self.state.applied().last.map_or(0, |last| last.index);
+        let log_index = self.last_index();
         tracing::info!(log_index, "snapshot installed");
-        self.tell();
+        self.listener.installed(log_index);
+        self.applied.send_replace(log_index);
         Ok(())
     }
 
-    fn tell(&self) {
-        let last = self.state.applied().last.map_or(0, |last| last.index);
-        self.applied.send_replace(last);
+    fn last_index(&self) -> u64 {
+        self.state.applied().last.map_or(0, |last| last.index)
     }
 }

@@ -31,7 +31,7 @@ pub use conclave_storage::{
 pub use config::{Config, LogRetention, Timers};
 pub use replica::{Replica, StartError};
 pub use transport::{
-    AppendRequest, AppendResponse, Codec, CodecError, Lane, Peer, PeerError, SnapshotOffer,
-    Transport, VoteRequest, VoteResponse,
+    AppendRequest, AppendResponse, Codec, CodecError, Lane, Listener, Peer, PeerError,
+    SnapshotOffer, Transport, VoteRequest, VoteResponse,
 };
 pub use types::{Member, Members, Outcome, ProposeError, ReadError, Role, Status};

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use crate::{
-    Codec, Config, Member, Outcome, ProposeError, ReadError, Role, Status, Transport,
+    Codec, Config, Listener, Member, Outcome, ProposeError, ReadError, Role, Status, Transport,
     apply::{Machine, Raft},
     convert::members_out,
     log_store::Log,
@@ -92,7 +92,8 @@ pub(crate) struct Inner {
 
 impl Replica {
     /// Opens log and state and takes part in the cluster. A log that is empty is bootstrapped
-    /// with the members of `config`; every node does so, in whatever order they start.
+    /// with the members of `config`; every node does so, in whatever order they start. `listener`
+    /// hears what is applied from now on.
     ///
     /// # Errors
     /// See [`StartError`]. Nothing is left running.
@@ -100,6 +101,7 @@ impl Replica {
         config: Config,
         codec: Arc<dyn Codec>,
         transport: Arc<dyn Transport>,
+        listener: Arc<dyn Listener>,
     ) -> Result<Self, StartError> {
         if !config.members.contains_key(&config.node) {
             return Err(StartError::NotAMember { node: config.node });
@@ -110,7 +112,7 @@ impl Replica {
         let (applied_tx, applied) = watch::channel(last);
         let snapshots = config.data.join("snapshots");
         snapshot::empty_directory(&snapshots)?;
-        let (machine, writer) = Machine::start(state, codec.clone(), snapshots, applied_tx)?;
+        let (machine, writer) = Machine::start(state, codec.clone(), snapshots, applied_tx, listener)?;
         machine.move_fence().await?;
 
         let log_view = Log::new(log.clone(), codec.clone());

@@ -1,12 +1,13 @@
-//! What a replica needs of the world: a way to its peers and a format for its entries.
+//! What a replica needs of the world: a way to its peers, a format for its entries, and somebody
+//! who hears what was applied.
 //!
-//! Both are given from outside, so that this crate knows neither tonic nor protobuf, and a
+//! All are given from outside, so that this crate knows neither tonic nor protobuf, and a
 //! simulated network can take the place of the real one.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use conclave_core::{Batch, Command};
+use conclave_core::{Batch, Command, Event, Position};
 use futures::future::BoxFuture;
 
 use crate::{Entry, LogId, Member, Members, Outcome, ProposeError, ReadError, Vote};
@@ -27,6 +28,16 @@ pub trait Codec: Send + Sync + 'static {
     /// # Errors
     /// If this version does not understand them.
     fn decode_members(&self, bytes: &Bytes) -> Result<Members, CodecError>;
+}
+
+/// Hears what was applied. Called on the thread of the database's one writer: must not wait.
+pub trait Listener: Send + Sync + 'static {
+    /// Everything up to entry `index` is in the database; `events` is what the entries since the
+    /// last call came to, in order.
+    fn applied(&self, index: u64, events: Vec<(Position, Event)>);
+    /// A snapshot has replaced the database: it has everything up to entry `index`, and what
+    /// happened on the way there was not told.
+    fn installed(&self, index: u64);
 }
 
 /// Stored bytes cannot be understood.

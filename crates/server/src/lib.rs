@@ -10,15 +10,16 @@ mod chat;
 mod codec;
 mod config;
 mod convert;
-mod follow;
 mod identity;
 mod listeners;
+mod live;
 mod node;
 mod passwords;
 mod peer_service;
 mod problems;
 mod reachability;
 mod sessions;
+mod show;
 mod transport;
 
 pub use config::{ConfigError, NodeConfig, Overrides};

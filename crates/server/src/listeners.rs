@@ -12,7 +12,8 @@ use conclave_wire::{
     peer::peer_service_server::PeerServiceServer,
     v1::{
         account_service_server::AccountServiceServer, admin_service_server::AdminServiceServer,
-        chat_service_server::ChatServiceServer, session_service_server::SessionServiceServer,
+        chat_service_server::ChatServiceServer, live_service_server::LiveServiceServer,
+        session_service_server::SessionServiceServer,
     },
 };
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -24,7 +25,12 @@ use tonic::{
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
-    accounts::Accounts, admin::Admin, chat::Chat, node::Shared, peer_service::Peers,
+    accounts::Accounts,
+    admin::Admin,
+    chat::Chat,
+    live::{self, Live},
+    node::Shared,
+    peer_service::Peers,
     transport::PEER_MESSAGE_BYTES_MAX,
 };
 
@@ -36,11 +42,13 @@ const STREAMS_MAX: u32 = 1024;
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_LIMIT: Duration = Duration::from_secs(5);
 /// What `grpc.health.v1` knows besides the whole node.
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 7] = [
     "",
     "conclave.v1.AccountService",
     "conclave.v1.SessionService",
     "conclave.v1.ChatService",
+    "conclave.v1.RoomService",
+    "conclave.v1.LiveService",
     "conclave.v1.AdminService",
 ];
 
@@ -59,6 +67,7 @@ pub(crate) fn start(
             with_fallback(peer_routes(shared), "peer", "clients"),
         )),
         tokio::spawn(report_health(shared.clone(), reporter)),
+        tokio::spawn(live::share(shared.clone())),
     ]
 }
 
@@ -72,6 +81,12 @@ fn client_routes(shared: &Arc<Shared>) -> Routes {
             .add_service(SessionServiceServer::new(accounts).max_decoding_message_size(max))
             .add_service(
                 ChatServiceServer::new(Chat {
+                    shared: shared.clone(),
+                })
+                .max_decoding_message_size(max),
+            )
+            .add_service(
+                LiveServiceServer::new(Live {
                     shared: shared.clone(),
                 })
                 .max_decoding_message_size(max),

@@ -29,6 +29,7 @@ use crate::{
     config::{ConfigError, NodeConfig},
     identity::{Identity, IdentityError},
     listeners,
+    live::{self, LiveState},
     passwords::Passwords,
     peer_service::role_number,
     sessions::Sessions,
@@ -39,8 +40,6 @@ use crate::{
 const COMMANDS_MAX: usize = 4096;
 /// Reads of the database at once; further ones wait a bounded time.
 const READS_MAX: usize = 32;
-/// Clients that follow on one node. At the bound further ones are refused as busy.
-const FOLLOWERS_MAX: usize = 10_000;
 /// How long one attempt to be ready may take.
 const READY_LIMIT: Duration = Duration::from_secs(1);
 /// How long a peer may take to say how it is.
@@ -83,7 +82,7 @@ pub(crate) struct Shared {
     pub(crate) passwords: Passwords,
     pub(crate) commands: Arc<Semaphore>,
     pub(crate) reads: Arc<Semaphore>,
-    pub(crate) followers: Arc<Semaphore>,
+    pub(crate) live: LiveState,
     /// One at a time: it reads every row.
     pub(crate) digests: Arc<Semaphore>,
     pub(crate) stopping: watch::Sender<bool>,
@@ -94,9 +93,27 @@ pub(crate) struct Shared {
     durable: bool,
     started: Instant,
     files: AtomicU64,
+    clock: Clock,
 }
 
+/// This machine's clock, the edge at which time enters.
+type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
 impl Shared {
+    /// The time by this machine's clock. Only for what is not in the log.
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// Every member but this one.
+    pub(crate) fn other_members(&self) -> Vec<(u64, Member)> {
+        let mut members = self.replica.status().members.nodes;
+        // The configuration knows better where a member is reached now.
+        members.extend(self.members.clone());
+        members.remove(&self.identity.node);
+        members.into_iter().collect()
+    }
+
     /// A number that no other file of this process has.
     pub(crate) fn next_file(&self) -> u64 {
         self.files.fetch_add(1, Ordering::Relaxed)
@@ -136,9 +153,7 @@ impl Shared {
 
     /// Every member, and how it is if it says so in time.
     pub(crate) async fn statuses(&self) -> Vec<(u64, Member, Option<peer::GetNodeStatusResponse>)> {
-        let mut members = self.replica.status().members.nodes;
-        // The configuration knows better where a member is reached now.
-        members.extend(self.members.clone());
+        let mut members: BTreeMap<u64, Member> = self.other_members().into_iter().collect();
         members.insert(self.identity.node, self.own.clone());
         join_all(members.into_iter().map(|(node, member)| async move {
             let status = if node == self.identity.node {
@@ -186,6 +201,7 @@ impl Node {
 
         let transport = GrpcTransport::new(config.node, identity.cluster_id.clone());
         let transport = Arc::new(transport);
+        let clock = clock(config.clock_offset_ms);
         let replica_config = conclave_replica::Config {
             node: config.node,
             members: members.clone(),
@@ -193,10 +209,14 @@ impl Node {
             timers: Timers::default(),
             sync: !config.unsafe_no_sync,
             retention: retention(&config),
-            clock: clock(config.clock_offset_ms),
+            clock: clock.clone(),
         };
         let codec = Arc::new(WireCodec);
-        let replica = Replica::start(replica_config, codec, transport.clone()).await?;
+        let (listener, blocks) = live::listener();
+        let replica = Replica::start(replica_config, codec, transport.clone(), listener).await?;
+        let applied = *replica.applied().borrow();
+        let live = LiveState::start(replica.reader(), blocks, applied)
+            .map_err(|error| StartError::System(error.to_string()))?;
         let system = |problem: conclave_wire::Problem| StartError::System(problem.to_string());
         let shared = Arc::new(Shared {
             identity,
@@ -206,7 +226,7 @@ impl Node {
             passwords: Passwords::new().map_err(system)?,
             commands: Arc::new(Semaphore::new(COMMANDS_MAX)),
             reads: Arc::new(Semaphore::new(READS_MAX)),
-            followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
+            live,
             digests: Arc::new(Semaphore::new(1)),
             stopping: watch::Sender::new(false),
             refused: AtomicU64::new(0),
@@ -215,6 +235,7 @@ impl Node {
             durable: !config.unsafe_no_sync,
             started: Instant::now(),
             files: AtomicU64::new(0),
+            clock,
         });
         if config.unsafe_no_sync {
             tracing::warn!("the log is not synced: what is acknowledged may be lost");
@@ -273,6 +294,7 @@ impl Node {
         }
         let deadline = Instant::now() + limit;
         self.shared.stopping.send_replace(true);
+        self.shared.live.stop();
         let voters = self.shared.replica.status().members.voters;
         if voters.iter().any(|set| set.len() > 1) {
             let handed_over = self.shared.replica.hand_over(limit / 2).await;
@@ -299,7 +321,7 @@ fn retention(config: &NodeConfig) -> LogRetention {
     }
 }
 
-fn clock(offset_ms: i64) -> Arc<dyn Fn() -> Timestamp + Send + Sync> {
+fn clock(offset_ms: i64) -> Clock {
     Arc::new(move || {
         #[expect(clippy::disallowed_methods, reason = "the edge at which time enters")]
         let now = std::time::SystemTime::now();

@@ -21,6 +21,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::{
     codec::members_in,
     convert::{self, malformed},
+    live,
     node::Shared,
 };
 
@@ -219,6 +220,18 @@ impl PeerService for Peers {
         self.check(request.into_inner().envelope)?;
         let index = self.shared.replica.read_index_here(READ_INDEX_LIMIT).await;
         Ok(Response::new(convert::read_index_out(index)))
+    }
+
+    async fn share_moment(
+        &self,
+        request: Request<peer::ShareMomentRequest>,
+    ) -> Result<Response<peer::ShareMomentResponse>, Status> {
+        let mut request = request.into_inner();
+        let source = request.envelope.as_ref().map_or(0, |envelope| envelope.source_node_id);
+        self.check(request.envelope.take())?;
+        let moment = request.moment.ok_or_else(|| malformed("nothing is told"))?;
+        live::hear(&self.shared, source, moment).await;
+        Ok(Response::new(peer::ShareMomentResponse {}))
     }
 
     async fn get_node_status(

@@ -191,6 +191,20 @@ impl GrpcPeer {
         Ok(response)
     }
 
+    /// Tells the peer what is true for a moment.
+    pub(crate) async fn share(
+        &self,
+        moment: peer::share_moment_request::Moment,
+        limit: Duration,
+    ) -> Result<(), PeerError> {
+        let request = peer::ShareMomentRequest {
+            envelope: Some(self.envelope.clone()),
+            moment: Some(moment),
+        };
+        let call = |mut service: Service| async move { service.share_moment(request).await };
+        self.call(limit, call).await.map(|_| ())
+    }
+
     /// How the peer is.
     pub(crate) async fn status(
         &self,

@@ -250,7 +250,8 @@ impl Cluster {
             node,
             network: self.network.clone(),
         });
-        let replica = Replica::start(config, Arc::new(TestCodec), transport)
+        let nobody = Arc::new(Nobody);
+        let replica = Replica::start(config, Arc::new(TestCodec), transport, nobody)
             .await
             .unwrap();
         self.network.0.lock().unwrap().nodes.insert(node, replica);
@@ -372,4 +373,12 @@ pub(crate) fn sequence(answer: &Answer) -> u64 {
         Ok(Accepted::MessageSent { sequence, .. }) => sequence.0,
         other => panic!("{other:?}"),
     }
+}
+
+/// Hears everything and tells nobody.
+struct Nobody;
+
+impl conclave_replica::Listener for Nobody {
+    fn applied(&self, _: u64, _: Vec<(conclave_core::Position, conclave_core::Event)>) {}
+    fn installed(&self, _: u64) {}
 }

@@ -11,6 +11,7 @@ mod cache;
 mod chain;
 mod checkpointer;
 mod column;
+mod company;
 mod conversations;
 mod database;
 mod digest;

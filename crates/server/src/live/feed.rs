@@ -1,0 +1,85 @@
+//! From the writer's thread to the router: what was applied, in log order.
+//!
+//! Always true: telling never waits. At the bound blocks are dropped and everybody catches up
+//! from the database instead.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+    mpsc,
+};
+
+use conclave_core::{Event, Position};
+use conclave_replica::Listener;
+
+/// Blocks that wait for the router. It takes one in microseconds, so this many are a long pause.
+const BLOCKS_MAX: usize = 1024;
+
+/// What one transaction came to.
+pub(crate) struct Block {
+    /// Everything up to this entry is in the database.
+    pub(crate) index: u64,
+    /// What happened since the block before.
+    pub(crate) events: Vec<(Position, Event)>,
+    /// How many blocks were lost before this one, since the start.
+    pub(crate) lost: u64,
+}
+
+/// The writer's end.
+pub(crate) struct Feed {
+    blocks: mpsc::SyncSender<Block>,
+    lost: AtomicU64,
+}
+
+impl Feed {
+    /// Both ends.
+    pub(crate) fn new() -> (Arc<Self>, mpsc::Receiver<Block>) {
+        let (blocks, waiting) = mpsc::sync_channel(BLOCKS_MAX);
+        let lost = AtomicU64::new(0);
+        (Arc::new(Self { blocks, lost }), waiting)
+    }
+
+    fn tell(&self, index: u64, events: Vec<(Position, Event)>) {
+        let lost = self.lost.load(Ordering::Relaxed);
+        let block = Block {
+            index,
+            events,
+            lost,
+        };
+        if self.blocks.try_send(block).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Listener for Feed {
+    fn applied(&self, index: u64, events: Vec<(Position, Event)>) {
+        self.tell(index, events);
+    }
+
+    fn installed(&self, index: u64) {
+        // What happened on the way was not told: the same as a lost block.
+        self.lost.fetch_add(1, Ordering::Relaxed);
+        self.tell(index, Vec::new());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_feed_drops_blocks_and_the_next_one_says_so() {
+        let (feed, waiting) = Feed::new();
+        for index in 0..BLOCKS_MAX as u64 + 3 {
+            feed.applied(index, Vec::new());
+        }
+        let taken: Vec<Block> = waiting.try_iter().collect();
+        assert_eq!(taken.len(), BLOCKS_MAX);
+        assert!(taken.iter().all(|block| block.lost == 0));
+        feed.applied(2000, Vec::new());
+        assert_eq!(waiting.try_recv().unwrap().lost, 3);
+        feed.installed(3000);
+        assert_eq!(waiting.try_recv().unwrap().lost, 4);
+    }
+}

@@ -1,0 +1,509 @@
+//! Who listens on this node, and what waits for each.
+//!
+//! The router publishes; a subscription takes. An event is made once and shared by everybody who
+//! hears it. A subscriber is found by its account and, for rooms, by the rooms it is in: what
+//! happens elsewhere costs it nothing.
+//!
+//! Always true: publishing never waits. Whoever lets more than [`QUEUE_BYTES_MAX`] wait loses its
+//! queue and its place here, and catches up from the database. A subscriber that follows has
+//! every event of its conversations after the position at which it was attached.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use conclave_core::{AccountId, ConversationId, Position, SessionId};
+use conclave_wire::v1;
+use tokio::{sync::Notify, time::Instant};
+
+/// Encoded bytes that may wait for one subscriber. At the bound it lags.
+const QUEUE_BYTES_MAX: usize = 256 * 1024;
+/// What an item costs in a queue besides its bytes.
+const ITEM_OVERHEAD_BYTES: usize = 64;
+/// Encoded bytes of recent events that are kept for those who are being attached.
+const RECENT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The same as a number of events.
+const RECENT_MAX: usize = 16_384;
+/// Streams of one session on one node. At the bound another is refused as busy.
+const STREAMS_PER_SESSION_MAX: usize = 16;
+
+/// One event, shared by all who hear it.
+#[derive(Debug)]
+pub(crate) struct Item {
+    pub(crate) event: v1::Event,
+    /// Encoded.
+    pub(crate) bytes: usize,
+}
+
+/// Who hears an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Audience {
+    One(AccountId),
+    Two(AccountId, AccountId),
+    Room(ConversationId),
+}
+
+/// Something about the subscribers themselves, in order with the events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Enters(ConversationId, AccountId),
+    Leaves(ConversationId, AccountId),
+}
+
+/// What the router makes of one event of the log.
+#[derive(Clone, Debug)]
+pub(crate) enum Routed {
+    Tell(Position, Audience, Arc<Item>),
+    Change(Position, Change),
+}
+
+impl Routed {
+    fn position(&self) -> Position {
+        match self {
+            Self::Tell(position, ..) | Self::Change(position, _) => *position,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Tell(.., item) => item.bytes + ITEM_OVERHEAD_BYTES,
+            Self::Change(..) => ITEM_OVERHEAD_BYTES,
+        }
+    }
+}
+
+/// Why a stream is ended from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    SessionClosed,
+    Stopping,
+}
+
+/// What a subscription finds when it looks.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    /// Some events, in order, each with its position (0: not of the log).
+    Items(Vec<Arc<Item>>),
+    /// Nothing: everything up to this position was told.
+    Nothing(Position),
+    /// More happened than may wait, at that moment: catch up.
+    Lagged(Instant),
+    End(End),
+}
+
+/// One subscriber.
+#[derive(Debug)]
+pub(crate) struct Subscriber {
+    id: u64,
+    account: AccountId,
+    session: SessionId,
+    ephemeral: bool,
+    queue: Mutex<Queue>,
+    pub(crate) changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    items: VecDeque<Arc<Item>>,
+    bytes: usize,
+    lagged: Option<Instant>,
+    end: Option<End>,
+}
+
+impl Subscriber {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(|error| error.into_inner())
+    }
+
+    /// Gives whether there was room for it.
+    fn push(&self, item: &Arc<Item>) -> bool {
+        let mut queue = self.queue();
+        if queue.lagged.is_some() || queue.end.is_some() {
+            return true;
+        }
+        let bytes = item.bytes + ITEM_OVERHEAD_BYTES;
+        let fits = queue.bytes + bytes <= QUEUE_BYTES_MAX;
+        if fits {
+            queue.bytes += bytes;
+            queue.items.push_back(item.clone());
+        } else {
+            queue.lag();
+        }
+        drop(queue);
+        self.changed.notify_one();
+        fits
+    }
+
+    fn lag(&self) {
+        self.queue().lag();
+        self.changed.notify_one();
+    }
+
+    fn end(&self, end: End) {
+        self.queue().end.get_or_insert(end);
+        self.changed.notify_one();
+    }
+}
+
+impl Queue {
+    fn lag(&mut self) {
+        self.items = VecDeque::new();
+        self.bytes = 0;
+        self.lagged.get_or_insert_with(Instant::now);
+    }
+}
+
+/// See the head of this file.
+pub(crate) struct Hub {
+    places: Mutex<Places>,
+    /// Everything up to here was published.
+    published: AtomicU64,
+    /// Subscribers, attached or about to be.
+    interested: AtomicUsize,
+    next_id: AtomicU64,
+}
+
+#[derive(Default)]
+struct Places {
+    by_session: HashMap<SessionId, Vec<Arc<Subscriber>>>,
+    by_account: HashMap<AccountId, Vec<Arc<Subscriber>>>,
+    /// Only attached ones.
+    by_room: HashMap<ConversationId, BTreeMap<u64, Arc<Subscriber>>>,
+    /// The rooms of each attached subscriber.
+    rooms: HashMap<u64, Vec<ConversationId>>,
+    recent: VecDeque<Routed>,
+    recent_bytes: usize,
+    /// `recent` has everything after this.
+    recent_after: Position,
+    closed: bool,
+}
+
+impl Hub {
+    /// With everything up to `published` told already.
+    pub(crate) fn new(published: Position) -> Self {
+        let places = Places {
+            recent_after: published,
+            ..Places::default()
+        };
+        Self {
+            places: Mutex::new(places),
+            published: AtomicU64::new(published.0),
+            interested: AtomicUsize::new(0),
+            next_id: AtomicU64::new(1),
+        }
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places
+            .lock()
+            .unwrap_or_else(|error| error.into_inner())
+    }
+
+    /// Whether it is worth making items of events.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.interested.load(Ordering::SeqCst) > 0
+    }
+
+    /// Registers a subscriber, not attached yet. `None` if its session has too many streams, or
+    /// the node stops.
+    pub(crate) fn register(
+        self: &Arc<Self>,
+        account: AccountId,
+        session: SessionId,
+        ephemeral: bool,
+    ) -> Option<Place> {
+        let mut places = self.places();
+        let of_session = places.by_session.entry(session).or_default();
+        if of_session.len() >= STREAMS_PER_SESSION_MAX || places.closed {
+            return None;
+        }
+        let subscriber = Arc::new(Subscriber {
+            id: self.next_id.fetch_add(1, Ordering::Relaxed),
+            account,
+            session,
+            ephemeral,
+            queue: Mutex::default(),
+            changed: Notify::new(),
+        });
+        let of_session = places.by_session.entry(session).or_default();
+        of_session.push(subscriber.clone());
+        self.interested.fetch_add(1, Ordering::SeqCst);
+        drop(places);
+        Some(Place {
+            hub: self.clone(),
+            subscriber,
+        })
+    }
+
+    /// Attaches a subscriber that has seen everything up to `seen`, being in `rooms` then. `false`
+    /// if what came after that is not in memory: read on and try again.
+    fn attach(
+        &self,
+        subscriber: &Arc<Subscriber>,
+        seen: Position,
+        rooms: &[ConversationId],
+    ) -> bool {
+        let mut places = self.places();
+        if seen < places.recent_after {
+            return false;
+        }
+        places.detach(subscriber);
+        {
+            let mut queue = subscriber.queue();
+            queue.lagged = None;
+            queue.items.clear();
+            queue.bytes = 0;
+        }
+        let of_account = places.by_account.entry(subscriber.account).or_default();
+        of_account.push(subscriber.clone());
+        for room in rooms {
+            places.enter(*room, subscriber);
+        }
+        let missed: Vec<Routed> = places
+            .recent
+            .iter()
+            .filter(|routed| routed.position() > seen)
+            .cloned()
+            .collect();
+        for routed in missed {
+            places.deliver(&routed, Some(subscriber));
+        }
+        true
+    }
+
+    /// Tells what entries came to; `None` if nobody wanted it when it was looked at. `up_to` is
+    /// the end of what was applied.
+    pub(crate) fn publish(&self, routed: Option<Vec<Routed>>, up_to: Position) {
+        let mut places = self.places();
+        for one in routed.iter().flatten() {
+            places.deliver(one, None);
+        }
+        places.remember(routed, up_to);
+        self.published.store(up_to.0, Ordering::SeqCst);
+    }
+
+    /// What happened up to `up_to` was not told: everybody catches up.
+    pub(crate) fn lose(&self, up_to: Position) {
+        let mut places = self.places();
+        places.forget(up_to);
+        let everybody: Vec<_> = places.by_session.values().flatten().cloned().collect();
+        for subscriber in everybody {
+            places.detach(&subscriber);
+            subscriber.lag();
+        }
+        self.published.store(up_to.0, Ordering::SeqCst);
+    }
+
+    /// Tells something that is not in the log to those who want such things.
+    pub(crate) fn tell_ephemeral(&self, audience: Audience, except: AccountId, event: v1::Event) {
+        let item = Arc::new(Item::new(event));
+        let mut places = self.places();
+        for subscriber in places.audience(audience) {
+            if subscriber.ephemeral && subscriber.account != except && !subscriber.push(&item) {
+                places.detach(&subscriber);
+            }
+        }
+    }
+
+    /// Whether an account has a subscriber here.
+    pub(crate) fn has(&self, account: AccountId) -> bool {
+        self.places().by_account.contains_key(&account)
+    }
+
+    /// Ends the streams of a session.
+    pub(crate) fn end_session(&self, session: SessionId) {
+        let streams = self.places().by_session.get(&session).cloned();
+        for subscriber in streams.into_iter().flatten() {
+            subscriber.end(End::SessionClosed);
+        }
+    }
+
+    /// Ends all streams, and lets nobody in any more.
+    pub(crate) fn close(&self) {
+        let mut places = self.places();
+        places.closed = true;
+        for subscriber in places.by_session.values().flatten() {
+            subscriber.end(End::Stopping);
+        }
+    }
+}
+
+impl Item {
+    pub(crate) fn new(event: v1::Event) -> Self {
+        let bytes = prost::Message::encoded_len(&event);
+        Self { event, bytes }
+    }
+}
+
+impl Places {
+    fn enter(&mut self, room: ConversationId, subscriber: &Arc<Subscriber>) {
+        let of_room = self.by_room.entry(room).or_default();
+        if of_room.insert(subscriber.id, subscriber.clone()).is_none() {
+            self.rooms.entry(subscriber.id).or_default().push(room);
+        }
+    }
+
+    fn leave(&mut self, room: ConversationId, subscriber: &Subscriber) {
+        if let Some(of_room) = self.by_room.get_mut(&room) {
+            of_room.remove(&subscriber.id);
+            if of_room.is_empty() {
+                self.by_room.remove(&room);
+            }
+        }
+        if let Some(rooms) = self.rooms.get_mut(&subscriber.id) {
+            rooms.retain(|other| *other != room);
+        }
+    }
+
+    /// Takes it from everywhere but the list of its session's streams.
+    fn detach(&mut self, subscriber: &Subscriber) {
+        for room in self.rooms.remove(&subscriber.id).unwrap_or_default() {
+            self.leave(room, subscriber);
+        }
+        remove(&mut self.by_account, subscriber.account, subscriber.id);
+    }
+
+    fn audience(&self, audience: Audience) -> Vec<Arc<Subscriber>> {
+        let of = |account| self.by_account.get(&account).into_iter().flatten();
+        match audience {
+            Audience::One(account) => of(account).cloned().collect(),
+            Audience::Two(a, b) if a == b => of(a).cloned().collect(),
+            Audience::Two(a, b) => of(a).chain(of(b)).cloned().collect(),
+            Audience::Room(room) => {
+                let of_room = self.by_room.get(&room);
+                of_room.into_iter().flat_map(BTreeMap::values).cloned().collect()
+            }
+        }
+    }
+
+    /// To everybody whom it concerns, or only to one.
+    fn deliver(&mut self, routed: &Routed, only: Option<&Arc<Subscriber>>) {
+        match routed {
+            Routed::Tell(_, audience, item) => {
+                for subscriber in self.audience(*audience) {
+                    let is_meant = only.is_none_or(|only| only.id == subscriber.id);
+                    if is_meant && !subscriber.push(item) {
+                        self.detach(&subscriber);
+                    }
+                }
+            }
+            Routed::Change(_, change) => {
+                let (Change::Enters(room, account) | Change::Leaves(room, account)) = *change;
+                for subscriber in self.audience(Audience::One(account)) {
+                    if only.is_some_and(|only| only.id != subscriber.id) {
+                        continue;
+                    }
+                    match change {
+                        Change::Enters(..) => self.enter(room, &subscriber),
+                        Change::Leaves(..) => self.leave(room, &subscriber),
+                    }
+                }
+            }
+        }
+    }
+
+    fn remember(&mut self, routed: Option<Vec<Routed>>, up_to: Position) {
+        let Some(routed) = routed else {
+            self.forget(up_to);
+            return;
+        };
+        for one in routed {
+            self.recent_bytes += one.bytes();
+            self.recent.push_back(one);
+        }
+        while self.recent.len() > RECENT_MAX || self.recent_bytes > RECENT_BYTES_MAX {
+            let Some(oldest) = self.recent.pop_front() else {
+                break;
+            };
+            self.recent_bytes -= oldest.bytes();
+            self.recent_after = oldest.position();
+        }
+    }
+
+    /// Nothing that happened up to `up_to` is in memory.
+    fn forget(&mut self, up_to: Position) {
+        self.recent.clear();
+        self.recent_bytes = 0;
+        self.recent_after = up_to;
+    }
+}
+
+fn remove<K: std::hash::Hash + Eq>(
+    map: &mut HashMap<K, Vec<Arc<Subscriber>>>,
+    key: K,
+    id: u64,
+) {
+    if let Some(list) = map.get_mut(&key) {
+        list.retain(|subscriber| subscriber.id != id);
+        if list.is_empty() {
+            map.remove(&key);
+        }
+    }
+}
+
+/// A subscriber's place in the hub; given up when dropped.
+pub(crate) struct Place {
+    hub: Arc<Hub>,
+    subscriber: Arc<Subscriber>,
+}
+
+impl Place {
+    /// See [`Hub::attach`].
+    pub(crate) fn attach(&self, seen: Position, rooms: &[ConversationId]) -> bool {
+        self.hub.attach(&self.subscriber, seen, rooms)
+    }
+
+    /// What waits, up to about `bytes_max`.
+    pub(crate) fn take(&self, bytes_max: usize) -> Taken {
+        // Read before the queue: what was published up to here is in the queue or was taken.
+        let published = Position(self.hub.published.load(Ordering::SeqCst));
+        let mut queue = self.subscriber.queue();
+        if let Some(end) = queue.end {
+            return Taken::End(end);
+        }
+        if let Some(since) = queue.lagged {
+            return Taken::Lagged(since);
+        }
+        let mut taken = Vec::new();
+        let mut bytes = 0;
+        while let Some(item) = queue.items.front() {
+            let more = item.bytes + ITEM_OVERHEAD_BYTES;
+            if bytes + more > bytes_max && !taken.is_empty() {
+                break;
+            }
+            bytes += more;
+            taken.extend(queue.items.pop_front());
+        }
+        if taken.is_empty() {
+            // An idle subscriber keeps no memory of a busy time.
+            queue.items = VecDeque::new();
+            queue.bytes = 0;
+            return Taken::Nothing(published);
+        }
+        queue.bytes = queue.bytes.saturating_sub(bytes);
+        Taken::Items(taken)
+    }
+
+    /// Ends when there is something to take.
+    pub(crate) async fn changed(&self) {
+        self.subscriber.changed.notified().await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut places = self.hub.places();
+        places.detach(&self.subscriber);
+        let (session, id) = (self.subscriber.session, self.subscriber.id);
+        remove(&mut places.by_session, session, id);
+        self.hub.interested.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+#[path = "hub_tests.rs"]
+mod tests;

@@ -1,0 +1,76 @@
+//! What happens, as it happens: the stream of each client, and who is there.
+//!
+//! The way of an event: the writer's thread tells the [`feed`]; the [`router`] makes of it what
+//! people are told and asks the [`hub`] who listens; each [`subscription`] takes it from its
+//! place. What is not in the log goes from node to node by [`moments`].
+
+mod directory;
+mod feed;
+mod hub;
+mod moments;
+mod presence;
+mod router;
+mod service;
+mod subscription;
+mod token;
+
+use std::{
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use conclave_core::Position;
+use conclave_replica::{Listener, Reader};
+use tokio::sync::Semaphore;
+
+pub(crate) use moments::{hear, share};
+pub(crate) use service::Live;
+
+/// Streams of one node. At the bound another is refused as busy.
+const STREAMS_MAX: usize = 10_000;
+
+/// What is live on a node.
+pub(crate) struct LiveState {
+    hub: Arc<hub::Hub>,
+    presences: Arc<presence::Presences>,
+    typing: moments::Typing,
+    streams: Arc<Semaphore>,
+}
+
+/// The end of the feed that the router takes from, before there is a router.
+pub(crate) struct Blocks(mpsc::Receiver<feed::Block>);
+
+/// Somebody to tell what is applied, and what has to be started with it.
+pub(crate) fn listener() -> (Arc<dyn Listener>, Blocks) {
+    let (feed, blocks) = feed::Feed::new();
+    (feed, Blocks(blocks))
+}
+
+impl LiveState {
+    /// Starts the router. Everything up to entry `applied` is in the database.
+    pub(crate) fn start(reader: Reader, blocks: Blocks, applied: u64) -> std::io::Result<Self> {
+        let hub = Arc::new(hub::Hub::new(Position::end_of(applied)));
+        // The thread ends by itself when the replica, and so the feed, is gone.
+        router::start(hub.clone(), reader, blocks.0)?;
+        Ok(Self {
+            hub,
+            presences: Arc::default(),
+            typing: moments::Typing::default(),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+        })
+    }
+
+    /// Ends all streams: their clients go on elsewhere.
+    pub(crate) fn stop(&self) {
+        self.hub.close();
+    }
+}
+
+/// The silence before a heartbeat that a client asked for.
+fn heartbeat(asked_ms: u32) -> Duration {
+    let ms = match asked_ms {
+        0 => 5000,
+        asked => asked.clamp(500, 60_000),
+    };
+    Duration::from_millis(ms.into())
+}

@@ -1,0 +1,239 @@
+//! The calls of `LiveService`.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use conclave_core::{AccountName, ConversationId, Position, Rejection, TokenHash};
+use conclave_replica::rows::{self, SessionRow};
+use conclave_wire::{
+    Problem,
+    v1::{self, live_service_server::LiveService},
+};
+use futures::Stream;
+use tonic::{Request, Response, Status, metadata::MetadataMap};
+
+use super::{
+    heartbeat,
+    moments::{self, Typist},
+    presence::{Changed, Presence},
+    subscription::{self, Subscription},
+    token::{self, Mint},
+};
+use crate::{
+    access::{Deadline, open_session},
+    node::Shared,
+    sessions::{log_in_first, token_of},
+};
+
+/// How long a node that has not applied the position of a token yet makes a client wait before it
+/// sends it elsewhere.
+const BEHIND_LIMIT: Duration = Duration::from_secs(2);
+/// Names that one question about presence may have.
+const NAMES_MAX: usize = 100;
+
+pub(crate) struct Live {
+    pub(crate) shared: Arc<Shared>,
+}
+
+type Responses = Pin<Box<dyn Stream<Item = subscription::Response> + Send>>;
+
+impl Live {
+    async fn subscribe(
+        &self,
+        metadata: &MetadataMap,
+        request: v1::SubscribeRequest,
+    ) -> Result<Responses, Problem> {
+        let shared = &self.shared;
+        shared.door()?;
+        let token = token_of(metadata)?;
+        let live = &shared.live;
+        let permit = live.streams.clone().try_acquire_owned();
+        let permit = permit.map_err(|_| Problem::Busy)?;
+        let position = self.begin(&request, Deadline::of(metadata)).await?;
+        let session = self.session(token, Deadline::of(metadata)).await?;
+        let place = live
+            .hub
+            .register(session.account, session.id, request.ephemeral)
+            .ok_or(Problem::Busy)?;
+        let subscription = Subscription {
+            shared: shared.clone(),
+            token,
+            account: session.account,
+            place,
+            position,
+            heartbeat: heartbeat(request.heartbeat_ms),
+            presence: live.presences.enter(session.account, session.id),
+            permit,
+        };
+        Ok(Box::pin(subscription.stream()))
+    }
+
+    /// After what the stream begins, once this node has come there.
+    async fn begin(
+        &self,
+        request: &v1::SubscribeRequest,
+        deadline: Deadline,
+    ) -> Result<Position, Problem> {
+        let replica = &self.shared.replica;
+        if request.resume_token.is_empty() {
+            if request.from_beginning {
+                return Ok(Position(0));
+            }
+            self.shared.barrier(deadline).await?;
+            return Ok(Position::end_of(*replica.applied().borrow()));
+        }
+        let mint = Mint::new(&self.shared.identity.cluster_id);
+        let position = mint.position(&request.resume_token)?;
+        if replica.wait_applied(position.index(), BEHIND_LIMIT).await.is_ok() {
+            return Ok(position);
+        }
+        // Behind, or asked for what never was? Everything that was ever told is committed.
+        match replica.read_barrier(deadline.left()).await {
+            Ok(committed) if committed < position.index() => Err(token::invalid()),
+            Ok(_) | Err(_) => Err(Problem::Behind),
+        }
+    }
+
+    /// The session of a token. One that this node has not heard of may have been opened elsewhere
+    /// a moment ago: then everything that was acknowledged is waited for, once.
+    async fn session(&self, token: TokenHash, deadline: Deadline) -> Result<SessionRow, Problem> {
+        for fresh in [false, true] {
+            if fresh {
+                self.shared.barrier(deadline).await?;
+            }
+            let found = self.shared.read(move |reader| open_session(reader, &token));
+            if let Some(session) = found.await? {
+                return Ok(session);
+            }
+        }
+        Err(log_in_first("the session has ended; log in"))
+    }
+
+    async fn set_typing(
+        &self,
+        metadata: &MetadataMap,
+        request: v1::SetTypingRequest,
+    ) -> Result<v1::SetTypingResponse, Problem> {
+        let conversation = ConversationId(request.conversation_id);
+        let read = move |reader: &rows::Reader, session: &SessionRow| {
+            Typist::find(reader, session.account, conversation)
+        };
+        let typist = self.shared.read_in_session(metadata, STALE, read).await?;
+        let typist = typist.ok_or(Rejection::NoSuchConversation)?;
+        moments::tell_typing(&self.shared, typist);
+        Ok(v1::SetTypingResponse {})
+    }
+
+    async fn set_presence(
+        &self,
+        metadata: &MetadataMap,
+        request: v1::SetPresenceRequest,
+    ) -> Result<v1::SetPresenceResponse, Problem> {
+        let read = |_: &rows::Reader, session: &SessionRow| Ok((session.account, session.id));
+        let who = self.shared.read_in_session(metadata, STALE, read).await?;
+        let presences = &self.shared.live.presences;
+        match presences.set_away(who.0, who.1, request.away) {
+            true => Ok(v1::SetPresenceResponse {}),
+            false => Err(Problem::Refused {
+                reason: "NO_STREAM".to_owned(),
+                sentence: "this session has no stream with this node".to_owned(),
+                request_last: None,
+            }),
+        }
+    }
+
+    async fn get_presence(
+        &self,
+        metadata: &MetadataMap,
+        request: v1::GetPresenceRequest,
+    ) -> Result<v1::GetPresenceResponse, Problem> {
+        match request.names.len() {
+            0 => return Err(Rejection::ListEmpty.into()),
+            1..=NAMES_MAX => {}
+            _ => return Err(Rejection::ListTooLong.into()),
+        }
+        let names = request.names.into_iter().map(AccountName::new);
+        let names = names.collect::<Result<Vec<_>, _>>()?;
+        let read = move |reader: &rows::Reader, session: &SessionRow| {
+            let find = |name: AccountName| {
+                let found = reader.account_by_key(&name.key())?;
+                // Who has blocked the caller looks as if it were not there.
+                let seen = match &found {
+                    Some(row) => !reader.is_blocked(row.id, session.account)?,
+                    None => false,
+                };
+                Ok((name, found.filter(|_| seen)))
+            };
+            names.into_iter().map(find).collect::<Result<Vec<_>, _>>()
+        };
+        let found = self.shared.read_in_session(metadata, STALE, read).await?;
+        let presences = found.into_iter().map(|(name, row)| match row {
+            Some(row) => presence(self.shared.live.presences.of(row.id), row.name),
+            None => v1::Presence {
+                account_name: name.to_string(),
+                state: v1::PresenceState::Offline.into(),
+                ..v1::Presence::default()
+            },
+        });
+        Ok(v1::GetPresenceResponse {
+            presences: presences.collect(),
+        })
+    }
+}
+
+/// What is true for a moment needs no quorum.
+const STALE: Option<v1::ReadOptions> = Some(v1::ReadOptions {
+    consistency: v1::Consistency::Stale as i32,
+    min_position: 0,
+});
+
+pub(super) fn presence(changed: Changed, account_name: String) -> v1::Presence {
+    let state = match changed.state {
+        Presence::Offline => v1::PresenceState::Offline,
+        Presence::Away => v1::PresenceState::Away,
+        Presence::Online => v1::PresenceState::Online,
+    };
+    v1::Presence {
+        account_id: changed.account.0,
+        account_name,
+        state: state.into(),
+        last_seen_at_ms: changed.last_seen.map_or(0, |at| at.0),
+    }
+}
+
+#[tonic::async_trait]
+impl LiveService for Live {
+    type SubscribeStream = Responses;
+
+    async fn subscribe(
+        &self,
+        request: Request<v1::SubscribeRequest>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let stream = Self::subscribe(self, &metadata, request).await;
+        self.shared.reply(stream)
+    }
+
+    async fn set_typing(
+        &self,
+        request: Request<v1::SetTypingRequest>,
+    ) -> Result<Response<v1::SetTypingResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        self.shared.reply(Self::set_typing(self, &metadata, request).await)
+    }
+
+    async fn set_presence(
+        &self,
+        request: Request<v1::SetPresenceRequest>,
+    ) -> Result<Response<v1::SetPresenceResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        self.shared.reply(Self::set_presence(self, &metadata, request).await)
+    }
+
+    async fn get_presence(
+        &self,
+        request: Request<v1::GetPresenceRequest>,
+    ) -> Result<Response<v1::GetPresenceResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        self.shared.reply(Self::get_presence(self, &metadata, request).await)
+    }
+}

@@ -1,0 +1,234 @@
+//! One stream: what is stored first, then what comes.
+//!
+//! It reads the database until it has seen everything, takes a place in the hub, and follows. If
+//! it lags behind it reads the database again from where it was. It keeps a position and nothing
+//! else; so a client that reads slowly costs the bounded queue of its place and no more.
+//!
+//! Always true: events of the log leave in order of their positions, each once.
+
+use std::{sync::Arc, time::Duration};
+
+use conclave_core::{ConversationId, Position, TokenHash};
+use conclave_replica::rows::{self, StreamPage};
+use conclave_wire::{Problem, v1};
+use futures::{Stream, future::BoxFuture};
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tonic::Status;
+
+use super::{
+    hub::{End, Place, Taken},
+    presence,
+    token::Mint,
+};
+use crate::{access::open_session, node::Shared, sessions::log_in_first, show};
+
+/// Events read from the database at once.
+const PAGE: usize = 200;
+/// Encoded bytes of events in one response, about.
+const RESPONSE_BYTES_MAX: usize = 64 * 1024;
+/// A client that has not read for so long while more waited than may wait is sent away.
+const TOO_SLOW_AFTER: Duration = Duration::from_secs(30);
+/// Pause before a busy database is read again.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
+/// How often a session is looked at: one that has run out ends its streams.
+const SESSION_LOOK_EVERY: Duration = Duration::from_secs(60);
+
+pub(crate) type Response = Result<v1::SubscribeResponse, Status>;
+
+/// What a stream needs.
+pub(crate) struct Subscription {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) token: TokenHash,
+    pub(crate) account: conclave_core::AccountId,
+    pub(crate) place: Place,
+    /// Everything up to here was told.
+    pub(crate) position: Position,
+    pub(crate) heartbeat: Duration,
+    pub(crate) presence: presence::Stream,
+    pub(crate) permit: OwnedSemaphorePermit,
+}
+
+impl Subscription {
+    /// The stream. Nothing runs while nobody polls it.
+    pub(crate) fn stream(self) -> impl Stream<Item = Response> + Send {
+        let now = Instant::now();
+        let state = State {
+            subscription: self,
+            phase: Phase::Start,
+            session_looked_at: now,
+        };
+        futures::stream::unfold(state, |mut state| async {
+            let response = state.next().await?;
+            Some((response, state))
+        })
+    }
+}
+
+struct State {
+    subscription: Subscription,
+    phase: Phase,
+    session_looked_at: Instant,
+}
+
+enum Phase {
+    Start,
+    CatchingUp,
+    Following,
+    Over,
+}
+
+/// A page of the stream, if the session may still be used.
+type Page = Result<Option<StreamPage>, Problem>;
+
+impl State {
+    async fn next(&mut self) -> Option<Response> {
+        loop {
+            match self.phase {
+                Phase::Start => {
+                    self.phase = Phase::CatchingUp;
+                    let started = v1::Started {
+                        node_id: self.subscription.shared.identity.node,
+                        account_id: self.subscription.account.0,
+                    };
+                    return Some(Ok(self.tell(v1::event::Event::Started(started))));
+                }
+                Phase::CatchingUp => {
+                    if let Some(response) = self.catch_up().await {
+                        return Some(response);
+                    }
+                }
+                Phase::Following => {
+                    if let Some(response) = self.follow().await {
+                        return Some(response);
+                    }
+                }
+                Phase::Over => return None,
+            }
+        }
+    }
+
+    /// Reads a page; `None` if it had nothing to tell.
+    async fn catch_up(&mut self) -> Option<Response> {
+        // In a box of its own: an idle stream does not keep room for it.
+        let page = match self.subscription.page().await {
+            Ok(Some(page)) => page,
+            Ok(None) => return Some(self.fail(log_in_first("the session has ended; log in"))),
+            Err(Problem::Busy) => {
+                tokio::time::sleep(BUSY_PAUSE).await;
+                return None;
+            }
+            Err(problem) => return Some(self.fail(problem)),
+        };
+        self.session_looked_at = Instant::now();
+        let before = self.subscription.position;
+        self.subscription.position = before.max(page.scanned_to);
+        if page.complete && self.attach(&page.rooms) {
+            self.phase = Phase::Following;
+        }
+        let mut events = Vec::with_capacity(page.items.len() + 1);
+        if page.gap {
+            let gap = v1::Gap {
+                after_position: before.0,
+            };
+            let first = page.items.first().map(|item| item.position.0);
+            events.push(v1::Event {
+                position: first.unwrap_or(0),
+                event: Some(v1::event::Event::Gap(gap)),
+            });
+        }
+        events.extend(page.items.into_iter().map(show::event));
+        (!events.is_empty()).then(|| Ok(self.respond(events)))
+    }
+
+    fn attach(&self, rooms: &[ConversationId]) -> bool {
+        let subscription = &self.subscription;
+        subscription.place.attach(subscription.position, rooms)
+    }
+
+    /// Takes what waits, or waits until something does; `None` to look again.
+    async fn follow(&mut self) -> Option<Response> {
+        match self.subscription.place.take(RESPONSE_BYTES_MAX) {
+            Taken::Items(items) => {
+                let after = self.subscription.position.0;
+                let is_new = |event: &v1::Event| event.position == 0 || event.position > after;
+                let events = items.iter().map(|item| item.event.clone());
+                let events: Vec<v1::Event> = events.filter(is_new).collect();
+                let last = events.iter().map(|event| event.position).max()?;
+                self.subscription.position = Position(last.max(after));
+                return Some(Ok(self.respond(events)));
+            }
+            Taken::Nothing(published) => {
+                self.subscription.position = self.subscription.position.max(published);
+            }
+            Taken::Lagged(since) => {
+                self.phase = Phase::CatchingUp;
+                if since.elapsed() > TOO_SLOW_AFTER {
+                    return Some(self.go_away(v1::GoingAwayReason::TooSlow));
+                }
+                return None;
+            }
+            Taken::End(End::Stopping) => {
+                return Some(self.go_away(v1::GoingAwayReason::Stopping));
+            }
+            Taken::End(End::SessionClosed) => {
+                return Some(self.fail(log_in_first("the session has ended; log in")));
+            }
+        }
+        let changed = self.subscription.place.changed();
+        if tokio::time::timeout(self.subscription.heartbeat, changed).await.is_ok() {
+            return None;
+        }
+        if self.session_looked_at.elapsed() > SESSION_LOOK_EVERY {
+            // The page is empty most likely; what counts is the look at the session.
+            self.phase = Phase::CatchingUp;
+        }
+        let heartbeat = v1::event::Event::Heartbeat(v1::Heartbeat {});
+        Some(Ok(self.tell(heartbeat)))
+    }
+
+    fn go_away(&mut self, reason: v1::GoingAwayReason) -> Response {
+        self.phase = Phase::Over;
+        let going_away = v1::GoingAway {
+            reason: reason.into(),
+        };
+        Ok(self.tell(v1::event::Event::GoingAway(going_away)))
+    }
+
+    fn fail(&mut self, problem: Problem) -> Response {
+        self.phase = Phase::Over;
+        tracing::debug!(%problem, "a stream has ended");
+        Err(problem.to_status())
+    }
+
+    fn tell(&self, event: v1::event::Event) -> v1::SubscribeResponse {
+        self.respond(vec![v1::Event {
+            position: 0,
+            event: Some(event),
+        }])
+    }
+
+    fn respond(&self, events: Vec<v1::Event>) -> v1::SubscribeResponse {
+        let position = self.subscription.position;
+        let mint = Mint::new(&self.subscription.shared.identity.cluster_id);
+        v1::SubscribeResponse {
+            resume_token: mint.token(position).into(),
+            position: position.0,
+            events,
+        }
+    }
+}
+
+impl Subscription {
+    /// The next page after the position.
+    fn page(&self) -> BoxFuture<'static, Page> {
+        let shared = self.shared.clone();
+        let (token, account, after) = (self.token, self.account, self.position);
+        Box::pin(async move {
+            let read = move |reader: &rows::Reader| match open_session(reader, &token)? {
+                Some(_) => reader.stream(account, after, PAGE).map(Some),
+                None => Ok(None),
+            };
+            shared.read(read).await
+        })
+    }
+}

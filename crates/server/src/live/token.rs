@@ -1,0 +1,73 @@
+//! Resume tokens: a position in the log of one cluster, valid on all its nodes.
+
+use conclave_core::Position;
+use conclave_wire::Problem;
+
+/// The form of tokens; another form gets another number.
+const VERSION: u8 = 1;
+/// Bytes of a token: version, cluster, position.
+const BYTES: usize = 1 + 8 + 8;
+
+/// Tells the tokens of this cluster from those of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mint([u8; 8]);
+
+impl Mint {
+    pub(crate) fn new(cluster_id: &str) -> Self {
+        let hash = blake3::hash(cluster_id.as_bytes());
+        let (first, _) = hash
+            .as_bytes()
+            .split_first_chunk()
+            .expect("a hash has 32 bytes");
+        Self(*first)
+    }
+
+    /// The token of a position.
+    pub(crate) fn token(self, position: Position) -> Vec<u8> {
+        let mut token = Vec::with_capacity(BYTES);
+        token.push(VERSION);
+        token.extend(self.0);
+        token.extend(position.0.to_be_bytes());
+        token
+    }
+
+    /// The position of a token of this cluster.
+    pub(crate) fn position(self, token: &[u8]) -> Result<Position, Problem> {
+        let (head, position) = token.split_last_chunk::<8>().ok_or_else(invalid)?;
+        match head {
+            [VERSION, cluster @ ..] if cluster == self.0 => {
+                let position = u64::from_be_bytes(*position);
+                // A log index beyond this is no node's.
+                let fits = i64::try_from(position).is_ok();
+                fits.then_some(Position(position)).ok_or_else(invalid)
+            }
+            _ => Err(invalid()),
+        }
+    }
+}
+
+/// A resume token that no node of this cluster has given, or that is ahead of its log.
+pub(crate) fn invalid() -> Problem {
+    Problem::Refused {
+        reason: "RESUME_TOKEN_INVALID".to_owned(),
+        sentence: "the resume token is none of this cluster; begin without one".to_owned(),
+        request_last: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_means_its_position_in_its_cluster_and_nothing_else() {
+        let mint = Mint::new("a");
+        let token = mint.token(Position::new(7, 3));
+        assert_eq!(mint.position(&token), Ok(Position::new(7, 3)));
+        assert!(Mint::new("b").position(&token).is_err());
+        for bad in [&[][..], &token[1..], &[0; BYTES], &[0xff; BYTES]] {
+            assert!(mint.position(bad).is_err());
+        }
+        assert!(mint.position(&mint.token(Position(u64::MAX))).is_err());
+    }
+}
