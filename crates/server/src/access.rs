@@ -46,6 +46,11 @@ impl Deadline {
         Self(Instant::now() + limit.saturating_sub(MARGIN.min(limit / 4)))
     }
 
+    /// That of a call whose caller cannot say one.
+    pub(crate) fn usual() -> Self {
+        Self::of(&MetadataMap::new())
+    }
+
     pub(crate) fn left(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
@@ -123,6 +128,19 @@ impl Shared {
         let _admitted = session.admit()?;
         let command = request.into_inner().into_command(session.id)?;
         self.propose(command, deadline).await
+    }
+
+    /// Gets a session's command through the log that is answered by being done; gives the position
+    /// at which that is known.
+    pub(crate) async fn done_in_session<R: SessionRequest>(
+        &self,
+        request: Request<R>,
+    ) -> Result<u64, Problem> {
+        let outcome = self.propose_in_session(request).await?;
+        let position = position_of(&outcome);
+        accepted(&outcome, |accepted| {
+            matches!(accepted, Accepted::Done).then_some(position)
+        })
     }
 
     /// The session of a token. One that this node has not heard of may have been opened elsewhere
