@@ -1,21 +1,21 @@
-//! Messages, as clients see them.
+//! Conversations and their messages, as clients see them.
 
-use std::{pin::Pin, sync::Arc};
+use std::sync::Arc;
 
-use conclave_core::{Accepted, AccountId, AccountName, ConversationId, Position, Sequence};
-use conclave_replica::rows::{self, Delivery, HistoryFrom, MessageRow};
+use conclave_core::{
+    Accepted, AccountId, AccountName, ConversationId, Rejection, RoomName, Sequence,
+};
+use conclave_replica::rows::{self, HistoryFrom, HistoryPage};
 use conclave_wire::{
     Problem, request,
     v1::{self, chat_service_server::ChatService},
 };
-use futures::Stream;
 use tonic::{Request, Response, Status};
 
 use crate::{
     access::{accepted, position_of},
-    accounts::bad_page_token,
-    follow,
     node::Shared,
+    pages, search, show,
 };
 
 /// Messages on a page if the client does not say.
@@ -27,41 +27,10 @@ pub(crate) struct Chat {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// A stored message as clients see it.
-pub(crate) fn message(row: MessageRow) -> v1::Message {
-    let delivery = match row.delivery {
-        Delivery::Queued => v1::Delivery::Queued,
-        Delivery::Delivered => v1::Delivery::Delivered,
-        Delivery::Read => v1::Delivery::Read,
-    };
-    v1::Message {
-        conversation_id: row.conversation.0,
-        sequence: row.sequence.0,
-        position: row.position.0,
-        sender_id: row.by.0,
-        sender_name: row.by_name.unwrap_or_default(),
-        recipient_name: row.recipient_name.unwrap_or_default(),
-        sent_at_ms: row.sent_at.0,
-        deleted: row.text.is_none(),
-        text: row.text.unwrap_or_default(),
-        delivery: delivery.into(),
-    }
-}
-
-fn conversation(row: rows::ConversationRow) -> v1::Conversation {
-    v1::Conversation {
-        id: row.id.0,
-        peer_name: row.peer_name.unwrap_or_default(),
-        sequence_last: row.sequence_last.0,
-        sequence_delivered: row.progress.delivered.0,
-        sequence_read: row.progress.read.0,
-        unread: row.unread,
-    }
-}
-
 /// Which conversation is asked for.
 enum Which {
     With(String),
+    Room(String),
     Number(ConversationId),
 }
 
@@ -70,6 +39,7 @@ impl Which {
         use v1::list_messages_request::Conversation as Asked;
         match asked {
             Some(Asked::PeerName(name)) => Ok(Self::With(AccountName::new(name)?.key())),
+            Some(Asked::RoomName(name)) => Ok(Self::Room(RoomName::new(name)?.key())),
             Some(Asked::ConversationId(id)) => Ok(Self::Number(ConversationId(id))),
             None => Err(Problem::Refused {
                 reason: "CONVERSATION_MISSING".to_owned(),
@@ -80,14 +50,8 @@ impl Which {
     }
 }
 
-/// What reading a page came to.
-enum Found {
-    Page(ConversationId, Box<rows::HistoryPage>),
-    /// The two have not written to each other yet.
-    NoneYet,
-    NoSuchAccount,
-    NoSuchConversation,
-}
+/// What reading a page came to; `None` if the two have not written to each other yet.
+type Page = Result<Option<(ConversationId, HistoryPage)>, Rejection>;
 
 fn find_page(
     reader: &rows::Reader,
@@ -95,19 +59,25 @@ fn find_page(
     which: &Which,
     from: HistoryFrom,
     size: usize,
-) -> Result<Found, rows::ReadError> {
+) -> Result<Page, rows::ReadError> {
     let id = match which {
         Which::Number(id) => *id,
+        Which::Room(key) => match reader.room_by_key(account, key)? {
+            Some(room) => room.id,
+            None => return Ok(Err(Rejection::NoSuchConversation)),
+        },
         Which::With(key) => match reader.direct_with(account, key)? {
             Some(id) => id,
-            None if reader.account_by_key(key)?.is_some() => return Ok(Found::NoneYet),
-            None => return Ok(Found::NoSuchAccount),
+            None if reader.account_by_key(key)?.is_some() => return Ok(Ok(None)),
+            None => return Ok(Err(Rejection::NoSuchAccount)),
         },
     };
+    // A room that can be seen and joined, but was not, is as good as none: who is not a member is
+    // told the same everywhere.
     let page = reader.history(account, id, from, size)?;
-    Ok(page.map_or(Found::NoSuchConversation, |page| {
-        Found::Page(id, Box::new(page))
-    }))
+    Ok(page
+        .map(|page| Some((id, page)))
+        .ok_or(Rejection::NoSuchConversation))
 }
 
 impl Chat {
@@ -151,14 +121,9 @@ impl Chat {
         let found = self
             .shared
             .read_in_session(&metadata, request.read, read)
-            .await?;
-        let (id, page) = match found {
-            Found::Page(id, page) => (id, *page),
-            Found::NoneYet => return Ok(v1::ListMessagesResponse::default()),
-            Found::NoSuchAccount => return Err(conclave_core::Rejection::NoSuchAccount.into()),
-            Found::NoSuchConversation => {
-                return Err(conclave_core::Rejection::NoSuchConversation.into());
-            }
+            .await??;
+        let Some((id, page)) = found else {
+            return Ok(v1::ListMessagesResponse::default());
         };
         // At the end of the conversation whatever comes will be after its last message.
         let last = page.sequence_last.0.max(after);
@@ -166,7 +131,7 @@ impl Chat {
             conversation_id: id.0,
             previous_before_sequence: page.older.map_or(0, |older| older.0),
             next_after_sequence: page.newer.map_or(last, |newer| newer.0),
-            messages: page.rows.into_iter().map(message).collect(),
+            messages: page.rows.into_iter().map(show::message).collect(),
         })
     }
 
@@ -184,7 +149,7 @@ impl Chat {
             .read_in_session(&metadata, request.read, read)
             .await?;
         Ok(v1::ListUnreadResponse {
-            messages: rows.into_iter().map(message).collect(),
+            messages: rows.into_iter().map(show::message).collect(),
         })
     }
 
@@ -194,10 +159,7 @@ impl Chat {
     ) -> Result<v1::ListConversationsResponse, Problem> {
         let (metadata, _, request) = request.into_parts();
         let size = request::page_size(request.page_size, CONVERSATIONS_DEFAULT);
-        let after = match request.page_token.as_str() {
-            "" => None,
-            token => Some(ConversationId(token.parse().map_err(|_| bad_page_token())?)),
-        };
+        let after = pages::number_of(&request.page_token)?.map(ConversationId);
         let read = move |reader: &rows::Reader, session: &rows::SessionRow| {
             reader.conversations(session.account, after, size)
         };
@@ -207,18 +169,18 @@ impl Chat {
             .await?;
         let next = rows.last().filter(|_| rows.len() == size);
         Ok(v1::ListConversationsResponse {
-            next_page_token: next.map_or_else(String::new, |last| last.id.to_string()),
-            conversations: rows.into_iter().map(conversation).collect(),
+            next_page_token: pages::token_of_number(next.map(|last| last.id.0)),
+            conversations: rows.into_iter().map(show::conversation).collect(),
         })
     }
 
     async fn advance(
         &self,
-        request: Request<v1::AdvancePositionRequest>,
-    ) -> Result<v1::AdvancePositionResponse, Problem> {
+        request: Request<v1::AdvancePositionsRequest>,
+    ) -> Result<v1::AdvancePositionsResponse, Problem> {
         let outcome = self.shared.propose_in_session(request).await?;
         accepted(&outcome, |accepted| match accepted {
-            Accepted::PositionAdvanced => Some(v1::AdvancePositionResponse {
+            Accepted::PositionAdvanced => Some(v1::AdvancePositionsResponse {
                 position: position_of(&outcome),
             }),
             _ => None,
@@ -252,6 +214,38 @@ impl ChatService for Chat {
         self.shared.reply(self.send(request).await)
     }
 
+    async fn edit_message(
+        &self,
+        request: Request<v1::EditMessageRequest>,
+    ) -> Result<Response<v1::EditMessageResponse>, Status> {
+        let done = self.shared.done_in_session(request).await;
+        self.shared
+            .reply(done.map(|position| v1::EditMessageResponse { position }))
+    }
+
+    async fn set_reaction(
+        &self,
+        request: Request<v1::SetReactionRequest>,
+    ) -> Result<Response<v1::SetReactionResponse>, Status> {
+        let done = self.shared.done_in_session(request).await;
+        self.shared
+            .reply(done.map(|position| v1::SetReactionResponse { position }))
+    }
+
+    async fn delete_messages(
+        &self,
+        request: Request<v1::DeleteMessagesRequest>,
+    ) -> Result<Response<v1::DeleteMessagesResponse>, Status> {
+        self.shared.reply(self.delete(request).await)
+    }
+
+    async fn advance_positions(
+        &self,
+        request: Request<v1::AdvancePositionsRequest>,
+    ) -> Result<Response<v1::AdvancePositionsResponse>, Status> {
+        self.shared.reply(self.advance(request).await)
+    }
+
     async fn list_messages(
         &self,
         request: Request<v1::ListMessagesRequest>,
@@ -273,30 +267,11 @@ impl ChatService for Chat {
         self.shared.reply(self.conversations(request).await)
     }
 
-    async fn advance_position(
+    async fn search_messages(
         &self,
-        request: Request<v1::AdvancePositionRequest>,
-    ) -> Result<Response<v1::AdvancePositionResponse>, Status> {
-        self.shared.reply(self.advance(request).await)
-    }
-
-    async fn delete_messages(
-        &self,
-        request: Request<v1::DeleteMessagesRequest>,
-    ) -> Result<Response<v1::DeleteMessagesResponse>, Status> {
-        self.shared.reply(self.delete(request).await)
-    }
-
-    type FollowMessagesStream =
-        Pin<Box<dyn Stream<Item = Result<v1::FollowMessagesResponse, Status>> + Send>>;
-
-    async fn follow_messages(
-        &self,
-        request: Request<v1::FollowMessagesRequest>,
-    ) -> Result<Response<Self::FollowMessagesStream>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        let after = Position(request.after_position);
-        let stream = follow::start(self.shared.clone(), &metadata, after).await;
-        self.shared.reply(stream)
+        request: Request<v1::SearchMessagesRequest>,
+    ) -> Result<Response<v1::SearchMessagesResponse>, Status> {
+        self.shared
+            .reply(search::search(&self.shared, request).await)
     }
 }

@@ -1,0 +1,61 @@
+//! Full text, as clients see it.
+//!
+//! What is found is what this node has indexed: a search never waits for the others, and says up
+//! to where it is complete.
+
+use conclave_core::{Position, query::SearchQuery};
+use conclave_replica::{rows, search::SearchError};
+use conclave_wire::{Problem, request, v1};
+use tonic::Request;
+
+use crate::{node::Shared, pages, show};
+
+/// Messages on a page if the client does not say.
+const PAGE_DEFAULT: usize = 20;
+/// Messages on a page at most: each one is looked at with its reactions and names.
+const PAGE_MAX: usize = 100;
+
+/// A page of what was found.
+pub(crate) async fn search(
+    shared: &Shared,
+    request: Request<v1::SearchMessagesRequest>,
+) -> Result<v1::SearchMessagesResponse, Problem> {
+    let (metadata, _, request) = request.into_parts();
+    let query = SearchQuery::parse(&request.query).map_err(|error| Problem::Refused {
+        reason: "QUERY_INVALID".to_owned(),
+        sentence: error.to_string(),
+        request_last: None,
+    })?;
+    let before = pages::number_of(&request.page_token)?.map(Position);
+    let size = request::page_size(request.page_size, PAGE_DEFAULT).min(PAGE_MAX);
+    let look = |consistency: v1::Consistency| {
+        let (search, query) = (shared.replica.search(), query.clone());
+        let read = move |_: &rows::Reader, session: &rows::SessionRow| {
+            Ok(search.find(session.account, &query, before, size))
+        };
+        let options = v1::ReadOptions {
+            consistency: consistency.into(),
+            min_position: 0,
+        };
+        shared.read_in_session(&metadata, Some(options), read)
+    };
+    let found = match look(v1::Consistency::Stale).await {
+        // The session may have been opened elsewhere a moment ago.
+        Err(Problem::SessionExpired { .. }) => look(v1::Consistency::Linearizable).await,
+        found => found,
+    };
+    let found = found?.map_err(|error| of_search(&error))?;
+    Ok(v1::SearchMessagesResponse {
+        messages: found.rows.into_iter().map(show::message).collect(),
+        next_page_token: pages::token_of_number(found.next_before.map(|next| next.0)),
+        complete_to_position: found.complete_to.0,
+        applied_position: found.applied.0,
+    })
+}
+
+fn of_search(error: &SearchError) -> Problem {
+    tracing::error!(%error, "the search index cannot be read");
+    Problem::Broken {
+        sentence: "the search index cannot be read".to_owned(),
+    }
+}
