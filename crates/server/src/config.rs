@@ -11,6 +11,8 @@ use conclave_replica::Member;
 use config::Value;
 use serde::Deserialize;
 
+use crate::Registration;
+
 /// Most voters of a cluster: more would make every acknowledgement wait for more disks.
 const VOTERS_MAX: usize = 7;
 
@@ -32,6 +34,8 @@ pub struct NodeConfig {
     pub unsafe_no_sync: bool,
     /// What is logged, as `level` or `target=level,…`.
     pub log: String,
+    /// Who may create an account; if nothing is said, [`Registration::default_at`].
+    pub registration: Option<Registration>,
     /// For tests: the clock is off by this many milliseconds.
     pub clock_offset_ms: i64,
     /// For tests: entries of the log kept behind the database.
@@ -48,6 +52,7 @@ impl Default for NodeConfig {
             members: Vec::new(),
             unsafe_no_sync: false,
             log: "info".to_owned(),
+            registration: None,
             clock_offset_ms: 0,
             log_keep_entries: None,
         }
@@ -71,6 +76,8 @@ pub struct Overrides {
     pub unsafe_no_sync: Option<bool>,
     /// See [`NodeConfig::log`].
     pub log: Option<String>,
+    /// See [`NodeConfig::registration`].
+    pub registration: Option<Registration>,
 }
 
 /// The configuration makes no sense.
@@ -95,7 +102,7 @@ pub enum ConfigError {
 impl NodeConfig {
     /// Reads `file` (if given), then the environment (`CONCLAVE_DATA`, `CONCLAVE_NODE`,
     /// `CONCLAVE_CLIENT_ADDRESS`, `CONCLAVE_PEER_ADDRESS`, `CONCLAVE_MEMBERS` (commas between),
-    /// `CONCLAVE_LOG`; an empty one says nothing), then `flags`; what comes later wins.
+    /// `CONCLAVE_LOG`, `CONCLAVE_REGISTRATION`; an empty one says nothing), then `flags`; what comes later wins.
     ///
     /// # Errors
     /// [`ConfigError::Unreadable`], with the file or the key that is to blame.
@@ -177,6 +184,12 @@ fn from_environment(
             given.push((key, Value::from(number)));
         }
     }
+    if let Some(text) = variable("CONCLAVE_REGISTRATION") {
+        let mode: Registration = text
+            .parse()
+            .map_err(|why| ConfigError::Unreadable(format!("CONCLAVE_REGISTRATION: {why}")))?;
+        given.push(("registration", Value::from(mode.as_str())));
+    }
     if let Some(text) = variable("CONCLAVE_MEMBERS") {
         let members: Vec<String> = text
             .split(',')
@@ -202,6 +215,11 @@ fn from_flags(flags: &Overrides) -> Vec<(&'static str, Value)> {
         .filter_map(|(key, text)| Some((key, Value::from(text?))))
         .collect();
     given.extend(flags.node.map(|node| ("node", Value::from(node))));
+    given.extend(
+        flags
+            .registration
+            .map(|mode| ("registration", Value::from(mode.as_str()))),
+    );
     given.extend(
         flags
             .members
@@ -306,6 +324,37 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(refused.contains("CONCLAVE_NODE"), "{refused}");
+    }
+
+    #[test]
+    fn who_may_register_is_said_in_three_places() {
+        let closed = load("registration = 'closed'\n", &[], &Overrides::default()).unwrap();
+        assert_eq!(closed.registration, Some(Registration::Closed));
+        let variable = [("CONCLAVE_REGISTRATION", "invite")];
+        let invite = load(
+            "registration = 'closed'\n",
+            &variable,
+            &Overrides::default(),
+        )
+        .unwrap();
+        assert_eq!(invite.registration, Some(Registration::Invite));
+        let flags = Overrides {
+            registration: Some(Registration::Open),
+            ..Overrides::default()
+        };
+        let open = load("", &variable, &flags).unwrap();
+        assert_eq!(open.registration, Some(Registration::Open));
+        let nothing = load("", &[], &Overrides::default()).unwrap();
+        assert_eq!(nothing.registration, None);
+
+        let refused = load("registration = 'opne'\n", &[], &Overrides::default()).unwrap_err();
+        assert!(refused.to_string().contains("opne"), "{refused}");
+        let variable = [("CONCLAVE_REGISTRATION", "opne")];
+        let refused = load("", &variable, &Overrides::default()).unwrap_err();
+        assert!(
+            refused.to_string().contains("CONCLAVE_REGISTRATION"),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -1,0 +1,151 @@
+//! Who may create an account on this node: everybody, who was invited, or nobody.
+//!
+//! What is decided here is what a request has to show; whether what it shows is worth anything is
+//! decided by the log. Every way in that is not open to everybody is a [`Grant`].
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use conclave_core::{Grant, Rejection, SessionId, TokenHash};
+use serde::Deserialize;
+
+/// Who may create an account on a node. With the setup token, or as an administrator, one always
+/// can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Registration {
+    /// Everybody.
+    Open,
+    /// Who shows an invite.
+    Invite,
+    /// Nobody.
+    Closed,
+}
+
+impl Registration {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Open, Self::Invite, Self::Closed];
+
+    /// As it is written in a configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Invite => "invite",
+            Self::Closed => "closed",
+        }
+    }
+
+    /// What holds where nothing is configured: a node that only its own machine reaches is open.
+    #[must_use]
+    pub fn default_at(client_address: IpAddr) -> Self {
+        match client_address.to_canonical().is_loopback() {
+            true => Self::Open,
+            false => Self::Closed,
+        }
+    }
+
+    /// The grant of a request that shows `shown`; `admin` is the session of an administrator that
+    /// it may have come with.
+    pub(crate) fn grant(self, shown: Shown, admin: Option<SessionId>) -> Result<Grant, Rejection> {
+        match (shown, admin, self) {
+            (Shown::Setup(token), ..) => Ok(Grant::Setup(token)),
+            (Shown::Invite(code), _, Self::Open | Self::Invite) => Ok(Grant::Invite(code)),
+            (Shown::Invite(_), _, Self::Closed) => Err(Rejection::RegistrationClosed),
+            (Shown::Nothing, Some(session), _) => Ok(Grant::Admin(session)),
+            (Shown::Nothing, None, Self::Open) => Ok(Grant::Open),
+            (Shown::Nothing, None, Self::Invite | Self::Closed) => {
+                Err(Rejection::RegistrationClosed)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Registration {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|mode| mode.as_str() == text);
+        found.ok_or_else(|| format!("`{text}` is none of open, invite and closed"))
+    }
+}
+
+/// What a request shows to be let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// Nothing.
+    Nothing,
+    /// An invite's code.
+    Invite(TokenHash),
+    /// The setup token.
+    Setup(TokenHash),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_mode_lets_in_who_it_should() {
+        use Registration::{Closed, Invite, Open};
+        const CODE: TokenHash = TokenHash([1; 32]);
+        const ADMIN: SessionId = SessionId(7);
+        let shown = [Shown::Nothing, Shown::Invite(CODE), Shown::Setup(CODE)];
+        let closed = Err(Rejection::RegistrationClosed);
+        let grants = [
+            // mode, what a stranger gets for nothing, an invite, the setup token
+            (
+                Open,
+                [
+                    Ok(Grant::Open),
+                    Ok(Grant::Invite(CODE)),
+                    Ok(Grant::Setup(CODE)),
+                ],
+            ),
+            (
+                Invite,
+                [
+                    closed.clone(),
+                    Ok(Grant::Invite(CODE)),
+                    Ok(Grant::Setup(CODE)),
+                ],
+            ),
+            (
+                Closed,
+                [closed.clone(), closed.clone(), Ok(Grant::Setup(CODE))],
+            ),
+        ];
+        for (mode, expected) in grants {
+            let given = shown.map(|shown| mode.grant(shown, None));
+            assert_eq!(given, expected, "{mode}, a stranger");
+            let [_, invited, setup] = expected;
+            let given = shown.map(|shown| mode.grant(shown, Some(ADMIN)));
+            let expected = [Ok(Grant::Admin(ADMIN)), invited, setup];
+            assert_eq!(given, expected, "{mode}, an administrator");
+        }
+    }
+
+    #[test]
+    fn only_a_node_on_loopback_is_open_by_default() {
+        let default = |address: &str| Registration::default_at(address.parse().unwrap());
+        for address in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(default(address), Registration::Open, "{address}");
+        }
+        for address in ["0.0.0.0", "::", "10.0.0.1", "fe80::1"] {
+            assert_eq!(default(address), Registration::Closed, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_mode_is_read_as_it_is_written() {
+        for mode in Registration::ALL {
+            assert_eq!(mode.as_str().parse(), Ok(mode));
+        }
+        assert!("Open".parse::<Registration>().is_err());
+    }
+}
