@@ -2,7 +2,8 @@
 //!
 //! Always true: hashing happens on threads of its own, at most [`Passwords::lanes`] at once and
 //! [`WAITING_MAX`] waiting, so a storm of log-ins costs neither memory nor everybody's latency. A
-//! name that nobody has takes as long as one that somebody has.
+//! name that nobody has takes as long as one that somebody has, and so does a program's account,
+//! which has no password: nothing logs in there.
 
 use std::{sync::Arc, thread};
 
@@ -12,6 +13,8 @@ use argon2::{
 };
 use conclave_wire::Problem;
 use tokio::{sync::Semaphore, task::spawn_blocking};
+
+use crate::random;
 
 /// Log-ins and account creations that wait for a thread. At the bound further ones are refused.
 const WAITING_MAX: usize = 256;
@@ -45,12 +48,14 @@ impl Passwords {
         self.run(move || hash(&password)).await?
     }
 
-    /// Whether `password` is the one of `hash`; `None` takes as long and is `false`.
+    /// Whether `password` is the one of `hash`. `None` and the empty hash, which is no password's,
+    /// take as long and are `false`.
     pub(crate) async fn verify(
         &self,
         password: String,
         hash: Option<String>,
     ) -> Result<bool, Problem> {
+        let hash = hash.filter(|hash| !hash.is_empty());
         let somebody = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.nobody.clone());
         let verified = self.run(move || verify(&password, &hash)).await??;
@@ -94,8 +99,7 @@ fn argon2() -> Result<Argon2<'static>, Problem> {
 }
 
 fn hash(password: &str) -> Result<String, Problem> {
-    let mut salt = [0; 16];
-    getrandom::fill(&mut salt).map_err(|_| broken("the system gives no randomness"))?;
+    let salt: [u8; 16] = random::bytes()?;
     let hashed = argon2()?.hash_password_with_salt(password.as_bytes(), &salt);
     hashed
         .map(|hash| hash.to_string())
@@ -125,7 +129,9 @@ mod tests {
             |password: &str, hash: Option<String>| passwords.verify(password.to_owned(), hash);
         assert!(verify("correct horse", Some(hash.clone())).await.unwrap());
         assert!(!verify("battery staple", Some(hash.clone())).await.unwrap());
-        assert!(!verify("nobody's password", None).await.unwrap());
+        for nobody in [None, Some(String::new())] {
+            assert!(!verify("nobody's password", nobody).await.unwrap());
+        }
         assert_ne!(
             passwords.hash("correct horse".to_owned()).await.unwrap(),
             hash,
