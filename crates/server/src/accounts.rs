@@ -1,46 +1,83 @@
-//! Accounts and sessions, as clients see them.
+//! Accounts, as clients see them.
+//!
+//! Always true: whether somebody may create an account is decided before a password is hashed for
+//! it, and again by the log.
 
 use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use conclave_core::{Accepted, AccountName, NamePattern, OnceId, Rejection};
+use conclave_core::{
+    Accepted, AccountName, AccountRole, Command, Grant, NamePattern, OnceId, Rejection, SessionId,
+};
 use conclave_replica::rows;
 use conclave_wire::{
     Problem,
-    request::{self, TOKEN_BYTES},
-    v1::{self, account_service_server::AccountService, session_service_server::SessionService},
+    request::{self, SessionRequest, token_hash},
+    v1::{self, account_service_server::AccountService},
 };
-use tonic::{Request, Response, Status};
+use tonic::{Extensions, Request, Response, Status, metadata::MetadataMap};
 
 use crate::{
-    access::{Deadline, accepted, position_of},
+    access::{Deadline, accepted, open_session, position_of},
     node::Shared,
-    sessions::{log_in_first, show_token},
+    pages, random,
+    registration::Shown,
+    sessions::{log_in_first, token_of},
+    setup, show,
+    throttle::Keys,
 };
 
 /// Accounts on a page if the client does not say.
 const PAGE_DEFAULT: usize = 100;
+/// Bytes of an invite's code: 128 random bits.
+pub(crate) const CODE_BYTES: usize = 16;
 
+/// Serves accounts, and their sessions in a file of its own.
 #[derive(Clone)]
 pub(crate) struct Accounts {
     pub(crate) shared: Arc<Shared>,
 }
 
-fn account(row: rows::AccountRow) -> v1::Account {
-    v1::Account {
-        id: row.id.0,
-        name: row.name,
-        created_at_ms: row.created_at.0,
+/// The name of a request outside a session: the client's, or one that nobody repeats.
+pub(crate) fn once_id(request_id: &[u8]) -> Result<OnceId, Problem> {
+    match request::once_id(request_id)? {
+        Some(id) => Ok(id),
+        None => Ok(OnceId(random::bytes()?)),
     }
 }
 
-fn random<const N: usize>() -> Result<[u8; N], Problem> {
-    let mut bytes = [0; N];
-    let broken = |_| Problem::Broken {
-        sentence: "the system gives no randomness".to_owned(),
-    };
-    getrandom::fill(&mut bytes).map_err(broken)?;
-    Ok(bytes)
+/// What a request shows to be let in.
+fn shown(grant: Option<v1::create_account_request::Grant>) -> Result<Shown, Problem> {
+    use v1::create_account_request::Grant as Given;
+    Ok(match grant {
+        None => Shown::Nothing,
+        Some(Given::InviteCode(code)) => {
+            let bytes = URL_SAFE_NO_PAD.decode(code.trim()).ok();
+            let code = bytes.filter(|bytes| bytes.len() == CODE_BYTES);
+            Shown::Invite(token_hash(&code.ok_or(Rejection::InviteInvalid)?))
+        }
+        Some(Given::SetupToken(token)) => {
+            Shown::Setup(setup::hash(&token).ok_or(Rejection::SetupTokenInvalid)?)
+        }
+    })
+}
+
+/// A request for another password, once the old one was verified.
+struct Verified {
+    request: Option<v1::RequestId>,
+    password_version: u64,
+    password_hash: String,
+}
+
+impl SessionRequest for Verified {
+    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
+        let Self {
+            request,
+            password_version,
+            password_hash,
+        } = self;
+        request::change_password(session, request, password_version, password_hash)
+    }
 }
 
 impl Accounts {
@@ -50,15 +87,14 @@ impl Accounts {
     ) -> Result<v1::CreateAccountResponse, Problem> {
         self.shared.door()?;
         let deadline = Deadline::of(request.metadata());
-        let request = request.into_inner();
+        let (metadata, _, request) = request.into_parts();
         let name = AccountName::new(request.name)?;
         request::check_password(&request.password)?;
-        let once = match request::once_id(&request.request_id)? {
-            Some(id) => id,
-            None => OnceId(random()?),
-        };
+        let once = once_id(&request.request_id)?;
+        let shown = shown(request.grant)?;
+        let grant = self.grant(shown, &metadata, deadline).await?;
         let hash = self.shared.passwords.hash(request.password).await?;
-        let command = request::create_account(once, name, hash);
+        let command = request::create_account(once, name, hash, grant);
         let outcome = self.shared.propose(command, deadline).await?;
         accepted(&outcome, |accepted| match accepted {
             Accepted::AccountCreated { account } => {
@@ -70,6 +106,39 @@ impl Accounts {
             }
             _ => None,
         })
+    }
+
+    /// What allows the account to be created; the session is looked at only if nothing was shown.
+    async fn grant(
+        &self,
+        shown: Shown,
+        metadata: &MetadataMap,
+        deadline: Deadline,
+    ) -> Result<Grant, Problem> {
+        let admin = match shown {
+            Shown::Nothing => self.admin(metadata, deadline).await?,
+            Shown::Invite(_) | Shown::Setup(_) => None,
+        };
+        Ok(self.shared.registration.grant(shown, admin)?)
+    }
+
+    /// The session that the request carries if it is an administrator's.
+    async fn admin(
+        &self,
+        metadata: &MetadataMap,
+        deadline: Deadline,
+    ) -> Result<Option<SessionId>, Problem> {
+        // Where no session is needed, one that cannot be used is none.
+        let Ok(token) = token_of(metadata) else {
+            return Ok(None);
+        };
+        self.shared.barrier(deadline).await?;
+        let found = self
+            .shared
+            .read(move |reader| open_session(reader, &token))
+            .await?;
+        let admin = found.filter(|session| session.role == AccountRole::Admin);
+        Ok(admin.map(|session| session.id))
     }
 
     async fn delete(
@@ -91,7 +160,7 @@ impl Accounts {
     ) -> Result<v1::ListAccountsResponse, Problem> {
         let (metadata, _, request) = request.into_parts();
         let pattern = NamePattern::new(&request.pattern)?;
-        let after = page_key(&request.page_token)?;
+        let after = pages::key_of(&request.page_token)?;
         let size = request::page_size(request.page_size, PAGE_DEFAULT);
         let read = move |reader: &rows::Reader, _: &rows::SessionRow| {
             reader.accounts(&pattern, after.as_deref(), size)
@@ -101,115 +170,92 @@ impl Accounts {
             .read_in_session(&metadata, request.read, read)
             .await?;
         Ok(v1::ListAccountsResponse {
-            accounts: page.rows.into_iter().map(account).collect(),
-            next_page_token: page
-                .next_after_key
-                .map_or_else(String::new, |key| URL_SAFE_NO_PAD.encode(key)),
+            accounts: page.rows.into_iter().map(show::account).collect(),
+            next_page_token: pages::token_of_key(page.next_after_key),
         })
     }
 
-    async fn open_session(
+    async fn change_password(
         &self,
-        request: Request<v1::OpenSessionRequest>,
-    ) -> Result<v1::OpenSessionResponse, Problem> {
-        self.shared.door()?;
+        request: Request<v1::ChangePasswordRequest>,
+    ) -> Result<v1::ChangePasswordResponse, Problem> {
         let deadline = Deadline::of(request.metadata());
-        let request = request.into_inner();
-        let token = match request::chosen_token(&request.token)? {
-            Some(token) => token,
-            None => random::<TOKEN_BYTES>()?,
-        };
-        let once = match request::once_id(&request.request_id)? {
-            Some(id) => id,
-            None => OnceId(random()?),
-        };
-        // A name or password that nobody can have is told like one that nobody has.
-        let key = AccountName::new(request.name).map(|name| name.key());
-        let key = key.map_err(|_| Rejection::WrongCredentials)?;
-        request::check_password(&request.password).map_err(|_| Rejection::WrongCredentials)?;
-        self.shared.barrier(deadline).await?;
-        let found = self
-            .shared
-            .read(move |reader| reader.account_by_key(&key))
-            .await?;
-        let hash = found.as_ref().map(|row| row.password_hash.clone());
-        let verified = self.shared.passwords.verify(request.password, hash).await?;
-        let Some(row) = found.filter(|_| verified) else {
-            return Err(Rejection::WrongCredentials.into());
-        };
-        let hash = request::token_hash(&token);
-        let command = request::open_session(once, row.id, row.password_version, hash);
-        let outcome = self.shared.propose(command, deadline).await?;
-        accepted(&outcome, |accepted| match accepted {
-            Accepted::SessionOpened {
-                session,
-                expires_at,
-                ..
-            } => {
-                self.shared.sessions.keep(hash, *session);
-                Some(v1::OpenSessionResponse {
-                    token: show_token(&token),
-                    session_id: session.0,
-                    account: Some(account(row)),
-                    expires_at_ms: expires_at.0,
-                    position: position_of(&outcome),
-                })
-            }
-            _ => None,
-        })
-    }
-
-    async fn close_session(
-        &self,
-        request: Request<v1::CloseSessionRequest>,
-    ) -> Result<v1::CloseSessionResponse, Problem> {
-        let outcome = self.shared.propose_in_session(request).await?;
-        accepted(&outcome, |accepted| match accepted {
-            Accepted::SessionClosed => Some(v1::CloseSessionResponse {
-                position: position_of(&outcome),
-            }),
-            _ => None,
-        })
-    }
-
-    async fn get_session(
-        &self,
-        request: Request<v1::GetSessionRequest>,
-    ) -> Result<v1::GetSessionResponse, Problem> {
+        let remote = request.remote_addr();
         let (metadata, _, request) = request.into_parts();
+        request::check_password(&request.new_password)?;
+        let number = request.request.as_ref().map_or(0, |asked| asked.number);
+        let (row, session) = self.caller(&metadata).await?;
+        let keys = Keys::of(&row.name.to_ascii_lowercase(), remote);
+        let attempt = self.shared.gate.enter(keys)?;
+        // Entered before it is read: see `Gate::enter`.
+        self.shared.barrier(deadline).await?;
+        let held = self.shared.read(move |reader| keys.held(reader)).await?;
+        attempt.admit(&held, self.shared.now())?;
+
+        let passwords = &self.shared.passwords;
+        let verified = request::check_password(&request.old_password).is_ok()
+            && passwords
+                .verify(request.old_password, Some(row.password_hash))
+                .await?;
+        // Also for nothing: how long an answer takes must not tell whether a guess was right.
+        let password_hash = passwords.hash(request.new_password).await?;
+        if !verified && number > session.request_last {
+            return Err(self.wrong_password(keys, deadline).await?);
+        }
+        let changed = Verified {
+            request: request.request,
+            // Once the first attempt has changed it, the old password is wrong; yet a retry is
+            // told its first answer. No password has version 0, so nothing else can come of it.
+            password_version: if verified { row.password_version } else { 0 },
+            password_hash,
+        };
+        let changed = Request::from_parts(metadata, Extensions::default(), changed);
+        match self.shared.done_in_session(changed).await {
+            Ok(position) => Ok(v1::ChangePasswordResponse { position }),
+            Err(refused @ Problem::Refused { .. }) if !verified => {
+                match self.wrong_password(keys, deadline).await? {
+                    Problem::Refused { .. } => Err(refused),
+                    not_counted => Err(not_counted),
+                }
+            }
+            Err(problem) => Err(problem),
+        }
+    }
+
+    /// Counts a wrong password in a session. A retry of it counts again: what would name it is
+    /// known to whoever has the database.
+    async fn wrong_password(&self, keys: Keys, deadline: Deadline) -> Result<Problem, Problem> {
+        let once = OnceId(random::bytes()?);
+        Ok(self.shared.count_failure(once, keys, deadline).await)
+    }
+
+    /// Whose session the request carries.
+    async fn caller(
+        &self,
+        metadata: &MetadataMap,
+    ) -> Result<(rows::AccountRow, rows::SessionRow), Problem> {
         let read = |reader: &rows::Reader, session: &rows::SessionRow| {
             Ok((reader.account(session.account)?, session.clone()))
         };
-        let (row, session) = self
+        let (row, session) = self.shared.read_in_session(metadata, None, read).await?;
+        let row = row.ok_or_else(|| log_in_first("the account was deleted"))?;
+        Ok((row, session))
+    }
+
+    async fn blocks(
+        &self,
+        request: Request<v1::ListBlocksRequest>,
+    ) -> Result<v1::ListBlocksResponse, Problem> {
+        let (metadata, _, request) = request.into_parts();
+        let read =
+            |reader: &rows::Reader, session: &rows::SessionRow| reader.blocks(session.account);
+        let blocked = self
             .shared
             .read_in_session(&metadata, request.read, read)
             .await?;
-        let row = row.ok_or_else(|| log_in_first("the account was deleted"))?;
-        Ok(v1::GetSessionResponse {
-            session_id: session.id.0,
-            account: Some(account(row)),
-            opened_at_ms: session.opened_at.0,
-            expires_at_ms: session.expires_at.0,
-            request_number_last: session.request_last,
+        Ok(v1::ListBlocksResponse {
+            accounts: blocked.into_iter().map(show::account).collect(),
         })
-    }
-}
-
-fn page_key(token: &str) -> Result<Option<String>, Problem> {
-    if token.is_empty() {
-        return Ok(None);
-    }
-    let bytes = URL_SAFE_NO_PAD.decode(token).ok();
-    let key = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-    key.map(Some).ok_or_else(bad_page_token)
-}
-
-/// A page token that no node has given.
-pub(crate) fn bad_page_token() -> Problem {
-    Problem::Refused {
-        reason: "PAGE_TOKEN_INVALID".to_owned(),
-        sentence: "the page token is none that a node has given".to_owned(),
-        request_last: None,
     }
 }
 
@@ -235,28 +281,62 @@ impl AccountService for Accounts {
     ) -> Result<Response<v1::ListAccountsResponse>, Status> {
         self.shared.reply(self.list(request).await)
     }
+
+    async fn change_password(
+        &self,
+        request: Request<v1::ChangePasswordRequest>,
+    ) -> Result<Response<v1::ChangePasswordResponse>, Status> {
+        self.shared
+            .reply(Self::change_password(self, request).await)
+    }
+
+    async fn set_display_name(
+        &self,
+        request: Request<v1::SetDisplayNameRequest>,
+    ) -> Result<Response<v1::SetDisplayNameResponse>, Status> {
+        let done = self.shared.done_in_session(request).await;
+        let response = done.map(|position| v1::SetDisplayNameResponse { position });
+        self.shared.reply(response)
+    }
+
+    async fn set_block(
+        &self,
+        request: Request<v1::SetBlockRequest>,
+    ) -> Result<Response<v1::SetBlockResponse>, Status> {
+        let done = self.shared.done_in_session(request).await;
+        let response = done.map(|position| v1::SetBlockResponse { position });
+        self.shared.reply(response)
+    }
+
+    async fn list_blocks(
+        &self,
+        request: Request<v1::ListBlocksRequest>,
+    ) -> Result<Response<v1::ListBlocksResponse>, Status> {
+        self.shared.reply(self.blocks(request).await)
+    }
 }
 
-#[tonic::async_trait]
-impl SessionService for Accounts {
-    async fn open_session(
-        &self,
-        request: Request<v1::OpenSessionRequest>,
-    ) -> Result<Response<v1::OpenSessionResponse>, Status> {
-        self.shared.reply(Self::open_session(self, request).await)
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    async fn close_session(
-        &self,
-        request: Request<v1::CloseSessionRequest>,
-    ) -> Result<Response<v1::CloseSessionResponse>, Status> {
-        self.shared.reply(Self::close_session(self, request).await)
-    }
+    #[test]
+    fn what_cannot_be_a_code_or_a_token_is_refused_before_anything_is_asked() {
+        use v1::create_account_request::Grant as Given;
+        let reason = |given| shown(Some(given)).unwrap_err().reason().to_owned();
+        for code in ["", "!", "YWJj", &"A".repeat(43)] {
+            let given = Given::InviteCode(code.to_owned());
+            assert_eq!(reason(given), "INVITE_INVALID", "{code}");
+        }
+        let given = Given::SetupToken("guess".to_owned());
+        assert_eq!(reason(given), "SETUP_TOKEN_INVALID");
 
-    async fn get_session(
-        &self,
-        request: Request<v1::GetSessionRequest>,
-    ) -> Result<Response<v1::GetSessionResponse>, Status> {
-        self.shared.reply(Self::get_session(self, request).await)
+        let code = URL_SAFE_NO_PAD.encode([7; CODE_BYTES]);
+        let given = Given::InviteCode(format!(" {code}\n"));
+        assert_eq!(
+            shown(Some(given)),
+            Ok(Shown::Invite(token_hash(&[7; CODE_BYTES])))
+        );
+        assert_eq!(shown(None), Ok(Shown::Nothing));
     }
 }

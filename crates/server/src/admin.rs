@@ -1,17 +1,49 @@
-//! What operators ask: how is the cluster, and is this node's state what it should be.
+//! What operators ask: how is the cluster, is this node's state what it should be, and who may
+//! use it.
+//!
+//! Always true: an administrator's request is decided by the log, which knows who is one; a code
+//! or a token is shown to its maker once and kept nowhere.
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use conclave_core::{Accepted, AccountRole, Command, Rejection, SessionId, TokenHash};
+use conclave_replica::rows;
 use conclave_wire::{
     Problem, peer,
+    request::{self, SessionRequest, TOKEN_BYTES, token_hash},
     v1::{self, admin_service_server::AdminService},
 };
 use tonic::{Request, Response, Status};
 
-use crate::{access::Deadline, node::Shared, problems};
+use crate::{
+    access::{Deadline, accepted, position_of},
+    accounts::CODE_BYTES,
+    node::Shared,
+    problems, random,
+    sessions::show_token,
+};
 
 pub(crate) struct Admin {
     pub(crate) shared: Arc<Shared>,
+}
+
+/// A request for a bot, with the hash of the token that it will have.
+struct WithToken(v1::CreateBotRequest, TokenHash);
+
+impl SessionRequest for WithToken {
+    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
+        request::create_bot(session, self.0, self.1)
+    }
+}
+
+/// A request for an invite, with the hash of its code.
+struct WithCode(v1::CreateInviteRequest, TokenHash);
+
+impl SessionRequest for WithCode {
+    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
+        request::create_invite(session, self.0, self.1)
+    }
 }
 
 impl Admin {
@@ -81,6 +113,97 @@ impl Admin {
     }
 }
 
+impl Admin {
+    async fn remove_account(
+        &self,
+        request: Request<v1::RemoveAccountRequest>,
+    ) -> Result<v1::RemoveAccountResponse, Problem> {
+        let outcome = self.shared.propose_in_session(request).await?;
+        accepted(&outcome, |accepted| match accepted {
+            // A webhook's account goes with its webhook, which is another answer.
+            Accepted::AccountDeleted | Accepted::Done => Some(v1::RemoveAccountResponse {
+                position: position_of(&outcome),
+            }),
+            _ => None,
+        })
+    }
+
+    async fn create_bot(
+        &self,
+        request: Request<v1::CreateBotRequest>,
+    ) -> Result<v1::CreateBotResponse, Problem> {
+        let token = match request::chosen_token(&request.get_ref().token)? {
+            Some(token) => token,
+            None => random::bytes::<TOKEN_BYTES>()?,
+        };
+        let hash = token_hash(&token);
+        let request = request.map(|request| WithToken(request, hash));
+        let outcome = self.shared.propose_in_session(request).await?;
+        accepted(&outcome, |accepted| match accepted {
+            Accepted::BotCreated { account, session } => {
+                self.shared.sessions.keep(hash, *session);
+                Some(v1::CreateBotResponse {
+                    id: account.0,
+                    token: show_token(&token),
+                    position: position_of(&outcome),
+                })
+            }
+            _ => None,
+        })
+    }
+
+    async fn create_invite(
+        &self,
+        request: Request<v1::CreateInviteRequest>,
+    ) -> Result<v1::CreateInviteResponse, Problem> {
+        let code = match request::invite_code(&request.get_ref().code)? {
+            Some(code) => code,
+            None => random::bytes::<CODE_BYTES>()?,
+        };
+        let hash = token_hash(&code);
+        let request = request.map(|request| WithCode(request, hash));
+        let outcome = self.shared.propose_in_session(request).await?;
+        accepted(&outcome, |accepted| match accepted {
+            Accepted::InviteCreated { invite, expires_at } => Some(v1::CreateInviteResponse {
+                invite_id: invite.0,
+                code: URL_SAFE_NO_PAD.encode(code),
+                expires_at_ms: expires_at.0,
+                position: position_of(&outcome),
+            }),
+            _ => None,
+        })
+    }
+
+    async fn invites(
+        &self,
+        request: Request<v1::ListInvitesRequest>,
+    ) -> Result<v1::ListInvitesResponse, Problem> {
+        let (metadata, _, request) = request.into_parts();
+        let read = |reader: &rows::Reader, session: &rows::SessionRow| match session.role {
+            AccountRole::Admin => {
+                let now = reader.applied()?.log_time;
+                let mut invites = reader.invites()?;
+                invites.retain(|invite| invite.expires_at > now);
+                Ok(Ok(invites))
+            }
+            AccountRole::User | AccountRole::Bot => Ok(Err(Rejection::NotAllowed)),
+        };
+        let found = self
+            .shared
+            .read_in_session(&metadata, request.read, read)
+            .await?;
+        let invites = found?.into_iter().map(|row| v1::Invite {
+            invite_id: row.id.0,
+            by_name: row.by_name.unwrap_or_default(),
+            expires_at_ms: row.expires_at.0,
+            uses_left: row.uses_left,
+        });
+        Ok(v1::ListInvitesResponse {
+            invites: invites.collect(),
+        })
+    }
+}
+
 /// How far one set of voters is from losing its majority.
 #[derive(Debug, PartialEq, Eq)]
 struct Margin {
@@ -133,6 +256,52 @@ impl AdminService for Admin {
         request: Request<v1::GetStateDigestRequest>,
     ) -> Result<Response<v1::GetStateDigestResponse>, Status> {
         self.shared.reply(self.digest(request).await)
+    }
+
+    async fn set_account_role(
+        &self,
+        request: Request<v1::SetAccountRoleRequest>,
+    ) -> Result<Response<v1::SetAccountRoleResponse>, Status> {
+        let done = self.shared.done_in_session(request).await;
+        let response = done.map(|position| v1::SetAccountRoleResponse { position });
+        self.shared.reply(response)
+    }
+
+    async fn remove_account(
+        &self,
+        request: Request<v1::RemoveAccountRequest>,
+    ) -> Result<Response<v1::RemoveAccountResponse>, Status> {
+        self.shared.reply(Self::remove_account(self, request).await)
+    }
+
+    async fn create_bot(
+        &self,
+        request: Request<v1::CreateBotRequest>,
+    ) -> Result<Response<v1::CreateBotResponse>, Status> {
+        self.shared.reply(Self::create_bot(self, request).await)
+    }
+
+    async fn create_invite(
+        &self,
+        request: Request<v1::CreateInviteRequest>,
+    ) -> Result<Response<v1::CreateInviteResponse>, Status> {
+        self.shared.reply(Self::create_invite(self, request).await)
+    }
+
+    async fn list_invites(
+        &self,
+        request: Request<v1::ListInvitesRequest>,
+    ) -> Result<Response<v1::ListInvitesResponse>, Status> {
+        self.shared.reply(self.invites(request).await)
+    }
+
+    async fn revoke_invite(
+        &self,
+        request: Request<v1::RevokeInviteRequest>,
+    ) -> Result<Response<v1::RevokeInviteResponse>, Status> {
+        let done = self.shared.done_in_session(request).await;
+        let response = done.map(|position| v1::RevokeInviteResponse { position });
+        self.shared.reply(response)
     }
 }
 

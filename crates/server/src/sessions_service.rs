@@ -1,0 +1,228 @@
+//! Sessions, as clients see them: opened with a password, listed and ended by their owner.
+//!
+//! Always true: a password is tried only if the gate lets the attempt pass, and one that is wrong
+//! was counted by the log before the client hears of it.
+
+use conclave_core::{Accepted, AccountName, Rejection, SessionLabel};
+use conclave_replica::rows;
+use conclave_wire::{
+    Problem,
+    request::{self, TOKEN_BYTES},
+    v1::{self, session_service_server::SessionService},
+};
+use tonic::{Request, Response, Status};
+
+use crate::{
+    access::{Deadline, accepted, position_of},
+    accounts::{Accounts, once_id},
+    random,
+    sessions::{log_in_first, show_token},
+    show,
+    throttle::{Keys, failure_id},
+};
+
+/// A request to log in, its bounds checked.
+struct Login {
+    /// The account's name as names are compared.
+    key: String,
+    password: String,
+    label: SessionLabel,
+    keys: Keys,
+}
+
+impl Login {
+    fn of(request: &Request<v1::OpenSessionRequest>) -> Result<Self, Problem> {
+        let remote = request.remote_addr();
+        let request = request.get_ref();
+        let label = SessionLabel::new(request.label.as_str())?;
+        // A name or password that nobody can have is told like one that nobody has.
+        let wrong = |_| Rejection::WrongCredentials;
+        let name = AccountName::new(request.name.as_str()).map_err(wrong)?;
+        request::check_password(&request.password).map_err(wrong)?;
+        let key = name.key();
+        Ok(Self {
+            keys: Keys::of(&key, remote),
+            key,
+            password: request.password.clone(),
+            label,
+        })
+    }
+}
+
+impl Accounts {
+    async fn open(
+        &self,
+        request: Request<v1::OpenSessionRequest>,
+    ) -> Result<v1::OpenSessionResponse, Problem> {
+        self.shared.door()?;
+        let deadline = Deadline::of(request.metadata());
+        let token = match request::chosen_token(&request.get_ref().token)? {
+            Some(token) => token,
+            None => random::bytes::<TOKEN_BYTES>()?,
+        };
+        let once = once_id(&request.get_ref().request_id)?;
+        let login = Login::of(&request)?;
+        let row = self
+            .log_in(&login, &request.get_ref().request_id, deadline)
+            .await?;
+        let hash = request::token_hash(&token);
+        let (label, throttle) = (login.label, login.keys.account);
+        let version = row.password_version;
+        let command = request::open_session(once, row.id, version, hash, label, throttle);
+        let outcome = self.shared.propose(command, deadline).await?;
+        accepted(&outcome, |accepted| match accepted {
+            Accepted::SessionOpened {
+                session,
+                expires_at,
+                ..
+            } => {
+                self.shared.sessions.keep(hash, *session);
+                Some(v1::OpenSessionResponse {
+                    token: show_token(&token),
+                    session_id: session.0,
+                    account: Some(show::account(row)),
+                    expires_at_ms: expires_at.0,
+                    position: position_of(&outcome),
+                })
+            }
+            _ => None,
+        })
+    }
+
+    /// The account whose password was given, if the attempt may be made and is right.
+    async fn log_in(
+        &self,
+        login: &Login,
+        request_id: &[u8],
+        deadline: Deadline,
+    ) -> Result<rows::AccountRow, Problem> {
+        let keys = login.keys;
+        let attempt = self.shared.gate.enter(keys)?;
+        self.shared.barrier(deadline).await?;
+        let key = login.key.clone();
+        let (found, held) = self
+            .shared
+            .read(move |reader| Ok((reader.account_by_key(&key)?, keys.held(reader)?)))
+            .await?;
+        attempt.admit(&held, self.shared.now())?;
+        let hash = found.as_ref().map(|row| row.password_hash.clone());
+        let password = login.password.clone();
+        let verified = self.shared.passwords.verify(password, hash).await?;
+        match found.filter(|_| verified) {
+            Some(row) => Ok(row),
+            None => {
+                let once = failure_id(&once_id(request_id)?, keys, &login.password);
+                Err(self.shared.count_failure(once, keys, deadline).await)
+            }
+        }
+    }
+
+    async fn close(
+        &self,
+        request: Request<v1::CloseSessionRequest>,
+    ) -> Result<v1::CloseSessionResponse, Problem> {
+        let outcome = self.shared.propose_in_session(request).await?;
+        accepted(&outcome, |accepted| match accepted {
+            Accepted::SessionClosed => Some(v1::CloseSessionResponse {
+                position: position_of(&outcome),
+            }),
+            _ => None,
+        })
+    }
+
+    async fn end(
+        &self,
+        request: Request<v1::EndSessionRequest>,
+    ) -> Result<v1::EndSessionResponse, Problem> {
+        let outcome = self.shared.propose_in_session(request).await?;
+        accepted(&outcome, |accepted| match accepted {
+            Accepted::SessionClosed => Some(v1::EndSessionResponse {
+                position: position_of(&outcome),
+            }),
+            _ => None,
+        })
+    }
+
+    async fn get(
+        &self,
+        request: Request<v1::GetSessionRequest>,
+    ) -> Result<v1::GetSessionResponse, Problem> {
+        let (metadata, _, request) = request.into_parts();
+        let read = |reader: &rows::Reader, session: &rows::SessionRow| {
+            Ok((reader.account(session.account)?, session.clone()))
+        };
+        let (row, session) = self
+            .shared
+            .read_in_session(&metadata, request.read, read)
+            .await?;
+        let row = row.ok_or_else(|| log_in_first("the account was deleted"))?;
+        Ok(v1::GetSessionResponse {
+            session_id: session.id.0,
+            account: Some(show::account(row)),
+            opened_at_ms: session.opened_at.0,
+            expires_at_ms: session.expires_at.0,
+            request_number_last: session.request_last,
+        })
+    }
+
+    async fn list_own(
+        &self,
+        request: Request<v1::ListSessionsRequest>,
+    ) -> Result<v1::ListSessionsResponse, Problem> {
+        let (metadata, _, request) = request.into_parts();
+        let read = |reader: &rows::Reader, session: &rows::SessionRow| {
+            let now = reader.applied()?.log_time;
+            let mut open = reader.sessions(session.account)?;
+            open.retain(|session| !session.closed && session.expires_at > now);
+            // Numbers are given in the order of opening.
+            open.sort_by_key(|session| session.id);
+            Ok((open, session.id))
+        };
+        let (open, current) = self
+            .shared
+            .read_in_session(&metadata, request.read, read)
+            .await?;
+        let sessions = open.into_iter().map(|row| show::session(row, current));
+        Ok(v1::ListSessionsResponse {
+            sessions: sessions.collect(),
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl SessionService for Accounts {
+    async fn open_session(
+        &self,
+        request: Request<v1::OpenSessionRequest>,
+    ) -> Result<Response<v1::OpenSessionResponse>, Status> {
+        self.shared.reply(self.open(request).await)
+    }
+
+    async fn close_session(
+        &self,
+        request: Request<v1::CloseSessionRequest>,
+    ) -> Result<Response<v1::CloseSessionResponse>, Status> {
+        self.shared.reply(self.close(request).await)
+    }
+
+    async fn get_session(
+        &self,
+        request: Request<v1::GetSessionRequest>,
+    ) -> Result<Response<v1::GetSessionResponse>, Status> {
+        self.shared.reply(self.get(request).await)
+    }
+
+    async fn list_sessions(
+        &self,
+        request: Request<v1::ListSessionsRequest>,
+    ) -> Result<Response<v1::ListSessionsResponse>, Status> {
+        self.shared.reply(self.list_own(request).await)
+    }
+
+    async fn end_session(
+        &self,
+        request: Request<v1::EndSessionRequest>,
+    ) -> Result<Response<v1::EndSessionResponse>, Status> {
+        self.shared.reply(self.end(request).await)
+    }
+}
