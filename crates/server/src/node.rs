@@ -32,7 +32,10 @@ use crate::{
     live::{self, LiveState},
     passwords::Passwords,
     peer_service::role_number,
+    registration::Registration,
     sessions::Sessions,
+    setup,
+    throttle::Gate,
     transport::GrpcTransport,
 };
 
@@ -80,6 +83,8 @@ pub(crate) struct Shared {
     pub(crate) transport: Arc<GrpcTransport>,
     pub(crate) sessions: Sessions,
     pub(crate) passwords: Passwords,
+    pub(crate) gate: Gate,
+    pub(crate) registration: Registration,
     pub(crate) commands: Arc<Semaphore>,
     pub(crate) reads: Arc<Semaphore>,
     pub(crate) live: LiveState,
@@ -173,7 +178,8 @@ pub struct Node {
     shared: Arc<Shared>,
     client_address: SocketAddr,
     peer_address: SocketAddr,
-    listeners: Vec<JoinHandle<()>>,
+    tasks: Vec<JoinHandle<()>>,
+    setup_tokens: watch::Receiver<Option<String>>,
     stopped: Arc<AtomicBool>,
 }
 
@@ -224,6 +230,10 @@ impl Node {
             transport,
             sessions: Sessions::default(),
             passwords: Passwords::new().map_err(system)?,
+            gate: Gate::default(),
+            registration: config
+                .registration
+                .unwrap_or_else(|| Registration::default_at(client_address.ip())),
             commands: Arc::new(Semaphore::new(COMMANDS_MAX)),
             reads: Arc::new(Semaphore::new(READS_MAX)),
             live,
@@ -240,12 +250,16 @@ impl Node {
         if config.unsafe_no_sync {
             tracing::warn!("the log is not synced: what is acknowledged may be lost");
         }
-        let listeners = listeners::start(&shared, client, peers);
+        tracing::info!(registration = %shared.registration, "who may create accounts is decided");
+        let mut tasks = listeners::start(&shared, client, peers);
+        let (tell, setup_tokens) = watch::channel(None);
+        tasks.push(tokio::spawn(setup::run(shared.clone(), tell)));
         Ok(Self {
             shared,
             client_address,
             peer_address,
-            listeners,
+            tasks,
+            setup_tokens,
             stopped: Arc::default(),
         })
     }
@@ -266,6 +280,13 @@ impl Node {
     #[must_use]
     pub fn node(&self) -> u64 {
         self.shared.identity.node
+    }
+
+    /// The token with which the cluster's first administrator is made, while there is none and
+    /// this node leads. It is for whoever runs the node, and for no log.
+    #[must_use]
+    pub fn setup_tokens(&self) -> watch::Receiver<Option<String>> {
+        self.setup_tokens.clone()
     }
 
     /// Waits until it knows a leader and has applied what was acknowledged before the call; gives
@@ -305,7 +326,7 @@ impl Node {
         let idle = self.shared.commands.acquire_many(count);
         let _ = tokio::time::timeout_at(deadline, idle).await;
         self.shared.replica.stop().await;
-        self.listeners.iter().for_each(JoinHandle::abort);
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
