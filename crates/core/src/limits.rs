@@ -146,12 +146,8 @@ pub const PAGE_MAX: usize = 1000;
 pub const ACCOUNTS_MAX: u64 = 1_000_000;
 
 /// Events of one command at most: those of the longest deletion of messages, or of an account in
-/// as many rooms as it may be in (left, and handed over), with as many sessions.
-pub const EVENTS_PER_COMMAND_MAX: usize = {
-    let account = 2 * ROOMS_PER_ACCOUNT_MAX as usize + SESSIONS_PER_ACCOUNT_MAX + 24;
-    let messages = DELETE_MESSAGES_MAX + 24;
-    if account > messages { account } else { messages }
-};
+/// as many rooms as it may be in (left, and handed over), with as many sessions and some webhooks.
+pub const EVENTS_PER_COMMAND_MAX: usize = 1000;
 
 const _: () = assert!(
     BATCH_COMMANDS_MAX * EVENTS_PER_COMMAND_MAX < (1 << crate::ids::POSITION_EVENT_BITS),

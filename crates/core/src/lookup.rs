@@ -241,6 +241,6 @@ pub trait Lookup {
     fn throttle(&self, key: &ThrottleKey) -> Result<Option<Throttle>, Broken>;
     /// How many names and addresses something is held against.
     fn throttles(&self) -> Result<u64, Broken>;
-    /// The one of them with the least (not_before, key).
-    fn throttle_first(&self) -> Result<Option<ThrottleKey>, Broken>;
+    /// Up to `limit` of them, in order of (not_before, key).
+    fn throttles_first(&self, limit: usize) -> Result<Vec<ThrottleKey>, Broken>;
 }

@@ -1,8 +1,8 @@
-//! Creates an account under a name that nobody has.
+//! Creates an account under a name that nobody has, if something allows it.
 
-use super::Ruling;
+use super::{Ruling, Stop};
 use crate::{
-    Accepted, AccountName, Event, Lookup, Rejection, Timestamp,
+    Accepted, AccountId, AccountName, AccountRole, Event, Grant, Lookup, Rejection, Timestamp,
     limits::{ACCOUNTS_MAX, PASSWORD_HASH_BYTES_MAX},
 };
 
@@ -11,12 +11,32 @@ pub(super) fn create_account(
     now: Timestamp,
     name: &AccountName,
     password_hash: &str,
+    grant: Grant,
 ) -> Ruling {
     // Only the form is judged: parsing PHC strings on every replica would tie the log's meaning
     // to a library's version.
-    if !password_hash.starts_with('$') || password_hash.len() > PASSWORD_HASH_BYTES_MAX {
+    if !is_hash(password_hash) {
         return Err(Rejection::PasswordHashInvalid.into());
     }
+    let (role, used) = allow(lookup, now, grant)?;
+    let (account, created) = new_account(lookup, now, name, password_hash, role)?;
+    let events = [created].into_iter().chain(used).collect();
+    Ok((Accepted::AccountCreated { account }, events))
+}
+
+/// Whether this can be the PHC string of a password.
+pub(super) fn is_hash(password_hash: &str) -> bool {
+    password_hash.starts_with('$') && password_hash.len() <= PASSWORD_HASH_BYTES_MAX
+}
+
+/// An account under a name that nobody has.
+pub(super) fn new_account(
+    lookup: &impl Lookup,
+    now: Timestamp,
+    name: &AccountName,
+    password_hash: &str,
+    role: AccountRole,
+) -> Result<(AccountId, Event), Stop> {
     if lookup.account_by_key(&name.key())?.is_some() {
         return Err(Rejection::NameTaken.into());
     }
@@ -28,7 +48,47 @@ pub(super) fn create_account(
         account,
         name: name.clone(),
         password_hash: password_hash.to_owned(),
+        role,
         at: now,
     };
-    Ok((Accepted::AccountCreated { account }, vec![created]))
+    Ok((account, created))
+}
+
+/// What the grant makes of the account, and what becomes of the grant.
+fn allow(
+    lookup: &impl Lookup,
+    now: Timestamp,
+    grant: Grant,
+) -> Result<(AccountRole, Option<Event>), Stop> {
+    match grant {
+        Grant::Open => Ok((AccountRole::User, None)),
+        Grant::Invite(code) => {
+            let invite = lookup
+                .invite_by_code(&code)?
+                .filter(|invite| invite.expires_at > now && invite.uses_left > 0)
+                .ok_or(Rejection::InviteInvalid)?;
+            let used = Event::InviteUsed {
+                invite: invite.id,
+                uses_left: invite.uses_left - 1,
+            };
+            Ok((AccountRole::User, Some(used)))
+        }
+        Grant::Setup(token) => {
+            if lookup.setup_token()? != Some(token) {
+                return Err(Rejection::SetupTokenInvalid.into());
+            }
+            Ok((AccountRole::Admin, None))
+        }
+        Grant::Admin(session) => {
+            let session = lookup
+                .session(session)?
+                .filter(|session| !session.closed && session.expires_at > now)
+                .ok_or(Rejection::RegistrationClosed)?;
+            let by = lookup.account(session.account)?;
+            if by.is_none_or(|by| by.role != AccountRole::Admin) {
+                return Err(Rejection::RegistrationClosed.into());
+            }
+            Ok((AccountRole::User, None))
+        }
+    }
 }

@@ -2,16 +2,49 @@
 //!
 //! What becomes of its messages is told in `docs/protocol.md`: those it sent stay with their
 //! recipients; those it had not read stay with their senders, undelivered for ever; a
-//! conversation whose last member goes is removed with all its messages.
+//! conversation whose last member goes is removed with all its messages. It leaves its rooms as
+//! if it had left them itself. The last administrator goes last.
 
-use super::{Ruling, close_session};
-use crate::{Accepted, AccountId, Event, Lookup, Timestamp};
+use super::{Ruling, Stop, close_session, delete_webhook, rooms};
+use crate::{Accepted, AccountId, AccountName, AccountRole, Event, Lookup, Rejection, Timestamp};
 
-pub(super) fn delete_account(lookup: &impl Lookup, by: AccountId, now: Timestamp) -> Ruling {
+pub(super) fn delete_account(lookup: &impl Lookup, now: Timestamp, by: AccountId) -> Ruling {
+    Ok((Accepted::AccountDeleted, go(lookup, now, by, by)?))
+}
+
+/// The same for somebody else's account.
+pub(super) fn remove_account(
+    lookup: &impl Lookup,
+    now: Timestamp,
+    by: AccountId,
+    name: &AccountName,
+) -> Ruling {
+    let account = rooms::somebody(lookup, name)?;
+    Ok((Accepted::AccountDeleted, go(lookup, now, account, by)?))
+}
+
+fn go(
+    lookup: &impl Lookup,
+    now: Timestamp,
+    account: AccountId,
+    by: AccountId,
+) -> Result<Vec<Event>, Stop> {
     let mut events = Vec::new();
-    for session in lookup.sessions_of(by)? {
+    if let Some(webhook) = lookup.webhook_of(account)? {
+        delete_webhook::remove(lookup, webhook, by, &mut events)?;
+        return Ok(events);
+    }
+    let found = lookup.account(account)?.ok_or(Rejection::NoSuchAccount)?;
+    let is_last_admin = found.role == AccountRole::Admin && lookup.admins()? == 1;
+    if is_last_admin && lookup.accounts()? > 1 {
+        return Err(Rejection::LastOfItsKind { admin: true }.into());
+    }
+    for session in lookup.sessions_of(account)? {
         events.extend(close_session(session, now).1);
     }
-    events.push(Event::AccountDeleted { account: by });
-    Ok((Accepted::AccountDeleted, events))
+    for room in lookup.rooms_of(account)? {
+        rooms::leave(lookup, room, account, by, &mut events)?;
+    }
+    events.push(Event::AccountDeleted { account });
+    Ok(events)
 }

@@ -1,4 +1,5 @@
-//! Deletes messages, for oneself or (one's own) for everyone: all that are named, or none.
+//! Deletes messages, for oneself or for everyone (one's own; in a room a moderator also those of
+//! others): all that are named, or none.
 //!
 //! A message deleted for everyone keeps its place, so that sequences have no gaps. Deleting what
 //! is deleted already is not an error: whoever asks wants it gone, and it is.
@@ -7,7 +8,7 @@ use std::collections::BTreeSet;
 
 use super::Ruling;
 use crate::{
-    Accepted, AccountId, Event, Lookup, MessageRef, Rejection, Timestamp,
+    Accepted, AccountId, Event, Lookup, MemberRole, MessageRef, Rejection, Timestamp,
     limits::DELETE_MESSAGES_MAX,
 };
 
@@ -30,9 +31,9 @@ pub(super) fn delete_messages(
         sequence,
     } in distinct
     {
-        if lookup.membership(conversation, by)?.is_none() {
+        let Some(own) = lookup.membership(conversation, by)? else {
             return Err(Rejection::NoSuchConversation.into());
-        }
+        };
         let (conversation_number, sequence_number) = (conversation.0, sequence.0);
         let message = lookup
             .message(conversation, sequence)?
@@ -40,7 +41,7 @@ pub(super) fn delete_messages(
                 conversation: conversation_number,
                 sequence: sequence_number,
             })?;
-        if for_everyone && message.by != by {
+        if for_everyone && message.by != by && own.role < MemberRole::Moderator {
             return Err(Rejection::NotYourMessage {
                 conversation: conversation_number,
                 sequence: sequence_number,

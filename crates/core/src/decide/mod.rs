@@ -37,8 +37,8 @@ mod set_reaction;
 mod set_topic;
 
 use crate::{
-    Accepted, Account, AccountId, AccountRole, Answer, Broken, Command, Event, Lookup, Operation, Origin, Position, Rejection,
-    Session, SessionId, Timestamp,
+    Accepted, Account, AccountId, AccountRole, Answer, Broken, Command, Event, Lookup, Operation,
+    Origin, Position, Rejection, Session, SessionId, Timestamp,
     limits::{LOG_TIME_MAX_MS, SESSION_CLOSED_MS, SESSION_MS, SESSION_RENEW_MS},
     lookup::Remembered,
     requests::Admission,
@@ -104,7 +104,10 @@ pub fn decide(
         }
         Origin::Once(id) => match lookup.remembered_once(&id)? {
             Some(remembered) => Ok(recall(remembered, command, 0)),
-            None => conclude(outside_session(lookup, now, position_of, command), Vec::new()),
+            None => conclude(
+                outside_session(lookup, now, position_of, command),
+                Vec::new(),
+            ),
         },
     }
 }
@@ -170,13 +173,9 @@ fn rule(
         Operation::ChangePassword {
             password_version,
             password_hash,
-        } => change_password::change_password(
-            lookup,
-            now,
-            session,
-            *password_version,
-            password_hash,
-        ),
+        } => {
+            change_password::change_password(lookup, now, session, *password_version, password_hash)
+        }
         Operation::SetDisplayName { display_name } => {
             set_display_name::set_display_name(by, display_name)
         }
@@ -248,12 +247,12 @@ fn rule_of_rooms(
             public,
         } => create_room::create_room(lookup, now, by, name, topic, *public),
         Operation::JoinRoom { name } => join_room::join_room(lookup, by, name),
-        Operation::LeaveRoom { name } => leave_room::leave_room(lookup, now, by, name),
+        Operation::LeaveRoom { name } => leave_room::leave_room(lookup, by, name),
         Operation::InviteToRoom { name, account } => {
             invite_to_room::invite_to_room(lookup, by, name, account)
         }
         Operation::KickFromRoom { name, account } => {
-            kick_from_room::kick_from_room(lookup, now, by, name, account)
+            kick_from_room::kick_from_room(lookup, by, name, account)
         }
         Operation::SetTopic { name, topic } => set_topic::set_topic(lookup, by, name, topic),
         Operation::SetMemberRole {
@@ -267,7 +266,7 @@ fn rule_of_rooms(
             token,
         } => create_webhook::create_webhook(lookup, now, by, name, account, *token),
         Operation::DeleteWebhook { webhook } => {
-            delete_webhook::delete_webhook(lookup, now, by, *webhook)
+            delete_webhook::delete_webhook(lookup, by, *webhook)
         }
         _ => unreachable!("the caller has looked"),
     }
@@ -288,7 +287,7 @@ fn rule_of_admins(
         Operation::SetAccountRole { name, role } => {
             set_account_role::set_account_role(lookup, name, *role)
         }
-        Operation::RemoveAccount { name } => delete_account::remove_account(lookup, now, name),
+        Operation::RemoveAccount { name } => delete_account::remove_account(lookup, now, by, name),
         Operation::CreateBot { name, token } => create_bot::create_bot(lookup, now, name, *token),
         Operation::CreateInvite { code, ttl_ms, uses } => {
             create_invite::create_invite(lookup, now, by, *code, *ttl_ms, *uses)

@@ -5,18 +5,23 @@
 
 use super::{Ruling, close_session};
 use crate::{
-    Accepted, AccountId, Event, Lookup, Rejection, Timestamp, TokenHash,
+    Accepted, AccountId, Event, Lookup, Rejection, SessionLabel, ThrottleKey, Timestamp, TokenHash,
     limits::{SESSION_MS, SESSIONS_PER_ACCOUNT_MAX, SESSIONS_SWEPT_MAX},
 };
 
-pub(super) fn open_session(
-    lookup: &impl Lookup,
-    now: Timestamp,
-    account: AccountId,
-    password_version: u64,
-    token: TokenHash,
-) -> Ruling {
-    let is_current = |found: crate::Account| found.password_version == password_version;
+/// What is asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) account: AccountId,
+    pub(super) password_version: u64,
+    pub(super) token: TokenHash,
+    pub(super) label: &'a SessionLabel,
+    pub(super) throttle: ThrottleKey,
+}
+
+pub(super) fn open_session(lookup: &impl Lookup, now: Timestamp, asked: Asked<'_>) -> Ruling {
+    let Asked { account, token, .. } = asked;
+    let is_current = |found: crate::Account| found.password_version == asked.password_version;
     if !lookup.account(account)?.is_some_and(is_current) {
         return Err(Rejection::WrongCredentials.into());
     }
@@ -43,9 +48,14 @@ pub(super) fn open_session(
         session,
         account,
         token,
+        label: asked.label.clone(),
         at: now,
         expires_at,
     });
+    if lookup.throttle(&asked.throttle)?.is_some() {
+        let key = asked.throttle;
+        events.push(Event::LoginForgiven { key });
+    }
     Ok((
         Accepted::SessionOpened {
             session,

@@ -1,10 +1,27 @@
 //! Sends a message; the first one between two people opens their conversation.
 
-use super::{Ruling, Stop};
+use super::{Ruling, Stop, mentions::mentions};
 use crate::{
-    Accepted, AccountId, ConversationId, Event, Lookup, MessageText, Position, Recipient,
+    Accepted, AccountId, ConversationId, Event, Kind, Lookup, MessageText, Position, Recipient,
     Rejection, Sequence, Timestamp,
 };
+
+/// What is to be sent.
+#[derive(Clone, Copy)]
+pub(super) struct Draft<'a> {
+    pub(super) text: &'a MessageText,
+    pub(super) reply_to: Option<Sequence>,
+    pub(super) action: bool,
+}
+
+/// Where a message goes.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) conversation: ConversationId,
+    sequence_last: Sequence,
+    /// How many messages its sender has sent there.
+    sent: u64,
+}
 
 pub(super) fn send_message(
     lookup: &impl Lookup,
@@ -12,38 +29,75 @@ pub(super) fn send_message(
     now: Timestamp,
     position_of: impl Fn(u64) -> Position,
     to: &Recipient,
-    text: &MessageText,
+    draft: Draft<'_>,
 ) -> Ruling {
     let mut events = Vec::with_capacity(2);
-    let (conversation, sequence_last) = match to {
-        Recipient::Conversation(id) => own_conversation(lookup, by, *id)?,
+    let place = match to {
+        Recipient::Conversation(id) => own_place(lookup, by, *id)?,
+        Recipient::Room(name) => {
+            let id = lookup.room_by_key(&name.key())?;
+            own_place(lookup, by, id.ok_or(Rejection::NoSuchConversation)?)?
+        }
         Recipient::Account(name) => {
             let Some(peer) = lookup.account_by_key(&name.key())? else {
                 return Err(Rejection::NoSuchAccount.into());
             };
             let members = (by.min(peer.id), by.max(peer.id));
             match lookup.direct(members)? {
-                Some(id) => own_conversation(lookup, by, id)?,
+                Some(id) => own_place(lookup, by, id)?,
                 None => {
+                    refuse_blocked(lookup, by, peer.id)?;
                     let conversation = lookup.conversation_last()?.next();
                     events.push(Event::ConversationOpened {
                         conversation,
                         members,
                         at: now,
                     });
-                    (conversation, Sequence(0))
+                    Place {
+                        conversation,
+                        sequence_last: Sequence(0),
+                        sent: 0,
+                    }
                 }
             }
         }
     };
-    let sequence = sequence_last.next();
+    post(lookup, by, now, position_of, place, draft, events)
+}
+
+/// The last step: the message gets its place behind `events`.
+fn post(
+    lookup: &impl Lookup,
+    by: AccountId,
+    now: Timestamp,
+    position_of: impl Fn(u64) -> Position,
+    place: Place,
+    draft: Draft<'_>,
+    mut events: Vec<Event>,
+) -> Ruling {
+    let conversation = place.conversation;
+    if let Some(reply_to) = draft.reply_to
+        && (reply_to == Sequence(0) || reply_to > place.sequence_last)
+    {
+        return Err(Rejection::NoSuchMessage {
+            conversation: conversation.0,
+            sequence: reply_to.0,
+        }
+        .into());
+    }
+    let sequence = place.sequence_last.next();
     let position = position_of(events.len() as u64);
+    let mentions = mentions(lookup, conversation, by, draft.text)?;
     events.push(Event::MessageSent {
         conversation,
         sequence,
         by,
         at: now,
-        text: text.clone(),
+        text: draft.text.clone(),
+        reply_to: draft.reply_to,
+        action: draft.action,
+        ordinal: place.sent + 1,
+        mentions,
     });
     let sent = Accepted::MessageSent {
         conversation,
@@ -54,23 +108,37 @@ pub(super) fn send_message(
     Ok((sent, events))
 }
 
-/// The conversation and its last sequence, if `by` may write there.
-fn own_conversation(
+/// The place in an existing conversation, if `by` may write there.
+pub(super) fn own_place(
     lookup: &impl Lookup,
     by: AccountId,
     id: ConversationId,
-) -> Result<(ConversationId, Sequence), Stop> {
+) -> Result<Place, Stop> {
     let found = lookup
         .conversation(id)?
         .ok_or(Rejection::NoSuchConversation)?;
-    if lookup.membership(id, by)?.is_none() {
-        return Err(Rejection::NoSuchConversation.into());
-    }
-    if let Some((a, b)) = found.direct {
-        let peer = if a == by { b } else { a };
+    let own = lookup
+        .membership(id, by)?
+        .ok_or(Rejection::NoSuchConversation)?;
+    if let Kind::Direct(low, high) = found.kind {
+        let peer = if low == by { high } else { low };
         if lookup.account(peer)?.is_none() {
             return Err(Rejection::RecipientGone.into());
         }
+        refuse_blocked(lookup, by, peer)?;
     }
-    Ok((id, found.sequence_last))
+    Ok(Place {
+        conversation: id,
+        sequence_last: found.sequence_last,
+        sent: own.sent,
+    })
+}
+
+/// Between two of whom one has blocked the other nothing is sent.
+fn refuse_blocked(lookup: &impl Lookup, by: AccountId, peer: AccountId) -> Result<(), Stop> {
+    let apart = by != peer;
+    if apart && (lookup.is_blocked(peer, by)? || lookup.is_blocked(by, peer)?) {
+        return Err(Rejection::Blocked.into());
+    }
+    Ok(())
 }

@@ -106,6 +106,7 @@ CREATE TABLE members (
     PRIMARY KEY (conversation, account)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX members_by_account ON members (account, conversation);
+CREATE INDEX members_by_rank ON members (conversation, role DESC, joined_at, account);
 
 -- Who may join a room and has not yet.
 CREATE TABLE invitations (

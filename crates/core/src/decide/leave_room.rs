@@ -1,0 +1,14 @@
+//! Makes somebody no longer a member of a room.
+
+use super::{Ruling, rooms};
+use crate::{Accepted, AccountId, Lookup, Rejection, RoomName};
+
+pub(super) fn leave_room(lookup: &impl Lookup, by: AccountId, name: &RoomName) -> Ruling {
+    let room = rooms::see(lookup, by, name)?;
+    if room.own.is_none() {
+        return Err(Rejection::NotAMember.into());
+    }
+    let mut events = Vec::new();
+    rooms::leave(lookup, room.id, by, by, &mut events)?;
+    Ok((Accepted::Done, events))
+}

@@ -1,0 +1,11 @@
+//! Offers the role of an administrator to whoever shows a token, while there is none.
+
+use super::Ruling;
+use crate::{Accepted, Event, Lookup, Rejection, TokenHash};
+
+pub(super) fn offer_setup(lookup: &impl Lookup, token: TokenHash) -> Ruling {
+    if lookup.admins()? > 0 {
+        return Err(Rejection::NotAllowed.into());
+    }
+    Ok((Accepted::Done, vec![Event::SetupOffered { token }]))
+}

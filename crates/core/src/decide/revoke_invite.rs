@@ -1,0 +1,12 @@
+//! Takes an invite back. One that is not there is taken back already.
+
+use super::Ruling;
+use crate::{Accepted, Event, InviteId, Lookup};
+
+pub(super) fn revoke_invite(lookup: &impl Lookup, invite: InviteId) -> Ruling {
+    let events = match lookup.has_invite(invite)? {
+        true => vec![Event::InviteRemoved { invite }],
+        false => Vec::new(),
+    };
+    Ok((Accepted::Done, events))
+}

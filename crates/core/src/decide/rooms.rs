@@ -1,0 +1,114 @@
+//! What the rules of rooms share: which room is meant, who may do what there, and leaving.
+//!
+//! Always true: a private room that somebody is neither in nor invited to is, for it, no room; a
+//! room in which people are has an owner.
+
+use super::{Stop, delete_webhook};
+use crate::{
+    AccountId, AccountName, ConversationId, Event, Kind, Lookup, MemberRole, Membership, Rejection,
+    RoomName, limits::EVENTS_PER_COMMAND_MAX, limits::ROOMS_PER_ACCOUNT_MAX,
+};
+
+/// Events of one command after which webhooks of deserted rooms are left where they are: what the
+/// command must do still has to fit.
+const CLOSING_EVENTS_MAX: usize = 400;
+
+const _: () = assert!(
+    CLOSING_EVENTS_MAX + 2 * ROOMS_PER_ACCOUNT_MAX as usize + 64 <= EVENTS_PER_COMMAND_MAX,
+    "what has to be done does not fit behind the closing of rooms"
+);
+
+/// A room as somebody sees it.
+pub(super) struct Seen {
+    pub(super) id: ConversationId,
+    pub(super) public: bool,
+    pub(super) members: u64,
+    pub(super) sequence_last: crate::Sequence,
+    /// `None` if it is not a member.
+    pub(super) own: Option<Membership>,
+}
+
+/// The room with this name, if `by` may see it.
+pub(super) fn see(lookup: &impl Lookup, by: AccountId, name: &RoomName) -> Result<Seen, Stop> {
+    let id = lookup
+        .room_by_key(&name.key())?
+        .ok_or(Rejection::NoSuchConversation)?;
+    let found = lookup
+        .conversation(id)?
+        .ok_or(Rejection::NoSuchConversation)?;
+    let Kind::Room { public, members } = found.kind else {
+        return Err(Rejection::NoSuchConversation.into());
+    };
+    let own = lookup.membership(id, by)?;
+    if own.is_none() && !public && !lookup.is_invited(id, by)? {
+        return Err(Rejection::NoSuchConversation.into());
+    }
+    Ok(Seen {
+        id,
+        public,
+        members,
+        sequence_last: found.sequence_last,
+        own,
+    })
+}
+
+/// The same, if `by` has at least this role there.
+pub(super) fn see_as(
+    lookup: &impl Lookup,
+    by: AccountId,
+    name: &RoomName,
+    role: MemberRole,
+) -> Result<Seen, Stop> {
+    let seen = see(lookup, by, name)?;
+    let own = seen.own.ok_or(Rejection::NotAMember)?;
+    if own.role < role {
+        return Err(Rejection::NotAllowed.into());
+    }
+    Ok(seen)
+}
+
+/// The number of the account with this name.
+pub(super) fn somebody(lookup: &impl Lookup, name: &AccountName) -> Result<AccountId, Stop> {
+    let found = lookup.account_by_key(&name.key())?;
+    Ok(found.ok_or(Rejection::NoSuchAccount)?.id)
+}
+
+/// Takes a member out of a room. The last owner hands over to the next in line; a room in which
+/// only webhooks are left is left by them, too.
+pub(super) fn leave(
+    lookup: &impl Lookup,
+    room: ConversationId,
+    account: AccountId,
+    by: AccountId,
+    events: &mut Vec<Event>,
+) -> Result<(), Stop> {
+    let own = lookup
+        .membership(room, account)?
+        .ok_or(Rejection::NotAMember)?;
+    events.push(Event::MemberLeft {
+        conversation: room,
+        account,
+        by,
+    });
+    match lookup.next_in_line(room, account)? {
+        Some((next, role)) => {
+            if own.role == MemberRole::Owner && role < MemberRole::Owner {
+                events.push(Event::MemberRoleChanged {
+                    conversation: room,
+                    account: next,
+                    role: MemberRole::Owner,
+                });
+            }
+        }
+        None => {
+            let webhooks = lookup.webhooks(room)?;
+            // Too many at once stay: whoever joins such a room owns it.
+            if events.len() + 3 * webhooks.len() <= CLOSING_EVENTS_MAX {
+                for webhook in webhooks {
+                    delete_webhook::remove(lookup, webhook, by, events)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,28 @@
+//! Makes somebody an administrator, or a user again. The last administrator stays one.
+
+use super::Ruling;
+use crate::{Accepted, AccountName, AccountRole, Event, Lookup, Rejection};
+
+pub(super) fn set_account_role(
+    lookup: &impl Lookup,
+    name: &AccountName,
+    role: AccountRole,
+) -> Ruling {
+    let found = lookup
+        .account_by_key(&name.key())?
+        .ok_or(Rejection::NoSuchAccount)?;
+    if found.role == AccountRole::Bot || role == AccountRole::Bot {
+        return Err(Rejection::NotAllowed.into());
+    }
+    if found.role == role {
+        return Ok((Accepted::Done, Vec::new()));
+    }
+    if found.role == AccountRole::Admin && lookup.admins()? == 1 {
+        return Err(Rejection::LastOfItsKind { admin: true }.into());
+    }
+    let changed = Event::AccountRoleChanged {
+        account: found.id,
+        role,
+    };
+    Ok((Accepted::Done, vec![changed]))
+}

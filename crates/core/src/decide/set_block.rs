@@ -1,0 +1,32 @@
+//! Blocks somebody, or ends that. What is so already is no error.
+
+use super::{Ruling, rooms::somebody};
+use crate::{
+    Accepted, AccountId, AccountName, Bound, Event, Lookup, Rejection,
+    limits::BLOCKS_PER_ACCOUNT_MAX,
+};
+
+pub(super) fn set_block(
+    lookup: &impl Lookup,
+    by: AccountId,
+    name: &AccountName,
+    blocked: bool,
+) -> Ruling {
+    let other = somebody(lookup, name)?;
+    if other == by {
+        return Err(Rejection::Oneself.into());
+    }
+    if lookup.is_blocked(by, other)? == blocked {
+        return Ok((Accepted::Done, Vec::new()));
+    }
+    if blocked && lookup.blocks_of(by)? >= BLOCKS_PER_ACCOUNT_MAX {
+        let what = Bound::Blocks;
+        return Err(Rejection::TooMany { what }.into());
+    }
+    let changed = Event::BlockChanged {
+        account: by,
+        other,
+        blocked,
+    };
+    Ok((Accepted::Done, vec![changed]))
+}

@@ -1,0 +1,12 @@
+//! Sets what is shown beside an account's name.
+
+use super::Ruling;
+use crate::{Accepted, AccountId, DisplayName, Event};
+
+pub(super) fn set_display_name(by: AccountId, display_name: &DisplayName) -> Ruling {
+    let changed = Event::DisplayNameChanged {
+        account: by,
+        display_name: display_name.clone(),
+    };
+    Ok((Accepted::Done, vec![changed]))
+}
