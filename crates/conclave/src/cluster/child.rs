@@ -1,7 +1,8 @@
 //! One node as a child process.
 //!
-//! Its log goes to a file, its stdout is read here: the lines that say that it listens and that
-//! it serves. A child whose handle is dropped is killed.
+//! Its log goes to a file, its stdout is read here: the lines that say that it listens, that it
+//! serves, and with which token an administrator can be made. A child whose handle is dropped is
+//! killed.
 
 use std::{
     fs::{File, OpenOptions},
@@ -44,8 +45,13 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Starts `command`, whose stderr is appended to the file `log`.
-    pub(crate) fn spawn(mut command: Command, log: &Path) -> io::Result<Self> {
+    /// Starts `command`, whose stderr is appended to the file `log`. The setup tokens that it
+    /// prints go to `setup_token`, each in the place of the one before.
+    pub(crate) fn spawn(
+        mut command: Command,
+        log: &Path,
+        setup_token: watch::Sender<Option<String>>,
+    ) -> io::Result<Self> {
         let log: File = OpenOptions::new().create(true).append(true).open(log)?;
         let mut child = command
             .stdin(Stdio::null())
@@ -58,7 +64,7 @@ impl Node {
         let pid = child.id().expect("nobody has waited for it");
         let stdout = child.stdout.take().expect("it is piped");
         let (tell, phase) = watch::channel(Phase::Started);
-        tokio::spawn(read_phases(stdout, tell));
+        tokio::spawn(read_lines(stdout, tell, setup_token));
         Ok(Self { child, pid, phase })
     }
 
@@ -114,7 +120,11 @@ impl Node {
     }
 }
 
-async fn read_phases(stdout: ChildStdout, tell: watch::Sender<Phase>) {
+async fn read_lines(
+    stdout: ChildStdout,
+    tell: watch::Sender<Phase>,
+    setup_token: watch::Sender<Option<String>>,
+) {
     let mut stdout = BufReader::new(stdout);
     let mut line = Vec::new();
     loop {
@@ -123,6 +133,11 @@ async fn read_phases(stdout: ChildStdout, tell: watch::Sender<Phase>) {
         match bounded.read_until(b'\n', &mut line).await {
             Ok(0) | Err(_) => break,
             Ok(_) => {}
+        }
+        if let Some(token) = line.strip_prefix(b"setup-token ") {
+            let token = String::from_utf8_lossy(token).trim_end().to_owned();
+            setup_token.send_replace(Some(token));
+            continue;
         }
         let phase = if line.starts_with(b"listening ") {
             Phase::Listening

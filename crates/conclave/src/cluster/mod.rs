@@ -20,7 +20,10 @@ use std::{
 
 use conclave_client::{BuildError, CallError, Client, v1};
 use futures::future::join_all;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout_at},
+};
 
 use child::{Node, Phase};
 pub(crate) use ports::{NODES_MAX, Ports};
@@ -87,6 +90,7 @@ pub(crate) struct LocalCluster {
     options: Options,
     running: Vec<Mutex<Option<Node>>>,
     client: Client,
+    setup_token: watch::Sender<Option<String>>,
 }
 
 impl LocalCluster {
@@ -103,6 +107,7 @@ impl LocalCluster {
             options,
             running,
             client,
+            setup_token: watch::Sender::new(None),
         })
     }
 
@@ -146,6 +151,12 @@ impl LocalCluster {
     /// A client of all nodes, without a session, that does not wait long.
     pub(crate) fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// The newest token with which an administrator can be made, as nodes print them while there
+    /// is none. One that was used stays: nodes do not say so.
+    pub(crate) fn setup_token(&self) -> watch::Receiver<Option<String>> {
+        self.setup_token.subscribe()
     }
 
     /// Ends this node as `kill -9` does. One that does not run stays as it is.

@@ -58,7 +58,8 @@ impl LocalCluster {
         fs::create_dir_all(&directory).map_err(file(&directory))?;
         let log = self.log_path(node);
         let said_before = fs::metadata(&log).map_or(0, |log| log.len());
-        let running = Node::spawn(self.command(node), &log).map_err(process(node, "start"))?;
+        let running = Node::spawn(self.command(node), &log, self.setup_token.clone())
+            .map_err(process(node, "start"))?;
         let mut phase = running.phase();
         *self.slot(node) = Some(running);
         let listening = phase.wait_for(|phase| *phase >= Phase::Listening);
@@ -195,6 +196,17 @@ mod tests {
             "node 1 ended at its start: it said nothing"
         );
         assert_eq!(cluster.pid(1), None);
+    }
+
+    #[tokio::test]
+    async fn the_newest_setup_token_is_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fake_node.sh");
+        let cluster = prepare(&program, directory.path());
+        cluster.start_all().await.unwrap();
+        let mut token = cluster.setup_token();
+        let newest = token.wait_for(|token| token.as_deref() == Some("NEWER"));
+        timeout(LISTEN_LIMIT, newest).await.unwrap().unwrap();
     }
 
     #[tokio::test]

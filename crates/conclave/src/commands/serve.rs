@@ -6,8 +6,14 @@
 
 use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode, time::Duration};
 
-use conclave_server::{ConfigError, IdentityError, Node, NodeConfig, Overrides, StartError};
-use tokio::signal::unix::{SignalKind, signal};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use conclave_server::{
+    ConfigError, IdentityError, Node, NodeConfig, Overrides, Registration, StartError,
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -50,12 +56,22 @@ pub(crate) struct Args {
     /// Acknowledge before the disk has it: for throw-away nodes only
     #[arg(long)]
     unsafe_no_sync: bool,
+    /// Who may create accounts: everybody, whom an administrator has invited, or nobody
+    /// [default: open if clients reach it on loopback only, else closed]
+    #[arg(long, value_name = "WHO", value_parser = registration())]
+    registration: Option<Registration>,
     /// What to log, as RUST_LOG [default: info]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
     /// End when the process of this number ends, which must have started this one
     #[arg(long, hide = true, value_name = "PID")]
     die_with_parent: Option<i32>,
+}
+
+/// Reads who may create accounts.
+fn registration() -> impl TypedValueParser<Value = Registration> {
+    let words = Registration::ALL.map(Registration::as_str);
+    PossibleValuesParser::new(words).try_map(|word| word.parse::<Registration>())
 }
 
 /// Threads for a node's tasks: half of the cores, because log and database have threads of their
@@ -93,8 +109,15 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         node.node()
     ))?;
     let mut told = false;
+    let mut setup_tokens = node.setup_tokens();
     loop {
         tokio::select! {
+            token = next_token(&mut setup_tokens) => {
+                // A node does not end because nobody reads what it says any more.
+                if let Err(error) = output::line(&format!("setup-token {token}")) {
+                    tracing::warn!(%error, "the setup token cannot be told");
+                }
+            }
             leader = node.ready(), if !told => {
                 output::line(&format!("ready node={} leader={leader}", node.node()))?;
                 told = true;
@@ -115,6 +138,17 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         _ = interrupt.recv() => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The next setup token that can be used. It goes to stdout alone: a log is read by many.
+async fn next_token(tokens: &mut watch::Receiver<Option<String>>) -> String {
+    while tokens.changed().await.is_ok() {
+        if let Some(token) = tokens.borrow_and_update().clone() {
+            return token;
+        }
+    }
+    // There will be none any more: the node is stopping.
+    std::future::pending().await
 }
 
 fn log_to_stderr(filter: &str) -> Result<(), CommandError> {
@@ -213,5 +247,6 @@ fn from_flags(args: Args) -> Overrides {
         members: args.members,
         unsafe_no_sync: args.unsafe_no_sync.then_some(true),
         log: args.log,
+        registration: args.registration,
     }
 }

@@ -91,6 +91,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     note(&suggestions(&cluster, &program_name()));
     tokio::select! {
         watched = watch(&cluster, args.no_restart) => watched?,
+        () = tell_setup_tokens(&cluster, &program_name()) => {}
         () = interrupted(&mut interrupts) => {}
     }
     note("stopping all nodes; Ctrl-C again kills them");
@@ -153,6 +154,31 @@ fn keep_shape(path: &Path, shape: Shape) -> anyhow::Result<()> {
     );
     let hint = "start it with these, or name another directory with --data";
     Err(CommandError::new(EXIT_CONFLICT, sentence, hint).into())
+}
+
+/// Tells how the first administrator is made, and again when another leader has another token.
+/// Never ends.
+async fn tell_setup_tokens(cluster: &LocalCluster, program: &str) {
+    let mut tokens = cluster.setup_token();
+    let mut first = true;
+    loop {
+        let token = tokens.borrow_and_update().clone();
+        if let Some(token) = token {
+            let why = if first {
+                "no administrator yet"
+            } else {
+                "another leader, another token"
+            };
+            note(&format!(
+                "{why}: {program} account create NAME --setup-token {token}"
+            ));
+            first = false;
+        }
+        if tokens.changed().await.is_err() {
+            // It cannot be: the cluster lives as long as this.
+            return std::future::pending().await;
+        }
+    }
 }
 
 /// Starts nodes again that have died.

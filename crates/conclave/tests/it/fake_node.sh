@@ -1,4 +1,6 @@
 #!/bin/sh
 # Stands in for a node where only the process matters: it listens to nobody and waits.
 echo "listening client=none peer=none node=0"
+echo "setup-token OLDER"
+echo "setup-token NEWER"
 exec sleep 60
