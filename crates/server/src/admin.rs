@@ -120,8 +120,7 @@ impl Admin {
     ) -> Result<v1::RemoveAccountResponse, Problem> {
         let outcome = self.shared.propose_in_session(request).await?;
         accepted(&outcome, |accepted| match accepted {
-            // A webhook's account goes with its webhook, which is another answer.
-            Accepted::AccountDeleted | Accepted::Done => Some(v1::RemoveAccountResponse {
+            Accepted::AccountDeleted => Some(v1::RemoveAccountResponse {
                 position: position_of(&outcome),
             }),
             _ => None,

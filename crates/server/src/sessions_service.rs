@@ -130,19 +130,6 @@ impl Accounts {
         })
     }
 
-    async fn end(
-        &self,
-        request: Request<v1::EndSessionRequest>,
-    ) -> Result<v1::EndSessionResponse, Problem> {
-        let outcome = self.shared.propose_in_session(request).await?;
-        accepted(&outcome, |accepted| match accepted {
-            Accepted::SessionClosed => Some(v1::EndSessionResponse {
-                position: position_of(&outcome),
-            }),
-            _ => None,
-        })
-    }
-
     async fn get(
         &self,
         request: Request<v1::GetSessionRequest>,
@@ -223,6 +210,8 @@ impl SessionService for Accounts {
         &self,
         request: Request<v1::EndSessionRequest>,
     ) -> Result<Response<v1::EndSessionResponse>, Status> {
-        self.shared.reply(self.end(request).await)
+        let done = self.shared.done_in_session(request).await;
+        let response = done.map(|position| v1::EndSessionResponse { position });
+        self.shared.reply(response)
     }
 }

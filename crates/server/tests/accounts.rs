@@ -1,0 +1,461 @@
+//! A node as people see it that want to get in: accounts, sessions, and who may have them.
+
+use std::time::Duration;
+
+use conclave_server::{Node, NodeConfig, Registration};
+use conclave_wire::{
+    Problem,
+    v1::{
+        self, AccountRole, account_service_client::AccountServiceClient,
+        admin_service_client::AdminServiceClient, create_account_request::Grant,
+        session_service_client::SessionServiceClient,
+    },
+};
+use tokio::time::timeout;
+use tonic::{Request, Status, transport::Channel};
+
+/// Failures only if the machine is unwell.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PASSWORD: &str = "correct horse";
+
+/// A node of its own, and a client of it.
+struct World {
+    node: Node,
+    _data: tempfile::TempDir,
+    channel: Channel,
+    /// The last request id or number.
+    number: u64,
+}
+
+/// Whoever is logged in.
+struct Person {
+    token: String,
+    session: u64,
+}
+
+impl World {
+    async fn start(registration: Registration) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let config = NodeConfig {
+            data: data.path().to_owned(),
+            client_address: "127.0.0.1:0".to_owned(),
+            peer_address: "127.0.0.1:0".to_owned(),
+            unsafe_no_sync: true,
+            registration: Some(registration),
+            ..NodeConfig::default()
+        };
+        let node = Node::start(config).await.unwrap();
+        node.ready().await;
+        let address = format!("http://{}", node.client_address());
+        let endpoint = Channel::from_shared(address).unwrap();
+        let channel = endpoint.connect().await.unwrap();
+        Self {
+            node,
+            _data: data,
+            channel,
+            number: 0,
+        }
+    }
+
+    fn accounts(&self) -> AccountServiceClient<Channel> {
+        AccountServiceClient::new(self.channel.clone())
+    }
+
+    fn sessions(&self) -> SessionServiceClient<Channel> {
+        SessionServiceClient::new(self.channel.clone())
+    }
+
+    fn admin(&self) -> AdminServiceClient<Channel> {
+        AdminServiceClient::new(self.channel.clone())
+    }
+
+    /// The name of a request that nobody has made before.
+    fn number(&mut self) -> Option<v1::RequestId> {
+        self.number += 1;
+        Some(v1::RequestId {
+            number: self.number,
+            nonce: 1,
+        })
+    }
+
+    fn request_id(&mut self) -> Vec<u8> {
+        self.number += 1;
+        u128::from(self.number).to_be_bytes().to_vec()
+    }
+
+    async fn setup_token(&self) -> String {
+        let mut tokens = self.node.setup_tokens();
+        let token = timeout(PATIENCE, tokens.wait_for(Option::is_some)).await;
+        token.unwrap().unwrap().clone().unwrap()
+    }
+
+    /// Creates an account as `by`, or as a stranger.
+    async fn create(
+        &self,
+        name: &str,
+        grant: Option<Grant>,
+        by: Option<&Person>,
+    ) -> Result<u64, String> {
+        let request = v1::CreateAccountRequest {
+            name: name.to_owned(),
+            password: PASSWORD.to_owned(),
+            grant,
+            ..Default::default()
+        };
+        let request = match by {
+            Some(person) => person.ask(request),
+            None => Request::new(request),
+        };
+        let created = self.accounts().create_account(request).await;
+        created
+            .map(|created| created.into_inner().id)
+            .map_err(reason)
+    }
+
+    async fn try_login(&self, id: &[u8], name: &str, password: &str) -> Result<Person, Problem> {
+        let login = v1::OpenSessionRequest {
+            request_id: id.to_vec().into(),
+            name: name.to_owned(),
+            password: password.to_owned(),
+            label: format!("{name}'s"),
+            ..Default::default()
+        };
+        let opened = self.sessions().open_session(login).await;
+        let opened = opened
+            .map_err(|status| Problem::from_status(&status).unwrap())?
+            .into_inner();
+        Ok(Person {
+            token: opened.token,
+            session: opened.session_id,
+        })
+    }
+
+    async fn login(&mut self, name: &str) -> Person {
+        let id = self.request_id();
+        self.try_login(&id, name, PASSWORD).await.unwrap()
+    }
+
+    /// An administrator, made with the setup token.
+    async fn administrator(&mut self, name: &str) -> Person {
+        let token = self.setup_token().await;
+        let created = self
+            .create(name, Some(Grant::SetupToken(token)), None)
+            .await;
+        created.unwrap();
+        self.login(name).await
+    }
+}
+
+impl Person {
+    fn ask<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        let header = format!("Bearer {}", self.token).parse().unwrap();
+        request.metadata_mut().insert("authorization", header);
+        request
+    }
+}
+
+fn reason(status: Status) -> String {
+    let problem = Problem::from_status(&status);
+    problem
+        .unwrap_or_else(|| panic!("{status}"))
+        .reason()
+        .to_owned()
+}
+
+#[tokio::test]
+async fn the_setup_token_makes_one_administrator_who_lets_others_in() {
+    let mut world = World::start(Registration::Closed).await;
+    let closed = Err("REGISTRATION_CLOSED".to_owned());
+    assert_eq!(world.create("eve", None, None).await, closed);
+
+    let token = world.setup_token().await.to_lowercase().replace('-', " ");
+    let guess = format!("{}0", "1".repeat(25));
+    let guessed = world
+        .create("eve", Some(Grant::SetupToken(guess)), None)
+        .await;
+    assert_eq!(guessed, Err("SETUP_TOKEN_INVALID".to_owned()));
+    let setup = || Some(Grant::SetupToken(token.clone()));
+    world.create("root", setup(), None).await.unwrap();
+    let again = world.create("eve", setup(), None).await;
+    assert_eq!(again, Err("SETUP_TOKEN_INVALID".to_owned()));
+    let mut tokens = world.node.setup_tokens();
+    let none = timeout(PATIENCE, tokens.wait_for(Option::is_none)).await;
+    assert!(none.unwrap().is_ok(), "the offer has ended");
+
+    let root = world.login("root").await;
+    world.create("anna", None, Some(&root)).await.unwrap();
+    let anna = world.login("anna").await;
+    assert_eq!(world.create("eve", None, Some(&anna)).await, closed);
+
+    let role = v1::SetAccountRoleRequest {
+        request: world.number(),
+        name: "anna".to_owned(),
+        role: AccountRole::Admin.into(),
+    };
+    let refused = world.admin().set_account_role(anna.ask(role.clone())).await;
+    assert_eq!(reason(refused.unwrap_err()), "NOT_ALLOWED");
+    world
+        .admin()
+        .set_account_role(root.ask(role))
+        .await
+        .unwrap();
+    world.create("bob", None, Some(&anna)).await.unwrap();
+
+    let remove = v1::RemoveAccountRequest {
+        request: world.number(),
+        name: "bob".to_owned(),
+    };
+    world
+        .admin()
+        .remove_account(anna.ask(remove))
+        .await
+        .unwrap();
+    let id = world.request_id();
+    let gone = world.try_login(&id, "bob", PASSWORD).await.err().unwrap();
+    assert_eq!(gone.reason(), "WRONG_CREDENTIALS");
+}
+
+#[tokio::test]
+async fn an_invite_lets_in_as_many_as_it_says() {
+    let mut world = World::start(Registration::Invite).await;
+    let root = world.administrator("root").await;
+    let invite = v1::CreateInviteRequest {
+        request: world.number(),
+        ..Default::default()
+    };
+    let retry = invite.clone();
+    let made = world.admin().create_invite(root.ask(invite)).await;
+    let made = made.unwrap().into_inner();
+    // The node has chosen another code this time, which the answer would not fit.
+    let retried = world.admin().create_invite(root.ask(retry)).await;
+    assert_eq!(reason(retried.unwrap_err()), "REQUEST_REUSED");
+
+    let list = v1::ListInvitesRequest::default();
+    let listed = world.admin().list_invites(root.ask(list)).await.unwrap();
+    let listed = listed.into_inner().invites;
+    let [only] = &listed[..] else {
+        panic!("{listed:?}");
+    };
+    let seen = (only.invite_id, only.uses_left, only.by_name.as_str());
+    assert_eq!(seen, (made.invite_id, 1, "root"));
+
+    let invited = || Some(Grant::InviteCode(made.code.clone()));
+    world.create("anna", invited(), None).await.unwrap();
+    let invalid = Err("INVITE_INVALID".to_owned());
+    assert_eq!(world.create("bob", invited(), None).await, invalid);
+    let anna = world.login("anna").await;
+    let refused = world.admin().list_invites(anna.ask(list)).await;
+    assert_eq!(reason(refused.unwrap_err()), "NOT_ALLOWED");
+
+    let second = v1::CreateInviteRequest {
+        request: world.number(),
+        uses: 5,
+        ..Default::default()
+    };
+    let second = world.admin().create_invite(root.ask(second)).await.unwrap();
+    let second = second.into_inner();
+    let revoke = v1::RevokeInviteRequest {
+        request: world.number(),
+        invite_id: second.invite_id,
+    };
+    world.admin().revoke_invite(root.ask(revoke)).await.unwrap();
+    let revoked = Some(Grant::InviteCode(second.code));
+    assert_eq!(world.create("bob", revoked, None).await, invalid);
+}
+
+#[tokio::test]
+async fn a_bot_has_a_token_and_no_password() {
+    let mut world = World::start(Registration::Closed).await;
+    let root = world.administrator("root").await;
+    let bot = v1::CreateBotRequest {
+        request: world.number(),
+        name: "robot".to_owned(),
+        token: vec![7; 32].into(),
+    };
+    let made = world
+        .admin()
+        .create_bot(root.ask(bot.clone()))
+        .await
+        .unwrap();
+    let made = made.into_inner();
+    let again = world.admin().create_bot(root.ask(bot)).await.unwrap();
+    assert_eq!(again.into_inner().token, made.token, "a retry");
+
+    let robot = Person {
+        token: made.token,
+        session: 0,
+    };
+    let own = v1::GetSessionRequest::default();
+    let own = world.sessions().get_session(robot.ask(own)).await.unwrap();
+    let account = own.into_inner().account.unwrap();
+    assert_eq!((account.id, account.role()), (made.id, AccountRole::Bot));
+    for password in ["nobody's password", "12345678"] {
+        let id = world.request_id();
+        let refused = world.try_login(&id, "robot", password).await.err().unwrap();
+        assert_eq!(refused.reason(), "WRONG_CREDENTIALS", "{password}");
+    }
+}
+
+#[tokio::test]
+async fn who_guesses_has_to_wait_and_a_retry_is_no_guess() {
+    let mut world = World::start(Registration::Open).await;
+    world.create("anna", None, None).await.unwrap();
+    // A client that guesses does not vary its request ids for our sake.
+    let id = world.request_id();
+    for guess in 0..6 {
+        for attempt in ["first", "retry"] {
+            let password = format!("guess number {guess}");
+            let refused = world.try_login(&id, "anna", &password).await.err().unwrap();
+            let throttled = guess == 5 && attempt == "retry";
+            let expected = if throttled {
+                "LOGIN_THROTTLED"
+            } else {
+                "WRONG_CREDENTIALS"
+            };
+            assert_eq!(refused.reason(), expected, "{attempt} {guess}");
+        }
+    }
+    let id = world.request_id();
+    let refused = world.try_login(&id, "anna", PASSWORD).await.err().unwrap();
+    let Problem::LoginThrottled { wait_ms } = refused else {
+        panic!("{refused}");
+    };
+    assert!((1..=1000).contains(&wait_ms), "{wait_ms}");
+    let other = world.try_login(&id, "bert", PASSWORD).await.err().unwrap();
+    assert_eq!(other.reason(), "WRONG_CREDENTIALS", "another name is free");
+
+    let served = async {
+        loop {
+            match world.try_login(&id, "anna", PASSWORD).await {
+                Ok(_) => return,
+                Err(Problem::LoginThrottled { .. }) => tokio::task::yield_now().await,
+                Err(problem) => panic!("{problem}"),
+            }
+        }
+    };
+    timeout(PATIENCE, served).await.unwrap();
+    let id = world.request_id();
+    let refused = world.try_login(&id, "anna", "one more guess").await;
+    assert_eq!(refused.err().unwrap().reason(), "WRONG_CREDENTIALS");
+    let id = world.request_id();
+    assert!(
+        world.try_login(&id, "anna", PASSWORD).await.is_ok(),
+        "forgiven"
+    );
+}
+
+#[tokio::test]
+async fn a_new_password_ends_all_other_sessions_and_a_retry_says_so_again() {
+    let mut world = World::start(Registration::Open).await;
+    world.create("anna", None, None).await.unwrap();
+    let (here, there) = (world.login("anna").await, world.login("anna").await);
+    let change = |request, old: &str| v1::ChangePasswordRequest {
+        request,
+        old_password: old.to_owned(),
+        new_password: "battery staple".to_owned(),
+    };
+    let wrong = change(world.number(), "no idea at all");
+    let refused = world.accounts().change_password(here.ask(wrong)).await;
+    assert_eq!(reason(refused.unwrap_err()), "WRONG_CREDENTIALS");
+
+    let right = change(world.number(), PASSWORD);
+    let changed = world
+        .accounts()
+        .change_password(here.ask(right.clone()))
+        .await;
+    changed.unwrap();
+    let retried = world.accounts().change_password(here.ask(right)).await;
+    assert!(retried.is_ok(), "{retried:?}");
+    let list = v1::ListSessionsRequest::default();
+    let listed = world
+        .sessions()
+        .list_sessions(here.ask(list))
+        .await
+        .unwrap();
+    let listed = listed.into_inner().sessions;
+    let left: Vec<u64> = listed.iter().map(|session| session.session_id).collect();
+    assert_eq!(left, [here.session]);
+    let ended = world.sessions().list_sessions(there.ask(list)).await;
+    assert_eq!(reason(ended.unwrap_err()), "SESSION_EXPIRED");
+
+    let again = change(world.number(), PASSWORD);
+    let refused = world.accounts().change_password(here.ask(again)).await;
+    assert_eq!(reason(refused.unwrap_err()), "WRONG_CREDENTIALS");
+    let id = world.request_id();
+    assert!(world.try_login(&id, "anna", PASSWORD).await.is_err());
+    let id = world.request_id();
+    assert!(world.try_login(&id, "anna", "battery staple").await.is_ok());
+}
+
+#[tokio::test]
+async fn sessions_have_labels_and_are_ended_by_their_owner_alone() {
+    let mut world = World::start(Registration::Open).await;
+    world.create("anna", None, None).await.unwrap();
+    world.create("bob", None, None).await.unwrap();
+    let (here, there) = (world.login("anna").await, world.login("anna").await);
+    let bob = world.login("bob").await;
+    let list = v1::ListSessionsRequest::default();
+    let listed = world
+        .sessions()
+        .list_sessions(there.ask(list))
+        .await
+        .unwrap();
+    let seen: Vec<_> = listed
+        .into_inner()
+        .sessions
+        .into_iter()
+        .map(|session| (session.session_id, session.label, session.current))
+        .collect();
+    let label = || "anna's".to_owned();
+    assert_eq!(
+        seen,
+        [
+            (here.session, label(), false),
+            (there.session, label(), true)
+        ]
+    );
+
+    let end = v1::EndSessionRequest {
+        request: world.number(),
+        session_id: here.session,
+    };
+    let refused = world.sessions().end_session(bob.ask(end)).await;
+    assert_eq!(reason(refused.unwrap_err()), "NO_SUCH_SESSION");
+    world.sessions().end_session(there.ask(end)).await.unwrap();
+    let ended = world.sessions().list_sessions(here.ask(list)).await;
+    assert_eq!(reason(ended.unwrap_err()), "SESSION_EXPIRED");
+}
+
+#[tokio::test]
+async fn whom_one_has_blocked_is_listed() {
+    let mut world = World::start(Registration::Open).await;
+    world.create("anna", None, None).await.unwrap();
+    world.create("bob", None, None).await.unwrap();
+    let anna = world.login("anna").await;
+    let name = v1::SetDisplayNameRequest {
+        request: world.number(),
+        display_name: "Anna A.".to_owned(),
+    };
+    world
+        .accounts()
+        .set_display_name(anna.ask(name))
+        .await
+        .unwrap();
+    for (blocked, expected) in [(true, vec!["bob".to_owned()]), (false, Vec::new())] {
+        let block = v1::SetBlockRequest {
+            request: world.number(),
+            name: "BOB".to_owned(),
+            blocked,
+        };
+        world.accounts().set_block(anna.ask(block)).await.unwrap();
+        let list = v1::ListBlocksRequest::default();
+        let listed = world.accounts().list_blocks(anna.ask(list)).await.unwrap();
+        let listed = listed.into_inner().accounts;
+        let names: Vec<String> = listed.into_iter().map(|account| account.name).collect();
+        assert_eq!(names, expected);
+    }
+    let own = v1::GetSessionRequest::default();
+    let own = world.sessions().get_session(anna.ask(own)).await.unwrap();
+    assert_eq!(own.into_inner().account.unwrap().display_name, "Anna A.");
+}
