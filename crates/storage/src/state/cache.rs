@@ -41,6 +41,10 @@ impl<K: Hash + Eq, V> Bounded<K, V> {
         self.map.insert(key, value);
     }
 
+    pub(super) fn clear(&mut self) {
+        self.map.clear();
+    }
+
     pub(super) fn remove<Q: Hash + Eq + ?Sized>(&mut self, key: &Q)
     where
         K: std::borrow::Borrow<Q>,
@@ -57,6 +61,9 @@ pub(super) struct Caches {
     pub(super) conversations: Bounded<ConversationId, Conversation>,
     pub(super) directs: Bounded<(AccountId, AccountId), ConversationId>,
     pub(super) members: Bounded<(ConversationId, AccountId), Membership>,
+    pub(super) room_keys: Bounded<String, ConversationId>,
+    /// Whether the first has blocked the second.
+    pub(super) blocks: Bounded<(AccountId, AccountId), bool>,
 }
 
 impl Caches {
@@ -68,6 +75,8 @@ impl Caches {
             conversations: Bounded::new(rows_max),
             directs: Bounded::new(rows_max),
             members: Bounded::new(rows_max),
+            room_keys: Bounded::new(rows_max),
+            blocks: Bounded::new(rows_max),
         }
     }
 }

@@ -4,7 +4,9 @@
 //! facts are never fed as the same bytes; every value has a fixed or a stated length.
 
 use blake3::Hasher;
-use conclave_core::{Event, Position};
+use conclave_core::{AccountId, Event, Position};
+
+use super::column::{account_role_number, member_role_number};
 
 /// Feeds one answer, as it is kept.
 pub(super) fn answer(hasher: &mut Hasher, json: &str) {
@@ -26,9 +28,10 @@ pub(super) fn event(hasher: &mut Hasher, position: Position, event: &Event) {
             account,
             name,
             password_hash,
+            role,
             at,
         } => {
-            put(1, &[account.0, at.0]);
+            put(1, &[account.0, at.0, account_role_number(*role).cast_unsigned()]);
             bytes(hasher, name.as_str().as_bytes());
             bytes(hasher, password_hash.as_bytes());
         }
@@ -37,11 +40,13 @@ pub(super) fn event(hasher: &mut Hasher, position: Position, event: &Event) {
             session,
             account,
             token,
+            label,
             at,
             expires_at,
         } => {
             put(3, &[session.0, account.0, at.0, expires_at.0]);
             bytes(hasher, &token.0);
+            bytes(hasher, label.as_str().as_bytes());
         }
         Event::SessionRenewed {
             session,
@@ -60,9 +65,17 @@ pub(super) fn event(hasher: &mut Hasher, position: Position, event: &Event) {
             by,
             at,
             text,
+            reply_to,
+            action,
+            ordinal,
+            mentions,
         } => {
-            put(8, &[conversation.0, sequence.0, by.0, at.0]);
+            let reply_to = reply_to.map_or(0, |sequence| sequence.0);
+            let values = [conversation.0, sequence.0, by.0, at.0, reply_to, *ordinal];
+            put(8, &values);
+            hasher.update(&[u8::from(*action)]);
             bytes(hasher, text.as_str().as_bytes());
+            numbers(hasher, mentions);
         }
         Event::PositionAdvanced {
             conversation,
@@ -82,6 +95,179 @@ pub(super) fn event(hasher: &mut Hasher, position: Position, event: &Event) {
             sequence,
             at,
         } => put(11, &[conversation.0, sequence.0, at.0]),
+        other => event_of_people(hasher, position, other),
+    }
+}
+
+/// Feeds an event about accounts, rooms and what becomes of messages.
+fn event_of_people(hasher: &mut Hasher, position: Position, event: &Event) {
+    let mut put = |kind: u8, values: &[u64]| {
+        hasher.update(&[b'e', kind]);
+        hasher.update(&position.0.to_le_bytes());
+        for value in values {
+            hasher.update(&value.to_le_bytes());
+        }
+    };
+    match event {
+        Event::PasswordChanged {
+            account,
+            password_hash,
+            password_version,
+        } => {
+            put(12, &[account.0, *password_version]);
+            bytes(hasher, password_hash.as_bytes());
+        }
+        Event::DisplayNameChanged {
+            account,
+            display_name,
+        } => {
+            put(13, &[account.0]);
+            bytes(hasher, display_name.as_str().as_bytes());
+        }
+        Event::AccountRoleChanged { account, role } => {
+            put(14, &[account.0, account_role_number(*role).cast_unsigned()]);
+        }
+        Event::BlockChanged {
+            account,
+            other,
+            blocked,
+        } => put(15, &[account.0, other.0, u64::from(*blocked)]),
+        Event::SetupOffered { token } => {
+            put(16, &[]);
+            bytes(hasher, &token.0);
+        }
+        Event::InviteCreated {
+            invite,
+            code,
+            by,
+            expires_at,
+            uses,
+        } => {
+            put(17, &[invite.0, by.0, expires_at.0, u64::from(*uses)]);
+            bytes(hasher, &code.0);
+        }
+        Event::InviteUsed { invite, uses_left } => put(18, &[invite.0, u64::from(*uses_left)]),
+        Event::InviteRemoved { invite } => put(19, &[invite.0]),
+        Event::LoginFailed {
+            key,
+            failures,
+            not_before,
+            at,
+        } => {
+            put(20, &[u64::from(*failures), not_before.0, at.0]);
+            bytes(hasher, &key.0);
+        }
+        Event::LoginForgiven { key } => {
+            put(21, &[]);
+            bytes(hasher, &key.0);
+        }
+        Event::MessageEdited {
+            conversation,
+            sequence,
+            at,
+            text,
+            mentions,
+        } => {
+            put(22, &[conversation.0, sequence.0, at.0]);
+            bytes(hasher, text.as_str().as_bytes());
+            numbers(hasher, mentions);
+        }
+        Event::ReactionChanged {
+            conversation,
+            sequence,
+            account,
+            reaction,
+            present,
+        } => {
+            let values = [conversation.0, sequence.0, account.0, u64::from(*present)];
+            put(23, &values);
+            bytes(hasher, reaction.as_str().as_bytes());
+        }
+        other => event_of_rooms(hasher, position, other),
+    }
+}
+
+/// Feeds an event about rooms.
+fn event_of_rooms(hasher: &mut Hasher, position: Position, event: &Event) {
+    let mut put = |kind: u8, values: &[u64]| {
+        hasher.update(&[b'e', kind]);
+        hasher.update(&position.0.to_le_bytes());
+        for value in values {
+            hasher.update(&value.to_le_bytes());
+        }
+    };
+    match event {
+        Event::RoomCreated {
+            conversation,
+            name,
+            topic,
+            public,
+            at,
+        } => {
+            put(24, &[conversation.0, u64::from(*public), at.0]);
+            bytes(hasher, name.as_str().as_bytes());
+            bytes(hasher, topic.as_str().as_bytes());
+        }
+        Event::MemberJoined {
+            conversation,
+            account,
+            role,
+            progress,
+        } => {
+            let role = member_role_number(*role).cast_unsigned();
+            let far = [progress.delivered.0, progress.read.0];
+            put(25, &[conversation.0, account.0, role, far[0], far[1]]);
+        }
+        Event::MemberLeft {
+            conversation,
+            account,
+            by,
+        } => put(26, &[conversation.0, account.0, by.0]),
+        Event::MemberRoleChanged {
+            conversation,
+            account,
+            role,
+        } => {
+            let role = member_role_number(*role).cast_unsigned();
+            put(27, &[conversation.0, account.0, role]);
+        }
+        Event::TopicChanged {
+            conversation,
+            topic,
+        } => {
+            put(28, &[conversation.0]);
+            bytes(hasher, topic.as_str().as_bytes());
+        }
+        Event::MemberInvited {
+            conversation,
+            account,
+            by,
+        } => put(29, &[conversation.0, account.0, by.0]),
+        Event::InvitationRemoved {
+            conversation,
+            account,
+        } => put(30, &[conversation.0, account.0]),
+        Event::WebhookCreated {
+            webhook,
+            token,
+            conversation,
+            account,
+            by,
+            at,
+        } => {
+            let values = [webhook.0, conversation.0, account.0, by.0, at.0];
+            put(31, &values);
+            bytes(hasher, &token.0);
+        }
+        Event::WebhookDeleted { webhook } => put(32, &[webhook.0]),
+        _ => unreachable!("every other event was fed before"),
+    }
+}
+
+fn numbers(hasher: &mut Hasher, accounts: &[AccountId]) {
+    hasher.update(&(accounts.len() as u64).to_le_bytes());
+    for account in accounts {
+        hasher.update(&account.0.to_le_bytes());
     }
 }
 

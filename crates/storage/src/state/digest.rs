@@ -10,7 +10,7 @@ use super::{ReadError, Reader, chain, meta::Meta};
 use crate::log::LogId;
 
 /// Every table but the seal, with its primary key.
-pub(super) const TABLES: [(&str, &str); 11] = [
+pub(super) const TABLES: [(&str, &str); 20] = [
     ("meta", "id"),
     ("membership", "id"),
     ("accounts", "id"),
@@ -19,8 +19,17 @@ pub(super) const TABLES: [(&str, &str); 11] = [
     ("once_answers", "number"),
     ("conversations", "id"),
     ("members", "conversation, account"),
+    ("invitations", "conversation, account"),
     ("messages", "position"),
+    ("mentions", "conversation, sequence, account"),
+    ("reactions", "conversation, sequence, account, reaction"),
+    ("reaction_counts", "conversation, sequence, reaction"),
+    ("changes", "position"),
     ("hidden", "account, conversation, sequence"),
+    ("blocks", "account, other"),
+    ("invites", "id"),
+    ("webhooks", "id"),
+    ("throttles", "key"),
     ("orphans", "number"),
 ];
 

@@ -1,7 +1,9 @@
 //! The one row that says where in the log the state stands, and its counters.
 
 use bytes::Bytes;
-use conclave_core::{AccountId, ConversationId, SessionId, Timestamp};
+use conclave_core::{
+    AccountId, ConversationId, InviteId, Position, SessionId, Timestamp, TokenHash, WebhookId,
+};
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 
 use super::{
@@ -23,6 +25,15 @@ pub(super) struct Meta {
     pub(super) once_answers: u64,
     pub(super) orphan_last: u64,
     pub(super) orphans: u64,
+    pub(super) admins: u64,
+    pub(super) rooms: u64,
+    pub(super) invite_last: InviteId,
+    pub(super) invites: u64,
+    pub(super) webhook_last: WebhookId,
+    pub(super) throttles: u64,
+    pub(super) changes: u64,
+    pub(super) changes_after: Position,
+    pub(super) setup_token: Option<TokenHash>,
     pub(super) chain: [u8; 32],
 }
 
@@ -30,7 +41,8 @@ impl Meta {
     pub(super) fn load(connection: &Connection) -> Result<Self> {
         let sql = "SELECT applied_term, applied_node, applied_index, log_time, account_last,
                 accounts, session_last, conversation_last, once_last, once_answers, orphan_last,
-                orphans, chain
+                orphans, chain, admins, rooms, invite_last, invites, webhook_last, throttles,
+                changes, changes_after, setup_token
             FROM meta WHERE id = 1";
         connection
             .prepare_cached(sql)?
@@ -58,6 +70,15 @@ impl Meta {
             orphan_last: number(row, 10)?,
             orphans: number(row, 11)?,
             chain: row.get(12)?,
+            admins: number(row, 13)?,
+            rooms: number(row, 14)?,
+            invite_last: InviteId(number(row, 15)?),
+            invites: number(row, 16)?,
+            webhook_last: WebhookId(number(row, 17)?),
+            throttles: number(row, 18)?,
+            changes: number(row, 19)?,
+            changes_after: Position(number(row, 20)?),
+            setup_token: row.get::<_, Option<[u8; 32]>>(21)?.map(TokenHash),
         })
     }
 
@@ -65,7 +86,9 @@ impl Meta {
         let sql = "UPDATE meta SET applied_term = ?1, applied_node = ?2, applied_index = ?3,
                 log_time = ?4, account_last = ?5, accounts = ?6, session_last = ?7,
                 conversation_last = ?8, once_last = ?9, once_answers = ?10, orphan_last = ?11,
-                orphans = ?12, chain = ?13
+                orphans = ?12, chain = ?13, admins = ?14, rooms = ?15, invite_last = ?16,
+                invites = ?17, webhook_last = ?18, throttles = ?19, changes = ?20,
+                changes_after = ?21, setup_token = ?22
             WHERE id = 1";
         connection.prepare_cached(sql)?.execute(params![
             self.applied.map(|id| bits(id.term)),
@@ -81,6 +104,15 @@ impl Meta {
             stored(self.orphan_last),
             stored(self.orphans),
             self.chain,
+            stored(self.admins),
+            stored(self.rooms),
+            stored(self.invite_last.0),
+            stored(self.invites),
+            stored(self.webhook_last.0),
+            stored(self.throttles),
+            stored(self.changes),
+            stored(self.changes_after.0),
+            self.setup_token.map(|token| token.0),
         ])?;
         Ok(())
     }

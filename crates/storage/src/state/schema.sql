@@ -189,6 +189,7 @@ CREATE TABLE blocks (
     other INTEGER NOT NULL,
     PRIMARY KEY (account, other)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX blocks_by_other ON blocks (other);
 
 -- Codes with which accounts can be created.
 CREATE TABLE invites (
@@ -198,6 +199,8 @@ CREATE TABLE invites (
     expires_at INTEGER NOT NULL,
     uses_left INTEGER NOT NULL
 ) STRICT;
+
+CREATE INDEX invites_by_end ON invites (expires_at, id);
 
 -- Addresses to which programs post.
 CREATE TABLE webhooks (

@@ -41,9 +41,16 @@ impl Writer {
     }
 
     fn sweep_conversation(&mut self, id: ConversationId) -> Result<bool, ApplyError> {
+        let limit = count(SWEEP_ROWS_PER_ENTRY);
+        for table in ["mentions", "reactions", "reaction_counts"] {
+            let sql = format!(
+                "DELETE FROM {table} WHERE conversation = ?1 AND sequence IN
+                (SELECT sequence FROM messages WHERE conversation = ?1 ORDER BY sequence LIMIT ?2)"
+            );
+            self.run(&sql, params![stored(id.0), limit])?;
+        }
         let sql = "DELETE FROM messages WHERE position IN
             (SELECT position FROM messages WHERE conversation = ?1 ORDER BY sequence LIMIT ?2)";
-        let limit = count(SWEEP_ROWS_PER_ENTRY);
         let swept = self.run(sql, params![stored(id.0), limit])?;
         self.caches.get_mut().conversations.remove(&id);
         let is_done = swept < SWEEP_ROWS_PER_ENTRY;

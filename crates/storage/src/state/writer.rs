@@ -215,6 +215,7 @@ impl Writer {
             Payload::Commands(batch) => self.apply_batch(entry.id.index, batch, &mut hasher)?,
         };
         self.sweep()?;
+        self.trim_changes()?;
         self.meta.chain = hasher.finalize().into();
         self.meta.applied = Some(entry.id);
         Ok(result)

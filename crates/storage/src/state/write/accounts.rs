@@ -1,0 +1,204 @@
+//! Accounts, blocks, and what lets people in: the setup token, invites, failed log-ins.
+
+use conclave_core::{Account, AccountId, AccountRole, Event};
+use rusqlite::params;
+
+use crate::state::{
+    ApplyError,
+    column::{account_role_number, stored},
+    writer::Writer,
+};
+
+impl Writer {
+    pub(super) fn write_account(&mut self, event: &Event) -> Result<(), ApplyError> {
+        match event {
+            Event::AccountCreated { .. } => self.create_account(event),
+            Event::AccountDeleted { account } => self.delete_account(*account),
+            Event::PasswordChanged {
+                account,
+                password_hash,
+                password_version,
+            } => {
+                let sql = "UPDATE accounts SET password_hash = ?2, password_version = ?3
+                    WHERE id = ?1";
+                let (id, version) = (stored(account.0), stored(*password_version));
+                self.change_one(sql, params![id, password_hash, version])?;
+                if let Some(known) = self.caches.get_mut().accounts.get_mut(account) {
+                    known.password_version = *password_version;
+                }
+                Ok(())
+            }
+            Event::DisplayNameChanged {
+                account,
+                display_name,
+            } => {
+                let sql = "UPDATE accounts SET display_name = ?2 WHERE id = ?1";
+                self.change_one(sql, params![stored(account.0), display_name.as_str()])
+            }
+            Event::AccountRoleChanged { account, role } => {
+                let before = self.role_of(*account)?;
+                let sql = "UPDATE accounts SET role = ?2 WHERE id = ?1";
+                let number = account_role_number(*role);
+                self.change_one(sql, params![stored(account.0), number])?;
+                self.count_admin(before, -1);
+                self.count_admin(*role, 1);
+                if let Some(known) = self.caches.get_mut().accounts.get_mut(account) {
+                    known.role = *role;
+                }
+                Ok(())
+            }
+            Event::BlockChanged {
+                account,
+                other,
+                blocked,
+            } => {
+                let sql = match blocked {
+                    true => "INSERT INTO blocks (account, other) VALUES (?1, ?2)",
+                    false => "DELETE FROM blocks WHERE account = ?1 AND other = ?2",
+                };
+                self.change_one(sql, [account.0, other.0].map(stored))?;
+                let caches = self.caches.get_mut();
+                caches.blocks.insert((*account, *other), *blocked);
+                Ok(())
+            }
+            _ => unreachable!("the caller has looked"),
+        }
+    }
+
+    fn role_of(&self, account: AccountId) -> Result<AccountRole, ApplyError> {
+        let sql = "SELECT role FROM accounts WHERE id = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let role = statement.query_row([stored(account.0)], |row| {
+            crate::state::column::account_role(row, 0)
+        })?;
+        Ok(role)
+    }
+
+    /// Somebody with this role has come (1) or gone (-1).
+    fn count_admin(&mut self, role: AccountRole, more: i64) {
+        if role == AccountRole::Admin {
+            self.meta.admins = self.meta.admins.saturating_add_signed(more);
+            if self.meta.admins > 0 {
+                self.meta.setup_token = None;
+            }
+        }
+    }
+
+    fn create_account(&mut self, event: &Event) -> Result<(), ApplyError> {
+        let Event::AccountCreated {
+            account,
+            name,
+            password_hash,
+            role,
+            at,
+        } = event
+        else {
+            unreachable!("the caller has looked");
+        };
+        let sql = "INSERT INTO accounts
+                (id, name, key, password_hash, password_version, created_at, role, display_name)
+            VALUES (?1, ?2, ?3, ?4, 1, ?5, ?6, '')";
+        let key = name.key();
+        let (id, since) = (stored(account.0), stored(at.0));
+        let number = account_role_number(*role);
+        let row = params![id, name.as_str(), key, password_hash, since, number];
+        self.change_one(sql, row)?;
+        self.meta.account_last = *account;
+        self.meta.accounts += 1;
+        self.count_admin(*role, 1);
+        let row = Account {
+            id: *account,
+            password_version: 1,
+            role: *role,
+        };
+        let caches = self.caches.get_mut();
+        caches.accounts.insert(*account, row);
+        caches.keys.insert(key, *account);
+        Ok(())
+    }
+
+    /// Removes the account at once, and notes what is left of it for the sweep. Its rooms it has
+    /// left before.
+    fn delete_account(&mut self, account: AccountId) -> Result<(), ApplyError> {
+        let id = stored(account.0);
+        let role = self.role_of(account)?;
+        let sql = "SELECT key FROM accounts WHERE id = ?1";
+        let key: String = self
+            .connection
+            .prepare_cached(sql)?
+            .query_row([id], |row| row.get(0))?;
+        self.change_one("DELETE FROM accounts WHERE id = ?1", [id])?;
+        self.meta.accounts -= 1;
+        self.count_admin(role, -1);
+        self.run(
+            "DELETE FROM blocks WHERE account = ?1 OR other = ?1",
+            [id],
+        )?;
+        self.run("DELETE FROM invitations WHERE account = ?1", [id])?;
+        let caches = self.caches.get_mut();
+        caches.accounts.remove(&account);
+        caches.keys.remove(key.as_str());
+        caches.blocks.clear();
+        for conversation in self.conversations_of(account)? {
+            self.remove_member(conversation, account)?;
+        }
+        let sql = "SELECT 1 FROM hidden WHERE account = ?1 LIMIT 1";
+        if self.exists(sql, id)? {
+            self.add_orphan(None, Some(account))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn write_admission(&mut self, event: &Event) -> Result<(), ApplyError> {
+        match event {
+            Event::SetupOffered { token } => {
+                self.meta.setup_token = Some(*token);
+                Ok(())
+            }
+            Event::InviteCreated {
+                invite,
+                code,
+                by,
+                expires_at,
+                uses,
+            } => {
+                let sql = "INSERT INTO invites (id, code, by_account, expires_at, uses_left)
+                    VALUES (?1, ?2, ?3, ?4, ?5)";
+                let [id, made_by, until] = [invite.0, by.0, expires_at.0].map(stored);
+                self.change_one(sql, params![id, code.0, made_by, until, uses])?;
+                self.meta.invite_last = *invite;
+                self.meta.invites += 1;
+                Ok(())
+            }
+            Event::InviteUsed { invite, uses_left } if *uses_left > 0 => {
+                let sql = "UPDATE invites SET uses_left = ?2 WHERE id = ?1";
+                self.change_one(sql, params![stored(invite.0), uses_left])
+            }
+            Event::InviteUsed { invite, .. } | Event::InviteRemoved { invite } => {
+                self.change_one("DELETE FROM invites WHERE id = ?1", [stored(invite.0)])?;
+                self.meta.invites -= 1;
+                Ok(())
+            }
+            Event::LoginFailed {
+                key,
+                failures,
+                not_before,
+                at,
+            } => {
+                let gone = self.run("DELETE FROM throttles WHERE key = ?1", [key.0])?;
+                let sql = "INSERT INTO throttles (key, failures, not_before, failed_at)
+                    VALUES (?1, ?2, ?3, ?4)";
+                let [until, since] = [not_before.0, at.0].map(stored);
+                self.change_one(sql, params![key.0, failures, until, since])?;
+                self.meta.throttles = self.meta.throttles + 1 - gone as u64;
+                Ok(())
+            }
+            Event::LoginForgiven { key } => {
+                self.change_one("DELETE FROM throttles WHERE key = ?1", [key.0])?;
+                self.meta.throttles -= 1;
+                Ok(())
+            }
+            _ => unreachable!("the caller has looked"),
+        }
+    }
+}

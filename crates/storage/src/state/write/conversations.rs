@@ -1,0 +1,288 @@
+//! Direct conversations, rooms, and who is in them.
+
+use conclave_core::{
+    AccountId, Conversation, ConversationId, Event, Kind, Membership, Position, Sequence,
+};
+use rusqlite::params;
+
+use crate::state::{
+    ApplyError,
+    column::{member_role_number, number, stored},
+    writer::Writer,
+};
+
+impl Writer {
+    pub(super) fn write_direct(
+        &mut self,
+        position: Position,
+        event: &Event,
+    ) -> Result<(), ApplyError> {
+        let Event::ConversationOpened {
+            conversation,
+            members,
+            at,
+        } = event
+        else {
+            unreachable!("the caller has looked");
+        };
+        let (low, high) = *members;
+        let sql = "INSERT INTO conversations (id, direct_low, direct_high, opened_at)
+            VALUES (?1, ?2, ?3, ?4)";
+        let row = [conversation.0, low.0, high.0, at.0].map(stored);
+        self.change_one(sql, row)?;
+        // Somebody who writes to itself is one member.
+        let members_distinct = if low == high {
+            &[low][..]
+        } else {
+            &[low, high]
+        };
+        for member in members_distinct {
+            let membership = Membership::default();
+            self.insert_member(position, *conversation, *member, membership, 0)?;
+        }
+        self.meta.conversation_last = *conversation;
+        let row = Conversation {
+            id: *conversation,
+            kind: Kind::Direct(low, high),
+            sequence_last: Sequence(0),
+        };
+        let caches = self.caches.get_mut();
+        caches.conversations.insert(*conversation, row);
+        caches.directs.insert(*members, *conversation);
+        Ok(())
+    }
+
+    fn insert_member(
+        &mut self,
+        position: Position,
+        conversation: ConversationId,
+        account: AccountId,
+        membership: Membership,
+        sent_read: u64,
+    ) -> Result<(), ApplyError> {
+        let sql = "INSERT INTO members (conversation, account, delivered, read, sent_read,
+                advanced_at, role, joined_at)
+            VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7)";
+        let [id, of, delivered, read, sent_read, at] = [
+            conversation.0,
+            account.0,
+            membership.progress.delivered.0,
+            membership.progress.read.0,
+            sent_read,
+            position.0,
+        ]
+        .map(stored);
+        let role = member_role_number(membership.role);
+        let row = params![id, of, delivered, read, sent_read, role, at];
+        self.change_one(sql, row)?;
+        let caches = self.caches.get_mut();
+        caches.members.insert((conversation, account), membership);
+        Ok(())
+    }
+
+    pub(super) fn write_room(
+        &mut self,
+        position: Position,
+        event: &Event,
+    ) -> Result<(), ApplyError> {
+        match event {
+            Event::RoomCreated { .. } => self.create_room(event),
+            Event::MemberJoined { .. } => self.join(position, event),
+            Event::MemberLeft {
+                conversation,
+                account,
+                ..
+            } => self.leave(*conversation, *account),
+            Event::MemberRoleChanged {
+                conversation,
+                account,
+                role,
+            } => {
+                let sql = "UPDATE members SET role = ?3 WHERE conversation = ?1 AND account = ?2";
+                let (id, of) = (stored(conversation.0), stored(account.0));
+                self.change_one(sql, params![id, of, member_role_number(*role)])?;
+                let members = &mut self.caches.get_mut().members;
+                if let Some(known) = members.get_mut(&(*conversation, *account)) {
+                    known.role = *role;
+                }
+                Ok(())
+            }
+            Event::TopicChanged {
+                conversation,
+                topic,
+            } => {
+                let sql = "UPDATE conversations SET topic = ?2 WHERE id = ?1";
+                self.change_one(sql, params![stored(conversation.0), topic.as_str()])
+            }
+            Event::MemberInvited {
+                conversation,
+                account,
+                by,
+            } => {
+                let sql = "INSERT INTO invitations (conversation, account, by_account)
+                    VALUES (?1, ?2, ?3)";
+                self.change_one(sql, [conversation.0, account.0, by.0].map(stored))
+            }
+            Event::InvitationRemoved {
+                conversation,
+                account,
+            } => {
+                let sql = "DELETE FROM invitations WHERE conversation = ?1 AND account = ?2";
+                self.change_one(sql, [conversation.0, account.0].map(stored))
+            }
+            Event::WebhookCreated {
+                webhook,
+                token,
+                conversation,
+                account,
+                by,
+                at,
+            } => {
+                let sql = "INSERT INTO webhooks
+                        (id, token, conversation, account, by_account, created_at)
+                    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+                let [id, room, of, made_by, since] =
+                    [webhook.0, conversation.0, account.0, by.0, at.0].map(stored);
+                self.change_one(sql, params![id, token.0, room, of, made_by, since])?;
+                self.meta.webhook_last = *webhook;
+                Ok(())
+            }
+            Event::WebhookDeleted { webhook } => {
+                self.change_one("DELETE FROM webhooks WHERE id = ?1", [stored(webhook.0)])
+            }
+            _ => unreachable!("the caller has looked"),
+        }
+    }
+
+    fn create_room(&mut self, event: &Event) -> Result<(), ApplyError> {
+        let Event::RoomCreated {
+            conversation,
+            name,
+            topic,
+            public,
+            at,
+        } = event
+        else {
+            unreachable!("the caller has looked");
+        };
+        let sql = "INSERT INTO conversations (id, opened_at, name, key, topic, public, members)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0)";
+        let key = name.key();
+        let (id, since) = (stored(conversation.0), stored(at.0));
+        let row = params![id, since, name.as_str(), key, topic.as_str(), public];
+        self.change_one(sql, row)?;
+        self.meta.conversation_last = *conversation;
+        self.meta.rooms += 1;
+        let row = Conversation {
+            id: *conversation,
+            kind: Kind::Room {
+                public: *public,
+                members: 0,
+            },
+            sequence_last: Sequence(0),
+        };
+        let caches = self.caches.get_mut();
+        caches.conversations.insert(*conversation, row);
+        caches.room_keys.insert(key, *conversation);
+        Ok(())
+    }
+
+    fn join(&mut self, position: Position, event: &Event) -> Result<(), ApplyError> {
+        let Event::MemberJoined {
+            conversation,
+            account,
+            role,
+            progress,
+        } = event
+        else {
+            unreachable!("the caller has looked");
+        };
+        // Whoever was here before may have sent messages.
+        let sent = self.sent_up_to(*conversation, *account, progress.read)?;
+        let membership = Membership {
+            progress: *progress,
+            role: *role,
+            sent,
+        };
+        self.insert_member(position, *conversation, *account, membership, sent)?;
+        let sql = "DELETE FROM invitations WHERE conversation = ?1 AND account = ?2";
+        self.run(sql, [conversation.0, account.0].map(stored))?;
+        self.count_members(*conversation, 1)
+    }
+
+    fn count_members(&mut self, id: ConversationId, more: i64) -> Result<(), ApplyError> {
+        let sql = "UPDATE conversations SET members = members + ?2 WHERE id = ?1";
+        self.change_one(sql, [stored(id.0), more])?;
+        if let Some(known) = self.caches.get_mut().conversations.get_mut(&id)
+            && let Kind::Room { members, .. } = &mut known.kind
+        {
+            *members = members.saturating_add_signed(more);
+        }
+        Ok(())
+    }
+
+    /// One member goes; a room without members goes with everything in it.
+    fn leave(&mut self, id: ConversationId, account: AccountId) -> Result<(), ApplyError> {
+        self.count_members(id, -1)?;
+        if !self.remove_member(id, account)? {
+            return Ok(());
+        }
+        let sql = "SELECT key FROM conversations WHERE id = ?1";
+        let key: String = self
+            .connection
+            .prepare_cached(sql)?
+            .query_row([stored(id.0)], |row| row.get(0))?;
+        self.caches.get_mut().room_keys.remove(key.as_str());
+        // The name is free at once; the rest is swept away.
+        let sql = "UPDATE conversations SET name = NULL, key = NULL WHERE id = ?1";
+        self.change_one(sql, [stored(id.0)])?;
+        self.run(
+            "DELETE FROM invitations WHERE conversation = ?1",
+            [stored(id.0)],
+        )?;
+        self.meta.rooms -= 1;
+        Ok(())
+    }
+
+    /// Removes a member; gives whether it was the last one. Then the conversation is an orphan.
+    pub(super) fn remove_member(
+        &mut self,
+        id: ConversationId,
+        account: AccountId,
+    ) -> Result<bool, ApplyError> {
+        let sql = "DELETE FROM members WHERE conversation = ?1 AND account = ?2";
+        self.change_one(sql, [stored(id.0), stored(account.0)])?;
+        self.caches.get_mut().members.remove(&(id, account));
+        let sql = "SELECT 1 FROM members WHERE conversation = ?1 LIMIT 1";
+        if self.exists(sql, stored(id.0))? {
+            return Ok(false);
+        }
+        self.add_orphan(Some(id), None)?;
+        Ok(true)
+    }
+
+    pub(super) fn conversations_of(
+        &self,
+        account: AccountId,
+    ) -> Result<Vec<ConversationId>, ApplyError> {
+        let sql = "SELECT conversation FROM members WHERE account = ?1 ORDER BY conversation";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map([stored(account.0)], |row| number(row, 0))?;
+        let ids = rows.map(|id| id.map(ConversationId));
+        Ok(ids.collect::<rusqlite::Result<Vec<_>>>()?)
+    }
+
+    pub(super) fn add_orphan(
+        &mut self,
+        conversation: Option<ConversationId>,
+        account: Option<AccountId>,
+    ) -> Result<(), ApplyError> {
+        self.meta.orphan_last += 1;
+        self.meta.orphans += 1;
+        let number = stored(self.meta.orphan_last);
+        let conversation = conversation.map(|id| stored(id.0));
+        let account = account.map(|id| stored(id.0));
+        let sql = "INSERT INTO orphans (number, conversation, account) VALUES (?1, ?2, ?3)";
+        self.change_one(sql, params![number, conversation, account])
+    }
+}

@@ -1,0 +1,215 @@
+//! Messages, what becomes of them, and how far members have come.
+
+use conclave_core::{AccountId, ConversationId, Event, Position, Sequence};
+use rusqlite::params;
+
+use crate::state::{
+    ApplyError,
+    column::{number, stored},
+    writer::Writer,
+};
+
+impl Writer {
+    pub(super) fn write_message(
+        &mut self,
+        position: Position,
+        event: &Event,
+    ) -> Result<(), ApplyError> {
+        let Event::MessageSent {
+            conversation,
+            sequence,
+            by,
+            at,
+            text,
+            reply_to,
+            action,
+            ordinal,
+            mentions,
+        } = event
+        else {
+            unreachable!("the caller has looked");
+        };
+        let sql = "INSERT INTO messages
+                (position, conversation, sequence, by_account, sent_at, text, deleted_at,
+                edited_at, reply_to, action, ordinal)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, NULL, NULL, ?7, ?8, ?9)";
+        self.change_one(
+            sql,
+            params![
+                stored(position.0),
+                stored(conversation.0),
+                stored(sequence.0),
+                stored(by.0),
+                stored(at.0),
+                text.as_str(),
+                reply_to.map(|sequence| stored(sequence.0)),
+                action,
+                stored(*ordinal),
+            ],
+        )?;
+        self.write_mentions(*conversation, *sequence, mentions)?;
+        let caches = self.caches.get_mut();
+        if let Some(known) = caches.conversations.get_mut(conversation) {
+            known.sequence_last = *sequence;
+        }
+        if let Some(known) = caches.members.get_mut(&(*conversation, *by)) {
+            known.sent = *ordinal;
+        }
+        Ok(())
+    }
+
+    fn write_mentions(
+        &self,
+        conversation: ConversationId,
+        sequence: Sequence,
+        mentions: &[AccountId],
+    ) -> Result<(), ApplyError> {
+        let sql = "INSERT INTO mentions (conversation, sequence, account) VALUES (?1, ?2, ?3)";
+        for account in mentions {
+            self.change_one(sql, [conversation.0, sequence.0, account.0].map(stored))?;
+        }
+        Ok(())
+    }
+
+    fn forget_mentions(
+        &self,
+        conversation: ConversationId,
+        sequence: Sequence,
+    ) -> Result<(), ApplyError> {
+        let sql = "DELETE FROM mentions WHERE conversation = ?1 AND sequence = ?2";
+        self.run(sql, [conversation.0, sequence.0].map(stored))?;
+        Ok(())
+    }
+
+    pub(super) fn write_about_message(&mut self, event: &Event) -> Result<(), ApplyError> {
+        match event {
+            Event::MessageEdited {
+                conversation,
+                sequence,
+                at,
+                text,
+                mentions,
+            } => {
+                let sql = "UPDATE messages SET text = ?3, edited_at = ?4
+                    WHERE conversation = ?1 AND sequence = ?2";
+                let [id, place, since] = [conversation.0, sequence.0, at.0].map(stored);
+                self.change_one(sql, params![id, place, text.as_str(), since])?;
+                self.forget_mentions(*conversation, *sequence)?;
+                self.write_mentions(*conversation, *sequence, mentions)
+            }
+            Event::MessageDeleted {
+                conversation,
+                sequence,
+                at,
+            } => {
+                let sql = "UPDATE messages SET text = NULL, deleted_at = ?3
+                    WHERE conversation = ?1 AND sequence = ?2";
+                self.change_one(sql, [conversation.0, sequence.0, at.0].map(stored))?;
+                self.forget_mentions(*conversation, *sequence)?;
+                for table in ["reactions", "reaction_counts"] {
+                    let sql =
+                        format!("DELETE FROM {table} WHERE conversation = ?1 AND sequence = ?2");
+                    self.run(&sql, [conversation.0, sequence.0].map(stored))?;
+                }
+                Ok(())
+            }
+            Event::MessageHidden {
+                conversation,
+                sequence,
+                account,
+            } => {
+                let sql = "INSERT INTO hidden (account, conversation, sequence)
+                    VALUES (?1, ?2, ?3)";
+                self.change_one(sql, [account.0, conversation.0, sequence.0].map(stored))
+            }
+            Event::ReactionChanged {
+                conversation,
+                sequence,
+                account,
+                reaction,
+                present,
+            } => {
+                let [id, place, by] = [conversation.0, sequence.0, account.0].map(stored);
+                let (row, count) = match present {
+                    true => (
+                        "INSERT INTO reactions (conversation, sequence, account, reaction)
+                        VALUES (?1, ?2, ?3, ?4)",
+                        "INSERT INTO reaction_counts (conversation, sequence, reaction, count)
+                        VALUES (?1, ?2, ?3, 1)
+                        ON CONFLICT (conversation, sequence, reaction)
+                            DO UPDATE SET count = count + 1",
+                    ),
+                    false => (
+                        "DELETE FROM reactions WHERE conversation = ?1 AND sequence = ?2
+                            AND account = ?3 AND reaction = ?4",
+                        "UPDATE reaction_counts SET count = count - 1
+                        WHERE conversation = ?1 AND sequence = ?2 AND reaction = ?3",
+                    ),
+                };
+                self.change_one(row, params![id, place, by, reaction.as_str()])?;
+                self.change_one(count, params![id, place, reaction.as_str()])?;
+                if !present {
+                    let sql = "DELETE FROM reaction_counts WHERE conversation = ?1
+                        AND sequence = ?2 AND reaction = ?3 AND count = 0";
+                    self.run(sql, params![id, place, reaction.as_str()])?;
+                }
+                Ok(())
+            }
+            _ => unreachable!("the caller has looked"),
+        }
+    }
+
+    pub(super) fn write_progress(
+        &mut self,
+        position: Position,
+        event: &Event,
+    ) -> Result<(), ApplyError> {
+        let Event::PositionAdvanced {
+            conversation,
+            account,
+            progress,
+        } = event
+        else {
+            unreachable!("the caller has looked");
+        };
+        // How many of its own messages the member has read: the number of the last of them, so
+        // that nobody counts what is unread.
+        let sql = "UPDATE members SET delivered = ?3, read = ?4, advanced_at = ?5,
+                sent_read = coalesce((SELECT ordinal FROM messages
+                    WHERE conversation = ?1 AND by_account = ?2 AND sequence <= ?4
+                    ORDER BY sequence DESC LIMIT 1), 0)
+            WHERE conversation = ?1 AND account = ?2";
+        let row = [
+            conversation.0,
+            account.0,
+            progress.delivered.0,
+            progress.read.0,
+            position.0,
+        ];
+        self.change_one(sql, row.map(stored))?;
+        if let Some(known) = self
+            .caches
+            .get_mut()
+            .members
+            .get_mut(&(*conversation, *account))
+        {
+            known.progress = *progress;
+        }
+        Ok(())
+    }
+
+    /// How many of its messages in a conversation an account had sent up to a sequence.
+    pub(super) fn sent_up_to(
+        &self,
+        conversation: ConversationId,
+        account: AccountId,
+        sequence: Sequence,
+    ) -> Result<u64, ApplyError> {
+        let sql = "SELECT coalesce((SELECT ordinal FROM messages
+            WHERE conversation = ?1 AND by_account = ?2 AND sequence <= ?3
+            ORDER BY sequence DESC LIMIT 1), 0)";
+        let key = [conversation.0, account.0, sequence.0].map(stored);
+        let mut statement = self.connection.prepare_cached(sql)?;
+        Ok(statement.query_row(key, |row| number(row, 0))?)
+    }
+}

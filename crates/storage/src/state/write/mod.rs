@@ -1,0 +1,73 @@
+//! Writes facts: each event becomes rows. Nothing is decided here.
+//!
+//! Always true: a cache changes with its row, in the same function.
+
+mod accounts;
+mod conversations;
+mod messages;
+mod sessions;
+
+use conclave_core::{Event, Position};
+use rusqlite::{OptionalExtension as _, Params};
+
+use super::{ApplyError, writer::Writer};
+
+impl Writer {
+    /// Runs a statement that must change exactly one row.
+    pub(super) fn change_one(&self, sql: &str, params: impl Params) -> Result<(), ApplyError> {
+        match self.connection.prepare_cached(sql)?.execute(params)? {
+            1 => Ok(()),
+            _ => Err(ApplyError::Contradiction(
+                "an event is about a row that is not there",
+            )),
+        }
+    }
+
+    pub(super) fn run(&self, sql: &str, params: impl Params) -> Result<usize, ApplyError> {
+        Ok(self.connection.prepare_cached(sql)?.execute(params)?)
+    }
+
+    fn exists(&self, sql: &str, key: i64) -> Result<bool, ApplyError> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        Ok(statement.query_row([key], |_| Ok(())).optional()?.is_some())
+    }
+
+    /// Writes one event.
+    pub(super) fn write(&mut self, position: Position, event: &Event) -> Result<(), ApplyError> {
+        match event {
+            Event::MessageSent { .. } => self.write_message(position, event)?,
+            Event::MessageEdited { .. }
+            | Event::MessageDeleted { .. }
+            | Event::MessageHidden { .. }
+            | Event::ReactionChanged { .. } => self.write_about_message(event)?,
+            Event::PositionAdvanced { .. } => self.write_progress(position, event)?,
+            Event::AccountCreated { .. }
+            | Event::AccountDeleted { .. }
+            | Event::PasswordChanged { .. }
+            | Event::DisplayNameChanged { .. }
+            | Event::AccountRoleChanged { .. }
+            | Event::BlockChanged { .. } => self.write_account(event)?,
+            Event::SetupOffered { .. }
+            | Event::InviteCreated { .. }
+            | Event::InviteUsed { .. }
+            | Event::InviteRemoved { .. }
+            | Event::LoginFailed { .. }
+            | Event::LoginForgiven { .. } => self.write_admission(event)?,
+            Event::SessionOpened { .. }
+            | Event::SessionRenewed { .. }
+            | Event::SessionClosed { .. }
+            | Event::SessionForgotten { .. } => self.write_session(event)?,
+            Event::ConversationOpened { .. } => self.write_direct(position, event)?,
+            Event::RoomCreated { .. }
+            | Event::MemberJoined { .. }
+            | Event::MemberLeft { .. }
+            | Event::MemberRoleChanged { .. }
+            | Event::TopicChanged { .. }
+            | Event::MemberInvited { .. }
+            | Event::InvitationRemoved { .. }
+            | Event::WebhookCreated { .. }
+            | Event::WebhookDeleted { .. } => self.write_room(position, event)?,
+        }
+        self.write_change(position, event)
+    }
+}
