@@ -17,6 +17,7 @@ pub mod limits;
 pub mod lookup;
 pub mod name;
 pub mod pattern;
+pub mod query;
 pub mod rejection;
 pub mod requests;
 pub mod text;
@@ -38,6 +39,7 @@ pub use lookup::{
 };
 pub use name::{AccountName, RoomName};
 pub use pattern::NamePattern;
+pub use query::{QueryError, SearchQuery};
 pub use rejection::{Bound, Rejection};
 pub use requests::RequestWindow;
 pub use text::{DisplayName, Line, MessageText, Reaction, SessionLabel, Topic};
