@@ -1,5 +1,6 @@
-//! The one place where unsigned numbers become SQLite's signed ones, and come back.
+//! The one place where unsigned numbers and roles become SQLite's signed numbers, and come back.
 
+use conclave_core::{AccountRole, MemberRole};
 use rusqlite::{Error, Result, Row};
 
 /// A number to be stored. The log gives out numbers one by one and times are capped, so none
@@ -45,4 +46,50 @@ pub(super) fn number_or_none(row: &Row<'_>, column: usize) -> Result<Option<u64>
 pub(super) fn from_bits(row: &Row<'_>, column: usize) -> Result<u64> {
     let value: i64 = row.get(column)?;
     Ok(value.cast_unsigned())
+}
+
+/// How a role of an account is stored.
+pub(super) fn account_role_number(role: AccountRole) -> i64 {
+    match role {
+        AccountRole::User => 0,
+        AccountRole::Admin => 1,
+        AccountRole::Bot => 2,
+    }
+}
+
+pub(super) fn account_role(row: &Row<'_>, column: usize) -> Result<AccountRole> {
+    match row.get(column)? {
+        0 => Ok(AccountRole::User),
+        1 => Ok(AccountRole::Admin),
+        2 => Ok(AccountRole::Bot),
+        other => Err(Error::IntegralValueOutOfRange(column, other)),
+    }
+}
+
+/// How a role of a member is stored.
+pub(super) fn member_role_number(role: MemberRole) -> i64 {
+    match role {
+        MemberRole::Member => 0,
+        MemberRole::Moderator => 1,
+        MemberRole::Owner => 2,
+    }
+}
+
+pub(super) fn member_role(row: &Row<'_>, column: usize) -> Result<MemberRole> {
+    member_role_of(column, row.get(column)?)
+}
+
+pub(super) fn member_role_or_none(row: &Row<'_>, column: usize) -> Result<Option<MemberRole>> {
+    let value: Option<i64> = row.get(column)?;
+    value.map(|value| member_role_of(column, value)).transpose()
+}
+
+/// The role with this number, which stands in `column`.
+pub(super) fn member_role_of(column: usize, value: i64) -> Result<MemberRole> {
+    match value {
+        0 => Ok(MemberRole::Member),
+        1 => Ok(MemberRole::Moderator),
+        2 => Ok(MemberRole::Owner),
+        other => Err(Error::IntegralValueOutOfRange(column, other)),
+    }
 }

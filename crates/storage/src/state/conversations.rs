@@ -4,26 +4,40 @@ use conclave_core::{AccountId, ConversationId, Progress, Sequence, limits::PAGE_
 use rusqlite::{OptionalExtension as _, Result, Row, params};
 
 use super::{
-    ConversationRow, ReadError, Reader,
+    ConversationInfo, ConversationRow, ReadError, Reader, With,
     column::{bound, count, number, number_or_none, sought},
     reader::page,
 };
 
 /// Conversations of one account in order of their numbers. `?1` account, `?2` after, `?3` rows,
-/// `?4` how far unread messages are counted.
-pub(super) const CONVERSATIONS: &str = "
-SELECT own.conversation, own.delivered, own.read,
-    iif(c.direct_low = ?1, c.direct_high, c.direct_low) AS peer,
-    (SELECT name FROM accounts
-        WHERE id = iif(c.direct_low = ?1, c.direct_high, c.direct_low)),
+/// `?4` how many deleted, hidden and mentioning messages are looked at.
+///
+/// Unread messages are not counted: the last number and the number read tell how many there are,
+/// the ordinal of the account's last message and `sent_read` how many of them are its own.
+const CONVERSATIONS: &str = "
+SELECT own.conversation, own.delivered, own.read, c.name, c.topic, peer.id, peer.name,
+    other.delivered, other.read,
+    iif(c.direct_low = ?1, c.direct_high, c.direct_low),
     coalesce((SELECT max(sequence) FROM messages WHERE conversation = own.conversation), 0),
-    (SELECT count(*) FROM (SELECT 1 FROM messages m
-        WHERE m.conversation = own.conversation AND m.sequence > own.read
-            AND m.by_account <> ?1 AND m.text IS NOT NULL
-            AND NOT EXISTS (SELECT 1 FROM hidden h WHERE h.account = ?1
-                AND h.conversation = m.conversation AND h.sequence = m.sequence)
-        LIMIT ?4))
+    coalesce((SELECT ordinal FROM messages
+        WHERE conversation = own.conversation AND by_account = ?1
+        ORDER BY sequence DESC LIMIT 1), 0) - own.sent_read,
+    (SELECT count(*) FROM (SELECT by_account FROM messages
+        WHERE conversation = own.conversation AND sequence > own.read AND text IS NULL
+        LIMIT ?4) WHERE by_account <> ?1),
+    (SELECT count(*) FROM (SELECT sequence FROM hidden
+            WHERE account = ?1 AND conversation = own.conversation AND sequence > own.read
+            LIMIT ?4) h
+        CROSS JOIN messages m ON m.conversation = own.conversation AND m.sequence = h.sequence
+        WHERE m.by_account <> ?1 AND m.text IS NOT NULL),
+    (SELECT count(*) FROM (SELECT sequence FROM mentions
+            WHERE account = ?1 AND conversation = own.conversation AND sequence > own.read
+            LIMIT ?4) n
+        WHERE NOT EXISTS (SELECT 1 FROM hidden h WHERE h.account = ?1
+            AND h.conversation = own.conversation AND h.sequence = n.sequence))
 FROM members own JOIN conversations c ON c.id = own.conversation
+LEFT JOIN accounts peer ON peer.id = iif(c.direct_low = ?1, c.direct_high, c.direct_low)
+LEFT JOIN members other ON other.conversation = own.conversation AND other.account = peer.id
 WHERE own.account = ?1 AND own.conversation > ?2
 ORDER BY own.conversation LIMIT ?3";
 
@@ -72,18 +86,65 @@ impl Reader {
             statement.query_map(from, conversation)?.collect()
         })
     }
+
+    /// What a conversation is, whoever asks; `None` also for a room that everybody has left.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn conversation_of(
+        &self,
+        conversation: ConversationId,
+    ) -> std::result::Result<Option<ConversationInfo>, ReadError> {
+        let sql = "SELECT direct_low, direct_high, name, topic FROM conversations WHERE id = ?1";
+        self.read(|c| {
+            let mut statement = c.prepare_cached(sql)?;
+            let found = statement.query_row([sought(conversation.0)], info);
+            Ok(found.optional()?.flatten())
+        })
+    }
+}
+
+fn info(row: &Row<'_>) -> Result<Option<ConversationInfo>> {
+    if let Some(low) = number_or_none(row, 0)? {
+        let pair = (AccountId(low), AccountId(number(row, 1)?));
+        return Ok(Some(ConversationInfo::Direct(pair.0, pair.1)));
+    }
+    let Some(name) = row.get(2)? else {
+        return Ok(None);
+    };
+    let topic: Option<String> = row.get(3)?;
+    let topic = topic.unwrap_or_default();
+    Ok(Some(ConversationInfo::Room { name, topic }))
 }
 
 fn conversation(row: &Row<'_>) -> Result<ConversationRow> {
+    let progress = Progress {
+        delivered: Sequence(number(row, 1)?),
+        read: Sequence(number(row, 2)?),
+    };
+    let with = match number_or_none(row, 9)?.map(AccountId) {
+        Some(account) => With::Peer {
+            account,
+            name: row.get(6)?,
+            progress: Progress {
+                delivered: Sequence(number_or_none(row, 7)?.unwrap_or(0)),
+                read: Sequence(number_or_none(row, 8)?.unwrap_or(0)),
+            },
+        },
+        None => With::Room {
+            name: row.get::<_, Option<String>>(3)?.unwrap_or_default(),
+            topic: row.get::<_, Option<String>>(4)?.unwrap_or_default(),
+        },
+    };
+    let sequence_last = number(row, 10)?;
+    let left_out = number(row, 11)? + number(row, 12)? + number(row, 13)?;
+    let after_read = sequence_last.saturating_sub(progress.read.0);
     Ok(ConversationRow {
         id: ConversationId(number(row, 0)?),
-        progress: Progress {
-            delivered: Sequence(number(row, 1)?),
-            read: Sequence(number(row, 2)?),
-        },
-        peer: number_or_none(row, 3)?.map(AccountId),
-        peer_name: row.get(4)?,
-        sequence_last: Sequence(number(row, 5)?),
-        unread: number(row, 6)?,
+        with,
+        sequence_last: Sequence(sequence_last),
+        progress,
+        unread: after_read.saturating_sub(left_out),
+        unread_mentions: number(row, 14)?,
     })
 }

@@ -1,12 +1,16 @@
-//! Questions about messages: a conversation's history, what is unread, what came after a position.
+//! Questions about messages: a conversation's history, and single messages by their names.
+//!
+//! Always true: a message is given only to those who are in its conversation and have not hidden
+//! it. What many have in common, mentions and reactions, is read in ranges and not one by one.
 
-use conclave_core::{AccountId, ConversationId, Position, Sequence, Timestamp, limits::PAGE_MAX};
+use conclave_core::{
+    AccountId, ConversationId, MessageRef, Position, Sequence, Timestamp, limits::PAGE_MAX,
+};
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 
 use super::{
-    Delivery, HistoryFrom, HistoryPage, MessageRow, MessagesAfter, ReadError, Reader,
+    Delivery, HistoryFrom, HistoryPage, MessageRow, ReactionRow, ReadError, Reader, To,
     column::{bound, count, number, number_or_none, sought},
-    meta::Meta,
     reader::page,
 };
 
@@ -14,24 +18,22 @@ use super::{
 /// does not make one slow.
 const HISTORY_SCANNED_MAX: u64 = 4 * PAGE_MAX as u64;
 
-/// Rows that one page of the stream looks at: messages of all conversations.
-const STREAM_SCANNED_MAX: usize = 4 * PAGE_MAX;
+/// Messages this near to each other get their mentions and reactions together.
+const NEIGHBOURS_WITHIN: u64 = 16;
 
 /// What makes a [`MessageRow`], with the conversation as `c` and the message as `m`.
 macro_rules! select_messages {
     ($rest:literal) => {
         concat!(
-            "SELECT m.position, m.conversation, m.sequence, m.by_account, a.name,
+            "SELECT m.position, m.conversation, m.sequence, m.by_account, a.name, m.sent_at,
+                m.text, m.edited_at, m.reply_to, m.action, c.name,
                 iif(c.direct_low = m.by_account, c.direct_high, c.direct_low), r.name,
-                m.sent_at, m.text,
-                (SELECT min(o.delivered) FROM members o
-                    WHERE o.conversation = m.conversation AND o.account <> m.by_account),
-                (SELECT min(o.read) FROM members o
-                    WHERE o.conversation = m.conversation AND o.account <> m.by_account),
-                c.direct_low = c.direct_high
+                o.delivered, o.read
             FROM messages m JOIN conversations c ON c.id = m.conversation
             LEFT JOIN accounts a ON a.id = m.by_account
             LEFT JOIN accounts r ON r.id =
+                iif(c.direct_low = m.by_account, c.direct_high, c.direct_low)
+            LEFT JOIN members o ON o.conversation = m.conversation AND o.account =
                 iif(c.direct_low = m.by_account, c.direct_high, c.direct_low) ",
             $rest
         )
@@ -39,7 +41,7 @@ macro_rules! select_messages {
 }
 
 /// `?1` account, `?2` conversation, `?3` first and `?4` last sequence, `?5` rows.
-pub(super) const HISTORY_UP: &str = select_messages!(
+const HISTORY_UP: &str = select_messages!(
     "WHERE m.conversation = ?2 AND m.sequence BETWEEN ?3 AND ?4
         AND NOT EXISTS (SELECT 1 FROM hidden h WHERE h.account = ?1
             AND h.conversation = m.conversation AND h.sequence = m.sequence)
@@ -47,32 +49,43 @@ pub(super) const HISTORY_UP: &str = select_messages!(
 );
 
 /// The same from the end.
-pub(super) const HISTORY_DOWN: &str = select_messages!(
+const HISTORY_DOWN: &str = select_messages!(
     "WHERE m.conversation = ?2 AND m.sequence BETWEEN ?3 AND ?4
         AND NOT EXISTS (SELECT 1 FROM hidden h WHERE h.account = ?1
             AND h.conversation = m.conversation AND h.sequence = m.sequence)
     ORDER BY m.sequence DESC LIMIT ?5"
 );
 
-/// `?1` account, `?2` conversation, `?3` read, `?4` rows.
-pub(super) const UNREAD: &str = select_messages!(
-    "WHERE m.conversation = ?2 AND m.sequence > ?3 AND m.by_account <> ?1
-        AND m.text IS NOT NULL
+/// `?1` account, `?2` position: if the account may see it now.
+const AT_POSITION: &str = select_messages!(
+    "WHERE m.position = ?2
+        AND EXISTS (SELECT 1 FROM members own
+            WHERE own.conversation = m.conversation AND own.account = ?1)
         AND NOT EXISTS (SELECT 1 FROM hidden h WHERE h.account = ?1
-            AND h.conversation = m.conversation AND h.sequence = m.sequence)
-    ORDER BY m.sequence LIMIT ?4"
+            AND h.conversation = m.conversation AND h.sequence = m.sequence)"
 );
 
-/// `?1` position.
-pub(super) const AT_POSITION: &str = select_messages!("WHERE m.position = ?1");
+/// `?1` account, `?2` conversation, `?3` sequence: if the account may see it now.
+const NAMED: &str = select_messages!(
+    "WHERE m.conversation = ?2 AND m.sequence = ?3
+        AND EXISTS (SELECT 1 FROM members own
+            WHERE own.conversation = m.conversation AND own.account = ?1)
+        AND NOT EXISTS (SELECT 1 FROM hidden h WHERE h.account = ?1
+            AND h.conversation = m.conversation AND h.sequence = m.sequence)"
+);
 
-/// Positions after `?2`, and whether account `?1` may see them; `?3` rows.
-pub(super) const STREAM: &str = "
-SELECT m.position,
-    EXISTS (SELECT 1 FROM members o WHERE o.conversation = m.conversation AND o.account = ?1)
-    AND NOT EXISTS (SELECT 1 FROM hidden h WHERE h.account = ?1
-        AND h.conversation = m.conversation AND h.sequence = m.sequence)
-FROM messages m WHERE m.position > ?2 ORDER BY m.position LIMIT ?3";
+/// `?1` conversation, `?2` first and `?3` last sequence.
+const MENTIONS: &str = "
+SELECT sequence, account FROM mentions
+WHERE conversation = ?1 AND sequence BETWEEN ?2 AND ?3 ORDER BY sequence, account";
+
+/// `?1` conversation, `?2` first and `?3` last sequence, `?4` account.
+const REACTIONS: &str = "
+SELECT n.sequence, n.reaction, n.count,
+    EXISTS (SELECT 1 FROM reactions r WHERE r.conversation = n.conversation
+        AND r.sequence = n.sequence AND r.account = ?4 AND r.reaction = n.reaction)
+FROM reaction_counts n
+WHERE n.conversation = ?1 AND n.sequence BETWEEN ?2 AND ?3 ORDER BY n.sequence, n.reaction";
 
 impl Reader {
     /// A part of a conversation; `None` if there is none or the account is not in it. Deleted
@@ -90,30 +103,41 @@ impl Reader {
         self.read(|c| history(c, account, conversation, from, page(limit)))
     }
 
-    /// The first `limit` messages, by position, that an account has not read: of others, neither
-    /// deleted nor hidden.
+    /// The messages at these positions, in this order, the first [`PAGE_MAX`] of them: those that
+    /// the account may see now and that are not deleted.
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub fn unread(
+    pub fn messages_at(
         &self,
         account: AccountId,
-        limit: usize,
+        positions: &[Position],
     ) -> std::result::Result<Vec<MessageRow>, ReadError> {
-        self.read(|c| unread(c, account, page(limit)))
+        self.read(|c| {
+            let mut found = Vec::new();
+            for position in positions.iter().take(PAGE_MAX) {
+                let row = at_position(c, account, *position)?;
+                found.extend(row.filter(|row| row.text.is_some()));
+            }
+            adorn(c, account, found.iter_mut())?;
+            Ok(found)
+        })
     }
 
-    /// Up to `limit` messages after `position` in the account's conversations, its own included.
+    /// One message as it is now, perhaps deleted; `None` if the account may not see it.
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub fn messages_after(
+    pub fn message(
         &self,
         account: AccountId,
-        position: Position,
-        limit: usize,
-    ) -> std::result::Result<MessagesAfter, ReadError> {
-        self.read(|c| messages_after(c, account, position, page(limit)))
+        message: MessageRef,
+    ) -> std::result::Result<Option<MessageRow>, ReadError> {
+        self.read(|c| {
+            let mut found = named(c, account, message)?;
+            adorn(c, account, found.iter_mut())?;
+            Ok(found)
+        })
     }
 }
 
@@ -152,6 +176,7 @@ fn history(
     if !is_up {
         rows.reverse();
     }
+    adorn(connection, account, rows.iter_mut())?;
     // What was looked at: cut short where the page was full.
     let (mut first_seen, mut last_seen) = (low, high);
     if is_full && is_up {
@@ -171,89 +196,126 @@ fn low_of(high: u64) -> u64 {
     high.saturating_sub(HISTORY_SCANNED_MAX - 1).max(1)
 }
 
-fn unread(connection: &Connection, account: AccountId, limit: usize) -> Result<Vec<MessageRow>> {
-    let sql = "SELECT conversation, read FROM members WHERE account = ?1";
-    let mut conversations = connection.prepare_cached(sql)?;
-    let mut of_conversation = connection.prepare_cached(UNREAD)?;
-    let mut found = Vec::new();
-    let mut rows = conversations.query([sought(account.0)])?;
-    while let Some(row) = rows.next()? {
-        let (id, read) = (number(row, 0)?, number(row, 1)?);
-        let from = params![sought(account.0), sought(id), bound(read), count(limit)];
-        for message in of_conversation.query_map(from, message)? {
-            found.push(message?);
-        }
-        // No more than two pages are held, however many conversations there are.
-        if found.len() > 2 * PAGE_MAX {
-            keep_first(&mut found, limit);
-        }
-    }
-    keep_first(&mut found, limit);
-    Ok(found)
-}
-
-fn keep_first(found: &mut Vec<MessageRow>, limit: usize) {
-    found.sort_by_key(|message| message.position);
-    found.truncate(limit);
-}
-
-fn messages_after(
+/// The message at a position, if the account may see it; without mentions and reactions.
+pub(super) fn at_position(
     connection: &Connection,
     account: AccountId,
     position: Position,
-    limit: usize,
-) -> Result<MessagesAfter> {
-    let applied = Meta::load(connection)?.applied;
-    let mut positions = connection.prepare_cached(STREAM)?;
-    let mut at_position = connection.prepare_cached(AT_POSITION)?;
-    let scan = count(STREAM_SCANNED_MAX);
-    let mut scanned = positions.query(params![sought(account.0), bound(position.0), scan])?;
-    let mut page = MessagesAfter {
-        rows: Vec::new(),
-        scanned_to: position,
-        complete: false,
+) -> Result<Option<MessageRow>> {
+    let mut statement = connection.prepare_cached(AT_POSITION)?;
+    let key = [sought(account.0), sought(position.0)];
+    statement.query_row(key, message).optional()
+}
+
+/// The message with this name, if the account may see it; without mentions and reactions.
+pub(super) fn named(
+    connection: &Connection,
+    account: AccountId,
+    name: MessageRef,
+) -> Result<Option<MessageRow>> {
+    let mut statement = connection.prepare_cached(NAMED)?;
+    let key = [account.0, name.conversation.0, name.sequence.0].map(sought);
+    statement.query_row(key, message).optional()
+}
+
+/// Adds mentions and reactions, as `account` sees them, to messages that have none yet.
+pub(super) fn adorn<'m>(
+    connection: &Connection,
+    account: AccountId,
+    messages: impl Iterator<Item = &'m mut MessageRow>,
+) -> Result<()> {
+    let mut messages: Vec<_> = messages.collect();
+    messages.sort_by_key(|message| (message.conversation, message.sequence));
+    let are_neighbours = |left: &&mut MessageRow, right: &&mut MessageRow| {
+        left.conversation == right.conversation
+            && right.sequence.0 - left.sequence.0 <= NEIGHBOURS_WITHIN
     };
-    let mut seen = 0;
-    while let Some(row) = scanned.next()? {
-        seen += 1;
-        let at = number(row, 0)?;
-        page.scanned_to = Position(at);
-        if row.get(1)? {
-            page.rows.push(at_position.query_row([bound(at)], message)?);
-        }
-        if page.rows.len() == limit || seen == STREAM_SCANNED_MAX {
-            return Ok(page);
+    for run in messages.chunk_by_mut(are_neighbours) {
+        adorn_run(connection, account, run)?;
+    }
+    Ok(())
+}
+
+fn adorn_run(
+    connection: &Connection,
+    account: AccountId,
+    run: &mut [&mut MessageRow],
+) -> Result<()> {
+    let (Some(first), Some(last)) = (run.first(), run.last()) else {
+        return Ok(());
+    };
+    let of = sought(first.conversation.0);
+    let (low, high) = (bound(first.sequence.0), bound(last.sequence.0));
+    let mut statement = connection.prepare_cached(MENTIONS)?;
+    let mut rows = statement.query([of, low, high])?;
+    while let Some(row) = rows.next()? {
+        let mentioned = AccountId(number(row, 1)?);
+        for message in of_sequence(run, number(row, 0)?) {
+            message.mentions.push(mentioned);
         }
     }
-    page.complete = true;
-    if let Some(last) = applied {
-        page.scanned_to = position.max(Position::end_of(last.index));
+    let mut statement = connection.prepare_cached(REACTIONS)?;
+    let mut rows = statement.query([of, low, high, sought(account.0)])?;
+    while let Some(row) = rows.next()? {
+        for message in of_sequence(run, number(row, 0)?) {
+            message.reactions.push(ReactionRow {
+                reaction: row.get(1)?,
+                count: number(row, 2)?,
+                mine: row.get(3)?,
+            });
+        }
     }
-    Ok(page)
+    Ok(())
+}
+
+/// The messages of a sorted run with this number: none, one, or one more than once.
+fn of_sequence<'r, 'm>(
+    run: &'r mut [&'m mut MessageRow],
+    sequence: u64,
+) -> &'r mut [&'m mut MessageRow] {
+    let from = run.partition_point(|message| message.sequence.0 < sequence);
+    let to = run.partition_point(|message| message.sequence.0 <= sequence);
+    &mut run[from..to]
 }
 
 fn message(row: &Row<'_>) -> Result<MessageRow> {
     let sequence = number(row, 2)?;
+    let by = AccountId(number(row, 3)?);
+    Ok(MessageRow {
+        position: Position(number(row, 0)?),
+        conversation: ConversationId(number(row, 1)?),
+        sequence: Sequence(sequence),
+        by,
+        by_name: row.get(4)?,
+        to: recipient(row, sequence, by)?,
+        sent_at: Timestamp(number(row, 5)?),
+        text: row.get(6)?,
+        edited_at: number_or_none(row, 7)?.map(Timestamp),
+        reply_to: number_or_none(row, 8)?.map(Sequence),
+        action: row.get(9)?,
+        mentions: Vec::new(),
+        reactions: Vec::new(),
+    })
+}
+
+fn recipient(row: &Row<'_>, sequence: u64, by: AccountId) -> Result<To> {
+    let Some(account) = number_or_none(row, 11)?.map(AccountId) else {
+        let name: Option<String> = row.get(10)?;
+        let name = name.unwrap_or_default();
+        return Ok(To::Room { name });
+    };
     let has = |far: Option<u64>| far.is_some_and(|far| far >= sequence);
-    let (delivered, read) = (number_or_none(row, 9)?, number_or_none(row, 10)?);
-    let is_to_oneself: bool = row.get(11)?;
-    let delivery = if is_to_oneself || has(read) {
+    let (delivered, read) = (number_or_none(row, 13)?, number_or_none(row, 14)?);
+    let delivery = if account == by || has(read) {
         Delivery::Read
     } else if has(delivered) {
         Delivery::Delivered
     } else {
         Delivery::Queued
     };
-    Ok(MessageRow {
-        position: Position(number(row, 0)?),
-        conversation: ConversationId(number(row, 1)?),
-        sequence: Sequence(sequence),
-        by: AccountId(number(row, 3)?),
-        by_name: row.get(4)?,
-        recipient: AccountId(number(row, 5)?),
-        recipient_name: row.get(6)?,
-        sent_at: Timestamp(number(row, 7)?),
-        text: row.get(8)?,
+    Ok(To::Peer {
+        account,
+        name: row.get(12)?,
         delivery,
     })
 }

@@ -9,6 +9,7 @@
 mod answers;
 mod cache;
 mod chain;
+mod changes;
 mod checkpointer;
 mod column;
 mod company;
@@ -17,14 +18,19 @@ mod database;
 mod digest;
 mod entry;
 mod error;
+mod index;
 mod install;
 mod messages;
 mod meta;
+mod people;
 mod pool;
 mod reader;
+mod rooms;
 mod rows;
 mod snapshot;
+mod stream;
 mod sweep;
+mod unread;
 mod view;
 mod write;
 mod writer;
@@ -35,9 +41,9 @@ pub use entry::{Applied, Checkpoint, Entry, EntryResult, Options, Payload};
 pub use error::{ApplyError, CheckpointError, InstallError, OpenError, ReadError, SnapshotError};
 pub use reader::Reader;
 pub use rows::{
-    AccountRow, AccountsPage, ConversationRow, Delivery, Happened, HistoryFrom, HistoryPage,
-    InviteRow, MemberRow, MessageRow, ReactionRow, RoomRow, RoomsPage, SessionRow, StreamItem,
-    StreamPage, To, WebhookRow, With,
+    AccountRow, AccountsPage, ConversationInfo, ConversationRow, Delivery, Happened, HistoryFrom,
+    HistoryPage, IndexPage, IndexRow, InviteRow, MemberRow, MessageRow, ReactionRow, RoomRow,
+    RoomsPage, SessionRow, StreamItem, StreamPage, To, WebhookRow, With,
 };
 pub use snapshot::SnapshotFile;
 pub use writer::State;

@@ -5,18 +5,30 @@
 
 use std::sync::Arc;
 
-use conclave_core::{AccountId, NamePattern, SessionId, Timestamp, TokenHash, limits::PAGE_MAX};
+use conclave_core::{AccountId, NamePattern, Position, Timestamp, limits::PAGE_MAX};
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, Transaction, params};
 
 use super::{
-    AccountRow, AccountsPage, Applied, ReadError, SessionRow,
-    column::{count, number, sought},
+    AccountRow, AccountsPage, Applied, ReadError,
+    column::{account_role, count, number, number_or_none, sought},
     meta,
     pool::{Lent, Pool},
 };
 
 /// Names that one page looks at for a pattern.
 const ACCOUNTS_SCANNED_MAX: usize = 4 * PAGE_MAX;
+
+/// What makes an [`AccountRow`], with the account as `a`.
+macro_rules! select_accounts {
+    ($rest:literal) => {
+        concat!(
+            "SELECT a.id, a.name, a.password_hash, a.password_version, a.created_at, a.role,
+                a.display_name ",
+            $rest
+        )
+    };
+}
+pub(super) use select_accounts;
 
 /// Answers questions; a cheap clone.
 #[derive(Clone)]
@@ -60,13 +72,20 @@ impl Reader {
         self.read(meta::load_applied)
     }
 
+    /// Where in the log the state stands: everything up to there is applied.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn applied_position(&self) -> std::result::Result<Position, ReadError> {
+        self.read(|c| Ok(mark(c)?.applied))
+    }
+
     /// The account whose name has this key.
     ///
     /// # Errors
     /// See [`ReadError`].
     pub fn account_by_key(&self, key: &str) -> std::result::Result<Option<AccountRow>, ReadError> {
-        let sql = "SELECT id, name, password_hash, password_version, created_at
-            FROM accounts WHERE key = ?1";
+        let sql = select_accounts!("FROM accounts a WHERE a.key = ?1");
         self.read(|c| c.prepare_cached(sql)?.query_row([key], account).optional())
     }
 
@@ -75,13 +94,7 @@ impl Reader {
     /// # Errors
     /// See [`ReadError`].
     pub fn account(&self, id: AccountId) -> std::result::Result<Option<AccountRow>, ReadError> {
-        let sql = "SELECT id, name, password_hash, password_version, created_at
-            FROM accounts WHERE id = ?1";
-        self.read(|c| {
-            c.prepare_cached(sql)?
-                .query_row([sought(id.0)], account)
-                .optional()
-        })
+        self.read(|c| account_now(c, id))
     }
 
     /// Up to `limit` accounts whose names match, in order of their keys, after `after_key`.
@@ -96,24 +109,6 @@ impl Reader {
     ) -> std::result::Result<AccountsPage, ReadError> {
         self.read(|connection| accounts(connection, pattern, after_key, limit))
     }
-
-    /// The session with this token.
-    ///
-    /// # Errors
-    /// See [`ReadError`].
-    pub fn session_by_token(
-        &self,
-        token: &TokenHash,
-    ) -> std::result::Result<Option<SessionRow>, ReadError> {
-        let sql = "SELECT s.id, s.account, a.name, s.closed, s.opened_at, s.expires_at,
-                coalesce((SELECT max(number) FROM answers WHERE session = s.id), 0)
-            FROM sessions s LEFT JOIN accounts a ON a.id = s.account WHERE s.token = ?1";
-        self.read(|c| {
-            c.prepare_cached(sql)?
-                .query_row([token.0], session)
-                .optional()
-        })
-    }
 }
 
 /// A page's length: at least 1, at most [`PAGE_MAX`].
@@ -121,25 +116,41 @@ pub(super) fn page(limit: usize) -> usize {
     limit.clamp(1, PAGE_MAX)
 }
 
-fn account(row: &Row<'_>) -> Result<AccountRow> {
+/// Where the state stands, for those who follow it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark {
+    /// Everything up to here is applied.
+    pub(super) applied: Position,
+    /// Changes up to here are forgotten.
+    pub(super) changes_after: Position,
+}
+
+pub(super) fn mark(connection: &Connection) -> Result<Mark> {
+    let sql = "SELECT applied_index, changes_after FROM meta WHERE id = 1";
+    connection.prepare_cached(sql)?.query_row([], |row| {
+        Ok(Mark {
+            applied: number_or_none(row, 0)?.map_or(Position(0), Position::end_of),
+            changes_after: Position(number(row, 1)?),
+        })
+    })
+}
+
+pub(super) fn account_now(connection: &Connection, id: AccountId) -> Result<Option<AccountRow>> {
+    let sql = select_accounts!("FROM accounts a WHERE a.id = ?1");
+    let mut statement = connection.prepare_cached(sql)?;
+    statement.query_row([sought(id.0)], account).optional()
+}
+
+/// The row of a statement that `select_accounts!` has made.
+pub(super) fn account(row: &Row<'_>) -> Result<AccountRow> {
     Ok(AccountRow {
         id: AccountId(number(row, 0)?),
         name: row.get(1)?,
         password_hash: row.get(2)?,
         password_version: number(row, 3)?,
         created_at: Timestamp(number(row, 4)?),
-    })
-}
-
-fn session(row: &Row<'_>) -> Result<SessionRow> {
-    Ok(SessionRow {
-        id: SessionId(number(row, 0)?),
-        account: AccountId(number(row, 1)?),
-        account_name: row.get(2)?,
-        closed: row.get(3)?,
-        opened_at: Timestamp(number(row, 4)?),
-        expires_at: Timestamp(number(row, 5)?),
-        request_last: number(row, 6)?,
+        role: account_role(row, 5)?,
+        display_name: row.get(6)?,
     })
 }
 
@@ -149,8 +160,9 @@ fn accounts(
     after_key: Option<&str>,
     limit: usize,
 ) -> Result<AccountsPage> {
-    let sql = "SELECT id, name, password_hash, password_version, created_at, key
-        FROM accounts WHERE key >= ?1 AND key > ?2 ORDER BY key LIMIT ?3";
+    let sql = select_accounts!(
+        ", a.key FROM accounts a WHERE a.key >= ?1 AND a.key > ?2 ORDER BY a.key LIMIT ?3"
+    );
     let mut statement = connection.prepare_cached(sql)?;
     // One row more than is looked at tells whether there is more.
     let scan = count(ACCOUNTS_SCANNED_MAX + 1);
@@ -159,7 +171,7 @@ fn accounts(
     let mut page_so_far = AccountsPage::default();
     let (mut seen, mut last_key) = (0, None);
     while let Some(row) = rows.next()? {
-        let key: String = row.get(5)?;
+        let key: String = row.get(7)?;
         if !key.starts_with(pattern.prefix()) {
             return Ok(page_so_far);
         }

@@ -1,0 +1,109 @@
+//! What a search index has to learn: new messages, and those that were edited or deleted.
+//!
+//! Always true: a row says what a message is now. An index that takes in all pages up to the
+//! applied position holds what the state holds, whatever it took in before.
+
+use conclave_core::{AccountId, ConversationId, Position, Timestamp};
+use rusqlite::{Connection, OptionalExtension as _, Result, Row};
+
+use super::{
+    IndexPage, IndexRow, ReadError, Reader,
+    column::{bound, count, number},
+    reader::{mark, page},
+    stream::STREAM_SCANNED_MAX,
+};
+
+/// Messages after `?1`; `?2` rows.
+const MESSAGES: &str = "
+SELECT position FROM messages WHERE position > ?1 ORDER BY position LIMIT ?2";
+
+/// Changes after `?1`, and whose text one is about if it is an edit or a deletion; `?2` rows.
+const CHANGES: &str = "
+SELECT position, iif(kind IN (1, 2), conversation, NULL), sequence
+FROM changes WHERE position > ?1 ORDER BY position LIMIT ?2";
+
+/// `?1` position.
+const AT_POSITION: &str = "
+SELECT position, conversation, by_account, sent_at, text FROM messages WHERE position = ?1";
+
+/// `?1` conversation, `?2` sequence.
+const NAMED: &str = "
+SELECT position, conversation, by_account, sent_at, text FROM messages
+WHERE conversation = ?1 AND sequence = ?2";
+
+impl Reader {
+    /// Up to `limit` rows of what happened to texts after `after`, in the order of the log.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn for_index(
+        &self,
+        after: Position,
+        limit: usize,
+    ) -> std::result::Result<IndexPage, ReadError> {
+        self.read(|c| for_index(c, after, page(limit)))
+    }
+}
+
+fn for_index(connection: &Connection, after: Position, limit: usize) -> Result<IndexPage> {
+    let mark = mark(connection)?;
+    let mut page = IndexPage {
+        rows: Vec::new(),
+        scanned_to: after,
+        complete: false,
+        gap: after < mark.changes_after,
+    };
+    // One row more than is looked at: a source that has ended has no more.
+    let from = [bound(after.0), count(STREAM_SCANNED_MAX + 1)];
+    let mut messages = connection.prepare_cached(MESSAGES)?;
+    let mut messages = messages.query_map(from, |row| number(row, 0))?;
+    let mut changes = connection.prepare_cached(CHANGES)?;
+    let mut changes = changes.query_map(from, change)?;
+    let mut at_position = connection.prepare_cached(AT_POSITION)?;
+    let mut named = connection.prepare_cached(NAMED)?;
+    let (mut message, mut change) = (messages.next().transpose()?, changes.next().transpose()?);
+    let mut scanned = 0;
+    loop {
+        let heads = [message, change.map(|(at, _)| at)];
+        let Some(at) = heads.into_iter().flatten().min() else {
+            break;
+        };
+        if page.rows.len() == limit || scanned == STREAM_SCANNED_MAX {
+            return Ok(page);
+        }
+        scanned += 1;
+        page.scanned_to = Position(at);
+        if message == Some(at) {
+            let row = at_position.query_row([bound(at)], index_row).optional()?;
+            page.rows.extend(row);
+            message = messages.next().transpose()?;
+        } else {
+            if let Some((_, Some(name))) = change {
+                let row = named.query_row(name, index_row).optional()?;
+                page.rows.extend(row);
+            }
+            change = changes.next().transpose()?;
+        }
+    }
+    page.complete = true;
+    page.scanned_to = after.max(mark.applied);
+    Ok(page)
+}
+
+/// Where a change is, and the conversation and sequence of the message whose text it is about.
+fn change(row: &Row<'_>) -> Result<(u64, Option<[i64; 2]>)> {
+    let conversation: Option<i64> = row.get(1)?;
+    let sequence: Option<i64> = row.get(2)?;
+    let name = conversation.zip(sequence).map(|(of, at)| [of, at]);
+    Ok((number(row, 0)?, name))
+}
+
+fn index_row(row: &Row<'_>) -> Result<IndexRow> {
+    Ok(IndexRow {
+        position: Position(number(row, 0)?),
+        conversation: ConversationId(number(row, 1)?),
+        by: AccountId(number(row, 2)?),
+        sent_at: Timestamp(number(row, 3)?),
+        text: row.get(4)?,
+    })
+}

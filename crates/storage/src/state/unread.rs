@@ -1,0 +1,202 @@
+//! What an account has not read, over all its conversations, in the order of the log.
+//!
+//! The next message of each conversation is looked for only when the one before it was taken, so
+//! the cost follows what is given, not what is there. Runs of the account's own messages are
+//! jumped over by their ordinals, however long they are; deleted and hidden ones are passed over
+//! one by one, so there is a bound for them.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque},
+};
+
+use conclave_core::{AccountId, Position, limits::PAGE_MAX};
+use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
+
+use super::{
+    MessageRow, ReadError, Reader,
+    column::{bound, count, number, number_or_none, sought},
+    messages::{adorn, at_position},
+    reader::page,
+};
+
+/// Deleted and hidden messages of one conversation that are passed over. What comes after more of
+/// them is told when the account has advanced its position.
+const PASSED_MAX: usize = 4 * PAGE_MAX;
+
+/// Messages that are looked at together, at first and at most.
+const STEP_MIN: usize = 8;
+/// See above.
+const STEP_MAX: usize = 64;
+
+/// Conversations of account `?1` with messages behind its position.
+const BEHIND: &str = "
+SELECT own.conversation, own.read, iif(c.direct_low = ?1, c.direct_high, c.direct_low)
+FROM members own JOIN conversations c ON c.id = own.conversation
+WHERE own.account = ?1
+    AND own.read < (SELECT max(sequence) FROM messages WHERE conversation = own.conversation)";
+
+/// Messages of `?3` in conversation `?2` after `?4`, and whether account `?1` sees them; `?5` rows.
+const FROM_PEER: &str = "
+SELECT m.sequence, m.position, 0, m.ordinal,
+    m.text IS NULL OR EXISTS (SELECT 1 FROM hidden h WHERE h.account = ?1
+        AND h.conversation = m.conversation AND h.sequence = m.sequence)
+FROM messages m INDEXED BY messages_by_sender
+WHERE m.conversation = ?2 AND m.by_account = ?3 AND m.sequence > ?4 ORDER BY m.sequence LIMIT ?5";
+
+/// Messages of anybody in conversation `?2` after `?4`, and whether they are the account's own.
+const FROM_ALL: &str = "
+SELECT m.sequence, m.position, m.by_account = ?3, m.ordinal,
+    m.text IS NULL OR EXISTS (SELECT 1 FROM hidden h WHERE h.account = ?1
+        AND h.conversation = m.conversation AND h.sequence = m.sequence)
+FROM messages m INDEXED BY messages_sequence
+WHERE m.conversation = ?2 AND m.sequence > ?4 ORDER BY m.sequence LIMIT ?5";
+
+/// Whether message `?2` of conversation `?1` is the one with ordinal `?4` of account `?3`.
+const IS_OWN: &str = "
+SELECT by_account = ?3 AND ordinal = ?4 FROM messages WHERE conversation = ?1 AND sequence = ?2";
+
+impl Reader {
+    /// The first `limit` messages, by position, that an account has not read: of others, neither
+    /// deleted nor hidden.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn unread(
+        &self,
+        account: AccountId,
+        limit: usize,
+    ) -> std::result::Result<Vec<MessageRow>, ReadError> {
+        self.read(|c| unread(c, account, page(limit)))
+    }
+}
+
+fn unread(connection: &Connection, account: AccountId, limit: usize) -> Result<Vec<MessageRow>> {
+    let mut places = Vec::new();
+    let mut next = BinaryHeap::new();
+    for mut place in behind(connection, account)? {
+        if let Some(position) = place.take(connection, account)? {
+            next.push(Reverse((position, places.len())));
+            places.push(place);
+        }
+    }
+    let mut found = Vec::new();
+    while let Some(Reverse((position, at))) = next.pop() {
+        found.extend(at_position(connection, account, Position(position))?);
+        if found.len() == limit {
+            break;
+        }
+        if let Some(position) = places[at].take(connection, account)? {
+            next.push(Reverse((position, at)));
+        }
+    }
+    adorn(connection, account, found.iter_mut())?;
+    Ok(found)
+}
+
+/// How far one conversation was looked through.
+struct Place {
+    conversation: u64,
+    /// The other person; `None`: a room.
+    peer: Option<u64>,
+    /// Everything up to this sequence was looked at.
+    after: u64,
+    /// Positions that were found and not taken yet.
+    found: VecDeque<u64>,
+    step: usize,
+    passed: usize,
+    is_at_end: bool,
+}
+
+fn behind(connection: &Connection, account: AccountId) -> Result<Vec<Place>> {
+    let mut statement = connection.prepare_cached(BEHIND)?;
+    let place = |row: &Row<'_>| {
+        Ok(Place {
+            conversation: number(row, 0)?,
+            peer: number_or_none(row, 2)?,
+            after: number(row, 1)?,
+            found: VecDeque::new(),
+            step: STEP_MIN,
+            passed: 0,
+            is_at_end: false,
+        })
+    };
+    let places = statement.query_map([sought(account.0)], place)?;
+    // What one writes to oneself is read.
+    let is_of_others = |place: &Place| place.peer != Some(account.0);
+    places
+        .filter(|place| place.as_ref().map_or(true, is_of_others))
+        .collect()
+}
+
+impl Place {
+    /// The position of the next unread message.
+    fn take(&mut self, connection: &Connection, account: AccountId) -> Result<Option<u64>> {
+        while self.found.is_empty() && !self.is_at_end && self.passed < PASSED_MAX {
+            self.look(connection, account)?;
+        }
+        Ok(self.found.pop_front())
+    }
+
+    /// Looks at the next few messages.
+    fn look(&mut self, connection: &Connection, account: AccountId) -> Result<()> {
+        let sql = self.peer.map_or(FROM_ALL, |_| FROM_PEER);
+        let who = self.peer.unwrap_or(account.0);
+        let mut statement = connection.prepare_cached(sql)?;
+        let mut rows = statement.query(params![
+            sought(account.0),
+            sought(self.conversation),
+            sought(who),
+            bound(self.after),
+            count(self.step)
+        ])?;
+        let mut seen = 0;
+        let mut own_last = None;
+        while let Some(row) = rows.next()? {
+            seen += 1;
+            self.after = number(row, 0)?;
+            let (is_own, is_gone): (bool, bool) = (row.get(2)?, row.get(4)?);
+            own_last = is_own.then_some(number(row, 3)?);
+            if is_own {
+                continue;
+            } else if is_gone {
+                self.passed += 1;
+            } else {
+                self.found.push_back(number(row, 1)?);
+            }
+        }
+        self.is_at_end = seen < self.step;
+        self.step = STEP_MAX.min(self.step * 2);
+        if let Some(ordinal) = own_last.filter(|_| !self.is_at_end) {
+            self.after = self.end_of_run(connection, account, ordinal)?;
+        }
+        Ok(())
+    }
+
+    /// The last of the own messages that follow each other from `after`, whose ordinal is given.
+    /// In a run the ordinals grow like the sequences: any message tells whether it belongs to it.
+    fn end_of_run(&self, connection: &Connection, account: AccountId, ordinal: u64) -> Result<u64> {
+        let mut statement = connection.prepare_cached(IS_OWN)?;
+        let mut is_in_run = |sequence: u64| {
+            let ordinal = ordinal + (sequence - self.after);
+            let key = [self.conversation, sequence, account.0, ordinal].map(sought);
+            let is_own = statement.query_row(key, |row| row.get(0)).optional()?;
+            Ok::<bool, rusqlite::Error>(is_own.unwrap_or(false))
+        };
+        let (mut inside, mut stride) = (self.after, 1);
+        while is_in_run(inside + stride)? {
+            inside += stride;
+            stride *= 2;
+        }
+        let mut outside = inside + stride;
+        while outside - inside > 1 {
+            let middle = inside + (outside - inside) / 2;
+            if is_in_run(middle)? {
+                inside = middle;
+            } else {
+                outside = middle;
+            }
+        }
+        Ok(inside)
+    }
+}
