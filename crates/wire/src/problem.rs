@@ -55,6 +55,15 @@ pub enum Problem {
         /// How long the node waited.
         waited_ms: u64,
     },
+    /// Too many log-ins have failed. Nothing was tried: wait, then log in again.
+    #[error("too many log-ins have failed; wait {} s", .wait_ms.div_ceil(1000))]
+    LoginThrottled {
+        /// How long.
+        wait_ms: u64,
+    },
+    /// The node has not applied the position that was asked for. Ask another at once.
+    #[error("the node is behind")]
+    Behind,
     /// The node is stopping. Ask another; there is no need to wait.
     #[error("the node is stopping")]
     GoingAway,
@@ -111,6 +120,8 @@ impl Problem {
             Self::NoLeader { .. } => "NO_LEADER",
             Self::OutcomeUnknown { .. } => "OUTCOME_UNKNOWN",
             Self::GoingAway => "GOING_AWAY",
+            Self::LoginThrottled { .. } => "LOGIN_THROTTLED",
+            Self::Behind => "BEHIND",
             Self::Broken { .. } => "NODE_BROKEN",
         }
     }
@@ -143,8 +154,12 @@ impl Problem {
             Self::OutcomeUnknown { waited_ms } => {
                 metadata.insert("waited_ms".to_owned(), waited_ms.to_string());
             }
-            Self::Busy => {
+            Self::Busy | Self::Behind => {
                 details.set_retry_info(Some(RETRY_BUSY));
+            }
+            Self::LoginThrottled { wait_ms } => {
+                metadata.insert("wait_ms".to_owned(), wait_ms.to_string());
+                details.set_retry_info(Some(Duration::from_millis(*wait_ms)));
             }
             Self::SessionExpired { .. }
             | Self::GoingAway
@@ -159,8 +174,10 @@ impl Problem {
         match self {
             Self::Refused { reason, .. } => code_of(reason),
             Self::SessionExpired { .. } => Code::Unauthenticated,
-            Self::Busy => Code::ResourceExhausted,
-            Self::NoLeader { .. } | Self::GoingAway | Self::Broken { .. } => Code::Unavailable,
+            Self::Busy | Self::LoginThrottled { .. } => Code::ResourceExhausted,
+            Self::NoLeader { .. } | Self::GoingAway | Self::Behind | Self::Broken { .. } => {
+                Code::Unavailable
+            }
             Self::OutcomeUnknown { .. } => Code::DeadlineExceeded,
             Self::WrongAddressee { .. } => Code::FailedPrecondition,
         }
@@ -190,6 +207,10 @@ impl Problem {
                 waited_ms: number("waited_ms").unwrap_or(0),
             },
             "GOING_AWAY" => Self::GoingAway,
+            "LOGIN_THROTTLED" => Self::LoginThrottled {
+                wait_ms: number("wait_ms").unwrap_or(0),
+            },
+            "BEHIND" => Self::Behind,
             "NODE_BROKEN" => Self::Broken { sentence },
             "WRONG_CLUSTER" | "WRONG_NODE" | "WRONG_PORT" => Self::WrongAddressee {
                 reason: info.reason.clone(),
@@ -207,11 +228,22 @@ impl Problem {
 fn code_of(reason: &str) -> Code {
     match reason {
         "NAME_TAKEN" | "TOKEN_IN_USE" => Code::AlreadyExists,
-        "NO_SUCH_ACCOUNT" | "NO_SUCH_CONVERSATION" | "NO_SUCH_MESSAGE" => Code::NotFound,
+        "NO_SUCH_ACCOUNT"
+        | "NO_SUCH_CONVERSATION"
+        | "NO_SUCH_MESSAGE"
+        | "NO_SUCH_WEBHOOK"
+        | "NO_SUCH_SESSION" => Code::NotFound,
         "WRONG_CREDENTIALS" => Code::Unauthenticated,
-        "NOT_YOUR_MESSAGE" => Code::PermissionDenied,
-        "TOO_MANY_ACCOUNTS" => Code::ResourceExhausted,
-        "RECIPIENT_GONE" => Code::FailedPrecondition,
+        "NOT_YOUR_MESSAGE"
+        | "NOT_ALLOWED"
+        | "BLOCKED"
+        | "REGISTRATION_CLOSED"
+        | "INVITE_INVALID"
+        | "SETUP_TOKEN_INVALID" => Code::PermissionDenied,
+        "TOO_MANY_ACCOUNTS" | "TOO_MANY" => Code::ResourceExhausted,
+        "RECIPIENT_GONE" | "LAST_OF_ITS_KIND" | "NOT_A_MEMBER" | "MESSAGE_GONE" | "NO_STREAM" => {
+            Code::FailedPrecondition
+        }
         "REQUEST_TOO_OLD" => Code::OutOfRange,
         _ => Code::InvalidArgument,
     }
@@ -232,6 +264,12 @@ fn field_of(reason: &str) -> Option<&'static str> {
         "REQUEST_MISSING" => "request",
         "RECIPIENT_MISSING" => "to",
         "CONVERSATION_MISSING" => "conversation",
+        "MESSAGE_MISSING" => "message",
+        "REACTION_INVALID" => "reaction",
+        "ROLE_MISSING" => "role",
+        "CODE_INVALID" => "code",
+        "QUERY_INVALID" => "query",
+        "RESUME_TOKEN_INVALID" => "resume_token",
         _ => return None,
     })
 }
@@ -256,6 +294,8 @@ mod tests {
             },
             Problem::OutcomeUnknown { waited_ms: 12 },
             Problem::GoingAway,
+            Problem::LoginThrottled { wait_ms: 2000 },
+            Problem::Behind,
             Problem::WrongAddressee {
                 reason: "WRONG_NODE".to_owned(),
                 sentence: sentence(),

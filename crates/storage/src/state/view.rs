@@ -468,9 +468,9 @@ impl Lookup for Writer {
         let key = params![sought(room.0), stored(WEBHOOKS_PER_ROOM_MAX + 1)];
         let read = || {
             let mut statement = self.connection.prepare_cached(sql)?;
-            statement.query_map(key, webhook)?.collect()
+            statement.query_map(key, webhook)?.collect::<Result<Vec<_>>>()
         };
-        read().map_err(|error: rusqlite::Error| broken(&error))
+        read().map_err(|error| broken(&error))
     }
 
     fn webhook_last(&self) -> Result<WebhookId, Broken> {
@@ -497,13 +497,13 @@ impl Lookup for Writer {
         let read = || {
             let mut statement = self.connection.prepare_cached(sql)?;
             let rows = statement.query_map([count(limit)], |row| row.get(0).map(ThrottleKey))?;
-            rows.collect()
+            rows.collect::<Result<Vec<_>>>()
         };
-        read().map_err(|error: rusqlite::Error| broken(&error))
+        read().map_err(|error| broken(&error))
     }
 }
 
-fn webhook(row: &Row<'_>) -> Result<Webhook, rusqlite::Error> {
+fn webhook(row: &Row<'_>) -> Result<Webhook> {
     Ok(Webhook {
         id: WebhookId(number(row, 0)?),
         conversation: ConversationId(number(row, 1)?),

@@ -3,17 +3,33 @@
 //! A request that comes out of here as a [`Command`] is worth proposing; one that does not is
 //! refused without troubling the log.
 
+mod accounts;
+mod admin;
+mod messages;
+mod once;
+mod rooms;
+
 use blake3::Hasher;
 use conclave_core::{
-    AccountName, Command, ConversationId, Digest, MessageRef, MessageText, OnceId, Operation,
-    Origin, Progress, Recipient, Rejection, Sequence, SessionId, TokenHash,
-    limits::{DELETE_MESSAGES_MAX, PAGE_MAX, PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN},
+    Command, Digest, OnceId, Operation, Origin, Rejection, SessionId, TokenHash,
+    limits::{PAGE_MAX, PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN},
 };
 
 use crate::{Problem, v1};
 
+pub use accounts::change_password;
+pub use admin::{create_bot, create_invite};
+pub use once::{
+    count_login_failure, create_account, offer_setup, once_of_webhook, open_session,
+    post_by_webhook, throttle_key_of_account, throttle_key_of_address,
+};
+pub use rooms::create_webhook;
+
 /// Bytes of a session token: 256 random bits.
 pub const TOKEN_BYTES: usize = 32;
+
+/// Bytes of an invite's code: 128 random bits.
+pub const INVITE_CODE_BYTES: usize = 16;
 
 fn invalid(reason: &str, sentence: &str) -> Problem {
     Problem::Refused {
@@ -68,49 +84,26 @@ pub fn chosen_token(bytes: &[u8]) -> Result<Option<[u8; TOKEN_BYTES]>, Problem> 
     Ok(Some(token))
 }
 
+/// The code of an invite that a client chose; `None` if it leaves that to the node.
+///
+/// # Errors
+/// If it is neither empty nor 16 bytes.
+pub fn invite_code(bytes: &[u8]) -> Result<Option<[u8; INVITE_CODE_BYTES]>, Problem> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let code = bytes
+        .try_into()
+        .map_err(|_| invalid("CODE_INVALID", "a code has 16 random bytes, or none"))?;
+    Ok(Some(code))
+}
+
 /// The number of items of a page: `default` if the client does not say.
 #[must_use]
 pub fn page_size(asked: u32, default: usize) -> usize {
     match usize::try_from(asked).unwrap_or(PAGE_MAX) {
         0 => default,
         asked => asked.min(PAGE_MAX),
-    }
-}
-
-/// A command that creates an account. The digest leaves the password out: a fast hash of it must
-/// not be stored.
-#[must_use]
-pub fn create_account(once: OnceId, name: AccountName, password_hash: String) -> Command {
-    let digest = digest(0, "create_account", &[name.key().as_bytes()]);
-    let operation = Operation::CreateAccount {
-        name,
-        password_hash,
-    };
-    Command {
-        origin: Origin::Once(once),
-        digest,
-        operation,
-    }
-}
-
-/// A command that opens a session for an account whose password was verified.
-#[must_use]
-pub fn open_session(
-    once: OnceId,
-    account: conclave_core::AccountId,
-    password_version: u64,
-    token: TokenHash,
-) -> Command {
-    let digest = digest(0, "open_session", &[&account.0.to_le_bytes(), &token.0]);
-    let operation = Operation::OpenSession {
-        account,
-        password_version,
-        token,
-    };
-    Command {
-        origin: Origin::Once(once),
-        digest,
-        operation,
     }
 }
 
@@ -121,106 +114,6 @@ pub trait SessionRequest {
     /// # Errors
     /// [`Problem::Refused`] if a bound is broken or a part is missing.
     fn into_command(self, session: SessionId) -> Result<Command, Problem>;
-}
-
-impl SessionRequest for v1::DeleteAccountRequest {
-    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
-        command(
-            session,
-            self.request,
-            "delete_account",
-            &[],
-            Operation::DeleteAccount,
-        )
-    }
-}
-
-impl SessionRequest for v1::CloseSessionRequest {
-    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
-        command(
-            session,
-            self.request,
-            "close_session",
-            &[],
-            Operation::CloseSession,
-        )
-    }
-}
-
-impl SessionRequest for v1::SendMessageRequest {
-    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
-        use v1::send_message_request::To;
-        let text = MessageText::new(self.text)?;
-        let (to, target) = match self.to {
-            Some(To::RecipientName(name)) => {
-                let name = AccountName::new(name)?;
-                let key = name.key().into_bytes();
-                (Recipient::Account(name), key)
-            }
-            Some(To::ConversationId(id)) => (
-                Recipient::Conversation(ConversationId(id)),
-                id.to_le_bytes().to_vec(),
-            ),
-            None => return Err(invalid("RECIPIENT_MISSING", "the message has no recipient")),
-        };
-        let digest_of = text.clone();
-        let operation = Operation::SendMessage { to, text };
-        let parts = [&target[..], digest_of.as_str().as_bytes()];
-        command(session, self.request, "send_message", &parts, operation)
-    }
-}
-
-impl SessionRequest for v1::AdvancePositionRequest {
-    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
-        let numbers = [
-            self.conversation_id,
-            self.sequence_delivered,
-            self.sequence_read,
-        ];
-        let parts = numbers.map(u64::to_le_bytes);
-        let progress = Progress {
-            delivered: Sequence(self.sequence_delivered),
-            read: Sequence(self.sequence_read),
-        };
-        let conversation = ConversationId(self.conversation_id);
-        let operation = Operation::AdvancePosition {
-            conversation,
-            progress,
-        };
-        let parts: Vec<&[u8]> = parts.iter().map(<[u8; 8]>::as_slice).collect();
-        command(session, self.request, "advance_position", &parts, operation)
-    }
-}
-
-impl SessionRequest for v1::DeleteMessagesRequest {
-    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
-        match self.messages.len() {
-            0 => return Err(Rejection::ListEmpty.into()),
-            1..=DELETE_MESSAGES_MAX => {}
-            _ => return Err(Rejection::ListTooLong.into()),
-        }
-        let mut bytes = vec![u8::from(self.for_everyone)];
-        let mut messages = Vec::with_capacity(self.messages.len());
-        for message in self.messages {
-            bytes.extend(message.conversation_id.to_le_bytes());
-            bytes.extend(message.sequence.to_le_bytes());
-            messages.push(MessageRef {
-                conversation: ConversationId(message.conversation_id),
-                sequence: Sequence(message.sequence),
-            });
-        }
-        let operation = Operation::DeleteMessages {
-            messages,
-            for_everyone: self.for_everyone,
-        };
-        command(
-            session,
-            self.request,
-            "delete_messages",
-            &[&bytes],
-            operation,
-        )
-    }
 }
 
 fn command(
@@ -269,6 +162,7 @@ mod tests {
             request: Some(v1::RequestId { number, nonce }),
             to: Some(v1::send_message_request::To::RecipientName(to.to_owned())),
             text: text.to_owned(),
+            ..v1::SendMessageRequest::default()
         };
         request.into_command(SessionId(1))
     }

@@ -1,0 +1,218 @@
+//! Operations from what was stored, with every bound checked again.
+
+use conclave_core::{
+    AccountId, AccountName, AccountRole, ConversationId, DisplayName, Grant, InviteId, MemberRole,
+    MessageRef, MessageText, Operation, Progress, Reaction, Recipient, Rejection, RoomName,
+    Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
+    limits::{DELETE_MESSAGES_MAX, POSITIONS_PER_REQUEST_MAX},
+};
+
+use super::DecodeError;
+use crate::peer::{self, command::Operation as Encoded};
+
+fn hash(bytes: &[u8]) -> Result<TokenHash, DecodeError> {
+    Ok(TokenHash::try_from(bytes)?)
+}
+
+fn key(bytes: &[u8]) -> Result<ThrottleKey, DecodeError> {
+    Ok(ThrottleKey::try_from(bytes)?)
+}
+
+fn message(conversation: u64, sequence: u64) -> MessageRef {
+    MessageRef {
+        conversation: ConversationId(conversation),
+        sequence: Sequence(sequence),
+    }
+}
+
+pub(super) fn operation(encoded: Encoded) -> Result<Operation, DecodeError> {
+    Ok(match encoded {
+        Encoded::SendMessage(send) => {
+            use peer::send_message::To;
+            let to = match send.to.ok_or(DecodeError::UnknownOperation)? {
+                To::RecipientName(name) => Recipient::Account(AccountName::new(name)?),
+                To::ConversationId(id) => Recipient::Conversation(ConversationId(id)),
+                To::RoomName(name) => Recipient::Room(RoomName::new(name)?),
+            };
+            Operation::SendMessage {
+                to,
+                text: MessageText::new(send.text)?,
+                reply_to: (send.reply_to != 0).then_some(Sequence(send.reply_to)),
+                action: send.action,
+            }
+        }
+        Encoded::EditMessage(edit) => Operation::EditMessage {
+            message: message(edit.conversation_id, edit.sequence),
+            text: MessageText::new(edit.text)?,
+        },
+        Encoded::SetReaction(react) => Operation::SetReaction {
+            message: message(react.conversation_id, react.sequence),
+            reaction: Reaction::new(react.reaction)?,
+            present: react.present,
+        },
+        Encoded::AdvancePositions(advance) => advance_positions(&advance)?,
+        Encoded::DeleteMessages(delete) => delete_messages(&delete)?,
+        other => of_accounts(other)?,
+    })
+}
+
+fn advance_positions(advance: &peer::AdvancePositions) -> Result<Operation, DecodeError> {
+    let numbers = &advance.conversation_delivered_read_triples;
+    let (triples, rest) = numbers.as_chunks::<3>();
+    if !rest.is_empty() || triples.is_empty() {
+        return Err(Rejection::ListEmpty.into());
+    }
+    if triples.len() > POSITIONS_PER_REQUEST_MAX {
+        return Err(Rejection::ListTooLong.into());
+    }
+    let position = |[conversation, delivered, read]: &[u64; 3]| {
+        let progress = Progress {
+            delivered: Sequence(*delivered),
+            read: Sequence(*read),
+        };
+        (ConversationId(*conversation), progress)
+    };
+    Ok(Operation::AdvancePositions {
+        positions: triples.iter().map(position).collect(),
+    })
+}
+
+fn delete_messages(delete: &peer::DeleteMessages) -> Result<Operation, DecodeError> {
+    let (pairs, rest) = delete.conversation_sequence_pairs.as_chunks::<2>();
+    if !rest.is_empty() || pairs.is_empty() {
+        return Err(Rejection::ListEmpty.into());
+    }
+    if pairs.len() > DELETE_MESSAGES_MAX {
+        return Err(Rejection::ListTooLong.into());
+    }
+    let one = |[conversation, sequence]: &[u64; 2]| message(*conversation, *sequence);
+    Ok(Operation::DeleteMessages {
+        messages: pairs.iter().map(one).collect(),
+        for_everyone: delete.for_everyone,
+    })
+}
+
+fn of_accounts(encoded: Encoded) -> Result<Operation, DecodeError> {
+    Ok(match encoded {
+        Encoded::CreateAccount(create) => {
+            use peer::create_account::Grant as Encoding;
+            let grant = match create.grant {
+                None => Grant::Open,
+                Some(Encoding::InviteCodeHash(code)) => Grant::Invite(hash(&code)?),
+                Some(Encoding::SetupTokenHash(token)) => Grant::Setup(hash(&token)?),
+                Some(Encoding::AdminSessionId(session)) => Grant::Admin(SessionId(session)),
+            };
+            Operation::CreateAccount {
+                name: AccountName::new(create.name)?,
+                password_hash: create.password_hash,
+                grant,
+            }
+        }
+        Encoded::OpenSession(open) => Operation::OpenSession {
+            account: AccountId(open.account_id),
+            password_version: open.password_version,
+            token: hash(&open.token_hash)?,
+            label: SessionLabel::new(open.label)?,
+            throttle: key(&open.throttle_key)?,
+        },
+        Encoded::CountLoginFailure(count) => Operation::CountLoginFailure {
+            account: key(&count.account_key)?,
+            address: key(&count.address_key)?,
+        },
+        Encoded::OfferSetup(offer) => Operation::OfferSetup {
+            token: hash(&offer.token_hash)?,
+        },
+        Encoded::PostByWebhook(post) => Operation::PostByWebhook {
+            token: hash(&post.token_hash)?,
+            text: MessageText::new(post.text)?,
+        },
+        Encoded::DeleteAccount(peer::DeleteAccount {}) => Operation::DeleteAccount,
+        Encoded::ChangePassword(change) => Operation::ChangePassword {
+            password_version: change.password_version,
+            password_hash: change.password_hash,
+        },
+        Encoded::SetDisplayName(set) => Operation::SetDisplayName {
+            display_name: DisplayName::new(set.display_name)?,
+        },
+        Encoded::SetBlock(set) => Operation::SetBlock {
+            name: AccountName::new(set.name)?,
+            blocked: set.blocked,
+        },
+        Encoded::CloseSession(peer::CloseSession {}) => Operation::CloseSession,
+        Encoded::EndSession(end) => Operation::EndSession {
+            session: SessionId(end.session_id),
+        },
+        Encoded::SetAccountRole(set) => Operation::SetAccountRole {
+            name: AccountName::new(set.name)?,
+            role: match set.role {
+                0 => AccountRole::User,
+                1 => AccountRole::Admin,
+                2 => AccountRole::Bot,
+                _ => return Err(DecodeError::UnknownOperation),
+            },
+        },
+        Encoded::RemoveAccount(remove) => Operation::RemoveAccount {
+            name: AccountName::new(remove.name)?,
+        },
+        Encoded::CreateBot(create) => Operation::CreateBot {
+            name: AccountName::new(create.name)?,
+            token: hash(&create.token_hash)?,
+        },
+        Encoded::CreateInvite(create) => Operation::CreateInvite {
+            code: hash(&create.code_hash)?,
+            ttl_ms: create.ttl_ms,
+            uses: create.uses,
+        },
+        Encoded::RevokeInvite(revoke) => Operation::RevokeInvite {
+            invite: InviteId(revoke.invite_id),
+        },
+        other => of_rooms(other)?,
+    })
+}
+
+fn of_rooms(encoded: Encoded) -> Result<Operation, DecodeError> {
+    Ok(match encoded {
+        Encoded::CreateRoom(create) => Operation::CreateRoom {
+            name: RoomName::new(create.name)?,
+            topic: Topic::new(create.topic)?,
+            public: create.public,
+        },
+        Encoded::JoinRoom(join) => Operation::JoinRoom {
+            name: RoomName::new(join.name)?,
+        },
+        Encoded::LeaveRoom(leave) => Operation::LeaveRoom {
+            name: RoomName::new(leave.name)?,
+        },
+        Encoded::InviteToRoom(invite) => Operation::InviteToRoom {
+            name: RoomName::new(invite.name)?,
+            account: AccountName::new(invite.account_name)?,
+        },
+        Encoded::KickFromRoom(kick) => Operation::KickFromRoom {
+            name: RoomName::new(kick.name)?,
+            account: AccountName::new(kick.account_name)?,
+        },
+        Encoded::SetTopic(set) => Operation::SetTopic {
+            name: RoomName::new(set.name)?,
+            topic: Topic::new(set.topic)?,
+        },
+        Encoded::SetMemberRole(set) => Operation::SetMemberRole {
+            name: RoomName::new(set.name)?,
+            account: AccountName::new(set.account_name)?,
+            role: match set.role {
+                0 => MemberRole::Member,
+                1 => MemberRole::Moderator,
+                2 => MemberRole::Owner,
+                _ => return Err(DecodeError::UnknownOperation),
+            },
+        },
+        Encoded::CreateWebhook(create) => Operation::CreateWebhook {
+            name: RoomName::new(create.name)?,
+            account: AccountName::new(create.account_name)?,
+            token: hash(&create.token_hash)?,
+        },
+        Encoded::DeleteWebhook(delete) => Operation::DeleteWebhook {
+            webhook: WebhookId(delete.webhook_id),
+        },
+        _ => return Err(DecodeError::UnknownOperation),
+    })
+}

@@ -1,0 +1,111 @@
+//! Log entries: batches of commands as bytes.
+//!
+//! Always true: what is decoded equals what was encoded, also by an older version. What this
+//! version cannot understand is an error that stops the node; it is never skipped.
+
+mod decode;
+mod encode;
+
+use bytes::Bytes;
+use conclave_core::{Batch, Command, Digest, OnceId, Origin, Rejection, SessionId, Timestamp};
+use prost::Message as _;
+
+use crate::peer;
+
+/// The feature level of this version: entries that need a higher one are refused.
+pub const FEATURE_LEVEL: u32 = 1;
+
+/// These bytes are not a batch that this version can apply.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// Not the protobuf that it should be.
+    #[error("the bytes are not a batch")]
+    Protobuf(#[from] prost::DecodeError),
+    /// Made by a newer version.
+    #[error("the entry needs feature level {needed}; this version has {FEATURE_LEVEL}")]
+    FeatureLevel {
+        /// What it needs.
+        needed: u32,
+    },
+    /// An operation that this version does not know, or none.
+    #[error("the entry has an operation that this version does not know")]
+    UnknownOperation,
+    /// A field breaks a bound that was checked before it was proposed.
+    #[error("a field is out of its bounds")]
+    Bounds(#[from] Rejection),
+    /// A field of fixed length has another length.
+    #[error("a field has the wrong length")]
+    Length(#[from] std::array::TryFromSliceError),
+}
+
+/// The bytes of a batch.
+#[must_use]
+pub fn encode(batch: &Batch) -> Bytes {
+    let encoded = peer::Batch {
+        feature_level: FEATURE_LEVEL,
+        proposed_at_ms: batch.proposed_at.0,
+        commands: batch.commands.iter().map(encode_command).collect(),
+    };
+    encoded.encode_to_vec().into()
+}
+
+/// The batch in these bytes.
+///
+/// # Errors
+/// See [`DecodeError`]: the node that reads this from its log must stop.
+pub fn decode(bytes: Bytes) -> Result<Batch, DecodeError> {
+    let batch = peer::Batch::decode(bytes)?;
+    if batch.feature_level > FEATURE_LEVEL {
+        return Err(DecodeError::FeatureLevel {
+            needed: batch.feature_level,
+        });
+    }
+    let commands = batch
+        .commands
+        .into_iter()
+        .map(decode_command)
+        .collect::<Result<_, _>>()?;
+    Ok(Batch {
+        proposed_at: Timestamp(batch.proposed_at_ms),
+        commands,
+    })
+}
+
+/// One command for a peer.
+#[must_use]
+pub fn encode_command(command: &Command) -> peer::Command {
+    let (session_id, number, once_id) = match command.origin {
+        Origin::Session { session, number } => (session.0, number, Bytes::new()),
+        Origin::Once(id) => (0, 0, Bytes::copy_from_slice(&id.0)),
+    };
+    peer::Command {
+        session_id,
+        number,
+        once_id,
+        digest: command.digest.0,
+        operation: Some(encode::operation(&command.operation)),
+    }
+}
+
+/// One command from a peer.
+///
+/// # Errors
+/// See [`DecodeError`].
+pub fn decode_command(command: peer::Command) -> Result<Command, DecodeError> {
+    let origin = match command.session_id {
+        0 => Origin::Once(OnceId::try_from(&command.once_id[..])?),
+        session => Origin::Session {
+            session: SessionId(session),
+            number: command.number,
+        },
+    };
+    let operation = command.operation.ok_or(DecodeError::UnknownOperation)?;
+    Ok(Command {
+        origin,
+        digest: Digest(command.digest),
+        operation: decode::operation(operation)?,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,246 @@
+//! A batch survives its encoding, and bytes from nowhere are errors.
+
+use conclave_core::{
+    AccountId, AccountName, AccountRole, ConversationId, DisplayName, Grant, InviteId, MemberRole,
+    MessageRef, MessageText, Operation, Progress, Reaction, Recipient, RoomName, Sequence,
+    SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
+};
+use proptest::prelude::*;
+
+use super::*;
+
+fn origin() -> impl Strategy<Value = Origin> {
+    prop_oneof![
+        (1u64.., any::<u64>()).prop_map(|(session, number)| Origin::Session {
+            session: SessionId(session),
+            number
+        }),
+        any::<[u8; 16]>().prop_map(|id| Origin::Once(OnceId(id))),
+    ]
+}
+
+fn name() -> impl Strategy<Value = AccountName> {
+    "[A-Za-z0-9._-]{1,32}".prop_map(|name| AccountName::new(name).unwrap())
+}
+
+fn room() -> impl Strategy<Value = RoomName> {
+    "[A-Za-z0-9._-]{1,32}".prop_map(|name| RoomName::new(name).unwrap())
+}
+
+fn text() -> impl Strategy<Value = MessageText> {
+    "\\PC{1,40}".prop_map(|text| MessageText::new(text).unwrap())
+}
+
+fn hash() -> impl Strategy<Value = TokenHash> {
+    any::<[u8; 32]>().prop_map(TokenHash)
+}
+
+fn key() -> impl Strategy<Value = ThrottleKey> {
+    any::<[u8; 16]>().prop_map(ThrottleKey)
+}
+
+fn message() -> impl Strategy<Value = MessageRef> {
+    any::<[u64; 2]>().prop_map(|[conversation, sequence]| MessageRef {
+        conversation: ConversationId(conversation),
+        sequence: Sequence(sequence),
+    })
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![of_messages(), of_accounts(), of_rooms()]
+}
+
+fn of_messages() -> impl Strategy<Value = Operation> {
+    let to = prop_oneof![
+        name().prop_map(Recipient::Account),
+        room().prop_map(Recipient::Room),
+        any::<u64>().prop_map(|id| Recipient::Conversation(ConversationId(id))),
+    ];
+    let reply_to = prop::option::of((1u64..).prop_map(Sequence));
+    let position = any::<[u64; 3]>().prop_map(|[conversation, delivered, read]| {
+        let progress = Progress {
+            delivered: Sequence(delivered),
+            read: Sequence(read),
+        };
+        (ConversationId(conversation), progress)
+    });
+    prop_oneof![
+        (to, text(), reply_to, any::<bool>()).prop_map(|(to, text, reply_to, action)| {
+            Operation::SendMessage {
+                to,
+                text,
+                reply_to,
+                action,
+            }
+        }),
+        (message(), text()).prop_map(|(message, text)| Operation::EditMessage { message, text }),
+        (message(), "\\PC{1,8}", any::<bool>()).prop_map(|(message, reaction, present)| {
+            Operation::SetReaction {
+                message,
+                reaction: Reaction::new(reaction).unwrap(),
+                present,
+            }
+        }),
+        prop::collection::vec(position, 1..5)
+            .prop_map(|positions| Operation::AdvancePositions { positions }),
+        (prop::collection::vec(message(), 1..5), any::<bool>()).prop_map(
+            |(messages, for_everyone)| Operation::DeleteMessages {
+                messages,
+                for_everyone
+            }
+        ),
+        (hash(), text()).prop_map(|(token, text)| Operation::PostByWebhook { token, text }),
+    ]
+}
+
+fn of_accounts() -> impl Strategy<Value = Operation> {
+    let grant = prop_oneof![
+        Just(Grant::Open),
+        hash().prop_map(Grant::Invite),
+        hash().prop_map(Grant::Setup),
+        any::<u64>().prop_map(|id| Grant::Admin(SessionId(id))),
+    ];
+    let role = prop_oneof![
+        Just(AccountRole::User),
+        Just(AccountRole::Admin),
+        Just(AccountRole::Bot),
+    ];
+    let label = "[a-z ]{0,20}".prop_map(|label| SessionLabel::new(label).unwrap());
+    let plain = prop_oneof![
+        Just(Operation::DeleteAccount),
+        Just(Operation::CloseSession),
+        any::<u64>().prop_map(|id| Operation::EndSession {
+            session: SessionId(id)
+        }),
+        any::<u64>().prop_map(|id| Operation::RevokeInvite {
+            invite: InviteId(id)
+        }),
+        name().prop_map(|name| Operation::RemoveAccount { name }),
+        hash().prop_map(|token| Operation::OfferSetup { token }),
+        (key(), key())
+            .prop_map(|(account, address)| Operation::CountLoginFailure { account, address }),
+        "[a-z é]{0,20}".prop_map(|name| Operation::SetDisplayName {
+            display_name: DisplayName::new(name).unwrap()
+        }),
+    ];
+    prop_oneof![
+        plain,
+        (name(), "\\$[ -~]{0,90}", grant).prop_map(|(name, password_hash, grant)| {
+            Operation::CreateAccount {
+                name,
+                password_hash,
+                grant,
+            }
+        }),
+        (any::<[u64; 2]>(), hash(), label, key()).prop_map(
+            |([account, password_version], token, label, throttle)| Operation::OpenSession {
+                account: AccountId(account),
+                password_version,
+                token,
+                label,
+                throttle,
+            }
+        ),
+        (any::<u64>(), "\\$[ -~]{0,90}").prop_map(|(password_version, password_hash)| {
+            Operation::ChangePassword {
+                password_version,
+                password_hash,
+            }
+        }),
+        (name(), any::<bool>()).prop_map(|(name, blocked)| Operation::SetBlock { name, blocked }),
+        (name(), role).prop_map(|(name, role)| Operation::SetAccountRole { name, role }),
+        (name(), hash()).prop_map(|(name, token)| Operation::CreateBot { name, token }),
+        (hash(), any::<u64>(), any::<u32>())
+            .prop_map(|(code, ttl_ms, uses)| Operation::CreateInvite { code, ttl_ms, uses }),
+    ]
+}
+
+fn of_rooms() -> impl Strategy<Value = Operation> {
+    let role = prop_oneof![
+        Just(MemberRole::Member),
+        Just(MemberRole::Moderator),
+        Just(MemberRole::Owner),
+    ];
+    let topic = || "[a-z ]{0,20}".prop_map(|topic| Topic::new(topic).unwrap());
+    prop_oneof![
+        (room(), topic(), any::<bool>()).prop_map(|(name, topic, public)| Operation::CreateRoom {
+            name,
+            topic,
+            public
+        }),
+        room().prop_map(|name| Operation::JoinRoom { name }),
+        room().prop_map(|name| Operation::LeaveRoom { name }),
+        (room(), name()).prop_map(|(name, account)| Operation::InviteToRoom { name, account }),
+        (room(), name()).prop_map(|(name, account)| Operation::KickFromRoom { name, account }),
+        (room(), topic()).prop_map(|(name, topic)| Operation::SetTopic { name, topic }),
+        (room(), name(), role).prop_map(|(name, account, role)| Operation::SetMemberRole {
+            name,
+            account,
+            role
+        }),
+        (room(), name(), hash()).prop_map(|(name, account, token)| Operation::CreateWebhook {
+            name,
+            account,
+            token
+        }),
+        any::<u64>().prop_map(|id| Operation::DeleteWebhook {
+            webhook: WebhookId(id)
+        }),
+    ]
+}
+
+fn batch() -> impl Strategy<Value = Batch> {
+    let command =
+        (origin(), any::<u64>(), operation()).prop_map(|(origin, digest, operation)| Command {
+            origin,
+            digest: Digest(digest),
+            operation,
+        });
+    (any::<u64>(), prop::collection::vec(command, 0..8)).prop_map(|(at, commands)| Batch {
+        proposed_at: Timestamp(at),
+        commands,
+    })
+}
+
+proptest! {
+    #[test]
+    fn every_field_survives_the_log(batch in batch()) {
+        prop_assert_eq!(decode(encode(&batch)).unwrap(), batch);
+    }
+
+    #[test]
+    fn arbitrary_bytes_are_an_error_or_a_batch(
+        bytes in prop::collection::vec(any::<u8>(), 0..200)
+    ) {
+        let _ = decode(bytes.into());
+    }
+}
+
+#[test]
+fn an_entry_of_a_newer_version_is_refused_not_skipped() {
+    let newer = peer::Batch {
+        feature_level: FEATURE_LEVEL + 1,
+        ..peer::Batch::default()
+    };
+    let refused = decode(newer.encode_to_vec().into());
+    assert!(
+        matches!(refused, Err(DecodeError::FeatureLevel { needed: 2 })),
+        "{refused:?}"
+    );
+
+    let command = peer::Command {
+        session_id: 1,
+        number: 1,
+        ..peer::Command::default()
+    };
+    let unknown = peer::Batch {
+        feature_level: 1,
+        commands: vec![command],
+        ..Default::default()
+    };
+    let refused = decode(unknown.encode_to_vec().into());
+    assert!(
+        matches!(refused, Err(DecodeError::UnknownOperation)),
+        "{refused:?}"
+    );
+}

@@ -1,0 +1,91 @@
+//! Requests about one's own account and sessions.
+
+use conclave_core::{AccountName, Command, DisplayName, Operation, SessionId};
+
+use super::{SessionRequest, command};
+use crate::{Problem, v1};
+
+/// A command that changes the password of a session's account. The digest leaves both passwords
+/// out: a fast hash of them must not be stored.
+///
+/// # Errors
+/// [`Problem::Refused`] if the request carries no number.
+pub fn change_password(
+    session: SessionId,
+    request: Option<v1::RequestId>,
+    password_version: u64,
+    password_hash: String,
+) -> Result<Command, Problem> {
+    let operation = Operation::ChangePassword {
+        password_version,
+        password_hash,
+    };
+    command(session, request, "change_password", &[], operation)
+}
+
+impl SessionRequest for v1::DeleteAccountRequest {
+    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
+        command(
+            session,
+            self.request,
+            "delete_account",
+            &[],
+            Operation::DeleteAccount,
+        )
+    }
+}
+
+impl SessionRequest for v1::CloseSessionRequest {
+    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
+        command(
+            session,
+            self.request,
+            "close_session",
+            &[],
+            Operation::CloseSession,
+        )
+    }
+}
+
+impl SessionRequest for v1::EndSessionRequest {
+    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
+        let number = self.session_id.to_le_bytes();
+        let operation = Operation::EndSession {
+            session: SessionId(self.session_id),
+        };
+        command(session, self.request, "end_session", &[&number], operation)
+    }
+}
+
+impl SessionRequest for v1::SetDisplayNameRequest {
+    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
+        let display_name = DisplayName::new(self.display_name)?;
+        let digest_of = display_name.clone();
+        let operation = Operation::SetDisplayName { display_name };
+        command(
+            session,
+            self.request,
+            "set_display_name",
+            &[digest_of.as_str().as_bytes()],
+            operation,
+        )
+    }
+}
+
+impl SessionRequest for v1::SetBlockRequest {
+    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
+        let name = AccountName::new(self.name)?;
+        let key = name.key();
+        let operation = Operation::SetBlock {
+            name,
+            blocked: self.blocked,
+        };
+        command(
+            session,
+            self.request,
+            "set_block",
+            &[key.as_bytes(), &[u8::from(self.blocked)]],
+            operation,
+        )
+    }
+}

@@ -1,0 +1,109 @@
+//! Requests of administrators.
+
+use conclave_core::{AccountName, AccountRole, Command, InviteId, Operation, SessionId, TokenHash};
+
+use super::{SessionRequest, command, invalid};
+use crate::{Problem, v1};
+
+/// How long an invite can be used if its maker does not say, in milliseconds.
+const INVITE_MS_DEFAULT: u64 = 7 * 24 * 60 * 60 * 1000;
+/// The shortest life of an invite that a client may ask for, in seconds.
+const INVITE_SECONDS_MIN: u64 = 60;
+
+/// A command that creates an account for a program, with the hash of its token.
+///
+/// # Errors
+/// [`Problem::Refused`] if the name is none or the request carries no number.
+pub fn create_bot(
+    session: SessionId,
+    request: v1::CreateBotRequest,
+    token: TokenHash,
+) -> Result<Command, Problem> {
+    let name = AccountName::new(request.name)?;
+    let key = name.key();
+    let parts = [key.as_bytes(), &token.0];
+    let operation = Operation::CreateBot { name, token };
+    command(session, request.request, "create_bot", &parts, operation)
+}
+
+/// A command that makes an invite, with the hash of its code.
+///
+/// # Errors
+/// [`Problem::Refused`] if a bound is broken or the request carries no number.
+pub fn create_invite(
+    session: SessionId,
+    request: v1::CreateInviteRequest,
+    code: TokenHash,
+) -> Result<Command, Problem> {
+    let ttl_ms = match request.ttl_seconds {
+        0 => INVITE_MS_DEFAULT,
+        ..INVITE_SECONDS_MIN => {
+            return Err(conclave_core::Rejection::InviteOutOfRange.into());
+        }
+        seconds => seconds.saturating_mul(1000),
+    };
+    let uses = request.uses.max(1);
+    let in_range = ttl_ms <= conclave_core::limits::INVITE_MS_MAX
+        && uses <= conclave_core::limits::INVITE_USES_MAX;
+    if !in_range {
+        return Err(conclave_core::Rejection::InviteOutOfRange.into());
+    }
+    let numbers = [ttl_ms, u64::from(uses)].map(u64::to_le_bytes);
+    let parts = [&code.0[..], &numbers[0], &numbers[1]];
+    let operation = Operation::CreateInvite { code, ttl_ms, uses };
+    command(session, request.request, "create_invite", &parts, operation)
+}
+
+impl SessionRequest for v1::RevokeInviteRequest {
+    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
+        let number = self.invite_id.to_le_bytes();
+        let operation = Operation::RevokeInvite {
+            invite: InviteId(self.invite_id),
+        };
+        command(
+            session,
+            self.request,
+            "revoke_invite",
+            &[&number],
+            operation,
+        )
+    }
+}
+
+impl SessionRequest for v1::RemoveAccountRequest {
+    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
+        let name = AccountName::new(self.name)?;
+        let key = name.key();
+        let operation = Operation::RemoveAccount { name };
+        command(
+            session,
+            self.request,
+            "remove_account",
+            &[key.as_bytes()],
+            operation,
+        )
+    }
+}
+
+impl SessionRequest for v1::SetAccountRoleRequest {
+    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
+        let role = match self.role() {
+            v1::AccountRole::User => AccountRole::User,
+            v1::AccountRole::Admin => AccountRole::Admin,
+            v1::AccountRole::Bot => AccountRole::Bot,
+            v1::AccountRole::Unspecified => {
+                return Err(invalid("ROLE_MISSING", "the request names no role"));
+            }
+        };
+        let name = AccountName::new(self.name)?;
+        let key = name.key();
+        let operation = Operation::SetAccountRole { name, role };
+        command(
+            session,
+            self.request,
+            "set_account_role",
+            &[key.as_bytes(), &[role as u8]],
+            operation,
+        )
+    }
+}

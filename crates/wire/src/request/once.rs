@@ -1,0 +1,160 @@
+//! Commands outside a session. They are known again by an id of their own.
+
+use std::net::IpAddr;
+
+use blake3::Hasher;
+use conclave_core::{
+    AccountId, AccountName, Command, Grant, MessageText, OnceId, Operation, Origin, SessionLabel,
+    ThrottleKey, TokenHash,
+};
+
+use super::digest;
+
+fn once(id: OnceId, kind: &str, parts: &[&[u8]], operation: Operation) -> Command {
+    Command {
+        origin: Origin::Once(id),
+        digest: digest(0, kind, parts),
+        operation,
+    }
+}
+
+/// A command that creates an account. The digest leaves the password out: a fast hash of it must
+/// not be stored.
+#[must_use]
+pub fn create_account(
+    id: OnceId,
+    name: AccountName,
+    password_hash: String,
+    grant: Grant,
+) -> Command {
+    let key = name.key();
+    let (kind, shown) = match grant {
+        Grant::Open => (0, Vec::new()),
+        Grant::Invite(code) => (1, code.0.to_vec()),
+        Grant::Setup(token) => (2, token.0.to_vec()),
+        Grant::Admin(session) => (3, session.0.to_le_bytes().to_vec()),
+    };
+    let operation = Operation::CreateAccount {
+        name,
+        password_hash,
+        grant,
+    };
+    let parts = [key.as_bytes(), &[kind], &shown];
+    once(id, "create_account", &parts, operation)
+}
+
+/// A command that opens a session for an account whose password was verified. `throttle` is what
+/// a success forgives.
+#[must_use]
+pub fn open_session(
+    id: OnceId,
+    account: AccountId,
+    password_version: u64,
+    token: TokenHash,
+    label: SessionLabel,
+    throttle: ThrottleKey,
+) -> Command {
+    let number = account.0.to_le_bytes();
+    let operation = Operation::OpenSession {
+        account,
+        password_version,
+        token,
+        label,
+        throttle,
+    };
+    once(id, "open_session", &[&number, &token.0], operation)
+}
+
+/// A command that counts a failed log-in.
+#[must_use]
+pub fn count_login_failure(id: OnceId, account: ThrottleKey, address: ThrottleKey) -> Command {
+    let operation = Operation::CountLoginFailure { account, address };
+    once(
+        id,
+        "count_login_failure",
+        &[&account.0, &address.0],
+        operation,
+    )
+}
+
+/// A command that offers the role of an administrator to whoever shows a token.
+#[must_use]
+pub fn offer_setup(id: OnceId, token: TokenHash) -> Command {
+    let operation = Operation::OfferSetup { token };
+    once(id, "offer_setup", &[&token.0], operation)
+}
+
+/// A command that posts a message through a webhook.
+#[must_use]
+pub fn post_by_webhook(id: OnceId, token: TokenHash, text: MessageText) -> Command {
+    let digest_of = text.clone();
+    let parts = [&token.0[..], digest_of.as_str().as_bytes()];
+    let operation = Operation::PostByWebhook { token, text };
+    once(id, "post_by_webhook", &parts, operation)
+}
+
+/// The name of a webhook's request that carries an idempotency key: the same for the same key at
+/// the same address, on every node.
+#[must_use]
+pub fn once_of_webhook(token: &TokenHash, idempotency_key: &str) -> OnceId {
+    let key = [&token.0[..], idempotency_key.as_bytes()];
+    OnceId(derived("conclave webhook request", &key))
+}
+
+/// Under which key failed log-ins with a name are counted. `name_key` is the name in lower case.
+#[must_use]
+pub fn throttle_key_of_account(name_key: &str) -> ThrottleKey {
+    ThrottleKey(derived(
+        "conclave throttled account",
+        &[name_key.as_bytes()],
+    ))
+}
+
+/// Under which key failed log-ins from an address are counted. Whoever has an IPv6 address has
+/// 2^64 of them, so the network counts.
+#[must_use]
+pub fn throttle_key_of_address(address: IpAddr) -> ThrottleKey {
+    let bytes = match address.to_canonical() {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets()[..8].to_vec(),
+    };
+    ThrottleKey(derived("conclave throttled address", &[&bytes]))
+}
+
+/// 128 bits from parts, which carry their length. A context keeps its bits apart from those of
+/// all others.
+fn derived(context: &str, parts: &[&[u8]]) -> [u8; 16] {
+    let mut hasher = Hasher::new_derive_key(context);
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    let hash = hasher.finalize();
+    let (first, _) = hash
+        .as_bytes()
+        .split_first_chunk()
+        .expect("a hash has 32 bytes");
+    *first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_one_network_are_one() {
+        let key = |address: &str| throttle_key_of_address(address.parse().unwrap());
+        assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:1"));
+        assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
+        assert_eq!(key("192.0.2.1"), key("::ffff:192.0.2.1"));
+        assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
+    }
+
+    #[test]
+    fn a_key_means_something_at_its_own_webhook_only() {
+        let (a, b) = (TokenHash([1; 32]), TokenHash([2; 32]));
+        assert_eq!(once_of_webhook(&a, "k"), once_of_webhook(&a, "k"));
+        assert_ne!(once_of_webhook(&a, "k"), once_of_webhook(&b, "k"));
+        assert_ne!(once_of_webhook(&a, "k"), once_of_webhook(&a, "l"));
+    }
+}

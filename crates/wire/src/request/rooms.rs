@@ -1,0 +1,171 @@
+//! Requests about rooms.
+
+use conclave_core::{
+    AccountName, Command, MemberRole, Operation, RoomName, SessionId, TokenHash, Topic, WebhookId,
+};
+
+use super::{SessionRequest, command, invalid};
+use crate::{Problem, v1};
+
+/// A command that makes a webhook, with the hash of the secret in its address.
+///
+/// # Errors
+/// [`Problem::Refused`] if a name is none or the request carries no number.
+pub fn create_webhook(
+    session: SessionId,
+    request: v1::CreateWebhookRequest,
+    token: TokenHash,
+) -> Result<Command, Problem> {
+    let name = RoomName::new(request.name)?;
+    let account = AccountName::new(request.account_name)?;
+    let keys = [name.key(), account.key()];
+    let parts = [keys[0].as_bytes(), keys[1].as_bytes(), &token.0];
+    let operation = Operation::CreateWebhook {
+        name,
+        account,
+        token,
+    };
+    command(
+        session,
+        request.request,
+        "create_webhook",
+        &parts,
+        operation,
+    )
+}
+
+impl SessionRequest for v1::CreateRoomRequest {
+    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
+        let name = RoomName::new(self.name)?;
+        let topic = Topic::new(self.topic)?;
+        let (key, about) = (name.key(), topic.clone());
+        let parts = [
+            key.as_bytes(),
+            about.as_str().as_bytes(),
+            &[u8::from(self.private)],
+        ];
+        let operation = Operation::CreateRoom {
+            name,
+            topic,
+            public: !self.private,
+        };
+        command(session, self.request, "create_room", &parts, operation)
+    }
+}
+
+impl SessionRequest for v1::JoinRoomRequest {
+    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
+        let name = RoomName::new(self.name)?;
+        let key = name.key();
+        let operation = Operation::JoinRoom { name };
+        command(
+            session,
+            self.request,
+            "join_room",
+            &[key.as_bytes()],
+            operation,
+        )
+    }
+}
+
+impl SessionRequest for v1::LeaveRoomRequest {
+    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
+        let name = RoomName::new(self.name)?;
+        let key = name.key();
+        let operation = Operation::LeaveRoom { name };
+        command(
+            session,
+            self.request,
+            "leave_room",
+            &[key.as_bytes()],
+            operation,
+        )
+    }
+}
+
+impl SessionRequest for v1::InviteToRoomRequest {
+    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
+        let name = RoomName::new(self.name)?;
+        let account = AccountName::new(self.account_name)?;
+        let keys = [name.key(), account.key()];
+        let operation = Operation::InviteToRoom { name, account };
+        command(
+            session,
+            self.request,
+            "invite_to_room",
+            &[keys[0].as_bytes(), keys[1].as_bytes()],
+            operation,
+        )
+    }
+}
+
+impl SessionRequest for v1::KickFromRoomRequest {
+    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
+        let name = RoomName::new(self.name)?;
+        let account = AccountName::new(self.account_name)?;
+        let keys = [name.key(), account.key()];
+        let operation = Operation::KickFromRoom { name, account };
+        command(
+            session,
+            self.request,
+            "kick_from_room",
+            &[keys[0].as_bytes(), keys[1].as_bytes()],
+            operation,
+        )
+    }
+}
+
+impl SessionRequest for v1::SetTopicRequest {
+    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
+        let name = RoomName::new(self.name)?;
+        let topic = Topic::new(self.topic)?;
+        let (key, about) = (name.key(), topic.clone());
+        let operation = Operation::SetTopic { name, topic };
+        command(
+            session,
+            self.request,
+            "set_topic",
+            &[key.as_bytes(), about.as_str().as_bytes()],
+            operation,
+        )
+    }
+}
+
+impl SessionRequest for v1::SetMemberRoleRequest {
+    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
+        let role = match self.role() {
+            v1::MemberRole::Member => MemberRole::Member,
+            v1::MemberRole::Moderator => MemberRole::Moderator,
+            v1::MemberRole::Owner => MemberRole::Owner,
+            v1::MemberRole::Unspecified => {
+                return Err(invalid("ROLE_MISSING", "the request names no role"));
+            }
+        };
+        let name = RoomName::new(self.name)?;
+        let account = AccountName::new(self.account_name)?;
+        let keys = [name.key(), account.key()];
+        let parts = [keys[0].as_bytes(), keys[1].as_bytes(), &[role as u8]];
+        let operation = Operation::SetMemberRole {
+            name,
+            account,
+            role,
+        };
+        command(session, self.request, "set_member_role", &parts, operation)
+    }
+}
+
+impl SessionRequest for v1::DeleteWebhookRequest {
+    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
+        let number = self.webhook_id.to_le_bytes();
+        let operation = Operation::DeleteWebhook {
+            webhook: WebhookId(self.webhook_id),
+        };
+        command(
+            session,
+            self.request,
+            "delete_webhook",
+            &[&number],
+            operation,
+        )
+    }
+}
