@@ -13,7 +13,10 @@ use std::{
     time::Duration,
 };
 
-use conclave_storage::state::{self, State};
+use conclave_storage::{
+    search::Search,
+    state::{self, State},
+};
 use futures::StreamExt as _;
 use openraft::{
     EntryPayload, OptionalSend, RaftSnapshotBuilder,
@@ -78,22 +81,19 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Starts the writer thread. `applied` is told the index of the last entry that is in the
-    /// database, after each transaction; `listener` also hears what happened.
+    /// Starts the writer thread.
     pub(crate) fn start(
         state: State,
         codec: Arc<dyn Codec>,
         snapshots: PathBuf,
-        applied: watch::Sender<u64>,
-        listener: Arc<dyn Listener>,
+        told: Told,
     ) -> io::Result<(Self, thread::JoinHandle<()>)> {
         let (jobs, waiting) = mpsc::sync_channel(JOBS_MAX);
         let reader = state.reader();
         let writer = Writer {
             state,
             codec: codec.clone(),
-            applied,
-            listener,
+            told,
         };
         let thread = thread::Builder::new()
             .name("state-writer".to_owned())
@@ -217,12 +217,21 @@ impl RaftSnapshotBuilder<TypeConfig> for Machine {
     }
 }
 
+/// Who is told after each transaction.
+pub(crate) struct Told {
+    /// The index of the last entry that is in the database.
+    pub(crate) applied: watch::Sender<u64>,
+    /// Also hears what happened.
+    pub(crate) listener: Arc<dyn Listener>,
+    /// Goes on with its index.
+    pub(crate) search: Search,
+}
+
 /// What the writer thread owns.
 struct Writer {
     state: State,
     codec: Arc<dyn Codec>,
-    applied: watch::Sender<u64>,
-    listener: Arc<dyn Listener>,
+    told: Told,
 }
 
 impl Writer {
@@ -263,8 +272,9 @@ impl Writer {
             events.extend(result.events);
         }
         let last = self.last_index();
-        self.listener.applied(last, events);
-        self.applied.send_replace(last);
+        self.told.listener.applied(last, events);
+        self.told.applied.send_replace(last);
+        self.told.search.notify();
         Ok(())
     }
 
@@ -297,8 +307,9 @@ impl Writer {
         self.state.install(file).map_err(io::Error::other)?;
         let log_index = self.last_index();
         tracing::info!(log_index, "snapshot installed");
-        self.listener.installed(log_index);
-        self.applied.send_replace(log_index);
+        self.told.listener.installed(log_index);
+        self.told.applied.send_replace(log_index);
+        self.told.search.notify();
         Ok(())
     }
 

@@ -36,6 +36,8 @@ const FORWARD_LIMIT: Duration = Duration::from_secs(2);
 
 /// Bytes of a command besides its texts: an upper estimate that needs no encoding.
 const COMMAND_BYTES: usize = 128;
+/// Bytes of the names and lines of a command that has no long text: two names, a hash, a topic.
+const SHORT_BYTES_MAX: usize = 512;
 
 /// What became of one attempt to get a command through.
 pub(crate) type Attempt = Result<Outcome, Failure>;
@@ -287,13 +289,15 @@ fn packs(taken: &mut Vec<Waiting>) -> Vec<Vec<Waiting>> {
 fn bytes_of(command: &Command) -> usize {
     COMMAND_BYTES
         + match &command.operation {
-            Operation::SendMessage { text, .. } => text.as_str().len(),
-            Operation::CreateAccount { password_hash, .. } => password_hash.len(),
-            // Two numbers of at most ten bytes each.
+            Operation::SendMessage { text, .. }
+            | Operation::EditMessage { text, .. }
+            | Operation::PostByWebhook { text, .. } => text.as_str().len(),
+            Operation::CreateAccount { password_hash, .. }
+            | Operation::ChangePassword { password_hash, .. } => password_hash.len(),
+            // Numbers of at most ten bytes each.
             Operation::DeleteMessages { messages, .. } => 20 * messages.len(),
-            Operation::DeleteAccount
-            | Operation::OpenSession { .. }
-            | Operation::CloseSession
-            | Operation::AdvancePosition { .. } => 0,
+            Operation::AdvancePositions { positions } => 30 * positions.len(),
+            // Names, hashes and lines, which all have small bounds.
+            _ => SHORT_BYTES_MAX,
         }
 }

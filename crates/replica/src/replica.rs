@@ -11,6 +11,7 @@ use std::{
 use conclave_core::Command;
 use conclave_storage::{
     log::{self, LogStore, SegmentLog},
+    search::{Search, SearchError},
     state::{self, Reader, State},
 };
 use futures::future::join_all;
@@ -23,7 +24,7 @@ use tokio::{
 
 use crate::{
     Codec, Config, Listener, Member, Outcome, ProposeError, ReadError, Role, Status, Transport,
-    apply::{Machine, Raft},
+    apply::{Machine, Raft, Told},
     convert::members_out,
     log_store::Log,
     network::Network,
@@ -55,6 +56,9 @@ pub enum StartError {
     /// The state cannot be opened.
     #[error("the state cannot be opened")]
     State(#[from] state::OpenError),
+    /// The index of the full text search cannot be made.
+    #[error("the search index cannot be opened")]
+    Search(#[from] SearchError),
     /// The node is not among the members.
     #[error("node {node} is not among the members of the cluster")]
     NotAMember {
@@ -82,6 +86,7 @@ pub(crate) struct Inner {
     machine: Machine,
     log: Arc<SegmentLog>,
     reader: Reader,
+    search: Search,
     proposer: proposer::Handle,
     reads: reads::Handle,
     leader: watch::Receiver<Option<u64>>,
@@ -112,7 +117,13 @@ impl Replica {
         let (applied_tx, applied) = watch::channel(last);
         let snapshots = config.data.join("snapshots");
         snapshot::empty_directory(&snapshots)?;
-        let (machine, writer) = Machine::start(state, codec.clone(), snapshots, applied_tx, listener)?;
+        let search = Search::start(&config.data, reader.clone())?;
+        let told = Told {
+            applied: applied_tx,
+            listener,
+            search: search.clone(),
+        };
+        let (machine, writer) = Machine::start(state, codec.clone(), snapshots, told)?;
         machine.move_fence().await?;
 
         let log_view = Log::new(log.clone(), codec.clone());
@@ -165,6 +176,7 @@ impl Replica {
             machine,
             log,
             reader,
+            search,
             leader,
             applied,
             tasks: Mutex::new(tasks),
@@ -308,6 +320,12 @@ impl Replica {
     #[must_use]
     pub fn reader(&self) -> Reader {
         self.inner.reader.clone()
+    }
+
+    /// Searches what this node has applied.
+    #[must_use]
+    pub fn search(&self) -> Search {
+        self.inner.search.clone()
     }
 
     /// The leader that this node knows.

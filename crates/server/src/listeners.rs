@@ -13,7 +13,7 @@ use conclave_wire::{
     v1::{
         account_service_server::AccountServiceServer, admin_service_server::AdminServiceServer,
         chat_service_server::ChatServiceServer, live_service_server::LiveServiceServer,
-        session_service_server::SessionServiceServer,
+        room_service_server::RoomServiceServer, session_service_server::SessionServiceServer,
     },
 };
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -31,7 +31,9 @@ use crate::{
     live::{self, Live},
     node::Shared,
     peer_service::Peers,
+    rooms::Rooms,
     transport::PEER_MESSAGE_BYTES_MAX,
+    webhooks,
 };
 
 /// Largest message from a client in bytes: far more than the largest request.
@@ -60,12 +62,12 @@ pub(crate) fn start(
 ) -> Vec<JoinHandle<()>> {
     let (reporter, health) = tonic_health::server::health_reporter();
     let routes = client_routes(shared).add_service(health);
+    let webhooks = webhooks::router(shared.clone());
+    let of_clients = with_fallback(routes.into_axum_router().merge(webhooks), "client", "peers");
+    let of_peers = with_fallback(peer_routes(shared).into_axum_router(), "peer", "clients");
     vec![
-        tokio::spawn(serve(clients, with_fallback(routes, "client", "peers"))),
-        tokio::spawn(serve(
-            peers,
-            with_fallback(peer_routes(shared), "peer", "clients"),
-        )),
+        tokio::spawn(serve(clients, of_clients)),
+        tokio::spawn(serve(peers, of_peers)),
         tokio::spawn(report_health(shared.clone(), reporter)),
         tokio::spawn(live::share(shared.clone())),
     ]
@@ -81,6 +83,12 @@ fn client_routes(shared: &Arc<Shared>) -> Routes {
             .add_service(SessionServiceServer::new(accounts).max_decoding_message_size(max))
             .add_service(
                 ChatServiceServer::new(Chat {
+                    shared: shared.clone(),
+                })
+                .max_decoding_message_size(max),
+            )
+            .add_service(
+                RoomServiceServer::new(Rooms {
                     shared: shared.clone(),
                 })
                 .max_decoding_message_size(max),
@@ -119,29 +127,28 @@ fn peer_routes(shared: &Arc<Shared>) -> Routes {
 }
 
 /// Answers what no service of this listener knows.
-fn with_fallback(routes: Routes, this: &'static str, others: &'static str) -> Routes {
-    let router =
-        routes
-            .into_axum_router()
-            .fallback(move |request: axum::extract::Request| async move {
-                let path = request.uri().path();
-                let known = path.starts_with("/conclave.") || path.starts_with("/grpc.health.");
-                let status = match known {
-                    true => Problem::WrongAddressee {
-                        reason: "WRONG_PORT".to_owned(),
-                        sentence: format!("this is the {this} port; it does not serve {others}"),
-                    }
-                    .to_status(),
-                    false => Status::unimplemented("there is no such service"),
-                };
-                status.into_http::<tonic::body::Body>().into_response()
-            });
-    Routes::from(router)
+fn with_fallback(router: axum::Router, this: &'static str, others: &'static str) -> Routes {
+    let answer = move |request: axum::extract::Request| async move {
+        let path = request.uri().path();
+        let known = path.starts_with("/conclave.") || path.starts_with("/grpc.health.");
+        let status = match known {
+            true => Problem::WrongAddressee {
+                reason: "WRONG_PORT".to_owned(),
+                sentence: format!("this is the {this} port; it does not serve {others}"),
+            }
+            .to_status(),
+            false => Status::unimplemented("there is no such service"),
+        };
+        status.into_http::<tonic::body::Body>().into_response()
+    };
+    Routes::from(router.fallback(answer))
 }
 
 async fn serve(listener: TcpListener, routes: Routes) {
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let server = Server::builder()
+        // For webhooks: gRPC itself is HTTP/2.
+        .accept_http1(true)
         .max_concurrent_streams(STREAMS_MAX)
         .http2_keepalive_interval(Some(KEEP_ALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_LIMIT))

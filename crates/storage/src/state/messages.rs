@@ -74,6 +74,11 @@ const NAMED: &str = select_messages!(
             AND h.conversation = m.conversation AND h.sequence = m.sequence)"
 );
 
+/// `?1` is nobody, `?2` conversation, `?3` sequence: whoever may see it.
+const FOR_ALL: &str = select_messages!(
+    "WHERE m.conversation = ?2 AND m.sequence = ?3 AND ?1 IS NOT NULL"
+);
+
 /// `?1` conversation, `?2` first and `?3` last sequence.
 const MENTIONS: &str = "
 SELECT sequence, account FROM mentions
@@ -136,6 +141,25 @@ impl Reader {
         self.read(|c| {
             let mut found = named(c, account, message)?;
             adorn(c, account, found.iter_mut())?;
+            Ok(found)
+        })
+    }
+
+    /// One message as it is told to all its readers alike: as it is now, perhaps deleted, and
+    /// without the reader's own view of its reactions; `None` if there is none.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn message_for_all(
+        &self,
+        name: MessageRef,
+    ) -> std::result::Result<Option<MessageRow>, ReadError> {
+        let nobody = AccountId(0);
+        self.read(|c| {
+            let mut statement = c.prepare_cached(FOR_ALL)?;
+            let key = [nobody.0, name.conversation.0, name.sequence.0].map(sought);
+            let mut found = statement.query_row(key, message).optional()?;
+            adorn(c, nobody, found.iter_mut())?;
             Ok(found)
         })
     }
