@@ -8,7 +8,7 @@ use conclave_replica::{rows, search::SearchError};
 use conclave_wire::{Problem, request, v1};
 use tonic::Request;
 
-use crate::{node::Shared, pages, show};
+use crate::{node::Shared, pages, problems, show};
 
 /// Messages on a page if the client does not say.
 const PAGE_DEFAULT: usize = 20;
@@ -54,8 +54,15 @@ pub(crate) async fn search(
 }
 
 fn of_search(error: &SearchError) -> Problem {
-    tracing::error!(%error, "the search index cannot be read");
-    Problem::Broken {
-        sentence: "the search index cannot be read".to_owned(),
+    match error {
+        SearchError::Busy => Problem::Busy,
+        SearchError::Closed => Problem::GoingAway,
+        SearchError::State(error) => problems::of_rows(error),
+        error => {
+            tracing::error!(%error, "the search index cannot be read");
+            Problem::Broken {
+                sentence: "the search index cannot be read".to_owned(),
+            }
+        }
     }
 }

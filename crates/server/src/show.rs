@@ -125,9 +125,7 @@ pub(crate) fn conversation(row: ConversationRow) -> v1::Conversation {
 
 /// A room.
 pub(crate) fn room(row: RoomRow) -> v1::Room {
-    let role = row
-        .role
-        .map_or(v1::MemberRole::Unspecified, self::member_role);
+    let role = row.role.map_or(v1::MemberRole::Unspecified, member_role);
     v1::Room {
         conversation_id: row.id.0,
         name: row.name,
