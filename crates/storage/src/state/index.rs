@@ -7,7 +7,7 @@ use conclave_core::{AccountId, ConversationId, Position, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Result, Row};
 
 use super::{
-    IndexPage, IndexRow, ReadError, Reader,
+    ReadError, Reader,
     column::{bound, count, number},
     reader::{mark, page},
     stream::STREAM_SCANNED_MAX,
@@ -30,6 +30,36 @@ SELECT position, conversation, by_account, sent_at, text FROM messages WHERE pos
 const NAMED: &str = "
 SELECT position, conversation, by_account, sent_at, text FROM messages
 WHERE conversation = ?1 AND sequence = ?2";
+
+/// A part of what a search index has to learn.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IndexPage {
+    /// What to put into the index, or to take out of it, in this order. A message may be there
+    /// more than once, always as it is now.
+    pub rows: Vec<IndexRow>,
+    /// Everything up to here was looked at: go on after it.
+    pub scanned_to: Position,
+    /// Whether that is everything that was applied.
+    pub complete: bool,
+    /// Whether edits and deletions after the position asked for were forgotten: an index that
+    /// has something already must be built anew.
+    pub gap: bool,
+}
+
+/// A message, as a search index sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexRow {
+    /// Where the message is in the log: its name in the index.
+    pub position: Position,
+    /// In which conversation.
+    pub conversation: ConversationId,
+    /// Its sender.
+    pub by: AccountId,
+    /// When it was sent.
+    pub sent_at: Timestamp,
+    /// `None`: deleted for everyone, to be taken out.
+    pub text: Option<String>,
+}
 
 impl Reader {
     /// Up to `limit` rows of what happened to texts after `after`, in the order of the log.

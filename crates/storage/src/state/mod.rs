@@ -39,11 +39,12 @@ pub use database::SCHEMA_VERSION;
 pub use digest::Digest;
 pub use entry::{Applied, Checkpoint, Entry, EntryResult, Options, Payload};
 pub use error::{ApplyError, CheckpointError, InstallError, OpenError, ReadError, SnapshotError};
+pub use index::{IndexPage, IndexRow};
 pub use reader::Reader;
 pub use rows::{
     AccountRow, AccountsPage, ConversationInfo, ConversationRow, Delivery, Happened, HistoryFrom,
-    HistoryPage, IndexPage, IndexRow, InviteRow, MemberRow, MessageRow, ReactionRow, RoomRow,
-    RoomsPage, SessionRow, StreamItem, StreamPage, To, WebhookRow, With,
+    HistoryPage, InviteRow, MemberRow, MessageRow, ReactionRow, RoomRow, RoomsPage, SessionRow,
+    StreamItem, StreamPage, To, WebhookRow, With,
 };
 pub use snapshot::SnapshotFile;
 pub use writer::State;

@@ -387,33 +387,3 @@ pub enum ConversationInfo {
         topic: String,
     },
 }
-
-/// A part of what a search index has to learn.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct IndexPage {
-    /// What to put into the index, or to take out of it, in this order. A message may be there
-    /// more than once, always as it is now.
-    pub rows: Vec<IndexRow>,
-    /// Everything up to here was looked at: go on after it.
-    pub scanned_to: Position,
-    /// Whether that is everything that was applied.
-    pub complete: bool,
-    /// Whether edits and deletions after the position asked for were forgotten: an index that
-    /// has something already must be built anew.
-    pub gap: bool,
-}
-
-/// A message, as a search index sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IndexRow {
-    /// Where the message is in the log: its name in the index.
-    pub position: Position,
-    /// In which conversation.
-    pub conversation: ConversationId,
-    /// Its sender.
-    pub by: AccountId,
-    /// When it was sent.
-    pub sent_at: Timestamp,
-    /// `None`: deleted for everyone, to be taken out.
-    pub text: Option<String>,
-}

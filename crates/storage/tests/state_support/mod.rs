@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use conclave_core::{
-    AccountId, AccountName, Answer, Batch, Command, ConversationId, Digest, MessageText, OnceId,
-    Operation, Origin, Recipient, SessionId, Timestamp, TokenHash,
+    AccountId, AccountName, Answer, Batch, Command, ConversationId, Digest, Grant, MessageText,
+    OnceId, Operation, Origin, Recipient, SessionId, SessionLabel, ThrottleKey, Timestamp,
+    TokenHash,
 };
 use conclave_storage::{
     log::LogId,
@@ -64,6 +65,7 @@ pub(crate) fn create(name: &str) -> Operation {
     Operation::CreateAccount {
         name: AccountName::new(name).unwrap(),
         password_hash: format!("$argon2id${name}"),
+        grant: Grant::Open,
     }
 }
 
@@ -74,6 +76,8 @@ pub(crate) fn login(account: u64) -> Operation {
         account: AccountId(account),
         password_version: 1,
         token: TokenHash(token),
+        label: SessionLabel::default(),
+        throttle: ThrottleKey([0; 16]),
     }
 }
 
@@ -81,6 +85,8 @@ pub(crate) fn say(to: &str, text: &str) -> Operation {
     Operation::SendMessage {
         to: Recipient::Account(AccountName::new(to).unwrap()),
         text: MessageText::new(text).unwrap(),
+        reply_to: None,
+        action: false,
     }
 }
 
@@ -88,6 +94,8 @@ pub(crate) fn say_in(conversation: u64, text: &str) -> Operation {
     Operation::SendMessage {
         to: Recipient::Conversation(ConversationId(conversation)),
         text: MessageText::new(text).unwrap(),
+        reply_to: None,
+        action: false,
     }
 }
 
