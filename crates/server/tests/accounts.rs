@@ -1,8 +1,8 @@
 //! A node as people see it that want to get in: accounts, sessions, and who may have them.
 
-use std::time::Duration;
+use std::{net::Ipv4Addr, time::Duration};
 
-use conclave_core::limits::{THROTTLE_FIRST_MS, THROTTLE_FREE_ACCOUNT};
+use conclave_core::limits::{THROTTLE_FIRST_MS, THROTTLE_FREE_ACCOUNT, THROTTLE_FREE_ADDRESS};
 use conclave_server::{Node, NodeConfig, Registration};
 use conclave_wire::{
     Problem,
@@ -349,6 +349,31 @@ async fn who_guesses_has_to_wait_and_a_retry_is_no_guess() {
         world.try_login(&id, "anna", PASSWORD).await.is_ok(),
         "forgiven"
     );
+}
+
+#[tokio::test]
+async fn who_guesses_at_many_names_has_to_wait_and_nobody_else_has() {
+    let mut world = World::start(Registration::Open).await;
+    let id = world.request_id();
+    let throttled = async {
+        for guess in 0.. {
+            let name = format!("name-{guess}");
+            match world.try_login(&id, &name, PASSWORD).await.err().unwrap() {
+                Problem::LoginThrottled { wait_ms } if wait_ms > THROTTLE_FIRST_MS => return guess,
+                problem => assert_ne!(problem.reason(), "BUSY"),
+            }
+        }
+        unreachable!("the loop has no end")
+    };
+    let guesses = timeout(PATIENCE, throttled).await.unwrap();
+    assert!(guesses > THROTTLE_FREE_ADDRESS, "{guesses}");
+
+    let address = format!("http://{}", world.node.client_address());
+    let elsewhere = Channel::from_shared(address).unwrap();
+    let elsewhere = elsewhere.local_address(Some(Ipv4Addr::new(127, 0, 0, 2).into()));
+    world.channel = elsewhere.connect().await.unwrap();
+    let refused = world.try_login(&id, "anna", PASSWORD).await.err().unwrap();
+    assert_eq!(refused.reason(), "WRONG_CREDENTIALS");
 }
 
 #[tokio::test]
