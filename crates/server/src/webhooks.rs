@@ -232,8 +232,12 @@ struct Post {
 }
 
 fn text_of(body: &[u8]) -> Result<MessageText, Problem> {
-    let post: Post = serde_json::from_slice(body)
-        .map_err(|_| refused("BODY_INVALID", r#"the body is not JSON like {"text": "…"}"#))?;
+    let bad = || refused("BODY_INVALID", r#"the body is not JSON like {"text": "…"}"#);
+    // A list would be taken for an object without the names of its parts.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(bad());
+    }
+    let post: Post = serde_json::from_slice(body).map_err(|_| bad())?;
     Ok(MessageText::new(post.text)?)
 }
 
