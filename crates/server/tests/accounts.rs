@@ -1,5 +1,7 @@
 //! A node as people see it that want to get in: accounts, sessions, and who may have them.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{net::Ipv4Addr, time::Duration};
 
 use conclave_core::limits::{THROTTLE_FIRST_MS, THROTTLE_FREE_ACCOUNT, THROTTLE_FREE_ADDRESS};

@@ -1,5 +1,7 @@
 //! The setup token of a cluster whose leader goes.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{
     net::{Ipv4Addr, TcpListener},
     time::Duration,
