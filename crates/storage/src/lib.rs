@@ -4,4 +4,5 @@
 //! nor the network.
 
 pub mod log;
+pub mod search;
 pub mod state;

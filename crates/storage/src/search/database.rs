@@ -1,0 +1,123 @@
+//! Opens the file of the index, makes it and removes it.
+//!
+//! Always true: no connection leaves here whose file is not an index of our version.
+
+use std::{fs, io, path::Path};
+
+use conclave_core::Position;
+use rusqlite::{Connection, OpenFlags, Row};
+
+use super::{
+    error::{SearchError, is_outside},
+    schema::{APPLICATION_ID, TABLES, VERSION},
+};
+
+/// How long a connection waits for a lock, in milliseconds. Only a foreign program holds one.
+const LOCK_WAIT_MS: u32 = 2000;
+
+/// Page cache of the writer in KiB.
+const WRITER_CACHE_KIB: i64 = 16 * 1024;
+
+/// Page cache of each reader in KiB.
+const READER_CACHE_KIB: i64 = 8 * 1024;
+
+/// Pages in the write-ahead log after which the writer moves them into the database: 16 MiB.
+const WAL_PAGES: u32 = 4000;
+
+/// The write-ahead log is cut to this size when it starts anew.
+const WAL_BYTES_KEPT: u32 = 16 << 20;
+
+/// Opens the index for writing; begins an empty one if there is none, or none that can be used.
+pub(super) fn open_writer(path: &Path) -> Result<Connection, SearchError> {
+    match try_open(path) {
+        Ok(Some(connection)) => return Ok(connection),
+        Ok(None) => tracing::info!("the search index is of another version: it is built anew"),
+        Err(error) if is_outside(&error) => return Err(error.into()),
+        Err(error) => tracing::warn!(%error, "the search index is damaged: it is built anew"),
+    }
+    remove(path).map_err(SearchError::Remove)?;
+    try_open(path)?.ok_or(SearchError::Sqlite(rusqlite::Error::InvalidQuery))
+}
+
+/// `None`: there is a database, but not our index.
+fn try_open(path: &Path) -> rusqlite::Result<Option<Connection>> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.pragma_update(None, "busy_timeout", LOCK_WAIT_MS)?;
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if tables > 0 && !is_ours(&connection)? {
+        return Ok(None);
+    }
+    connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+    // Not "off": after a power loss the file may be old but must not be a mixture.
+    connection.pragma_update(None, "synchronous", "normal")?;
+    connection.pragma_update(None, "temp_store", "memory")?;
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
+    if tables == 0 {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(TABLES)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+        transaction.commit()?;
+    }
+    // A damaged file shall show it now and not in the middle of a search.
+    indexed_to(&connection)?;
+    connection.query_row("SELECT max(position) FROM docs", [], |_| Ok(()))?;
+    let sql = "SELECT count(*) FROM words WHERE words MATCH 'tags : \"c1\"'";
+    connection.query_row(sql, [], |_| Ok(()))?;
+    Ok(Some(connection))
+}
+
+fn is_ours(connection: &Connection) -> rusqlite::Result<bool> {
+    let id: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok((id, version) == (APPLICATION_ID, VERSION))
+}
+
+/// Opens the index for reading beside the writer.
+pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.pragma_update(None, "busy_timeout", LOCK_WAIT_MS)?;
+    connection.pragma_update(None, "query_only", true)?;
+    connection.pragma_update(None, "temp_store", "memory")?;
+    connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+    Ok(connection)
+}
+
+/// Removes the index. Nobody may have it open.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    for suffix in ["-wal", "-shm", ""] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        match fs::remove_file(name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Everything up to this position in the log is in the index.
+pub(super) fn indexed_to(connection: &Connection) -> rusqlite::Result<Position> {
+    let sql = "SELECT indexed_to FROM meta WHERE id = 1";
+    connection
+        .prepare_cached(sql)?
+        .query_row([], |row| number(row, 0).map(Position))
+}
+
+/// How a number is stored. A client's invention may be too great: it lies behind every row.
+pub(super) fn stored(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A number that was stored.
+pub(super) fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let value: i64 = row.get(column)?;
+    u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
+}

@@ -1,0 +1,285 @@
+//! The thread that brings the index up to date with the state, and keeps it so.
+//!
+//! It reads small pages and rests between them, so that applying the log comes first. When there
+//! is nothing to do it compares the index with the state, a page at a time: what the state has
+//! swept away without a word is found that way.
+//!
+//! Always true: an index that may not belong to the state is never continued but built anew.
+
+use std::{collections::BTreeMap, error::Error, path::PathBuf, sync::Arc, time::Duration};
+
+use conclave_core::Position;
+
+use super::{
+    SearchError, database,
+    error::{is_damage, is_outside},
+    pool::Pool,
+    signal::Signal,
+    writer::{Doc, Writer},
+};
+use crate::state::{IndexPage, IndexRow, ReadError, Reader};
+
+/// Rows of one page and of one transaction: a few milliseconds of work.
+const PAGE_ROWS: usize = 512;
+
+/// Rest between two pages while there is more: about as long as the work.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// How long news may gather before it is read, so that a busy node has few transactions.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// How often it looks without being told, and compares a page.
+const TICK: Duration = Duration::from_secs(5);
+
+/// Rest after trouble.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// How long running searches may take to end before the index is replaced.
+const SEARCHES_WAIT: Duration = Duration::from_secs(5);
+
+/// Messages that are looked up in the state to see whether the index belongs to it.
+const COMPARED_MAX: usize = 16;
+
+/// Messages of the index that one comparison looks at.
+const DOCS_COMPARED_MAX: usize = 8 * PAGE_ROWS;
+
+/// The thread's own things.
+pub(super) struct Indexer {
+    path: PathBuf,
+    reader: Reader,
+    pool: Arc<Pool>,
+    signal: Arc<Signal>,
+    /// `None`: what is there must be replaced.
+    writer: Option<Writer>,
+    /// Whether the index was found to belong to the state.
+    belongs: bool,
+    compared_to: Position,
+    /// Whether the trouble that it is in was told.
+    told: bool,
+}
+
+/// How far a step has come.
+enum Step {
+    Behind,
+    UpToDate,
+}
+
+/// Why a step was not made.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error("it cannot be used any more: {0}")]
+    Unusable(&'static str),
+    #[error("the state cannot be read")]
+    State(#[from] ReadError),
+    #[error("it cannot be written")]
+    Sqlite(#[from] rusqlite::Error),
+    #[error(transparent)]
+    Search(#[from] SearchError),
+}
+
+impl Trouble {
+    /// Whether only a new index helps. The statements are known to be good, so what is no
+    /// trouble outside is trouble in the file.
+    fn needs_new_index(&self) -> bool {
+        match self {
+            Self::Unusable(_) => true,
+            Self::Sqlite(error) => is_damage(error) || !is_outside(error),
+            Self::State(_) | Self::Search(_) => false,
+        }
+    }
+}
+
+impl Indexer {
+    pub(super) fn open(
+        path: PathBuf,
+        reader: Reader,
+        pool: Arc<Pool>,
+        signal: Arc<Signal>,
+    ) -> Result<Self, SearchError> {
+        let writer = Writer::open(&path)?;
+        Ok(Self {
+            path,
+            reader,
+            pool,
+            signal,
+            writer: Some(writer),
+            belongs: false,
+            compared_to: Position(0),
+            told: false,
+        })
+    }
+
+    pub(super) fn run(mut self) {
+        loop {
+            let stop = match self.step() {
+                Ok(Step::Behind) => self.signal.wait_for_stop(PAUSE),
+                Ok(Step::UpToDate) => {
+                    self.told = false;
+                    self.rest()
+                }
+                Err(Trouble::State(ReadError::Closed)) => return,
+                Err(trouble) => self.recover(&trouble),
+            };
+            if stop {
+                return;
+            }
+        }
+    }
+
+    /// Waits for news. Whether it is the end.
+    fn rest(&mut self) -> bool {
+        if !self.signal.wait_for_news(TICK)
+            && let Err(trouble) = self.compare()
+        {
+            return self.recover(&trouble);
+        }
+        self.signal.wait_for_stop(GATHER)
+    }
+
+    /// Decides what trouble means, and rests. Whether it is the end.
+    fn recover(&mut self, trouble: &Trouble) -> bool {
+        let is_new = !std::mem::replace(&mut self.told, true);
+        if trouble.needs_new_index() {
+            tracing::warn!(
+                error = trouble as &dyn Error,
+                "the search index is built anew"
+            );
+            self.writer = None;
+        } else if is_new && !matches!(trouble, Trouble::State(ReadError::Busy)) {
+            tracing::warn!(
+                error = trouble as &dyn Error,
+                "the search index falls behind"
+            );
+        }
+        self.signal.wait_for_stop(RETRY)
+    }
+
+    /// Takes in one page.
+    fn step(&mut self) -> Result<Step, Trouble> {
+        if self.signal.take_damage() {
+            return Err(Trouble::Unusable("a search has met damage"));
+        }
+        if self.writer.is_none() {
+            self.replace()?;
+        }
+        let Self { reader, writer, .. } = self;
+        let writer = writer.as_mut().expect("it was replaced if it was missing");
+        let applied = applied(reader)?;
+        if applied < writer.indexed_to() {
+            return Err(Trouble::Unusable("the state is behind it"));
+        }
+        if !self.belongs && !belongs(reader, writer)? {
+            return Err(Trouble::Unusable("it is of another state"));
+        }
+        self.belongs = true;
+        let (from, begun_at) = (writer.indexed_to(), writer.begun_at().unwrap_or(applied));
+        let page = reader.for_index(from, PAGE_ROWS)?;
+        if page.gap && writer.begun_at().is_some() && has_gap(reader, from.max(begun_at))? {
+            return Err(Trouble::Unusable(
+                "the state has forgotten what happened since",
+            ));
+        }
+        if page.scanned_to > from {
+            writer.write(&page.rows, begun_at, page.scanned_to)?;
+        }
+        Ok(if page.complete {
+            Step::UpToDate
+        } else {
+            Step::Behind
+        })
+    }
+
+    /// Puts an empty index in the place of one that cannot be used.
+    fn replace(&mut self) -> Result<(), Trouble> {
+        if !self.pool.pause(SEARCHES_WAIT) {
+            return Err(SearchError::Busy.into());
+        }
+        database::remove(&self.path).map_err(SearchError::Remove)?;
+        self.writer = Some(Writer::open(&self.path)?);
+        self.compared_to = Position(0);
+        self.pool.resume();
+        Ok(())
+    }
+
+    /// Compares one page of the index with the state, and mends what differs.
+    fn compare(&mut self) -> Result<(), Trouble> {
+        let Some(writer) = &mut self.writer else {
+            return Ok(());
+        };
+        let after = self.compared_to;
+        let page = self.reader.for_index(after, PAGE_ROWS)?;
+        let mut to = page.scanned_to.min(writer.indexed_to());
+        let docs = writer.docs(after, to, DOCS_COMPARED_MAX)?;
+        if docs.len() == DOCS_COMPARED_MAX {
+            to = docs.last_key_value().map_or(to, |(last, _)| *last);
+        }
+        let rows = differences(page, after, to, docs)?;
+        if !rows.is_empty() {
+            tracing::debug!(rows = rows.len(), "the search index was mended");
+            let begun_at = writer.begun_at().unwrap_or_default();
+            writer.write(&rows, begun_at, writer.indexed_to())?;
+        }
+        // At the end the next round begins.
+        let is_round = to >= writer.indexed_to();
+        self.compared_to = if is_round { Position(0) } else { to };
+        Ok(())
+    }
+}
+
+/// What to write so that the index has what the state has, after `after` and up to `to`.
+fn differences(
+    page: IndexPage,
+    after: Position,
+    to: Position,
+    mut docs: BTreeMap<Position, Doc>,
+) -> Result<Vec<IndexRow>, Trouble> {
+    let mut rows = Vec::new();
+    for row in page.rows {
+        if row.position <= after || row.position > to {
+            continue;
+        }
+        match docs.remove(&row.position) {
+            Some(doc) if doc != Doc::from(&row) => {
+                return Err(Trouble::Unusable("it is of another state"));
+            }
+            Some(_) if row.text.is_some() => {}
+            None if row.text.is_none() => {}
+            Some(_) | None => rows.push(row),
+        }
+    }
+    // Swept away with the conversation.
+    rows.extend(docs.into_iter().map(|(position, doc)| IndexRow {
+        position,
+        conversation: doc.conversation,
+        by: doc.by,
+        sent_at: doc.sent_at,
+        text: None,
+    }));
+    Ok(rows)
+}
+
+fn applied(reader: &Reader) -> Result<Position, ReadError> {
+    let last = reader.applied()?.last;
+    Ok(last.map_or(Position(0), |last| Position::end_of(last.index)))
+}
+
+fn has_gap(reader: &Reader, after: Position) -> Result<bool, ReadError> {
+    Ok(reader.for_index(after, 1)?.gap)
+}
+
+/// Whether the newest messages of the index are in the state. Those that are not may have been
+/// swept away; if many are not, a new index costs less than a doubt.
+fn belongs(reader: &Reader, writer: &Writer) -> Result<bool, Trouble> {
+    let mut before = Position(u64::MAX);
+    for _ in 0..COMPARED_MAX {
+        let Some((position, doc)) = writer.doc_before(before)? else {
+            return Ok(true);
+        };
+        let page = reader.for_index(Position(position.0 - 1), 1)?;
+        if let Some(row) = page.rows.first().filter(|row| row.position == position) {
+            return Ok(Doc::from(row) == doc);
+        }
+        before = position;
+    }
+    Ok(false)
+}
