@@ -1,0 +1,266 @@
+//! A node as programs see it that post to a room by plain HTTP.
+
+use std::net::SocketAddr;
+
+use conclave_server::{Node, NodeConfig};
+use conclave_wire::v1::{
+    self, account_service_client::AccountServiceClient, chat_service_client::ChatServiceClient,
+    room_service_client::RoomServiceClient, session_service_client::SessionServiceClient,
+};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use tonic::{Request, transport::Channel};
+
+/// A node with one person on it, who has a room.
+struct World {
+    node: Node,
+    _data: tempfile::TempDir,
+    channel: Channel,
+    token: String,
+    number: u64,
+}
+
+impl World {
+    async fn start() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let config = NodeConfig {
+            data: data.path().to_owned(),
+            client_address: "127.0.0.1:0".to_owned(),
+            peer_address: "127.0.0.1:0".to_owned(),
+            unsafe_no_sync: true,
+            ..NodeConfig::default()
+        };
+        let node = Node::start(config).await.unwrap();
+        node.ready().await;
+        let address = format!("http://{}", node.client_address());
+        let channel = Channel::from_shared(address)
+            .unwrap()
+            .connect()
+            .await
+            .unwrap();
+        let (name, password) = ("anna", "correct horse");
+        let account = v1::CreateAccountRequest {
+            name: name.to_owned(),
+            password: password.to_owned(),
+            ..Default::default()
+        };
+        let mut accounts = AccountServiceClient::new(channel.clone());
+        accounts.create_account(account).await.unwrap();
+        let login = v1::OpenSessionRequest {
+            name: name.to_owned(),
+            password: password.to_owned(),
+            ..Default::default()
+        };
+        let mut sessions = SessionServiceClient::new(channel.clone());
+        let session = sessions.open_session(login).await.unwrap().into_inner();
+        let mut world = Self {
+            node,
+            _data: data,
+            channel,
+            token: session.token,
+            number: 0,
+        };
+        let room = v1::CreateRoomRequest {
+            request: world.next(),
+            name: "ops".to_owned(),
+            ..Default::default()
+        };
+        world.rooms().create_room(world.asks(room)).await.unwrap();
+        world
+    }
+
+    fn rooms(&self) -> RoomServiceClient<Channel> {
+        RoomServiceClient::new(self.channel.clone())
+    }
+
+    fn next(&mut self) -> Option<v1::RequestId> {
+        self.number += 1;
+        Some(v1::RequestId {
+            number: self.number,
+            nonce: 1,
+        })
+    }
+
+    fn asks<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        let header = format!("Bearer {}", self.token).parse().unwrap();
+        request.metadata_mut().insert("authorization", header);
+        request
+    }
+
+    /// A new webhook; gives its number and path.
+    async fn webhook(&mut self, account: &str) -> (u64, String) {
+        let webhook = v1::CreateWebhookRequest {
+            request: self.next(),
+            name: "ops".to_owned(),
+            account_name: account.to_owned(),
+            ..Default::default()
+        };
+        let made = self.rooms().create_webhook(self.asks(webhook)).await;
+        let made = made.unwrap().into_inner();
+        (made.webhook_id, made.path)
+    }
+
+    /// Sender and text of everything in the room.
+    async fn texts(&self) -> Vec<(String, String)> {
+        let page = v1::ListMessagesRequest {
+            conversation: Some(v1::list_messages_request::Conversation::RoomName(
+                "ops".to_owned(),
+            )),
+            ..Default::default()
+        };
+        let mut chat = ChatServiceClient::new(self.channel.clone());
+        let page = chat.list_messages(self.asks(page)).await.unwrap();
+        let told = page.into_inner().messages.into_iter();
+        told.map(|message| (message.sender_name, message.text))
+            .collect()
+    }
+
+    async fn post(&self, path: &str, more: &str, body: &str) -> (u16, String, Value) {
+        let headers = format!("content-type: application/json\r\n{more}");
+        http(self.node.client_address(), "POST", path, &headers, body).await
+    }
+}
+
+/// One call by HTTP/1.1; gives the status, the head and the body.
+async fn http(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> (u16, String, Value) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let length = body.len();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: conclave\r\nconnection: close\r\n\
+         content-length: {length}\r\n{headers}\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // Who is refused before its body was read may find the connection closed.
+    let _ = stream.write_all(body.as_bytes()).await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (
+        status,
+        head.to_lowercase(),
+        serde_json::from_str(body).unwrap(),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_with_a_key_is_in_the_room_once_and_has_one_answer() {
+    let mut world = World::start().await;
+    let (_, path) = world.webhook("builds").await;
+    let (key, body) = ("idempotency-key: build-7\r\n", r#"{"text": "green"}"#);
+    let (status, _, first) = world.post(&path, key, body).await;
+    assert_eq!((status, &first["sequence"]), (200, &json!(1)));
+    assert!(first["position"].as_u64().unwrap() > 0);
+    let (status, _, again) = world.post(&path, key, body).await;
+    assert_eq!((status, &again), (200, &first));
+    let green = ("builds".to_owned(), "green".to_owned());
+    assert_eq!(world.texts().await, [green.clone()]);
+
+    let (status, _, other) = world.post(&path, key, r#"{"text": "red"}"#).await;
+    assert_eq!(
+        (status, &other["error"]["reason"]),
+        (409, &json!("REQUEST_REUSED"))
+    );
+
+    // Another webhook has keys of its own, and posts without a key are different posts.
+    let (_, path) = world.webhook("alarms").await;
+    for key in [key, "", ""] {
+        assert_eq!(world.post(&path, key, body).await.0, 200);
+    }
+    let from_alarms = ("alarms".to_owned(), "green".to_owned());
+    let expected = [green, from_alarms.clone(), from_alarms.clone(), from_alarms];
+    assert_eq!(world.texts().await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_post_is_told_in_a_sentence() {
+    let mut world = World::start().await;
+    let (_, path) = world.webhook("builds").await;
+    let address = world.node.client_address();
+    let good = r#"{"text": "green"}"#;
+    let long = format!(r#"{{"text": "{}"}}"#, "x".repeat(16 * 1024 + 1));
+    let nobody = format!("/hooks/{}", "A".repeat(43));
+    let plain = "content-type: text/plain\r\n";
+    let bad_key = "idempotency-key:\r\n";
+    let answers = [
+        (world.post(&path, "", "green").await, 400, "BODY_INVALID"),
+        (
+            world.post(&path, "", r#"{"text": ""}"#).await,
+            400,
+            "TEXT_EMPTY",
+        ),
+        (
+            world.post(&path, bad_key, good).await,
+            400,
+            "IDEMPOTENCY_KEY_INVALID",
+        ),
+        (world.post(&nobody, "", good).await, 404, "NO_SUCH_WEBHOOK"),
+        (
+            world.post("/hooks/x/y", "", good).await,
+            404,
+            "NO_SUCH_WEBHOOK",
+        ),
+        (
+            world.post("/hooks/", "", good).await,
+            404,
+            "NO_SUCH_WEBHOOK",
+        ),
+        (
+            http(address, "GET", &path, "", "").await,
+            405,
+            "METHOD_NOT_ALLOWED",
+        ),
+        (world.post(&path, "", &long).await, 413, "TEXT_TOO_LONG"),
+        (
+            http(address, "POST", &path, plain, good).await,
+            415,
+            "CONTENT_TYPE_INVALID",
+        ),
+    ];
+    for ((status, head, body), expected, reason) in answers {
+        assert_eq!(
+            (status, &body["error"]["reason"]),
+            (expected, &json!(reason))
+        );
+        assert!(head.contains("content-type: application/json"), "{head}");
+        let sentence = body["error"]["sentence"].as_str().unwrap();
+        assert!(!sentence.is_empty() && !sentence.contains(&path["/hooks/".len()..]));
+    }
+    assert_eq!(world.texts().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_webhook_is_no_webhook() {
+    let mut world = World::start().await;
+    let (webhook_id, path) = world.webhook("builds").await;
+    let list = v1::ListWebhooksRequest {
+        name: "OPS".to_owned(),
+        ..Default::default()
+    };
+    let listed = world.rooms().list_webhooks(world.asks(list)).await;
+    let listed = listed.unwrap().into_inner().webhooks;
+    assert_eq!(listed.len(), 1);
+    assert_eq!(
+        (listed[0].webhook_id, listed[0].by_name.as_str()),
+        (webhook_id, "anna")
+    );
+    let delete = v1::DeleteWebhookRequest {
+        request: world.next(),
+        webhook_id,
+    };
+    let deleted = world.rooms().delete_webhook(world.asks(delete)).await;
+    assert!(deleted.unwrap().into_inner().position > 0);
+    let (status, ..) = world.post(&path, "", r#"{"text": "green"}"#).await;
+    assert_eq!(status, 404);
+}
