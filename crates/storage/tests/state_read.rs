@@ -2,53 +2,30 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod read_support;
 mod state_support;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use conclave_core::{
-    AccountId, Command, ConversationId, MessageRef, NamePattern, Operation, Position, Progress,
-    Sequence, TokenHash,
+    AccountId, Command, ConversationId, NamePattern, Position, Progress, Sequence, TokenHash,
 };
-use conclave_storage::state::{Delivery, HistoryFrom, MessageRow, Options, ReadError, State};
+use conclave_storage::state::{Delivery, Happened, HistoryFrom, MessageRow, ReadError, To, With};
+use read_support::opened;
 use state_support::*;
 
-fn opened() -> (tempfile::TempDir, State) {
-    let directory = tempfile::tempdir().unwrap();
-    let state = State::open(directory.path(), Options::default()).unwrap();
-    (directory, state)
-}
-
+/// Deletes messages of conversation 1.
 fn delete(session: u64, number: u64, sequences: &[u64], for_everyone: bool) -> Command {
-    let named = |sequence: &u64| MessageRef {
-        conversation: ConversationId(1),
-        sequence: Sequence(*sequence),
-    };
-    let messages = sequences.iter().map(named).collect();
     ask(
         session,
         number,
-        Operation::DeleteMessages {
-            messages,
-            for_everyone,
-        },
+        read_support::delete(1, sequences, for_everyone),
     )
 }
 
+/// Advances in conversation 1.
 fn advance(session: u64, number: u64, delivered: u64, read: u64) -> Command {
-    let progress = Progress {
-        delivered: Sequence(delivered),
-        read: Sequence(read),
-    };
-    let conversation = ConversationId(1);
-    ask(
-        session,
-        number,
-        Operation::AdvancePosition {
-            conversation,
-            progress,
-        },
-    )
+    ask(session, number, read_support::advance(1, delivered, read))
 }
 
 fn sequences(rows: &[MessageRow]) -> Vec<u64> {
@@ -93,25 +70,32 @@ fn every_field_comes_back_as_it_went_in() {
     };
     assert_eq!(row.position, sent.events.last().unwrap().0);
     assert_eq!((row.by.0, row.by_name.as_deref()), (1, Some("Ann")));
+    let to_bea = To::Peer {
+        account: AccountId(2),
+        name: Some("bea".to_owned()),
+        delivery: Delivery::Delivered,
+    };
+    assert_eq!(row.to, to_bea);
     assert_eq!(
-        (row.recipient.0, row.recipient_name.as_deref()),
-        (2, Some("bea"))
+        (row.reply_to, row.action, row.edited_at),
+        (None, false, None)
     );
     assert_eq!(
         (row.sent_at.0, row.text.as_deref()),
         (START + 5, Some("hé\0\u{1F600}"))
     );
-    assert_eq!(row.delivery, Delivery::Delivered);
     assert_eq!(reader.unread(AccountId(2), 10).unwrap(), page.rows);
     assert_eq!(
         reader.direct_with(AccountId(2), "ann").unwrap(),
         Some(ConversationId(1))
     );
     let list = reader.conversations(AccountId(2), None, 10).unwrap();
-    assert_eq!(
-        (list[0].peer_name.as_deref(), list[0].unread),
-        (Some("Ann"), 1)
-    );
+    let ann = With::Peer {
+        account: AccountId(1),
+        name: Some("Ann".to_owned()),
+        progress: Progress::default(),
+    };
+    assert_eq!((&list[0].with, list[0].unread), (&ann, 1));
     assert_eq!(
         (list[0].progress.delivered.0, list[0].sequence_last.0),
         (1, 1)
@@ -156,10 +140,11 @@ fn paging_visits_every_message_once_in_both_directions() {
         let mut stream = Vec::new();
         let mut position = Position(0);
         loop {
-            let part = reader
-                .messages_after(AccountId(2), position, limit)
-                .unwrap();
-            stream.extend(sequences(&part.rows));
+            let part = reader.stream(AccountId(2), position, limit).unwrap();
+            stream.extend(part.items.iter().filter_map(|item| match &item.what {
+                Happened::Sent(row) => Some(row.sequence.0),
+                _ => None,
+            }));
             assert!(part.scanned_to >= position);
             position = part.scanned_to;
             if part.complete {
@@ -316,68 +301,4 @@ fn deleting_writes_as_little_in_a_large_mailbox_as_in_a_small_one() {
             "{messages} messages: {pages} pages were written"
         );
     }
-}
-
-/// The statements that run per message, request or page, as they stand in the sources.
-fn statements() -> Vec<String> {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/state");
-    let mut found = Vec::new();
-    for file in [
-        "answers",
-        "messages",
-        "meta",
-        "reader",
-        "sweep",
-        "view",
-        "write",
-        "conversations",
-    ] {
-        let text = std::fs::read_to_string(folder.join(file).with_extension("rs")).unwrap();
-        let literals = text.split('"').skip(1).step_by(2).map(str::trim);
-        let is_statement = |sql: &&str| {
-            ["SELECT ", "UPDATE ", "DELETE ", "INSERT "]
-                .iter()
-                .any(|verb| sql.starts_with(verb))
-        };
-        let macro_head = literals
-            .clone()
-            .find(|sql| sql.starts_with("SELECT m.position, m.conv"));
-        for sql in literals {
-            match macro_head {
-                Some(head) if sql.starts_with("WHERE m.") => found.push(format!("{head} {sql}")),
-                Some(head) if sql == head => {}
-                _ if is_statement(&sql) => found.push(sql.to_owned()),
-                _ => {}
-            }
-        }
-    }
-    assert!(
-        found.len() > 40,
-        "only {} statements were found",
-        found.len()
-    );
-    found
-}
-
-#[test]
-fn no_statement_scans_a_table() {
-    let (directory, state) = opened();
-    let connection = rusqlite::Connection::open(directory.path().join("state.db")).unwrap();
-    for sql in statements() {
-        let mut plan = connection
-            .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
-            .unwrap();
-        let unbound = (1..=plan.parameter_count()).map(|_| rusqlite::types::Null);
-        let rows = plan.query_map(rusqlite::params_from_iter(unbound), |row| row.get(3));
-        for step in rows.unwrap() {
-            let step: String = step.unwrap();
-            // In order of a key and up to a limit is not a scan of the table.
-            let is_bounded = sql.contains("ORDER BY number LIMIT")
-                || step.starts_with("SCAN (subquery")
-                || step.contains("CONSTANT ROW");
-            assert!(!step.starts_with("SCAN") || is_bounded, "{sql}\n{step}");
-            assert!(!step.contains("TEMP B-TREE"), "{sql}\n{step}");
-        }
-    }
-    drop(state);
 }

@@ -1,0 +1,113 @@
+//! The plans of SQLite: no statement that runs per message, request or page scans a table.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod read_support;
+
+use std::{fs, path::Path};
+
+use read_support::opened;
+
+/// Statements of the sources that look at everything on purpose, seldom.
+const WHOLE: [&str; 5] = ["database", "digest", "install", "snapshot", "search"];
+
+/// The string literals of a source, each with what stands before and after it.
+fn literals(text: &str) -> Vec<(&str, &str, &str)> {
+    let parts: Vec<&str> = text.split('"').collect();
+    let inner = (1..parts.len().saturating_sub(1)).step_by(2);
+    inner
+        .map(|at| {
+            (
+                parts[at - 1].trim_end(),
+                parts[at].trim(),
+                parts[at + 1].trim_start(),
+            )
+        })
+        .collect()
+}
+
+/// What each macro puts before the literal that it is given.
+fn heads(text: &str) -> Vec<(String, String)> {
+    let is_head =
+        |after: &str| after.starts_with(',') && after[1..].trim_start().starts_with("$rest");
+    let named = |before: &str| {
+        let (_, name) = before.rsplit_once("macro_rules! ")?;
+        name.split_whitespace().next().map(str::to_owned)
+    };
+    literals(text)
+        .into_iter()
+        .filter(|(_, _, after)| is_head(after))
+        .filter_map(|(before, sql, _)| Some((named(before)?, sql.to_owned())))
+        .collect()
+}
+
+fn sources(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        if WHOLE.contains(&stem.as_str()) {
+            continue;
+        } else if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            found.push(fs::read_to_string(&path).unwrap());
+        }
+    }
+    found
+}
+
+/// The statements, as they stand in the sources.
+fn statements() -> Vec<String> {
+    let texts = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/state"));
+    let heads: Vec<_> = texts.iter().flat_map(|text| heads(text)).collect();
+    assert_eq!(heads.len(), 4, "{heads:?}");
+    let verbs = ["SELECT ", "UPDATE ", "DELETE ", "INSERT "];
+    let mut found = Vec::new();
+    for text in &texts {
+        for (before, sql, after) in literals(text) {
+            let of_macro = |(name, _): &&(String, String)| before.ends_with(&format!("{name}!("));
+            if let Some((_, head)) = heads.iter().find(of_macro) {
+                found.push(format!("{head} {sql}"));
+            } else if verbs.iter().any(|verb| sql.starts_with(verb))
+                && !after.starts_with(",\n            $rest")
+            {
+                found.push(sql.replace("{table}", "reactions"));
+            }
+        }
+    }
+    assert!(
+        found.len() > 100,
+        "only {} statements were found",
+        found.len()
+    );
+    found
+}
+
+#[test]
+fn no_statement_scans_a_table() {
+    let (directory, state) = opened();
+    let connection = rusqlite::Connection::open(directory.path().join("state.db")).unwrap();
+    for sql in statements() {
+        let mut plan = connection
+            .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+            .unwrap_or_else(|error| panic!("{sql}\n{error}"));
+        let unbound = (1..=plan.parameter_count()).map(|_| rusqlite::types::Null);
+        let rows = plan.query_map(rusqlite::params_from_iter(unbound), |row| row.get(3));
+        for step in rows.unwrap() {
+            let step: String = step.unwrap();
+            // In order of a key and up to a limit is not a scan of the table.
+            let has_limit = ["number", "position", "i.id", "not_before, key"]
+                .iter()
+                .any(|key| sql.contains(&format!("ORDER BY {key} LIMIT")));
+            let is_bounded = has_limit
+                || step.starts_with("SCAN (subquery")
+                || step == "SCAN h"
+                || step == "SCAN n"
+                || step.contains("CONSTANT ROW");
+            assert!(!step.starts_with("SCAN") || is_bounded, "{sql}\n{step}");
+            assert!(!step.contains("TEMP B-TREE"), "{sql}\n{step}");
+        }
+    }
+    drop(state);
+}
