@@ -16,13 +16,7 @@ pub(super) fn answer(hasher: &mut Hasher, json: &str) {
 
 /// Feeds one event.
 pub(super) fn event(hasher: &mut Hasher, position: Position, event: &Event) {
-    let mut put = |kind: u8, values: &[u64]| {
-        hasher.update(&[b'e', kind]);
-        hasher.update(&position.0.to_le_bytes());
-        for value in values {
-            hasher.update(&value.to_le_bytes());
-        }
-    };
+    let mut put = |kind, values: &[u64]| head(hasher, kind, position, values);
     match event {
         Event::AccountCreated {
             account,
@@ -31,7 +25,10 @@ pub(super) fn event(hasher: &mut Hasher, position: Position, event: &Event) {
             role,
             at,
         } => {
-            put(1, &[account.0, at.0, account_role_number(*role).cast_unsigned()]);
+            put(
+                1,
+                &[account.0, at.0, account_role_number(*role).cast_unsigned()],
+            );
             bytes(hasher, name.as_str().as_bytes());
             bytes(hasher, password_hash.as_bytes());
         }
@@ -59,6 +56,14 @@ pub(super) fn event(hasher: &mut Hasher, position: Position, event: &Event) {
             members: (a, b),
             at,
         } => put(7, &[conversation.0, a.0, b.0, at.0]),
+        other => event_of_messages(hasher, position, other),
+    }
+}
+
+/// Feeds an event about messages and what becomes of them.
+fn event_of_messages(hasher: &mut Hasher, position: Position, event: &Event) {
+    let mut put = |kind, values: &[u64]| head(hasher, kind, position, values);
+    match event {
         Event::MessageSent {
             conversation,
             sequence,
@@ -95,19 +100,35 @@ pub(super) fn event(hasher: &mut Hasher, position: Position, event: &Event) {
             sequence,
             at,
         } => put(11, &[conversation.0, sequence.0, at.0]),
+        Event::MessageEdited {
+            conversation,
+            sequence,
+            at,
+            text,
+            mentions,
+        } => {
+            put(22, &[conversation.0, sequence.0, at.0]);
+            bytes(hasher, text.as_str().as_bytes());
+            numbers(hasher, mentions);
+        }
+        Event::ReactionChanged {
+            conversation,
+            sequence,
+            account,
+            reaction,
+            present,
+        } => {
+            let values = [conversation.0, sequence.0, account.0, u64::from(*present)];
+            put(23, &values);
+            bytes(hasher, reaction.as_str().as_bytes());
+        }
         other => event_of_people(hasher, position, other),
     }
 }
 
-/// Feeds an event about accounts, rooms and what becomes of messages.
+/// Feeds an event about accounts and what lets people in.
 fn event_of_people(hasher: &mut Hasher, position: Position, event: &Event) {
-    let mut put = |kind: u8, values: &[u64]| {
-        hasher.update(&[b'e', kind]);
-        hasher.update(&position.0.to_le_bytes());
-        for value in values {
-            hasher.update(&value.to_le_bytes());
-        }
-    };
+    let mut put = |kind, values: &[u64]| head(hasher, kind, position, values);
     match event {
         Event::PasswordChanged {
             account,
@@ -161,41 +182,13 @@ fn event_of_people(hasher: &mut Hasher, position: Position, event: &Event) {
             put(21, &[]);
             bytes(hasher, &key.0);
         }
-        Event::MessageEdited {
-            conversation,
-            sequence,
-            at,
-            text,
-            mentions,
-        } => {
-            put(22, &[conversation.0, sequence.0, at.0]);
-            bytes(hasher, text.as_str().as_bytes());
-            numbers(hasher, mentions);
-        }
-        Event::ReactionChanged {
-            conversation,
-            sequence,
-            account,
-            reaction,
-            present,
-        } => {
-            let values = [conversation.0, sequence.0, account.0, u64::from(*present)];
-            put(23, &values);
-            bytes(hasher, reaction.as_str().as_bytes());
-        }
         other => event_of_rooms(hasher, position, other),
     }
 }
 
 /// Feeds an event about rooms.
 fn event_of_rooms(hasher: &mut Hasher, position: Position, event: &Event) {
-    let mut put = |kind: u8, values: &[u64]| {
-        hasher.update(&[b'e', kind]);
-        hasher.update(&position.0.to_le_bytes());
-        for value in values {
-            hasher.update(&value.to_le_bytes());
-        }
-    };
+    let mut put = |kind, values: &[u64]| head(hasher, kind, position, values);
     match event {
         Event::RoomCreated {
             conversation,
@@ -264,6 +257,16 @@ fn event_of_rooms(hasher: &mut Hasher, position: Position, event: &Event) {
     }
 }
 
+/// Feeds the kind of an event, its place, and its numbers: as many as its kind has.
+fn head(hasher: &mut Hasher, kind: u8, position: Position, values: &[u64]) {
+    hasher.update(&[b'e', kind]);
+    hasher.update(&position.0.to_le_bytes());
+    for value in values {
+        hasher.update(&value.to_le_bytes());
+    }
+}
+
+/// Feeds numbers of accounts with their count before them.
 fn numbers(hasher: &mut Hasher, accounts: &[AccountId]) {
     hasher.update(&(accounts.len() as u64).to_le_bytes());
     for account in accounts {

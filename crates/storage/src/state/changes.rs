@@ -3,15 +3,16 @@
 //! Always true: how many rows are kept depends on the entries only. The oldest go first, and
 //! `changes_after` says up to where they are gone.
 
+use std::borrow::Cow;
+
 use conclave_core::{
-    AccountId, ConversationId, Event, Position,
-    limits::{CHANGES_KEPT_MAX, SWEEP_ROWS_PER_ENTRY},
+    AccountId, ConversationId, Event, Position, Sequence, limits::CHANGES_KEPT_MAX,
 };
 use rusqlite::params;
 
 use super::{
     ApplyError,
-    column::{count, member_role_number, number, stored},
+    column::{member_role_number, number, stored},
     writer::Writer,
 };
 
@@ -63,193 +64,201 @@ kinds! {
 }
 
 /// A row, as far as it is not the same for all.
-struct Change<'a> {
-    kind: Kind,
+#[derive(Default)]
+struct Columns<'a> {
     conversation: Option<ConversationId>,
     /// For whom alone; `None`: for all members.
     account: Option<AccountId>,
-    sequence: Option<u64>,
+    sequence: Option<Sequence>,
     subject: Option<AccountId>,
     by: Option<AccountId>,
-    value: Option<&'a str>,
+    value: Option<Cow<'a, str>>,
 }
 
-impl Change<'_> {
-    fn new(kind: Kind) -> Self {
-        Self {
-            kind,
-            conversation: None,
-            account: None,
-            sequence: None,
-            subject: None,
-            by: None,
-            value: None,
+/// What a stream tells of an event; `None` if it is not of these kinds.
+fn change_of(event: &Event) -> Option<(Kind, Columns<'_>)> {
+    match event {
+        Event::MessageEdited {
+            conversation,
+            sequence,
+            ..
+        } => Some((Kind::Edited, of_message(*conversation, *sequence))),
+        Event::MessageDeleted {
+            conversation,
+            sequence,
+            ..
+        } => Some((Kind::Deleted, of_message(*conversation, *sequence))),
+        Event::MessageHidden {
+            conversation,
+            sequence,
+            account,
+        } => {
+            let columns = Columns {
+                account: Some(*account),
+                ..of_message(*conversation, *sequence)
+            };
+            Some((Kind::Hidden, columns))
         }
+        Event::ReactionChanged {
+            conversation,
+            sequence,
+            account,
+            reaction,
+            present,
+        } => {
+            let columns = Columns {
+                subject: Some(*account),
+                value: Some(Cow::Borrowed(reaction.as_str())),
+                ..of_message(*conversation, *sequence)
+            };
+            let kind = match present {
+                true => Kind::ReactionAdded,
+                false => Kind::ReactionRemoved,
+            };
+            Some((kind, columns))
+        }
+        Event::PasswordChanged { account, .. }
+        | Event::DisplayNameChanged { account, .. }
+        | Event::AccountRoleChanged { account, .. }
+        | Event::BlockChanged { account, .. } => {
+            let columns = Columns {
+                account: Some(*account),
+                ..Columns::default()
+            };
+            Some((Kind::AccountChanged, columns))
+        }
+        other => change_of_conversation(other),
+    }
+}
+
+fn of_message<'a>(conversation: ConversationId, sequence: Sequence) -> Columns<'a> {
+    Columns {
+        conversation: Some(conversation),
+        sequence: Some(sequence),
+        ..Columns::default()
+    }
+}
+
+fn change_of_conversation(event: &Event) -> Option<(Kind, Columns<'_>)> {
+    let (kind, conversation, columns) = match event {
+        Event::ConversationOpened {
+            conversation,
+            members: (low, high),
+            ..
+        } => {
+            let columns = Columns {
+                subject: Some(*high),
+                by: Some(*low),
+                ..Columns::default()
+            };
+            (Kind::Opened, conversation, columns)
+        }
+        Event::MemberJoined {
+            conversation,
+            account,
+            ..
+        } => (Kind::Joined, conversation, about(*account)),
+        Event::MemberLeft {
+            conversation,
+            account,
+            by,
+        } => {
+            let columns = Columns {
+                by: Some(*by),
+                ..about(*account)
+            };
+            (Kind::Left, conversation, columns)
+        }
+        Event::MemberRoleChanged {
+            conversation,
+            account,
+            role,
+        } => {
+            let columns = Columns {
+                value: Some(Cow::Owned(member_role_number(*role).to_string())),
+                ..about(*account)
+            };
+            (Kind::RoleChanged, conversation, columns)
+        }
+        Event::TopicChanged {
+            conversation,
+            topic,
+        } => {
+            let columns = Columns {
+                value: Some(Cow::Borrowed(topic.as_str())),
+                ..Columns::default()
+            };
+            (Kind::TopicChanged, conversation, columns)
+        }
+        Event::MemberInvited {
+            conversation,
+            account,
+            by,
+        } => {
+            let columns = Columns {
+                account: Some(*account),
+                by: Some(*by),
+                ..Columns::default()
+            };
+            (Kind::Invited, conversation, columns)
+        }
+        _ => return None,
+    };
+    let columns = Columns {
+        conversation: Some(*conversation),
+        ..columns
+    };
+    Some((kind, columns))
+}
+
+fn about<'a>(account: AccountId) -> Columns<'a> {
+    Columns {
+        subject: Some(account),
+        ..Columns::default()
     }
 }
 
 impl Writer {
-    /// Keeps what a stream tells of an event, if it is one of these kinds.
+    /// Keeps what a stream tells of an event, if it is of one of these kinds.
     pub(super) fn write_change(
         &mut self,
         position: Position,
         event: &Event,
     ) -> Result<(), ApplyError> {
-        let role;
-        let change = match event {
-            Event::MessageEdited {
-                conversation,
-                sequence,
-                ..
-            } => Change {
-                conversation: Some(*conversation),
-                sequence: Some(sequence.0),
-                ..Change::new(Kind::Edited)
-            },
-            Event::MessageDeleted {
-                conversation,
-                sequence,
-                ..
-            } => Change {
-                conversation: Some(*conversation),
-                sequence: Some(sequence.0),
-                ..Change::new(Kind::Deleted)
-            },
-            Event::MessageHidden {
-                conversation,
-                sequence,
-                account,
-            } => Change {
-                conversation: Some(*conversation),
-                sequence: Some(sequence.0),
-                account: Some(*account),
-                ..Change::new(Kind::Hidden)
-            },
-            Event::ReactionChanged {
-                conversation,
-                sequence,
-                account,
-                reaction,
-                present,
-            } => Change {
-                conversation: Some(*conversation),
-                sequence: Some(sequence.0),
-                subject: Some(*account),
-                value: Some(reaction.as_str()),
-                ..Change::new(match present {
-                    true => Kind::ReactionAdded,
-                    false => Kind::ReactionRemoved,
-                })
-            },
-            Event::ConversationOpened {
-                conversation,
-                members: (low, high),
-                ..
-            } => Change {
-                conversation: Some(*conversation),
-                subject: Some(*high),
-                by: Some(*low),
-                ..Change::new(Kind::Opened)
-            },
-            Event::MemberJoined {
-                conversation,
-                account,
-                ..
-            } => Change {
-                conversation: Some(*conversation),
-                subject: Some(*account),
-                ..Change::new(Kind::Joined)
-            },
-            Event::MemberLeft {
-                conversation,
-                account,
-                by,
-            } => Change {
-                conversation: Some(*conversation),
-                subject: Some(*account),
-                by: Some(*by),
-                ..Change::new(Kind::Left)
-            },
-            Event::MemberRoleChanged {
-                conversation,
-                account,
-                role: given,
-            } => {
-                role = member_role_number(*given).to_string();
-                Change {
-                    conversation: Some(*conversation),
-                    subject: Some(*account),
-                    value: Some(&role),
-                    ..Change::new(Kind::RoleChanged)
-                }
-            }
-            Event::TopicChanged {
-                conversation,
-                topic,
-            } => Change {
-                conversation: Some(*conversation),
-                value: Some(topic.as_str()),
-                ..Change::new(Kind::TopicChanged)
-            },
-            Event::MemberInvited {
-                conversation,
-                account,
-                by,
-            } => Change {
-                conversation: Some(*conversation),
-                account: Some(*account),
-                by: Some(*by),
-                ..Change::new(Kind::Invited)
-            },
-            Event::PasswordChanged { account, .. }
-            | Event::DisplayNameChanged { account, .. }
-            | Event::AccountRoleChanged { account, .. }
-            | Event::BlockChanged { account, .. } => Change {
-                account: Some(*account),
-                ..Change::new(Kind::AccountChanged)
-            },
-            _ => return Ok(()),
+        let Some((kind, columns)) = change_of(event) else {
+            return Ok(());
         };
-        self.insert_change(position, &change)
-    }
-
-    fn insert_change(&mut self, position: Position, change: &Change<'_>) -> Result<(), ApplyError> {
         let sql = "INSERT INTO changes
                 (position, kind, conversation, account, sequence, subject, by_account, value)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-        self.change_one(
-            sql,
-            params![
-                stored(position.0),
-                change.kind as i64,
-                change.conversation.map(|id| stored(id.0)),
-                change.account.map(|id| stored(id.0)),
-                change.sequence.map(stored),
-                change.subject.map(|id| stored(id.0)),
-                change.by.map(|id| stored(id.0)),
-                change.value,
-            ],
-        )?;
+        let row = params![
+            stored(position.0),
+            kind as i64,
+            columns.conversation.map(|id| stored(id.0)),
+            columns.account.map(|id| stored(id.0)),
+            columns.sequence.map(|sequence| stored(sequence.0)),
+            columns.subject.map(|id| stored(id.0)),
+            columns.by.map(|id| stored(id.0)),
+            columns.value,
+        ];
+        self.change_one(sql, row)?;
         self.meta.changes += 1;
         Ok(())
     }
 
-    /// Forgets the oldest changes beyond the bound; called at the end of every entry.
+    /// Forgets the oldest changes beyond the bound; called at the end of every entry. That is
+    /// never more than the entry has brought.
     pub(super) fn trim_changes(&mut self) -> Result<(), ApplyError> {
         let surplus = self.meta.changes.saturating_sub(CHANGES_KEPT_MAX);
         if surplus == 0 {
             return Ok(());
         }
-        // An entry can bring more than one sweep takes: then the next ones take the rest.
-        let goes = (SWEEP_ROWS_PER_ENTRY as u64).min(surplus);
         let sql = "SELECT position FROM changes ORDER BY position LIMIT 1 OFFSET ?1";
         let last = self
             .connection
             .prepare_cached(sql)?
-            .query_row([stored(goes - 1)], |row| number(row, 0))?;
-        let sql = "DELETE FROM changes WHERE position IN
-            (SELECT position FROM changes ORDER BY position LIMIT ?1)";
-        let gone = self.run(sql, [count(goes as usize)])?;
+            .query_row([stored(surplus - 1)], |row| number(row, 0))?;
+        let gone = self.run("DELETE FROM changes WHERE position <= ?1", [stored(last)])?;
         self.meta.changes -= gone as u64;
         self.meta.changes_after = Position(last);
         Ok(())

@@ -29,7 +29,7 @@ const WAL_BYTES_KEPT: u32 = 64 << 20;
 const LOCK_WAIT_MS: u32 = 5000;
 
 /// Prepared statements that a connection keeps: more than there are.
-const STATEMENTS_MAX: usize = 128;
+const STATEMENTS_MAX: usize = 256;
 
 /// Opens the file for writing, and makes it if there is none.
 pub(super) fn open_writer(path: &Path, options: &Options) -> Result<Connection, OpenError> {

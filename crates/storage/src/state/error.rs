@@ -33,7 +33,7 @@ pub enum OpenError {
         /// Its application id.
         found: i32,
     },
-    /// Written by a newer version: use that version.
+    /// Written by another version: use that version.
     #[error("the database has version {found}; this program knows version {known}")]
     Version {
         /// Its version.

@@ -182,6 +182,7 @@ CREATE TABLE hidden (
     sequence INTEGER NOT NULL,
     PRIMARY KEY (account, conversation, sequence)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX hidden_by_conversation ON hidden (conversation, account, sequence);
 
 -- Who has blocked whom.
 CREATE TABLE blocks (
@@ -199,7 +200,6 @@ CREATE TABLE invites (
     expires_at INTEGER NOT NULL,
     uses_left INTEGER NOT NULL
 ) STRICT;
-
 CREATE INDEX invites_by_end ON invites (expires_at, id);
 
 -- Addresses to which programs post.
@@ -222,10 +222,11 @@ CREATE TABLE throttles (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX throttles_by_end ON throttles (not_before, key);
 
--- What deleted accounts left behind: swept away a few rows per log entry, in this order.
+-- What deleted accounts and empty rooms left behind: swept away a few rows per log entry, in
+-- this order.
 CREATE TABLE orphans (
     number INTEGER PRIMARY KEY,
-    conversation INTEGER,                  -- one without members: its messages, then itself
+    conversation INTEGER,                  -- one without members: all in it, then itself
     account INTEGER                        -- or a deleted account: its rows in hidden
 ) STRICT;
 

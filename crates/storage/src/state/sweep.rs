@@ -1,17 +1,42 @@
-//! Removes what deleted accounts left behind, a few rows per log entry.
+//! Removes what deleted accounts and empty rooms left behind, a few rows per log entry.
 //!
 //! Always true: how much goes depends on the entries only, never on how they are grouped into
-//! transactions; and no entry removes more than `SWEEP_ROWS_PER_ENTRY` rows of messages or of
-//! hidden messages.
+//! transactions; and no entry removes more than `SWEEP_ROWS_PER_ENTRY` rows, of whatever tables.
 
 use conclave_core::{AccountId, ConversationId, limits::SWEEP_ROWS_PER_ENTRY};
-use rusqlite::params;
+use rusqlite::{Row, params};
 
 use super::{
     ApplyError,
     column::{count, number, number_or_none, stored},
     writer::Writer,
 };
+
+/// What goes with a conversation before the conversation itself: the rows of `?1`, `?2` of them.
+const OF_A_CONVERSATION: [&str; 5] = [
+    "DELETE FROM mentions WHERE (conversation, sequence, account) IN
+        (SELECT conversation, sequence, account FROM mentions WHERE conversation = ?1
+            ORDER BY sequence, account LIMIT ?2)",
+    "DELETE FROM reactions WHERE (conversation, sequence, account, reaction) IN
+        (SELECT conversation, sequence, account, reaction FROM reactions WHERE conversation = ?1
+            ORDER BY sequence, account, reaction LIMIT ?2)",
+    "DELETE FROM reaction_counts WHERE (conversation, sequence, reaction) IN
+        (SELECT conversation, sequence, reaction FROM reaction_counts WHERE conversation = ?1
+            ORDER BY sequence, reaction LIMIT ?2)",
+    // Of those who left a room before it was empty.
+    "DELETE FROM hidden WHERE (account, conversation, sequence) IN
+        (SELECT account, conversation, sequence FROM hidden WHERE conversation = ?1
+            ORDER BY account, sequence LIMIT ?2)",
+    "DELETE FROM messages WHERE position IN
+        (SELECT position FROM messages WHERE conversation = ?1 ORDER BY sequence LIMIT ?2)",
+];
+
+/// What goes with an account later than the account itself.
+const OF_AN_ACCOUNT: [&str; 1] = [
+    "DELETE FROM hidden WHERE (account, conversation, sequence) IN
+        (SELECT account, conversation, sequence FROM hidden WHERE account = ?1
+            ORDER BY conversation, sequence LIMIT ?2)",
+];
 
 impl Writer {
     /// Sweeps once; called at the end of every entry.
@@ -30,7 +55,7 @@ impl Writer {
             })?;
         let is_done = match (conversation, account) {
             (Some(id), None) => self.sweep_conversation(ConversationId(id))?,
-            (None, Some(id)) => self.sweep_hidden(AccountId(id))?,
+            (None, Some(id)) => self.sweep_rows(&OF_AN_ACCOUNT, id)?,
             _ => return Err(ApplyError::Contradiction("an orphan is not one thing")),
         };
         if is_done {
@@ -40,32 +65,33 @@ impl Writer {
         Ok(())
     }
 
-    fn sweep_conversation(&mut self, id: ConversationId) -> Result<bool, ApplyError> {
-        let limit = count(SWEEP_ROWS_PER_ENTRY);
-        for table in ["mentions", "reactions", "reaction_counts"] {
-            let sql = format!(
-                "DELETE FROM {table} WHERE conversation = ?1 AND sequence IN
-                (SELECT sequence FROM messages WHERE conversation = ?1 ORDER BY sequence LIMIT ?2)"
-            );
-            self.run(&sql, params![stored(id.0), limit])?;
+    /// Removes rows in the order of the statements; gives whether nothing is left.
+    fn sweep_rows(&self, statements: &[&str], id: u64) -> Result<bool, ApplyError> {
+        let mut left = SWEEP_ROWS_PER_ENTRY;
+        for sql in statements {
+            left -= self.run(sql, params![stored(id), count(left)])?;
+            if left == 0 {
+                return Ok(false);
+            }
         }
-        let sql = "DELETE FROM messages WHERE position IN
-            (SELECT position FROM messages WHERE conversation = ?1 ORDER BY sequence LIMIT ?2)";
-        let swept = self.run(sql, params![stored(id.0), limit])?;
-        self.caches.get_mut().conversations.remove(&id);
-        let is_done = swept < SWEEP_ROWS_PER_ENTRY;
-        if is_done {
-            self.run("DELETE FROM conversations WHERE id = ?1", [stored(id.0)])?;
-        }
-        Ok(is_done)
+        Ok(true)
     }
 
-    fn sweep_hidden(&mut self, account: AccountId) -> Result<bool, ApplyError> {
-        let sql = "DELETE FROM hidden WHERE account = ?1 AND (account, conversation, sequence) IN
-            (SELECT account, conversation, sequence FROM hidden WHERE account = ?1
-                ORDER BY conversation, sequence LIMIT ?2)";
-        let limit = count(SWEEP_ROWS_PER_ENTRY);
-        let swept = self.run(sql, params![stored(account.0), limit])?;
-        Ok(swept < SWEEP_ROWS_PER_ENTRY)
+    fn sweep_conversation(&mut self, id: ConversationId) -> Result<bool, ApplyError> {
+        self.caches.get_mut().conversations.remove(&id);
+        if !self.sweep_rows(&OF_A_CONVERSATION, id.0)? {
+            return Ok(false);
+        }
+        let sql = "DELETE FROM conversations WHERE id = ?1 RETURNING direct_low, direct_high";
+        let pair = |row: &Row<'_>| Ok((number_or_none(row, 0)?, number_or_none(row, 1)?));
+        let members = self
+            .connection
+            .prepare_cached(sql)?
+            .query_row([stored(id.0)], pair)?;
+        if let (Some(low), Some(high)) = members {
+            let directs = &mut self.caches.get_mut().directs;
+            directs.remove(&(AccountId(low), AccountId(high)));
+        }
+        Ok(true)
     }
 }

@@ -130,10 +130,7 @@ impl Writer {
         self.change_one("DELETE FROM accounts WHERE id = ?1", [id])?;
         self.meta.accounts -= 1;
         self.count_admin(role, -1);
-        self.run(
-            "DELETE FROM blocks WHERE account = ?1 OR other = ?1",
-            [id],
-        )?;
+        self.run("DELETE FROM blocks WHERE account = ?1 OR other = ?1", [id])?;
         self.run("DELETE FROM invitations WHERE account = ?1", [id])?;
         let caches = self.caches.get_mut();
         caches.accounts.remove(&account);

@@ -130,6 +130,12 @@ impl Writer {
                 let sql = "DELETE FROM invitations WHERE conversation = ?1 AND account = ?2";
                 self.change_one(sql, [conversation.0, account.0].map(stored))
             }
+            _ => unreachable!("the caller has looked"),
+        }
+    }
+
+    pub(super) fn write_webhook(&mut self, event: &Event) -> Result<(), ApplyError> {
+        match event {
             Event::WebhookCreated {
                 webhook,
                 token,

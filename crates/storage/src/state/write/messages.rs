@@ -122,41 +122,47 @@ impl Writer {
                     VALUES (?1, ?2, ?3)";
                 self.change_one(sql, [account.0, conversation.0, sequence.0].map(stored))
             }
-            Event::ReactionChanged {
-                conversation,
-                sequence,
-                account,
-                reaction,
-                present,
-            } => {
-                let [id, place, by] = [conversation.0, sequence.0, account.0].map(stored);
-                let (row, count) = match present {
-                    true => (
-                        "INSERT INTO reactions (conversation, sequence, account, reaction)
-                        VALUES (?1, ?2, ?3, ?4)",
-                        "INSERT INTO reaction_counts (conversation, sequence, reaction, count)
-                        VALUES (?1, ?2, ?3, 1)
-                        ON CONFLICT (conversation, sequence, reaction)
-                            DO UPDATE SET count = count + 1",
-                    ),
-                    false => (
-                        "DELETE FROM reactions WHERE conversation = ?1 AND sequence = ?2
-                            AND account = ?3 AND reaction = ?4",
-                        "UPDATE reaction_counts SET count = count - 1
-                        WHERE conversation = ?1 AND sequence = ?2 AND reaction = ?3",
-                    ),
-                };
-                self.change_one(row, params![id, place, by, reaction.as_str()])?;
-                self.change_one(count, params![id, place, reaction.as_str()])?;
-                if !present {
-                    let sql = "DELETE FROM reaction_counts WHERE conversation = ?1
-                        AND sequence = ?2 AND reaction = ?3 AND count = 0";
-                    self.run(sql, params![id, place, reaction.as_str()])?;
-                }
-                Ok(())
-            }
+            Event::ReactionChanged { .. } => self.write_reaction(event),
             _ => unreachable!("the caller has looked"),
         }
+    }
+
+    fn write_reaction(&mut self, event: &Event) -> Result<(), ApplyError> {
+        let Event::ReactionChanged {
+            conversation,
+            sequence,
+            account,
+            reaction,
+            present,
+        } = event
+        else {
+            unreachable!("the caller has looked");
+        };
+        let [id, place, by] = [conversation.0, sequence.0, account.0].map(stored);
+        let (row, count) = match present {
+            true => (
+                "INSERT INTO reactions (conversation, sequence, account, reaction)
+                VALUES (?1, ?2, ?3, ?4)",
+                "INSERT INTO reaction_counts (conversation, sequence, reaction, count)
+                VALUES (?1, ?2, ?3, 1)
+                ON CONFLICT (conversation, sequence, reaction)
+                    DO UPDATE SET count = count + 1",
+            ),
+            false => (
+                "DELETE FROM reactions WHERE conversation = ?1 AND sequence = ?2
+                    AND account = ?3 AND reaction = ?4",
+                "UPDATE reaction_counts SET count = count - 1
+                WHERE conversation = ?1 AND sequence = ?2 AND reaction = ?3",
+            ),
+        };
+        self.change_one(row, params![id, place, by, reaction.as_str()])?;
+        self.change_one(count, params![id, place, reaction.as_str()])?;
+        if !present {
+            let sql = "DELETE FROM reaction_counts WHERE conversation = ?1
+                AND sequence = ?2 AND reaction = ?3 AND count = 0";
+            self.run(sql, params![id, place, reaction.as_str()])?;
+        }
+        Ok(())
     }
 
     pub(super) fn write_progress(

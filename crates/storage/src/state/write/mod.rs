@@ -64,9 +64,10 @@ impl Writer {
             | Event::MemberRoleChanged { .. }
             | Event::TopicChanged { .. }
             | Event::MemberInvited { .. }
-            | Event::InvitationRemoved { .. }
-            | Event::WebhookCreated { .. }
-            | Event::WebhookDeleted { .. } => self.write_room(position, event)?,
+            | Event::InvitationRemoved { .. } => self.write_room(position, event)?,
+            Event::WebhookCreated { .. } | Event::WebhookDeleted { .. } => {
+                self.write_webhook(event)?;
+            }
         }
         self.write_change(position, event)
     }

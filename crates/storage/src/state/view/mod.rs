@@ -1,119 +1,37 @@
 //! What rules read: the state inside the open transaction, from memory where possible.
 
+mod query;
+
 use conclave_core::{
-    Account, AccountId, Answer, Broken, Conversation, ConversationId, Digest, Invite, InviteId,
-    Kind, Lookup, MemberRole, Membership, MessageHead, MessageRef, OnceId, Progress, Reaction,
-    RequestWindow, Sequence, Session, SessionId, Throttle, ThrottleKey, Timestamp, TokenHash,
-    Webhook, WebhookId,
+    Account, AccountId, Broken, Conversation, ConversationId, Invite, InviteId, Lookup, MemberRole,
+    Membership, MessageHead, MessageRef, OnceId, Reaction, Sequence, Session, SessionId, Throttle,
+    ThrottleKey, Timestamp, TokenHash, Webhook, WebhookId,
     limits::{
         ONCE_ANSWER_MS, REQUEST_WINDOW, ROOMS_PER_ACCOUNT_MAX, SESSIONS_PER_ACCOUNT_MAX,
         WEBHOOKS_PER_ROOM_MAX,
     },
     lookup::Remembered,
 };
-use rusqlite::{OptionalExtension as _, Params, Result, Row, params};
+use rusqlite::{Row, params};
 
+use self::query::{remembered, webhook};
 use super::{
-    column::{
-        account_role, bound, count, from_bits, member_role, number, number_or_none, sought, stored,
-    },
+    column::{bound, count, from_bits, member_role, number, sought, stored},
     writer::Writer,
 };
 
-fn broken(error: &impl std::fmt::Display) -> Broken {
-    Broken(error.to_string())
-}
-
-impl Writer {
-    /// The one row of a query, or `None`.
-    fn one<T>(
-        &self,
-        sql: &str,
-        params: impl Params,
-        read: impl FnOnce(&Row<'_>) -> Result<T>,
-    ) -> Result<Option<T>, Broken> {
-        let found = self.connection.prepare_cached(sql);
-        found
-            .and_then(|mut statement| statement.query_row(params, read).optional())
-            .map_err(|error| broken(&error))
-    }
-
-    /// The numbers in the first column of a query.
-    fn numbers(&self, sql: &str, params: impl Params) -> Result<Vec<u64>, Broken> {
-        let read = || {
-            let mut statement = self.connection.prepare_cached(sql)?;
-            let rows = statement.query_map(params, |row| number(row, 0))?;
-            rows.collect::<Result<Vec<_>>>()
-        };
-        read().map_err(|error| broken(&error))
-    }
-
-    /// The number that a query counts.
-    fn count_of(&self, sql: &str, params: impl Params) -> Result<u64, Broken> {
-        let found = self.one(sql, params, |row| number(row, 0))?;
-        Ok(found.unwrap_or(0))
-    }
-
-    fn load_session(&self, id: SessionId) -> Result<Option<Session>, Broken> {
-        let sql = "SELECT account, closed, expires_at FROM sessions WHERE id = ?1";
-        let found = self.one(sql, [sought(id.0)], |row| {
-            Ok(Session {
-                id,
-                account: AccountId(number(row, 0)?),
-                closed: row.get(1)?,
-                expires_at: Timestamp(number(row, 2)?),
-                requests: RequestWindow::default(),
-            })
-        })?;
-        let Some(mut session) = found else {
-            return Ok(None);
-        };
-        let sql = "SELECT number FROM answers WHERE session = ?1";
-        for used in self.numbers(sql, [sought(id.0)])? {
-            session.requests.record(used);
-        }
-        Ok(Some(session))
-    }
-}
-
-fn remembered(digest: u64, json: &str) -> Result<Remembered, Broken> {
-    let answer: Answer = serde_json::from_str(json).map_err(|error| broken(&error))?;
-    Ok(Remembered {
-        digest: Digest(digest),
-        answer,
-    })
-}
-
 impl Lookup for Writer {
     fn account(&self, id: AccountId) -> Result<Option<Account>, Broken> {
-        if let Some(account) = self.caches.borrow().accounts.get(&id) {
-            return Ok(Some(*account));
-        }
-        let sql = "SELECT password_version, role FROM accounts WHERE id = ?1";
-        let found = self.one(sql, [sought(id.0)], |row| {
-            Ok(Account {
-                id,
-                password_version: number(row, 0)?,
-                role: account_role(row, 1)?,
-            })
-        })?;
-        if let Some(account) = found {
-            self.caches.borrow_mut().accounts.insert(id, account);
-        }
-        Ok(found)
+        self.cached(|caches| &mut caches.accounts, id, || self.load_account(id))
     }
 
     fn account_by_key(&self, key: &str) -> Result<Option<Account>, Broken> {
-        let known = self.caches.borrow().keys.get(key).copied();
-        if let Some(id) = known {
-            return self.account(id);
-        }
         let sql = "SELECT id FROM accounts WHERE key = ?1";
-        let Some(id) = self.one(sql, [key], |row| number(row, 0).map(AccountId))? else {
-            return Ok(None);
-        };
-        self.caches.borrow_mut().keys.insert(key.to_owned(), id);
-        self.account(id)
+        let load = || self.one(sql, [key], |row| number(row, 0).map(AccountId));
+        match self.cached_by_text(|caches| &mut caches.keys, key, load)? {
+            Some(id) => self.account(id),
+            None => Ok(None),
+        }
     }
 
     fn accounts(&self) -> Result<u64, Broken> {
@@ -125,19 +43,12 @@ impl Lookup for Writer {
     }
 
     fn session(&self, id: SessionId) -> Result<Option<Session>, Broken> {
-        if let Some(session) = self.caches.borrow().sessions.get(&id) {
-            return Ok(Some(*session));
-        }
-        let found = self.load_session(id)?;
-        if let Some(session) = found {
-            self.caches.borrow_mut().sessions.insert(id, session);
-        }
-        Ok(found)
+        self.cached(|caches| &mut caches.sessions, id, || self.load_session(id))
     }
 
     fn token_in_use(&self, token: &TokenHash) -> Result<bool, Broken> {
         let sql = "SELECT 1 FROM sessions WHERE token = ?1";
-        Ok(self.one(sql, [token.0], |_| Ok(()))?.is_some())
+        self.is_there(sql, [token.0])
     }
 
     fn sessions_of(&self, account: AccountId) -> Result<Vec<SessionId>, Broken> {
@@ -188,47 +99,20 @@ impl Lookup for Writer {
     }
 
     fn direct(&self, members: (AccountId, AccountId)) -> Result<Option<ConversationId>, Broken> {
-        if let Some(id) = self.caches.borrow().directs.get(&members) {
-            return Ok(Some(*id));
-        }
-        let sql = "SELECT id FROM conversations WHERE direct_low = ?1 AND direct_high = ?2";
-        let key = [sought(members.0.0), sought(members.1.0)];
-        let found = self.one(sql, key, |row| number(row, 0).map(ConversationId))?;
-        if let Some(id) = found {
-            self.caches.borrow_mut().directs.insert(members, id);
-        }
-        Ok(found)
+        let load = || {
+            let sql = "SELECT id FROM conversations WHERE direct_low = ?1 AND direct_high = ?2";
+            let key = [sought(members.0.0), sought(members.1.0)];
+            self.one(sql, key, |row| number(row, 0).map(ConversationId))
+        };
+        self.cached(|caches| &mut caches.directs, members, load)
     }
 
     fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, Broken> {
-        if let Some(conversation) = self.caches.borrow().conversations.get(&id) {
-            return Ok(Some(*conversation));
-        }
-        let sql = "SELECT direct_low, direct_high,
-                coalesce((SELECT max(sequence) FROM messages WHERE conversation = ?1), 0),
-                public, members
-            FROM conversations WHERE id = ?1";
-        let found = self.one(sql, [sought(id.0)], |row| {
-            let kind = match (number_or_none(row, 0)?, number_or_none(row, 1)?) {
-                (Some(low), Some(high)) => Kind::Direct(AccountId(low), AccountId(high)),
-                _ => Kind::Room {
-                    public: row.get(3)?,
-                    members: number(row, 4)?,
-                },
-            };
-            Ok(Conversation {
-                id,
-                kind,
-                sequence_last: Sequence(number(row, 2)?),
-            })
-        })?;
-        if let Some(conversation) = found {
-            self.caches
-                .borrow_mut()
-                .conversations
-                .insert(id, conversation);
-        }
-        Ok(found)
+        self.cached(
+            |caches| &mut caches.conversations,
+            id,
+            || self.load_conversation(id),
+        )
     }
 
     fn conversation_last(&self) -> Result<ConversationId, Broken> {
@@ -240,30 +124,8 @@ impl Lookup for Writer {
         conversation: ConversationId,
         account: AccountId,
     ) -> Result<Option<Membership>, Broken> {
-        let key = (conversation, account);
-        if let Some(membership) = self.caches.borrow().members.get(&key) {
-            return Ok(Some(*membership));
-        }
-        let sql = "SELECT delivered, read, role,
-                coalesce((SELECT ordinal FROM messages
-                    WHERE conversation = ?1 AND by_account = ?2
-                    ORDER BY sequence DESC LIMIT 1), 0)
-            FROM members WHERE conversation = ?1 AND account = ?2";
-        let found = self.one(sql, [sought(conversation.0), sought(account.0)], |row| {
-            let progress = Progress {
-                delivered: Sequence(number(row, 0)?),
-                read: Sequence(number(row, 1)?),
-            };
-            Ok(Membership {
-                progress,
-                role: member_role(row, 2)?,
-                sent: number(row, 3)?,
-            })
-        })?;
-        if let Some(membership) = found {
-            self.caches.borrow_mut().members.insert(key, membership);
-        }
-        Ok(found)
+        let load = || self.load_membership(conversation, account);
+        self.cached(|caches| &mut caches.members, (conversation, account), load)
     }
 
     fn message(
@@ -294,7 +156,7 @@ impl Lookup for Writer {
             sought(conversation.0),
             sought(sequence.0),
         ];
-        Ok(self.one(sql, key, |_| Ok(()))?.is_some())
+        self.is_there(sql, key)
     }
 
     fn admins(&self) -> Result<u64, Broken> {
@@ -302,15 +164,13 @@ impl Lookup for Writer {
     }
 
     fn is_blocked(&self, account: AccountId, other: AccountId) -> Result<bool, Broken> {
-        if let Some(blocked) = self.caches.borrow().blocks.get(&(account, other)) {
-            return Ok(*blocked);
-        }
-        let sql = "SELECT 1 FROM blocks WHERE account = ?1 AND other = ?2";
-        let key = [sought(account.0), sought(other.0)];
-        let blocked = self.one(sql, key, |_| Ok(()))?.is_some();
-        let mut caches = self.caches.borrow_mut();
-        caches.blocks.insert((account, other), blocked);
-        Ok(blocked)
+        let load = || {
+            let sql = "SELECT 1 FROM blocks WHERE account = ?1 AND other = ?2";
+            self.is_there(sql, [sought(account.0), sought(other.0)])
+                .map(Some)
+        };
+        let found = self.cached(|caches| &mut caches.blocks, (account, other), load)?;
+        Ok(found == Some(true))
     }
 
     fn blocks_of(&self, account: AccountId) -> Result<u64, Broken> {
@@ -321,16 +181,9 @@ impl Lookup for Writer {
     }
 
     fn room_by_key(&self, key: &str) -> Result<Option<ConversationId>, Broken> {
-        if let Some(id) = self.caches.borrow().room_keys.get(key) {
-            return Ok(Some(*id));
-        }
         let sql = "SELECT id FROM conversations WHERE key = ?1";
-        let found = self.one(sql, [key], |row| number(row, 0).map(ConversationId))?;
-        if let Some(id) = found {
-            let mut caches = self.caches.borrow_mut();
-            caches.room_keys.insert(key.to_owned(), id);
-        }
-        Ok(found)
+        let load = || self.one(sql, [key], |row| number(row, 0).map(ConversationId));
+        self.cached_by_text(|caches| &mut caches.room_keys, key, load)
     }
 
     fn rooms(&self) -> Result<u64, Broken> {
@@ -366,7 +219,7 @@ impl Lookup for Writer {
     fn is_invited(&self, room: ConversationId, account: AccountId) -> Result<bool, Broken> {
         let sql = "SELECT 1 FROM invitations WHERE conversation = ?1 AND account = ?2";
         let key = [sought(room.0), sought(account.0)];
-        Ok(self.one(sql, key, |_| Ok(()))?.is_some())
+        self.is_there(sql, key)
     }
 
     fn invitations(&self, room: ConversationId) -> Result<u64, Broken> {
@@ -387,15 +240,14 @@ impl Lookup for Writer {
         let [id, sequence, account] =
             [message.conversation.0, message.sequence.0, account.0].map(sought);
         let key = params![id, sequence, account, reaction.as_str()];
-        Ok(self.one(sql, key, |_| Ok(()))?.is_some())
+        self.is_there(sql, key)
     }
 
     fn has_reaction(&self, message: MessageRef, reaction: &Reaction) -> Result<bool, Broken> {
         let sql = "SELECT 1 FROM reaction_counts
             WHERE conversation = ?1 AND sequence = ?2 AND reaction = ?3";
         let [id, sequence] = [message.conversation.0, message.sequence.0].map(sought);
-        let found = self.one(sql, params![id, sequence, reaction.as_str()], |_| Ok(()))?;
-        Ok(found.is_some())
+        self.is_there(sql, params![id, sequence, reaction.as_str()])
     }
 
     fn reaction_kinds(&self, message: MessageRef) -> Result<u64, Broken> {
@@ -430,7 +282,7 @@ impl Lookup for Writer {
 
     fn has_invite(&self, id: InviteId) -> Result<bool, Broken> {
         let sql = "SELECT 1 FROM invites WHERE id = ?1";
-        Ok(self.one(sql, [sought(id.0)], |_| Ok(()))?.is_some())
+        self.is_there(sql, [sought(id.0)])
     }
 
     fn invites(&self) -> Result<u64, Broken> {
@@ -466,11 +318,7 @@ impl Lookup for Writer {
         let sql = "SELECT id, conversation, account FROM webhooks
             WHERE conversation = ?1 ORDER BY id LIMIT ?2";
         let key = params![sought(room.0), stored(WEBHOOKS_PER_ROOM_MAX + 1)];
-        let read = || {
-            let mut statement = self.connection.prepare_cached(sql)?;
-            statement.query_map(key, webhook)?.collect::<Result<Vec<_>>>()
-        };
-        read().map_err(|error| broken(&error))
+        self.all(sql, key, webhook)
     }
 
     fn webhook_last(&self) -> Result<WebhookId, Broken> {
@@ -494,19 +342,6 @@ impl Lookup for Writer {
 
     fn throttles_first(&self, limit: usize) -> Result<Vec<ThrottleKey>, Broken> {
         let sql = "SELECT key FROM throttles ORDER BY not_before, key LIMIT ?1";
-        let read = || {
-            let mut statement = self.connection.prepare_cached(sql)?;
-            let rows = statement.query_map([count(limit)], |row| row.get(0).map(ThrottleKey))?;
-            rows.collect::<Result<Vec<_>>>()
-        };
-        read().map_err(|error| broken(&error))
+        self.all(sql, [count(limit)], |row| row.get(0).map(ThrottleKey))
     }
-}
-
-fn webhook(row: &Row<'_>) -> Result<Webhook> {
-    Ok(Webhook {
-        id: WebhookId(number(row, 0)?),
-        conversation: ConversationId(number(row, 1)?),
-        account: AccountId(number(row, 2)?),
-    })
 }
