@@ -1,5 +1,7 @@
 //! A node as programs see it that post to a room by plain HTTP.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::net::SocketAddr;
 
 use conclave_server::{Node, NodeConfig};
