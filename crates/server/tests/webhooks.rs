@@ -167,7 +167,7 @@ async fn a_post_with_a_key_is_in_the_room_once_and_has_one_answer() {
     let (status, _, again) = world.post(&path, key, body).await;
     assert_eq!((status, &again), (200, &first));
     let green = ("builds".to_owned(), "green".to_owned());
-    assert_eq!(world.texts().await, [green.clone()]);
+    assert_eq!(world.texts().await, std::slice::from_ref(&green));
 
     let (status, _, other) = world.post(&path, key, r#"{"text": "red"}"#).await;
     assert_eq!(
