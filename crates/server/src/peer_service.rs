@@ -227,7 +227,10 @@ impl PeerService for Peers {
         request: Request<peer::ShareMomentRequest>,
     ) -> Result<Response<peer::ShareMomentResponse>, Status> {
         let mut request = request.into_inner();
-        let source = request.envelope.as_ref().map_or(0, |envelope| envelope.source_node_id);
+        let source = request
+            .envelope
+            .as_ref()
+            .map_or(0, |envelope| envelope.source_node_id);
         self.check(request.envelope.take())?;
         let moment = request.moment.ok_or_else(|| malformed("nothing is told"))?;
         live::hear(&self.shared, source, moment).await;

@@ -375,7 +375,11 @@ impl Places {
             Audience::Two(a, b) => of(a).chain(of(b)).cloned().collect(),
             Audience::Room(room) => {
                 let of_room = self.by_room.get(&room);
-                of_room.into_iter().flat_map(BTreeMap::values).cloned().collect()
+                of_room
+                    .into_iter()
+                    .flat_map(BTreeMap::values)
+                    .cloned()
+                    .collect()
             }
         }
     }
@@ -432,11 +436,7 @@ impl Places {
     }
 }
 
-fn remove<K: std::hash::Hash + Eq>(
-    map: &mut HashMap<K, Vec<Arc<Subscriber>>>,
-    key: K,
-    id: u64,
-) {
+fn remove<K: std::hash::Hash + Eq>(map: &mut HashMap<K, Vec<Arc<Subscriber>>>, key: K, id: u64) {
     if let Some(list) = map.get_mut(&key) {
         list.retain(|subscriber| subscriber.id != id);
         if list.is_empty() {

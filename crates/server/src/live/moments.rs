@@ -102,7 +102,11 @@ impl Typist {
 
 /// Tells here and to all other nodes that somebody writes, unless that was told a moment ago.
 pub(crate) fn tell_typing(shared: &Arc<Shared>, typist: Typist) {
-    if !shared.live.typing.admit(typist.conversation, typist.account) {
+    if !shared
+        .live
+        .typing
+        .admit(typist.conversation, typist.account)
+    {
         return;
     }
     let moment = peer::Typing {

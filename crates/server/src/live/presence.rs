@@ -87,7 +87,11 @@ impl Own {
         };
         let best = self.sessions.values().map(of).max();
         // In its grace somebody is as it was: at its device.
-        best.unwrap_or(if self.left.is_some() { Presence::Online } else { Presence::Offline })
+        best.unwrap_or(if self.left.is_some() {
+            Presence::Online
+        } else {
+            Presence::Offline
+        })
     }
 }
 
@@ -185,9 +189,14 @@ impl Presences {
         let mut table = self.table();
         let is_over = |own: &Own| own.left.is_some_and(|left| left.elapsed() >= GRACE);
         table.own.retain(|_, own| !is_over(own));
-        table.others.retain(|_, other| other.heard.elapsed() < SILENT_MAX);
+        table
+            .others
+            .retain(|_, other| other.heard.elapsed() < SILENT_MAX);
         let mut present: HashMap<AccountId, Presence> = HashMap::new();
-        let own = table.own.iter().map(|(account, own)| (*account, own.state()));
+        let own = table
+            .own
+            .iter()
+            .map(|(account, own)| (*account, own.state()));
         let others = table.others.values().flat_map(|other| &other.accounts);
         for (account, state) in own.chain(others.map(|(account, state)| (*account, *state))) {
             let known = present.entry(account).or_default();
@@ -199,7 +208,10 @@ impl Presences {
                 changed.push((*account, *state));
             }
         }
-        let gone = table.told.keys().filter(|account| !present.contains_key(account));
+        let gone = table
+            .told
+            .keys()
+            .filter(|account| !present.contains_key(account));
         changed.extend(gone.map(|account| (*account, Presence::Offline)));
         table.told = present;
         let mut told = Vec::with_capacity(changed.len());
@@ -245,14 +257,20 @@ mod tests {
     const ALICE: AccountId = AccountId(1);
 
     fn states(changed: &[Changed]) -> Vec<(u64, Presence)> {
-        changed.iter().map(|one| (one.account.0, one.state)).collect()
+        changed
+            .iter()
+            .map(|one| (one.account.0, one.state))
+            .collect()
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_moves_to_another_node_is_never_offline() {
         let presences = Arc::new(Presences::default());
         let stream = presences.enter(ALICE, SessionId(1));
-        assert_eq!(states(&presences.settle(Timestamp(1))), [(1, Presence::Online)]);
+        assert_eq!(
+            states(&presences.settle(Timestamp(1))),
+            [(1, Presence::Online)]
+        );
         drop(stream);
         assert_eq!(presences.settle(Timestamp(2)), []);
         tokio::time::advance(GRACE / 2).await;
@@ -265,7 +283,10 @@ mod tests {
     async fn the_users_of_a_silent_node_go_offline() {
         let presences = Arc::new(Presences::default());
         presences.heard(2, HashMap::from([(ALICE, Presence::Away)]));
-        assert_eq!(states(&presences.settle(Timestamp(1))), [(1, Presence::Away)]);
+        assert_eq!(
+            states(&presences.settle(Timestamp(1))),
+            [(1, Presence::Away)]
+        );
         tokio::time::advance(SILENT_MAX).await;
         let changed = presences.settle(Timestamp(9));
         assert_eq!(states(&changed), [(1, Presence::Offline)]);

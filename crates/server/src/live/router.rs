@@ -178,12 +178,11 @@ impl Router {
 
     /// Events that become one item, the same for all who hear it.
     fn simple(&mut self, event: &Event) -> Result<Option<(Audience, Happened)>, ReadError> {
-        let message = |conversation: &ConversationId, sequence: &conclave_core::Sequence| {
-            MessageRef {
+        let message =
+            |conversation: &ConversationId, sequence: &conclave_core::Sequence| MessageRef {
                 conversation: *conversation,
                 sequence: *sequence,
-            }
-        };
+            };
         let of = |audience: Option<Audience>, what| Ok(audience.map(|audience| (audience, what)));
         match event {
             Event::MessageDeleted {

@@ -61,8 +61,8 @@ impl Live {
             place,
             position,
             heartbeat: heartbeat(request.heartbeat_ms),
-            presence: live.presences.enter(session.account, session.id),
-            permit,
+            _presence: live.presences.enter(session.account, session.id),
+            _permit: permit,
         };
         Ok(Box::pin(subscription.stream()))
     }
@@ -74,16 +74,20 @@ impl Live {
         deadline: Deadline,
     ) -> Result<Position, Problem> {
         let replica = &self.shared.replica;
-        if request.resume_token.is_empty() {
-            if request.from_beginning {
-                return Ok(Position(0));
+        let position = match (&request.resume_token[..], request.after_position) {
+            ([], 0) if request.from_beginning => return Ok(Position(0)),
+            ([], 0) => {
+                self.shared.barrier(deadline).await?;
+                return Ok(Position::end_of(*replica.applied().borrow()));
             }
-            self.shared.barrier(deadline).await?;
-            return Ok(Position::end_of(*replica.applied().borrow()));
-        }
-        let mint = Mint::new(&self.shared.identity.cluster_id);
-        let position = mint.position(&request.resume_token)?;
-        if replica.wait_applied(position.index(), BEHIND_LIMIT).await.is_ok() {
+            ([], after) => token::checked(after)?,
+            (token, _) => Mint::new(&self.shared.identity.cluster_id).position(token)?,
+        };
+        if replica
+            .wait_applied(position.index(), BEHIND_LIMIT)
+            .await
+            .is_ok()
+        {
             return Ok(position);
         }
         // Behind, or asked for what never was? Everything that was ever told is committed.
@@ -218,7 +222,8 @@ impl LiveService for Live {
         request: Request<v1::SetTypingRequest>,
     ) -> Result<Response<v1::SetTypingResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        self.shared.reply(Self::set_typing(self, &metadata, request).await)
+        self.shared
+            .reply(Self::set_typing(self, &metadata, request).await)
     }
 
     async fn set_presence(
@@ -226,7 +231,8 @@ impl LiveService for Live {
         request: Request<v1::SetPresenceRequest>,
     ) -> Result<Response<v1::SetPresenceResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        self.shared.reply(Self::set_presence(self, &metadata, request).await)
+        self.shared
+            .reply(Self::set_presence(self, &metadata, request).await)
     }
 
     async fn get_presence(
@@ -234,6 +240,7 @@ impl LiveService for Live {
         request: Request<v1::GetPresenceRequest>,
     ) -> Result<Response<v1::GetPresenceResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        self.shared.reply(Self::get_presence(self, &metadata, request).await)
+        self.shared
+            .reply(Self::get_presence(self, &metadata, request).await)
     }
 }

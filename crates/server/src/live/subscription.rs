@@ -44,8 +44,8 @@ pub(crate) struct Subscription {
     /// Everything up to here was told.
     pub(crate) position: Position,
     pub(crate) heartbeat: Duration,
-    pub(crate) presence: presence::Stream,
-    pub(crate) permit: OwnedSemaphorePermit,
+    pub(crate) _presence: presence::Stream,
+    pub(crate) _permit: OwnedSemaphorePermit,
 }
 
 impl Subscription {
@@ -86,9 +86,12 @@ impl State {
             match self.phase {
                 Phase::Start => {
                     self.phase = Phase::CatchingUp;
+                    let shared = &self.subscription.shared;
+                    let applied = *shared.replica.applied().borrow();
                     let started = v1::Started {
-                        node_id: self.subscription.shared.identity.node,
+                        node_id: shared.identity.node,
                         account_id: self.subscription.account.0,
+                        applied_position: Position::end_of(applied).0,
                     };
                     return Some(Ok(self.tell(v1::event::Event::Started(started))));
                 }
@@ -175,7 +178,10 @@ impl State {
             }
         }
         let changed = self.subscription.place.changed();
-        if tokio::time::timeout(self.subscription.heartbeat, changed).await.is_ok() {
+        if tokio::time::timeout(self.subscription.heartbeat, changed)
+            .await
+            .is_ok()
+        {
             return None;
         }
         if self.session_looked_at.elapsed() > SESSION_LOOK_EVERY {

@@ -35,15 +35,17 @@ impl Mint {
     pub(crate) fn position(self, token: &[u8]) -> Result<Position, Problem> {
         let (head, position) = token.split_last_chunk::<8>().ok_or_else(invalid)?;
         match head {
-            [VERSION, cluster @ ..] if cluster == self.0 => {
-                let position = u64::from_be_bytes(*position);
-                // A log index beyond this is no node's.
-                let fits = i64::try_from(position).is_ok();
-                fits.then_some(Position(position)).ok_or_else(invalid)
-            }
+            [VERSION, cluster @ ..] if cluster == self.0 => checked(u64::from_be_bytes(*position)),
             _ => Err(invalid()),
         }
     }
+}
+
+/// A position that some node may have told.
+pub(crate) fn checked(position: u64) -> Result<Position, Problem> {
+    // A log index beyond this is no node's.
+    let fits = i64::try_from(position).is_ok();
+    fits.then_some(Position(position)).ok_or_else(invalid)
 }
 
 /// A resume token that no node of this cluster has given, or that is ahead of its log.
