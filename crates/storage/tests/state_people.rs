@@ -12,7 +12,7 @@ use conclave_core::{
 };
 use conclave_storage::state::State;
 use read_support::*;
-use state_support::*;
+use state_support::{START, accept, apply_at, ask, once, people};
 
 fn open_session(id: u128, account: u64, secret: u8, label: &str) -> Command {
     once(

@@ -12,7 +12,7 @@ use conclave_core::{
 };
 use conclave_storage::state::{Delivery, Happened, HistoryFrom, MessageRow, ReadError, To, With};
 use read_support::opened;
-use state_support::*;
+use state_support::{START, accept, apply_at, ask, digest, people, say};
 
 /// Deletes messages of conversation 1.
 fn delete(session: u64, number: u64, sequences: &[u64], for_everyone: bool) -> Command {

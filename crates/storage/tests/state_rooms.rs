@@ -10,7 +10,7 @@ use conclave_storage::state::{
     ConversationInfo, HistoryFrom, ReactionRow, RoomsPage, State, To, With,
 };
 use read_support::*;
-use state_support::*;
+use state_support::{START, accept, ask, once, people, say};
 
 /// Ann's rooms: Hall (public), Den (private; cyd is invited), attic (private); bea has "bar".
 fn house(state: &mut State) {

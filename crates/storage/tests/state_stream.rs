@@ -1,0 +1,276 @@
+//! The stream: what happened, to whom it is told, and what is told of it once it is changed.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod read_support;
+mod state_support;
+
+use conclave_core::{
+    AccountId, ConversationId, DisplayName, MemberRole, Operation, Position, Progress, Sequence,
+};
+use conclave_storage::state::{Happened, IndexRow, State};
+use read_support::*;
+use state_support::{START, accept, ask, people, say};
+
+/// Everything that an account is told from a position on.
+fn told(state: &State, account: u64, after: Position) -> Vec<Happened> {
+    let page = state.reader().stream(AccountId(account), after, 1000);
+    let page = page.unwrap();
+    assert!(page.complete);
+    page.items.into_iter().map(|item| item.what).collect()
+}
+
+fn now(state: &State) -> Position {
+    state.reader().applied_position().unwrap()
+}
+
+/// What an account is told of these commands alone.
+fn told_of(
+    state: &mut State,
+    account: u64,
+    commands: Vec<conclave_core::Command>,
+) -> Vec<Happened> {
+    let before = now(state);
+    accept(state, commands);
+    told(state, account, before)
+}
+
+#[test]
+fn a_change_of_a_message_is_told_to_those_who_see_it() {
+    let (_directory, mut state) = opened();
+    people(&mut state, &["ann", "bea", "cyd"]);
+    accept(
+        &mut state,
+        vec![ask(1, 1, say("bea", "x")), ask(1, 2, say("bea", "y"))],
+    );
+    let before = now(&state);
+    accept(
+        &mut state,
+        vec![
+            ask(1, 3, edit(1, 1, "@bea z")),
+            ask(2, 1, react(1, 1, "+", true)),
+            ask(2, 2, react(1, 1, "+", false)),
+            ask(1, 4, delete(1, &[2], true)),
+        ],
+    );
+    let reaction = |present| Happened::Reaction {
+        message: message(1, 1),
+        account: AccountId(2),
+        name: Some("bea".to_owned()),
+        reaction: "+".to_owned(),
+        present,
+    };
+    let edited = |account| {
+        let row = state.reader().message(AccountId(account), message(1, 1));
+        let row = row.unwrap().unwrap();
+        assert_eq!(
+            (row.text.as_deref(), row.mentions.len()),
+            (Some("@bea z"), 1)
+        );
+        Happened::Edited(row)
+    };
+    let deleted = Happened::Deleted(message(1, 2));
+    for account in [1, 2] {
+        let expected = [
+            edited(account),
+            reaction(true),
+            reaction(false),
+            deleted.clone(),
+        ];
+        assert_eq!(told(&state, account, before), expected);
+    }
+    assert_eq!(told(&state, 3, Position(0)), []);
+
+    // What one has hidden is not told again, and that it was is told to oneself alone.
+    accept(&mut state, vec![ask(2, 3, delete(1, &[1], false))]);
+    let hidden = Happened::Hidden(message(1, 1));
+    assert_eq!(told(&state, 2, before), [deleted, hidden]);
+    assert_eq!(told(&state, 1, before).len(), 4);
+}
+
+#[test]
+fn a_room_is_told_from_joining_on_and_its_end_is_told_to_the_one_who_left() {
+    let (_directory, mut state) = opened();
+    people(&mut state, &["ann", "bea"]);
+    accept(
+        &mut state,
+        vec![
+            ask(1, 1, create_room("Hall", true)),
+            ask(1, 2, say_room("Hall", "early")),
+        ],
+    );
+    let hall = ConversationId(1);
+    let name = |name: &str| Some(name.to_owned());
+    let joined = Happened::Joined {
+        conversation: hall,
+        room_name: name("Hall"),
+        account: AccountId(2),
+        name: name("bea"),
+    };
+    accept(&mut state, vec![ask(2, 1, join("Hall"))]);
+    assert_eq!(told(&state, 2, Position(0)), [joined.clone()]);
+    let page = state.reader().stream(AccountId(2), now(&state), 1).unwrap();
+    assert_eq!(page.rooms, [hall]);
+    let role = Happened::RoleChanged {
+        conversation: hall,
+        account: AccountId(2),
+        role: MemberRole::Moderator,
+    };
+    let topic = Happened::TopicChanged {
+        conversation: hall,
+        topic: "tea".to_owned(),
+    };
+    let commands = vec![
+        ask(1, 3, set_role("Hall", "bea", MemberRole::Moderator)),
+        ask(2, 2, set_topic("Hall", "tea")),
+    ];
+    assert_eq!(told_of(&mut state, 2, commands), [role, topic]);
+    let left = Happened::Left {
+        conversation: hall,
+        room_name: name("Hall"),
+        account: AccountId(2),
+        name: name("bea"),
+        by: AccountId(1),
+    };
+    let gone = told_of(&mut state, 2, vec![ask(1, 4, kick("Hall", "bea"))]);
+    assert_eq!(gone, [left.clone()]);
+    assert_eq!(
+        told(&state, 2, Position(0)),
+        [left],
+        "a room that one is not in is not told"
+    );
+    let page = state.reader().stream(AccountId(2), now(&state), 1).unwrap();
+    assert_eq!(page.rooms, []);
+}
+
+#[test]
+fn an_invitation_and_ones_own_changes_are_told_to_oneself_alone() {
+    let (_directory, mut state) = opened();
+    people(&mut state, &["ann", "bea"]);
+    accept(&mut state, vec![ask(1, 1, create_room("Den", false))]);
+    let before = now(&state);
+    let display_name = DisplayName::new("Bea").unwrap();
+    accept(
+        &mut state,
+        vec![
+            ask(1, 2, invite("Den", "bea")),
+            ask(2, 1, Operation::SetDisplayName { display_name }),
+        ],
+    );
+    let invited = Happened::Invited {
+        conversation: ConversationId(1),
+        room_name: Some("Den".to_owned()),
+        by: AccountId(1),
+    };
+    let bea = state.reader().account(AccountId(2)).unwrap().unwrap();
+    assert_eq!(bea.display_name, "Bea");
+    assert_eq!(
+        told(&state, 2, before),
+        [invited, Happened::AccountChanged(bea)]
+    );
+    assert_eq!(told(&state, 1, before), []);
+}
+
+#[test]
+fn only_the_last_advance_is_told_and_in_a_room_only_ones_own() {
+    let (_directory, mut state) = opened();
+    people(&mut state, &["ann", "bea"]);
+    accept(
+        &mut state,
+        vec![
+            ask(1, 1, say("bea", "x")),
+            ask(1, 2, say("bea", "y")),
+            ask(1, 3, create_room("Hall", true)),
+            ask(2, 1, join("Hall")),
+            ask(1, 4, say_room("Hall", "z")),
+        ],
+    );
+    let before = now(&state);
+    accept(
+        &mut state,
+        vec![
+            ask(2, 2, advance(1, 1, 1)),
+            ask(2, 3, advance(1, 2, 1)),
+            ask(2, 4, advance(2, 1, 1)),
+        ],
+    );
+    let of_bea = |conversation, delivered, read| Happened::Advanced {
+        conversation: ConversationId(conversation),
+        account: AccountId(2),
+        progress: Progress {
+            delivered: Sequence(delivered),
+            read: Sequence(read),
+        },
+    };
+    assert_eq!(told(&state, 2, before), [of_bea(1, 2, 1), of_bea(2, 1, 1)]);
+    assert_eq!(told(&state, 1, before), [of_bea(1, 2, 1)]);
+    let opened = |peer: &str| Happened::Opened {
+        conversation: ConversationId(1),
+        peer_name: Some(peer.to_owned()),
+    };
+    assert_eq!(told(&state, 1, Position(0))[0], opened("bea"));
+    assert_eq!(told(&state, 2, Position(0))[0], opened("ann"));
+}
+
+#[test]
+fn who_resumes_before_what_was_forgotten_is_told_of_a_gap() {
+    let (directory, mut state) = opened();
+    people(&mut state, &["ann"]);
+    // As if the changes up to there had been forgotten.
+    let beside = rusqlite::Connection::open(directory.path().join("state.db")).unwrap();
+    let forgotten = Position::new(1, 5);
+    let sql = "UPDATE meta SET changes_after = ?1";
+    beside.execute(sql, [forgotten.0.cast_signed()]).unwrap();
+    let reader = state.reader();
+    for (after, gap) in [
+        (Position(0), true),
+        (Position::new(1, 4), true),
+        (forgotten, false),
+    ] {
+        assert_eq!(reader.stream(AccountId(1), after, 1).unwrap().gap, gap);
+        assert_eq!(reader.for_index(after, 1).unwrap().gap, gap);
+    }
+}
+
+#[test]
+fn an_index_learns_what_was_sent_edited_and_deleted() {
+    let (_directory, mut state) = opened();
+    people(&mut state, &["ann", "bea"]);
+    accept(
+        &mut state,
+        vec![
+            ask(1, 1, say("bea", "one")),
+            ask(2, 1, say("ann", "two")),
+            ask(1, 2, say("bea", "three")),
+        ],
+    );
+    let reader = state.reader();
+    let first = reader.for_index(Position(0), 2).unwrap();
+    let texts = |rows: &[IndexRow]| -> Vec<Option<String>> {
+        rows.iter().map(|row| row.text.clone()).collect()
+    };
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(texts(&first.rows), [some("one"), some("two")]);
+    assert_eq!(first.scanned_to, first.rows[1].position);
+    assert_eq!((first.rows[1].by.0, first.rows[1].conversation.0), (2, 1));
+    assert_eq!((first.rows[1].sent_at.0, first.complete), (START, false));
+    let rest = reader.for_index(first.scanned_to, 1000).unwrap();
+    assert_eq!(
+        (texts(&rest.rows), rest.complete),
+        (vec![some("three")], true)
+    );
+    assert_eq!(rest.scanned_to, now(&state));
+    accept(
+        &mut state,
+        vec![
+            ask(1, 3, edit(1, 1, "uno")),
+            ask(2, 2, react(1, 1, "+", true)),
+            ask(2, 3, delete(1, &[2], true)),
+            ask(2, 4, delete(1, &[1], false)),
+        ],
+    );
+    let later = reader.for_index(rest.scanned_to, 1000).unwrap();
+    assert_eq!(texts(&later.rows), [some("uno"), None]);
+    let positions = |rows: &[IndexRow]| rows.iter().map(|row| row.position).collect::<Vec<_>>();
+    assert_eq!(positions(&later.rows), positions(&first.rows));
+}

@@ -1,0 +1,115 @@
+//! Unread messages: the oldest first over all conversations, at a cost that follows what is given.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod read_support;
+mod state_support;
+
+use conclave_core::{AccountId, Command, limits::BATCH_COMMANDS_MAX};
+use conclave_storage::state::State;
+use read_support::*;
+use state_support::{accept, ask, people, say};
+
+/// Sends these, one after the other, in entries as large as they may be.
+fn send_all(state: &mut State, commands: Vec<Command>) {
+    for part in commands.chunks(BATCH_COMMANDS_MAX) {
+        accept(state, part.to_vec());
+    }
+}
+
+fn texts(state: &State, account: u64, limit: usize) -> Vec<String> {
+    let rows = state.reader().unread(AccountId(account), limit).unwrap();
+    rows.into_iter().map(|row| row.text.unwrap()).collect()
+}
+
+/// How many rows are told to be unread in the first conversation.
+fn unread(state: &State, account: u64) -> u64 {
+    let list = state.reader().conversations(AccountId(account), None, 1);
+    list.unwrap()[0].unread
+}
+
+#[test]
+fn runs_of_own_messages_of_any_length_are_jumped_over() {
+    let (_directory, mut state) = opened();
+    people(&mut state, &["ann", "bea"]);
+    accept(
+        &mut state,
+        vec![
+            ask(1, 1, create_room("Hall", true)),
+            ask(2, 1, join("Hall")),
+        ],
+    );
+    let (mut numbers, mut expected, mut commands) = ([1, 1], Vec::new(), Vec::new());
+    let mut say_in_hall = |who: usize, text: &str| {
+        numbers[who] += 1;
+        ask(1 + who as u64, numbers[who], say_room("Hall", text))
+    };
+    for run in [0, 1, 2, 6, 7, 8, 9, 63, 64, 65, 200, 3000, 1, 0] {
+        commands.extend((0..run).map(|_| say_in_hall(0, "own")));
+        expected.push(format!("after {run}"));
+        commands.push(say_in_hall(1, &format!("after {run}")));
+    }
+    commands.extend((0..70).map(|_| say_in_hall(0, "own")));
+    send_all(&mut state, commands);
+    assert_eq!(texts(&state, 1, 1000), expected);
+    assert_eq!(texts(&state, 1, 3), expected[..3]);
+    assert_eq!(unread(&state, 1), expected.len() as u64);
+    assert_eq!(unread(&state, 2), 3000 + 426 + 70);
+    assert_eq!(texts(&state, 2, 5), ["own"; 5]);
+    // Between a run and in the middle of one.
+    let number = number_after(&state);
+    accept(&mut state, vec![ask(1, number, advance(1, 5, 5))]);
+    assert_eq!(texts(&state, 1, 2), expected[2..4]);
+    assert_eq!(unread(&state, 1), expected.len() as u64 - 2);
+}
+
+/// A request number that session 1 has not used.
+fn number_after(state: &State) -> u64 {
+    let mut token = [7; 32];
+    token[..8].copy_from_slice(&1_u64.to_be_bytes());
+    let token = conclave_core::TokenHash(token);
+    let session = state.reader().session_by_token(&token).unwrap().unwrap();
+    session.request_last + 1
+}
+
+#[test]
+fn deleted_and_hidden_messages_are_not_unread() {
+    let (_directory, mut state) = opened();
+    people(&mut state, &["ann", "bea"]);
+    let sends = (1..=20).map(|n| ask(2, n, say("ann", &format!("@ann {n}"))));
+    send_all(&mut state, sends.collect());
+    let gone: Vec<u64> = (1..=9).collect();
+    accept(
+        &mut state,
+        vec![
+            ask(2, 21, delete(1, &gone, true)),
+            // One of these is deleted already, so it is left out once.
+            ask(1, 1, delete(1, &[9, 10, 12], false)),
+        ],
+    );
+    assert_eq!(texts(&state, 1, 2), ["@ann 11", "@ann 13"]);
+    assert_eq!(unread(&state, 1), 9);
+    let list = state.reader().conversations(AccountId(1), None, 1).unwrap();
+    assert_eq!(list[0].unread_mentions, 9);
+    accept(&mut state, vec![ask(1, 2, advance(1, 15, 15))]);
+    assert_eq!(unread(&state, 1), 5);
+    // The account's own deleted messages were never unread.
+    accept(
+        &mut state,
+        vec![
+            ask(1, 3, say("bea", "own")),
+            ask(1, 4, delete(1, &[21], true)),
+        ],
+    );
+    assert_eq!(unread(&state, 1), 5);
+    assert_eq!(texts(&state, 1, 9).len(), 5);
+}
+
+#[test]
+fn what_one_writes_to_oneself_is_read() {
+    let (_directory, mut state) = opened();
+    people(&mut state, &["ann"]);
+    accept(&mut state, vec![ask(1, 1, say("ann", "note"))]);
+    assert_eq!(texts(&state, 1, 9), [""; 0]);
+    assert_eq!(unread(&state, 1), 0);
+}
