@@ -1,45 +1,66 @@
-//! Accounts and sessions.
+//! Accounts: who may be here, and how they are shown.
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use conclave_core::{AccountId, Position, SessionId, Timestamp, limits::PAGE_MAX};
-use conclave_wire::{request::TOKEN_BYTES, v1};
+use conclave_core::{AccountId, Position, limits::PAGE_MAX};
+use conclave_wire::v1;
 
 use crate::{CallError, Client, Freshness, random};
 
 /// Bytes of the random name of a request outside a session.
-const REQUEST_ID_BYTES: usize = 16;
+pub(crate) const REQUEST_ID_BYTES: usize = 16;
 
-/// A login.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Login {
-    /// The session's token: a secret. See [`Client::with_token`].
-    pub token: String,
-    /// The session.
-    pub session: SessionId,
-    /// Whose it is.
-    pub account: v1::Account,
-    /// When it ends unless it is used.
-    pub expires_at: Timestamp,
-    /// Where in the log this is known.
-    pub position: Position,
+/// Why a cluster should let somebody create an account.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub enum Grant {
+    /// Because it is open to everybody, or because an administrator's session asks.
+    #[default]
+    Open,
+    /// Because of an invite: its code, as [`Client::create_invite`] gave it.
+    Invite(String),
+    /// Because of the one-time token that the server prints while there is no administrator.
+    Setup(String),
 }
 
-impl std::fmt::Debug for Login {
+impl std::fmt::Debug for Grant {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Login({}, session {})", self.account.name, self.session)
+        f.write_str(match self {
+            Self::Open => "Open",
+            Self::Invite(_) => "Invite(…)",
+            Self::Setup(_) => "Setup(…)",
+        })
     }
 }
 
 impl Client {
-    /// Creates an account; gives its number. Needs no session.
+    /// Creates an account in a cluster that is open; gives its number. Needs no session.
     ///
     /// # Errors
-    /// [`CallError`]. After [`CallError::Unknown`], log in to learn whether it exists.
+    /// As [`Client::create_account_with`].
     pub async fn create_account(&self, name: &str, password: &str) -> Result<AccountId, CallError> {
+        self.create_account_with(name, password, Grant::Open).await
+    }
+
+    /// Creates an account; gives its number. Needs no session, but is made in the name of the
+    /// session if there is one: an administrator may always create accounts.
+    ///
+    /// # Errors
+    /// [`CallError`]; `REGISTRATION_CLOSED`, `INVITE_INVALID` or `SETUP_TOKEN_INVALID` if the
+    /// grant does not do. After [`CallError::Unknown`], log in to learn whether it exists.
+    pub async fn create_account_with(
+        &self,
+        name: &str,
+        password: &str,
+        grant: Grant,
+    ) -> Result<AccountId, CallError> {
+        use v1::create_account_request::Grant as Wire;
         let request = v1::CreateAccountRequest {
             request_id: random::bytes::<REQUEST_ID_BYTES>().to_vec().into(),
             name: name.to_owned(),
             password: password.to_owned(),
+            grant: match grant {
+                Grant::Open => None,
+                Grant::Invite(code) => Some(Wire::InviteCode(code)),
+                Grant::Setup(token) => Some(Wire::SetupToken(token)),
+            },
         };
         Ok(AccountId(self.ask(request).await?.id))
     }
@@ -47,10 +68,57 @@ impl Client {
     /// Deletes the account of this session, and ends all its sessions.
     ///
     /// # Errors
-    /// [`CallError`].
+    /// [`CallError`]; `LAST_OF_ITS_KIND` for the last administrator among others.
     pub async fn delete_account(&self) -> Result<(), CallError> {
         self.change(v1::DeleteAccountRequest::default()).await?;
         Ok(())
+    }
+
+    /// Changes the password. All other sessions of the account end.
+    ///
+    /// # Errors
+    /// [`CallError`]; `WRONG_CREDENTIALS` if `old` is not the password.
+    pub async fn change_password(&self, old: &str, new: &str) -> Result<Position, CallError> {
+        let request = v1::ChangePasswordRequest {
+            request: None,
+            old_password: old.to_owned(),
+            new_password: new.to_owned(),
+        };
+        Ok(Position(self.change(request).await?.position))
+    }
+
+    /// Sets what is shown beside the account's name; empty for nothing.
+    ///
+    /// # Errors
+    /// [`CallError`]; `LINE_INVALID`.
+    pub async fn set_display_name(&self, display_name: &str) -> Result<Position, CallError> {
+        let request = v1::SetDisplayNameRequest {
+            request: None,
+            display_name: display_name.to_owned(),
+        };
+        Ok(Position(self.change(request).await?.position))
+    }
+
+    /// Blocks somebody, or ends that. Who is blocked cannot write to the caller or invite it.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NO_SUCH_ACCOUNT`, `ONESELF` or `TOO_MANY`.
+    pub async fn set_block(&self, name: &str, blocked: bool) -> Result<Position, CallError> {
+        let request = v1::SetBlockRequest {
+            request: None,
+            name: name.to_owned(),
+            blocked,
+        };
+        Ok(Position(self.change(request).await?.position))
+    }
+
+    /// Everybody whom the caller has blocked.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn blocks(&self, freshness: Freshness) -> Result<Vec<v1::Account>, CallError> {
+        let read = Some(freshness.options());
+        Ok(self.ask(v1::ListBlocksRequest { read }).await?.accounts)
     }
 
     /// One page of the accounts whose names match: `*` is any run of characters, `?` any one.
@@ -84,64 +152,32 @@ impl Client {
         count_max: usize,
         freshness: Freshness,
     ) -> Result<Vec<v1::Account>, CallError> {
-        let mut accounts = Vec::new();
-        let mut token = String::new();
-        while accounts.len() < count_max {
-            let size = page_size(count_max - accounts.len());
+        all_pages(count_max, async |size, token| {
             let page = self.list_accounts(pattern, size, &token, freshness).await?;
-            accounts.extend(page.accounts);
-            if page.next_page_token.is_empty() || page.next_page_token == token {
-                break;
-            }
-            token = page.next_page_token;
-        }
-        accounts.truncate(count_max);
-        Ok(accounts)
-    }
-
-    /// Logs in: opens a session. Use its token with [`Client::with_token`].
-    ///
-    /// The token is chosen here, so that a retry opens no second session.
-    ///
-    /// # Errors
-    /// [`CallError`]; `WRONG_CREDENTIALS` if there is no such account or the password is another.
-    pub async fn login(&self, name: &str, password: &str) -> Result<Login, CallError> {
-        let token = random::bytes::<TOKEN_BYTES>();
-        let request = v1::OpenSessionRequest {
-            request_id: random::bytes::<REQUEST_ID_BYTES>().to_vec().into(),
-            name: name.to_owned(),
-            password: password.to_owned(),
-            token: token.to_vec().into(),
-        };
-        let opened = self.ask(request).await?;
-        Ok(Login {
-            token: URL_SAFE_NO_PAD.encode(token),
-            session: SessionId(opened.session_id),
-            account: opened.account.unwrap_or_default(),
-            expires_at: Timestamp(opened.expires_at_ms),
-            position: Position(opened.position),
+            Ok((page.accounts, page.next_page_token))
         })
+        .await
     }
+}
 
-    /// Logs out: ends this session and no other. One that has ended already is no error.
-    ///
-    /// # Errors
-    /// [`CallError`], but never [`CallError::SessionExpired`].
-    pub async fn logout(&self) -> Result<(), CallError> {
-        match self.change(v1::CloseSessionRequest::default()).await {
-            Ok(_) | Err(CallError::SessionExpired { .. }) => Ok(()),
-            Err(error) => Err(error),
+/// The first `count_max` items of a list, page by page.
+pub(crate) async fn all_pages<T>(
+    count_max: usize,
+    page: impl AsyncFn(u32, String) -> Result<(Vec<T>, String), CallError>,
+) -> Result<Vec<T>, CallError> {
+    let mut items = Vec::new();
+    let mut token = String::new();
+    while items.len() < count_max {
+        let size = page_size(count_max - items.len());
+        let (more, next) = page(size, token.clone()).await?;
+        items.extend(more);
+        if next.is_empty() || next == token {
+            break;
         }
+        token = next;
     }
-
-    /// Tells whose session this is.
-    ///
-    /// # Errors
-    /// [`CallError`].
-    pub async fn session(&self, freshness: Freshness) -> Result<v1::GetSessionResponse, CallError> {
-        let read = Some(freshness.options());
-        self.ask(v1::GetSessionRequest { read }).await
-    }
+    items.truncate(count_max);
+    Ok(items)
 }
 
 /// The size of the next page when so many items are still wanted.

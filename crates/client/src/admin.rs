@@ -5,7 +5,7 @@ use futures::future::join_all;
 
 use crate::{
     CallError, Client,
-    call::Attempts,
+    attempts::Attempts,
     rpc::{Kind, Rpc},
     verdict::Next,
 };

@@ -146,6 +146,7 @@ impl Builder {
         let shared = Shared {
             nodes,
             times: self.times,
+            asking_others: tokio::sync::Mutex::new(()),
         };
         let session = Session::new(self.token.as_deref().map(authorization).transpose()?);
         Ok(Client::new(Arc::new(shared), Arc::new(session)))

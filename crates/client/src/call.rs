@@ -1,12 +1,16 @@
 //! One call with all its attempts: number, node, failure, next node, until it is done or the
 //! total time has passed.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex as Lock, MutexGuard},
+    time::Duration,
+};
 
-use conclave_wire::v1;
+use conclave_wire::{request::token_hash, v1};
+use futures::future::join_all;
 use tokio::{
     sync::{Mutex, Semaphore},
-    time::{Instant, sleep_until, timeout, timeout_at},
+    time::{sleep, timeout, timeout_at},
 };
 use tonic::{
     Request,
@@ -14,11 +18,11 @@ use tonic::{
 };
 
 use crate::{
-    CallError, RequestKey,
+    CallError, Freshness, RequestKey,
+    attempts::Attempts,
     builder::{BuildError, Builder, IN_FLIGHT_MAX, Times, authorization},
     nodes::{Node, Nodes},
     numbers::{Numbers, Taken},
-    random,
     rpc::{Kind, Rpc},
     verdict::{Failure, Next},
 };
@@ -26,10 +30,13 @@ use crate::{
 /// The header by which a node that does not lead names the one that does.
 const LEADER_HEADER: &str = "conclave-leader";
 
-/// The first wait between two attempts; each further one is twice as long.
-const BACK_OFF_FIRST: Duration = Duration::from_millis(20);
-/// The longest wait between two attempts: about as long as an election.
-const BACK_OFF_MAX: Duration = Duration::from_millis(200);
+/// How long a node may take before others are asked who leads: longer than an answer, shorter
+/// than an attempt.
+const ASK_OTHERS_AFTER: Duration = Duration::from_millis(400);
+/// How often they are asked, and how long they have for the answer.
+const ASK_OTHERS_EVERY: Duration = Duration::from_millis(200);
+/// How many are asked: not all of them may know the new leader, and one of them may hang too.
+const OTHERS_ASKED: usize = 3;
 /// New numbers that one request may take before the refusal is believed: programs that share a
 /// session collide now and then, not always.
 const NEW_NUMBERS_MAX: u32 = 16;
@@ -46,15 +53,19 @@ pub struct Client {
 pub(crate) struct Shared {
     pub(crate) nodes: Nodes,
     pub(crate) times: Times,
+    /// Held by the call that asks other nodes who leads.
+    pub(crate) asking_others: Mutex<()>,
 }
 
 /// Who asks.
 #[derive(Debug)]
 pub(crate) struct Session {
     authorization: Option<MetadataValue<Ascii>>,
-    numbers: Numbers,
+    pub(crate) numbers: Arc<Numbers>,
     learning: Mutex<()>,
     in_flight: Semaphore,
+    /// The node that holds the stream, if there is one.
+    streaming: Lock<Option<Arc<Node>>>,
 }
 
 impl Session {
@@ -64,7 +75,19 @@ impl Session {
             numbers: Numbers::new(),
             learning: Mutex::new(()),
             in_flight: Semaphore::new(IN_FLIGHT_MAX),
+            streaming: Lock::new(None),
         }
+    }
+
+    /// The node that holds the stream, if there is one.
+    pub(crate) fn streaming(&self) -> MutexGuard<'_, Option<Arc<Node>>> {
+        self.streaming.lock().expect("nobody panics with this lock")
+    }
+
+    /// Tells sessions apart without telling their tokens.
+    pub(crate) fn fingerprint(&self) -> [u8; 32] {
+        let authorization = self.authorization.as_ref();
+        token_hash(authorization.map_or(&[], MetadataValue::as_bytes)).0
     }
 }
 
@@ -126,6 +149,38 @@ impl Client {
         self.attempt_until_done(request, &mut attempts, key).await
     }
 
+    /// One message of an outbox under a number that stays its own: where the number is refused,
+    /// that is the error. `maybe_done`: it may have been executed before.
+    pub(crate) async fn change_under<R: Rpc>(
+        &self,
+        request: R,
+        key: RequestKey,
+        maybe_done: bool,
+    ) -> Result<R::Answer, Under> {
+        let mut attempts = Attempts::new(self.shared.times.total);
+        attempts.maybe_done = maybe_done;
+        let _permit = self.admit(&mut attempts).await?;
+        let key = Some(Key::Kept(key));
+        let answer = self.attempt_until_done(request, &mut attempts, key).await;
+        match (answer, attempts.number_refused) {
+            (Err(_), Some((reason, last))) => Err(Under::Number {
+                reason,
+                last,
+                maybe_done: attempts.maybe_done,
+            }),
+            (answer, _) => Ok(answer?),
+        }
+    }
+
+    /// The next number, for a request that keeps it however often it is tried.
+    pub(crate) async fn take_number(&self) -> Result<Taken, CallError> {
+        let mut attempts = Attempts::new(self.shared.times.total);
+        self.learn_numbers(&mut attempts).await?;
+        timeout_at(attempts.deadline, self.session.numbers.take())
+            .await
+            .map_err(|_| attempts.give_up(Kind::Numbered, None))
+    }
+
     async fn admit(
         &self,
         attempts: &mut Attempts,
@@ -160,11 +215,11 @@ impl Client {
         Ok(())
     }
 
-    async fn attempt_until_done<'a, R: Rpc>(
-        &'a self,
+    async fn attempt_until_done<R: Rpc>(
+        &self,
         mut request: R,
         attempts: &mut Attempts,
-        mut key: Option<Key<'a>>,
+        mut key: Option<Key>,
     ) -> Result<R::Answer, CallError> {
         let mut new_numbers = 0;
         loop {
@@ -176,13 +231,22 @@ impl Client {
             let Some(limit) = attempts.begin(&node, self.shared.times.attempt) else {
                 return Err(attempts.give_up(R::KIND, number));
             };
-            let failure = match self.attempt(&node, request.clone(), limit).await {
-                Ok(answer) => return Ok(answer),
-                Err(failure) => failure,
+            let asked = self.attempt(&node, request.clone(), limit);
+            let failure = tokio::select! {
+                biased;
+                answer = asked => match answer {
+                    Ok(answer) => return Ok(answer),
+                    Err(failure) => failure,
+                },
+                () = self.left_behind(&node) => Failure::Silent,
             };
             tracing::debug!(node = %node.address, error = %failure, "an attempt failed");
             let had_time = limit >= self.shared.times.attempt;
             attempts.note(&failure, had_time);
+            if let (Some(Key::Kept(_)), Some((reason, last))) = (&key, failure.number_refused()) {
+                attempts.number_refused = Some((reason.to_owned(), last));
+                return Err(attempts.give_up(R::KIND, number));
+            }
             match failure.next(R::KIND, attempts.maybe_done) {
                 Next::Refused { reason, sentence } => {
                     return Err(CallError::Refused { reason, sentence });
@@ -210,13 +274,13 @@ impl Client {
         }
     }
 
-    async fn new_number<'a>(
-        &'a self,
-        key: Option<Key<'a>>,
+    async fn new_number(
+        &self,
+        key: Option<Key>,
         last: u64,
         restart: bool,
         attempts: &mut Attempts,
-    ) -> Result<Key<'a>, CallError> {
+    ) -> Result<Key, CallError> {
         let numbers = &self.session.numbers;
         match &key {
             Some(Key::Taken(taken)) if restart => taken.restart(last),
@@ -255,6 +319,35 @@ impl Client {
         }
     }
 
+    /// Ends when there is reason to leave this node before it has answered: another call has gone
+    /// elsewhere, or another node says that somebody else leads. A node that is merely slow, or
+    /// waits for the leader, is not left.
+    async fn left_behind(&self, node: &Node) {
+        let nodes = &self.shared.nodes;
+        sleep(ASK_OTHERS_AFTER).await;
+        loop {
+            if nodes.pick().address != node.address {
+                return;
+            }
+            // One call asks for all; the answers are heeded, and nobody waits for the others.
+            if let Ok(_asking) = self.shared.asking_others.try_lock() {
+                let asked = nodes.others(node, OTHERS_ASKED).into_iter();
+                let asked = asked.map(async |other| {
+                    let request = v1::GetSessionRequest {
+                        read: Some(Freshness::Stale { min_position: 0 }.options()),
+                    };
+                    // What counts is the leader that it names; an error names it as well.
+                    let _ = self.attempt(&other, request, ASK_OTHERS_EVERY).await;
+                });
+                let _ = timeout(ASK_OTHERS_EVERY, join_all(asked)).await;
+                if nodes.pick().address != node.address {
+                    return;
+                }
+            }
+            sleep(ASK_OTHERS_EVERY).await;
+        }
+    }
+
     /// A request in the name of the session.
     pub(crate) fn request<M>(&self, message: M) -> Request<M> {
         let mut request = Request::new(message);
@@ -273,103 +366,43 @@ impl Client {
     }
 }
 
-/// The number of a request, and whether it is ours to give back.
-enum Key<'a> {
-    Taken(Taken<'a>),
-    Given(RequestKey),
+/// Why a request under a number that stays its own did not succeed.
+#[derive(Debug)]
+pub(crate) enum Under {
+    /// Its number is refused.
+    Number {
+        /// Why.
+        reason: String,
+        /// The greatest number that the session has used.
+        last: u64,
+        /// Whether it may have been executed all the same.
+        maybe_done: bool,
+    },
+    /// Something else.
+    Call(CallError),
 }
 
-impl Key<'_> {
+impl From<CallError> for Under {
+    fn from(error: CallError) -> Self {
+        Self::Call(error)
+    }
+}
+
+/// The number of a request, and whether it is ours to give back.
+enum Key {
+    /// May be given back for another one.
+    Taken(Taken),
+    /// Of an earlier call.
+    Given(RequestKey),
+    /// Must not be exchanged here: somebody has written it down.
+    Kept(RequestKey),
+}
+
+impl Key {
     fn key(&self) -> RequestKey {
         match self {
             Self::Taken(taken) => taken.key,
-            Self::Given(key) => *key,
-        }
-    }
-}
-
-/// What is known of a call that is under way.
-pub(crate) struct Attempts {
-    started: Instant,
-    pub(crate) deadline: Instant,
-    count: u32,
-    pauses: u32,
-    nodes: Vec<String>,
-    maybe_done: bool,
-    pub(crate) last: String,
-}
-
-impl Attempts {
-    pub(crate) fn new(total: Duration) -> Self {
-        let started = Instant::now();
-        Self {
-            started,
-            deadline: started + total,
-            count: 0,
-            pauses: 0,
-            nodes: Vec::new(),
-            maybe_done: false,
-            last: "there was no time to try".to_owned(),
-        }
-    }
-
-    /// Counts an attempt; gives how long it may take, or nothing if no time is left.
-    pub(crate) fn begin(&mut self, node: &Node, attempt: Duration) -> Option<Duration> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return None;
-        }
-        self.count += 1;
-        if !self.nodes.contains(&node.address) {
-            self.nodes.push(node.address.clone());
-        }
-        Some(attempt.min(left))
-    }
-
-    /// Remembers why an attempt failed. A node that was hardly given time to answer says less
-    /// than the one before it.
-    fn note(&mut self, failure: &Failure, had_time: bool) {
-        if had_time || self.count == 1 || !matches!(failure, Failure::Silent) {
-            self.last = failure.to_string();
-        }
-    }
-
-    /// Waits before the next attempt, at most until the deadline. A node that is stopping costs
-    /// no wait unless all of them are.
-    pub(crate) async fn pause(&mut self, wait: bool, nodes: usize) {
-        if !wait && self.count as usize <= nodes {
-            return;
-        }
-        let longest = BACK_OFF_FIRST
-            .saturating_mul(1 << self.pauses.min(8))
-            .min(BACK_OFF_MAX);
-        self.pauses += 1;
-        // Half of it is random, so that clients that failed together do not come back together.
-        let percent = 50 + u32::try_from(random::number() % 51).expect("at most 50");
-        let until = Instant::now() + longest * percent / 100;
-        sleep_until(until.min(self.deadline)).await;
-    }
-
-    /// The error when the time is over.
-    pub(crate) fn give_up(&self, kind: Kind, request: Option<RequestKey>) -> CallError {
-        if self.maybe_done && kind != Kind::Read {
-            return self.unknown(request);
-        }
-        CallError::NotDone {
-            sentence: self.last.clone(),
-            attempts: self.count,
-            waited: self.started.elapsed(),
-            nodes: self.nodes.clone(),
-        }
-    }
-
-    fn unknown(&self, request: Option<RequestKey>) -> CallError {
-        CallError::Unknown {
-            sentence: self.last.clone(),
-            attempts: self.count,
-            waited: self.started.elapsed(),
-            nodes: self.nodes.clone(),
-            request,
+            Self::Given(key) | Self::Kept(key) => *key,
         }
     }
 }

@@ -5,7 +5,10 @@ use conclave_core::{
 };
 use conclave_wire::v1;
 
-use crate::{CallError, Client, Follow, Freshness, RequestKey, account::page_size};
+use crate::{
+    CallError, Client, Freshness, RequestKey,
+    account::{all_pages, page_size},
+};
 
 /// A message has its place: it is on disk on a majority of the nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +21,32 @@ pub struct Sent {
     pub position: Position,
     /// When it was sent, in log time.
     pub sent_at: Timestamp,
+}
+
+/// What is sent: a text, and what belongs to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outgoing {
+    /// 1 byte to 16 KiB.
+    pub text: String,
+    /// The message of the same conversation that it answers.
+    pub reply_to: Option<Sequence>,
+    /// Whether the text tells what the sender does: `/me waves` is `waves` with this set.
+    pub action: bool,
+}
+
+impl From<&str> for Outgoing {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+impl From<String> for Outgoing {
+    fn from(text: String) -> Self {
+        Self {
+            text,
+            ..Self::default()
+        }
+    }
 }
 
 /// Which page of a conversation.
@@ -41,7 +70,19 @@ impl Client {
     /// # Errors
     /// [`CallError`]. After [`CallError::Unknown`] use [`Client::send_again`].
     pub async fn send(&self, to: &Recipient, text: impl Into<String>) -> Result<Sent, CallError> {
-        let request = send_request(to, text.into())?;
+        self.send_message(to, &text.into().into()).await
+    }
+
+    /// The same with everything that a message can have.
+    ///
+    /// # Errors
+    /// As [`Client::send`]; `NO_SUCH_MESSAGE` if it answers one that never was.
+    pub async fn send_message(
+        &self,
+        to: &Recipient,
+        message: &Outgoing,
+    ) -> Result<Sent, CallError> {
+        let request = send_request(to, message)?;
         self.change(request).await.map(Sent::from)
     }
 
@@ -56,11 +97,84 @@ impl Client {
         to: &Recipient,
         text: impl Into<String>,
     ) -> Result<Sent, CallError> {
-        let request = send_request(to, text.into())?;
+        self.send_message_again(key, to, &text.into().into()).await
+    }
+
+    /// The same with everything that a message can have.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn send_message_again(
+        &self,
+        key: RequestKey,
+        to: &Recipient,
+        message: &Outgoing,
+    ) -> Result<Sent, CallError> {
+        let request = send_request(to, message)?;
         self.change_again(request, key).await.map(Sent::from)
     }
 
-    /// A page of the conversation with a person or of that number, in ascending order.
+    /// Gives a message of the caller's another text. It keeps its place and its time.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NOT_YOUR_MESSAGE`, `NO_SUCH_MESSAGE`, `MESSAGE_GONE`, `BLOCKED`.
+    pub async fn edit_message(
+        &self,
+        message: MessageRef,
+        text: impl Into<String>,
+    ) -> Result<Position, CallError> {
+        // A text that no node takes costs no request number.
+        let text = MessageText::new(text)?;
+        let request = v1::EditMessageRequest {
+            request: None,
+            message: Some(reference(&message)),
+            text: text.as_str().to_owned(),
+        };
+        Ok(Position(self.change(request).await?.position))
+    }
+
+    /// Adds a reaction to a message (an emoji or a short word), or takes it away. It stays as it
+    /// is if it is so already.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NO_SUCH_MESSAGE`, `MESSAGE_GONE`, `TOO_MANY`, `LINE_INVALID`, `BLOCKED`.
+    pub async fn set_reaction(
+        &self,
+        message: MessageRef,
+        reaction: &str,
+        present: bool,
+    ) -> Result<Position, CallError> {
+        let request = v1::SetReactionRequest {
+            request: None,
+            message: Some(reference(&message)),
+            reaction: reaction.to_owned(),
+            present,
+        };
+        Ok(Position(self.change(request).await?.position))
+    }
+
+    /// One page of the messages with all these words that the caller may see, the newest first.
+    /// `"several words"` in this order, `word*` for a beginning; `from:NAME`, `in:#ROOM`,
+    /// `in:NAME`, `before:YYYY-MM-DD` and `after:YYYY-MM-DD` narrow it. `page_token` is from the
+    /// page before, empty for the first.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn search(
+        &self,
+        query: &str,
+        page_size: u32,
+        page_token: &str,
+    ) -> Result<v1::SearchMessagesResponse, CallError> {
+        let request = v1::SearchMessagesRequest {
+            query: query.to_owned(),
+            page_size,
+            page_token: page_token.to_owned(),
+        };
+        self.ask(request).await
+    }
+
+    /// A page of a conversation or a room, in ascending order.
     ///
     /// # Errors
     /// [`CallError`].
@@ -75,6 +189,7 @@ impl Client {
         let conversation = match conversation {
             Recipient::Account(name) => Conversation::PeerName(name.as_str().to_owned()),
             Recipient::Conversation(id) => Conversation::ConversationId(id.0),
+            Recipient::Room(name) => Conversation::RoomName(name.as_str().to_owned()),
         };
         let request = v1::ListMessagesRequest {
             conversation: Some(conversation),
@@ -115,39 +230,36 @@ impl Client {
         count_max: usize,
         freshness: Freshness,
     ) -> Result<Vec<v1::Conversation>, CallError> {
-        let mut conversations = Vec::new();
-        let mut token = String::new();
-        while conversations.len() < count_max {
+        all_pages(count_max, async |page_size, page_token| {
             let request = v1::ListConversationsRequest {
-                page_size: page_size(count_max - conversations.len()),
-                page_token: token.clone(),
+                page_size,
+                page_token,
                 read: Some(freshness.options()),
             };
             let page = self.ask(request).await?;
-            conversations.extend(page.conversations);
-            if page.next_page_token.is_empty() || page.next_page_token == token {
-                break;
-            }
-            token = page.next_page_token;
-        }
-        conversations.truncate(count_max);
-        Ok(conversations)
+            Ok((page.conversations, page.next_page_token))
+        })
+        .await
     }
 
-    /// Says how far the caller has come in a conversation. Positions only grow.
+    /// Says how far the caller has come in 1 to
+    /// [`conclave_core::limits::POSITIONS_PER_REQUEST_MAX`] conversations, all
+    /// or none. Positions only grow.
     ///
     /// # Errors
-    /// [`CallError`].
+    /// [`CallError`]; `NO_SUCH_CONVERSATION` if the caller is not in one of them.
     pub async fn advance(
         &self,
-        conversation: ConversationId,
-        progress: Progress,
+        progress: &[(ConversationId, Progress)],
     ) -> Result<Position, CallError> {
-        let request = v1::AdvancePositionRequest {
-            request: None,
+        let one = |(conversation, progress): &(ConversationId, Progress)| v1::Progress {
             conversation_id: conversation.0,
             sequence_delivered: progress.delivered.0,
             sequence_read: progress.read.0,
+        };
+        let request = v1::AdvancePositionsRequest {
+            request: None,
+            progress: progress.iter().map(one).collect(),
         };
         Ok(Position(self.change(request).await?.position))
     }
@@ -161,22 +273,12 @@ impl Client {
         messages: &[MessageRef],
         for_everyone: bool,
     ) -> Result<u64, CallError> {
-        let message = |message: &MessageRef| v1::MessageRef {
-            conversation_id: message.conversation.0,
-            sequence: message.sequence.0,
-        };
         let request = v1::DeleteMessagesRequest {
             request: None,
-            messages: messages.iter().map(message).collect(),
+            messages: messages.iter().map(reference).collect(),
             for_everyone,
         };
         Ok(self.change(request).await?.count)
-    }
-
-    /// Follows all conversations of the caller after this position, on whichever node serves.
-    #[must_use]
-    pub fn follow(&self, after: Position) -> Follow {
-        Follow::new(self.clone(), after)
     }
 }
 
@@ -191,17 +293,31 @@ impl From<v1::SendMessageResponse> for Sent {
     }
 }
 
-fn send_request(to: &Recipient, text: String) -> Result<v1::SendMessageRequest, CallError> {
+/// The request that sends a message; refused here if no node takes its text.
+pub(crate) fn send_request(
+    to: &Recipient,
+    message: &Outgoing,
+) -> Result<v1::SendMessageRequest, CallError> {
     use v1::send_message_request::To;
     // A text that no node takes costs no request number.
-    let text = MessageText::new(text)?;
+    let text = MessageText::new(message.text.as_str())?;
     let to = match to {
         Recipient::Account(name) => To::RecipientName(name.as_str().to_owned()),
         Recipient::Conversation(id) => To::ConversationId(id.0),
+        Recipient::Room(name) => To::RoomName(name.as_str().to_owned()),
     };
     Ok(v1::SendMessageRequest {
         request: None,
         to: Some(to),
         text: text.as_str().to_owned(),
+        reply_to: message.reply_to.map_or(0, |sequence| sequence.0),
+        action: message.action,
     })
+}
+
+fn reference(message: &MessageRef) -> v1::MessageRef {
+    v1::MessageRef {
+        conversation_id: message.conversation.0,
+        sequence: message.sequence.0,
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! A [`Client`] knows several nodes and asks the one that leads. When a node fails, the same
 //! request goes to another one with the same request number, so that it happens once. It keeps no
-//! state outside memory and starts no task of its own.
+//! state outside memory and starts no task of its own, except for [`Events`] and [`Outbox`].
 //!
 //! Always true: a call ends within its total time, and its error says whether the request
 //! certainly did not happen ([`CallError::NotDone`]) or may have ([`CallError::Unknown`]).
@@ -24,15 +24,20 @@
 
 mod account;
 mod admin;
+mod attempts;
 mod builder;
 mod call;
 mod chat;
 mod error;
-mod follow;
+mod events;
+mod govern;
+mod live;
 mod nodes;
 mod numbers;
 mod random;
+mod rooms;
 mod rpc;
+mod sessions;
 mod verdict;
 
 #[cfg(test)]
@@ -40,17 +45,18 @@ mod fake;
 #[cfg(test)]
 mod tests;
 
-pub use account::Login;
+pub use account::Grant;
 pub use builder::{
     ATTEMPT_TIMEOUT, BuildError, Builder, CONNECT_TIMEOUT, ENDPOINTS_MAX, IN_FLIGHT_MAX,
     KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, TOTAL_TIMEOUT,
 };
 pub use call::Client;
-pub use chat::{Page, Sent};
+pub use chat::{Outgoing, Page, Sent};
 pub use conclave_core as core;
 pub use conclave_wire::v1;
 pub use error::{CallError, RequestKey};
-pub use follow::Follow;
+pub use events::{Disconnect, Events, From, HEARTBEAT, Item, Reconnect, SubscribeOptions};
+pub use sessions::Login;
 
 /// How fresh the answer to a read must be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -69,6 +69,38 @@ impl Nodes {
         Arc::clone(&state.known[state.preferred].node)
     }
 
+    /// A node for a stream: the one that is asked first, then any other that is not in `tried`,
+    /// rather one that has not failed just now. Where everybody goes is left to chance, so that
+    /// the streams of a node that died do not all meet again. `None` once all were tried.
+    pub(crate) fn pick_untried(&self, tried: &[String], chance: u64) -> Option<Arc<Node>> {
+        let state = self.state();
+        let untried = |known: &&Known| !tried.contains(&known.node.address);
+        let preferred = &state.known[state.preferred];
+        if tried.is_empty() {
+            return Some(Arc::clone(&preferred.node));
+        }
+        let mut left: Vec<&Known> = state.known.iter().filter(untried).collect();
+        if left.iter().any(|known| !known.failed_just_now()) {
+            left.retain(|known| !known.failed_just_now());
+        }
+        let count = u64::try_from(left.len()).expect("nodes are few");
+        let chosen = usize::try_from(chance.checked_rem(count)?).expect("nodes are few");
+        Some(Arc::clone(&left[chosen].node))
+    }
+
+    /// Up to `count` nodes other than this one.
+    pub(crate) fn others(&self, node: &Node, count: usize) -> Vec<Arc<Node>> {
+        let state = self.state();
+        let length = state.known.len();
+        let after = state.index_of(&node.address).unwrap_or(0) + 1;
+        (after..after + length)
+            .map(|index| &state.known[index % length].node)
+            .filter(|other| other.address != node.address)
+            .take(count)
+            .map(Arc::clone)
+            .collect()
+    }
+
     /// The node did not serve: the next call goes to another one, unless one does already.
     pub(crate) fn failed(&self, node: &Node) {
         let mut state = self.state();
@@ -96,8 +128,7 @@ impl Nodes {
             }
             None => return,
         };
-        let distrusted = |at: Instant| at.elapsed() < HINT_DISTRUST;
-        if !state.known[index].failed_at.is_some_and(distrusted) {
+        if !state.known[index].failed_just_now() {
             state.preferred = index;
         }
     }
@@ -151,6 +182,11 @@ impl Known {
             failed_at: None,
         })
     }
+
+    fn failed_just_now(&self) -> bool {
+        let distrusted = |at: Instant| at.elapsed() < HINT_DISTRUST;
+        self.failed_at.is_some_and(distrusted)
+    }
 }
 
 #[cfg(test)]
@@ -175,6 +211,25 @@ mod tests {
         tokio::time::advance(HINT_DISTRUST).await;
         nodes.leads("a:1");
         assert_eq!(nodes.pick().address, "a:1");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_tries_every_node_once_and_those_that_failed_last() {
+        let nodes = nodes(&["a:1", "b:1", "c:1"]);
+        let first = nodes.pick_untried(&[], 7).unwrap();
+        assert_eq!(first.address, "a:1", "where the other calls go");
+        nodes.failed(&nodes.at("b:1").unwrap());
+        let tried = ["a:1", "c:1", "b:1"].map(str::to_owned);
+        for (count, expected) in [(1, "c:1"), (2, "b:1")] {
+            for chance in 0..5 {
+                let node = nodes.pick_untried(&tried[..count], chance).unwrap();
+                assert_eq!(node.address, expected);
+            }
+        }
+        assert!(nodes.pick_untried(&tried, 0).is_none());
+        let others = nodes.others(&first, 9);
+        let others: Vec<&str> = others.iter().map(|node| &*node.address).collect();
+        assert_eq!(others, ["b:1", "c:1"]);
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@
 use std::{
     collections::BTreeSet,
     pin::pin,
-    sync::{Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use conclave_core::limits::REQUEST_WINDOW;
@@ -35,24 +35,24 @@ struct State {
 
 /// A number that is under way until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Taken<'a> {
-    numbers: &'a Numbers,
+pub(crate) struct Taken {
+    numbers: Arc<Numbers>,
     generation: u64,
     pub(crate) key: RequestKey,
 }
 
 impl Numbers {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new() -> Arc<Self> {
         let state = State {
             next: None,
             nonce: random::number(),
             generation: 0,
             under_way: BTreeSet::new(),
         };
-        Self {
+        Arc::new(Self {
             state: Mutex::new(state),
             released: Notify::new(),
-        }
+        })
     }
 
     /// Whether the session's greatest number is known.
@@ -68,7 +68,7 @@ impl Numbers {
     }
 
     /// Takes the next number; waits while the oldest under way is a window behind.
-    pub(crate) async fn take(&self) -> Taken<'_> {
+    pub(crate) async fn take(self: &Arc<Self>) -> Taken {
         loop {
             let mut released = pin!(self.released.notified());
             released.as_mut().enable();
@@ -79,7 +79,7 @@ impl Numbers {
         }
     }
 
-    fn try_take(&self) -> Option<Taken<'_>> {
+    fn try_take(self: &Arc<Self>) -> Option<Taken> {
         let mut state = self.state();
         let number = state.next.expect("numbers are learned before one is taken");
         let oldest = state.under_way.first().copied().unwrap_or(number);
@@ -89,7 +89,7 @@ impl Numbers {
         state.next = Some(number.saturating_add(1));
         state.under_way.insert(number);
         Some(Taken {
-            numbers: self,
+            numbers: Arc::clone(self),
             generation: state.generation,
             key: RequestKey {
                 number,
@@ -98,12 +98,24 @@ impl Numbers {
         })
     }
 
+    /// A number that was taken in an earlier life of the program and may still be answered: it is
+    /// under way again, so the others do not run away from it.
+    pub(crate) fn hold(self: &Arc<Self>, key: RequestKey) -> Taken {
+        let mut state = self.state();
+        state.under_way.insert(key.number);
+        Taken {
+            numbers: Arc::clone(self),
+            generation: state.generation,
+            key,
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nobody panics with this lock")
     }
 }
 
-impl Taken<'_> {
+impl Taken {
     /// The session says that this number is too far above `last`: numbers were taken and never
     /// used. Counting starts again there, with a new nonce, so that a forgotten request that is
     /// still somewhere in the network is not taken for a new one.
@@ -121,7 +133,7 @@ impl Taken<'_> {
     }
 }
 
-impl Drop for Taken<'_> {
+impl Drop for Taken {
     fn drop(&mut self) {
         let mut state = self.numbers.state();
         if state.generation == self.generation {
@@ -163,6 +175,22 @@ mod tests {
         assert_ne!(three.key.nonce, one.key.nonce);
         two.restart(5);
         assert_eq!(numbers.take().await.key.number, 7, "the second is no news");
+    }
+
+    #[tokio::test]
+    async fn a_number_of_an_earlier_life_is_not_run_away_from() {
+        let numbers = Numbers::new();
+        numbers.learn(10);
+        let held = numbers.hold(RequestKey {
+            number: 9,
+            nonce: 7,
+        });
+        for expected in 11..9 + REQUEST_WINDOW {
+            assert_eq!(numbers.take().await.key.number, expected);
+        }
+        assert!(numbers.take().now_or_never().is_none());
+        drop(held);
+        assert!(numbers.take().now_or_never().is_some());
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use conclave_wire::v1::{
     self, account_service_client::AccountServiceClient, admin_service_client::AdminServiceClient,
-    chat_service_client::ChatServiceClient, session_service_client::SessionServiceClient,
+    chat_service_client::ChatServiceClient, live_service_client::LiveServiceClient,
+    room_service_client::RoomServiceClient, session_service_client::SessionServiceClient,
 };
 use tonic::{Request, Response, Status, transport::Channel};
 
@@ -72,27 +73,65 @@ rpc!(Once AccountServiceClient::create_account, CreateAccountRequest => CreateAc
 rpc!(Numbered AccountServiceClient::delete_account,
     DeleteAccountRequest => DeleteAccountResponse);
 rpc!(Read AccountServiceClient::list_accounts, ListAccountsRequest => ListAccountsResponse);
+rpc!(Numbered AccountServiceClient::change_password,
+    ChangePasswordRequest => ChangePasswordResponse);
+rpc!(Numbered AccountServiceClient::set_display_name,
+    SetDisplayNameRequest => SetDisplayNameResponse);
+rpc!(Numbered AccountServiceClient::set_block, SetBlockRequest => SetBlockResponse);
+rpc!(Read AccountServiceClient::list_blocks, ListBlocksRequest => ListBlocksResponse);
 
 rpc!(Once SessionServiceClient::open_session, OpenSessionRequest => OpenSessionResponse);
 rpc!(Numbered SessionServiceClient::close_session, CloseSessionRequest => CloseSessionResponse);
 rpc!(Read SessionServiceClient::get_session, GetSessionRequest => GetSessionResponse);
+rpc!(Read SessionServiceClient::list_sessions, ListSessionsRequest => ListSessionsResponse);
+rpc!(Numbered SessionServiceClient::end_session, EndSessionRequest => EndSessionResponse);
 
 rpc!(Numbered ChatServiceClient::send_message, SendMessageRequest => SendMessageResponse);
+rpc!(Numbered ChatServiceClient::edit_message, EditMessageRequest => EditMessageResponse);
+rpc!(Numbered ChatServiceClient::set_reaction, SetReactionRequest => SetReactionResponse);
+rpc!(Numbered ChatServiceClient::delete_messages,
+    DeleteMessagesRequest => DeleteMessagesResponse);
+rpc!(Numbered ChatServiceClient::advance_positions,
+    AdvancePositionsRequest => AdvancePositionsResponse);
 rpc!(Read ChatServiceClient::list_messages, ListMessagesRequest => ListMessagesResponse);
 rpc!(Read ChatServiceClient::list_unread, ListUnreadRequest => ListUnreadResponse);
 rpc!(Read ChatServiceClient::list_conversations,
     ListConversationsRequest => ListConversationsResponse);
-rpc!(Numbered ChatServiceClient::advance_position,
-    AdvancePositionRequest => AdvancePositionResponse);
-rpc!(Numbered ChatServiceClient::delete_messages,
-    DeleteMessagesRequest => DeleteMessagesResponse);
+rpc!(Read ChatServiceClient::search_messages,
+    SearchMessagesRequest => SearchMessagesResponse);
+
+rpc!(Numbered RoomServiceClient::create_room, CreateRoomRequest => CreateRoomResponse);
+rpc!(Numbered RoomServiceClient::join_room, JoinRoomRequest => JoinRoomResponse);
+rpc!(Numbered RoomServiceClient::leave_room, LeaveRoomRequest => LeaveRoomResponse);
+rpc!(Numbered RoomServiceClient::invite_to_room, InviteToRoomRequest => InviteToRoomResponse);
+rpc!(Numbered RoomServiceClient::kick_from_room, KickFromRoomRequest => KickFromRoomResponse);
+rpc!(Numbered RoomServiceClient::set_topic, SetTopicRequest => SetTopicResponse);
+rpc!(Numbered RoomServiceClient::set_member_role,
+    SetMemberRoleRequest => SetMemberRoleResponse);
+rpc!(Read RoomServiceClient::list_rooms, ListRoomsRequest => ListRoomsResponse);
+rpc!(Read RoomServiceClient::list_members, ListMembersRequest => ListMembersResponse);
+rpc!(Numbered RoomServiceClient::create_webhook, CreateWebhookRequest => CreateWebhookResponse);
+rpc!(Read RoomServiceClient::list_webhooks, ListWebhooksRequest => ListWebhooksResponse);
+rpc!(Numbered RoomServiceClient::delete_webhook, DeleteWebhookRequest => DeleteWebhookResponse);
+
+rpc!(Read LiveServiceClient::set_typing, SetTypingRequest => SetTypingResponse);
+rpc!(Read LiveServiceClient::set_presence, SetPresenceRequest => SetPresenceResponse);
+rpc!(Read LiveServiceClient::get_presence, GetPresenceRequest => GetPresenceResponse);
 
 rpc!(Read AdminServiceClient::get_cluster_status,
     GetClusterStatusRequest => GetClusterStatusResponse);
 rpc!(Read AdminServiceClient::get_state_digest,
     GetStateDigestRequest => GetStateDigestResponse);
+rpc!(Numbered AdminServiceClient::set_account_role,
+    SetAccountRoleRequest => SetAccountRoleResponse);
+rpc!(Numbered AdminServiceClient::remove_account,
+    RemoveAccountRequest => RemoveAccountResponse);
+rpc!(Numbered AdminServiceClient::create_bot, CreateBotRequest => CreateBotResponse);
+rpc!(Numbered AdminServiceClient::create_invite, CreateInviteRequest => CreateInviteResponse);
+rpc!(Read AdminServiceClient::list_invites, ListInvitesRequest => ListInvitesResponse);
+rpc!(Numbered AdminServiceClient::revoke_invite, RevokeInviteRequest => RevokeInviteResponse);
 
 /// The client for the one call that streams.
-pub(crate) fn following(channel: Channel) -> ChatServiceClient<Channel> {
-    ChatServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
+pub(crate) fn live(channel: Channel) -> LiveServiceClient<Channel> {
+    LiveServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
 }

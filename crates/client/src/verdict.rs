@@ -64,6 +64,18 @@ impl Failure {
         Self::Lost(status.message().to_owned())
     }
 
+    /// The session's greatest number, if it is this request's number that is wrong.
+    pub(crate) fn number_refused(&self) -> Option<(&str, u64)> {
+        match self {
+            Self::Problem(Problem::Refused {
+                reason,
+                request_last: Some(last),
+                ..
+            }) => Some((reason, *last)),
+            _ => None,
+        }
+    }
+
     /// What follows, for a request of this kind. `maybe_done`: an earlier attempt with the same
     /// number may have been executed.
     pub(crate) fn next(self, kind: Kind, maybe_done: bool) -> Next {
@@ -100,7 +112,14 @@ impl Failure {
             }
             Problem::SessionExpired { sentence } => Next::LogIn { sentence },
             Problem::Busy => elsewhere(false, true),
-            Problem::GoingAway => elsewhere(false, false),
+            // Neither is a matter of the cluster: another node may serve at once.
+            Problem::GoingAway | Problem::Behind => elsewhere(false, false),
+            // An earlier attempt may have logged in; this one was stopped at the door.
+            Problem::LoginThrottled { .. } if maybe_done => Next::Unknown,
+            problem @ Problem::LoginThrottled { .. } => Next::Refused {
+                reason: problem.reason().to_owned(),
+                sentence: problem.to_string(),
+            },
             Problem::WrongAddressee { .. } => elsewhere(false, true),
             Problem::NoLeader { .. } | Problem::OutcomeUnknown { .. } | Problem::Broken { .. } => {
                 elsewhere(true, true)
@@ -175,7 +194,23 @@ mod tests {
             || Rejection::RequestTooOld { last: 7 },
             || Rejection::RequestOutOfRange { last: 7 },
         );
-        let cases: [(Failure, Kind, bool, Next); 16] = [
+        let at_once = || Next::Elsewhere {
+            maybe_done: false,
+            wait: false,
+        };
+        let throttled = || Problem::LoginThrottled { wait_ms: 1000 };
+        let cases: [(Failure, Kind, bool, Next); 19] = [
+            (problem(Problem::Behind), Kind::Read, false, at_once()),
+            (
+                problem(throttled()),
+                Kind::Once,
+                false,
+                Next::Refused {
+                    reason: "LOGIN_THROTTLED".to_owned(),
+                    sentence: throttled().to_string(),
+                },
+            ),
+            (problem(throttled()), Kind::Once, true, Next::Unknown),
             (
                 rule(Rejection::NameTaken),
                 Kind::Once,
@@ -208,10 +243,7 @@ mod tests {
                 problem(Problem::GoingAway),
                 Kind::Numbered,
                 false,
-                Next::Elsewhere {
-                    maybe_done: false,
-                    wait: false,
-                },
+                at_once(),
             ),
             (Failure::Lost("reset".into()), Kind::Numbered, false, DOUBT),
             (

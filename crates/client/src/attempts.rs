@@ -1,0 +1,106 @@
+//! What is known of a call that is under way: its time, its attempts, and what they came to.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::{CallError, RequestKey, nodes::Node, random, rpc::Kind, verdict::Failure};
+
+/// The first wait between two attempts; each further one is twice as long.
+const BACK_OFF_FIRST: Duration = Duration::from_millis(20);
+/// The longest wait between two attempts: about as long as an election.
+const BACK_OFF_MAX: Duration = Duration::from_millis(200);
+
+/// How long to wait after so many waits in a row.
+pub(crate) fn back_off(pauses: u32) -> Duration {
+    let longest = BACK_OFF_FIRST
+        .saturating_mul(1 << pauses.min(8))
+        .min(BACK_OFF_MAX);
+    // Half of it is random, so that clients that failed together do not come back together.
+    let percent = 50 + u32::try_from(random::number() % 51).expect("at most 50");
+    longest * percent / 100
+}
+
+/// What is known of a call that is under way.
+pub(crate) struct Attempts {
+    started: Instant,
+    pub(crate) deadline: Instant,
+    count: u32,
+    pauses: u32,
+    nodes: Vec<String>,
+    pub(crate) maybe_done: bool,
+    /// Why the number of a request that keeps it was refused, and the session's greatest one.
+    pub(crate) number_refused: Option<(String, u64)>,
+    pub(crate) last: String,
+}
+
+impl Attempts {
+    pub(crate) fn new(total: Duration) -> Self {
+        let started = Instant::now();
+        Self {
+            started,
+            deadline: started + total,
+            count: 0,
+            pauses: 0,
+            nodes: Vec::new(),
+            maybe_done: false,
+            number_refused: None,
+            last: "there was no time to try".to_owned(),
+        }
+    }
+
+    /// Counts an attempt; gives how long it may take, or nothing if no time is left.
+    pub(crate) fn begin(&mut self, node: &Node, attempt: Duration) -> Option<Duration> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return None;
+        }
+        self.count += 1;
+        if !self.nodes.contains(&node.address) {
+            self.nodes.push(node.address.clone());
+        }
+        Some(attempt.min(left))
+    }
+
+    /// Remembers why an attempt failed. A node that was hardly given time to answer says less
+    /// than the one before it.
+    pub(crate) fn note(&mut self, failure: &Failure, had_time: bool) {
+        if had_time || self.count == 1 || !matches!(failure, Failure::Silent) {
+            self.last = failure.to_string();
+        }
+    }
+
+    /// Waits before the next attempt, at most until the deadline. A node that is stopping costs
+    /// no wait unless all of them are.
+    pub(crate) async fn pause(&mut self, wait: bool, nodes: usize) {
+        if !wait && self.count as usize <= nodes {
+            return;
+        }
+        let until = Instant::now() + back_off(self.pauses);
+        self.pauses += 1;
+        sleep_until(until.min(self.deadline)).await;
+    }
+
+    /// The error when the time is over.
+    pub(crate) fn give_up(&self, kind: Kind, request: Option<RequestKey>) -> CallError {
+        if self.maybe_done && kind != Kind::Read {
+            return self.unknown(request);
+        }
+        CallError::NotDone {
+            sentence: self.last.clone(),
+            attempts: self.count,
+            waited: self.started.elapsed(),
+            nodes: self.nodes.clone(),
+        }
+    }
+
+    pub(crate) fn unknown(&self, request: Option<RequestKey>) -> CallError {
+        CallError::Unknown {
+            sentence: self.last.clone(),
+            attempts: self.count,
+            waited: self.started.elapsed(),
+            nodes: self.nodes.clone(),
+            request,
+        }
+    }
+}

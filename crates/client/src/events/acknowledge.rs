@@ -1,0 +1,159 @@
+//! Tells the cluster what has been delivered: the newest message of each conversation, one call
+//! at a time, and at most one in [`INTERVAL`].
+//!
+//! What is not acknowledged when the program ends is acknowledged with the next message: a
+//! delivered position covers everything before it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use conclave_core::{ConversationId, Progress, Sequence, limits::POSITIONS_PER_REQUEST_MAX};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until},
+};
+
+use super::Task;
+use crate::{CallError, Client};
+
+/// From the beginning of one call to the beginning of the next.
+pub(super) const INTERVAL: Duration = Duration::from_millis(200);
+/// Pause after a call that no node answered.
+const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
+
+/// The newest delivered message of each conversation. As many as the caller has conversations.
+type Delivered = BTreeMap<ConversationId, Sequence>;
+
+#[derive(Debug)]
+pub(super) struct Acknowledge {
+    waiting: Arc<Waiting>,
+    _task: Task,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    delivered: Mutex<Delivered>,
+    /// What is noted, and what is acknowledged or given up: equal when nothing is left.
+    noted: watch::Sender<u64>,
+    done: watch::Sender<u64>,
+}
+
+impl Acknowledge {
+    /// Must be called within a tokio runtime. The task ends with this.
+    pub(super) fn start(client: Client) -> Self {
+        let waiting = Arc::new(Waiting {
+            delivered: Mutex::default(),
+            noted: watch::Sender::new(0),
+            done: watch::Sender::new(0),
+        });
+        let task = tokio::spawn(run(client, Arc::clone(&waiting)));
+        Self {
+            waiting,
+            _task: Task(task),
+        }
+    }
+
+    /// Everything up to `sequence` was handed out.
+    pub(super) fn delivered(&self, conversation: ConversationId, sequence: Sequence) {
+        self.waiting.note(conversation, sequence);
+        self.waiting.noted.send_modify(|noted| *noted += 1);
+    }
+
+    /// Waits until everything that was noted is acknowledged.
+    pub(super) async fn flush(&self) {
+        let noted = *self.waiting.noted.borrow();
+        let mut done = self.waiting.done.subscribe();
+        let _ = done.wait_for(|done| *done >= noted).await;
+    }
+}
+
+impl Waiting {
+    fn note(&self, conversation: ConversationId, sequence: Sequence) {
+        let mut delivered = self.delivered();
+        let newest = delivered.entry(conversation).or_default();
+        *newest = sequence.max(*newest);
+    }
+
+    fn delivered(&self) -> MutexGuard<'_, Delivered> {
+        self.delivered.lock().expect("nobody panics with this lock")
+    }
+
+    /// Takes as many as fit into a call.
+    fn take(&self) -> Vec<(ConversationId, Progress)> {
+        let mut delivered = self.delivered();
+        let mut taken = Vec::new();
+        while taken.len() < POSITIONS_PER_REQUEST_MAX {
+            let Some((conversation, sequence)) = delivered.pop_first() else {
+                break;
+            };
+            let progress = Progress {
+                delivered: sequence,
+                read: Sequence(0),
+            };
+            taken.push((conversation, progress));
+        }
+        taken
+    }
+}
+
+async fn run(client: Client, waiting: Arc<Waiting>) {
+    let mut noted = waiting.noted.subscribe();
+    loop {
+        let seen = *noted.borrow_and_update();
+        loop {
+            let taken = waiting.take();
+            if taken.is_empty() {
+                break;
+            }
+            let next_at = Instant::now() + INTERVAL;
+            match acknowledge(&client, &taken).await {
+                Ok(()) => {}
+                Err(CallError::SessionExpired { .. }) => return,
+                // What is wrong with it will not become right.
+                Err(CallError::Refused { reason, .. }) => {
+                    tracing::debug!(reason, "an acknowledgement was refused");
+                }
+                Err(CallError::NotDone { .. } | CallError::Unknown { .. }) => {
+                    for (conversation, progress) in taken {
+                        waiting.note(conversation, progress.delivered);
+                    }
+                    sleep(TROUBLE_PAUSE).await;
+                    continue;
+                }
+            }
+            if waiting.delivered().is_empty() {
+                waiting.done.send_replace(seen);
+            }
+            sleep_until(next_at).await;
+        }
+        waiting.done.send_replace(seen);
+        if noted.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Acknowledges all, or if one of them is no longer the caller's, one by one.
+async fn acknowledge(
+    client: &Client,
+    delivered: &[(ConversationId, Progress)],
+) -> Result<(), CallError> {
+    match client.advance(delivered).await {
+        Err(error) if is_gone(&error) && delivered.len() > 1 => {}
+        answer => return answer.map(drop),
+    }
+    for one in delivered {
+        match client.advance(std::slice::from_ref(one)).await {
+            Err(error) if !is_gone(&error) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn is_gone(error: &CallError) -> bool {
+    error.reason() == Some("NO_SUCH_CONVERSATION")
+}

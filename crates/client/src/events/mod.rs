@@ -1,0 +1,257 @@
+//! What happens, as it happens, from node to node.
+//!
+//! A task holds the stream and moves it to another node whenever its node dies, hangs, stops or
+//! is behind; [`Events::next`] takes from that task. The task waits when nothing is taken, so
+//! whoever reads slowly slows the node's stream down, and nothing piles up here.
+//!
+//! Always true: each event is given once and in the order of the log, however often the stream
+//! moves; and it ends only when it is dropped, or when going on makes no sense.
+
+mod acknowledge;
+mod stream;
+mod token;
+
+use std::{collections::VecDeque, time::Duration};
+
+use bytes::Bytes;
+use conclave_core::{ConversationId, Position, Sequence};
+use conclave_wire::v1::{self, event::Event as Kind};
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use crate::{CallError, Client};
+use acknowledge::Acknowledge;
+use stream::{Batch, Stream};
+use token::Resume;
+
+/// Longest silence that is asked of a node before it gives a sign of life.
+pub const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Responses of a node (about 64 KiB each) that wait for [`Events::next`]. At the bound the
+/// stream is not read until one is taken.
+const BATCHES_MAX: usize = 4;
+/// How long [`Events::close`] waits for acknowledgements of what was handed out.
+const CLOSE_WAIT: Duration = Duration::from_secs(2);
+
+/// Where a stream begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum From {
+    /// With what comes from now on: from the moment at which [`v1::event::Event::Started`] is
+    /// given.
+    #[default]
+    Now,
+    /// With everything that is stored.
+    Beginning,
+    /// After this position of the log, as an event or an answer told it.
+    After(Position),
+    /// After what this token covers: as [`Events::resume_token`] gave it, or a node. Empty: now.
+    Token(Vec<u8>),
+}
+
+/// What a stream does besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubscribeOptions {
+    /// Tell the senders of direct messages that they have been delivered, once they were handed
+    /// out.
+    pub acknowledge_delivery: bool,
+    /// Whether presence and typing are wanted.
+    pub presence: bool,
+    /// Longest silence before a sign of life, 0.5 s to 60 s: a node that is silent for two and a
+    /// half times as long is left.
+    pub heartbeat: Duration,
+}
+
+impl Default for SubscribeOptions {
+    fn default() -> Self {
+        Self {
+            acknowledge_delivery: true,
+            presence: true,
+            heartbeat: HEARTBEAT,
+        }
+    }
+}
+
+/// One thing that a stream tells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Item {
+    /// Something happened. Of the events that are about the stream itself only
+    /// [`v1::event::Event::Started`] (once, first) and [`v1::event::Event::Gap`] are given.
+    Event(v1::Event),
+    /// The stream is lost, or still lost after another round over all nodes. It will come back by
+    /// itself.
+    Disconnected(Disconnect),
+    /// The stream is back, and what came late has been given.
+    Reconnected(Reconnect),
+}
+
+/// How a stream was lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disconnect {
+    /// Attempts to get it back so far: 0 when it has just been lost.
+    pub attempt: u32,
+    /// The node that was tried last.
+    pub node: String,
+    /// For how long it has been gone.
+    pub gone_for: Duration,
+    /// Why, for people.
+    pub sentence: String,
+}
+
+/// How a stream came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reconnect {
+    /// The attempt that succeeded: 1 for the first.
+    pub attempt: u32,
+    /// The node that streams now.
+    pub node: String,
+    /// For how long the stream was gone.
+    pub gone_for: Duration,
+    /// Events that came late: those that were given between then and now.
+    pub missed: u64,
+}
+
+/// A stream of everything that the caller may see. See [`Client::subscribe`].
+#[derive(Debug)]
+pub struct Events {
+    batches: mpsc::Receiver<Batch>,
+    waiting: VecDeque<v1::Event>,
+    /// What was handed out.
+    given: Resume,
+    /// The token once everything that waits is handed out.
+    token_next: Bytes,
+    /// The caller; 0 until the stream has told.
+    account: u64,
+    ended: Option<CallError>,
+    acknowledge: Option<Acknowledge>,
+    _task: Task,
+}
+
+/// A task that ends with its owner.
+#[derive(Debug)]
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Client {
+    /// Everything that happens to the caller, on whichever node serves. Must be called within a
+    /// tokio runtime; a task keeps the stream until [`Events`] is dropped.
+    #[must_use]
+    pub fn subscribe(&self, from: From) -> Events {
+        self.subscribe_with(from, SubscribeOptions::default())
+    }
+
+    /// The same with other options.
+    #[must_use]
+    pub fn subscribe_with(&self, from: From, options: SubscribeOptions) -> Events {
+        let (sender, batches) = mpsc::channel(BATCHES_MAX);
+        let from_beginning = matches!(from, From::Beginning | From::After(Position(0)));
+        let given = match from {
+            From::Token(token) => Resume::parse(token),
+            From::After(position) => Resume::at(position),
+            From::Now | From::Beginning => Resume::default(),
+        };
+        let stream = Stream::new(self.clone(), &given, from_beginning, options, sender);
+        let acknowledge = options
+            .acknowledge_delivery
+            .then(|| Acknowledge::start(self.clone()));
+        Events {
+            batches,
+            waiting: VecDeque::new(),
+            token_next: given.token.clone(),
+            given,
+            account: 0,
+            ended: None,
+            acknowledge,
+            _task: Task(tokio::spawn(stream.run())),
+        }
+    }
+}
+
+impl Events {
+    /// The next thing; waits for it as long as it takes. May be dropped and called again: nothing
+    /// is lost.
+    ///
+    /// # Errors
+    /// Only when the stream has ended for good; again and again then.
+    /// [`CallError::SessionExpired`]: log in and subscribe with the token.
+    /// [`CallError::Refused`]: `RESUME_TOKEN_INVALID`, the token is none of this cluster.
+    pub async fn next(&mut self) -> Result<Item, CallError> {
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                self.give(&event);
+                return Ok(Item::Event(event));
+            }
+            if let Some(error) = &self.ended {
+                return Err(error.clone());
+            }
+            match self.batches.recv().await {
+                Some(Batch::Events { events, token }) => {
+                    self.waiting = events.into();
+                    self.token_next = token;
+                    if self.waiting.is_empty() {
+                        self.given.cover(self.token_next.clone());
+                    }
+                }
+                Some(Batch::Notice(item)) => return Ok(item),
+                Some(Batch::End(error)) => self.ended = Some(error),
+                None => {
+                    self.ended = Some(CallError::NotDone {
+                        sentence: "the runtime of the stream has ended".to_owned(),
+                        attempts: 0,
+                        waited: Duration::ZERO,
+                        nodes: Vec::new(),
+                    });
+                }
+            }
+        }
+    }
+
+    /// What [`Events::next`] has given so far, for a later [`From::Token`]: also after a restart
+    /// of the program, and on any node. Take it once what was given is dealt with.
+    #[must_use]
+    pub fn resume_token(&self) -> Vec<u8> {
+        self.given.to_bytes()
+    }
+
+    /// Everything up to here was given: reads with it as `min_position` see it.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.given.after
+    }
+
+    /// Ends the stream after what was handed out is acknowledged, within seconds. Dropping it
+    /// ends it at once.
+    pub async fn close(self) {
+        if let Some(acknowledge) = &self.acknowledge {
+            let _ = tokio::time::timeout(CLOSE_WAIT, acknowledge.flush()).await;
+        }
+    }
+
+    fn give(&mut self, event: &v1::Event) {
+        match &event.event {
+            Some(Kind::Started(started)) => self.account = started.account_id,
+            // It has the position of the event that follows it.
+            Some(Kind::Gap(_)) => return,
+            Some(Kind::MessageSent(message)) => self.acknowledge(message),
+            _ => {}
+        }
+        self.given.after = self.given.after.max(Position(event.position));
+        if self.waiting.is_empty() {
+            self.given.cover(self.token_next.clone());
+        }
+    }
+
+    fn acknowledge(&self, message: &v1::Message) {
+        let is_news = message.room_name.is_empty()
+            && message.sender_id != self.account
+            && (message.delivery() as i32) < v1::Delivery::Delivered as i32;
+        if let Some(acknowledge) = self.acknowledge.as_ref().filter(|_| is_news) {
+            acknowledge.delivered(
+                ConversationId(message.conversation_id),
+                Sequence(message.sequence),
+            );
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What administrators do: roles, accounts of others, programs and invites.
+
+use std::time::Duration;
+
+use conclave_core::{InviteId, Position};
+use conclave_wire::{request::TOKEN_BYTES, v1};
+
+use crate::{CallError, Client, Freshness, random};
+
+/// Bytes of an invite's code: 128 random bits.
+const INVITE_CODE_BYTES: usize = 16;
+
+impl Client {
+    /// Makes an account an administrator's ([`v1::AccountRole::Admin`]) or a user's again.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NOT_ALLOWED` if the caller is no administrator or the account a bot's;
+    /// `LAST_OF_ITS_KIND`, `NO_SUCH_ACCOUNT`.
+    pub async fn set_account_role(
+        &self,
+        name: &str,
+        role: v1::AccountRole,
+    ) -> Result<Position, CallError> {
+        let request = v1::SetAccountRoleRequest {
+            request: None,
+            name: name.to_owned(),
+            role: role.into(),
+        };
+        Ok(Position(self.change(request).await?.position))
+    }
+
+    /// Deletes somebody's account, as if its owner had done it.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NOT_ALLOWED`, `NO_SUCH_ACCOUNT`, `LAST_OF_ITS_KIND`.
+    pub async fn remove_account(&self, name: &str) -> Result<Position, CallError> {
+        let request = v1::RemoveAccountRequest {
+            request: None,
+            name: name.to_owned(),
+        };
+        Ok(Position(self.change(request).await?.position))
+    }
+
+    /// Creates an account for a program. The token in the answer is its session's: a secret that
+    /// is shown once and does not expire.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NOT_ALLOWED`, `NAME_TAKEN`.
+    pub async fn create_bot(&self, name: &str) -> Result<v1::CreateBotResponse, CallError> {
+        let request = v1::CreateBotRequest {
+            request: None,
+            name: name.to_owned(),
+            token: random::bytes::<TOKEN_BYTES>().to_vec().into(),
+        };
+        self.change(request).await
+    }
+
+    /// Makes an invite with which `uses` accounts can be created within `ttl`. Its code in the
+    /// answer is a secret that is shown once.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NOT_ALLOWED`, `INVITE_OUT_OF_RANGE`, `TOO_MANY`.
+    pub async fn create_invite(
+        &self,
+        ttl: Duration,
+        uses: u32,
+    ) -> Result<v1::CreateInviteResponse, CallError> {
+        let code = random::bytes::<INVITE_CODE_BYTES>();
+        let request = v1::CreateInviteRequest {
+            request: None,
+            code: code.to_vec().into(),
+            ttl_seconds: ttl.as_secs(),
+            uses,
+        };
+        self.change(request).await
+    }
+
+    /// The invites that have not run out.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NOT_ALLOWED`.
+    pub async fn invites(&self, freshness: Freshness) -> Result<Vec<v1::Invite>, CallError> {
+        let read = Some(freshness.options());
+        Ok(self.ask(v1::ListInvitesRequest { read }).await?.invites)
+    }
+
+    /// Takes an invite back. One that is gone already is no error.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NOT_ALLOWED`.
+    pub async fn revoke_invite(&self, invite: InviteId) -> Result<Position, CallError> {
+        let request = v1::RevokeInviteRequest {
+            request: None,
+            invite_id: invite.0,
+        };
+        Ok(Position(self.change(request).await?.position))
+    }
+}

@@ -1,0 +1,72 @@
+//! What is true only for a moment: who is there, and who is writing.
+
+use std::sync::Arc;
+
+use conclave_core::ConversationId;
+use conclave_wire::v1;
+
+use crate::{CallError, Client, attempts::Attempts, rpc::Rpc, verdict::Next};
+
+impl Client {
+    /// Who of these is there, in the order of the names: 1 to 100.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn presence(
+        &self,
+        names: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Result<Vec<v1::Presence>, CallError> {
+        let request = v1::GetPresenceRequest {
+            names: names.into_iter().map(Into::into).collect(),
+        };
+        Ok(self.ask(request).await?.presences)
+    }
+
+    /// Tells the others in a conversation that the caller is writing. Forgotten after six
+    /// seconds; so it is tried once, and an error means no more than that nobody was told.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NO_SUCH_CONVERSATION`.
+    pub async fn set_typing(&self, conversation: ConversationId) -> Result<(), CallError> {
+        let conversation_id = conversation.0;
+        self.ask_once(v1::SetTypingRequest { conversation_id })
+            .await?;
+        Ok(())
+    }
+
+    /// Says whether the caller is at its device. Belongs to the stream ([`Client::subscribe`])
+    /// and is forgotten with it: say it again after [`crate::Item::Reconnected`]. Tried once.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn set_presence(&self, away: bool) -> Result<(), CallError> {
+        self.ask_once(v1::SetPresenceRequest { away }).await?;
+        Ok(())
+    }
+
+    /// Asks the node that holds the stream, or else the one that is asked first, and no other.
+    async fn ask_once<R: Rpc>(&self, request: R) -> Result<R::Answer, CallError> {
+        let times = self.shared.times;
+        let mut attempts = Attempts::new(times.total);
+        let streaming = self.session.streaming().as_ref().map(Arc::clone);
+        let node = streaming.unwrap_or_else(|| self.shared.nodes.pick());
+        let Some(limit) = attempts.begin(&node, times.attempt) else {
+            return Err(attempts.give_up(R::KIND, None));
+        };
+        let failure = match self.attempt(&node, request, limit).await {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => failure,
+        };
+        attempts.last = failure.to_string();
+        Err(match failure.next(R::KIND, false) {
+            Next::Refused { reason, sentence } => CallError::Refused { reason, sentence },
+            Next::LogIn { sentence } => CallError::SessionExpired {
+                sentence,
+                certain: true,
+            },
+            Next::NewNumber { .. } | Next::Unknown | Next::Elsewhere { .. } => {
+                attempts.give_up(R::KIND, None)
+            }
+        })
+    }
+}

@@ -1,0 +1,111 @@
+//! Sessions: logging in and out, here and on other devices.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use conclave_core::{Position, SessionId, Timestamp};
+use conclave_wire::{request::TOKEN_BYTES, v1};
+
+use crate::{CallError, Client, Freshness, account::REQUEST_ID_BYTES, random};
+
+/// A login.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The session's token: a secret. See [`Client::with_token`].
+    pub token: String,
+    /// The session.
+    pub session: SessionId,
+    /// Whose it is.
+    pub account: v1::Account,
+    /// When it ends unless it is used.
+    pub expires_at: Timestamp,
+    /// Where in the log this is known.
+    pub position: Position,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Login({}, session {})", self.account.name, self.session)
+    }
+}
+
+impl Client {
+    /// Logs in: opens a session without a label. See [`Client::login_labelled`].
+    ///
+    /// # Errors
+    /// As [`Client::login_labelled`].
+    pub async fn login(&self, name: &str, password: &str) -> Result<Login, CallError> {
+        self.login_labelled(name, password, "").await
+    }
+
+    /// Logs in: opens a session. Use its token with [`Client::with_token`]. The label is what
+    /// its owner calls it in [`Client::sessions`], such as the name of a device.
+    ///
+    /// The token is chosen here, so that a retry opens no second session.
+    ///
+    /// # Errors
+    /// [`CallError`]; `WRONG_CREDENTIALS` if there is no such account or the password is another;
+    /// `LOGIN_THROTTLED` after many of those: ask again after a while.
+    pub async fn login_labelled(
+        &self,
+        name: &str,
+        password: &str,
+        label: &str,
+    ) -> Result<Login, CallError> {
+        let token = random::bytes::<TOKEN_BYTES>();
+        let request = v1::OpenSessionRequest {
+            request_id: random::bytes::<REQUEST_ID_BYTES>().to_vec().into(),
+            name: name.to_owned(),
+            password: password.to_owned(),
+            token: token.to_vec().into(),
+            label: label.to_owned(),
+        };
+        let opened = self.ask(request).await?;
+        Ok(Login {
+            token: URL_SAFE_NO_PAD.encode(token),
+            session: SessionId(opened.session_id),
+            account: opened.account.unwrap_or_default(),
+            expires_at: Timestamp(opened.expires_at_ms),
+            position: Position(opened.position),
+        })
+    }
+
+    /// Logs out: ends this session and no other. One that has ended already is no error.
+    ///
+    /// # Errors
+    /// [`CallError`], but never [`CallError::SessionExpired`].
+    pub async fn logout(&self) -> Result<(), CallError> {
+        match self.change(v1::CloseSessionRequest::default()).await {
+            Ok(_) | Err(CallError::SessionExpired { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Tells whose session this is.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn session(&self, freshness: Freshness) -> Result<v1::GetSessionResponse, CallError> {
+        let read = Some(freshness.options());
+        self.ask(v1::GetSessionRequest { read }).await
+    }
+
+    /// All open sessions of the caller's account, the oldest first.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn sessions(&self, freshness: Freshness) -> Result<Vec<v1::Session>, CallError> {
+        let read = Some(freshness.options());
+        Ok(self.ask(v1::ListSessionsRequest { read }).await?.sessions)
+    }
+
+    /// Ends one of the caller's sessions: a lost telephone.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NO_SUCH_SESSION`.
+    pub async fn end_session(&self, session: SessionId) -> Result<Position, CallError> {
+        let request = v1::EndSessionRequest {
+            request: None,
+            session_id: session.0,
+        };
+        Ok(Position(self.change(request).await?.position))
+    }
+}
