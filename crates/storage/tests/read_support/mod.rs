@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub(crate) mod model;
+
 use conclave_core::{
     AccountName, ConversationId, MemberRole, MessageRef, MessageText, Operation, Progress,
     Reaction, Recipient, RoomName, Sequence, TokenHash, Topic,

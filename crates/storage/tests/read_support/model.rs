@@ -1,0 +1,278 @@
+//! What readers should give, worked out from the events alone, in the simplest way there is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use conclave_core::{Event, Position};
+
+/// A message, as its events left it.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    pub(crate) position: Position,
+    pub(crate) by: u64,
+    pub(crate) text: Option<String>,
+    pub(crate) mentions: Vec<u64>,
+    pub(crate) reactions: BTreeSet<(String, u64)>,
+}
+
+/// A member, as its events left it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Member {
+    pub(crate) since: Position,
+    pub(crate) read: u64,
+    pub(crate) advanced_at: Option<Position>,
+}
+
+/// Everything that happened.
+#[derive(Default)]
+pub(crate) struct Model {
+    pub(crate) events: Vec<(Position, Event)>,
+    pub(crate) accounts: BTreeSet<u64>,
+    /// By conversation and sequence.
+    pub(crate) messages: BTreeMap<(u64, u64), Message>,
+    /// By conversation and account.
+    pub(crate) members: BTreeMap<(u64, u64), Member>,
+    pub(crate) directs: BTreeSet<u64>,
+    /// By account, conversation and sequence.
+    hidden: BTreeSet<(u64, u64, u64)>,
+}
+
+impl Model {
+    pub(crate) fn apply(&mut self, position: Position, event: &Event) {
+        self.events.push((position, event.clone()));
+        match event {
+            Event::AccountCreated { account, .. } => {
+                self.accounts.insert(account.0);
+            }
+            Event::AccountDeleted { account } => {
+                self.accounts.remove(&account.0);
+                self.members.retain(|(_, member), _| *member != account.0);
+            }
+            Event::ConversationOpened {
+                conversation,
+                members,
+                ..
+            } => {
+                self.directs.insert(conversation.0);
+                for member in [members.0, members.1] {
+                    let key = (conversation.0, member.0);
+                    self.members.insert(key, Member::default());
+                }
+            }
+            Event::MemberJoined {
+                conversation,
+                account,
+                progress,
+                ..
+            } => {
+                let member = Member {
+                    since: position,
+                    read: progress.read.0,
+                    advanced_at: None,
+                };
+                self.members.insert((conversation.0, account.0), member);
+            }
+            Event::MemberLeft {
+                conversation,
+                account,
+                ..
+            } => {
+                self.members.remove(&(conversation.0, account.0));
+            }
+            Event::PositionAdvanced {
+                conversation,
+                account,
+                progress,
+            } => {
+                let key = (conversation.0, account.0);
+                let member = self.members.get_mut(&key).unwrap();
+                member.read = progress.read.0;
+                member.advanced_at = Some(position);
+            }
+            Event::MessageHidden {
+                conversation,
+                sequence,
+                account,
+            } => {
+                let key = (account.0, conversation.0, sequence.0);
+                self.hidden.insert(key);
+            }
+            _ => self.apply_to_message(position, event),
+        }
+    }
+
+    fn apply_to_message(&mut self, position: Position, event: &Event) {
+        let numbers = |ids: &[conclave_core::AccountId]| ids.iter().map(|id| id.0).collect();
+        match event {
+            Event::MessageSent {
+                conversation,
+                sequence,
+                by,
+                text,
+                mentions,
+                ..
+            } => {
+                let message = Message {
+                    position,
+                    by: by.0,
+                    text: Some(text.as_str().to_owned()),
+                    mentions: numbers(mentions),
+                    reactions: BTreeSet::new(),
+                };
+                self.messages.insert((conversation.0, sequence.0), message);
+            }
+            Event::MessageEdited {
+                conversation,
+                sequence,
+                text,
+                mentions,
+                ..
+            } => {
+                let message = self.message_mut(conversation.0, sequence.0);
+                message.text = Some(text.as_str().to_owned());
+                message.mentions = numbers(mentions);
+            }
+            Event::MessageDeleted {
+                conversation,
+                sequence,
+                ..
+            } => {
+                let message = self.message_mut(conversation.0, sequence.0);
+                (message.text, message.mentions) = (None, Vec::new());
+                message.reactions.clear();
+            }
+            Event::ReactionChanged {
+                conversation,
+                sequence,
+                account,
+                reaction,
+                present,
+            } => {
+                let message = self.message_mut(conversation.0, sequence.0);
+                let reaction = (reaction.as_str().to_owned(), account.0);
+                if *present {
+                    message.reactions.insert(reaction);
+                } else {
+                    message.reactions.remove(&reaction);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn message_mut(&mut self, conversation: u64, sequence: u64) -> &mut Message {
+        self.messages.get_mut(&(conversation, sequence)).unwrap()
+    }
+
+    pub(crate) fn is_hidden(&self, account: u64, conversation: u64, sequence: u64) -> bool {
+        self.hidden.contains(&(account, conversation, sequence))
+    }
+
+    /// The messages of a conversation that an account sees, in order.
+    pub(crate) fn history(
+        &self,
+        account: u64,
+        conversation: u64,
+    ) -> impl Iterator<Item = (u64, &Message)> {
+        self.messages
+            .range((conversation, 0)..=(conversation, u64::MAX))
+            .map(|((_, sequence), message)| (*sequence, message))
+            .filter(move |(sequence, _)| !self.is_hidden(account, conversation, *sequence))
+    }
+
+    /// The unread messages of a conversation.
+    pub(crate) fn unread(&self, account: u64, conversation: u64) -> Vec<&Message> {
+        let read = self.members[&(conversation, account)].read;
+        self.history(account, conversation)
+            .filter(|(sequence, message)| {
+                *sequence > read && message.by != account && message.text.is_some()
+            })
+            .map(|(_, message)| message)
+            .collect()
+    }
+
+    /// The conversations of an account.
+    pub(crate) fn conversations(&self, account: u64) -> Vec<u64> {
+        let own = self.members.keys().filter(|(_, member)| *member == account);
+        own.map(|(conversation, _)| *conversation).collect()
+    }
+
+    /// Where what an account may see has happened, and what kind of thing it was.
+    pub(crate) fn stream(&self, account: u64) -> Vec<(Position, &'static str)> {
+        let kinds = self.events.iter().filter_map(|(position, event)| {
+            let kind = self.told(account, *position, event)?;
+            Some((*position, kind))
+        });
+        kinds.collect()
+    }
+
+    /// As what an event is told to an account.
+    fn told(&self, account: u64, at: Position, event: &Event) -> Option<&'static str> {
+        let member = |conversation: u64| {
+            let member = self.members.get(&(conversation, account))?;
+            (member.since <= at).then_some(member)
+        };
+        let sees = |conversation: u64, sequence: u64| {
+            member(conversation).is_some() && !self.is_hidden(account, conversation, sequence)
+        };
+        let (kind, is_told) = match event {
+            Event::MessageSent {
+                conversation: c,
+                sequence: s,
+                ..
+            } => ("sent", sees(c.0, s.0)),
+            Event::MessageEdited {
+                conversation: c,
+                sequence: s,
+                ..
+            } => ("edited", sees(c.0, s.0)),
+            Event::MessageDeleted {
+                conversation: c,
+                sequence: s,
+                ..
+            } => ("deleted", sees(c.0, s.0)),
+            Event::ReactionChanged {
+                conversation: c,
+                sequence: s,
+                ..
+            } => ("reaction", sees(c.0, s.0)),
+            Event::MessageHidden { account: whose, .. } => ("hidden", whose.0 == account),
+            Event::ConversationOpened { conversation, .. } => {
+                ("opened", member(conversation.0).is_some())
+            }
+            Event::MemberJoined { conversation, .. } => {
+                ("joined", member(conversation.0).is_some())
+            }
+            Event::MemberLeft {
+                conversation,
+                account: who,
+                ..
+            } => ("left", who.0 == account || member(conversation.0).is_some()),
+            Event::MemberRoleChanged { conversation, .. } => {
+                ("role", member(conversation.0).is_some())
+            }
+            Event::TopicChanged { conversation, .. } => ("topic", member(conversation.0).is_some()),
+            Event::MemberInvited { account: whom, .. } => ("invited", whom.0 == account),
+            Event::PasswordChanged { account: whose, .. }
+            | Event::DisplayNameChanged { account: whose, .. }
+            | Event::AccountRoleChanged { account: whose, .. }
+            | Event::BlockChanged { account: whose, .. } => ("account", whose.0 == account),
+            Event::PositionAdvanced {
+                conversation,
+                account: who,
+                ..
+            } => {
+                let is_last = self
+                    .members
+                    .get(&(conversation.0, who.0))
+                    .is_some_and(|member| member.advanced_at == Some(at));
+                let is_near = who.0 == account || self.directs.contains(&conversation.0);
+                (
+                    "advanced",
+                    is_last && is_near && member(conversation.0).is_some(),
+                )
+            }
+            _ => return None,
+        };
+        is_told.then_some(kind)
+    }
+}
