@@ -102,7 +102,8 @@ pub enum ConfigError {
 impl NodeConfig {
     /// Reads `file` (if given), then the environment (`CONCLAVE_DATA`, `CONCLAVE_NODE`,
     /// `CONCLAVE_CLIENT_ADDRESS`, `CONCLAVE_PEER_ADDRESS`, `CONCLAVE_MEMBERS` (commas between),
-    /// `CONCLAVE_LOG`, `CONCLAVE_REGISTRATION`; an empty one says nothing), then `flags`; what comes later wins.
+    /// `CONCLAVE_LOG`, `CONCLAVE_REGISTRATION`; an empty one says nothing), then `flags`; what
+    /// comes later wins.
     ///
     /// # Errors
     /// [`ConfigError::Unreadable`], with the file or the key that is to blame.

@@ -113,10 +113,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     loop {
         tokio::select! {
             token = next_token(&mut setup_tokens) => {
-                // A node does not end because nobody reads what it says any more.
-                if let Err(error) = output::line(&format!("setup-token {token}")) {
-                    tracing::warn!(%error, "the setup token cannot be told");
-                }
+                // A node does not end because nobody reads any more what it says.
+                let _ = output::line(&format!("setup-token {token}"));
             }
             leader = node.ready(), if !told => {
                 output::line(&format!("ready node={} leader={leader}", node.node()))?;
