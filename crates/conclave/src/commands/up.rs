@@ -88,10 +88,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     show(&cluster)?;
     let seconds = began.elapsed().as_secs_f64();
     note(&format!("ready in {seconds:.1} s"));
-    note(&suggestions(&cluster, &program_name()));
+    let program = program_name();
+    note(&suggestions(&cluster, &program));
     tokio::select! {
         watched = watch(&cluster, args.no_restart) => watched?,
-        () = tell_setup_tokens(&cluster, &program_name()) => {}
+        () = tell_setup_tokens(&cluster, &program) => {}
         () = interrupted(&mut interrupts) => {}
     }
     note("stopping all nodes; Ctrl-C again kills them");
