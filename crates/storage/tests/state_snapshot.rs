@@ -72,8 +72,10 @@ fn a_damaged_snapshot_is_refused_and_the_old_state_stays() {
         refuse(&whole[..length], "truncated");
     }
     let mut other_version = whole.clone();
-    other_version[60..64].copy_from_slice(&2_u32.to_be_bytes());
+    other_version[60..64].copy_from_slice(&3_u32.to_be_bytes());
     refuse(&other_version, "a newer version");
+    other_version[60..64].copy_from_slice(&1_u32.to_be_bytes());
+    refuse(&other_version, "an older version");
     let mut other_program = whole.clone();
     other_program[68] ^= 1;
     refuse(&other_program, "another program's file");
@@ -198,7 +200,12 @@ fn the_database_takes_in_its_write_ahead_log_while_entries_are_applied() {
 
 #[test]
 fn a_database_of_another_version_or_program_is_left_alone() {
-    for (pragma, value) in [("user_version", 2), ("application_id", 1)] {
+    let others = [
+        ("user_version", 1),
+        ("user_version", 3),
+        ("application_id", 1),
+    ];
+    for (pragma, value) in others {
         let directory = tempfile::tempdir().unwrap();
         drop(target(directory.path()));
         let path = directory.path().join("state.db");

@@ -1,0 +1,254 @@
+//! Facts: every event has its rows, and they are there after a restart and in a snapshot.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod read_support;
+mod state_support;
+mod story;
+
+use std::{collections::BTreeSet, path::Path};
+
+use conclave_core::Event;
+use conclave_storage::state::{Options, State};
+use read_support::*;
+use state_support::*;
+use story::*;
+
+/// The kind of an event; a new kind must be told in the story too.
+fn kind(event: &Event) -> u8 {
+    match event {
+        Event::AccountCreated { .. } => 0,
+        Event::PasswordChanged { .. } => 1,
+        Event::DisplayNameChanged { .. } => 2,
+        Event::AccountRoleChanged { .. } => 3,
+        Event::BlockChanged { .. } => 4,
+        Event::SetupOffered { .. } => 5,
+        Event::InviteCreated { .. } => 6,
+        Event::InviteUsed { .. } => 7,
+        Event::InviteRemoved { .. } => 8,
+        Event::LoginFailed { .. } => 9,
+        Event::LoginForgiven { .. } => 10,
+        Event::AccountDeleted { .. } => 11,
+        Event::SessionOpened { .. } => 12,
+        Event::SessionRenewed { .. } => 13,
+        Event::SessionClosed { .. } => 14,
+        Event::SessionForgotten { .. } => 15,
+        Event::ConversationOpened { .. } => 16,
+        Event::MessageSent { .. } => 17,
+        Event::MessageEdited { .. } => 18,
+        Event::ReactionChanged { .. } => 19,
+        Event::RoomCreated { .. } => 20,
+        Event::MemberJoined { .. } => 21,
+        Event::MemberLeft { .. } => 22,
+        Event::MemberRoleChanged { .. } => 23,
+        Event::TopicChanged { .. } => 24,
+        Event::MemberInvited { .. } => 25,
+        Event::InvitationRemoved { .. } => 26,
+        Event::WebhookCreated { .. } => 27,
+        Event::WebhookDeleted { .. } => 28,
+        Event::PositionAdvanced { .. } => 29,
+        Event::MessageHidden { .. } => 30,
+        Event::MessageDeleted { .. } => 31,
+    }
+}
+
+const KINDS: u8 = 32;
+
+/// All rows of all tables.
+fn everything(directory: &Path) -> Vec<(String, Vec<String>)> {
+    let of = |table: String| {
+        let found = rows(directory, &format!("SELECT * FROM {table}"));
+        (table, found)
+    };
+    tables(directory).into_iter().map(of).collect()
+}
+
+#[test]
+fn every_kind_of_event_survives_a_restart_and_a_snapshot() {
+    let (directory, mut state) = opened();
+    let events = story(&mut state);
+    let told: BTreeSet<u8> = events.iter().map(kind).collect();
+    assert_eq!(told, (0..KINDS).collect(), "the story leaves something out");
+    let (before, short) = (everything(directory.path()), digest(&state));
+    for (table, rows) in &before {
+        assert!(!rows.is_empty(), "the story leaves {table} empty");
+    }
+    drop(state);
+    let state = State::open(directory.path(), Options::default()).unwrap();
+    assert_eq!(everything(directory.path()), before);
+    assert_eq!(digest(&state), short);
+    let file = directory.path().join("snapshot");
+    state.reader().snapshot_to(&file).unwrap();
+    let (other, mut installed) = opened();
+    installed.install(&file).unwrap();
+    assert_eq!(everything(other.path()), before);
+    assert_eq!(digest(&installed), short);
+}
+
+/// The rows that the story leaves.
+fn check(directory: &Path, sql: &str, expected: &[&str]) {
+    assert_eq!(rows(directory, sql), expected, "{sql}");
+}
+
+#[test]
+fn people_and_what_lets_them_in_have_their_rows() {
+    let (directory, mut state) = opened();
+    story(&mut state);
+    let at = directory.path();
+    check(
+        at,
+        "SELECT id, name, password_hash, password_version, role, display_name FROM accounts",
+        &[
+            "1|ann|$argon2id$ann|1|1|",
+            "2|bea|$argon2id$new|2|0|Bea the Bee",
+            "3|cyd|$argon2id$cyd|1|0|",
+            "4|dan|$argon2id$dan|1|0|",
+            "5|eve|$argon2id$eve|1|0|",
+            "7|robot||1|2|",
+            "8|hook||1|2|",
+        ],
+    );
+    check(
+        at,
+        "SELECT id, account, closed, label FROM sessions",
+        &[
+            "1|1|0|laptop",
+            "2|2|0|laptop",
+            "3|3|0|laptop",
+            "4|4|0|laptop",
+            "6|7|0|bot token",
+            "7|5|0|laptop",
+        ],
+    );
+    check(at, "SELECT account, other FROM blocks", &["4|2"]);
+    check(
+        at,
+        "SELECT id, code, by_account, uses_left FROM invites",
+        &["1|32x5b|1|1"],
+    );
+    check(
+        at,
+        "SELECT key, failures, not_before, failed_at FROM throttles",
+        &[&format!("16xc8|1|{START}|{START}")],
+    );
+    check(
+        at,
+        "SELECT account_last, accounts, session_last, conversation_last, admins, rooms,
+            invite_last, invites, webhook_last, throttles, setup_token FROM meta",
+        &["9|7|7|4|1|2|3|1|2|1|-"],
+    );
+}
+
+#[test]
+fn rooms_and_messages_have_their_rows() {
+    let (directory, mut state) = opened();
+    story(&mut state);
+    let at = directory.path();
+    check(
+        at,
+        "SELECT id, direct_low, direct_high, name, key, topic, public, members
+            FROM conversations WHERE id < 4",
+        &[
+            "1|-|-|lobby|lobby|what is new|1|3",
+            "2|-|-|attic|attic|about attic|0|2",
+            "3|1|3|-|-|-|-|-",
+        ],
+    );
+    check(
+        at,
+        "SELECT conversation, account, delivered, read, sent_read, advanced_at > 0, role,
+            joined_at > 0 FROM members",
+        &[
+            "1|1|0|0|0|0|2|1",
+            "1|2|5|3|1|1|1|1",
+            "1|8|0|0|0|0|0|1",
+            "2|1|0|0|0|0|2|1",
+            "2|3|0|0|0|0|0|1",
+            "3|1|0|0|0|0|0|1",
+            "3|3|0|0|0|0|0|1",
+        ],
+    );
+    check(
+        at,
+        "SELECT conversation, account, by_account FROM invitations",
+        &["2|5|1"],
+    );
+    check(
+        at,
+        "SELECT id, token, conversation, account, by_account FROM webhooks",
+        &["1|32x5f|1|8|1"],
+    );
+    check(
+        at,
+        "SELECT conversation, sequence, by_account, text, deleted_at IS NOT NULL,
+            edited_at IS NOT NULL, reply_to, action, ordinal
+            FROM messages WHERE conversation < 4 ORDER BY conversation, sequence",
+        &[
+            "1|1|8|the build is green|0|0|-|0|1",
+            "1|2|1|hello @bea and @hook|0|0|-|0|1",
+            "1|3|2|waves|0|0|2|1|1",
+            "1|4|1|a joke for @bea|0|1|-|0|2",
+            "1|5|2|-|1|0|-|0|2",
+            "3|1|1|psst|0|0|-|0|1",
+        ],
+    );
+    check(
+        at,
+        "SELECT * FROM mentions WHERE conversation < 4",
+        &["1|2|2", "1|2|8", "1|4|2"],
+    );
+    check(at, "SELECT * FROM reactions", &["1|2|2|+1"]);
+    check(at, "SELECT * FROM reaction_counts", &["1|2|+1|1"]);
+    check(at, "SELECT * FROM hidden", &["2|1|1", "2|1|4"]);
+}
+
+#[test]
+fn a_stream_is_told_all_changes_without_texts() {
+    let (directory, mut state) = opened();
+    story(&mut state);
+    let about_accounts = ["12|-|2|-|-|-|-"; 2].into_iter();
+    let about_accounts = about_accounts.chain(["12|-|3|-|-|-|-"; 2]);
+    let about_accounts = about_accounts.chain(["12|-|4|-|-|-|-"; 3]);
+    let others = [
+        "7|1|-|-|1|-|-",
+        "7|1|-|-|2|-|-",
+        "8|1|-|-|2|2|-",
+        "7|1|-|-|2|-|-",
+        "7|2|-|-|1|-|-",
+        "11|2|3|-|-|1|-",
+        "11|2|4|-|-|1|-",
+        "11|2|5|-|-|1|-",
+        "7|2|-|-|3|-|-",
+        "10|1|-|-|-|-|what is new",
+        "9|1|-|-|2|-|1",
+        "7|1|-|-|8|-|-",
+        "7|1|-|-|9|-|-",
+        "8|1|-|-|9|1|-",
+        "1|1|-|4|-|-|-",
+        "4|1|-|2|1|-|+1",
+        "4|1|-|5|1|-|?",
+        "4|1|-|2|2|-|+1",
+        "4|1|-|5|2|-|?",
+        "4|1|-|2|2|-|heart",
+        "5|1|-|2|2|-|heart",
+        "5|1|-|2|1|-|+1",
+        "2|1|-|5|-|-|-",
+        "3|1|2|1|-|-|-",
+        "3|1|2|4|-|-|-",
+        "6|3|-|-|3|1|-",
+        "7|4|-|-|1|-|-",
+        "8|4|-|-|1|1|-",
+    ];
+    let expected: Vec<&str> = about_accounts.chain(others).collect();
+    check(
+        directory.path(),
+        "SELECT kind, conversation, account, sequence, subject, by_account, value FROM changes",
+        &expected,
+    );
+    let counted = format!("{}|0", expected.len());
+    check(
+        directory.path(),
+        "SELECT changes, changes_after FROM meta",
+        &[&counted],
+    );
+}

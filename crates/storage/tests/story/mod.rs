@@ -1,0 +1,242 @@
+//! One small log in which everything that can happen happens, for tests of what is kept.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use std::path::Path;
+
+use bytes::Bytes;
+use conclave_core::{
+    AccountId, AccountRole, Command, DisplayName, Event, Grant, MemberRole, OnceId, Operation,
+    Origin, Recipient, SessionId, SessionLabel, ThrottleKey, WebhookId, limits::INVITE_MS_MAX,
+};
+use conclave_storage::state::{Payload, State};
+use rusqlite::types::Value;
+
+use crate::{read_support::*, state_support::*};
+
+/// Two days after the beginning: sessions are renewed and forgotten.
+pub(crate) const LATER: u64 = START + 2 * 24 * 60 * 60 * 1000;
+
+/// How many messages the room has whose last member leaves at the end.
+pub(crate) const CELLAR_MESSAGES: u64 = 100;
+
+/// Numbers requests, applies them, and keeps what happened.
+pub(crate) struct Teller<'a> {
+    pub(crate) state: &'a mut State,
+    pub(crate) events: Vec<Event>,
+    requests: u64,
+    at: u64,
+}
+
+impl Teller<'_> {
+    /// A request outside a session.
+    fn once(&mut self, operation: Operation) {
+        self.requests += 1;
+        let id = OnceId(u128::from(self.requests).to_be_bytes());
+        self.tell(Origin::Once(id), operation);
+    }
+
+    /// A request of a session.
+    fn ask(&mut self, session: u64, operation: Operation) {
+        self.requests += 1;
+        let origin = Origin::Session {
+            session: SessionId(session),
+            number: self.requests,
+        };
+        self.tell(origin, operation);
+    }
+
+    fn tell(&mut self, origin: Origin, operation: Operation) {
+        let command = Command {
+            origin,
+            digest: conclave_core::Digest(self.requests),
+            operation,
+        };
+        let result = apply_at(self.state, self.at, vec![command.clone()]);
+        assert!(result.answers[0].is_ok(), "{command:?}: {result:?}");
+        self.events
+            .extend(result.events.into_iter().map(|(_, event)| event));
+    }
+}
+
+/// Tells the whole story to an empty state; gives what happened.
+pub(crate) fn story(state: &mut State) -> Vec<Event> {
+    let members = Payload::Membership(Bytes::from_static(b"five nodes"));
+    state.apply(&[entry(1, members)]).unwrap();
+    let mut teller = Teller {
+        state,
+        events: Vec::new(),
+        requests: 0,
+        at: START,
+    };
+    people_come(&mut teller);
+    accounts_change(&mut teller);
+    rooms_fill(&mut teller);
+    messages_change(&mut teller);
+    time_passes(&mut teller);
+    teller.events
+}
+
+fn log_in(account: u64, secret: u8, throttle: u8) -> Operation {
+    Operation::OpenSession {
+        account: AccountId(account),
+        password_version: 1,
+        token: token(secret),
+        label: SessionLabel::new("laptop").unwrap(),
+        throttle: ThrottleKey([throttle; 16]),
+    }
+}
+
+fn come(name: &str, grant: Grant) -> Operation {
+    Operation::CreateAccount {
+        name: account(name),
+        password_hash: format!("$argon2id${name}"),
+        grant,
+    }
+}
+
+/// Ann (1, an administrator), bea (2), cyd (3) and dan (4), with sessions of the same numbers.
+fn people_come(teller: &mut Teller<'_>) {
+    teller.once(Operation::OfferSetup { token: token(90) });
+    teller.once(come("ann", Grant::Setup(token(90))));
+    for name in ["bea", "cyd", "dan"] {
+        teller.once(come(name, Grant::Open));
+    }
+    for number in 1..=4 {
+        teller.once(log_in(number, number as u8, 0));
+    }
+    teller.once(Operation::CountLoginFailure {
+        account: ThrottleKey([2; 16]),
+        address: ThrottleKey([200; 16]),
+    });
+    teller.once(log_in(2, 5, 2));
+    let session = SessionId(5);
+    teller.ask(2, Operation::EndSession { session });
+}
+
+/// Eve (5) and fay (6) come with invites, a bot (7) with its session (6); fay goes.
+fn accounts_change(teller: &mut Teller<'_>) {
+    teller.ask(
+        2,
+        Operation::ChangePassword {
+            password_version: 1,
+            password_hash: "$argon2id$new".to_owned(),
+        },
+    );
+    let display_name = DisplayName::new("Bea the Bee").unwrap();
+    teller.ask(2, Operation::SetDisplayName { display_name });
+    for role in [AccountRole::Admin, AccountRole::User] {
+        let name = account("cyd");
+        teller.ask(1, Operation::SetAccountRole { name, role });
+    }
+    teller.ask(4, block("bea", true));
+    teller.ask(4, block("cyd", true));
+    teller.ask(4, block("cyd", false));
+    for (code, uses) in [(91, 2), (92, 1), (93, 1)] {
+        teller.ask(
+            1,
+            Operation::CreateInvite {
+                code: token(code),
+                ttl_ms: INVITE_MS_MAX,
+                uses,
+            },
+        );
+    }
+    let invite = conclave_core::InviteId(3);
+    teller.ask(1, Operation::RevokeInvite { invite });
+    teller.once(come("eve", Grant::Invite(token(91))));
+    teller.once(come("fay", Grant::Invite(token(92))));
+    teller.ask(
+        1,
+        Operation::CreateBot {
+            name: account("robot"),
+            token: token(94),
+        },
+    );
+    let name = account("fay");
+    teller.ask(1, Operation::RemoveAccount { name });
+}
+
+/// Room 1 is the lobby, room 2 the attic. Webhook 1 posts as account 8.
+fn rooms_fill(teller: &mut Teller<'_>) {
+    teller.ask(1, create_room("lobby", true));
+    teller.ask(2, join("lobby"));
+    teller.ask(2, leave("lobby"));
+    teller.ask(2, join("lobby"));
+    teller.ask(1, create_room("attic", false));
+    for name in ["cyd", "dan", "eve"] {
+        teller.ask(1, invite("attic", name));
+    }
+    teller.ask(3, join("attic"));
+    teller.ask(1, kick("attic", "dan"));
+    teller.ask(1, set_topic("lobby", "what is new"));
+    teller.ask(1, set_role("lobby", "bea", MemberRole::Moderator));
+    teller.ask(1, webhook("lobby", "hook", 95));
+    teller.ask(1, webhook("lobby", "claw", 96));
+    let webhook = WebhookId(2);
+    teller.ask(1, Operation::DeleteWebhook { webhook });
+}
+
+/// Five messages in the lobby, and one between ann and cyd in conversation 3.
+fn messages_change(teller: &mut Teller<'_>) {
+    teller.once(post(95, "the build is green"));
+    teller.ask(1, say_room("lobby", "hello @bea and @hook"));
+    let lobby = || Recipient::Room(room("lobby"));
+    teller.ask(2, send(lobby(), "waves", Some(2), true));
+    teller.ask(1, say_room("lobby", "a mistake"));
+    teller.ask(2, say_room("lobby", "@ann a secret"));
+    teller.ask(1, edit(1, 4, "a joke for @bea"));
+    for session in [1, 2] {
+        teller.ask(session, react(1, 2, "+1", true));
+        teller.ask(session, react(1, 5, "?", true));
+    }
+    teller.ask(2, react(1, 2, "heart", true));
+    teller.ask(2, react(1, 2, "heart", false));
+    teller.ask(1, react(1, 2, "+1", false));
+    teller.ask(1, delete(1, &[5], true));
+    teller.ask(2, delete(1, &[1, 4], false));
+    teller.ask(2, advance(1, 5, 3));
+    teller.ask(1, say("cyd", "psst"));
+}
+
+/// A session is renewed, another one forgotten; the last member leaves the cellar (4).
+fn time_passes(teller: &mut Teller<'_>) {
+    teller.ask(1, create_room("cellar", true));
+    for _ in 0..CELLAR_MESSAGES {
+        teller.ask(1, say_room("cellar", "is anybody there, @ann?"));
+    }
+    teller.at = LATER;
+    teller.once(log_in(5, 97, 0));
+    teller.ask(1, leave("cellar"));
+}
+
+/// The rows of a query, as text.
+pub(crate) fn rows(directory: &Path, sql: &str) -> Vec<String> {
+    let connection = rusqlite::Connection::open(directory.join("state.db")).unwrap();
+    let mut statement = connection.prepare(sql).unwrap();
+    let columns = statement.column_count();
+    let row = |row: &rusqlite::Row<'_>| {
+        let values = (0..columns).map(|at| row.get::<_, Value>(at).map(shown));
+        Ok(values.collect::<rusqlite::Result<Vec<_>>>()?.join("|"))
+    };
+    let found = statement.query_map([], row).unwrap();
+    found.map(Result::unwrap).collect()
+}
+
+fn shown(value: Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::Integer(number) => number.to_string(),
+        Value::Real(number) => number.to_string(),
+        Value::Text(text) => text,
+        Value::Blob(bytes) => format!("{}x{:02x}", bytes.len(), bytes[0]),
+    }
+}
+
+/// The tables of the state, but for the seal.
+pub(crate) fn tables(directory: &Path) -> Vec<String> {
+    let sql = "SELECT name FROM sqlite_schema
+        WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name <> 'seal' ORDER BY name";
+    rows(directory, sql)
+}
