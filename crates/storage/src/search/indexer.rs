@@ -51,7 +51,7 @@ pub(super) struct Indexer {
     signal: Arc<Signal>,
     /// `None`: what is there must be replaced.
     writer: Option<Writer>,
-    /// Whether the index was found to belong to the state.
+    /// Whether the index was found to belong to the state: before, nobody searches.
     belongs: bool,
     compared_to: Position,
     /// Whether the trouble that it is in was told.
@@ -156,11 +156,10 @@ impl Indexer {
 
     /// Takes in one page.
     fn step(&mut self) -> Result<Step, Trouble> {
-        if self.signal.take_damage() {
-            return Err(Trouble::Unusable("a search has met damage"));
-        }
         if self.writer.is_none() {
             self.replace()?;
+        } else if self.signal.take_damage() {
+            return Err(Trouble::Unusable("a search has met damage"));
         }
         let Self { reader, writer, .. } = self;
         let writer = writer.as_mut().expect("it was replaced if it was missing");
@@ -168,10 +167,13 @@ impl Indexer {
         if applied < writer.indexed_to() {
             return Err(Trouble::Unusable("the state is behind it"));
         }
-        if !self.belongs && !belongs(reader, writer)? {
-            return Err(Trouble::Unusable("it is of another state"));
+        if !self.belongs {
+            if !belongs(reader, writer)? {
+                return Err(Trouble::Unusable("it is of another state"));
+            }
+            self.belongs = true;
+            self.pool.resume();
         }
-        self.belongs = true;
         let (from, begun_at) = (writer.indexed_to(), writer.begun_at().unwrap_or(applied));
         let page = reader.for_index(from, PAGE_ROWS)?;
         if page.gap && writer.begun_at().is_some() && has_gap(reader, from.max(begun_at))? {
@@ -194,10 +196,12 @@ impl Indexer {
         if !self.pool.pause(SEARCHES_WAIT) {
             return Err(SearchError::Busy.into());
         }
+        // Nobody searches now: whatever was met was in the old file.
+        self.signal.take_damage();
         database::remove(&self.path).map_err(SearchError::Remove)?;
         self.writer = Some(Writer::open(&self.path)?);
         self.compared_to = Position(0);
-        self.pool.resume();
+        self.belongs = false;
         Ok(())
     }
 
@@ -283,3 +287,7 @@ fn belongs(reader: &Reader, writer: &Writer) -> Result<bool, Trouble> {
     }
     Ok(false)
 }
+
+#[cfg(test)]
+#[path = "indexer_tests.rs"]
+mod tests;

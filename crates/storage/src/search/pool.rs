@@ -1,7 +1,7 @@
 //! Read-only connections to the index, lent out one search at a time.
 //!
-//! At the bound a search waits its turn, for a limited time. While the index is being replaced
-//! nobody searches.
+//! At the bound a search waits its turn, for a limited time. Before the index is known to belong to
+//! the state, and while it is being replaced, nobody searches.
 
 use std::{
     path::PathBuf,
@@ -35,8 +35,8 @@ struct Shelf {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Mode {
-    #[default]
     Open,
+    #[default]
     Paused,
     Closed,
 }
@@ -55,6 +55,7 @@ pub(super) struct Lent {
 }
 
 impl Pool {
+    /// A pool that lets nobody in before [`Pool::resume`].
     pub(super) fn new(path: PathBuf) -> Self {
         Self {
             path,

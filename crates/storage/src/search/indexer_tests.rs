@@ -1,0 +1,159 @@
+//! The thread's steps, one by one.
+
+use std::sync::Arc;
+
+use conclave_core::{
+    AccountId, AccountName, Batch, Command, Digest, Grant, MessageText, OnceId, Operation, Origin,
+    Recipient, SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash,
+};
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    log::LogId,
+    search::FILE,
+    state::{Entry, Options, Payload, State},
+};
+
+/// A state in which somebody has told itself `count` things, and an indexer beside it.
+fn with_messages(count: u64) -> (TempDir, State, Indexer) {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = State::open(directory.path(), Options::default()).unwrap();
+    let name = || AccountName::new("alice").unwrap();
+    let create = Operation::CreateAccount {
+        name: name(),
+        password_hash: "$argon2id$".to_owned(),
+        grant: Grant::Open,
+    };
+    let login = Operation::OpenSession {
+        account: AccountId(1),
+        password_version: 1,
+        token: TokenHash([1; 32]),
+        label: SessionLabel::default(),
+        throttle: ThrottleKey([1; 16]),
+    };
+    let once = |id| Origin::Once(OnceId([id; 16]));
+    apply(&mut state, vec![(once(1), create), (once(2), login)]);
+    for number in 1..=count {
+        let say = Operation::SendMessage {
+            to: Recipient::Account(name()),
+            text: MessageText::new(format!("word n{number}")).unwrap(),
+            reply_to: None,
+            action: false,
+        };
+        let session = SessionId(1);
+        apply(&mut state, vec![(Origin::Session { session, number }, say)]);
+    }
+    let path = directory.path().join(FILE);
+    let pool = Arc::new(Pool::new(path.clone()));
+    let indexer = Indexer::open(path, state.reader(), pool, Arc::default()).unwrap();
+    (directory, state, indexer)
+}
+
+fn apply(state: &mut State, commands: Vec<(Origin, Operation)>) {
+    let index = state.applied().last.map_or(1, |last| last.index + 1);
+    let commands = commands.into_iter().map(|(origin, operation)| Command {
+        origin,
+        digest: Digest(0),
+        operation,
+    });
+    let payload = Payload::Commands(Arc::new(Batch {
+        proposed_at: Timestamp(1000 + index),
+        commands: commands.collect(),
+    }));
+    let id = LogId {
+        term: 1,
+        node: 1,
+        index,
+    };
+    let results = state.apply(&[Entry { id, payload }]).unwrap();
+    assert!(results[0].answers.iter().all(Result::is_ok));
+}
+
+fn catch_up(indexer: &mut Indexer) {
+    while matches!(indexer.step().unwrap(), Step::Behind) {}
+}
+
+/// Changes a file behind the back of whoever has it open.
+fn change(directory: &TempDir, file: &str, sql: &str) {
+    let connection = Connection::open(directory.path().join(file)).unwrap();
+    assert!(connection.execute(sql, []).unwrap() > 0);
+}
+
+fn numbers(directory: &TempDir, sql: &str) -> i64 {
+    let connection = Connection::open(directory.path().join(FILE)).unwrap();
+    connection.query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+const DOCS: &str = "SELECT count(*) FROM docs";
+const WORDS: &str = "SELECT count(*) FROM words WHERE words MATCH 'word'";
+
+/// A whole round.
+fn compare_all(indexer: &mut Indexer) {
+    indexer.compare().unwrap();
+    while indexer.compared_to > Position(0) {
+        indexer.compare().unwrap();
+    }
+}
+
+#[test]
+fn what_the_state_has_swept_away_is_removed() {
+    let (directory, _state, mut indexer) = with_messages(2 * PAGE_ROWS as u64);
+    catch_up(&mut indexer);
+    compare_all(&mut indexer);
+    assert_eq!(numbers(&directory, DOCS), 2 * PAGE_ROWS as i64);
+    change(&directory, "state.db", "DELETE FROM messages WHERE sequence % 3 = 0");
+    compare_all(&mut indexer);
+    let left = 2 * PAGE_ROWS as i64 - 2 * PAGE_ROWS as i64 / 3;
+    assert_eq!(numbers(&directory, DOCS), left);
+    assert_eq!(numbers(&directory, WORDS), left);
+}
+
+#[test]
+fn what_the_index_has_lost_is_put_back() {
+    let (directory, _state, mut indexer) = with_messages(20);
+    catch_up(&mut indexer);
+    change(&directory, FILE, "DELETE FROM docs WHERE position % 2 = 0");
+    assert!(numbers(&directory, DOCS) < 20);
+    compare_all(&mut indexer);
+    assert_eq!(numbers(&directory, DOCS), 20);
+    assert_eq!(numbers(&directory, WORDS), 20);
+}
+
+#[test]
+fn an_index_that_contradicts_the_state_is_not_continued() {
+    let (directory, state, mut indexer) = with_messages(20);
+    catch_up(&mut indexer);
+    change(&directory, FILE, "UPDATE docs SET sent_at = sent_at + 1");
+    assert!(matches!(indexer.compare(), Err(Trouble::Unusable(_))));
+    let (path, pool) = (indexer.path.clone(), indexer.pool.clone());
+    drop(indexer);
+    let mut again = Indexer::open(path, state.reader(), pool, Arc::default()).unwrap();
+    assert!(matches!(again.step(), Err(Trouble::Unusable(_))));
+}
+
+#[test]
+fn an_index_whose_last_messages_were_swept_away_is_continued() {
+    let (directory, state, mut indexer) = with_messages(20);
+    catch_up(&mut indexer);
+    change(&directory, "state.db", "DELETE FROM messages WHERE sequence > 10");
+    let (path, pool) = (indexer.path.clone(), indexer.pool.clone());
+    drop(indexer);
+    let mut again = Indexer::open(path, state.reader(), pool, Arc::default()).unwrap();
+    catch_up(&mut again);
+    compare_all(&mut again);
+    assert_eq!(numbers(&directory, DOCS), 10);
+}
+
+#[test]
+fn edits_that_were_forgotten_before_the_index_began_are_no_gap() {
+    let (directory, state, mut indexer) = with_messages(2 * PAGE_ROWS as u64);
+    drop(state);
+    change(&directory, "state.db", "UPDATE meta SET changes_after = applied_index << 20");
+    assert!(matches!(indexer.step(), Err(Trouble::State(ReadError::Closed))));
+    let state = State::open(directory.path(), Options::default()).unwrap();
+    indexer.reader = state.reader();
+    catch_up(&mut indexer);
+    assert_eq!(numbers(&directory, DOCS), 2 * PAGE_ROWS as i64);
+}

@@ -1,0 +1,262 @@
+//! Who finds what: words, phrases and filters, and never what one may not see.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod search_support;
+mod state_support;
+
+use conclave_core::{AccountId, Operation, Position, Recipient, RoomName};
+use search_support::{World, at, find, january, send, texts};
+
+const ALICE: u64 = 1;
+const BOB: u64 = 2;
+const CAROL: u64 = 3;
+
+fn world() -> World {
+    let mut world = World::of(&["alice", "bob", "carol"]);
+    world.room("lobby", ALICE, &[BOB]);
+    world
+}
+
+#[test]
+fn members_find_and_others_do_not() {
+    let mut world = world();
+    world.says(ALICE, "lobby", "the red balloon");
+    world.tells(ALICE, "bob", "a blue balloon");
+    assert_eq!(
+        world.finds(BOB, "balloon"),
+        ["a blue balloon", "the red balloon"]
+    );
+    assert_eq!(world.finds(ALICE, "Balloon red"), ["the red balloon"]);
+    assert!(world.finds(CAROL, "balloon").is_empty());
+    assert!(world.finds(BOB, "green").is_empty());
+    // A session that outlives its account asks under a number that is nobody's.
+    assert!(world.finds(99, "balloon").is_empty());
+}
+
+#[test]
+fn who_leaves_finds_no_more_and_who_joins_finds_what_was_before() {
+    let mut world = world();
+    world.says(ALICE, "lobby", "the red balloon");
+    world.leaves(BOB, "lobby");
+    assert!(world.finds(BOB, "balloon").is_empty());
+    let name = RoomName::new("lobby").unwrap();
+    world.asks(CAROL, Operation::JoinRoom { name });
+    assert_eq!(world.finds(CAROL, "balloon"), ["the red balloon"]);
+}
+
+#[test]
+fn what_was_hidden_is_found_by_others_only() {
+    let mut world = world();
+    let message = world.says(ALICE, "lobby", "the red balloon");
+    world.deletes(BOB, message, false);
+    assert!(world.finds(BOB, "balloon").is_empty());
+    assert_eq!(world.finds(ALICE, "balloon"), ["the red balloon"]);
+}
+
+#[test]
+fn what_was_deleted_is_found_by_nobody_at_once() {
+    let mut world = world();
+    let message = world.says(ALICE, "lobby", "the red balloon");
+    assert_eq!(world.finds(BOB, "balloon").len(), 1);
+    world.deletes(ALICE, message, true);
+    // Without waiting for the index.
+    assert!(texts(&find(&world.search, BOB, "balloon", None, 9)).is_empty());
+    assert!(world.finds(BOB, "balloon").is_empty());
+}
+
+#[test]
+fn an_edited_message_is_found_by_its_new_words_only() {
+    let mut world = world();
+    let message = world.says(ALICE, "lobby", "the red balloon");
+    assert_eq!(world.finds(BOB, "red").len(), 1);
+    world.edits(ALICE, message, "the green balloon");
+    // Without waiting for the index: the old word is gone at once, what stayed is found.
+    assert!(texts(&find(&world.search, BOB, "red", None, 9)).is_empty());
+    let still = texts(&find(&world.search, BOB, "balloon", None, 9));
+    assert_eq!(still, ["the green balloon"]);
+    assert_eq!(world.finds(BOB, "green"), ["the green balloon"]);
+    assert!(world.finds(BOB, "red").is_empty());
+    world.edits(ALICE, message, "red again");
+    assert_eq!(world.finds(BOB, "red"), ["red again"]);
+    assert!(world.finds(BOB, "green").is_empty());
+}
+
+#[test]
+fn filters_narrow_what_is_found() {
+    let mut world = world();
+    world.room("attic", ALICE, &[BOB]);
+    world.room("cellar", CAROL, &[]);
+    world.now = january(19, 23);
+    world.says(ALICE, "lobby", "word one");
+    world.now = january(20, 0);
+    world.says(BOB, "lobby", "word two");
+    world.now = january(20, 23);
+    world.says(BOB, "attic", "word three");
+    world.now = january(21, 0);
+    world.tells(ALICE, "bob", "word four");
+    world.says(CAROL, "cellar", "word five");
+    let four = ["word four", "word three", "word two", "word one"];
+    for (typed, found) in [
+        ("word", &four[..]),
+        ("word from:bob", &four[1..3]),
+        ("from:ALICE word", &[four[0], four[3]]),
+        ("word in:#lobby", &four[2..]),
+        ("word in:#Attic", &four[1..2]),
+        ("word in:bob", &four[..1]),
+        ("word from:bob in:#lobby", &four[2..3]),
+        ("word before:1970-01-20", &four[3..]),
+        ("word before:1970-01-21", &four[1..]),
+        ("word after:1970-01-20", &four[..1]),
+        ("word after:1970-01-19", &four[..3]),
+        ("word after:1970-01-19 before:1970-01-21", &four[1..3]),
+        ("word after:1970-01-20 before:1970-01-20", &[]),
+        ("word before:1970-01-01", &[]),
+        ("word after:9999-12-31", &[]),
+        ("two before:1970-01-21 from:bob in:#lobby", &four[2..3]),
+        ("word from:nobody", &[]),
+        ("word from:carol", &[]),
+        ("word in:#nowhere", &[]),
+        ("word in:#cellar", &[]),
+        ("word in:carol", &[]),
+        ("word in:nobody", &[]),
+    ] {
+        assert_eq!(world.finds(ALICE, typed), found, "{typed}");
+    }
+    assert_eq!(world.finds(BOB, "word in:alice"), &four[..1]);
+}
+
+#[test]
+fn words_are_folded_and_phrases_keep_their_order() {
+    let mut world = world();
+    let text = "Our Crème brûlée, served well-done";
+    world.says(ALICE, "lobby", text);
+    for (typed, is_found) in [
+        ("creme", true),
+        ("BRÛLÉE", true),
+        ("\"creme brulee\"", true),
+        ("\"brulee creme\"", false),
+        ("\"our creme served\"", false),
+        ("serv", false),
+        ("serv*", true),
+        ("\"brulee serv\"", false),
+        ("well-done", true),
+        ("done-well", false),
+        ("well-do*", true),
+        ("creme missing", false),
+    ] {
+        let found = !world.finds(BOB, typed).is_empty();
+        assert_eq!(found, is_found, "{typed}");
+    }
+}
+
+#[test]
+fn what_is_typed_is_never_obeyed() {
+    let mut world = world();
+    world.says(ALICE, "lobby", "alpha beta");
+    world.says(ALICE, "lobby", "say NEAR and not or text tags c2 a1");
+    for (typed, count) in [
+        ("alpha AND beta", 0),
+        ("alpha OR missing", 0),
+        ("alpha NOT missing", 0),
+        ("NOT", 1),
+        ("and OR near", 1),
+        ("NEAR(alpha", 0),
+        ("NEAR(alpha beta)", 0),
+        ("\"alpha\" \"beta\"", 1),
+        ("alpha\"beta", 1),
+        ("alpha\"\"beta", 1),
+        ("alpha' beta;--", 1),
+        ("text:alpha", 0),
+        ("tags:c2", 1),
+        ("{tags}:alpha", 0),
+        ("c2 alpha", 0),
+        ("^alpha", 1),
+        ("^beta", 1),
+        ("-beta", 1),
+        ("alpha + beta", 1),
+        ("(alpha", 1),
+        ("alpha)", 1),
+        ("\"alpha*\"", 1),
+        ("\"alph*\"", 0),
+        ("*alpha", 1),
+        ("alpha\0beta", 1),
+        ("\"alpha\0beta\"", 1),
+        ("ⅻ", 0),
+        ("\u{1e900}", 0),
+    ] {
+        assert_eq!(world.finds(BOB, typed).len(), count, "{typed}");
+    }
+}
+
+#[test]
+fn pages_show_everything_once_and_the_newest_first() {
+    let mut world = world();
+    let to = || Recipient::Room(RoomName::new("lobby").unwrap());
+    for hundred in 0..3 {
+        let text = |n| format!("word {}", hundred * 100 + n);
+        let hundred = (0..100).map(|n| send(to(), &text(n))).collect();
+        world.ask_all(ALICE, hundred);
+    }
+    world.settle();
+    for limit in [1, 7, 100, 299, 300, 1000] {
+        let (mut seen, mut before) = (Vec::new(), None);
+        loop {
+            let found = find(&world.search, BOB, "word", before, limit);
+            assert!(found.rows.len() <= limit);
+            seen.extend(texts(&found));
+            before = found.next_before;
+            if before.is_none() {
+                break;
+            }
+        }
+        let all: Vec<String> = (0..300).rev().map(|n| format!("word {n}")).collect();
+        assert_eq!(seen, all, "{limit}");
+    }
+    let none = find(&world.search, BOB, "word", Some(Position(0)), 10);
+    assert!(none.rows.is_empty() && none.next_before.is_none());
+    let all = find(&world.search, BOB, "word", Some(Position(u64::MAX)), 10);
+    assert_eq!(all.rows.len(), 10);
+}
+
+#[test]
+fn somebody_in_many_rooms_finds_in_all_of_them_and_nowhere_else() {
+    let mut world = world();
+    for room in 0..70 {
+        let name = format!("room-{room}");
+        world.room(&name, CAROL, &[]);
+        world.says(CAROL, &name, &format!("word {room}"));
+    }
+    // Far more of what one may not see than one page looks at.
+    let to = || Recipient::Room(RoomName::new("lobby").unwrap());
+    for _ in 0..5 {
+        let thousand = (0..1000).map(|_| send(to(), "word elsewhere")).collect();
+        world.ask_all(ALICE, thousand);
+    }
+    world.settle();
+    let first = find(&world.search, CAROL, "word", None, 20);
+    assert!(first.rows.is_empty());
+    let (mut seen, mut before) = (Vec::new(), first.next_before);
+    while before.is_some() {
+        let found = find(&world.search, CAROL, "word", before, 20);
+        seen.extend(texts(&found));
+        before = found.next_before;
+    }
+    let all: Vec<String> = (0..70).rev().map(|n| format!("word {n}")).collect();
+    assert_eq!(seen, all);
+    assert_eq!(world.finds(CAROL, "word in:#room-7"), ["word 7"]);
+}
+
+#[test]
+fn a_row_is_what_the_state_has() {
+    let mut world = world();
+    let message = world.says(ALICE, "lobby", "the red balloon");
+    world.says(BOB, "lobby", "something else");
+    world.settle();
+    let found = find(&world.search, BOB, "balloon", None, 5);
+    let reader = world.state.reader();
+    let row = reader.message(AccountId(BOB), message).unwrap().unwrap();
+    assert_eq!(message, at(row.conversation, 1));
+    assert_eq!(found.rows, [row]);
+    assert_eq!(found.complete_to, found.applied);
+}

@@ -1,0 +1,39 @@
+//! Dropping a search leaves no thread behind. Alone in its binary, so that no other test has one.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod search_support;
+mod state_support;
+
+use search_support::World;
+
+/// Threads of this process that keep an index.
+fn indexers() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let names = tasks.filter_map(|task| {
+        let comm = task.unwrap().path().join("comm");
+        // A thread may have ended since it was listed.
+        std::fs::read_to_string(comm).ok()
+    });
+    names.filter(|name| name.trim() == "search-indexer").count()
+}
+
+#[test]
+fn dropping_the_last_handle_ends_the_thread() {
+    let world = World::of(&["alice"]);
+    world.settle();
+    let another = world.search.clone();
+    assert_eq!(indexers(), 1);
+    drop(world.search);
+    assert_eq!(indexers(), 1);
+    drop(another);
+    assert_eq!(indexers(), 0);
+
+    // Also in the middle of its work, and after its state.
+    let mut world = World::of(&["alice", "bob"]);
+    world.tells(1, "bob", "word");
+    drop(world.state);
+    drop(world.search);
+    assert_eq!(indexers(), 0);
+}
