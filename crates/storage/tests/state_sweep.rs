@@ -1,0 +1,242 @@
+//! What is forgotten goes whole, and a little at a time: orphans, and the oldest changes.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod read_support;
+mod state_support;
+mod story;
+
+use std::path::Path;
+
+use conclave_core::{
+    Operation, Position,
+    limits::{CHANGES_KEPT_MAX, SWEEP_ROWS_PER_ENTRY},
+};
+use conclave_storage::state::State;
+use read_support::*;
+use state_support::*;
+use story::rows;
+
+/// The one number of a query.
+fn number(directory: &Path, sql: &str) -> u64 {
+    rows(directory, sql)[0].parse().unwrap()
+}
+
+/// Rows of a conversation in the tables that a sweep empties.
+fn left_of(directory: &Path, conversation: u64) -> u64 {
+    let tables = [
+        "messages",
+        "mentions",
+        "reactions",
+        "reaction_counts",
+        "hidden",
+    ];
+    let of = |table: &str| {
+        let sql = format!("SELECT count(*) FROM {table} WHERE conversation = {conversation}");
+        number(directory, &sql)
+    };
+    tables.into_iter().map(of).sum()
+}
+
+/// Applies empty entries until nothing is left of a conversation; gives how many.
+fn sweep(state: &mut State, directory: &Path, conversation: u64) -> u64 {
+    let mut before = left_of(directory, conversation);
+    let mut entries = 0;
+    while number(directory, "SELECT count(*) FROM orphans") > 0 {
+        apply(state, vec![]);
+        let left = left_of(directory, conversation);
+        assert!(
+            before - left <= SWEEP_ROWS_PER_ENTRY as u64,
+            "one entry swept too much"
+        );
+        before = left;
+        entries += 1;
+        assert!(entries < 1000, "the sweep does not end");
+    }
+    assert_eq!(before, 0, "the sweep ended too early");
+    entries
+}
+
+#[test]
+fn a_room_without_members_goes_with_everything_in_it() {
+    let (directory, mut state) = opened();
+    let at = directory.path();
+    people(&mut state, &["ann", "bea", "cyd"]);
+    accept(
+        &mut state,
+        vec![
+            ask(1, 1, create_room("lobby", true)),
+            ask(2, 1, join("lobby")),
+            ask(3, 1, join("lobby")),
+            ask(1, 2, say("cyd", "this stays")),
+            ask(1, 3, say("cyd", "and this, @cyd")),
+            ask(3, 2, react(2, 1, "+1", true)),
+            ask(3, 3, delete(2, &[1], false)),
+        ],
+    );
+    let messages = 150;
+    for n in 0..messages {
+        accept(
+            &mut state,
+            vec![
+                ask(1, 10 + 2 * n, say_room("lobby", "hello @bea and @cyd")),
+                ask(2, 10 + 2 * n, react(1, n + 1, "+1", true)),
+                ask(3, 10 + 2 * n, react(1, n + 1, "heart", true)),
+                ask(3, 11 + 2 * n, delete(1, &[n + 1], false)),
+            ],
+        );
+    }
+    // One message, two mentions, two reactions of two kinds, one that is hidden.
+    let all = messages * (1 + 2 + (2 + 2) + 1);
+    assert_eq!(left_of(at, 1), all);
+    accept(&mut state, vec![ask(2, 400, leave("lobby"))]);
+    accept(&mut state, vec![ask(3, 400, leave("lobby"))]);
+    accept(&mut state, vec![ask(1, 400, invite("lobby", "cyd"))]);
+    assert_eq!(left_of(at, 1), all, "somebody is still there");
+    accept(&mut state, vec![ask(1, 401, leave("lobby"))]);
+    assert_eq!(number(at, "SELECT rooms FROM meta"), 0);
+    assert_eq!(number(at, "SELECT count(*) FROM invitations"), 0);
+    assert!(left_of(at, 1) > 0, "one entry swept everything");
+
+    // Its name is free at once, and the new room is another one.
+    accept(&mut state, vec![ask(2, 401, create_room("LOBBY", true))]);
+    accept(
+        &mut state,
+        vec![ask(2, 402, say_room("lobby", "anew, @bea"))],
+    );
+    let entries = sweep(&mut state, at, 1);
+    assert!(entries >= all / SWEEP_ROWS_PER_ENTRY as u64 - 3);
+    assert_eq!(
+        rows(at, "SELECT id, name, members FROM conversations"),
+        ["2|-|-", "3|LOBBY|1"]
+    );
+    for (table, kept) in [
+        ("messages", 3),
+        ("mentions", 1),
+        ("reactions", 1),
+        ("reaction_counts", 1),
+        ("hidden", 1),
+        ("members", 3),
+    ] {
+        let sql = format!("SELECT count(*) FROM {table}");
+        assert_eq!(number(at, &sql), kept, "{table}");
+    }
+}
+
+#[test]
+fn a_deleted_account_leaves_no_block_invitation_or_hidden_message() {
+    let (directory, mut state) = opened();
+    let at = directory.path();
+    people(&mut state, &["ann", "bea", "cyd"]);
+    accept(
+        &mut state,
+        vec![
+            ask(1, 1, create_room("lobby", true)),
+            ask(1, 2, invite("lobby", "bea")),
+            ask(1, 3, invite("lobby", "cyd")),
+            ask(1, 4, block("bea", true)),
+            ask(2, 1, block("ann", true)),
+            ask(2, 2, block("cyd", true)),
+            ask(3, 1, block("ann", true)),
+            ask(2, 3, say("bea", "a note to myself")),
+            ask(2, 4, delete(2, &[1], false)),
+        ],
+    );
+    accept(&mut state, vec![ask(2, 5, Operation::DeleteAccount)]);
+    sweep(&mut state, at, 2);
+    assert_eq!(rows(at, "SELECT account, other FROM blocks"), ["3|1"]);
+    let invited = "SELECT conversation, account FROM invitations";
+    assert_eq!(rows(at, invited), ["1|3"]);
+    assert_eq!(number(at, "SELECT count(*) FROM hidden"), 0);
+    assert_eq!(rows(at, "SELECT id FROM conversations"), ["1"]);
+}
+
+/// As many changes as are kept, as if they had happened before the first entry's end.
+fn fill_changes(directory: &Path) {
+    let connection = rusqlite::Connection::open(directory.join("state.db")).unwrap();
+    let sql = format!(
+        "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT {CHANGES_KEPT_MAX})
+        INSERT INTO changes (position, kind, account) SELECT n, 12, 1 FROM n;
+        UPDATE meta SET changes = (SELECT count(*) FROM changes)"
+    );
+    connection.execute_batch(&sql).unwrap();
+}
+
+#[test]
+fn changes_beyond_the_bound_are_forgotten_and_the_floor_says_up_to_where() {
+    let (directory, mut state) = opened();
+    let at = directory.path();
+    people(&mut state, &["ann", "bea"]);
+    accept(&mut state, vec![ask(1, 1, say("bea", "hi"))]);
+    drop(state);
+    fill_changes(at);
+    let mut state = State::open(at, Default::default()).unwrap();
+    let kept = |floor: u64| {
+        let sql = "SELECT changes, (SELECT count(*) FROM changes), changes_after,
+            (SELECT min(position) > changes_after FROM changes) FROM meta";
+        let expected = format!("{CHANGES_KEPT_MAX}|{CHANGES_KEPT_MAX}|{floor}|1");
+        assert_eq!(rows(at, sql), [expected]);
+    };
+    // The conversation that was opened is one more than are kept: the next entry trims it.
+    apply(&mut state, vec![]);
+    kept(1);
+    accept(&mut state, vec![ask(1, 2, react(1, 1, "+1", true))]);
+    kept(2);
+    // However many one entry brings, no more than the bound are kept after it.
+    let toggles = (0..200).map(|n| ask(1, 3 + n, react(1, 1, "+1", n % 2 == 1)));
+    accept(&mut state, toggles.collect());
+    kept(202);
+    apply(&mut state, vec![]);
+    kept(202);
+    let resumed = |after| {
+        let page = state
+            .reader()
+            .stream(conclave_core::AccountId(1), Position(after), 10);
+        page.unwrap().gap
+    };
+    assert!(resumed(201));
+    assert!(!resumed(202));
+}
+
+#[test]
+fn a_message_to_a_warm_conversation_is_decided_without_reading_a_table() {
+    let (directory, mut state) = opened();
+    people(&mut state, &["ann", "bea"]);
+    accept(&mut state, vec![ask(1, 1, create_room("lobby", true))]);
+    let send = |state: &mut State, number: u64| {
+        accept(
+            state,
+            vec![
+                ask(1, number, say("bea", "hi")),
+                ask(1, number + 1, say_in(2, "hi")),
+                ask(1, number + 2, say_room("lobby", "hi")),
+            ],
+        );
+    };
+    send(&mut state, 2);
+    // Whoever read a table now would find nobody, and nothing that was sent.
+    let connection = rusqlite::Connection::open(directory.path().join("state.db")).unwrap();
+    let tables = [
+        "accounts",
+        "sessions",
+        "answers",
+        "conversations",
+        "members",
+        "messages",
+        "blocks",
+        "hidden",
+        "mentions",
+    ];
+    for table in tables {
+        let sql = format!("DELETE FROM {table}");
+        connection.execute(&sql, []).unwrap();
+    }
+    send(&mut state, 5);
+    assert_eq!(
+        rows(
+            directory.path(),
+            "SELECT conversation, sequence, ordinal FROM messages ORDER BY position"
+        ),
+        ["2|3|3", "2|4|4", "1|2|2"]
+    );
+}
