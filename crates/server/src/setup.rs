@@ -29,6 +29,8 @@ const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 /// How often a leader looks whether there is an administrator. Each time it proposes an offer at
 /// most once, and none while its last one stands.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// The same after a look that failed: a leader cannot propose in its first moments.
+const AGAIN_INTERVAL: Duration = Duration::from_millis(100);
 /// How long an offer may take. One without an outcome is proposed again with the next look.
 const OFFER_LIMIT: Duration = Duration::from_secs(2);
 
@@ -101,10 +103,12 @@ pub(crate) async fn run(shared: Arc<Shared>, tell: watch::Sender<Option<String>>
     let mut offer = None;
     loop {
         let leads = *leader.borrow_and_update() == Some(shared.identity.node);
+        let mut pause = LOOK_INTERVAL;
         if !leads {
             offer = None;
         } else if let Err(problem) = look(&shared, &mut offer).await {
             tracing::debug!(%problem, "the setup token could not be offered yet");
+            pause = AGAIN_INTERVAL;
         }
         let usable = offer.as_ref().filter(|offer| offer.accepted);
         let usable = usable.map(|offer| offer.token.clone());
@@ -115,7 +119,7 @@ pub(crate) async fn run(shared: Arc<Shared>, tell: watch::Sender<Option<String>>
         });
         tokio::select! {
             changed = leader.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(LOOK_INTERVAL), if leads => {}
+            () = tokio::time::sleep(pause), if leads => {}
             _ = stopping.wait_for(|stopping| *stopping) => return,
         }
     }
