@@ -8,8 +8,9 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        account, bench, cluster, completions, conversations, delete, demo, login, logout, read,
-        send, serve, up, whoami,
+        account, bench, bot, cluster, completions, conversations, delete, demo, edit, invite,
+        login, logout, passwd, presence, react, read, room, search, send, serve, sessions, up,
+        webhook, whoami,
     },
     errors::EXIT_INTERRUPTED,
 };
@@ -32,7 +33,7 @@ enum Command {
     Demo(demo::Args),
     /// Measure a cluster
     Bench(bench::Args),
-    /// Create, delete and list accounts
+    /// Create, delete, list, block and govern accounts
     Account(account::Args),
     /// Log in
     Login(login::Args),
@@ -40,14 +41,34 @@ enum Command {
     Logout(logout::Args),
     /// Tell who is logged in
     Whoami(whoami::Args),
+    /// List your sessions, or end one
+    Sessions(sessions::Args),
+    /// Change your password and end all other sessions
+    Passwd(passwd::Args),
     /// Send messages
     Send(send::Args),
     /// Read messages
     Read(read::Args),
     /// List your conversations
     Conversations(conversations::Args),
+    /// Give a message of yours another text
+    Edit(edit::Args),
     /// Delete messages
     Delete(delete::Args),
+    /// Add a reaction to a message, or take it away
+    React(react::Args),
+    /// Find messages
+    Search(search::Args),
+    /// Create, join, leave and govern rooms
+    Room(room::Args),
+    /// Let programs post to a room over HTTP
+    Webhook(webhook::Args),
+    /// Tell who is there
+    Presence(presence::Args),
+    /// Let people in: for administrators
+    Invite(invite::Args),
+    /// Create an account for a program: for administrators
+    Bot(bot::Args),
     /// Look at the cluster
     Cluster(cluster::Args),
     /// Write completions for a shell
@@ -76,6 +97,16 @@ impl Cli {
             Command::Read(args) => until_interrupted(read::run(args)).await,
             Command::Conversations(args) => until_interrupted(conversations::run(args)).await,
             Command::Delete(args) => until_interrupted(delete::run(args)).await,
+            Command::Sessions(args) => until_interrupted(sessions::run(args)).await,
+            Command::Passwd(args) => until_interrupted(passwd::run(args)).await,
+            Command::Edit(args) => until_interrupted(edit::run(args)).await,
+            Command::React(args) => until_interrupted(react::run(args)).await,
+            Command::Search(args) => until_interrupted(search::run(args)).await,
+            Command::Room(args) => until_interrupted(room::run(args)).await,
+            Command::Webhook(args) => until_interrupted(webhook::run(args)).await,
+            Command::Presence(args) => until_interrupted(presence::run(args)).await,
+            Command::Invite(args) => until_interrupted(invite::run(args)).await,
+            Command::Bot(args) => until_interrupted(bot::run(args)).await,
             Command::Cluster(args) => until_interrupted(cluster::run(args)).await,
             Command::Completions(args) => completions::run(args),
         }
@@ -124,6 +155,28 @@ mod tests {
             "conclave read --with bob --limit 3 --follow",
             "conclave conversations",
             "conclave delete 3.17 3.18 --everyone",
+            "conclave send #ops hello",
+            "conclave send #ops - --at-once",
+            "conclave send bob yes --reply-to 3.17",
+            "conclave read --with #ops --follow -o json",
+            "conclave read --follow -o json --since 12345",
+            "conclave edit 3.17 better",
+            "conclave react 3.17 👍",
+            "conclave react 3.17 👍 --remove",
+            "conclave search deploy from:bob in:#ops",
+            "conclave room create ops --private --topic on-call",
+            "conclave room list op* --own",
+            "conclave room kick #ops bob",
+            "conclave room role ops bob moderator",
+            "conclave webhook create ops ci",
+            "conclave presence bob carol",
+            "conclave sessions --end 7",
+            "conclave passwd",
+            "conclave invite create --days 3 --uses 10",
+            "conclave bot create ci",
+            "conclave account create dora --invite abc",
+            "conclave account role bob admin",
+            "conclave account block eve",
             "conclave cluster status -o json",
             "conclave completions bash",
         ];
@@ -136,6 +189,10 @@ mod tests {
             "conclave read --limit 3",
             "conclave read --unread 0",
             "conclave read --follow --stale",
+            "conclave read --since 5",
+            "conclave room create",
+            "conclave room role ops bob king",
+            "conclave search",
             "conclave delete",
             "conclave delete 3",
             "conclave send bob hello --again 7",

@@ -79,6 +79,17 @@ impl Connection {
         self.connect_as(None, false)
     }
 
+    /// A client with a session if there is one: for what may be done without.
+    ///
+    /// # Errors
+    /// If the credentials must not be used or an address is none.
+    pub(crate) fn connect_as_whoever(&self) -> anyhow::Result<Connected> {
+        match self.has_login()? {
+            true => self.connect(),
+            false => self.connect_as_nobody(),
+        }
+    }
+
     fn connect_as(&self, token: Option<String>, with_login: bool) -> anyhow::Result<Connected> {
         let endpoints: Vec<String> = self
             .endpoints

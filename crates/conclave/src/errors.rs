@@ -185,7 +185,45 @@ fn refused(reason: &str) -> (u8, &'static str) {
         ),
         "NO_SUCH_CONVERSATION" => (
             EXIT_NOT_FOUND,
-            "list your conversations with: conclave conversations",
+            "list your conversations with: conclave conversations, and rooms with: conclave room list",
+        ),
+        "NO_SUCH_WEBHOOK" => (
+            EXIT_NOT_FOUND,
+            "list a room's webhooks with: conclave webhook list ROOM",
+        ),
+        "NO_SUCH_SESSION" => (EXIT_NOT_FOUND, "list your sessions with: conclave sessions"),
+        "NOT_ALLOWED" => (
+            EXIT_PERMISSION,
+            "ask the owner of the room, or an administrator",
+        ),
+        "BLOCKED" => (
+            EXIT_PERMISSION,
+            "if you have blocked this person, end it with: conclave account unblock NAME",
+        ),
+        "REGISTRATION_CLOSED" => (
+            EXIT_PERMISSION,
+            "ask an administrator for an invite, and use it with --invite CODE",
+        ),
+        "INVITE_INVALID" => (EXIT_PERMISSION, "ask an administrator for another invite"),
+        "SETUP_TOKEN_INVALID" => (
+            EXIT_PERMISSION,
+            "use the token that the server printed last, and only while there is no administrator",
+        ),
+        "LOGIN_THROTTLED" => (
+            EXIT_TEMPORARY,
+            "too many log-ins with this name or from here have failed: wait as long as it says",
+        ),
+        "LAST_OF_ITS_KIND" => (EXIT_CONFLICT, "give the role to somebody else first"),
+        "NOT_A_MEMBER" => (
+            EXIT_CONFLICT,
+            "list the members with: conclave room members ROOM",
+        ),
+        "MESSAGE_GONE" => (EXIT_CONFLICT, "a deleted message stays deleted"),
+        "TOO_MANY" => (EXIT_CONFLICT, "remove some that nobody needs"),
+        "ONESELF" => (EXIT_USAGE, "name somebody else"),
+        "QUERY_INVALID" => (
+            EXIT_USAGE,
+            "write words, \"a phrase\", word*, from:NAME, in:#ROOM, before: and after:YYYY-MM-DD",
         ),
         "NO_SUCH_MESSAGE" => (
             EXIT_NOT_FOUND,

@@ -9,6 +9,7 @@ mod commands;
 mod connection;
 mod credentials;
 mod errors;
+mod names;
 mod output;
 
 use std::process::ExitCode;

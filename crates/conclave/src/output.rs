@@ -57,19 +57,42 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
 
 /// One message as one line.
 pub(crate) fn message_line(message: &v1::Message, zone: &TimeZone) -> String {
-    let text = if message.deleted {
-        "(deleted)".to_owned()
-    } else {
-        clean(&message.text)
+    let sender = person(&message.sender_name);
+    let text = match (message.deleted, message.action) {
+        (true, _) => "(deleted)".to_owned(),
+        (false, true) => format!("* {sender} {}", clean(&message.text)),
+        (false, false) => clean(&message.text),
     };
+    let answered = match message.reply_to {
+        0 => String::new(),
+        sequence => format!("(to {}.{sequence}) ", message.conversation_id),
+    };
+    let edited = if message.edited_at_ms > 0 && !message.deleted {
+        " (edited)"
+    } else {
+        ""
+    };
+    let reactions = message.reactions.iter().map(|reaction| {
+        let count = reaction.count;
+        format!(" [{} {count}]", clean(&reaction.reaction))
+    });
     format!(
-        "[{}] {} → {}  {}.{}  {text}",
+        "[{}] {sender} → {}  {}.{}  {answered}{text}{edited}{}",
         local_time(message.sent_at_ms, zone),
-        person(&message.sender_name),
-        person(&message.recipient_name),
+        place(&message.room_name, &message.recipient_name),
         message.conversation_id,
         message.sequence,
+        reactions.collect::<String>(),
     )
+}
+
+/// A room, or the person of a direct conversation.
+pub(crate) fn place(room_name: &str, person_name: &str) -> String {
+    if room_name.is_empty() {
+        person(person_name)
+    } else {
+        format!("#{}", clean(room_name))
+    }
 }
 
 /// One message for programs.
@@ -80,6 +103,13 @@ pub(crate) fn message_json(message: &v1::Message) -> Value {
         v1::Delivery::Delivered => "delivered".into(),
         v1::Delivery::Read => "read".into(),
     };
+    let reaction = |reaction: &v1::Reaction| {
+        json!({
+            "reaction": reaction.reaction,
+            "count": reaction.count,
+            "mine": reaction.mine,
+        })
+    };
     json!({
         "id": format!("{}.{}", message.conversation_id, message.sequence),
         "conversation": message.conversation_id,
@@ -87,10 +117,16 @@ pub(crate) fn message_json(message: &v1::Message) -> Value {
         "position": message.position,
         "from": message.sender_name,
         "to": message.recipient_name,
+        "room": message.room_name,
         "sent_at_ms": message.sent_at_ms,
+        "edited_at_ms": message.edited_at_ms,
         "text": message.text,
+        "action": message.action,
+        "reply_to": message.reply_to,
         "deleted": message.deleted,
         "delivery": delivery,
+        "mentioned_ids": message.mentioned_ids,
+        "reactions": message.reactions.iter().map(reaction).collect::<Vec<_>>(),
     })
 }
 

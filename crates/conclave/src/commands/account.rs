@@ -1,11 +1,11 @@
-//! `conclave account`: creates, deletes and lists accounts.
+//! `conclave account`: creates, deletes, lists, blocks and governs accounts.
 
 use std::{
     io::{self, BufRead as _, IsTerminal as _, Write as _},
     process::ExitCode,
 };
 
-use conclave_client::Freshness;
+use conclave_client::{Freshness, Grant, v1};
 use conclave_core::AccountName;
 use jiff::tz::TimeZone;
 use serde_json::json;
@@ -35,6 +35,43 @@ enum Command {
         name: String,
         #[command(flatten)]
         password: Password,
+        /// An invite's code, where accounts cannot be created without
+        #[arg(long, value_name = "CODE", conflicts_with = "setup_token")]
+        invite: Option<String>,
+        /// The token that the server prints while there is no administrator: makes one
+        #[arg(long, value_name = "TOKEN")]
+        setup_token: Option<String>,
+    },
+    /// Set what is shown beside your name; nothing takes it away
+    DisplayName {
+        /// What
+        #[arg(default_value = "")]
+        display_name: String,
+    },
+    /// Block somebody: no messages from it, no invitations
+    Block {
+        /// Whom
+        name: String,
+    },
+    /// End a block
+    Unblock {
+        /// Whose
+        name: String,
+    },
+    /// List whom you have blocked
+    Blocks,
+    /// Make somebody an administrator, or a user again: for administrators
+    Role {
+        /// Whom
+        name: String,
+        /// What
+        #[arg(value_enum)]
+        role: Role,
+    },
+    /// Delete somebody's account: for administrators
+    Remove {
+        /// Whose
+        name: String,
     },
     /// Delete your account and end all its sessions
     Delete {
@@ -59,13 +96,34 @@ enum Command {
     },
 }
 
-/// Creates, deletes or lists.
+/// The roles that can be given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Role {
+    /// A person who also governs accounts
+    Admin,
+    /// A person
+    User,
+}
+
+/// Does what is asked for.
 ///
 /// # Errors
 /// If the cluster refuses or does not serve.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
-        Command::Create { name, password } => create(args.connection, name, password).await,
+        Command::Create {
+            name,
+            password,
+            invite,
+            setup_token,
+        } => {
+            let grant = match (invite, setup_token) {
+                (Some(code), _) => Grant::Invite(code),
+                (None, Some(token)) => Grant::Setup(token),
+                (None, None) => Grant::Open,
+            };
+            create(args.connection, name, password, grant).await
+        }
         Command::Delete { yes } => delete(args.connection, yes).await,
         Command::List {
             pattern,
@@ -78,30 +136,86 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let accounts = client
                 .list_all_accounts(&pattern, limit as usize, freshness)
                 .await?;
-            if output == Format::Json {
-                for account in accounts {
-                    output::json_line(&json!({
-                        "id": account.id,
-                        "name": account.name,
-                        "created_at_ms": account.created_at_ms,
-                    }))?;
-                }
-                return Ok(ExitCode::SUCCESS);
-            }
-            let zone = TimeZone::system();
-            let row = |account: &conclave_client::v1::Account| {
-                let created = output::local_time(account.created_at_ms, &zone);
-                vec![
-                    account.id.to_string(),
-                    output::clean(&account.name),
-                    created,
-                ]
-            };
-            let rows: Vec<_> = accounts.iter().map(row).collect();
-            output::table(&["id", "name", "created"], &rows)?;
-            Ok(ExitCode::SUCCESS)
+            list(&accounts, output)
         }
+        Command::Blocks => {
+            let client = args.connection.connect()?.client;
+            let accounts = client.blocks(Freshness::default()).await?;
+            list(&accounts, Format::Table)
+        }
+        other => change(args.connection, other).await,
     }
+}
+
+/// Commands that change something and have nothing to show.
+async fn change(connection: Connection, command: Command) -> anyhow::Result<ExitCode> {
+    let client = connection.connect()?.client;
+    let done = match command {
+        Command::DisplayName { display_name } => {
+            client.set_display_name(&display_name).await?;
+            "changed your display name".to_owned()
+        }
+        Command::Block { name } => {
+            client.set_block(&name, true).await?;
+            format!("blocked {}", output::clean(&name))
+        }
+        Command::Unblock { name } => {
+            client.set_block(&name, false).await?;
+            format!("unblocked {}", output::clean(&name))
+        }
+        Command::Role { name, role } => {
+            let (role, shown) = match role {
+                Role::Admin => (v1::AccountRole::Admin, "an administrator"),
+                Role::User => (v1::AccountRole::User, "a user"),
+            };
+            client.set_account_role(&name, role).await?;
+            format!("{} is {shown}", output::clean(&name))
+        }
+        Command::Remove { name } => {
+            client.remove_account(&name).await?;
+            format!("removed account {}", output::clean(&name))
+        }
+        Command::Create { .. }
+        | Command::Delete { .. }
+        | Command::List { .. }
+        | Command::Blocks => unreachable!("the caller has looked"),
+    };
+    note(&done);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows accounts.
+fn list(accounts: &[v1::Account], format: Format) -> anyhow::Result<ExitCode> {
+    let role = |account: &v1::Account| match account.role() {
+        v1::AccountRole::Admin => "admin",
+        v1::AccountRole::Bot => "bot",
+        v1::AccountRole::User | v1::AccountRole::Unspecified => "user",
+    };
+    if format == Format::Json {
+        for account in accounts {
+            output::json_line(&json!({
+                "id": account.id,
+                "name": account.name,
+                "display_name": account.display_name,
+                "role": role(account),
+                "created_at_ms": account.created_at_ms,
+            }))?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let zone = TimeZone::system();
+    let row = |account: &v1::Account| {
+        vec![
+            account.id.to_string(),
+            output::clean(&account.name),
+            output::local_time(account.created_at_ms, &zone),
+            role(account).to_owned(),
+            output::clean(&account.display_name),
+        ]
+    };
+    let rows: Vec<_> = accounts.iter().map(row).collect();
+    output::table(&["id", "name", "created", "role", "display name"], &rows)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// How fresh, for commands with `--stale`.
@@ -117,12 +231,13 @@ async fn create(
     connection: Connection,
     name: String,
     password: Password,
+    grant: Grant,
 ) -> anyhow::Result<ExitCode> {
     // Before the password is asked for.
     AccountName::new(name.clone()).map_err(conclave_client::CallError::from)?;
-    let Connected { client, .. } = connection.connect_as_nobody()?;
+    let Connected { client, .. } = connection.connect_as_whoever()?;
     let password = password.ask(Asking::Twice).await?;
-    let id = client.create_account(&name, &password).await?;
+    let id = client.create_account_with(&name, &password, grant).await?;
     note(&format!(
         "created account {id}; log in with: conclave login {name}"
     ));

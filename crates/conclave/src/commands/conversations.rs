@@ -41,10 +41,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             output::json_line(&json!({
                 "id": conversation.id,
                 "with": conversation.peer_name,
+                "room": conversation.room_name,
                 "messages": conversation.sequence_last,
                 "delivered": conversation.sequence_delivered,
                 "read": conversation.sequence_read,
                 "unread": conversation.unread,
+                "unread_mentions": conversation.unread_mentions,
+                "peer_delivered": conversation.peer_delivered,
+                "peer_read": conversation.peer_read,
             }))?;
         }
         return Ok(ExitCode::SUCCESS);
@@ -52,12 +56,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let row = |conversation: &v1::Conversation| {
         vec![
             conversation.id.to_string(),
-            output::person(&conversation.peer_name),
+            output::place(&conversation.room_name, &conversation.peer_name),
             conversation.sequence_last.to_string(),
             conversation.unread.to_string(),
+            conversation.unread_mentions.to_string(),
         ]
     };
     let rows: Vec<_> = conversations.iter().map(row).collect();
-    output::table(&["id", "with", "messages", "unread"], &rows)?;
+    output::table(&["id", "with", "messages", "unread", "mentions"], &rows)?;
     Ok(ExitCode::SUCCESS)
 }

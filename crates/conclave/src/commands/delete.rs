@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use conclave_core::{ConversationId, MessageRef, Sequence};
+use conclave_core::MessageRef;
 
-use crate::{connection::Connection, errors::note};
+use crate::{connection::Connection, errors::note, names::message_id};
 
 /// What `delete` takes.
 #[derive(Debug, clap::Args)]
@@ -12,7 +12,7 @@ pub(crate) struct Args {
     /// Messages as `read` shows them, such as 3.17
     #[arg(required = true, value_parser = message_id, value_name = "ID")]
     messages: Vec<MessageRef>,
-    /// For everyone, not for yourself alone: only your own messages
+    /// For everyone, not for yourself alone: your own messages, and in a room that you moderate all
     #[arg(long)]
     everyone: bool,
     #[command(flatten)]
@@ -33,49 +33,4 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         (count, asked) => format!("deleted {count}; {} were deleted before", asked - count),
     });
     Ok(ExitCode::SUCCESS)
-}
-
-/// The message with this ID: conversation, dot, sequence.
-fn message_id(id: &str) -> Result<MessageRef, String> {
-    let number = |digits: &str| {
-        // `parse` alone would take a sign.
-        let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
-        plain.then(|| digits.parse::<u64>().ok()).flatten()
-    };
-    id.split_once('.')
-        .and_then(|(conversation, sequence)| Some((number(conversation)?, number(sequence)?)))
-        .map(|(conversation, sequence)| MessageRef {
-            conversation: ConversationId(conversation),
-            sequence: Sequence(sequence),
-        })
-        .ok_or_else(|| "an ID is two numbers, such as 3.17".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_is_two_numbers_and_a_dot() {
-        let expected = MessageRef {
-            conversation: ConversationId(3),
-            sequence: Sequence(17),
-        };
-        assert_eq!(message_id("3.17"), Ok(expected));
-        for bad in [
-            "",
-            ".",
-            "3",
-            "3.",
-            ".17",
-            "3.17.1",
-            "+3.17",
-            "3.-1",
-            "a.b",
-            "3 .17",
-            "3.99999999999999999999",
-        ] {
-            assert!(message_id(bad).is_err(), "{bad}");
-        }
-    }
 }

@@ -13,6 +13,8 @@ use crate::{
 
 /// The password, for programs.
 const PASSWORD_VARIABLE: &str = "CONCLAVE_PASSWORD";
+/// Another one, when it is to be changed.
+const NEW_VARIABLE: &str = "CONCLAVE_NEW_PASSWORD";
 
 /// What `login` takes.
 #[derive(Debug, clap::Args)]
@@ -21,6 +23,9 @@ pub(crate) struct Args {
     name: String,
     #[command(flatten)]
     password: Password,
+    /// What you call this session in the list of your sessions [default: the host's name]
+    #[arg(long, value_name = "TEXT")]
+    label: Option<String>,
     #[command(flatten)]
     connection: Connection,
 }
@@ -28,7 +33,8 @@ pub(crate) struct Args {
 /// Where the password comes from.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct Password {
-    /// Read the password from the first line of stdin [else: CONCLAVE_PASSWORD, or asked for]
+    /// Read the password from the first line of stdin [else: CONCLAVE_PASSWORD, or asked for]; a
+    /// new one from the second [else: CONCLAVE_NEW_PASSWORD]
     #[arg(long)]
     password_stdin: bool,
 }
@@ -42,7 +48,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let path = credentials::path()?;
     let connected = args.connection.connect_as_nobody()?;
     let password = args.password.ask(Asking::Once).await?;
-    let login = connected.client.login(&args.name, &password).await?;
+    let label = args.label.unwrap_or_else(host_name);
+    let login = connected
+        .client
+        .login_labelled(&args.name, &password, &label)
+        .await?;
     let credentials = Credentials {
         endpoints: connected.client.endpoints(),
         user: login.account.name.clone(),
@@ -51,6 +61,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     credentials::save(&path, &credentials)?;
     note(&format!("logged in as {}", credentials.user));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The name of this machine as a label; empty if it has none that could be shown.
+fn host_name() -> String {
+    let name = rustix::system::uname();
+    let name = name.nodename().to_string_lossy().into_owned();
+    conclave_core::SessionLabel::new(name.clone()).map_or_else(|_| String::new(), |_| name)
 }
 
 /// How often to ask for a password.
@@ -63,6 +80,35 @@ pub(crate) enum Asking {
 }
 
 impl Password {
+    /// The old and the new password: two lines of stdin, two variables of the environment, or
+    /// typed without echo.
+    ///
+    /// # Errors
+    /// If they are not to be had.
+    pub(crate) async fn ask_change(self) -> anyhow::Result<(String, String)> {
+        let given = |variable| {
+            std::env::var(variable)
+                .ok()
+                .filter(|value| !value.is_empty())
+        };
+        if !self.password_stdin
+            && let (Some(old), Some(new)) = (given(PASSWORD_VARIABLE), given(NEW_VARIABLE))
+        {
+            return Ok((old, new));
+        }
+        let typed = tokio::task::spawn_blocking(move || {
+            if self.password_stdin {
+                let mut stdin = io::stdin().lock();
+                return Ok((first_line(&mut stdin)?, first_line(&mut stdin)?));
+            }
+            note("the password until now");
+            let old = prompt(Asking::Once)?;
+            note("the new password");
+            Ok::<_, CommandError>((old, prompt(Asking::Twice)?))
+        });
+        Ok(typed.await??)
+    }
+
     /// The password: from stdin, from the environment, or typed without echo.
     ///
     /// # Errors

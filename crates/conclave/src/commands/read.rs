@@ -6,27 +6,24 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     process::ExitCode,
-    time::Duration,
 };
 
-use conclave_client::{CallError, Client, Freshness, Page, v1};
+use conclave_client::{CallError, Client, Freshness, From, Page, v1};
 use conclave_core::{
-    AccountName, ConversationId, Position, Progress, Recipient, Sequence, limits::PAGE_MAX,
+    ConversationId, Position, Progress, Recipient, Sequence,
+    limits::{PAGE_MAX, POSITIONS_PER_REQUEST_MAX},
 };
 use jiff::tz::TimeZone;
 
 use crate::{
-    commands::account::freshness,
+    commands::{account::freshness, follow},
     connection::Connection,
-    errors::note,
+    names::recipient,
     output::{self, Format},
 };
 
 /// Messages that are shown unless it is said how many: about a screen.
 const COUNT_DEFAULT: u16 = 20;
-/// How long a follower waits for more before it marks what it has shown as read: one request for
-/// a burst instead of one for each message.
-const MARK_AFTER: Duration = Duration::from_millis(200);
 
 /// What `read` takes.
 #[derive(Debug, clap::Args)]
@@ -34,15 +31,19 @@ pub(crate) struct Args {
     /// The next unread messages, the oldest first [default: 20]
     #[arg(long, value_name = "N", value_parser = count(), conflicts_with = "with")]
     unread: Option<u16>,
-    /// The last messages of the conversation with this user
-    #[arg(long, value_name = "USER")]
-    with: Option<String>,
+    /// The last messages of the conversation with this user or in this room
+    #[arg(long, value_name = "USER|#ROOM", value_parser = recipient)]
+    with: Option<Recipient>,
     /// With --with: how many [default: 20]
     #[arg(long, value_name = "N", value_parser = count(), requires = "with")]
     limit: Option<u16>,
     /// Then show what comes, until Ctrl-C
     #[arg(long)]
     follow: bool,
+    /// With --follow: only what came after this position, as the last line of -o json told it; 0
+    /// for everything
+    #[arg(long, value_name = "POSITION", requires = "follow", conflicts_with_all = ["unread", "limit"])]
+    since: Option<u64>,
     /// Take what any node has, also without a quorum; marks nothing as read
     #[arg(long, conflicts_with = "follow")]
     stale: bool,
@@ -70,65 +71,54 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         zone: TimeZone::system(),
         read: BTreeMap::new(),
     };
-    // Before anything is shown, so that nothing falls between the page and the stream.
-    let start = match args.follow {
-        true => Some(reader.log_position().await?),
-        false => None,
-    };
-    let mut filter = Filter::All;
+    if !args.follow {
+        match &args.with {
+            Some(with) => {
+                reader
+                    .history(with, args.limit.unwrap_or(COUNT_DEFAULT))
+                    .await?
+            }
+            None => reader.unread(args.unread.unwrap_or(COUNT_DEFAULT)).await?,
+        };
+        return Ok(ExitCode::SUCCESS);
+    }
+    let from = args
+        .since
+        .map_or(From::Now, |since| From::After(Position(since)));
+    let mut events = reader.client.subscribe(from);
     let mut shown = BTreeSet::new();
-    match args.with {
-        Some(with) => {
-            let count = args.limit.unwrap_or(COUNT_DEFAULT);
-            let name = AccountName::new(with).map_err(CallError::from)?;
-            shown.extend(reader.history(&name, count).await?);
-            filter = Filter::With(name.key());
-        }
-        None => {
-            let count = args.unread.unwrap_or(COUNT_DEFAULT);
-            loop {
+    if args.since.is_none() {
+        // The stream comes first, so that nothing falls between the page and it.
+        let start = follow::started(&mut events).await?;
+        match &args.with {
+            Some(with) => {
+                let count = args.limit.unwrap_or(COUNT_DEFAULT);
+                shown.extend(reader.history(with, count).await?);
+            }
+            None => loop {
+                let count = args.unread.unwrap_or(COUNT_DEFAULT);
                 let page = reader.unread(count).await?;
                 let full = page.len() >= usize::from(count);
                 shown.extend(page);
                 // Whoever follows has seen everything before.
-                if !args.follow || !full {
+                if !full {
                     break;
                 }
-            }
+            },
         }
+        shown.retain(|position| *position > start);
     }
-    if let Some(start) = start {
-        shown.retain(|position| *position > start.0);
-        reader.follow(start, &filter, shown).await?;
-    }
-    Ok(ExitCode::SUCCESS)
+    follow::run(&mut reader, events, args.with.as_ref(), shown).await
 }
 
-/// Which messages of the stream to show.
-enum Filter {
-    All,
-    /// Those from or to the account with this key.
-    With(String),
-}
-
-impl Filter {
-    fn lets_through(&self, message: &v1::Message) -> bool {
-        match self {
-            Self::All => true,
-            Self::With(key) => [&message.sender_name, &message.recipient_name]
-                .iter()
-                .any(|name| name.eq_ignore_ascii_case(key)),
-        }
-    }
-}
-
-struct Reader {
-    client: Client,
+/// Shows messages, and remembers what it has shown.
+pub(crate) struct Reader {
+    pub(crate) client: Client,
     freshness: Freshness,
-    format: Format,
-    zone: TimeZone,
+    pub(crate) format: Format,
+    pub(crate) zone: TimeZone,
     /// Shown and not yet marked: the last sequence of each conversation.
-    read: BTreeMap<u64, u64>,
+    pub(crate) read: BTreeMap<u64, u64>,
 }
 
 impl Reader {
@@ -139,11 +129,10 @@ impl Reader {
     }
 
     /// The last page of a conversation; gives the positions.
-    async fn history(&mut self, with: &AccountName, count: u16) -> anyhow::Result<Vec<u64>> {
-        let with = Recipient::Account(with.clone());
+    async fn history(&mut self, with: &Recipient, count: u16) -> anyhow::Result<Vec<u64>> {
         let page = self
             .client
-            .messages(&with, Page::Newest, count.into(), self.freshness)
+            .messages(with, Page::Newest, count.into(), self.freshness)
             .await?;
         self.show_all(&page.messages).await
     }
@@ -162,7 +151,7 @@ impl Reader {
         Ok(messages.iter().map(|message| message.position).collect())
     }
 
-    fn show(&mut self, message: &v1::Message) -> io::Result<()> {
+    pub(crate) fn show(&mut self, message: &v1::Message) -> io::Result<()> {
         match self.format {
             Format::Table => output::line(&output::message_line(message, &self.zone))?,
             Format::Json => output::json_line(&output::message_json(message))?,
@@ -173,90 +162,22 @@ impl Reader {
     }
 
     /// Marks what was shown as delivered and read.
-    async fn mark(&mut self) -> Result<(), CallError> {
+    pub(crate) async fn mark(&mut self) -> Result<(), CallError> {
         let read = std::mem::take(&mut self.read);
         if self.freshness != Freshness::Linearizable {
             return Ok(());
         }
-        for (conversation, sequence) in read {
+        let progress = |(conversation, sequence): (u64, u64)| {
             let progress = Progress {
                 delivered: Sequence(sequence),
                 read: Sequence(sequence),
             };
-            let conversation = ConversationId(conversation);
-            self.client.advance(conversation, progress).await?;
+            (ConversationId(conversation), progress)
+        };
+        let progress: Vec<_> = read.into_iter().map(progress).collect();
+        for part in progress.chunks(POSITIONS_PER_REQUEST_MAX) {
+            self.client.advance(part).await?;
         }
         Ok(())
-    }
-
-    /// A position that everything stored so far is before. A request that changes nothing tells
-    /// it; who has no conversation has no messages, and may start at the beginning.
-    async fn log_position(&self) -> Result<Position, CallError> {
-        let first = self
-            .client
-            .conversations(1, Freshness::Linearizable)
-            .await?;
-        match first.first() {
-            Some(conversation) => {
-                let conversation = ConversationId(conversation.id);
-                let nowhere = Progress::default();
-                self.client.advance(conversation, nowhere).await
-            }
-            None => Ok(Position(0)),
-        }
-    }
-
-    /// Shows what comes after `start`, but not what was shown already.
-    async fn follow(
-        &mut self,
-        start: Position,
-        filter: &Filter,
-        mut shown: BTreeSet<u64>,
-    ) -> anyhow::Result<()> {
-        let mut follow = self.client.follow(start);
-        loop {
-            let next = if self.read.is_empty() {
-                follow.next().await
-            } else {
-                match tokio::time::timeout(MARK_AFTER, follow.next()).await {
-                    Ok(next) => next,
-                    Err(_) => {
-                        self.mark().await?;
-                        continue;
-                    }
-                }
-            };
-            match next {
-                Ok(message) => {
-                    // Those shown before come first; none of them comes again.
-                    if !shown.remove(&message.position) && filter.lets_through(&message) {
-                        self.show(&message)?;
-                    }
-                }
-                Err(error @ CallError::NotDone { .. }) => {
-                    note(&format!("warning: {error}; still trying"));
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_stream_of_one_conversation_lets_both_directions_through() {
-        let message = |from: &str, to: &str| v1::Message {
-            sender_name: from.to_owned(),
-            recipient_name: to.to_owned(),
-            ..Default::default()
-        };
-        let filter = Filter::With("bob".to_owned());
-        assert!(filter.lets_through(&message("Bob", "alice")));
-        assert!(filter.lets_through(&message("alice", "bob")));
-        assert!(!filter.lets_through(&message("alice", "carol")));
-        assert!(Filter::All.lets_through(&message("alice", "carol")));
     }
 }

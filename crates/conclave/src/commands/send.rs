@@ -9,8 +9,8 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use conclave_client::{CallError, Client, IN_FLIGHT_MAX, RequestKey, Sent};
-use conclave_core::{AccountName, Recipient, limits::TEXT_BYTES_MAX};
+use conclave_client::{CallError, Client, IN_FLIGHT_MAX, Outgoing, RequestKey, Sent};
+use conclave_core::{MessageRef, Recipient, limits::TEXT_BYTES_MAX};
 use futures::{StreamExt as _, stream};
 use tokio::sync::{mpsc, oneshot};
 
@@ -20,16 +20,21 @@ use crate::{
         CommandError, EXIT_FAILED, EXIT_PERMISSION, EXIT_TEMPORARY, EXIT_UNAVAILABLE, EXIT_USAGE,
         show,
     },
+    names::{message_id, recipient},
     output,
 };
 
 /// What `send` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// To whom
-    user: String,
-    /// The message; '-' or nothing: one message for each line of stdin
+    /// To whom: USER or '#ROOM'
+    #[arg(value_parser = recipient, value_name = "USER|#ROOM")]
+    to: Recipient,
+    /// The message ('/me waves' tells what you do); '-' or nothing: one for each line of stdin
     text: Option<String>,
+    /// The message that this one answers, such as 3.17
+    #[arg(long, value_parser = message_id, value_name = "ID")]
+    reply_to: Option<MessageRef>,
     /// Send many lines at the same time: much faster, and lines may change places. Without it each
     /// line is sent only after the one before has its place
     #[arg(long)]
@@ -47,24 +52,26 @@ pub(crate) struct Args {
 /// If the single message was not sent. For many, errors are shown one by one and the exit code is
 /// that of the worst.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let to = Recipient::Account(AccountName::new(args.user).map_err(CallError::from)?);
+    let to = args.to;
     let text = args.text.filter(|text| text != "-");
     if text.is_none() && io::stdin().is_terminal() {
         return Err(CommandError::new(
             EXIT_USAGE,
             "there is no message",
-            "write it behind the name: conclave send USER 'TEXT'",
+            "write it behind the name: conclave send USER 'TEXT', or conclave send '#ROOM' 'TEXT'",
         )
         .into());
     }
     let client = args.connection.connect()?.client;
     match (text, args.again) {
         (Some(text), Some(key)) => {
-            let sent = client.send_again(key, &to, text).await;
+            let message = outgoing(text, args.reply_to);
+            let sent = client.send_message_again(key, &to, &message).await;
             told(sent.map_err(|error| anyhow::Error::from(worded(&error, None)))?)
         }
         (Some(text), None) => {
-            let sent = client.send(&to, text).await;
+            let message = outgoing(text, args.reply_to);
+            let sent = client.send_message(&to, &message).await;
             told(sent.map_err(|error| anyhow::Error::from(worded(&error, None)))?)
         }
         (None, Some(_)) => Err(CommandError::new(
@@ -77,6 +84,16 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let at_once = if args.at_once { IN_FLIGHT_MAX } else { 1 };
             send_lines(&client, &to, at_once).await
         }
+    }
+}
+
+/// A message as it was typed: `/me waves` tells what its sender does.
+fn outgoing(text: String, reply_to: Option<MessageRef>) -> Outgoing {
+    let action = text.strip_prefix("/me ").map(str::to_owned);
+    Outgoing {
+        action: action.is_some(),
+        text: action.unwrap_or(text),
+        reply_to: reply_to.map(|message| message.sequence),
     }
 }
 
@@ -112,7 +129,7 @@ async fn send_lines(client: &Client, to: &Recipient, at_once: usize) -> anyhow::
             .map(async |line| {
                 let (number, text) = line?;
                 line_last.store(number, Ordering::Relaxed);
-                let sent = client.send(to, text).await;
+                let sent = client.send_message(to, &outgoing(text, None)).await;
                 sent.map_err(|error| worded(&error, Some(number)))
             })
             .buffered(at_once),

@@ -1,0 +1,36 @@
+//! `conclave bot`: accounts for programs.
+
+use std::process::ExitCode;
+
+use crate::{connection::Connection, errors::note, output};
+
+/// What `bot` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Create one and write its token to stdout: it is shown this once
+    Create {
+        /// 1 to 32 letters, digits, '.', '_' or '-'
+        name: String,
+    },
+}
+
+/// Creates one.
+///
+/// # Errors
+/// If the caller is no administrator, the name is taken, or no node serves.
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let client = args.connection.connect()?.client;
+    let Command::Create { name } = args.command;
+    let created = client.create_bot(&name).await?;
+    output::line(&created.token)?;
+    note("the program uses it as CONCLAVE_TOKEN; it does not expire");
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,97 @@
+//! `conclave invite`: codes with which accounts can be created.
+
+use std::{process::ExitCode, time::Duration};
+
+use conclave_client::{Freshness, v1};
+use conclave_core::InviteId;
+use jiff::tz::TimeZone;
+use serde_json::json;
+
+use crate::{
+    connection::Connection,
+    errors::note,
+    output::{self, Format},
+};
+
+/// What `invite` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Make one and write its code to stdout: it is shown this once
+    Create {
+        /// How long it can be used, in days
+        #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..=30))]
+        days: u64,
+        /// How many accounts can be created with it
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        uses: u32,
+    },
+    /// List those that can still be used
+    List {
+        /// In which form
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
+    /// Take one back
+    Revoke {
+        /// Its number in the list
+        id: u64,
+    },
+}
+
+/// Makes, lists or takes back.
+///
+/// # Errors
+/// If the caller is no administrator or no node serves.
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let client = args.connection.connect()?.client;
+    match args.command {
+        Command::Create { days, uses } => {
+            let ttl = Duration::from_secs(days * 24 * 60 * 60);
+            let created = client.create_invite(ttl, uses).await?;
+            output::line(&created.code)?;
+            note("it is used with: conclave account create NAME --invite CODE");
+        }
+        Command::List { output } => {
+            let invites = client.invites(Freshness::default()).await?;
+            list(&invites, output)?;
+        }
+        Command::Revoke { id } => {
+            client.revoke_invite(InviteId(id)).await?;
+            note("it cannot be used any more");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(invites: &[v1::Invite], format: Format) -> anyhow::Result<()> {
+    if format == Format::Json {
+        for invite in invites {
+            output::json_line(&json!({
+                "id": invite.invite_id,
+                "by": invite.by_name,
+                "uses_left": invite.uses_left,
+                "expires_at_ms": invite.expires_at_ms,
+            }))?;
+        }
+        return Ok(());
+    }
+    let zone = TimeZone::system();
+    let row = |invite: &v1::Invite| {
+        vec![
+            invite.invite_id.to_string(),
+            output::person(&invite.by_name),
+            invite.uses_left.to_string(),
+            output::local_time(invite.expires_at_ms, &zone),
+        ]
+    };
+    let rows: Vec<_> = invites.iter().map(row).collect();
+    Ok(output::table(&["id", "by", "uses left", "expires"], &rows)?)
+}

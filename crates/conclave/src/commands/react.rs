@@ -1,0 +1,34 @@
+//! `conclave react`: adds a reaction to a message, or takes it away.
+
+use std::process::ExitCode;
+
+use conclave_core::MessageRef;
+
+use crate::{connection::Connection, names::message_id};
+
+/// What `react` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A message as `read` shows it, such as 3.17
+    #[arg(value_parser = message_id, value_name = "ID")]
+    message: MessageRef,
+    /// An emoji or a short word
+    reaction: String,
+    /// Take it away
+    #[arg(long)]
+    remove: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Reacts.
+///
+/// # Errors
+/// If there is no such message, or no node serves.
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let client = args.connection.connect()?.client;
+    client
+        .set_reaction(args.message, &args.reaction, !args.remove)
+        .await?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,102 @@
+//! `conclave webhook`: addresses to which programs post messages for a room.
+
+use std::process::ExitCode;
+
+use conclave_client::{Freshness, v1};
+use conclave_core::WebhookId;
+use jiff::tz::TimeZone;
+use serde_json::json;
+
+use crate::{
+    connection::{Connected, Connection},
+    errors::note,
+    names::room,
+    output::{self, Format},
+};
+
+/// What `webhook` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Make one and write its address to stdout: it is shown this once
+    Create {
+        /// For which room
+        #[arg(value_parser = room)]
+        room: String,
+        /// The name of the new account under which it posts
+        name: String,
+    },
+    /// List those of a room
+    List {
+        /// Of which room
+        #[arg(value_parser = room)]
+        room: String,
+        /// In which form
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
+    /// Remove one and its account
+    Delete {
+        /// Its number in the list
+        id: u64,
+    },
+}
+
+/// Makes, lists or removes.
+///
+/// # Errors
+/// If the caller does not moderate the room or no node serves.
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let Connected {
+        client, endpoints, ..
+    } = args.connection.connect()?;
+    match args.command {
+        Command::Create { room, name } => {
+            let created = client.create_webhook(&room, &name).await?;
+            let node = endpoints.first().map_or("127.0.0.1:7400", String::as_str);
+            output::line(&format!("http://{node}{}", created.path))?;
+            note("POST {\"text\": \"…\"} as application/json to it, on any node");
+        }
+        Command::List { room, output } => {
+            let webhooks = client.webhooks(&room, Freshness::default()).await?;
+            list(&webhooks, output)?;
+        }
+        Command::Delete { id } => {
+            client.delete_webhook(WebhookId(id)).await?;
+            note("it cannot be used any more");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(webhooks: &[v1::Webhook], format: Format) -> anyhow::Result<()> {
+    if format == Format::Json {
+        for webhook in webhooks {
+            output::json_line(&json!({
+                "id": webhook.webhook_id,
+                "name": webhook.account_name,
+                "by": webhook.by_name,
+                "created_at_ms": webhook.created_at_ms,
+            }))?;
+        }
+        return Ok(());
+    }
+    let zone = TimeZone::system();
+    let row = |webhook: &v1::Webhook| {
+        vec![
+            webhook.webhook_id.to_string(),
+            output::clean(&webhook.account_name),
+            output::person(&webhook.by_name),
+            output::local_time(webhook.created_at_ms, &zone),
+        ]
+    };
+    let rows: Vec<_> = webhooks.iter().map(row).collect();
+    Ok(output::table(&["id", "name", "by", "created"], &rows)?)
+}
