@@ -1,7 +1,7 @@
 //! A node for tests that does what a script says: answers, refuses, hangs or cuts connections.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     io,
     pin::Pin,
     sync::{
@@ -11,9 +11,10 @@ use std::{
     task::{Context, Poll},
 };
 
+use conclave_core::Rejection;
 use conclave_wire::{
     Problem,
-    v1::{self, chat_service_server::*, session_service_server::*},
+    v1::{self, chat_service_server::*, live_service_server::*, session_service_server::*},
 };
 use futures::{Stream, StreamExt as _, stream};
 use tokio::{
@@ -47,10 +48,16 @@ pub(crate) enum Step {
 pub(crate) struct Seen {
     pub(crate) sends: Mutex<Vec<v1::RequestId>>,
     pub(crate) logins: Mutex<Vec<v1::OpenSessionRequest>>,
-    pub(crate) follows: Mutex<Vec<u64>>,
+    pub(crate) texts: Mutex<Vec<(v1::RequestId, String)>>,
+    pub(crate) subscribes: Mutex<Vec<v1::SubscribeRequest>>,
+    pub(crate) advances: Mutex<Vec<Vec<v1::Progress>>>,
+    pub(crate) typing: Mutex<Vec<u64>>,
     pub(crate) in_flight: AtomicUsize,
     pub(crate) in_flight_max: AtomicUsize,
 }
+
+/// What a stream gives.
+pub(crate) type Part = Result<v1::SubscribeResponse, Problem>;
 
 pub(crate) struct Fake {
     pub(crate) address: String,
@@ -65,7 +72,11 @@ pub(crate) struct Node {
     script: Arc<Mutex<VecDeque<Step>>>,
     /// When the script is over.
     then: Arc<dyn Fn() -> Step + Send + Sync>,
-    streams: Arc<Mutex<VecDeque<Vec<v1::FollowMessagesResponse>>>>,
+    streams: Arc<Mutex<VecDeque<Vec<Part>>>>,
+    /// Conversations that the caller is not in.
+    pub(crate) gone: Arc<Mutex<BTreeSet<u64>>>,
+    /// Whom it names as the leader when it is asked for the session.
+    pub(crate) leader: Arc<Mutex<Option<String>>>,
     cut: watch::Sender<u64>,
     gate: Option<Arc<Barrier>>,
 }
@@ -88,14 +99,14 @@ impl Fake {
     }
 
     /// A node with these streams, one for each call; the last one stays open.
-    pub(crate) async fn streaming(streams: Vec<Vec<v1::FollowMessagesResponse>>) -> Self {
+    pub(crate) async fn streaming(streams: Vec<Vec<Part>>) -> Self {
         Self::build(Vec::new(), || Step::Answer, streams, None).await
     }
 
     async fn build(
         script: Vec<Step>,
         then: impl Fn() -> Step + Send + Sync + 'static,
-        streams: Vec<Vec<v1::FollowMessagesResponse>>,
+        streams: Vec<Vec<Part>>,
         gate: Option<Arc<Barrier>>,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -107,6 +118,8 @@ impl Fake {
             script: Arc::new(Mutex::new(script.into())),
             then: Arc::new(then),
             streams: Arc::new(Mutex::new(streams.into())),
+            gone: Arc::default(),
+            leader: Arc::default(),
             cut: cut.clone(),
             gate,
         };
@@ -116,6 +129,7 @@ impl Fake {
         });
         let router = Server::builder()
             .add_service(ChatServiceServer::new(node.clone()))
+            .add_service(LiveServiceServer::new(node.clone()))
             .add_service(SessionServiceServer::new(node.clone()));
         let server = tokio::spawn(async move {
             router.serve_with_incoming(incoming).await.unwrap();
@@ -181,8 +195,11 @@ impl ChatService for Node {
         &self,
         request: Request<v1::SendMessageRequest>,
     ) -> Result<Response<v1::SendMessageResponse>, Status> {
-        let id = request.into_inner().request.unwrap();
+        let request = request.into_inner();
+        let id = request.request.unwrap();
         self.seen.sends.lock().unwrap().push(id);
+        let text = (id, request.text);
+        self.seen.texts.lock().unwrap().push(text);
         let in_flight = self.seen.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
         let max = &self.seen.in_flight_max;
         max.fetch_max(in_flight, Ordering::SeqCst);
@@ -219,10 +236,38 @@ impl ChatService for Node {
         unscripted()
     }
 
-    async fn advance_position(
+    async fn advance_positions(
         &self,
-        _: Request<v1::AdvancePositionRequest>,
-    ) -> Result<Response<v1::AdvancePositionResponse>, Status> {
+        request: Request<v1::AdvancePositionsRequest>,
+    ) -> Result<Response<v1::AdvancePositionsResponse>, Status> {
+        let progress = request.into_inner().progress;
+        let gone = self.gone.lock().unwrap();
+        let is_gone = progress.iter().any(|p| gone.contains(&p.conversation_id));
+        self.seen.advances.lock().unwrap().push(progress);
+        if is_gone {
+            return Err(Problem::from(Rejection::NoSuchConversation).to_status());
+        }
+        Ok(Response::new(v1::AdvancePositionsResponse::default()))
+    }
+
+    async fn edit_message(
+        &self,
+        _: Request<v1::EditMessageRequest>,
+    ) -> Result<Response<v1::EditMessageResponse>, Status> {
+        unscripted()
+    }
+
+    async fn set_reaction(
+        &self,
+        _: Request<v1::SetReactionRequest>,
+    ) -> Result<Response<v1::SetReactionResponse>, Status> {
+        unscripted()
+    }
+
+    async fn search_messages(
+        &self,
+        _: Request<v1::SearchMessagesRequest>,
+    ) -> Result<Response<v1::SearchMessagesResponse>, Status> {
         unscripted()
     }
 
@@ -232,24 +277,51 @@ impl ChatService for Node {
     ) -> Result<Response<v1::DeleteMessagesResponse>, Status> {
         unscripted()
     }
+}
 
-    type FollowMessagesStream =
-        Pin<Box<dyn Stream<Item = Result<v1::FollowMessagesResponse, Status>> + Send>>;
+#[tonic::async_trait]
+impl LiveService for Node {
+    type SubscribeStream =
+        Pin<Box<dyn Stream<Item = Result<v1::SubscribeResponse, Status>> + Send>>;
 
-    async fn follow_messages(
+    async fn subscribe(
         &self,
-        request: Request<v1::FollowMessagesRequest>,
-    ) -> Result<Response<Self::FollowMessagesStream>, Status> {
-        let after = request.into_inner().after_position;
-        self.seen.follows.lock().unwrap().push(after);
+        request: Request<v1::SubscribeRequest>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let mut subscribes = self.seen.subscribes.lock().unwrap();
+        subscribes.push(request.into_inner());
         let mut streams = self.streams.lock().unwrap();
-        let parts = stream::iter(streams.pop_front().unwrap_or_default()).map(Ok);
-        let stream: Self::FollowMessagesStream = if streams.is_empty() {
+        let parts = stream::iter(streams.pop_front().unwrap_or_default())
+            .map(|part| part.map_err(|problem| problem.to_status()));
+        let stream: Self::SubscribeStream = if streams.is_empty() {
             Box::pin(parts.chain(stream::pending()))
         } else {
             Box::pin(parts)
         };
         Ok(Response::new(stream))
+    }
+
+    async fn set_typing(
+        &self,
+        request: Request<v1::SetTypingRequest>,
+    ) -> Result<Response<v1::SetTypingResponse>, Status> {
+        let conversation = request.into_inner().conversation_id;
+        self.seen.typing.lock().unwrap().push(conversation);
+        Ok(Response::new(v1::SetTypingResponse {}))
+    }
+
+    async fn set_presence(
+        &self,
+        _: Request<v1::SetPresenceRequest>,
+    ) -> Result<Response<v1::SetPresenceResponse>, Status> {
+        unscripted()
+    }
+
+    async fn get_presence(
+        &self,
+        _: Request<v1::GetPresenceRequest>,
+    ) -> Result<Response<v1::GetPresenceResponse>, Status> {
+        unscripted()
     }
 }
 
@@ -270,14 +342,33 @@ impl SessionService for Node {
         self.step(v1::CloseSessionResponse::default()).await
     }
 
+    async fn list_sessions(
+        &self,
+        _: Request<v1::ListSessionsRequest>,
+    ) -> Result<Response<v1::ListSessionsResponse>, Status> {
+        unscripted()
+    }
+
+    async fn end_session(
+        &self,
+        _: Request<v1::EndSessionRequest>,
+    ) -> Result<Response<v1::EndSessionResponse>, Status> {
+        unscripted()
+    }
+
     async fn get_session(
         &self,
         _: Request<v1::GetSessionRequest>,
     ) -> Result<Response<v1::GetSessionResponse>, Status> {
-        Ok(Response::new(v1::GetSessionResponse {
+        let mut response = Response::new(v1::GetSessionResponse {
             request_number_last: self.request_last.load(Ordering::SeqCst),
             ..Default::default()
-        }))
+        });
+        if let Some(leader) = self.leader.lock().unwrap().as_ref() {
+            let leader = leader.parse().unwrap();
+            response.metadata_mut().insert("conclave-leader", leader);
+        }
+        Ok(response)
     }
 }
 

@@ -34,6 +34,7 @@ mod govern;
 mod live;
 mod nodes;
 mod numbers;
+mod outbox;
 mod random;
 mod rooms;
 mod rpc;
@@ -56,6 +57,9 @@ pub use conclave_core as core;
 pub use conclave_wire::v1;
 pub use error::{CallError, RequestKey};
 pub use events::{Disconnect, Events, From, HEARTBEAT, Item, Reconnect, SubscribeOptions};
+pub use outbox::{
+    OUTBOX_BYTES_MAX, OUTBOX_MESSAGES_MAX, Outbox, OutboxError, Outcome, Restored, Ticket,
+};
 pub use sessions::Login;
 
 /// How fresh the answer to a read must be.

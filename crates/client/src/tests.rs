@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use conclave_core::{AccountName, Position, Recipient, Rejection};
+use conclave_core::{AccountName, Recipient, Rejection};
 use conclave_wire::{Problem, v1};
 use futures::future::join_all;
 use tokio::time::Instant;
@@ -320,40 +320,24 @@ async fn a_text_that_no_node_takes_is_refused_here() {
     assert!(node.sends().is_empty());
 }
 
-fn part(positions: &[u64]) -> v1::FollowMessagesResponse {
-    let message = |position: &u64| v1::Message {
-        position: *position,
-        ..Default::default()
-    };
-    v1::FollowMessagesResponse {
-        messages: positions.iter().map(message).collect(),
-        position: positions.last().copied().unwrap_or(0),
-    }
-}
-
 #[tokio::test]
-async fn a_follower_that_moves_sees_every_message_once() {
-    // The first node ends its stream; the second repeats what was seen already.
-    let one = Fake::streaming(vec![vec![part(&[3, 5])], vec![]]).await;
-    let two = Fake::streaming(vec![vec![part(&[]), part(&[3, 5, 8]), part(&[8, 9])]]).await;
-    let mut follow = client(&[&one, &two], TOTAL_LONG).follow(Position(2));
-    let mut seen = Vec::new();
-    while seen.len() < 4 {
-        seen.push(follow.next().await.unwrap().position);
-    }
-    assert_eq!(seen, [3, 5, 8, 9]);
-    assert_eq!(follow.position(), Position(9));
-    assert_eq!(*one.node.seen.follows.lock().unwrap(), [2]);
-    assert_eq!(*two.node.seen.follows.lock().unwrap(), [5]);
-}
-
-#[tokio::test]
-async fn a_follower_gives_up_for_now_when_no_node_serves() {
-    let mut node = Fake::start(vec![]).await;
-    node.stop().await;
-    let mut follow = client(&[&node], TOTAL_SHORT).follow(Position(0));
-    let error = follow.next().await.unwrap_err();
-    assert!(matches!(error, CallError::NotDone { .. }), "{error:?}");
+async fn a_node_that_hangs_is_left_once_another_names_the_leader() {
+    let hung = Fake::always(|| Step::Hang).await;
+    let leader = Fake::start(vec![]).await;
+    let follower = Fake::start(vec![]).await;
+    *follower.node.leader.lock().unwrap() = Some(leader.address.clone());
+    let client = Client::builder()
+        .endpoints([&hung, &follower, &leader].map(|node| node.address.clone()))
+        .token("token")
+        .attempt_timeout(TOTAL_LONG / 2)
+        .total_timeout(TOTAL_LONG)
+        .build()
+        .unwrap();
+    let started = Instant::now();
+    send(&client).await.unwrap();
+    assert!(started.elapsed() < TOTAL_LONG / 4);
+    assert_eq!((hung.sends().len(), leader.sends().len()), (1, 1));
+    assert_eq!(hung.sends(), leader.sends(), "the same number");
 }
 
 #[tokio::test]

@@ -11,6 +11,9 @@ mod acknowledge;
 mod stream;
 mod token;
 
+#[cfg(test)]
+mod tests;
+
 use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;

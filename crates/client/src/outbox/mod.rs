@@ -1,0 +1,258 @@
+//! What was given to be sent and is not acknowledged yet.
+//!
+//! An [`Outbox`] takes messages and tries until each is acknowledged or refused, however many
+//! nodes fail meanwhile. With a file it does so across restarts of the program: a message is on
+//! disk before it is taken, and its request number is on disk before it is used, so that the next
+//! life of the program asks with the same number and the message is stored once.
+//!
+//! Always true: messages to one recipient are stored in the order in which they were taken, for
+//! the next one leaves only after the answer to the one before it; and no message is ever sent
+//! under a second number unless the first one certainly was not executed.
+
+mod journal;
+mod postman;
+mod record;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use conclave_core::Recipient;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+
+use crate::{CallError, Client, Outgoing, Sent, chat::send_request};
+use journal::Journal;
+use postman::{Entry, Input, Postman};
+
+/// Messages that an outbox holds. At the bound [`Outbox::send`] waits.
+pub const OUTBOX_MESSAGES_MAX: usize = 10_000;
+/// Bytes that they may have. At the bound [`Outbox::send`] waits.
+pub const OUTBOX_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// What a message costs beside its text, about.
+const MESSAGE_EXTRA_BYTES: usize = 256;
+/// Messages on their way to the task. At the bound the sender waits.
+const INPUTS_MAX: usize = 256;
+
+/// What became of a message.
+pub type Outcome = Result<Sent, OutboxError>;
+
+/// Why an outbox cannot do what it should.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum OutboxError {
+    /// The message was refused, or its outcome cannot be known any more
+    /// ([`CallError::Unknown`]: its session has ended, or the memory of its number). It is no
+    /// longer in the outbox.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The file cannot be read or written. What was not taken was not sent.
+    #[error("cannot keep messages in {}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Arc<io::Error>,
+    },
+    /// Another program uses the file.
+    #[error("{} is in use by another program", path.display())]
+    InUse {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The file is something else.
+    #[error("{} is no outbox of this version", path.display())]
+    NotAnOutbox {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The outbox has ended before the message was acknowledged. It is still in the file, if
+    /// there is one.
+    #[error("the outbox has ended")]
+    Ended,
+}
+
+/// Takes messages and sends them, whatever it takes. Clones are the same outbox; it ends with the
+/// last of them.
+#[derive(Clone, Debug)]
+pub struct Outbox {
+    inputs: mpsc::Sender<Input>,
+    messages: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+    id_next: Arc<AtomicU64>,
+    waiting: watch::Receiver<usize>,
+}
+
+/// A message that was taken.
+#[derive(Debug)]
+pub struct Ticket {
+    outcome: oneshot::Receiver<Outcome>,
+}
+
+/// A message that an earlier life of the program left in the file.
+#[derive(Debug)]
+pub struct Restored {
+    /// To whom.
+    pub to: Recipient,
+    /// What.
+    pub message: Outgoing,
+    /// What becomes of it.
+    pub ticket: Ticket,
+}
+
+impl Ticket {
+    /// Waits until the message is acknowledged or refused.
+    ///
+    /// # Errors
+    /// [`OutboxError::Call`] or [`OutboxError::Ended`].
+    pub async fn outcome(self) -> Outcome {
+        self.outcome.await.unwrap_or(Err(OutboxError::Ended))
+    }
+}
+
+impl Outbox {
+    /// An outbox in memory. Must be called within a tokio runtime. What it still holds when its
+    /// last clone is dropped is given up: see [`Outbox::flush`].
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self::start(client, None).0
+    }
+
+    /// An outbox with a file, and what an earlier life left there: that is being sent already.
+    /// The file is for one program at a time and readable by its owner alone. Must be called
+    /// within a tokio runtime; reads the file.
+    ///
+    /// # Errors
+    /// [`OutboxError::File`], [`OutboxError::InUse`] or [`OutboxError::NotAnOutbox`].
+    pub fn with_file(
+        client: Client,
+        path: impl AsRef<Path>,
+    ) -> Result<(Self, Vec<Restored>), OutboxError> {
+        let journal = Journal::open(path.as_ref())?;
+        Ok(Self::start(client, Some(journal)))
+    }
+
+    /// Takes a message; returns once it is on disk, if there is a file. Waits while the outbox is
+    /// full. If the future is dropped, the message may or may not have been taken.
+    ///
+    /// Messages to one recipient keep their order if it is named in the same way each time: a
+    /// person's name and the number of the conversation with it are two ways.
+    ///
+    /// # Errors
+    /// [`OutboxError::Call`] if no node would take the text, [`OutboxError::File`],
+    /// [`OutboxError::Ended`].
+    pub async fn send(
+        &self,
+        to: &Recipient,
+        message: impl Into<Outgoing>,
+    ) -> Result<Ticket, OutboxError> {
+        let message = message.into();
+        send_request(to, &message)?;
+        let room = self.room_for(&message).await;
+        let (outcome, ticket) = oneshot::channel();
+        let (reply, taken) = oneshot::channel();
+        let entry = Entry {
+            id: self.id_next.fetch_add(1, Ordering::Relaxed),
+            to: to.clone(),
+            message,
+            numbered: None,
+            outcome,
+            _room: Some(room),
+        };
+        let input = Input { entry, reply };
+        let sent = self.inputs.send(input).await;
+        sent.map_err(|_| OutboxError::Ended)?;
+        taken.await.unwrap_or(Err(OutboxError::Ended))?;
+        Ok(Ticket { outcome: ticket })
+    }
+
+    /// Waits until nothing is left.
+    pub async fn flush(&self) {
+        let mut waiting = self.waiting.clone();
+        // An error means that the task has ended: nothing will change any more.
+        let _ = waiting.wait_for(|count| *count == 0).await;
+    }
+
+    /// How many messages are not acknowledged or refused yet.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        *self.waiting.borrow()
+    }
+
+    fn start(client: Client, journal: Option<Journal>) -> (Self, Vec<Restored>) {
+        let messages = Arc::new(Semaphore::new(OUTBOX_MESSAGES_MAX));
+        let bytes = Arc::new(Semaphore::new(OUTBOX_BYTES_MAX));
+        let mut restored = Vec::new();
+        let mut entries = Vec::new();
+        let mut id_next = 1;
+        for (id, live) in journal.iter().flat_map(Journal::live) {
+            let (outcome, ticket) = oneshot::channel();
+            restored.push(Restored {
+                to: live.to.clone(),
+                message: live.message.clone(),
+                ticket: Ticket { outcome: ticket },
+            });
+            entries.push(Entry {
+                id,
+                to: live.to.clone(),
+                message: live.message.clone(),
+                numbered: live.numbered,
+                outcome,
+                _room: room_now(&messages, &bytes, &live.message),
+            });
+            id_next = id + 1;
+        }
+        let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
+        let waiting = watch::Sender::new(entries.len());
+        let outbox = Self {
+            inputs,
+            messages,
+            bytes,
+            id_next: Arc::new(AtomicU64::new(id_next)),
+            waiting: waiting.subscribe(),
+        };
+        let journal = journal.map(Journal::start);
+        let postman = Postman::new(client, journal, receiver, waiting);
+        tokio::spawn(postman.run(entries));
+        (outbox, restored)
+    }
+
+    async fn room_for(&self, message: &Outgoing) -> Room {
+        const OPEN: &str = "the semaphores are never closed";
+        let one = Arc::clone(&self.messages).acquire_owned().await;
+        let bytes = Arc::clone(&self.bytes);
+        let bytes = bytes.acquire_many_owned(cost(message)).await;
+        Room {
+            _message: one.expect(OPEN),
+            _bytes: bytes.expect(OPEN),
+        }
+    }
+}
+
+/// The room that a message takes in the outbox until it is dropped.
+#[derive(Debug)]
+pub(super) struct Room {
+    _message: OwnedSemaphorePermit,
+    _bytes: OwnedSemaphorePermit,
+}
+
+/// The room of a message that is there already; none if the bounds were greater when it came.
+fn room_now(messages: &Arc<Semaphore>, bytes: &Arc<Semaphore>, text: &Outgoing) -> Option<Room> {
+    let message = Arc::clone(messages).try_acquire_owned().ok()?;
+    let bytes = Arc::clone(bytes).try_acquire_many_owned(cost(text)).ok()?;
+    Some(Room {
+        _message: message,
+        _bytes: bytes,
+    })
+}
+
+fn cost(message: &Outgoing) -> u32 {
+    u32::try_from(message.text.len() + MESSAGE_EXTRA_BYTES).expect("a text is small")
+}
