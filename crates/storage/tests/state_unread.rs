@@ -5,10 +5,16 @@
 mod read_support;
 mod state_support;
 
-use conclave_core::{AccountId, Command, limits::BATCH_COMMANDS_MAX};
+use conclave_core::{
+    AccountId, Command,
+    limits::{BATCH_COMMANDS_MAX, DELETE_MESSAGES_MAX, PAGE_MAX},
+};
 use conclave_storage::state::State;
 use read_support::*;
 use state_support::{accept, ask, people, say};
+
+/// Messages that a reader looks at together.
+const STEP_MAX: u64 = 64;
 
 /// Sends these, one after the other, in entries as large as they may be.
 fn send_all(state: &mut State, commands: Vec<Command>) {
@@ -112,4 +118,28 @@ fn what_one_writes_to_oneself_is_read() {
     accept(&mut state, vec![ask(1, 1, say("ann", "note"))]);
     assert_eq!(texts(&state, 1, 9), [""; 0]);
     assert_eq!(unread(&state, 1), 0);
+}
+
+#[test]
+fn what_comes_after_thousands_of_deleted_messages_is_told_when_the_position_is_behind_them() {
+    let (_directory, mut state) = opened();
+    people(&mut state, &["ann", "bea", "cyd"]);
+    let sends = 4 * PAGE_MAX as u64 + STEP_MAX;
+    let commands = (1..=sends).map(|n| ask(2, n, say("ann", "x")));
+    send_all(&mut state, commands.collect());
+    let sequences: Vec<u64> = (1..=sends).collect();
+    let parts = sequences.chunks(DELETE_MESSAGES_MAX).zip(sends + 1..);
+    let commands = parts.map(|(part, n)| ask(2, n, delete(1, part, true)));
+    send_all(&mut state, commands.collect());
+    accept(
+        &mut state,
+        vec![
+            ask(2, sends + 100, say("ann", "behind")),
+            ask(3, 1, say("ann", "beside")),
+        ],
+    );
+    assert_eq!(texts(&state, 1, 9), ["beside"]);
+    let number = number_after(&state);
+    accept(&mut state, vec![ask(1, number, advance(1, 100, 100))]);
+    assert_eq!(texts(&state, 1, 9), ["behind", "beside"]);
 }

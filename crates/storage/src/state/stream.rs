@@ -226,13 +226,15 @@ impl<'c> View<'c> {
     }
 
     fn change(&self, change: Change) -> Result<Option<Happened>> {
-        let is_own = match change.account {
+        let is_for_it = match change.account {
             Some(account) => account == self.account.0,
-            None => change.kind == Kind::Left && change.subject == Some(self.account.0),
+            None => {
+                let has_left = change.kind == Kind::Left && change.subject == Some(self.account.0);
+                let is_seen = |conversation| self.is_seen(conversation, change.at);
+                has_left || change.conversation.is_some_and(is_seen)
+            }
         };
-        let is_for_members = change.account.is_none();
-        let is_seen = |conversation| self.is_seen(conversation, change.at);
-        if !is_own && !(is_for_members && change.conversation.is_some_and(is_seen)) {
+        if !is_for_it {
             return Ok(None);
         }
         if change.kind == Kind::AccountChanged {

@@ -1,9 +1,9 @@
 //! What an account has not read, over all its conversations, in the order of the log.
 //!
-//! The next message of each conversation is looked for only when the one before it was taken, so
-//! the cost follows what is given, not what is there. Runs of the account's own messages are
-//! jumped over by their ordinals, however long they are; deleted and hidden ones are passed over
-//! one by one, so there is a bound for them.
+//! A conversation is looked at when its turn may have come, and its next message is looked for
+//! when the one before it was taken: the cost follows what is given, not what is there. Runs of
+//! the account's own messages are jumped over by their ordinals, however long they are; deleted
+//! and hidden ones are passed over one by one, so there is a bound for them.
 
 use std::{
     cmp::Reverse,
@@ -29,12 +29,14 @@ const STEP_MIN: usize = 8;
 /// See above.
 const STEP_MAX: usize = 64;
 
-/// Conversations of account `?1` with messages behind its position.
+/// Conversations of account `?1` with messages behind its position, and where the first of those
+/// is, whosever it is.
 const BEHIND: &str = "
-SELECT own.conversation, own.read, iif(c.direct_low = ?1, c.direct_high, c.direct_low)
+SELECT own.conversation, own.read, iif(c.direct_low = ?1, c.direct_high, c.direct_low), m.position
 FROM members own JOIN conversations c ON c.id = own.conversation
-WHERE own.account = ?1
-    AND own.read < (SELECT max(sequence) FROM messages WHERE conversation = own.conversation)";
+JOIN messages m INDEXED BY messages_sequence
+    ON m.conversation = own.conversation AND m.sequence = own.read + 1
+WHERE own.account = ?1";
 
 /// Messages of `?3` in conversation `?2` after `?4`, and whether account `?1` sees them; `?5` rows.
 const FROM_PEER: &str = "
@@ -72,21 +74,20 @@ impl Reader {
 }
 
 fn unread(connection: &Connection, account: AccountId, limit: usize) -> Result<Vec<MessageRow>> {
-    let mut places = Vec::new();
-    let mut next = BinaryHeap::new();
-    for mut place in behind(connection, account)? {
-        if let Some(position) = place.take(connection, account)? {
-            next.push(Reverse((position, places.len())));
-            places.push(place);
-        }
-    }
+    let mut places = behind(connection, account)?;
+    let first = |(at, place): (usize, &Place)| Reverse((place.first, at));
+    let mut next: BinaryHeap<_> = places.iter().enumerate().map(first).collect();
     let mut found = Vec::new();
     while let Some(Reverse((position, at))) = next.pop() {
-        found.extend(at_position(connection, account, Position(position))?);
-        if found.len() == limit {
-            break;
+        let place = &mut places[at];
+        // At first it is only known that nothing unread comes before this position.
+        if place.is_looked_at {
+            found.extend(at_position(connection, account, Position(position))?);
+            if found.len() == limit {
+                break;
+            }
         }
-        if let Some(position) = places[at].take(connection, account)? {
+        if let Some(position) = place.take(connection, account)? {
             next.push(Reverse((position, at)));
         }
     }
@@ -99,6 +100,9 @@ struct Place {
     conversation: u64,
     /// The other person; `None`: a room.
     peer: Option<u64>,
+    /// Where the first message is that may be unread.
+    first: u64,
+    is_looked_at: bool,
     /// Everything up to this sequence was looked at.
     after: u64,
     /// Positions that were found and not taken yet.
@@ -114,6 +118,8 @@ fn behind(connection: &Connection, account: AccountId) -> Result<Vec<Place>> {
         Ok(Place {
             conversation: number(row, 0)?,
             peer: number_or_none(row, 2)?,
+            first: number(row, 3)?,
+            is_looked_at: false,
             after: number(row, 1)?,
             found: VecDeque::new(),
             step: STEP_MIN,
@@ -132,6 +138,7 @@ fn behind(connection: &Connection, account: AccountId) -> Result<Vec<Place>> {
 impl Place {
     /// The position of the next unread message.
     fn take(&mut self, connection: &Connection, account: AccountId) -> Result<Option<u64>> {
+        self.is_looked_at = true;
         while self.found.is_empty() && !self.is_at_end && self.passed < PASSED_MAX {
             self.look(connection, account)?;
         }
