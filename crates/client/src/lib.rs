@@ -21,6 +21,43 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! [`Client::subscribe`] tells what happens, from node to node, each event once:
+//!
+//! ```no_run
+//! # async fn listen(alice: conclave_client::Client) -> Result<(), conclave_client::CallError> {
+//! use conclave_client::{From, Item, v1::event::Event};
+//!
+//! let mut events = alice.subscribe(From::Now);
+//! loop {
+//!     match events.next().await? {
+//!         Item::Event(event) => {
+//!             if let Some(Event::MessageSent(message)) = event.event {
+//!                 println!("{}: {}", message.sender_name, message.text);
+//!             }
+//!         }
+//!         Item::Disconnected(lost) => println!("lost {}: {}", lost.node, lost.sentence),
+//!         Item::Reconnected(back) => println!("{} came late", back.missed),
+//!     }
+//! }
+//! # }
+//! ```
+//!
+//! An [`Outbox`] keeps what is not acknowledged, with a file also over restarts of the program:
+//!
+//! ```no_run
+//! # async fn talk(alice: conclave_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+//! use conclave_client::{Outbox, core::{Recipient, RoomName}};
+//!
+//! let (outbox, left) = Outbox::with_file(alice, "alice.outbox")?;
+//! println!("{} messages of last time are being sent", left.len());
+//! let lobby = Recipient::Room(RoomName::new("lobby")?);
+//! let ticket = outbox.send(&lobby, "hello").await?; // It is on disk.
+//! let sent = ticket.outcome().await?; // It is on a majority of the nodes' disks.
+//! # let _ = sent;
+//! # Ok(())
+//! # }
+//! ```
 
 mod account;
 mod admin;
