@@ -279,7 +279,7 @@ fn belongs(reader: &Reader, writer: &Writer) -> Result<bool, Trouble> {
         let Some((position, doc)) = writer.doc_before(before)? else {
             return Ok(true);
         };
-        let page = reader.for_index(Position(position.0 - 1), 1)?;
+        let page = reader.for_index(Position(position.0.saturating_sub(1)), 1)?;
         if let Some(row) = page.rows.first().filter(|row| row.position == position) {
             return Ok(Doc::from(row) == doc);
         }

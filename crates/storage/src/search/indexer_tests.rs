@@ -103,7 +103,11 @@ fn what_the_state_has_swept_away_is_removed() {
     catch_up(&mut indexer);
     compare_all(&mut indexer);
     assert_eq!(numbers(&directory, DOCS), 2 * PAGE_ROWS as i64);
-    change(&directory, "state.db", "DELETE FROM messages WHERE sequence % 3 = 0");
+    change(
+        &directory,
+        "state.db",
+        "DELETE FROM messages WHERE sequence % 3 = 0",
+    );
     compare_all(&mut indexer);
     let left = 2 * PAGE_ROWS as i64 - 2 * PAGE_ROWS as i64 / 3;
     assert_eq!(numbers(&directory, DOCS), left);
@@ -137,7 +141,11 @@ fn an_index_that_contradicts_the_state_is_not_continued() {
 fn an_index_whose_last_messages_were_swept_away_is_continued() {
     let (directory, state, mut indexer) = with_messages(20);
     catch_up(&mut indexer);
-    change(&directory, "state.db", "DELETE FROM messages WHERE sequence > 10");
+    change(
+        &directory,
+        "state.db",
+        "DELETE FROM messages WHERE sequence > 10",
+    );
     let (path, pool) = (indexer.path.clone(), indexer.pool.clone());
     drop(indexer);
     let mut again = Indexer::open(path, state.reader(), pool, Arc::default()).unwrap();
@@ -150,8 +158,15 @@ fn an_index_whose_last_messages_were_swept_away_is_continued() {
 fn edits_that_were_forgotten_before_the_index_began_are_no_gap() {
     let (directory, state, mut indexer) = with_messages(2 * PAGE_ROWS as u64);
     drop(state);
-    change(&directory, "state.db", "UPDATE meta SET changes_after = applied_index << 20");
-    assert!(matches!(indexer.step(), Err(Trouble::State(ReadError::Closed))));
+    change(
+        &directory,
+        "state.db",
+        "UPDATE meta SET changes_after = applied_index << 20",
+    );
+    assert!(matches!(
+        indexer.step(),
+        Err(Trouble::State(ReadError::Closed))
+    ));
     let state = State::open(directory.path(), Options::default()).unwrap();
     indexer.reader = state.reader();
     catch_up(&mut indexer);

@@ -1,0 +1,351 @@
+//! Measures searches among a million messages, and how fast the index is built.
+//!
+//! The words follow Zipf's law, as those of people do. The state is made by applying entries, the
+//! index by the indexer with all its pauses.
+
+#![allow(clippy::print_stdout, reason = "the table is what this program is for")]
+#![allow(clippy::disallowed_methods, reason = "it measures time")]
+#![allow(clippy::unwrap_used, reason = "a failure ends the measurement")]
+
+use std::{
+    path::Path,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use conclave_core::{
+    AccountId, AccountName, Batch, Command, Digest, Grant, MessageText, OnceId, Operation, Origin,
+    Recipient, RoomName, SearchQuery, SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash,
+    Topic,
+};
+use conclave_storage::{
+    log::LogId,
+    search::{FILE, Search},
+    state::{Entry, Options, Payload, State},
+};
+
+const MESSAGES: usize = 1_000_000;
+/// Applied while the indexer works.
+const MESSAGES_BESIDE: usize = 200_000;
+const ROOMS: usize = 200;
+const WORDS: usize = 50_000;
+/// They are in all rooms and say everything.
+const SPEAKERS: u64 = 20;
+/// It is in the first `ROOMS_OF_LISTENER` rooms.
+const LISTENER: u64 = SPEAKERS + 1;
+const ROOMS_OF_LISTENER: usize = 5;
+const MESSAGES_PER_ENTRY: usize = 100;
+const ENTRIES_PER_TRANSACTION: usize = 20;
+const SEARCHES: usize = 300;
+const PAGE: usize = 20;
+
+fn main() {
+    // `cargo test --benches` only asks whether it starts.
+    if std::env::args().any(|argument| argument == "--test") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let mut chance = Chance(88_172_645_463_325_252);
+    let words = Words::new();
+    let mut world = World::new(directory.path());
+    let talked = world.talk(&words, &mut chance, MESSAGES, || {});
+    let bytes = talked.bytes >> 20;
+    println!(
+        "{MESSAGES} messages with {bytes} MiB applied in {:.1?}",
+        talked.took
+    );
+
+    let began = Instant::now();
+    let search = Search::start(directory.path(), world.state.reader()).unwrap();
+    wait(&search);
+    let took = began.elapsed();
+    let speed = MESSAGES as f64 / took.as_secs_f64();
+    println!("indexed in {took:.1?}: {speed:.0} messages/s");
+    for (name, file) in [("index", FILE), ("state", "state.db")] {
+        let bytes = std::fs::metadata(directory.path().join(file))
+            .unwrap()
+            .len();
+        println!("{name}: {} MiB", bytes >> 20);
+    }
+    measure(&search, &words, &talked.phrases, &mut chance);
+    beside(search, directory.path(), &mut world, &words, &mut chance);
+}
+
+/// How much slower the log is applied while the indexer works, and how far behind it falls.
+fn beside(search: Search, directory: &Path, world: &mut World, words: &Words, chance: &mut Chance) {
+    drop(search);
+    let alone = world.talk(words, chance, MESSAGES_BESIDE, || {}).took;
+    let search = Search::start(directory, world.state.reader()).unwrap();
+    wait(&search);
+    let talked = world.talk(words, chance, MESSAGES_BESIDE, || search.notify());
+    let began = Instant::now();
+    wait(&search);
+    let (beside, behind) = (talked.took, began.elapsed());
+    println!("{MESSAGES_BESIDE} more applied in {alone:.1?} alone and in {beside:.1?} beside it");
+    println!("the index was {behind:.1?} behind at the end");
+}
+
+fn wait(search: &Search) {
+    let query = SearchQuery::parse("nothing").unwrap();
+    loop {
+        let found = search.find(AccountId(1), &query, None, 1).unwrap();
+        if found.complete_to >= found.applied {
+            return;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn measure(search: &Search, words: &Words, phrases: &[String], chance: &mut Chance) {
+    println!("| asked for | by a member of | p50 | p99 | worst | rows |");
+    println!("|---|---|---|---|---|---|");
+    for (who, rooms) in [(LISTENER, ROOMS_OF_LISTENER), (1, ROOMS)] {
+        for kind in [
+            "common",
+            "medium",
+            "rare",
+            "two common",
+            "phrase",
+            "from:",
+            "in:",
+            "prefix",
+            "before:",
+        ] {
+            let mut took = Vec::with_capacity(SEARCHES);
+            let mut rows = 0;
+            for _ in 0..SEARCHES {
+                let common = &words.all[chance.below(30)];
+                let typed = match kind {
+                    "common" => common.clone(),
+                    "medium" => words.all[1000 + chance.below(1000)].clone(),
+                    "rare" => words.all[30_000 + chance.below(20_000)].clone(),
+                    "two common" => format!("{common} {}", words.all[chance.below(30)]),
+                    "phrase" => format!("\"{}\"", phrases[chance.below(phrases.len())]),
+                    "from:" => format!("{common} from:speaker-{}", 1 + chance.below(20)),
+                    "in:" => format!("{common} in:#room-{}", chance.below(rooms)),
+                    "prefix" => format!("{}*", &words.all[100 + chance.below(900)][..3]),
+                    _ => format!("{common} before:1970-01-0{}", 2 + chance.below(6)),
+                };
+                let query = SearchQuery::parse(&typed).unwrap();
+                let began = Instant::now();
+                let found = search.find(AccountId(who), &query, None, PAGE).unwrap();
+                took.push(began.elapsed());
+                rows += found.rows.len();
+            }
+            took.sort();
+            let [p50, p99] = [50, 99].map(|percent| took[SEARCHES * percent / 100]);
+            let worst = took[SEARCHES - 1];
+            let rows = rows as f64 / SEARCHES as f64;
+            println!("| {kind} | {rooms} | {p50:.1?} | {p99:.1?} | {worst:.1?} | {rows:.1} |");
+        }
+    }
+}
+
+/// A xorshift generator: the same sequence each time.
+struct Chance(u64);
+
+impl Chance {
+    fn unit(&mut self) -> f64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        ((self.unit() * end as f64) as usize).min(end - 1)
+    }
+}
+
+/// A vocabulary, the most common word first.
+struct Words {
+    all: Vec<String>,
+    /// How often each word and those before it are said.
+    sums: Vec<f64>,
+}
+
+impl Words {
+    fn new() -> Self {
+        let (mut sums, mut sum) = (Vec::new(), 0.0);
+        for rank in 0..WORDS {
+            sum += 1.0 / (rank as f64 + 2.7);
+            sums.push(sum);
+        }
+        let all = (0..WORDS).map(word).collect();
+        Self { all, sums }
+    }
+
+    fn any(&self, chance: &mut Chance) -> &str {
+        let sought = chance.unit() * self.sums[WORDS - 1];
+        let rank = self.sums.partition_point(|sum| *sum < sought);
+        &self.all[rank.min(WORDS - 1)]
+    }
+}
+
+/// Syllables that spell the number.
+fn word(number: usize) -> String {
+    let (consonants, vowels) = (b"nrtslcdpmhgbfvkz", b"aeiou");
+    let (mut word, mut rest) = (String::new(), number + 100);
+    while rest > 0 {
+        word.push(char::from(consonants[rest % 16]));
+        word.push(char::from(vowels[rest / 16 % 5]));
+        rest /= 80;
+    }
+    word
+}
+
+struct World {
+    state: State,
+    index: u64,
+    now: u64,
+    numbers: Vec<u64>,
+}
+
+impl World {
+    fn new(directory: &Path) -> Self {
+        let state = State::open(directory, Options::default()).unwrap();
+        let mut world = Self {
+            state,
+            index: 0,
+            now: 1,
+            numbers: vec![0; LISTENER as usize + 1],
+        };
+        for account in 1..=LISTENER {
+            world.create(account);
+        }
+        for room in 0..ROOMS {
+            let name = RoomName::new(format!("room-{room}")).unwrap();
+            let create = Operation::CreateRoom {
+                name: name.clone(),
+                topic: Topic::default(),
+                public: true,
+            };
+            let mut commands = vec![world.ask(1, create)];
+            let listens = room < ROOMS_OF_LISTENER;
+            for account in 2..=SPEAKERS + u64::from(listens) {
+                let join = Operation::JoinRoom { name: name.clone() };
+                commands.push(world.ask(account, join));
+            }
+            let entry = world.entry(commands);
+            world.apply(&[entry]);
+        }
+        world
+    }
+
+    fn create(&mut self, account: u64) {
+        let name = format!("speaker-{account}");
+        let create = Operation::CreateAccount {
+            name: AccountName::new(name).unwrap(),
+            password_hash: "$argon2id$".to_owned(),
+            grant: Grant::Open,
+        };
+        let login = Operation::OpenSession {
+            account: AccountId(account),
+            password_version: 1,
+            token: TokenHash([account as u8; 32]),
+            label: SessionLabel::default(),
+            throttle: ThrottleKey([0; 16]),
+        };
+        let once = |step, operation| {
+            let mut id = [step; 16];
+            id[..8].copy_from_slice(&account.to_be_bytes());
+            Command {
+                origin: Origin::Once(OnceId(id)),
+                digest: Digest(0),
+                operation,
+            }
+        };
+        let entry = self.entry(vec![once(1, create), once(2, login)]);
+        self.apply(&[entry]);
+    }
+
+    fn ask(&mut self, account: u64, operation: Operation) -> Command {
+        let number = &mut self.numbers[account as usize];
+        *number += 1;
+        Command {
+            origin: Origin::Session {
+                session: SessionId(account),
+                number: *number,
+            },
+            digest: Digest(*number),
+            operation,
+        }
+    }
+
+    fn entry(&mut self, commands: Vec<Command>) -> Entry {
+        self.index += 1;
+        // A minute each: a week in all.
+        self.now += 60_000;
+        let id = LogId {
+            term: 1,
+            node: 1,
+            index: self.index,
+        };
+        let payload = Payload::Commands(Arc::new(Batch {
+            proposed_at: Timestamp(self.now),
+            commands,
+        }));
+        Entry { id, payload }
+    }
+
+    fn apply(&mut self, entries: &[Entry]) {
+        let results = self.state.apply(entries).unwrap();
+        let mut answers = results.iter().flat_map(|result| &result.answers);
+        assert!(answers.all(Result::is_ok));
+    }
+
+    /// Says `messages` things, and calls `then` after each transaction.
+    fn talk(
+        &mut self,
+        words: &Words,
+        chance: &mut Chance,
+        messages: usize,
+        then: impl Fn(),
+    ) -> Talked {
+        let mut talked = Talked::default();
+        for _ in 0..messages / MESSAGES_PER_ENTRY / ENTRIES_PER_TRANSACTION {
+            let mut entries = Vec::with_capacity(ENTRIES_PER_TRANSACTION);
+            while entries.len() < ENTRIES_PER_TRANSACTION {
+                let mut commands = Vec::with_capacity(MESSAGES_PER_ENTRY);
+                while commands.len() < MESSAGES_PER_ENTRY {
+                    commands.push(self.message(words, chance, &mut talked));
+                }
+                entries.push(self.entry(commands));
+            }
+            let began = Instant::now();
+            self.apply(&entries);
+            talked.took += began.elapsed();
+            then();
+        }
+        talked
+    }
+
+    fn message(&mut self, words: &Words, chance: &mut Chance, talked: &mut Talked) -> Command {
+        let count = 3 + chance.below(17);
+        let text: Vec<&str> = (0..count).map(|_| words.any(chance)).collect();
+        if chance.below(100) == 0 {
+            talked.phrases.push(text[..2].join(" "));
+        }
+        let text = text.join(" ");
+        talked.bytes += text.len();
+        let room = format!("room-{}", chance.below(ROOMS));
+        let send = Operation::SendMessage {
+            to: Recipient::Room(RoomName::new(room).unwrap()),
+            text: MessageText::new(text).unwrap(),
+            reply_to: None,
+            action: false,
+        };
+        self.ask(1 + chance.below(SPEAKERS as usize) as u64, send)
+    }
+}
+
+/// What was said.
+#[derive(Default)]
+struct Talked {
+    /// Two words that follow each other, from one message of a hundred.
+    phrases: Vec<String>,
+    bytes: usize,
+    /// How long it took to apply.
+    took: Duration,
+}
