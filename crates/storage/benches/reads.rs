@@ -111,6 +111,19 @@ fn room(name: &str) -> RoomName {
     RoomName::new(name).unwrap()
 }
 
+fn read_to(positions: &[(ConversationId, u64)]) -> Operation {
+    let read = |(conversation, sequence): &(ConversationId, u64)| {
+        let progress = Progress {
+            delivered: Sequence(*sequence),
+            read: Sequence(*sequence),
+        };
+        (*conversation, progress)
+    };
+    Operation::AdvancePositions {
+        positions: positions.iter().map(read).collect(),
+    }
+}
+
 fn people(writer: &mut Writer) {
     for account in 1..=MEMBERS {
         writer.once(Operation::CreateAccount {
@@ -357,31 +370,10 @@ fn main() {
     let mut table = Table { slow: Vec::new() };
     direct(&mut table, &reader);
     unread(&mut table, &reader, "nothing read", MESSAGES / 2);
-    let progress = Progress {
-        delivered: Sequence(MESSAGES / 2),
-        read: Sequence(MESSAGES / 2),
-    };
-    writer.ask(
-        2,
-        Operation::AdvancePositions {
-            positions: vec![(DIRECT, progress)],
-        },
-    );
+    writer.ask(2, read_to(&[(DIRECT, MESSAGES / 2)]));
     writer.apply();
     unread(&mut table, &reader, "half of it read", MESSAGES / 4);
-    let alone = [(DIRECT, MESSAGES), (HALL, MEMBERS)].map(|(conversation, sequence)| {
-        let progress = Progress {
-            delivered: Sequence(sequence),
-            read: Sequence(sequence),
-        };
-        (conversation, progress)
-    });
-    writer.ask(
-        1,
-        Operation::AdvancePositions {
-            positions: alone.to_vec(),
-        },
-    );
+    writer.ask(1, read_to(&[(DIRECT, MESSAGES), (HALL, MEMBERS)]));
     writer.apply();
     table.measure("unread(50), behind 200 000 own messages", || {
         assert_eq!(reader.unread(ANN, 50).unwrap().len(), 1);

@@ -75,9 +75,8 @@ const NAMED: &str = select_messages!(
 );
 
 /// `?1` is nobody, `?2` conversation, `?3` sequence: whoever may see it.
-const FOR_ALL: &str = select_messages!(
-    "WHERE m.conversation = ?2 AND m.sequence = ?3 AND ?1 IS NOT NULL"
-);
+const FOR_ALL: &str =
+    select_messages!("WHERE m.conversation = ?2 AND m.sequence = ?3 AND ?1 IS NOT NULL");
 
 /// `?1` conversation, `?2` first and `?3` last sequence.
 const MENTIONS: &str = "
