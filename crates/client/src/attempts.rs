@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::{CallError, RequestKey, nodes::Node, random, rpc::Kind, verdict::Failure};
+use crate::{
+    CallError, RequestKey, nodes::Node, numbers::Taken, random, rpc::Kind, verdict::Failure,
+};
 
 /// The first wait between two attempts; each further one is twice as long.
 const BACK_OFF_FIRST: Duration = Duration::from_millis(20);
@@ -101,6 +103,47 @@ impl Attempts {
             waited: self.started.elapsed(),
             nodes: self.nodes.clone(),
             request,
+        }
+    }
+}
+
+/// Why a request under a number that stays its own did not succeed.
+#[derive(Debug)]
+pub(crate) enum Under {
+    /// Its number is refused.
+    Number {
+        /// Why.
+        reason: String,
+        /// The greatest number that the session has used.
+        last: u64,
+        /// Whether it may have been executed all the same.
+        maybe_done: bool,
+    },
+    /// Something else.
+    Call(CallError),
+}
+
+impl From<CallError> for Under {
+    fn from(error: CallError) -> Self {
+        Self::Call(error)
+    }
+}
+
+/// The number of a request, and whether it is ours to give back.
+pub(crate) enum Key {
+    /// May be given back for another one.
+    Taken(Taken),
+    /// Of an earlier call.
+    Given(RequestKey),
+    /// Must not be exchanged here: somebody has written it down.
+    Kept(RequestKey),
+}
+
+impl Key {
+    pub(crate) fn key(&self) -> RequestKey {
+        match self {
+            Self::Taken(taken) => taken.key,
+            Self::Given(key) | Self::Kept(key) => *key,
         }
     }
 }

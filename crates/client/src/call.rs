@@ -19,7 +19,7 @@ use tonic::{
 
 use crate::{
     CallError, Freshness, RequestKey,
-    attempts::Attempts,
+    attempts::{Attempts, Key, Under},
     builder::{BuildError, Builder, IN_FLIGHT_MAX, Times, authorization},
     nodes::{Node, Nodes},
     numbers::{Numbers, Taken},
@@ -362,47 +362,6 @@ impl Client {
         let leader = metadata.get(LEADER_HEADER).and_then(|l| l.to_str().ok());
         if let Some(leader) = leader {
             self.shared.nodes.leads(leader);
-        }
-    }
-}
-
-/// Why a request under a number that stays its own did not succeed.
-#[derive(Debug)]
-pub(crate) enum Under {
-    /// Its number is refused.
-    Number {
-        /// Why.
-        reason: String,
-        /// The greatest number that the session has used.
-        last: u64,
-        /// Whether it may have been executed all the same.
-        maybe_done: bool,
-    },
-    /// Something else.
-    Call(CallError),
-}
-
-impl From<CallError> for Under {
-    fn from(error: CallError) -> Self {
-        Self::Call(error)
-    }
-}
-
-/// The number of a request, and whether it is ours to give back.
-enum Key {
-    /// May be given back for another one.
-    Taken(Taken),
-    /// Of an earlier call.
-    Given(RequestKey),
-    /// Must not be exchanged here: somebody has written it down.
-    Kept(RequestKey),
-}
-
-impl Key {
-    fn key(&self) -> RequestKey {
-        match self {
-            Self::Taken(taken) => taken.key,
-            Self::Given(key) | Self::Kept(key) => *key,
         }
     }
 }

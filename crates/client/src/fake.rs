@@ -2,15 +2,14 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
-    io,
     pin::Pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
 };
 
+use crate::cuttable::Cuttable;
 use conclave_core::Rejection;
 use conclave_wire::{
     Problem,
@@ -18,16 +17,12 @@ use conclave_wire::{
 };
 use futures::{Stream, StreamExt as _, stream};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::{Barrier, watch},
     task::JoinHandle,
 };
 use tokio_stream::wrappers::{TcpListenerStream, WatchStream};
-use tonic::{
-    Request, Response, Status,
-    transport::{Server, server::Connected},
-};
+use tonic::{Request, Response, Status, transport::Server};
 
 /// What to do with one request that changes something.
 pub(crate) enum Step {
@@ -369,47 +364,5 @@ impl SessionService for Node {
             response.metadata_mut().insert("conclave-leader", leader);
         }
         Ok(response)
-    }
-}
-
-/// A connection that breaks when it is told to.
-struct Cuttable {
-    stream: TcpStream,
-    cut: WatchStream<u64>,
-}
-
-impl Connected for Cuttable {
-    type ConnectInfo = ();
-    fn connect_info(&self) {}
-}
-
-impl AsyncRead for Cuttable {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.cut.poll_next_unpin(context).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-        }
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Cuttable {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

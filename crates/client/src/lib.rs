@@ -79,6 +79,8 @@ mod sessions;
 mod verdict;
 
 #[cfg(test)]
+mod cuttable;
+#[cfg(test)]
 mod fake;
 #[cfg(test)]
 mod tests;

@@ -18,7 +18,8 @@ use super::{
     record::{Numbered, Record},
 };
 use crate::{
-    CallError, Client, Outgoing, RequestKey, Sent, call::Under, chat::send_request, numbers::Taken,
+    CallError, Client, Outgoing, RequestKey, Sent, attempts::Under, chat::send_request,
+    numbers::Taken,
 };
 
 /// Recipients to whom messages are under way at once; the others wait for their turn. Well below
