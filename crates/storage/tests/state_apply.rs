@@ -1,148 +1,18 @@
-//! Applying: the same log makes the same state, however it is cut, cached, interrupted or moved.
+//! Applying: a retry changes nothing, what is deleted goes, and a kill leaves a whole state.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[path = "../../core/tests/model/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "a part of the core's own tests")]
-mod model;
+mod read_support;
 mod state_support;
-#[path = "../../core/tests/support/mod.rs"]
-#[allow(dead_code, reason = "a part of the core's own tests")]
-mod support;
+mod wishes;
 
-use std::{path::Path, process, sync::Arc};
+use std::{path::Path, process};
 
-use bytes::Bytes;
-use conclave_core::{Accepted, Answer, Position, Rejection, limits::SWEEP_ROWS_PER_ENTRY};
-use conclave_storage::state::{Digest, Entry, EntryResult, Options, Payload, State};
-use model::plan::{Weather, plan, play};
+use conclave_core::{Rejection, limits::SWEEP_ROWS_PER_ENTRY};
+use conclave_storage::state::{Entry, Options, Payload, State};
 use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 use state_support::*;
-
-fn entries(history: &model::plan::History) -> Vec<Entry> {
-    let mut entries = vec![entry(
-        1,
-        Payload::Membership(Bytes::from_static(b"five nodes")),
-    )];
-    for batch in &history.batches {
-        let index = entries.len() as u64 + 1;
-        entries.push(entry(index, Payload::Commands(Arc::new(batch.clone()))));
-        if index.is_multiple_of(7) {
-            entries.push(entry(index + 1, Payload::Blank));
-        }
-    }
-    entries
-}
-
-/// How a log is brought into a state.
-struct Way {
-    options: Options,
-    entries_per_transaction: usize,
-    entries_per_opening: usize,
-    snapshot_in_the_middle: bool,
-}
-
-fn run(way: &Way, entries: &[Entry]) -> (Vec<EntryResult>, Digest) {
-    let mut directory = tempfile::tempdir().unwrap();
-    let mut results = Vec::new();
-    let mut state = State::open(directory.path(), way.options.clone()).unwrap();
-    let mut since_opening = 0;
-    for (number, chunk) in entries.chunks(way.entries_per_transaction).enumerate() {
-        results.extend(state.apply(chunk).unwrap());
-        since_opening += chunk.len();
-        if since_opening >= way.entries_per_opening {
-            drop(state);
-            state = State::open(directory.path(), way.options.clone()).unwrap();
-            since_opening = 0;
-        }
-        if way.snapshot_in_the_middle && number == entries.len() / 2 {
-            let other = tempfile::tempdir().unwrap();
-            let file = other.path().join("snapshot");
-            let made = state.reader().snapshot_to(&file).unwrap();
-            state = State::open(other.path(), way.options.clone()).unwrap();
-            assert_eq!(state.install(&file).unwrap(), made.applied);
-            directory = other;
-        }
-    }
-    assert_eq!(state.applied(), state.reader().applied().unwrap());
-    let digest = digest(&state);
-    drop(directory);
-    (results, digest)
-}
-
-fn check_all_ways(history: &model::plan::History) {
-    let entries = entries(history);
-    let plain = Way {
-        options: Options::default(),
-        entries_per_transaction: 1,
-        entries_per_opening: usize::MAX,
-        snapshot_in_the_middle: false,
-    };
-    let (results, digest) = run(&plain, &entries);
-    let answers = results.iter().flat_map(|result| result.answers.clone());
-    let decided = history.decisions.iter().flatten().map(|d| d.answer.clone());
-    // Positions differ: the model has neither membership entries nor blank ones.
-    let comparable = |mut answer: Answer| {
-        if let Ok(Accepted::MessageSent { position, .. }) = &mut answer {
-            *position = Position(0);
-        }
-        answer
-    };
-    let ours: Vec<_> = answers.map(comparable).collect();
-    let theirs: Vec<_> = decided.map(comparable).collect();
-    assert_eq!(
-        ours, theirs,
-        "storage and the simplest state decide differently"
-    );
-
-    let other_ways = [
-        Way {
-            entries_per_transaction: 50,
-            ..plain_of(Options::default())
-        },
-        plain_of(tiny()),
-        Way {
-            entries_per_opening: 3,
-            ..plain_of(Options::default())
-        },
-        Way {
-            snapshot_in_the_middle: true,
-            ..plain_of(tiny())
-        },
-    ];
-    for (number, way) in other_ways.iter().enumerate() {
-        let (again, same) = run(way, &entries);
-        assert_eq!(again, results, "way {number}");
-        assert_eq!(same, digest, "way {number}");
-    }
-}
-
-fn plain_of(options: Options) -> Way {
-    Way {
-        options,
-        entries_per_transaction: 1,
-        entries_per_opening: usize::MAX,
-        snapshot_in_the_middle: false,
-    }
-}
-
-/// Enough for the desk; a failing log is kept as a test, not as a seed.
-fn config() -> ProptestConfig {
-    ProptestConfig {
-        cases: 24,
-        failure_persistence: None,
-        ..Default::default()
-    }
-}
-
-proptest! {
-    #![proptest_config(config())]
-
-    #[test]
-    fn one_log_makes_one_state_however_it_is_applied(steps in plan(Weather::Wild, 120)) {
-        check_all_ways(&play(&steps));
-    }
-}
+use wishes::{log, wish};
 
 #[test]
 fn a_retry_gets_the_first_answer_even_after_the_node_was_restarted() {
@@ -251,13 +121,10 @@ const KILLED: &str = "CONCLAVE_TEST_STATE_TO_KILL";
 /// A log that is the same in both processes.
 fn fixed_log() -> Vec<Entry> {
     let mut runner = TestRunner::deterministic();
-    let mut entries_all = Vec::new();
-    let steps = prop::collection::vec(plan(Weather::Wild, 400), 1..2);
-    while entries_all.len() < 100 {
-        let steps = steps.new_tree(&mut runner).unwrap().current().concat();
-        entries_all = entries(&play(&steps));
-    }
-    entries_all
+    let wishes = prop::collection::vec(wish(), 400).new_tree(&mut runner);
+    let entries = log(&wishes.unwrap().current());
+    assert!(entries.len() > 100, "it is too short to be killed in");
+    entries
 }
 
 /// Not a test of its own: the process that the next test kills.
@@ -305,8 +172,10 @@ fn a_node_killed_while_it_applies_goes_on_where_it_was() {
     let mut killed = State::open(directory.path(), Options::default()).unwrap();
     let done = killed.applied().last.unwrap().index as usize;
     killed.apply(&log[done..]).unwrap();
-    let (_, uninterrupted) = run(&plain_of(Options::default()), &log);
-    assert_eq!(digest(&killed), uninterrupted);
+    let other = tempfile::tempdir().unwrap();
+    let mut uninterrupted = State::open(other.path(), Options::default()).unwrap();
+    uninterrupted.apply(&log).unwrap();
+    assert_eq!(digest(&killed), digest(&uninterrupted));
 }
 
 /// `cargo test --release -p conclave-storage --test state_apply -- --ignored --nocapture`

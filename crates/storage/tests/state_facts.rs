@@ -252,3 +252,33 @@ fn a_stream_is_told_all_changes_without_texts() {
         &[&counted],
     );
 }
+
+#[test]
+fn who_comes_back_to_a_room_has_read_what_it_wrote_before() {
+    let (directory, mut state) = opened();
+    people(&mut state, &["ann", "bea"]);
+    accept(
+        &mut state,
+        vec![
+            ask(1, 1, create_room("lobby", true)),
+            ask(2, 1, join("lobby")),
+            ask(2, 2, say_room("lobby", "one")),
+            ask(2, 3, say_room("lobby", "two")),
+            ask(2, 4, leave("lobby")),
+            ask(1, 2, say_room("lobby", "where are you?")),
+            ask(2, 5, join("lobby")),
+            ask(2, 6, say_room("lobby", "three")),
+        ],
+    );
+    let at = directory.path();
+    check(
+        at,
+        "SELECT delivered, read, sent_read FROM members WHERE account = 2",
+        &["3|3|2"],
+    );
+    check(
+        at,
+        "SELECT sequence, ordinal FROM messages WHERE by_account = 2",
+        &["1|1", "2|2", "4|3"],
+    );
+}

@@ -1,0 +1,237 @@
+//! Random logs of all commands: what four people wish, whether it can be or not.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use conclave_core::{
+    AccountRole, Command, DisplayName, Grant, InviteId, MemberRole, Operation, Recipient,
+    SessionId, ThrottleKey, WebhookId, limits::INVITE_MS_MAX,
+};
+use conclave_storage::state::Entry;
+use proptest::prelude::*;
+
+use crate::{read_support::*, state_support::*};
+
+const PEOPLE: [&str; 6] = ["ann", "bea", "cyd", "dan", "eve", "hook"];
+const ROOMS: [&str; 2] = ["lobby", "attic"];
+const TEXTS: [&str; 4] = ["hi", "@ann and @bea", "look @cyd, @dan @hook", "bye"];
+const REACTIONS: [&str; 3] = ["+1", "heart", "?"];
+
+/// One thing that somebody asks for, as numbers that shrink well.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish {
+    what: u8,
+    session: u64,
+    who: usize,
+    place: u64,
+    sequence: u64,
+    yes: bool,
+    /// Milliseconds that pass before; then the next entry begins.
+    pause: u64,
+}
+
+/// Anything that anybody may ask for.
+pub(crate) fn wish() -> impl Strategy<Value = Wish> {
+    let pause = prop_oneof![
+        12 => Just(0u64),
+        10 => Just(1),
+        2 => Just(11 * 60_000),
+        1 => Just(25 * 60 * 60_000),
+    ];
+    // What ends sessions and accounts is rare, or little else could happen.
+    let what = prop_oneof![
+        1 => prop::sample::select(vec![6u8, 10, 11, 13, 24]),
+        20 => 0u8..6,
+        20 => prop::sample::select(vec![7u8, 8, 9, 12, 14, 15]),
+        30 => 16u8..21,
+        30 => prop::sample::select(vec![21u8, 22, 23, 24, 25, 26, 27, 28, 29, 30]),
+        30 => 31u8..35,
+    ];
+    let session = prop_oneof![4 => Just(1u64), 8 => 2u64..5, 1 => 5u64..9];
+    let message = (
+        prop_oneof![8 => 1u64..4, 1 => 4u64..6],
+        prop_oneof![8 => 1u64..4, 1 => 4u64..8],
+    );
+    (
+        what,
+        session,
+        0usize..PEOPLE.len(),
+        message,
+        any::<bool>(),
+        pause,
+    )
+        .prop_map(|(what, session, who, (place, sequence), yes, pause)| Wish {
+            what,
+            session,
+            who,
+            place,
+            sequence,
+            yes,
+            pause,
+        })
+}
+
+impl Wish {
+    fn is_outside(self) -> bool {
+        self.what <= 5
+    }
+
+    fn operation(self, request: u64) -> Operation {
+        let name = || account(PEOPLE[self.who]);
+        let room_name = ROOMS[self.place as usize % ROOMS.len()];
+        let text = TEXTS[self.sequence as usize % TEXTS.len()];
+        let few = (request % 2) as u8;
+        let message = message(self.place, self.sequence);
+        match self.what {
+            0 => create(PEOPLE[self.who]),
+            1 => Operation::CreateAccount {
+                name: name(),
+                password_hash: "$argon2id$".to_owned(),
+                grant: match self.yes {
+                    true => Grant::Invite(token(100 + few)),
+                    false => Grant::Setup(token(100)),
+                },
+            },
+            2 => log_in(self.sequence, request),
+            3 => Operation::CountLoginFailure {
+                account: ThrottleKey([self.who as u8; 16]),
+                address: ThrottleKey([200 + few; 16]),
+            },
+            4 => Operation::OfferSetup { token: token(100) },
+            5 => post(150 + few, text),
+            6..=20 => self.about_people(request),
+            21 => create_room(room_name, self.yes),
+            22 | 23 => join(room_name),
+            24 => leave(room_name),
+            25 => invite(room_name, PEOPLE[self.who]),
+            26 => kick(room_name, PEOPLE[self.who]),
+            27 => set_topic(room_name, text),
+            28 => webhook(room_name, PEOPLE[self.who], 150 + few),
+            29 => Operation::DeleteWebhook {
+                webhook: WebhookId(self.place),
+            },
+            30 => set_role(room_name, PEOPLE[self.who], role(self.sequence)),
+            31 => edit(self.place, self.sequence, text),
+            32 => {
+                let reaction = REACTIONS[self.who % REACTIONS.len()];
+                react(self.place, self.sequence, reaction, self.yes)
+            }
+            _ => Operation::DeleteMessages {
+                messages: vec![message],
+                for_everyone: self.yes,
+            },
+        }
+    }
+
+    fn about_people(self, request: u64) -> Operation {
+        let name = account(PEOPLE[self.who]);
+        let text = TEXTS[self.sequence as usize % TEXTS.len()];
+        match self.what {
+            6 => Operation::DeleteAccount,
+            7 => Operation::ChangePassword {
+                password_version: 1,
+                password_hash: format!("$argon2id${request}"),
+            },
+            8 => Operation::SetDisplayName {
+                display_name: DisplayName::new(text).unwrap(),
+            },
+            9 => block(PEOPLE[self.who], self.yes),
+            10 => Operation::CloseSession,
+            11 => Operation::EndSession {
+                session: SessionId(self.place),
+            },
+            12 => Operation::SetAccountRole {
+                name,
+                role: match self.yes {
+                    true => AccountRole::Admin,
+                    false => AccountRole::User,
+                },
+            },
+            13 => Operation::RemoveAccount { name },
+            14 => Operation::CreateInvite {
+                code: token(100 + (request % 2) as u8),
+                ttl_ms: self.sequence * INVITE_MS_MAX / 7,
+                uses: self.place as u32,
+            },
+            15 => Operation::RevokeInvite {
+                invite: InviteId(self.place),
+            },
+            16 => advance(self.place, self.sequence, self.sequence - 1),
+            17 | 18 => {
+                let room = room(ROOMS[self.place as usize % ROOMS.len()]);
+                let reply_to = self.yes.then_some(self.sequence / 2);
+                send(Recipient::Room(room), text, reply_to, self.yes)
+            }
+            19 => say_in(self.place, text),
+            _ => say(PEOPLE[self.who], text),
+        }
+    }
+}
+
+fn role(number: u64) -> MemberRole {
+    match number % 3 {
+        0 => MemberRole::Member,
+        1 => MemberRole::Moderator,
+        _ => MemberRole::Owner,
+    }
+}
+
+fn log_in(account: u64, request: u64) -> Operation {
+    let mut operation = login(account);
+    if let Operation::OpenSession {
+        token, throttle, ..
+    } = &mut operation
+    {
+        token.0[8..16].copy_from_slice(&request.to_be_bytes());
+        *throttle = ThrottleKey([account as u8; 16]);
+    }
+    operation
+}
+
+/// A log in which four people come, open rooms, and then do as they wish.
+pub(crate) fn log(wishes: &[Wish]) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    let mut add = |at: u64, commands: Vec<Command>| {
+        entries.push(entry(entries.len() as u64 + 1, batch(at, commands)));
+    };
+    let setup = Operation::CreateAccount {
+        name: account("ann"),
+        password_hash: "$argon2id$".to_owned(),
+        grant: Grant::Setup(token(100)),
+    };
+    let offer = Operation::OfferSetup { token: token(100) };
+    let mut first = vec![once(1 << 100, offer), once(1 << 101, setup)];
+    for (number, name) in (2..).zip(&PEOPLE[1..4]) {
+        first.push(once(1 << (100 + number), create(name)));
+    }
+    for number in 1..=4_u64 {
+        first.push(once(1 << (110 + number), log_in(number, 0)));
+    }
+    add(START, first);
+    let open = vec![
+        ask(1, 1, create_room("lobby", true)),
+        ask(1, 2, create_room("attic", false)),
+        ask(2, 1, join("lobby")),
+        ask(3, 1, join("lobby")),
+        ask(1, 4, invite("attic", "bea")),
+        ask(1, 5, invite("attic", "dan")),
+        ask(2, 2, join("attic")),
+        ask(1, 3, say("bea", "hello @bea")),
+    ];
+    add(START, open);
+
+    let (mut at, mut commands) = (START, Vec::new());
+    for (request, wish) in (10_u64..).zip(wishes) {
+        if wish.pause > 0 {
+            add(at, std::mem::take(&mut commands));
+            at += wish.pause;
+        }
+        let operation = wish.operation(request);
+        commands.push(match wish.is_outside() {
+            true => once(u128::from(request), operation),
+            false => ask(wish.session, request, operation),
+        });
+    }
+    add(at, commands);
+    entries
+}
