@@ -185,7 +185,7 @@ fn refused(reason: &str) -> (u8, &'static str) {
         ),
         "NO_SUCH_CONVERSATION" => (
             EXIT_NOT_FOUND,
-            "list your conversations with: conclave conversations, and rooms with: conclave room list",
+            "list yours with: conclave conversations, and rooms with: conclave room list",
         ),
         "NO_SUCH_WEBHOOK" => (
             EXIT_NOT_FOUND,

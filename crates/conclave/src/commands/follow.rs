@@ -138,7 +138,8 @@ fn as_line(event: &v1::Event, zone: &jiff::tz::TimeZone) -> Option<String> {
     })
 }
 
-/// What happened, for programs; nothing for what is true only for a moment.
+/// What happened, for programs; nothing for what is true only for a moment, and for how far people
+/// have come: whoever reads here moves that itself.
 fn as_json(event: &v1::Event) -> Option<Value> {
     let named = |message: &Option<v1::MessageRef>| {
         let message = message.unwrap_or_default();
@@ -156,15 +157,6 @@ fn as_json(event: &v1::Event) -> Option<Value> {
                 "from": changed.account_name,
                 "reaction": changed.reaction,
                 "present": changed.present,
-            }),
-        ),
-        Kind::PositionAdvanced(advanced) => (
-            "position",
-            json!({
-                "conversation": advanced.conversation_id,
-                "account_id": advanced.account_id,
-                "delivered": advanced.sequence_delivered,
-                "read": advanced.sequence_read,
             }),
         ),
         Kind::ConversationOpened(opened) => (

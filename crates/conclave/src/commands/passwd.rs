@@ -2,11 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::{
-    commands::login::Password,
-    connection::Connection,
-    errors::note,
-};
+use crate::{commands::login::Password, connection::Connection, errors::note};
 
 /// What `passwd` takes.
 #[derive(Debug, clap::Args)]

@@ -42,7 +42,12 @@ pub(crate) struct Args {
     follow: bool,
     /// With --follow: only what came after this position, as the last line of -o json told it; 0
     /// for everything
-    #[arg(long, value_name = "POSITION", requires = "follow", conflicts_with_all = ["unread", "limit"])]
+    #[arg(
+        long,
+        value_name = "POSITION",
+        requires = "follow",
+        conflicts_with_all = ["unread", "limit"]
+    )]
     since: Option<u64>,
     /// Take what any node has, also without a quorum; marks nothing as read
     #[arg(long, conflicts_with = "follow")]

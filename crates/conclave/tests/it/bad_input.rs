@@ -6,7 +6,7 @@
 use std::{fs, time::Duration};
 
 use conclave_client::{
-    CallError, Client, Freshness, Login, Page,
+    CallError, Client, Freshness, From, Login, Page,
     core::{MessageRef, Sequence, SessionId},
     v1::{
         self, account_service_client::AccountServiceClient,
@@ -70,6 +70,7 @@ impl User {
             request: request.map(|(number, nonce)| v1::RequestId { number, nonce }),
             to: Some(to),
             text: text.to_owned(),
+            ..Default::default()
         };
         let answer = self
             .bare
@@ -103,6 +104,7 @@ async fn names_passwords_and_texts_out_of_bounds_are_refused() {
             request_id,
             name,
             password,
+            grant: None,
         };
         accounts.create_account(request).await
     };
@@ -361,7 +363,7 @@ async fn an_expired_session_is_told_so() {
         old.messages(&person("alice"), Page::Newest, 9, FRESH)
             .await
             .map(drop),
-        old.follow(Default::default()).next().await.map(drop),
+        old.subscribe(From::Beginning).next().await.map(drop),
     ];
     for outcome in outcomes {
         let Err(CallError::SessionExpired { sentence, certain }) = outcome else {
@@ -398,17 +400,20 @@ async fn a_request_number_used_for_something_else_is_refused() {
     // Another text, another program, another kind of request.
     assert_eq!(refusal(alice.send_as(Some((1, 7)), "other").await), reused);
     assert_eq!(refusal(alice.send_as(Some((1, 8)), "once").await), reused);
-    let advance = v1::AdvancePositionRequest {
-        request: Some(v1::RequestId {
-            number: 1,
-            nonce: 7,
-        }),
+    let progress = v1::Progress {
         conversation_id: first.conversation_id,
         sequence_delivered: 1,
         sequence_read: 1,
     };
+    let advance = v1::AdvancePositionsRequest {
+        request: Some(v1::RequestId {
+            number: 1,
+            nonce: 7,
+        }),
+        progress: vec![progress],
+    };
     let advance = with_token(advance, &alice.login.token);
-    assert_eq!(refusal(alice.bare.advance_position(advance).await), reused);
+    assert_eq!(refusal(alice.bare.advance_positions(advance).await), reused);
     assert_eq!(
         refusal(alice.send_as(None, "x").await),
         invalid("REQUEST_MISSING")

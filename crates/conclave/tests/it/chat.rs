@@ -2,7 +2,7 @@
 //! processes.
 
 use conclave_client::{
-    CallError, Client, Follow, Freshness, Login, Page, Sent,
+    CallError, Client, Freshness, From, Login, Page, Sent,
     core::{ConversationId, MessageRef, Position, Progress, Recipient, Sequence},
     v1::{self, session_service_client::SessionServiceClient},
 };
@@ -15,7 +15,7 @@ use tokio::{
 use crate::{
     command::{Person, run},
     support::{Cluster, PATIENCE, until},
-    witness::{client_of, person, sign_up},
+    witness::{client_of, next_message, person, sign_up},
 };
 
 /// What everybody else has acknowledged is seen.
@@ -63,8 +63,8 @@ impl User {
             delivered: Sequence(delivered),
             read: Sequence(read),
         };
-        let conversation = ConversationId(conversation);
-        self.client.advance(conversation, progress).await.unwrap();
+        let position = (ConversationId(conversation), progress);
+        self.client.advance(&[position]).await.unwrap();
     }
 }
 
@@ -288,11 +288,6 @@ async fn unread_messages_come_in_order_the_next_n_at_a_time() {
     }
 }
 
-async fn next(follow: &mut Follow) -> v1::Message {
-    let next = timeout(PATIENCE, follow.next()).await;
-    next.expect("it is seen").unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_sees_a_message_at_once() {
     let cluster = Cluster::start(3).await;
@@ -302,18 +297,18 @@ async fn a_follower_sees_a_message_at_once() {
     // One program on each node; each sees what is stored, and then what comes.
     let mut following = Vec::new();
     for endpoint in endpoints(&cluster) {
-        let mut follow = bob.at(&endpoint).follow(Position(0));
-        assert_eq!(next(&mut follow).await.text, "stored before");
+        let mut follow = bob.at(&endpoint).subscribe(From::Beginning);
+        assert_eq!(next_message(&mut follow).await.text, "stored before");
         following.push(follow);
     }
-    let mut own = alice.client.follow(Position(0));
-    assert_eq!(next(&mut own).await.text, "stored before");
+    let mut own = alice.client.subscribe(From::Beginning);
+    assert_eq!(next_message(&mut own).await.text, "stored before");
     for (endpoint, text) in endpoints(&cluster).into_iter().zip(["a", "b", "c"]) {
         let sent = alice.at(&endpoint).send(&person("bob"), text).await;
         let sent = sent.unwrap();
         // Nobody asks again: the message comes by itself, to every device.
         for follow in following.iter_mut().chain([&mut own]) {
-            let message = next(follow).await;
+            let message = next_message(follow).await;
             assert_eq!((&*message.text, message.position), (text, sent.position.0));
         }
     }
@@ -407,6 +402,7 @@ async fn a_message_keeps_every_field() {
         text: text.to_owned(),
         deleted: false,
         delivery: v1::Delivery::Queued.into(),
+        ..v1::Message::default()
     };
     assert!(sent.sent_at.0 >= bob.login.account.created_at_ms);
     assert!(sent.position > Position(0));

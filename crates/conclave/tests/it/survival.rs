@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use conclave_client::{
-    CallError, Client, Freshness, Page,
-    core::{MessageRef, Position, Progress},
+    CallError, Client, Freshness, From, Page,
+    core::{MessageRef, Progress},
     v1::{self, chat_service_client::ChatServiceClient},
 };
 use conclave_wire::Problem;
@@ -17,7 +17,8 @@ use tokio::{task::JoinSet, time::Instant};
 use crate::{
     support::{Cluster, until},
     witness::{
-        PASSWORD, Speaker, Witness, agreed_digests, client_of, person, sign_up, stranger_at,
+        PASSWORD, Speaker, Witness, agreed_digests, client_of, next_message, person, sign_up,
+        stranger_at,
     },
 };
 
@@ -319,7 +320,7 @@ async fn a_client_that_knows_one_follower_can_do_everything() {
     );
 
     let sent = alice.send(&person("bob"), "hello").await.unwrap();
-    let followed = bob.follow(Position(0)).next().await.unwrap();
+    let followed = next_message(&mut bob.subscribe(From::Beginning)).await;
     assert_eq!(
         (followed.text.as_str(), followed.sequence),
         ("hello", sent.sequence.0)
@@ -330,7 +331,7 @@ async fn a_client_that_knows_one_follower_can_do_everything() {
         delivered: sent.sequence,
         read: sent.sequence,
     };
-    bob.advance(sent.conversation, read).await.unwrap();
+    bob.advance(&[(sent.conversation, read)]).await.unwrap();
     assert!(bob.unread(10, fresh).await.unwrap().is_empty());
     assert_eq!(
         bob.conversations(10, fresh).await.unwrap()[0].sequence_read,

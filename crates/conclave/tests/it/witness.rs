@@ -13,7 +13,7 @@ use std::{
 };
 
 use conclave_client::{
-    CallError, Client, Freshness, Login, Page, RequestKey, Sent,
+    CallError, Client, Events, Freshness, Item, Login, Page, RequestKey, Sent,
     core::{AccountName, Recipient, Sequence},
     v1,
 };
@@ -330,6 +330,20 @@ pub(crate) async fn exists(client: &Client, name: &str) {
         Ok(_) => {}
         Err(error) => assert_eq!(error.reason(), Some("NAME_TAKEN"), "{error}"),
     }
+}
+
+/// The next message of a stream; whatever else it tells is passed over.
+pub(crate) async fn next_message(events: &mut Events) -> v1::Message {
+    let next = async {
+        loop {
+            if let Item::Event(event) = events.next().await.unwrap()
+                && let Some(v1::event::Event::MessageSent(message)) = event.event
+            {
+                return message;
+            }
+        }
+    };
+    timeout(PATIENCE, next).await.expect("it is seen")
 }
 
 /// A person as the recipient of a message.

@@ -37,7 +37,7 @@ pub fn create_invite(
 ) -> Result<Command, Problem> {
     let ttl_ms = match request.ttl_seconds {
         0 => INVITE_MS_DEFAULT,
-        ..INVITE_SECONDS_MIN => {
+        1..INVITE_SECONDS_MIN => {
             return Err(conclave_core::Rejection::InviteOutOfRange.into());
         }
         seconds => seconds.saturating_mul(1000),
