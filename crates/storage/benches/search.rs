@@ -35,6 +35,9 @@ const SPEAKERS: u64 = 20;
 /// It is in the first `ROOMS_OF_LISTENER` rooms.
 const LISTENER: u64 = SPEAKERS + 1;
 const ROOMS_OF_LISTENER: usize = 5;
+/// It is in rooms of its own, where nothing is said.
+const LONER: u64 = LISTENER + 1;
+const ROOMS_OF_LONER: usize = 100;
 const MESSAGES_PER_ENTRY: usize = 100;
 const ENTRIES_PER_TRANSACTION: usize = 20;
 const SEARCHES: usize = 300;
@@ -100,7 +103,11 @@ fn wait(search: &Search) {
 fn measure(search: &Search, words: &Words, phrases: &[String], chance: &mut Chance) {
     println!("| asked for | by a member of | p50 | p99 | worst | rows |");
     println!("|---|---|---|---|---|---|");
-    for (who, rooms) in [(LISTENER, ROOMS_OF_LISTENER), (1, ROOMS)] {
+    for (who, rooms) in [
+        (LISTENER, ROOMS_OF_LISTENER),
+        (1, ROOMS),
+        (LONER, ROOMS_OF_LONER),
+    ] {
         for kind in [
             "common",
             "medium",
@@ -195,6 +202,14 @@ fn word(number: usize) -> String {
     word
 }
 
+fn create_room(name: &RoomName) -> Operation {
+    Operation::CreateRoom {
+        name: name.clone(),
+        topic: Topic::default(),
+        public: true,
+    }
+}
+
 struct World {
     state: State,
     index: u64,
@@ -209,25 +224,26 @@ impl World {
             state,
             index: 0,
             now: 1,
-            numbers: vec![0; LISTENER as usize + 1],
+            numbers: vec![0; LONER as usize + 1],
         };
-        for account in 1..=LISTENER {
+        for account in 1..=LONER {
             world.create(account);
         }
         for room in 0..ROOMS {
             let name = RoomName::new(format!("room-{room}")).unwrap();
-            let create = Operation::CreateRoom {
-                name: name.clone(),
-                topic: Topic::default(),
-                public: true,
-            };
-            let mut commands = vec![world.ask(1, create)];
+            let mut commands = vec![world.ask(1, create_room(&name))];
             let listens = room < ROOMS_OF_LISTENER;
             for account in 2..=SPEAKERS + u64::from(listens) {
                 let join = Operation::JoinRoom { name: name.clone() };
                 commands.push(world.ask(account, join));
             }
             let entry = world.entry(commands);
+            world.apply(&[entry]);
+        }
+        for room in 0..ROOMS_OF_LONER {
+            let name = RoomName::new(format!("quiet-{room}")).unwrap();
+            let command = world.ask(LONER, create_room(&name));
+            let entry = world.entry(vec![command]);
             world.apply(&[entry]);
         }
         world

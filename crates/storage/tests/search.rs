@@ -227,24 +227,52 @@ fn somebody_in_many_rooms_finds_in_all_of_them_and_nowhere_else() {
         world.room(&name, CAROL, &[]);
         world.says(CAROL, &name, &format!("word {room}"));
     }
-    // Far more of what one may not see than one page looks at.
-    let to = || Recipient::Room(RoomName::new("lobby").unwrap());
-    for _ in 0..5 {
-        let thousand = (0..1000).map(|_| send(to(), "word elsewhere")).collect();
-        world.ask_all(ALICE, thousand);
+    elsewhere(&mut world, 1000);
+    world.settle();
+    let all: Vec<String> = (0..70).rev().map(|n| format!("word {n}")).collect();
+    let first = find(&world.search, CAROL, "word", None, 20);
+    assert_eq!(texts(&first), all[..20]);
+    assert_eq!(pages(&world, "word"), all);
+    assert_eq!(world.finds(CAROL, "word in:#room-7"), ["word 7"]);
+    assert!(world.finds(CAROL, "word from:alice").is_empty());
+}
+
+#[test]
+fn somebody_in_very_many_conversations_finds_in_all_of_them_page_by_page() {
+    let mut world = world();
+    for room in 0..256 {
+        world.room(&format!("room-{room}"), CAROL, &[]);
     }
+    world.says(CAROL, "room-0", "word one");
+    world.tells(CAROL, "carol", "word two");
+    // Far more of what one may not see than one page looks at.
+    elsewhere(&mut world, 5000);
     world.settle();
     let first = find(&world.search, CAROL, "word", None, 20);
-    assert!(first.rows.is_empty());
-    let (mut seen, mut before) = (Vec::new(), first.next_before);
-    while before.is_some() {
-        let found = find(&world.search, CAROL, "word", before, 20);
+    assert!(first.rows.is_empty() && first.next_before.is_some());
+    assert_eq!(pages(&world, "word"), ["word two", "word one"]);
+}
+
+/// Messages that Carol may not see.
+fn elsewhere(world: &mut World, count: usize) {
+    let to = || Recipient::Room(RoomName::new("lobby").unwrap());
+    for _ in 0..count / 200 {
+        let messages = (0..200).map(|_| send(to(), "word elsewhere")).collect();
+        world.ask_all(ALICE, messages);
+    }
+}
+
+/// What Carol finds on all pages.
+fn pages(world: &World, typed: &str) -> Vec<String> {
+    let (mut seen, mut before) = (Vec::new(), None);
+    loop {
+        let found = find(&world.search, CAROL, typed, before, 20);
         seen.extend(texts(&found));
         before = found.next_before;
+        if before.is_none() {
+            return seen;
+        }
     }
-    let all: Vec<String> = (0..70).rev().map(|n| format!("word {n}")).collect();
-    assert_eq!(seen, all);
-    assert_eq!(world.finds(CAROL, "word in:#room-7"), ["word 7"]);
 }
 
 #[test]

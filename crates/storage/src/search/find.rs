@@ -21,6 +21,9 @@ use crate::state::{MessageRow, Reader};
 /// Candidates that one page looks at. Then it ends, perhaps short, and says where to go on.
 const CANDIDATES_MAX: usize = 4096;
 
+/// Candidates that it looks at before it names many conversations.
+const CANDIDATES_WIDE_MAX: usize = 512;
+
 /// Candidates that are asked for at once.
 const BATCH_MAX: usize = 256;
 
@@ -49,19 +52,26 @@ pub(super) fn find(
     };
     if let Some(scope) = scope {
         let (first, end) = range(&moment, query, found.complete_to)?;
-        let end = before.map_or(end, |before| before.min(end));
-        let whole = expression::within(query, &scope);
-        let mut statement = moment.prepare_cached(CANDIDATES)?;
-        let candidates = statement.query(params![whole, stored(first.0), stored(end.0)])?;
         let mut hunt = Hunt {
+            index: &moment,
             reader,
             account,
-            candidates,
             probe,
-            text: expression::of_text(query),
+            query,
+            first,
+            end: before.map_or(end, |before| before.min(end)),
+            limit: limit.clamp(1, PAGE_MAX),
+            rows: Vec::new(),
         };
-        let limit = limit.clamp(1, PAGE_MAX);
-        (found.rows, found.next_before) = hunt.page(limit)?;
+        let wide = scope.wider();
+        let is_over = match &wide {
+            Some(wide) => hunt.within(wide, CANDIDATES_WIDE_MAX)?,
+            None => false,
+        };
+        let is_over = is_over || hunt.within(&scope, CANDIDATES_MAX)?;
+        let may_go_on = !is_over || hunt.rows.len() == hunt.limit;
+        found.next_before = may_go_on.then_some(hunt.end);
+        found.rows = hunt.rows;
     }
     moment.finish()?;
     // Asked for last, so that it is not behind what was found.
@@ -108,62 +118,72 @@ fn first_at(index: &Connection, time: Timestamp, end: Position) -> Result<Positi
 
 /// A search under way.
 struct Hunt<'a> {
+    index: &'a Connection,
     reader: &'a Reader,
     account: AccountId,
-    candidates: Rows<'a>,
     probe: &'a mut Probe,
-    /// What the text must say.
-    text: String,
+    query: &'a SearchQuery,
+    first: Position,
+    /// What is before this was not looked at yet.
+    end: Position,
+    limit: usize,
+    rows: Vec<MessageRow>,
 }
 
 impl Hunt<'_> {
-    /// Up to `limit` rows, and where to go on.
-    fn page(
+    /// Goes on within a scope. Whether it is over: the page is full, or nothing is left.
+    fn within(
         &mut self,
-        limit: usize,
-    ) -> std::result::Result<(Vec<MessageRow>, Option<Position>), SearchError> {
-        let mut rows = Vec::new();
-        let (mut looked_at, mut wanted) = (0, limit);
-        loop {
-            let batch = self.candidates(wanted.min(BATCH_MAX))?;
+        scope: &Scope,
+        candidates_max: usize,
+    ) -> std::result::Result<bool, SearchError> {
+        let whole = expression::within(self.query, scope);
+        let mut statement = self.index.prepare_cached(CANDIDATES)?;
+        let range = params![whole, stored(self.first.0), stored(self.end.0)];
+        let mut candidates = statement.query(range)?;
+        let (mut looked_at, mut wanted) = (0, self.limit);
+        while looked_at < candidates_max {
+            let batch = next_of(&mut candidates, wanted.min(BATCH_MAX))?;
             let Some(last) = batch.last().copied() else {
-                return Ok((rows, None));
+                return Ok(true);
             };
             for row in self.reader.messages_at(self.account, &batch)? {
                 if self.is_current(&row)? {
-                    let position = row.position;
-                    rows.push(row);
-                    if rows.len() == limit {
-                        return Ok((rows, Some(position)));
+                    self.end = row.position;
+                    self.rows.push(row);
+                    if self.rows.len() == self.limit {
+                        return Ok(true);
                     }
                 }
             }
+            self.end = last;
             looked_at += batch.len();
-            if looked_at >= CANDIDATES_MAX {
-                return Ok((rows, Some(last)));
-            }
             // Where little may be seen, more is asked for at once.
-            wanted = (2 * batch.len()).max(limit - rows.len());
+            wanted = (2 * batch.len()).max(self.limit - self.rows.len());
         }
-    }
-
-    fn candidates(&mut self, limit: usize) -> Result<Vec<Position>> {
-        let mut batch = Vec::with_capacity(limit);
-        while batch.len() < limit {
-            let Some(row) = self.candidates.next()? else {
-                break;
-            };
-            batch.push(Position(number(row, 0)?));
-        }
-        Ok(batch)
+        Ok(false)
     }
 
     /// Whether the text still says what is looked for: it may have been edited since.
     fn is_current(&mut self, row: &MessageRow) -> Result<bool> {
-        match (&row.text, row.edited_at) {
-            (Some(text), Some(_)) => self.probe.matches(text, &self.text),
-            (Some(_), None) => Ok(true),
-            (None, _) => Ok(false),
+        let Some(text) = &row.text else {
+            return Ok(false);
+        };
+        if row.edited_at.is_none() {
+            return Ok(true);
         }
+        self.probe.matches(text, &expression::of_text(self.query))
     }
+}
+
+/// The next positions, at most `limit`; none at the end.
+fn next_of(candidates: &mut Rows<'_>, limit: usize) -> Result<Vec<Position>> {
+    let mut batch = Vec::with_capacity(limit);
+    while batch.len() < limit {
+        let Some(row) = candidates.next()? else {
+            break;
+        };
+        batch.push(Position(number(row, 0)?));
+    }
+    Ok(batch)
 }

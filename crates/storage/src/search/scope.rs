@@ -6,9 +6,13 @@ use conclave_core::{AccountId, ConversationId, SearchQuery, query::Place};
 
 use crate::state::{ReadError, Reader};
 
-/// Conversations that a search names to the index. With more, a word that is everywhere is likely
-/// to be in them, and the rows are sorted out afterwards.
-const CONVERSATIONS_NAMED_MAX: usize = 64;
+/// Conversations that a search names to the index at most: as many as an account has rooms. With
+/// more, rows are sorted out afterwards.
+const CONVERSATIONS_NAMED_MAX: usize = 256;
+
+/// Up to so many conversations are named at once. Naming more takes time that is wasted if what
+/// is looked for is everywhere, so it is tried without first.
+const CONVERSATIONS_FEW_MAX: usize = 64;
 
 /// Where a search looks.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,6 +24,15 @@ pub(super) struct Scope {
 }
 
 impl Scope {
+    /// The same without the conversations, if that is to be tried first.
+    pub(super) fn wider(&self) -> Option<Self> {
+        let conversations = self.conversations.as_ref()?;
+        (conversations.len() > CONVERSATIONS_FEW_MAX).then_some(Self {
+            conversations: None,
+            by: self.by,
+        })
+    }
+
     /// `None`: nothing can be found there.
     pub(super) fn of(
         reader: &Reader,

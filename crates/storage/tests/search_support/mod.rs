@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(dead_code, reason = "each test binary uses a part")]
 
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use conclave_core::{
     Accepted, AccountId, AccountName, Answer, ConversationId, MessageRef, MessageText, Operation,
@@ -26,7 +26,8 @@ pub(crate) struct World {
     pub(crate) state: State,
     pub(crate) search: Search,
     pub(crate) now: u64,
-    number: u64,
+    /// The last request number of each account's session.
+    numbers: BTreeMap<u64, u64>,
 }
 
 impl World {
@@ -40,7 +41,7 @@ impl World {
             state,
             search,
             now: START,
-            number: 0,
+            numbers: BTreeMap::new(),
         }
     }
 
@@ -53,8 +54,9 @@ impl World {
     /// In one entry.
     pub(crate) fn ask_all(&mut self, account: u64, operations: Vec<Operation>) -> Vec<Answer> {
         let commands = operations.into_iter().map(|operation| {
-            self.number += 1;
-            ask(account, self.number, operation)
+            let number = self.numbers.entry(account).or_default();
+            *number += 1;
+            ask(account, *number, operation)
         });
         let commands = commands.collect();
         let answers = apply_at(&mut self.state, self.now, commands).answers;
@@ -151,7 +153,7 @@ impl World {
 
     /// The same with the state.
     pub(crate) fn reopen(self, between: impl FnOnce(&Path)) -> Self {
-        let (directory, now, number) = (self.directory, self.now, self.number);
+        let (directory, now, numbers) = (self.directory, self.now, self.numbers);
         drop(self.search);
         drop(self.state);
         between(directory.path());
@@ -162,7 +164,7 @@ impl World {
             state,
             search,
             now,
-            number,
+            numbers,
         }
     }
 }
