@@ -27,7 +27,7 @@ pub(super) fn edit_message(
         sequence: message.sequence,
         at: now,
         text: text.clone(),
-        mentions: mentions(lookup, message.conversation, by, text)?,
+        mentions: mentions(lookup, message.conversation, None, by, text)?,
     };
     Ok((Accepted::Done, vec![edited]))
 }

@@ -10,10 +10,12 @@ use crate::{
     AccountId, AccountName, ConversationId, Lookup, MessageText, limits::MENTIONS_MAX, name,
 };
 
-/// Members of `conversation` other than `by` that `text` names, in order of their numbers.
+/// Members of `conversation` other than `by` that `text` names, in order of their numbers. A
+/// conversation that is only being opened has no members yet but `peer`.
 pub(super) fn mentions(
     lookup: &impl Lookup,
     conversation: ConversationId,
+    peer: Option<AccountId>,
     by: AccountId,
     text: &MessageText,
 ) -> Result<Vec<AccountId>, Stop> {
@@ -22,7 +24,10 @@ pub(super) fn mentions(
         let Some(account) = account(lookup, word)? else {
             continue;
         };
-        if account != by && lookup.membership(conversation, account)?.is_some() {
+        let is_member = || -> Result<bool, Stop> {
+            Ok(peer == Some(account) || lookup.membership(conversation, account)?.is_some())
+        };
+        if account != by && is_member()? {
             found.insert(account);
         }
     }

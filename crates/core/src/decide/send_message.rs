@@ -21,6 +21,8 @@ pub(super) struct Place {
     sequence_last: Sequence,
     /// How many messages its sender has sent there.
     sent: u64,
+    /// The other person, if the conversation is only being opened.
+    peer: Option<AccountId>,
 }
 
 pub(super) fn send_message(
@@ -57,6 +59,7 @@ pub(super) fn send_message(
                         conversation,
                         sequence_last: Sequence(0),
                         sent: 0,
+                        peer: Some(peer.id),
                     }
                 }
             }
@@ -87,7 +90,7 @@ fn post(
     }
     let sequence = place.sequence_last.next();
     let position = position_of(events.len() as u64);
-    let mentions = mentions(lookup, conversation, by, draft.text)?;
+    let mentions = mentions(lookup, conversation, place.peer, by, draft.text)?;
     events.push(Event::MessageSent {
         conversation,
         sequence,
@@ -131,6 +134,7 @@ pub(super) fn own_place(
         conversation: id,
         sequence_last: found.sequence_last,
         sent: own.sent,
+        peer: None,
     })
 }
 
