@@ -111,14 +111,38 @@ impl Witness {
     ) -> Speaker {
         let mut members = [login.account.name.as_str(), peer];
         members.sort_unstable();
+        self.speaker_in(client, login, person(peer), members.join("/"))
+    }
+
+    /// Somebody who has logged in, to talk in this conversation.
+    pub(crate) fn speaker_in(
+        self: &Arc<Self>,
+        client: &Client,
+        login: &Login,
+        to: Recipient,
+        conversation: String,
+    ) -> Speaker {
         Speaker {
             witness: self.clone(),
             number: login.session.0,
             client: client.with_token(&login.token).unwrap(),
             token: login.token.clone(),
-            to: person(peer),
-            conversation: members.join("/"),
+            to,
+            conversation,
         }
+    }
+
+    /// Writes down everything that a stream from the beginning has told of a conversation.
+    pub(crate) fn streamed(&self, client: u64, conversation: &str, messages: &[v1::Message]) {
+        self.record(What::Observe {
+            node: 0,
+            client: Some(client),
+            conversation: conversation.to_owned(),
+            asked_us: self.now_us(),
+            from_seq: 1,
+            messages: messages.iter().map(observed).collect(),
+            complete: true,
+        });
     }
 
     /// Waits until all nodes hold the same, reads all of it on each, and judges the record. Every
@@ -242,9 +266,14 @@ impl Speaker {
 
     /// Goes on talking until told to stop.
     pub(crate) fn keep_talking(&self) -> Talking {
+        self.keep_talking_at(PACE)
+    }
+
+    /// The same with so much time between two messages.
+    pub(crate) fn keep_talking_at(&self, pace: Duration) -> Talking {
         let (progress, said) = watch::channel(0);
         let stop = Arc::new(AtomicBool::new(false));
-        let task = tokio::spawn(self.clone().talk(progress, stop.clone()));
+        let task = tokio::spawn(self.clone().talk(pace, progress, stop.clone()));
         Talking { said, stop, task }
     }
 
@@ -270,9 +299,14 @@ impl Speaker {
         self.witness.record(What::Ok { client, op, seq });
     }
 
-    async fn talk(self, progress: watch::Sender<u64>, stop: Arc<AtomicBool>) -> Talk {
+    async fn talk(
+        self,
+        pace: Duration,
+        progress: watch::Sender<u64>,
+        stop: Arc<AtomicBool>,
+    ) -> Talk {
         let mut talk = Talk::default();
-        let mut pace = tokio::time::interval(PACE);
+        let mut pace = tokio::time::interval(pace);
         pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !stop.load(Ordering::Relaxed) && talk.said < SAID_MAX {
             pace.tick().await;

@@ -1,0 +1,128 @@
+//! Listeners: people with a stream each, and what it told them.
+//!
+//! Always true: a listener ends with its test, and an error of its stream fails the test.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use conclave_client::{Client, From, Item, v1};
+use tokio::task::JoinHandle;
+
+use crate::support::{Cluster, until};
+
+/// Somebody who listens.
+pub(crate) struct Listener {
+    heard: Arc<Mutex<Heard>>,
+    task: JoinHandle<()>,
+}
+
+/// What a stream has told so far.
+#[derive(Default)]
+pub(crate) struct Heard {
+    /// Messages by their conversations, in the order in which they came.
+    pub(crate) messages: BTreeMap<u64, Vec<v1::Message>>,
+    /// All other events of the log.
+    pub(crate) others: Vec<v1::Event>,
+    /// The position of the last event.
+    pub(crate) position: u64,
+    /// The address of the node that streams now.
+    pub(crate) node: Option<String>,
+    /// How often the stream has moved.
+    pub(crate) moves: u64,
+    /// Whether it told something out of order.
+    pub(crate) out_of_order: Option<String>,
+    ended: Option<String>,
+}
+
+impl Listener {
+    /// Listens to everything from the beginning, once a node streams.
+    pub(crate) async fn start(cluster: &Cluster, client: &Client) -> Self {
+        let heard: Arc<Mutex<Heard>> = Arc::default();
+        let mut events = client.subscribe(From::Beginning);
+        let endpoints: BTreeMap<u64, String> = cluster
+            .nodes()
+            .into_iter()
+            .map(|node| (node, cluster.endpoint(node)))
+            .collect();
+        let shared = heard.clone();
+        let task = tokio::spawn(async move {
+            loop {
+                let next = events.next().await;
+                let mut heard = shared.lock().unwrap();
+                match next {
+                    Ok(item) => heard.take(item, &endpoints),
+                    Err(error) => {
+                        heard.ended = Some(error.to_string());
+                        return;
+                    }
+                }
+            }
+        });
+        let listener = Self { heard, task };
+        until("a node streams", async || listener.node()).await;
+        listener
+    }
+
+    /// Looks at what was heard.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Heard) -> T) -> T {
+        let heard = self.heard.lock().unwrap();
+        assert_eq!(heard.ended, None, "the stream has ended");
+        look(&heard)
+    }
+
+    /// The address of the node that streams now.
+    pub(crate) fn node(&self) -> Option<String> {
+        self.look(|heard| heard.node.clone())
+    }
+
+    /// How many messages of a conversation were heard.
+    pub(crate) fn count(&self, conversation: u64) -> usize {
+        self.look(|heard| heard.messages.get(&conversation).map_or(0, Vec::len))
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Heard {
+    fn take(&mut self, item: Item, endpoints: &BTreeMap<u64, String>) {
+        use v1::event::Event as Kind;
+        let event = match item {
+            Item::Event(event) => event,
+            Item::Disconnected(_) => {
+                self.node = None;
+                return;
+            }
+            Item::Reconnected(back) => {
+                self.node = Some(back.node);
+                self.moves += 1;
+                return;
+            }
+        };
+        if let Some(Kind::Started(started)) = &event.event {
+            self.node = endpoints.get(&started.node_id).cloned();
+            return;
+        }
+        if event.position == 0 {
+            return;
+        }
+        if event.position <= self.position {
+            let (before, now) = (self.position, event.position);
+            self.out_of_order
+                .get_or_insert(format!("{now} came after {before}"));
+        }
+        self.position = event.position;
+        match event.event {
+            Some(Kind::MessageSent(message)) => {
+                let of = self.messages.entry(message.conversation_id).or_default();
+                of.push(message);
+            }
+            _ => self.others.push(event),
+        }
+    }
+}
