@@ -3,13 +3,23 @@
 //! ```text
 //! at 1h                             the proposing leader's clock (1d2h3m4s5, last part in ms)
 //! people alice bob                  accounts with a session each; prints nothing
-//! crowd 999999                      pretends that so many more accounts exist
-//! once:k1 create alice [hash=…]     a request outside a session, named k1
-//! login alice token=t version=1 as laptop      the name of the session is `laptop`
-//! laptop#2 send bob "hi"            request 2 of that session; also `conversation:1`, `x*99`
-//! laptop#3 advance 1 delivered=2 read=1
-//! laptop#4 delete 1.2 1.3-5 everyone|me
-//! laptop#5 delete-account           also: logout
+//! chief root                        an administrator with a session; prints nothing
+//! crowd 999999 [accounts]           pretends that so many more exist; also rooms, members of
+//!                                   every room, invitations, blocks, invites, throttles
+//! once:k1 create alice [hash=…] [grant=open|invite:CODE|setup:TOKEN|admin:SESSION]
+//!                                   a request outside a session, named k1
+//! login alice token=t version=1 [label=l] as laptop    the name of the session is `laptop`
+//! login-failed NAME ADDRESS         also: setup TOKEN, hook-post TEXT token=t
+//! laptop#2 send bob "hi" [reply=1] [action]    also `#room`, `conversation:1`, `x*99`
+//! laptop#3 advance 1 delivered=2 read=1 [and 2 read=3]
+//! laptop#4 delete 1.2 1.3-5 everyone|me        also: edit 1.2 TEXT, react 1.2 R, unreact 1.2 R
+//! laptop#5 delete-account           also: logout, passwd [version=1], display TEXT, block NAME,
+//!                                   unblock NAME, end-session SESSION
+//! laptop#6 room-create lobby [private] [topic=t]       also: join R, leave R, invite R NAME,
+//!                                   kick R NAME, topic R TEXT, role R NAME owner|moderator|member,
+//!                                   webhook R NAME token=t, webhook-delete 1
+//! root#1 bot NAME token=t           also: admin NAME yes|no|bot, remove-account NAME,
+//!                                   invite-make CODE [ttl=1h] [uses=1], invite-revoke 1
 //! + laptop#6 logout                 in the same log entry as the line before
 //! quietly LINE                      prints nothing; fails unless it is accepted
 //! repeat 3 LINE with {}             {} is 1, 2, 3
@@ -26,11 +36,23 @@ mod print;
 use std::collections::BTreeMap;
 
 use conclave_core::{
-    Accepted, AccountId, Batch, Command, ConversationId, Decision, Event, Lookup, Operation,
+    Accepted, AccountId, Batch, Command, ConversationId, Decision, Event, Kind, Lookup, Operation,
     Origin, Remember, SessionId, Timestamp,
 };
+use parse::Fault;
 
 use crate::support::Memory;
+
+/// What can be pretended.
+const CROWDS: [&str; 7] = [
+    "accounts",
+    "rooms",
+    "members",
+    "invitations",
+    "blocks",
+    "invites",
+    "throttles",
+];
 
 /// A state, and the names that a script gives to what is in it.
 #[derive(Default)]
@@ -75,7 +97,17 @@ impl World {
         let (word, rest) = lines[0].split_once(' ').unwrap_or((lines[0], ""));
         match word {
             "at" => self.clock = parse::time(rest)?,
-            "crowd" => self.state.accounts_pretended = parse::number(rest)?,
+            "crowd" => {
+                let (count, what) = rest.split_once(' ').unwrap_or((rest, "accounts"));
+                let known = CROWDS.into_iter().find(|known| *known == what);
+                let known = known.ok_or(format!("{what} are not pretended"))?;
+                self.state.pretended.insert(known, parse::number(count)?);
+            }
+            "chief" => {
+                self.quietly("setup its-token")?;
+                self.quietly(&format!("create {rest} grant=setup:its-token"))?;
+                self.quietly(&format!("login {rest} token={rest} as {rest}"))?;
+            }
             "people" => {
                 for name in rest.split(' ') {
                     self.quietly(&format!("create {name}"))?;
@@ -113,11 +145,12 @@ impl World {
         let mut requests = Vec::new();
         let mut output = String::new();
         for line in lines {
-            match parse::request(self, line)? {
+            match parse::request(self, line) {
                 Ok(request) => requests.push(request),
-                Err(rejection) => {
+                Err(Fault::Door(rejection)) => {
                     output += &format!("(at the door) {}\n", print::refusal(&rejection));
                 }
+                Err(Fault::Script(words)) => return Err(words),
             }
         }
         if requests.is_empty() {
@@ -159,8 +192,10 @@ impl World {
                 self.names.insert(*account, name.to_string());
             }
         }
-        if let (Some(name), Ok(Accepted::SessionOpened { session, .. })) =
-            (&request.session_name, &decision.answer)
+        if let (
+            Some(name),
+            Ok(Accepted::SessionOpened { session, .. } | Accepted::BotCreated { session, .. }),
+        ) = (&request.session_name, &decision.answer)
         {
             self.sessions.insert(name.clone(), *session);
         }
@@ -174,11 +209,15 @@ impl World {
         let mut output = format!("conversation {id}\n");
         for account in self.state.members_of(id) {
             let member = self.state.membership(id, account).expect(readable);
-            let progress = member.expect("it was listed").progress;
+            let member = member.expect("it was listed");
+            let role = match conversation.kind {
+                Kind::Direct(..) => String::new(),
+                Kind::Room { .. } => format!(" {:?}", member.role),
+            };
             output += &format!(
-                "  member {} {}\n",
+                "  member {}{role} {}\n",
                 print::account(self, account),
-                print::progress(progress)
+                print::progress(member.progress)
             );
         }
         for n in 1..=conversation.sequence_last.0 {
@@ -197,5 +236,8 @@ impl World {
 
 /// Whether an operation is one that opens a session.
 fn opens_session(operation: &Operation) -> bool {
-    matches!(operation, Operation::OpenSession { .. })
+    matches!(
+        operation,
+        Operation::OpenSession { .. } | Operation::CreateBot { .. }
+    )
 }

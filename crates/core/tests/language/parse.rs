@@ -1,8 +1,10 @@
 //! From a line to a command.
 
 use conclave_core::{
-    AccountId, AccountName, Command, ConversationId, Digest, MessageRef, MessageText, OnceId,
-    Operation, Origin, Progress, Recipient, Rejection, Sequence, SessionId, Timestamp, TokenHash,
+    AccountId, AccountName, AccountRole, Command, ConversationId, Digest, DisplayName, Grant,
+    InviteId, MemberRole, MessageRef, MessageText, OnceId, Operation, Origin, Progress, Reaction,
+    Recipient, Rejection, RoomName, Sequence, SessionId, SessionLabel, ThrottleKey, Timestamp,
+    TokenHash, Topic, WebhookId,
 };
 
 use super::{Request, World, opens_session};
@@ -35,8 +37,34 @@ pub(super) fn time(word: &str) -> Result<Timestamp, String> {
     Ok(Timestamp(ms))
 }
 
-/// A command, or what a node says at its door.
-pub(super) fn request(world: &mut World, line: &str) -> Result<Result<Request, Rejection>, String> {
+/// Why a line is no command.
+pub(super) enum Fault {
+    /// The script is wrong.
+    Script(String),
+    /// A node refuses it at its door.
+    Door(Rejection),
+}
+
+impl From<String> for Fault {
+    fn from(words: String) -> Self {
+        Self::Script(words)
+    }
+}
+
+impl From<&str> for Fault {
+    fn from(words: &str) -> Self {
+        Self::Script(words.to_owned())
+    }
+}
+
+impl From<Rejection> for Fault {
+    fn from(rejection: Rejection) -> Self {
+        Self::Door(rejection)
+    }
+}
+
+/// A command, or why it is none.
+pub(super) fn request(world: &mut World, line: &str) -> Result<Request, Fault> {
     let words = words(line)?;
     let first = words.first().ok_or("an empty line")?;
     let (origin, words) = if let Some(key) = first.strip_prefix("once:") {
@@ -50,81 +78,253 @@ pub(super) fn request(world: &mut World, line: &str) -> Result<Result<Request, R
         let key = format!("auto-{}", world.once_given);
         (Origin::Once(OnceId(filled(&key)?)), &words[..])
     };
-    let operation = match operation(world, words)? {
-        Ok(operation) => operation,
-        Err(rejection) => return Ok(Err(rejection)),
-    };
-    let name = words
-        .iter()
-        .position(|word| word == "as")
-        .map(|at| &words[at + 1]);
+    let operation = operation(world, &Line(words))?;
+    let mut pairs = words.iter().zip(words.iter().skip(1));
+    let name = pairs.find(|(word, _)| *word == "as").map(|(_, name)| name);
     let session_name = name.cloned().filter(|_| opens_session(&operation));
-    Ok(Ok(Request {
+    Ok(Request {
         command: Command {
             origin,
             digest: digest(words),
             operation,
         },
         session_name,
-    }))
+    })
 }
 
-fn operation(world: &World, words: &[String]) -> Result<Result<Operation, Rejection>, String> {
-    let verb = words.first().ok_or("no verb")?;
-    let word = |at: usize| {
-        words
-            .get(at)
-            .map(String::as_str)
-            .ok_or(format!("{verb} what?"))
-    };
-    let option = |key: &str| {
-        let value = |word: &String| word.strip_prefix(key)?.strip_prefix('=').map(str::to_owned);
-        words.iter().find_map(value)
-    };
-    Ok(Ok(match verb.as_str() {
+/// The words of a command, the verb first.
+struct Line<'a>(&'a [String]);
+
+impl Line<'_> {
+    fn word(&self, at: usize) -> Result<&str, Fault> {
+        let verb = self.0.first().ok_or("no verb")?;
+        let word = self.0.get(at).map(String::as_str);
+        Ok(word.ok_or(format!("{verb} what?"))?)
+    }
+
+    fn option(&self, key: &str) -> Option<&str> {
+        let mut words = self.0.iter();
+        words.find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+    }
+
+    fn has(&self, flag: &str) -> bool {
+        self.0.iter().skip(1).any(|word| word == flag)
+    }
+
+    fn number<N: std::str::FromStr>(&self, key: &str, otherwise: &str) -> Result<N, Fault> {
+        Ok(number(self.option(key).unwrap_or(otherwise))?)
+    }
+
+    fn name(&self, at: usize) -> Result<AccountName, Fault> {
+        Ok(AccountName::new(self.word(at)?)?)
+    }
+
+    fn room(&self, at: usize) -> Result<RoomName, Fault> {
+        Ok(RoomName::new(self.word(at)?)?)
+    }
+
+    fn text(&self, at: usize) -> Result<MessageText, Fault> {
+        Ok(MessageText::new(repeated(self.word(at)?)?)?)
+    }
+
+    fn message(&self, at: usize) -> Result<MessageRef, Fault> {
+        match refs(self.word(at)?)?[..] {
+            [message] => Ok(message),
+            _ => Err("one message at a time".into()),
+        }
+    }
+
+    fn token(&self) -> Result<TokenHash, Fault> {
+        let token = self.option("token").ok_or("with which token?")?;
+        Ok(TokenHash(filled(token)?))
+    }
+
+    fn hash(&self) -> Result<String, Fault> {
+        Ok(repeated(self.option("hash").unwrap_or("$argon2id$…"))?)
+    }
+}
+
+fn operation(world: &World, line: &Line<'_>) -> Result<Operation, Fault> {
+    match line.word(0)? {
+        "create" | "login" | "login-failed" | "setup" | "hook-post" => outside(world, line),
+        "send" | "edit" | "react" | "unreact" | "advance" | "delete" => about_messages(line),
+        "room-create" | "join" | "leave" | "invite" | "kick" | "topic" | "role" | "webhook"
+        | "webhook-delete" => about_rooms(line),
+        "admin" | "remove-account" | "bot" | "invite-make" | "invite-revoke" => governing(line),
+        _ => of_oneself(world, line),
+    }
+}
+
+fn outside(world: &World, line: &Line<'_>) -> Result<Operation, Fault> {
+    Ok(match line.word(0)? {
         "create" => Operation::CreateAccount {
-            name: match AccountName::new(word(1)?) {
-                Ok(name) => name,
-                Err(rejection) => return Ok(Err(rejection)),
-            },
-            password_hash: repeated(&option("hash").unwrap_or("$argon2id$…".to_owned()))?,
+            name: line.name(1)?,
+            password_hash: line.hash()?,
+            grant: grant(world, line.option("grant").unwrap_or("open"))?,
         },
         "login" => Operation::OpenSession {
-            account: account_id(world, word(1)?)?,
-            password_version: number(&option("version").unwrap_or("1".to_owned()))?,
-            token: TokenHash(filled(&option("token").ok_or("login with which token?")?)?),
+            account: account_id(world, line.word(1)?)?,
+            password_version: line.number("version", "1")?,
+            token: line.token()?,
+            label: SessionLabel::new(line.option("label").unwrap_or_default())?,
+            throttle: throttle(&line.word(1)?.to_ascii_lowercase())?,
         },
+        "login-failed" => Operation::CountLoginFailure {
+            account: throttle(line.word(1)?)?,
+            address: throttle(line.word(2)?)?,
+        },
+        "setup" => Operation::OfferSetup {
+            token: TokenHash(filled(line.word(1)?)?),
+        },
+        _ => Operation::PostByWebhook {
+            token: line.token()?,
+            text: line.text(1)?,
+        },
+    })
+}
+
+fn grant(world: &World, word: &str) -> Result<Grant, Fault> {
+    Ok(match word.split_once(':').unwrap_or((word, "")) {
+        ("open", "") => Grant::Open,
+        ("invite", code) => Grant::Invite(TokenHash(filled(code)?)),
+        ("setup", token) => Grant::Setup(TokenHash(filled(token)?)),
+        ("admin", session) => Grant::Admin(session_id(world, session)?),
+        _ => return Err(format!("which grant is {word}?").into()),
+    })
+}
+
+fn throttle(word: &str) -> Result<ThrottleKey, Fault> {
+    Ok(ThrottleKey(filled(word)?))
+}
+
+fn of_oneself(world: &World, line: &Line<'_>) -> Result<Operation, Fault> {
+    Ok(match line.word(0)? {
         "logout" => Operation::CloseSession,
         "delete-account" => Operation::DeleteAccount,
-        "send" => {
-            let to = match word(1)?.strip_prefix("conversation:") {
-                Some(id) => Recipient::Conversation(ConversationId(number(id)?)),
-                None => match AccountName::new(word(1)?) {
-                    Ok(name) => Recipient::Account(name),
-                    Err(rejection) => return Ok(Err(rejection)),
-                },
-            };
-            match MessageText::new(repeated(word(2)?)?) {
-                Ok(text) => Operation::SendMessage { to, text },
-                Err(rejection) => return Ok(Err(rejection)),
-            }
-        }
+        "passwd" => Operation::ChangePassword {
+            password_version: line.number("version", "1")?,
+            password_hash: line.hash()?,
+        },
+        "display" => Operation::SetDisplayName {
+            display_name: DisplayName::new(repeated(line.word(1)?)?)?,
+        },
+        verb @ ("block" | "unblock") => Operation::SetBlock {
+            name: line.name(1)?,
+            blocked: verb == "block",
+        },
+        "end-session" => Operation::EndSession {
+            session: session_id(world, line.word(1)?)?,
+        },
+        other => return Err(format!("there is no verb {other:?}").into()),
+    })
+}
+
+fn governing(line: &Line<'_>) -> Result<Operation, Fault> {
+    Ok(match line.word(0)? {
+        "admin" => Operation::SetAccountRole {
+            name: line.name(1)?,
+            role: match line.word(2)? {
+                "yes" => AccountRole::Admin,
+                "no" => AccountRole::User,
+                "bot" => AccountRole::Bot,
+                other => return Err(format!("an administrator, {other}?").into()),
+            },
+        },
+        "remove-account" => Operation::RemoveAccount {
+            name: line.name(1)?,
+        },
+        "bot" => Operation::CreateBot {
+            name: line.name(1)?,
+            token: line.token()?,
+        },
+        "invite-make" => Operation::CreateInvite {
+            code: TokenHash(filled(line.word(1)?)?),
+            ttl_ms: time(line.option("ttl").unwrap_or("1h"))?.0,
+            uses: line.number("uses", "1")?,
+        },
+        _ => Operation::RevokeInvite {
+            invite: InviteId(number(line.word(1)?)?),
+        },
+    })
+}
+
+fn about_rooms(line: &Line<'_>) -> Result<Operation, Fault> {
+    if line.word(0)? == "webhook-delete" {
+        let webhook = WebhookId(number(line.word(1)?)?);
+        return Ok(Operation::DeleteWebhook { webhook });
+    }
+    let name = line.room(1)?;
+    Ok(match line.word(0)? {
+        "room-create" => Operation::CreateRoom {
+            name,
+            topic: Topic::new(line.option("topic").unwrap_or_default())?,
+            public: !line.has("private"),
+        },
+        "join" => Operation::JoinRoom { name },
+        "leave" => Operation::LeaveRoom { name },
+        "invite" => Operation::InviteToRoom {
+            name,
+            account: line.name(2)?,
+        },
+        "kick" => Operation::KickFromRoom {
+            name,
+            account: line.name(2)?,
+        },
+        "topic" => Operation::SetTopic {
+            name,
+            topic: Topic::new(repeated(line.word(2)?)?)?,
+        },
+        "role" => Operation::SetMemberRole {
+            name,
+            account: line.name(2)?,
+            role: match line.word(3)? {
+                "member" => MemberRole::Member,
+                "moderator" => MemberRole::Moderator,
+                "owner" => MemberRole::Owner,
+                other => return Err(format!("which role is {other}?").into()),
+            },
+        },
+        _ => Operation::CreateWebhook {
+            name,
+            account: line.name(2)?,
+            token: line.token()?,
+        },
+    })
+}
+
+fn about_messages(line: &Line<'_>) -> Result<Operation, Fault> {
+    Ok(match line.word(0)? {
+        "send" => Operation::SendMessage {
+            to: recipient(line.word(1)?)?,
+            text: line.text(2)?,
+            reply_to: match line.option("reply") {
+                Some(sequence) => Some(Sequence(number(sequence)?)),
+                None => None,
+            },
+            action: line.has("action"),
+        },
+        "edit" => Operation::EditMessage {
+            message: line.message(1)?,
+            text: line.text(2)?,
+        },
+        verb @ ("react" | "unreact") => Operation::SetReaction {
+            message: line.message(1)?,
+            reaction: Reaction::new(repeated(line.word(2)?)?)?,
+            present: verb == "react",
+        },
         "advance" => {
-            let to = |key| number(&option(key).unwrap_or("0".to_owned())).map(Sequence);
-            Operation::AdvancePosition {
-                conversation: ConversationId(number(word(1)?)?),
-                progress: Progress {
-                    delivered: to("delivered")?,
-                    read: to("read")?,
-                },
+            let each = line.0[1..].split(|word| word == "and");
+            let positions = each.map(|words| position(&Line(words)));
+            Operation::AdvancePositions {
+                positions: positions.collect::<Result<_, Fault>>()?,
             }
         }
-        "delete" => {
-            let (whom, items) = words[1..].split_last().ok_or("delete for whom?")?;
+        _ => {
+            let (whom, items) = line.0[1..].split_last().ok_or("delete for whom?")?;
             let for_everyone = match whom.as_str() {
                 "everyone" => true,
                 "me" => false,
-                other => return Err(format!("delete for {other:?}?")),
+                other => return Err(format!("delete for {other:?}?").into()),
             };
             let lists: Result<Vec<_>, String> = items.iter().map(|item| refs(item)).collect();
             Operation::DeleteMessages {
@@ -132,8 +332,26 @@ fn operation(world: &World, words: &[String]) -> Result<Result<Operation, Reject
                 for_everyone,
             }
         }
-        other => return Err(format!("there is no verb {other:?}")),
-    }))
+    })
+}
+
+/// `#lobby` is a room, `conversation:1` a conversation, anything else a person.
+fn recipient(word: &str) -> Result<Recipient, Fault> {
+    if let Some(id) = word.strip_prefix("conversation:") {
+        return Ok(Recipient::Conversation(ConversationId(number(id)?)));
+    }
+    Ok(match word.strip_prefix('#') {
+        Some(room) => Recipient::Room(RoomName::new(room)?),
+        None => Recipient::Account(AccountName::new(word)?),
+    })
+}
+
+fn position(line: &Line<'_>) -> Result<(ConversationId, Progress), Fault> {
+    let progress = Progress {
+        delivered: Sequence(line.number("delivered", "0")?),
+        read: Sequence(line.number("read", "0")?),
+    };
+    Ok((ConversationId(number(line.word(0)?)?), progress))
 }
 
 /// `1.2` is a message, `1.2-4` are three.

@@ -1,7 +1,8 @@
 //! From what came of a command to lines that people can compare.
 
 use conclave_core::{
-    Accepted, AccountId, Answer, Event, Progress, Rejection, Timestamp, TokenHash,
+    Accepted, AccountId, AccountRole, Answer, ConversationId, Event, MessageText, Progress,
+    Rejection, Sequence, Timestamp,
 };
 
 use super::{World, parse::UNITS};
@@ -9,26 +10,28 @@ use super::{World, parse::UNITS};
 /// Texts longer than this many bytes are told by their length.
 const TEXT_SHOWN_MAX: usize = 60;
 
+/// More mentions than this are counted.
+const MENTIONS_SHOWN_MAX: usize = 4;
+
 pub(super) fn answer(world: &World, answer: &Answer) -> String {
     let accepted = match answer {
         Ok(accepted) => accepted,
         Err(rejection) => return refusal(rejection),
     };
-    match accepted {
-        Accepted::AccountCreated { account: id } => {
-            format!("= AccountCreated account={}", account(world, *id))
-        }
-        Accepted::AccountDeleted => "= AccountDeleted".to_owned(),
+    let of = |id: &AccountId| account(world, *id);
+    let told = match accepted {
+        Accepted::AccountCreated { account } => format!("AccountCreated account={}", of(account)),
+        Accepted::AccountDeleted => "AccountDeleted".to_owned(),
         Accepted::SessionOpened {
             session,
-            account: id,
+            account,
             expires_at,
         } => format!(
-            "= SessionOpened session={session} account={} expires_at={}",
-            account(world, *id),
+            "SessionOpened session={session} account={} expires_at={}",
+            of(account),
             time(*expires_at)
         ),
-        Accepted::SessionClosed => "= SessionClosed".to_owned(),
+        Accepted::SessionClosed => "SessionClosed".to_owned(),
         Accepted::MessageSent {
             conversation,
             sequence,
@@ -37,15 +40,35 @@ pub(super) fn answer(world: &World, answer: &Answer) -> String {
         } => {
             let event = position.0 & ((1 << conclave_core::ids::POSITION_EVENT_BITS) - 1);
             format!(
-                "= MessageSent conversation={conversation} sequence={sequence} sent_at={} \
+                "MessageSent conversation={conversation} sequence={sequence} sent_at={} \
                  position={}/{event}",
                 time(*sent_at),
                 position.index()
             )
         }
-        Accepted::PositionAdvanced => "= PositionAdvanced".to_owned(),
-        Accepted::MessagesDeleted { count } => format!("= MessagesDeleted count={count}"),
-    }
+        Accepted::PositionAdvanced => "PositionAdvanced".to_owned(),
+        Accepted::Done => "Done".to_owned(),
+        Accepted::RoomEntered { conversation } => {
+            format!("RoomEntered conversation={conversation}")
+        }
+        Accepted::InviteCreated { invite, expires_at } => {
+            format!(
+                "InviteCreated invite={invite} expires_at={}",
+                time(*expires_at)
+            )
+        }
+        Accepted::BotCreated { account, session } => {
+            format!("BotCreated account={} session={session}", of(account))
+        }
+        Accepted::WebhookCreated { webhook, account } => {
+            format!("WebhookCreated webhook={webhook} account={}", of(account))
+        }
+        Accepted::LoginFailureCounted { not_before } => {
+            format!("LoginFailureCounted not_before={}", time(*not_before))
+        }
+        Accepted::MessagesDeleted { count } => format!("MessagesDeleted count={count}"),
+    };
+    format!("= {told}")
 }
 
 pub(super) fn refusal(rejection: &Rejection) -> String {
@@ -59,29 +82,112 @@ pub(super) fn refusal(rejection: &Rejection) -> String {
 }
 
 pub(super) fn event(world: &World, event: &Event) -> String {
+    match event {
+        Event::SessionOpened { .. }
+        | Event::SessionRenewed { .. }
+        | Event::SessionClosed { .. }
+        | Event::SessionForgotten { .. } => of_session(world, event),
+        Event::SetupOffered { .. }
+        | Event::InviteCreated { .. }
+        | Event::InviteUsed { .. }
+        | Event::InviteRemoved { .. }
+        | Event::LoginFailed { .. }
+        | Event::LoginForgiven { .. } => of_admission(world, event),
+        Event::MessageSent { .. }
+        | Event::MessageEdited { .. }
+        | Event::ReactionChanged { .. }
+        | Event::PositionAdvanced { .. }
+        | Event::MessageHidden { .. }
+        | Event::MessageDeleted { .. } => of_message(world, event),
+        Event::AccountCreated { .. }
+        | Event::AccountDeleted { .. }
+        | Event::PasswordChanged { .. }
+        | Event::DisplayNameChanged { .. }
+        | Event::AccountRoleChanged { .. }
+        | Event::BlockChanged { .. } => of_account(world, event),
+        _ => of_room(world, event),
+    }
+}
+
+fn of_account(world: &World, event: &Event) -> String {
     let of = |id: &AccountId| account(world, *id);
     match event {
         Event::AccountCreated {
-            account, name, at, ..
-        } => format!(
-            "AccountCreated account={} name={name} at={}",
-            of(account),
-            time(*at)
-        ),
+            account,
+            name,
+            password_hash,
+            role,
+            at,
+        } => {
+            let role = match role {
+                AccountRole::User => String::new(),
+                other => format!(" role={other:?}"),
+            };
+            let password = match password_hash.as_str() {
+                "" => " without password",
+                _ => "",
+            };
+            format!(
+                "AccountCreated account={} name={name} at={}{role}{password}",
+                of(account),
+                time(*at)
+            )
+        }
         Event::AccountDeleted { account } => format!("AccountDeleted account={}", of(account)),
+        Event::PasswordChanged {
+            account,
+            password_version,
+            ..
+        } => format!(
+            "PasswordChanged account={} version={password_version}",
+            of(account)
+        ),
+        Event::DisplayNameChanged {
+            account,
+            display_name,
+        } => format!(
+            "DisplayNameChanged account={} {:?}",
+            of(account),
+            display_name.as_str()
+        ),
+        Event::AccountRoleChanged { account, role } => {
+            format!("AccountRoleChanged account={} role={role:?}", of(account))
+        }
+        Event::BlockChanged {
+            account,
+            other,
+            blocked,
+        } => format!(
+            "BlockChanged account={} other={} blocked={blocked}",
+            of(account),
+            of(other)
+        ),
+        other => panic!("{other:?} is not about an account"),
+    }
+}
+
+fn of_session(world: &World, event: &Event) -> String {
+    match event {
         Event::SessionOpened {
             session,
-            account,
-            token: hash,
+            account: id,
+            token,
+            label,
             at,
             expires_at,
-        } => format!(
-            "SessionOpened session={session} account={} token={} at={} expires_at={}",
-            of(account),
-            token(hash),
-            time(*at),
-            time(*expires_at)
-        ),
+        } => {
+            let label = match label.as_str() {
+                "" => String::new(),
+                label => format!(" label={label:?}"),
+            };
+            format!(
+                "SessionOpened session={session} account={} token={} at={} expires_at={}{label}",
+                account(world, *id),
+                filled(&token.0),
+                time(*at),
+                time(*expires_at)
+            )
+        }
         Event::SessionRenewed {
             session,
             expires_at,
@@ -89,13 +195,56 @@ pub(super) fn event(world: &World, event: &Event) -> String {
             "SessionRenewed session={session} expires_at={}",
             time(*expires_at)
         ),
-        Event::SessionClosed { session, forget_at } => {
-            format!(
-                "SessionClosed session={session} forget_at={}",
-                time(*forget_at)
-            )
-        }
+        Event::SessionClosed { session, forget_at } => format!(
+            "SessionClosed session={session} forget_at={}",
+            time(*forget_at)
+        ),
         Event::SessionForgotten { session } => format!("SessionForgotten session={session}"),
+        other => panic!("{other:?} is not about a session"),
+    }
+}
+
+fn of_admission(world: &World, event: &Event) -> String {
+    match event {
+        Event::SetupOffered { token } => format!("SetupOffered token={}", filled(&token.0)),
+        Event::InviteCreated {
+            invite,
+            code,
+            by,
+            expires_at,
+            uses,
+        } => format!(
+            "InviteCreated invite={invite} code={} by={} expires_at={} uses={uses}",
+            filled(&code.0),
+            account(world, *by),
+            time(*expires_at)
+        ),
+        Event::InviteUsed { invite, uses_left } => {
+            format!("InviteUsed invite={invite} uses_left={uses_left}")
+        }
+        Event::InviteRemoved { invite } => format!("InviteRemoved invite={invite}"),
+        Event::LoginFailed {
+            key,
+            failures,
+            not_before,
+            at,
+        } => format!(
+            "LoginFailed key={} failures={failures} not_before={} at={}",
+            filled(&key.0),
+            time(*not_before),
+            time(*at)
+        ),
+        Event::LoginForgiven { key } => format!("LoginForgiven key={}", filled(&key.0)),
+        other => panic!("{other:?} lets nobody in"),
+    }
+}
+
+fn of_room(world: &World, event: &Event) -> String {
+    let of = |id: &AccountId| account(world, *id);
+    let place = |conversation: &ConversationId, id: &AccountId| {
+        format!("conversation={conversation} account={}", of(id))
+    };
+    match event {
         Event::ConversationOpened {
             conversation,
             members: (a, b),
@@ -106,23 +255,132 @@ pub(super) fn event(world: &World, event: &Event) -> String {
             of(b),
             time(*at)
         ),
+        Event::RoomCreated {
+            conversation,
+            name,
+            topic,
+            public,
+            at,
+        } => format!(
+            "RoomCreated conversation={conversation} name={name} {:?} public={public} at={}",
+            topic.as_str(),
+            time(*at)
+        ),
+        Event::MemberJoined {
+            conversation,
+            account,
+            role,
+            progress: to,
+        } => format!(
+            "MemberJoined {} role={role:?} {}",
+            place(conversation, account),
+            progress(*to)
+        ),
+        Event::MemberLeft {
+            conversation,
+            account,
+            by,
+        } => format!("MemberLeft {} by={}", place(conversation, account), of(by)),
+        Event::MemberRoleChanged {
+            conversation,
+            account,
+            role,
+        } => format!(
+            "MemberRoleChanged {} role={role:?}",
+            place(conversation, account)
+        ),
+        Event::TopicChanged {
+            conversation,
+            topic,
+        } => format!(
+            "TopicChanged conversation={conversation} {:?}",
+            topic.as_str()
+        ),
+        Event::MemberInvited {
+            conversation,
+            account,
+            by,
+        } => format!(
+            "MemberInvited {} by={}",
+            place(conversation, account),
+            of(by)
+        ),
+        Event::InvitationRemoved {
+            conversation,
+            account,
+        } => format!("InvitationRemoved {}", place(conversation, account)),
+        Event::WebhookCreated {
+            webhook,
+            token,
+            conversation,
+            account,
+            by,
+            at,
+        } => format!(
+            "WebhookCreated webhook={webhook} token={} {} by={} at={}",
+            filled(&token.0),
+            place(conversation, account),
+            of(by),
+            time(*at)
+        ),
+        Event::WebhookDeleted { webhook } => format!("WebhookDeleted webhook={webhook}"),
+        other => panic!("{other:?} is not about a conversation"),
+    }
+}
+
+fn of_message(world: &World, event: &Event) -> String {
+    let of = |id: &AccountId| account(world, *id);
+    let place = |conversation: &ConversationId, sequence: &Sequence| {
+        format!("conversation={conversation} sequence={sequence}")
+    };
+    match event {
         Event::MessageSent {
             conversation,
             sequence,
             by,
             at,
             text,
+            reply_to,
+            action,
+            ordinal,
+            mentions,
         } => {
-            let text = match text.as_str() {
-                long if long.len() > TEXT_SHOWN_MAX => format!("({} bytes)", long.len()),
-                short => format!("{short:?}"),
-            };
+            let reply = reply_to.map_or(String::new(), |to| format!(" reply_to={to}"));
+            let action = if *action { " action" } else { "" };
             format!(
-                "MessageSent conversation={conversation} sequence={sequence} by={} at={} {text}",
+                "MessageSent {} by={} at={} ordinal={ordinal} {}{reply}{action}{}",
+                place(conversation, sequence),
                 of(by),
-                time(*at)
+                time(*at),
+                shown(text),
+                mentioned(world, mentions)
             )
         }
+        Event::MessageEdited {
+            conversation,
+            sequence,
+            at,
+            text,
+            mentions,
+        } => format!(
+            "MessageEdited {} at={} {}{}",
+            place(conversation, sequence),
+            time(*at),
+            shown(text),
+            mentioned(world, mentions)
+        ),
+        Event::ReactionChanged {
+            conversation,
+            sequence,
+            account,
+            reaction,
+            present,
+        } => format!(
+            "ReactionChanged {} account={} {:?} present={present}",
+            place(conversation, sequence),
+            of(account),
+            reaction.as_str()
+        ),
         Event::PositionAdvanced {
             conversation,
             account,
@@ -137,7 +395,8 @@ pub(super) fn event(world: &World, event: &Event) -> String {
             sequence,
             account,
         } => format!(
-            "MessageHidden conversation={conversation} sequence={sequence} account={}",
+            "MessageHidden {} account={}",
+            place(conversation, sequence),
             of(account)
         ),
         Event::MessageDeleted {
@@ -145,9 +404,27 @@ pub(super) fn event(world: &World, event: &Event) -> String {
             sequence,
             at,
         } => format!(
-            "MessageDeleted conversation={conversation} sequence={sequence} at={}",
+            "MessageDeleted {} at={}",
+            place(conversation, sequence),
             time(*at)
         ),
+        other => panic!("{other:?} is not about a message"),
+    }
+}
+
+fn shown(text: &MessageText) -> String {
+    match text.as_str() {
+        long if long.len() > TEXT_SHOWN_MAX => format!("({} bytes)", long.len()),
+        short => format!("{short:?}"),
+    }
+}
+
+fn mentioned(world: &World, mentions: &[AccountId]) -> String {
+    let names: Vec<_> = mentions.iter().map(|id| account(world, *id)).collect();
+    match names.len() {
+        0 => String::new(),
+        many if many > MENTIONS_SHOWN_MAX => format!(" mentions={many} members"),
+        _ => format!(" mentions={}", names.join(",")),
     }
 }
 
@@ -178,11 +455,8 @@ fn time(time: Timestamp) -> String {
     text
 }
 
-fn token(hash: &TokenHash) -> String {
-    let end = hash
-        .0
-        .iter()
-        .position(|byte| *byte == 0)
-        .unwrap_or(hash.0.len());
-    String::from_utf8_lossy(&hash.0[..end]).into_owned()
+/// The name that was filled up with zeros.
+fn filled(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|byte| *byte == 0);
+    String::from_utf8_lossy(&bytes[..end.unwrap_or(bytes.len())]).into_owned()
 }

@@ -4,12 +4,16 @@
 //! Always true: nothing is decided here. A fact that contradicts the state is a bug in the rules
 //! and fails the test that wrote it.
 
+mod lookup;
+mod rooms;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
-    Account, AccountId, Answer, Batch, Broken, Conversation, ConversationId, Decision, Digest,
-    Event, Lookup, Membership, MessageHead, OnceId, Origin, Position, Remember, Sequence, Session,
-    SessionId, Timestamp, TokenHash, decide,
+    Account, AccountId, AccountRole, Answer, Batch, Conversation, ConversationId, Decision, Digest,
+    Event, Invite, InviteId, Kind, Membership, MessageHead, MessageRef, OnceId, Origin, Position,
+    Reaction, Remember, Sequence, Session, SessionId, Throttle, ThrottleKey, Timestamp, TokenHash,
+    Webhook, WebhookId, decide,
     decide::log_time,
     limits::{ONCE_ANSWER_MS, ONCE_ANSWERS_MAX, REQUEST_WINDOW},
     lookup::Remembered,
@@ -22,8 +26,8 @@ pub(crate) struct Memory {
     pub(crate) index: u64,
     /// Its log time.
     pub(crate) now: Timestamp,
-    /// Accounts that are merely counted, to come near the bound without creating them.
-    pub(crate) accounts_pretended: u64,
+    /// Things that are merely counted, to come near a bound without creating them.
+    pub(crate) pretended: BTreeMap<&'static str, u64>,
     accounts: BTreeMap<AccountId, Account>,
     names: BTreeMap<String, AccountId>,
     account_last: AccountId,
@@ -36,9 +40,20 @@ pub(crate) struct Memory {
     conversations: BTreeMap<ConversationId, Conversation>,
     directs: BTreeMap<(AccountId, AccountId), ConversationId>,
     conversation_last: ConversationId,
+    rooms: BTreeMap<String, ConversationId>,
     members: BTreeMap<(ConversationId, AccountId), Membership>,
+    joined_at: BTreeMap<(ConversationId, AccountId), Position>,
+    invitations: BTreeSet<(ConversationId, AccountId)>,
     messages: BTreeMap<(ConversationId, Sequence), MessageHead>,
     hidden: BTreeSet<(ConversationId, Sequence, AccountId)>,
+    reactions: BTreeSet<(MessageRef, AccountId, Reaction)>,
+    blocks: BTreeSet<(AccountId, AccountId)>,
+    setup_token: Option<TokenHash>,
+    invites: BTreeMap<InviteId, (Invite, TokenHash)>,
+    invite_last: InviteId,
+    webhooks: BTreeMap<WebhookId, (Webhook, TokenHash)>,
+    webhook_last: WebhookId,
+    throttles: BTreeMap<ThrottleKey, Throttle>,
 }
 
 impl Memory {
@@ -66,64 +81,190 @@ impl Memory {
     }
 
     /// Writes one fact.
-    pub(crate) fn write(&mut self, _position: Position, event: &Event) {
+    pub(crate) fn write(&mut self, position: Position, event: &Event) {
         match event {
-            Event::AccountCreated { account, name, .. } => {
-                assert_eq!(
-                    *account,
-                    self.account_last.next(),
-                    "a number is skipped or reused"
-                );
+            Event::AccountCreated { .. }
+            | Event::AccountDeleted { .. }
+            | Event::PasswordChanged { .. }
+            | Event::DisplayNameChanged { .. }
+            | Event::AccountRoleChanged { .. }
+            | Event::BlockChanged { .. } => self.write_account(event),
+            Event::SetupOffered { .. }
+            | Event::InviteCreated { .. }
+            | Event::InviteUsed { .. }
+            | Event::InviteRemoved { .. }
+            | Event::LoginFailed { .. }
+            | Event::LoginForgiven { .. } => self.write_admission(event),
+            Event::SessionOpened { .. }
+            | Event::SessionRenewed { .. }
+            | Event::SessionClosed { .. }
+            | Event::SessionForgotten { .. } => self.write_session(event),
+            Event::ConversationOpened { .. }
+            | Event::RoomCreated { .. }
+            | Event::MemberJoined { .. }
+            | Event::MemberLeft { .. }
+            | Event::MemberRoleChanged { .. }
+            | Event::TopicChanged { .. }
+            | Event::MemberInvited { .. }
+            | Event::InvitationRemoved { .. }
+            | Event::WebhookCreated { .. }
+            | Event::WebhookDeleted { .. } => self.write_conversation(position, event),
+            Event::MessageSent { .. }
+            | Event::MessageEdited { .. }
+            | Event::ReactionChanged { .. }
+            | Event::PositionAdvanced { .. }
+            | Event::MessageHidden { .. }
+            | Event::MessageDeleted { .. } => self.write_message(event),
+        }
+    }
+
+    fn write_account(&mut self, event: &Event) {
+        match event {
+            Event::AccountCreated {
+                account,
+                name,
+                role,
+                ..
+            } => {
+                let next = self.account_last.next();
+                assert_eq!(*account, next, "a number is skipped or reused");
                 self.account_last = *account;
                 let before = self.names.insert(name.key(), *account);
                 assert_eq!(before, None, "a name was given twice");
                 let row = Account {
                     id: *account,
                     password_version: 1,
+                    role: *role,
                 };
                 self.accounts.insert(*account, row);
+                self.end_setup();
             }
             Event::AccountDeleted { account } => self.delete_account(*account),
-            Event::ConversationOpened {
-                conversation,
-                members: (a, b),
+            Event::PasswordChanged {
+                account,
+                password_version,
+                ..
+            } => self.account_mut(*account).password_version = *password_version,
+            Event::DisplayNameChanged { account, .. } => {
+                self.account_mut(*account);
+            }
+            Event::AccountRoleChanged { account, role } => {
+                self.account_mut(*account).role = *role;
+                self.end_setup();
+            }
+            Event::BlockChanged {
+                account,
+                other,
+                blocked,
+            } => {
+                let changed = match blocked {
+                    true => self.blocks.insert((*account, *other)),
+                    false => self.blocks.remove(&(*account, *other)),
+                };
+                assert!(changed, "a block did not change");
+            }
+            other => panic!("{other:?} is not about an account"),
+        }
+    }
+
+    fn write_admission(&mut self, event: &Event) {
+        match event {
+            Event::SetupOffered { token } => self.setup_token = Some(*token),
+            Event::InviteCreated {
+                invite,
+                code,
+                expires_at,
+                uses,
                 ..
             } => {
-                assert_eq!(
-                    *conversation,
-                    self.conversation_last.next(),
-                    "a number is skipped"
-                );
-                self.conversation_last = *conversation;
-                let row = Conversation {
-                    id: *conversation,
-                    direct: Some((*a, *b)),
-                    sequence_last: Sequence(0),
+                assert_eq!(*invite, self.invite_last.next(), "a number is skipped");
+                self.invite_last = *invite;
+                let row = Invite {
+                    id: *invite,
+                    expires_at: *expires_at,
+                    uses_left: *uses,
                 };
-                self.conversations.insert(*conversation, row);
-                self.directs.insert((*a, *b), *conversation);
-                for member in [a, b] {
-                    self.members
-                        .insert((*conversation, *member), Membership::default());
+                self.invites.insert(*invite, (row, *code));
+            }
+            Event::InviteUsed { invite, uses_left } => {
+                let row = self.invites.get_mut(invite).expect("it was made");
+                row.0.uses_left = *uses_left;
+                if *uses_left == 0 {
+                    self.invites.remove(invite);
                 }
             }
+            Event::InviteRemoved { invite } => {
+                self.invites.remove(invite).expect("it was made");
+            }
+            Event::LoginFailed {
+                key,
+                failures,
+                not_before,
+                at,
+            } => {
+                let row = Throttle {
+                    failures: *failures,
+                    not_before: *not_before,
+                    failed_at: *at,
+                };
+                self.throttles.insert(*key, row);
+            }
+            Event::LoginForgiven { key } => {
+                self.throttles
+                    .remove(key)
+                    .expect("something was held against it");
+            }
+            other => panic!("{other:?} lets nobody in"),
+        }
+    }
+
+    fn write_message(&mut self, event: &Event) {
+        match event {
             Event::MessageSent {
                 conversation,
                 sequence,
                 by,
+                ordinal,
                 ..
             } => {
-                let row = self
-                    .conversations
-                    .get_mut(conversation)
-                    .expect("it was opened");
-                row.sequence_last = *sequence;
+                let sent = self.sent(*conversation, *by) + 1;
+                assert_eq!(*ordinal, sent, "a sender's messages are numbered");
+                let row = self.conversations.get_mut(conversation);
+                row.expect("it was opened").sequence_last = *sequence;
                 let head = MessageHead {
                     by: *by,
                     deleted: false,
                 };
                 let before = self.messages.insert((*conversation, *sequence), head);
                 assert_eq!(before, None, "two messages have one place");
+                let member = self.members.get_mut(&(*conversation, *by));
+                member.expect("only members send").sent = *ordinal;
+            }
+            Event::MessageEdited {
+                conversation,
+                sequence,
+                ..
+            } => assert!(
+                !self.messages[&(*conversation, *sequence)].deleted,
+                "a deleted message was edited"
+            ),
+            Event::ReactionChanged {
+                conversation,
+                sequence,
+                account,
+                reaction,
+                present,
+            } => {
+                let message = MessageRef {
+                    conversation: *conversation,
+                    sequence: *sequence,
+                };
+                let key = (message, *account, reaction.clone());
+                let changed = match present {
+                    true => self.reactions.insert(key),
+                    false => self.reactions.remove(&key),
+                };
+                assert!(changed, "a reaction did not change");
             }
             Event::PositionAdvanced {
                 conversation,
@@ -148,11 +289,13 @@ impl Memory {
             } => {
                 let head = self.messages.get_mut(&(*conversation, *sequence));
                 head.expect("only messages are deleted").deleted = true;
+                let gone = MessageRef {
+                    conversation: *conversation,
+                    sequence: *sequence,
+                };
+                self.reactions.retain(|(message, ..)| *message != gone);
             }
-            Event::SessionOpened { .. }
-            | Event::SessionRenewed { .. }
-            | Event::SessionClosed { .. }
-            | Event::SessionForgotten { .. } => self.write_session(event),
+            other => panic!("{other:?} is not about a message"),
         }
     }
 
@@ -233,18 +376,39 @@ impl Memory {
     fn delete_account(&mut self, account: AccountId) {
         self.accounts.remove(&account).expect("it was created");
         self.names.retain(|_, id| *id != account);
+        self.blocks
+            .retain(|(by, of)| *by != account && *of != account);
+        self.invitations.retain(|(_, invited)| *invited != account);
         let mine = |(_, member): &(ConversationId, AccountId)| *member == account;
         let left: Vec<_> = self.members.keys().copied().filter(mine).collect();
-        for key in left {
-            self.members.remove(&key);
-            if self.members_of(key.0).is_empty() {
-                self.conversations.remove(&key.0);
-                self.directs.retain(|_, id| *id != key.0);
-                self.messages.retain(|(of, _), _| *of != key.0);
-                self.hidden.retain(|(of, _, _)| *of != key.0);
-            }
+        for (conversation, _) in left {
+            let kind = self.conversations[&conversation].kind;
+            assert!(
+                matches!(kind, Kind::Direct(..)),
+                "it had to leave its rooms before"
+            );
+            self.remove_member(conversation, account);
         }
         self.hidden.retain(|(_, _, member)| *member != account);
+    }
+
+    fn admins_now(&self) -> u64 {
+        let all = self.accounts.values();
+        all.filter(|row| row.role == AccountRole::Admin).count() as u64
+    }
+
+    fn end_setup(&mut self) {
+        if self.admins_now() > 0 {
+            self.setup_token = None;
+        }
+    }
+
+    fn pretended(&self, what: &str) -> u64 {
+        self.pretended.get(what).copied().unwrap_or(0)
+    }
+
+    fn account_mut(&mut self, account: AccountId) -> &mut Account {
+        self.accounts.get_mut(&account).expect("the account exists")
     }
 
     fn session_mut(&mut self, session: SessionId) -> &mut Session {
@@ -273,77 +437,5 @@ impl Memory {
             *of_session.entry(*session).or_default() += 1;
         }
         (of_session.into_values().max().unwrap_or(0), self.once.len())
-    }
-}
-
-impl Lookup for Memory {
-    fn account(&self, id: AccountId) -> Result<Option<Account>, Broken> {
-        Ok(self.accounts.get(&id).copied())
-    }
-    fn account_by_key(&self, key: &str) -> Result<Option<Account>, Broken> {
-        Ok(self.names.get(key).map(|id| self.accounts[id]))
-    }
-    fn accounts(&self) -> Result<u64, Broken> {
-        Ok(self.accounts.len() as u64 + self.accounts_pretended)
-    }
-    fn account_last(&self) -> Result<AccountId, Broken> {
-        Ok(self.account_last)
-    }
-    fn session(&self, id: SessionId) -> Result<Option<Session>, Broken> {
-        Ok(self.sessions.get(&id).map(|(session, _)| *session))
-    }
-    fn token_in_use(&self, token: &TokenHash) -> Result<bool, Broken> {
-        Ok(self.sessions.values().any(|(_, used)| used == token))
-    }
-    fn sessions_of(&self, account: AccountId) -> Result<Vec<SessionId>, Broken> {
-        let open = |s: &&Session| s.account == account && !s.closed;
-        let rows = self.sessions.values().map(|(session, _)| session);
-        Ok(rows.filter(open).map(|session| session.id).collect())
-    }
-    fn sessions_expired(&self, now: Timestamp, limit: usize) -> Result<Vec<SessionId>, Broken> {
-        let rows = self.sessions.values().map(|(session, _)| session);
-        let expired = rows.filter(|session| session.expires_at <= now);
-        let by_time: BTreeSet<_> = expired.map(|s| (s.expires_at, s.id)).collect();
-        Ok(by_time.into_iter().map(|(_, id)| id).take(limit).collect())
-    }
-    fn session_last(&self) -> Result<SessionId, Broken> {
-        Ok(self.session_last)
-    }
-    fn remembered(&self, session: SessionId, number: u64) -> Result<Option<Remembered>, Broken> {
-        Ok(self.answers.get(&(session, number)).cloned())
-    }
-    fn remembered_once(&self, id: &OnceId) -> Result<Option<Remembered>, Broken> {
-        Ok(self.once.get(id).cloned())
-    }
-    fn direct(&self, members: (AccountId, AccountId)) -> Result<Option<ConversationId>, Broken> {
-        Ok(self.directs.get(&members).copied())
-    }
-    fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, Broken> {
-        Ok(self.conversations.get(&id).copied())
-    }
-    fn conversation_last(&self) -> Result<ConversationId, Broken> {
-        Ok(self.conversation_last)
-    }
-    fn membership(
-        &self,
-        conversation: ConversationId,
-        account: AccountId,
-    ) -> Result<Option<Membership>, Broken> {
-        Ok(self.members.get(&(conversation, account)).copied())
-    }
-    fn message(
-        &self,
-        conversation: ConversationId,
-        sequence: Sequence,
-    ) -> Result<Option<MessageHead>, Broken> {
-        Ok(self.messages.get(&(conversation, sequence)).copied())
-    }
-    fn is_hidden(
-        &self,
-        conversation: ConversationId,
-        sequence: Sequence,
-        account: AccountId,
-    ) -> Result<bool, Broken> {
-        Ok(self.hidden.contains(&(conversation, sequence, account)))
     }
 }

@@ -1,0 +1,209 @@
+//! What rules read, from the maps: every question is answered by looking at everything.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use conclave_core::{
+    Account, AccountId, Broken, Conversation, ConversationId, Invite, InviteId, Kind, Lookup,
+    MemberRole, Membership, MessageHead, MessageRef, OnceId, Reaction, Sequence, Session,
+    SessionId, Throttle, ThrottleKey, Timestamp, TokenHash, Webhook, WebhookId, lookup::Remembered,
+};
+
+use super::Memory;
+
+impl Lookup for Memory {
+    fn account(&self, id: AccountId) -> Result<Option<Account>, Broken> {
+        Ok(self.accounts.get(&id).copied())
+    }
+    fn account_by_key(&self, key: &str) -> Result<Option<Account>, Broken> {
+        Ok(self.names.get(key).map(|id| self.accounts[id]))
+    }
+    fn accounts(&self) -> Result<u64, Broken> {
+        Ok(self.accounts.len() as u64 + self.pretended("accounts"))
+    }
+    fn account_last(&self) -> Result<AccountId, Broken> {
+        Ok(self.account_last)
+    }
+    fn session(&self, id: SessionId) -> Result<Option<Session>, Broken> {
+        Ok(self.sessions.get(&id).map(|(session, _)| *session))
+    }
+    fn token_in_use(&self, token: &TokenHash) -> Result<bool, Broken> {
+        Ok(self.sessions.values().any(|(_, used)| used == token))
+    }
+    fn sessions_of(&self, account: AccountId) -> Result<Vec<SessionId>, Broken> {
+        let open = |s: &&Session| s.account == account && !s.closed;
+        let rows = self.sessions.values().map(|(session, _)| session);
+        Ok(rows.filter(open).map(|session| session.id).collect())
+    }
+    fn sessions_expired(&self, now: Timestamp, limit: usize) -> Result<Vec<SessionId>, Broken> {
+        let rows = self.sessions.values().map(|(session, _)| session);
+        let expired = rows.filter(|session| session.expires_at <= now);
+        let by_time: BTreeSet<_> = expired.map(|s| (s.expires_at, s.id)).collect();
+        Ok(by_time.into_iter().map(|(_, id)| id).take(limit).collect())
+    }
+    fn session_last(&self) -> Result<SessionId, Broken> {
+        Ok(self.session_last)
+    }
+    fn remembered(&self, session: SessionId, number: u64) -> Result<Option<Remembered>, Broken> {
+        Ok(self.answers.get(&(session, number)).cloned())
+    }
+    fn remembered_once(&self, id: &OnceId) -> Result<Option<Remembered>, Broken> {
+        Ok(self.once.get(id).cloned())
+    }
+    fn direct(&self, members: (AccountId, AccountId)) -> Result<Option<ConversationId>, Broken> {
+        Ok(self.directs.get(&members).copied())
+    }
+    fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, Broken> {
+        let mut found = self.conversations.get(&id).copied();
+        if let Some(Kind::Room { members, .. }) = found.as_mut().map(|found| &mut found.kind) {
+            *members += self.pretended("members");
+        }
+        Ok(found)
+    }
+    fn conversation_last(&self) -> Result<ConversationId, Broken> {
+        Ok(self.conversation_last)
+    }
+    fn membership(
+        &self,
+        conversation: ConversationId,
+        account: AccountId,
+    ) -> Result<Option<Membership>, Broken> {
+        Ok(self.members.get(&(conversation, account)).copied())
+    }
+    fn message(
+        &self,
+        conversation: ConversationId,
+        sequence: Sequence,
+    ) -> Result<Option<MessageHead>, Broken> {
+        Ok(self.messages.get(&(conversation, sequence)).copied())
+    }
+    fn is_hidden(
+        &self,
+        conversation: ConversationId,
+        sequence: Sequence,
+        account: AccountId,
+    ) -> Result<bool, Broken> {
+        Ok(self.hidden.contains(&(conversation, sequence, account)))
+    }
+    fn admins(&self) -> Result<u64, Broken> {
+        Ok(self.admins_now())
+    }
+    fn is_blocked(&self, account: AccountId, other: AccountId) -> Result<bool, Broken> {
+        Ok(self.blocks.contains(&(account, other)))
+    }
+    fn blocks_of(&self, account: AccountId) -> Result<u64, Broken> {
+        let own = self.blocks.iter().filter(|(by, _)| *by == account);
+        Ok(own.count() as u64 + self.pretended("blocks"))
+    }
+    fn room_by_key(&self, key: &str) -> Result<Option<ConversationId>, Broken> {
+        Ok(self.rooms.get(key).copied())
+    }
+    fn rooms(&self) -> Result<u64, Broken> {
+        Ok(self.rooms.len() as u64 + self.pretended("rooms"))
+    }
+    fn rooms_of(&self, account: AccountId) -> Result<Vec<ConversationId>, Broken> {
+        let of = |id: &ConversationId| self.members.contains_key(&(*id, account));
+        let rooms: BTreeSet<ConversationId> = self.rooms.values().copied().filter(of).collect();
+        Ok(rooms.into_iter().collect())
+    }
+    fn next_in_line(
+        &self,
+        conversation: ConversationId,
+        account: AccountId,
+    ) -> Result<Option<(AccountId, MemberRole)>, Broken> {
+        let others = self.members_of(conversation).into_iter().filter(|member| {
+            *member != account && !self.webhooks.values().any(|(w, _)| w.account == *member)
+        });
+        let rank = |member: &AccountId| {
+            let key = (conversation, *member);
+            let role = self.members[&key].role;
+            (std::cmp::Reverse(role), self.joined_at[&key], *member)
+        };
+        let first = others.min_by_key(rank);
+        Ok(first.map(|member| (member, self.members[&(conversation, member)].role)))
+    }
+    fn is_invited(&self, room: ConversationId, account: AccountId) -> Result<bool, Broken> {
+        Ok(self.invitations.contains(&(room, account)))
+    }
+    fn invitations(&self, room: ConversationId) -> Result<u64, Broken> {
+        let of_room = self.invitations.iter().filter(|(of, _)| *of == room);
+        Ok(of_room.count() as u64 + self.pretended("invitations"))
+    }
+    fn has_reacted(
+        &self,
+        message: MessageRef,
+        account: AccountId,
+        reaction: &Reaction,
+    ) -> Result<bool, Broken> {
+        let key = (message, account, reaction.clone());
+        Ok(self.reactions.contains(&key))
+    }
+    fn has_reaction(&self, message: MessageRef, reaction: &Reaction) -> Result<bool, Broken> {
+        let mut all = self.reactions.iter();
+        Ok(all.any(|(of, _, kind)| *of == message && kind == reaction))
+    }
+    fn reaction_kinds(&self, message: MessageRef) -> Result<u64, Broken> {
+        let of_message = self.reactions.iter().filter(|(of, ..)| *of == message);
+        let kinds: BTreeSet<&Reaction> = of_message.map(|(.., kind)| kind).collect();
+        Ok(kinds.len() as u64)
+    }
+    fn reactions_of(&self, message: MessageRef, account: AccountId) -> Result<u64, Broken> {
+        let all = self.reactions.iter();
+        let own = all.filter(|(of, by, _)| *of == message && *by == account);
+        Ok(own.count() as u64)
+    }
+    fn setup_token(&self) -> Result<Option<TokenHash>, Broken> {
+        Ok(self.setup_token)
+    }
+    fn invite_by_code(&self, code: &TokenHash) -> Result<Option<Invite>, Broken> {
+        let mut all = self.invites.values();
+        let found = all.find(|(_, of)| of == code);
+        Ok(found.map(|(invite, _)| *invite))
+    }
+    fn has_invite(&self, id: InviteId) -> Result<bool, Broken> {
+        Ok(self.invites.contains_key(&id))
+    }
+    fn invites(&self) -> Result<u64, Broken> {
+        Ok(self.invites.len() as u64 + self.pretended("invites"))
+    }
+    fn invites_expired(&self, now: Timestamp, limit: usize) -> Result<Vec<InviteId>, Broken> {
+        let rows = self.invites.values().map(|(invite, _)| invite);
+        let expired = rows.filter(|invite| invite.expires_at <= now);
+        let by_time: BTreeSet<_> = expired.map(|i| (i.expires_at, i.id)).collect();
+        Ok(by_time.into_iter().map(|(_, id)| id).take(limit).collect())
+    }
+    fn invite_last(&self) -> Result<InviteId, Broken> {
+        Ok(self.invite_last)
+    }
+    fn webhook_by_token(&self, token: &TokenHash) -> Result<Option<Webhook>, Broken> {
+        let mut all = self.webhooks.values();
+        let found = all.find(|(_, of)| of == token);
+        Ok(found.map(|(webhook, _)| *webhook))
+    }
+    fn webhook(&self, id: WebhookId) -> Result<Option<Webhook>, Broken> {
+        Ok(self.webhooks.get(&id).map(|(webhook, _)| *webhook))
+    }
+    fn webhook_of(&self, account: AccountId) -> Result<Option<Webhook>, Broken> {
+        let mut all = self.webhooks.values().map(|(webhook, _)| *webhook);
+        Ok(all.find(|webhook| webhook.account == account))
+    }
+    fn webhooks(&self, room: ConversationId) -> Result<Vec<Webhook>, Broken> {
+        let all = self.webhooks.values().map(|(webhook, _)| *webhook);
+        Ok(all.filter(|webhook| webhook.conversation == room).collect())
+    }
+    fn webhook_last(&self) -> Result<WebhookId, Broken> {
+        Ok(self.webhook_last)
+    }
+    fn throttle(&self, key: &ThrottleKey) -> Result<Option<Throttle>, Broken> {
+        Ok(self.throttles.get(key).copied())
+    }
+    fn throttles(&self) -> Result<u64, Broken> {
+        Ok(self.throttles.len() as u64 + self.pretended("throttles"))
+    }
+    fn throttles_first(&self, limit: usize) -> Result<Vec<ThrottleKey>, Broken> {
+        let all = self.throttles.iter();
+        let by_time: BTreeMap<_, _> = all
+            .map(|(key, row)| ((row.not_before, *key), *key))
+            .collect();
+        Ok(by_time.into_values().take(limit).collect())
+    }
+}

@@ -1,0 +1,163 @@
+//! Writes conversations, and who is in them.
+
+use conclave_core::{
+    AccountId, Conversation, ConversationId, Event, Kind, Membership, Position, Sequence, Webhook,
+};
+
+use super::Memory;
+
+impl Memory {
+    pub(super) fn write_conversation(&mut self, position: Position, event: &Event) {
+        match event {
+            Event::ConversationOpened {
+                conversation,
+                members: (a, b),
+                ..
+            } => {
+                self.add_conversation(*conversation, Kind::Direct(*a, *b));
+                self.directs.insert((*a, *b), *conversation);
+                for member in [a, b] {
+                    self.members
+                        .insert((*conversation, *member), Membership::default());
+                }
+            }
+            Event::RoomCreated {
+                conversation,
+                name,
+                public,
+                ..
+            } => {
+                let kind = Kind::Room {
+                    public: *public,
+                    members: 0,
+                };
+                self.add_conversation(*conversation, kind);
+                let before = self.rooms.insert(name.key(), *conversation);
+                assert_eq!(before, None, "a name was given to two rooms");
+            }
+            Event::WebhookCreated {
+                webhook,
+                token,
+                conversation,
+                account,
+                ..
+            } => {
+                assert_eq!(*webhook, self.webhook_last.next(), "a number is skipped");
+                self.webhook_last = *webhook;
+                let row = Webhook {
+                    id: *webhook,
+                    conversation: *conversation,
+                    account: *account,
+                };
+                self.webhooks.insert(*webhook, (row, *token));
+            }
+            Event::WebhookDeleted { webhook } => {
+                self.webhooks.remove(webhook).expect("it was made");
+            }
+            Event::TopicChanged { conversation, .. } => {
+                let is_there = self.rooms.values().any(|id| id == conversation);
+                assert!(is_there, "only rooms have a topic");
+            }
+            _ => self.write_member(position, event),
+        }
+    }
+
+    fn write_member(&mut self, position: Position, event: &Event) {
+        match event {
+            Event::MemberJoined {
+                conversation,
+                account,
+                role,
+                progress,
+            } => {
+                let key = (*conversation, *account);
+                let member = Membership {
+                    progress: *progress,
+                    role: *role,
+                    sent: self.sent(*conversation, *account),
+                };
+                let before = self.members.insert(key, member);
+                assert_eq!(before, None, "a member joined twice");
+                self.joined_at.insert(key, position);
+                self.invitations.remove(&key);
+                *self.member_count(*conversation) += 1;
+            }
+            Event::MemberLeft {
+                conversation,
+                account,
+                ..
+            } => {
+                *self.member_count(*conversation) -= 1;
+                self.remove_member(*conversation, *account);
+            }
+            Event::MemberRoleChanged {
+                conversation,
+                account,
+                role,
+            } => {
+                let member = self.members.get_mut(&(*conversation, *account));
+                let member = member.expect("only members have a role");
+                assert_ne!(member.role, *role, "a role did not change");
+                member.role = *role;
+            }
+            Event::MemberInvited {
+                conversation,
+                account,
+                ..
+            } => {
+                let new = self.invitations.insert((*conversation, *account));
+                assert!(new, "somebody was invited twice");
+            }
+            Event::InvitationRemoved {
+                conversation,
+                account,
+            } => {
+                let gone = self.invitations.remove(&(*conversation, *account));
+                assert!(gone, "nobody was invited");
+            }
+            other => panic!("{other:?} is not about a member"),
+        }
+    }
+
+    fn add_conversation(&mut self, id: ConversationId, kind: Kind) {
+        assert_eq!(id, self.conversation_last.next(), "a number is skipped");
+        self.conversation_last = id;
+        let row = Conversation {
+            id,
+            kind,
+            sequence_last: Sequence(0),
+        };
+        self.conversations.insert(id, row);
+    }
+
+    fn member_count(&mut self, id: ConversationId) -> &mut u64 {
+        match self.conversations.get_mut(&id).map(|row| &mut row.kind) {
+            Some(Kind::Room { members, .. }) => members,
+            other => panic!("{other:?} is no room"),
+        }
+    }
+
+    /// A conversation goes with its last member.
+    pub(super) fn remove_member(&mut self, id: ConversationId, account: AccountId) {
+        let gone = self.members.remove(&(id, account));
+        gone.expect("only members leave");
+        self.joined_at.remove(&(id, account));
+        if self.members_of(id).is_empty() {
+            self.conversations.remove(&id);
+            self.directs.retain(|_, of| *of != id);
+            self.rooms.retain(|_, of| *of != id);
+            self.invitations.retain(|(of, _)| *of != id);
+            self.messages.retain(|(of, _), _| *of != id);
+            self.hidden.retain(|(of, _, _)| *of != id);
+            self.reactions
+                .retain(|(message, ..)| message.conversation != id);
+        }
+    }
+
+    /// How many messages an account has sent in a conversation.
+    pub(super) fn sent(&self, id: ConversationId, by: AccountId) -> u64 {
+        let all = self.messages.iter();
+        let own = all.filter(|((of, _), head)| *of == id && head.by == by);
+        own.count() as u64
+    }
+}
