@@ -1,8 +1,8 @@
 //! From what came of a command to lines that people can compare.
 
 use conclave_core::{
-    Accepted, AccountId, AccountRole, Answer, ConversationId, Event, MessageText, Progress,
-    Rejection, Sequence, Timestamp,
+    Accepted, AccountId, AccountRole, Answer, ConversationId, Event, Progress, Rejection, Sequence,
+    Timestamp,
 };
 
 use super::{World, parse::UNITS};
@@ -262,8 +262,8 @@ fn of_room(world: &World, event: &Event) -> String {
             public,
             at,
         } => format!(
-            "RoomCreated conversation={conversation} name={name} {:?} public={public} at={}",
-            topic.as_str(),
+            "RoomCreated conversation={conversation} name={name} {} public={public} at={}",
+            shown(topic.as_str()),
             time(*at)
         ),
         Event::MemberJoined {
@@ -293,8 +293,8 @@ fn of_room(world: &World, event: &Event) -> String {
             conversation,
             topic,
         } => format!(
-            "TopicChanged conversation={conversation} {:?}",
-            topic.as_str()
+            "TopicChanged conversation={conversation} {}",
+            shown(topic.as_str())
         ),
         Event::MemberInvited {
             conversation,
@@ -352,7 +352,7 @@ fn of_message(world: &World, event: &Event) -> String {
                 place(conversation, sequence),
                 of(by),
                 time(*at),
-                shown(text),
+                shown(text.as_str()),
                 mentioned(world, mentions)
             )
         }
@@ -366,7 +366,7 @@ fn of_message(world: &World, event: &Event) -> String {
             "MessageEdited {} at={} {}{}",
             place(conversation, sequence),
             time(*at),
-            shown(text),
+            shown(text.as_str()),
             mentioned(world, mentions)
         ),
         Event::ReactionChanged {
@@ -412,8 +412,8 @@ fn of_message(world: &World, event: &Event) -> String {
     }
 }
 
-fn shown(text: &MessageText) -> String {
-    match text.as_str() {
+fn shown(text: &str) -> String {
+    match text {
         long if long.len() > TEXT_SHOWN_MAX => format!("({} bytes)", long.len()),
         short => format!("{short:?}"),
     }
