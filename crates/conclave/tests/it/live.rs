@@ -20,7 +20,7 @@ use crate::{
 const PEOPLE: usize = 20;
 /// Between two messages of one person in one conversation: two cores carry five nodes and all
 /// people.
-const PACE: Duration = Duration::from_millis(400);
+const PACE: Duration = Duration::from_millis(1000);
 /// Messages that must get through in each conversation while a node is away, and after it.
 const MESSAGES_PER_FAULT: u64 = 3;
 /// How long a slow server hangs, as the notebooks' authors had it.
@@ -167,6 +167,8 @@ async fn all_streams_are_complete(witness: &Witness, people: &[Person]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_stream_tells_everything_once_while_nodes_die_and_hang() {
+    let t0 = Instant::now();
+    let stamp = |what: &str| eprintln!("STAMP {:.1} {what}", t0.elapsed().as_secs_f64());
     let cluster = Cluster::start_undisturbed(5).await;
     let witness = Witness::new();
     let people = people(&cluster, PEOPLE).await;
@@ -182,8 +184,10 @@ async fn every_stream_tells_everything_once_while_nodes_die_and_hang() {
     // Who made the room of the odd ones is none of them.
     people[0].client.leave_room("odd").await.unwrap();
 
+    stamp("rooms");
     let mut talks = Talks::start(&witness, &people);
     talks.go_on(1).await;
+    stamp("talking");
     for (victim_leads, hangs) in [(true, false), (false, true), (true, true), (false, false)] {
         let victim = match victim_leads {
             true => cluster.leader().await,
@@ -195,13 +199,17 @@ async fn every_stream_tells_everything_once_while_nodes_die_and_hang() {
         }
         // That takes longer than every time-out of the streams.
         streams_have_left(&people, &cluster.endpoint(victim)).await;
+        stamp("left");
         talks.go_on(MESSAGES_PER_FAULT).await;
+        stamp("went on");
         match hangs {
             true => cluster.resume(victim).await,
             false => cluster.start_node(victim).await,
         }
         cluster.all_rejoined().await;
+        stamp("rejoined");
         talks.go_on(MESSAGES_PER_FAULT).await;
+        stamp("and on");
     }
     let speakers = talks.finish().await;
 

@@ -174,12 +174,13 @@ impl Presences {
         self.dirty.notify_one();
     }
 
-    /// How somebody is, and when it was last there if it is not.
+    /// How somebody is, as the listeners of this node were told, and when it was last there if it
+    /// is not.
     pub(crate) fn of(&self, account: AccountId) -> Changed {
         let table = self.table();
         Changed {
             account,
-            state: table.state(account),
+            state: table.told.get(&account).copied().unwrap_or_default(),
             last_seen: table.last_seen.get(&account).copied(),
         }
     }
@@ -240,16 +241,6 @@ impl Presences {
     }
 }
 
-impl Table {
-    fn state(&self, account: AccountId) -> Presence {
-        let own = self.own.get(&account).map(Own::state).unwrap_or_default();
-        let others = self.others.values();
-        let others = others.filter(|other| other.heard.elapsed() < SILENT_MAX);
-        let others = others.filter_map(|other| other.accounts.get(&account).copied());
-        others.max().unwrap_or_default().max(own)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -299,8 +290,15 @@ mod tests {
         let _phone = presences.enter(ALICE, SessionId(1));
         let _desk = presences.enter(ALICE, SessionId(2));
         assert!(presences.set_away(ALICE, SessionId(1), true));
-        assert_eq!(presences.of(ALICE).state, Presence::Online);
+        assert_eq!(
+            states(&presences.settle(Timestamp(1))),
+            [(1, Presence::Online)]
+        );
         assert!(presences.set_away(ALICE, SessionId(2), true));
+        assert_eq!(
+            states(&presences.settle(Timestamp(2))),
+            [(1, Presence::Away)]
+        );
         assert_eq!(presences.of(ALICE).state, Presence::Away);
         assert!(!presences.set_away(ALICE, SessionId(3), true));
     }
