@@ -5,37 +5,46 @@
 //! or answer that no correct rule could have given.
 
 pub(crate) mod plan;
+mod rights;
+mod rooms;
+mod wish;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
-    Accepted, AccountId, Answer, Batch, Command, ConversationId, Decision, Digest, Event, Origin,
-    Position, Progress, Remember, Sequence, SessionId, Timestamp, TokenHash,
+    Accepted, AccountId, AccountRole, Answer, Batch, Command, ConversationId, Decision, Digest,
+    Event, InviteId, Origin, Position, Progress, Remember, Sequence, SessionId, ThrottleKey,
+    Timestamp, TokenHash, WebhookId,
     limits::{
         LOG_TIME_MAX_MS, SESSION_CLOSED_MS, SESSION_MS, SESSION_RENEW_MS, SESSIONS_PER_ACCOUNT_MAX,
+        THROTTLE_MAX_MS,
     },
 };
-
-#[derive(Default)]
-struct Seen {
-    pair: BTreeSet<AccountId>,
-    members: BTreeSet<AccountId>,
-    by: Vec<AccountId>,
-    deleted: BTreeSet<Sequence>,
-}
 
 /// Reads along.
 #[derive(Default)]
 pub(crate) struct Observer {
     time: Timestamp,
     names: BTreeMap<String, AccountId>,
+    roles: BTreeMap<AccountId, AccountRole>,
+    versions: BTreeMap<AccountId, u64>,
+    blocks: BTreeSet<(AccountId, AccountId)>,
+    setup: Option<TokenHash>,
+    /// How often they can be used, and until when.
+    invites: BTreeMap<InviteId, (u32, Timestamp)>,
+    invite_last: u64,
+    webhooks: BTreeMap<WebhookId, (TokenHash, ConversationId, AccountId)>,
+    webhook_last: u64,
+    /// Accounts of webhooks that are gone.
+    hooks_gone: BTreeSet<AccountId>,
+    throttled: BTreeSet<ThrottleKey>,
     account_last: u64,
     session_last: u64,
     conversation_last: u64,
     open: BTreeMap<SessionId, (AccountId, Timestamp)>,
     closed: BTreeMap<SessionId, Timestamp>,
     tokens: BTreeMap<TokenHash, SessionId>,
-    conversations: BTreeMap<ConversationId, Seen>,
+    conversations: BTreeMap<ConversationId, rooms::Seen>,
     progress: BTreeMap<(ConversationId, AccountId), Progress>,
     hidden: BTreeSet<(ConversationId, Sequence, AccountId)>,
     executed: BTreeSet<(SessionId, u64)>,
@@ -62,12 +71,20 @@ impl Observer {
                 Origin::Session { session, .. } => self.open.get(&session).map(|(of, _)| *of),
                 Origin::Once(_) => None,
             };
+            let governed = self.is_governed();
             for event in &decision.events {
-                if let Some(account) = self.doer(event) {
-                    assert_eq!(Some(account), asker, "somebody acted for another");
-                }
+                assert!(
+                    self.may(asker, command, event),
+                    "{asker:?} may not do {event:?}"
+                );
                 self.read_event(event);
             }
+            let still_governed = self.names.is_empty() || self.is_governed();
+            assert!(
+                !governed || still_governed,
+                "the last administrator has gone"
+            );
+            self.check_rooms();
             written += decision.events.len() as u64;
             if let (Ok(Accepted::MessageSent { position, .. }), false) =
                 (&decision.answer, decision.events.is_empty())
@@ -151,23 +168,8 @@ impl Observer {
         }
     }
 
-    /// Who alone can have made this event, if it is of a kind that belongs to somebody.
-    fn doer(&self, event: &Event) -> Option<AccountId> {
-        match event {
-            Event::AccountDeleted { account }
-            | Event::PositionAdvanced { account, .. }
-            | Event::MessageHidden { account, .. }
-            | Event::MessageSent { by: account, .. } => Some(*account),
-            Event::MessageDeleted {
-                conversation,
-                sequence,
-                ..
-            } => self.conversations[conversation]
-                .by
-                .get(sequence.0 as usize - 1)
-                .copied(),
-            _ => None,
-        }
+    fn is_governed(&self) -> bool {
+        self.roles.values().any(|role| *role == AccountRole::Admin)
     }
 
     fn is_alive(&self, account: AccountId) -> bool {
@@ -176,61 +178,155 @@ impl Observer {
 
     fn read_event(&mut self, event: &Event) {
         match event {
-            Event::AccountCreated {
-                account, name, at, ..
-            } => {
-                self.account_last += 1;
-                assert_eq!(
-                    account.0, self.account_last,
-                    "accounts are numbered without gaps"
-                );
-                let before = self.names.insert(name.as_str().to_lowercase(), *account);
-                assert_eq!(before, None, "two accounts have one name");
-                assert_eq!(*at, self.time);
-            }
-            Event::AccountDeleted { account } => {
-                assert!(self.is_alive(*account), "an account was deleted twice");
-                self.names.retain(|_, id| id != account);
-                let has_session = self.open.values().any(|(of, _)| of == account);
-                assert!(!has_session, "a deleted account has an open session");
-                for seen in self.conversations.values_mut() {
-                    seen.members.remove(account);
-                }
-            }
+            Event::AccountCreated { .. }
+            | Event::AccountDeleted { .. }
+            | Event::PasswordChanged { .. }
+            | Event::DisplayNameChanged { .. }
+            | Event::AccountRoleChanged { .. }
+            | Event::BlockChanged { .. } => self.read_account(event),
+            Event::SetupOffered { .. }
+            | Event::InviteCreated { .. }
+            | Event::InviteUsed { .. }
+            | Event::InviteRemoved { .. }
+            | Event::LoginFailed { .. }
+            | Event::LoginForgiven { .. } => self.read_admission(event),
             Event::SessionOpened { .. }
             | Event::SessionRenewed { .. }
             | Event::SessionClosed { .. }
             | Event::SessionForgotten { .. } => self.read_session(event),
-            Event::ConversationOpened {
-                conversation,
-                members: (a, b),
-                at,
-            } => {
-                self.conversation_last += 1;
-                assert_eq!(
-                    conversation.0, self.conversation_last,
-                    "numbered without gaps"
-                );
-                assert!(a <= b, "the lower number comes first");
-                assert!(
-                    self.is_alive(*a) && self.is_alive(*b),
-                    "a member does not exist"
-                );
-                let pair = BTreeSet::from([*a, *b]);
-                let again = self.conversations.values().any(|seen| seen.pair == pair);
-                assert!(!again, "two people have two conversations");
-                assert_eq!(*at, self.time);
-                let seen = Seen {
-                    members: pair.clone(),
-                    pair,
-                    ..Seen::default()
-                };
-                self.conversations.insert(*conversation, seen);
-            }
             Event::MessageSent { .. }
+            | Event::MessageEdited { .. }
+            | Event::ReactionChanged { .. }
             | Event::PositionAdvanced { .. }
             | Event::MessageHidden { .. }
             | Event::MessageDeleted { .. } => self.read_message(event),
+            Event::WebhookCreated { .. } | Event::WebhookDeleted { .. } => self.read_webhook(event),
+            _ => self.read_conversation(event),
+        }
+    }
+
+    fn read_account(&mut self, event: &Event) {
+        match event {
+            Event::AccountCreated {
+                account,
+                name,
+                role,
+                at,
+                ..
+            } => {
+                self.account_last += 1;
+                let next = AccountId(self.account_last);
+                assert_eq!(*account, next, "accounts are numbered without gaps");
+                let before = self.names.insert(name.as_str().to_lowercase(), *account);
+                assert_eq!(before, None, "two accounts have one name");
+                assert_eq!(*at, self.time);
+                self.versions.insert(*account, 1);
+                self.set_role(*account, *role);
+            }
+            Event::AccountDeleted { account } => {
+                assert!(self.is_alive(*account), "an account was deleted twice");
+                self.names.retain(|_, id| id != account);
+                self.roles.remove(account);
+                self.blocks
+                    .retain(|(by, of)| by != account && of != account);
+                let has_session = self.open.values().any(|(of, _)| of == account);
+                assert!(!has_session, "a deleted account has an open session");
+                self.forget_member(*account);
+            }
+            Event::PasswordChanged {
+                account,
+                password_version,
+                ..
+            } => {
+                let before = self.versions.insert(*account, *password_version);
+                assert_eq!(before, Some(password_version - 1), "passwords are counted");
+                let sessions = self.open.values().filter(|(of, _)| of == account).count();
+                assert_eq!(
+                    sessions, 1,
+                    "a session outlived the password it was opened with"
+                );
+            }
+            Event::DisplayNameChanged { account, .. } => {
+                assert!(self.is_alive(*account), "nobody is shown");
+            }
+            Event::AccountRoleChanged { account, role } => {
+                assert_ne!(self.roles.get(account), Some(role), "a role did not change");
+                let people = [Some(&AccountRole::User), Some(&AccountRole::Admin)];
+                assert!(
+                    people.contains(&self.roles.get(account)),
+                    "a program governs"
+                );
+                self.set_role(*account, *role);
+            }
+            Event::BlockChanged {
+                account,
+                other,
+                blocked,
+            } => {
+                assert_ne!(account, other, "somebody blocked itself");
+                assert!(self.is_alive(*other), "nobody was blocked");
+                let changed = match blocked {
+                    true => self.blocks.insert((*account, *other)),
+                    false => self.blocks.remove(&(*account, *other)),
+                };
+                assert!(changed, "a block did not change");
+            }
+            other => panic!("{other:?} is not about an account"),
+        }
+    }
+
+    fn set_role(&mut self, account: AccountId, role: AccountRole) {
+        self.roles.insert(account, role);
+        if role == AccountRole::Admin {
+            self.setup = None;
+        }
+    }
+
+    fn read_admission(&mut self, event: &Event) {
+        match event {
+            Event::SetupOffered { token } => self.setup = Some(*token),
+            Event::InviteCreated {
+                invite,
+                expires_at,
+                uses,
+                ..
+            } => {
+                self.invite_last += 1;
+                assert_eq!(
+                    invite.0, self.invite_last,
+                    "invites are numbered without gaps"
+                );
+                assert!(*expires_at > self.time, "an invite was never of use");
+                self.invites.insert(*invite, (*uses, *expires_at));
+            }
+            Event::InviteUsed { invite, uses_left } => {
+                let (left, until) = self.invites.get_mut(invite).expect("there is one");
+                assert!(*until > self.time, "an invite was used after its time");
+                *left -= 1;
+                assert_eq!(left, uses_left, "uses are counted");
+                if *left == 0 {
+                    self.invites.remove(invite);
+                }
+            }
+            Event::InviteRemoved { invite } => {
+                self.invites.remove(invite).expect("there is one");
+            }
+            Event::LoginFailed {
+                key,
+                failures,
+                not_before,
+                at,
+            } => {
+                assert!(*failures > 0, "no failure was counted");
+                assert_eq!(*at, self.time);
+                let wait = not_before.0 - at.0;
+                assert!(wait <= THROTTLE_MAX_MS, "a wait is too long");
+                self.throttled.insert(*key);
+            }
+            Event::LoginForgiven { key } => {
+                assert!(self.throttled.remove(key), "there was nothing to forgive");
+            }
+            other => panic!("{other:?} lets nobody in"),
         }
     }
 
@@ -242,6 +338,7 @@ impl Observer {
                 token,
                 at,
                 expires_at,
+                ..
             } => {
                 self.session_last += 1;
                 let before = self.tokens.insert(*token, *session);
@@ -252,7 +349,11 @@ impl Observer {
                 );
                 assert!(self.is_alive(*account), "a deleted account logged in");
                 assert_eq!(*at, self.time);
-                assert_eq!(*expires_at, self.time.plus_ms(SESSION_MS));
+                let until = match self.roles[account] {
+                    AccountRole::Bot => Timestamp(LOG_TIME_MAX_MS),
+                    AccountRole::User | AccountRole::Admin => self.time.plus_ms(SESSION_MS),
+                };
+                assert_eq!(*expires_at, until);
                 self.open.insert(*session, (*account, *expires_at));
                 let of_account = self.open.values().filter(|(of, _)| of == account).count();
                 assert!(
@@ -291,93 +392,6 @@ impl Observer {
                 );
             }
             other => panic!("{other:?} is not about a session"),
-        }
-    }
-
-    fn read_message(&mut self, event: &Event) {
-        match event {
-            Event::MessageSent {
-                conversation,
-                sequence,
-                by,
-                at,
-                ..
-            } => {
-                let seen = self
-                    .conversations
-                    .get_mut(conversation)
-                    .expect("it was opened");
-                assert!(seen.members.contains(by), "a stranger wrote");
-                assert_eq!(
-                    seen.members, seen.pair,
-                    "a message went to somebody who is gone"
-                );
-                seen.by.push(*by);
-                assert_eq!(sequence.0, seen.by.len() as u64, "a sequence has a gap");
-                assert_eq!(*at, self.time, "a message is not of its entry's time");
-            }
-            Event::PositionAdvanced {
-                conversation,
-                account,
-                progress,
-            } => {
-                let seen = &self.conversations[conversation];
-                assert!(seen.members.contains(account), "a stranger advanced");
-                let before = self.progress.insert((*conversation, *account), *progress);
-                let before = before.unwrap_or_default();
-                assert!(
-                    progress.delivered >= before.delivered,
-                    "delivered went back"
-                );
-                assert!(progress.read >= before.read, "read went back");
-                assert_ne!(*progress, before, "nothing advanced");
-                assert!(
-                    progress.read <= progress.delivered,
-                    "read before it was delivered"
-                );
-                assert!(
-                    progress.delivered.0 <= seen.by.len() as u64,
-                    "beyond the end"
-                );
-            }
-            Event::MessageHidden {
-                conversation,
-                sequence,
-                account,
-            } => {
-                let seen = &self.conversations[conversation];
-                assert!(seen.members.contains(account), "a stranger deleted");
-                assert!(
-                    (1..=seen.by.len() as u64).contains(&sequence.0),
-                    "no such message"
-                );
-                assert!(
-                    !seen.deleted.contains(sequence),
-                    "it was deleted before it was hidden"
-                );
-                let new = self.hidden.insert((*conversation, *sequence, *account));
-                assert!(new, "a message was hidden twice");
-            }
-            Event::MessageDeleted {
-                conversation,
-                sequence,
-                ..
-            } => {
-                let seen = self
-                    .conversations
-                    .get_mut(conversation)
-                    .expect("it was opened");
-                let by = seen.by.get(sequence.0 as usize - 1).expect("it was sent");
-                assert!(
-                    seen.members.contains(by),
-                    "its sender is not there to delete it"
-                );
-                assert!(
-                    seen.deleted.insert(*sequence),
-                    "a message was deleted twice"
-                );
-            }
-            other => panic!("{other:?} is not about a message"),
         }
     }
 }

@@ -4,15 +4,15 @@
 //! asking the clients, who learn the numbers of their sessions from the answers.
 
 use conclave_core::{
-    Accepted, AccountId, AccountName, Batch, Command, ConversationId, Decision, Digest, MessageRef,
-    MessageText, OnceId, Operation, Origin, Progress, Recipient, Rejection, Sequence, SessionId,
-    Timestamp, TokenHash,
+    Accepted, AccountId, Batch, Command, ConversationId, Decision, Digest, MessageRef, OnceId,
+    Origin, Rejection, Sequence, SessionId, Timestamp,
 };
 use proptest::prelude::*;
 
+pub(crate) use super::wish::What;
+use super::wish::what;
 use crate::support::Memory;
 
-const NAMES: [&str; 4] = ["ann", "Bea", "cyd", "ANN"];
 /// Greater than every digest that a client chooses.
 const OTHER_DIGEST: u64 = 1 << 32;
 const MINUTE: u64 = 60_000;
@@ -36,31 +36,6 @@ pub(crate) enum Step {
     Again { which: usize, same: bool },
 }
 
-/// What a client wants.
-#[derive(Clone, Debug)]
-pub(crate) enum What {
-    Create(usize),
-    Login {
-        account: u64,
-        version: u64,
-    },
-    Logout,
-    DeleteAccount,
-    Send(usize),
-    SendIn(u64),
-    Advance {
-        conversation: u64,
-        delivered: u64,
-        read: u64,
-    },
-    Delete {
-        messages: Vec<(u64, u64)>,
-        for_everyone: bool,
-    },
-    /// Something that belongs in a session, outside of one; or the other way round.
-    Misplaced(bool),
-}
-
 /// How wild a plan may be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Weather {
@@ -78,32 +53,6 @@ pub(crate) struct History {
     pub(crate) batches: Vec<Batch>,
     pub(crate) decisions: Vec<Vec<Decision>>,
     pub(crate) state: Memory,
-}
-
-pub(crate) fn what(weather: Weather) -> impl Strategy<Value = What> {
-    let misplaced = if matches!(weather, Weather::Wild) {
-        1
-    } else {
-        0
-    };
-    let conversation = prop_oneof![5 => Just(0u64), 1 => 1u64..4];
-    let sequence = prop_oneof![9 => 1u64..4, 1 => 0u64..9];
-    prop_oneof![
-        5 => (0..NAMES.len()).prop_map(What::Create),
-        8 => (0u64..3, prop_oneof![9 => Just(1u64), 1 => 0u64..3])
-            .prop_map(|(account, version)| What::Login { account, version }),
-        1 => Just(What::Logout),
-        2 => Just(What::DeleteAccount),
-        12 => (0..NAMES.len()).prop_map(What::Send),
-        6 => conversation.clone().prop_map(What::SendIn),
-        6 => (conversation.clone(), 0u64..6, 0u64..6).prop_map(
-            |(conversation, delivered, read)| What::Advance { conversation, delivered, read }
-        ),
-        9 => (prop::collection::vec((conversation, sequence), 0..3), any::<bool>()).prop_map(
-            |(messages, for_everyone)| What::Delete { messages, for_everyone }
-        ),
-        misplaced => any::<bool>().prop_map(What::Misplaced),
-    ]
 }
 
 /// Up to `steps` steps.
@@ -127,7 +76,7 @@ pub(crate) fn plan(weather: Weather, steps: usize) -> impl Strategy<Value = Vec<
     };
     let skip = match weather {
         Weather::Calm => Just(0u64).boxed(),
-        Weather::Slow | Weather::Wild => prop_oneof![15 => Just(0u64), 1 => 0u64..200].boxed(),
+        Weather::Slow | Weather::Wild => prop_oneof![15 => Just(0u64), 1 => 0u64..260].boxed(),
     };
     let ask = (
         0usize..8,
@@ -152,7 +101,38 @@ pub(crate) fn plan(weather: Weather, steps: usize) -> impl Strategy<Value = Vec<
         again => (0usize..64, prop::bool::weighted(0.9))
             .prop_map(|(which, same)| Step::Again { which, same }),
     ];
-    prop::collection::vec(step, 1..steps)
+    let steps = prop::collection::vec(step, 1..steps);
+    (prop::bool::weighted(0.8), steps).prop_map(|(settled, steps)| {
+        let before = if settled { settle() } else { Vec::new() };
+        before.into_iter().chain(steps).collect()
+    })
+}
+
+/// Three accounts with a session each, the first one an administrator's: most of what is wanted
+/// later is then possible.
+fn settle() -> Vec<Step> {
+    let ask = |what| Step::Ask {
+        who: 0,
+        what,
+        late: 0,
+        skip: 0,
+    };
+    let login = |account| {
+        let version = 1;
+        ask(What::Login { account, version })
+    };
+    let wishes = [
+        ask(What::OfferSetup),
+        ask(What::Create(0, 0)),
+        ask(What::Create(1, 11)),
+        ask(What::Create(2, 11)),
+        Step::Tick(0),
+        login(0),
+        login(1),
+        login(2),
+        Step::Tick(0),
+    ];
+    wishes.into()
 }
 
 /// Lets the clients act.
@@ -191,7 +171,7 @@ pub(crate) fn play(steps: &[Step]) -> History {
 }
 
 #[derive(Default)]
-struct Clients {
+pub(super) struct Clients {
     clock: u64,
     requests: u64,
     /// Sessions that answers told of, and the number that each used last.
@@ -231,13 +211,20 @@ impl Clients {
 
     fn learn(&mut self, command: &Command, decision: &Decision) {
         match (&decision.answer, command.origin) {
-            (Ok(Accepted::SessionOpened { session, .. }), _)
-                if !self.sessions.iter().any(|(known, _)| known == session) =>
-            {
+            (
+                Ok(Accepted::SessionOpened { session, .. } | Accepted::BotCreated { session, .. }),
+                _,
+            ) if !self.sessions.iter().any(|(known, _)| known == session) => {
                 self.sessions.push((*session, 0));
             }
             (Ok(Accepted::AccountCreated { account }), _) => self.accounts.push(*account),
-            (Ok(Accepted::MessageSent { conversation, .. }), _) => {
+            (
+                Ok(
+                    Accepted::MessageSent { conversation, .. }
+                    | Accepted::RoomEntered { conversation },
+                ),
+                _,
+            ) => {
                 self.conversation_last = self.conversation_last.max(conversation.0);
             }
             (Err(Rejection::SessionExpired), Origin::Session { session, .. }) => {
@@ -248,26 +235,21 @@ impl Clients {
     }
 
     /// What a small number means: 0 is the newest account that a client knows.
-    fn account(&self, back: u64) -> AccountId {
+    pub(super) fn account(&self, back: u64) -> AccountId {
         let newest_first = self.accounts.iter().rev();
         let known = newest_first.copied().nth(back as usize);
         known.unwrap_or(AccountId(back))
     }
 
     /// What a small number means: 0 is the newest conversation that a client knows.
-    fn conversation(&self, back: u64) -> ConversationId {
+    pub(super) fn conversation(&self, back: u64) -> ConversationId {
         ConversationId(self.conversation_last.saturating_sub(back))
     }
 
     fn command(&mut self, who: usize, what: &What, skip: u64) -> Command {
         self.requests += 1;
-        let inside = match what {
-            What::Create(_) | What::Login { .. } => false,
-            What::Misplaced(inside) => *inside,
-            _ => true,
-        };
         let known = self.sessions.len();
-        let origin = if !inside {
+        let origin = if !what.is_inside() {
             Origin::Once(OnceId(u128::from(self.requests).to_be_bytes()))
         } else if known == 0 {
             Origin::Session {
@@ -288,62 +270,22 @@ impl Clients {
         Command {
             origin,
             digest: Digest(self.requests),
-            operation: self.operation(what),
+            operation: what.operation(self),
         }
     }
 
-    fn operation(&self, what: &What) -> Operation {
-        let text = || MessageText::new(format!("message {}", self.requests)).expect("it is short");
-        let name = |which: &usize| AccountName::new(NAMES[*which]).expect("it is a name");
-        let created = |which: &usize| Operation::CreateAccount {
-            name: name(which),
-            password_hash: "$argon2id$".to_owned(),
-        };
-        match what {
-            What::Create(which) => created(which),
-            What::Login { account, version } => {
-                let mut token = [0; 32];
-                token[..8].copy_from_slice(&self.requests.to_be_bytes());
-                Operation::OpenSession {
-                    account: self.account(*account),
-                    password_version: *version,
-                    token: TokenHash(token),
-                }
-            }
-            What::Logout => Operation::CloseSession,
-            What::DeleteAccount => Operation::DeleteAccount,
-            What::Send(which) => Operation::SendMessage {
-                to: Recipient::Account(name(which)),
-                text: text(),
-            },
-            What::SendIn(conversation) => Operation::SendMessage {
-                to: Recipient::Conversation(self.conversation(*conversation)),
-                text: text(),
-            },
-            What::Advance {
-                conversation,
-                delivered,
-                read,
-            } => Operation::AdvancePosition {
-                conversation: self.conversation(*conversation),
-                progress: Progress {
-                    delivered: Sequence(*delivered),
-                    read: Sequence(*read),
-                },
-            },
-            What::Delete {
-                messages,
-                for_everyone,
-            } => Operation::DeleteMessages {
-                messages: messages.iter().map(|named| self.message(*named)).collect(),
-                for_everyone: *for_everyone,
-            },
-            What::Misplaced(true) => created(&0),
-            What::Misplaced(false) => Operation::DeleteAccount,
-        }
+    /// What this client's next request is about, in numbers.
+    pub(super) fn number(&self) -> u64 {
+        self.requests
     }
 
-    fn message(&self, (conversation, sequence): (u64, u64)) -> MessageRef {
+    /// The newest session that a client knows, or one that nobody has.
+    pub(super) fn session(&self, back: usize) -> SessionId {
+        let known = self.sessions.iter().rev().nth(back);
+        known.map_or(SessionId(u64::MAX), |(session, _)| *session)
+    }
+
+    pub(super) fn message(&self, (conversation, sequence): (u64, u64)) -> MessageRef {
         MessageRef {
             conversation: self.conversation(conversation),
             sequence: Sequence(sequence),

@@ -1,0 +1,192 @@
+//! Commands that nobody in its right mind would send: every operation, with names, numbers and
+//! tokens from so few that they often mean something.
+
+use conclave_core::{
+    AccountId, AccountName, AccountRole, Command, ConversationId, Digest, DisplayName, Grant,
+    InviteId, MemberRole, MessageRef, MessageText, OnceId, Operation, Origin, Progress, Reaction,
+    Recipient, RoomName, Sequence, SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash,
+    Topic, WebhookId,
+};
+use proptest::prelude::*;
+
+/// Commands in one entry, less one.
+pub(crate) const COMMANDS_MAX: usize = 8;
+
+/// Numbers at the edges of what there is.
+fn edge() -> impl Strategy<Value = u64> {
+    let far = prop::sample::select(vec![255, 256, 257, u64::MAX - 1, u64::MAX]);
+    prop_oneof![8 => 0u64..4, 1 => far]
+}
+
+pub(crate) fn time() -> impl Strategy<Value = Timestamp> {
+    let late = prop::sample::select(vec![u64::MAX - 1, u64::MAX, i64::MAX.unsigned_abs()]);
+    prop_oneof![20 => 0u64..5, 5 => 0u64..10_000_000_000, 1 => late].prop_map(Timestamp)
+}
+
+pub(crate) fn anything() -> impl Strategy<Value = Command> {
+    let session = (edge(), edge()).prop_map(|(session, number)| Origin::Session {
+        session: SessionId(session),
+        number,
+    });
+    let once = any::<u8>().prop_map(|n| Origin::Once(OnceId([n; 16])));
+    let origin = prop_oneof![session, once];
+    (origin, 0u64..3, any_operation()).prop_map(|(origin, digest, operation)| Command {
+        origin,
+        digest: Digest(digest),
+        operation,
+    })
+}
+
+fn any_operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        12 => outside_a_session(),
+        15 => of_messages(),
+        15 => of_rooms(),
+        6 => of_accounts(),
+    ]
+}
+
+fn name() -> impl Strategy<Value = AccountName> {
+    "[abAB]".prop_map(|name| AccountName::new(name).expect("one letter"))
+}
+
+fn room() -> impl Strategy<Value = RoomName> {
+    "[xX]".prop_map(|name| RoomName::new(name).expect("one letter"))
+}
+
+fn text() -> impl Strategy<Value = MessageText> {
+    "[a@ ]{1,9}".prop_map(|text| MessageText::new(text).expect("a short text"))
+}
+
+fn hash() -> impl Strategy<Value = String> {
+    prop_oneof![4 => Just("$".to_owned()), 1 => ".{0,300}"]
+}
+
+fn token() -> impl Strategy<Value = TokenHash> {
+    (0u8..8).prop_map(|token| TokenHash([token; 32]))
+}
+
+fn reference() -> impl Strategy<Value = MessageRef> {
+    (edge(), edge()).prop_map(|(conversation, sequence)| MessageRef {
+        conversation: ConversationId(conversation),
+        sequence: Sequence(sequence),
+    })
+}
+
+fn outside_a_session() -> impl Strategy<Value = Operation> {
+    let grant = prop_oneof![
+        4 => Just(Grant::Open),
+        1 => token().prop_map(Grant::Invite),
+        1 => token().prop_map(Grant::Setup),
+        1 => edge().prop_map(|id| Grant::Admin(SessionId(id))),
+    ];
+    let key = || (0u8..3).prop_map(|key| ThrottleKey([key; 16]));
+    let login = (edge(), 0u64..3, token(), key());
+    prop_oneof![
+        4 => (name(), hash(), grant).prop_map(|(name, password_hash, grant)| {
+            Operation::CreateAccount { name, password_hash, grant }
+        }),
+        5 => login.prop_map(|(account, password_version, token, throttle)| {
+            Operation::OpenSession {
+                account: AccountId(account),
+                password_version,
+                token,
+                label: SessionLabel::default(),
+                throttle,
+            }
+        }),
+        1 => (key(), key()).prop_map(|(account, address)| {
+            Operation::CountLoginFailure { account, address }
+        }),
+        1 => token().prop_map(|token| Operation::OfferSetup { token }),
+        1 => (token(), text()).prop_map(|(token, text)| Operation::PostByWebhook { token, text }),
+    ]
+}
+
+fn of_messages() -> impl Strategy<Value = Operation> {
+    let to = prop_oneof![
+        2 => name().prop_map(Recipient::Account),
+        1 => room().prop_map(Recipient::Room),
+        2 => edge().prop_map(|id| Recipient::Conversation(ConversationId(id))),
+    ];
+    let reply_to = prop_oneof![2 => Just(None), 1 => edge().prop_map(|n| Some(Sequence(n)))];
+    let reaction = "[+-]".prop_map(|word| Reaction::new(word).expect("one letter"));
+    let place = (edge(), edge(), edge()).prop_map(|(conversation, delivered, read)| {
+        let (delivered, read) = (Sequence(delivered), Sequence(read));
+        (ConversationId(conversation), Progress { delivered, read })
+    });
+    prop_oneof![
+        6 => (to, text(), reply_to, any::<bool>()).prop_map(|(to, text, reply_to, action)| {
+            Operation::SendMessage { to, text, reply_to, action }
+        }),
+        2 => (reference(), text()).prop_map(|(message, text)| {
+            Operation::EditMessage { message, text }
+        }),
+        2 => (reference(), reaction, any::<bool>()).prop_map(|(message, reaction, present)| {
+            Operation::SetReaction { message, reaction, present }
+        }),
+        3 => prop::collection::vec(place, 0..4).prop_map(|positions| {
+            Operation::AdvancePositions { positions }
+        }),
+        3 => (prop::collection::vec(reference(), 0..6), any::<bool>()).prop_map(
+            |(messages, for_everyone)| Operation::DeleteMessages { messages, for_everyone }
+        ),
+    ]
+}
+
+fn of_rooms() -> impl Strategy<Value = Operation> {
+    let role = prop::sample::select(vec![
+        MemberRole::Member,
+        MemberRole::Moderator,
+        MemberRole::Owner,
+    ]);
+    let topic = Topic::default();
+    prop_oneof![
+        3 => (room(), any::<bool>()).prop_map(move |(name, public)| {
+            Operation::CreateRoom { name, topic: topic.clone(), public }
+        }),
+        3 => room().prop_map(|name| Operation::JoinRoom { name }),
+        1 => room().prop_map(|name| Operation::LeaveRoom { name }),
+        2 => (room(), name()).prop_map(|(name, account)| {
+            Operation::InviteToRoom { name, account }
+        }),
+        2 => (room(), name()).prop_map(|(name, account)| {
+            Operation::KickFromRoom { name, account }
+        }),
+        2 => (room(), name(), role).prop_map(|(name, account, role)| {
+            Operation::SetMemberRole { name, account, role }
+        }),
+        1 => room().prop_map(|name| Operation::SetTopic { name, topic: Topic::default() }),
+        2 => (room(), name(), token()).prop_map(|(name, account, token)| {
+            Operation::CreateWebhook { name, account, token }
+        }),
+        1 => edge().prop_map(|id| Operation::DeleteWebhook { webhook: WebhookId(id) }),
+    ]
+}
+
+fn of_accounts() -> impl Strategy<Value = Operation> {
+    let role = prop::sample::select(vec![
+        AccountRole::User,
+        AccountRole::Admin,
+        AccountRole::Bot,
+    ]);
+    prop_oneof![
+        1 => Just(Operation::CloseSession),
+        1 => Just(Operation::DeleteAccount),
+        1 => (edge(), hash()).prop_map(|(password_version, password_hash)| {
+            Operation::ChangePassword { password_version, password_hash }
+        }),
+        1 => Just(Operation::SetDisplayName { display_name: DisplayName::default() }),
+        2 => (name(), any::<bool>()).prop_map(|(name, blocked)| {
+            Operation::SetBlock { name, blocked }
+        }),
+        1 => edge().prop_map(|id| Operation::EndSession { session: SessionId(id) }),
+        2 => (name(), role).prop_map(|(name, role)| Operation::SetAccountRole { name, role }),
+        1 => name().prop_map(|name| Operation::RemoveAccount { name }),
+        1 => (name(), token()).prop_map(|(name, token)| Operation::CreateBot { name, token }),
+        1 => (token(), edge(), 0u32..3).prop_map(|(code, ttl_ms, uses)| {
+            Operation::CreateInvite { code, ttl_ms, uses }
+        }),
+        1 => edge().prop_map(|id| Operation::RevokeInvite { invite: InviteId(id) }),
+    ]
+}

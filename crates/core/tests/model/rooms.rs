@@ -1,0 +1,402 @@
+//! Conversations as an observer sees them: who is in them, and what is written there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use conclave_core::{
+    AccountId, ConversationId, Event, MemberRole, MessageRef, Progress, Reaction, Sequence,
+    limits::{MENTIONS_MAX, REACTION_KINDS_MAX, REACTIONS_OF_ONE_MAX},
+};
+
+use super::Observer;
+
+/// A conversation, also one that is gone.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// The two people of a direct one.
+    pub(super) pair: BTreeSet<AccountId>,
+    /// The key of a room that is there.
+    pub(super) name: Option<String>,
+    pub(super) public: bool,
+    pub(super) members: BTreeMap<AccountId, MemberRole>,
+    pub(super) invited: BTreeSet<AccountId>,
+    /// The senders of its messages.
+    pub(super) by: Vec<AccountId>,
+    deleted: BTreeSet<Sequence>,
+    reactions: BTreeSet<(Sequence, AccountId, Reaction)>,
+}
+
+impl Seen {
+    pub(super) fn role(&self, account: Option<AccountId>) -> Option<MemberRole> {
+        self.members.get(&account?).copied()
+    }
+
+    pub(super) fn sender(&self, sequence: Sequence) -> Option<AccountId> {
+        let place = (sequence.0 as usize).checked_sub(1)?;
+        self.by.get(place).copied()
+    }
+
+    fn stands(&self, sequence: Sequence) -> bool {
+        self.sender(sequence).is_some() && !self.deleted.contains(&sequence)
+    }
+
+    fn end(&self) -> Sequence {
+        Sequence(self.by.len() as u64)
+    }
+}
+
+impl Observer {
+    /// After every command: nobody is in a room that nobody owns.
+    pub(super) fn check_rooms(&self) {
+        for (id, seen) in self
+            .conversations
+            .iter()
+            .filter(|(_, seen)| seen.name.is_some())
+        {
+            assert!(!seen.members.is_empty(), "room {id} is empty and there");
+            let hooks: BTreeSet<_> = self
+                .webhooks
+                .values()
+                .map(|(.., account)| account)
+                .collect();
+            let people: Vec<_> = seen
+                .members
+                .iter()
+                .filter(|(id, _)| !hooks.contains(id))
+                .collect();
+            assert!(!people.is_empty(), "only webhooks are left in room {id}");
+            let owned = people.iter().any(|(_, role)| **role == MemberRole::Owner);
+            assert!(owned, "room {id} has no owner");
+            let governing = seen
+                .members
+                .iter()
+                .filter(|(_, role)| **role > MemberRole::Member);
+            let mut governing = governing.map(|(id, _)| id);
+            assert!(
+                !governing.any(|id| hooks.contains(id)),
+                "a webhook governs room {id}"
+            );
+        }
+    }
+
+    pub(super) fn forget_member(&mut self, account: AccountId) {
+        for seen in self.conversations.values_mut() {
+            let gone = seen.members.remove(&account);
+            assert!(
+                gone.is_none() || !seen.pair.is_empty(),
+                "it is still in a room"
+            );
+            seen.invited.remove(&account);
+        }
+    }
+
+    fn seen(&mut self, id: ConversationId) -> &mut Seen {
+        self.conversations.get_mut(&id).expect("it was opened")
+    }
+
+    fn add(&mut self, id: ConversationId, seen: Seen) {
+        self.conversation_last += 1;
+        assert_eq!(id.0, self.conversation_last, "numbered without gaps");
+        self.conversations.insert(id, seen);
+    }
+
+    pub(super) fn read_conversation(&mut self, event: &Event) {
+        match event {
+            Event::ConversationOpened {
+                conversation,
+                members: (a, b),
+                at,
+            } => {
+                assert!(a <= b, "the lower number comes first");
+                assert!(
+                    self.is_alive(*a) && self.is_alive(*b),
+                    "a member does not exist"
+                );
+                let pair = BTreeSet::from([*a, *b]);
+                let again = self.conversations.values().any(|seen| seen.pair == pair);
+                assert!(!again, "two people have two conversations");
+                assert_eq!(*at, self.time);
+                let members = pair.iter().map(|id| (*id, MemberRole::Member)).collect();
+                let seen = Seen {
+                    pair,
+                    members,
+                    ..Seen::default()
+                };
+                self.add(*conversation, seen);
+            }
+            Event::RoomCreated {
+                conversation,
+                name,
+                public,
+                at,
+                ..
+            } => {
+                let name = Some(name.as_str().to_lowercase());
+                let taken = self.conversations.values().any(|seen| seen.name == name);
+                assert!(!taken, "two rooms have one name");
+                assert_eq!(*at, self.time);
+                let seen = Seen {
+                    name,
+                    public: *public,
+                    ..Seen::default()
+                };
+                self.add(*conversation, seen);
+            }
+            Event::TopicChanged { conversation, .. } => {
+                assert!(
+                    self.seen(*conversation).name.is_some(),
+                    "there is no such room"
+                );
+            }
+            _ => self.read_member(event),
+        }
+    }
+
+    fn read_member(&mut self, event: &Event) {
+        match event {
+            Event::MemberJoined {
+                conversation,
+                account,
+                role,
+                progress,
+            } => {
+                assert!(self.is_alive(*account), "somebody who is not there joined");
+                self.progress.insert((*conversation, *account), *progress);
+                let seen = self.seen(*conversation);
+                assert!(seen.name.is_some(), "there is no such room");
+                let all = Progress {
+                    delivered: seen.end(),
+                    read: seen.end(),
+                };
+                assert_eq!(*progress, all, "who joins has read everything");
+                let first = seen.members.is_empty();
+                assert_eq!(*role == MemberRole::Owner, first, "who comes first owns");
+                let before = seen.members.insert(*account, *role);
+                assert_eq!(before, None, "a member joined twice");
+                seen.invited.remove(account);
+            }
+            Event::MemberLeft {
+                conversation,
+                account,
+                ..
+            } => {
+                self.progress.remove(&(*conversation, *account));
+                let seen = self.seen(*conversation);
+                seen.members.remove(account).expect("only members leave");
+                if seen.members.is_empty() {
+                    seen.name = None;
+                    seen.invited.clear();
+                }
+            }
+            Event::MemberRoleChanged {
+                conversation,
+                account,
+                role,
+            } => {
+                let before = self.seen(*conversation).members.insert(*account, *role);
+                let before = before.expect("only members have a role");
+                assert_ne!(before, *role, "a role did not change");
+            }
+            Event::MemberInvited {
+                conversation,
+                account,
+                ..
+            } => {
+                assert!(self.is_alive(*account), "nobody was invited");
+                let seen = self.seen(*conversation);
+                assert!(!seen.members.contains_key(account), "a member was invited");
+                assert!(seen.invited.insert(*account), "somebody was invited twice");
+            }
+            Event::InvitationRemoved {
+                conversation,
+                account,
+            } => {
+                let gone = self.seen(*conversation).invited.remove(account);
+                assert!(gone, "nobody was invited");
+            }
+            other => panic!("{other:?} is not about a conversation"),
+        }
+    }
+
+    pub(super) fn read_webhook(&mut self, event: &Event) {
+        match event {
+            Event::WebhookCreated {
+                webhook,
+                token,
+                conversation,
+                account,
+                at,
+                ..
+            } => {
+                self.webhook_last += 1;
+                assert_eq!(
+                    webhook.0, self.webhook_last,
+                    "webhooks are numbered without gaps"
+                );
+                assert_eq!(*at, self.time);
+                let in_use = self.webhooks.values().any(|(used, ..)| used == token);
+                assert!(!in_use, "two webhooks have one address");
+                let is_member = self.seen(*conversation).members.contains_key(account);
+                assert!(is_member, "a webhook is not in its room");
+                let row = (*token, *conversation, *account);
+                self.webhooks.insert(*webhook, row);
+            }
+            Event::WebhookDeleted { webhook } => {
+                let (.., account) = self.webhooks.remove(webhook).expect("there is one");
+                self.hooks_gone.insert(account);
+            }
+            other => panic!("{other:?} is not about a webhook"),
+        }
+    }
+
+    pub(super) fn read_message(&mut self, event: &Event) {
+        match event {
+            Event::MessageSent { .. } => self.read_sent(event),
+            Event::MessageEdited {
+                conversation,
+                sequence,
+                at,
+                mentions,
+                ..
+            } => {
+                assert_eq!(*at, self.time);
+                let seen = self.seen(*conversation);
+                assert!(seen.stands(*sequence), "no message was edited");
+                let by = seen.sender(*sequence).expect("it stands");
+                check_mentions(seen, by, mentions);
+                self.check_unblocked(*conversation);
+            }
+            Event::ReactionChanged {
+                conversation,
+                sequence,
+                account,
+                reaction,
+                present,
+            } => {
+                let message = MessageRef {
+                    conversation: *conversation,
+                    sequence: *sequence,
+                };
+                self.read_reaction(message, *account, reaction, *present);
+            }
+            Event::PositionAdvanced {
+                conversation,
+                account,
+                progress,
+            } => self.read_progress(*conversation, *account, *progress),
+            Event::MessageHidden {
+                conversation,
+                sequence,
+                account,
+            } => {
+                let seen = self.seen(*conversation);
+                assert!(seen.members.contains_key(account), "a stranger deleted");
+                assert!(seen.stands(*sequence), "no message was hidden");
+                let new = self.hidden.insert((*conversation, *sequence, *account));
+                assert!(new, "a message was hidden twice");
+            }
+            Event::MessageDeleted {
+                conversation,
+                sequence,
+                ..
+            } => {
+                let seen = self.seen(*conversation);
+                assert!(seen.stands(*sequence), "no message was deleted");
+                seen.deleted.insert(*sequence);
+                seen.reactions.retain(|(of, ..)| of != sequence);
+            }
+            other => panic!("{other:?} is not about a message"),
+        }
+    }
+
+    fn read_sent(&mut self, event: &Event) {
+        let Event::MessageSent {
+            conversation,
+            sequence,
+            by,
+            at,
+            reply_to,
+            ordinal,
+            mentions,
+            ..
+        } = event
+        else {
+            unreachable!("the caller has looked");
+        };
+        assert_eq!(*at, self.time, "a message is not of its entry's time");
+        let seen = self.seen(*conversation);
+        assert!(seen.members.contains_key(by), "a stranger wrote");
+        let everybody = seen.members.keys().copied().collect::<BTreeSet<_>>();
+        let there = seen.pair.is_empty() || everybody == seen.pair;
+        assert!(there, "a message went to somebody who is gone");
+        let answers = reply_to.is_none_or(|to| seen.sender(to).is_some());
+        assert!(answers, "an answer to nothing");
+        check_mentions(seen, *by, mentions);
+        seen.by.push(*by);
+        assert_eq!(*sequence, seen.end(), "a sequence has a gap");
+        let sent = seen.by.iter().filter(|sender| *sender == by).count();
+        assert_eq!(*ordinal, sent as u64, "a sender's messages are numbered");
+        self.check_unblocked(*conversation);
+    }
+
+    fn check_unblocked(&self, id: ConversationId) {
+        let pair = &self.conversations[&id].pair;
+        let among = |(by, of): &(AccountId, AccountId)| pair.contains(by) && pair.contains(of);
+        assert!(
+            !self.blocks.iter().any(among),
+            "something went to somebody who blocked"
+        );
+    }
+
+    fn read_reaction(
+        &mut self,
+        message: MessageRef,
+        account: AccountId,
+        reaction: &Reaction,
+        present: bool,
+    ) {
+        if present {
+            self.check_unblocked(message.conversation);
+        }
+        let seen = self.seen(message.conversation);
+        assert!(seen.members.contains_key(&account), "a stranger reacted");
+        assert!(seen.stands(message.sequence), "a reaction to nothing");
+        let key = (message.sequence, account, reaction.clone());
+        let changed = match present {
+            true => seen.reactions.insert(key),
+            false => seen.reactions.remove(&key),
+        };
+        assert!(changed, "a reaction did not change");
+        let here = seen
+            .reactions
+            .iter()
+            .filter(|(of, ..)| *of == message.sequence);
+        let kinds: BTreeSet<_> = here.clone().map(|(.., kind)| kind).collect();
+        assert!(kinds.len() <= REACTION_KINDS_MAX, "too many kinds");
+        let own = here.filter(|(_, by, _)| *by == account).count();
+        assert!(own <= REACTIONS_OF_ONE_MAX, "too many of one");
+    }
+
+    fn read_progress(&mut self, id: ConversationId, account: AccountId, to: Progress) {
+        let end = self.seen(id).end();
+        let is_member = self.seen(id).members.contains_key(&account);
+        assert!(is_member, "a stranger advanced");
+        let before = self.progress.insert((id, account), to).unwrap_or_default();
+        assert!(to.delivered >= before.delivered, "delivered went back");
+        assert!(to.read >= before.read, "read went back");
+        assert_ne!(to, before, "nothing advanced");
+        assert!(to.read <= to.delivered, "read before it was delivered");
+        assert!(to.delivered <= end, "beyond the end");
+    }
+}
+
+/// Members other than the sender, in order, each once.
+fn check_mentions(seen: &Seen, by: AccountId, mentions: &[AccountId]) {
+    assert!(mentions.len() <= MENTIONS_MAX, "too many are mentioned");
+    assert!(
+        mentions.is_sorted_by(|a, b| a < b),
+        "mentions are not in order"
+    );
+    assert!(!mentions.contains(&by), "a sender mentioned itself");
+    let known = mentions.iter().all(|id| seen.members.contains_key(id));
+    assert!(known, "a stranger was mentioned");
+}

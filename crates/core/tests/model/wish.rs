@@ -1,0 +1,387 @@
+//! What a client wants, in small numbers, and the request that it makes of it.
+
+use conclave_core::{
+    AccountName, AccountRole, DisplayName, Grant, InviteId, MemberRole, MessageText, Operation,
+    Progress, Reaction, Recipient, RoomName, Sequence, SessionLabel, ThrottleKey, TokenHash, Topic,
+    WebhookId,
+};
+use proptest::prelude::*;
+
+use super::plan::{Clients, Weather};
+
+const NAMES: [&str; 4] = ["ann", "Bea", "cyd", "ANN"];
+const ROOMS: [&str; 3] = ["lobby", "Den", "LOBBY"];
+const PROGRAMS: [&str; 2] = ["hook", "robot"];
+const REACTIONS: [&str; 2] = ["+1", "wave"];
+const SETUP: TokenHash = TokenHash([255; 32]);
+
+/// What a client wants.
+#[derive(Clone, Debug)]
+pub(crate) enum What {
+    Create(usize, u64),
+    Login {
+        account: u64,
+        version: u64,
+    },
+    FailLogin(usize),
+    OfferSetup,
+    /// Post through the webhook whose secret is this many requests old.
+    Post(u64),
+    Logout,
+    DeleteAccount,
+    ChangePassword(u64),
+    Display,
+    Block(usize, bool),
+    EndSession(usize),
+    Send(usize),
+    SendIn(u64, u64),
+    SendTo(usize),
+    Edit((u64, u64)),
+    React((u64, u64), usize, bool),
+    Advance {
+        conversation: u64,
+        delivered: u64,
+        read: u64,
+    },
+    Delete {
+        messages: Vec<(u64, u64)>,
+        for_everyone: bool,
+    },
+    /// Something with a room, by its name.
+    Room(usize, RoomWish),
+    Govern(Government),
+    DeleteWebhook(u64),
+    /// Something that belongs in a session, outside of one; or the other way round.
+    Misplaced(bool),
+}
+
+/// What a client wants of a room.
+#[derive(Clone, Debug)]
+pub(crate) enum RoomWish {
+    Create(bool),
+    Join,
+    Leave,
+    Invite(usize),
+    Kick(usize),
+    Topic,
+    Role(usize, MemberRole),
+    Webhook(usize),
+}
+
+/// What an administrator wants.
+#[derive(Clone, Debug)]
+pub(crate) enum Government {
+    Role(usize, AccountRole),
+    Remove(usize),
+    Bot(usize),
+    Invite(u8),
+    Revoke(u64),
+}
+
+pub(super) fn what(weather: Weather) -> impl Strategy<Value = What> {
+    let misplaced = if matches!(weather, Weather::Wild) {
+        1
+    } else {
+        0
+    };
+    let outside = prop_oneof![
+        10 => (0..NAMES.len(), 0u64..12).prop_map(|(which, grant)| What::Create(which, grant)),
+        16 => (0u64..3, prop_oneof![9 => Just(1u64), 1 => 0u64..3])
+            .prop_map(|(account, version)| What::Login { account, version }),
+        2 => (0..NAMES.len()).prop_map(What::FailLogin),
+        2 => Just(What::OfferSetup),
+        2 => (0u64..4).prop_map(What::Post),
+    ];
+    let own = prop_oneof![
+        1 => Just(What::Logout),
+        2 => Just(What::DeleteAccount),
+        1 => (0u64..3).prop_map(What::ChangePassword),
+        1 => Just(What::Display),
+        2 => (0..NAMES.len(), any::<bool>()).prop_map(|(which, on)| What::Block(which, on)),
+        1 => (0usize..4).prop_map(What::EndSession),
+    ];
+    prop_oneof![
+        16 => outside,
+        7 => own,
+        34 => about_messages(),
+        26 => (0..ROOMS.len(), of_a_room()).prop_map(|(room, wish)| What::Room(room, wish)),
+        6 => government().prop_map(What::Govern),
+        1 => (1u64..4).prop_map(What::DeleteWebhook),
+        misplaced => any::<bool>().prop_map(What::Misplaced),
+    ]
+}
+
+fn about_messages() -> impl Strategy<Value = What> {
+    let conversation = || prop_oneof![5 => Just(0u64), 1 => 1u64..4];
+    let sequence = || prop_oneof![9 => 1u64..4, 1 => 0u64..9];
+    let message = move || (conversation(), sequence());
+    prop_oneof![
+        12 => (0..NAMES.len()).prop_map(What::Send),
+        6 => message().prop_map(|(conversation, reply)| What::SendIn(conversation, reply)),
+        6 => (0..ROOMS.len()).prop_map(What::SendTo),
+        7 => message().prop_map(What::Edit),
+        7 => (message(), 0..REACTIONS.len(), any::<bool>())
+            .prop_map(|(message, which, there)| What::React(message, which, there)),
+        6 => (conversation(), 0u64..6, 0u64..6).prop_map(
+            |(conversation, delivered, read)| What::Advance { conversation, delivered, read }
+        ),
+        9 => (prop::collection::vec(message(), 0..3), any::<bool>()).prop_map(
+            |(messages, for_everyone)| What::Delete { messages, for_everyone }
+        ),
+    ]
+}
+
+fn of_a_room() -> impl Strategy<Value = RoomWish> {
+    let role = prop::sample::select(vec![
+        MemberRole::Member,
+        MemberRole::Moderator,
+        MemberRole::Owner,
+    ]);
+    let who = || 0..NAMES.len() + PROGRAMS.len();
+    prop_oneof![
+        5 => any::<bool>().prop_map(RoomWish::Create),
+        8 => Just(RoomWish::Join),
+        2 => Just(RoomWish::Leave),
+        4 => who().prop_map(RoomWish::Invite),
+        2 => who().prop_map(RoomWish::Kick),
+        1 => Just(RoomWish::Topic),
+        3 => (who(), role).prop_map(|(who, role)| RoomWish::Role(who, role)),
+        3 => (0..PROGRAMS.len()).prop_map(RoomWish::Webhook),
+    ]
+}
+
+fn government() -> impl Strategy<Value = Government> {
+    let role = prop::sample::select(vec![
+        AccountRole::User,
+        AccountRole::Admin,
+        AccountRole::Bot,
+    ]);
+    let who = || 0..NAMES.len() + PROGRAMS.len();
+    prop_oneof![
+        2 => (who(), role).prop_map(|(who, role)| Government::Role(who, role)),
+        1 => who().prop_map(Government::Remove),
+        2 => (0..PROGRAMS.len()).prop_map(Government::Bot),
+        2 => (0u8..3).prop_map(Government::Invite),
+        1 => (1u64..4).prop_map(Government::Revoke),
+    ]
+}
+
+impl What {
+    /// Whether it belongs in a session (or, misplaced, is asked for in one).
+    pub(super) fn is_inside(&self) -> bool {
+        match self {
+            Self::Create(..)
+            | Self::Login { .. }
+            | Self::FailLogin(_)
+            | Self::OfferSetup
+            | Self::Post(_) => false,
+            Self::Misplaced(inside) => *inside,
+            _ => true,
+        }
+    }
+
+    pub(super) fn operation(&self, clients: &Clients) -> Operation {
+        match self {
+            Self::Create(which, grant) => create(clients, *which, *grant),
+            Self::Login { account, version } => Operation::OpenSession {
+                account: clients.account(*account),
+                password_version: *version,
+                token: token(clients.number()),
+                label: SessionLabel::default(),
+                throttle: throttle(*account as usize),
+            },
+            Self::FailLogin(which) => Operation::CountLoginFailure {
+                account: throttle(*which),
+                address: ThrottleKey([9; 16]),
+            },
+            Self::OfferSetup => Operation::OfferSetup { token: SETUP },
+            Self::Post(back) => Operation::PostByWebhook {
+                token: program_token(*back as usize % PROGRAMS.len()),
+                text: text(clients),
+            },
+            Self::Logout => Operation::CloseSession,
+            Self::DeleteAccount | Self::Misplaced(false) => Operation::DeleteAccount,
+            Self::ChangePassword(version) => Operation::ChangePassword {
+                password_version: *version,
+                password_hash: "$argon2id$".to_owned(),
+            },
+            Self::Display => Operation::SetDisplayName {
+                display_name: DisplayName::default(),
+            },
+            Self::Block(which, blocked) => Operation::SetBlock {
+                name: somebody(*which),
+                blocked: *blocked,
+            },
+            Self::EndSession(back) => Operation::EndSession {
+                session: clients.session(*back),
+            },
+            Self::Room(room, wish) => wish.operation(room_name(*room)),
+            Self::Govern(wish) => wish.operation(clients),
+            Self::DeleteWebhook(webhook) => Operation::DeleteWebhook {
+                webhook: WebhookId(*webhook),
+            },
+            Self::Misplaced(true) => create(clients, 0, 11),
+            _ => self.about_message(clients),
+        }
+    }
+
+    fn about_message(&self, clients: &Clients) -> Operation {
+        let send = |to, reply_to: Option<u64>| Operation::SendMessage {
+            to,
+            text: text(clients),
+            reply_to: reply_to.map(Sequence),
+            action: clients.number().is_multiple_of(2),
+        };
+        match self {
+            Self::Send(which) => send(Recipient::Account(somebody(*which)), None),
+            Self::SendIn(conversation, reply) => {
+                let to = Recipient::Conversation(clients.conversation(*conversation));
+                send(to, Some(*reply).filter(|reply| *reply > 2))
+            }
+            Self::SendTo(room) => send(Recipient::Room(room_name(*room)), None),
+            Self::Edit(message) => Operation::EditMessage {
+                message: clients.message(*message),
+                text: text(clients),
+            },
+            Self::React(message, which, present) => Operation::SetReaction {
+                message: clients.message(*message),
+                reaction: Reaction::new(REACTIONS[*which]).expect("it is a reaction"),
+                present: *present,
+            },
+            Self::Advance {
+                conversation,
+                delivered,
+                read,
+            } => {
+                let progress = Progress {
+                    delivered: Sequence(*delivered),
+                    read: Sequence(*read),
+                };
+                Operation::AdvancePositions {
+                    positions: vec![(clients.conversation(*conversation), progress)],
+                }
+            }
+            Self::Delete {
+                messages,
+                for_everyone,
+            } => Operation::DeleteMessages {
+                messages: messages
+                    .iter()
+                    .map(|named| clients.message(*named))
+                    .collect(),
+                for_everyone: *for_everyone,
+            },
+            other => unreachable!("{other:?} is not about a message"),
+        }
+    }
+}
+
+impl RoomWish {
+    fn operation(&self, name: RoomName) -> Operation {
+        match self {
+            Self::Create(public) => Operation::CreateRoom {
+                name,
+                topic: Topic::default(),
+                public: *public,
+            },
+            Self::Join => Operation::JoinRoom { name },
+            Self::Leave => Operation::LeaveRoom { name },
+            Self::Invite(who) => Operation::InviteToRoom {
+                name,
+                account: somebody(*who),
+            },
+            Self::Kick(who) => Operation::KickFromRoom {
+                name,
+                account: somebody(*who),
+            },
+            Self::Topic => Operation::SetTopic {
+                name,
+                topic: Topic::default(),
+            },
+            Self::Role(who, role) => Operation::SetMemberRole {
+                name,
+                account: somebody(*who),
+                role: *role,
+            },
+            Self::Webhook(which) => Operation::CreateWebhook {
+                name,
+                account: program(*which),
+                token: program_token(*which),
+            },
+        }
+    }
+}
+
+impl Government {
+    fn operation(&self, clients: &Clients) -> Operation {
+        match self {
+            Self::Role(who, role) => Operation::SetAccountRole {
+                name: somebody(*who),
+                role: *role,
+            },
+            Self::Remove(who) => Operation::RemoveAccount {
+                name: somebody(*who),
+            },
+            Self::Bot(which) => Operation::CreateBot {
+                name: program(*which),
+                token: token(clients.number()),
+            },
+            Self::Invite(code) => Operation::CreateInvite {
+                code: TokenHash([100 + *code; 32]),
+                ttl_ms: 1000 * 60 * u64::from(*code),
+                uses: 2,
+            },
+            Self::Revoke(invite) => Operation::RevokeInvite {
+                invite: InviteId(*invite),
+            },
+        }
+    }
+}
+
+/// Mostly what is open to everybody.
+fn create(clients: &Clients, which: usize, grant: u64) -> Operation {
+    Operation::CreateAccount {
+        name: somebody(which),
+        password_hash: "$argon2id$".to_owned(),
+        grant: match grant {
+            0..=2 => Grant::Setup(SETUP),
+            3 | 4 => Grant::Invite(TokenHash([100 + grant as u8 - 2; 32])),
+            5 => Grant::Admin(clients.session(0)),
+            _ => Grant::Open,
+        },
+    }
+}
+
+fn text(clients: &Clients) -> MessageText {
+    let number = clients.number();
+    let whom = NAMES[number as usize % NAMES.len()];
+    MessageText::new(format!("message {number} for @{whom}")).expect("it is short")
+}
+
+fn somebody(which: usize) -> AccountName {
+    let all = NAMES.iter().chain(&PROGRAMS);
+    let name = all.cycle().nth(which).expect("a cycle does not end");
+    AccountName::new(*name).expect("it is a name")
+}
+
+fn program(which: usize) -> AccountName {
+    AccountName::new(PROGRAMS[which]).expect("it is a name")
+}
+
+fn program_token(which: usize) -> TokenHash {
+    TokenHash([200 + which as u8; 32])
+}
+
+fn room_name(which: usize) -> RoomName {
+    RoomName::new(ROOMS[which]).expect("it is a name")
+}
+
+fn throttle(which: usize) -> ThrottleKey {
+    ThrottleKey([which as u8; 16])
+}
+
+fn token(number: u64) -> TokenHash {
+    let mut token = [0; 32];
+    token[..8].copy_from_slice(&number.to_be_bytes());
+    TokenHash(token)
+}
