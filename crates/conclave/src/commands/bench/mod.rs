@@ -3,8 +3,10 @@
 //! Closed loop: every worker waits for its answer before it sends again. Afterwards the stored
 //! messages are counted on every node, so that no figure rests on messages that are not there.
 
+mod live;
+mod process;
+
 use std::{
-    fs,
     process::ExitCode,
     sync::{
         Arc,
@@ -35,6 +37,7 @@ use crate::{
     errors::{CommandError, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNAVAILABLE},
     output::{self, Format},
 };
+use process::{cpu_us, server_cpu_us};
 
 /// Before the measurement begins.
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -49,7 +52,24 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What `bench` takes.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    other: Option<Other>,
+    #[command(flatten)]
+    sends: Sends,
+}
+
+/// What is measured instead of sends.
+#[derive(Debug, clap::Subcommand)]
+enum Other {
+    /// Measure the streams: memory, delay, slow readers, a dead node
+    Live(live::Args),
+}
+
+/// How sends are measured.
+#[derive(Debug, clap::Args)]
+struct Sends {
     /// How many nodes to start
     #[arg(long, default_value = "3", value_parser = clap::value_parser!(u64).range(1..=NODES_MAX))]
     nodes: u64,
@@ -112,13 +132,19 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         signal(SignalKind::interrupt())?,
         signal(SignalKind::terminate())?,
     ];
+    let measured = async {
+        match &args.other {
+            None => Box::pin(bench(&args.sends)).await,
+            Some(Other::Live(args)) => Box::pin(live::bench(args)).await,
+        }
+    };
     tokio::select! {
-        ended = Box::pin(bench(&args)) => ended,
+        ended = measured => ended,
         () = interrupted(&mut signals) => Ok(ExitCode::from(EXIT_INTERRUPTED)),
     }
 }
 
-async fn bench(args: &Args) -> anyhow::Result<ExitCode> {
+async fn bench(args: &Sends) -> anyhow::Result<ExitCode> {
     let directory = tempfile::Builder::new()
         .prefix("conclave-bench-")
         .tempdir()?;
@@ -151,7 +177,7 @@ async fn bench(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn measure(
-    args: &Args,
+    args: &Sends,
     cluster: Option<&LocalCluster>,
     endpoints: Vec<String>,
 ) -> anyhow::Result<Report> {
@@ -217,7 +243,7 @@ async fn leader_first(nobody: &Client, endpoints: Vec<String>) -> anyhow::Result
 
 /// For every worker who sends and to whom.
 async fn workers(
-    args: &Args,
+    args: &Sends,
     nobody: &Client,
     endpoints: &[String],
 ) -> anyhow::Result<Vec<(Client, Recipient)>> {
@@ -298,30 +324,6 @@ async fn stored(
     }
 }
 
-/// What all nodes of a local cluster have computed so far; `None` if that is not known.
-fn server_cpu_us(cluster: Option<&LocalCluster>) -> Option<u64> {
-    let cluster = cluster?;
-    let nodes = cluster.nodes().into_iter();
-    nodes
-        .map(|node| cpu_us(&cluster.pid(node)?.to_string()))
-        .sum()
-}
-
-/// What a process has computed so far, in user and system mode.
-fn cpu_us(process: &str) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    Some(ticks(&stat)? * 1_000_000 / rustix::param::clock_ticks_per_second())
-}
-
-/// `utime + stime` of a line of `/proc/…/stat`. The program's name may have spaces and brackets.
-fn ticks(stat: &str) -> Option<u64> {
-    const FIELDS_BEFORE_UTIME: usize = 11;
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut fields = fields.split_whitespace().skip(FIELDS_BEFORE_UTIME);
-    let mut next = || fields.next()?.parse::<u64>().ok();
-    Some(next()? + next()?)
-}
-
 fn show(report: &Report) -> std::io::Result<()> {
     let server = match report.server_cpu_us_per_message {
         Some(us) => format!("{us:.0} µs"),
@@ -362,14 +364,6 @@ fn random_bytes<const N: usize>() -> anyhow::Result<[u8; N]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_time_of_a_process_is_found_behind_any_name() {
-        let stat = "7 (a) b) S 1 7 7 0 -1 4194304 100 0 0 0 31 11 0 0 20 0 9";
-        assert_eq!(ticks(stat), Some(42));
-        assert_eq!(ticks("7 (short) S 1"), None);
-        assert!(cpu_us("self").is_some());
-    }
 
     #[test]
     fn the_json_has_the_keys_that_scripts_read() {

@@ -1,0 +1,346 @@
+//! People for a measurement: few accounts, many sessions, all in one room, and their streams.
+//!
+//! Passwords are slow to check on purpose, so sixteen streams share a session and thirty-two
+//! sessions an account: as many as a node allows. Each stream has a connection of its own, as
+//! that of a real client has.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use conclave_client::{
+    CallError, Client, Events, From, Item, SubscribeOptions,
+    core::{Recipient, RoomName},
+    v1::event::Event as Kind,
+};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use hdrhistogram::Histogram;
+use rustix::process::setpriority_process;
+use tokio::{
+    runtime::{self, Handle, Runtime},
+    sync::{Mutex, watch},
+    task::JoinSet,
+    time::Instant,
+};
+
+use crate::commands::bench::{latencies, random_word};
+
+/// Streams that share a session on one node.
+const STREAMS_PER_SESSION: usize = 16;
+/// Sessions that share an account; one fewer than allowed.
+const SESSIONS_PER_ACCOUNT: usize = 31;
+/// Streams that are opened at once, and log-ins.
+const OPENING_MAX: usize = 64;
+const LOGGING_IN_MAX: usize = 4;
+/// Messages of a room that are told apart.
+const MESSAGES_MAX: usize = 1 << 18;
+/// The room.
+const ROOM: &str = "crowd";
+
+/// Accounts that are in one room.
+pub(super) struct Crowd {
+    /// Sessions, each good for sixteen streams.
+    tokens: Vec<String>,
+    /// Nobody's connections.
+    nobody: Client,
+    names: Vec<String>,
+    password: String,
+}
+
+impl Crowd {
+    /// Enough people for so many streams.
+    pub(super) async fn gather(endpoints: &[String], streams: usize) -> anyhow::Result<Self> {
+        let nobody = Client::builder().endpoints(endpoints).build()?;
+        let password = random_word()?;
+        let sessions = streams.div_ceil(STREAMS_PER_SESSION).max(1);
+        let accounts = sessions.div_ceil(SESSIONS_PER_ACCOUNT);
+        let names: Vec<String> = (0..accounts).map(|n| format!("listener{n}")).collect();
+        let mut owners = Vec::new();
+        for name in &names {
+            nobody.create_account(name, &password).await?;
+            let token = nobody.login(name, &password).await?.token;
+            let member = nobody.with_token(&token)?;
+            match owners.is_empty() {
+                true => member.create_room(ROOM, "", false).await?,
+                false => member.join_room(ROOM).await?,
+            };
+            owners.push(token);
+        }
+        let missing = (owners.len()..sessions).map(|n| names[n % names.len()].clone());
+        let logins = missing.map(|name| {
+            let (nobody, password) = (&nobody, &password);
+            async move { Ok::<_, CallError>(nobody.login(&name, password).await?.token) }
+        });
+        let logins = stream::iter(logins).buffer_unordered(LOGGING_IN_MAX);
+        let mut tokens = owners;
+        tokens.extend(logins.try_collect::<Vec<_>>().await?);
+        Ok(Self {
+            tokens,
+            nobody,
+            names,
+            password,
+        })
+    }
+
+    /// Where the crowd is.
+    pub(super) fn room() -> Recipient {
+        Recipient::Room(RoomName::new(ROOM.to_owned()).expect("it is a name"))
+    }
+
+    /// The session of a stream.
+    pub(super) fn token(&self, stream: usize) -> &str {
+        &self.tokens[stream % self.tokens.len()]
+    }
+
+    /// A member of the room with a session and connections of its own.
+    pub(super) async fn member(&self, endpoints: &[String]) -> anyhow::Result<Client> {
+        let token = self
+            .nobody
+            .login(&self.names[0], &self.password)
+            .await?
+            .token;
+        Ok(client(endpoints, &token)?)
+    }
+
+    /// Opens so many streams and lets each note what it hears on the board. `endpoints` gives the
+    /// nodes of each, the first first; they run on `threads`.
+    pub(super) async fn listen(
+        &self,
+        streams: usize,
+        endpoints: impl Fn(usize) -> Vec<String>,
+        board: &Arc<Board>,
+        threads: &Handle,
+    ) -> anyhow::Result<JoinSet<Heard>> {
+        let opening = (0..streams).map(|number| {
+            let (endpoints, token) = (endpoints(number), self.token(number).to_owned());
+            let opened = threads.spawn(async move { open(client(&endpoints, &token)?).await });
+            async move { opened.await? }
+        });
+        let mut opening = stream::iter(opening).buffer_unordered(OPENING_MAX);
+        let mut tasks = JoinSet::new();
+        while let Some(events) = opening.try_next().await? {
+            tasks.spawn_on(hear(events, board.clone()), threads);
+        }
+        Ok(tasks)
+    }
+}
+
+/// A thread of its own for streams, which lets everything else go first: what clients compute
+/// does not happen on the processors of the nodes in real life.
+pub(super) struct Apart(Option<Runtime>);
+
+impl Apart {
+    pub(super) fn start() -> anyhow::Result<Self> {
+        const NICE: i32 = 15;
+        let give_way = || {
+            // The measurement is rougher without; nothing else depends on it.
+            let _ = setpriority_process(None, NICE);
+        };
+        let runtime = runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .on_thread_start(give_way)
+            .enable_all()
+            .build()?;
+        Ok(Self(Some(runtime)))
+    }
+
+    pub(super) fn threads(&self) -> &Handle {
+        let runtime = self.0.as_ref();
+        runtime.expect("it is there until it is dropped").handle()
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A client with connections of its own.
+pub(super) fn client(endpoints: &[String], token: &str) -> anyhow::Result<Client> {
+    Ok(Client::builder()
+        .endpoints(endpoints)
+        .token(token)
+        .build()?)
+}
+
+/// A stream that has begun. As clients ask for it, but without acknowledgements, which are a load
+/// of their own.
+pub(super) async fn open(client: Client) -> anyhow::Result<Events> {
+    let options = SubscribeOptions {
+        acknowledge_delivery: false,
+        ..SubscribeOptions::default()
+    };
+    let mut events = client.subscribe_with(From::Now, options);
+    loop {
+        if let Item::Event(event) = events.next().await?
+            && matches!(event.event, Some(Kind::Started(_)))
+        {
+            return Ok(events);
+        }
+    }
+}
+
+/// What all streams have heard together.
+pub(super) struct Board {
+    pub(super) began: Instant,
+    /// For each message of the room by its sequence: how many streams have it, and when the last
+    /// of them got it.
+    messages: Vec<(AtomicU64, AtomicU64)>,
+    /// Streams that are back after they were lost, and when the last of them was.
+    pub(super) back: AtomicU64,
+    pub(super) back_at_us: AtomicU64,
+    pub(super) lost: AtomicU64,
+    /// From sending to hearing, of what says when it was sent.
+    delays: Mutex<Histogram<u64>>,
+    pub(super) times_delays: AtomicBool,
+    stop: watch::Sender<bool>,
+}
+
+/// What one stream has heard.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    pub(super) missed: u64,
+    pub(super) doubled: u64,
+    /// For how long it was gone, each time.
+    pub(super) gone_us: Vec<u64>,
+    pub(super) ended: Option<CallError>,
+    last: u64,
+}
+
+impl Board {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            began: Instant::now(),
+            messages: (0..MESSAGES_MAX).map(|_| Default::default()).collect(),
+            back: AtomicU64::new(0),
+            back_at_us: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            delays: Mutex::new(latencies()),
+            times_delays: AtomicBool::new(false),
+            stop: watch::Sender::new(false),
+        })
+    }
+
+    /// The time by which everything here is told.
+    pub(super) fn now_us(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).expect("a run is short")
+    }
+
+    /// Ends all streams.
+    pub(super) fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// How many streams have a message, and when the last one got it.
+    pub(super) fn heard(&self, sequence: u64) -> (u64, u64) {
+        let (count, at) = self.slot(sequence);
+        (count.load(Ordering::Acquire), at.load(Ordering::Acquire))
+    }
+
+    /// What was measured since the last time.
+    pub(super) async fn take_delays(&self) -> Histogram<u64> {
+        std::mem::replace(&mut *self.delays.lock().await, latencies())
+    }
+
+    fn slot(&self, sequence: u64) -> &(AtomicU64, AtomicU64) {
+        let place = usize::try_from(sequence).expect("a run is short");
+        &self.messages[place % MESSAGES_MAX]
+    }
+
+    fn note(&self, sequence: u64) {
+        let (count, at) = self.slot(sequence);
+        at.fetch_max(self.now_us(), Ordering::AcqRel);
+        count.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// Notes what a stream says until everybody is asked to end.
+async fn hear(mut events: Events, board: Arc<Board>) -> Heard {
+    let mut heard = Heard::default();
+    let mut stop = board.stop.subscribe();
+    loop {
+        let item = tokio::select! {
+            item = events.next() => item,
+            _ = stop.changed() => return heard,
+        };
+        match item {
+            Ok(Item::Event(event)) => {
+                let Some(Kind::MessageSent(message)) = event.event else {
+                    continue;
+                };
+                if message.room_name != ROOM {
+                    continue;
+                }
+                heard.count(message.sequence);
+                board.note(message.sequence);
+                if board.times_delays.load(Ordering::Relaxed)
+                    && let Some(sent_us) = sent_us(&message.text)
+                {
+                    let us = board.now_us().saturating_sub(sent_us);
+                    board.delays.lock().await.saturating_record(us);
+                }
+            }
+            Ok(Item::Disconnected(_)) => {
+                board.lost.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(Item::Reconnected(back)) => {
+                let gone = back.gone_for.as_micros();
+                heard.gone_us.push(u64::try_from(gone).unwrap_or(u64::MAX));
+                board
+                    .back_at_us
+                    .fetch_max(board.now_us(), Ordering::Relaxed);
+                board.back.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) => {
+                heard.ended = Some(error);
+                return heard;
+            }
+        }
+    }
+}
+
+impl Heard {
+    /// A message of the room has come.
+    fn count(&mut self, sequence: u64) {
+        if self.last == 0 {
+            self.last = sequence;
+            return;
+        }
+        match sequence > self.last {
+            true => {
+                self.missed += sequence - self.last - 1;
+                self.last = sequence;
+            }
+            false => self.doubled += 1,
+        }
+    }
+}
+
+/// When a message was sent: its first word.
+fn sent_us(text: &str) -> Option<u64> {
+    text.split_once(' ')?.0.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_and_what_comes_twice_is_counted() {
+        let mut heard = Heard::default();
+        for sequence in [5, 6, 9, 9, 7, 10] {
+            heard.count(sequence);
+        }
+        assert_eq!((heard.missed, heard.doubled), (2, 2));
+    }
+
+    #[test]
+    fn a_text_says_when_it_was_sent() {
+        assert_eq!(sent_us("12 xxx"), Some(12));
+        assert_eq!(sent_us("hello you"), None);
+    }
+}

@@ -1,0 +1,134 @@
+//! What an idle subscriber costs, and when the last of a crowd has a message.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::{runtime::Handle, time::sleep};
+
+use super::{
+    Args, Figures, Rows, Stage,
+    crowd::{Board, Crowd},
+    ms, until,
+};
+use crate::commands::bench::latencies;
+
+/// Messages before anything is measured: they fill what is filled once.
+const WARM_UP_MESSAGES: usize = 50;
+/// Until a node has done what it does after a change.
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// See the head of this file.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    subscribers: u64,
+    memory_before_kib: u64,
+    memory_idle_kib: u64,
+    memory_after_messages_kib: u64,
+    kib_per_subscriber: f64,
+    kib_per_subscriber_after_messages: f64,
+    idle_cpu_percent: f64,
+    connect_seconds: f64,
+    messages: u64,
+    /// From sending to the last subscriber.
+    last_p50_us: u64,
+    last_p99_us: u64,
+    last_max_us: u64,
+    /// What the node computes for one message and all subscribers.
+    cpu_us_per_message: f64,
+}
+
+pub(super) async fn measure(args: &Args, stage: &Stage, count: u64) -> anyhow::Result<Report> {
+    let streams = usize::try_from(count).expect("it is bounded");
+    let host = stage.host;
+    let endpoints = stage.endpoints(&[stage.leader]);
+    let crowd = Crowd::gather(&endpoints, streams).await?;
+    let board = Board::new();
+    let sender = crowd.member(&endpoints).await?;
+    let room = Crowd::room();
+    let threads = Handle::current();
+    for _ in 0..WARM_UP_MESSAGES {
+        sender.send(&room, "x".repeat(args.payload())).await?;
+    }
+    // The paths of streams, too, are walked once before.
+    let some = crowd
+        .listen(
+            8.min(streams),
+            |_| stage.endpoints(&[host]),
+            &board,
+            &threads,
+        )
+        .await?;
+    drop(some);
+    sleep(SETTLE).await;
+    let memory_before = stage.memory_kib(host)?;
+    let began = board.now_us();
+    let only = vec![stage.cluster.endpoint(host)];
+    let tasks = crowd
+        .listen(streams, |_| only.clone(), &board, &threads)
+        .await?;
+    let connected = board.now_us() - began;
+    sleep(SETTLE).await;
+    let memory_idle = stage.memory_kib(host)?;
+    let (began, cpu) = (board.now_us(), stage.cpu_us(host)?);
+    sleep(args.part()).await;
+    let idle_cpu = (stage.cpu_us(host)? - cpu) as f64 / (board.now_us() - began) as f64;
+    let mut last = latencies();
+    let mut cpu_messages = 0;
+    for _ in 0..args.messages {
+        let (began, cpu) = (board.now_us(), stage.cpu_us(host)?);
+        let sent = sender.send(&room, "x".repeat(args.payload())).await?;
+        let sequence = sent.sequence.0;
+        until("a message for all", || board.heard(sequence).0 == count).await?;
+        last.saturating_record(board.heard(sequence).1 - began);
+        cpu_messages += stage.cpu_us(host)? - cpu;
+    }
+    sleep(SETTLE).await;
+    let memory_after = stage.memory_kib(host)?;
+    board.stop();
+    drop(tasks);
+    let each = |kib: u64| kib.saturating_sub(memory_before) as f64 / count as f64;
+    Ok(Report {
+        subscribers: count,
+        memory_before_kib: memory_before,
+        memory_idle_kib: memory_idle,
+        memory_after_messages_kib: memory_after,
+        kib_per_subscriber: each(memory_idle),
+        kib_per_subscriber_after_messages: each(memory_after),
+        idle_cpu_percent: idle_cpu * 100.0,
+        connect_seconds: connected as f64 / 1e6,
+        messages: args.messages,
+        last_p50_us: last.value_at_quantile(0.5),
+        last_p99_us: last.value_at_quantile(0.99),
+        last_max_us: last.max(),
+        cpu_us_per_message: cpu_messages as f64 / args.messages as f64,
+    })
+}
+
+impl Figures for Report {
+    fn rows(&self) -> Rows {
+        let kib = |kib: f64| format!("{kib:.1} KiB");
+        vec![
+            ("idle subscribers on one node", self.subscribers.to_string()),
+            ("memory for each", kib(self.kib_per_subscriber)),
+            (
+                "memory for each, after messages",
+                kib(self.kib_per_subscriber_after_messages),
+            ),
+            (
+                "CPU of the idle node",
+                format!("{:.1} % of a core", self.idle_cpu_percent),
+            ),
+            (
+                "all connected after",
+                format!("{:.1} s", self.connect_seconds),
+            ),
+            ("the last has a message after, half", ms(self.last_p50_us)),
+            ("the last has a message after, 99 %", ms(self.last_p99_us)),
+            ("the last has a message after, worst", ms(self.last_max_us)),
+            (
+                "CPU of the node for a message to all",
+                format!("{:.0} µs", self.cpu_us_per_message),
+            ),
+        ]
+    }
+}

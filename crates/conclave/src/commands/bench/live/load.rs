@@ -1,0 +1,168 @@
+//! Senders that keep their pace, so that what is measured beside them does not change the load.
+//!
+//! A sender whose answer is late sends later; it never makes up for it with a burst.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use conclave_client::{
+    Client,
+    core::{AccountName, Recipient},
+};
+use hdrhistogram::Histogram;
+use tokio::{
+    sync::Mutex,
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval_at, sleep},
+};
+
+use super::crowd::{Board, client};
+use crate::commands::bench::{latencies, random_word};
+
+/// How long the maximal rate is looked for, after as long to warm up.
+const FULL_SPEED: Duration = Duration::from_secs(2);
+/// Parts of a run that are told apart.
+const PARTS: usize = 4;
+
+/// Who sends to whom.
+pub(super) type Sender = (Client, Recipient);
+
+/// Senders at work.
+pub(super) struct Load {
+    shared: Arc<Shared>,
+    tasks: JoinSet<()>,
+}
+
+struct Shared {
+    stop: AtomicBool,
+    part: AtomicUsize,
+    /// How long answers took, for each part of the run.
+    took: [Mutex<Histogram<u64>>; PARTS],
+}
+
+impl Load {
+    /// Sends so many messages in a second, all senders together; `None`: as fast as they can.
+    pub(super) fn start(
+        senders: Vec<Sender>,
+        rate: Option<f64>,
+        payload: usize,
+        board: &Arc<Board>,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            stop: AtomicBool::new(false),
+            part: AtomicUsize::new(0),
+            took: std::array::from_fn(|_| Mutex::new(latencies())),
+        });
+        let mut tasks = JoinSet::new();
+        let count = senders.len();
+        for (number, sender) in senders.into_iter().enumerate() {
+            let every = rate.map(|rate| Duration::from_secs_f64(count as f64 / rate));
+            let first = every.map(|every| every.mul_f64(number as f64 / count as f64));
+            let pace = every.zip(first);
+            tasks.spawn(send(shared.clone(), sender, pace, payload, board.clone()));
+        }
+        Self { shared, tasks }
+    }
+
+    /// From now on it is another part of the run.
+    pub(super) fn begin_part(&self, part: usize) {
+        self.shared.part.store(part, Ordering::Relaxed);
+    }
+
+    /// Ends it; gives how long answers took in each part.
+    pub(super) async fn stop(self) -> Vec<Histogram<u64>> {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        self.tasks.join_all().await;
+        let mut took = Vec::new();
+        for part in &self.shared.took {
+            took.push(part.lock().await.clone());
+        }
+        took
+    }
+}
+
+async fn send(
+    shared: Arc<Shared>,
+    (client, to): Sender,
+    pace: Option<(Duration, Duration)>,
+    payload: usize,
+    board: Arc<Board>,
+) {
+    let mut ticks = pace.map(|(every, first)| {
+        let mut ticks = interval_at(Instant::now() + first, every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks
+    });
+    while !shared.stop.load(Ordering::Relaxed) {
+        if let Some(ticks) = &mut ticks {
+            ticks.tick().await;
+        }
+        let (began, part) = (Instant::now(), shared.part.load(Ordering::Relaxed));
+        let text = text(board.now_us(), payload);
+        // What was not answered is what the latency of the others is compared with: it counts.
+        let _ = client.send(&to, text).await;
+        let us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        shared.took[part].lock().await.saturating_record(us);
+    }
+}
+
+/// A text that says when it was sent.
+pub(super) fn text(now_us: u64, bytes: usize) -> String {
+    let mut text = format!("{now_us} ");
+    text.extend(std::iter::repeat_n('x', bytes.saturating_sub(text.len())));
+    text
+}
+
+/// People who send to each other through these nodes; `each` messages of one session are under
+/// way at once.
+pub(super) async fn pairs(
+    endpoints: &[String],
+    sessions: u64,
+    each: u64,
+) -> anyhow::Result<Vec<Sender>> {
+    let nobody = Client::builder().endpoints(endpoints).build()?;
+    let password = random_word()?;
+    let name = |number: u64| format!("sender{number}");
+    for number in 0..=sessions {
+        nobody.create_account(&name(number), &password).await?;
+    }
+    let mut senders = Vec::new();
+    for number in 0..sessions {
+        let token = nobody.login(&name(number), &password).await?.token;
+        let sender = client(endpoints, &token)?;
+        let peer = AccountName::new(name(number + 1)).expect("it is a name");
+        for _ in 0..each {
+            senders.push((sender.clone(), Recipient::Account(peer.clone())));
+        }
+    }
+    Ok(senders)
+}
+
+/// How many messages in a second these senders can have acknowledged.
+pub(super) async fn rate_max(senders: Vec<Sender>, payload: usize, board: &Arc<Board>) -> f64 {
+    let load = Load::start(senders, None, payload, board);
+    sleep(FULL_SPEED).await;
+    load.begin_part(1);
+    let began = Instant::now();
+    sleep(FULL_SPEED).await;
+    load.begin_part(2);
+    let measured = began.elapsed();
+    let took = load.stop().await;
+    took[1].len() as f64 / measured.as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_has_its_length_unless_its_time_is_longer() {
+        assert_eq!(text(12, 6), "12 xxx");
+        assert_eq!(text(123_456, 3), "123456 ");
+    }
+}

@@ -1,0 +1,62 @@
+//! What a process costs: its time on the processors and its memory, as the system counts them.
+
+use std::fs;
+
+use crate::cluster::LocalCluster;
+
+/// What all nodes of a local cluster have computed so far; `None` if that is not known.
+pub(super) fn server_cpu_us(cluster: Option<&LocalCluster>) -> Option<u64> {
+    let cluster = cluster?;
+    let nodes = cluster.nodes().into_iter();
+    nodes
+        .map(|node| cpu_us(&cluster.pid(node)?.to_string()))
+        .sum()
+}
+
+/// What a process has computed so far, in user and system mode.
+pub(super) fn cpu_us(process: &str) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    Some(ticks(&stat)? * 1_000_000 / rustix::param::clock_ticks_per_second())
+}
+
+/// The memory that is a process's own, and its part of what it shares, in KiB.
+pub(super) fn memory_kib(process: &str) -> Option<u64> {
+    pss(&fs::read_to_string(format!("/proc/{process}/smaps_rollup")).ok()?)
+}
+
+/// `utime + stime` of a line of `/proc/…/stat`. The program's name may have spaces and brackets.
+fn ticks(stat: &str) -> Option<u64> {
+    const FIELDS_BEFORE_UTIME: usize = 11;
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace().skip(FIELDS_BEFORE_UTIME);
+    let mut next = || fields.next()?.parse::<u64>().ok();
+    Some(next()? + next()?)
+}
+
+/// The line `Pss:` of `/proc/…/smaps_rollup`.
+fn pss(rollup: &str) -> Option<u64> {
+    let mut lines = rollup.lines();
+    let rest = lines.find_map(|line| line.strip_prefix("Pss:"))?;
+    rest.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_process_is_found_behind_any_name() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194304 100 0 0 0 31 11 0 0 20 0 9";
+        assert_eq!(ticks(stat), Some(42));
+        assert_eq!(ticks("7 (short) S 1"), None);
+        assert!(cpu_us("self").is_some());
+    }
+
+    #[test]
+    fn the_memory_of_a_process_is_found_among_its_parts() {
+        let rollup = "5580-7ffc ---p 0 0 [rollup]\nRss:  9 kB\nPss:     1234 kB\nPss_Dirty: 5 kB\n";
+        assert_eq!(pss(rollup), Some(1234));
+        assert_eq!(pss("Rss: 9 kB\n"), None);
+        assert!(memory_kib("self").is_some_and(|kib| kib > 0));
+    }
+}
