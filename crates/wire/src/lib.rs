@@ -6,6 +6,7 @@
 
 pub mod answer;
 pub mod batch;
+pub mod codec;
 pub mod problem;
 pub mod request;
 
