@@ -178,3 +178,18 @@ fn what_is_kept_for_those_who_come_is_bounded() {
     assert!(places.recent_bytes <= RECENT_BYTES_MAX);
     assert_eq!(places.recent_after, at(10));
 }
+
+#[test]
+fn one_that_is_attached_late_gets_what_concerns_it_and_nobody_gets_it_twice() {
+    let hub = hub();
+    let (alice, bob) = (register(&hub, 1), register(&hub, 2));
+    assert!(alice.attach(Position(0), &[ROOM]));
+    publish(&hub, 1, Audience::Room(ROOM));
+    publish(&hub, 2, Audience::One(AccountId(1)));
+    publish(&hub, 3, Audience::Room(ROOM));
+    publish(&hub, 4, Audience::Room(ConversationId(8)));
+    publish(&hub, 5, Audience::Two(AccountId(1), AccountId(2)));
+    assert!(bob.attach(Position::end_of(1), &[ROOM]));
+    assert_eq!(taken(&bob), [3, 5]);
+    assert_eq!(taken(&alice), [1, 2, 3, 5]);
+}
