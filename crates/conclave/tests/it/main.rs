@@ -16,6 +16,7 @@ mod chat;
 mod cluster;
 mod command;
 mod foreign;
+mod grpcurl;
 mod live;
 mod readme;
 mod secrets;

@@ -111,13 +111,15 @@ impl Witness {
     ) -> Speaker {
         let mut members = [login.account.name.as_str(), peer];
         members.sort_unstable();
+        let client = client.with_token(&login.token).unwrap();
         self.speaker_in(client, login, person(peer), members.join("/"))
     }
 
-    /// Somebody who has logged in, to talk in this conversation.
+    /// Somebody who talks in this conversation with a client that has its session: several may
+    /// share one, and its request numbers.
     pub(crate) fn speaker_in(
         self: &Arc<Self>,
-        client: &Client,
+        client: Client,
         login: &Login,
         to: Recipient,
         conversation: String,
@@ -125,7 +127,7 @@ impl Witness {
         Speaker {
             witness: self.clone(),
             number: login.session.0,
-            client: client.with_token(&login.token).unwrap(),
+            client,
             token: login.token.clone(),
             to,
             conversation,
