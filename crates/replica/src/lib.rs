@@ -25,8 +25,7 @@ mod log_suite_tests;
 
 pub use conclave_storage::{
     log::{Entry, EntryKind, LogId, Vote},
-    search,
-    state as rows,
+    search, state as rows,
     state::Reader,
 };
 pub use config::{Config, LogRetention, Timers};
