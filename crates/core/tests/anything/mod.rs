@@ -10,7 +10,7 @@ use conclave_core::{
 use proptest::prelude::*;
 
 /// Commands in one entry, less one.
-pub(crate) const COMMANDS_MAX: usize = 8;
+const COMMANDS_MAX: usize = 8;
 
 /// Numbers at the edges of what there is.
 fn edge() -> impl Strategy<Value = u64> {
@@ -23,7 +23,12 @@ pub(crate) fn time() -> impl Strategy<Value = Timestamp> {
     prop_oneof![20 => 0u64..5, 5 => 0u64..10_000_000_000, 1 => late].prop_map(Timestamp)
 }
 
-pub(crate) fn anything() -> impl Strategy<Value = Command> {
+/// Commands of one entry.
+pub(crate) fn commands() -> impl Strategy<Value = Vec<Command>> {
+    prop::collection::vec(anything(), 0..COMMANDS_MAX)
+}
+
+fn anything() -> impl Strategy<Value = Command> {
     let session = (edge(), edge()).prop_map(|(session, number)| Origin::Session {
         session: SessionId(session),
         number,

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::plan::{Clients, Weather};
 
-const NAMES: [&str; 4] = ["ann", "Bea", "cyd", "ANN"];
+const NAMES: [&str; 5] = ["ann", "Bea", "cyd", "dot", "ANN"];
 const ROOMS: [&str; 3] = ["lobby", "Den", "LOBBY"];
 const PROGRAMS: [&str; 2] = ["hook", "robot"];
 const REACTIONS: [&str; 2] = ["+1", "wave"];
@@ -112,9 +112,13 @@ pub(super) fn what(weather: Weather) -> impl Strategy<Value = What> {
 }
 
 fn about_messages() -> impl Strategy<Value = What> {
-    let conversation = || prop_oneof![5 => Just(0u64), 1 => 1u64..4];
-    let sequence = || prop_oneof![9 => 1u64..4, 1 => 0u64..9];
+    let conversation = || prop_oneof![3 => Just(0u64), 2 => Just(1u64), 1 => 2u64..4];
+    let sequence = || prop_oneof![6 => Just(1u64), 4 => 2u64..4, 1 => 0u64..9];
     let message = move || (conversation(), sequence());
+    let messages = prop_oneof![
+        5 => prop::collection::vec(message(), 1..=1),
+        1 => prop::collection::vec(message(), 0..3),
+    ];
     prop_oneof![
         12 => (0..NAMES.len()).prop_map(What::Send),
         6 => message().prop_map(|(conversation, reply)| What::SendIn(conversation, reply)),
@@ -122,10 +126,10 @@ fn about_messages() -> impl Strategy<Value = What> {
         7 => message().prop_map(What::Edit),
         7 => (message(), 0..REACTIONS.len(), any::<bool>())
             .prop_map(|(message, which, there)| What::React(message, which, there)),
-        6 => (conversation(), 0u64..6, 0u64..6).prop_map(
+        6 => (conversation(), 0u64..4, 0u64..4).prop_map(
             |(conversation, delivered, read)| What::Advance { conversation, delivered, read }
         ),
-        9 => (prop::collection::vec(message(), 0..3), any::<bool>()).prop_map(
+        9 => (messages, any::<bool>()).prop_map(
             |(messages, for_everyone)| What::Delete { messages, for_everyone }
         ),
     ]
@@ -139,7 +143,7 @@ fn of_a_room() -> impl Strategy<Value = RoomWish> {
     ]);
     let who = || 0..NAMES.len() + PROGRAMS.len();
     prop_oneof![
-        5 => any::<bool>().prop_map(RoomWish::Create),
+        3 => any::<bool>().prop_map(RoomWish::Create),
         8 => Just(RoomWish::Join),
         2 => Just(RoomWish::Leave),
         4 => who().prop_map(RoomWish::Invite),
