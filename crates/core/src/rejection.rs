@@ -55,8 +55,8 @@ pub enum Rejection {
     /// The session has ended, or never was. Log in again; nothing was executed.
     #[error("the session has ended")]
     SessionExpired,
-    /// A session with this token exists already.
-    #[error("the session token is in use; choose another")]
+    /// A session, invite or webhook with this token, code or secret exists already.
+    #[error("the token is in use; choose another")]
     TokenInUse,
     /// The request number was used before for another request, perhaps by another program with
     /// the same session. This request was not executed: take a greater number.

@@ -316,11 +316,6 @@ fn outside_session(
             label,
             throttle,
         } => {
-            // A program has no password: no session of its account may outlive its webhook.
-            let is_program = |found: Account| found.role == AccountRole::Bot;
-            if lookup.account(*account)?.is_some_and(is_program) {
-                return Err(Rejection::WrongCredentials.into());
-            }
             let asked = open_session::Asked {
                 account: *account,
                 password_version: *password_version,

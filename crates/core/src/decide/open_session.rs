@@ -5,7 +5,8 @@
 
 use super::{Ruling, close_session};
 use crate::{
-    Accepted, AccountId, Event, Lookup, Rejection, SessionLabel, ThrottleKey, Timestamp, TokenHash,
+    Accepted, AccountId, AccountRole, Event, Lookup, Rejection, SessionLabel, ThrottleKey,
+    Timestamp, TokenHash,
     limits::{SESSION_MS, SESSIONS_PER_ACCOUNT_MAX, SESSIONS_SWEPT_MAX},
 };
 
@@ -21,8 +22,11 @@ pub(super) struct Asked<'a> {
 
 pub(super) fn open_session(lookup: &impl Lookup, now: Timestamp, asked: Asked<'_>) -> Ruling {
     let Asked { account, token, .. } = asked;
-    let is_current = |found: crate::Account| found.password_version == asked.password_version;
-    if !lookup.account(account)?.is_some_and(is_current) {
+    // A program has no password: no session of its account may outlive its webhook.
+    let may = |found: crate::Account| {
+        found.password_version == asked.password_version && found.role != AccountRole::Bot
+    };
+    if !lookup.account(account)?.is_some_and(may) {
         return Err(Rejection::WrongCredentials.into());
     }
     if lookup.token_in_use(&token)? {
