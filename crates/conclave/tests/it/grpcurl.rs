@@ -99,11 +99,10 @@ impl Story {
 
 /// What a line shows is what it gives; without that it succeeds.
 fn check(line: &Line, answer: &Answer) {
-    let reasons = line.expected.iter().filter_map(|expected| match expected {
+    let reason = line.expected.iter().find_map(|expected| match expected {
         Expected::Reason(reason) => Some(reason.as_str()),
         Expected::Message(_) => None,
     });
-    let reason = reasons.last();
     assert_eq!(answer.reason.as_deref(), reason, "{line:?} {answer:?}");
     for expected in &line.expected {
         if let Expected::Message(shown) = expected {

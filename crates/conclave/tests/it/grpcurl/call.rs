@@ -56,11 +56,8 @@ impl Remote {
         };
         let names = listed.service.into_iter().map(|service| service.name);
         remote.services = names.collect();
-        let mut wanted: Vec<_> = remote.services.clone();
-        let mut wanted: Vec<_> = wanted
-            .drain(..)
-            .map(MessageRequest::FileContainingSymbol)
-            .collect();
+        let names = remote.services.iter().cloned();
+        let mut wanted: Vec<_> = names.map(MessageRequest::FileContainingSymbol).collect();
         let mut files: HashMap<String, FileDescriptorProto> = HashMap::new();
         while let Some(request) = wanted.pop() {
             let MessageResponse::FileDescriptorResponse(found) = remote.reflect(request).await
