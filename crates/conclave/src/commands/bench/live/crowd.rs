@@ -100,7 +100,7 @@ impl Crowd {
             .login(&self.names[0], &self.password)
             .await?
             .token;
-        Ok(client(endpoints, &token)?)
+        client(endpoints, &token)
     }
 
     /// Opens so many streams and lets each note what it hears on the board. `endpoints` gives the

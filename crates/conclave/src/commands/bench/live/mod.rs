@@ -215,8 +215,16 @@ fn show(args: &Args, figures: &impl Figures) -> anyhow::Result<bool> {
 }
 
 /// Waits for a condition.
-async fn until(what: &str, mut holds: impl FnMut() -> bool) -> anyhow::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
+async fn until(what: &str, holds: impl FnMut() -> bool) -> anyhow::Result<()> {
+    until_within(PATIENCE, what, holds).await
+}
+
+async fn until_within(
+    limit: Duration,
+    what: &str,
+    mut holds: impl FnMut() -> bool,
+) -> anyhow::Result<()> {
+    let deadline = Instant::now() + limit;
     while !holds() {
         if Instant::now() >= deadline {
             return Err(failed(&format!("waited too long: {what}")));
@@ -265,9 +273,15 @@ mod tests {
         );
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_condition_that_never_holds_is_an_error_after_a_while() {
-        assert!(until("nothing", || true).await.is_ok());
-        assert!(until("never", || false).await.is_err());
+        let mut looks = 0;
+        let third = || {
+            looks += 1;
+            looks == 3
+        };
+        assert!(until("the third look", third).await.is_ok());
+        let never = until_within(2 * LOOK_INTERVAL, "never", || false).await;
+        assert!(never.is_err());
     }
 }
