@@ -329,6 +329,7 @@ fn once(id: u8, operation: Operation) -> Command {
 /// Creates the account `who` (request `id`) and opens a session for it.
 pub(crate) async fn open_session(replica: &Replica, who: &str, id: u8) -> SessionId {
     let operation = Operation::CreateAccount {
+        grant: conclave_core::Grant::Open,
         name: name(who),
         password_hash: "$x".to_owned(),
     };
@@ -341,6 +342,8 @@ pub(crate) async fn open_session(replica: &Replica, who: &str, id: u8) -> Sessio
     };
     let token = TokenHash([id; 32]);
     let operation = Operation::OpenSession {
+        label: Default::default(),
+        throttle: conclave_core::ThrottleKey([0; 16]),
         account,
         password_version: 1,
         token,
@@ -361,6 +364,8 @@ pub(crate) fn send(session: SessionId, number: u64, to: &str, text: &str) -> Com
         origin: Origin::Session { session, number },
         digest: Digest(number),
         operation: Operation::SendMessage {
+            reply_to: None,
+            action: false,
             to: Recipient::Account(name(to)),
             text: MessageText::new(text).unwrap(),
         },

@@ -1,5 +1,7 @@
 //! From the writer's thread to the router: what was applied, in log order.
 //!
+//! While nobody listens the router is not woken for it.
+//!
 //! Always true: telling never waits. At the bound blocks are dropped and everybody catches up
 //! from the database instead.
 
@@ -11,6 +13,8 @@ use std::sync::{
 
 use conclave_core::{Event, Position};
 use conclave_replica::Listener;
+
+use super::hub::Hub;
 
 /// Blocks that wait for the router. It takes one in microseconds, so this many are a long pause.
 const BLOCKS_MAX: usize = 1024;
@@ -27,19 +31,26 @@ pub(crate) struct Block {
 
 /// The writer's end.
 pub(crate) struct Feed {
+    hub: Arc<Hub>,
     blocks: mpsc::SyncSender<Block>,
     lost: AtomicU64,
 }
 
 impl Feed {
     /// Both ends.
-    pub(crate) fn new() -> (Arc<Self>, mpsc::Receiver<Block>) {
+    pub(crate) fn new(hub: Arc<Hub>) -> (Arc<Self>, mpsc::Receiver<Block>) {
         let (blocks, waiting) = mpsc::sync_channel(BLOCKS_MAX);
         let lost = AtomicU64::new(0);
-        (Arc::new(Self { blocks, lost }), waiting)
+        (Arc::new(Self { hub, blocks, lost }), waiting)
     }
 
     fn tell(&self, index: u64, events: Vec<(Position, Event)>) {
+        // The router also keeps names, which end with their accounts.
+        let ends_a_name = |event: &Event| matches!(event, Event::AccountDeleted { .. });
+        if !self.hub.is_wanted() && !events.iter().any(|(_, event)| ends_a_name(event)) {
+            self.hub.publish(None, Position::end_of(index));
+            return;
+        }
         let lost = self.lost.load(Ordering::Relaxed);
         let block = Block {
             index,
@@ -66,11 +77,19 @@ impl Listener for Feed {
 
 #[cfg(test)]
 mod tests {
+    use conclave_core::{AccountId, SessionId};
+
     use super::*;
+
+    fn hub() -> Arc<Hub> {
+        Arc::new(Hub::new(Position(0)))
+    }
 
     #[test]
     fn a_full_feed_drops_blocks_and_the_next_one_says_so() {
-        let (feed, waiting) = Feed::new();
+        let hub = hub();
+        let (feed, waiting) = Feed::new(hub.clone());
+        let _listener = hub.register(AccountId(1), SessionId(1), false);
         for index in 0..BLOCKS_MAX as u64 + 3 {
             feed.applied(index, Vec::new());
         }
@@ -81,5 +100,16 @@ mod tests {
         assert_eq!(waiting.try_recv().unwrap().lost, 3);
         feed.installed(3000);
         assert_eq!(waiting.try_recv().unwrap().lost, 4);
+    }
+
+    #[test]
+    fn while_nobody_listens_the_router_hears_only_of_names_that_end() {
+        let (feed, waiting) = Feed::new(hub());
+        feed.applied(1, Vec::new());
+        assert!(waiting.try_recv().is_err());
+        let account = AccountId(1);
+        let deleted = (Position::new(2, 0), Event::AccountDeleted { account });
+        feed.applied(2, vec![deleted]);
+        assert_eq!(waiting.try_recv().unwrap().index, 2);
     }
 }

@@ -102,6 +102,8 @@ pub(crate) struct Subscriber {
     account: AccountId,
     session: SessionId,
     ephemeral: bool,
+    /// It had seen everything up to here when it was attached.
+    seen: AtomicU64,
     queue: Mutex<Queue>,
     pub(crate) changed: Notify,
 }
@@ -117,6 +119,11 @@ struct Queue {
 impl Subscriber {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(|error| error.into_inner())
+    }
+
+    /// Whether it had not seen this position when it was attached.
+    fn is_news(&self, position: Position) -> bool {
+        position.0 > self.seen.load(Ordering::Relaxed)
     }
 
     /// Gives whether there was room for it.
@@ -226,6 +233,7 @@ impl Hub {
             account,
             session,
             ephemeral,
+            seen: AtomicU64::new(0),
             queue: Mutex::default(),
             changed: Notify::new(),
         });
@@ -252,6 +260,7 @@ impl Hub {
             return false;
         }
         places.detach(subscriber);
+        subscriber.seen.store(seen.0, Ordering::Relaxed);
         {
             let mut queue = subscriber.queue();
             queue.lagged = None;
@@ -276,14 +285,15 @@ impl Hub {
     }
 
     /// Tells what entries came to; `None` if nobody wanted it when it was looked at. `up_to` is
-    /// the end of what was applied.
+    /// the end of what was applied. What nobody wanted may come before what was told earlier and
+    /// is still on its way here.
     pub(crate) fn publish(&self, routed: Option<Vec<Routed>>, up_to: Position) {
         let mut places = self.places();
         for one in routed.iter().flatten() {
             places.deliver(one, None);
         }
         places.remember(routed, up_to);
-        self.published.store(up_to.0, Ordering::SeqCst);
+        self.published.fetch_max(up_to.0, Ordering::SeqCst);
     }
 
     /// What happened up to `up_to` was not told: everybody catches up.
@@ -295,7 +305,7 @@ impl Hub {
             places.detach(&subscriber);
             subscriber.lag();
         }
-        self.published.store(up_to.0, Ordering::SeqCst);
+        self.published.fetch_max(up_to.0, Ordering::SeqCst);
     }
 
     /// Tells something that is not in the log to those who want such things.
@@ -396,8 +406,10 @@ impl Places {
         }
     }
 
-    /// To everybody whom it concerns, or only to one.
+    /// To everybody whom it concerns, or only to one; not to who had seen it before it was
+    /// attached.
     fn deliver(&mut self, routed: &Routed, only: Option<&Arc<Subscriber>>) {
+        let position = routed.position();
         match routed {
             Routed::Tell(_, audience, item) => {
                 let meant = match only {
@@ -406,7 +418,7 @@ impl Places {
                     None => self.audience(*audience),
                 };
                 for subscriber in meant {
-                    if !subscriber.push(item) {
+                    if subscriber.is_news(position) && !subscriber.push(item) {
                         self.detach(&subscriber);
                     }
                 }
@@ -414,7 +426,8 @@ impl Places {
             Routed::Change(_, change) => {
                 let (Change::Enters(room, account) | Change::Leaves(room, account)) = *change;
                 for subscriber in self.audience(Audience::One(account)) {
-                    if only.is_some_and(|only| only.id != subscriber.id) {
+                    let is_meant = only.is_none_or(|only| only.id == subscriber.id);
+                    if !is_meant || !subscriber.is_news(position) {
                         continue;
                     }
                     match change {
@@ -431,6 +444,9 @@ impl Places {
             self.forget(up_to);
             return;
         };
+        if up_to <= self.recent_after {
+            return;
+        }
         for one in routed {
             self.recent_bytes += one.bytes();
             self.recent.push_back(one);
@@ -448,7 +464,7 @@ impl Places {
     fn forget(&mut self, up_to: Position) {
         self.recent.clear();
         self.recent_bytes = 0;
-        self.recent_after = up_to;
+        self.recent_after = self.recent_after.max(up_to);
     }
 }
 

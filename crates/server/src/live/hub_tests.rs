@@ -193,3 +193,20 @@ fn one_that_is_attached_late_gets_what_concerns_it_and_nobody_gets_it_twice() {
     assert_eq!(taken(&bob), [3, 5]);
     assert_eq!(taken(&alice), [1, 2, 3, 5]);
 }
+
+#[test]
+fn what_was_seen_before_attaching_changes_nothing_though_it_is_told_late() {
+    let hub = hub();
+    let alice = register(&hub, 1);
+    // Nobody wanted it, so it overtook what was on its way.
+    hub.publish(None, Position::end_of(5));
+    assert!(alice.attach(Position::end_of(5), &[ROOM]));
+    let late = vec![
+        Routed::Tell(Position::new(3, 0), Audience::Room(ROOM), item(at(3), 1)),
+        Routed::Change(Position::new(3, 1), Change::Leaves(ROOM, AccountId(1))),
+    ];
+    hub.publish(Some(late), Position::end_of(3));
+    assert!(matches!(alice.take(1), Taken::Nothing(upto) if upto == Position::end_of(5)));
+    publish(&hub, 6, Audience::Room(ROOM));
+    assert_eq!(taken(&alice), [6]);
+}

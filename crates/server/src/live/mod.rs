@@ -38,20 +38,25 @@ pub(crate) struct LiveState {
 }
 
 /// The end of the feed that the router takes from, before there is a router.
-pub(crate) struct Blocks(mpsc::Receiver<feed::Block>);
+pub(crate) struct Blocks {
+    hub: Arc<hub::Hub>,
+    blocks: mpsc::Receiver<feed::Block>,
+}
 
 /// Somebody to tell what is applied, and what has to be started with it.
 pub(crate) fn listener() -> (Arc<dyn Listener>, Blocks) {
-    let (feed, blocks) = feed::Feed::new();
-    (feed, Blocks(blocks))
+    let hub = Arc::new(hub::Hub::new(Position(0)));
+    let (feed, blocks) = feed::Feed::new(hub.clone());
+    (feed, Blocks { hub, blocks })
 }
 
 impl LiveState {
     /// Starts the router. Everything up to entry `applied` is in the database.
     pub(crate) fn start(reader: Reader, blocks: Blocks, applied: u64) -> std::io::Result<Self> {
-        let hub = Arc::new(hub::Hub::new(Position::end_of(applied)));
+        let Blocks { hub, blocks } = blocks;
+        hub.publish(None, Position::end_of(applied));
         // The thread ends by itself when the replica, and so the feed, is gone.
-        router::start(hub.clone(), reader, blocks.0)?;
+        router::start(hub.clone(), reader, blocks)?;
         Ok(Self {
             hub,
             presences: Arc::default(),

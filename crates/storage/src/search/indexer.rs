@@ -26,7 +26,11 @@ const PAGE_ROWS: usize = 512;
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// How long news may gather before it is read, so that a busy node has few transactions.
-const GATHER: Duration = Duration::from_millis(20);
+const GATHER: Duration = Duration::from_millis(100);
+
+/// How much the thread stands back for all others, as the system counts it: it takes what they
+/// leave.
+const NICE: i32 = 19;
 
 /// How often it looks without being told, and compares a page.
 const TICK: Duration = Duration::from_secs(5);
@@ -110,6 +114,11 @@ impl Indexer {
     }
 
     pub(super) fn run(mut self) {
+        // On Linux this is about the calling thread alone; elsewhere it is not worth it.
+        #[cfg(target_os = "linux")]
+        if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+            tracing::debug!(%error, "the search indexer does not stand back");
+        }
         loop {
             let stop = match self.step() {
                 Ok(Step::Behind) => self.signal.wait_for_stop(PAUSE),

@@ -27,9 +27,11 @@ impl Signal {
         self.flags.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// There is news. Told again before it was taken, nobody is woken again.
     pub(super) fn notify(&self) {
-        self.flags().news = true;
-        self.changed.notify_all();
+        if !std::mem::replace(&mut self.flags().news, true) {
+            self.changed.notify_all();
+        }
     }
 
     pub(super) fn damaged(&self) {
