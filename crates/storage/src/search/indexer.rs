@@ -6,13 +6,7 @@
 //!
 //! Always true: an index that may not belong to the state is never continued but built anew.
 
-use std::{
-    collections::BTreeMap,
-    error::Error,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, error::Error, path::PathBuf, sync::Arc, time::Duration};
 
 use conclave_core::Position;
 
@@ -28,12 +22,8 @@ use crate::state::{IndexPage, IndexRow, ReadError, Reader};
 /// Rows of one page and of one transaction: a few milliseconds of work.
 const PAGE_ROWS: usize = 512;
 
-/// Rest between two pages while there is more: so many times as long as the page took. On a
-/// machine that is busy a page takes longer, and so does the rest after it.
-const REST_TIMES: u32 = 4;
-
-/// The longest of these rests.
-const REST_MAX: Duration = Duration::from_millis(500);
+/// Rest between two pages while there is more: several times as long as the work.
+const PAUSE: Duration = Duration::from_millis(40);
 
 /// How long news may gather before it is read, so that a busy node has few transactions.
 const GATHER: Duration = Duration::from_millis(100);
@@ -130,16 +120,8 @@ impl Indexer {
             tracing::debug!(%error, "the search indexer does not stand back");
         }
         loop {
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "how long a page took says how long to rest, and nothing else"
-            )]
-            let began = Instant::now();
             let stop = match self.step() {
-                Ok(Step::Behind) => {
-                    let rest = began.elapsed().saturating_mul(REST_TIMES);
-                    self.signal.wait_for_stop(rest.min(REST_MAX))
-                }
+                Ok(Step::Behind) => self.signal.wait_for_stop(PAUSE),
                 Ok(Step::UpToDate) => {
                     self.told = false;
                     self.rest()
