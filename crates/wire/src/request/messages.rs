@@ -104,7 +104,12 @@ impl SessionRequest for v1::AdvancePositionsRequest {
         match self.progress.len() {
             0 => return Err(Rejection::ListEmpty.into()),
             1..=POSITIONS_PER_REQUEST_MAX => {}
-            _ => return Err(Rejection::ListTooLong.into()),
+            // The rule's own sentence tells the bound of messages to delete.
+            _ => {
+                let most = POSITIONS_PER_REQUEST_MAX;
+                let sentence = format!("at most {most} conversations may be named at once");
+                return Err(invalid(Rejection::ListTooLong.reason(), &sentence));
+            }
         }
         let mut bytes = Vec::with_capacity(24 * self.progress.len());
         let mut positions = Vec::with_capacity(self.progress.len());
