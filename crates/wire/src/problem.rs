@@ -322,4 +322,38 @@ mod tests {
             None
         );
     }
+
+    #[test]
+    fn every_reason_has_the_code_that_its_document_tells() {
+        let document = include_str!("../../../docs/protocol.md");
+        let (_, errors) = document.split_once("\n## Errors\n").unwrap();
+        let mut reasons = 0;
+        for row in errors.lines().take_while(|line| !line.starts_with("## ")) {
+            let mut cells = row.split('|').map(str::trim).skip(1);
+            let (Some(code), Some(named)) = (cells.next(), cells.next()) else {
+                continue;
+            };
+            let code = code.trim_matches('`').replace('_', "").to_lowercase();
+            // What stands between back-ticks: every second piece.
+            for reason in named.split('`').skip(1).step_by(2) {
+                if reason == "RetryInfo" {
+                    continue;
+                }
+                let problem = with_reason(reason);
+                assert_eq!(problem.reason(), reason);
+                let told = format!("{:?}", problem.to_status().code()).to_lowercase();
+                assert_eq!(told, code, "{reason}");
+                reasons += 1;
+            }
+        }
+        assert!(reasons > 50, "the table was not found: {reasons}");
+    }
+
+    /// The problem with this reason.
+    fn with_reason(reason: &str) -> Problem {
+        let mut details = ErrorDetails::new();
+        details.set_error_info(reason, DOMAIN, HashMap::new());
+        let status = Status::with_error_details(Code::Unknown, "a sentence", details);
+        Problem::from_status(&status).unwrap()
+    }
 }

@@ -214,6 +214,22 @@ proptest! {
     ) {
         let _ = decode(bytes.into());
     }
+
+    #[test]
+    fn a_damaged_batch_is_an_error_or_another_batch(
+        batch in batch(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut bytes = encode(&batch).to_vec();
+        for (place, byte) in damage {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        // What got through its bounds is a batch like any other.
+        if let Ok(other) = decode(bytes.into()) {
+            prop_assert_eq!(decode(encode(&other)).unwrap(), other);
+        }
+    }
 }
 
 #[test]
@@ -243,4 +259,120 @@ fn an_entry_of_a_newer_version_is_refused_not_skipped() {
         matches!(refused, Err(DecodeError::UnknownOperation)),
         "{refused:?}"
     );
+}
+
+fn decoded(operation: peer::command::Operation) -> Result<Command, DecodeError> {
+    decode_command(peer::Command {
+        session_id: 1,
+        number: 1,
+        operation: Some(operation),
+        ..peer::Command::default()
+    })
+}
+
+/// Operations that break one bound each: no client's request comes to one.
+fn out_of_bounds() -> Vec<peer::command::Operation> {
+    use peer::{command::Operation as Encoded, send_message::To};
+    let name = || "bob".to_owned();
+    let long = || "x".repeat(16 * 1024 + 1);
+    let send = |to, text| {
+        Encoded::SendMessage(peer::SendMessage {
+            to: Some(to),
+            text,
+            ..peer::SendMessage::default()
+        })
+    };
+    vec![
+        send(To::ConversationId(1), String::new()),
+        send(To::ConversationId(1), long()),
+        send(To::RecipientName("b b".to_owned()), name()),
+        send(To::RoomName("#den".to_owned()), name()),
+        Encoded::EditMessage(peer::EditMessage::default()),
+        Encoded::SetReaction(peer::SetReaction::default()),
+        Encoded::SetDisplayName(peer::SetDisplayName {
+            display_name: "x".repeat(65),
+        }),
+        Encoded::SetTopic(peer::SetTopic {
+            name: name(),
+            topic: "\n".to_owned(),
+        }),
+        Encoded::JoinRoom(peer::JoinRoom { name: long() }),
+        Encoded::PostByWebhook(peer::PostByWebhook {
+            token_hash: vec![0; 32].into(),
+            text: long(),
+        }),
+    ]
+}
+
+#[test]
+fn a_bound_that_was_checked_before_is_checked_again() {
+    for operation in out_of_bounds() {
+        let refused = decoded(operation.clone());
+        let kept = matches!(refused, Err(DecodeError::Bounds(_)));
+        assert!(kept, "{operation:?}: {refused:?}");
+    }
+}
+
+#[test]
+fn a_list_is_whole_and_has_no_more_items_than_its_bound() {
+    use peer::command::Operation as Encoded;
+    let delete = |numbers: usize| {
+        decoded(Encoded::DeleteMessages(peer::DeleteMessages {
+            conversation_sequence_pairs: vec![1; numbers],
+            for_everyone: true,
+        }))
+    };
+    let advance = |numbers: usize| {
+        decoded(Encoded::AdvancePositions(peer::AdvancePositions {
+            conversation_delivered_read_triples: vec![1; numbers],
+        }))
+    };
+    for good in [delete(2), delete(2 * 500), advance(3), advance(3 * 256)] {
+        assert!(good.is_ok(), "{good:?}");
+    }
+    for bad in [delete(0), delete(3), advance(0), advance(4), advance(5)] {
+        let empty = matches!(bad, Err(DecodeError::Bounds(Rejection::ListEmpty)));
+        assert!(empty, "{bad:?}");
+    }
+    for bad in [delete(2 * 501), advance(3 * 257)] {
+        let long = matches!(bad, Err(DecodeError::Bounds(Rejection::ListTooLong)));
+        assert!(long, "{bad:?}");
+    }
+}
+
+#[test]
+fn a_hash_has_its_length_and_a_role_is_one_that_is_known() {
+    use peer::command::Operation as Encoded;
+    let offer = |bytes: usize| {
+        decoded(Encoded::OfferSetup(peer::OfferSetup {
+            token_hash: vec![0; bytes].into(),
+        }))
+    };
+    let count = |account: usize, address: usize| {
+        decoded(Encoded::CountLoginFailure(peer::CountLoginFailure {
+            account_key: vec![0; account].into(),
+            address_key: vec![0; address].into(),
+        }))
+    };
+    assert!(offer(32).is_ok() && count(16, 16).is_ok());
+    for bad in [offer(0), offer(31), offer(33), count(15, 16), count(16, 17)] {
+        assert!(matches!(bad, Err(DecodeError::Length(_))), "{bad:?}");
+    }
+    let name = || "bob".to_owned();
+    let of_account = Encoded::SetAccountRole(peer::SetAccountRole {
+        name: name(),
+        role: 3,
+    });
+    let of_member = Encoded::SetMemberRole(peer::SetMemberRole {
+        name: name(),
+        account_name: name(),
+        role: 3,
+    });
+    for operation in [of_account, of_member] {
+        let refused = decoded(operation);
+        assert!(
+            matches!(refused, Err(DecodeError::UnknownOperation)),
+            "{refused:?}"
+        );
+    }
 }

@@ -139,6 +139,8 @@ fn derived(context: &str, parts: &[&[u8]]) -> [u8; 16] {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -156,5 +158,58 @@ mod tests {
         assert_eq!(once_of_webhook(&a, "k"), once_of_webhook(&a, "k"));
         assert_ne!(once_of_webhook(&a, "k"), once_of_webhook(&b, "k"));
         assert_ne!(once_of_webhook(&a, "k"), once_of_webhook(&a, "l"));
+    }
+
+    #[test]
+    fn who_asks_with_another_grant_asks_for_something_else() {
+        let asked = |grant, hash: &str| {
+            let name = AccountName::new("bob").unwrap();
+            create_account(OnceId([1; 16]), name, hash.to_owned(), grant)
+        };
+        let grants = [
+            Grant::Open,
+            Grant::Invite(TokenHash([1; 32])),
+            Grant::Invite(TokenHash([2; 32])),
+            Grant::Setup(TokenHash([1; 32])),
+            Grant::Admin(conclave_core::SessionId(1)),
+            Grant::Admin(conclave_core::SessionId(2)),
+        ];
+        let digests: BTreeSet<_> = grants.map(|grant| asked(grant, "$a").digest).into();
+        assert_eq!(digests.len(), grants.len());
+        // The hash is salted: each attempt has another one.
+        let again = asked(Grant::Open, "$b").digest;
+        assert_eq!(again, asked(Grant::Open, "$a").digest);
+    }
+
+    #[test]
+    fn a_secret_or_a_text_makes_another_request() {
+        let (id, a, b) = (OnceId([1; 16]), TokenHash([1; 32]), TokenHash([2; 32]));
+        let text = |text: &str| MessageText::new(text).unwrap();
+        let key = |byte| ThrottleKey([byte; 16]);
+        let open = |account, token, version| {
+            let label = SessionLabel::default();
+            open_session(id, AccountId(account), version, token, label, key(1))
+        };
+        let commands = [
+            offer_setup(id, a),
+            offer_setup(id, b),
+            post_by_webhook(id, a, text("hi")),
+            post_by_webhook(id, a, text("ho")),
+            post_by_webhook(id, b, text("hi")),
+            count_login_failure(id, key(1), key(2)),
+            count_login_failure(id, key(2), key(1)),
+            open(1, a, 1),
+            open(1, b, 1),
+            open(2, a, 1),
+        ];
+        let digests: BTreeSet<_> = commands.iter().map(|command| command.digest).collect();
+        assert_eq!(digests.len(), commands.len());
+        assert!(
+            commands
+                .iter()
+                .all(|command| command.origin == Origin::Once(id))
+        );
+        // A password that was changed in between makes a retry no other request.
+        assert_eq!(open(1, a, 2).digest, open(1, a, 1).digest);
     }
 }

@@ -1,0 +1,238 @@
+//! Every request stands for its own operation, and a digest tells it from every other.
+
+mod every;
+
+use std::collections::BTreeMap;
+
+use conclave_core::limits::{
+    DELETE_MESSAGES_MAX, INVITE_MS_MAX, INVITE_USES_MAX, POSITIONS_PER_REQUEST_MAX,
+};
+
+use self::every::{Made, SESSION, all, invite, made};
+use super::*;
+
+fn id() -> Option<v1::RequestId> {
+    let (number, nonce) = (3, 9);
+    Some(v1::RequestId { number, nonce })
+}
+
+fn reason(made: Made) -> String {
+    made.unwrap_err().reason().to_owned()
+}
+
+fn send(number: u64, nonce: u64, to: &str, text: &str) -> Result<Command, Problem> {
+    let request = v1::SendMessageRequest {
+        request: Some(v1::RequestId { number, nonce }),
+        to: Some(v1::send_message_request::To::RecipientName(to.to_owned())),
+        text: text.to_owned(),
+        ..v1::SendMessageRequest::default()
+    };
+    request.into_command(SessionId(1))
+}
+
+#[test]
+fn a_retry_has_the_same_digest_and_anything_else_another() {
+    let first = send(1, 9, "bob", "hi").unwrap();
+    assert_eq!(first, send(1, 9, "bob", "hi").unwrap());
+    assert_eq!(
+        first.digest,
+        send(1, 9, "BOB", "hi").unwrap().digest,
+        "the same person"
+    );
+    for other in [
+        send(1, 8, "bob", "hi"),
+        send(1, 9, "bobh", "i"),
+        send(1, 9, "bob", "ho"),
+    ] {
+        assert_ne!(first.digest, other.unwrap().digest);
+    }
+}
+
+#[test]
+fn bounds_are_checked_before_anything_is_proposed() {
+    assert_eq!(reason(send(1, 1, "bob", "")), "TEXT_EMPTY");
+    assert_eq!(reason(send(1, 1, "b ob", "x")), "NAME_CHARACTER");
+    assert_eq!(
+        reason(send(1, 1, "bob", &"x".repeat(16 * 1024 + 1))),
+        "TEXT_TOO_LONG"
+    );
+    let nobody = v1::SendMessageRequest {
+        text: "x".to_owned(),
+        ..Default::default()
+    };
+    assert_eq!(
+        reason(nobody.into_command(SessionId(1))),
+        "RECIPIENT_MISSING"
+    );
+    let unnumbered = v1::CloseSessionRequest { request: None };
+    assert_eq!(
+        reason(unnumbered.into_command(SessionId(1))),
+        "REQUEST_MISSING"
+    );
+    assert!(once_id(&[1; 15]).is_err());
+    assert!(chosen_token(&[1; 31]).is_err());
+    assert_eq!(check_password("1234567"), Err(Rejection::PasswordTooShort));
+    assert_eq!(
+        check_password(&"p".repeat(257)),
+        Err(Rejection::PasswordTooLong)
+    );
+}
+
+#[test]
+fn a_page_has_a_default_and_a_maximum() {
+    assert_eq!(
+        (page_size(0, 50), page_size(7, 50), page_size(9999, 50)),
+        (50, 7, PAGE_MAX)
+    );
+}
+
+#[test]
+fn every_request_stands_for_its_operation_under_its_number() {
+    let origin = Origin::Session {
+        session: SESSION,
+        number: 3,
+    };
+    for (made, operation) in all(id()) {
+        let command = made.unwrap();
+        assert_eq!((command.origin, command.operation), (origin, operation));
+    }
+}
+
+#[test]
+fn no_request_has_the_digest_of_another() {
+    let mut known = BTreeMap::new();
+    for (made, operation) in all(id()) {
+        let digest = made.unwrap().digest;
+        if let Some(other) = known.insert(digest, operation.clone()) {
+            panic!("{operation:?} is taken for {other:?}");
+        }
+    }
+    for (made, operation) in all(Some(v1::RequestId {
+        number: 3,
+        nonce: 8,
+    })) {
+        let other = known.insert(made.unwrap().digest, operation);
+        assert_eq!(other, None, "another program");
+    }
+}
+
+#[test]
+fn a_request_without_a_number_is_refused() {
+    for (made, operation) in all(None) {
+        assert_eq!(
+            made.unwrap_err().reason(),
+            "REQUEST_MISSING",
+            "{operation:?}"
+        );
+    }
+}
+
+#[test]
+fn a_changed_password_leaves_no_trace_in_the_digest() {
+    let digest = |version, hash: &str| {
+        let command = change_password(SESSION, id(), version, hash.to_owned());
+        command.unwrap().digest
+    };
+    assert_eq!(digest(1, "$a"), digest(2, "$b"));
+}
+
+#[test]
+fn an_invite_has_defaults_and_bounds() {
+    let made = |ttl_seconds, uses| match invite(id(), ttl_seconds, uses).unwrap().operation {
+        Operation::CreateInvite { ttl_ms, uses, .. } => (ttl_ms, uses),
+        other => panic!("{other:?}"),
+    };
+    let week = 7 * 24 * 60 * 60 * 1000;
+    let longest = INVITE_MS_MAX / 1000;
+    assert_eq!(made(0, 0), (week, 1));
+    assert_eq!(made(60, 1), (60_000, 1));
+    assert_eq!(
+        made(longest, INVITE_USES_MAX),
+        (INVITE_MS_MAX, INVITE_USES_MAX)
+    );
+    for (ttl_seconds, uses) in [
+        (59, 1),
+        (1, 1),
+        (longest + 1, 1),
+        (u64::MAX, 1),
+        (60, INVITE_USES_MAX + 1),
+    ] {
+        let refused = invite(id(), ttl_seconds, uses);
+        assert_eq!(
+            reason(refused),
+            "INVITE_OUT_OF_RANGE",
+            "{ttl_seconds} {uses}"
+        );
+    }
+}
+
+#[test]
+fn a_list_has_an_item_and_no_more_than_its_bound_which_is_told() {
+    let delete = |count| {
+        made(v1::DeleteMessagesRequest {
+            request: id(),
+            messages: vec![v1::MessageRef::default(); count],
+            for_everyone: false,
+        })
+    };
+    let advance = |count| {
+        made(v1::AdvancePositionsRequest {
+            request: id(),
+            progress: vec![v1::Progress::default(); count],
+        })
+    };
+    let lists: [(&dyn Fn(usize) -> Made, usize); 2] = [
+        (&delete, DELETE_MESSAGES_MAX),
+        (&advance, POSITIONS_PER_REQUEST_MAX),
+    ];
+    for (list, max) in lists {
+        assert_eq!(reason(list(0)), "LIST_EMPTY");
+        assert!(list(1).is_ok() && list(max).is_ok());
+        let refused = list(max + 1).unwrap_err();
+        assert_eq!(refused.reason(), "LIST_TOO_LONG");
+        let sentence = refused.to_string();
+        assert!(sentence.contains(&format!(" {max} ")), "{sentence}");
+    }
+}
+
+#[test]
+fn what_a_request_does_not_name_is_refused() {
+    let role = v1::SetMemberRoleRequest {
+        request: id(),
+        name: "den".into(),
+        account_name: "bob".into(),
+        role: 0,
+    };
+    assert_eq!(reason(made(role)), "ROLE_MISSING");
+    let role = v1::SetAccountRoleRequest {
+        request: id(),
+        name: "bob".into(),
+        role: 99,
+    };
+    assert_eq!(reason(made(role)), "ROLE_MISSING");
+    let edit = v1::EditMessageRequest {
+        request: id(),
+        message: None,
+        text: "x".into(),
+    };
+    assert_eq!(reason(made(edit)), "MESSAGE_MISSING");
+    for (reaction, refused) in [
+        ("", "LINE_INVALID"),
+        ("a b", "REACTION_INVALID"),
+        ("a\u{7}", "LINE_INVALID"),
+        (&"x".repeat(33), "LINE_INVALID"),
+    ] {
+        let react = v1::SetReactionRequest {
+            request: id(),
+            message: Some(v1::MessageRef::default()),
+            reaction: reaction.into(),
+            present: true,
+        };
+        assert_eq!(reason(made(react)), refused, "{reaction:?}");
+    }
+    let join = v1::JoinRoomRequest {
+        request: id(),
+        name: "#den".into(),
+    };
+    assert_eq!(reason(made(join)), "NAME_CHARACTER", "clients strip it");
+}

@@ -1,0 +1,410 @@
+//! A request of every kind, and further ones that differ from it in one field; each with the
+//! operation that it stands for.
+
+use conclave_core::{
+    AccountName, AccountRole, Command, ConversationId, DisplayName, InviteId, MemberRole,
+    MessageRef, MessageText, Operation, Progress, Reaction, Recipient, RoomName, Sequence,
+    SessionId, TokenHash, Topic, WebhookId,
+};
+
+use crate::{
+    Problem,
+    request::{SessionRequest, change_password, create_bot, create_invite, create_webhook},
+    v1::{self, send_message_request::To},
+};
+
+pub(super) const SESSION: SessionId = SessionId(7);
+const TOKEN: TokenHash = TokenHash([1; 32]);
+
+/// Which request it is, if it says so.
+pub(super) type Id = Option<v1::RequestId>;
+pub(super) type Made = Result<Command, Problem>;
+type Meant = (Made, Operation);
+
+pub(super) fn made(request: impl SessionRequest) -> Made {
+    request.into_command(SESSION)
+}
+
+/// All of them. None says what another says.
+pub(super) fn all(id: Id) -> Vec<Meant> {
+    let parts = [
+        sends(id),
+        of_messages(id),
+        of_rooms(id),
+        of_members(id),
+        of_webhooks(id),
+        of_oneself(id),
+        of_admins(id),
+    ];
+    parts.into_iter().flatten().collect()
+}
+
+fn account(name: &str) -> AccountName {
+    AccountName::new(name).unwrap()
+}
+
+fn room(name: &str) -> RoomName {
+    RoomName::new(name).unwrap()
+}
+
+fn sends(request: Id) -> Vec<Meant> {
+    let send = |to: To, text: &str, reply_to, action| {
+        let expected = match &to {
+            To::RecipientName(name) => Recipient::Account(account(name)),
+            To::RoomName(name) => Recipient::Room(room(name)),
+            To::ConversationId(id) => Recipient::Conversation(ConversationId(*id)),
+        };
+        let asked = v1::SendMessageRequest {
+            request,
+            to: Some(to),
+            text: text.to_owned(),
+            reply_to,
+            action,
+        };
+        let operation = Operation::SendMessage {
+            to: expected,
+            text: MessageText::new(text).unwrap(),
+            reply_to: Some(Sequence(reply_to)).filter(|_| reply_to > 0),
+            action,
+        };
+        (made(asked), operation)
+    };
+    let person = || To::RecipientName("den".to_owned());
+    vec![
+        send(person(), "hi", 0, false),
+        send(To::RoomName("den".to_owned()), "hi", 0, false),
+        send(To::ConversationId(5), "hi", 0, false),
+        send(To::ConversationId(6), "hi", 0, false),
+        send(person(), "ho", 0, false),
+        send(person(), "hi", 4, false),
+        send(person(), "hi", 0, true),
+    ]
+}
+
+fn of_messages(request: Id) -> Vec<Meant> {
+    let named = |conversation_id, sequence| v1::MessageRef {
+        conversation_id,
+        sequence,
+    };
+    let message = |conversation, sequence| MessageRef {
+        conversation: ConversationId(conversation),
+        sequence: Sequence(sequence),
+    };
+    let edit = |conversation, sequence, text: &str| {
+        let asked = v1::EditMessageRequest {
+            request,
+            message: Some(named(conversation, sequence)),
+            text: text.to_owned(),
+        };
+        let (message, text) = (message(conversation, sequence), MessageText::new(text));
+        let text = text.unwrap();
+        (made(asked), Operation::EditMessage { message, text })
+    };
+    let react = |sequence, reaction: &str, present| {
+        let asked = v1::SetReactionRequest {
+            request,
+            message: Some(named(5, sequence)),
+            reaction: reaction.to_owned(),
+            present,
+        };
+        let operation = Operation::SetReaction {
+            message: message(5, sequence),
+            reaction: Reaction::new(reaction).unwrap(),
+            present,
+        };
+        (made(asked), operation)
+    };
+    let delete = |sequence, for_everyone| {
+        let asked = v1::DeleteMessagesRequest {
+            request,
+            messages: vec![named(5, sequence)],
+            for_everyone,
+        };
+        let operation = Operation::DeleteMessages {
+            messages: vec![message(5, sequence)],
+            for_everyone,
+        };
+        (made(asked), operation)
+    };
+    vec![
+        edit(5, 6, "hi"),
+        edit(6, 5, "hi"),
+        edit(5, 6, "ho"),
+        react(6, "+1", true),
+        react(6, "+1", false),
+        react(6, "+2", true),
+        react(7, "+1", true),
+        delete(6, false),
+        delete(6, true),
+        delete(7, false),
+        advance(request, [5, 2, 1]),
+        advance(request, [5, 1, 2]),
+        advance(request, [2, 5, 1]),
+    ]
+}
+
+fn advance(request: Id, [conversation, delivered, read]: [u64; 3]) -> Meant {
+    let asked = v1::AdvancePositionsRequest {
+        request,
+        progress: vec![v1::Progress {
+            conversation_id: conversation,
+            sequence_delivered: delivered,
+            sequence_read: read,
+        }],
+    };
+    let progress = Progress {
+        delivered: Sequence(delivered),
+        read: Sequence(read),
+    };
+    let positions = vec![(ConversationId(conversation), progress)];
+    (made(asked), Operation::AdvancePositions { positions })
+}
+
+fn of_rooms(request: Id) -> Vec<Meant> {
+    let name = || "den".to_owned();
+    let create = |topic: &str, private| {
+        let asked = v1::CreateRoomRequest {
+            request,
+            name: name(),
+            topic: topic.to_owned(),
+            private,
+        };
+        let operation = Operation::CreateRoom {
+            name: room("den"),
+            topic: Topic::new(topic).unwrap(),
+            public: !private,
+        };
+        (made(asked), operation)
+    };
+    let topic = |topic: &str| {
+        let asked = v1::SetTopicRequest {
+            request,
+            name: name(),
+            topic: topic.to_owned(),
+        };
+        let (name, topic) = (room("den"), Topic::new(topic).unwrap());
+        (made(asked), Operation::SetTopic { name, topic })
+    };
+    let join = made(v1::JoinRoomRequest {
+        request,
+        name: name(),
+    });
+    let leave = made(v1::LeaveRoomRequest {
+        request,
+        name: name(),
+    });
+    vec![
+        create("tea", false),
+        create("tea", true),
+        create("", false),
+        topic("tea"),
+        topic(""),
+        (join, Operation::JoinRoom { name: room("den") }),
+        (leave, Operation::LeaveRoom { name: room("den") }),
+    ]
+}
+
+fn of_members(request: Id) -> Vec<Meant> {
+    // Either name in either place.
+    let invite = |name: &str, account_name: &str| {
+        let asked = v1::InviteToRoomRequest {
+            request,
+            name: name.to_owned(),
+            account_name: account_name.to_owned(),
+        };
+        let (name, account) = (room(name), account(account_name));
+        (made(asked), Operation::InviteToRoom { name, account })
+    };
+    let kick = |name: &str, account_name: &str| {
+        let asked = v1::KickFromRoomRequest {
+            request,
+            name: name.to_owned(),
+            account_name: account_name.to_owned(),
+        };
+        let (name, account) = (room(name), account(account_name));
+        (made(asked), Operation::KickFromRoom { name, account })
+    };
+    let role = |name: &str, account_name: &str, role: v1::MemberRole, expected| {
+        let asked = v1::SetMemberRoleRequest {
+            request,
+            name: name.to_owned(),
+            account_name: account_name.to_owned(),
+            role: role.into(),
+        };
+        let operation = Operation::SetMemberRole {
+            name: room(name),
+            account: account(account_name),
+            role: expected,
+        };
+        (made(asked), operation)
+    };
+    vec![
+        invite("den", "bob"),
+        invite("bob", "den"),
+        kick("den", "bob"),
+        kick("bob", "den"),
+        role("den", "bob", v1::MemberRole::Member, MemberRole::Member),
+        role(
+            "den",
+            "bob",
+            v1::MemberRole::Moderator,
+            MemberRole::Moderator,
+        ),
+        role("den", "bob", v1::MemberRole::Owner, MemberRole::Owner),
+        role("bob", "den", v1::MemberRole::Owner, MemberRole::Owner),
+    ]
+}
+
+fn of_webhooks(request: Id) -> Vec<Meant> {
+    let create = |name: &str, account_name: &str, token| {
+        let asked = v1::CreateWebhookRequest {
+            request,
+            name: name.to_owned(),
+            account_name: account_name.to_owned(),
+            ..v1::CreateWebhookRequest::default()
+        };
+        let operation = Operation::CreateWebhook {
+            name: room(name),
+            account: account(account_name),
+            token,
+        };
+        (create_webhook(SESSION, asked, token), operation)
+    };
+    let delete = |webhook_id| {
+        let webhook = WebhookId(webhook_id);
+        let asked = v1::DeleteWebhookRequest {
+            request,
+            webhook_id,
+        };
+        (made(asked), Operation::DeleteWebhook { webhook })
+    };
+    vec![
+        create("den", "bob", TOKEN),
+        create("bob", "den", TOKEN),
+        create("den", "bob", TokenHash([2; 32])),
+        delete(4),
+        delete(5),
+    ]
+}
+
+fn of_oneself(request: Id) -> Vec<Meant> {
+    let block = |name: &str, blocked| {
+        let asked = v1::SetBlockRequest {
+            request,
+            name: name.to_owned(),
+            blocked,
+        };
+        let name = account(name);
+        (made(asked), Operation::SetBlock { name, blocked })
+    };
+    let show = |display_name: &str| {
+        let asked = v1::SetDisplayNameRequest {
+            request,
+            display_name: display_name.to_owned(),
+        };
+        let display_name = DisplayName::new(display_name).unwrap();
+        (made(asked), Operation::SetDisplayName { display_name })
+    };
+    let end = |session_id| {
+        let session = SessionId(session_id);
+        let asked = v1::EndSessionRequest {
+            request,
+            session_id,
+        };
+        (made(asked), Operation::EndSession { session })
+    };
+    let password_hash = "$argon2id$x".to_owned();
+    let change = Operation::ChangePassword {
+        password_version: 2,
+        password_hash: password_hash.clone(),
+    };
+    let changed = change_password(SESSION, request, 2, password_hash);
+    let close = made(v1::CloseSessionRequest { request });
+    let delete = made(v1::DeleteAccountRequest { request });
+    vec![
+        block("bob", true),
+        block("bob", false),
+        block("eve", true),
+        show("Bob B."),
+        show(""),
+        end(4),
+        end(5),
+        (changed, change),
+        (close, Operation::CloseSession),
+        (delete, Operation::DeleteAccount),
+    ]
+}
+
+pub(super) fn invite(request: Id, ttl_seconds: u64, uses: u32) -> Made {
+    let asked = v1::CreateInviteRequest {
+        request,
+        ttl_seconds,
+        uses,
+        ..v1::CreateInviteRequest::default()
+    };
+    create_invite(SESSION, asked, TOKEN)
+}
+
+fn of_admins(request: Id) -> Vec<Meant> {
+    let role = |name: &str, role: v1::AccountRole, expected| {
+        let asked = v1::SetAccountRoleRequest {
+            request,
+            name: name.to_owned(),
+            role: role.into(),
+        };
+        let operation = Operation::SetAccountRole {
+            name: account(name),
+            role: expected,
+        };
+        (made(asked), operation)
+    };
+    let remove = |name: &str| {
+        let asked = v1::RemoveAccountRequest {
+            request,
+            name: name.to_owned(),
+        };
+        let name = account(name);
+        (made(asked), Operation::RemoveAccount { name })
+    };
+    let bot = |name: &str, token| {
+        let asked = v1::CreateBotRequest {
+            request,
+            name: name.to_owned(),
+            ..v1::CreateBotRequest::default()
+        };
+        let name = account(name);
+        (
+            create_bot(SESSION, asked, token),
+            Operation::CreateBot { name, token },
+        )
+    };
+    let invited = |ttl_seconds, uses| {
+        let operation = Operation::CreateInvite {
+            code: TOKEN,
+            ttl_ms: ttl_seconds * 1000,
+            uses,
+        };
+        (invite(request, ttl_seconds, uses), operation)
+    };
+    let revoke = |invite_id| {
+        let invite = InviteId(invite_id);
+        let asked = v1::RevokeInviteRequest { request, invite_id };
+        (made(asked), Operation::RevokeInvite { invite })
+    };
+    vec![
+        role("bob", v1::AccountRole::User, AccountRole::User),
+        role("bob", v1::AccountRole::Admin, AccountRole::Admin),
+        role("bob", v1::AccountRole::Bot, AccountRole::Bot),
+        role("eve", v1::AccountRole::Admin, AccountRole::Admin),
+        remove("bob"),
+        remove("eve"),
+        bot("bob", TOKEN),
+        bot("eve", TOKEN),
+        bot("bob", TokenHash([2; 32])),
+        invited(60, 2),
+        invited(61, 2),
+        invited(60, 3),
+        revoke(4),
+        revoke(5),
+    ]
+}
