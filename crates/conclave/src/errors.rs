@@ -252,7 +252,7 @@ fn refused(reason: &str) -> (u8, &'static str) {
             "a name has 1 to 32 letters, digits, '.', '_' or '-'",
         ),
         "PATTERN_INVALID" => (EXIT_USAGE, "quote the pattern: conclave account list 'al*'"),
-        "LIST_TOO_LONG" => (EXIT_USAGE, "delete at most 500 messages at once"),
+        "LIST_TOO_LONG" => (EXIT_USAGE, "name fewer at once"),
         _ => (
             EXIT_USAGE,
             "run the command with --help to see what it takes",
