@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use v1::event::Event as Kind;
 
 use crate::{
-    commands::read::Reader,
+    commands::reader::Reader,
     errors::note,
     output::{self, Format},
 };

@@ -19,6 +19,7 @@ pub(crate) mod passwd;
 pub(crate) mod presence;
 pub(crate) mod react;
 pub(crate) mod read;
+pub(crate) mod reader;
 pub(crate) mod room;
 pub(crate) mod search;
 pub(crate) mod send;

@@ -112,7 +112,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut setup_tokens = node.setup_tokens();
     loop {
         tokio::select! {
-            token = next_token(&mut setup_tokens) => {
+            // First things first: those who read these lines wait for `ready`.
+            token = next_token(&mut setup_tokens), if told => {
                 // A node does not end because nobody reads any more what it says.
                 let _ = output::line(&format!("setup-token {token}"));
             }
