@@ -1,27 +1,40 @@
 //! Who may call what: every call of the protocol, by everybody who should not be let in.
 //!
 //! Always true: a call of the descriptors without a row here fails, and so does a row without a
-//! call. Who is not in a conversation is told what somebody is told for one that does not exist,
-//! to the last byte.
+//! call; somebody is allowed each call. Who is refused has changed nothing that anybody reads. Who
+//! is not in a conversation is told what somebody is told for one that does not exist, to the last
+//! byte.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-#[path = "authorization/rows.rs"]
+#[path = "authorization/live.rs"]
+mod live;
+#[path = "authorization/populate.rs"]
+mod populate;
+#[path = "authorization/raw.rs"]
+mod raw;
+#[path = "authorization/rows/mod.rs"]
 mod rows;
+#[path = "authorization/view.rs"]
+mod view;
 #[path = "authorization/world.rs"]
 mod world;
 
 use std::collections::BTreeSet;
 
 use conclave_wire::{DESCRIPTORS, Problem};
+use futures::StreamExt as _;
 use prost::Message as _;
-use rows::{OK, ROWS};
-use world::{Caller, Target, World};
+use rows::{HIDING, OK, Row, rows};
+use world::{Caller, SECRET, Target, World};
+
+/// Nodes that are tried at the same time.
+const WORLDS_AT_ONCE: usize = 4;
 
 /// What a call that was refused says of why; [`OK`] if it was not.
-fn reason(outcome: &Result<(), tonic::Status>) -> String {
+fn reason<T>(outcome: &Result<T, tonic::Status>) -> String {
     match outcome {
-        Ok(()) => OK.to_owned(),
+        Ok(_) => OK.to_owned(),
         Err(status) => match Problem::from_status(status) {
             Some(problem) => problem.reason().to_owned(),
             None => format!("a foreign status: {status:?}"),
@@ -29,97 +42,162 @@ fn reason(outcome: &Result<(), tonic::Status>) -> String {
     }
 }
 
-#[test]
-fn every_call_has_a_row_and_every_row_a_call() {
+/// The paths of all calls of a package's services, as the descriptors know them.
+fn calls_of(package: &str) -> BTreeSet<String> {
     let files = prost_types::FileDescriptorSet::decode(DESCRIPTORS).unwrap();
-    let mut calls = BTreeSet::new();
-    for file in files
-        .file
-        .iter()
-        .filter(|file| file.package() == "conclave.v1")
-    {
-        for service in &file.service {
-            for method in &service.method {
-                calls.insert(format!("{}/{}", service.name(), method.name()));
-            }
+    let files = files.file.iter().filter(|file| file.package() == package);
+    let services = files.flat_map(|file| &file.service);
+    let calls = services.flat_map(|service| {
+        let of_service = service.method.iter();
+        of_service.map(move |method| format!("{}/{}", service.name(), method.name()))
+    });
+    calls.collect()
+}
+
+/// Calls as everybody to whom the row tells `wanted`; notes whoever was told something else.
+async fn call_all(
+    world: &mut World,
+    row: &Row,
+    wanted: impl Fn(&str) -> bool,
+    wrong: &mut Vec<String>,
+) {
+    for caller in Caller::ALL {
+        let expected = row.told.to(caller);
+        if !wanted(expected) {
+            continue;
+        }
+        let outcome = world.call(row, caller, Target::Meant).await;
+        let got = reason(&outcome);
+        if got != expected {
+            wrong.push(format!("{row} by {caller:?}: {got}, not {expected}"));
+        }
+        if let Ok(answer) = outcome
+            && !caller.may_read_the_secret()
+            && contains(&answer, SECRET)
+        {
+            wrong.push(format!("{row} tells {caller:?} the secret"));
         }
     }
-    let rows: Vec<String> = ROWS.iter().map(|row| row.call.to_owned()).collect();
-    let distinct: BTreeSet<String> = rows.iter().cloned().collect();
-    assert_eq!(distinct, calls);
-    assert_eq!(rows.len(), calls.len(), "a call has two rows");
+}
+
+fn contains(bytes: &[u8], text: &str) -> bool {
+    let mut places = bytes.windows(text.len());
+    places.any(|window| window == text.as_bytes())
+}
+
+#[test]
+fn every_call_has_a_row_and_every_row_a_call() {
+    let calls = calls_of("conclave.v1");
+    let rows = rows();
+    let with_row: BTreeSet<String> = rows.iter().map(|row| row.call.to_owned()).collect();
+    let missing: Vec<_> = calls.difference(&with_row).collect();
+    assert!(missing.is_empty(), "calls without a row: {missing:?}");
+    let foreign: Vec<_> = with_row.difference(&calls).collect();
+    assert!(foreign.is_empty(), "rows without a call: {foreign:?}");
+    for call in &calls {
+        let mut of_call = rows.iter().filter(|row| row.call == call);
+        let is_allowed = |row: &Row| Caller::ALL.iter().any(|one| row.told.to(*one) == OK);
+        assert!(of_call.any(is_allowed), "{call} is allowed to nobody");
+    }
+}
+
+#[test]
+fn the_descriptors_have_no_service_that_is_tried_by_nobody() {
+    let files = prost_types::FileDescriptorSet::decode(DESCRIPTORS).unwrap();
+    for file in files.file.iter().filter(|file| !file.service.is_empty()) {
+        let tried = ["conclave.v1", "conclave.peer.v1"];
+        assert!(tried.contains(&file.package()), "{}", file.package());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_gets_further_than_it_may() {
+async fn who_is_refused_is_told_why_and_has_changed_nothing() {
     let mut world = World::start().await;
     let mut wrong = Vec::new();
-    for row in ROWS {
-        let without_session = if row.needs_session {
-            "SESSION_EXPIRED"
-        } else {
-            OK
-        };
-        let expected = [
-            (Caller::Nobody, without_session),
-            (Caller::Garbage, without_session),
-            (Caller::Ended, without_session),
-            (Caller::Stranger, row.stranger),
-            (Caller::Kicked, row.kicked),
-            (Caller::Blocked, row.blocked),
-            (Caller::Owner, row.owner),
-        ];
-        for (caller, expected) in expected
-            .into_iter()
-            .filter(|(_, expected)| *expected != "-")
-        {
-            let got = reason(&world.call(row, caller, Target::Real).await);
-            if got != expected {
-                wrong.push(format!("{} by {caller:?}: {got}, not {expected}", row.call));
-            }
+    let mut before = world.view().await;
+    for row in rows() {
+        call_all(&mut world, &row, |told| told != OK, &mut wrong).await;
+        let after = world.view().await;
+        if let Some(what) = before.differs_from(&after) {
+            wrong.push(format!("{row}, refused, has changed {what}"));
         }
+        before = after;
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    world.is_as_it_was().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_allowed_gets_through_and_outsiders_read_no_secret() {
+    let mut world = World::start().await;
+    world.secret_is_found().await;
+    let mut wrong = Vec::new();
+    let (alone, together): (Vec<Row>, Vec<Row>) = rows().into_iter().partition(|row| row.alone);
+    for row in together {
+        call_all(&mut world, &row, |told| told == OK, &mut wrong).await;
+    }
+    let tried = alone.into_iter().map(|row| async move {
+        let mut world = World::start().await;
+        let mut wrong = Vec::new();
+        call_all(&mut world, &row, |told| told == OK, &mut wrong).await;
+        wrong
+    });
+    let tried = futures::stream::iter(tried).buffer_unordered(WORLDS_AT_ONCE);
+    wrong.extend(tried.concat().await);
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_is_not_in_is_what_does_not_exist() {
     let mut world = World::start().await;
-    let hidden = ["NO_SUCH_CONVERSATION", "NO_SUCH_WEBHOOK"];
-    let mut compared = 0;
-    for row in ROWS.iter().filter(|row| hidden.contains(&row.stranger)) {
-        for caller in [Caller::Stranger, Caller::Kicked] {
-            let real = world.call(row, caller, Target::Real).await.unwrap_err();
-            let none = world.call(row, caller, Target::Nothing).await.unwrap_err();
+    let mut compared = BTreeSet::new();
+    for row in rows() {
+        for caller in Caller::ALL {
+            let told = row.told.to(caller);
+            let is_hidden = HIDING.contains(&told);
+            // The request itself says whether it names something that can be hidden.
+            if Caller::OUTSIDERS.contains(&caller) && world.is_naming(&row, caller) {
+                assert!(is_hidden, "{row} tells {caller:?} {told}");
+            }
+            if !is_hidden {
+                continue;
+            }
+            let real = world.call(&row, caller, Target::Meant).await.unwrap_err();
+            let none = world.call(&row, caller, Target::Nothing).await.unwrap_err();
             assert_eq!(
-                (real.code(), real.message(), real.details()),
-                (none.code(), none.message(), none.details()),
-                "{} tells {caller:?} whether it exists",
-                row.call
+                raw::content(&real),
+                raw::content(&none),
+                "{row} tells {caller:?} whether it exists"
             );
-            compared += 1;
+            compared.insert(row.to_string());
         }
     }
-    assert!(compared >= 20, "only {compared} calls were compared");
+    let named = rows().into_iter().filter(|row| {
+        let outsiders = Caller::OUTSIDERS.iter();
+        outsiders
+            .clone()
+            .any(|caller| world.is_naming(row, *caller))
+    });
+    let named: BTreeSet<String> = named.map(|row| row.to_string()).collect();
+    assert_eq!(compared, named, "calls that name something");
+    assert!(named.len() > 20, "the rows name nothing: {named:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_and_peers_have_ports_of_their_own() {
     let mut world = World::start().await;
-    for row in ROWS {
-        let refused = world.call_at_peers(row).await;
-        assert_eq!(reason(&refused), "WRONG_PORT", "{}", row.call);
+    for row in rows() {
+        for caller in [Caller::Nobody, Caller::Admin] {
+            let refused = world.call_at_peers(&row, caller).await;
+            assert_eq!(reason(&refused), "WRONG_PORT", "{row} by {caller:?}");
+        }
     }
-    let files = prost_types::FileDescriptorSet::decode(DESCRIPTORS).unwrap();
-    let is_peers = |file: &&prost_types::FileDescriptorProto| file.package() == "conclave.peer.v1";
-    for file in files.file.iter().filter(is_peers) {
-        for service in &file.service {
-            for method in &service.method {
-                let path = format!("/conclave.peer.v1.{}/{}", service.name(), method.name());
-                let refused = world.raw(&path, Vec::new(), None).await;
-                assert_eq!(reason(&refused), "WRONG_PORT", "{path}");
-            }
+    let calls = calls_of("conclave.peer.v1");
+    assert!(!calls.is_empty(), "the descriptors know no peers");
+    for call in calls {
+        for caller in [Caller::Nobody, Caller::Admin] {
+            let path = format!("/conclave.peer.v1.{call}");
+            let refused = world.call_bytes(&path, Vec::new(), caller).await;
+            assert_eq!(reason(&refused), "WRONG_PORT", "{path} by {caller:?}");
         }
     }
 }

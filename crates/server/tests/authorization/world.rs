@@ -1,46 +1,115 @@
-//! A node with a private room, and people who may not go there.
+//! A node with a private room and a public one, and people who may not go everywhere.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
-use bytes::{Buf as _, Bytes};
-use conclave_server::{Node, NodeConfig};
-use conclave_wire::v1::{
-    self, account_service_client::AccountServiceClient, chat_service_client::ChatServiceClient,
-    create_account_request::Grant, room_service_client::RoomServiceClient,
-    send_message_request::To, session_service_client::SessionServiceClient,
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use conclave_core::limits::SESSION_MS;
+use conclave_server::{Node, NodeConfig, Registration};
+use conclave_wire::{
+    request::TOKEN_BYTES,
+    v1::{self, live_service_client::LiveServiceClient},
 };
-use prost::bytes::BufMut as _;
-use tokio::time::timeout;
-use tonic::{
-    Request, Status,
-    client::Grpc,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-    codegen::http::uri::PathAndQuery,
-    transport::Channel,
-};
+use prost::Message;
+use tonic::{Request, Status, transport::Channel};
 
-use crate::rows::Row;
+use crate::{populate, raw, rows::Row};
 
-const PASSWORD: &str = "correct horse";
-/// Failures only if the machine is unwell.
-const PATIENCE: Duration = Duration::from_secs(30);
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+/// The number of no conversation, webhook or session.
+const NOTHING: u64 = 4711;
+pub(crate) const PASSWORD: &str = "correct horse";
+/// A word of every message in the private room and between the owner and the blocked one.
+pub(crate) const SECRET: &str = "xyzzy";
 
 /// Who calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Caller {
+    /// Without a token.
     Nobody,
+    /// With something that cannot be a token.
     Garbage,
+    /// With a token that nobody was given.
+    Guess,
+    /// With a session that it has closed.
+    Closed,
+    /// With a session that it has ended from another one.
     Ended,
+    /// With a session that ended with a new password.
+    Superseded,
+    /// With a session of an account that was deleted.
+    Gone,
+    /// With a session that has run out.
+    Expired,
+    /// In no room and no conversation; asks for the private room.
     Stranger,
+    /// The same, asking for the conversation of two others.
+    Third,
+    /// The same, asking for the public room.
+    PasserBy,
+    /// An administrator, in no room.
+    Admin,
+    /// Was removed from the private room.
     Kicked,
+    /// Blocked by the owner; asks for its own conversation with her where a number is asked for.
     Blocked,
+    /// A plain member of the private room.
+    Member,
+    /// Owns the private room.
     Owner,
+}
+
+impl Caller {
+    pub(crate) const ALL: [Self; 16] = [
+        Self::Nobody,
+        Self::Garbage,
+        Self::Guess,
+        Self::Closed,
+        Self::Ended,
+        Self::Superseded,
+        Self::Gone,
+        Self::Expired,
+        Self::Stranger,
+        Self::Third,
+        Self::PasserBy,
+        Self::Admin,
+        Self::Kicked,
+        Self::Blocked,
+        Self::Member,
+        Self::Owner,
+    ];
+    /// Those who are not in what they ask for, and cannot see it.
+    pub(crate) const OUTSIDERS: [Self; 4] =
+        [Self::Stranger, Self::Third, Self::Admin, Self::Kicked];
+    /// Everybody else reads the secret nowhere: its room is private, and the public one tells its
+    /// messages to members.
+    pub(crate) fn may_read_the_secret(self) -> bool {
+        matches!(self, Self::Blocked | Self::Member | Self::Owner)
+    }
+
+    /// Those who get a session when the one that has run out has done so, with their names.
+    pub(crate) const PEOPLE: [(Self, &str); 12] = [
+        (Self::Admin, "adam"),
+        (Self::Owner, "alice"),
+        (Self::Member, "mona"),
+        (Self::Kicked, "carl"),
+        (Self::Blocked, "dave"),
+        (Self::Stranger, "sam"),
+        (Self::Third, "theo"),
+        (Self::PasserBy, "paula"),
+        (Self::Closed, "una"),
+        (Self::Ended, "uri"),
+        (Self::Superseded, "udo"),
+        (Self::Gone, "uwe"),
+    ];
 }
 
 /// What is asked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Target {
-    Real,
+    /// What the caller means.
+    Meant,
+    /// What does not exist, wherever the request names a room, conversation, webhook or session.
     Nothing,
 }
 
@@ -51,193 +120,86 @@ pub(crate) struct Facts {
     pub(crate) fresh: String,
     pub(crate) room: String,
     pub(crate) conversation: u64,
+    /// The caller's own message there; any, if it has none.
+    pub(crate) own: u64,
+    /// A message of somebody else there.
+    pub(crate) others: u64,
     pub(crate) webhook: u64,
-    pub(crate) owner_session: u64,
+    pub(crate) invite: u64,
+    /// The owner's other session.
+    pub(crate) session: u64,
+    /// Who is invited, and to where: by the blocked one its blocker, to a room of its own.
+    pub(crate) invited: &'static str,
+    pub(crate) inviting: String,
 }
 
 impl Facts {
-    pub(crate) fn message(&self) -> v1::MessageRef {
-        v1::MessageRef {
+    pub(crate) fn message(&self, sequence: u64) -> Option<v1::MessageRef> {
+        Some(v1::MessageRef {
             conversation_id: self.conversation,
-            sequence: 1,
-        }
+            sequence,
+        })
     }
 }
 
-struct Person {
-    token: String,
-    session: u64,
-    number: u64,
+/// Somebody with a session.
+pub(crate) struct Person {
+    pub(crate) token: String,
+    pub(crate) session: u64,
+    /// The last request number.
+    pub(crate) number: u64,
 }
 
 pub(crate) struct World {
     _node: Node,
     _data: tempfile::TempDir,
-    clients: Channel,
+    pub(crate) clients: Channel,
     peers: Channel,
-    people: HashMap<Caller, Person>,
-    room: u64,
+    pub(crate) people: HashMap<Caller, Person>,
+    pub(crate) vault: u64,
+    pub(crate) square: u64,
     /// The conversation of the blocked one with the owner.
-    direct: u64,
-    webhook: u64,
+    pub(crate) direct: u64,
+    pub(crate) webhook: u64,
+    pub(crate) invite: u64,
+    pub(crate) other_session: u64,
     given: u64,
-}
-
-async fn connect(address: std::net::SocketAddr) -> Channel {
-    let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
-    endpoint.connect().await.unwrap()
+    /// The owner is there.
+    pub(crate) stream: Option<tonic::Streaming<v1::SubscribeResponse>>,
 }
 
 impl World {
+    /// A node with everybody in their places: see [`Caller`].
     pub(crate) async fn start() -> Self {
         let data = tempfile::tempdir().unwrap();
-        let config = NodeConfig {
+        let mut config = NodeConfig {
             data: data.path().to_owned(),
             client_address: "127.0.0.1:0".to_owned(),
             peer_address: "127.0.0.1:0".to_owned(),
             unsafe_no_sync: true,
+            registration: Some(Registration::Closed),
             ..NodeConfig::default()
         };
-        let node = Node::start(config).await.unwrap();
-        node.ready().await;
-        let mut setup = node.setup_tokens();
-        let setup = timeout(PATIENCE, setup.wait_for(Option::is_some)).await;
-        let setup = setup.unwrap().unwrap().clone();
+        let people = populate::before_the_sessions_run_out(config.clone()).await;
+        config.clock_offset_ms = i64::try_from(SESSION_MS + DAY_MS).unwrap();
+        let node = populate::start_again(config).await;
         let mut world = Self {
             clients: connect(node.client_address()).await,
             peers: connect(node.peer_address()).await,
             _node: node,
             _data: data,
-            people: HashMap::new(),
-            room: 0,
+            people,
+            vault: 0,
+            square: 0,
             direct: 0,
             webhook: 0,
+            invite: 0,
+            other_session: 0,
             given: 0,
+            stream: None,
         };
-        world.populate(setup.map(Grant::SetupToken)).await;
+        world.populate().await;
         world
-    }
-
-    async fn populate(&mut self, setup: Option<Grant>) {
-        self.account("alice", setup).await;
-        for name in ["bob", "frank", "mallory", "carol", "dave"] {
-            self.account(name, None).await;
-        }
-        let people = [
-            (Caller::Owner, "alice"),
-            (Caller::Stranger, "mallory"),
-            (Caller::Kicked, "carol"),
-            (Caller::Blocked, "dave"),
-            (Caller::Ended, "frank"),
-        ];
-        for (caller, name) in people {
-            let person = self.login(name).await;
-            self.people.insert(caller, person);
-        }
-        let close = self.asks(Caller::Ended, |request| v1::CloseSessionRequest { request });
-        let mut sessions = SessionServiceClient::new(self.clients.clone());
-        sessions.close_session(close).await.unwrap();
-
-        let mut rooms = RoomServiceClient::new(self.clients.clone());
-        let create = self.asks(Caller::Owner, |request| v1::CreateRoomRequest {
-            request,
-            name: "secret".to_owned(),
-            private: true,
-            ..Default::default()
-        });
-        self.room = rooms
-            .create_room(create)
-            .await
-            .unwrap()
-            .into_inner()
-            .conversation_id;
-        let frank = self.login("frank").await;
-        self.people.insert(Caller::Garbage, frank);
-        for (caller, name) in [(Caller::Kicked, "carol"), (Caller::Garbage, "frank")] {
-            let invite = self.asks(Caller::Owner, |request| v1::InviteToRoomRequest {
-                request,
-                name: "secret".to_owned(),
-                account_name: name.to_owned(),
-            });
-            rooms.invite_to_room(invite).await.unwrap();
-            let join = self.asks(caller, |request| v1::JoinRoomRequest {
-                request,
-                name: "secret".to_owned(),
-            });
-            rooms.join_room(join).await.unwrap();
-        }
-        self.people.remove(&Caller::Garbage);
-        let kick = self.asks(Caller::Owner, |request| v1::KickFromRoomRequest {
-            request,
-            name: "secret".to_owned(),
-            account_name: "carol".to_owned(),
-        });
-        rooms.kick_from_room(kick).await.unwrap();
-        let webhook = self.asks(Caller::Owner, |request| v1::CreateWebhookRequest {
-            request,
-            name: "secret".to_owned(),
-            account_name: "hook".to_owned(),
-            ..Default::default()
-        });
-        self.webhook = rooms
-            .create_webhook(webhook)
-            .await
-            .unwrap()
-            .into_inner()
-            .webhook_id;
-
-        let room = To::ConversationId(self.room);
-        self.send(Caller::Owner, room).await;
-        let alice = To::RecipientName("alice".to_owned());
-        self.direct = self.send(Caller::Blocked, alice).await;
-        let block = self.asks(Caller::Owner, |request| v1::SetBlockRequest {
-            request,
-            name: "dave".to_owned(),
-            blocked: true,
-        });
-        let mut accounts = AccountServiceClient::new(self.clients.clone());
-        accounts.set_block(block).await.unwrap();
-    }
-
-    async fn account(&self, name: &str, grant: Option<Grant>) {
-        let account = v1::CreateAccountRequest {
-            name: name.to_owned(),
-            password: PASSWORD.to_owned(),
-            grant,
-            ..Default::default()
-        };
-        let mut accounts = AccountServiceClient::new(self.clients.clone());
-        accounts.create_account(account).await.unwrap();
-    }
-
-    async fn login(&self, name: &str) -> Person {
-        let login = v1::OpenSessionRequest {
-            name: name.to_owned(),
-            password: PASSWORD.to_owned(),
-            ..Default::default()
-        };
-        let mut sessions = SessionServiceClient::new(self.clients.clone());
-        let opened = sessions.open_session(login).await.unwrap().into_inner();
-        Person {
-            token: opened.token,
-            session: opened.session_id,
-            number: 0,
-        }
-    }
-
-    async fn send(&mut self, caller: Caller, to: To) -> u64 {
-        let send = self.asks(caller, |request| v1::SendMessageRequest {
-            request,
-            to: Some(to),
-            text: "a secret".to_owned(),
-            ..Default::default()
-        });
-        let mut chat = ChatServiceClient::new(self.clients.clone());
-        chat.send_message(send)
-            .await
-            .unwrap()
-            .into_inner()
-            .conversation_id
     }
 
     fn next(&mut self, caller: Caller) -> Option<v1::RequestId> {
@@ -248,33 +210,74 @@ impl World {
         Some(v1::RequestId { number, nonce: 1 })
     }
 
-    fn asks<T>(
+    fn token(&self, caller: Caller) -> Option<String> {
+        match caller {
+            Caller::Nobody => None,
+            Caller::Garbage => Some("AAAA".to_owned()),
+            Caller::Guess => Some(URL_SAFE_NO_PAD.encode([9; TOKEN_BYTES])),
+            _ => Some(self.people[&caller].token.clone()),
+        }
+    }
+
+    /// What somebody asks for, and is given.
+    pub(crate) async fn ask<Q: Message, A: Message + Default>(
         &mut self,
         caller: Caller,
-        make: impl FnOnce(Option<v1::RequestId>) -> T,
-    ) -> Request<T> {
-        let mut request = Request::new(make(self.next(caller)));
-        let token = &self.people[&caller].token;
-        let header = format!("Bearer {token}").parse().unwrap();
-        request.metadata_mut().insert("authorization", header);
-        request
+        call: &str,
+        make: impl FnOnce(Option<v1::RequestId>) -> Q,
+    ) -> A {
+        let request = make(self.next(caller)).encode_to_vec();
+        let path = format!("/conclave.v1.{call}");
+        let answer = self.call_bytes(&path, request, caller).await;
+        A::decode(answer.unwrap_or_else(|status| panic!("{call}: {status}"))).unwrap()
     }
 
     fn facts(&mut self, caller: Caller, target: Target) -> Facts {
         self.given += 1;
-        let is_real = target == Target::Real;
-        let conversation = match caller {
-            Caller::Blocked => self.direct,
-            _ => self.room,
+        let request = self.next(caller);
+        self.facts_of(caller, target, request)
+    }
+
+    fn facts_of(&self, caller: Caller, target: Target, request: Option<v1::RequestId>) -> Facts {
+        let is_meant = target == Target::Meant;
+        let (name, conversation) = match caller {
+            Caller::PasserBy => ("square", self.square),
+            Caller::Blocked | Caller::Third => ("vault", self.direct),
+            _ => ("vault", self.vault),
+        };
+        // The first message is the owner's in the vault, and the blocked one's between the two.
+        let (own, others) = match caller {
+            Caller::Member => (2, 1),
+            _ => (1, 2),
+        };
+        let room = if is_meant { name } else { "nothing" };
+        let (inviting, invited) = match caller {
+            Caller::Blocked => ("den", "alice"),
+            _ => (room, "root"),
         };
         Facts {
-            request: self.next(caller),
+            request,
             fresh: format!("fresh-{}", self.given),
-            room: if is_real { "secret" } else { "nothing" }.to_owned(),
-            conversation: if is_real { conversation } else { 4711 },
-            webhook: if is_real { self.webhook } else { 4711 },
-            owner_session: self.people[&Caller::Owner].session,
+            room: room.to_owned(),
+            conversation: if is_meant { conversation } else { NOTHING },
+            own,
+            others,
+            webhook: if is_meant { self.webhook } else { NOTHING },
+            invite: self.invite,
+            session: if is_meant {
+                self.other_session
+            } else {
+                NOTHING
+            },
+            invited,
+            inviting: inviting.to_owned(),
         }
+    }
+
+    /// Whether the request of somebody names what can exist or not.
+    pub(crate) fn is_naming(&self, row: &Row, caller: Caller) -> bool {
+        let request = |target| (row.request)(&self.facts_of(caller, target, None));
+        request(Target::Meant) != request(Target::Nothing)
     }
 
     /// The call of a row by somebody; of a stream the first answer.
@@ -283,126 +286,52 @@ impl World {
         row: &Row,
         caller: Caller,
         target: Target,
-    ) -> Result<(), Status> {
+    ) -> Result<Bytes, Status> {
         let request = (row.request)(&self.facts(caller, target));
-        let token = match caller {
-            Caller::Nobody => None,
-            Caller::Garbage => Some("AAAA".to_owned()),
-            _ => Some(self.people[&caller].token.clone()),
-        };
         let path = format!("/conclave.v1.{}", row.call);
-        self.raw(&path, request, token).await
+        self.call_bytes(&path, request, caller).await
     }
 
     /// The call of a row at the port of the peers.
-    pub(crate) async fn call_at_peers(&mut self, row: &Row) -> Result<(), Status> {
-        let request = (row.request)(&self.facts(Caller::Owner, Target::Real));
+    pub(crate) async fn call_at_peers(
+        &mut self,
+        row: &Row,
+        caller: Caller,
+    ) -> Result<Bytes, Status> {
+        let request = (row.request)(&self.facts(caller, Target::Meant));
         let path = format!("/conclave.v1.{}", row.call);
-        raw_at(self.peers.clone(), &path, request, None).await
+        let token = self.token(caller);
+        raw::call(self.peers.clone(), &path, request, token.as_deref()).await
     }
 
-    /// A call of bytes.
-    pub(crate) async fn raw(
+    /// A call of bytes at the port of the clients.
+    pub(crate) async fn call_bytes(
         &self,
         path: &str,
         request: Vec<u8>,
-        token: Option<String>,
-    ) -> Result<(), Status> {
-        raw_at(self.clients.clone(), path, request, token).await
+        caller: Caller,
+    ) -> Result<Bytes, Status> {
+        let token = self.token(caller);
+        raw::call(self.clients.clone(), path, request, token.as_deref()).await
     }
 
-    /// What was refused has changed nothing: the room, its members and its messages.
-    pub(crate) async fn is_as_it_was(&mut self) {
-        let list = self.asks(Caller::Owner, |_| v1::ListMembersRequest {
-            name: "secret".to_owned(),
-            ..Default::default()
-        });
-        let mut rooms = RoomServiceClient::new(self.clients.clone());
-        let members = rooms.list_members(list).await.unwrap().into_inner().members;
-        let names = members.iter().map(|member| {
-            let name = &member.account.as_ref().unwrap().name;
-            name.split('-').next().unwrap()
-        });
-        // The owner has made a webhook and removed the first one.
-        assert_eq!(names.collect::<Vec<_>>(), ["alice", "frank", "fresh"]);
-        let room = self.room;
-        let list = self.asks(Caller::Owner, |_| v1::ListMessagesRequest {
-            conversation: Some(v1::list_messages_request::Conversation::ConversationId(
-                room,
-            )),
-            ..Default::default()
-        });
-        let mut chat = ChatServiceClient::new(self.clients.clone());
-        let messages = chat
-            .list_messages(list)
-            .await
-            .unwrap()
-            .into_inner()
-            .messages;
-        // Her second one; the first she has edited and deleted for herself.
-        let texts = messages.iter().map(|message| message.text.as_str());
-        assert_eq!(texts.collect::<Vec<_>>(), ["hello"]);
+    /// The stream of somebody.
+    pub(crate) async fn subscribe(
+        &self,
+        caller: Caller,
+        request: v1::SubscribeRequest,
+    ) -> Result<tonic::Streaming<v1::SubscribeResponse>, Status> {
+        let mut request = Request::new(request);
+        if let Some(token) = self.token(caller) {
+            let header = format!("Bearer {token}").parse().unwrap();
+            request.metadata_mut().insert("authorization", header);
+        }
+        let mut live = LiveServiceClient::new(self.clients.clone());
+        Ok(live.subscribe(request).await?.into_inner())
     }
 }
 
-async fn raw_at(
-    channel: Channel,
-    path: &str,
-    request: Vec<u8>,
-    token: Option<String>,
-) -> Result<(), Status> {
-    let mut grpc = Grpc::new(channel);
-    grpc.ready().await.unwrap();
-    let mut request = Request::new(Bytes::from(request));
-    if let Some(token) = token {
-        let header = format!("Bearer {token}").parse().unwrap();
-        request.metadata_mut().insert("authorization", header);
-    }
-    let path = PathAndQuery::try_from(path).unwrap();
-    let asked = async {
-        let answers = grpc.server_streaming(request, path, Raw).await?;
-        answers.into_inner().message().await
-    };
-    let answer = timeout(PATIENCE, asked).await.expect("it is answered")?;
-    answer
-        .map(|_| ())
-        .ok_or_else(|| Status::unknown("no answer"))
-}
-
-/// Messages as they are on the wire.
-#[derive(Clone, Copy)]
-struct Raw;
-
-impl Codec for Raw {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
-    }
+pub(crate) async fn connect(address: std::net::SocketAddr) -> Channel {
+    let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
+    endpoint.connect().await.unwrap()
 }

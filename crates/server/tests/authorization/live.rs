@@ -1,0 +1,343 @@
+//! Streams of those who lose what let them in while the stream runs.
+
+use conclave_wire::v1::{self, PresenceState, event::Event, send_message_request::To};
+use tokio::time::timeout;
+use tonic::{Status, Streaming};
+
+use crate::{
+    raw::PATIENCE,
+    reason,
+    world::{Caller, PASSWORD, SECRET, World},
+};
+
+/// A stream, with the end that it came to.
+struct Ear(Streaming<v1::SubscribeResponse>);
+
+impl Ear {
+    /// Listens from now on.
+    async fn new(world: &World, caller: Caller) -> Self {
+        let wanted = v1::SubscribeRequest {
+            ephemeral: true,
+            ..Default::default()
+        };
+        let mut ear = Self(world.subscribe(caller, wanted).await.unwrap());
+        ear.until(|event| matches!(event, Event::Started(_))).await;
+        ear
+    }
+
+    /// Everything up to and with the first event that is looked for.
+    async fn until(&mut self, is_last: impl Fn(&Event) -> bool) -> Vec<Event> {
+        let mut heard = Vec::new();
+        let listen = async {
+            loop {
+                let response = self.0.message().await.unwrap().expect("the stream goes on");
+                heard.extend(response.events.into_iter().filter_map(|event| event.event));
+                if heard.iter().any(&is_last) {
+                    return;
+                }
+            }
+        };
+        timeout(PATIENCE, listen).await.expect("it is heard");
+        heard
+    }
+
+    /// What the stream ends with; what it tells before that does not count.
+    async fn end(&mut self) -> Result<(), Status> {
+        let listen = async {
+            while self.0.message().await?.is_some() {}
+            Ok(())
+        };
+        timeout(PATIENCE, listen).await.expect("the stream ends")
+    }
+}
+
+fn is_message_of(conversation: u64) -> impl Fn(&Event) -> bool {
+    move |event| match event {
+        Event::MessageSent(message) => message.conversation_id == conversation,
+        _ => false,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_with_its_session_however_that_ends() {
+    let mut world = World::start().await;
+    let mut bystander = Ear::new(&world, Caller::Member).await;
+    let callers = [
+        Caller::Stranger,
+        Caller::Third,
+        Caller::PasserBy,
+        Caller::Kicked,
+    ];
+    let mut ears = Vec::new();
+    for caller in callers.into_iter().chain([Caller::Blocked]) {
+        ears.push((caller, Ear::new(&world, caller).await));
+    }
+
+    let () = world
+        .ask(Caller::Stranger, "SessionService/CloseSession", |request| {
+            v1::CloseSessionRequest { request }
+        })
+        .await;
+    let session_id = world.people[&Caller::Third].session;
+    world.log_in_again(Caller::Third).await;
+    let () = world
+        .ask(Caller::Third, "SessionService/EndSession", |request| {
+            v1::EndSessionRequest {
+                request,
+                session_id,
+            }
+        })
+        .await;
+    world.log_in_again(Caller::PasserBy).await;
+    let () = world
+        .ask(
+            Caller::PasserBy,
+            "AccountService/ChangePassword",
+            |request| v1::ChangePasswordRequest {
+                request,
+                old_password: PASSWORD.to_owned(),
+                new_password: "battery staple".to_owned(),
+            },
+        )
+        .await;
+    let () = world
+        .ask(Caller::Kicked, "AccountService/DeleteAccount", |request| {
+            v1::DeleteAccountRequest { request }
+        })
+        .await;
+    let () = world
+        .ask(Caller::Admin, "AdminService/RemoveAccount", |request| {
+            v1::RemoveAccountRequest {
+                request,
+                name: "dave".to_owned(),
+            }
+        })
+        .await;
+
+    for (caller, ear) in &mut ears {
+        let ended = ear.end().await;
+        assert_eq!(
+            reason(&ended),
+            "SESSION_EXPIRED",
+            "the stream of {caller:?}"
+        );
+    }
+    world
+        .send(Caller::Owner, To::ConversationId(world.vault))
+        .await;
+    bystander.until(is_message_of(world.vault)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_removed_hears_nothing_more_of_the_room() {
+    let mut world = World::start().await;
+    let mut mona = Ear::new(&world, Caller::Member).await;
+    let vault = world.vault;
+    world.send(Caller::Owner, To::ConversationId(vault)).await;
+    mona.until(is_message_of(vault)).await;
+    // Also what is true only for a moment is heard as long as one is there.
+    world.types(Caller::Owner, vault).await;
+    mona.until(|event| matches!(event, Event::Typing(_))).await;
+
+    let () = world
+        .ask(Caller::Owner, "RoomService/KickFromRoom", |request| {
+            v1::KickFromRoomRequest {
+                request,
+                name: "vault".to_owned(),
+                account_name: "mona".to_owned(),
+            }
+        })
+        .await;
+    mona.until(|event| matches!(event, Event::MemberLeft(_)))
+        .await;
+    world.make_noise().await;
+    let direct = world
+        .send(Caller::Owner, To::RecipientName("mona".to_owned()))
+        .await;
+    let heard = mona.until(is_message_of(direct)).await;
+    let expected = |event: &Event| {
+        matches!(event, Event::ConversationOpened(_)) || is_message_of(direct)(event)
+    };
+    let more: Vec<_> = heard.iter().filter(|event| !expected(event)).collect();
+    assert!(more.is_empty(), "{more:#?}");
+
+    // Nor does it hear of the room by asking for everything from the beginning.
+    let anew = v1::SubscribeRequest {
+        from_beginning: true,
+        ..Default::default()
+    };
+    let mut anew = Ear(world.subscribe(Caller::Member, anew).await.unwrap());
+    let heard = anew.until(is_message_of(direct)).await;
+    let told = heard.iter().filter(|event| match event {
+        Event::MessageSent(message) | Event::MessageEdited(message) => {
+            message.conversation_id != direct
+        }
+        Event::TopicChanged(_) | Event::ReactionChanged(_) | Event::MessageDeleted(_) => true,
+        _ => false,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), Vec::<&Event>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_blocked_does_not_hear_who_blocked_it_come_or_write() {
+    let mut world = World::start().await;
+    // The member writes to both, so that it is told of and hears of both.
+    for name in ["alice", "dave"] {
+        world
+            .send(Caller::Member, To::RecipientName(name.to_owned()))
+            .await;
+    }
+    let alice = world.account_of(Caller::Owner).await;
+    // She goes, and her going is over, before anybody listens.
+    world.stream = None;
+    let gone = |presence: &v1::Presence| presence.state() == PresenceState::Offline;
+    world.presence_of_owner(Caller::Member, gone).await;
+
+    let mut dave = Ear::new(&world, Caller::Blocked).await;
+    let mut mona = Ear::new(&world, Caller::Member).await;
+    let _alice = Ear::new(&world, Caller::Owner).await;
+    let is_hers = move |event: &Event| match event {
+        Event::Presence(presence) => presence.account_id == alice,
+        Event::Typing(typing) => typing.account_id == alice,
+        _ => false,
+    };
+    mona.until(is_hers).await;
+    // To whom she has blocked she does not write, and whoever tries is told nothing.
+    let typing = v1::SetTypingRequest {
+        conversation_id: world.direct,
+    };
+    for caller in [Caller::Owner, Caller::Blocked] {
+        let path = "/conclave.v1.LiveService/SetTyping";
+        let request = prost::Message::encode_to_vec(&typing);
+        let refused = world.call_bytes(path, request, caller).await;
+        assert_eq!(reason(&refused), "NO_SUCH_CONVERSATION", "{caller:?}");
+    }
+    // What is told of the member now is told after all that was to be told of her.
+    let () = world
+        .ask(Caller::Member, "LiveService/SetPresence", |_| {
+            v1::SetPresenceRequest { away: true }
+        })
+        .await;
+    let is_away = |event: &Event| match event {
+        Event::Presence(presence) => presence.state() == PresenceState::Away,
+        _ => false,
+    };
+    let heard = dave.until(is_away).await;
+    assert!(!heard.iter().any(is_hers), "{heard:#?}");
+    // And whoever asks for her is told what is told of nobody.
+    let asked = world
+        .presence_of(Caller::Blocked, &["alice", "nobody"])
+        .await;
+    let nameless = asked.into_iter().map(|presence| v1::Presence {
+        account_name: String::new(),
+        ..presence
+    });
+    let offline = v1::Presence {
+        state: PresenceState::Offline.into(),
+        ..Default::default()
+    };
+    assert_eq!(nameless.collect::<Vec<_>>(), [offline.clone(), offline]);
+}
+
+impl World {
+    async fn types(&mut self, caller: Caller, conversation_id: u64) {
+        let () = self
+            .ask(caller, "LiveService/SetTyping", |_| v1::SetTypingRequest {
+                conversation_id,
+            })
+            .await;
+    }
+
+    /// Everything that can happen in a room.
+    async fn make_noise(&mut self) {
+        let vault = self.vault;
+        self.send(Caller::Owner, To::ConversationId(vault)).await;
+        let message = Some(v1::MessageRef {
+            conversation_id: vault,
+            sequence: 1,
+        });
+        let () = self
+            .ask(Caller::Owner, "ChatService/EditMessage", |request| {
+                v1::EditMessageRequest {
+                    request,
+                    message,
+                    text: format!("again {SECRET}"),
+                }
+            })
+            .await;
+        let () = self
+            .ask(Caller::Owner, "ChatService/SetReaction", |request| {
+                v1::SetReactionRequest {
+                    request,
+                    message,
+                    reaction: "+1".to_owned(),
+                    present: true,
+                }
+            })
+            .await;
+        let () = self
+            .ask(Caller::Owner, "ChatService/DeleteMessages", |request| {
+                v1::DeleteMessagesRequest {
+                    request,
+                    messages: message.into_iter().collect(),
+                    for_everyone: true,
+                }
+            })
+            .await;
+        let () = self
+            .ask(Caller::Owner, "RoomService/SetTopic", |request| {
+                v1::SetTopicRequest {
+                    request,
+                    name: "vault".to_owned(),
+                    topic: "noise".to_owned(),
+                }
+            })
+            .await;
+        self.invite_to_vault("sam").await;
+        let () = self
+            .ask(Caller::Stranger, "RoomService/JoinRoom", |request| {
+                v1::JoinRoomRequest {
+                    request,
+                    name: "vault".to_owned(),
+                }
+            })
+            .await;
+        // The owner's own writing was told a moment ago, and would not be told again.
+        self.types(Caller::Stranger, vault).await;
+    }
+
+    async fn account_of(&mut self, caller: Caller) -> u64 {
+        let found: v1::GetSessionResponse = self
+            .ask(caller, "SessionService/GetSession", |_| {
+                v1::GetSessionRequest::default()
+            })
+            .await;
+        found.account.unwrap().id
+    }
+
+    async fn presence_of(&mut self, caller: Caller, names: &[&str]) -> Vec<v1::Presence> {
+        let found: v1::GetPresenceResponse = self
+            .ask(caller, "LiveService/GetPresence", |_| {
+                v1::GetPresenceRequest {
+                    names: names.iter().map(|name| (*name).to_owned()).collect(),
+                }
+            })
+            .await;
+        found.presences
+    }
+
+    /// Waits until somebody is told this of the owner.
+    async fn presence_of_owner(&mut self, caller: Caller, is_so: impl Fn(&v1::Presence) -> bool) {
+        let told = async {
+            while !self
+                .presence_of(caller, &["alice"])
+                .await
+                .iter()
+                .all(&is_so)
+            {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, told).await.unwrap();
+    }
+}

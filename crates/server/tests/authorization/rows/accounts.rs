@@ -1,0 +1,152 @@
+//! Accounts, sessions, and what administrators do.
+
+use conclave_wire::v1;
+
+use super::{ACCOUNTS, ADMINS, ANYBODY, OK, Row, Told};
+use crate::world::PASSWORD;
+
+pub(super) fn rows() -> Vec<Row> {
+    [of_accounts(), of_sessions(), of_admins()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn of_accounts() -> Vec<Row> {
+    const CLOSED: &str = "REGISTRATION_CLOSED";
+    let closed = Told {
+        signed_out: CLOSED,
+        stranger: CLOSED,
+        passer_by: CLOSED,
+        kicked: CLOSED,
+        blocked: CLOSED,
+        member: CLOSED,
+        owner: CLOSED,
+        admin: OK,
+    };
+    vec![
+        Row::new("AccountService/CreateAccount", closed, |f| {
+            v1::CreateAccountRequest {
+                name: f.fresh.clone(),
+                password: PASSWORD.to_owned(),
+                ..Default::default()
+            }
+        }),
+        Row::new("AccountService/DeleteAccount", ACCOUNTS, |f| {
+            v1::DeleteAccountRequest { request: f.request }
+        })
+        .alone(),
+        Row::new("AccountService/ListAccounts", ACCOUNTS, |_| {
+            v1::ListAccountsRequest::default()
+        }),
+        Row::new("AccountService/ChangePassword", ACCOUNTS, |f| {
+            v1::ChangePasswordRequest {
+                request: f.request,
+                old_password: PASSWORD.to_owned(),
+                new_password: "battery staple".to_owned(),
+            }
+        })
+        .alone(),
+        Row::new("AccountService/SetDisplayName", ACCOUNTS, |f| {
+            v1::SetDisplayNameRequest {
+                request: f.request,
+                display_name: f.fresh.clone(),
+            }
+        }),
+        Row::new("AccountService/SetBlock", ACCOUNTS, |f| {
+            v1::SetBlockRequest {
+                request: f.request,
+                name: "root".to_owned(),
+                blocked: true,
+            }
+        }),
+        Row::new("AccountService/ListBlocks", ACCOUNTS, |_| {
+            v1::ListBlocksRequest::default()
+        }),
+    ]
+}
+
+fn of_sessions() -> Vec<Row> {
+    const NONE: &str = "NO_SUCH_SESSION";
+    let owner_alone = Told {
+        stranger: NONE,
+        passer_by: NONE,
+        kicked: NONE,
+        blocked: NONE,
+        member: NONE,
+        admin: NONE,
+        ..ACCOUNTS
+    };
+    vec![
+        Row::new("SessionService/OpenSession", ANYBODY, |_| {
+            v1::OpenSessionRequest {
+                name: "eric".to_owned(),
+                password: PASSWORD.to_owned(),
+                ..Default::default()
+            }
+        }),
+        Row::new("SessionService/CloseSession", ACCOUNTS, |f| {
+            v1::CloseSessionRequest { request: f.request }
+        })
+        .alone(),
+        Row::new("SessionService/GetSession", ACCOUNTS, |_| {
+            v1::GetSessionRequest::default()
+        }),
+        Row::new("SessionService/ListSessions", ACCOUNTS, |_| {
+            v1::ListSessionsRequest::default()
+        }),
+        Row::new("SessionService/EndSession", owner_alone, |f| {
+            v1::EndSessionRequest {
+                request: f.request,
+                session_id: f.session,
+            }
+        })
+        .alone(),
+    ]
+}
+
+fn of_admins() -> Vec<Row> {
+    vec![
+        Row::new("AdminService/GetClusterStatus", ANYBODY, |_| {
+            v1::GetClusterStatusRequest {}
+        }),
+        Row::new("AdminService/GetStateDigest", ANYBODY, |_| {
+            v1::GetStateDigestRequest::default()
+        }),
+        Row::new("AdminService/SetAccountRole", ADMINS, |f| {
+            v1::SetAccountRoleRequest {
+                request: f.request,
+                name: "eric".to_owned(),
+                role: v1::AccountRole::Admin.into(),
+            }
+        }),
+        Row::new("AdminService/RemoveAccount", ADMINS, |f| {
+            v1::RemoveAccountRequest {
+                request: f.request,
+                name: "eric".to_owned(),
+            }
+        })
+        .alone(),
+        Row::new("AdminService/CreateBot", ADMINS, |f| v1::CreateBotRequest {
+            request: f.request,
+            name: f.fresh.clone(),
+            ..Default::default()
+        }),
+        Row::new("AdminService/CreateInvite", ADMINS, |f| {
+            v1::CreateInviteRequest {
+                request: f.request,
+                ..Default::default()
+            }
+        }),
+        Row::new("AdminService/ListInvites", ADMINS, |_| {
+            v1::ListInvitesRequest::default()
+        }),
+        Row::new("AdminService/RevokeInvite", ADMINS, |f| {
+            v1::RevokeInviteRequest {
+                request: f.request,
+                invite_id: f.invite,
+            }
+        })
+        .alone(),
+    ]
+}

@@ -1,0 +1,35 @@
+//! Streams, and what is true for a moment.
+
+use conclave_wire::v1;
+
+use super::{ACCOUNTS, MEMBERS, Row, Told};
+
+pub(super) fn rows() -> Vec<Row> {
+    const NONE: &str = "NO_STREAM";
+    // The owner alone has a stream.
+    let with_stream = Told {
+        stranger: NONE,
+        passer_by: NONE,
+        kicked: NONE,
+        blocked: NONE,
+        member: NONE,
+        admin: NONE,
+        ..ACCOUNTS
+    };
+    vec![
+        Row::new("LiveService/Subscribe", ACCOUNTS, |_| {
+            v1::SubscribeRequest::default()
+        }),
+        Row::new("LiveService/SetTyping", MEMBERS, |f| v1::SetTypingRequest {
+            conversation_id: f.conversation,
+        }),
+        Row::new("LiveService/SetPresence", with_stream, |_| {
+            v1::SetPresenceRequest { away: true }
+        }),
+        Row::new("LiveService/GetPresence", ACCOUNTS, |_| {
+            v1::GetPresenceRequest {
+                names: vec!["alice".to_owned()],
+            }
+        }),
+    ]
+}
