@@ -45,11 +45,13 @@ impl Live {
         let shared = &self.shared;
         shared.door()?;
         let token = token_of(metadata)?;
+        // First: who has no session neither holds a stream's place while it waits, nor is told
+        // what positions there are. That the session still holds is looked at with every page.
+        let session = self.session(token, Deadline::of(metadata)).await?;
         let live = &shared.live;
         let permit = live.streams.clone().try_acquire_owned();
         let permit = permit.map_err(|_| Problem::Busy)?;
         let position = self.begin(&request, Deadline::of(metadata)).await?;
-        let session = self.session(token, Deadline::of(metadata)).await?;
         let place = live
             .hub
             .register(session.account, session.id, request.ephemeral)

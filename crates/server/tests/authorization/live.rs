@@ -1,6 +1,7 @@
 //! Streams of those who lose what let them in while the stream runs.
 
 use conclave_wire::v1::{self, PresenceState, event::Event, send_message_request::To};
+use futures::future::join_all;
 use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
@@ -126,6 +127,31 @@ async fn a_stream_ends_with_its_session_however_that_ends() {
         .send(Caller::Owner, To::ConversationId(world.vault))
         .await;
     bystander.until(is_message_of(world.vault)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_session_no_stream_tells_whether_a_position_exists() {
+    let world = World::start().await;
+    let nowhere = v1::SubscribeRequest {
+        after_position: 1 << 60,
+        ..Default::default()
+    };
+    let forged = v1::SubscribeRequest {
+        resume_token: vec![1; 7].into(),
+        ..Default::default()
+    };
+    let callers = Caller::ALL
+        .iter()
+        .take_while(|caller| **caller != Caller::Stranger);
+    let tried = callers.flat_map(|caller| {
+        [&nowhere, &forged].map(|request| async {
+            let refused = world.subscribe(*caller, request.clone()).await;
+            (*caller, reason(&refused))
+        })
+    });
+    for (caller, got) in join_all(tried).await {
+        assert_eq!(got, "SESSION_EXPIRED", "{caller:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
