@@ -22,7 +22,7 @@ mod world;
 
 use std::collections::BTreeSet;
 
-use conclave_wire::{DESCRIPTORS, Problem};
+use conclave_wire::{DESCRIPTORS, Problem, v1};
 use futures::StreamExt as _;
 use prost::Message as _;
 use rows::{HIDING, OK, Row, rows};
@@ -124,6 +124,29 @@ async fn who_is_refused_is_told_why_and_has_changed_nothing() {
         before = after;
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_has_run_out_is_none_before_it_is_swept_away() {
+    // Whoever logs in sweeps it away; so nobody does.
+    let mut world = World::after_a_month().await;
+    let () = world
+        .ask(
+            Caller::Program,
+            "AccountService/SetDisplayName",
+            |request| v1::SetDisplayNameRequest {
+                request,
+                ..Default::default()
+            },
+        )
+        .await;
+    for row in rows() {
+        let expected = row.told.to(Caller::Expired);
+        if expected != OK {
+            let refused = world.call(&row, Caller::Expired, Target::Meant).await;
+            assert_eq!(reason(&refused), expected, "{row}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

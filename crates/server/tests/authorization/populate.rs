@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use conclave_server::{IdentityError, Node, NodeConfig, StartError};
 use conclave_wire::v1::{
-    self, account_service_client::AccountServiceClient, create_account_request::Grant,
-    send_message_request::To, session_service_client::SessionServiceClient,
+    self, account_service_client::AccountServiceClient, admin_service_client::AdminServiceClient,
+    create_account_request::Grant, send_message_request::To,
+    session_service_client::SessionServiceClient,
 };
 use tokio::{runtime::Runtime, time::timeout};
 use tonic::{Request, transport::Channel};
@@ -65,8 +66,25 @@ async fn make_accounts(config: NodeConfig) -> HashMap<Caller, Person> {
         request.metadata_mut().insert("authorization", header);
         accounts.create_account(request).await.unwrap();
     }
+    let mut bot = Request::new(v1::CreateBotRequest {
+        request: Some(v1::RequestId {
+            number: 1,
+            nonce: 1,
+        }),
+        name: "robot".to_owned(),
+        ..Default::default()
+    });
+    let header = format!("Bearer {}", root.token).parse().unwrap();
+    bot.metadata_mut().insert("authorization", header);
+    let mut admins = AdminServiceClient::new(channel);
+    let bot = Person {
+        token: admins.create_bot(bot).await.unwrap().into_inner().token,
+        session: 0,
+        number: 0,
+    };
     node.stop(PATIENCE).await;
-    HashMap::from([(Caller::Expired, root)])
+    let root = Person { number: 1, ..root };
+    HashMap::from([(Caller::Expired, root), (Caller::Program, bot)])
 }
 
 /// A node where another one has stopped; its last tasks may still hold the directory.

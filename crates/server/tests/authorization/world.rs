@@ -39,8 +39,10 @@ pub(crate) enum Caller {
     Superseded,
     /// With a session of an account that was deleted.
     Gone,
-    /// With a session that has run out.
+    /// With an administrator's session that has run out.
     Expired,
+    /// A program, whose session does not run out. Not tried: it lets log time pass.
+    Program,
     /// In no room and no conversation; asks for the private room.
     Stranger,
     /// The same, asking for the conversation of two others.
@@ -171,6 +173,13 @@ pub(crate) struct World {
 impl World {
     /// A node with everybody in their places: see [`Caller`].
     pub(crate) async fn start() -> Self {
+        let mut world = Self::after_a_month().await;
+        world.populate().await;
+        world
+    }
+
+    /// A node on which an administrator's session has run out, and nothing has happened since.
+    pub(crate) async fn after_a_month() -> Self {
         let data = tempfile::tempdir().unwrap();
         let mut config = NodeConfig {
             data: data.path().to_owned(),
@@ -183,7 +192,7 @@ impl World {
         let people = populate::before_the_sessions_run_out(config.clone()).await;
         config.clock_offset_ms = i64::try_from(SESSION_MS + DAY_MS).unwrap();
         let node = populate::start_again(config).await;
-        let mut world = Self {
+        Self {
             clients: connect(node.client_address()).await,
             peers: connect(node.peer_address()).await,
             _node: node,
@@ -197,9 +206,7 @@ impl World {
             other_session: 0,
             given: 0,
             stream: None,
-        };
-        world.populate().await;
-        world
+        }
     }
 
     fn next(&mut self, caller: Caller) -> Option<v1::RequestId> {

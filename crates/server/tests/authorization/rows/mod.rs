@@ -91,7 +91,7 @@ impl Told {
             | Caller::Superseded
             | Caller::Gone
             | Caller::Expired => self.signed_out,
-            Caller::Stranger | Caller::Third => self.stranger,
+            Caller::Stranger | Caller::Third | Caller::Program => self.stranger,
             Caller::PasserBy => self.passer_by,
             Caller::Kicked => self.kicked,
             Caller::Blocked => self.blocked,
