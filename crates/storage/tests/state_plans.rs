@@ -11,6 +11,9 @@ use read_support::opened;
 /// Statements of the sources that look at everything on purpose, seldom.
 const WHOLE: [&str; 5] = ["database", "digest", "install", "snapshot", "search"];
 
+/// A source of pieces of statements.
+const PIECES: &str = "sent";
+
 /// The string literals of a source, each with what stands before and after it.
 fn literals(text: &str) -> Vec<(&str, &str, &str)> {
     let parts: Vec<&str> = text.split('"').collect();
@@ -46,7 +49,7 @@ fn sources(folder: &Path) -> Vec<String> {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        if WHOLE.contains(&stem.as_str()) {
+        if WHOLE.contains(&stem.as_str()) || stem == PIECES {
             continue;
         } else if path.is_dir() {
             found.extend(sources(&path));
@@ -57,9 +60,44 @@ fn sources(folder: &Path) -> Vec<String> {
     found
 }
 
+/// A source in which the pieces of SQL of `sent.rs` stand where they are named.
+fn filled(text: &str, pieces: &str) -> String {
+    let (_, body) = pieces.split_once("concat!(").unwrap();
+    let (body, _) = body.split_once("\n        )\n").unwrap();
+    let body: Vec<&str> = body.split('"').collect();
+    let mut filled = text.replace("sent!(", "sent_up_to!(");
+    while let Some((before, rest)) = filled.split_once("sent_up_to!(\"") {
+        let (arguments, after) = rest.split_once("\")").unwrap();
+        let arguments: Vec<&str> = arguments.split("\", \"").collect();
+        let sequence = arguments.get(2).unwrap_or(&"1");
+        // Literals, and between them what is put there.
+        let piece = |(at, piece): (usize, &&str)| match piece.trim_matches([',', ' ', '\n']) {
+            "$conversation" => arguments[0].to_owned(),
+            "$account" => arguments[1].to_owned(),
+            "$sequence" => (*sequence).to_owned(),
+            _ if at % 2 == 1 => (*piece).to_owned(),
+            _ => String::new(),
+        };
+        let sql: Vec<String> = body.iter().enumerate().map(piece).collect();
+        let before = before
+            .trim_end()
+            .trim_end_matches(',')
+            .trim_end_matches('"');
+        let after = after.trim_start_matches(',').trim_start();
+        let after = after.strip_prefix('"').unwrap_or("\"");
+        filled = format!("{before} {} {after}", sql.join(" "));
+    }
+    filled
+}
+
 /// The statements, as they stand in the sources.
 fn statements() -> Vec<String> {
-    let texts = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/state"));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/state");
+    let pieces = fs::read_to_string(folder.join(PIECES).with_extension("rs")).unwrap();
+    let texts: Vec<String> = sources(&folder)
+        .iter()
+        .map(|text| filled(text, &pieces))
+        .collect();
     let heads: Vec<_> = texts.iter().flat_map(|text| heads(text)).collect();
     assert_eq!(heads.len(), 4, "{heads:?}");
     let verbs = ["SELECT ", "UPDATE ", "DELETE ", "INSERT "];

@@ -6,7 +6,7 @@ mod state_support;
 
 use std::{fs, path::Path};
 
-use conclave_storage::state::{Digest, Options, State};
+use conclave_storage::state::{Digest, Options, SCHEMA_VERSION, State};
 use state_support::*;
 
 /// A state with messages, and a snapshot file of it.
@@ -72,9 +72,9 @@ fn a_damaged_snapshot_is_refused_and_the_old_state_stays() {
         refuse(&whole[..length], "truncated");
     }
     let mut other_version = whole.clone();
-    other_version[60..64].copy_from_slice(&3_u32.to_be_bytes());
+    other_version[60..64].copy_from_slice(&(SCHEMA_VERSION + 1).to_be_bytes());
     refuse(&other_version, "a newer version");
-    other_version[60..64].copy_from_slice(&1_u32.to_be_bytes());
+    other_version[60..64].copy_from_slice(&(SCHEMA_VERSION - 1).to_be_bytes());
     refuse(&other_version, "an older version");
     let mut other_program = whole.clone();
     other_program[68] ^= 1;
@@ -201,8 +201,8 @@ fn the_database_takes_in_its_write_ahead_log_while_entries_are_applied() {
 #[test]
 fn a_database_of_another_version_or_program_is_left_alone() {
     let others = [
-        ("user_version", 1),
-        ("user_version", 3),
+        ("user_version", SCHEMA_VERSION - 1),
+        ("user_version", SCHEMA_VERSION + 1),
         ("application_id", 1),
     ];
     for (pragma, value) in others {

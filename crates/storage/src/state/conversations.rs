@@ -7,6 +7,7 @@ use super::{
     ConversationInfo, ConversationRow, ReadError, Reader, With,
     column::{bound, count, number, number_or_none, sought},
     reader::page,
+    sent::{sent, sent_up_to},
 };
 
 /// Conversations of one account in order of their numbers. `?1` account, `?2` after, `?3` rows,
@@ -14,14 +15,15 @@ use super::{
 ///
 /// Unread messages are not counted: the last number and the number read tell how many there are,
 /// the ordinal of the account's last message and `sent_read` how many of them are its own.
-const CONVERSATIONS: &str = "
+const CONVERSATIONS: &str = concat!(
+    "
 SELECT own.conversation, own.delivered, own.read, c.name, c.topic, peer.id, peer.name,
     other.delivered, other.read,
     iif(c.direct_low = ?1, c.direct_high, c.direct_low),
     coalesce((SELECT max(sequence) FROM messages WHERE conversation = own.conversation), 0),
-    coalesce((SELECT ordinal FROM messages
-        WHERE conversation = own.conversation AND by_account = ?1
-        ORDER BY sequence DESC LIMIT 1), 0) - own.sent_read,
+    ",
+    sent!("own.conversation", "?1"),
+    " - own.sent_read,
     (SELECT count(*) FROM (SELECT by_account FROM messages
         WHERE conversation = own.conversation AND sequence > own.read AND text IS NULL
         LIMIT ?4) WHERE by_account <> ?1),
@@ -39,7 +41,8 @@ FROM members own JOIN conversations c ON c.id = own.conversation
 LEFT JOIN accounts peer ON peer.id = iif(c.direct_low = ?1, c.direct_high, c.direct_low)
 LEFT JOIN members other ON other.conversation = own.conversation AND other.account = peer.id
 WHERE own.account = ?1 AND own.conversation > ?2
-ORDER BY own.conversation LIMIT ?3";
+ORDER BY own.conversation LIMIT ?3"
+);
 
 impl Reader {
     /// The direct conversation of an account with the one whose name has this key.

@@ -15,16 +15,13 @@ use super::{
 
 /// Messages after `?1`; `?2` rows.
 const MESSAGES: &str = "
-SELECT position FROM messages WHERE position > ?1 ORDER BY position LIMIT ?2";
+SELECT position, conversation, by_account, sent_at, text
+FROM messages WHERE position > ?1 ORDER BY position LIMIT ?2";
 
 /// Changes after `?1`, and whose text one is about if it is an edit or a deletion; `?2` rows.
 const CHANGES: &str = "
 SELECT position, iif(kind IN (1, 2), conversation, NULL), sequence
 FROM changes WHERE position > ?1 ORDER BY position LIMIT ?2";
-
-/// `?1` position.
-const AT_POSITION: &str = "
-SELECT position, conversation, by_account, sent_at, text FROM messages WHERE position = ?1";
 
 /// `?1` conversation, `?2` sequence.
 const NAMED: &str = "
@@ -86,15 +83,17 @@ fn for_index(connection: &Connection, after: Position, limit: usize) -> Result<I
     // One row more than is looked at: a source that has ended has no more.
     let from = [bound(after.0), count(STREAM_SCANNED_MAX + 1)];
     let mut messages = connection.prepare_cached(MESSAGES)?;
-    let mut messages = messages.query_map(from, |row| number(row, 0))?;
+    let mut messages = messages.query_map(from, index_row)?;
     let mut changes = connection.prepare_cached(CHANGES)?;
     let mut changes = changes.query_map(from, change)?;
-    let mut at_position = connection.prepare_cached(AT_POSITION)?;
     let mut named = connection.prepare_cached(NAMED)?;
     let (mut message, mut change) = (messages.next().transpose()?, changes.next().transpose()?);
     let mut scanned = 0;
     loop {
-        let heads = [message, change.map(|(at, _)| at)];
+        let heads = [
+            message.as_ref().map(|row| row.position.0),
+            change.map(|(at, _)| at),
+        ];
         let Some(at) = heads.into_iter().flatten().min() else {
             break;
         };
@@ -103,9 +102,8 @@ fn for_index(connection: &Connection, after: Position, limit: usize) -> Result<I
         }
         scanned += 1;
         page.scanned_to = Position(at);
-        if message == Some(at) {
-            let row = at_position.query_row([bound(at)], index_row).optional()?;
-            page.rows.extend(row);
+        if let Some(row) = message.take_if(|row| row.position.0 == at) {
+            page.rows.push(row);
             message = messages.next().transpose()?;
         } else {
             if let Some((_, Some(name))) = change {

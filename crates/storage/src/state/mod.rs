@@ -27,6 +27,7 @@ mod pool;
 mod reader;
 mod rooms;
 mod rows;
+mod sent;
 mod snapshot;
 mod stream;
 mod sweep;

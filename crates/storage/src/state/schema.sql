@@ -129,10 +129,13 @@ CREATE TABLE messages (
     edited_at INTEGER,
     reply_to INTEGER,                      -- the sequence that it answers
     action INTEGER NOT NULL,               -- 1: the text tells what the sender does
-    ordinal INTEGER NOT NULL               -- the n-th of its sender in the conversation, from 1
+    ordinal INTEGER NOT NULL,              -- the n-th of its sender in the conversation, from 1
+    in_room INTEGER NOT NULL               -- 1: in a room; 0: in a direct conversation
 ) STRICT;
 CREATE UNIQUE INDEX messages_sequence ON messages (conversation, sequence);
-CREATE INDEX messages_by_sender ON messages (conversation, by_account, sequence);
+-- Of two people the ordinal tells what each has sent; only among more it must be looked up.
+CREATE INDEX messages_by_sender ON messages (conversation, by_account, sequence)
+    WHERE in_room = 1;
 CREATE INDEX messages_deleted ON messages (conversation, sequence) WHERE text IS NULL;
 
 -- Members that a message names.

@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 
 use super::{
     MessageRow, ReadError, Reader,
-    column::{bound, count, number, number_or_none, sought},
+    column::{bound, count, number, sought},
     messages::{adorn, at_position},
     reader::page,
 };
@@ -30,29 +30,21 @@ const STEP_MIN: usize = 8;
 const STEP_MAX: usize = 64;
 
 /// Conversations of account `?1` with messages behind its position, and where the first of those
-/// is, whosever it is.
+/// is, whosever it is. What one writes to oneself is read.
 const BEHIND: &str = "
-SELECT own.conversation, own.read, iif(c.direct_low = ?1, c.direct_high, c.direct_low), m.position
+SELECT own.conversation, own.read, m.position
 FROM members own JOIN conversations c ON c.id = own.conversation
 JOIN messages m INDEXED BY messages_sequence
     ON m.conversation = own.conversation AND m.sequence = own.read + 1
-WHERE own.account = ?1";
+WHERE own.account = ?1 AND (c.direct_low IS NULL OR c.direct_low <> c.direct_high)";
 
-/// Messages of `?3` in conversation `?2` after `?4`, and whether account `?1` sees them; `?5` rows.
-const FROM_PEER: &str = "
-SELECT m.sequence, m.position, 0, m.ordinal,
-    m.text IS NULL OR EXISTS (SELECT 1 FROM hidden h WHERE h.account = ?1
-        AND h.conversation = m.conversation AND h.sequence = m.sequence)
-FROM messages m INDEXED BY messages_by_sender
-WHERE m.conversation = ?2 AND m.by_account = ?3 AND m.sequence > ?4 ORDER BY m.sequence LIMIT ?5";
-
-/// Messages of anybody in conversation `?2` after `?4`, and whether they are the account's own.
-const FROM_ALL: &str = "
-SELECT m.sequence, m.position, m.by_account = ?3, m.ordinal,
+/// Messages in conversation `?2` after `?3`, and whether they are the account's own; `?4` rows.
+const NEXT: &str = "
+SELECT m.sequence, m.position, m.by_account = ?1, m.ordinal,
     m.text IS NULL OR EXISTS (SELECT 1 FROM hidden h WHERE h.account = ?1
         AND h.conversation = m.conversation AND h.sequence = m.sequence)
 FROM messages m INDEXED BY messages_sequence
-WHERE m.conversation = ?2 AND m.sequence > ?4 ORDER BY m.sequence LIMIT ?5";
+WHERE m.conversation = ?2 AND m.sequence > ?3 ORDER BY m.sequence LIMIT ?4";
 
 /// Whether message `?2` of conversation `?1` is the one with ordinal `?4` of account `?3`.
 const IS_OWN: &str = "
@@ -98,8 +90,6 @@ fn unread(connection: &Connection, account: AccountId, limit: usize) -> Result<V
 /// How far one conversation was looked through.
 struct Place {
     conversation: u64,
-    /// The other person; `None`: a room.
-    peer: Option<u64>,
     /// Where the first message is that may be unread.
     first: u64,
     is_looked_at: bool,
@@ -117,8 +107,7 @@ fn behind(connection: &Connection, account: AccountId) -> Result<Vec<Place>> {
     let place = |row: &Row<'_>| {
         Ok(Place {
             conversation: number(row, 0)?,
-            peer: number_or_none(row, 2)?,
-            first: number(row, 3)?,
+            first: number(row, 2)?,
             is_looked_at: false,
             after: number(row, 1)?,
             found: VecDeque::new(),
@@ -128,11 +117,7 @@ fn behind(connection: &Connection, account: AccountId) -> Result<Vec<Place>> {
         })
     };
     let places = statement.query_map([sought(account.0)], place)?;
-    // What one writes to oneself is read.
-    let is_of_others = |place: &Place| place.peer != Some(account.0);
-    places
-        .filter(|place| place.as_ref().map_or(true, is_of_others))
-        .collect()
+    places.collect()
 }
 
 impl Place {
@@ -147,13 +132,10 @@ impl Place {
 
     /// Looks at the next few messages.
     fn look(&mut self, connection: &Connection, account: AccountId) -> Result<()> {
-        let sql = self.peer.map_or(FROM_ALL, |_| FROM_PEER);
-        let who = self.peer.unwrap_or(account.0);
-        let mut statement = connection.prepare_cached(sql)?;
+        let mut statement = connection.prepare_cached(NEXT)?;
         let mut rows = statement.query(params![
             sought(account.0),
             sought(self.conversation),
-            sought(who),
             bound(self.after),
             count(self.step)
         ])?;

@@ -15,6 +15,7 @@ use rusqlite::{OptionalExtension as _, Params, Result, Row};
 use crate::state::{
     cache::{Bounded, Caches},
     column::{account_role, member_role, number, number_or_none, sought},
+    sent::{sent, sent_up_to},
     writer::Writer,
 };
 
@@ -163,11 +164,11 @@ impl Writer {
         conversation: ConversationId,
         account: AccountId,
     ) -> Result<Option<Membership>, Broken> {
-        let sql = "SELECT delivered, read, role,
-                coalesce((SELECT ordinal FROM messages
-                    WHERE conversation = ?1 AND by_account = ?2
-                    ORDER BY sequence DESC LIMIT 1), 0)
-            FROM members WHERE conversation = ?1 AND account = ?2";
+        let sql = concat!(
+            "SELECT delivered, read, role, ",
+            sent!("?1", "?2"),
+            " FROM members WHERE conversation = ?1 AND account = ?2"
+        );
         self.one(sql, [sought(conversation.0), sought(account.0)], |row| {
             let progress = Progress {
                 delivered: Sequence(number(row, 0)?),

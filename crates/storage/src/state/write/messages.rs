@@ -1,11 +1,12 @@
 //! Messages, what becomes of them, and how far members have come.
 
-use conclave_core::{AccountId, ConversationId, Event, Position, Sequence};
-use rusqlite::params;
+use conclave_core::{AccountId, ConversationId, Event, Kind, Position, Sequence};
+use rusqlite::{OptionalExtension as _, params};
 
 use crate::state::{
     ApplyError,
     column::{number, stored},
+    sent::sent_up_to,
     writer::Writer,
 };
 
@@ -31,8 +32,9 @@ impl Writer {
         };
         let sql = "INSERT INTO messages
                 (position, conversation, sequence, by_account, sent_at, text, deleted_at,
-                edited_at, reply_to, action, ordinal)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, NULL, NULL, ?7, ?8, ?9)";
+                edited_at, reply_to, action, ordinal, in_room)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, NULL, NULL, ?7, ?8, ?9, ?10)";
+        let in_room = self.is_room(*conversation)?;
         self.change_one(
             sql,
             params![
@@ -45,6 +47,7 @@ impl Writer {
                 reply_to.map(|sequence| stored(sequence.0)),
                 action,
                 stored(*ordinal),
+                in_room,
             ],
         )?;
         self.write_mentions(*conversation, *sequence, mentions)?;
@@ -56,6 +59,17 @@ impl Writer {
             known.sent = *ordinal;
         }
         Ok(())
+    }
+
+    /// Whether a conversation is a room; what there is not is none.
+    fn is_room(&self, conversation: ConversationId) -> Result<bool, ApplyError> {
+        if let Some(known) = self.caches.borrow().conversations.get(&conversation) {
+            return Ok(matches!(known.kind, Kind::Room { .. }));
+        }
+        let sql = "SELECT direct_low IS NULL FROM conversations WHERE id = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let found = statement.query_row([stored(conversation.0)], |row| row.get(0));
+        Ok(found.optional()?.unwrap_or(false))
     }
 
     fn write_mentions(
@@ -180,11 +194,11 @@ impl Writer {
         };
         // How many of its own messages the member has read: the number of the last of them, so
         // that nobody counts what is unread.
-        let sql = "UPDATE members SET delivered = ?3, read = ?4, advanced_at = ?5,
-                sent_read = coalesce((SELECT ordinal FROM messages
-                    WHERE conversation = ?1 AND by_account = ?2 AND sequence <= ?4
-                    ORDER BY sequence DESC LIMIT 1), 0)
-            WHERE conversation = ?1 AND account = ?2";
+        let sql = concat!(
+            "UPDATE members SET delivered = ?3, read = ?4, advanced_at = ?5, sent_read = ",
+            sent_up_to!("?1", "?2", "?4"),
+            " WHERE conversation = ?1 AND account = ?2"
+        );
         let row = [
             conversation.0,
             account.0,
@@ -211,9 +225,7 @@ impl Writer {
         account: AccountId,
         sequence: Sequence,
     ) -> Result<u64, ApplyError> {
-        let sql = "SELECT coalesce((SELECT ordinal FROM messages
-            WHERE conversation = ?1 AND by_account = ?2 AND sequence <= ?3
-            ORDER BY sequence DESC LIMIT 1), 0)";
+        let sql = concat!("SELECT ", sent_up_to!("?1", "?2", "?3"));
         let key = [conversation.0, account.0, sequence.0].map(stored);
         let mut statement = self.connection.prepare_cached(sql)?;
         Ok(statement.query_row(key, |row| number(row, 0))?)
