@@ -16,11 +16,6 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-/// A message is many small allocations that one thread makes and another frees: with the system's
-/// allocator they cost a tenth of a node's CPU (notebook, 2026-11-20, cost of live streams).
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,

@@ -16,7 +16,12 @@ use conclave_wire::{
         room_service_server::RoomServiceServer, session_service_server::SessionServiceServer,
     },
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use futures::{Stream, StreamExt as _};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+    time::{Instant, sleep_until},
+};
 use tonic::{
     Status,
     service::Routes,
@@ -43,6 +48,12 @@ const STREAMS_MAX: u32 = 1024;
 /// How often an idle connection is asked for a sign of life, and how long that may take.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_LIMIT: Duration = Duration::from_secs(5);
+/// The least time between two connections of clients on average: 500 in a second. When a node
+/// dies all its clients come to the others at once; taken at this pace they leave time for what
+/// is under way. The others wait in the system's queue, which is shorter than their patience.
+const BETWEEN_TAKING: Duration = Duration::from_millis(2);
+/// How far behind its pace a busy node may fall and still make up for it.
+const BEHIND_PACE: Duration = Duration::from_millis(8);
 /// What `grpc.health.v1` knows besides the whole node.
 const SERVICES: [&str; 7] = [
     "",
@@ -66,8 +77,8 @@ pub(crate) fn start(
     let of_clients = with_fallback(routes.into_axum_router().merge(webhooks), "client", "peers");
     let of_peers = with_fallback(peer_routes(shared).into_axum_router(), "peer", "clients");
     vec![
-        tokio::spawn(serve(clients, of_clients)),
-        tokio::spawn(serve(peers, of_peers)),
+        tokio::spawn(serve(paced(incoming(clients)), of_clients)),
+        tokio::spawn(serve(incoming(peers), of_peers)),
         tokio::spawn(report_health(shared.clone(), reporter)),
         tokio::spawn(live::share(shared.clone())),
     ]
@@ -144,8 +155,23 @@ fn with_fallback(router: axum::Router, this: &'static str, others: &'static str)
     Routes::from(router.fallback(answer))
 }
 
-async fn serve(listener: TcpListener, routes: Routes) {
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+fn incoming(listener: TcpListener) -> TcpIncoming {
+    TcpIncoming::from(listener).with_nodelay(Some(true))
+}
+
+/// The same, but not faster than one in [`BETWEEN_TAKING`].
+fn paced<T>(incoming: impl Stream<Item = T> + Send + 'static) -> impl Stream<Item = T> + Send {
+    let start = (Box::pin(incoming), Instant::now());
+    futures::stream::unfold(start, |(mut incoming, due)| async move {
+        sleep_until(due).await;
+        let next = incoming.next().await?;
+        let now = Instant::now();
+        let due = due.max(now.checked_sub(BEHIND_PACE).unwrap_or(now)) + BETWEEN_TAKING;
+        Some((next, (incoming, due)))
+    })
+}
+
+async fn serve(incoming: impl Stream<Item = std::io::Result<TcpStream>> + Send, routes: Routes) {
     let server = Server::builder()
         // For webhooks: gRPC itself is HTTP/2.
         .accept_http1(true)
@@ -175,5 +201,19 @@ async fn report_health(shared: Arc<Shared>, reporter: HealthReporter) {
             changed = leader.changed() => if changed.is_err() { return },
             changed = stopping.changed() => if changed.is_err() { return },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_crowd_is_taken_at_its_pace_and_nobody_is_left_out() {
+        let began = Instant::now();
+        let taken: Vec<u32> = paced(futures::stream::iter(0..100)).collect().await;
+        assert!(taken.into_iter().eq(0..100));
+        let least = 99 * BETWEEN_TAKING - BEHIND_PACE;
+        assert!(began.elapsed() >= least, "{:?}", began.elapsed());
     }
 }

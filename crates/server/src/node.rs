@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     net::SocketAddr,
     sync::{
         Arc,
@@ -18,7 +19,7 @@ use conclave_replica::{Lane, LogRetention, Member, Replica, Timers};
 use conclave_wire::peer;
 use futures::future::join_all;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket, lookup_host},
     sync::{Semaphore, watch},
     task::JoinHandle,
     time::Instant,
@@ -41,6 +42,9 @@ use crate::{
 
 /// Commands under way on one node. At the bound further ones are refused as busy.
 const COMMANDS_MAX: usize = 4096;
+/// Connections that wait to be taken; the system may allow fewer. One that finds no place tries
+/// again after a second.
+const WAITING_MAX: u32 = 8192;
 /// Reads of the database at once; further ones wait a bounded time.
 const READS_MAX: usize = 32;
 /// How long one attempt to be ready may take.
@@ -66,7 +70,7 @@ pub enum StartError {
         whom: &'static str,
         /// Why.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The replica does not start.
     #[error(transparent)]
@@ -360,7 +364,28 @@ async fn listen(address: &str, whom: &'static str) -> Result<TcpListener, StartE
         whom,
         source,
     };
-    TcpListener::bind(address).await.map_err(failed)
+    listen_on(address).await.map_err(failed)
+}
+
+/// Listens on the first of the addresses of this name that can be had.
+async fn listen_on(address: &str) -> io::Result<TcpListener> {
+    let mut refused = io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address");
+    for address in lookup_host(address).await? {
+        let socket = match address.is_ipv4() {
+            true => TcpSocket::new_v4(),
+            false => TcpSocket::new_v6(),
+        }?;
+        // A server can be started again at once on the same address.
+        socket.set_reuseaddr(true)?;
+        match socket
+            .bind(address)
+            .and_then(|()| socket.listen(WAITING_MAX))
+        {
+            Ok(listener) => return Ok(listener),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
 }
 
 fn local_address(listener: &TcpListener) -> Result<SocketAddr, StartError> {

@@ -8,6 +8,7 @@ use futures::{StreamExt as _, stream};
 use tokio::time::Instant;
 
 use crate::{
+    streams::Listener,
     support::{Cluster, until},
     witness::{
         PASSWORD, Speaker, Witness, agreed_digests, client_of, exists, person, sign_up, stranger_at,
@@ -158,6 +159,9 @@ async fn nodes_may_start_late_and_the_status_says_what_is_tolerated() {
     }
     let witness = Witness::new();
     let mut speakers = Vec::new();
+    // Streams of one person, each opened at a node when it came.
+    let mut streams: Vec<Listener> = Vec::new();
+    let mut login = None;
     for (node, tolerates) in [(5, 0), (1, 1), (3, 2)] {
         cluster.start_node(node).await;
         cluster.leader().await;
@@ -170,6 +174,25 @@ async fn nodes_may_start_late_and_the_status_says_what_is_tolerated() {
         let speaker = witness.speaker(&cluster.client(), &name, "bob").await;
         speaker.say().await.unwrap();
         speakers.push(speaker);
+        if login.is_none() {
+            login = Some(sign_up(&cluster.client(), "eve").await);
+        }
+        let token = &login.as_ref().unwrap().token;
+        let client = client_of(&cluster.endpoint(node), token);
+        streams.push(Listener::start(&cluster, &client).await);
+        let note = client.send(&person("eve"), "a note to myself").await;
+        let (place, notes) = (note.unwrap().conversation.0, streams.len());
+        until(
+            "all streams tell all notes, also the old ones",
+            async || {
+                let mut counts = streams.iter().map(|stream| stream.count(place));
+                counts.all(|count| count == notes).then_some(())
+            },
+        )
+        .await;
+    }
+    for stream in &streams {
+        stream.look(|heard| assert_eq!(heard.out_of_order, None));
     }
     let speakers: Vec<&Speaker> = speakers.iter().collect();
     witness.judge(&cluster, &speakers).await;

@@ -28,6 +28,10 @@ pub(crate) use service::Live;
 
 /// Streams of one node. At the bound another is refused as busy.
 const STREAMS_MAX: usize = 10_000;
+/// Streams that read a page of what is stored, at once; the others wait for their turns. However
+/// many come, or come again and again, they are never more than a few milliseconds in the way of
+/// everybody else.
+const PAGES_AT_ONCE: usize = 2;
 
 /// What is live on a node.
 pub(crate) struct LiveState {
@@ -35,6 +39,7 @@ pub(crate) struct LiveState {
     presences: Arc<presence::Presences>,
     typing: moments::Typing,
     streams: Arc<Semaphore>,
+    pages: Arc<Semaphore>,
 }
 
 /// The end of the feed that the router takes from, before there is a router.
@@ -62,6 +67,7 @@ impl LiveState {
             presences: Arc::default(),
             typing: moments::Typing::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            pages: Arc::new(Semaphore::new(PAGES_AT_ONCE)),
         })
     }
 

@@ -113,6 +113,10 @@ impl State {
     /// Reads a page; `None` if it had nothing to tell.
     async fn catch_up(&mut self) -> Option<Response> {
         // In a box of its own: an idle stream does not keep room for it.
+        let turn = Box::pin(self.subscription.turn()).await;
+        let Some(_turn) = turn else {
+            return Some(Ok(self.tell(v1::event::Event::Heartbeat(v1::Heartbeat {}))));
+        };
         let page = match self.subscription.page().await {
             Ok(Some(page)) => page,
             Ok(None) => return Some(self.fail(log_in_first("the session has ended; log in"))),
@@ -225,6 +229,14 @@ impl State {
 }
 
 impl Subscription {
+    /// The right to read a page; `None` if it is somebody else's for longer than the client may
+    /// be left without a word.
+    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        let turn = self.shared.live.pages.clone().acquire_owned();
+        let turn = tokio::time::timeout(self.heartbeat, turn).await.ok()?;
+        Some(turn.expect("nobody closes it"))
+    }
+
     /// The next page after the position.
     fn page(&self) -> BoxFuture<'static, Page> {
         let shared = self.shared.clone();

@@ -20,13 +20,13 @@ use super::{
 use crate::state::{IndexPage, IndexRow, ReadError, Reader};
 
 /// Rows of one page and of one transaction: a few milliseconds of work.
-const PAGE_ROWS: usize = 512;
+const PAGE_ROWS: usize = 1024;
 
 /// Rest between two pages while there is more: several times as long as the work.
-const PAUSE: Duration = Duration::from_millis(40);
+const PAUSE: Duration = Duration::from_millis(80);
 
 /// How long news may gather before it is read, so that a busy node has few transactions.
-const GATHER: Duration = Duration::from_millis(100);
+const GATHER: Duration = Duration::from_millis(250);
 
 /// How much the thread stands back for all others, as the system counts it: it takes what they
 /// leave.
