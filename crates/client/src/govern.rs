@@ -95,4 +95,27 @@ impl Client {
         };
         Ok(Position(self.change(request).await?.position))
     }
+
+    /// Changes who belongs to the cluster. Repeating it is safe: what is so already is no change.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NOT_ALLOWED`; `WOULD_LOSE_QUORUM`, unless it is forced; `LEARNER_BEHIND`:
+    /// ask again when it has caught up; `NO_SUCH_NODE`, `NODE_NUMBER_TAKEN`,
+    /// `NODE_NUMBER_INVALID`, `ADDRESS_TAKEN`, `ADDRESS_INVALID`, `LAST_VOTER`,
+    /// `TOO_MANY_VOTERS`, `TOO_MANY_MEMBERS`.
+    pub async fn change_members(
+        &self,
+        request: v1::ChangeMembersRequest,
+    ) -> Result<v1::ChangeMembersResponse, CallError> {
+        self.ask(request).await
+    }
+
+    /// Hands leadership to a voter; 0: to whoever has most of the log. Gives who leads then.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NOT_ALLOWED`, `NO_SUCH_NODE`.
+    pub async fn transfer_leader(&self, node: u64) -> Result<u64, CallError> {
+        let request = v1::TransferLeaderRequest { node_id: node };
+        Ok(self.ask(request).await?.leader_node_id)
+    }
 }

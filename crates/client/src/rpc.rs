@@ -129,6 +129,8 @@ rpc!(Numbered AdminServiceClient::remove_account,
 rpc!(Numbered AdminServiceClient::create_bot, CreateBotRequest => CreateBotResponse);
 rpc!(Numbered AdminServiceClient::create_invite, CreateInviteRequest => CreateInviteResponse);
 rpc!(Read AdminServiceClient::list_invites, ListInvitesRequest => ListInvitesResponse);
+rpc!(Read AdminServiceClient::change_members, ChangeMembersRequest => ChangeMembersResponse);
+rpc!(Read AdminServiceClient::transfer_leader, TransferLeaderRequest => TransferLeaderResponse);
 rpc!(Numbered AdminServiceClient::revoke_invite, RevokeInviteRequest => RevokeInviteResponse);
 
 /// The client for the one call that streams.

@@ -219,6 +219,20 @@ fn refused(reason: &str) -> (u8, &'static str) {
             "list the members with: conclave room members ROOM",
         ),
         "MESSAGE_GONE" => (EXIT_CONFLICT, "a deleted message stays deleted"),
+        "NO_SUCH_NODE" => (EXIT_NOT_FOUND, "conclave cluster status lists the nodes"),
+        "NODE_NUMBER_TAKEN" => (EXIT_CONFLICT, "choose a number that no node has had before"),
+        "ADDRESS_TAKEN" => (
+            EXIT_CONFLICT,
+            "remove the node that has it first, or correct it",
+        ),
+        "ADDRESS_INVALID" => (EXIT_USAGE, "write it as HOST:PORT"),
+        "LAST_VOTER" => (EXIT_CONFLICT, "give another node a vote first"),
+        "WOULD_LOSE_QUORUM" => (
+            EXIT_CONFLICT,
+            "start the nodes that are down first (conclave cluster status), or use --force",
+        ),
+        "LEARNER_BEHIND" => (EXIT_CONFLICT, "see that it runs, and ask again"),
+        "TOO_MANY_VOTERS" | "TOO_MANY_MEMBERS" => (EXIT_CONFLICT, "remove a node first"),
         "TOO_MANY" => (EXIT_CONFLICT, "remove some that nobody needs"),
         "ONESELF" => (EXIT_USAGE, "name somebody else"),
         "QUERY_INVALID" => (

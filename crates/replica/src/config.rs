@@ -14,6 +14,9 @@ pub struct Config {
     /// The members with which the cluster is bootstrapped, the same on every node. Afterwards
     /// the log knows the members, and this says only where they are reached.
     pub members: BTreeMap<u64, Member>,
+    /// Whether an empty log is bootstrapped with `members`. `false` for a node that joins a
+    /// cluster that is there: its log comes from the leader, and nothing else may be in it.
+    pub bootstrap: bool,
     /// Its directory, which exists and belongs to nobody else.
     pub data: PathBuf,
     /// Its timers.

@@ -10,6 +10,7 @@ mod apply;
 mod config;
 mod convert;
 mod log_store;
+mod membership;
 mod network;
 mod peer_calls;
 mod proposer;
@@ -29,6 +30,7 @@ pub use conclave_storage::{
     state::Reader,
 };
 pub use config::{Config, LogRetention, Timers};
+pub use membership::{Change, ChangeError, MEMBERS_MAX, Refusal, VOTERS_MAX};
 pub use replica::{Replica, StartError};
 pub use transport::{
     AppendRequest, AppendResponse, Codec, CodecError, Lane, Listener, Peer, PeerError,

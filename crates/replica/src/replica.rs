@@ -143,7 +143,9 @@ impl Replica {
         )
         .await
         .map_err(|error| StartError::Engine(error.to_string()))?;
-        bootstrap(&raft, &config).await?;
+        if config.bootstrap {
+            bootstrap(&raft, &config).await?;
+        }
 
         let (leader_tx, leader) = watch::channel(None);
         let member_of = member_lookup(&raft, &config);
@@ -377,6 +379,16 @@ impl Replica {
     /// Hands leadership, if this node has it, to the follower with the most of the log. Gives
     /// whether somebody else leads when `limit` has passed.
     pub async fn hand_over(&self, limit: Duration) -> bool {
+        self.hand_over_to(None, limit).await
+    }
+
+    /// This replica's number.
+    pub(crate) fn node(&self) -> u64 {
+        self.inner.config.node
+    }
+
+    /// The same, to this one.
+    pub(crate) async fn hand_over_to(&self, to: Option<u64>, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         let node = self.inner.config.node;
         let mut asked = None;
@@ -392,7 +404,7 @@ impl Replica {
             if Instant::now() >= deadline {
                 return false;
             }
-            if let Some(heir) = self.most_caught_up_follower() {
+            if let Some(heir) = to.or_else(|| self.most_caught_up_follower()) {
                 if asked.replace(heir) != Some(heir) {
                     tracing::info!(node, peer = heir, "handing leadership over");
                 }

@@ -203,15 +203,43 @@ impl Admin {
     }
 }
 
+impl Admin {
+    async fn change_members(
+        &self,
+        request: Request<v1::ChangeMembersRequest>,
+    ) -> Result<v1::ChangeMembersResponse, Problem> {
+        let (metadata, _, request) = request.into_parts();
+        self.shared.for_administrators(&metadata).await?;
+        let deadline = Deadline::of(&metadata);
+        self.shared.change_members(request, deadline).await
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<v1::TransferLeaderRequest>,
+    ) -> Result<v1::TransferLeaderResponse, Problem> {
+        let (metadata, _, request) = request.into_parts();
+        self.shared.for_administrators(&metadata).await?;
+        let deadline = Deadline::of(&metadata);
+        let leader = self
+            .shared
+            .transfer_leader(request.node_id, deadline)
+            .await?;
+        Ok(v1::TransferLeaderResponse {
+            leader_node_id: leader,
+        })
+    }
+}
+
 /// How far one set of voters is from losing its majority.
 #[derive(Debug, PartialEq, Eq)]
-struct Margin {
-    quorum: bool,
-    spare: u32,
+pub(crate) struct Margin {
+    pub(crate) quorum: bool,
+    pub(crate) spare: u32,
 }
 
 impl Margin {
-    fn of(voters: &BTreeSet<u64>, up: &BTreeSet<u64>) -> Self {
+    pub(crate) fn of(voters: &BTreeSet<u64>, up: &BTreeSet<u64>) -> Self {
         let reachable = voters.intersection(up).count();
         let majority = voters.len() / 2 + 1;
         Self {
@@ -301,6 +329,21 @@ impl AdminService for Admin {
         let done = self.shared.done_in_session(request).await;
         let response = done.map(|position| v1::RevokeInviteResponse { position });
         self.shared.reply(response)
+    }
+
+    async fn change_members(
+        &self,
+        request: Request<v1::ChangeMembersRequest>,
+    ) -> Result<Response<v1::ChangeMembersResponse>, Status> {
+        self.shared.reply(Self::change_members(self, request).await)
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<v1::TransferLeaderRequest>,
+    ) -> Result<Response<v1::TransferLeaderResponse>, Status> {
+        self.shared
+            .reply(Self::transfer_leader(self, request).await)
     }
 }
 

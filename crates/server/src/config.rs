@@ -7,14 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use conclave_replica::Member;
+use conclave_replica::{Member, VOTERS_MAX};
 use config::Value;
 use serde::Deserialize;
 
 use crate::Registration;
-
-/// Most voters of a cluster: more would make every acknowledgement wait for more disks.
-const VOTERS_MAX: usize = 7;
 
 /// The configuration of one node.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -30,6 +27,9 @@ pub struct NodeConfig {
     pub peer_address: String,
     /// `number=peer address/client address` for every member; empty: this node alone.
     pub members: Vec<String>,
+    /// host:port of peers of the cluster that it joins if its directory is new; empty: it makes
+    /// the cluster of its `members`.
+    pub join: Vec<String>,
     /// Do not sync the log: for throw-away test nodes only.
     pub unsafe_no_sync: bool,
     /// What is logged, as `level` or `target=level,…`.
@@ -50,6 +50,7 @@ impl Default for NodeConfig {
             client_address: "127.0.0.1:7400".to_owned(),
             peer_address: "127.0.0.1:7401".to_owned(),
             members: Vec::new(),
+            join: Vec::new(),
             unsafe_no_sync: false,
             log: "info".to_owned(),
             registration: None,
@@ -72,6 +73,8 @@ pub struct Overrides {
     pub peer_address: Option<String>,
     /// See [`NodeConfig::members`].
     pub members: Option<Vec<String>>,
+    /// See [`NodeConfig::join`].
+    pub join: Option<Vec<String>>,
     /// See [`NodeConfig::unsafe_no_sync`].
     pub unsafe_no_sync: Option<bool>,
     /// See [`NodeConfig::log`].
@@ -101,9 +104,9 @@ pub enum ConfigError {
 
 impl NodeConfig {
     /// Reads `file` (if given), then the environment (`CONCLAVE_DATA`, `CONCLAVE_NODE`,
-    /// `CONCLAVE_CLIENT_ADDRESS`, `CONCLAVE_PEER_ADDRESS`, `CONCLAVE_MEMBERS` (commas between),
-    /// `CONCLAVE_LOG`, `CONCLAVE_REGISTRATION`; an empty one says nothing), then `flags`; what
-    /// comes later wins.
+    /// `CONCLAVE_CLIENT_ADDRESS`, `CONCLAVE_PEER_ADDRESS`, `CONCLAVE_MEMBERS` and
+    /// `CONCLAVE_JOIN` (commas between), `CONCLAVE_LOG`, `CONCLAVE_REGISTRATION`; an empty one
+    /// says nothing), then `flags`; what comes later wins.
     ///
     /// # Errors
     /// [`ConfigError::Unreadable`], with the file or the key that is to blame.
@@ -160,6 +163,15 @@ impl NodeConfig {
             let sentence = format!("a cluster has at most {VOTERS_MAX} voters");
             return Err(ConfigError::Members(sentence));
         }
+        for address in &self.join {
+            if let Err(why) = checked_address(address) {
+                return Err(ConfigError::Members(format!("`{address}` to join: {why}")));
+            }
+        }
+        if !self.join.is_empty() && !members.is_empty() {
+            let sentence = "a node either joins a cluster or makes one with its members";
+            return Err(ConfigError::Members(sentence.to_owned()));
+        }
         if !members.is_empty() && !members.contains_key(&self.node) {
             let sentence = format!("node {} is not among the members", self.node);
             return Err(ConfigError::Members(sentence));
@@ -191,12 +203,11 @@ fn from_environment(
             .map_err(|why| ConfigError::Unreadable(format!("CONCLAVE_REGISTRATION: {why}")))?;
         given.push(("registration", Value::from(mode.as_str())));
     }
-    if let Some(text) = variable("CONCLAVE_MEMBERS") {
-        let members: Vec<String> = text
-            .split(',')
-            .map(|member| member.trim().to_owned())
-            .collect();
-        given.push(("members", Value::from(members)));
+    for key in ["members", "join"] {
+        if let Some(text) = variable(&name(key)) {
+            let parts = text.split(',').map(|part| part.trim().to_owned());
+            given.push((key, Value::from(parts.collect::<Vec<String>>())));
+        }
     }
     Ok(given)
 }
@@ -226,12 +237,25 @@ fn from_flags(flags: &Overrides) -> Vec<(&'static str, Value)> {
             .members
             .map(|members| ("members", Value::from(members))),
     );
+    given.extend(flags.join.map(|join| ("join", Value::from(join))));
     given.extend(
         flags
             .unsafe_no_sync
             .map(|unsafe_| ("unsafe_no_sync", Value::from(unsafe_))),
     );
     given
+}
+
+/// Whether this is HOST:PORT; else why not.
+pub(crate) fn checked_address(address: &str) -> Result<(), &'static str> {
+    let (host, port) = address.rsplit_once(':').ok_or("an address is HOST:PORT")?;
+    if host.is_empty() {
+        return Err("an address has no host");
+    }
+    match port.parse::<u16>() {
+        Ok(_) => Ok(()),
+        Err(_) => Err("a port is a number up to 65535"),
+    }
 }
 
 fn parse_member(text: &str) -> Result<(u64, Member), ConfigError> {
@@ -253,16 +277,7 @@ fn parse_member(text: &str) -> Result<(u64, Member), ConfigError> {
         .split_once('/')
         .ok_or_else(|| wrong("it must have two addresses"))?;
     for address in [peer, client] {
-        let (host, port) = address
-            .trim()
-            .rsplit_once(':')
-            .ok_or_else(|| wrong("an address is HOST:PORT"))?;
-        if host.is_empty() {
-            return Err(wrong("an address has no host"));
-        }
-        if port.parse::<u16>().is_err() {
-            return Err(wrong("a port is a number up to 65535"));
-        }
+        checked_address(address.trim()).map_err(wrong)?;
     }
     let (peer_address, client_address) = (peer.trim().to_owned(), client.trim().to_owned());
     Ok((

@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 
 /// The format of a data directory that this version makes and reads.
 const FORMAT: u32 = 1;
+/// Where it stands.
+const FILE: &str = "identity.json";
 
 /// A data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +62,9 @@ struct Stored {
     format: u32,
     cluster_id: String,
     node: u64,
+    /// Whether it came into a cluster that was there: then its log comes from others only.
+    #[serde(default)]
+    joined: bool,
 }
 
 /// A node's identity, and its claim to the directory for as long as this lives.
@@ -67,16 +72,31 @@ struct Stored {
 pub(crate) struct Identity {
     pub(crate) cluster_id: String,
     pub(crate) node: u64,
+    /// Whether it came into a cluster that was there.
+    pub(crate) joined: bool,
     _lock: File,
 }
 
+/// The cluster of a directory that is new.
+pub(crate) enum Origin<'a> {
+    /// It is made with these members.
+    Made(&'a BTreeMap<u64, Member>),
+    /// It is there already, with this name.
+    Joined(&'a str),
+}
+
 impl Identity {
+    /// Whether a directory has an identity already.
+    pub(crate) fn is_in(directory: &Path) -> bool {
+        directory.join(FILE).exists()
+    }
+
     /// Claims `directory` for `node`; makes it if it is not there. What is stored in it wins over
-    /// `members`: their addresses may have changed since.
+    /// `origin`: addresses may have changed since.
     pub(crate) fn take(
         directory: &Path,
         node: u64,
-        members: &BTreeMap<u64, Member>,
+        origin: &Origin<'_>,
     ) -> Result<Self, IdentityError> {
         let failed = |source| IdentityError::Io {
             directory: directory.to_owned(),
@@ -98,15 +118,18 @@ impl Identity {
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        let file = directory.join("identity.json");
+        let file = directory.join(FILE);
         let stored = match fs::read(&file) {
             Ok(bytes) => read(&file, &bytes)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let cluster_id = name_of_cluster(members);
                 let stored = Stored {
                     format: FORMAT,
-                    cluster_id,
+                    cluster_id: match origin {
+                        Origin::Made(members) => name_of_cluster(members),
+                        Origin::Joined(name) => (*name).to_owned(),
+                    },
                     node,
+                    joined: matches!(origin, Origin::Joined(_)),
                 };
                 write(directory, &file, &stored).map_err(failed)?;
                 stored
@@ -124,6 +147,7 @@ impl Identity {
         Ok(Self {
             cluster_id: stored.cluster_id,
             node,
+            joined: stored.joined,
             _lock: lock,
         })
     }
@@ -193,16 +217,16 @@ mod tests {
     #[test]
     fn a_directory_keeps_its_node_and_its_cluster() {
         let directory = tempfile::tempdir().unwrap();
-        let first = Identity::take(directory.path(), 1, &members(1)).unwrap();
+        let first = Identity::take(directory.path(), 1, &Origin::Made(&members(1))).unwrap();
         let name = first.cluster_id.clone();
         drop(first);
-        let again = Identity::take(directory.path(), 1, &members(2)).unwrap();
+        let again = Identity::take(directory.path(), 1, &Origin::Made(&members(2))).unwrap();
         assert_eq!(
             again.cluster_id, name,
             "new addresses do not make a new cluster"
         );
         drop(again);
-        let other = Identity::take(directory.path(), 2, &members(1));
+        let other = Identity::take(directory.path(), 2, &Origin::Made(&members(1)));
         assert!(matches!(
             other,
             Err(IdentityError::OtherNode {
@@ -216,21 +240,33 @@ mod tests {
     #[test]
     fn a_directory_has_one_process_at_a_time() {
         let directory = tempfile::tempdir().unwrap();
-        let first = Identity::take(directory.path(), 1, &members(1)).unwrap();
-        let second = Identity::take(directory.path(), 1, &members(1));
+        let first = Identity::take(directory.path(), 1, &Origin::Made(&members(1))).unwrap();
+        let second = Identity::take(directory.path(), 1, &Origin::Made(&members(1)));
         assert!(matches!(second, Err(IdentityError::InUse { .. })));
         drop(first);
-        Identity::take(directory.path(), 1, &members(1)).unwrap();
+        Identity::take(directory.path(), 1, &Origin::Made(&members(1))).unwrap();
+    }
+
+    #[test]
+    fn a_node_that_has_joined_keeps_that_for_good() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(!Identity::is_in(directory.path()));
+        let first = Identity::take(directory.path(), 4, &Origin::Joined("abc")).unwrap();
+        assert!(first.joined);
+        drop(first);
+        assert!(Identity::is_in(directory.path()));
+        let again = Identity::take(directory.path(), 4, &Origin::Made(&members(1))).unwrap();
+        assert_eq!((&*again.cluster_id, again.joined), ("abc", true));
     }
 
     #[test]
     fn a_damaged_or_newer_identity_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        drop(Identity::take(directory.path(), 1, &members(1)).unwrap());
-        let file = directory.path().join("identity.json");
+        drop(Identity::take(directory.path(), 1, &Origin::Made(&members(1))).unwrap());
+        let file = directory.path().join(FILE);
         for text in ["", "{", r#"{"format":2,"cluster_id":"x","node":1}"#] {
             fs::write(&file, text).unwrap();
-            let refused = Identity::take(directory.path(), 1, &members(1));
+            let refused = Identity::take(directory.path(), 1, &Origin::Made(&members(1)));
             assert!(
                 matches!(refused, Err(IdentityError::Unreadable { .. })),
                 "{text}"

@@ -28,8 +28,8 @@ use tokio::{
 use crate::{
     codec::WireCodec,
     config::{ConfigError, NodeConfig},
-    identity::{Identity, IdentityError},
-    listeners,
+    identity::{Identity, IdentityError, Origin},
+    join, listeners,
     live::{self, LiveState},
     passwords::Passwords,
     peer_service::role_number,
@@ -117,8 +117,14 @@ impl Shared {
     /// Every member but this one.
     pub(crate) fn other_members(&self) -> Vec<(u64, Member)> {
         let mut members = self.replica.status().members.nodes;
-        // The configuration knows better where a member is reached now.
-        members.extend(self.members.clone());
+        // The configuration knows better where a member is reached now, and alone knows some
+        // before anything is in the log.
+        let is_new = members.is_empty();
+        for (node, member) in &self.members {
+            if is_new || members.contains_key(node) {
+                members.insert(*node, member.clone());
+            }
+        }
         members.remove(&self.identity.node);
         members.into_iter().collect()
     }
@@ -184,6 +190,7 @@ pub struct Node {
     peer_address: SocketAddr,
     tasks: Vec<JoinHandle<()>>,
     setup_tokens: watch::Receiver<Option<String>>,
+    removed: watch::Receiver<bool>,
     stopped: Arc<AtomicBool>,
 }
 
@@ -202,12 +209,21 @@ impl Node {
             peer_address: peer_address.to_string(),
             client_address: client_address.to_string(),
         };
+        let joins = !config.join.is_empty() && !Identity::is_in(&config.data);
+        let cluster = match joins {
+            true => Some(join::find(&config.join, config.node).await),
+            false => None,
+        };
         let members = match members.is_empty() {
             true => BTreeMap::from([(config.node, own.clone())]),
             false => members,
         };
         let own = members.get(&config.node).cloned().unwrap_or(own);
-        let identity = Identity::take(&config.data, config.node, &members)?;
+        let origin = match &cluster {
+            Some(cluster) => Origin::Joined(&cluster.cluster_id),
+            None => Origin::Made(&members),
+        };
+        let identity = Identity::take(&config.data, config.node, &origin)?;
 
         let transport = GrpcTransport::new(config.node, identity.cluster_id.clone());
         let transport = Arc::new(transport);
@@ -215,6 +231,7 @@ impl Node {
         let replica_config = conclave_replica::Config {
             node: config.node,
             members: members.clone(),
+            bootstrap: !identity.joined,
             data: config.data.clone(),
             timers: Timers::default(),
             sync: !config.unsafe_no_sync,
@@ -258,12 +275,15 @@ impl Node {
         let mut tasks = listeners::start(&shared, client, peers);
         let (tell, setup_tokens) = watch::channel(None);
         tasks.push(tokio::spawn(setup::run(shared.clone(), tell)));
+        let (tell, removed) = watch::channel(false);
+        tasks.push(tokio::spawn(join::watch_membership(shared.clone(), tell)));
         Ok(Self {
             shared,
             client_address,
             peer_address,
             tasks,
             setup_tokens,
+            removed,
             stopped: Arc::default(),
         })
     }
@@ -305,10 +325,16 @@ impl Node {
         }
     }
 
-    /// Ends when a promise is broken, with the reason: the process must stop, loudly. Never ends
-    /// on a node that is well.
+    /// Ends when a promise is broken or the node was removed from its cluster, with the reason:
+    /// the process must stop, loudly. Never ends on a node that is well.
     pub async fn failed(&self) -> String {
-        self.shared.replica.failed().await
+        let mut removed = self.removed.clone();
+        tokio::select! {
+            reason = self.shared.replica.failed() => reason,
+            Ok(_) = removed.wait_for(|removed| *removed) => {
+                "it was removed from the cluster".to_owned()
+            }
+        }
     }
 
     /// Refuses new calls, lets those under way finish, hands leadership over and stops, all

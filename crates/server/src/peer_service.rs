@@ -19,10 +19,12 @@ use tokio::io::AsyncWriteExt as _;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    codec::members_in,
+    access::Deadline,
+    codec::{members_in, members_out},
     convert::{self, malformed},
     live,
     node::Shared,
+    problems,
 };
 
 /// How long forwarded commands may take here; the forwarder asks elsewhere after that.
@@ -235,6 +237,45 @@ impl PeerService for Peers {
         let moment = request.moment.ok_or_else(|| malformed("nothing is told"))?;
         live::hear(&self.shared, source, moment).await;
         Ok(Response::new(peer::ShareMomentResponse {}))
+    }
+
+    async fn change_members(
+        &self,
+        request: Request<peer::ChangeMembersRequest>,
+    ) -> Result<Response<peer::ChangeMembersResponse>, Status> {
+        let limit = Deadline::of(request.metadata()).left();
+        let request = request.into_inner();
+        self.check(request.envelope)?;
+        let asked = request.request.ok_or_else(|| malformed("no change"))?;
+        let done = self.shared.change_members_here(asked, limit).await;
+        let response = done.map_err(|problem| problem.to_status())?;
+        Ok(Response::new(peer::ChangeMembersResponse {
+            response: Some(response),
+        }))
+    }
+
+    async fn hand_over(
+        &self,
+        request: Request<peer::HandOverRequest>,
+    ) -> Result<Response<peer::HandOverResponse>, Status> {
+        let limit = Deadline::of(request.metadata()).left();
+        let request = request.into_inner();
+        self.check(request.envelope)?;
+        let done = self.shared.transfer_leader_here(request.to_node_id, limit);
+        let leader_node_id = done.await.map_err(|problem| problem.to_status())?;
+        Ok(Response::new(peer::HandOverResponse { leader_node_id }))
+    }
+
+    async fn describe_cluster(
+        &self,
+        _request: Request<peer::DescribeClusterRequest>,
+    ) -> Result<Response<peer::DescribeClusterResponse>, Status> {
+        let confirmed = self.shared.replica.read_barrier(READ_INDEX_LIMIT).await;
+        confirmed.map_err(|error| problems::of_read(&error).to_status())?;
+        Ok(Response::new(peer::DescribeClusterResponse {
+            cluster_id: self.shared.identity.cluster_id.clone(),
+            membership: Some(members_out(&self.shared.replica.status().members)),
+        }))
     }
 
     async fn get_node_status(

@@ -18,6 +18,7 @@ use conclave_replica::{
 use conclave_wire::{
     Problem, batch,
     peer::{self, peer_service_client::PeerServiceClient},
+    v1,
 };
 use futures::{future::BoxFuture, stream};
 use tokio::{
@@ -31,7 +32,12 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::{codec::members_out, convert, reachability::Reachability};
+use crate::{
+    codec::{members_in, members_out},
+    convert,
+    join::Cluster,
+    reachability::Reachability,
+};
 
 /// How long a connection may take to be made. A machine that is there answers far sooner.
 const CONNECT_LIMIT: Duration = Duration::from_millis(300);
@@ -205,6 +211,60 @@ impl GrpcPeer {
         self.call(limit, call).await.map(|_| ())
     }
 
+    /// Asks the peer, as the leader, for another membership.
+    pub(crate) async fn change_members(
+        &self,
+        request: v1::ChangeMembersRequest,
+        limit: Duration,
+    ) -> Result<v1::ChangeMembersResponse, Problem> {
+        let mut request = Request::new(peer::ChangeMembersRequest {
+            envelope: Some(self.envelope.clone()),
+            request: Some(request),
+        });
+        request.set_timeout(limit);
+        let call = |mut service: Service| async move { service.change_members(request).await };
+        let response = self.ask(limit, call).await?.response;
+        response.ok_or_else(no_leader)
+    }
+
+    /// Asks the peer, as the leader, to hand leadership over.
+    pub(crate) async fn hand_over(&self, to: u64, limit: Duration) -> Result<u64, Problem> {
+        let mut request = Request::new(peer::HandOverRequest {
+            envelope: Some(self.envelope.clone()),
+            to_node_id: to,
+        });
+        request.set_timeout(limit);
+        let call = |mut service: Service| async move { service.hand_over(request).await };
+        Ok(self.ask(limit, call).await?.leader_node_id)
+    }
+
+    /// Asks the peer which cluster it belongs to.
+    pub(crate) async fn describe(&self, limit: Duration) -> Result<Cluster, PeerError> {
+        let call = |mut service: Service| async move {
+            service
+                .describe_cluster(peer::DescribeClusterRequest {})
+                .await
+        };
+        Ok(cluster_in(self.call(limit, call).await?))
+    }
+
+    /// Asks for an administrator: what the peer refuses is what the administrator is told.
+    async fn ask<T, F>(
+        &self,
+        limit: Duration,
+        call: impl FnOnce(Service) -> F,
+    ) -> Result<T, Problem>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let service = self.service().map_err(|_| no_leader())?;
+        match tokio::time::timeout(limit, call(service)).await {
+            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Err(status)) => Err(Problem::from_status(&status).unwrap_or_else(no_leader)),
+            Err(_) => Err(no_leader()),
+        }
+    }
+
     /// How the peer is.
     pub(crate) async fn status(
         &self,
@@ -217,6 +277,32 @@ impl GrpcPeer {
             service.get_node_status(request).await
         })
         .await
+    }
+}
+
+fn no_leader() -> Problem {
+    Problem::NoLeader {
+        nodes_reachable: None,
+    }
+}
+
+/// Asks whoever is at this address which cluster it belongs to.
+pub(crate) async fn describe(address: &str, limit: Duration) -> Result<Cluster, PeerError> {
+    let unreachable = || PeerError::Unreachable(format!("{address} is no address"));
+    let channel = connect_lazily(address).ok_or_else(unreachable)?;
+    let mut service = PeerServiceClient::new(channel);
+    let call = service.describe_cluster(peer::DescribeClusterRequest {});
+    match tokio::time::timeout(limit, call).await {
+        Ok(Ok(response)) => Ok(cluster_in(response.into_inner())),
+        Ok(Err(status)) => Err(failure_of(&status)),
+        Err(_) => Err(PeerError::Timeout(limit)),
+    }
+}
+
+fn cluster_in(response: peer::DescribeClusterResponse) -> Cluster {
+    Cluster {
+        cluster_id: response.cluster_id,
+        members: members_in(response.membership.unwrap_or_default()),
     }
 }
 

@@ -10,17 +10,23 @@ pub mod codec;
 pub mod problem;
 pub mod request;
 
-/// What clients see. Generated from `proto/conclave/v1`; the comments there are the reference.
+/// As the packages of the protocol stand to each other: generated code finds its neighbours so.
 #[allow(missing_docs, clippy::all, unreachable_pub, unused_qualifications)]
-pub mod v1 {
-    tonic::include_proto!("conclave.v1");
+mod generated {
+    pub mod v1 {
+        tonic::include_proto!("conclave.v1");
+    }
+    pub mod peer {
+        pub mod v1 {
+            tonic::include_proto!("conclave.peer.v1");
+        }
+    }
 }
 
 /// What nodes say to each other and store. Generated from `proto/conclave/peer/v1`.
-#[allow(missing_docs, clippy::all, unreachable_pub, unused_qualifications)]
-pub mod peer {
-    tonic::include_proto!("conclave.peer.v1");
-}
+pub use generated::peer::v1 as peer;
+/// What clients see. Generated from `proto/conclave/v1`; the comments there are the reference.
+pub use generated::v1;
 
 /// The encoded descriptors of all files, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -227,10 +227,13 @@ impl Problem {
 
 fn code_of(reason: &str) -> Code {
     match reason {
-        "NAME_TAKEN" | "TOKEN_IN_USE" => Code::AlreadyExists,
+        "NAME_TAKEN" | "TOKEN_IN_USE" | "NODE_NUMBER_TAKEN" | "ADDRESS_TAKEN" => {
+            Code::AlreadyExists
+        }
         "NO_SUCH_ACCOUNT"
         | "NO_SUCH_CONVERSATION"
         | "NO_SUCH_MESSAGE"
+        | "NO_SUCH_NODE"
         | "NO_SUCH_WEBHOOK"
         | "NO_SUCH_SESSION" => Code::NotFound,
         "WRONG_CREDENTIALS" => Code::Unauthenticated,
@@ -240,8 +243,11 @@ fn code_of(reason: &str) -> Code {
         | "REGISTRATION_CLOSED"
         | "INVITE_INVALID"
         | "SETUP_TOKEN_INVALID" => Code::PermissionDenied,
-        "TOO_MANY_ACCOUNTS" | "TOO_MANY" => Code::ResourceExhausted,
-        "RECIPIENT_GONE" | "LAST_OF_ITS_KIND" | "NOT_A_MEMBER" | "MESSAGE_GONE" | "NO_STREAM" => {
+        "TOO_MANY_ACCOUNTS" | "TOO_MANY" | "TOO_MANY_VOTERS" | "TOO_MANY_MEMBERS" => {
+            Code::ResourceExhausted
+        }
+        "LAST_VOTER" | "WOULD_LOSE_QUORUM" | "LEARNER_BEHIND" | "RECIPIENT_GONE"
+        | "LAST_OF_ITS_KIND" | "NOT_A_MEMBER" | "MESSAGE_GONE" | "NO_STREAM" => {
             Code::FailedPrecondition
         }
         "REQUEST_TOO_OLD" => Code::OutOfRange,

@@ -48,6 +48,8 @@ pub(crate) struct Options {
     pub(crate) directory: PathBuf,
     /// How many nodes.
     pub(crate) nodes: u64,
+    /// How many of them make the cluster; the others join it once they were added.
+    pub(crate) founders: u64,
     /// Where they listen.
     pub(crate) ports: Ports,
     /// What is added to the environment of which node.

@@ -91,7 +91,7 @@ impl LocalCluster {
             .args(["--node", &node.to_string()])
             .args(["--client-address", &self.endpoint(node)])
             .args(["--peer-address", &self.peer_address(node)])
-            .args(["--members", &members(options)])
+            .args(belonging(options, node))
             .args(["--die-with-parent", &std::process::id().to_string()])
             .env("NO_COLOR", "1");
         // What is meant for one node alone must not reach all of them.
@@ -102,6 +102,7 @@ impl LocalCluster {
             "CLIENT_ADDRESS",
             "PEER_ADDRESS",
             "MEMBERS",
+            "JOIN",
         ] {
             command.env_remove(format!("CONCLAVE_{variable}"));
         }
@@ -112,12 +113,21 @@ impl LocalCluster {
     }
 }
 
+/// How a node comes to its cluster.
+fn belonging(options: &Options, node: u64) -> [String; 2] {
+    if node <= options.founders {
+        return ["--members".to_owned(), members(options)];
+    }
+    let peers = (1..=options.founders).map(|founder| options.ports.peer(founder).to_string());
+    ["--join".to_owned(), peers.collect::<Vec<_>>().join(",")]
+}
+
 fn members(options: &Options) -> String {
     let member = |node| {
         let (peer, client) = (options.ports.peer(node), options.ports.client(node));
         format!("{node}={peer}/{client}")
     };
-    let members: Vec<String> = (1..=options.nodes).map(member).collect();
+    let members: Vec<String> = (1..=options.founders).map(member).collect();
     members.join(",")
 }
 
@@ -174,6 +184,7 @@ mod tests {
             program: program.to_owned(),
             directory: directory.to_owned(),
             nodes: 1,
+            founders: 1,
             ports: Ports::free(1).unwrap(),
             environment: Default::default(),
         })

@@ -1,4 +1,6 @@
-//! `conclave cluster`: how the cluster is, as its own nodes see it.
+//! `conclave cluster`: how the cluster is, as its own nodes see it, and who belongs to it.
+
+mod members;
 
 use std::{io::IsTerminal as _, process::ExitCode};
 
@@ -28,6 +30,8 @@ enum Command {
         #[arg(short, long, value_enum, default_value_t)]
         output: Format,
     },
+    #[command(flatten)]
+    Change(members::Command),
 }
 
 /// Asks every known node and shows the answer of the one that sees most.
@@ -35,7 +39,10 @@ enum Command {
 /// # Errors
 /// If no node answers.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Command::Status { output } = args.command;
+    let output = match args.command {
+        Command::Status { output } => output,
+        Command::Change(change) => return members::run(change, &args.connection).await,
+    };
     let client = args.connection.connect_as_nobody()?.client;
     let answers = client.cluster_statuses().await;
     let asked = answers.len();

@@ -193,6 +193,7 @@ pub(crate) async fn throw_away(
         program,
         directory: directory.to_owned(),
         nodes,
+        founders: nodes,
         ports: Ports::free(nodes).ok_or(ClusterError::NoPorts { nodes })?,
         environment: Default::default(),
     };

@@ -53,6 +53,15 @@ pub(crate) struct Args {
     /// All nodes, as 1=PEERHOST:PORT/CLIENTHOST:PORT,2=… [default: this one alone]
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     members: Option<Vec<String>>,
+    /// Peers of the cluster to join, if the directory is new; an administrator has to add the node
+    /// with `conclave cluster add`
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "HOST:PORT,…",
+        conflicts_with = "members"
+    )]
+    join: Option<Vec<String>>,
     /// Acknowledge before the disk has it: for throw-away nodes only
     #[arg(long)]
     unsafe_no_sync: bool,
@@ -101,7 +110,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     // Signals that come while the node is starting must not be lost.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let node = Box::pin(Node::start(config)).await.map_err(no_start)?;
+    let node = tokio::select! {
+        node = Box::pin(Node::start(config)) => node.map_err(no_start)?,
+        // A node that joins may wait for long to be let in.
+        _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
+        _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
+    };
     output::line(&format!(
         "listening client={} peer={} node={}",
         node.client_address(),
@@ -244,6 +258,7 @@ fn from_flags(args: Args) -> Overrides {
         client_address: args.client_address,
         peer_address: args.peer_address,
         members: args.members,
+        join: args.join,
         unsafe_no_sync: args.unsafe_no_sync.then_some(true),
         log: args.log,
         registration: args.registration,

@@ -77,6 +77,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         program: std::env::current_exe()?,
         directory: args.data.clone(),
         nodes: args.nodes,
+        founders: args.nodes,
         ports,
         environment: Default::default(),
     };

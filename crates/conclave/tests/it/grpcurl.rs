@@ -34,6 +34,7 @@ async fn every_example_of_the_protocol_works() {
         program: env!("CARGO_BIN_EXE_conclave").into(),
         directory: directory.path().to_owned(),
         nodes: 1,
+        founders: 1,
         ports: Ports::free(1).expect("there are free ports"),
         environment: BTreeMap::new(),
     })

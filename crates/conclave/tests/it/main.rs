@@ -18,6 +18,7 @@ mod command;
 mod foreign;
 mod grpcurl;
 mod live;
+mod membership;
 mod readme;
 mod secrets;
 mod small_disk;

@@ -36,9 +36,12 @@ async fn the_commands_of_the_readme_work() {
     let desk = Desk::new().await;
     let (readme, operations) = (document("README.md"), document("docs/operations.md"));
     let (mut up, mut chat, mut machines) = (Vec::new(), Vec::new(), Vec::new());
+    let mut growing = Vec::new();
     for block in [blocks(&readme, "sh"), blocks(&operations, "sh")].concat() {
         let kind = if block.trim() == format!("{CARGO} up") {
             &mut up
+        } else if block.starts_with("conclave cluster add") {
+            &mut growing
         } else if block.contains(MACHINES) {
             &mut machines
         } else if block.starts_with("conclave ") {
@@ -53,6 +56,8 @@ async fn the_commands_of_the_readme_work() {
     for block in &machines {
         on_several_machines(&desk, block).await;
     }
+    assert_eq!(growing.len(), 1);
+    on_one_machine_more(&desk, &growing[0]).await;
     let files = blocks(&operations, "toml");
     assert!(!files.is_empty());
     for file in &files {
@@ -153,6 +158,56 @@ async fn on_several_machines(desk: &Desk, block: &str) {
     let status = stranger_at(&asked).cluster_status(&asked).await.unwrap();
     assert_eq!(u64::from(status.voters_reachable), members, "{status:?}");
     assert_eq!(u64::from(status.tolerates_failures), (members - 1) / 2);
+    for node in &mut nodes {
+        node.child.kill().await.unwrap();
+    }
+}
+
+/// A cluster of three machines gets a fourth.
+async fn on_one_machine_more(desk: &Desk, block: &str) {
+    const FOUNDERS: u64 = 3;
+    const ALL: u64 = 4;
+    let ports = Ports::free(ALL).expect("there are free ports");
+    let member = |node| format!("{node}={}/{}", ports.peer(node), ports.client(node));
+    let list: Vec<String> = (1..=FOUNDERS).map(member).collect();
+    let mut nodes = Vec::new();
+    for node in 1..=FOUNDERS {
+        let start = format!(
+            "exec conclave serve --node {node} --members {} --data {} --client-address {} \
+             --peer-address {}",
+            list.join(","),
+            desk.home.path(&format!("founder-{node}")).display(),
+            ports.client(node),
+            ports.peer(node)
+        );
+        nodes.push(desk.start(&start).await);
+    }
+    let mut leader = 0;
+    for node in &mut nodes {
+        assert!(node.line().await.starts_with("listening "));
+        let ready = node.line().await;
+        leader = ready.split_once("leader=").unwrap().1.parse().unwrap();
+    }
+    let offer = nodes[leader - 1].line().await;
+    let token = offer.strip_prefix("setup-token ").unwrap();
+    let at = format!("export CONCLAVE_ENDPOINTS={}\n", ports.client(1));
+    let root = format!("{at}conclave account create root --setup-token {token}\n");
+    desk.run(&format!("{root}conclave login root"))
+        .await
+        .succeeded();
+    let data = desk.home.path("fourth");
+    let block = block.replace(MACHINE_DATA, data.to_str().unwrap());
+    let block = at_home(&block, ports, ALL);
+    let (add, rest) = block.split_once('\n').unwrap();
+    let (serve, promote) = rest.trim_end().rsplit_once('\n').unwrap();
+    // In the other order, which must not matter.
+    let mut fourth = desk.start(&format!("exec {serve}")).await;
+    let added = desk.run(&format!("{at}{add}")).await;
+    assert!(added.succeeded().contains("learners: 4"));
+    assert!(fourth.line().await.ends_with("node=4"));
+    let promoted = desk.run(&format!("{at}{promote}")).await;
+    assert!(promoted.succeeded().contains("voters: 1, 2, 3, 4\n"));
+    nodes.push(fourth);
     for node in &mut nodes {
         node.child.kill().await.unwrap();
     }

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fs, sync::LazyLock, time::Duration};
 
-use conclave_client::{Client, v1};
+use conclave_client::{Client, Grant, v1};
 use tempfile::TempDir;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
@@ -72,6 +72,12 @@ impl Cluster {
         cluster
     }
 
+    /// A cluster of which no node runs yet, and whose first node alone makes it; the others can
+    /// be added to it.
+    pub(crate) async fn prepare_growing(nodes: u64) -> Self {
+        Self::build_with(nodes, 1, 1, BTreeMap::new()).await
+    }
+
     /// A cluster of which no node runs yet.
     pub(crate) async fn prepare(nodes: u64) -> Self {
         Self::build(nodes, 1, BTreeMap::new()).await
@@ -82,12 +88,22 @@ impl Cluster {
         turns: u32,
         environment: BTreeMap<u64, Vec<(String, String)>>,
     ) -> Self {
+        Self::build_with(nodes, nodes, turns, environment).await
+    }
+
+    async fn build_with(
+        nodes: u64,
+        founders: u64,
+        turns: u32,
+        environment: BTreeMap<u64, Vec<(String, String)>>,
+    ) -> Self {
         let turn = TURNS.acquire_many(turns).await.unwrap();
         let directory = tempfile::tempdir().unwrap();
         let options = Options {
             program: env!("CARGO_BIN_EXE_conclave").into(),
             directory: directory.path().to_owned(),
             nodes,
+            founders,
             ports: Ports::free(nodes).expect("there are free ports"),
             environment,
         };
@@ -184,6 +200,37 @@ impl Cluster {
     /// Waits until all nodes that run know the leader and have applied what it had committed.
     pub(crate) async fn all_rejoined(&self) {
         self.local.wait_until_caught_up(PATIENCE).await.unwrap();
+    }
+
+    /// Logs in the cluster's first administrator, whom the token allows that its leader prints;
+    /// gives the token of the session, too.
+    pub(crate) async fn administrator(&self) -> (Client, String) {
+        let mut tokens = self.local.setup_token();
+        let token = timeout_at(Instant::now() + PATIENCE, tokens.wait_for(Option::is_some)).await;
+        let token = token.expect("it prints one").unwrap().clone().unwrap();
+        let client = self.client();
+        let grant = Grant::Setup(token);
+        let password = "correct horse battery";
+        client
+            .create_account_with("root", password, grant)
+            .await
+            .unwrap();
+        let login = client.login("root", password).await.unwrap();
+        (client.with_token(&login.token).unwrap(), login.token)
+    }
+
+    /// Where peers reach this node.
+    pub(crate) fn peer_address(&self, node: u64) -> String {
+        self.local.peer_address(node)
+    }
+
+    /// Waits until this node has ended by itself.
+    pub(crate) async fn ends(&self, node: u64) {
+        until("a node ends by itself", async || {
+            let ended = self.local.take_ended().unwrap();
+            ended.iter().any(|(other, _)| *other == node).then_some(())
+        })
+        .await;
     }
 
     /// What this node has written to its log.

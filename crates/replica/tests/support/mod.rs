@@ -243,6 +243,7 @@ impl Cluster {
             data,
             timers: Timers::default(),
             sync: true,
+            bootstrap: true,
             retention: self.retention,
             clock: Arc::new(|| Timestamp(1_000)),
         };

@@ -141,6 +141,15 @@ fn of_admins() -> Vec<Row> {
         Row::new("AdminService/ListInvites", ADMINS, |_| {
             v1::ListInvitesRequest::default()
         }),
+        Row::new("AdminService/ChangeMembers", ADMINS, |_| {
+            v1::ChangeMembersRequest {
+                change: Some(v1::change_members_request::Change::RemoveNodeId(9)),
+                ..Default::default()
+            }
+        }),
+        Row::new("AdminService/TransferLeader", ADMINS, |_| {
+            v1::TransferLeaderRequest { node_id: 1 }
+        }),
         Row::new("AdminService/RevokeInvite", ADMINS, |f| {
             v1::RevokeInviteRequest {
                 request: f.request,

@@ -1,0 +1,172 @@
+//! `conclave cluster add`, `promote`, `demote`, `remove`, `transfer-leader`: for administrators.
+
+use std::{process::ExitCode, time::Duration};
+
+use conclave_client::{CallError, Client, v1};
+use tokio::time::{Instant, sleep};
+use v1::change_members_request::Change;
+
+use crate::{connection::Connection, errors::note, output};
+
+/// How long `promote` waits for a learner that is catching up.
+const CATCH_UP_LIMIT: Duration = Duration::from_secs(600);
+/// Between two attempts.
+const CATCH_UP_PAUSE: Duration = Duration::from_millis(500);
+
+/// What is the same for every change.
+#[derive(Debug, clap::Args)]
+pub(crate) struct How {
+    /// Only say what would be
+    #[arg(long)]
+    dry_run: bool,
+    /// Also if the nodes that answer now would be no majority afterwards
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Let a new node in as a learner: it follows and does not vote
+    Add {
+        /// Its number, which no node has had before
+        #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+        node: u64,
+        /// Where peers will reach it
+        #[arg(long, value_name = "HOST:PORT")]
+        peer_address: String,
+        /// Where clients will reach it
+        #[arg(long, value_name = "HOST:PORT")]
+        client_address: String,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Give a learner a vote, as soon as it has caught up
+    Promote {
+        /// Which
+        node: u64,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Take a voter's vote; it goes on following
+    Demote {
+        /// Which
+        node: u64,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Let a node go: it stops by itself
+    Remove {
+        /// Which
+        node: u64,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Hand leadership to another node
+    TransferLeader {
+        /// To which; by default to whoever has most of the log
+        #[arg(
+            long,
+            value_name = "NODE",
+            default_value_t = 0,
+            hide_default_value = true
+        )]
+        to: u64,
+    },
+}
+
+/// Changes who belongs to the cluster, or who leads.
+///
+/// # Errors
+/// If the caller is no administrator, the change is refused, or there is no quorum for it.
+pub(super) async fn run(command: Command, connection: &Connection) -> anyhow::Result<ExitCode> {
+    let client = connection.connect()?.client;
+    let (change, how) = match command {
+        Command::TransferLeader { to } => {
+            let leader = client.transfer_leader(to).await?;
+            output::line(&format!("node {leader} leads"))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Add {
+            node,
+            peer_address,
+            client_address,
+            how,
+        } => {
+            let node = v1::AddNode {
+                node_id: node,
+                peer_address,
+                client_address,
+            };
+            (Change::Add(node), how)
+        }
+        Command::Promote { node, how } => (Change::PromoteNodeId(node), how),
+        Command::Demote { node, how } => (Change::DemoteNodeId(node), how),
+        Command::Remove { node, how } => (Change::RemoveNodeId(node), how),
+    };
+    let request = v1::ChangeMembersRequest {
+        change: Some(change.clone()),
+        dry_run: how.dry_run,
+        force: how.force,
+    };
+    let done = when_caught_up(&client, &request).await?;
+    tell(&done, how.dry_run)?;
+    if let Change::Add(node) = change
+        && !how.dry_run
+    {
+        note(&format!(
+            "start it with: conclave serve --node {} --peer-address {} --client-address {} \
+             --join PEERHOST:PORT of any member, then: conclave cluster promote {}",
+            node.node_id,
+            output::clean(&node.peer_address),
+            output::clean(&node.client_address),
+            node.node_id
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks again while a learner is catching up.
+async fn when_caught_up(
+    client: &Client,
+    request: &v1::ChangeMembersRequest,
+) -> Result<v1::ChangeMembersResponse, CallError> {
+    let deadline = Instant::now() + CATCH_UP_LIMIT;
+    let mut told = false;
+    loop {
+        match client.change_members(request.clone()).await {
+            Err(CallError::Refused { reason, sentence })
+                if reason == "LEARNER_BEHIND" && Instant::now() < deadline =>
+            {
+                if !std::mem::replace(&mut told, true) {
+                    note(&format!("{sentence}; waiting until it has caught up"));
+                }
+                sleep(CATCH_UP_PAUSE).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn tell(done: &v1::ChangeMembersResponse, dry_run: bool) -> anyhow::Result<()> {
+    let list = |nodes: &[u64]| match nodes {
+        [] => "none".to_owned(),
+        nodes => nodes
+            .iter()
+            .map(u64::to_string)
+            .collect::<Vec<_>>()
+            .join(", "),
+    };
+    let verb = match (dry_run, done.changed) {
+        (_, false) => "nothing to change",
+        (true, true) => "would be",
+        (false, true) => "is now",
+    };
+    note(verb);
+    output::line(&format!("voters: {}", list(&done.voter_node_ids)))?;
+    output::line(&format!("learners: {}", list(&done.learner_node_ids)))?;
+    output::line(&format!(
+        "tolerates: {} more failures before, {} after",
+        done.tolerated_before, done.tolerated_after
+    ))?;
+    Ok(())
+}

@@ -1,0 +1,226 @@
+//! Nodes come, get a vote, lose it and go while people talk: nothing is lost, nobody notices.
+
+use std::process::Command;
+
+use conclave_client::{CallError, Client, v1};
+use v1::change_members_request::Change;
+
+use crate::{
+    support::{Cluster, until},
+    witness::Witness,
+};
+
+/// Messages that must get through after each change.
+const MESSAGES_PER_CHANGE: u64 = 3;
+
+fn change(change: Change) -> v1::ChangeMembersRequest {
+    v1::ChangeMembersRequest {
+        change: Some(change),
+        ..Default::default()
+    }
+}
+
+fn add(cluster: &Cluster, node: u64) -> v1::ChangeMembersRequest {
+    change(Change::Add(v1::AddNode {
+        node_id: node,
+        peer_address: cluster.peer_address(node),
+        client_address: cluster.endpoint(node),
+    }))
+}
+
+/// Gives a learner a vote as soon as it has caught up.
+async fn promote(root: &Client, node: u64) -> v1::ChangeMembersResponse {
+    until("a learner has caught up", async || {
+        match root
+            .change_members(change(Change::PromoteNodeId(node)))
+            .await
+        {
+            Ok(done) => Some(done),
+            Err(CallError::Refused { reason, .. }) if reason == "LEARNER_BEHIND" => None,
+            Err(error) => panic!("{error}"),
+        }
+    })
+    .await
+}
+
+/// The word with which a change was refused.
+async fn refused(root: &Client, request: v1::ChangeMembersRequest) -> String {
+    match root.change_members(request).await {
+        Err(CallError::Refused { reason, .. }) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_node_grows_to_five_while_people_talk_and_then_any_two_may_die() {
+    let cluster = Cluster::prepare_growing(5).await;
+    cluster.start_node(1).await;
+    let (root, _) = cluster.administrator().await;
+    let witness = Witness::new();
+    let alice = witness.speaker(&cluster.client(), "alice", "bob").await;
+    let mut talking = alice.keep_talking();
+    for node in 2..=5 {
+        let added = root.change_members(add(&cluster, node)).await.unwrap();
+        assert_eq!(added.learner_node_ids, [node]);
+        assert!(added.changed);
+        // Asked again, as after a lost answer, it is no change.
+        let again = root.change_members(add(&cluster, node)).await.unwrap();
+        assert!(!again.changed);
+        cluster.start_node(node).await;
+        let promoted = promote(&root, node).await;
+        let voters: Vec<u64> = (1..=node).collect();
+        assert_eq!(promoted.voter_node_ids, voters);
+        talking.go_on(MESSAGES_PER_CHANGE).await;
+    }
+    let status = cluster.status(3).await;
+    assert_eq!((status.voters, status.tolerates_failures), (5, 2));
+    cluster.kill(cluster.leader().await).await;
+    let follower = cluster.a_follower().await;
+    cluster.kill(follower).await;
+    talking.go_on(MESSAGES_PER_CHANGE).await;
+    // Also the one that made the cluster alone comes back as one of five.
+    cluster.start_all().await;
+    talking.finish_without_error().await;
+    witness.judge(&cluster, &[&alice]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_node_stops_and_says_why_and_a_removed_leader_hands_over_first() {
+    let cluster = Cluster::start(5).await;
+    let (root, _) = cluster.administrator().await;
+    let witness = Witness::new();
+    let alice = witness.speaker(&cluster.client(), "alice", "bob").await;
+    let mut talking = alice.keep_talking();
+    let (leader, follower) = (cluster.leader().await, cluster.a_follower().await);
+    for node in [follower, leader] {
+        let request = change(Change::RemoveNodeId(node));
+        let dry_run = v1::ChangeMembersRequest {
+            dry_run: true,
+            ..request.clone()
+        };
+        let would = root.change_members(dry_run).await.unwrap();
+        assert!(would.changed && !would.voter_node_ids.contains(&node));
+        let done = root.change_members(request.clone()).await.unwrap();
+        assert_eq!(done.voter_node_ids, would.voter_node_ids, "only now");
+        cluster.ends(node).await;
+        let log = cluster.log(node);
+        assert!(log.contains("it was removed from the cluster"), "{log}");
+        let again = root.change_members(request).await.unwrap();
+        assert!(!again.changed);
+        talking.go_on(MESSAGES_PER_CHANGE).await;
+    }
+    // Started again it does not come back as if nothing had happened.
+    cluster.start_node(follower).await;
+    cluster.ends(follower).await;
+    talking.finish_without_error().await;
+    let left = cluster.nodes().into_iter();
+    let left = left.filter(|node| ![leader, follower].contains(node));
+    for node in left {
+        let all = alice.all_messages_at(&cluster.endpoint(node)).await;
+        assert!(all.len() as u64 >= 2 * MESSAGES_PER_CHANGE);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_would_cost_the_majority_is_refused() {
+    let cluster = Cluster::start(3).await;
+    let (root, _) = cluster.administrator().await;
+    assert_eq!(
+        refused(&root, change(Change::PromoteNodeId(9))).await,
+        "NO_SUCH_NODE"
+    );
+    let mut taken = add(&cluster, 1);
+    if let Some(Change::Add(node)) = &mut taken.change {
+        node.node_id = 4;
+    }
+    assert_eq!(refused(&root, taken).await, "ADDRESS_TAKEN");
+    assert_eq!(
+        refused(&root, v1::ChangeMembersRequest::default()).await,
+        "CHANGE_MISSING"
+    );
+    let dead = cluster.a_follower().await;
+    cluster.kill(dead).await;
+    let leader = cluster.leader().await;
+    let well = (1..=3).find(|node| ![dead, leader].contains(node)).unwrap();
+    // Of three, one is dead; with only that and one more left there would be no majority.
+    let reason = refused(&root, change(Change::RemoveNodeId(well))).await;
+    assert_eq!(reason, "WOULD_LOSE_QUORUM");
+    let done = root
+        .change_members(change(Change::RemoveNodeId(dead)))
+        .await;
+    assert_eq!(done.unwrap().voter_node_ids.len(), 2);
+    let stranger = cluster.client();
+    let nobody = stranger
+        .change_members(change(Change::RemoveNodeId(1)))
+        .await;
+    assert!(
+        matches!(nobody, Err(CallError::SessionExpired { .. })),
+        "{nobody:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leadership_goes_where_it_is_sent() {
+    let cluster = Cluster::start(3).await;
+    let (root, _) = cluster.administrator().await;
+    let witness = Witness::new();
+    let alice = witness.speaker(&cluster.client(), "alice", "bob").await;
+    let mut talking = alice.keep_talking();
+    for _ in 0..2 {
+        let to = cluster.a_follower().await;
+        assert_eq!(root.transfer_leader(to).await.unwrap(), to);
+        until("the others know it", async || {
+            (cluster.leader().await == to).then_some(())
+        })
+        .await;
+        talking.go_on(MESSAGES_PER_CHANGE).await;
+    }
+    talking.finish_without_error().await;
+    witness.judge(&cluster, &[&alice]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_adds_and_removes_a_node_from_the_command_line() {
+    let cluster = Cluster::prepare_growing(2).await;
+    cluster.start_node(1).await;
+    let (_, token) = cluster.administrator().await;
+    let conclave = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_conclave"))
+            .arg("cluster")
+            .args(arguments)
+            .env("CONCLAVE_ENDPOINTS", cluster.endpoint(1))
+            .env("CONCLAVE_TOKEN", &token)
+            .output()
+            .unwrap();
+        let talk = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{arguments:?}: {talk}");
+        (String::from_utf8(output.stdout).unwrap(), talk)
+    };
+    let (peer, client) = (cluster.peer_address(2), cluster.endpoint(2));
+    let add = [
+        "add",
+        "2",
+        "--peer-address",
+        &peer,
+        "--client-address",
+        &client,
+    ];
+    let (said, hint) = conclave(&add);
+    assert!(said.contains("learners: 2"), "{said}");
+    assert!(hint.contains("conclave serve --node 2"), "{hint}");
+    cluster.start_node(2).await;
+    let (said, _) = conclave(&["promote", "2"]);
+    assert!(said.contains("voters: 1, 2"), "{said}");
+    let (said, _) = conclave(&["transfer-leader", "--to", "2"]);
+    assert_eq!(said, "node 2 leads\n");
+    let (said, talk) = conclave(&["demote", "1", "--dry-run"]);
+    assert!(
+        said.contains("voters: 2\n") && talk.contains("would be"),
+        "{said}{talk}"
+    );
+    let (said, _) = conclave(&["demote", "1"]);
+    assert!(said.contains("learners: 1"), "{said}");
+    let (said, _) = conclave(&["remove", "1", "--force"]);
+    assert!(said.contains("learners: none"), "{said}");
+    cluster.ends(1).await;
+}

@@ -1,0 +1,232 @@
+//! Changes of the membership as administrators ask for them, on whichever node.
+//!
+//! Always true: only the leader changes anything; a change that would leave no majority of the
+//! voters that answer now is refused unless it is forced. Who asks again after a lost answer finds
+//! that nothing is left to do.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use conclave_core::{AccountRole, Rejection};
+use conclave_replica::{Change, ChangeError, Lane, Member, Members, Refusal, rows};
+use conclave_wire::{Problem, v1};
+use futures::future::BoxFuture;
+use tokio::time::{Instant, sleep};
+use tonic::metadata::MetadataMap;
+
+use crate::{access::Deadline, admin::Margin, config::checked_address, node::Shared};
+
+/// What was asked, on its way.
+type Asked<'a, T> = BoxFuture<'a, Result<T, Problem>>;
+
+/// Pause before the leader is asked again.
+const PAUSE: Duration = Duration::from_millis(50);
+
+impl Shared {
+    /// Whether an administrator asks.
+    pub(crate) async fn for_administrators(&self, metadata: &MetadataMap) -> Result<(), Problem> {
+        let read = |_: &rows::Reader, session: &rows::SessionRow| {
+            Ok(match session.role {
+                AccountRole::Admin => Ok(()),
+                AccountRole::User | AccountRole::Bot => Err(Rejection::NotAllowed),
+            })
+        };
+        Ok(self.read_in_session(metadata, None, read).await??)
+    }
+
+    /// Changes the membership, here or at the leader.
+    pub(crate) async fn change_members(
+        &self,
+        request: v1::ChangeMembersRequest,
+        deadline: Deadline,
+    ) -> Result<v1::ChangeMembersResponse, Problem> {
+        change_in(&request)?;
+        self.at_leader(deadline, |shared, leader, left| {
+            let request = request.clone();
+            Box::pin(async move {
+                match leader {
+                    None => shared.change_members_here(request, left).await,
+                    Some((node, member)) => {
+                        let peer = shared.transport.grpc_peer(node, &member, Lane::Calls);
+                        peer.change_members(request, left).await
+                    }
+                }
+            })
+        })
+        .await
+    }
+
+    /// Hands leadership over, from here or from wherever it is.
+    pub(crate) async fn transfer_leader(
+        &self,
+        to: u64,
+        deadline: Deadline,
+    ) -> Result<u64, Problem> {
+        self.at_leader(deadline, |shared, leader, left| {
+            Box::pin(async move {
+                match leader {
+                    None => shared.transfer_leader_here(to, left).await,
+                    Some((node, member)) => {
+                        let peer = shared.transport.grpc_peer(node, &member, Lane::Calls);
+                        peer.hand_over(to, left).await
+                    }
+                }
+            })
+        })
+        .await
+    }
+
+    /// Asks whoever leads, until it answers or there is no time left. `None`: this node.
+    async fn at_leader<T>(
+        &self,
+        deadline: Deadline,
+        ask: impl for<'a> Fn(&'a Self, Option<(u64, Member)>, Duration) -> Asked<'a, T>,
+    ) -> Result<T, Problem> {
+        let began = Instant::now();
+        loop {
+            let left = deadline.left();
+            let leader = *self.replica.leader().borrow();
+            let outcome = match leader {
+                _ if left.is_zero() => {
+                    let waited_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                    return Err(Problem::OutcomeUnknown { waited_ms });
+                }
+                None => None,
+                Some(node) if node == self.identity.node => Some(ask(self, None, left).await),
+                Some(node) => match self.replica.member(node) {
+                    Some(member) => Some(ask(self, Some((node, member)), left).await),
+                    None => None,
+                },
+            };
+            match outcome {
+                Some(Ok(done)) => return Ok(done),
+                Some(Err(problem @ (Problem::Refused { .. } | Problem::Broken { .. }))) => {
+                    return Err(problem);
+                }
+                // No leader, another leader, another change: asking again is safe.
+                Some(Err(_)) | None => sleep(PAUSE.min(left)).await,
+            }
+        }
+    }
+
+    /// Changes the membership if this node leads.
+    pub(crate) async fn change_members_here(
+        &self,
+        request: v1::ChangeMembersRequest,
+        limit: Duration,
+    ) -> Result<v1::ChangeMembersResponse, Problem> {
+        let change = change_in(&request)?;
+        let before = self.replica.status().members;
+        let up = self.voters_up().await;
+        let after = before.after(&change).map_err(refused)?;
+        let changed = after.is_some();
+        let mut after = after.unwrap_or_else(|| before.clone());
+        let loses_quorum = margin(&before, &up).quorum && !margin(&after, &up).quorum;
+        if changed && loses_quorum && !request.force {
+            return Err(Problem::Refused {
+                reason: "WOULD_LOSE_QUORUM".to_owned(),
+                sentence: "too few of the voters that would be left answer now".to_owned(),
+                request_last: None,
+            });
+        }
+        if changed && !request.dry_run {
+            tracing::info!(?change, "the membership changes");
+            let done = self.replica.change_members(&change, limit).await;
+            after = done.map_err(|error| problem_of(&error))?;
+        }
+        let voters = after.all_voters();
+        let learners = after.nodes.keys().filter(|node| !voters.contains(node));
+        Ok(v1::ChangeMembersResponse {
+            learner_node_ids: learners.copied().collect(),
+            tolerated_before: margin(&before, &up).spare,
+            tolerated_after: margin(&after, &up).spare,
+            voter_node_ids: voters.into_iter().collect(),
+            changed,
+        })
+    }
+
+    /// Hands leadership over if this node leads; gives who leads then.
+    pub(crate) async fn transfer_leader_here(
+        &self,
+        to: u64,
+        limit: Duration,
+    ) -> Result<u64, Problem> {
+        let to = (to != 0).then_some(to);
+        let done = self.replica.transfer_leader(to, limit).await;
+        done.map_err(|error| problem_of(&error))
+    }
+
+    /// Members that answer now, voters or not: a learner may become one.
+    async fn voters_up(&self) -> BTreeSet<u64> {
+        let statuses = self.statuses().await.into_iter();
+        let up = statuses.filter(|(_, _, status)| status.is_some());
+        up.map(|(node, ..)| node).collect()
+    }
+}
+
+fn margin(members: &Members, up: &BTreeSet<u64>) -> Margin {
+    Margin::of(&members.all_voters(), up)
+}
+
+fn change_in(request: &v1::ChangeMembersRequest) -> Result<Change, Problem> {
+    use v1::change_members_request::Change as Asked;
+    match request.change.clone() {
+        Some(Asked::Add(node)) => {
+            for address in [&node.peer_address, &node.client_address] {
+                checked_address(address).map_err(|why| Problem::Refused {
+                    reason: "ADDRESS_INVALID".to_owned(),
+                    sentence: why.to_owned(),
+                    request_last: None,
+                })?;
+            }
+            let member = Member {
+                peer_address: node.peer_address,
+                client_address: node.client_address,
+            };
+            Ok(Change::Add(node.node_id, member))
+        }
+        Some(Asked::PromoteNodeId(node)) => Ok(Change::Promote(node)),
+        Some(Asked::DemoteNodeId(node)) => Ok(Change::Demote(node)),
+        Some(Asked::RemoveNodeId(node)) => Ok(Change::Remove(node)),
+        None => Err(Problem::Refused {
+            reason: "CHANGE_MISSING".to_owned(),
+            sentence: "the request says nothing that shall change".to_owned(),
+            request_last: None,
+        }),
+    }
+}
+
+fn refused(refusal: Refusal) -> Problem {
+    let reason = match refusal {
+        Refusal::NoSuchNode(_) => "NO_SUCH_NODE",
+        Refusal::NumberTaken(_) => "NODE_NUMBER_TAKEN",
+        Refusal::AddressTaken(_) => "ADDRESS_TAKEN",
+        Refusal::LastVoter(_) => "LAST_VOTER",
+        Refusal::TooManyVoters => "TOO_MANY_VOTERS",
+        Refusal::TooManyMembers => "TOO_MANY_MEMBERS",
+        Refusal::NoNumber => "NODE_NUMBER_INVALID",
+    };
+    Problem::Refused {
+        reason: reason.to_owned(),
+        sentence: refusal.to_string(),
+        request_last: None,
+    }
+}
+
+fn problem_of(error: &ChangeError) -> Problem {
+    match error {
+        ChangeError::Refused(refusal) => refused(*refusal),
+        ChangeError::LearnerBehind { .. } => Problem::Refused {
+            reason: "LEARNER_BEHIND".to_owned(),
+            sentence: error.to_string(),
+            request_last: None,
+        },
+        ChangeError::NotLeader { .. } => Problem::NoLeader {
+            nodes_reachable: None,
+        },
+        ChangeError::UnderWay => Problem::Busy,
+        ChangeError::OutcomeUnknown { waited } => Problem::OutcomeUnknown {
+            waited_ms: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
+        },
+        ChangeError::Stopping => Problem::GoingAway,
+    }
+}
