@@ -43,6 +43,8 @@ struct State {
 struct Known {
     node: Arc<Node>,
     failed_at: Option<Instant>,
+    /// Whether nodes have named it, and not the application.
+    learned: bool,
 }
 
 impl Nodes {
@@ -120,7 +122,7 @@ impl Nodes {
             Some(index) => index,
             None if state.known.len() < ENDPOINTS_MAX => {
                 // What a node says is not trusted to be an address.
-                let Ok(known) = Known::new(address, self.connect) else {
+                let Ok(known) = Known::learned(address, self.connect) else {
                     return;
                 };
                 state.known.push(known);
@@ -131,6 +133,25 @@ impl Nodes {
         if !state.known[index].failed_just_now() {
             state.preferred = index;
         }
+    }
+
+    /// These are all nodes of the cluster. Those that the application named stay, whatever they
+    /// are; others go when they are not among these any more.
+    pub(crate) fn learn(&self, addresses: &[String]) {
+        let mut state = self.state();
+        let preferred = Arc::clone(&state.known[state.preferred].node);
+        state.known.retain(|known| {
+            let is_there = || addresses.iter().any(|a| bare(a) == known.node.address);
+            !known.learned || known.node.address == preferred.address || is_there()
+        });
+        for address in addresses {
+            if state.known.len() < ENDPOINTS_MAX && state.index_of(address).is_none() {
+                // What a node says is not trusted to be an address.
+                let learned = Known::learned(address, self.connect);
+                state.known.extend(learned);
+            }
+        }
+        state.preferred = state.index_of(&preferred.address).unwrap_or(0);
     }
 
     /// The node at this address: a known one, or one for this occasion.
@@ -171,6 +192,15 @@ impl State {
 }
 
 impl Known {
+    /// One that nodes have named.
+    fn learned(address: &str, connect: Duration) -> Result<Self, BuildError> {
+        let known = Self::new(address, connect)?;
+        Ok(Self {
+            learned: true,
+            ..known
+        })
+    }
+
     fn new(address: &str, connect: Duration) -> Result<Self, BuildError> {
         let channel = endpoint(address, connect)?.connect_lazy();
         let node = Node {
@@ -180,6 +210,7 @@ impl Known {
         Ok(Self {
             node: Arc::new(node),
             failed_at: None,
+            learned: false,
         })
     }
 
@@ -251,5 +282,23 @@ mod tests {
             let refused = Nodes::new(&[bad.to_owned()], Duration::from_secs(1));
             assert!(refused.is_err(), "{bad}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_nodes_say_of_members_is_added_and_forgotten_again() {
+        let nodes = nodes(&["a:1", "b:1"]);
+        nodes.learn(&["b:1".to_owned(), "c:1".to_owned(), "no address".to_owned()]);
+        assert_eq!(nodes.addresses(), ["a:1", "b:1", "c:1"]);
+        nodes.leads("c:1");
+        assert_eq!(nodes.pick().address, "c:1");
+        nodes.learn(&["d:1".to_owned()]);
+        assert_eq!(nodes.pick().address, "c:1", "it is in use");
+        nodes.leads("d:1");
+        nodes.learn(&["d:1".to_owned()]);
+        assert_eq!(nodes.addresses(), ["a:1", "b:1", "d:1"]);
+        assert_eq!(nodes.pick().address, "d:1");
+        let many: Vec<String> = (0..100).map(|n| format!("n{n}:1")).collect();
+        nodes.learn(&many);
+        assert_eq!(nodes.len(), ENDPOINTS_MAX);
     }
 }

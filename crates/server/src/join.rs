@@ -1,4 +1,5 @@
-//! How a node comes into a cluster that is there, and how it learns that it is in it no longer.
+//! How a node comes into a cluster that is there, how it learns that it is in it no longer, and how
+//! clients learn of those that come and go.
 //!
 //! Always true: a node that joins never makes a cluster of its own. It stops because it was
 //! removed only if a majority says so, through a member that has just asked it.
@@ -16,6 +17,8 @@ const DESCRIBE_LIMIT: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(500);
 /// How often a node makes sure that it belongs to the cluster.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often is looked whether nodes have come or gone.
+const ADDRESSES_EVERY: Duration = Duration::from_millis(500);
 /// How long the leader may take to confirm what it knows.
 const BARRIER_LIMIT: Duration = Duration::from_secs(1);
 
@@ -75,5 +78,20 @@ pub(crate) async fn watch_membership(shared: Arc<Shared>, removed: watch::Sender
             }
             break;
         }
+    }
+}
+
+/// Tells the streams where clients reach the nodes, whenever that has changed.
+pub(crate) async fn tell_addresses(shared: Arc<Shared>) {
+    loop {
+        let now = shared.client_addresses();
+        shared.addresses.send_if_modified(|told| {
+            let is_news = told[..] != now[..];
+            if is_news {
+                *told = now.into();
+            }
+            is_news
+        });
+        sleep(ADDRESSES_EVERY).await;
     }
 }

@@ -92,6 +92,8 @@ pub(crate) struct Shared {
     pub(crate) commands: Arc<Semaphore>,
     pub(crate) reads: Arc<Semaphore>,
     pub(crate) live: LiveState,
+    /// Where clients reach every member.
+    pub(crate) addresses: watch::Sender<Arc<[String]>>,
     /// One at a time: it reads every row.
     pub(crate) digests: Arc<Semaphore>,
     pub(crate) stopping: watch::Sender<bool>,
@@ -127,6 +129,16 @@ impl Shared {
         }
         members.remove(&self.identity.node);
         members.into_iter().collect()
+    }
+
+    /// Where clients reach every member, in order.
+    pub(crate) fn client_addresses(&self) -> Vec<String> {
+        let members = self.replica.status().members.nodes.into_iter();
+        let known = |(node, member): (u64, Member)| match self.members.get(&node) {
+            Some(known) => known.client_address.clone(),
+            None => member.client_address,
+        };
+        members.map(known).collect()
     }
 
     /// A number that no other file of this process has.
@@ -258,6 +270,7 @@ impl Node {
             commands: Arc::new(Semaphore::new(COMMANDS_MAX)),
             reads: Arc::new(Semaphore::new(READS_MAX)),
             live,
+            addresses: watch::Sender::new(Arc::default()),
             digests: Arc::new(Semaphore::new(1)),
             stopping: watch::Sender::new(false),
             refused: AtomicU64::new(0),
@@ -277,6 +290,7 @@ impl Node {
         tasks.push(tokio::spawn(setup::run(shared.clone(), tell)));
         let (tell, removed) = watch::channel(false);
         tasks.push(tokio::spawn(join::watch_membership(shared.clone(), tell)));
+        tasks.push(tokio::spawn(join::tell_addresses(shared.clone())));
         Ok(Self {
             shared,
             client_address,

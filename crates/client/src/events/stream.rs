@@ -308,6 +308,10 @@ impl Stream {
             let is_new = event.position == 0 || event.position > self.after.0;
             match &event.event {
                 Some(Kind::Heartbeat(_)) | None => continue,
+                Some(Kind::Members(members)) => {
+                    self.client.shared.nodes.learn(&members.client_addresses);
+                    continue;
+                }
                 Some(Kind::GoingAway(_)) => {
                     going = Some(Failure::Problem(Problem::GoingAway));
                     continue;

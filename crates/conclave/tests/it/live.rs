@@ -419,14 +419,15 @@ async fn who_is_there_is_known_on_all_nodes_and_a_dead_node_has_nobody() {
         presences[0].state()
     };
     assert_eq!(state(&alice).await, v1::PresenceState::Offline);
-    // One program, which knows one node alone.
-    let alone = Client::builder().endpoints([cluster.endpoint(node)]);
-    let alone = alone.token(bob.token).build().unwrap();
-    let _listener = Listener::start(&cluster, &alone).await;
+    let program = client_at(&cluster, node, &bob.token);
+    let listener = Listener::start(&cluster, &program).await;
     until("she is online everywhere", async || {
         (state(&alice).await == v1::PresenceState::Online).then_some(())
     })
     .await;
+    // Her machine dies with the node's, which tells nobody that she has gone.
+    cluster.pause(node).await;
+    drop(listener);
     cluster.kill(node).await;
     until("she is offline", async || {
         (state(&alice).await == v1::PresenceState::Offline).then_some(())

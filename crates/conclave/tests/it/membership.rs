@@ -6,8 +6,9 @@ use conclave_client::{CallError, Client, v1};
 use v1::change_members_request::Change;
 
 use crate::{
+    streams::Listener,
     support::{Cluster, until},
-    witness::Witness,
+    witness::{Witness, client_of, person, sign_up},
 };
 
 /// Messages that must get through after each change.
@@ -157,6 +158,34 @@ async fn what_would_cost_the_majority_is_refused() {
         matches!(nobody, Err(CallError::SessionExpired { .. })),
         "{nobody:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_knew_one_node_goes_on_when_that_is_gone_for_good() {
+    let cluster = Cluster::prepare_growing(3).await;
+    cluster.start_node(1).await;
+    let (root, _) = cluster.administrator().await;
+    let alice = sign_up(&cluster.client(), "alice").await;
+    let alice = client_of(&cluster.endpoint(1), &alice.token);
+    let stream = Listener::start(&cluster, &alice).await;
+    for node in 2..=3 {
+        root.change_members(add(&cluster, node)).await.unwrap();
+        cluster.start_node(node).await;
+        promote(&root, node).await;
+    }
+    until("its stream has told it", async || {
+        (alice.endpoints().len() == 3).then_some(())
+    })
+    .await;
+    root.change_members(change(Change::RemoveNodeId(1)))
+        .await
+        .unwrap();
+    cluster.ends(1).await;
+    let sent = alice.send(&person("alice"), "still here").await.unwrap();
+    until("the stream goes on elsewhere", async || {
+        (stream.count(sent.conversation.0) == 1).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,10 @@ use conclave_core::{ConversationId, Position, TokenHash};
 use conclave_replica::rows::{self, StreamPage};
 use conclave_wire::{Problem, v1};
 use futures::{Stream, future::BoxFuture};
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::{
+    sync::{OwnedSemaphorePermit, watch},
+    time::Instant,
+};
 use tonic::Status;
 
 use super::{
@@ -52,10 +55,12 @@ impl Subscription {
     /// The stream. Nothing runs while nobody polls it.
     pub(crate) fn stream(self) -> impl Stream<Item = Response> + Send {
         let now = Instant::now();
+        let addresses = self.shared.addresses.subscribe();
         let state = State {
             subscription: self,
             phase: Phase::Start,
             session_looked_at: now,
+            addresses,
         };
         futures::stream::unfold(state, |mut state| async {
             let response = state.next().await?;
@@ -68,6 +73,7 @@ struct State {
     subscription: Subscription,
     phase: Phase,
     session_looked_at: Instant,
+    addresses: watch::Receiver<Arc<[String]>>,
 }
 
 enum Phase {
@@ -93,7 +99,10 @@ impl State {
                         account_id: self.subscription.account.0,
                         applied_position: Position::end_of(applied).0,
                     };
-                    return Some(Ok(self.tell(v1::event::Event::Started(started))));
+                    self.addresses.mark_changed();
+                    let mut events = vec![unlogged(v1::event::Event::Started(started))];
+                    events.extend(self.members_if_changed());
+                    return Some(Ok(self.respond(events)));
                 }
                 Phase::CatchingUp => {
                     if let Some(response) = self.catch_up().await {
@@ -159,8 +168,9 @@ impl State {
                 let after = self.subscription.position.0;
                 let is_new = |event: &v1::Event| event.position == 0 || event.position > after;
                 let events = items.iter().map(|item| item.event.clone());
-                let events: Vec<v1::Event> = events.filter(is_new).collect();
+                let mut events: Vec<v1::Event> = events.filter(is_new).collect();
                 let last = events.iter().map(|event| event.position).max()?;
+                events.extend(self.members_if_changed());
                 self.subscription.position = Position(last.max(after));
                 return Some(Ok(self.respond(events)));
             }
@@ -192,8 +202,20 @@ impl State {
             // The page is empty most likely; what counts is the look at the session.
             self.phase = Phase::CatchingUp;
         }
-        let heartbeat = v1::event::Event::Heartbeat(v1::Heartbeat {});
-        Some(Ok(self.tell(heartbeat)))
+        let mut events = vec![unlogged(v1::event::Event::Heartbeat(v1::Heartbeat {}))];
+        events.extend(self.members_if_changed());
+        Some(Ok(self.respond(events)))
+    }
+
+    /// Where the nodes are reached, unless it was told already.
+    fn members_if_changed(&mut self) -> Option<v1::Event> {
+        // An error: the node is stopping.
+        if !self.addresses.has_changed().unwrap_or(false) {
+            return None;
+        }
+        let client_addresses = self.addresses.borrow_and_update().to_vec();
+        let members = v1::Members { client_addresses };
+        Some(unlogged(v1::event::Event::Members(members)))
     }
 
     fn go_away(&mut self, reason: v1::GoingAwayReason) -> Response {
@@ -211,10 +233,7 @@ impl State {
     }
 
     fn tell(&self, event: v1::event::Event) -> v1::SubscribeResponse {
-        self.respond(vec![v1::Event {
-            position: 0,
-            event: Some(event),
-        }])
+        self.respond(vec![unlogged(event)])
     }
 
     fn respond(&self, events: Vec<v1::Event>) -> v1::SubscribeResponse {
@@ -225,6 +244,14 @@ impl State {
             position: position.0,
             events,
         }
+    }
+}
+
+/// An event that is not in the log.
+fn unlogged(event: v1::event::Event) -> v1::Event {
+    v1::Event {
+        position: 0,
+        event: Some(event),
     }
 }
 
