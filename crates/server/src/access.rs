@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use conclave_core::{Accepted, Command, Position, TokenHash};
+use conclave_core::{Accepted, AccountRole, Command, Position, Rejection, TokenHash};
 use conclave_replica::{
     Outcome,
     rows::{self, Reader},
@@ -234,6 +234,14 @@ impl Shared {
         let result = tokio::time::timeout_at(deadline.0, fresh).await;
         let found = result.unwrap_or(Err(Problem::Busy))?;
         found.ok_or_else(|| log_in_first("the session has ended; log in"))
+    }
+}
+
+/// Whether a session is an administrator's.
+pub(crate) fn administrators_only(session: &rows::SessionRow) -> Result<(), Rejection> {
+    match session.role {
+        AccountRole::Admin => Ok(()),
+        AccountRole::User | AccountRole::Bot => Err(Rejection::NotAllowed),
     }
 }
 

@@ -7,7 +7,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use conclave_core::{Accepted, AccountRole, Command, Rejection, SessionId, TokenHash};
+use conclave_core::{Accepted, Command, SessionId, TokenHash};
 use conclave_replica::rows;
 use conclave_wire::{
     Problem, peer,
@@ -17,7 +17,7 @@ use conclave_wire::{
 use tonic::{Request, Response, Status};
 
 use crate::{
-    access::{Deadline, accepted, position_of},
+    access::{Deadline, accepted, administrators_only, position_of},
     accounts::CODE_BYTES,
     node::Shared,
     problems, random,
@@ -70,7 +70,7 @@ impl Admin {
             .iter()
             .map(|voters| Margin::of(voters, &up))
             .collect();
-        let voters: BTreeSet<u64> = replica.members.voters.iter().flatten().copied().collect();
+        let voters = replica.members.all_voters();
         v1::GetClusterStatusResponse {
             cluster_id: self.shared.identity.cluster_id.clone(),
             node_id: self.shared.identity.node,
@@ -178,14 +178,14 @@ impl Admin {
         request: Request<v1::ListInvitesRequest>,
     ) -> Result<v1::ListInvitesResponse, Problem> {
         let (metadata, _, request) = request.into_parts();
-        let read = |reader: &rows::Reader, session: &rows::SessionRow| match session.role {
-            AccountRole::Admin => {
-                let now = reader.applied()?.log_time;
-                let mut invites = reader.invites()?;
-                invites.retain(|invite| invite.expires_at > now);
-                Ok(Ok(invites))
+        let read = |reader: &rows::Reader, session: &rows::SessionRow| {
+            if let Err(refused) = administrators_only(session) {
+                return Ok(Err(refused));
             }
-            AccountRole::User | AccountRole::Bot => Ok(Err(Rejection::NotAllowed)),
+            let now = reader.applied()?.log_time;
+            let mut invites = reader.invites()?;
+            invites.retain(|invite| invite.expires_at > now);
+            Ok(Ok(invites))
         };
         let found = self
             .shared

@@ -6,14 +6,19 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use conclave_core::{AccountRole, Rejection};
-use conclave_replica::{Change, ChangeError, Lane, Member, Members, Refusal, rows};
+use conclave_replica::{Change, Lane, Member, Members, rows};
 use conclave_wire::{Problem, v1};
 use futures::future::BoxFuture;
 use tokio::time::{Instant, sleep};
 use tonic::metadata::MetadataMap;
 
-use crate::{access::Deadline, admin::Margin, config::checked_address, node::Shared};
+use crate::{
+    access::{Deadline, administrators_only},
+    admin::Margin,
+    config::checked_address,
+    node::Shared,
+    problems::{self, millis},
+};
 
 /// What was asked, on its way.
 type Asked<'a, T> = BoxFuture<'a, Result<T, Problem>>;
@@ -24,12 +29,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 impl Shared {
     /// Whether an administrator asks.
     pub(crate) async fn for_administrators(&self, metadata: &MetadataMap) -> Result<(), Problem> {
-        let read = |_: &rows::Reader, session: &rows::SessionRow| {
-            Ok(match session.role {
-                AccountRole::Admin => Ok(()),
-                AccountRole::User | AccountRole::Bot => Err(Rejection::NotAllowed),
-            })
-        };
+        let read = |_: &rows::Reader, session: &rows::SessionRow| Ok(administrators_only(session));
         Ok(self.read_in_session(metadata, None, read).await??)
     }
 
@@ -87,7 +87,7 @@ impl Shared {
             let leader = *self.replica.leader().borrow();
             let outcome = match leader {
                 _ if left.is_zero() => {
-                    let waited_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                    let waited_ms = millis(began.elapsed());
                     return Err(Problem::OutcomeUnknown { waited_ms });
                 }
                 None => None,
@@ -117,7 +117,7 @@ impl Shared {
         let change = change_in(&request)?;
         let before = self.replica.status().members;
         let up = self.voters_up().await;
-        let after = before.after(&change).map_err(refused)?;
+        let after = before.after(&change).map_err(problems::of_refusal)?;
         let changed = after.is_some();
         let mut after = after.unwrap_or_else(|| before.clone());
         let loses_quorum = margin(&before, &up).quorum && !margin(&after, &up).quorum;
@@ -131,7 +131,7 @@ impl Shared {
         if changed && !request.dry_run {
             tracing::info!(?change, "the membership changes");
             let done = self.replica.change_members(&change, limit).await;
-            after = done.map_err(|error| problem_of(&error))?;
+            after = done.map_err(|error| problems::of_change(&error))?;
         }
         let voters = after.all_voters();
         let learners = after.nodes.keys().filter(|node| !voters.contains(node));
@@ -152,7 +152,7 @@ impl Shared {
     ) -> Result<u64, Problem> {
         let to = (to != 0).then_some(to);
         let done = self.replica.transfer_leader(to, limit).await;
-        done.map_err(|error| problem_of(&error))
+        done.map_err(|error| problems::of_change(&error))
     }
 
     /// Members that answer now, voters or not: a learner may become one.
@@ -192,41 +192,5 @@ fn change_in(request: &v1::ChangeMembersRequest) -> Result<Change, Problem> {
             sentence: "the request says nothing that shall change".to_owned(),
             request_last: None,
         }),
-    }
-}
-
-fn refused(refusal: Refusal) -> Problem {
-    let reason = match refusal {
-        Refusal::NoSuchNode(_) => "NO_SUCH_NODE",
-        Refusal::NumberTaken(_) => "NODE_NUMBER_TAKEN",
-        Refusal::AddressTaken(_) => "ADDRESS_TAKEN",
-        Refusal::LastVoter(_) => "LAST_VOTER",
-        Refusal::TooManyVoters => "TOO_MANY_VOTERS",
-        Refusal::TooManyMembers => "TOO_MANY_MEMBERS",
-        Refusal::NoNumber => "NODE_NUMBER_INVALID",
-    };
-    Problem::Refused {
-        reason: reason.to_owned(),
-        sentence: refusal.to_string(),
-        request_last: None,
-    }
-}
-
-fn problem_of(error: &ChangeError) -> Problem {
-    match error {
-        ChangeError::Refused(refusal) => refused(*refusal),
-        ChangeError::LearnerBehind { .. } => Problem::Refused {
-            reason: "LEARNER_BEHIND".to_owned(),
-            sentence: error.to_string(),
-            request_last: None,
-        },
-        ChangeError::NotLeader { .. } => Problem::NoLeader {
-            nodes_reachable: None,
-        },
-        ChangeError::UnderWay => Problem::Busy,
-        ChangeError::OutcomeUnknown { waited } => Problem::OutcomeUnknown {
-            waited_ms: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
-        },
-        ChangeError::Stopping => Problem::GoingAway,
     }
 }

@@ -33,6 +33,7 @@ use crate::{
     live::{self, LiveState},
     passwords::Passwords,
     peer_service::role_number,
+    problems::millis,
     registration::Registration,
     sessions::Sessions,
     setup,
@@ -116,8 +117,8 @@ impl Shared {
         (self.clock)()
     }
 
-    /// Every member but this one.
-    pub(crate) fn other_members(&self) -> Vec<(u64, Member)> {
+    /// Every member, and where it is reached.
+    fn members(&self) -> BTreeMap<u64, Member> {
         let mut members = self.replica.status().members.nodes;
         // The configuration knows better where a member is reached now, and alone knows some
         // before anything is in the log.
@@ -127,18 +128,20 @@ impl Shared {
                 members.insert(*node, member.clone());
             }
         }
+        members
+    }
+
+    /// Every member but this one.
+    pub(crate) fn other_members(&self) -> Vec<(u64, Member)> {
+        let mut members = self.members();
         members.remove(&self.identity.node);
         members.into_iter().collect()
     }
 
     /// Where clients reach every member, in order.
     pub(crate) fn client_addresses(&self) -> Vec<String> {
-        let members = self.replica.status().members.nodes.into_iter();
-        let known = |(node, member): (u64, Member)| match self.members.get(&node) {
-            Some(known) => known.client_address.clone(),
-            None => member.client_address,
-        };
-        members.map(known).collect()
+        let members = self.members().into_values();
+        members.map(|member| member.client_address).collect()
     }
 
     /// A number that no other file of this process has.
@@ -172,7 +175,7 @@ impl Shared {
             commit_index: status.commit_index,
             applied_index: status.applied_index,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            uptime_ms: millis(self.started.elapsed()),
             durable: self.durable,
             leader_id: status.leader.unwrap_or(0),
         }
@@ -180,7 +183,7 @@ impl Shared {
 
     /// Every member, and how it is if it says so in time.
     pub(crate) async fn statuses(&self) -> Vec<(u64, Member, Option<peer::GetNodeStatusResponse>)> {
-        let mut members: BTreeMap<u64, Member> = self.other_members().into_iter().collect();
+        let mut members = self.members();
         members.insert(self.identity.node, self.own.clone());
         join_all(members.into_iter().map(|(node, member)| async move {
             let status = if node == self.identity.node {
@@ -393,8 +396,7 @@ fn clock(offset_ms: i64) -> Clock {
         let since = now
             .duration_since(std::time::UNIX_EPOCH)
             .unwrap_or_default();
-        let now = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-        Timestamp(now.saturating_add_signed(offset_ms))
+        Timestamp(millis(since).saturating_add_signed(offset_ms))
     })
 }
 

@@ -1,6 +1,6 @@
 //! What went wrong inside, as the problem that a client is told.
 
-use conclave_replica::{ProposeError, ReadError, rows};
+use conclave_replica::{ChangeError, ProposeError, ReadError, Refusal, rows};
 use conclave_wire::Problem;
 
 pub(crate) fn of_propose(error: &ProposeError) -> Problem {
@@ -39,6 +39,45 @@ pub(crate) fn of_rows(error: &rows::ReadError) -> Problem {
     }
 }
 
-fn millis(duration: std::time::Duration) -> u64 {
+/// Why a membership cannot be.
+pub(crate) fn of_refusal(refusal: Refusal) -> Problem {
+    let reason = match refusal {
+        Refusal::NoSuchNode(_) => "NO_SUCH_NODE",
+        Refusal::NumberTaken(_) => "NODE_NUMBER_TAKEN",
+        Refusal::AddressTaken(_) => "ADDRESS_TAKEN",
+        Refusal::LastVoter(_) => "LAST_VOTER",
+        Refusal::TooManyVoters => "TOO_MANY_VOTERS",
+        Refusal::TooManyMembers => "TOO_MANY_MEMBERS",
+        Refusal::NoNumber => "NODE_NUMBER_INVALID",
+    };
+    Problem::Refused {
+        reason: reason.to_owned(),
+        sentence: refusal.to_string(),
+        request_last: None,
+    }
+}
+
+/// Why the membership was not changed, or is not known to be.
+pub(crate) fn of_change(error: &ChangeError) -> Problem {
+    match error {
+        ChangeError::Refused(refusal) => of_refusal(*refusal),
+        ChangeError::LearnerBehind { .. } => Problem::Refused {
+            reason: "LEARNER_BEHIND".to_owned(),
+            sentence: error.to_string(),
+            request_last: None,
+        },
+        ChangeError::NotLeader { .. } => Problem::NoLeader {
+            nodes_reachable: None,
+        },
+        ChangeError::UnderWay => Problem::Busy,
+        ChangeError::OutcomeUnknown { waited } => Problem::OutcomeUnknown {
+            waited_ms: millis(*waited),
+        },
+        ChangeError::Stopping => Problem::GoingAway,
+    }
+}
+
+/// In milliseconds.
+pub(crate) fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

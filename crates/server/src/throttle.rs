@@ -12,7 +12,6 @@ use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use conclave_core::{
@@ -28,6 +27,7 @@ use tokio::time::Instant;
 use crate::{
     access::{Deadline, accepted},
     node::Shared,
+    problems::millis,
 };
 
 /// Waits whose beginning is remembered. At the bound all are forgotten: they begin again, and
@@ -215,12 +215,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const KEYS: Keys = Keys {

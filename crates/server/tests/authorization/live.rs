@@ -8,7 +8,7 @@ use tonic::{Status, Streaming};
 use crate::{
     raw::PATIENCE,
     reason,
-    world::{Caller, PASSWORD, SECRET, World},
+    world::{Caller, SECRET, World},
 };
 
 /// A stream, with the end that it came to.
@@ -81,26 +81,9 @@ async fn a_stream_ends_with_its_session_however_that_ends() {
         .await;
     let session_id = world.people[&Caller::Third].session;
     world.log_in_again(Caller::Third).await;
-    let () = world
-        .ask(Caller::Third, "SessionService/EndSession", |request| {
-            v1::EndSessionRequest {
-                request,
-                session_id,
-            }
-        })
-        .await;
+    world.end_session(Caller::Third, session_id).await;
     world.log_in_again(Caller::PasserBy).await;
-    let () = world
-        .ask(
-            Caller::PasserBy,
-            "AccountService/ChangePassword",
-            |request| v1::ChangePasswordRequest {
-                request,
-                old_password: PASSWORD.to_owned(),
-                new_password: "battery staple".to_owned(),
-            },
-        )
-        .await;
+    world.change_password(Caller::PasserBy).await;
     let () = world
         .ask(Caller::Kicked, "AccountService/DeleteAccount", |request| {
             v1::DeleteAccountRequest { request }

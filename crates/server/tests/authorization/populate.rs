@@ -159,30 +159,37 @@ impl World {
             .await;
         let here = log_in(&self.clients, "uri").await;
         let there = self.people.insert(Caller::Ended, here).unwrap();
-        let session_id = there.session;
+        self.end_session(Caller::Ended, there.session).await;
+        self.people.insert(Caller::Ended, there);
+        let here = log_in(&self.clients, "udo").await;
+        let there = self.people.insert(Caller::Superseded, here).unwrap();
+        self.change_password(Caller::Superseded).await;
+        self.people.insert(Caller::Superseded, there);
+    }
+
+    /// Ends a session of the caller's account.
+    pub(crate) async fn end_session(&mut self, caller: Caller, session_id: u64) {
         let () = self
-            .ask(Caller::Ended, "SessionService/EndSession", |request| {
+            .ask(caller, "SessionService/EndSession", |request| {
                 v1::EndSessionRequest {
                     request,
                     session_id,
                 }
             })
             .await;
-        self.people.insert(Caller::Ended, there);
-        let here = log_in(&self.clients, "udo").await;
-        let there = self.people.insert(Caller::Superseded, here).unwrap();
+    }
+
+    /// Gives the caller another password, which ends all its other sessions.
+    pub(crate) async fn change_password(&mut self, caller: Caller) {
         let () = self
-            .ask(
-                Caller::Superseded,
-                "AccountService/ChangePassword",
-                |request| v1::ChangePasswordRequest {
+            .ask(caller, "AccountService/ChangePassword", |request| {
+                v1::ChangePasswordRequest {
                     request,
                     old_password: PASSWORD.to_owned(),
                     new_password: "battery staple".to_owned(),
-                },
-            )
+                }
+            })
             .await;
-        self.people.insert(Caller::Superseded, there);
     }
 
     /// The rooms, their members, their messages and a webhook.
