@@ -127,10 +127,7 @@ mod tests {
         assert_eq!(ClusterSecret::load(directory.path()).unwrap(), None);
         let secret = ClusterSecret::generate().unwrap();
         secret.store(directory.path()).unwrap();
-        assert_eq!(
-            ClusterSecret::load(directory.path()).unwrap(),
-            Some(secret)
-        );
+        assert_eq!(ClusterSecret::load(directory.path()).unwrap(), Some(secret));
         let mode = fs::metadata(directory.path().join(FILE)).unwrap();
         assert_eq!(mode.permissions().mode() & 0o777, 0o600);
         fs::write(directory.path().join(FILE), "short").unwrap();
