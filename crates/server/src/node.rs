@@ -8,15 +8,15 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use conclave_core::Timestamp;
-use conclave_replica::{Lane, LogRetention, Member, Replica, Timers};
-use conclave_wire::peer;
+use conclave_core::{NodeId, Timestamp};
+use conclave_replica::{Lane, LogRetention, Member, Replica, Timers, rows};
+use conclave_wire::{Problem, peer};
 use futures::future::join_all;
 use tokio::{
     net::{TcpListener, TcpSocket, lookup_host},
@@ -26,18 +26,23 @@ use tokio::{
 };
 
 use crate::{
+    admission::JOINS_MAX,
     codec::WireCodec,
     config::{ConfigError, NodeConfig},
-    identity::{Identity, IdentityError, Origin},
+    identity::{Identity, IdentityError},
     join, listeners,
     live::{self, LiveState},
+    origin,
     passwords::Passwords,
     peer_service::role_number,
+    preference,
     problems::millis,
     registration::Registration,
+    secret::ClusterSecret,
     sessions::Sessions,
     setup,
     throttle::Gate,
+    told::Told,
     transport::GrpcTransport,
 };
 
@@ -76,6 +81,12 @@ pub enum StartError {
     /// The replica does not start.
     #[error(transparent)]
     Replica(#[from] conclave_replica::StartError),
+    /// The node cannot be what its flags say.
+    #[error("{0}")]
+    Join(String),
+    /// The cluster does not let it in.
+    #[error("the cluster does not let this node in: {0}")]
+    Refused(Box<Problem>),
     /// Something that should always work does not.
     #[error("the node cannot start: {0}")]
     System(String),
@@ -84,6 +95,12 @@ pub enum StartError {
 /// What all services of a node share.
 pub(crate) struct Shared {
     pub(crate) identity: Identity,
+    /// The cluster's secret, if it has one.
+    pub(crate) secret: Option<ClusterSecret>,
+    /// Machines that are being let in.
+    pub(crate) joins: Semaphore,
+    /// What the log said of nodes when it was last asked.
+    pub(crate) nodes: RwLock<rows::NodesRow>,
     pub(crate) replica: Replica,
     pub(crate) transport: Arc<GrpcTransport>,
     pub(crate) sessions: Sessions,
@@ -98,8 +115,8 @@ pub(crate) struct Shared {
     /// One at a time: it reads every row.
     pub(crate) digests: Arc<Semaphore>,
     pub(crate) stopping: watch::Sender<bool>,
-    /// The peer that was refused last, so that the log says it once.
-    pub(crate) refused: AtomicU64,
+    /// Peers that were refused, so that the log says it once.
+    pub(crate) refused: Told,
     members: BTreeMap<u64, Member>,
     own: Member,
     durable: bool,
@@ -118,7 +135,7 @@ impl Shared {
     }
 
     /// Every member, and where it is reached.
-    fn members(&self) -> BTreeMap<u64, Member> {
+    pub(crate) fn members(&self) -> BTreeMap<u64, Member> {
         let mut members = self.replica.status().members.nodes;
         // The configuration knows better where a member is reached now, and alone knows some
         // before anything is in the log.
@@ -142,6 +159,23 @@ impl Shared {
     pub(crate) fn client_addresses(&self) -> Vec<String> {
         let members = self.members().into_values();
         members.map(|member| member.client_address).collect()
+    }
+
+    /// Where clients reach this node.
+    pub(crate) fn own_client_address(&self) -> String {
+        self.own.client_address.clone()
+    }
+
+    /// The node that shall lead while it is well.
+    pub(crate) fn preferred_leader(&self) -> Option<NodeId> {
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        nodes.preferred_leader
+    }
+
+    /// Whether a node with this number was removed: nothing is done for it any more.
+    pub(crate) fn is_retired(&self, node: u64) -> bool {
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        nodes.retired.contains(&NodeId(node))
     }
 
     /// A number that no other file of this process has.
@@ -215,36 +249,25 @@ impl Node {
     /// # Errors
     /// See [`StartError`]; nothing is left running.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
-        let members = config.members()?;
+        config.members()?;
         let client = listen(&config.client_address, "clients").await?;
         let peers = listen(&config.peer_address, "peers").await?;
         let client_address = local_address(&client)?;
         let peer_address = local_address(&peers)?;
         let own = Member {
-            peer_address: peer_address.to_string(),
-            client_address: client_address.to_string(),
+            peer_address: advertised(&config, peer_address)?,
+            client_address: advertised(&config, client_address)?,
         };
-        let joins = !config.join.is_empty() && !Identity::is_in(&config.data);
-        let cluster = match joins {
-            true => Some(join::find(&config.join, config.node).await),
-            false => None,
-        };
-        let members = match members.is_empty() {
-            true => BTreeMap::from([(config.node, own.clone())]),
-            false => members,
-        };
-        let own = members.get(&config.node).cloned().unwrap_or(own);
-        let origin = match &cluster {
-            Some(cluster) => Origin::Joined(&cluster.cluster_id),
-            None => Origin::Made(&members),
-        };
-        let identity = Identity::take(&config.data, config.node, &origin)?;
+        let origin = Box::pin(origin::find(&config, &own, &peers)).await?;
+        let (identity, members) = (origin.identity, origin.members);
+        let node = identity.node;
+        let own = members.get(&node).cloned().unwrap_or(own);
 
-        let transport = GrpcTransport::new(config.node, identity.cluster_id.clone());
+        let transport = GrpcTransport::new(node, identity.cluster_id.clone());
         let transport = Arc::new(transport);
         let clock = clock(config.clock_offset_ms);
         let replica_config = conclave_replica::Config {
-            node: config.node,
+            node,
             members: members.clone(),
             bootstrap: !identity.joined,
             data: config.data.clone(),
@@ -259,9 +282,12 @@ impl Node {
         let applied = *replica.applied().borrow();
         let live = LiveState::start(replica.reader(), blocks, applied)
             .map_err(|error| StartError::System(error.to_string()))?;
-        let system = |problem: conclave_wire::Problem| StartError::System(problem.to_string());
+        let system = |problem: Problem| StartError::System(problem.to_string());
         let shared = Arc::new(Shared {
             identity,
+            secret: origin.secret,
+            joins: Semaphore::new(JOINS_MAX),
+            nodes: RwLock::default(),
             replica,
             transport,
             sessions: Sessions::default(),
@@ -276,7 +302,7 @@ impl Node {
             addresses: watch::Sender::new(Arc::default()),
             digests: Arc::new(Semaphore::new(1)),
             stopping: watch::Sender::new(false),
-            refused: AtomicU64::new(0),
+            refused: Told::default(),
             members,
             own,
             durable: !config.unsafe_no_sync,
@@ -294,6 +320,8 @@ impl Node {
         let (tell, removed) = watch::channel(false);
         tasks.push(tokio::spawn(join::watch_membership(shared.clone(), tell)));
         tasks.push(tokio::spawn(join::tell_addresses(shared.clone())));
+        tasks.push(tokio::spawn(join::take_place(shared.clone())));
+        tasks.push(tokio::spawn(preference::keep(shared.clone())));
         Ok(Self {
             shared,
             client_address,
@@ -428,6 +456,21 @@ async fn listen_on(address: &str) -> io::Result<TcpListener> {
         }
     }
     Err(refused)
+}
+
+/// Where others reach a listener of this node.
+fn advertised(config: &NodeConfig, local: SocketAddr) -> Result<String, StartError> {
+    match &config.advertise {
+        Some(host) if host.contains(':') && !host.starts_with('[') => {
+            Ok(format!("[{host}]:{}", local.port()))
+        }
+        Some(host) => Ok(format!("{host}:{}", local.port())),
+        None if local.ip().is_unspecified() && config.members.is_empty() => {
+            let sentence = format!("{local} is every address of this machine, and others need one");
+            Err(StartError::Join(sentence))
+        }
+        None => Ok(local.to_string()),
+    }
 }
 
 fn local_address(listener: &TcpListener) -> Result<SocketAddr, StartError> {

@@ -2,12 +2,7 @@
 //!
 //! Always true: nothing is done for a peer of another cluster, or that means another node.
 
-use std::{
-    path::PathBuf,
-    pin::Pin,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use conclave_replica::{PeerError, Role, SnapshotOffer};
 use conclave_wire::{
@@ -63,12 +58,8 @@ impl Peers {
                 reason: reason.to_owned(),
                 sentence,
             };
-            let before = self
-                .shared
-                .refused
-                .swap(envelope.source_node_id, Ordering::Relaxed);
-            // It will go on trying: one line for each that comes, not for each attempt.
-            if before != envelope.source_node_id {
+            // It will go on trying: one line for a while of it, not for each attempt.
+            if self.shared.refused.is_news(envelope.source_node_id) {
                 tracing::warn!(peer = envelope.source_node_id, %problem, "a peer was refused");
             }
             Err(problem.to_status())
@@ -82,6 +73,10 @@ impl Peers {
         }
         if envelope.target_node_id != node {
             return wrong("WRONG_NODE", format!("this is node {node}"));
+        }
+        if self.shared.is_retired(envelope.source_node_id) {
+            let source = envelope.source_node_id;
+            return wrong("NODE_RETIRED", format!("node {source} was removed"));
         }
         Ok(())
     }

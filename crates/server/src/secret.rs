@@ -79,6 +79,11 @@ impl ClusterSecret {
         blake3::Hash::from_bytes(name).to_hex()[..16].to_owned()
     }
 
+    /// By which the cluster's certificate authority is known: SHA-256 of its certificate.
+    pub(crate) fn authority_fingerprint(&self) -> [u8; SECRET_BYTES] {
+        self.derive("conclave 2026-11 by which the authority is known")
+    }
+
     /// Who shows this knows the secret, and may join without a token.
     pub(crate) fn join_key(&self) -> [u8; SECRET_BYTES] {
         self.derive(JOIN_CONTEXT)

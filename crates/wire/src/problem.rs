@@ -212,10 +212,12 @@ impl Problem {
             },
             "BEHIND" => Self::Behind,
             "NODE_BROKEN" => Self::Broken { sentence },
-            "WRONG_CLUSTER" | "WRONG_NODE" | "WRONG_PORT" => Self::WrongAddressee {
-                reason: info.reason.clone(),
-                sentence,
-            },
+            "WRONG_CLUSTER" | "WRONG_NODE" | "WRONG_PORT" | "NODE_RETIRED" => {
+                Self::WrongAddressee {
+                    reason: info.reason.clone(),
+                    sentence,
+                }
+            }
             reason => Self::Refused {
                 reason: reason.to_owned(),
                 sentence,
@@ -242,11 +244,13 @@ fn code_of(reason: &str) -> Code {
         | "BLOCKED"
         | "REGISTRATION_CLOSED"
         | "INVITE_INVALID"
+        | "JOIN_REFUSED"
+        | "JOIN_TOKEN_INVALID"
         | "SETUP_TOKEN_INVALID" => Code::PermissionDenied,
         "TOO_MANY_ACCOUNTS" | "TOO_MANY" | "TOO_MANY_VOTERS" | "TOO_MANY_MEMBERS" => {
             Code::ResourceExhausted
         }
-        "LAST_VOTER" | "WOULD_LOSE_QUORUM" | "LEARNER_BEHIND" | "RECIPIENT_GONE"
+        "LAST_VOTER" | "WOULD_LOSE_QUORUM" | "LEARNER_BEHIND" | "RECIPIENT_GONE" | "NO_SECRET"
         | "LAST_OF_ITS_KIND" | "NOT_A_MEMBER" | "MESSAGE_GONE" | "NO_STREAM" => {
             Code::FailedPrecondition
         }
