@@ -14,7 +14,7 @@ use std::thread::{self, JoinHandle};
 
 use super::bounds::FILL_BYTES_MAX;
 use super::format::SegmentHeader;
-use super::types::OpenError;
+use super::types::{OpenError, Syncer};
 
 const SEGMENT_SUFFIX: &str = ".segment";
 const UNFINISHED_SUFFIX: &str = ".tmp";
@@ -28,6 +28,7 @@ pub(super) struct Directory {
     pub(super) path: PathBuf,
     pub(super) segment_bytes: u64,
     pub(super) sync: bool,
+    pub(super) syncer: Option<Arc<dyn Syncer>>,
     /// False only in the notebook's comparison: files then grow with their frames.
     pub(super) preallocate: bool,
 }
@@ -156,7 +157,11 @@ impl Directory {
     }
 
     pub(super) fn sync_file(&self, file: &File) -> io::Result<()> {
-        if self.sync { file.sync_data() } else { Ok(()) }
+        match &self.syncer {
+            _ if !self.sync => Ok(()),
+            Some(syncer) => syncer.sync(file),
+            None => file.sync_data(),
+        }
     }
 
     pub(super) fn sync_directory(&self, path: &Path) -> io::Result<()> {

@@ -17,7 +17,7 @@ use super::files::{Directory, FileThread, SegmentFile};
 use super::format::{Record, decode_record, entry_record_bytes};
 use super::memory::{OnDisk, Planned};
 use super::queue::{Change, Shared};
-use super::recover::recover;
+use super::recover::{damaged, recover};
 use super::types::{
     Completion, Entry, LogId, LogState, LogStore, OpenError, Options, Recovery, Stats, Vote,
 };
@@ -25,7 +25,7 @@ use super::writer::{RecoveredEnd, Writer};
 
 /// This is a durable log in a directory of its own.
 pub struct SegmentLog {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     directory: Arc<Directory>,
     recovery: Recovery,
     running: Mutex<Option<Running>>,
@@ -58,6 +58,7 @@ impl SegmentLog {
             segment_bytes,
             cache_bytes,
             sync,
+            syncer,
         } = options;
         let (min, max) = (SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
         if !(min..=max).contains(&segment_bytes) {
@@ -68,12 +69,13 @@ impl SegmentLog {
             path,
             segment_bytes,
             sync,
+            syncer,
             preallocate,
         });
         let lock = directory.lock()?;
         let mut recovered = recover(&directory, cache_bytes)?;
         let end = RecoveredEnd::from(&mut recovered);
-        let shared = Arc::new(Shared::new(recovered.memory, end.files()));
+        let shared = Arc::new(Shared::new(recovered.memory, end.files(), end.place()));
         let failed = |source| OpenError::Io {
             action: "start the threads of",
             path: dir.to_path_buf(),
@@ -129,14 +131,12 @@ impl SegmentLog {
             let at = (u64::from(planned.location.offset) - start) as usize;
             match decode_record(&bytes[at..at + planned.record_bytes]) {
                 Some((Record::Entry(entry), _)) if entry.id == planned.id => Ok(entry),
-                _ => Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    OpenError::Damaged {
-                        file: file.path.clone(),
-                        offset: u64::from(planned.location.offset),
-                        reason: "an entry that was read before is bad now",
-                    },
-                )),
+                _ => {
+                    let reason = "an entry that was read before is bad now";
+                    let error = damaged(&file.path, planned.location.offset as usize, reason);
+                    self.note(&error);
+                    Err(io::Error::new(io::ErrorKind::InvalidData, error))
+                }
             }
         };
         span.iter().map(decode).collect()

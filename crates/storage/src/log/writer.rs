@@ -154,7 +154,7 @@ impl Writer {
         self.offset += bytes;
         self.frame_next += 1;
         self.durable = durable;
-        self.shared.end_batch(&placed);
+        self.shared.end_batch(&placed, (ordinal, self.offset));
         let counters = &self.shared.counters;
         counters.frames.fetch_add(1, Ordering::Relaxed);
         counters.syncs.fetch_add(1, Ordering::Relaxed);
@@ -280,6 +280,12 @@ pub(super) struct RecoveredEnd {
 }
 
 impl RecoveredEnd {
+    /// The last segment, and where its last synced frame ends.
+    pub(super) fn place(&self) -> (u32, u64) {
+        let last = self.segments.back();
+        (last.map_or(0, |segment| segment.ordinal), self.offset)
+    }
+
     /// The files that readers may need, by ordinal.
     pub(super) fn files(&self) -> BTreeMap<u32, Arc<SegmentFile>> {
         let item = |segment: &Segment| (segment.ordinal, Arc::clone(&segment.file));
