@@ -273,5 +273,5 @@ fn a_sync_that_fails_is_not_tried_again_and_nothing_is_acknowledged_after_it() {
         .expect_err("nor note anything");
     log.close();
     let asked_again = disk.asked_again.lock().expect("no thread panics");
-    assert_eq!(asked_again.values().copied().collect::<Vec<_>>(), [0]);
+    assert!(!asked_again.is_empty() && asked_again.values().all(|count| *count == 0));
 }

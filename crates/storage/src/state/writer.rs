@@ -15,8 +15,8 @@ use rusqlite::Connection;
 
 use super::{
     Applied, ApplyError, Checkpoint, CheckpointError, Entry, EntryResult, OpenError, Options,
-    Payload, Reader, cache::Caches, chain, checkpointer::Checkpointer, database, meta, meta::Meta,
-    pool::Pool,
+    Payload, Reader, cache::Caches, chain, checkpointer::Checkpointer, database, mark, meta,
+    meta::Meta, points, pool::Pool,
 };
 use crate::log::LogId;
 
@@ -57,6 +57,7 @@ impl State {
         })?;
         let writer = Writer::open(&path, &options)?;
         let applied = meta::load_applied(&writer.connection)?;
+        check_mark(&path, &applied)?;
         let pool = Arc::new(Pool::new(path.clone(), options.clone()));
         let checkpointer = Checkpointer::start(path.clone()).map_err(|source| OpenError::Io {
             path: path.clone(),
@@ -100,7 +101,11 @@ impl State {
             return Err(failure.into());
         }
         let writer = self.writer.as_mut().ok_or(CLOSED)?;
-        let results = writer.apply(entries)?;
+        let results = writer.apply(entries).inspect_err(|error| {
+            if error.is_damage() {
+                self.pool.note_sentence(&error.to_string());
+            }
+        })?;
         self.applied.last = Some(last.id);
         self.applied.log_time = writer.meta.log_time;
         for entry in entries {
@@ -129,6 +134,19 @@ impl State {
             synced_through: self.synced_through,
             complete,
         })
+    }
+}
+
+/// Refuses a database that has lost what it had.
+fn check_mark(path: &Path, applied: &Applied) -> Result<(), OpenError> {
+    let io = |source| OpenError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let applied = applied.last.map_or(0, |last| last.index);
+    match mark::read(path).map_err(io)? {
+        Some(marked) if marked > applied => Err(OpenError::Behind { applied, marked }),
+        _ => Ok(()),
     }
 }
 
@@ -218,6 +236,7 @@ impl Writer {
         self.trim_changes()?;
         self.meta.chain = hasher.finalize().into();
         self.meta.applied = Some(entry.id);
+        points::note(&self.connection, entry.id.index, &self.meta.chain)?;
         Ok(result)
     }
 
