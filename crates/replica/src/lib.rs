@@ -9,14 +9,17 @@
 mod apply;
 mod config;
 mod convert;
+mod damage;
 mod log_store;
 mod membership;
 mod network;
 mod peer_calls;
+mod pins;
 mod proposer;
 mod reads;
 mod replica;
 mod retention;
+mod scrub;
 mod snapshot;
 mod transport;
 mod types;
@@ -25,12 +28,14 @@ mod types;
 mod log_suite_tests;
 
 pub use conclave_storage::{
-    log::{Entry, EntryKind, LogId, Vote},
+    log::{Entry, EntryKind, LogId, Verified, Vote},
     search, state as rows,
-    state::Reader,
+    state::{CheckError, Pinned, Reader},
 };
 pub use config::{Config, LogRetention, Timers};
+pub use damage::Damage;
 pub use membership::{Change, ChangeError, MEMBERS_MAX, Refusal, VOTERS_MAX};
+pub use pins::Pin;
 pub use replica::{Replica, StartError};
 pub use transport::{
     AppendRequest, AppendResponse, Codec, CodecError, Lane, Listener, Peer, PeerError,

@@ -23,9 +23,11 @@ use tokio::{
 };
 
 use crate::{
-    Codec, Config, Listener, Member, Outcome, ProposeError, ReadError, Role, Status, Transport,
+    Codec, Config, Damage, Listener, Member, Outcome, ProposeError, ReadError, Role, Status,
+    Transport,
     apply::{Machine, Raft, Told},
     convert::members_out,
+    damage::check_pair,
     log_store::Log,
     network::Network,
     proposer::{self, Proposer, Reach},
@@ -59,6 +61,14 @@ pub enum StartError {
     /// The index of the full text search cannot be made.
     #[error("the search index cannot be opened")]
     Search(#[from] SearchError),
+    /// The log begins after the end of the state: entries in between are nowhere.
+    #[error("the state ends at entry {applied}, and the log begins after entry {purged}")]
+    StateTooOld {
+        /// The last entry of the state.
+        applied: u64,
+        /// The last entry that the log has forgotten.
+        purged: u64,
+    },
     /// The node is not among the members.
     #[error("node {node} is not among the members of the cluster")]
     NotAMember {
@@ -83,9 +93,9 @@ pub(crate) struct Inner {
     config: Config,
     pub(crate) codec: Arc<dyn Codec>,
     pub(crate) raft: Raft,
-    machine: Machine,
-    log: Arc<SegmentLog>,
-    reader: Reader,
+    pub(crate) machine: Machine,
+    pub(crate) log: Arc<SegmentLog>,
+    pub(crate) reader: Reader,
     search: Search,
     proposer: proposer::Handle,
     reads: reads::Handle,
@@ -446,6 +456,10 @@ impl Replica {
         let metrics = self.inner.raft.metrics();
         loop {
             tokio::time::sleep(FAILED_POLL).await;
+            if let Some(Damage::Log(why) | Damage::State(why)) = self.damage() {
+                tracing::error!(error = %why, "a promise is broken");
+                return why;
+            }
             match &metrics.borrow_watched().running_state {
                 Err(openraft::errors::Fatal::Stopped) | Ok(()) => {}
                 Err(fatal) => {
@@ -513,9 +527,7 @@ fn open(config: &Config) -> Result<(Arc<SegmentLog>, State), StartError> {
     };
     let log = SegmentLog::open(&config.data.join("log"), options)?;
     let state = State::open(&config.data, state::Options::default())?;
-    if let Some(applied) = state.applied().last {
-        log.verify_reaches(applied.index)?;
-    }
+    check_pair(&log, &state)?;
     Ok((Arc::new(log), state))
 }
 
