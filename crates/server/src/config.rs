@@ -30,6 +30,10 @@ pub struct NodeConfig {
     /// host:port of peers of the cluster that it joins if its directory is new; empty: it makes
     /// the cluster of its `members`.
     pub join: Vec<String>,
+    /// The file of the cluster's secret, for nodes that shall find each other.
+    pub secret_file: Option<PathBuf>,
+    /// Speak in plain text: only on loopback.
+    pub plain: bool,
     /// Do not sync the log: for throw-away test nodes only.
     pub unsafe_no_sync: bool,
     /// What is logged, as `level` or `target=level,…`.
@@ -51,6 +55,8 @@ impl Default for NodeConfig {
             peer_address: "127.0.0.1:7401".to_owned(),
             members: Vec::new(),
             join: Vec::new(),
+            secret_file: None,
+            plain: false,
             unsafe_no_sync: false,
             log: "info".to_owned(),
             registration: None,
@@ -75,6 +81,10 @@ pub struct Overrides {
     pub members: Option<Vec<String>>,
     /// See [`NodeConfig::join`].
     pub join: Option<Vec<String>>,
+    /// See [`NodeConfig::secret_file`].
+    pub secret_file: Option<PathBuf>,
+    /// See [`NodeConfig::plain`].
+    pub plain: Option<bool>,
     /// See [`NodeConfig::unsafe_no_sync`].
     pub unsafe_no_sync: Option<bool>,
     /// See [`NodeConfig::log`].
@@ -105,7 +115,8 @@ pub enum ConfigError {
 impl NodeConfig {
     /// Reads `file` (if given), then the environment (`CONCLAVE_DATA`, `CONCLAVE_NODE`,
     /// `CONCLAVE_CLIENT_ADDRESS`, `CONCLAVE_PEER_ADDRESS`, `CONCLAVE_MEMBERS` and
-    /// `CONCLAVE_JOIN` (commas between), `CONCLAVE_LOG`, `CONCLAVE_REGISTRATION`; an empty one
+    /// `CONCLAVE_JOIN` (commas between), `CONCLAVE_SECRET_FILE`, `CONCLAVE_PLAIN` (`true` or
+    /// `false`), `CONCLAVE_LOG`, `CONCLAVE_REGISTRATION`; an empty one
     /// says nothing), then `flags`; what comes later wins.
     ///
     /// # Errors
@@ -186,7 +197,13 @@ fn from_environment(
 ) -> Result<Vec<(&'static str, Value)>, ConfigError> {
     let mut given: Vec<(&'static str, Value)> = Vec::new();
     let name = |key: &str| format!("CONCLAVE_{}", key.to_ascii_uppercase());
-    for key in ["data", "client_address", "peer_address", "log"] {
+    for key in [
+        "data",
+        "client_address",
+        "peer_address",
+        "secret_file",
+        "log",
+    ] {
         given.extend(variable(&name(key)).map(|text| (key, Value::from(text))));
     }
     for key in ["node", "clock_offset_ms", "log_keep_entries"] {
@@ -196,6 +213,13 @@ fn from_environment(
             })?;
             given.push((key, Value::from(number)));
         }
+    }
+    if let Some(text) = variable("CONCLAVE_PLAIN") {
+        let plain: bool = text.trim().parse().map_err(|_| {
+            let sentence = format!("CONCLAVE_PLAIN must be true or false, not `{text}`");
+            ConfigError::Unreadable(sentence)
+        })?;
+        given.push(("plain", Value::from(plain)));
     }
     if let Some(text) = variable("CONCLAVE_REGISTRATION") {
         let mode: Registration = text
@@ -216,10 +240,13 @@ fn from_environment(
 fn from_flags(flags: &Overrides) -> Vec<(&'static str, Value)> {
     let flags = flags.clone();
     let data = flags.data.map(|data| data.to_string_lossy().into_owned());
+    let secret_file = flags.secret_file;
+    let secret_file = secret_file.map(|file| file.to_string_lossy().into_owned());
     let texts = [
         ("data", data),
         ("client_address", flags.client_address),
         ("peer_address", flags.peer_address),
+        ("secret_file", secret_file),
         ("log", flags.log),
     ];
     let mut given: Vec<(&'static str, Value)> = texts
@@ -238,6 +265,7 @@ fn from_flags(flags: &Overrides) -> Vec<(&'static str, Value)> {
             .map(|members| ("members", Value::from(members))),
     );
     given.extend(flags.join.map(|join| ("join", Value::from(join))));
+    given.extend(flags.plain.map(|plain| ("plain", Value::from(plain))));
     given.extend(
         flags
             .unsafe_no_sync

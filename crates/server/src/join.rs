@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use conclave_replica::{Lane, Members};
 use tokio::{sync::watch, time::sleep};
 
-use crate::{node::Shared, transport};
+use crate::{node::Shared, tls::Security, transport};
 
 /// How long a member may take to describe its cluster.
 const DESCRIBE_LIMIT: Duration = Duration::from_secs(2);
@@ -30,12 +30,12 @@ pub(crate) struct Cluster {
 }
 
 /// Asks the nodes at these addresses until one says that `node` belongs to its cluster.
-pub(crate) async fn find(addresses: &[String], node: u64) -> Cluster {
-    let mut told = None;
+pub(crate) async fn find(addresses: &[String], node: u64, security: &Security) -> Cluster {
+    let (mut told, dial) = (None, security.dial_anybody());
     loop {
         let mut last = String::new();
         for address in addresses {
-            match transport::describe(address, DESCRIBE_LIMIT).await {
+            match transport::describe(address, &dial, DESCRIBE_LIMIT).await {
                 Ok(cluster) if cluster.members.nodes.contains_key(&node) => return cluster,
                 Ok(_) => last = format!("node {node} was not added to the cluster yet"),
                 Err(error) => {

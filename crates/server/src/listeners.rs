@@ -18,7 +18,7 @@ use conclave_wire::{
 };
 use futures::{Stream, StreamExt as _};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     task::JoinHandle,
     time::{Instant, sleep_until},
 };
@@ -28,6 +28,7 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
+use tower::util::MapRequestLayer;
 
 use crate::{
     accounts::Accounts,
@@ -37,6 +38,7 @@ use crate::{
     node::Shared,
     peer_service::Peers,
     rooms::Rooms,
+    tls::{Arrival, Caller, secured},
     transport::PEER_MESSAGE_BYTES_MAX,
     webhooks,
 };
@@ -76,9 +78,12 @@ pub(crate) fn start(
     let webhooks = webhooks::router(shared.clone());
     let of_clients = with_fallback(routes.into_axum_router().merge(webhooks), "client", "peers");
     let of_peers = with_fallback(peer_routes(shared).into_axum_router(), "peer", "clients");
+    let (for_clients, for_peers) = (shared.security.for_clients(), shared.security.for_peers());
+    let clients = secured(paced(incoming(clients)), for_clients, "clients");
+    let peers = secured(incoming(peers), for_peers, "peers");
     vec![
-        tokio::spawn(serve(paced(incoming(clients)), of_clients)),
-        tokio::spawn(serve(incoming(peers), of_peers)),
+        tokio::spawn(serve(clients, of_clients)),
+        tokio::spawn(serve(peers, of_peers)),
         tokio::spawn(report_health(shared.clone(), reporter)),
         tokio::spawn(live::share(shared.clone())),
     ]
@@ -171,17 +176,27 @@ fn paced<T>(incoming: impl Stream<Item = T> + Send + 'static) -> impl Stream<Ite
     })
 }
 
-async fn serve(incoming: impl Stream<Item = std::io::Result<TcpStream>> + Send, routes: Routes) {
+async fn serve(incoming: impl Stream<Item = std::io::Result<Arrival>> + Send, routes: Routes) {
     let server = Server::builder()
         // For webhooks: gRPC itself is HTTP/2.
         .accept_http1(true)
         .max_concurrent_streams(STREAMS_MAX)
         .http2_keepalive_interval(Some(KEEP_ALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_LIMIT))
+        .layer(MapRequestLayer::new(with_address))
         .add_routes(routes);
     if let Err(error) = server.serve_with_incoming(incoming).await {
         tracing::error!(%error, "a listener has ended");
     }
+}
+
+/// Tells tonic where the caller is: it looks for this type.
+fn with_address<B>(mut request: axum::http::Request<B>) -> axum::http::Request<B> {
+    let address = request.extensions().get::<Caller>();
+    if let Some(address) = address.map(|caller| caller.address.clone()) {
+        request.extensions_mut().insert(address);
+    }
+    request
 }
 
 /// `SERVING` while the node knows a leader and is not stopping.

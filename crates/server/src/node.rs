@@ -28,16 +28,20 @@ use tokio::{
 use crate::{
     codec::WireCodec,
     config::{ConfigError, NodeConfig},
+    fingerprint::Fingerprint,
     identity::{Identity, IdentityError, Origin},
     join, listeners,
     live::{self, LiveState},
     passwords::Passwords,
+    peer_guard::PeerGuard,
     peer_service::role_number,
     problems::millis,
     registration::Registration,
+    security::{self, SecurityError},
     sessions::Sessions,
     setup,
     throttle::Gate,
+    tls::{Holder, Security},
     transport::GrpcTransport,
 };
 
@@ -76,6 +80,9 @@ pub enum StartError {
     /// The replica does not start.
     #[error(transparent)]
     Replica(#[from] conclave_replica::StartError),
+    /// It is not known how to speak with others.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
     /// Something that should always work does not.
     #[error("the node cannot start: {0}")]
     System(String),
@@ -84,6 +91,10 @@ pub enum StartError {
 /// What all services of a node share.
 pub(crate) struct Shared {
     pub(crate) identity: Identity,
+    /// Whether what this node sends and hears is encrypted.
+    pub(crate) security: Security,
+    /// Whom it serves as a peer.
+    pub(crate) guard: PeerGuard,
     pub(crate) replica: Replica,
     pub(crate) transport: Arc<GrpcTransport>,
     pub(crate) sessions: Sessions,
@@ -224,9 +235,14 @@ impl Node {
             peer_address: peer_address.to_string(),
             client_address: client_address.to_string(),
         };
+        let bound = [client_address, peer_address];
+        let secret = security::secret_of(&config, members.is_empty() && config.join.is_empty())?;
+        let reached = members.get(&config.node).unwrap_or(&own);
+        let holder = Holder::at(Some(config.node), &[&reached.client_address]);
+        let security = security::decide(config.plain, bound, secret.as_ref(), holder)?;
         let joins = !config.join.is_empty() && !Identity::is_in(&config.data);
         let cluster = match joins {
-            true => Some(join::find(&config.join, config.node).await),
+            true => Some(join::find(&config.join, config.node, &security).await),
             false => None,
         };
         let members = match members.is_empty() {
@@ -239,8 +255,10 @@ impl Node {
             None => Origin::Made(&members),
         };
         let identity = Identity::take(&config.data, config.node, &origin)?;
+        security::keep_secret(&config, secret.as_ref())?;
 
-        let transport = GrpcTransport::new(config.node, identity.cluster_id.clone());
+        let transport =
+            GrpcTransport::new(config.node, identity.cluster_id.clone(), security.clone());
         let transport = Arc::new(transport);
         let clock = clock(config.clock_offset_ms);
         let replica_config = conclave_replica::Config {
@@ -262,6 +280,8 @@ impl Node {
         let system = |problem: conclave_wire::Problem| StartError::System(problem.to_string());
         let shared = Arc::new(Shared {
             identity,
+            guard: PeerGuard::default(),
+            security,
             replica,
             transport,
             sessions: Sessions::default(),
@@ -294,6 +314,9 @@ impl Node {
         let (tell, removed) = watch::channel(false);
         tasks.push(tokio::spawn(join::watch_membership(shared.clone(), tell)));
         tasks.push(tokio::spawn(join::tell_addresses(shared.clone())));
+        if let Security::Tls(tls) = &shared.security {
+            tasks.push(tokio::spawn(tls.clone().keep_valid()));
+        }
         Ok(Self {
             shared,
             client_address,
@@ -328,6 +351,16 @@ impl Node {
     #[must_use]
     pub fn setup_tokens(&self) -> watch::Receiver<Option<String>> {
         self.setup_tokens.clone()
+    }
+
+    /// By which clients know the cluster: the SHA-256 of the certificate of its authority.
+    /// `None` if the node speaks in plain text.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        match &self.shared.security {
+            Security::Plain => None,
+            Security::Tls(tls) => Some(tls.fingerprint()),
+        }
     }
 
     /// Waits until it knows a leader and has applied what was acknowledged before the call; gives

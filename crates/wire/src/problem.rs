@@ -236,9 +236,10 @@ fn code_of(reason: &str) -> Code {
         | "NO_SUCH_NODE"
         | "NO_SUCH_WEBHOOK"
         | "NO_SUCH_SESSION" => Code::NotFound,
-        "WRONG_CREDENTIALS" => Code::Unauthenticated,
+        "WRONG_CREDENTIALS" | "NOT_A_PEER" => Code::Unauthenticated,
         "NOT_YOUR_MESSAGE"
         | "NOT_ALLOWED"
+        | "NODE_REMOVED"
         | "BLOCKED"
         | "REGISTRATION_CLOSED"
         | "INVITE_INVALID"

@@ -52,6 +52,8 @@ pub(crate) struct Options {
     pub(crate) founders: u64,
     /// Where they listen.
     pub(crate) ports: Ports,
+    /// The file of the cluster's secret; without it, the nodes speak in plain text.
+    pub(crate) secret_file: Option<PathBuf>,
     /// What is added to the environment of which node.
     pub(crate) environment: BTreeMap<u64, Vec<(String, String)>>,
 }

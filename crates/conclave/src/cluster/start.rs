@@ -2,7 +2,7 @@
 //!
 //! A throw-away cluster whose ports were taken from under it moves to other ones, a few times.
 
-use std::{fs, io::ErrorKind, path::Path, time::Duration};
+use std::{ffi::OsString, fs, io::ErrorKind, path::Path, time::Duration};
 
 use futures::future::join_all;
 use tokio::{process::Command, time::timeout};
@@ -92,6 +92,7 @@ impl LocalCluster {
             .args(["--client-address", &self.endpoint(node)])
             .args(["--peer-address", &self.peer_address(node)])
             .args(belonging(options, node))
+            .args(encryption(options))
             .args(["--die-with-parent", &std::process::id().to_string()])
             .env("NO_COLOR", "1");
         // What is meant for one node alone must not reach all of them.
@@ -103,6 +104,8 @@ impl LocalCluster {
             "PEER_ADDRESS",
             "MEMBERS",
             "JOIN",
+            "PLAIN",
+            "SECRET_FILE",
         ] {
             command.env_remove(format!("CONCLAVE_{variable}"));
         }
@@ -120,6 +123,14 @@ fn belonging(options: &Options, node: u64) -> [String; 2] {
     }
     let peers = (1..=options.founders).map(|founder| options.ports.peer(founder).to_string());
     ["--join".to_owned(), peers.collect::<Vec<_>>().join(",")]
+}
+
+/// In plain text, unless all have the same secret.
+fn encryption(options: &Options) -> Vec<OsString> {
+    match &options.secret_file {
+        Some(file) => vec!["--secret-file".into(), file.into()],
+        None => vec!["--plain".into()],
+    }
 }
 
 fn members(options: &Options) -> String {
@@ -186,6 +197,7 @@ mod tests {
             nodes: 1,
             founders: 1,
             ports: Ports::free(1).unwrap(),
+            secret_file: None,
             environment: Default::default(),
         })
         .unwrap()

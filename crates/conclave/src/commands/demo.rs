@@ -195,6 +195,7 @@ pub(crate) async fn throw_away(
         nodes,
         founders: nodes,
         ports: Ports::free(nodes).ok_or(ClusterError::NoPorts { nodes })?,
+        secret_file: None,
         environment: Default::default(),
     };
     LocalCluster::start(options, READY_LIMIT).await

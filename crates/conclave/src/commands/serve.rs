@@ -8,7 +8,8 @@ use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode, time::Duration}
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use conclave_server::{
-    ConfigError, IdentityError, Node, NodeConfig, Overrides, Registration, StartError,
+    ConfigError, IdentityError, Node, NodeConfig, Overrides, Registration, SecurityError,
+    StartError,
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -62,6 +63,12 @@ pub(crate) struct Args {
         conflicts_with = "members"
     )]
     join: Option<Vec<String>>,
+    /// The file of the cluster's secret: the same on every node
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    /// Speak in plain text: only on loopback
+    #[arg(long)]
+    plain: bool,
     /// Acknowledge before the disk has it: for throw-away nodes only
     #[arg(long)]
     unsafe_no_sync: bool,
@@ -133,6 +140,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
             leader = node.ready(), if !told => {
                 output::line(&format!("ready node={} leader={leader}", node.node()))?;
+                if let Some(fingerprint) = node.fingerprint() {
+                    output::line(&format!("fingerprint {fingerprint}"))?;
+                }
                 told = true;
             }
             _ = terminate.recv() => break,
@@ -218,6 +228,7 @@ fn no_start(error: StartError) -> anyhow::Error {
             chain(&error),
             "start it with its own --node, or give this node its own --data",
         ),
+        StartError::Security(error) => (chain(error), security_hint(error)),
         StartError::Replica(_) => (
             chain(&error),
             "make room if the disk is full; otherwise leave the files as they are and see \
@@ -229,6 +240,23 @@ fn no_start(error: StartError) -> anyhow::Error {
         ),
     };
     CommandError::new(EXIT_FAILED, sentence, hint).into()
+}
+
+fn security_hint(error: &SecurityError) -> &'static str {
+    match error {
+        SecurityError::PlainOffLoopback { .. } => {
+            "leave --plain out: then all that is sent is encrypted"
+        }
+        SecurityError::SecretMissing => {
+            "give every node the same --secret-file; on loopback alone, --plain needs none"
+        }
+        SecurityError::OtherSecret { .. } => {
+            "a cluster keeps its secret: leave --secret-file out, or name another --data"
+        }
+        SecurityError::NoSecret { .. } => "copy the file from a node of the cluster as it is",
+        SecurityError::Io { .. } => "the file must be there, and readable for the node alone",
+        SecurityError::Certificates(_) => "the system must give random bytes",
+    }
 }
 
 /// An error with all its causes in one sentence.
@@ -259,6 +287,8 @@ fn from_flags(args: Args) -> Overrides {
         peer_address: args.peer_address,
         members: args.members,
         join: args.join,
+        secret_file: args.secret_file,
+        plain: args.plain.then_some(true),
         unsafe_no_sync: args.unsafe_no_sync.then_some(true),
         log: args.log,
         registration: args.registration,

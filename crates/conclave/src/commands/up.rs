@@ -79,6 +79,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         nodes: args.nodes,
         founders: args.nodes,
         ports,
+        secret_file: None,
         environment: Default::default(),
     };
     let started = tokio::select! {

@@ -36,6 +36,7 @@ async fn every_example_of_the_protocol_works() {
         nodes: 1,
         founders: 1,
         ports: Ports::free(1).expect("there are free ports"),
+        secret_file: None,
         environment: BTreeMap::new(),
     })
     .unwrap();

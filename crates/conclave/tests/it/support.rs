@@ -105,6 +105,7 @@ impl Cluster {
             nodes,
             founders,
             ports: Ports::free(nodes).expect("there are free ports"),
+            secret_file: None,
             environment,
         };
         Self {
