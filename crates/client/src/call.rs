@@ -228,7 +228,8 @@ impl Client {
                 request.set_key(number);
             }
             let node = self.shared.nodes.pick();
-            let Some(limit) = attempts.begin(&node, self.shared.times.attempt) else {
+            let patience = attempts.patience(R::KIND, self.shared.times.attempt);
+            let Some(limit) = attempts.begin(&node, patience) else {
                 return Err(attempts.give_up(R::KIND, number));
             };
             let asked = self.attempt(&node, request.clone(), limit);

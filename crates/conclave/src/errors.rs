@@ -143,7 +143,7 @@ impl From<&CallError> for CommandError {
     fn from(error: &CallError) -> Self {
         match error {
             CallError::Refused { reason, sentence } => {
-                let (exit, hint) = refused(reason);
+                let (exit, hint) = of_reason(reason);
                 Self::new(exit, sentence, hint)
             }
             CallError::SessionExpired { sentence, certain } => {
@@ -177,7 +177,7 @@ fn list(nodes: &[String]) -> String {
 }
 
 /// Exit code and hint for a refusal.
-fn refused(reason: &str) -> (u8, &'static str) {
+pub(crate) fn of_reason(reason: &str) -> (u8, &'static str) {
     match reason {
         "NO_SUCH_ACCOUNT" => (
             EXIT_NOT_FOUND,
@@ -213,7 +213,7 @@ fn refused(reason: &str) -> (u8, &'static str) {
             EXIT_TEMPORARY,
             "too many log-ins with this name or from here have failed: wait as long as it says",
         ),
-        "NOT_A_PEER" | "NODE_REMOVED" => (
+        "NOT_A_PEER" => (
             EXIT_PERMISSION,
             "this is the port for nodes: name the port for clients",
         ),
@@ -225,6 +225,17 @@ fn refused(reason: &str) -> (u8, &'static str) {
         "MESSAGE_GONE" => (EXIT_CONFLICT, "a deleted message stays deleted"),
         "NO_SUCH_NODE" => (EXIT_NOT_FOUND, "conclave cluster status lists the nodes"),
         "NODE_NUMBER_TAKEN" => (EXIT_CONFLICT, "choose a number that no node has had before"),
+        "JOIN_TOKEN_INVALID" => (
+            EXIT_PERMISSION,
+            "a token lets one machine in, once and in time: make another with: \
+             conclave token create",
+        ),
+        "JOIN_REFUSED" => (EXIT_PERMISSION, "give all nodes the same --secret-file"),
+        "JOIN_TOKEN_OUT_OF_RANGE" => (EXIT_USAGE, "a token lives at most 7 days"),
+        "NO_SECRET" => (
+            EXIT_CONFLICT,
+            "add the node by its number with: conclave cluster add",
+        ),
         "ADDRESS_TAKEN" => (
             EXIT_CONFLICT,
             "remove the node that has it first, or correct it",

@@ -9,7 +9,7 @@ use axum::response::IntoResponse as _;
 use conclave_replica::Role;
 use conclave_wire::{
     DESCRIPTORS, Problem,
-    peer::peer_service_server::PeerServiceServer,
+    peer::{join_service_server::JoinServiceServer, peer_service_server::PeerServiceServer},
     v1::{
         account_service_server::AccountServiceServer, admin_service_server::AdminServiceServer,
         chat_service_server::ChatServiceServer, live_service_server::LiveServiceServer,
@@ -33,12 +33,14 @@ use tower::util::MapRequestLayer;
 use crate::{
     accounts::Accounts,
     admin::Admin,
+    admission::Admission,
     chat::Chat,
+    founding::Introduction,
     live::{self, Live},
     node::Shared,
     peer_service::Peers,
     rooms::Rooms,
-    tls::{Arrival, Caller, secured},
+    tls::{Arrival, Caller, Security, secured},
     transport::PEER_MESSAGE_BYTES_MAX,
     webhooks,
 };
@@ -133,13 +135,30 @@ fn client_routes(shared: &Arc<Shared>) -> Routes {
     }
 }
 
+/// Answers on the port for peers while there is no cluster yet, until the task is aborted.
+pub(crate) fn introduce(
+    peers: &TcpListener,
+    introduction: Introduction,
+    security: &Security,
+) -> std::io::Result<JoinHandle<()>> {
+    // The same socket: what is not taken by this one waits for the node.
+    let socket = std::os::fd::AsFd::as_fd(peers).try_clone_to_owned()?;
+    let peers = TcpListener::from_std(std::net::TcpListener::from(socket))?;
+    let routes = Routes::new(JoinServiceServer::new(introduction));
+    let peers = secured(incoming(peers), security.for_peers(), "peers");
+    Ok(tokio::spawn(serve(peers, routes)))
+}
+
 fn peer_routes(shared: &Arc<Shared>) -> Routes {
     let peers = PeerServiceServer::new(Peers {
         shared: shared.clone(),
     })
     .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
     .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX);
-    Routes::new(peers)
+    let admission = Admission {
+        shared: shared.clone(),
+    };
+    Routes::new(peers).add_service(JoinServiceServer::new(admission))
 }
 
 /// Answers what no service of this listener knows.

@@ -6,17 +6,17 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use conclave_core::Timestamp;
-use conclave_replica::{Lane, LogRetention, Member, Replica, Timers};
-use conclave_wire::peer;
+use conclave_core::{NodeId, Timestamp};
+use conclave_replica::{Lane, LogRetention, Member, Replica, Timers, rows};
+use conclave_wire::{Problem, peer};
 use futures::future::join_all;
 use tokio::{
     net::{TcpListener, TcpSocket, lookup_host},
@@ -26,22 +26,26 @@ use tokio::{
 };
 
 use crate::{
+    admission::JOINS_MAX,
     codec::WireCodec,
     config::{ConfigError, NodeConfig},
     fingerprint::Fingerprint,
-    identity::{Identity, IdentityError, Origin},
+    identity::{Identity, IdentityError},
     join, listeners,
     live::{self, LiveState},
+    origin,
     passwords::Passwords,
-    peer_guard::PeerGuard,
     peer_service::role_number,
+    preference,
     problems::millis,
     registration::Registration,
+    secret::ClusterSecret,
     security::{self, SecurityError},
     sessions::Sessions,
     setup,
     throttle::Gate,
     tls::{Holder, Security},
+    told::Told,
     transport::GrpcTransport,
 };
 
@@ -83,6 +87,12 @@ pub enum StartError {
     /// It is not known how to speak with others.
     #[error(transparent)]
     Security(#[from] SecurityError),
+    /// The node cannot be what its flags say.
+    #[error("{0}")]
+    Join(String),
+    /// The cluster does not let it in.
+    #[error("the cluster does not let this node in: {0}")]
+    Refused(Box<Problem>),
     /// Something that should always work does not.
     #[error("the node cannot start: {0}")]
     System(String),
@@ -93,8 +103,12 @@ pub(crate) struct Shared {
     pub(crate) identity: Identity,
     /// Whether what this node sends and hears is encrypted.
     pub(crate) security: Security,
-    /// Whom it serves as a peer.
-    pub(crate) guard: PeerGuard,
+    /// The cluster's secret, if it has one.
+    pub(crate) secret: Option<ClusterSecret>,
+    /// Machines that are being let in.
+    pub(crate) joins: Semaphore,
+    /// What the log said of nodes when it was last asked.
+    pub(crate) nodes: RwLock<rows::NodesRow>,
     pub(crate) replica: Replica,
     pub(crate) transport: Arc<GrpcTransport>,
     pub(crate) sessions: Sessions,
@@ -109,8 +123,10 @@ pub(crate) struct Shared {
     /// One at a time: it reads every row.
     pub(crate) digests: Arc<Semaphore>,
     pub(crate) stopping: watch::Sender<bool>,
-    /// The peer that was refused last, so that the log says it once.
-    pub(crate) refused: AtomicU64,
+    /// Peers that were refused, so that the log says it once.
+    pub(crate) refused: Told,
+    /// Callers that are no peers, and why.
+    pub(crate) callers_refused: Told<(Option<IpAddr>, String)>,
     members: BTreeMap<u64, Member>,
     own: Member,
     durable: bool,
@@ -129,7 +145,7 @@ impl Shared {
     }
 
     /// Every member, and where it is reached.
-    fn members(&self) -> BTreeMap<u64, Member> {
+    pub(crate) fn members(&self) -> BTreeMap<u64, Member> {
         let mut members = self.replica.status().members.nodes;
         // The configuration knows better where a member is reached now, and alone knows some
         // before anything is in the log.
@@ -153,6 +169,23 @@ impl Shared {
     pub(crate) fn client_addresses(&self) -> Vec<String> {
         let members = self.members().into_values();
         members.map(|member| member.client_address).collect()
+    }
+
+    /// Where clients reach this node.
+    pub(crate) fn own_client_address(&self) -> String {
+        self.own.client_address.clone()
+    }
+
+    /// The node that shall lead while it is well.
+    pub(crate) fn preferred_leader(&self) -> Option<NodeId> {
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        nodes.preferred_leader
+    }
+
+    /// Whether a node with this number was removed: nothing is done for it any more.
+    pub(crate) fn is_retired(&self, node: u64) -> bool {
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        nodes.retired.contains(&NodeId(node))
     }
 
     /// A number that no other file of this process has.
@@ -226,43 +259,28 @@ impl Node {
     /// # Errors
     /// See [`StartError`]; nothing is left running.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
-        let members = config.members()?;
+        config.members()?;
         let client = listen(&config.client_address, "clients").await?;
         let peers = listen(&config.peer_address, "peers").await?;
         let client_address = local_address(&client)?;
         let peer_address = local_address(&peers)?;
         let own = Member {
-            peer_address: peer_address.to_string(),
-            client_address: client_address.to_string(),
+            peer_address: advertised(&config, peer_address)?,
+            client_address: advertised(&config, client_address)?,
         };
-        let bound = [client_address, peer_address];
-        let secret = security::secret_of(&config, members.is_empty() && config.join.is_empty())?;
-        let reached = members.get(&config.node).unwrap_or(&own);
-        let holder = Holder::at(Some(config.node), &[&reached.client_address]);
-        let security = security::decide(config.plain, bound, secret.as_ref(), holder)?;
-        let joins = !config.join.is_empty() && !Identity::is_in(&config.data);
-        let cluster = match joins {
-            true => Some(join::find(&config.join, config.node, &security).await),
-            false => None,
-        };
-        let members = match members.is_empty() {
-            true => BTreeMap::from([(config.node, own.clone())]),
-            false => members,
-        };
-        let own = members.get(&config.node).cloned().unwrap_or(own);
-        let origin = match &cluster {
-            Some(cluster) => Origin::Joined(&cluster.cluster_id),
-            None => Origin::Made(&members),
-        };
-        let identity = Identity::take(&config.data, config.node, &origin)?;
-        security::keep_secret(&config, secret.as_ref())?;
+        security::check(config.plain, [client_address, peer_address])?;
+        let origin = Box::pin(origin::find(&config, &own, &peers)).await?;
+        let (identity, members) = (origin.identity, origin.members);
+        let node = identity.node;
+        let own = members.get(&node).cloned().unwrap_or(own);
+        let holder = Holder::at(Some(node), &[&own.client_address]);
+        let security = security::of(config.plain, origin.secret.as_ref(), holder)?;
 
-        let transport =
-            GrpcTransport::new(config.node, identity.cluster_id.clone(), security.clone());
+        let transport = GrpcTransport::new(node, identity.cluster_id.clone(), security.clone());
         let transport = Arc::new(transport);
         let clock = clock(config.clock_offset_ms);
         let replica_config = conclave_replica::Config {
-            node: config.node,
+            node,
             members: members.clone(),
             bootstrap: !identity.joined,
             data: config.data.clone(),
@@ -277,11 +295,13 @@ impl Node {
         let applied = *replica.applied().borrow();
         let live = LiveState::start(replica.reader(), blocks, applied)
             .map_err(|error| StartError::System(error.to_string()))?;
-        let system = |problem: conclave_wire::Problem| StartError::System(problem.to_string());
+        let system = |problem: Problem| StartError::System(problem.to_string());
         let shared = Arc::new(Shared {
             identity,
-            guard: PeerGuard::default(),
             security,
+            secret: origin.secret,
+            joins: Semaphore::new(JOINS_MAX),
+            nodes: RwLock::default(),
             replica,
             transport,
             sessions: Sessions::default(),
@@ -296,7 +316,8 @@ impl Node {
             addresses: watch::Sender::new(Arc::default()),
             digests: Arc::new(Semaphore::new(1)),
             stopping: watch::Sender::new(false),
-            refused: AtomicU64::new(0),
+            refused: Told::default(),
+            callers_refused: Told::default(),
             members,
             own,
             durable: !config.unsafe_no_sync,
@@ -314,6 +335,8 @@ impl Node {
         let (tell, removed) = watch::channel(false);
         tasks.push(tokio::spawn(join::watch_membership(shared.clone(), tell)));
         tasks.push(tokio::spawn(join::tell_addresses(shared.clone())));
+        tasks.push(tokio::spawn(join::take_place(shared.clone())));
+        tasks.push(tokio::spawn(preference::keep(shared.clone())));
         if let Security::Tls(tls) = &shared.security {
             tasks.push(tokio::spawn(tls.clone().keep_valid()));
         }
@@ -461,6 +484,21 @@ async fn listen_on(address: &str) -> io::Result<TcpListener> {
         }
     }
     Err(refused)
+}
+
+/// Where others reach a listener of this node.
+fn advertised(config: &NodeConfig, local: SocketAddr) -> Result<String, StartError> {
+    match &config.advertise {
+        Some(host) if host.contains(':') && !host.starts_with('[') => {
+            Ok(format!("[{host}]:{}", local.port()))
+        }
+        Some(host) => Ok(format!("{host}:{}", local.port())),
+        None if local.ip().is_unspecified() && config.members.is_empty() => {
+            let sentence = format!("{local} is every address of this machine, and others need one");
+            Err(StartError::Join(sentence))
+        }
+        None => Ok(local.to_string()),
+    }
 }
 
 fn local_address(listener: &TcpListener) -> Result<SocketAddr, StartError> {

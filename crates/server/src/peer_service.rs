@@ -2,12 +2,7 @@
 //!
 //! Always true: nothing is done for a peer of another cluster, or that means another node.
 
-use std::{
-    path::PathBuf,
-    pin::Pin,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use conclave_replica::{PeerError, Role, SnapshotOffer};
 use conclave_wire::{
@@ -66,20 +61,14 @@ impl Peers {
                 reason: reason.to_owned(),
                 sentence,
             };
-            let before = self
-                .shared
-                .refused
-                .swap(envelope.source_node_id, Ordering::Relaxed);
-            // It will go on trying: one line for each that comes, not for each attempt.
-            if before != envelope.source_node_id {
+            // It will go on trying: one line for a while of it, not for each attempt.
+            if self.shared.refused.is_news(envelope.source_node_id) {
                 tracing::warn!(peer = envelope.source_node_id, %problem, "a peer was refused");
             }
             Err(problem.to_status())
         };
         let (cluster, node) = (&self.shared.identity.cluster_id, self.shared.identity.node);
-        if let Err(problem) = self.shared.is_peer(caller, envelope.source_node_id) {
-            return Err(problem.to_status());
-        }
+        self.shared.is_peer(caller, envelope.source_node_id)?;
         if envelope.cluster_id != *cluster {
             return wrong(
                 "WRONG_CLUSTER",
@@ -88,6 +77,10 @@ impl Peers {
         }
         if envelope.target_node_id != node {
             return wrong("WRONG_NODE", format!("this is node {node}"));
+        }
+        if self.shared.is_retired(envelope.source_node_id) {
+            let source = envelope.source_node_id;
+            return wrong("NODE_RETIRED", format!("node {source} was removed"));
         }
         Ok(())
     }

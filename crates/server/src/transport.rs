@@ -108,7 +108,7 @@ impl Transport for GrpcTransport {
     }
 }
 
-fn connect_lazily(address: &str, dial: &Dial) -> Option<Channel> {
+pub(crate) fn connect_lazily(address: &str, dial: &Dial) -> Option<Channel> {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).ok()?;
     let endpoint = endpoint
         .connect_timeout(CONNECT_LIMIT)
@@ -289,31 +289,14 @@ fn no_leader() -> Problem {
     }
 }
 
-/// Asks whoever is at this address which cluster it belongs to.
-pub(crate) async fn describe(
-    address: &str,
-    dial: &Dial,
-    limit: Duration,
-) -> Result<Cluster, PeerError> {
-    let unreachable = || PeerError::Unreachable(format!("{address} is no address"));
-    let channel = connect_lazily(address, dial).ok_or_else(unreachable)?;
-    let mut service = PeerServiceClient::new(channel);
-    let call = service.describe_cluster(peer::DescribeClusterRequest {});
-    match tokio::time::timeout(limit, call).await {
-        Ok(Ok(response)) => Ok(cluster_in(response.into_inner())),
-        Ok(Err(status)) => Err(failure_of(&status)),
-        Err(_) => Err(PeerError::Timeout(limit)),
-    }
-}
-
-fn cluster_in(response: peer::DescribeClusterResponse) -> Cluster {
+pub(crate) fn cluster_in(response: peer::DescribeClusterResponse) -> Cluster {
     Cluster {
         cluster_id: response.cluster_id,
         members: members_in(response.membership.unwrap_or_default()),
     }
 }
 
-fn failure_of(status: &Status) -> PeerError {
+pub(crate) fn failure_of(status: &Status) -> PeerError {
     if let Some(problem) = Problem::from_status(status) {
         return PeerError::Failed(problem.to_string());
     }

@@ -37,7 +37,7 @@ async fn start(nodes: u64, data: &std::path::Path) -> Vec<Node> {
         Node::start(NodeConfig {
             plain: true,
             data: data.join(node.to_string()),
-            node,
+            node: Some(node),
             peer_address: peer.clone(),
             client_address: client.clone(),
             members: members.clone(),

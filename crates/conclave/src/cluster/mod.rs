@@ -11,7 +11,9 @@ mod start;
 
 use std::{
     collections::BTreeMap,
-    io,
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::ExitStatus,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -19,6 +21,7 @@ use std::{
 };
 
 use conclave_client::{BuildError, CallError, Client, v1};
+use conclave_server::ClusterSecret;
 use futures::future::join_all;
 use tokio::{
     sync::watch,
@@ -48,14 +51,30 @@ pub(crate) struct Options {
     pub(crate) directory: PathBuf,
     /// How many nodes.
     pub(crate) nodes: u64,
-    /// How many of them make the cluster; the others join it once they were added.
+    /// How many of them make the cluster; the others join it, with a token or once they were
+    /// added.
     pub(crate) founders: u64,
+    /// How the founders know each other.
+    pub(crate) founding: Founding,
     /// Where they listen.
     pub(crate) ports: Ports,
-    /// The file of the cluster's secret; without it, the nodes speak in plain text.
-    pub(crate) secret_file: Option<PathBuf>,
+    /// Whether they speak in plain text.
+    pub(crate) plain: bool,
     /// What is added to the environment of which node.
     pub(crate) environment: BTreeMap<u64, Vec<(String, String)>>,
+}
+
+/// How those that make a cluster know each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Founding {
+    /// Each was told the numbers of all: it listens at once, whoever else is there.
+    #[allow(
+        dead_code,
+        reason = "only tests start some nodes of a new cluster before others"
+    )]
+    Numbered,
+    /// They find each other: none listens before all are there for the first time.
+    Meeting,
 }
 
 /// A local cluster cannot do what was asked.
@@ -95,6 +114,8 @@ pub(crate) struct LocalCluster {
     running: Vec<Mutex<Option<Node>>>,
     client: Client,
     setup_token: watch::Sender<Option<String>>,
+    /// With which token which node joins.
+    tokens: Mutex<BTreeMap<u64, String>>,
 }
 
 impl LocalCluster {
@@ -106,12 +127,14 @@ impl LocalCluster {
             .attempt_timeout(STATUS_LIMIT)
             .total_timeout(STATUS_LIMIT)
             .build()?;
+        make_secret(&options.directory)?;
         let running = (0..options.nodes).map(|_| Mutex::new(None)).collect();
         Ok(Self {
             options,
             running,
             client,
             setup_token: watch::Sender::new(None),
+            tokens: Mutex::default(),
         })
     }
 
@@ -145,6 +168,30 @@ impl LocalCluster {
     /// Where this node's log is.
     pub(crate) fn log_path(&self, node: u64) -> PathBuf {
         self.directory(node).join(LOG_FILE)
+    }
+
+    /// This node joins with a token when it is started, and is given its number by the cluster.
+    #[allow(dead_code, reason = "only tests let nodes join")]
+    pub(crate) fn give_token(&self, node: u64, token: &str) {
+        self.tokens().insert(node, token.to_owned());
+    }
+
+    /// Its founders know each other like this when they are started for the first time.
+    #[allow(dead_code, reason = "only tests choose")]
+    pub(crate) fn found_by(&mut self, founding: Founding) {
+        self.options.founding = founding;
+    }
+
+    /// Sets a variable in the environment of a node when it is started the next time.
+    #[allow(dead_code, reason = "only tests do")]
+    pub(crate) fn set_variable(&mut self, node: u64, name: &str, value: &str) {
+        let variables = self.options.environment.entry(node).or_default();
+        variables.push((name.to_owned(), value.to_owned()));
+    }
+
+    fn tokens(&self) -> MutexGuard<'_, BTreeMap<u64, String>> {
+        // It is sound after every statement that changes it.
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The process of this node, if it runs.
@@ -315,6 +362,27 @@ async fn wait<T>(
             return Err(ClusterError::NotReady { limit, last });
         }
         sleep(LOOK_INTERVAL).await;
+    }
+}
+
+/// Where the secret of a local cluster lies.
+fn secret_file(directory: &Path) -> PathBuf {
+    directory.join("secret")
+}
+
+/// Gives a new cluster its secret; one that has one keeps it.
+fn make_secret(directory: &Path) -> Result<(), ClusterError> {
+    let path = secret_file(directory);
+    let make = || {
+        fs::create_dir_all(directory)?;
+        let mut options = fs::File::options();
+        options.write(true).create_new(true).mode(0o600);
+        let secret = ClusterSecret::generate()?;
+        options.open(&path)?.write_all(secret.to_text().as_bytes())
+    };
+    match make() {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(file(&path)(error)),
+        _ => Ok(()),
     }
 }
 

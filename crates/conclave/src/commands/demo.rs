@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use crate::{
-    cluster::{ClusterError, LocalCluster, NODES_MAX, Options, Ports},
+    cluster::{ClusterError, Founding, LocalCluster, NODES_MAX, Options, Ports},
     commands::up::{interrupted, words},
     errors::{CommandError, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, EXIT_USAGE, note},
     output::{self, Format},
@@ -194,8 +194,9 @@ pub(crate) async fn throw_away(
         directory: directory.to_owned(),
         nodes,
         founders: nodes,
+        founding: Founding::Meeting,
         ports: Ports::free(nodes).ok_or(ClusterError::NoPorts { nodes })?,
-        secret_file: None,
+        plain: true,
         environment: Default::default(),
     };
     LocalCluster::start(options, READY_LIMIT).await

@@ -42,7 +42,7 @@ pub(crate) struct Args {
     /// Where the node keeps its data [default: ./conclave-data]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// The number of this node [default: 1]
+    /// The number of this node, if it is to be chosen and not given by the cluster
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     node: Option<u64>,
     /// Where clients reach it [default: 127.0.0.1:7400]
@@ -54,8 +54,9 @@ pub(crate) struct Args {
     /// All nodes, as 1=PEERHOST:PORT/CLIENTHOST:PORT,2=… [default: this one alone]
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     members: Option<Vec<String>>,
-    /// Peers of the cluster to join, if the directory is new; an administrator has to add the node
-    /// with `conclave cluster add`
+    /// Peers of the cluster to join, if the directory is new: with --token; with
+    /// --bootstrap-expect; or after an administrator has added the node with
+    /// `conclave cluster add`
     #[arg(
         long,
         value_delimiter = ',',
@@ -63,9 +64,23 @@ pub(crate) struct Args {
         conflicts_with = "members"
     )]
     join: Option<Vec<String>>,
-    /// The file of the cluster's secret: the same on every node
+    /// What `conclave token create` gave [also: CONCLAVE_JOIN_TOKEN]
+    #[arg(long, conflicts_with_all = ["members", "node", "bootstrap_expect"])]
+    token: Option<String>,
+    /// How many of the nodes of --join, from the first on, make the cluster together: start all
+    /// with the same flags, in any order
+    #[arg(long, value_name = "N", conflicts_with_all = ["members", "node"])]
+    bootstrap_expect: Option<u32>,
+    /// The file of the cluster's secret: the same on every node that is started with
+    /// --bootstrap-expect or --members. `conclave token secret` makes one
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
+    /// The member whose place it takes when it joins
+    #[arg(long, value_name = "NODE", value_parser = clap::value_parser!(u64).range(1..))]
+    replaces: Option<u64>,
+    /// The host under which others reach it, if it listens on every address of its machine
+    #[arg(long, value_name = "HOST")]
+    advertise: Option<String>,
     /// Speak in plain text: only on loopback
     #[arg(long)]
     plain: bool,
@@ -105,6 +120,9 @@ pub(crate) fn worker_threads() -> usize {
 /// # Errors
 /// If the node cannot start, or had to stop because it cannot keep its promises.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if let Some(token) = &args.token {
+        return Err(without_token_in_sight(token));
+    }
     if let Some(parent) = args.die_with_parent {
         die_with_parent(parent)?;
     }
@@ -229,6 +247,15 @@ fn no_start(error: StartError) -> anyhow::Error {
             "start it with its own --node, or give this node its own --data",
         ),
         StartError::Security(error) => (chain(error), security_hint(error)),
+        StartError::Join(_) => (
+            chain(&error),
+            "conclave serve --help says what belongs together; --advertise HOST says where \
+             others reach a node",
+        ),
+        StartError::Refused(problem) => {
+            let (code, hint) = crate::errors::of_reason(problem.reason());
+            return CommandError::new(code, error.to_string(), hint).into();
+        }
         StartError::Replica(_) => (
             chain(&error),
             "make room if the disk is full; otherwise leave the files as they are and see \
@@ -250,11 +277,6 @@ fn security_hint(error: &SecurityError) -> &'static str {
         SecurityError::SecretMissing => {
             "give every node the same --secret-file; on loopback alone, --plain needs none"
         }
-        SecurityError::OtherSecret { .. } => {
-            "a cluster keeps its secret: leave --secret-file out, or name another --data"
-        }
-        SecurityError::NoSecret { .. } => "copy the file from a node of the cluster as it is",
-        SecurityError::Io { .. } => "the file must be there, and readable for the node alone",
         SecurityError::Certificates(_) => "the system must give random bytes",
     }
 }
@@ -265,6 +287,28 @@ fn chain(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |sentence, cause| {
         format!("{sentence}: {cause}")
     })
+}
+
+/// Begins again with the token in the environment: everybody on the machine sees the arguments of
+/// a process, and only its owner sees the environment. Returns if that fails.
+fn without_token_in_sight(token: &str) -> anyhow::Error {
+    use std::os::unix::process::CommandExt as _;
+    let mut is_token = false;
+    let arguments = std::env::args_os().skip(1).filter(|argument| {
+        let text = argument.to_string_lossy();
+        let was_flag = std::mem::replace(&mut is_token, text == "--token");
+        !was_flag && !is_token && !text.starts_with("--token=")
+    });
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => return error.into(),
+    };
+    let mut again = std::process::Command::new(program);
+    again
+        .args(arguments)
+        .env("CONCLAVE_JOIN_TOKEN", token)
+        .exec()
+        .into()
 }
 
 /// Has the system end this process with its parent.
@@ -287,7 +331,11 @@ fn from_flags(args: Args) -> Overrides {
         peer_address: args.peer_address,
         members: args.members,
         join: args.join,
+        join_token: args.token,
+        bootstrap_expect: args.bootstrap_expect,
         secret_file: args.secret_file,
+        replaces: args.replaces,
+        advertise: args.advertise,
         plain: args.plain.then_some(true),
         unsafe_no_sync: args.unsafe_no_sync.then_some(true),
         log: args.log,

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    cluster::{ClusterError, LocalCluster, NODES_MAX, Options, Ports},
+    cluster::{ClusterError, Founding, LocalCluster, NODES_MAX, Options, Ports},
     errors::{CommandError, EXIT_CONFLICT, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, EXIT_USAGE, note},
     output,
 };
@@ -78,8 +78,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         directory: args.data.clone(),
         nodes: args.nodes,
         founders: args.nodes,
+        founding: Founding::Meeting,
         ports,
-        secret_file: None,
+        plain: true,
         environment: Default::default(),
     };
     let started = tokio::select! {

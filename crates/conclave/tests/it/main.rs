@@ -27,4 +27,5 @@ mod streams;
 mod support;
 mod survival;
 mod survival_restart;
+mod tokens;
 mod witness;

@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-use crate::cluster::{LocalCluster, Options, Ports};
+use crate::cluster::{Founding, LocalCluster, Options, Ports};
 
 /// How long anything may take before a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -78,6 +78,29 @@ impl Cluster {
         Self::build_with(nodes, 1, 1, BTreeMap::new()).await
     }
 
+    /// A cluster of which no node runs yet, and whose nodes find each other.
+    pub(crate) async fn prepare_meeting(nodes: u64) -> Self {
+        let mut cluster = Self::build(nodes, 1, BTreeMap::new()).await;
+        cluster.local.found_by(Founding::Meeting);
+        cluster
+    }
+
+    /// This node joins with a token, and is given its number by the cluster.
+    pub(crate) fn give_token(&self, node: u64, token: &str) {
+        self.local.give_token(node, token);
+    }
+
+    /// This node takes the place of another when it joins.
+    pub(crate) fn let_replace(&mut self, node: u64, other: u64) {
+        self.local
+            .set_variable(node, "CONCLAVE_REPLACES", &other.to_string());
+    }
+
+    /// Forgets everything that this node has kept.
+    pub(crate) fn wipe(&self, node: u64) {
+        fs::remove_dir_all(self.local.directory(node)).unwrap();
+    }
+
     /// A cluster of which no node runs yet.
     pub(crate) async fn prepare(nodes: u64) -> Self {
         Self::build(nodes, 1, BTreeMap::new()).await
@@ -104,8 +127,9 @@ impl Cluster {
             directory: directory.path().to_owned(),
             nodes,
             founders,
+            founding: Founding::Numbered,
             ports: Ports::free(nodes).expect("there are free ports"),
-            secret_file: None,
+            plain: true,
             environment,
         };
         Self {

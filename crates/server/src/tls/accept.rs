@@ -2,14 +2,13 @@
 //!
 //! Always true: a caller that is slow or sends garbage costs its own place among
 //! [`HANDSHAKES_MAX`] for at most [`HANDSHAKE_LIMIT`], and nobody waits for it alone. The log says
-//! why a caller was turned away, at most once a second for each address.
+//! why a caller was turned away, once in a while for each address and reason.
 
 use std::{
-    collections::HashMap,
     io,
     net::IpAddr,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -19,21 +18,23 @@ use rustls::{CertificateError, Error as TlsError};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::{Instant, timeout},
+    time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-use crate::tls::{Accept, names};
+use crate::{
+    tls::{Accept, names},
+    told::Told,
+};
 
 /// Handshakes of one listener at once. At the bound further callers wait to be taken.
 const HANDSHAKES_MAX: usize = 256;
 /// How long a caller may take for one.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(3);
-/// How often the log speaks of one address.
-const TELL_EVERY: Duration = Duration::from_secs(1);
-/// Addresses of which is remembered when the log spoke of them. At the bound all are forgotten.
-const TOLD_MAX: usize = 1024;
+
+/// Who was refused, and why.
+type Refusals = Told<(IpAddr, String)>;
 
 /// What a caller has shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +130,7 @@ async fn handshake(
         Err(_) => "it does not finish the handshake".to_owned(),
     };
     let from = from?;
-    if refusals.is_news(from.ip()) {
+    if refusals.is_news((from.ip(), reason.clone())) {
         tracing::warn!(%from, reason, "a connection for {whom} was refused");
     }
     None
@@ -167,26 +168,6 @@ fn fault(why: &CertificateError) -> String {
             "is not that of a peer".to_owned()
         }
         other => format!("is refused: {other}"),
-    }
-}
-
-/// When the log last spoke of an address.
-#[derive(Default)]
-struct Refusals(Mutex<HashMap<IpAddr, Instant>>);
-
-impl Refusals {
-    fn is_news(&self, address: IpAddr) -> bool {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let last = told.get(&address);
-        if last.is_some_and(|last| now.duration_since(*last) < TELL_EVERY) {
-            return false;
-        }
-        if told.len() >= TOLD_MAX {
-            told.clear();
-        }
-        told.insert(address, now);
-        true
     }
 }
 

@@ -8,6 +8,11 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
 
+use crate::{
+    fingerprint::Fingerprint,
+    tls::{names, strangers},
+};
+
 /// How to reach one machine.
 #[derive(Clone)]
 pub(crate) enum Dial {
@@ -28,6 +33,13 @@ impl Dial {
             connector: TlsConnector::from(config),
             name,
         }
+    }
+
+    /// To any node of the cluster whose authority has this fingerprint, for somebody who has shown
+    /// nothing yet.
+    pub(crate) fn by_fingerprint(fingerprint: Fingerprint) -> Self {
+        let config = strangers::asks(fingerprint);
+        Self::tls(Arc::new(config), names::ANY_PEER.to_owned())
     }
 
     /// A connection that is made when it is first used. The time that the endpoint allows for

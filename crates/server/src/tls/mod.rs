@@ -10,6 +10,7 @@ mod clients;
 mod dial;
 mod names;
 mod peers;
+mod strangers;
 #[cfg(test)]
 mod tests;
 
@@ -85,6 +86,11 @@ impl Security {
 pub(crate) struct Accept {
     config: Arc<ServerConfig>,
     cluster_id: Arc<str>,
+}
+
+/// By which the authority of the cluster with this secret is known.
+pub(crate) fn fingerprint_of(secret: &ClusterSecret) -> Fingerprint {
+    Fingerprint::of(Authority::of(secret).certificate())
 }
 
 /// The certificates of one node, and what is made of them.
