@@ -213,6 +213,10 @@ pub(crate) fn of_reason(reason: &str) -> (u8, &'static str) {
             EXIT_TEMPORARY,
             "too many log-ins with this name or from here have failed: wait as long as it says",
         ),
+        "NOT_A_PEER" => (
+            EXIT_PERMISSION,
+            "this is the port for nodes: name the port for clients",
+        ),
         "LAST_OF_ITS_KIND" => (EXIT_CONFLICT, "give the role to somebody else first"),
         "NOT_A_MEMBER" => (
             EXIT_CONFLICT,

@@ -18,7 +18,7 @@ use conclave_wire::{
 };
 use futures::{Stream, StreamExt as _};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::oneshot,
     task::JoinHandle,
     time::{Instant, sleep_until},
@@ -29,6 +29,7 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
+use tower::util::MapRequestLayer;
 
 use crate::{
     accounts::Accounts,
@@ -40,6 +41,7 @@ use crate::{
     node::Shared,
     peer_service::Peers,
     rooms::Rooms,
+    tls::{Arrival, Caller, Security, secured},
     transport::PEER_MESSAGE_BYTES_MAX,
     webhooks,
 };
@@ -81,9 +83,12 @@ pub(crate) fn start(
     let webhooks = webhooks::router(shared.clone());
     let of_clients = with_fallback(routes.into_axum_router().merge(webhooks), "client", "peers");
     let of_peers = with_fallback(peer_routes(shared).into_axum_router(), "peer", "clients");
+    let (for_clients, for_peers) = (shared.security.for_clients(), shared.security.for_peers());
+    let clients = secured(paced(incoming(clients)), for_clients, "clients");
+    let peers = secured(incoming(peers), for_peers, "peers");
     vec![
-        tokio::spawn(serve(paced(incoming(clients)), of_clients, pending())),
-        tokio::spawn(serve(incoming(peers), of_peers, pending())),
+        tokio::spawn(serve(clients, of_clients, pending())),
+        tokio::spawn(serve(peers, of_peers, pending())),
         tokio::spawn(report_health(shared.clone(), reporter)),
         tokio::spawn(live::share(shared.clone())),
     ]
@@ -140,14 +145,19 @@ pub(crate) struct Introducing {
 }
 
 impl Introducing {
-    pub(crate) fn start(peers: &TcpListener, introduction: Introduction) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        peers: &TcpListener,
+        introduction: Introduction,
+        security: &Security,
+    ) -> std::io::Result<Self> {
         // The same socket: what is not taken by this one waits for the node.
         let socket = std::os::fd::AsFd::as_fd(peers).try_clone_to_owned()?;
         let peers = TcpListener::from_std(std::net::TcpListener::from(socket))?;
+        let peers = secured(incoming(peers), security.for_peers(), "peers");
         let routes = Routes::new(JoinServiceServer::new(introduction));
         let (end, ended) = oneshot::channel::<()>();
         let ended = async { drop(ended.await) };
-        let task = tokio::spawn(serve(incoming(peers), routes, ended));
+        let task = tokio::spawn(serve(peers, routes, ended));
         Ok(Self { end, task })
     }
 
@@ -211,7 +221,7 @@ fn paced<T>(incoming: impl Stream<Item = T> + Send + 'static) -> impl Stream<Ite
 
 /// Serves until it is told to end; then it says goodbye on every connection.
 async fn serve(
-    incoming: impl Stream<Item = std::io::Result<TcpStream>> + Send,
+    incoming: impl Stream<Item = std::io::Result<Arrival>> + Send,
     routes: Routes,
     end: impl Future<Output = ()> + Send,
 ) {
@@ -221,10 +231,20 @@ async fn serve(
         .max_concurrent_streams(STREAMS_MAX)
         .http2_keepalive_interval(Some(KEEP_ALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_LIMIT))
+        .layer(MapRequestLayer::new(with_address))
         .add_routes(routes);
     if let Err(error) = server.serve_with_incoming_shutdown(incoming, end).await {
         tracing::error!(%error, "a listener has ended");
     }
+}
+
+/// Tells tonic where the caller is: it looks for this type.
+fn with_address<B>(mut request: axum::http::Request<B>) -> axum::http::Request<B> {
+    let address = request.extensions().get::<Caller>();
+    if let Some(address) = address.map(|caller| caller.address.clone()) {
+        request.extensions_mut().insert(address);
+    }
+    request
 }
 
 /// `SERVING` while the node knows a leader and is not stopping.

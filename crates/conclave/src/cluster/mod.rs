@@ -58,6 +58,8 @@ pub(crate) struct Options {
     pub(crate) founding: Founding,
     /// Where they listen.
     pub(crate) ports: Ports,
+    /// Whether they speak in plain text.
+    pub(crate) plain: bool,
     /// What is added to the environment of which node.
     pub(crate) environment: BTreeMap<u64, Vec<(String, String)>>,
 }

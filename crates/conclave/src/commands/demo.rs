@@ -196,6 +196,7 @@ pub(crate) async fn throw_away(
         founders: nodes,
         founding: Founding::Meeting,
         ports: Ports::free(nodes).ok_or(ClusterError::NoPorts { nodes })?,
+        plain: true,
         environment: Default::default(),
     };
     LocalCluster::start(options, READY_LIMIT).await

@@ -80,6 +80,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         founders: args.nodes,
         founding: Founding::Meeting,
         ports,
+        plain: true,
         environment: Default::default(),
     };
     let started = tokio::select! {

@@ -257,7 +257,7 @@ impl Served {
             .append(true)
             .open(log)
             .unwrap();
-        let mut command = program(&["serve"]);
+        let mut command = program(&["serve", "--plain"]);
         let mut child = command
             .args(args)
             .args(["--die-with-parent", &std::process::id().to_string()])

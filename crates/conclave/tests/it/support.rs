@@ -129,6 +129,7 @@ impl Cluster {
             founders,
             founding: Founding::Numbered,
             ports: Ports::free(nodes).expect("there are free ports"),
+            plain: true,
             environment,
         };
         Self {

@@ -59,6 +59,7 @@ fn serve(cluster: &Cluster, data: &Path, token: &str, address: u64) -> (Option<i
     let output = Command::new(env!("CARGO_BIN_EXE_conclave"))
         .args([
             "serve",
+            "--plain",
             "--join",
             &cluster.peer_address(1),
             "--token",
@@ -126,6 +127,7 @@ async fn the_arguments_of_a_process_show_no_token() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_conclave"))
         .args([
             "serve",
+            "--plain",
             "--join",
             &cluster.peer_address(1),
             "--token",
