@@ -52,6 +52,8 @@ pub(crate) struct Connected {
     pub(crate) endpoints: Vec<String>,
     /// Whether the session is that of the credentials file.
     pub(crate) from_file: bool,
+    /// What is in that file, if the nodes are those of it, too.
+    pub(crate) kept: Option<credentials::Credentials>,
 }
 
 impl Connection {
@@ -105,6 +107,7 @@ impl Connection {
             None
         };
         let from_file = needs_token && saved.is_some();
+        let kept = saved.clone().filter(|_| from_file && endpoints.is_empty());
         let (saved_endpoints, saved_token) = match saved {
             Some(saved) => (saved.endpoints, Some(saved.token)),
             None => (ENDPOINTS_DEFAULT.map(str::to_owned).to_vec(), None),
@@ -128,6 +131,7 @@ impl Connection {
             client: builder.build()?,
             endpoints,
             from_file,
+            kept,
         })
     }
 

@@ -9,6 +9,7 @@ mod commands;
 mod connection;
 mod credentials;
 mod errors;
+mod learned;
 mod names;
 mod output;
 

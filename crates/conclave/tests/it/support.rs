@@ -235,7 +235,7 @@ impl Cluster {
         let token = token.expect("it prints one").unwrap().clone().unwrap();
         let client = self.client();
         let grant = Grant::Setup(token);
-        let password = "correct horse battery";
+        let password = ROOT_PASSWORD;
         client
             .create_account_with("root", password, grant)
             .await
@@ -263,6 +263,9 @@ impl Cluster {
         fs::read_to_string(self.local.log_path(node)).unwrap()
     }
 }
+
+/// The password of [`Cluster::administrator`].
+pub(crate) const ROOT_PASSWORD: &str = "correct horse battery";
 
 /// A turn to load the machine, for nodes that are no [`Cluster`].
 pub(crate) async fn turn() -> SemaphorePermit<'static> {
