@@ -11,6 +11,7 @@ mod credentials;
 mod errors;
 mod names;
 mod output;
+mod trust;
 
 use std::process::ExitCode;
 

@@ -62,7 +62,7 @@ fn count() -> clap::builder::RangedI64ValueParser<u16> {
 /// # Errors
 /// If nobody is logged in or no node serves.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let client = args.connection.connect()?.client;
+    let client = args.connection.connect().await?.client;
     let mut reader = Reader {
         client,
         freshness: freshness(args.stale),
