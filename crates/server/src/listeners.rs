@@ -3,7 +3,7 @@
 //! Always true: a call for the other kind of port gets a sentence that says so; whatever else
 //! comes in on a port (another protocol, garbage) costs its own connection and nothing more.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use axum::response::IntoResponse as _;
 use conclave_replica::Role;
@@ -19,6 +19,7 @@ use conclave_wire::{
 use futures::{Stream, StreamExt as _};
 use tokio::{
     net::TcpListener,
+    sync::oneshot,
     task::JoinHandle,
     time::{Instant, sleep_until},
 };
@@ -58,6 +59,8 @@ const KEEP_ALIVE_LIMIT: Duration = Duration::from_secs(5);
 const BETWEEN_TAKING: Duration = Duration::from_millis(2);
 /// How far behind its pace a busy node may fall and still make up for it.
 const BEHIND_PACE: Duration = Duration::from_millis(8);
+/// How long those that are introduced to each other may take to end what they are asking.
+const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
 /// What `grpc.health.v1` knows besides the whole node.
 const SERVICES: [&str; 7] = [
     "",
@@ -84,8 +87,8 @@ pub(crate) fn start(
     let clients = secured(paced(incoming(clients)), for_clients, "clients");
     let peers = secured(incoming(peers), for_peers, "peers");
     vec![
-        tokio::spawn(serve(clients, of_clients)),
-        tokio::spawn(serve(peers, of_peers)),
+        tokio::spawn(serve(clients, of_clients, pending())),
+        tokio::spawn(serve(peers, of_peers, pending())),
         tokio::spawn(report_health(shared.clone(), reporter)),
         tokio::spawn(live::share(shared.clone())),
     ]
@@ -135,18 +138,39 @@ fn client_routes(shared: &Arc<Shared>) -> Routes {
     }
 }
 
-/// Answers on the port for peers while there is no cluster yet, until the task is aborted.
-pub(crate) fn introduce(
-    peers: &TcpListener,
-    introduction: Introduction,
-    security: &Security,
-) -> std::io::Result<JoinHandle<()>> {
-    // The same socket: what is not taken by this one waits for the node.
-    let socket = std::os::fd::AsFd::as_fd(peers).try_clone_to_owned()?;
-    let peers = TcpListener::from_std(std::net::TcpListener::from(socket))?;
-    let routes = Routes::new(JoinServiceServer::new(introduction));
-    let peers = secured(incoming(peers), security.for_peers(), "peers");
-    Ok(tokio::spawn(serve(peers, routes)))
+/// Answers on the port for peers while there is no cluster yet.
+pub(crate) struct Introducing {
+    end: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Introducing {
+    pub(crate) fn start(
+        peers: &TcpListener,
+        introduction: Introduction,
+        security: &Security,
+    ) -> std::io::Result<Self> {
+        // The same socket: what is not taken by this one waits for the node.
+        let socket = std::os::fd::AsFd::as_fd(peers).try_clone_to_owned()?;
+        let peers = TcpListener::from_std(std::net::TcpListener::from(socket))?;
+        let peers = secured(incoming(peers), security.for_peers(), "peers");
+        let routes = Routes::new(JoinServiceServer::new(introduction));
+        let (end, ended) = oneshot::channel::<()>();
+        let ended = async { drop(ended.await) };
+        let task = tokio::spawn(serve(peers, routes, ended));
+        Ok(Self { end, task })
+    }
+
+    /// Ends every connection, so that those who have one make another and meet the node.
+    pub(crate) async fn end(self) {
+        drop(self.end);
+        if tokio::time::timeout(GOODBYE_LIMIT, self.task)
+            .await
+            .is_err()
+        {
+            tracing::warn!("somebody holds on to a connection from before the cluster was made");
+        }
+    }
 }
 
 fn peer_routes(shared: &Arc<Shared>) -> Routes {
@@ -195,7 +219,12 @@ fn paced<T>(incoming: impl Stream<Item = T> + Send + 'static) -> impl Stream<Ite
     })
 }
 
-async fn serve(incoming: impl Stream<Item = std::io::Result<Arrival>> + Send, routes: Routes) {
+/// Serves until it is told to end; then it says goodbye on every connection.
+async fn serve(
+    incoming: impl Stream<Item = std::io::Result<Arrival>> + Send,
+    routes: Routes,
+    end: impl Future<Output = ()> + Send,
+) {
     let server = Server::builder()
         // For webhooks: gRPC itself is HTTP/2.
         .accept_http1(true)
@@ -204,7 +233,7 @@ async fn serve(incoming: impl Stream<Item = std::io::Result<Arrival>> + Send, ro
         .http2_keepalive_timeout(Some(KEEP_ALIVE_LIMIT))
         .layer(MapRequestLayer::new(with_address))
         .add_routes(routes);
-    if let Err(error) = server.serve_with_incoming(incoming).await {
+    if let Err(error) = server.serve_with_incoming_shutdown(incoming, end).await {
         tracing::error!(%error, "a listener has ended");
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     identity::{Claim, Identity, Stored, Wish},
     join,
     join_token::JoinToken,
-    listeners,
+    listeners::Introducing,
     node::StartError,
     secret::ClusterSecret,
     security::{self, SecurityError},
@@ -185,10 +185,10 @@ impl Seeker<'_> {
             Introduction::new(secret.clone(), data, own, expected).map_err(unusable)?;
         let security = self.security(None)?;
         let trust = Trust::of(&security);
-        let server = listeners::introduce(peers, introduction.clone(), &security);
-        let server = server.map_err(unusable)?;
+        let introducing =
+            Introducing::start(peers, introduction.clone(), &security).map_err(unusable)?;
         let found = founding::find(&introduction, &self.config.join, &trust).await;
-        server.abort();
+        introducing.end().await;
         let Found::Founders(founders) = found else {
             let pass = join_request::Pass::JoinKey(secret.join_key().to_vec().into());
             return self.join(claim, pass, &trust).await;

@@ -91,13 +91,15 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         output::json_line(&json!({
             "token": made.token,
             "join": made.peer_addresses,
+            "plain": made.plain,
             "expires_at_ms": made.expires_at_ms,
         }))?;
         return Ok(ExitCode::SUCCESS);
     }
     let replaces = replaces.map_or(String::new(), |node| format!(" --replaces {node}"));
+    let plain = if made.plain { " --plain" } else { "" };
     output::line(&format!(
-        "conclave serve --join {} --token {}{replaces}",
+        "conclave serve --join {} --token {}{replaces}{plain}",
         output::clean(&join),
         output::clean(&made.token)
     ))?;

@@ -105,6 +105,7 @@ async fn a_token_lets_one_machine_in_once_and_in_time_and_is_shown_to_nobody() {
         assert!(!told.contains(secret), "{kind}: a token is in a log");
         cluster.start_node(2).await;
     }
+    cluster.stop(2).await;
     let (code, said) = serve(&cluster, &directory.path().join("no"), "CANARY", 2);
     assert_ne!(code, Some(0));
     assert!(
