@@ -11,7 +11,6 @@ mod chat;
 mod codec;
 mod config;
 mod convert;
-mod fingerprint;
 mod founding;
 mod identity;
 mod join;
@@ -47,7 +46,6 @@ mod webhook_answers;
 mod webhooks;
 
 pub use config::{ConfigError, NodeConfig, Overrides};
-pub use fingerprint::Fingerprint;
 pub use identity::IdentityError;
 pub use node::{Node, StartError};
 pub use registration::Registration;

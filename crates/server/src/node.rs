@@ -16,7 +16,7 @@ use std::{
 
 use conclave_core::{NodeId, Timestamp};
 use conclave_replica::{Lane, LogRetention, Member, Replica, Timers, rows};
-use conclave_wire::{Problem, peer};
+use conclave_wire::{Problem, peer, trust::Fingerprint};
 use futures::future::join_all;
 use tokio::{
     net::{TcpListener, TcpSocket, lookup_host},
@@ -29,7 +29,6 @@ use crate::{
     admission::JOINS_MAX,
     codec::WireCodec,
     config::{ConfigError, NodeConfig},
-    fingerprint::Fingerprint,
     identity::{Identity, IdentityError},
     join, listeners,
     live::{self, LiveState},
@@ -264,11 +263,11 @@ impl Node {
         let peers = listen(&config.peer_address, "peers").await?;
         let client_address = local_address(&client)?;
         let peer_address = local_address(&peers)?;
+        security::check(config.plain, [client_address, peer_address])?;
         let own = Member {
             peer_address: advertised(&config, peer_address)?,
             client_address: advertised(&config, client_address)?,
         };
-        security::check(config.plain, [client_address, peer_address])?;
         let origin = Box::pin(origin::find(&config, &own, &peers)).await?;
         let (identity, members) = (origin.identity, origin.members);
         let node = identity.node;

@@ -86,6 +86,12 @@ impl ClusterSecret {
         tls::fingerprint_of(self).0
     }
 
+    /// The certificate of the cluster's authority in DER: what clients pin.
+    #[must_use]
+    pub fn authority(&self) -> Vec<u8> {
+        tls::authority_of(self)
+    }
+
     /// Who shows this knows the secret, and may join without a token.
     pub(crate) fn join_key(&self) -> [u8; SECRET_BYTES] {
         self.derive(JOIN_CONTEXT)

@@ -9,11 +9,11 @@ use conclave_replica::PeerError;
 use conclave_wire::{
     Problem,
     peer::{self, join_service_client::JoinServiceClient, peer_service_client::PeerServiceClient},
+    trust::Fingerprint,
 };
 use tonic::{Request, Response, Status, transport::Channel};
 
 use crate::{
-    fingerprint::Fingerprint,
     join::Cluster,
     join_token::JoinToken,
     tls::{Dial, Security},

@@ -63,7 +63,7 @@ fn count() -> clap::builder::RangedI64ValueParser<u16> {
 /// # Errors
 /// If nobody is logged in or no node serves.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let connected = args.connection.connect()?;
+    let connected = args.connection.connect().await?;
     let mut reader = Reader {
         client: connected.client.clone(),
         freshness: freshness(args.stale),

@@ -84,7 +84,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         note("keep it in a file that only its owner can read: it lets every machine in");
         return Ok(ExitCode::SUCCESS);
     };
-    let client = args.connection.connect()?.client;
+    let client = args.connection.connect().await?.client;
     let made = client.create_join_token(ttl, role == Role::Learner).await?;
     let join = made.peer_addresses.join(",");
     if output == Format::Json {

@@ -43,6 +43,20 @@ impl Cluster {
         cluster
     }
 
+    /// The same whose nodes speak encrypted.
+    pub(crate) async fn start_encrypted(nodes: u64) -> Self {
+        let mut cluster = Self::build(nodes, 1, BTreeMap::new()).await;
+        cluster.local.encrypt().unwrap();
+        cluster.start_all().await;
+        cluster
+    }
+
+    /// By which its clients know it.
+    pub(crate) fn fingerprint(&self) -> String {
+        let fingerprint = self.local.fingerprint().unwrap();
+        fingerprint.expect("it is encrypted").to_string()
+    }
+
     /// The same while no other cluster runs, for tests that look at times.
     pub(crate) async fn start_undisturbed(nodes: u64) -> Self {
         let cluster = Self::build(nodes, CLUSTERS_MAX, BTreeMap::new()).await;
@@ -152,7 +166,8 @@ impl Cluster {
     /// A client of its own that knows all nodes.
     pub(crate) fn client(&self) -> Client {
         let endpoints = self.local.endpoints();
-        Client::builder().endpoints(endpoints).build().unwrap()
+        let builder = self.local.client_builder();
+        builder.endpoints(endpoints).build().unwrap()
     }
 
     /// The node that leads, as soon as one does.

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use conclave_wire::trust::Fingerprint;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, SerialNumber,
@@ -131,6 +132,12 @@ impl Authority {
 /// The one provider of cryptography.
 pub(crate) fn provider() -> CryptoProvider {
     ring::default_provider()
+}
+
+/// By which people know an authority with this certificate.
+pub(crate) fn fingerprint_of(certificate: &CertificateDer<'_>) -> Fingerprint {
+    let digest = ::ring::digest::digest(&::ring::digest::SHA256, certificate);
+    Fingerprint(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
 }
 
 fn certified(

@@ -2,16 +2,14 @@
 
 use std::{io, sync::Arc};
 
+use conclave_wire::trust::Fingerprint;
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-use crate::{
-    fingerprint::Fingerprint,
-    tls::{names, strangers},
-};
+use crate::tls::{names, strangers};
 
 /// How to reach one machine.
 #[derive(Clone)]

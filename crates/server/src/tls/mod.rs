@@ -16,6 +16,7 @@ mod tests;
 
 use std::{sync::Arc, time::Duration};
 
+use conclave_wire::trust::Fingerprint;
 use rustls::{ClientConfig, ServerConfig};
 use tokio::time::sleep;
 
@@ -30,7 +31,7 @@ use self::{
     certificates::{Certificates, WallClock},
     clients::Own,
 };
-use crate::{fingerprint::Fingerprint, secret::ClusterSecret};
+use crate::secret::ClusterSecret;
 
 /// What is spoken inside, in the words of ALPN.
 const HTTP2: &[u8] = b"h2";
@@ -90,7 +91,12 @@ pub(crate) struct Accept {
 
 /// By which the authority of the cluster with this secret is known.
 pub(crate) fn fingerprint_of(secret: &ClusterSecret) -> Fingerprint {
-    Fingerprint::of(Authority::of(secret).certificate())
+    authority::fingerprint_of(Authority::of(secret).certificate())
+}
+
+/// The certificate of the authority of the cluster with this secret, in DER.
+pub(crate) fn authority_of(secret: &ClusterSecret) -> Vec<u8> {
+    Authority::of(secret).certificate().to_vec()
 }
 
 /// The certificates of one node, and what is made of them.
@@ -136,7 +142,7 @@ impl Tls {
 
     /// By which people know the cluster: the SHA-256 of its authority's certificate.
     pub(crate) fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(self.authority.certificate())
+        authority::fingerprint_of(self.authority.certificate())
     }
 
     fn dial(&self, node: u64) -> Dial {

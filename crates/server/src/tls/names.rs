@@ -5,7 +5,7 @@ use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
 /// Any node, for clients, which do not know the cluster before.
-pub(crate) const ANY_NODE: &str = "nodes.conclave.internal";
+pub(crate) const ANY_NODE: &str = conclave_wire::trust::NODES_NAME;
 /// What all of them end with.
 pub(crate) const INTERNAL: &str = ".conclave.internal";
 /// Any peer, for machines that do not belong to the cluster yet.

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use conclave_wire::trust::Fingerprint;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::{
@@ -16,9 +17,9 @@ use rustls::{
     version::TLS13,
 };
 
-use crate::{
-    fingerprint::Fingerprint,
-    tls::{HTTP2, authority::provider},
+use crate::tls::{
+    HTTP2,
+    authority::{fingerprint_of, provider},
 };
 
 /// How it asks a node of the cluster whose authority has this fingerprint.
@@ -58,7 +59,7 @@ impl ServerCertVerifier for ByFingerprint {
     ) -> Result<ServerCertVerified, Error> {
         let unknown = || Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let authority = others.last().ok_or_else(unknown)?;
-        if Fingerprint::of(authority) != self.fingerprint {
+        if fingerprint_of(authority) != self.fingerprint {
             return Err(unknown());
         }
         let mut roots = RootCertStore::empty();
