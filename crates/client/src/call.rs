@@ -24,6 +24,7 @@ use crate::{
     nodes::{Node, Nodes},
     numbers::{Numbers, Taken},
     rpc::{Kind, Rpc},
+    trust::Trust,
     verdict::{Failure, Next},
 };
 
@@ -115,6 +116,11 @@ impl Client {
     #[must_use]
     pub fn endpoints(&self) -> Vec<String> {
         self.shared.nodes.addresses()
+    }
+
+    /// Whom it believes.
+    pub(crate) fn trust(&self) -> &Trust {
+        self.shared.nodes.trust()
     }
 
     /// A call without a number: a read, or one that is known again by its random bytes.

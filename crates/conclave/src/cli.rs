@@ -10,7 +10,7 @@ use crate::{
     commands::{
         account, bench, bot, cluster, completions, conversations, delete, demo, edit, invite,
         login, logout, passwd, presence, react, read, room, search, send, serve, sessions, token,
-        up, webhook, whoami,
+        trust, up, webhook, whoami,
     },
     errors::EXIT_INTERRUPTED,
 };
@@ -71,6 +71,8 @@ enum Command {
     Bot(bot::Args),
     /// Let machines in: for administrators
     Token(token::Args),
+    /// See and forget by which certificates clusters are known here
+    Trust(trust::Args),
     /// Look at the cluster, and change who belongs to it
     Cluster(cluster::Args),
     /// Write completions for a shell
@@ -110,6 +112,7 @@ impl Cli {
             Command::Invite(args) => until_interrupted(invite::run(args)).await,
             Command::Bot(args) => until_interrupted(bot::run(args)).await,
             Command::Token(args) => until_interrupted(token::run(args)).await,
+            Command::Trust(args) => trust::run(args),
             Command::Cluster(args) => until_interrupted(cluster::run(args)).await,
             Command::Completions(args) => completions::run(args),
         }

@@ -8,7 +8,7 @@ use std::{
     process::ExitCode,
 };
 
-use conclave_client::{BuildError, CallError};
+use conclave_client::{ANOTHER_AUTHORITY, BuildError, CallError};
 
 /// It failed, and no other code says it better.
 pub(crate) const EXIT_FAILED: u8 = 1;
@@ -128,10 +128,15 @@ impl From<&BuildError> for CommandError {
     fn from(error: &BuildError) -> Self {
         let hint = match error {
             BuildError::Token => "log in again: conclave login NAME",
+            BuildError::Unprotected { .. } => {
+                "nothing is sent in plain text, except on loopback: leave http:// out"
+            }
+            BuildError::Plain { .. } => {
+                "leave http:// out, or forget the cluster: conclave trust forget HOST:PORT"
+            }
             BuildError::NoEndpoint
             | BuildError::TooManyEndpoints { .. }
-            | BuildError::Address { .. }
-            | BuildError::Tls { .. } => {
+            | BuildError::Address { .. } => {
                 "name nodes as HOST:PORT,HOST:PORT with --endpoints or CONCLAVE_ENDPOINTS"
             }
         };
@@ -154,6 +159,14 @@ impl From<&CallError> for CommandError {
                 };
                 Self::new(EXIT_PERMISSION, sentence, hint)
             }
+            CallError::NotDone {
+                nodes, sentence, ..
+            } if sentence.contains(ANOTHER_AUTHORITY) => Self::new(
+                EXIT_PERMISSION,
+                format!("{ANOTHER_AUTHORITY} (tried {})", list(nodes)),
+                "somebody may stand between you and the cluster; if it was made anew: conclave \
+                 trust forget HOST:PORT",
+            ),
             CallError::NotDone { nodes, .. } => Self::new(
                 EXIT_UNAVAILABLE,
                 format!("{error} (tried {})", list(nodes)),
@@ -212,6 +225,10 @@ pub(crate) fn of_reason(reason: &str) -> (u8, &'static str) {
         "LOGIN_THROTTLED" => (
             EXIT_TEMPORARY,
             "too many log-ins with this name or from here have failed: wait as long as it says",
+        ),
+        "NOT_A_PEER" => (
+            EXIT_PERMISSION,
+            "this is the port for nodes: name the port for clients",
         ),
         "LAST_OF_ITS_KIND" => (EXIT_CONFLICT, "give the role to somebody else first"),
         "NOT_A_MEMBER" => (

@@ -41,6 +41,8 @@ pub struct NodeConfig {
     pub replaces: Option<u64>,
     /// The host under which others reach it, if that is not the one that it listens on.
     pub advertise: Option<String>,
+    /// Speak in plain text: only on loopback.
+    pub plain: bool,
     /// Do not sync the log: for throw-away test nodes only.
     pub unsafe_no_sync: bool,
     /// What is logged, as `level` or `target=level,…`.
@@ -67,6 +69,7 @@ impl Default for NodeConfig {
             bootstrap_expect: 0,
             replaces: None,
             advertise: None,
+            plain: false,
             unsafe_no_sync: false,
             log: "info".to_owned(),
             registration: None,
@@ -101,6 +104,8 @@ pub struct Overrides {
     pub replaces: Option<u64>,
     /// See [`NodeConfig::advertise`].
     pub advertise: Option<String>,
+    /// See [`NodeConfig::plain`].
+    pub plain: Option<bool>,
     /// See [`NodeConfig::unsafe_no_sync`].
     pub unsafe_no_sync: Option<bool>,
     /// See [`NodeConfig::log`].
@@ -132,8 +137,9 @@ impl NodeConfig {
     /// Reads `file` (if given), then the environment (`CONCLAVE_DATA`, `CONCLAVE_NODE`,
     /// `CONCLAVE_CLIENT_ADDRESS`, `CONCLAVE_PEER_ADDRESS`, `CONCLAVE_MEMBERS` and
     /// `CONCLAVE_JOIN` (commas between), `CONCLAVE_JOIN_TOKEN`, `CONCLAVE_SECRET_FILE`,
-    /// `CONCLAVE_BOOTSTRAP_EXPECT`, `CONCLAVE_REPLACES`, `CONCLAVE_ADVERTISE`, `CONCLAVE_LOG`,
-    /// `CONCLAVE_REGISTRATION`; an empty one says nothing), then `flags`; what comes later wins.
+    /// `CONCLAVE_BOOTSTRAP_EXPECT`, `CONCLAVE_REPLACES`, `CONCLAVE_ADVERTISE`, `CONCLAVE_PLAIN`
+    /// (`true` or `false`), `CONCLAVE_LOG`, `CONCLAVE_REGISTRATION`; an empty one says nothing),
+    /// then `flags`; what comes later wins.
     ///
     /// # Errors
     /// [`ConfigError::Unreadable`], with the file or the key that is to blame.
@@ -256,6 +262,13 @@ fn from_environment(
             given.push((key, Value::from(number)));
         }
     }
+    if let Some(text) = variable("CONCLAVE_PLAIN") {
+        let plain: bool = text.trim().parse().map_err(|_| {
+            let sentence = format!("CONCLAVE_PLAIN must be true or false, not `{text}`");
+            ConfigError::Unreadable(sentence)
+        })?;
+        given.push(("plain", Value::from(plain)));
+    }
     if let Some(text) = variable("CONCLAVE_REGISTRATION") {
         let mode: Registration = text
             .parse()
@@ -309,6 +322,7 @@ fn from_flags(flags: &Overrides) -> Vec<(&'static str, Value)> {
             .map(|members| ("members", Value::from(members))),
     );
     given.extend(flags.join.map(|join| ("join", Value::from(join))));
+    given.extend(flags.plain.map(|plain| ("plain", Value::from(plain))));
     given.extend(
         flags
             .unsafe_no_sync

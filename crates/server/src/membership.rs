@@ -26,6 +26,7 @@ use crate::{
     node::Shared,
     problems::{self, millis},
     random,
+    tls::Security,
 };
 
 /// What was asked, on its way.
@@ -75,6 +76,7 @@ impl Shared {
                 token: token.to_text(),
                 expires_at_ms: expires_at.0,
                 peer_addresses,
+                plain: matches!(self.security, Security::Plain),
                 position: position_of(&outcome),
             }),
             _ => None,

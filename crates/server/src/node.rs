@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -16,7 +16,7 @@ use std::{
 
 use conclave_core::{NodeId, Timestamp};
 use conclave_replica::{Lane, LogRetention, Member, Replica, Timers, rows};
-use conclave_wire::{Problem, peer};
+use conclave_wire::{Problem, peer, trust::Fingerprint};
 use futures::future::join_all;
 use tokio::{
     net::{TcpListener, TcpSocket, lookup_host},
@@ -39,9 +39,11 @@ use crate::{
     problems::millis,
     registration::Registration,
     secret::ClusterSecret,
+    security::{self, SecurityError},
     sessions::Sessions,
     setup,
     throttle::Gate,
+    tls::{Holder, Security},
     told::Told,
     transport::GrpcTransport,
 };
@@ -81,6 +83,9 @@ pub enum StartError {
     /// The replica does not start.
     #[error(transparent)]
     Replica(#[from] conclave_replica::StartError),
+    /// It is not known how to speak with others.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
     /// The node cannot be what its flags say.
     #[error("{0}")]
     Join(String),
@@ -95,6 +100,8 @@ pub enum StartError {
 /// What all services of a node share.
 pub(crate) struct Shared {
     pub(crate) identity: Identity,
+    /// Whether what this node sends and hears is encrypted.
+    pub(crate) security: Security,
     /// The cluster's secret, if it has one.
     pub(crate) secret: Option<ClusterSecret>,
     /// Machines that are being let in.
@@ -117,6 +124,8 @@ pub(crate) struct Shared {
     pub(crate) stopping: watch::Sender<bool>,
     /// Peers that were refused, so that the log says it once.
     pub(crate) refused: Told,
+    /// Callers that are no peers, and why.
+    pub(crate) callers_refused: Told<(Option<IpAddr>, String)>,
     members: BTreeMap<u64, Member>,
     own: Member,
     durable: bool,
@@ -254,6 +263,7 @@ impl Node {
         let peers = listen(&config.peer_address, "peers").await?;
         let client_address = local_address(&client)?;
         let peer_address = local_address(&peers)?;
+        security::check(config.plain, [client_address, peer_address])?;
         let own = Member {
             peer_address: advertised(&config, peer_address)?,
             client_address: advertised(&config, client_address)?,
@@ -262,8 +272,10 @@ impl Node {
         let (identity, members) = (origin.identity, origin.members);
         let node = identity.node;
         let own = members.get(&node).cloned().unwrap_or(own);
+        let holder = Holder::at(Some(node), &[&own.client_address]);
+        let security = security::of(config.plain, origin.secret.as_ref(), holder)?;
 
-        let transport = GrpcTransport::new(node, identity.cluster_id.clone());
+        let transport = GrpcTransport::new(node, identity.cluster_id.clone(), security.clone());
         let transport = Arc::new(transport);
         let clock = clock(config.clock_offset_ms);
         let replica_config = conclave_replica::Config {
@@ -285,6 +297,7 @@ impl Node {
         let system = |problem: Problem| StartError::System(problem.to_string());
         let shared = Arc::new(Shared {
             identity,
+            security,
             secret: origin.secret,
             joins: Semaphore::new(JOINS_MAX),
             nodes: RwLock::default(),
@@ -303,6 +316,7 @@ impl Node {
             digests: Arc::new(Semaphore::new(1)),
             stopping: watch::Sender::new(false),
             refused: Told::default(),
+            callers_refused: Told::default(),
             members,
             own,
             durable: !config.unsafe_no_sync,
@@ -322,6 +336,9 @@ impl Node {
         tasks.push(tokio::spawn(join::tell_addresses(shared.clone())));
         tasks.push(tokio::spawn(join::take_place(shared.clone())));
         tasks.push(tokio::spawn(preference::keep(shared.clone())));
+        if let Security::Tls(tls) = &shared.security {
+            tasks.push(tokio::spawn(tls.clone().keep_valid()));
+        }
         Ok(Self {
             shared,
             client_address,
@@ -356,6 +373,16 @@ impl Node {
     #[must_use]
     pub fn setup_tokens(&self) -> watch::Receiver<Option<String>> {
         self.setup_tokens.clone()
+    }
+
+    /// By which clients know the cluster: the SHA-256 of the certificate of its authority.
+    /// `None` if the node speaks in plain text.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        match &self.shared.security {
+            Security::Plain => None,
+            Security::Tls(tls) => Some(tls.fingerprint()),
+        }
     }
 
     /// Waits until it knows a leader and has applied what was acknowledged before the call; gives

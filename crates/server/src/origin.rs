@@ -16,10 +16,12 @@ use crate::{
     identity::{Claim, Identity, Stored, Wish},
     join,
     join_token::JoinToken,
-    listeners,
+    listeners::Introducing,
     node::StartError,
     secret::ClusterSecret,
+    security::{self, SecurityError},
     strangers::Trust,
+    tls::{Holder, Security},
 };
 
 /// Where a machine that asks to be let in keeps the name of its request, so that one that was
@@ -91,9 +93,18 @@ impl Seeker<'_> {
         })
     }
 
+    /// What is spoken before the node has its place.
+    fn security(&self, node: Option<u64>) -> Result<Security, SecurityError> {
+        let holder = Holder::at(node, &[]);
+        security::of(self.config.plain, self.secret.as_ref(), holder)
+    }
+
     /// Makes a cluster of the members that the flags name, or alone.
     fn make(self, claim: Claim) -> Result<Origin, StartError> {
         let alone = self.configured.is_empty();
+        if !alone {
+            self.security(None)?;
+        }
         let node = self.config.node.unwrap_or(1);
         let members = match alone {
             true => BTreeMap::from([(node, self.own.clone())]),
@@ -122,7 +133,7 @@ impl Seeker<'_> {
         let not_one = || StartError::Join("this is no token to join".to_owned());
         let token = JoinToken::from_text(text).ok_or_else(not_one)?;
         let pass = join_request::Pass::TokenSecret(token.secret.to_vec().into());
-        let trust = Trust::of_token(&token);
+        let trust = Trust::of_token(&token, self.config.plain);
         self.join(claim, pass, &trust).await
     }
 
@@ -172,10 +183,12 @@ impl Seeker<'_> {
         );
         let introduction =
             Introduction::new(secret.clone(), data, own, expected).map_err(unusable)?;
-        let trust = Trust::of_secret(&secret);
-        let server = listeners::introduce(peers, introduction.clone()).map_err(unusable)?;
+        let security = self.security(None)?;
+        let trust = Trust::of(&security);
+        let introducing =
+            Introducing::start(peers, introduction.clone(), &security).map_err(unusable)?;
         let found = founding::find(&introduction, &self.config.join, &trust).await;
-        server.abort();
+        introducing.end().await;
         let Found::Founders(founders) = found else {
             let pass = join_request::Pass::JoinKey(secret.join_key().to_vec().into());
             return self.join(claim, pass, &trust).await;
@@ -195,10 +208,7 @@ impl Seeker<'_> {
     /// Waits until an administrator has added this node by its number.
     async fn wait_to_be_added(self, claim: Claim) -> Result<Origin, StartError> {
         let node = self.config.node.unwrap_or(1);
-        let trust = self
-            .secret
-            .as_ref()
-            .map_or(Trust::Everybody, Trust::of_secret);
+        let trust = Trust::of(&self.security(Some(node))?);
         let cluster = join::find(&self.config.join, node, &trust).await;
         keep_secret(&self.config.data, self.secret.as_ref())?;
         Ok(Origin {

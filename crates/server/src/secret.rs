@@ -14,6 +14,8 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
+use crate::tls;
+
 /// Its length in bytes.
 pub(crate) const SECRET_BYTES: usize = 32;
 /// Where it stands in the directory of a node.
@@ -81,7 +83,13 @@ impl ClusterSecret {
 
     /// By which the cluster's certificate authority is known: SHA-256 of its certificate.
     pub(crate) fn authority_fingerprint(&self) -> [u8; SECRET_BYTES] {
-        self.derive("conclave 2026-11 by which the authority is known")
+        tls::fingerprint_of(self).0
+    }
+
+    /// The certificate of the cluster's authority in DER: what clients pin.
+    #[must_use]
+    pub fn authority(&self) -> Vec<u8> {
+        tls::authority_of(self)
     }
 
     /// Who shows this knows the secret, and may join without a token.

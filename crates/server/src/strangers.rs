@@ -9,36 +9,37 @@ use conclave_replica::PeerError;
 use conclave_wire::{
     Problem,
     peer::{self, join_service_client::JoinServiceClient, peer_service_client::PeerServiceClient},
+    trust::Fingerprint,
 };
 use tonic::{Request, Response, Status, transport::Channel};
 
 use crate::{
     join::Cluster,
     join_token::JoinToken,
-    secret::ClusterSecret,
+    tls::{Dial, Security},
     transport::{cluster_in, connect_lazily, failure_of},
 };
 
 /// Whom a machine believes that it has reached the cluster.
-pub(crate) enum Trust {
-    /// Everybody: the cluster speaks in plain text.
-    Everybody,
-}
+pub(crate) struct Trust(Dial);
 
 impl Trust {
-    /// Whoever the token's maker knows.
-    pub(crate) fn of_token(_token: &JoinToken) -> Self {
-        Self::Everybody
+    /// Whoever the token's maker knows; everybody, if plain text is spoken.
+    pub(crate) fn of_token(token: &JoinToken, plain: bool) -> Self {
+        Self(match plain {
+            true => Dial::Plain,
+            false => Dial::by_fingerprint(Fingerprint(token.authority)),
+        })
     }
 
-    /// Whoever knows the secret.
-    pub(crate) fn of_secret(_secret: &ClusterSecret) -> Self {
-        Self::Everybody
+    /// Whoever knows the secret; everybody, if plain text is spoken.
+    pub(crate) fn of(security: &Security) -> Self {
+        Self(security.dial_anybody())
     }
 
     fn channel(&self, address: &str) -> Result<Channel, PeerError> {
         let unreachable = || PeerError::Unreachable(format!("{address} is no address"));
-        connect_lazily(address).ok_or_else(unreachable)
+        connect_lazily(address, &self.0).ok_or_else(unreachable)
     }
 }
 

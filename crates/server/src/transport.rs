@@ -37,6 +37,7 @@ use crate::{
     convert,
     join::Cluster,
     reachability::Reachability,
+    tls::{Dial, Security},
 };
 
 /// How long a connection may take to be made. A machine that is there answers far sooner.
@@ -54,16 +55,18 @@ const CHUNK_BYTES: usize = 256 * 1024;
 pub(crate) struct GrpcTransport {
     node: u64,
     cluster_id: String,
+    security: Security,
     peers: Mutex<BTreeMap<(u64, Lane), Arc<GrpcPeer>>>,
     /// Shared by all lanes of a peer.
     reachable: Mutex<BTreeMap<u64, Arc<Reachability>>>,
 }
 
 impl GrpcTransport {
-    pub(crate) fn new(node: u64, cluster_id: String) -> Self {
+    pub(crate) fn new(node: u64, cluster_id: String, security: Security) -> Self {
         Self {
             node,
             cluster_id,
+            security,
             peers: Mutex::default(),
             reachable: Mutex::default(),
         }
@@ -90,7 +93,7 @@ impl GrpcTransport {
                 target_node_id: node,
             },
             address: member.peer_address.clone(),
-            channel: connect_lazily(&member.peer_address),
+            channel: connect_lazily(&member.peer_address, &self.security.dial(node)),
             reachable: reachable.clone(),
             appends: tokio::sync::Mutex::default(),
         });
@@ -105,7 +108,7 @@ impl Transport for GrpcTransport {
     }
 }
 
-pub(crate) fn connect_lazily(address: &str) -> Option<Channel> {
+pub(crate) fn connect_lazily(address: &str, dial: &Dial) -> Option<Channel> {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).ok()?;
     let endpoint = endpoint
         .connect_timeout(CONNECT_LIMIT)
@@ -115,7 +118,7 @@ pub(crate) fn connect_lazily(address: &str) -> Option<Channel> {
         .keep_alive_while_idle(true)
         .initial_stream_window_size(4 * 1024 * 1024)
         .initial_connection_window_size(8 * 1024 * 1024);
-    Some(endpoint.connect_lazy())
+    Some(dial.channel(&endpoint))
 }
 
 /// One lane to one peer.

@@ -35,6 +35,7 @@ async fn start(nodes: u64, data: &std::path::Path) -> Vec<Node> {
         .collect();
     let start = |(node, [peer, client]): (u64, &[String; 2])| {
         Node::start(NodeConfig {
+            plain: true,
             data: data.join(node.to_string()),
             node: Some(node),
             peer_address: peer.clone(),

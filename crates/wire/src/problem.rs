@@ -238,7 +238,7 @@ fn code_of(reason: &str) -> Code {
         | "NO_SUCH_NODE"
         | "NO_SUCH_WEBHOOK"
         | "NO_SUCH_SESSION" => Code::NotFound,
-        "WRONG_CREDENTIALS" => Code::Unauthenticated,
+        "WRONG_CREDENTIALS" | "NOT_A_PEER" => Code::Unauthenticated,
         "NOT_YOUR_MESSAGE"
         | "NOT_ALLOWED"
         | "BLOCKED"

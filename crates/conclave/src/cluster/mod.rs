@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use conclave_client::{BuildError, CallError, Client, v1};
+use conclave_client::{Authority, BuildError, Builder, CallError, Client, Fingerprint, v1};
 use conclave_server::ClusterSecret;
 use futures::future::join_all;
 use tokio::{
@@ -58,6 +58,8 @@ pub(crate) struct Options {
     pub(crate) founding: Founding,
     /// Where they listen.
     pub(crate) ports: Ports,
+    /// Whether they speak in plain text.
+    pub(crate) plain: bool,
     /// What is added to the environment of which node.
     pub(crate) environment: BTreeMap<u64, Vec<(String, String)>>,
 }
@@ -120,12 +122,15 @@ impl LocalCluster {
     /// A cluster of which no node runs yet. Must be called within a tokio runtime.
     pub(crate) fn prepare(options: Options) -> Result<Self, ClusterError> {
         let endpoints = (1..=options.nodes).map(|node| options.ports.client(node));
-        let client = Client::builder()
+        make_secret(&options.directory)?;
+        let mut client = Client::builder()
             .endpoints(endpoints)
             .attempt_timeout(STATUS_LIMIT)
-            .total_timeout(STATUS_LIMIT)
-            .build()?;
-        make_secret(&options.directory)?;
+            .total_timeout(STATUS_LIMIT);
+        if !options.plain {
+            client = client.pinned(&authority(&options.directory)?);
+        }
+        let client = client.build()?;
         let running = (0..options.nodes).map(|_| Mutex::new(None)).collect();
         Ok(Self {
             options,
@@ -134,6 +139,14 @@ impl LocalCluster {
             setup_token: watch::Sender::new(None),
             tokens: Mutex::default(),
         })
+    }
+
+    /// From now on the nodes that are started speak encrypted.
+    #[allow(dead_code, reason = "only tests change it")]
+    pub(crate) fn encrypt(&mut self) -> Result<(), ClusterError> {
+        self.options.plain = false;
+        *self = Self::prepare(self.options.clone())?;
+        Ok(())
     }
 
     /// The numbers of all nodes.
@@ -200,6 +213,19 @@ impl LocalCluster {
     /// A client of all nodes, without a session, that does not wait long.
     pub(crate) fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// A client of other nodes than all, with a session perhaps, that knows this cluster.
+    pub(crate) fn client_builder(&self) -> Builder {
+        Client::builder().trusting_like(&self.client)
+    }
+
+    /// By which its clients know it; `None` if it speaks in plain text.
+    pub(crate) fn fingerprint(&self) -> Result<Option<Fingerprint>, ClusterError> {
+        match self.options.plain {
+            true => Ok(None),
+            false => Ok(Some(authority(&self.options.directory)?.fingerprint())),
+        }
     }
 
     /// The newest token with which an administrator can be made, as nodes print them while there
@@ -382,6 +408,15 @@ fn make_secret(directory: &Path) -> Result<(), ClusterError> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(file(&path)(error)),
         _ => Ok(()),
     }
+}
+
+/// By which its clients know it.
+fn authority(directory: &Path) -> Result<Authority, ClusterError> {
+    let path = secret_file(directory);
+    let text = fs::read_to_string(&path).map_err(file(&path))?;
+    let damaged = || file(&path)(io::Error::from(io::ErrorKind::InvalidData));
+    let secret = ClusterSecret::from_text(&text).map_err(|_| damaged())?;
+    Authority::from_der(secret.authority()).map_err(|_| damaged())
 }
 
 fn process(node: u64, act: &'static str) -> impl FnOnce(io::Error) -> ClusterError {

@@ -95,6 +95,7 @@ impl LocalCluster {
             .args(["--client-address", &self.endpoint(node)])
             .args(["--peer-address", &self.peer_address(node)])
             .args(self.belonging(node))
+            .args(options.plain.then_some("--plain"))
             .args(["--die-with-parent", &std::process::id().to_string()])
             .env("NO_COLOR", "1");
         // What is meant for one node alone must not reach all of them.
@@ -106,6 +107,7 @@ impl LocalCluster {
             "PEER_ADDRESS",
             "MEMBERS",
             "JOIN",
+            "PLAIN",
             "JOIN_TOKEN",
             "SECRET_FILE",
             "BOOTSTRAP_EXPECT",
@@ -218,6 +220,7 @@ mod tests {
             founders: 1,
             founding: Founding::Numbered,
             ports: Ports::free(1).unwrap(),
+            plain: true,
             environment: Default::default(),
         })
         .unwrap()

@@ -26,6 +26,7 @@ pub(crate) mod send;
 pub(crate) mod serve;
 pub(crate) mod sessions;
 pub(crate) mod token;
+pub(crate) mod trust;
 pub(crate) mod up;
 pub(crate) mod webhook;
 pub(crate) mod whoami;

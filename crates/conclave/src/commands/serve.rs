@@ -8,7 +8,8 @@ use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode, time::Duration}
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use conclave_server::{
-    ConfigError, IdentityError, Node, NodeConfig, Overrides, Registration, StartError,
+    ConfigError, IdentityError, Node, NodeConfig, Overrides, Registration, SecurityError,
+    StartError,
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -80,6 +81,9 @@ pub(crate) struct Args {
     /// The host under which others reach it, if it listens on every address of its machine
     #[arg(long, value_name = "HOST")]
     advertise: Option<String>,
+    /// Speak in plain text: only on loopback
+    #[arg(long)]
+    plain: bool,
     /// Acknowledge before the disk has it: for throw-away nodes only
     #[arg(long)]
     unsafe_no_sync: bool,
@@ -154,6 +158,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
             leader = node.ready(), if !told => {
                 output::line(&format!("ready node={} leader={leader}", node.node()))?;
+                if let Some(fingerprint) = node.fingerprint() {
+                    output::line(&format!("fingerprint {fingerprint}"))?;
+                }
                 told = true;
             }
             _ = terminate.recv() => break,
@@ -239,6 +246,7 @@ fn no_start(error: StartError) -> anyhow::Error {
             chain(&error),
             "start it with its own --node, or give this node its own --data",
         ),
+        StartError::Security(error) => (chain(error), security_hint(error)),
         StartError::Join(_) => (
             chain(&error),
             "conclave serve --help says what belongs together; --advertise HOST says where \
@@ -259,6 +267,18 @@ fn no_start(error: StartError) -> anyhow::Error {
         ),
     };
     CommandError::new(EXIT_FAILED, sentence, hint).into()
+}
+
+fn security_hint(error: &SecurityError) -> &'static str {
+    match error {
+        SecurityError::PlainOffLoopback { .. } => {
+            "leave --plain out: then all that is sent is encrypted"
+        }
+        SecurityError::SecretMissing => {
+            "give every node the same --secret-file; on loopback alone, --plain needs none"
+        }
+        SecurityError::Certificates(_) => "the system must give random bytes",
+    }
 }
 
 /// An error with all its causes in one sentence.
@@ -316,6 +336,7 @@ fn from_flags(args: Args) -> Overrides {
         secret_file: args.secret_file,
         replaces: args.replaces,
         advertise: args.advertise,
+        plain: args.plain.then_some(true),
         unsafe_no_sync: args.unsafe_no_sync.then_some(true),
         log: args.log,
         registration: args.registration,

@@ -84,20 +84,22 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         note("keep it in a file that only its owner can read: it lets every machine in");
         return Ok(ExitCode::SUCCESS);
     };
-    let client = args.connection.connect()?.client;
+    let client = args.connection.connect().await?.client;
     let made = client.create_join_token(ttl, role == Role::Learner).await?;
     let join = made.peer_addresses.join(",");
     if output == Format::Json {
         output::json_line(&json!({
             "token": made.token,
             "join": made.peer_addresses,
+            "plain": made.plain,
             "expires_at_ms": made.expires_at_ms,
         }))?;
         return Ok(ExitCode::SUCCESS);
     }
     let replaces = replaces.map_or(String::new(), |node| format!(" --replaces {node}"));
+    let plain = if made.plain { " --plain" } else { "" };
     output::line(&format!(
-        "conclave serve --join {} --token {}{replaces}",
+        "conclave serve --join {} --token {}{replaces}{plain}",
         output::clean(&join),
         output::clean(&made.token)
     ))?;

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use conclave_client::{Client, Grant, v1};
+use conclave_client::{Authority, Client, Grant, fetch_authority, v1};
 use host::{Node, endpoint};
 use lab::Lab;
 use talk::{Talk, all_texts};
@@ -76,6 +76,7 @@ struct Story {
     /// The number that the cluster gave to the node of each host.
     numbers: BTreeMap<u8, u64>,
     began: Instant,
+    authority: Authority,
     root: Client,
     alice_token: String,
 }
@@ -98,8 +99,11 @@ impl Story {
         let mut first = Node::start(&lab, 1, &[]);
         let number = first.says("ready node=").await;
         assert!(number.starts_with("1 "), "{number}");
+        let fingerprint = first.says("fingerprint").await;
         let setup = first.says("setup-token").await;
-        let stranger = client(&[1], None);
+        let authority = fetch_authority(&endpoint(1), PATIENCE).await.unwrap();
+        assert_eq!(authority.fingerprint().to_string(), fingerprint);
+        let stranger = client(&authority, &[1], None);
         let grant = Grant::Setup(setup);
         let made = stranger.create_account_with("root", PASSWORD, grant);
         made.await.unwrap();
@@ -113,7 +117,8 @@ impl Story {
             nodes: BTreeMap::from([(1, first)]),
             numbers: BTreeMap::from([(1, 1)]),
             began,
-            root: client(&HOSTS, Some(&root)),
+            root: client(&authority, &HOSTS, Some(&root)),
+            authority,
             alice_token: alice,
         };
         story.say("host 1 has made a cluster; alice talks to bob from another machine");
@@ -126,7 +131,7 @@ impl Story {
     }
 
     fn alice(&self) -> Client {
-        client(&HOSTS, Some(&self.alice_token))
+        client(&self.authority, &HOSTS, Some(&self.alice_token))
     }
 
     /// One command for each host, as `conclave token create` prints it.
@@ -226,12 +231,14 @@ impl Story {
         let since = Instant::now();
         self.lab.unplug(leader);
         let seconds = IMPATIENCE.as_secs().to_string();
+        let fingerprint = self.authority.fingerprint().to_string();
         let at_lonely = |words: &[&str]| {
             let mut command = self.lab.on(leader, env!("CARGO_BIN_EXE_conclave").as_ref());
             command
                 .args(words)
                 .args(["--endpoints", &endpoint(leader), "--timeout", &seconds])
                 .env("CONCLAVE_TOKEN", &self.alice_token)
+                .env("CONCLAVE_FINGERPRINT", &fingerprint)
                 .env("HOME", &self.lab.directory);
             command
         };
@@ -329,7 +336,7 @@ impl Story {
         let mut digests = Vec::new();
         let deadline = Instant::now() + PATIENCE;
         for host in self.others(&[]) {
-            let at_node = || client(&[host], Some(&self.alice_token));
+            let at_node = || client(&self.authority, &[host], Some(&self.alice_token));
             loop {
                 let texts = all_texts(at_node, "bob").await;
                 let missing = acknowledged
@@ -357,8 +364,9 @@ impl Story {
 }
 
 /// A client at the desk that knows these hosts.
-fn client(hosts: &[u8], token: Option<&str>) -> Client {
-    let builder = Client::builder().endpoints(hosts.iter().map(|host| endpoint(*host)));
+fn client(authority: &Authority, hosts: &[u8], token: Option<&str>) -> Client {
+    let builder = Client::builder().pinned(authority);
+    let builder = builder.endpoints(hosts.iter().map(|host| endpoint(*host)));
     match token {
         Some(token) => builder.token(token).build().unwrap(),
         None => builder.build().unwrap(),

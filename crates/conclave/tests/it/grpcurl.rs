@@ -37,6 +37,7 @@ async fn every_example_of_the_protocol_works() {
         founders: 1,
         founding: Founding::Numbered,
         ports: Ports::free(1).expect("there are free ports"),
+        plain: true,
         environment: BTreeMap::new(),
     })
     .unwrap();

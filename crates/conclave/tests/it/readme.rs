@@ -330,6 +330,7 @@ impl Desk {
             .env("PATH", path)
             .env("HOME", self.home.path("desk"))
             .env("CONCLAVE_PASSWORD", PASSWORD)
+            .env("CONCLAVE_PLAIN", "true")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -43,6 +43,20 @@ impl Cluster {
         cluster
     }
 
+    /// The same whose nodes speak encrypted.
+    pub(crate) async fn start_encrypted(nodes: u64) -> Self {
+        let mut cluster = Self::build(nodes, 1, BTreeMap::new()).await;
+        cluster.local.encrypt().unwrap();
+        cluster.start_all().await;
+        cluster
+    }
+
+    /// By which its clients know it.
+    pub(crate) fn fingerprint(&self) -> String {
+        let fingerprint = self.local.fingerprint().unwrap();
+        fingerprint.expect("it is encrypted").to_string()
+    }
+
     /// The same while no other cluster runs, for tests that look at times.
     pub(crate) async fn start_undisturbed(nodes: u64) -> Self {
         let cluster = Self::build(nodes, CLUSTERS_MAX, BTreeMap::new()).await;
@@ -129,6 +143,7 @@ impl Cluster {
             founders,
             founding: Founding::Numbered,
             ports: Ports::free(nodes).expect("there are free ports"),
+            plain: true,
             environment,
         };
         Self {
@@ -151,7 +166,8 @@ impl Cluster {
     /// A client of its own that knows all nodes.
     pub(crate) fn client(&self) -> Client {
         let endpoints = self.local.endpoints();
-        Client::builder().endpoints(endpoints).build().unwrap()
+        let builder = self.local.client_builder();
+        builder.endpoints(endpoints).build().unwrap()
     }
 
     /// The node that leads, as soon as one does.
@@ -234,7 +250,7 @@ impl Cluster {
         let token = token.expect("it prints one").unwrap().clone().unwrap();
         let client = self.client();
         let grant = Grant::Setup(token);
-        let password = "correct horse battery";
+        let password = ROOT_PASSWORD;
         client
             .create_account_with("root", password, grant)
             .await
@@ -262,6 +278,9 @@ impl Cluster {
         fs::read_to_string(self.local.log_path(node)).unwrap()
     }
 }
+
+/// The password of [`Cluster::administrator`].
+pub(crate) const ROOT_PASSWORD: &str = "correct horse battery";
 
 /// A turn to load the machine, for nodes that are no [`Cluster`].
 pub(crate) async fn turn() -> SemaphorePermit<'static> {

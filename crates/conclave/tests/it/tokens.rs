@@ -6,7 +6,8 @@ use std::{fs, path::Path, process::Command, time::Duration};
 use conclave_client::{Client, v1};
 
 use crate::{
-    support::{Cluster, until},
+    command::{Person, run},
+    support::{Cluster, ROOT_PASSWORD, until},
     witness::Witness,
 };
 
@@ -59,6 +60,7 @@ fn serve(cluster: &Cluster, data: &Path, token: &str, address: u64) -> (Option<i
     let output = Command::new(env!("CARGO_BIN_EXE_conclave"))
         .args([
             "serve",
+            "--plain",
             "--join",
             &cluster.peer_address(1),
             "--token",
@@ -104,6 +106,7 @@ async fn a_token_lets_one_machine_in_once_and_in_time_and_is_shown_to_nobody() {
         assert!(!told.contains(secret), "{kind}: a token is in a log");
         cluster.start_node(2).await;
     }
+    cluster.stop(2).await;
     let (code, said) = serve(&cluster, &directory.path().join("no"), "CANARY", 2);
     assert_ne!(code, Some(0));
     assert!(
@@ -125,6 +128,7 @@ async fn the_arguments_of_a_process_show_no_token() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_conclave"))
         .args([
             "serve",
+            "--plain",
             "--join",
             &cluster.peer_address(1),
             "--token",
@@ -219,4 +223,37 @@ async fn a_machine_takes_the_place_of_a_dead_one_and_the_preferred_node_leads() 
         })
         .await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_keeps_the_nodes_that_it_learns_of_for_the_next_command() {
+    let cluster = Cluster::prepare_growing(3).await;
+    cluster.start_node(1).await;
+    let (root, _) = cluster.administrator().await;
+    let person = Person::new(&[cluster.endpoint(1)]);
+    let mut login = person.command(&["login", "root"]);
+    login.env("CONCLAVE_PASSWORD", ROOT_PASSWORD);
+    run(login, b"").await.succeeded();
+    // Without a word about where the nodes are.
+    let at_home = |arguments: &[&str]| {
+        let mut command = person.command(arguments);
+        command.env_remove("CONCLAVE_ENDPOINTS");
+        command
+    };
+    let mut follower = at_home(&["read", "--follow"]).spawn().unwrap();
+    for node in 2..=3 {
+        join(&cluster, &root, node).await;
+        let members: Vec<u64> = (1..=node).collect();
+        voters_are(&cluster, 1, u32::try_from(node).unwrap(), &members).await;
+    }
+    until("the other nodes are in the file", async || {
+        let kept = fs::read_to_string(person.credentials()).ok()?;
+        let known = (2..=3).all(|node| kept.contains(&cluster.endpoint(node)));
+        known.then_some(())
+    })
+    .await;
+    cluster.kill(1).await;
+    let told = run(at_home(&["whoami"]), b"").await.succeeded();
+    assert!(told.contains("root"), "{told}");
+    follower.kill().await.unwrap();
 }

@@ -104,7 +104,7 @@ fn node_or_none(text: &str) -> Result<u64, String> {
 /// # Errors
 /// If the caller is no administrator, the change is refused, or there is no quorum for it.
 pub(super) async fn run(command: Command, connection: &Connection) -> anyhow::Result<ExitCode> {
-    let client = connection.connect()?.client;
+    let client = connection.connect().await?.client;
     let (change, how) = match command {
         Command::TransferLeader { to } => {
             let leader = client.transfer_leader(to).await?;
