@@ -30,7 +30,7 @@ mod log_suite_tests;
 pub use conclave_storage::{
     log::{Entry, EntryKind, LogId, Verified, Vote},
     search, state as rows,
-    state::{CheckError, Pinned, Reader},
+    state::{ChainPoint, CheckError, Pinned, Reader},
 };
 pub use config::{Config, LogRetention, Timers};
 pub use damage::Damage;

@@ -3,7 +3,7 @@
 use std::{
     io,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     thread,
     time::Duration,
 };
@@ -23,11 +23,10 @@ use tokio::{
 };
 
 use crate::{
-    Codec, Config, Damage, Listener, Member, Outcome, ProposeError, ReadError, Role, Status,
-    Transport,
+    Codec, Config, Listener, Member, Outcome, ProposeError, ReadError, Role, Status, Transport,
     apply::{Machine, Raft, Told},
     convert::members_out,
-    damage::check_pair,
+    damage::{check_pair, log_has_all},
     log_store::Log,
     network::Network,
     proposer::{self, Proposer, Reach},
@@ -42,9 +41,6 @@ const RETRY_PAUSE: Duration = Duration::from_millis(20);
 /// How often the leader looks whether a hand-over has happened.
 const HAND_OVER_POLL: Duration = Duration::from_millis(10);
 
-/// How often is looked whether a promise was broken.
-const FAILED_POLL: Duration = Duration::from_millis(100);
-
 /// Entries that openraft writes or sends at once at most.
 const ENTRIES_AT_ONCE_MAX: u64 = 1024;
 
@@ -57,7 +53,13 @@ pub enum StartError {
     Log(#[from] log::OpenError),
     /// The state cannot be opened.
     #[error("the state cannot be opened")]
-    State(#[from] state::OpenError),
+    State {
+        /// Why.
+        #[source]
+        source: state::OpenError,
+        /// Whether the log still has every entry since the first.
+        log_has_all: bool,
+    },
     /// The index of the full text search cannot be made.
     #[error("the search index cannot be opened")]
     Search(#[from] SearchError),
@@ -101,6 +103,8 @@ pub(crate) struct Inner {
     reads: reads::Handle,
     leader: watch::Receiver<Option<u64>>,
     applied: watch::Receiver<u64>,
+    /// Why this replica's state is not that of a majority, if it is not.
+    pub(crate) odd: OnceLock<String>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     writer: Mutex<Option<thread::JoinHandle<()>>>,
 }
@@ -191,6 +195,7 @@ impl Replica {
             search,
             leader,
             applied,
+            odd: OnceLock::new(),
             tasks: Mutex::new(tasks),
             writer: Mutex::new(Some(writer)),
         };
@@ -449,27 +454,6 @@ impl Replica {
             .map(|(id, _)| *id)
     }
 
-    /// Ends when a promise is broken, with the reason: the process must stop. Never ends on a
-    /// replica that is well or was stopped in order.
-    pub async fn failed(&self) -> String {
-        // Not by waiting for a change: the metrics change with every entry.
-        let metrics = self.inner.raft.metrics();
-        loop {
-            tokio::time::sleep(FAILED_POLL).await;
-            if let Some(Damage::Log(why) | Damage::State(why)) = self.damage() {
-                tracing::error!(error = %why, "a promise is broken");
-                return why;
-            }
-            match &metrics.borrow_watched().running_state {
-                Err(openraft::errors::Fatal::Stopped) | Ok(()) => {}
-                Err(fatal) => {
-                    tracing::error!(error = %fatal, "a promise is broken");
-                    return first_cause(fatal);
-                }
-            }
-        }
-    }
-
     /// Stops taking part. What was acknowledged is on disk; what is under way is unknown to those
     /// who wait for it.
     pub async fn stop(&self) {
@@ -514,19 +498,17 @@ async fn pause_before_retry(
     }
 }
 
-/// The innermost cause of an error, which is what an operator can do something about.
-fn first_cause(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.last().map_or_else(String::new, ToString::to_string)
-}
-
 fn open(config: &Config) -> Result<(Arc<SegmentLog>, State), StartError> {
     let options = log::Options {
         sync: config.sync,
         ..log::Options::default()
     };
     let log = SegmentLog::open(&config.data.join("log"), options)?;
-    let state = State::open(&config.data, state::Options::default())?;
+    let state = State::open(&config.data, state::Options::default());
+    let state = state.map_err(|source| StartError::State {
+        source,
+        log_has_all: log_has_all(&log),
+    })?;
     check_pair(&log, &state)?;
     Ok((Arc::new(log), state))
 }

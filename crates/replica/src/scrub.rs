@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use conclave_storage::log::{OpenError, Verified};
 
-use crate::{Damage, Pin, ReadError, Replica};
+use crate::{Damage, Pin, ReadError, Replica, damage::log_has_all};
 
 impl Replica {
     /// The state exactly as it is after entry `index`, as soon as that is applied.
@@ -37,6 +37,20 @@ impl Replica {
     #[must_use]
     pub fn damage(&self) -> Option<Damage> {
         let log = self.inner.log.damage().map(Damage::Log);
-        log.or_else(|| self.inner.reader.damage().map(Damage::State))
+        let state = || {
+            let why = self.inner.reader.damage()?;
+            let log_has_all = log_has_all(&self.inner.log);
+            Some(Damage::State { why, log_has_all })
+        };
+        let odd = || self.inner.odd.get().cloned().map(Damage::Odd);
+        log.or_else(state).or_else(odd)
+    }
+
+    /// Takes no part any more: `why` says how the state differs from that of a majority. Neither
+    /// votes nor entries are taken after this returns; [`Replica::failed`] ends.
+    pub fn fence(&self, why: &str) {
+        // The first reason is the one to tell.
+        let _ = self.inner.odd.set(why.to_owned());
+        self.inner.log.fence(why);
     }
 }

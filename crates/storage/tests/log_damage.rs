@@ -33,7 +33,7 @@ fn vote(term: u64) -> Vote {
     Vote {
         term,
         node: 1,
-        committed: term % 2 == 0,
+        committed: term.is_multiple_of(2),
     }
 }
 
@@ -77,9 +77,12 @@ fn reopened(path: &Path, bytes: &[u8]) -> Option<LogState> {
     }
 }
 
+/// Writes the last frame of a log.
+type Last = fn(&SegmentLog);
+
 #[test]
 fn no_changed_byte_takes_back_what_was_acknowledged() {
-    let lasts: [(&str, fn(&SegmentLog)); 4] = [
+    let lasts: [(&str, Last); 4] = [
         ("an entry", |log| append(log, vec![entry(2, 9, 300)])),
         ("a vote", |log| wait(|done| log.save_vote(vote(7), done))),
         ("a purge", |log| wait(|done| log.purge(id(1, 4), done))),
@@ -221,8 +224,17 @@ fn a_log_that_is_read_again_shows_what_has_changed_since() {
 #[derive(Debug, Default)]
 struct Disk {
     fails: AtomicBool,
+    /// Fails for files that have no final name yet.
+    fails_new: AtomicBool,
     /// The syncs of a file after one of it has failed.
     asked_again: Mutex<BTreeMap<u64, u64>>,
+}
+
+/// Whether a segment of the log is still being made in this file.
+fn is_unnamed(file: &File) -> io::Result<bool> {
+    let mut header = [0; 8];
+    std::os::unix::fs::FileExt::read_exact_at(file, &mut header, 0)?;
+    Ok(header == [0; 8])
 }
 
 impl Syncer for Disk {
@@ -232,7 +244,8 @@ impl Syncer for Disk {
         if let Some(count) = asked_again.get_mut(&file_number) {
             *count += 1;
         }
-        if self.fails.load(Ordering::SeqCst) {
+        let fails_new = self.fails_new.load(Ordering::SeqCst) && is_unnamed(file)?;
+        if fails_new || self.fails.load(Ordering::SeqCst) {
             asked_again.entry(file_number).or_default();
             return Err(io::Error::other("the disk has failed"));
         }
@@ -274,4 +287,49 @@ fn a_sync_that_fails_is_not_tried_again_and_nothing_is_acknowledged_after_it() {
     log.close();
     let asked_again = disk.asked_again.lock().expect("no thread panics");
     assert!(!asked_again.is_empty() && asked_again.values().all(|count| *count == 0));
+}
+
+/// Waits until the log takes nothing more.
+fn has_given_up(log: &SegmentLog) {
+    while log.save_committed(None).is_ok() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_sync_that_fails_while_the_next_segment_is_made_stops_the_log_at_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let disk = Arc::new(Disk::default());
+    let options = Options {
+        syncer: Some(disk.clone()),
+        ..log_support::options()
+    };
+    drop(SegmentLog::open(dir.path(), options.clone()).expect("the log opens"));
+    disk.fails_new.store(true, Ordering::SeqCst);
+    let log = SegmentLog::open(dir.path(), options).expect("only the spare cannot be made");
+    has_given_up(&log);
+    let (done, _) = completion();
+    log.save_vote(vote(9), done).expect_err("it does not vote");
+}
+
+#[test]
+fn a_log_that_was_found_damaged_or_is_fenced_gives_no_vote_any_more() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = open(dir.path());
+    append(&log, vec![entry(1, 1, 500)]);
+    let path = segments(dir.path()).pop().expect("there is a segment");
+    let good = fs::read(&path).expect("it can be read");
+    let mut bytes = good.clone();
+    bytes[300] ^= 4;
+    fs::write(&path, bytes).expect("it can be written");
+    log.verify(|| true).expect_err("a byte has changed");
+    let (done, _) = completion();
+    log.save_vote(vote(9), done).expect_err("it does not vote");
+    drop(log);
+    fs::write(&path, good).expect("it can be written");
+    let log = open(dir.path());
+    log.fence("the state is another one");
+    let (done, _) = completion();
+    log.save_vote(vote(9), done).expect_err("it does not vote");
+    assert_eq!(log.damage(), None, "the log itself is whole");
 }

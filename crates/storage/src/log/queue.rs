@@ -201,6 +201,13 @@ impl Shared {
         waiting
     }
 
+    /// Latches the failure and tells everybody who waits.
+    pub(super) fn give_up(&self, failure: &Failure) {
+        for operation in self.fail(failure) {
+            (operation.done)(Err(failure.to_io()));
+        }
+    }
+
     pub(super) fn close(&self) {
         self.lock().closing = true;
         self.work.notify_all();

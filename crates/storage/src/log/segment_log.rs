@@ -16,7 +16,7 @@ use super::bounds::{READ_SPAN_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use super::files::{Directory, FileThread, SegmentFile};
 use super::format::{Record, decode_record, entry_record_bytes};
 use super::memory::{OnDisk, Planned};
-use super::queue::{Change, Shared};
+use super::queue::{Change, Failure, Shared};
 use super::recover::{damaged, recover};
 use super::types::{
     Completion, Entry, LogId, LogState, LogStore, OpenError, Options, Recovery, Stats, Vote,
@@ -81,7 +81,9 @@ impl SegmentLog {
             path: dir.to_path_buf(),
             source,
         };
-        let files = FileThread::start(Arc::clone(&directory)).map_err(failed)?;
+        let latch = Arc::clone(&shared);
+        let give_up = move |action, cause| latch.give_up(&Failure::new(action, cause));
+        let files = FileThread::start(Arc::clone(&directory), give_up).map_err(failed)?;
         let writer = Writer::new(Arc::clone(&shared), Arc::clone(&directory), files, end);
         let thread = thread::Builder::new().name("log-sync".into());
         let writer = thread.spawn(move || writer.run()).map_err(failed)?;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::files::SegmentFile;
 use super::format::{FrameView, HEADER_BYTES};
+use super::queue::Failure;
 use super::recover::{damaged, read_header};
 use super::segment_log::SegmentLog;
 use super::types::OpenError;
@@ -73,11 +74,21 @@ impl SegmentLog {
         Ok(found)
     }
 
-    /// Remembers damage.
+    /// Takes nothing more from now on, neither entries nor votes: `why` says what is wrong with
+    /// what this node has. It is not damage of the log, and is not told as such.
+    pub fn fence(&self, why: &str) {
+        let cause = io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
+        self.shared
+            .give_up(&Failure::new("this node must not go on", cause));
+    }
+
+    /// Remembers damage, and takes nothing more: a vote that waits must not be given.
     pub(super) fn note(&self, error: &OpenError) {
         if error.is_damage() {
+            let why = error.to_string();
             // The first one is the one to tell.
-            let _ = self.shared.damage.set(error.to_string());
+            let _ = self.shared.damage.set(why.clone());
+            self.fence(&why);
         }
     }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::bounds::BUFFER_BYTES_KEPT;
-use super::files::{Directory, FileThread, SegmentFile};
+use super::files::{Directory, FileThread, SegmentFile, is_full};
 use super::format::{FrameBuilder, HEADER_BYTES, SegmentHeader};
 use super::memory::Location;
 use super::queue::{Change, Failure, Operation, Shared, Work};
@@ -218,9 +218,11 @@ impl Writer {
         let from_spare = capacity <= self.directory.segment_bytes;
         let spare = if from_spare {
             // The spare may have failed long ago for want of space that is free by now.
-            let again = |_| {
-                self.directory
-                    .prepare("spare", self.directory.segment_bytes)
+            let again = |error| match is_full(&error) {
+                true => self
+                    .directory
+                    .prepare("spare", self.directory.segment_bytes),
+                false => Err(error),
             };
             self.files.take_spare().or_else(again).map_err(failed)?
         } else {

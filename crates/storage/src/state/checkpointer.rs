@@ -33,13 +33,17 @@ pub(super) struct Checkpointer {
 }
 
 impl Checkpointer {
-    pub(super) fn start(path: PathBuf) -> io::Result<Self> {
+    /// Starts it; `failed` is called at once when the disk fails.
+    pub(super) fn start(
+        path: PathBuf,
+        failed: impl Fn(&rusqlite::Error) + Send + 'static,
+    ) -> io::Result<Self> {
         let gate = Arc::new(Mutex::new(None));
         let (stop, stopped) = mpsc::sync_channel(0);
         let through = gate.clone();
         let thread = thread::Builder::new()
             .name("checkpoint".to_owned())
-            .spawn(move || run(&path, &through, &stopped))?;
+            .spawn(move || run(&path, &through, &stopped, &failed))?;
         Ok(Self {
             gate,
             stop: Some(stop),
@@ -71,7 +75,12 @@ impl Drop for Checkpointer {
     }
 }
 
-fn run(path: &Path, gate: &Mutex<Failure>, stopped: &mpsc::Receiver<()>) {
+fn run(
+    path: &Path,
+    gate: &Mutex<Failure>,
+    stopped: &mpsc::Receiver<()>,
+    failed: &dyn Fn(&rusqlite::Error),
+) {
     let mut marked = None;
     while stopped.recv_timeout(EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
         let mut failure = gate.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,6 +88,7 @@ fn run(path: &Path, gate: &Mutex<Failure>, stopped: &mpsc::Receiver<()>) {
             *failure = step(path, &mut marked)
                 .err()
                 .filter(|error| !is_busy(error));
+            failure.iter().for_each(failed);
         }
     }
 }

@@ -61,6 +61,13 @@ impl Reader {
     pub fn damage(&self) -> Option<String> {
         self.pool().damage()
     }
+
+    /// What the disk refused while the state was synced in the background, if anything: the node
+    /// must stop at once, and must not sync again.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.pool().failure()
+    }
 }
 
 impl Pinned {

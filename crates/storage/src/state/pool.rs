@@ -38,6 +38,8 @@ pub(super) struct Pool {
     changed: Condvar,
     /// What was found to be damaged first.
     damage: OnceLock<String>,
+    /// What the disk refused first, beside the writer.
+    failure: OnceLock<String>,
 }
 
 /// A connection until it is dropped.
@@ -54,6 +56,7 @@ impl Pool {
             shelf: Mutex::default(),
             changed: Condvar::new(),
             damage: OnceLock::new(),
+            failure: OnceLock::new(),
         }
     }
 
@@ -143,6 +146,20 @@ impl Pool {
     /// What was found to be damaged, if anything.
     pub(super) fn damage(&self) -> Option<String> {
         self.damage.get().cloned()
+    }
+
+    /// Remembers that the disk has failed.
+    pub(super) fn note_failure(&self, error: &rusqlite::Error) {
+        match is_damage(error) {
+            true => self.note(error),
+            // The first one is the one to tell.
+            false => drop(self.failure.set(error.to_string())),
+        }
+    }
+
+    /// What the disk refused, if anything.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.failure.get().cloned()
     }
 
     /// Whether long reads should end early because the file is being replaced.

@@ -59,7 +59,10 @@ impl State {
         let applied = meta::load_applied(&writer.connection)?;
         check_mark(&path, &applied)?;
         let pool = Arc::new(Pool::new(path.clone(), options.clone()));
-        let checkpointer = Checkpointer::start(path.clone()).map_err(|source| OpenError::Io {
+        let noting = pool.clone();
+        let failed = move |error: &rusqlite::Error| noting.note_failure(error);
+        let checkpointer = Checkpointer::start(path.clone(), failed);
+        let checkpointer = checkpointer.map_err(|source| OpenError::Io {
             path: path.clone(),
             source,
         })?;
@@ -129,11 +132,25 @@ impl State {
         let complete = checkpoint(&writer.connection, "FULL")?;
         if complete {
             self.synced_through = self.applied.last;
+            self.mark();
         }
         Ok(Checkpoint {
             synced_through: self.synced_through,
             complete,
         })
+    }
+}
+
+impl State {
+    /// Notes that everything so far is synced.
+    fn mark(&self) {
+        let Some(last) = self.applied.last else {
+            return;
+        };
+        // Without it a damage may show later, and nothing else depends on it.
+        if let Err(error) = mark::note(&self.path, last.index) {
+            tracing::warn!(%error, "how far the database is was not noted");
+        }
     }
 }
 
