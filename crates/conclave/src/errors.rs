@@ -20,6 +20,8 @@ pub(crate) const EXIT_NOT_FOUND: u8 = 3;
 pub(crate) const EXIT_PERMISSION: u8 = 4;
 /// It is taken, or not possible any more.
 pub(crate) const EXIT_CONFLICT: u8 = 5;
+/// Data is damaged, or nodes do not have the same.
+pub(crate) const EXIT_DAMAGED: u8 = 65;
 /// No node serves, or no majority. Nothing was changed.
 pub(crate) const EXIT_UNAVAILABLE: u8 = 69;
 /// It may or may not have happened.

@@ -142,7 +142,13 @@ impl Members {
                 let addresses =
                     |member: &Member| [member.peer_address.clone(), member.client_address.clone()];
                 let own = addresses(member);
-                let mut others = nodes.iter().filter(|(other, _)| Some(**other) != *replaces);
+                // A machine that was damaged twice finds its address taken by its own past.
+                let is_own_past = |other: &Member| {
+                    replaces.is_some() && other.peer_address == member.peer_address
+                };
+                let mut others = nodes
+                    .iter()
+                    .filter(|(other, known)| Some(**other) != *replaces && !is_own_past(known));
                 if let Some((other, _)) =
                     others.find(|(_, other)| addresses(other).iter().any(|a| own.contains(a)))
                 {

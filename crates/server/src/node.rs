@@ -38,6 +38,7 @@ use crate::{
     preference,
     problems::millis,
     registration::Registration,
+    repair::{self, Stuck},
     secret::ClusterSecret,
     security::{self, SecurityError},
     sessions::Sessions,
@@ -46,6 +47,7 @@ use crate::{
     tls::{Holder, Security},
     told::Told,
     transport::GrpcTransport,
+    way_back,
 };
 
 /// Commands under way on one node. At the bound further ones are refused as busy.
@@ -55,6 +57,8 @@ const COMMANDS_MAX: usize = 4096;
 const WAITING_MAX: u32 = 8192;
 /// Reads of the database at once; further ones wait a bounded time.
 const READS_MAX: usize = 32;
+/// Repairs at one start: the database, then everything.
+const REPAIRS_MAX: u32 = 2;
 /// How long one attempt to be ready may take.
 const READY_LIMIT: Duration = Duration::from_secs(1);
 /// How long a peer may take to say how it is.
@@ -86,6 +90,15 @@ pub enum StartError {
     /// It is not known how to speak with others.
     #[error(transparent)]
     Security(#[from] SecurityError),
+    /// Its data is damaged, and it cannot come back by itself. Nothing was changed.
+    #[error("the data of this node is damaged ({why}), and {stuck}")]
+    Damaged {
+        /// What is damaged.
+        why: String,
+        /// Why it does not come back.
+        #[source]
+        stuck: Stuck,
+    },
     /// The node cannot be what its flags say.
     #[error("{0}")]
     Join(String),
@@ -258,6 +271,22 @@ impl Node {
     /// # Errors
     /// See [`StartError`]; nothing is left running.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
+        let mut repairs = 0;
+        loop {
+            match Box::pin(Self::start_once(config.clone())).await? {
+                Some(node) => return Ok(node),
+                // What is damaged is noted now, and the next attempt repairs it.
+                None if repairs < REPAIRS_MAX => repairs += 1,
+                None => {
+                    let sentence = "the data is damaged again and again".to_owned();
+                    return Err(StartError::System(sentence));
+                }
+            }
+        }
+    }
+
+    /// `None`: the data is damaged, which is noted now.
+    async fn start_once(config: NodeConfig) -> Result<Option<Self>, StartError> {
         config.members()?;
         let client = listen(&config.client_address, "clients").await?;
         let peers = listen(&config.peer_address, "peers").await?;
@@ -290,7 +319,15 @@ impl Node {
         };
         let codec = Arc::new(WireCodec);
         let (listener, blocks) = live::listener();
-        let replica = Replica::start(replica_config, codec, transport.clone(), listener).await?;
+        let started = Replica::start(replica_config, codec, transport.clone(), listener).await;
+        let replica = match started.map_err(|error| (error.damage(), error)) {
+            Ok(replica) => replica,
+            Err((Some(damage), _)) => {
+                repair::note(identity.claim(), &damage)?;
+                return Ok(None);
+            }
+            Err((None, error)) => return Err(error.into()),
+        };
         let applied = *replica.applied().borrow();
         let live = LiveState::start(replica.reader(), blocks, applied)
             .map_err(|error| StartError::System(error.to_string()))?;
@@ -336,10 +373,11 @@ impl Node {
         tasks.push(tokio::spawn(join::tell_addresses(shared.clone())));
         tasks.push(tokio::spawn(join::take_place(shared.clone())));
         tasks.push(tokio::spawn(preference::keep(shared.clone())));
+        tasks.push(tokio::spawn(way_back::keep(shared.clone())));
         if let Security::Tls(tls) = &shared.security {
             tasks.push(tokio::spawn(tls.clone().keep_valid()));
         }
-        Ok(Self {
+        Ok(Some(Self {
             shared,
             client_address,
             peer_address,
@@ -347,7 +385,7 @@ impl Node {
             setup_tokens,
             removed,
             stopped: Arc::default(),
-        })
+        }))
     }
 
     /// Where clients reach it.
@@ -402,11 +440,24 @@ impl Node {
     pub async fn failed(&self) -> String {
         let mut removed = self.removed.clone();
         tokio::select! {
-            reason = self.shared.replica.failed() => reason,
+            reason = self.shared.replica.failed() => {
+                if let Some(damage) = self.shared.replica.damage()
+                    && let Err(error) = repair::note(self.shared.identity.claim(), &damage)
+                {
+                    tracing::error!(%error, "that the data is damaged was not noted");
+                }
+                reason
+            }
             Ok(_) = removed.wait_for(|removed| *removed) => {
                 "it was removed from the cluster".to_owned()
             }
         }
+    }
+
+    /// Whether its data was found to be damaged while it ran: started again, it repairs itself.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.shared.replica.damage().is_some()
     }
 
     /// Refuses new calls, lets those under way finish, hands leadership over and stops, all

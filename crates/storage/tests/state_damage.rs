@@ -136,7 +136,7 @@ fn files(entries: &[Entry], is_read: bool) -> (Vec<(PathBuf, Vec<u8>)>, Digest) 
 
 /// Damages one file many times; gives how often each outcome was.
 fn damaged(name: &str, seed: u64) -> [u64; 3] {
-    eprintln!("seed {seed:#x}");
+    println!("seed {seed:#x}");
     let entries = log();
     let (files, truth) = files(&entries, name == "state.db-wal");
     let mut chance = Chance(seed);
@@ -162,7 +162,7 @@ fn damaged(name: &str, seed: u64) -> [u64; 3] {
         counts[at] += 1;
     }
     let [noticed, harmless, differs] = counts;
-    eprintln!("{name}: {noticed} noticed, {harmless} harmless, {differs} seen by comparing");
+    println!("{name}: {noticed} noticed, {harmless} harmless, {differs} seen by comparing");
     counts
 }
 
