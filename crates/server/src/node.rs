@@ -27,8 +27,10 @@ use tokio::{
 
 use crate::{
     admission::JOINS_MAX,
+    check::{self, Checks},
     codec::WireCodec,
     config::{ConfigError, NodeConfig},
+    digests::{self, Digests},
     identity::{Identity, IdentityError},
     join, listeners,
     live::{self, LiveState},
@@ -134,6 +136,9 @@ pub(crate) struct Shared {
     pub(crate) addresses: watch::Sender<Arc<[String]>>,
     /// One at a time: it reads every row.
     pub(crate) digests: Arc<Semaphore>,
+    /// What its state was, to be compared.
+    pub(crate) compared: Digests,
+    pub(crate) checks: Checks,
     pub(crate) stopping: watch::Sender<bool>,
     /// Peers that were refused, so that the log says it once.
     pub(crate) refused: Told,
@@ -234,6 +239,7 @@ impl Shared {
             uptime_ms: millis(self.started.elapsed()),
             durable: self.durable,
             leader_id: status.leader.unwrap_or(0),
+            differs_at_index: self.compared.differs_at(),
         }
     }
 
@@ -351,6 +357,8 @@ impl Node {
             live,
             addresses: watch::Sender::new(Arc::default()),
             digests: Arc::new(Semaphore::new(1)),
+            compared: Digests::default(),
+            checks: Checks::default(),
             stopping: watch::Sender::new(false),
             refused: Told::default(),
             callers_refused: Told::default(),
@@ -374,6 +382,9 @@ impl Node {
         tasks.push(tokio::spawn(join::take_place(shared.clone())));
         tasks.push(tokio::spawn(preference::keep(shared.clone())));
         tasks.push(tokio::spawn(way_back::keep(shared.clone())));
+        tasks.push(tokio::spawn(digests::compare(shared.clone())));
+        tasks.push(tokio::spawn(digests::make(shared.clone())));
+        tasks.push(tokio::spawn(check::daily(shared.clone())));
         if let Security::Tls(tls) = &shared.security {
             tasks.push(tokio::spawn(tls.clone().keep_valid()));
         }

@@ -1,5 +1,6 @@
 //! `conclave cluster`: how the cluster is, as its own nodes see it, and who belongs to it.
 
+mod check;
 mod members;
 
 use std::{io::IsTerminal as _, process::ExitCode};
@@ -30,6 +31,12 @@ enum Command {
         #[arg(short, long, value_enum, default_value_t)]
         output: Format,
     },
+    /// Have every node read its whole log again and compare the states of all; for administrators
+    Check {
+        /// In which form
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
     #[command(flatten)]
     Change(members::Command),
 }
@@ -41,6 +48,7 @@ enum Command {
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let output = match args.command {
         Command::Status { output } => output,
+        Command::Check { output } => return check::run(output, &args.connection).await,
         Command::Change(change) => return members::run(change, &args.connection).await,
     };
     let client = args.connection.connect_as_nobody().await?.client;
@@ -89,6 +97,13 @@ fn show(status: &v1::GetClusterStatusResponse) -> anyhow::Result<()> {
         note(&format!(
             "warning: node {} does not sync to disk before it acknowledges",
             node.node_id
+        ));
+    }
+    let differs = status.nodes.iter().map(|node| node.differs_at_index).max();
+    if let Some(index) = differs.filter(|index| *index > 0) {
+        note(&format!(
+            "warning: the nodes have different states after entry {index}, and none has a \
+             majority: conclave cluster check"
         ));
     }
     // Between columns for programs it would be a row of its own kind.
@@ -166,6 +181,7 @@ fn json(status: &v1::GetClusterStatusResponse) -> Value {
             "uptime_ms": node.uptime_ms,
             "durable": node.durable,
             "leader": node.leader_id,
+            "differs_at": node.differs_at_index,
         })
     };
     json!({

@@ -18,7 +18,7 @@ use tokio::{
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    errors::{CommandError, EXIT_DAMAGED, EXIT_FAILED, EXIT_USAGE},
+    errors::{CommandError, EXIT_DAMAGED, EXIT_FAILED, EXIT_USAGE, note},
     output,
 };
 
@@ -323,7 +323,9 @@ fn chain(error: &dyn std::error::Error) -> String {
 /// nothing votes with it any more. Returns if that fails.
 fn repair(reason: &str) -> anyhow::Error {
     use std::os::unix::process::CommandExt as _;
-    tracing::warn!(%reason, "the node begins again, to repair itself");
+    note(&format!(
+        "the data of this node is damaged ({reason}): it begins again, to repair itself"
+    ));
     let why = match std::env::current_exe() {
         Ok(program) => {
             let arguments = std::env::args_os().skip(1);

@@ -15,6 +15,7 @@ mod chat;
 #[path = "../../src/cluster/mod.rs"]
 mod cluster;
 mod command;
+mod damage;
 mod foreign;
 mod grpcurl;
 mod live;

@@ -3,7 +3,7 @@
 //! Always true: a test waits for a condition, at most [`PATIENCE`], and no process or file
 //! outlives its cluster.
 
-use std::{collections::BTreeMap, fs, sync::LazyLock, time::Duration};
+use std::{collections::BTreeMap, fs, path::PathBuf, sync::LazyLock, time::Duration};
 
 use conclave_client::{Client, Grant, v1};
 use tempfile::TempDir;
@@ -108,6 +108,11 @@ impl Cluster {
     pub(crate) fn let_replace(&mut self, node: u64, other: u64) {
         self.local
             .set_variable(node, "CONCLAVE_REPLACES", &other.to_string());
+    }
+
+    /// Where this node keeps its data.
+    pub(crate) fn directory(&self, node: u64) -> PathBuf {
+        self.local.directory(node)
     }
 
     /// Forgets everything that this node has kept.

@@ -1,0 +1,185 @@
+//! Bytes on disk that are not what was written: a node notices, does not vote with them, and comes
+//! back by itself, and nobody who talks meanwhile notices anything.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    support::{Cluster, until},
+    witness::{Witness, agreed_digests},
+};
+
+/// How many damages are made, if another number than the usual one is wanted.
+const DAMAGES_VARIABLE: &str = "CONCLAVE_DAMAGES";
+/// Damages in each of the two clusters otherwise.
+const DAMAGES: u64 = 6;
+/// Messages that must get through while two nodes are down, and after they are back.
+const MESSAGES: u64 = 20;
+
+/// Numbers that look random and are the same for the same seed.
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        (self.next() >> 11) as usize % bound.max(1)
+    }
+}
+
+/// What is damaged of a node.
+const KINDS: [&str; 8] = [
+    "log",
+    "state.db",
+    "state.db-wal",
+    "identity.json",
+    "log",
+    "state.db",
+    "peers.json",
+    "secret.copy",
+];
+
+/// The file of this kind.
+fn file_of(directory: &Path, kind: &str, dice: &mut Dice) -> PathBuf {
+    if kind != "log" {
+        return directory.join(kind);
+    }
+    let files = fs::read_dir(directory.join("log")).unwrap();
+    let mut segments: Vec<PathBuf> = files
+        .map(|item| item.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|kind| kind == "segment"))
+        .collect();
+    segments.sort();
+    segments.swap_remove(dice.below(segments.len()))
+}
+
+/// Changes some bytes of a file, or cuts it off, at random places; says what was done.
+pub(crate) fn damage(file: &Path, dice: &mut Dice) -> String {
+    let mut bytes = fs::read(file).unwrap_or_default();
+    // A log has zeros at its end, of which nobody misses one.
+    let used = bytes
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |at| at + 1);
+    let name = file.file_name().unwrap().to_string_lossy().into_owned();
+    if dice.below(4) == 0 {
+        let at = dice.below(used);
+        bytes.truncate(at);
+        fs::write(file, bytes).unwrap();
+        return format!("{name} cut at {at} of {used}");
+    }
+    let at = dice.below(used);
+    let count = 1 + dice.below(8);
+    for byte in bytes.iter_mut().skip(at).take(count) {
+        *byte ^= 1 + dice.below(255) as u8;
+    }
+    fs::write(file, bytes).unwrap();
+    format!("{name} changed at {at} of {used}, {count} bytes")
+}
+
+/// Waits until five nodes vote, all answer, and all hold the same.
+async fn all_hold_the_same(cluster: &Cluster) {
+    until("five nodes vote and answer", async || {
+        for node in cluster.nodes() {
+            let status = cluster.status(node).await;
+            let is_whole = status.voters == 5 && status.voters_reachable == 5;
+            if !is_whole || status.nodes.len() != 5 {
+                return None;
+            }
+        }
+        Some(())
+    })
+    .await;
+    until("all hold the same", async || {
+        let digests = agreed_digests(cluster).await;
+        let (_, first) = &digests[0];
+        let is_same = digests
+            .iter()
+            .all(|(_, other)| other.digest == first.digest);
+        is_same.then_some(())
+    })
+    .await;
+}
+
+/// The number that each place has in the cluster.
+async fn numbers(cluster: &Cluster) -> Vec<u64> {
+    let mut numbers = Vec::new();
+    for node in cluster.nodes() {
+        numbers.push(cluster.status(node).await.node_id);
+    }
+    numbers
+}
+
+/// Damages two of five nodes again and again while somebody talks.
+async fn survives(cluster: Cluster, seed: u64, damages: u64) {
+    let mut dice = Dice(seed);
+    let witness = Witness::new();
+    let alice = witness.speaker(&cluster.client(), "alice", "bob").await;
+    let mut talking = alice.keep_talking();
+    talking.go_on(MESSAGES).await;
+    let (mut made, mut repaired) = (0, 0);
+    while made < damages {
+        let before = numbers(&cluster).await;
+        let first = 1 + dice.below(5) as u64;
+        let second = 1 + (first + dice.below(4) as u64) % 5;
+        let mut done = Vec::new();
+        for node in [first, second] {
+            cluster.kill(node).await;
+            let kind = KINDS[made as usize % KINDS.len()];
+            let file = file_of(&cluster.directory(node), kind, &mut dice);
+            done.push(format!("node {node}: {}", damage(&file, &mut dice)));
+            made += 1;
+        }
+        println!("seed {seed:#x}: {}", done.join("; "));
+        talking.go_on(MESSAGES).await;
+        cluster.start_all().await;
+        all_hold_the_same(&cluster).await;
+        talking.go_on(MESSAGES).await;
+        let after = numbers(&cluster).await;
+        repaired += before.iter().zip(&after).filter(|(a, b)| a != b).count();
+        forgive(&cluster);
+    }
+    println!("seed {seed:#x}: {repaired} of {made} came back under a new number");
+    assert!(repaired > 0);
+    let talk = talking.finish_without_error().await;
+    let verdict = witness.judge(&cluster, &[&alice]).await;
+    assert_eq!((verdict.acked, verdict.unknown), (talk.said, 0));
+}
+
+/// Has the nodes forget that they were repaired lately: these machines are not to blame.
+fn forgive(cluster: &Cluster) {
+    for node in cluster.nodes() {
+        for item in fs::read_dir(cluster.directory(node)).unwrap() {
+            let path = item.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if name.starts_with("damaged-") {
+                fs::remove_dir_all(path).unwrap();
+            }
+        }
+    }
+}
+
+/// How many damages each cluster gets.
+fn damages() -> u64 {
+    let asked = std::env::var(DAMAGES_VARIABLE).ok();
+    asked.map_or(DAMAGES, |asked| asked.parse::<u64>().unwrap() / 2)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_minority_comes_back_by_itself_and_nothing_is_lost() {
+    let cluster = Cluster::start(5).await;
+    survives(cluster, 0x5eed_0001, damages()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_minority_comes_back_by_snapshots_and_nothing_is_lost() {
+    let cluster = Cluster::start_with_short_logs(5, 64).await;
+    survives(cluster, 0x5eed_0002, damages()).await;
+}
