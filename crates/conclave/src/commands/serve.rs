@@ -28,6 +28,9 @@ const WORKER_THREADS_MAX: usize = 8;
 /// How long a node that was asked to stop may take; then it ends all the same.
 const STOP_LIMIT: Duration = Duration::from_secs(8);
 
+/// How long a node that found damage goes on answering, without voting, before it begins again.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
 /// The engine under the replica warns on every heartbeat that fails, for as long as a peer is
 /// away, and calls it an error to be asked while it stops. What matters of that the node says
 /// itself, once. A filter that names the engine wins.
@@ -167,6 +170,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             _ = interrupt.recv() => break,
             reason = node.failed() => {
                 if node.is_damaged() {
+                    // Whoever had it looked for gets to know what was found.
+                    tokio::time::sleep(LAST_WORDS).await;
                     return Err(repair(&reason));
                 }
                 let sentence = format!("node {} has stopped: {reason}", node.node());

@@ -74,7 +74,7 @@ fn move_named(directory: &Path, number: u64, why: &str, names: &[&str]) -> io::R
         let item = item?;
         let name = item.file_name();
         let is_meant = |prefix: &&str| name.to_string_lossy().starts_with(*prefix);
-        if names.iter().any(|prefix| is_meant(prefix)) {
+        if names.iter().any(is_meant) {
             fs::rename(item.path(), target.join(&name))?;
         }
     }
