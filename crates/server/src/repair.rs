@@ -281,10 +281,12 @@ impl Old {
         let first = stored.and_then(|stored| stored.node_first);
         let first = first.or(way_back.and_then(|known| known.node_first));
         let founders = stored.map(|stored| founding::members_of(&stored.founders));
-        let known = way_back
-            .into_iter()
-            .flat_map(|known| known.members.values());
-        let known = known.map(|place| place.peer_address.clone());
+        let known = way_back.into_iter().flat_map(|known| {
+            // Its own address may have been another one.
+            let others = known.members.iter();
+            others.filter(|(other, _)| **other != known.node)
+        });
+        let known = known.map(|(_, place)| place.peer_address.clone());
         let configured = around.configured.values().cloned();
         let members = configured.chain(founders.unwrap_or_default().into_values());
         let said = members.map(|member| member.peer_address);

@@ -51,7 +51,7 @@ const KINDS: [&str; 8] = [
 ];
 
 /// The file of this kind.
-fn file_of(directory: &Path, kind: &str, dice: &mut Dice) -> PathBuf {
+pub(crate) fn file_of(directory: &Path, kind: &str, dice: &mut Dice) -> PathBuf {
     if kind != "log" {
         return directory.join(kind);
     }
@@ -89,7 +89,7 @@ pub(crate) fn damage(file: &Path, dice: &mut Dice) -> String {
 }
 
 /// Waits until five nodes vote and all answer.
-async fn all_vote(cluster: &Cluster) {
+pub(crate) async fn all_vote(cluster: &Cluster) {
     until("five nodes vote and answer", async || {
         for node in cluster.nodes() {
             let status = cluster.status(node).await;
@@ -104,7 +104,7 @@ async fn all_vote(cluster: &Cluster) {
 }
 
 /// Has the cluster checked; gives what was found, by the place of each node.
-async fn check(cluster: &Cluster, root: &Client) -> Option<Vec<v1::NodeCheck>> {
+pub(crate) async fn check(cluster: &Cluster, root: &Client) -> Option<Vec<v1::NodeCheck>> {
     for node in cluster.nodes() {
         let endpoint = cluster.endpoint(node);
         let Ok(mut found) = root.check_cluster(&endpoint, 0).await else {
@@ -119,7 +119,7 @@ async fn check(cluster: &Cluster, root: &Client) -> Option<Vec<v1::NodeCheck>> {
 }
 
 /// Waits until a check finds nothing; whoever is odd repairs itself until then.
-async fn all_are_well(cluster: &Cluster, root: &Client) {
+pub(crate) async fn all_are_well(cluster: &Cluster, root: &Client) {
     until("a check finds nothing", async || {
         all_vote(cluster).await;
         let found = check(cluster, root).await?;

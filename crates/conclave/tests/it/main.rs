@@ -16,6 +16,7 @@ mod chat;
 mod cluster;
 mod command;
 mod damage;
+mod damage_edges;
 mod foreign;
 mod grpcurl;
 mod live;

@@ -236,6 +236,17 @@ impl Cluster {
         self.local.start_node(node).await.unwrap();
     }
 
+    /// Starts this node, which may end before it listens; why it did then.
+    pub(crate) async fn try_start_node(&self, node: u64) -> Result<(), String> {
+        let started = self.local.start_node(node).await;
+        started.map_err(|error| error.to_string())
+    }
+
+    /// Sets a variable in the environment of this node, from its next start on.
+    pub(crate) fn set_variable(&mut self, node: u64, name: &str, value: &str) {
+        self.local.set_variable(node, name, value);
+    }
+
     /// Starts all nodes that do not run and waits until all of them serve.
     pub(crate) async fn start_all(&self) {
         self.local.start_all().await.unwrap();

@@ -36,6 +36,12 @@ pub enum OpenError {
         /// An entry that it had.
         marked: u64,
     },
+    /// It was ours once, and does not say so any more.
+    #[error("this was a state of Conclave, and is none now (application id {found:#x})")]
+    NotOursAnyMore {
+        /// Its application id.
+        found: i32,
+    },
     /// Some other program's database.
     #[error("this is not a state of Conclave (application id {found:#x})")]
     NotOurs {
@@ -65,7 +71,7 @@ impl OpenError {
         match self {
             // What this program has made itself can be opened, unless something else is to blame.
             Self::Sqlite(error) => !is_outside(error),
-            Self::Behind { .. } => true,
+            Self::Behind { .. } | Self::NotOursAnyMore { .. } => true,
             Self::Io { .. }
             | Self::SqliteTooOld { .. }
             | Self::NotOurs { .. }

@@ -55,7 +55,12 @@ impl State {
             path: path.clone(),
             source,
         })?;
-        let writer = Writer::open(&path, &options)?;
+        let writer = Writer::open(&path, &options).map_err(|error| match error {
+            OpenError::NotOurs { found } if matches!(mark::read(&path), Ok(Some(_))) => {
+                OpenError::NotOursAnyMore { found }
+            }
+            error => error,
+        })?;
         let applied = meta::load_applied(&writer.connection)?;
         check_mark(&path, &applied)?;
         let pool = Arc::new(Pool::new(path.clone(), options.clone()));

@@ -32,9 +32,29 @@ pub(super) async fn run(format: Format, connection: &Connection) -> anyhow::Resu
     } else {
         let header = ["node", "address", "log", "state", "verdict"];
         output::table(&header, &found.nodes.iter().map(row).collect::<Vec<_>>())?;
-        note(&summary(&found));
     }
-    Ok(ExitCode::from(exit(&found)))
+    match exit(&found) {
+        0 => {
+            note(&summary(&found));
+            Ok(ExitCode::SUCCESS)
+        }
+        code => Err(CommandError::new(code, summary(&found), hint(&found)).into()),
+    }
+}
+
+/// What is to be done about what was found.
+fn hint(found: &v1::CheckClusterResponse) -> &'static str {
+    let mut nodes = found.nodes.iter();
+    match exit(found) {
+        EXIT_DAMAGED if nodes.any(|node| node.verdict() == CheckVerdict::NoMajority) => {
+            "nothing is repaired by itself; docs/operations.md says what to do"
+        }
+        EXIT_DAMAGED => {
+            "those that are odd or damaged repair themselves: check again when conclave cluster \
+             status shows all of them"
+        }
+        _ => "check again when conclave cluster status shows all nodes and no lag",
+    }
 }
 
 /// Has the first node that can lead a check, and waits until it is finished.
@@ -157,15 +177,11 @@ fn summary(found: &v1::CheckClusterResponse) -> String {
     let at = found.log_index;
     match (count(CheckVerdict::NoMajority), exit(found)) {
         (_, 0) => format!("all {all} nodes have the same at entry {at}, and their logs are whole"),
-        (0, EXIT_DAMAGED) => format!(
-            "{same} of {all} nodes are well at entry {at}; those that are odd or damaged repair \
-             themselves"
-        ),
+        (0, EXIT_DAMAGED) => {
+            format!("{same} of {all} nodes are well at entry {at}, and others are odd or damaged")
+        }
         (0, _) => format!("{same} of {all} nodes are well at entry {at}; the others were not seen"),
-        _ => format!(
-            "no majority has the same at entry {at}: nothing is repaired by itself; \
-             docs/operations.md says what to do"
-        ),
+        _ => format!("no majority has the same at entry {at}"),
     }
 }
 
