@@ -5,6 +5,7 @@ use std::{
     fs,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use conclave_client::{Client, v1};
@@ -21,6 +22,12 @@ const DAMAGES_VARIABLE: &str = "CONCLAVE_DAMAGES";
 const DAMAGES: u64 = 6;
 /// Messages that must get through while two nodes are down, and after they are back.
 const MESSAGES: u64 = 20;
+
+/// How long a damaged minority may take to be well again: less than a test waits for anything, so
+/// that the logs can be shown.
+const WELL_LIMIT: Duration = Duration::from_secs(50);
+/// Lines of each log that are shown if it takes longer.
+const LINES_SHOWN: usize = 40;
 
 /// Numbers that look random and are the same for the same seed.
 pub(crate) struct Dice(pub(crate) u64);
@@ -120,13 +127,25 @@ pub(crate) async fn check(cluster: &Cluster, root: &Client) -> Option<Vec<v1::No
 
 /// Waits until a check finds nothing; whoever is odd repairs itself until then.
 pub(crate) async fn all_are_well(cluster: &Cluster, root: &Client) {
-    until("a check finds nothing", async || {
-        all_vote(cluster).await;
-        let found = check(cluster, root).await?;
-        let is_well = |node: &v1::NodeCheck| node.verdict() == CheckVerdict::Same;
-        (found.len() == 5 && found.iter().all(is_well)).then_some(())
-    })
-    .await;
+    let well = async {
+        loop {
+            all_vote(cluster).await;
+            let found = check(cluster, root).await.unwrap_or_default();
+            let is_well = |node: &v1::NodeCheck| node.verdict() == CheckVerdict::Same;
+            if found.len() == 5 && found.iter().all(is_well) {
+                return;
+            }
+        }
+    };
+    if tokio::time::timeout(WELL_LIMIT, well).await.is_err() {
+        let logs = cluster.nodes().into_iter().map(|node| {
+            let log = cluster.log(node);
+            let lines: Vec<&str> = log.lines().collect();
+            let last = &lines[lines.len().saturating_sub(LINES_SHOWN)..];
+            format!("node {node}:\n{}", last.join("\n"))
+        });
+        panic!("not well in time\n{}", logs.collect::<Vec<_>>().join("\n"));
+    }
 }
 
 /// The number that each place has in the cluster.

@@ -214,5 +214,5 @@ async fn the_command_checks_shows_and_tells_by_its_exit_code() {
     nobody
         .run(&["cluster", "check"])
         .await
-        .failed(4, "administrator");
+        .failed(4, "your role does not allow this");
 }
