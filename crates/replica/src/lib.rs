@@ -10,6 +10,7 @@ mod apply;
 mod config;
 mod convert;
 mod damage;
+mod installed;
 mod log_store;
 mod membership;
 mod network;
@@ -21,6 +22,7 @@ mod replica;
 mod retention;
 mod scrub;
 mod snapshot;
+mod synced;
 mod transport;
 mod types;
 

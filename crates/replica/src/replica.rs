@@ -27,6 +27,7 @@ use crate::{
     apply::{Machine, Raft, Told},
     convert::members_out,
     damage::{check_pair, log_has_all},
+    installed::Installed,
     log_store::Log,
     network::Network,
     proposer::{self, Proposer, Reach},
@@ -137,10 +138,13 @@ impl Replica {
             listener,
             search: search.clone(),
         };
-        let (machine, writer) = Machine::start(state, codec.clone(), snapshots, told)?;
+        let log_view = Log::new(log.clone(), codec.clone());
+        let synced = log_view.synced();
+        let installed = Installed::new(&config.data);
+        let (machine, writer) =
+            Machine::start(state, codec.clone(), snapshots, told, synced, installed)?;
         machine.move_fence().await?;
 
-        let log_view = Log::new(log.clone(), codec.clone());
         let network = Network {
             node: config.node,
             transport: transport.clone(),
@@ -376,6 +380,8 @@ impl Replica {
             (_, ServerState::Candidate) => Role::Candidate,
             (_, ServerState::Learner) => Role::Learner,
         };
+        let applied_index = *self.inner.applied.borrow();
+        let set_at = metrics.membership_config.log_id().as_ref();
         Status {
             role,
             term: metrics.current_term,
@@ -385,9 +391,10 @@ impl Replica {
                 .cluster_committed
                 .as_ref()
                 .map_or(0, |id| id.index()),
-            applied_index: *self.inner.applied.borrow(),
+            applied_index,
             leader: metrics.current_leader,
             members: members_out(metrics.membership_config.membership()),
+            members_settled: set_at.is_some_and(|at| at.index() <= applied_index),
         }
     }
 
@@ -509,6 +516,7 @@ fn open(config: &Config) -> Result<(Arc<SegmentLog>, State), StartError> {
         source,
         log_has_all: log_has_all(&log),
     })?;
+    Installed::new(&config.data).tell(&log, state.applied().last)?;
     check_pair(&log, &state)?;
     Ok((Arc::new(log), state))
 }

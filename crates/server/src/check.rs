@@ -23,8 +23,9 @@ use crate::{node::Shared, problems, random};
 
 /// How long a node may take to come to the entry at which it is to hold its state.
 const HOLD_LIMIT: Duration = Duration::from_secs(3);
-/// How long a node holds its state until it is asked to look at it.
-const HELD_MAX: Duration = Duration::from_secs(15);
+/// How long a node holds its state until it is asked to look at it: less than a snapshot waits for
+/// readers to let the state go.
+const HELD_MAX: Duration = Duration::from_secs(8);
 /// How long a node may look: ten minutes are hundreds of gigabytes of log, or tens of state.
 const LOOK_LIMIT: Duration = Duration::from_secs(600);
 /// How often is tried to agree on an entry.

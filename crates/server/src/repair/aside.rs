@@ -24,7 +24,7 @@ const NAME: &str = "damaged-";
 /// What is wrong with what lies there, for people.
 const WHY: &str = "why";
 /// How files of the database begin, and of what is made from it.
-const STATE: [&str; 2] = ["state.", "search."];
+const STATE: [&str; 3] = ["state.", "search.", "installed."];
 /// How everything else begins that belongs to a node and not to its machine.
 const REST: [&str; 5] = ["identity.json", "joining", "instance", "log", "snapshots"];
 

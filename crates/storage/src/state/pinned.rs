@@ -3,6 +3,12 @@
 //! Always true: what is read is one moment's, however long it takes and whatever is applied
 //! meanwhile; and a state that is to be replaced is let go.
 
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
 use rusqlite::Connection;
 
 use super::{
@@ -10,6 +16,9 @@ use super::{
     meta::Meta,
     pool::{Lent, is_damage},
 };
+
+/// How often is looked whether a long check must end.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The state as it was when this was made. While it lives the write-ahead log grows.
 pub struct Pinned {
@@ -98,7 +107,7 @@ impl Pinned {
     /// See [`CheckError`]. Damage is remembered.
     pub fn check_file(&self) -> Result<(), CheckError> {
         let sql = "PRAGMA integrity_check(1)";
-        let verdict = self.lent.query_row(sql, [], |row| row.get(0));
+        let verdict = self.unless_wanted_back(|| self.lent.query_row(sql, [], |row| row.get(0)));
         let verdict: String = verdict.map_err(|error| self.failed(error))?;
         if verdict == "ok" {
             return Ok(());
@@ -107,10 +116,31 @@ impl Pinned {
         Err(CheckError::Damaged(verdict))
     }
 
+    /// Interrupts a statement that takes long when the state is to be replaced.
+    fn unless_wanted_back<T>(&self, run: impl FnOnce() -> T) -> T {
+        let interrupt = self.lent.get_interrupt_handle();
+        let (pool, is_done) = (self.lent.pool(), AtomicBool::new(false));
+        thread::scope(|scope| {
+            let watcher = scope.spawn(|| {
+                while !is_done.load(Ordering::Relaxed) {
+                    if pool.is_wanted_back() {
+                        interrupt.interrupt();
+                    }
+                    thread::park_timeout(LOOK_EVERY);
+                }
+            });
+            let outcome = run();
+            is_done.store(true, Ordering::Relaxed);
+            watcher.thread().unpark();
+            outcome
+        })
+    }
+
     fn failed(&self, error: rusqlite::Error) -> CheckError {
         self.lent.pool().note(&error);
         match is_damage(&error) {
             true => CheckError::Damaged(error.to_string()),
+            false if self.lent.pool().is_wanted_back() => CheckError::Interrupted,
             false => CheckError::Sqlite(error),
         }
     }
