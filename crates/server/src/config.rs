@@ -141,8 +141,8 @@ impl NodeConfig {
     /// `CONCLAVE_CLIENT_ADDRESS`, `CONCLAVE_PEER_ADDRESS`, `CONCLAVE_MEMBERS` and
     /// `CONCLAVE_JOIN` (commas between), `CONCLAVE_JOIN_TOKEN`, `CONCLAVE_SECRET_FILE`,
     /// `CONCLAVE_BOOTSTRAP_EXPECT`, `CONCLAVE_REPLACES`, `CONCLAVE_ADVERTISE`, `CONCLAVE_PLAIN`
-    /// (`true` or `false`), `CONCLAVE_REPAIR_WAIT_SECONDS`, `CONCLAVE_LOG`, `CONCLAVE_REGISTRATION`; an empty one says nothing),
-    /// then `flags`; what comes later wins.
+    /// (`true` or `false`), `CONCLAVE_REPAIR_WAIT_SECONDS`, `CONCLAVE_LOG`,
+    /// `CONCLAVE_REGISTRATION`; an empty one says nothing), then `flags`; what comes later wins.
     ///
     /// # Errors
     /// [`ConfigError::Unreadable`], with the file or the key that is to blame.
