@@ -251,3 +251,37 @@ fn a_pinned_state_stays_what_it_was_while_entries_are_applied() {
     ));
     assert_ne!(digest(&state), then);
 }
+
+#[test]
+fn no_snapshot_is_made_of_a_damaged_state_and_the_node_learns_of_it() {
+    let entries = log();
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = State::open(directory.path(), Options::default()).unwrap();
+    state.apply(&entries).unwrap();
+    drop(state);
+    let file = directory.path().join("state.db");
+    let whole = fs::read(&file).unwrap();
+    let mut chance = Chance(0x51ab_0000_0000_0004);
+    let mut noticed = 0;
+    for _ in 0..ROUNDS / 3 {
+        let mut bytes = whole.clone();
+        let offset = 4096 + chance.below(bytes.len() - 4096);
+        bytes[offset] ^= 1 << chance.below(8);
+        fs::write(&file, bytes).unwrap();
+        let Ok(state) = State::open(directory.path(), Options::default()) else {
+            continue;
+        };
+        let reader = state.reader();
+        let target = directory.path().join("snapshot");
+        if reader.snapshot_to(&target).is_err() {
+            assert!(reader.damage().is_some(), "at {offset}");
+            assert!(!target.exists());
+            noticed += 1;
+        } else {
+            fs::remove_file(target).unwrap();
+        }
+        drop((state, reader));
+        let _ = fs::remove_file(directory.path().join("state.db-wal"));
+    }
+    assert!(noticed > 0, "none of the damages was of this kind");
+}

@@ -18,6 +18,8 @@ use crate::{
 
 /// How many damages are made, if another number than the usual one is wanted.
 const DAMAGES_VARIABLE: &str = "CONCLAVE_DAMAGES";
+/// What is added to the seeds, for others than the usual ones.
+const SEED_VARIABLE: &str = "CONCLAVE_DAMAGES_SEED";
 /// Damages in each of the two clusters otherwise.
 const DAMAGES: u64 = 6;
 /// Messages that must get through while two nodes are down, and after they are back.
@@ -217,6 +219,11 @@ fn forgive(cluster: &Cluster) {
     }
 }
 
+fn seed() -> u64 {
+    let asked = std::env::var(SEED_VARIABLE).ok();
+    asked.map_or(0, |asked| asked.parse().unwrap())
+}
+
 /// How many damages each cluster gets.
 fn damages() -> u64 {
     let asked = std::env::var(DAMAGES_VARIABLE).ok();
@@ -226,13 +233,13 @@ fn damages() -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_minority_comes_back_by_itself_and_nothing_is_lost() {
     let cluster = Cluster::start(5).await;
-    survives(cluster, 0x5eed_0001, damages()).await;
+    survives(cluster, 0x5eed_0001 + seed(), damages()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_minority_comes_back_by_snapshots_and_nothing_is_lost() {
     let cluster = Cluster::start_with_short_logs(5, 64).await;
-    survives(cluster, 0x5eed_0002, damages()).await;
+    survives(cluster, 0x5eed_0002 + seed(), damages()).await;
 }
 
 /// Changes a byte of what this node's log has written, while it runs.

@@ -197,6 +197,9 @@ pub enum SnapshotError {
     /// SQLite failed.
     #[error("the snapshot cannot be written")]
     Sqlite(#[from] rusqlite::Error),
+    /// The state is damaged: the node must stop.
+    #[error("the state is damaged: {0}")]
+    Damaged(String),
     /// A file cannot be written.
     #[error("the snapshot file cannot be written")]
     Io(#[from] io::Error),
