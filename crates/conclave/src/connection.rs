@@ -2,7 +2,7 @@
 //!
 //! What is said on the command line comes first, then the environment, then what `login` left.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use conclave_client::{Authority, Client, Fingerprint};
 
@@ -44,6 +44,16 @@ pub(crate) struct Connection {
         value_name = "SHA256:…"
     )]
     fingerprint: Option<Fingerprint>,
+    /// Believe the certificate authorities in this file (PEM), and nodes that prove by them to be
+    /// the host that is asked: for a cluster with a certificate of its operator's
+    #[arg(
+        long,
+        global = true,
+        env = "CONCLAVE_CA_FILE",
+        value_name = "FILE",
+        conflicts_with = "fingerprint"
+    )]
+    ca_file: Option<PathBuf>,
     /// Give up after this many seconds
     #[arg(
         long,
@@ -59,7 +69,8 @@ pub(crate) struct Connection {
 pub(crate) struct Connected {
     pub(crate) client: Client,
     pub(crate) endpoints: Vec<String>,
-    /// By which authority the cluster is known; `None`: it talks in plain text.
+    /// By which authority the cluster is known; `None`: it talks in plain text, or has shown a
+    /// certificate of its operator's.
     pub(crate) authority: Option<Authority>,
     /// Whether the session is that of the credentials file.
     pub(crate) from_file: bool,
@@ -143,7 +154,13 @@ impl Connection {
             })?;
             builder = builder.token(token);
         }
-        let authority = trust::find(&endpoints, self.fingerprint).await?;
+        let authority = match &self.ca_file {
+            Some(file) => {
+                builder = builder.roots(&trust::roots(file)?);
+                None
+            }
+            None => trust::find(&endpoints, self.fingerprint).await?,
+        };
         if let Some(authority) = &authority {
             builder = builder.pinned(authority);
         }
