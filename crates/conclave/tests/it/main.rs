@@ -22,6 +22,7 @@ mod live;
 mod membership;
 mod own_certificate;
 mod readme;
+mod refusals;
 mod secrets;
 mod small_disk;
 mod start;
