@@ -72,6 +72,8 @@ pub(crate) struct Connected {
     /// By which authority the cluster is known; `None`: it talks in plain text, or has shown a
     /// certificate of its operator's.
     pub(crate) authority: Option<Authority>,
+    /// Whether it talks encrypted.
+    pub(crate) is_encrypted: bool,
     /// Whether the session is that of the credentials file.
     pub(crate) from_file: bool,
     /// What is in that file, if the nodes are those of it, too.
@@ -167,6 +169,7 @@ impl Connection {
         Ok(Connected {
             client: builder.build()?,
             endpoints,
+            is_encrypted: authority.is_some() || self.ca_file.is_some(),
             authority,
             from_file,
             kept,

@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod bad_start;
+mod canary;
 mod chat;
 #[allow(
     dead_code,
