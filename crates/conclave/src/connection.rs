@@ -4,7 +4,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use conclave_client::{Authority, Client, Fingerprint};
+use conclave_client::{Authority, Client, Fingerprint, check_address};
 
 use crate::{
     credentials,
@@ -156,6 +156,7 @@ impl Connection {
             })?;
             builder = builder.token(token);
         }
+        endpoints.iter().try_for_each(|at| check_address(at))?;
         let authority = match &self.ca_file {
             Some(file) => {
                 builder = builder.roots(&trust::roots(file)?);
