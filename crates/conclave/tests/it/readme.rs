@@ -136,6 +136,7 @@ async fn on_several_machines(desk: &Desk, block: &str) {
     let members = block.matches(&format!("={MACHINES}")).count();
     let members = u64::try_from(members).unwrap();
     let ports = Ports::free(members).expect("there are free ports");
+    let block = &block.replace(MACHINE_SECRET, &desk.secret().await);
     let mut nodes = Vec::new();
     for node in 1..=members {
         let (list, command) = block.split_once('\n').unwrap();
@@ -278,6 +279,7 @@ async fn from_a_file(desk: &Desk, file: &str) {
     let members = u64::try_from(members).unwrap();
     let ports = Ports::free(members).expect("there are free ports");
     let data = desk.home.path("from-file");
+    let file = file.replace(MACHINE_SECRET, &desk.secret().await);
     let file = file.replace(MACHINE_DATA, data.to_str().unwrap());
     let file = at_home(&file, ports, members);
     fs::write(desk.home.path("desk/conclave.toml"), file).unwrap();
@@ -340,6 +342,15 @@ impl Desk {
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         command
+    }
+
+    /// A file with a secret, as every machine is given it.
+    async fn secret(&self) -> String {
+        let path = self.home.path("desk/machine-secret").display().to_string();
+        self.run(&format!("conclave token secret > {path}"))
+            .await
+            .succeeded();
+        path
     }
 
     /// Runs lines to their end.

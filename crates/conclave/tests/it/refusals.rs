@@ -1,8 +1,9 @@
 //! Who is turned away by nodes that speak encrypted, and that the log says so: scanners, those who
 //! show another certificate than they should, those who come with a token that is none any more.
 
-use std::{path::Path, process::Command, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use conclave_client::v1;
 use conclave_server::ClusterSecret;
 use conclave_wire::peer::{
@@ -14,12 +15,13 @@ use rustls::ClientConfig;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    process::Command,
     time::{Instant, timeout},
 };
 use tonic::{Code, Status};
 
 use crate::{
-    command::{ANY_PORT, Home, Served},
+    command::{ANY_PORT, Home, Served, program, run},
     forger::{self, ANY_NODE, ANY_PEER, Forger, Pair, Use, config},
     support::{Cluster, PATIENCE, until},
 };
@@ -330,23 +332,16 @@ async fn a_node_that_was_removed_is_a_peer_no_more_whatever_it_shows() {
     assert_eq!(lines(&log, &["a peer was refused", &line]), 1, "{log}");
 }
 
-/// How `conclave serve` ends that asks to be let in, and what it says.
-fn join(cluster: &Cluster, data: &Path, token: &str) -> (Option<i32>, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_conclave"))
-        .args(["serve", "--join", &cluster.peer_address(1)])
-        .args(["--token", token])
-        .args(["--client-address", &cluster.endpoint(2)])
-        .args(["--peer-address", &cluster.peer_address(2)])
-        .arg("--data")
-        .arg(data)
-        .output()
-        .unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    (output.status.code(), said)
+/// A machine that asks to be let in.
+fn join(at: &str, data: &Path, token: &str) -> Command {
+    let data = data.to_str().unwrap();
+    let addresses = ["--client-address", ANY_PORT, "--peer-address", ANY_PORT];
+    let joining = ["serve", "--data", data, "--join", at, "--token", token];
+    program(&[&joining[..], &addresses].concat())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_is_good_once_and_in_its_time_and_is_shown_to_its_own_cluster_alone() {
+async fn a_token_is_good_once_and_in_its_time() {
     let mut cluster = Cluster::prepare_growing(2).await;
     cluster.encrypt();
     cluster.start_node(1).await;
@@ -366,11 +361,37 @@ async fn a_token_is_good_once_and_in_its_time_and_is_shown_to_its_own_cluster_al
     .await;
     let directory = tempfile::tempdir().unwrap();
     for (what, token, lines_after) in [("used", &used, 1), ("late", &late.token, 2)] {
-        let (code, said) = join(&cluster, &directory.path().join(what), token);
-        assert_eq!(code, Some(4), "{what}: {said}");
-        assert!(said.contains("the join token cannot be used"), "{said}");
+        let joining = join(
+            &cluster.peer_address(1),
+            &directory.path().join(what),
+            token,
+        );
+        let refused = run(joining, b"").await;
+        refused.failed(4, "the join token cannot be used");
         let (log, line) = (cluster.log(1), "a machine was refused");
         let told = lines(&log, &[line, "JOIN_TOKEN_INVALID"]);
         assert_eq!(told, lines_after, "{what}: {log}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_shows_its_token_to_no_other_cluster() {
+    let home = Home::new().await;
+    let (node, _) = start(&home).await;
+    // Of the right form, for a cluster with another authority.
+    let token = format!("conclave-join-1.{}", URL_SAFE_NO_PAD.encode([7; 64]));
+    let mut joining = join(&node.peer_address, &home.path("joining"), &token)
+        .spawn()
+        .unwrap();
+    let line = "it does not believe this node";
+    until("the node says so", async || {
+        (lines(&node.log(), &[CONNECTION, line]) == 1).then_some(())
+    })
+    .await;
+    assert!(
+        !node.log().contains("a machine was refused"),
+        "it was asked"
+    );
+    joining.kill().await.unwrap();
+    node.stop().await;
 }
