@@ -51,3 +51,4 @@ pub use node::{Node, StartError};
 pub use registration::Registration;
 pub use secret::{ClusterSecret, NoSecret};
 pub use security::SecurityError;
+pub use tls::OwnCertificateError;
