@@ -57,3 +57,4 @@ pub use registration::Registration;
 pub use repair::Stuck;
 pub use secret::{ClusterSecret, NoSecret};
 pub use security::SecurityError;
+pub use tls::OwnCertificateError;

@@ -46,7 +46,7 @@ use crate::{
     sessions::Sessions,
     setup,
     throttle::Gate,
-    tls::{Holder, Security},
+    tls::{Holder, OwnWatch, Security},
     told::Told,
     transport::GrpcTransport,
     way_back,
@@ -299,6 +299,10 @@ impl Node {
         let client_address = local_address(&client)?;
         let peer_address = local_address(&peers)?;
         security::check(config.plain, [client_address, peer_address])?;
+        let (certificate, key) = (config.tls_certificate.as_ref(), config.tls_key.as_ref());
+        let own_files = security::own_files(config.plain, certificate, key)?;
+        let own_certificate = own_files.map(OwnWatch::start).transpose();
+        let own_certificate = own_certificate.map_err(SecurityError::from)?;
         let own = Member {
             peer_address: advertised(&config, peer_address)?,
             client_address: advertised(&config, client_address)?,
@@ -387,6 +391,10 @@ impl Node {
         tasks.push(tokio::spawn(check::daily(shared.clone())));
         if let Security::Tls(tls) = &shared.security {
             tasks.push(tokio::spawn(tls.clone().keep_valid()));
+            if let Some((watch, pair)) = own_certificate {
+                tls.serve_own(pair);
+                tasks.push(tokio::spawn(tls.clone().keep_own(watch)));
+            }
         }
         Ok(Some(Self {
             shared,

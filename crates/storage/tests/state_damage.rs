@@ -134,9 +134,17 @@ fn files(entries: &[Entry], is_read: bool) -> (Vec<(PathBuf, Vec<u8>)>, Digest) 
     (files.to_vec(), digest(&state))
 }
 
+#[expect(
+    clippy::print_stdout,
+    reason = "who replays a seed wants to see what it did"
+)]
+fn tell(what: &str) {
+    println!("{what}");
+}
+
 /// Damages one file many times; gives how often each outcome was.
 fn damaged(name: &str, seed: u64) -> [u64; 3] {
-    println!("seed {seed:#x}");
+    tell(&format!("seed {seed:#x}"));
     let entries = log();
     let (files, truth) = files(&entries, name == "state.db-wal");
     let mut chance = Chance(seed);
@@ -162,7 +170,9 @@ fn damaged(name: &str, seed: u64) -> [u64; 3] {
         counts[at] += 1;
     }
     let [noticed, harmless, differs] = counts;
-    println!("{name}: {noticed} noticed, {harmless} harmless, {differs} seen by comparing");
+    tell(&format!(
+        "{name}: {noticed} noticed, {harmless} harmless, {differs} seen by comparing"
+    ));
     counts
 }
 

@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod bad_start;
+mod canary;
 mod chat;
 #[allow(
     dead_code,
@@ -18,10 +19,13 @@ mod command;
 mod damage;
 mod damage_edges;
 mod foreign;
+mod forger;
 mod grpcurl;
 mod live;
 mod membership;
+mod own_certificate;
 mod readme;
+mod refusals;
 mod secrets;
 mod small_disk;
 mod start;

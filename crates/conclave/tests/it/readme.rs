@@ -145,7 +145,7 @@ async fn on_several_machines(desk: &Desk, block: &str) {
     let members = block.matches(&format!("={MACHINES}")).count();
     let members = u64::try_from(members).unwrap();
     let ports = Ports::free(members).expect("there are free ports");
-    let secret = desk.secret().await;
+    let block = &block.replace(MACHINE_SECRET, &desk.secret().await);
     let mut nodes = Vec::new();
     for node in 1..=members {
         let (list, command) = block.split_once('\n').unwrap();
@@ -160,9 +160,7 @@ async fn on_several_machines(desk: &Desk, block: &str) {
             )
             .replace("conclave serve", "exec conclave serve");
         let data = desk.home.path(&format!("{members}-{node}"));
-        let lines = format!("{list}\n{command}")
-            .replace(MACHINE_SECRET, &secret)
-            .replace(MACHINE_DATA, data.to_str().unwrap());
+        let lines = format!("{list}\n{command}").replace(MACHINE_DATA, data.to_str().unwrap());
         nodes.push(desk.start(&at_home(&lines, ports, members)).await);
     }
     for (number, node) in (1..).zip(&mut nodes) {
@@ -405,12 +403,13 @@ impl Desk {
         command
     }
 
-    /// A new secret for a cluster: the path of its file.
+    /// A file with a secret, as every machine is given it.
     async fn secret(&self) -> String {
-        let path = self.home.path("secret");
-        let made = format!("rm -f {0}\nconclave token secret > {0}", path.display());
-        self.run(&made).await.succeeded();
-        path.to_str().unwrap().to_owned()
+        let path = self.home.path("desk/machine-secret").display().to_string();
+        self.run(&format!("conclave token secret > {path}"))
+            .await
+            .succeeded();
+        path
     }
 
     /// Runs lines to their end.
