@@ -80,6 +80,8 @@ pub(crate) struct Note {
     why: String,
     /// The request to be let in: the same after a crash.
     request_id: [u8; REQUEST_ID_BYTES],
+    /// Where the database goes, once it was decided to make it again from the log.
+    state_aside: Option<u64>,
     /// The place that was given, and where the damaged data goes.
     place: Option<NewPlace>,
 }
@@ -128,6 +130,7 @@ fn begin(claim: &Claim, what: What, why: String) -> Result<Note, IdentityError> 
         what,
         why,
         request_id,
+        state_aside: None,
         place: None,
     };
     store(claim, &note)?;
@@ -205,8 +208,11 @@ pub(crate) async fn come_back(
     let failed = |source| StartError::from(claim.failed(source));
     let directory = claim.directory();
     let lately = aside::lately(directory).map_err(failed)?;
-    if let (What::StateBesideWholeLog, Some(stored), 0) = (note.what, &stored, lately) {
-        let aside = aside::next(directory).map_err(failed)?;
+    if let (What::StateBesideWholeLog, Some(_), 0) = (note.what, &stored, lately) {
+        note.state_aside = Some(aside::next(directory).map_err(failed)?);
+        store(claim, &note)?;
+    }
+    if let (Some(aside), Some(stored)) = (note.state_aside, &stored) {
         aside::move_state(directory, aside, &note.why).map_err(failed)?;
         finish(claim)?;
         tracing::warn!("the damaged database is set aside and made again from the log");

@@ -108,6 +108,29 @@ async fn a_database_is_made_again_from_a_whole_log_without_anybody() {
 }
 
 #[tokio::test]
+async fn a_crash_while_the_database_is_set_aside_is_no_second_damage() {
+    let directory = used();
+    let path = directory.path();
+    let damage = Damage::State {
+        why: "a page is bad".to_owned(),
+        log_has_all: true,
+    };
+    note(&claim(path), &damage).unwrap();
+    let Ok(Some(before)) = noted(&claim(path)) else {
+        panic!("it is noted");
+    };
+    come_back(path, None).await.unwrap();
+    let crashed = Note {
+        state_aside: Some(1),
+        ..before
+    };
+    store(&claim(path), &crashed).unwrap();
+    let same = come_back(path, None).await.unwrap();
+    assert_eq!(same, stored(3));
+    assert!(!path.join("damaged-2").exists());
+}
+
+#[tokio::test]
 async fn nothing_is_set_aside_while_nobody_lets_the_node_in() {
     let secret = ClusterSecret::generate().unwrap();
     let directory = used();
