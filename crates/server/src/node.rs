@@ -382,13 +382,7 @@ impl Node {
         tasks.push(tokio::spawn(setup::run(shared.clone(), tell)));
         let (tell, removed) = watch::channel(false);
         tasks.push(tokio::spawn(join::watch_membership(shared.clone(), tell)));
-        tasks.push(tokio::spawn(join::tell_addresses(shared.clone())));
-        tasks.push(tokio::spawn(join::take_place(shared.clone())));
-        tasks.push(tokio::spawn(preference::keep(shared.clone())));
-        tasks.push(tokio::spawn(way_back::keep(shared.clone())));
-        tasks.push(tokio::spawn(digests::compare(shared.clone())));
-        tasks.push(tokio::spawn(digests::make(shared.clone())));
-        tasks.push(tokio::spawn(check::daily(shared.clone())));
+        tasks.extend(beside(&shared));
         if let Security::Tls(tls) = &shared.security {
             tasks.push(tokio::spawn(tls.clone().keep_valid()));
             if let Some((watch, pair)) = own_certificate {
@@ -500,6 +494,19 @@ impl Node {
         self.shared.replica.stop().await;
         self.tasks.iter().for_each(JoinHandle::abort);
     }
+}
+
+/// What goes on beside serving, for as long as the node runs.
+fn beside(shared: &Arc<Shared>) -> [JoinHandle<()>; 7] {
+    [
+        tokio::spawn(join::tell_addresses(shared.clone())),
+        tokio::spawn(join::take_place(shared.clone())),
+        tokio::spawn(preference::keep(shared.clone())),
+        tokio::spawn(way_back::keep(shared.clone())),
+        tokio::spawn(digests::compare(shared.clone())),
+        tokio::spawn(digests::make(shared.clone())),
+        tokio::spawn(check::daily(shared.clone())),
+    ]
 }
 
 fn retention(config: &NodeConfig) -> LogRetention {
