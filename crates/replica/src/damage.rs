@@ -3,15 +3,15 @@
 //! It is not a full disk, a disk that fails, a directory in use, or a newer format: of those
 //! nothing here is said, and another copy of the data would not help.
 
-use std::time::Duration;
+use std::{sync::Arc, thread, time::Duration};
 
 use conclave_storage::{
     log::{LogStore as _, SegmentLog},
-    state::State,
+    state::{Reader, State},
 };
 use openraft::async_runtime::watch::WatchReceiver as _;
 
-use crate::{Replica, StartError};
+use crate::{Replica, StartError, apply::Machine};
 
 /// How often is looked whether a promise was broken.
 const FAILED_POLL: Duration = Duration::from_millis(100);
@@ -58,6 +58,7 @@ impl StartError {
                     log_has_all: *log_has_all,
                 })
             }
+            Self::Damaged(damage) => Some(damage.clone()),
             Self::StateTooOld { .. } => Some(Damage::State {
                 why: self.to_string(),
                 log_has_all: false,
@@ -95,6 +96,30 @@ impl Replica {
 fn first_cause(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.last().map_or_else(String::new, ToString::to_string)
+}
+
+/// Ends what was started, so that nothing has the files open any more, and gives the reason: the
+/// damage that was found meanwhile, or else `error`.
+pub(crate) async fn ended(
+    error: StartError,
+    (machine, writer): (Machine, thread::JoinHandle<()>),
+    log: Arc<SegmentLog>,
+    reader: &Reader,
+) -> StartError {
+    let of_state = reader.damage().map(|why| Damage::State {
+        why,
+        log_has_all: log_has_all(&log),
+    });
+    let damage = log.damage().map(Damage::Log).or(of_state);
+    machine.stop();
+    let joined = tokio::task::spawn_blocking(move || {
+        log.close();
+        writer.join()
+    });
+    if !matches!(joined.await, Ok(Ok(()))) {
+        tracing::error!("a thread of the replica has panicked");
+    }
+    damage.map_or(error, StartError::Damaged)
 }
 
 /// Whether the log, which is sound, still has every entry since the first.

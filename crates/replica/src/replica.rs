@@ -23,10 +23,11 @@ use tokio::{
 };
 
 use crate::{
-    Codec, Config, Listener, Member, Outcome, ProposeError, ReadError, Role, Status, Transport,
+    Codec, Config, Damage, Listener, Member, Outcome, ProposeError, ReadError, Role, Status,
+    Transport,
     apply::{Machine, Raft, Told},
     convert::members_out,
-    damage::{check_pair, log_has_all},
+    damage::{check_pair, ended, log_has_all},
     installed::Installed,
     log_store::Log,
     network::Network,
@@ -72,6 +73,9 @@ pub enum StartError {
         /// The last entry that the log has forgotten.
         purged: u64,
     },
+    /// Damage was found after log and state were opened.
+    #[error("{0}")]
+    Damaged(Damage),
     /// The node is not among the members.
     #[error("node {node} is not among the members of the cluster")]
     NotAMember {
@@ -143,27 +147,16 @@ impl Replica {
         let installed = Installed::new(&config.data);
         let (machine, writer) =
             Machine::start(state, codec.clone(), snapshots, told, synced, installed)?;
-        machine.move_fence().await?;
-
         let network = Network {
             node: config.node,
             transport: transport.clone(),
             codec: codec.clone(),
             members: config.members.clone(),
         };
-        let engine = Arc::new(engine_config(&config).map_err(StartError::Engine)?);
-        let raft = Raft::new(
-            config.node,
-            engine,
-            network,
-            log_view.clone(),
-            machine.clone(),
-        )
-        .await
-        .map_err(|error| StartError::Engine(error.to_string()))?;
-        if config.bootstrap {
-            bootstrap(&raft, &config).await?;
-        }
+        let raft = match start_engine(&config, network, &log_view, &machine).await {
+            Ok(raft) => raft,
+            Err(error) => return Err(ended(error, (machine, writer), log, &reader).await),
+        };
 
         let (leader_tx, leader) = watch::channel(None);
         let member_of = member_lookup(&raft, &config);
@@ -543,6 +536,22 @@ fn engine_config(config: &Config) -> Result<openraft::Config, String> {
         ..openraft::Config::default()
     };
     engine.validate().map_err(|error| error.to_string())
+}
+
+async fn start_engine(
+    config: &Config,
+    network: Network,
+    log: &Log,
+    machine: &Machine,
+) -> Result<Raft, StartError> {
+    machine.move_fence().await?;
+    let engine = Arc::new(engine_config(config).map_err(StartError::Engine)?);
+    let raft = Raft::new(config.node, engine, network, log.clone(), machine.clone()).await;
+    let raft = raft.map_err(|error| StartError::Engine(error.to_string()))?;
+    if config.bootstrap {
+        bootstrap(&raft, config).await?;
+    }
+    Ok(raft)
 }
 
 /// Every node writes the same first entry, so it does not matter who is first, or that a leader's

@@ -339,8 +339,17 @@ impl Node {
             Err((None, error)) => return Err(error.into()),
         };
         let applied = *replica.applied().borrow();
-        let live = LiveState::start(replica.reader(), blocks, applied)
-            .map_err(|error| StartError::System(error.to_string()))?;
+        let live = match LiveState::start(replica.reader(), blocks, applied) {
+            Ok(live) => live,
+            Err(error) => {
+                replica.stop().await;
+                let Some(damage) = replica.damage() else {
+                    return Err(StartError::System(error.to_string()));
+                };
+                repair::note(identity.claim(), &damage)?;
+                return Ok(None);
+            }
+        };
         let system = |problem: Problem| StartError::System(problem.to_string());
         let shared = Arc::new(Shared {
             identity,

@@ -134,7 +134,8 @@ impl State {
             return Err(failure.into());
         }
         let writer = self.writer.as_ref().ok_or(rusqlite::Error::InvalidQuery)?;
-        let complete = checkpoint(&writer.connection, "FULL")?;
+        let complete = checkpoint(&writer.connection, "FULL");
+        let complete = complete.inspect_err(|error| self.pool.note(error))?;
         if complete {
             self.synced_through = self.applied.last;
             self.mark();
