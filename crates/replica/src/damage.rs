@@ -7,11 +7,12 @@ use std::{sync::Arc, thread, time::Duration};
 
 use conclave_storage::{
     log::{LogStore as _, SegmentLog},
+    search::Search,
     state::{Reader, State},
 };
 use openraft::async_runtime::watch::WatchReceiver as _;
 
-use crate::{Replica, StartError, apply::Machine};
+use crate::{Config, Replica, StartError, apply::Machine};
 
 /// How often is looked whether a promise was broken.
 const FAILED_POLL: Duration = Duration::from_millis(100);
@@ -98,6 +99,29 @@ fn first_cause(error: &dyn std::error::Error) -> String {
     causes.last().map_or_else(String::new, ToString::to_string)
 }
 
+/// What was found to be damaged since log and state were opened.
+pub(crate) fn found(log: &SegmentLog, reader: &Reader) -> Option<Damage> {
+    let of_state = || {
+        let why = reader.damage()?;
+        let log_has_all = log_has_all(log);
+        Some(Damage::State { why, log_has_all })
+    };
+    log.damage().map(Damage::Log).or_else(of_state)
+}
+
+/// Starts the search, which reads the state.
+pub(crate) fn start_search(
+    config: &Config,
+    log: &SegmentLog,
+    reader: &Reader,
+) -> Result<Search, StartError> {
+    let started = Search::start(&config.data, reader.clone());
+    started.map_err(|error| match found(log, reader) {
+        Some(damage) => StartError::Damaged(damage),
+        None => error.into(),
+    })
+}
+
 /// Ends what was started, so that nothing has the files open any more, and gives the reason: the
 /// damage that was found meanwhile, or else `error`.
 pub(crate) async fn ended(
@@ -106,11 +130,7 @@ pub(crate) async fn ended(
     log: Arc<SegmentLog>,
     reader: &Reader,
 ) -> StartError {
-    let of_state = reader.damage().map(|why| Damage::State {
-        why,
-        log_has_all: log_has_all(&log),
-    });
-    let damage = log.damage().map(Damage::Log).or(of_state);
+    let damage = found(&log, reader);
     machine.stop();
     let joined = tokio::task::spawn_blocking(move || {
         log.close();

@@ -27,7 +27,7 @@ use crate::{
     Transport,
     apply::{Machine, Raft, Told},
     convert::members_out,
-    damage::{check_pair, ended, log_has_all},
+    damage::{check_pair, ended, log_has_all, start_search},
     installed::Installed,
     log_store::Log,
     network::Network,
@@ -136,7 +136,7 @@ impl Replica {
         let (applied_tx, applied) = watch::channel(last);
         let snapshots = config.data.join("snapshots");
         snapshot::empty_directory(&snapshots)?;
-        let search = Search::start(&config.data, reader.clone())?;
+        let search = start_search(&config, &log, &reader)?;
         let told = Told {
             applied: applied_tx,
             listener,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use conclave_storage::log::{OpenError, Verified};
 
-use crate::{Damage, Pin, ReadError, Replica, damage::log_has_all};
+use crate::{Damage, Pin, ReadError, Replica, damage::found};
 
 impl Replica {
     /// The state exactly as it is after entry `index`, as soon as that is applied.
@@ -36,14 +36,8 @@ impl Replica {
     /// the node must stop and must not vote with this directory again.
     #[must_use]
     pub fn damage(&self) -> Option<Damage> {
-        let log = self.inner.log.damage().map(Damage::Log);
-        let state = || {
-            let why = self.inner.reader.damage()?;
-            let log_has_all = log_has_all(&self.inner.log);
-            Some(Damage::State { why, log_has_all })
-        };
         let odd = || self.inner.odd.get().cloned().map(Damage::Odd);
-        log.or_else(state).or_else(odd)
+        found(&self.inner.log, &self.inner.reader).or_else(odd)
     }
 
     /// Takes no part any more: `why` says how the state differs from that of a majority. Neither
