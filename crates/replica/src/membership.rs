@@ -406,6 +406,26 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_that_was_damaged_twice_takes_the_place_of_all_its_past() {
+        let three = members(&[1, 2, 3], &[]);
+        let again = |node: u64, old: u64, port: u16| Change::Add {
+            node,
+            member: member(port),
+            replaces: Some(old),
+        };
+        let once = three.after(&again(4, 3, 30)).unwrap().unwrap();
+        // It was damaged before it had its place.
+        let twice = once.after(&again(5, 4, 30)).unwrap().unwrap();
+        let without = twice.after(&Change::Replace { old: 4, new: 5 });
+        let without = without.unwrap().unwrap();
+        assert_eq!(without.all_voters(), BTreeSet::from([1, 2, 3]));
+        let whole = without.after(&Change::Replace { old: 3, new: 5 });
+        let whole = whole.unwrap().unwrap();
+        assert_eq!(whole.all_voters(), BTreeSet::from([1, 2, 5]));
+        assert_eq!(whole.nodes.len(), 3);
+    }
+
+    #[test]
     fn what_is_so_already_is_no_change() {
         let some = members(&[1, 2], &[3]);
         for change in [
