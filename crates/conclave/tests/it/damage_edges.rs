@@ -216,3 +216,20 @@ async fn the_command_checks_shows_and_tells_by_its_exit_code() {
         .await
         .failed(4, "your role does not allow this");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_damaged_again_before_it_has_its_place_comes_back_all_the_same() {
+    let cluster = Cluster::start(5).await;
+    let (root, _) = cluster.administrator().await;
+    let hurt = cluster.a_follower().await;
+    for _ in 0..2 {
+        cluster.kill(hurt).await;
+        hurt_log(&cluster.directory(hurt));
+        // It is let in under a new number now, and follows.
+        cluster.start_node(hurt).await;
+    }
+    all_are_well(&cluster, &root).await;
+    let status = cluster.status(hurt).await;
+    assert!(status.node_id > 5, "{status:?}");
+    assert!(cluster.directory(hurt).join("damaged-2/log").exists());
+}
