@@ -9,6 +9,7 @@
 mod apply;
 mod config;
 mod convert;
+mod installed;
 mod log_store;
 mod membership;
 mod network;
@@ -18,6 +19,7 @@ mod reads;
 mod replica;
 mod retention;
 mod snapshot;
+mod synced;
 mod transport;
 mod types;
 
