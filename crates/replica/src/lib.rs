@@ -12,6 +12,7 @@ mod convert;
 mod log_store;
 mod membership;
 mod network;
+mod offers;
 mod peer_calls;
 mod proposer;
 mod reads;

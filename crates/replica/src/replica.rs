@@ -28,6 +28,7 @@ use crate::{
     convert::members_out,
     log_store::Log,
     network::Network,
+    offers::Offers,
     proposer::{self, Proposer, Reach},
     reads::{self, Reads},
     retention::Retention,
@@ -116,14 +117,15 @@ impl Replica {
         let last = state.applied().last.map_or(0, |last| last.index);
         let (applied_tx, applied) = watch::channel(last);
         let snapshots = config.data.join("snapshots");
-        snapshot::empty_directory(&snapshots)?;
+        snapshot::clean_directory(&snapshots)?;
+        let offers = Offers::new(&snapshots);
         let search = Search::start(&config.data, reader.clone())?;
         let told = Told {
             applied: applied_tx,
             listener,
             search: search.clone(),
         };
-        let (machine, writer) = Machine::start(state, codec.clone(), snapshots, told)?;
+        let (machine, writer) = Machine::start(state, codec.clone(), offers.clone(), told)?;
         machine.move_fence().await?;
 
         let log_view = Log::new(log.clone(), codec.clone());
@@ -132,6 +134,7 @@ impl Replica {
             transport: transport.clone(),
             codec: codec.clone(),
             members: config.members.clone(),
+            offers: offers.clone(),
         };
         let engine = Arc::new(engine_config(&config).map_err(StartError::Engine)?);
         let raft = Raft::new(
@@ -167,7 +170,7 @@ impl Replica {
         };
         let tasks = vec![
             tokio::spawn(watch_leader(raft.clone(), config.node, leader_tx)),
-            tokio::spawn(Retention::new(raft.clone(), log_view, config.retention).run()),
+            tokio::spawn(Retention::new(raft.clone(), log_view, config.retention, offers).run()),
         ];
         let inner = Inner {
             proposer: proposer.start(),
@@ -336,7 +339,8 @@ impl Replica {
         self.inner.leader.clone()
     }
 
-    /// Where received snapshots are put before [`Replica::on_snapshot`].
+    /// Where received snapshots are put before [`Replica::on_snapshot`], in files whose names
+    /// begin with `receive`; others are removed at the next start.
     #[must_use]
     pub fn snapshots_dir(&self) -> PathBuf {
         self.inner.config.data.join("snapshots")

@@ -2,13 +2,15 @@
 //!
 //! Always true: only entries behind the purge fence are purged (everything up to it is synced
 //! into the database), and the newest ones stay (see [`LogRetention`]), so that a follower
-//! that was away for a while is served from the log instead of a snapshot.
+//! that was away for a while is served from the log instead of a snapshot. While a snapshot is
+//! being sent the log stays that goes on after it, up to [`HELD`] times what is kept.
 
 use std::{collections::VecDeque, time::Duration};
 
 use openraft::async_runtime::watch::WatchReceiver as _;
+use tokio::time::Instant;
 
-use crate::{LogRetention, apply::Raft, log_store::Log};
+use crate::{LogRetention, apply::Raft, log_store::Log, offers::Offers};
 
 /// How often is looked.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -16,6 +18,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const MARKS_MAX: usize = 4096;
 /// Bytes between two marks.
 const MARK_BYTES: u64 = 256 * 1024;
+/// How many times the bytes that are kept may be held back for a snapshot.
+const HELD: u64 = 4;
+/// How many entries may be held back, if that is less.
+const HELD_ENTRIES: u64 = 1_000_000;
 
 /// Where the log stood when this many bytes had been appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,10 +36,11 @@ pub(crate) struct Retention {
     limits: LogRetention,
     marks: VecDeque<Mark>,
     fenced: Mark,
+    offers: Offers,
 }
 
 impl Retention {
-    pub(crate) fn new(raft: Raft, log: Log, limits: LogRetention) -> Self {
+    pub(crate) fn new(raft: Raft, log: Log, limits: LogRetention, offers: Offers) -> Self {
         let index = raft.metrics().borrow_watched().last_log_index.unwrap_or(0);
         let start = Mark { index, bytes: 0 };
         Self {
@@ -42,6 +49,7 @@ impl Retention {
             limits,
             marks: VecDeque::from([start]),
             fenced: start,
+            offers,
         }
     }
 
@@ -71,6 +79,14 @@ impl Retention {
                 }
             }
             let upto = purge_to(&self.limits, &self.marks, now).min(snapshot);
+            let held = LogRetention {
+                keep_bytes: self.limits.keep_bytes.saturating_mul(HELD),
+                keep_entries: HELD_ENTRIES,
+                ..self.limits
+            };
+            let upto = self
+                .offers
+                .purging(upto, purge_to(&held, &self.marks, now), Instant::now());
             if upto > purged && self.raft.trigger().purge_log(upto).await.is_err() {
                 return;
             }
@@ -87,10 +103,9 @@ impl Retention {
         }
         // What is far behind needs no mark but the newest such one.
         while self.marks.len() > MARKS_MAX
-            || self
-                .marks
-                .get(1)
-                .is_some_and(|second| now.bytes - second.bytes > self.limits.keep_bytes)
+            || self.marks.get(1).is_some_and(|second| {
+                now.bytes - second.bytes > self.limits.keep_bytes.saturating_mul(HELD)
+            })
         {
             self.marks.pop_front();
         }

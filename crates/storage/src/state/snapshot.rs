@@ -1,12 +1,17 @@
 //! Makes a snapshot: one plain database file with everything that was applied at one moment.
 //!
-//! Never blocks the writer; while it is being made a checkpoint cannot complete. Always true: the
-//! file appears under its name only when it is whole, sealed and synced.
+//! Never blocks the writer; while it is being copied a checkpoint cannot complete. It is made for
+//! somebody who can wait, on a machine whose callers cannot: by a thread that gives way to all
+//! others, with pauses, and synced as it goes, so that no flood of pages waits for the disk.
+//!
+//! Always true: the file appears under its name only when it is whole, sealed and synced.
 
 use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, backup};
@@ -15,6 +20,12 @@ use super::{Applied, Reader, SnapshotError, database, digest, meta, pool::Pool};
 
 /// Pages that are copied between two looks at whether the state is being replaced: 1 MiB.
 const STEP_PAGES: i32 = 256;
+/// Steps after which the copy is synced: 8 MiB.
+const SYNC_STEPS: u32 = 8;
+/// The longest pause after a step; else it is as long as the step was.
+const PAUSE_MAX: Duration = Duration::from_millis(50);
+/// By how much the thread gives way to others, as `nice` counts.
+const GIVE_WAY: i32 = 10;
 
 /// A finished snapshot file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +45,15 @@ impl Reader {
     /// See [`SnapshotError`]; a file that was begun is removed.
     pub fn snapshot_to(&self, file: &Path) -> Result<SnapshotFile, SnapshotError> {
         let draft = with_suffix(file, ".draft");
-        let made = self.write_snapshot(file, &draft);
+        let made = thread::scope(|scope| {
+            let maker = thread::Builder::new().name("snapshot".to_owned());
+            let making = maker.spawn_scoped(scope, || {
+                give_way();
+                self.write_snapshot(file, &draft)
+            })?;
+            let panicked = |_| io::Error::other("the snapshot thread has panicked");
+            making.join().map_err(panicked)?
+        });
         if made.is_err() {
             // The error that matters is the first one.
             let _ = remove_if_there(&draft);
@@ -47,9 +66,11 @@ impl Reader {
         let lent = self.lend()?;
         let pinned = Transaction::new_unchecked(&lent, TransactionBehavior::Deferred)?;
         let applied = meta::load_applied(&pinned)?;
-        copy(&pinned, draft, lent.pool())?;
+        let copied = copy(&pinned, draft, lent.pool())?;
+        // From here on the write-ahead log may shrink again.
         drop(pinned);
         drop(lent);
+        seal(copied)?;
         let hash = blake3::Hasher::new()
             .update_reader(File::open(draft)?)?
             .finalize();
@@ -66,22 +87,50 @@ impl Reader {
     }
 }
 
-fn copy(source: &Connection, draft: &Path, pool: &Pool) -> Result<(), SnapshotError> {
+/// For this thread alone, which ends with its snapshot.
+fn give_way() {
+    if let Err(error) = rustix::process::nice(GIVE_WAY) {
+        tracing::debug!(%error, "a snapshot is made at full priority");
+    }
+}
+
+fn copy(source: &Connection, draft: &Path, pool: &Pool) -> Result<Connection, SnapshotError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut target = Connection::open_with_flags(draft, flags)?;
     target.pragma_update(None, "synchronous", "off")?;
-    {
-        let backup = backup::Backup::new(source, &mut target)?;
-        while backup.step(STEP_PAGES)? != backup::StepResult::Done {
-            if pool.is_wanted_back() {
-                return Err(SnapshotError::Interrupted);
-            }
+    let written = File::options().append(true).create(true).open(draft)?;
+    let backup = backup::Backup::new(source, &mut target)?;
+    let mut steps = 0u32;
+    while with_pause(|| backup.step(STEP_PAGES))? != backup::StepResult::Done {
+        steps += 1;
+        if steps.is_multiple_of(SYNC_STEPS) {
+            written.sync_data()?;
+        }
+        if pool.is_wanted_back() {
+            return Err(SnapshotError::Interrupted);
         }
     }
-    // The copy says of itself that it has a write-ahead log; a file to be sent must be whole
-    // without one.
+    drop(backup);
+    Ok(target)
+}
+
+/// Does one step and rests for as long.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it leaves half of the time to others; nothing depends on how long that is"
+)]
+fn with_pause<T>(step: impl FnOnce() -> T) -> T {
+    let began = Instant::now();
+    let done = step();
+    thread::sleep(began.elapsed().min(PAUSE_MAX));
+    done
+}
+
+/// Makes the copy whole without a write-ahead log, which it says of itself that it has, and writes
+/// the digest of its rows into it.
+fn seal(target: Connection) -> Result<(), SnapshotError> {
     target.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()))?;
     let seal = digest::of(&target)?.digest;
     target.execute(
