@@ -40,6 +40,9 @@ pub struct NodeConfig {
     pub clock_offset_ms: i64,
     /// For tests: entries of the log kept behind the database.
     pub log_keep_entries: Option<u64>,
+    /// Bytes of snapshots that it sends in a second, to all receivers together; 0: as fast as it
+    /// goes. If nothing is said, so many that the other callers hardly notice.
+    pub snapshot_bytes_per_second: Option<u64>,
 }
 
 impl Default for NodeConfig {
@@ -56,6 +59,7 @@ impl Default for NodeConfig {
             registration: None,
             clock_offset_ms: 0,
             log_keep_entries: None,
+            snapshot_bytes_per_second: None,
         }
     }
 }
@@ -105,8 +109,8 @@ pub enum ConfigError {
 impl NodeConfig {
     /// Reads `file` (if given), then the environment (`CONCLAVE_DATA`, `CONCLAVE_NODE`,
     /// `CONCLAVE_CLIENT_ADDRESS`, `CONCLAVE_PEER_ADDRESS`, `CONCLAVE_MEMBERS` and
-    /// `CONCLAVE_JOIN` (commas between), `CONCLAVE_LOG`, `CONCLAVE_REGISTRATION`; an empty one
-    /// says nothing), then `flags`; what comes later wins.
+    /// `CONCLAVE_JOIN` (commas between), `CONCLAVE_LOG`, `CONCLAVE_REGISTRATION`,
+    /// `CONCLAVE_SNAPSHOT_BYTES_PER_SECOND`; an empty one says nothing), then `flags`; what comes later wins.
     ///
     /// # Errors
     /// [`ConfigError::Unreadable`], with the file or the key that is to blame.
@@ -189,7 +193,12 @@ fn from_environment(
     for key in ["data", "client_address", "peer_address", "log"] {
         given.extend(variable(&name(key)).map(|text| (key, Value::from(text))));
     }
-    for key in ["node", "clock_offset_ms", "log_keep_entries"] {
+    for key in [
+        "node",
+        "clock_offset_ms",
+        "log_keep_entries",
+        "snapshot_bytes_per_second",
+    ] {
         if let Some(text) = variable(&name(key)) {
             let number: i64 = text.trim().parse().map_err(|_| {
                 ConfigError::Unreadable(format!("{} must be a number, not `{text}`", name(key)))

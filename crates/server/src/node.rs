@@ -37,6 +37,7 @@ use crate::{
     registration::Registration,
     sessions::Sessions,
     setup,
+    snapshots::{self, SNAPSHOT_BYTES_PER_SECOND, Transfer, Transfers},
     throttle::Gate,
     transport::GrpcTransport,
 };
@@ -104,7 +105,8 @@ pub(crate) struct Shared {
     own: Member,
     durable: bool,
     started: Instant,
-    files: AtomicU64,
+    /// What comes from a leader when its log does not reach back far enough.
+    pub(crate) snapshots: snapshots::Receiver,
     clock: Clock,
 }
 
@@ -144,11 +146,6 @@ impl Shared {
         members.map(|member| member.client_address).collect()
     }
 
-    /// A number that no other file of this process has.
-    pub(crate) fn next_file(&self) -> u64 {
-        self.files.fetch_add(1, Ordering::Relaxed)
-    }
-
     /// Whether new calls are refused.
     pub(crate) fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
@@ -178,6 +175,7 @@ impl Shared {
             uptime_ms: millis(self.started.elapsed()),
             durable: self.durable,
             leader_id: status.leader.unwrap_or(0),
+            transfers: self.snapshots.transfers().to_wire(),
         }
     }
 
@@ -240,7 +238,11 @@ impl Node {
         };
         let identity = Identity::take(&config.data, config.node, &origin)?;
 
-        let transport = GrpcTransport::new(config.node, identity.cluster_id.clone());
+        let transfers = Transfers::default();
+        let rate = config.snapshot_bytes_per_second;
+        let sender =
+            snapshots::Sender::new(rate.unwrap_or(SNAPSHOT_BYTES_PER_SECOND), transfers.clone());
+        let transport = GrpcTransport::new(config.node, identity.cluster_id.clone(), sender);
         let transport = Arc::new(transport);
         let clock = clock(config.clock_offset_ms);
         let replica_config = conclave_replica::Config {
@@ -256,6 +258,7 @@ impl Node {
         let codec = Arc::new(WireCodec);
         let (listener, blocks) = live::listener();
         let replica = Replica::start(replica_config, codec, transport.clone(), listener).await?;
+        let snapshots = snapshots::Receiver::new(replica.snapshots_dir(), transfers);
         let applied = *replica.applied().borrow();
         let live = LiveState::start(replica.reader(), blocks, applied)
             .map_err(|error| StartError::System(error.to_string()))?;
@@ -281,7 +284,7 @@ impl Node {
             own,
             durable: !config.unsafe_no_sync,
             started: Instant::now(),
-            files: AtomicU64::new(0),
+            snapshots,
             clock,
         });
         if config.unsafe_no_sync {
@@ -294,6 +297,8 @@ impl Node {
         let (tell, removed) = watch::channel(false);
         tasks.push(tokio::spawn(join::watch_membership(shared.clone(), tell)));
         tasks.push(tokio::spawn(join::tell_addresses(shared.clone())));
+        let receiving = shared.clone();
+        tasks.push(tokio::spawn(async move { receiving.snapshots.run().await }));
         Ok(Self {
             shared,
             client_address,
@@ -315,6 +320,12 @@ impl Node {
     #[must_use]
     pub fn peer_address(&self) -> SocketAddr {
         self.peer_address
+    }
+
+    /// The snapshots that are on their way from it or to it right now.
+    #[must_use]
+    pub fn transfers(&self) -> Vec<Transfer> {
+        self.shared.snapshots.transfers().list()
     }
 
     /// Its number.
