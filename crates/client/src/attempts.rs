@@ -13,6 +13,11 @@ const BACK_OFF_FIRST: Duration = Duration::from_millis(20);
 /// The longest wait between two attempts: about as long as an election.
 const BACK_OFF_MAX: Duration = Duration::from_millis(200);
 
+/// How long the first attempt of a call may take; each further one has twice as long, up to the
+/// attempt's own limit. A node that is cut off without a word is left after this; one that is only
+/// slow is asked for longer once the others were.
+const ATTEMPT_FIRST: Duration = Duration::from_millis(600);
+
 /// How long to wait after so many waits in a row.
 pub(crate) fn back_off(pauses: u32) -> Duration {
     let longest = BACK_OFF_FIRST
@@ -48,6 +53,15 @@ impl Attempts {
             maybe_done: false,
             number_refused: None,
             last: "there was no time to try".to_owned(),
+        }
+    }
+
+    /// How long the next attempt may take of a call that any node can answer.
+    pub(crate) fn patience(&self, kind: Kind, attempt: Duration) -> Duration {
+        match kind {
+            Kind::Numbered | Kind::Read => attempt.min(ATTEMPT_FIRST * (1 << self.count.min(8))),
+            // It may hash a password, which takes its time, and asking twice takes it twice.
+            Kind::Once => attempt,
         }
     }
 

@@ -6,12 +6,13 @@ use std::{sync::Arc, time::Duration};
 
 use tonic::{
     metadata::{Ascii, MetadataValue},
-    transport::Endpoint,
+    transport::{Channel, Endpoint},
 };
 
 use crate::{
     call::{Client, Session, Shared},
     nodes::Nodes,
+    trust::{Authority, Trust},
 };
 
 /// How long connecting to a node may take before another one is tried.
@@ -55,9 +56,15 @@ pub enum BuildError {
         #[source]
         source: Option<tonic::transport::Error>,
     },
-    /// This version speaks no TLS.
-    #[error("'{address}' asks for TLS, which this version does not have")]
-    Tls {
+    /// Others could listen there, and it is not known whom to believe.
+    #[error("'{address}' is not on this machine, and the authority of its cluster is not known")]
+    Unprotected {
+        /// What was given.
+        address: String,
+    },
+    /// The scheme contradicts what is known of the cluster.
+    #[error("'{address}' asks for plain text, but the cluster is known to be encrypted")]
+    Plain {
         /// What was given.
         address: String,
     },
@@ -71,6 +78,7 @@ pub enum BuildError {
 pub struct Builder {
     endpoints: Vec<String>,
     token: Option<String>,
+    trust: Trust,
     times: Times,
 }
 
@@ -87,6 +95,7 @@ impl Default for Builder {
         Self {
             endpoints: Vec::new(),
             token: None,
+            trust: Trust::default(),
             times: Times {
                 connect: CONNECT_TIMEOUT,
                 attempt: ATTEMPT_TIMEOUT,
@@ -97,7 +106,8 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Adds nodes: `host:port` or `http://host:port`. The first is asked first.
+    /// Adds nodes: `host:port`, `https://host:port` or, on loopback, `http://host:port`. The first
+    /// is asked first.
     #[must_use]
     pub fn endpoints(mut self, endpoints: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.endpoints.extend(endpoints.into_iter().map(Into::into));
@@ -108,6 +118,29 @@ impl Builder {
     #[must_use]
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into());
+        self
+    }
+
+    /// Believes those alone that have a certificate of this authority, and talks encrypted; see
+    /// [`fetch_authority`](crate::fetch_authority). Without it a client talks in plain text, and
+    /// on loopback alone.
+    #[must_use]
+    pub fn pinned(mut self, authority: &Authority) -> Self {
+        self.trust = Trust::pinned(authority);
+        self
+    }
+
+    /// Talks in plain text: the nodes must be on loopback.
+    #[must_use]
+    pub fn plain(mut self) -> Self {
+        self.trust = Trust::Loopback;
+        self
+    }
+
+    /// Believes whom this client believes.
+    #[must_use]
+    pub fn trusting_like(mut self, client: &Client) -> Self {
+        self.trust = client.trust().clone();
         self
     }
 
@@ -142,7 +175,7 @@ impl Builder {
             1..=ENDPOINTS_MAX => {}
             named => return Err(BuildError::TooManyEndpoints { named }),
         }
-        let nodes = Nodes::new(&self.endpoints, self.times.connect)?;
+        let nodes = Nodes::new(&self.endpoints, self.times.connect, self.trust)?;
         let shared = Shared {
             nodes,
             times: self.times,
@@ -162,37 +195,53 @@ pub(crate) fn authorization(token: &str) -> Result<MetadataValue<Ascii>, BuildEr
     Ok(value)
 }
 
-/// Where to connect to, and how.
-pub(crate) fn endpoint(address: &str, connect: Duration) -> Result<Endpoint, BuildError> {
+/// A connection to an address, made when it is first used.
+pub(crate) fn channel(
+    address: &str,
+    connect: Duration,
+    trust: &Trust,
+) -> Result<Channel, BuildError> {
     let bare = bare(address);
+    let given = || address.to_owned();
     let malformed = |source| BuildError::Address {
-        address: address.to_owned(),
+        address: given(),
         source,
     };
-    if address.starts_with("https://") {
-        return Err(BuildError::Tls {
-            address: address.to_owned(),
-        });
-    }
     let has_port = bare
         .rsplit_once(':')
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
     if !has_port {
         return Err(malformed(None));
     }
-    let endpoint = Endpoint::from_shared(format!("http://{bare}"))
+    let is_pinned = matches!(trust, Trust::Pinned(_));
+    if is_pinned && address.trim().starts_with(PLAIN_SCHEME) {
+        return Err(BuildError::Plain { address: given() });
+    }
+    let wants_tls = !is_pinned && address.trim().starts_with(TLS_SCHEME);
+    if wants_tls || !trust.allows(bare) {
+        return Err(BuildError::Unprotected { address: given() });
+    }
+    // The scheme says nothing here: what the connection is made of decides.
+    let endpoint = Endpoint::from_shared(format!("{PLAIN_SCHEME}{bare}"))
         .map_err(|source| malformed(Some(source)))?
         .connect_timeout(connect)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true);
-    Ok(endpoint)
+    Ok(trust.channel(&endpoint))
 }
+
+const PLAIN_SCHEME: &str = "http://";
+const TLS_SCHEME: &str = "https://";
 
 /// An address without scheme and trailing slash: the form in which nodes name each other.
 pub(crate) fn bare(address: &str) -> &str {
     let address = address.trim();
-    let address = address.strip_prefix("http://").unwrap_or(address);
+    let schemes = [PLAIN_SCHEME, TLS_SCHEME];
+    let mut without = schemes
+        .iter()
+        .filter_map(|scheme| address.strip_prefix(scheme));
+    let address = without.next().unwrap_or(address);
     address.strip_suffix('/').unwrap_or(address)
 }

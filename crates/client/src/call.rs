@@ -24,6 +24,7 @@ use crate::{
     nodes::{Node, Nodes},
     numbers::{Numbers, Taken},
     rpc::{Kind, Rpc},
+    trust::Trust,
     verdict::{Failure, Next},
 };
 
@@ -115,6 +116,11 @@ impl Client {
     #[must_use]
     pub fn endpoints(&self) -> Vec<String> {
         self.shared.nodes.addresses()
+    }
+
+    /// Whom it believes.
+    pub(crate) fn trust(&self) -> &Trust {
+        self.shared.nodes.trust()
     }
 
     /// A call without a number: a read, or one that is known again by its random bytes.
@@ -228,7 +234,8 @@ impl Client {
                 request.set_key(number);
             }
             let node = self.shared.nodes.pick();
-            let Some(limit) = attempts.begin(&node, self.shared.times.attempt) else {
+            let patience = attempts.patience(R::KIND, self.shared.times.attempt);
+            let Some(limit) = attempts.begin(&node, patience) else {
                 return Err(attempts.give_up(R::KIND, number));
             };
             let asked = self.attempt(&node, request.clone(), limit);

@@ -96,6 +96,38 @@ impl Client {
         Ok(Position(self.change(request).await?.position))
     }
 
+    /// Makes a token with which one machine can join within `ttl`; `learner`: without ever voting.
+    /// The token in the answer is a secret that is shown once.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NOT_ALLOWED`, `JOIN_TOKEN_OUT_OF_RANGE`, `TOO_MANY`; `NO_SECRET`: the
+    /// cluster was started without one.
+    pub async fn create_join_token(
+        &self,
+        ttl: Duration,
+        learner: bool,
+    ) -> Result<v1::CreateJoinTokenResponse, CallError> {
+        let request = v1::CreateJoinTokenRequest {
+            request: None,
+            ttl_seconds: ttl.as_secs(),
+            learner,
+            secret: random::bytes::<TOKEN_BYTES>().to_vec().into(),
+        };
+        self.change(request).await
+    }
+
+    /// Says which node shall lead while it is well; 0: whoever is elected.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NOT_ALLOWED`.
+    pub async fn prefer_leader(&self, node: u64) -> Result<Position, CallError> {
+        let request = v1::PreferLeaderRequest {
+            request: None,
+            node_id: node,
+        };
+        Ok(Position(self.change(request).await?.position))
+    }
+
     /// Changes who belongs to the cluster. Repeating it is safe: what is so already is no change.
     ///
     /// # Errors

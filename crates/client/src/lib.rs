@@ -76,6 +76,7 @@ mod random;
 mod rooms;
 mod rpc;
 mod sessions;
+mod trust;
 mod verdict;
 
 #[cfg(test)]
@@ -93,6 +94,7 @@ pub use builder::{
 pub use call::Client;
 pub use chat::{Outgoing, Page, Sent};
 pub use conclave_core as core;
+pub use conclave_wire::trust::{Fingerprint, NoFingerprint};
 pub use conclave_wire::v1;
 pub use error::{CallError, RequestKey};
 pub use events::{Disconnect, Events, From, HEARTBEAT, Item, Reconnect, SubscribeOptions};
@@ -100,6 +102,9 @@ pub use outbox::{
     OUTBOX_BYTES_MAX, OUTBOX_MESSAGES_MAX, Outbox, OutboxError, Outcome, Restored, Ticket,
 };
 pub use sessions::Login;
+pub use trust::{
+    ANOTHER_AUTHORITY, Authority, FetchError, NoAuthority, fetch_authority, is_loopback,
+};
 
 /// How fresh the answer to a read must be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -14,7 +14,10 @@ use std::{
 use tokio::time::Instant;
 use tonic::transport::Channel;
 
-use crate::builder::{BuildError, ENDPOINTS_MAX, bare, endpoint};
+use crate::{
+    builder::{BuildError, ENDPOINTS_MAX, bare, channel},
+    trust::Trust,
+};
 
 /// How long after a failure hints at that node are not believed: longer than an election, after
 /// which the others name the new leader.
@@ -30,6 +33,7 @@ pub(crate) struct Node {
 #[derive(Debug)]
 pub(crate) struct Nodes {
     connect: Duration,
+    trust: Trust,
     state: Mutex<State>,
 }
 
@@ -48,11 +52,15 @@ struct Known {
 }
 
 impl Nodes {
-    pub(crate) fn new(addresses: &[String], connect: Duration) -> Result<Self, BuildError> {
+    pub(crate) fn new(
+        addresses: &[String],
+        connect: Duration,
+        trust: Trust,
+    ) -> Result<Self, BuildError> {
         let mut known: Vec<Known> = Vec::with_capacity(addresses.len());
         for address in addresses {
             if known.iter().all(|k| k.node.address != bare(address)) {
-                known.push(Known::new(address, connect)?);
+                known.push(Known::new(address, connect, &trust)?);
             }
         }
         let state = State {
@@ -61,6 +69,7 @@ impl Nodes {
         };
         Ok(Self {
             connect,
+            trust,
             state: Mutex::new(state),
         })
     }
@@ -122,7 +131,7 @@ impl Nodes {
             Some(index) => index,
             None if state.known.len() < ENDPOINTS_MAX => {
                 // What a node says is not trusted to be an address.
-                let Ok(known) = Known::learned(address, self.connect) else {
+                let Ok(known) = Known::learned(address, self.connect, &self.trust) else {
                     return;
                 };
                 state.known.push(known);
@@ -147,7 +156,7 @@ impl Nodes {
         for address in addresses {
             if state.known.len() < ENDPOINTS_MAX && state.index_of(address).is_none() {
                 // What a node says is not trusted to be an address.
-                let learned = Known::learned(address, self.connect);
+                let learned = Known::learned(address, self.connect, &self.trust);
                 state.known.extend(learned);
             }
         }
@@ -164,7 +173,7 @@ impl Nodes {
         };
         match known {
             Some(node) => Ok(node),
-            None => Ok(Known::new(address, self.connect)?.node),
+            None => Ok(Known::new(address, self.connect, &self.trust)?.node),
         }
     }
 
@@ -172,6 +181,11 @@ impl Nodes {
     pub(crate) fn addresses(&self) -> Vec<String> {
         let state = self.state();
         state.known.iter().map(|k| k.node.address.clone()).collect()
+    }
+
+    /// Whom the nodes must be known by.
+    pub(crate) fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     /// How many there are.
@@ -193,16 +207,16 @@ impl State {
 
 impl Known {
     /// One that nodes have named.
-    fn learned(address: &str, connect: Duration) -> Result<Self, BuildError> {
-        let known = Self::new(address, connect)?;
+    fn learned(address: &str, connect: Duration, trust: &Trust) -> Result<Self, BuildError> {
+        let known = Self::new(address, connect, trust)?;
         Ok(Self {
             learned: true,
             ..known
         })
     }
 
-    fn new(address: &str, connect: Duration) -> Result<Self, BuildError> {
-        let channel = endpoint(address, connect)?.connect_lazy();
+    fn new(address: &str, connect: Duration, trust: &Trust) -> Result<Self, BuildError> {
+        let channel = channel(address, connect, trust)?;
         let node = Node {
             address: bare(address).to_owned(),
             channel,
@@ -226,12 +240,12 @@ mod tests {
 
     fn nodes(addresses: &[&str]) -> Nodes {
         let addresses: Vec<String> = addresses.iter().map(|a| (*a).to_owned()).collect();
-        Nodes::new(&addresses, Duration::from_secs(1)).unwrap()
+        Nodes::new(&addresses, Duration::from_secs(1), Trust::nobody()).unwrap()
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_node_that_failed_is_left_and_not_believed_to_lead_for_a_while() {
-        let nodes = nodes(&["a:1", "http://b:1/", "a:1"]);
+        let nodes = nodes(&["a:1", "https://b:1/", "a:1"]);
         assert_eq!(nodes.addresses(), ["a:1", "b:1"], "each node is known once");
         let first = nodes.pick();
         nodes.failed(&first);
@@ -278,10 +292,31 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_address_is_refused() {
-        for bad in ["", "host", "host:", ":1", "host:99999", "https://host:1"] {
-            let refused = Nodes::new(&[bad.to_owned()], Duration::from_secs(1));
+        for bad in ["", "host", "host:", ":1", "host:99999", "http://host:1"] {
+            let refused = Nodes::new(&[bad.to_owned()], Duration::from_secs(1), Trust::nobody());
             assert!(refused.is_err(), "{bad}");
         }
+    }
+
+    #[tokio::test]
+    async fn plain_text_is_spoken_on_loopback_alone() {
+        let new = |address: &str| {
+            let addresses = [address.to_owned()];
+            Nodes::new(&addresses, Duration::from_secs(1), Trust::Loopback)
+        };
+        for far in ["host:1", "http://10.0.0.1:1", "https://127.0.0.1:1"] {
+            let refused = new(far).err();
+            let is_unprotected = matches!(refused, Some(BuildError::Unprotected { .. }));
+            assert!(is_unprotected, "{far}: {refused:?}");
+        }
+        let nodes = new("http://127.0.0.1:1").unwrap();
+        nodes.learn(&["10.0.0.1:1".to_owned(), "127.0.0.1:2".to_owned()]);
+        nodes.leads("10.0.0.2:1");
+        assert_eq!(
+            nodes.addresses(),
+            ["127.0.0.1:1", "127.0.0.1:2"],
+            "also when nodes say so"
+        );
     }
 
     #[tokio::test]

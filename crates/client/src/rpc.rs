@@ -130,6 +130,9 @@ rpc!(Numbered AdminServiceClient::create_bot, CreateBotRequest => CreateBotRespo
 rpc!(Numbered AdminServiceClient::create_invite, CreateInviteRequest => CreateInviteResponse);
 rpc!(Read AdminServiceClient::list_invites, ListInvitesRequest => ListInvitesResponse);
 rpc!(Read AdminServiceClient::change_members, ChangeMembersRequest => ChangeMembersResponse);
+rpc!(Numbered AdminServiceClient::create_join_token,
+    CreateJoinTokenRequest => CreateJoinTokenResponse);
+rpc!(Numbered AdminServiceClient::prefer_leader, PreferLeaderRequest => PreferLeaderResponse);
 rpc!(Read AdminServiceClient::transfer_leader, TransferLeaderRequest => TransferLeaderResponse);
 rpc!(Numbered AdminServiceClient::revoke_invite, RevokeInviteRequest => RevokeInviteResponse);
 

@@ -9,8 +9,8 @@ use clap::{Parser, Subcommand};
 use crate::{
     commands::{
         account, bench, bot, cluster, completions, conversations, delete, demo, edit, invite,
-        login, logout, passwd, presence, react, read, room, search, send, serve, sessions, up,
-        webhook, whoami,
+        login, logout, passwd, presence, react, read, room, search, send, serve, sessions, token,
+        trust, up, webhook, whoami,
     },
     errors::EXIT_INTERRUPTED,
 };
@@ -69,7 +69,11 @@ enum Command {
     Invite(invite::Args),
     /// Create an account for a program: for administrators
     Bot(bot::Args),
-    /// Look at the cluster
+    /// Let machines in: for administrators
+    Token(token::Args),
+    /// See and forget by which certificates clusters are known here
+    Trust(trust::Args),
+    /// Look at the cluster, and change who belongs to it
     Cluster(cluster::Args),
     /// Write completions for a shell
     Completions(completions::Args),
@@ -107,6 +111,8 @@ impl Cli {
             Command::Presence(args) => until_interrupted(presence::run(args)).await,
             Command::Invite(args) => until_interrupted(invite::run(args)).await,
             Command::Bot(args) => until_interrupted(bot::run(args)).await,
+            Command::Token(args) => until_interrupted(token::run(args)).await,
+            Command::Trust(args) => trust::run(args),
             Command::Cluster(args) => until_interrupted(cluster::run(args)).await,
             Command::Completions(args) => completions::run(args),
         }
@@ -178,6 +184,10 @@ mod tests {
             "conclave account role bob admin",
             "conclave account block eve",
             "conclave cluster status -o json",
+            "conclave cluster replace 3 6 --dry-run",
+            "conclave cluster preferred-leader 2",
+            "conclave cluster preferred-leader none",
+            "conclave token create --ttl 36h --role learner",
             "conclave completions bash",
         ];
         for line in lines {
@@ -197,6 +207,10 @@ mod tests {
             "conclave delete 3",
             "conclave send bob hello --again 7",
             "conclave whoami --timeout 0",
+            "conclave token create --ttl soon",
+            "conclave token create --ttl 8d",
+            "conclave cluster preferred-leader 0",
+            "conclave serve --token x --members 1=a:1/a:2",
         ];
         for line in wrong {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");

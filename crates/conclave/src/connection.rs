@@ -4,11 +4,12 @@
 
 use std::time::Duration;
 
-use conclave_client::Client;
+use conclave_client::{Authority, Client, Fingerprint};
 
 use crate::{
     credentials,
     errors::{CommandError, EXIT_PERMISSION},
+    trust,
 };
 
 /// Where a local cluster listens: see `conclave up`.
@@ -35,6 +36,14 @@ pub(crate) struct Connection {
         value_name = "LIST"
     )]
     endpoints: Vec<String>,
+    /// By which the cluster must be known that is not known here yet, as its nodes print it
+    #[arg(
+        long,
+        global = true,
+        env = "CONCLAVE_FINGERPRINT",
+        value_name = "SHA256:…"
+    )]
+    fingerprint: Option<Fingerprint>,
     /// Give up after this many seconds
     #[arg(
         long,
@@ -50,17 +59,22 @@ pub(crate) struct Connection {
 pub(crate) struct Connected {
     pub(crate) client: Client,
     pub(crate) endpoints: Vec<String>,
+    /// By which authority the cluster is known; `None`: it talks in plain text.
+    pub(crate) authority: Option<Authority>,
     /// Whether the session is that of the credentials file.
     pub(crate) from_file: bool,
+    /// What is in that file, if the nodes are those of it, too.
+    pub(crate) kept: Option<credentials::Credentials>,
 }
 
 impl Connection {
     /// A client with the session of the environment or of the last login.
     ///
     /// # Errors
-    /// If nobody is logged in, the credentials must not be used or an address is none.
-    pub(crate) fn connect(&self) -> anyhow::Result<Connected> {
-        self.connect_as(token_of_environment(), true)
+    /// If nobody is logged in, the credentials must not be used, an address is none, or it is not
+    /// known whom to believe.
+    pub(crate) async fn connect(&self) -> anyhow::Result<Connected> {
+        self.connect_as(token_of_environment(), true).await
     }
 
     /// Whether there is a session to connect with.
@@ -75,22 +89,26 @@ impl Connection {
     ///
     /// # Errors
     /// If the credentials must not be used or an address is none.
-    pub(crate) fn connect_as_nobody(&self) -> anyhow::Result<Connected> {
-        self.connect_as(None, false)
+    pub(crate) async fn connect_as_nobody(&self) -> anyhow::Result<Connected> {
+        self.connect_as(None, false).await
     }
 
     /// A client with a session if there is one: for what may be done without.
     ///
     /// # Errors
     /// If the credentials must not be used or an address is none.
-    pub(crate) fn connect_as_whoever(&self) -> anyhow::Result<Connected> {
+    pub(crate) async fn connect_as_whoever(&self) -> anyhow::Result<Connected> {
         match self.has_login()? {
-            true => self.connect(),
-            false => self.connect_as_nobody(),
+            true => self.connect().await,
+            false => self.connect_as_nobody().await,
         }
     }
 
-    fn connect_as(&self, token: Option<String>, with_login: bool) -> anyhow::Result<Connected> {
+    async fn connect_as(
+        &self,
+        token: Option<String>,
+        with_login: bool,
+    ) -> anyhow::Result<Connected> {
         let endpoints: Vec<String> = self
             .endpoints
             .iter()
@@ -105,6 +123,7 @@ impl Connection {
             None
         };
         let from_file = needs_token && saved.is_some();
+        let kept = saved.clone().filter(|_| from_file && endpoints.is_empty());
         let (saved_endpoints, saved_token) = match saved {
             Some(saved) => (saved.endpoints, Some(saved.token)),
             None => (ENDPOINTS_DEFAULT.map(str::to_owned).to_vec(), None),
@@ -124,10 +143,16 @@ impl Connection {
             })?;
             builder = builder.token(token);
         }
+        let authority = trust::find(&endpoints, self.fingerprint).await?;
+        if let Some(authority) = &authority {
+            builder = builder.pinned(authority);
+        }
         Ok(Connected {
             client: builder.build()?,
             endpoints,
+            authority,
             from_file,
+            kept,
         })
     }
 
@@ -135,6 +160,7 @@ impl Connection {
         credentials::load(&credentials::path()?)
     }
 }
+
 fn token_of_environment() -> Option<String> {
     std::env::var(TOKEN_VARIABLE)
         .ok()

@@ -43,11 +43,19 @@ impl std::fmt::Debug for Credentials {
 /// # Errors
 /// If there is no home directory.
 pub(crate) fn path() -> Result<PathBuf, CommandError> {
+    Ok(directory()?.join("credentials.json"))
+}
+
+/// Where this program keeps what is the user's.
+///
+/// # Errors
+/// If there is no home directory.
+pub(crate) fn directory() -> Result<PathBuf, CommandError> {
     let base = etcetera::choose_base_strategy().map_err(|error| {
         let hint = "set HOME or XDG_CONFIG_HOME";
         CommandError::new(EXIT_FAILED, error.to_string(), hint)
     })?;
-    Ok(base.config_dir().join("conclave").join("credentials.json"))
+    Ok(base.config_dir().join("conclave"))
 }
 
 /// What is in the file; nothing if there is none.
@@ -89,7 +97,15 @@ pub(crate) fn load(path: &Path) -> Result<Option<Credentials>, CommandError> {
 /// # Errors
 /// If it cannot be written.
 pub(crate) fn save(path: &Path, credentials: &Credentials) -> Result<(), CommandError> {
-    write(path, credentials).map_err(|error| failed("write", path, &error))
+    replace(path, credentials)
+}
+
+/// Replaces a file that is the user's alone.
+///
+/// # Errors
+/// If it cannot be written.
+pub(crate) fn replace(path: &Path, content: &impl Serialize) -> Result<(), CommandError> {
+    write(path, content).map_err(|error| failed("write", path, &error))
 }
 
 /// Removes the file if there is one.
@@ -105,7 +121,7 @@ pub(crate) fn remove(path: &Path) -> Result<(), CommandError> {
     }
 }
 
-fn write(path: &Path, credentials: &Credentials) -> io::Result<()> {
+fn write(path: &Path, content: &impl Serialize) -> io::Result<()> {
     let directory = path.parent().expect("the file is in a directory");
     DirBuilder::new()
         .recursive(true)
@@ -122,7 +138,7 @@ fn write(path: &Path, credentials: &Credentials) -> io::Result<()> {
         .create_new(true)
         .mode(FILE_MODE)
         .open(&temporary)?;
-    let json = serde_json::to_vec_pretty(credentials)?;
+    let json = serde_json::to_vec_pretty(content)?;
     let written = file
         .write_all(&json)
         .and_then(|()| file.sync_all())
@@ -133,7 +149,7 @@ fn write(path: &Path, credentials: &Credentials) -> io::Result<()> {
     written
 }
 
-fn failed(verb: &str, path: &Path, error: &io::Error) -> CommandError {
+pub(crate) fn failed(verb: &str, path: &Path, error: &io::Error) -> CommandError {
     CommandError::new(
         EXIT_FAILED,
         format!("cannot {verb} {}: {error}", path.display()),

@@ -8,7 +8,7 @@ use std::{
     process::ExitCode,
 };
 
-use conclave_client::{BuildError, CallError};
+use conclave_client::{ANOTHER_AUTHORITY, BuildError, CallError};
 
 /// It failed, and no other code says it better.
 pub(crate) const EXIT_FAILED: u8 = 1;
@@ -128,10 +128,15 @@ impl From<&BuildError> for CommandError {
     fn from(error: &BuildError) -> Self {
         let hint = match error {
             BuildError::Token => "log in again: conclave login NAME",
+            BuildError::Unprotected { .. } => {
+                "nothing is sent in plain text, except on loopback: leave http:// out"
+            }
+            BuildError::Plain { .. } => {
+                "leave http:// out, or forget the cluster: conclave trust forget HOST:PORT"
+            }
             BuildError::NoEndpoint
             | BuildError::TooManyEndpoints { .. }
-            | BuildError::Address { .. }
-            | BuildError::Tls { .. } => {
+            | BuildError::Address { .. } => {
                 "name nodes as HOST:PORT,HOST:PORT with --endpoints or CONCLAVE_ENDPOINTS"
             }
         };
@@ -143,7 +148,7 @@ impl From<&CallError> for CommandError {
     fn from(error: &CallError) -> Self {
         match error {
             CallError::Refused { reason, sentence } => {
-                let (exit, hint) = refused(reason);
+                let (exit, hint) = of_reason(reason);
                 Self::new(exit, sentence, hint)
             }
             CallError::SessionExpired { sentence, certain } => {
@@ -154,6 +159,14 @@ impl From<&CallError> for CommandError {
                 };
                 Self::new(EXIT_PERMISSION, sentence, hint)
             }
+            CallError::NotDone {
+                nodes, sentence, ..
+            } if sentence.contains(ANOTHER_AUTHORITY) => Self::new(
+                EXIT_PERMISSION,
+                format!("{ANOTHER_AUTHORITY} (tried {})", list(nodes)),
+                "somebody may stand between you and the cluster; if it was made anew: conclave \
+                 trust forget HOST:PORT",
+            ),
             CallError::NotDone { nodes, .. } => Self::new(
                 EXIT_UNAVAILABLE,
                 format!("{error} (tried {})", list(nodes)),
@@ -177,7 +190,7 @@ fn list(nodes: &[String]) -> String {
 }
 
 /// Exit code and hint for a refusal.
-fn refused(reason: &str) -> (u8, &'static str) {
+pub(crate) fn of_reason(reason: &str) -> (u8, &'static str) {
     match reason {
         "NO_SUCH_ACCOUNT" => (
             EXIT_NOT_FOUND,
@@ -213,6 +226,10 @@ fn refused(reason: &str) -> (u8, &'static str) {
             EXIT_TEMPORARY,
             "too many log-ins with this name or from here have failed: wait as long as it says",
         ),
+        "NOT_A_PEER" => (
+            EXIT_PERMISSION,
+            "this is the port for nodes: name the port for clients",
+        ),
         "LAST_OF_ITS_KIND" => (EXIT_CONFLICT, "give the role to somebody else first"),
         "NOT_A_MEMBER" => (
             EXIT_CONFLICT,
@@ -221,6 +238,17 @@ fn refused(reason: &str) -> (u8, &'static str) {
         "MESSAGE_GONE" => (EXIT_CONFLICT, "a deleted message stays deleted"),
         "NO_SUCH_NODE" => (EXIT_NOT_FOUND, "conclave cluster status lists the nodes"),
         "NODE_NUMBER_TAKEN" => (EXIT_CONFLICT, "choose a number that no node has had before"),
+        "JOIN_TOKEN_INVALID" => (
+            EXIT_PERMISSION,
+            "a token lets one machine in, once and in time: make another with: \
+             conclave token create",
+        ),
+        "JOIN_REFUSED" => (EXIT_PERMISSION, "give all nodes the same --secret-file"),
+        "JOIN_TOKEN_OUT_OF_RANGE" => (EXIT_USAGE, "a token lives at most 7 days"),
+        "NO_SECRET" => (
+            EXIT_CONFLICT,
+            "add the node by its number with: conclave cluster add",
+        ),
         "ADDRESS_TAKEN" => (
             EXIT_CONFLICT,
             "remove the node that has it first, or correct it",

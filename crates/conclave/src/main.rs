@@ -9,8 +9,10 @@ mod commands;
 mod connection;
 mod credentials;
 mod errors;
+mod learned;
 mod names;
 mod output;
+mod trust;
 
 use std::process::ExitCode;
 

@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, ConversationId, InviteId, Position, Rejection, Sequence, SessionId, Timestamp,
-    WebhookId,
+    AccountId, ConversationId, InviteId, NodeId, Position, Rejection, Sequence, SessionId,
+    Timestamp, WebhookId,
 };
 
 /// Done, or refused by the rules.
@@ -78,6 +78,18 @@ pub enum Accepted {
     LoginFailureCounted {
         /// Log-ins with this name or from this address are refused until then, in log time.
         not_before: Timestamp,
+    },
+    /// One machine can join with the token.
+    JoinTokenCreated {
+        /// Until when, in log time.
+        expires_at: Timestamp,
+    },
+    /// The machine has a number.
+    NodeAdmitted {
+        /// Which.
+        node: NodeId,
+        /// Whether it shall vote.
+        voter: bool,
     },
     /// The messages are deleted.
     MessagesDeleted {

@@ -5,9 +5,9 @@
 //! proposes the [`Batch`]. Nothing is made up while applying.
 
 use crate::{
-    AccountId, AccountName, ConversationId, Digest, DisplayName, InviteId, MessageText, OnceId,
-    Reaction, RoomName, Sequence, SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash,
-    Topic, WebhookId,
+    AccountId, AccountName, ConversationId, Digest, DisplayName, InviteId, MessageText, NodeId,
+    OnceId, Reaction, RoomName, Sequence, SessionId, SessionLabel, ThrottleKey, Timestamp,
+    TokenHash, Topic, WebhookId,
 };
 
 /// One log entry's worth of commands, decided in this order.
@@ -81,6 +81,18 @@ pub enum Operation {
     OfferSetup {
         /// Hash of the token that the leader prints.
         token: TokenHash,
+    },
+    /// Let a machine into the cluster: give it a number.
+    AdmitNode {
+        /// What allows it.
+        pass: Pass,
+        /// The greatest number of a node that the leader knows of: founders are not admitted.
+        known_last: NodeId,
+    },
+    /// Never let a node with this number in again: it was removed.
+    RetireNode {
+        /// Which.
+        node: NodeId,
     },
     /// Post a message through a webhook.
     PostByWebhook {
@@ -260,6 +272,32 @@ pub enum Operation {
     RevokeInvite {
         /// Which.
         invite: InviteId,
+    },
+    /// Make a token with which one machine can join the cluster.
+    CreateJoinToken {
+        /// Its hash.
+        token: TokenHash,
+        /// How long it can be used, in milliseconds: 1 to [`crate::limits::JOIN_TOKEN_MS_MAX`].
+        ttl_ms: u64,
+        /// Whether the machine shall vote, once it has caught up.
+        voter: bool,
+    },
+    /// Say which node shall lead while it is well.
+    PreferLeader {
+        /// Which; none: whoever is elected.
+        node: Option<NodeId>,
+    },
+}
+
+/// What lets a machine into the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// A token, which is used up by it.
+    Token(TokenHash),
+    /// The cluster's secret, as was verified where the request arrived.
+    Secret {
+        /// Whether the machine shall vote.
+        voter: bool,
     },
 }
 

@@ -6,8 +6,8 @@
 
 use crate::{
     AccountId, AccountName, AccountRole, ConversationId, DisplayName, InviteId, MemberRole,
-    MessageText, Progress, Reaction, RoomName, Sequence, SessionId, SessionLabel, ThrottleKey,
-    Timestamp, TokenHash, Topic, WebhookId,
+    MessageText, NodeId, Progress, Reaction, RoomName, Sequence, SessionId, SessionLabel,
+    ThrottleKey, Timestamp, TokenHash, Topic, WebhookId,
 };
 
 /// One fact. Events of one entry are numbered from 0 in the order in which they are written.
@@ -313,5 +313,34 @@ pub enum Event {
         sequence: Sequence,
         /// When.
         at: Timestamp,
+    },
+    /// One machine can join with this token.
+    JoinTokenCreated {
+        /// Its hash.
+        token: TokenHash,
+        /// Until when.
+        expires_at: Timestamp,
+        /// Whether the machine shall vote.
+        voter: bool,
+    },
+    /// A token to join was used or has run out.
+    JoinTokenRemoved {
+        /// Its hash.
+        token: TokenHash,
+    },
+    /// A machine has a number in the cluster, greater than every one before.
+    NodeAdmitted {
+        /// Which.
+        node: NodeId,
+    },
+    /// A number of a node is used up: nobody with it is let in again.
+    NodeRetired {
+        /// Which.
+        node: NodeId,
+    },
+    /// Another node shall lead while it is well.
+    LeaderPreferred {
+        /// Which; none: whoever is elected.
+        node: Option<NodeId>,
     },
 }

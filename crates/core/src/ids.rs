@@ -51,6 +51,11 @@ number! {
     WebhookId
 }
 number! {
+    /// A node of the cluster. Given out by the log when a machine is let in.
+    NodeId
+}
+
+number! {
     /// The place of a message in its conversation: 1, 2, 3 … without gaps.
     Sequence
 }
@@ -143,7 +148,7 @@ macro_rules! bytes {
 
 bytes! {
     /// BLAKE3 of a secret: a session's token, an invite's code, a webhook's address, the setup
-    /// token. The secret itself is never stored or logged.
+    /// token, a machine's token to join. The secret itself is never stored or logged.
     TokenHash, 32
 }
 bytes! {

@@ -24,18 +24,18 @@ pub mod text;
 
 pub use answer::{Accepted, Answer};
 pub use command::{
-    AccountRole, Batch, Command, Grant, MemberRole, MessageRef, Operation, Origin, Progress,
+    AccountRole, Batch, Command, Grant, MemberRole, MessageRef, Operation, Origin, Pass, Progress,
     Recipient,
 };
 pub use decide::{Decision, Remember, decide};
 pub use event::Event;
 pub use ids::{
-    AccountId, ConversationId, Digest, InviteId, OnceId, Position, Sequence, SessionId,
+    AccountId, ConversationId, Digest, InviteId, NodeId, OnceId, Position, Sequence, SessionId,
     ThrottleKey, Timestamp, TokenHash, WebhookId,
 };
 pub use lookup::{
-    Account, Broken, Conversation, Invite, Kind, Lookup, Membership, MessageHead, Session,
-    Throttle, Webhook,
+    Account, Broken, Conversation, Invite, JoinToken, Kind, Lookup, Membership, MessageHead,
+    Session, Throttle, Webhook,
 };
 pub use name::{AccountName, RoomName};
 pub use pattern::NamePattern;

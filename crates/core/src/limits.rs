@@ -103,6 +103,17 @@ pub const INVITE_USES_MAX: u32 = 1000;
 /// Longest life of an invite, in milliseconds of log time.
 pub const INVITE_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1000;
 
+/// Join tokens of one cluster that were not used and have not run out. At the bound creating one
+/// is refused.
+pub const JOIN_TOKENS_MAX: u64 = 100;
+
+/// Longest life of a join token, in milliseconds of log time.
+pub const JOIN_TOKEN_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1000;
+
+/// Nodes that a cluster can have in its life, because each number that is used up is remembered.
+/// At the bound no machine is let in.
+pub const NODES_EVER_MAX: u64 = 1_000_000;
+
 /// Names and addresses whose failed log-ins are remembered. At the bound the one whose wait ends
 /// first is forgotten.
 pub const THROTTLES_MAX: u64 = 65_536;

@@ -4,7 +4,7 @@
 
 use crate::{
     AccountId, AccountRole, Answer, ConversationId, Digest, InviteId, MemberRole, MessageRef,
-    OnceId, Progress, Reaction, RequestWindow, Sequence, SessionId, ThrottleKey, Timestamp,
+    NodeId, OnceId, Progress, Reaction, RequestWindow, Sequence, SessionId, ThrottleKey, Timestamp,
     TokenHash, WebhookId,
 };
 
@@ -95,6 +95,15 @@ pub struct Webhook {
     pub conversation: ConversationId,
     /// The account under which it posts.
     pub account: AccountId,
+}
+
+/// What rules know of a token with which a machine can join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JoinToken {
+    /// Until when.
+    pub expires_at: Timestamp,
+    /// Whether the machine shall vote.
+    pub voter: bool,
 }
 
 /// What is held against a name or an address.
@@ -243,4 +252,16 @@ pub trait Lookup {
     fn throttles(&self) -> Result<u64, Broken>;
     /// Up to `limit` of them, in order of (not_before, key).
     fn throttles_first(&self, limit: usize) -> Result<Vec<ThrottleKey>, Broken>;
+    /// The greatest number of a node that was given out or used up; 0 if there is none.
+    fn node_last(&self) -> Result<NodeId, Broken>;
+    /// Whether this number of a node is used up.
+    fn is_retired(&self, node: NodeId) -> Result<bool, Broken>;
+    /// Which node shall lead.
+    fn preferred_leader(&self) -> Result<Option<NodeId>, Broken>;
+    /// This token to join, even if it has run out.
+    fn join_token(&self, token: &TokenHash) -> Result<Option<JoinToken>, Broken>;
+    /// How many tokens to join there are, those included that have run out and were not swept away.
+    fn join_tokens(&self) -> Result<u64, Broken>;
+    /// Up to `limit` of them with `expires_at <= now`, in order of (expires_at, hash).
+    fn join_tokens_expired(&self, now: Timestamp, limit: usize) -> Result<Vec<TokenHash>, Broken>;
 }

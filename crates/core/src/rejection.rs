@@ -175,6 +175,12 @@ pub enum Rejection {
     /// A time to live or a number of uses outside its bounds.
     #[error("the invite's time or number of uses is out of range")]
     InviteOutOfRange,
+    /// The token does not exist, has run out, or was used.
+    #[error("the join token cannot be used")]
+    JoinTokenInvalid,
+    /// A time to live outside its bounds.
+    #[error("the join token's time is out of range")]
+    JoinTokenOutOfRange,
     /// The list has no item.
     #[error("nothing was named")]
     ListEmpty,
@@ -202,6 +208,10 @@ pub enum Bound {
     Reactions,
     /// Invites of the cluster.
     Invites,
+    /// Tokens to join of the cluster.
+    JoinTokens,
+    /// Nodes that the cluster ever had.
+    Nodes,
 }
 
 impl std::fmt::Display for Bound {
@@ -215,6 +225,8 @@ impl std::fmt::Display for Bound {
             Self::Blocks => "blocked accounts",
             Self::Reactions => "reactions to this message",
             Self::Invites => "open invites",
+            Self::JoinTokens => "open join tokens",
+            Self::Nodes => "numbers for nodes",
         })
     }
 }
@@ -261,6 +273,8 @@ impl Rejection {
             Self::NoSuchWebhook => "NO_SUCH_WEBHOOK",
             Self::NoSuchSession => "NO_SUCH_SESSION",
             Self::InviteOutOfRange => "INVITE_OUT_OF_RANGE",
+            Self::JoinTokenInvalid => "JOIN_TOKEN_INVALID",
+            Self::JoinTokenOutOfRange => "JOIN_TOKEN_OUT_OF_RANGE",
             Self::ListEmpty => "LIST_EMPTY",
             Self::ListTooLong => "LIST_TOO_LONG",
         }

@@ -29,13 +29,28 @@ const LAG_MAX: u64 = 1000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// A new node becomes a learner.
-    Add(u64, Member),
+    Add {
+        /// Its number.
+        node: u64,
+        /// Where it is reached.
+        member: Member,
+        /// The member whose place it will take, and whose addresses it may have.
+        replaces: Option<u64>,
+    },
     /// A learner becomes a voter.
     Promote(u64),
     /// A voter becomes a learner.
     Demote(u64),
     /// A node belongs to the cluster no longer.
     Remove(u64),
+    /// A learner takes the place of another node, in one step: there is no moment with a voter
+    /// less or more.
+    Replace {
+        /// Who goes.
+        old: u64,
+        /// Who votes from then on, if `old` did.
+        new: u64,
+    },
 }
 
 /// The membership was not changed, or it is not known whether it was.
@@ -113,8 +128,12 @@ impl Members {
         let mut voters = self.all_voters();
         let mut nodes = self.nodes.clone();
         match change {
-            Change::Add(0, _) => return Err(Refusal::NoNumber),
-            Change::Add(node, member) => {
+            Change::Add { node: 0, .. } => return Err(Refusal::NoNumber),
+            Change::Add {
+                node,
+                member,
+                replaces,
+            } => {
                 match nodes.get(node) {
                     Some(known) if known == member => return Ok(None),
                     Some(_) => return Err(Refusal::NumberTaken(*node)),
@@ -123,7 +142,7 @@ impl Members {
                 let addresses =
                     |member: &Member| [member.peer_address.clone(), member.client_address.clone()];
                 let own = addresses(member);
-                let mut others = nodes.iter();
+                let mut others = nodes.iter().filter(|(other, _)| Some(**other) != *replaces);
                 if let Some((other, _)) =
                     others.find(|(_, other)| addresses(other).iter().any(|a| own.contains(a)))
                 {
@@ -158,6 +177,17 @@ impl Members {
                     return Ok(None);
                 }
                 voters.remove(node);
+            }
+            Change::Replace { old, new } => {
+                if old == new || !nodes.contains_key(new) {
+                    return Err(Refusal::NoSuchNode(*new));
+                }
+                if nodes.remove(old).is_none() {
+                    return Ok(None);
+                }
+                if voters.remove(old) {
+                    voters.insert(*new);
+                }
             }
         }
         if voters.is_empty() {
@@ -197,7 +227,7 @@ impl Replica {
         };
         let one = |node: &u64| BTreeSet::from([*node]);
         let (changes, retain) = match change {
-            Change::Add(node, member) => (
+            Change::Add { node, member, .. } => (
                 ChangeMembers::AddNodes(BTreeMap::from([(*node, member.clone())])),
                 true,
             ),
@@ -205,7 +235,9 @@ impl Replica {
                 self.nearly_caught_up(*node)?;
                 (ChangeMembers::AddVoterIds(one(node)), true)
             }
-            Change::Demote(node) | Change::Remove(node) if *node == self.node() => {
+            Change::Demote(node) | Change::Remove(node) | Change::Replace { old: node, .. }
+                if *node == self.node() =>
+            {
                 let left = deadline.saturating_duration_since(Instant::now());
                 self.hand_over(left).await;
                 let leader = *self.leader().borrow();
@@ -218,6 +250,11 @@ impl Replica {
                 (ChangeMembers::RemoveVoters(one(node)), false)
             }
             Change::Remove(node) => (ChangeMembers::RemoveNodes(one(node)), true),
+            Change::Replace { old, new } if status.members.all_voters().contains(old) => {
+                self.nearly_caught_up(*new)?;
+                (ChangeMembers::ReplaceAllVoters(after.all_voters()), false)
+            }
+            Change::Replace { old, .. } => (ChangeMembers::RemoveNodes(one(old)), true),
         };
         // In a task of its own: an administrator that goes away must not leave a membership that
         // is half changed.
@@ -305,6 +342,14 @@ mod tests {
         }
     }
 
+    fn add(node: u64, port: u16) -> Change {
+        Change::Add {
+            node,
+            member: member(port),
+            replaces: None,
+        }
+    }
+
     fn members(voters: &[u64], learners: &[u64]) -> Members {
         let all = voters.iter().chain(learners);
         Members {
@@ -318,7 +363,7 @@ mod tests {
     #[test]
     fn a_node_comes_as_a_learner_votes_stops_voting_and_goes() {
         let three = members(&[1, 2, 3], &[]);
-        let added = three.after(&Change::Add(4, member(40))).unwrap().unwrap();
+        let added = three.after(&add(4, 40)).unwrap().unwrap();
         assert_eq!(added, members(&[1, 2, 3], &[4]));
         let promoted = added.after(&Change::Promote(4)).unwrap().unwrap();
         assert_eq!(promoted, members(&[1, 2, 3, 4], &[]));
@@ -331,10 +376,34 @@ mod tests {
     }
 
     #[test]
+    fn a_node_takes_the_place_of_another_and_its_address() {
+        let three = members(&[1, 2, 3], &[]);
+        let replaces = Change::Add {
+            node: 4,
+            member: member(30),
+            replaces: Some(3),
+        };
+        let beside = three.after(&replaces).unwrap().unwrap();
+        assert_eq!(beside.all_voters(), BTreeSet::from([1, 2, 3]));
+        let instead = beside.after(&Change::Replace { old: 3, new: 4 });
+        let instead = instead.unwrap().unwrap();
+        assert_eq!(instead.all_voters(), BTreeSet::from([1, 2, 4]));
+        assert!(!instead.nodes.contains_key(&3));
+        let again = instead.after(&Change::Replace { old: 3, new: 4 });
+        assert_eq!(again, Ok(None), "it has happened");
+        let learner = members(&[1], &[2, 3]).after(&Change::Replace { old: 2, new: 3 });
+        assert_eq!(learner.unwrap().unwrap(), members(&[1], &[3]));
+        for (old, new) in [(1, 1), (1, 9)] {
+            let refused = three.after(&Change::Replace { old, new });
+            assert_eq!(refused, Err(Refusal::NoSuchNode(new)));
+        }
+    }
+
+    #[test]
     fn what_is_so_already_is_no_change() {
         let some = members(&[1, 2], &[3]);
         for change in [
-            Change::Add(3, member(30)),
+            add(3, 30),
             Change::Promote(2),
             Change::Demote(3),
             Change::Remove(9),
@@ -351,12 +420,9 @@ mod tests {
         assert_eq!(refused(Change::Demote(1)), Refusal::LastVoter(1));
         assert_eq!(refused(Change::Promote(5)), Refusal::NoSuchNode(5));
         assert_eq!(refused(Change::Demote(5)), Refusal::NoSuchNode(5));
-        assert_eq!(refused(Change::Add(2, member(50))), Refusal::NumberTaken(2));
-        assert_eq!(
-            refused(Change::Add(5, member(20))),
-            Refusal::AddressTaken(2)
-        );
-        assert_eq!(refused(Change::Add(0, member(50))), Refusal::NoNumber);
+        assert_eq!(refused(add(2, 50)), Refusal::NumberTaken(2));
+        assert_eq!(refused(add(5, 20)), Refusal::AddressTaken(2));
+        assert_eq!(refused(add(0, 50)), Refusal::NoNumber);
         let seven = members(&[1, 2, 3, 4, 5, 6, 7], &[8]);
         assert_eq!(
             seven.after(&Change::Promote(8)),
@@ -364,7 +430,7 @@ mod tests {
         );
         let learners: Vec<u64> = (2..=u64::try_from(MEMBERS_MAX).unwrap()).collect();
         let full = members(&[1], &learners);
-        let another = Change::Add(99, member(9900));
+        let another = add(99, 9900);
         assert_eq!(full.after(&another), Err(Refusal::TooManyMembers));
     }
 }

@@ -51,6 +51,11 @@ impl Deadline {
         Self::of(&MetadataMap::new())
     }
 
+    /// That of what this node asks by itself.
+    pub(crate) fn after(limit: Duration) -> Self {
+        Self(Instant::now() + limit)
+    }
+
     pub(crate) fn left(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }

@@ -79,6 +79,7 @@ impl Admin {
             voters: count(voters.len()),
             voters_reachable: count(voters.intersection(&up).count()),
             tolerates_failures: margins.iter().map(|margin| margin.spare).min().unwrap_or(0),
+            preferred_leader_id: self.shared.preferred_leader().map_or(0, |node| node.0),
             quorum: !margins.is_empty() && margins.iter().all(|margin| margin.quorum),
         }
     }
@@ -337,6 +338,23 @@ impl AdminService for Admin {
         request: Request<v1::ChangeMembersRequest>,
     ) -> Result<Response<v1::ChangeMembersResponse>, Status> {
         self.shared.reply(Self::change_members(self, request).await)
+    }
+
+    async fn create_join_token(
+        &self,
+        request: Request<v1::CreateJoinTokenRequest>,
+    ) -> Result<Response<v1::CreateJoinTokenResponse>, Status> {
+        let result = self.shared.create_join_token(request).await;
+        self.shared.reply(result)
+    }
+
+    async fn prefer_leader(
+        &self,
+        request: Request<v1::PreferLeaderRequest>,
+    ) -> Result<Response<v1::PreferLeaderResponse>, Status> {
+        let done = self.shared.done_in_session(request).await;
+        let result = done.map(|position| v1::PreferLeaderResponse { position });
+        self.shared.reply(result)
     }
 
     async fn transfer_leader(

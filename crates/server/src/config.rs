@@ -19,8 +19,9 @@ use crate::Registration;
 pub struct NodeConfig {
     /// Its directory; made if it is not there.
     pub data: PathBuf,
-    /// Its number.
-    pub node: u64,
+    /// Its number, if it is to be chosen and not given by the cluster. 1 for a node that makes a
+    /// cluster alone.
+    pub node: Option<u64>,
     /// host:port on which clients are served.
     pub client_address: String,
     /// host:port on which peers are served.
@@ -30,6 +31,18 @@ pub struct NodeConfig {
     /// host:port of peers of the cluster that it joins if its directory is new; empty: it makes
     /// the cluster of its `members`.
     pub join: Vec<String>,
+    /// What `conclave token create` gave, with which it joins if its directory is new.
+    pub join_token: Option<String>,
+    /// The file of the cluster's secret, for nodes that shall find each other.
+    pub secret_file: Option<PathBuf>,
+    /// How many nodes of `join`, from the first on, make the cluster together; 0: none do.
+    pub bootstrap_expect: u32,
+    /// The member whose place it takes when it joins.
+    pub replaces: Option<u64>,
+    /// The host under which others reach it, if that is not the one that it listens on.
+    pub advertise: Option<String>,
+    /// Speak in plain text: only on loopback.
+    pub plain: bool,
     /// Do not sync the log: for throw-away test nodes only.
     pub unsafe_no_sync: bool,
     /// What is logged, as `level` or `target=level,…`.
@@ -49,11 +62,17 @@ impl Default for NodeConfig {
     fn default() -> Self {
         Self {
             data: PathBuf::from("./conclave-data"),
-            node: 1,
+            node: None,
             client_address: "127.0.0.1:7400".to_owned(),
             peer_address: "127.0.0.1:7401".to_owned(),
             members: Vec::new(),
             join: Vec::new(),
+            join_token: None,
+            secret_file: None,
+            bootstrap_expect: 0,
+            replaces: None,
+            advertise: None,
+            plain: false,
             unsafe_no_sync: false,
             log: "info".to_owned(),
             registration: None,
@@ -79,6 +98,18 @@ pub struct Overrides {
     pub members: Option<Vec<String>>,
     /// See [`NodeConfig::join`].
     pub join: Option<Vec<String>>,
+    /// See [`NodeConfig::join_token`].
+    pub join_token: Option<String>,
+    /// See [`NodeConfig::secret_file`].
+    pub secret_file: Option<PathBuf>,
+    /// See [`NodeConfig::bootstrap_expect`].
+    pub bootstrap_expect: Option<u32>,
+    /// See [`NodeConfig::replaces`].
+    pub replaces: Option<u64>,
+    /// See [`NodeConfig::advertise`].
+    pub advertise: Option<String>,
+    /// See [`NodeConfig::plain`].
+    pub plain: Option<bool>,
     /// See [`NodeConfig::unsafe_no_sync`].
     pub unsafe_no_sync: Option<bool>,
     /// See [`NodeConfig::log`].
@@ -109,8 +140,11 @@ pub enum ConfigError {
 impl NodeConfig {
     /// Reads `file` (if given), then the environment (`CONCLAVE_DATA`, `CONCLAVE_NODE`,
     /// `CONCLAVE_CLIENT_ADDRESS`, `CONCLAVE_PEER_ADDRESS`, `CONCLAVE_MEMBERS` and
-    /// `CONCLAVE_JOIN` (commas between), `CONCLAVE_LOG`, `CONCLAVE_REGISTRATION`,
-    /// `CONCLAVE_SNAPSHOT_BYTES_PER_SECOND`; an empty one says nothing), then `flags`; what comes later wins.
+    /// `CONCLAVE_JOIN` (commas between), `CONCLAVE_JOIN_TOKEN`, `CONCLAVE_SECRET_FILE`,
+    /// `CONCLAVE_BOOTSTRAP_EXPECT`, `CONCLAVE_REPLACES`, `CONCLAVE_ADVERTISE`, `CONCLAVE_PLAIN`
+    /// (`true` or `false`), `CONCLAVE_LOG`, `CONCLAVE_REGISTRATION`,
+    /// `CONCLAVE_SNAPSHOT_BYTES_PER_SECOND`; an empty one says nothing),
+    /// then `flags`; what comes later wins.
     ///
     /// # Errors
     /// [`ConfigError::Unreadable`], with the file or the key that is to blame.
@@ -160,7 +194,7 @@ impl NodeConfig {
                 return Err(ConfigError::Members(format!("node {node} is named twice")));
             }
         }
-        if self.node == 0 {
+        if self.node == Some(0) {
             return Err(ConfigError::Members("nodes are numbered from 1".to_owned()));
         }
         if members.len() > VOTERS_MAX {
@@ -176,13 +210,46 @@ impl NodeConfig {
             let sentence = "a node either joins a cluster or makes one with its members";
             return Err(ConfigError::Members(sentence.to_owned()));
         }
-        if !members.is_empty() && !members.contains_key(&self.node) {
-            let sentence = format!("node {} is not among the members", self.node);
+        let node = self.node.unwrap_or(1);
+        if !members.is_empty() && !members.contains_key(&node) {
+            let sentence = format!("node {node} is not among the members");
             return Err(ConfigError::Members(sentence));
         }
-        Ok(members)
+        let founders = self.bootstrap_expect as usize;
+        let contradiction = if self.join_token.is_some() && self.join.is_empty() {
+            "a token needs the addresses of nodes to join"
+        } else if self.join_token.is_some() && founders > 0 {
+            "a node either joins with a token or makes a cluster with others"
+        } else if founders > self.join.len() {
+            "more nodes are expected than there are addresses to join"
+        } else if founders > VOTERS_MAX {
+            "more nodes are expected than a cluster has voters"
+        } else {
+            return Ok(members);
+        };
+        Err(ConfigError::Members(contradiction.to_owned()))
     }
 }
+
+/// Keys that a variable sets to its text.
+const TEXTS: [&str; 7] = [
+    "data",
+    "client_address",
+    "peer_address",
+    "join_token",
+    "secret_file",
+    "advertise",
+    "log",
+];
+/// Keys that a variable sets to its number.
+const NUMBERS: [&str; 6] = [
+    "node",
+    "bootstrap_expect",
+    "replaces",
+    "clock_offset_ms",
+    "log_keep_entries",
+    "snapshot_bytes_per_second",
+];
 
 /// The variables that are set.
 fn from_environment(
@@ -190,21 +257,23 @@ fn from_environment(
 ) -> Result<Vec<(&'static str, Value)>, ConfigError> {
     let mut given: Vec<(&'static str, Value)> = Vec::new();
     let name = |key: &str| format!("CONCLAVE_{}", key.to_ascii_uppercase());
-    for key in ["data", "client_address", "peer_address", "log"] {
+    for key in TEXTS {
         given.extend(variable(&name(key)).map(|text| (key, Value::from(text))));
     }
-    for key in [
-        "node",
-        "clock_offset_ms",
-        "log_keep_entries",
-        "snapshot_bytes_per_second",
-    ] {
+    for key in NUMBERS {
         if let Some(text) = variable(&name(key)) {
             let number: i64 = text.trim().parse().map_err(|_| {
                 ConfigError::Unreadable(format!("{} must be a number, not `{text}`", name(key)))
             })?;
             given.push((key, Value::from(number)));
         }
+    }
+    if let Some(text) = variable("CONCLAVE_PLAIN") {
+        let plain: bool = text.trim().parse().map_err(|_| {
+            let sentence = format!("CONCLAVE_PLAIN must be true or false, not `{text}`");
+            ConfigError::Unreadable(sentence)
+        })?;
+        given.push(("plain", Value::from(plain)));
     }
     if let Some(text) = variable("CONCLAVE_REGISTRATION") {
         let mode: Registration = text
@@ -224,18 +293,30 @@ fn from_environment(
 /// The flags that were given.
 fn from_flags(flags: &Overrides) -> Vec<(&'static str, Value)> {
     let flags = flags.clone();
-    let data = flags.data.map(|data| data.to_string_lossy().into_owned());
+    let text = |path: PathBuf| path.to_string_lossy().into_owned();
     let texts = [
-        ("data", data),
+        ("data", flags.data.map(text)),
         ("client_address", flags.client_address),
         ("peer_address", flags.peer_address),
+        ("join_token", flags.join_token),
+        ("secret_file", flags.secret_file.map(text)),
+        ("advertise", flags.advertise),
         ("log", flags.log),
     ];
     let mut given: Vec<(&'static str, Value)> = texts
         .into_iter()
         .filter_map(|(key, text)| Some((key, Value::from(text?))))
         .collect();
-    given.extend(flags.node.map(|node| ("node", Value::from(node))));
+    let numbers = [
+        ("node", flags.node),
+        ("bootstrap_expect", flags.bootstrap_expect.map(u64::from)),
+        ("replaces", flags.replaces),
+    ];
+    given.extend(
+        numbers
+            .into_iter()
+            .filter_map(|(key, number)| Some((key, Value::from(number?)))),
+    );
     given.extend(
         flags
             .registration
@@ -247,6 +328,7 @@ fn from_flags(flags: &Overrides) -> Vec<(&'static str, Value)> {
             .map(|members| ("members", Value::from(members))),
     );
     given.extend(flags.join.map(|join| ("join", Value::from(join))));
+    given.extend(flags.plain.map(|plain| ("plain", Value::from(plain))));
     given.extend(
         flags
             .unsafe_no_sync
@@ -326,7 +408,7 @@ mod tests {
         let environment = [("CONCLAVE_NODE", "3"), ("CONCLAVE_PEER_ADDRESS", "h:3")];
         let file = "node = 2\npeer_address = 'h:2'\nclient_address = 'h:1'\n";
         let config = load(file, &environment, &flags).unwrap();
-        assert_eq!(config.node, 4);
+        assert_eq!(config.node, Some(4));
         assert_eq!(config.peer_address, "h:3");
         assert_eq!(config.client_address, "h:1");
         assert_eq!(config.log, NodeConfig::default().log);
@@ -385,7 +467,7 @@ mod tests {
     #[test]
     fn the_number_0_belongs_to_nobody() {
         let nobody = NodeConfig {
-            node: 0,
+            node: Some(0),
             ..NodeConfig::default()
         };
         assert!(nobody.members().is_err());

@@ -4,14 +4,13 @@
 //! processes at once.
 
 use std::{
-    collections::BTreeMap,
     fs::{self, File, TryLockError},
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
-use conclave_replica::Member;
 use serde::{Deserialize, Serialize};
 
 /// The format of a data directory that this version makes and reads.
@@ -57,47 +56,75 @@ pub enum IdentityError {
     },
 }
 
-#[derive(Serialize, Deserialize)]
-struct Stored {
+/// What a directory says of whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stored {
     format: u32,
-    cluster_id: String,
-    node: u64,
-    /// Whether it came into a cluster that was there: then its log comes from others only.
-    #[serde(default)]
-    joined: bool,
-}
-
-/// A node's identity, and its claim to the directory for as long as this lives.
-#[derive(Debug)]
-pub(crate) struct Identity {
     pub(crate) cluster_id: String,
     pub(crate) node: u64,
-    /// Whether it came into a cluster that was there.
+    /// Whether it came into a cluster that was there: then its log comes from others only.
+    #[serde(default)]
     pub(crate) joined: bool,
+    /// What it still has to ask for.
+    #[serde(default)]
+    pub(crate) wish: Option<Wish>,
+    /// Those that have made the cluster together with it, if they found each other.
+    #[serde(default)]
+    pub(crate) founders: Vec<Founder>,
+}
+
+/// The place that a node shall have once it has caught up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Wish {
+    /// Whether it shall vote.
+    pub(crate) voter: bool,
+    /// The member whose place it takes; 0 if none.
+    pub(crate) replaces: u64,
+}
+
+/// One of those that have made a cluster together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Founder {
+    pub(crate) node: u64,
+    pub(crate) peer_address: String,
+    pub(crate) client_address: String,
+    /// Which data directory it had, in hexadecimal digits.
+    pub(crate) instance: String,
+}
+
+impl Stored {
+    /// A node that makes a cluster.
+    pub(crate) fn made(cluster_id: String, node: u64) -> Self {
+        Self {
+            format: FORMAT,
+            cluster_id,
+            node,
+            joined: false,
+            wish: None,
+            founders: Vec::new(),
+        }
+    }
+
+    /// A node that came into a cluster that was there.
+    pub(crate) fn joined(cluster_id: String, node: u64, wish: Option<Wish>) -> Self {
+        Self {
+            joined: true,
+            wish,
+            ..Self::made(cluster_id, node)
+        }
+    }
+}
+
+/// A directory that belongs to this process for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    directory: PathBuf,
     _lock: File,
 }
 
-/// The cluster of a directory that is new.
-pub(crate) enum Origin<'a> {
-    /// It is made with these members.
-    Made(&'a BTreeMap<u64, Member>),
-    /// It is there already, with this name.
-    Joined(&'a str),
-}
-
-impl Identity {
-    /// Whether a directory has an identity already.
-    pub(crate) fn is_in(directory: &Path) -> bool {
-        directory.join(FILE).exists()
-    }
-
-    /// Claims `directory` for `node`; makes it if it is not there. What is stored in it wins over
-    /// `origin`: addresses may have changed since.
-    pub(crate) fn take(
-        directory: &Path,
-        node: u64,
-        origin: &Origin<'_>,
-    ) -> Result<Self, IdentityError> {
+impl Claim {
+    /// Claims `directory`; makes it if it is not there.
+    pub(crate) fn take(directory: &Path) -> Result<Self, IdentityError> {
         let failed = |source| IdentityError::Io {
             directory: directory.to_owned(),
             source,
@@ -118,38 +145,96 @@ impl Identity {
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        let file = directory.join(FILE);
-        let stored = match fs::read(&file) {
-            Ok(bytes) => read(&file, &bytes)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let stored = Stored {
-                    format: FORMAT,
-                    cluster_id: match origin {
-                        Origin::Made(members) => name_of_cluster(members),
-                        Origin::Joined(name) => (*name).to_owned(),
-                    },
-                    node,
-                    joined: matches!(origin, Origin::Joined(_)),
-                };
-                write(directory, &file, &stored).map_err(failed)?;
-                stored
-            }
-            Err(error) => return Err(failed(error)),
-        };
-        if stored.node != node {
-            let (directory, owner) = (directory.to_owned(), stored.node);
-            return Err(IdentityError::OtherNode {
-                directory,
-                owner,
-                node,
-            });
-        }
         Ok(Self {
-            cluster_id: stored.cluster_id,
-            node,
-            joined: stored.joined,
+            directory: directory.to_owned(),
             _lock: lock,
         })
+    }
+
+    /// Whose the directory is, if it is anybody's yet.
+    pub(crate) fn stored(&self) -> Result<Option<Stored>, IdentityError> {
+        let file = self.directory.join(FILE);
+        match fs::read(&file) {
+            Ok(bytes) => read(&file, &bytes).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(self.failed(source)),
+        }
+    }
+
+    /// Makes the directory a new node's.
+    pub(crate) fn keep(self, stored: Stored) -> Result<Identity, IdentityError> {
+        write(&self.directory, &stored).map_err(|source| self.failed(source))?;
+        Ok(self.identity(stored))
+    }
+
+    /// The identity of a directory that was a node's before. `node`: who it is said to be, if
+    /// anything is said.
+    pub(crate) fn again(
+        self,
+        stored: Stored,
+        node: Option<u64>,
+    ) -> Result<Identity, IdentityError> {
+        match node {
+            Some(node) if node != stored.node => Err(IdentityError::OtherNode {
+                directory: self.directory,
+                owner: stored.node,
+                node,
+            }),
+            _ => Ok(self.identity(stored)),
+        }
+    }
+
+    fn identity(self, stored: Stored) -> Identity {
+        Identity {
+            cluster_id: stored.cluster_id.clone(),
+            node: stored.node,
+            joined: stored.joined,
+            stored: Mutex::new(stored),
+            claim: self,
+        }
+    }
+
+    fn failed(&self, source: io::Error) -> IdentityError {
+        IdentityError::Io {
+            directory: self.directory.clone(),
+            source,
+        }
+    }
+}
+
+/// A node's identity, and its claim to the directory for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) cluster_id: String,
+    pub(crate) node: u64,
+    /// Whether it came into a cluster that was there.
+    pub(crate) joined: bool,
+    stored: Mutex<Stored>,
+    claim: Claim,
+}
+
+impl Identity {
+    /// What the node still has to ask for.
+    pub(crate) fn wish(&self) -> Option<Wish> {
+        self.lock().wish
+    }
+
+    /// Those that have made the cluster together.
+    pub(crate) fn founders(&self) -> Vec<Founder> {
+        self.lock().founders.clone()
+    }
+
+    /// Forgets the wish: it has come true, or cannot. An administrator that takes the vote away
+    /// later must not see it asked for again.
+    pub(crate) fn wish_is_over(&self) -> Result<(), IdentityError> {
+        let mut stored = self.lock();
+        stored.wish = None;
+        write(&self.claim.directory, &stored).map_err(|source| self.claim.failed(source))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Stored> {
+        // It is sound after every statement that changes it.
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -180,53 +265,36 @@ fn read(file: &Path, bytes: &[u8]) -> Result<Stored, IdentityError> {
 }
 
 /// Writes the file whole or not at all.
-fn write(directory: &Path, file: &Path, stored: &Stored) -> io::Result<()> {
+fn write(directory: &Path, stored: &Stored) -> io::Result<()> {
     let draft = directory.join("identity.json.new");
     let mut written = private_file(&draft)?;
     written.set_len(0)?;
     written.write_all(serde_json::to_string_pretty(stored)?.as_bytes())?;
     written.sync_all()?;
-    fs::rename(&draft, file)?;
+    fs::rename(&draft, directory.join(FILE))?;
     File::open(directory)?.sync_all()
-}
-
-/// Every node of a cluster is started with the same members, so every one finds the same name.
-fn name_of_cluster(members: &BTreeMap<u64, Member>) -> String {
-    let mut hasher = blake3::Hasher::new();
-    for (node, member) in members {
-        hasher.update(format!("{node}={}\n", member.peer_address).as_bytes());
-    }
-    hasher.finalize().to_hex()[..16].to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn members(port: u16) -> BTreeMap<u64, Member> {
-        let peer_address = format!("127.0.0.1:{port}");
-        BTreeMap::from([(
-            1,
-            Member {
-                peer_address,
-                client_address: String::new(),
-            },
-        )])
+    fn kept(directory: &Path, stored: Stored) -> Identity {
+        Claim::take(directory).unwrap().keep(stored).unwrap()
     }
 
     #[test]
     fn a_directory_keeps_its_node_and_its_cluster() {
         let directory = tempfile::tempdir().unwrap();
-        let first = Identity::take(directory.path(), 1, &Origin::Made(&members(1))).unwrap();
-        let name = first.cluster_id.clone();
-        drop(first);
-        let again = Identity::take(directory.path(), 1, &Origin::Made(&members(2))).unwrap();
-        assert_eq!(
-            again.cluster_id, name,
-            "new addresses do not make a new cluster"
-        );
+        drop(kept(directory.path(), Stored::made("abc".to_owned(), 1)));
+        let claim = Claim::take(directory.path()).unwrap();
+        let stored = claim.stored().unwrap().unwrap();
+        let again = claim.again(stored.clone(), None).unwrap();
+        assert_eq!((&*again.cluster_id, again.node), ("abc", 1));
         drop(again);
-        let other = Identity::take(directory.path(), 2, &Origin::Made(&members(1)));
+        let other = Claim::take(directory.path())
+            .unwrap()
+            .again(stored, Some(2));
         assert!(matches!(
             other,
             Err(IdentityError::OtherNode {
@@ -240,33 +308,42 @@ mod tests {
     #[test]
     fn a_directory_has_one_process_at_a_time() {
         let directory = tempfile::tempdir().unwrap();
-        let first = Identity::take(directory.path(), 1, &Origin::Made(&members(1))).unwrap();
-        let second = Identity::take(directory.path(), 1, &Origin::Made(&members(1)));
+        let first = kept(directory.path(), Stored::made("abc".to_owned(), 1));
+        let second = Claim::take(directory.path());
         assert!(matches!(second, Err(IdentityError::InUse { .. })));
         drop(first);
-        Identity::take(directory.path(), 1, &Origin::Made(&members(1))).unwrap();
+        Claim::take(directory.path()).unwrap();
     }
 
     #[test]
-    fn a_node_that_has_joined_keeps_that_for_good() {
+    fn a_node_that_has_joined_keeps_that_for_good_and_its_wish_until_it_is_over() {
         let directory = tempfile::tempdir().unwrap();
-        assert!(!Identity::is_in(directory.path()));
-        let first = Identity::take(directory.path(), 4, &Origin::Joined("abc")).unwrap();
-        assert!(first.joined);
-        drop(first);
-        assert!(Identity::is_in(directory.path()));
-        let again = Identity::take(directory.path(), 4, &Origin::Made(&members(1))).unwrap();
-        assert_eq!((&*again.cluster_id, again.joined), ("abc", true));
+        let wish = Wish {
+            voter: true,
+            replaces: 3,
+        };
+        drop(kept(
+            directory.path(),
+            Stored::joined("abc".to_owned(), 4, Some(wish)),
+        ));
+        for expected in [Some(wish), None] {
+            let claim = Claim::take(directory.path()).unwrap();
+            let stored = claim.stored().unwrap().unwrap();
+            let again = claim.again(stored, Some(4)).unwrap();
+            assert!(again.joined);
+            assert_eq!(again.wish(), expected);
+            again.wish_is_over().unwrap();
+        }
     }
 
     #[test]
     fn a_damaged_or_newer_identity_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        drop(Identity::take(directory.path(), 1, &Origin::Made(&members(1))).unwrap());
+        drop(kept(directory.path(), Stored::made("abc".to_owned(), 1)));
         let file = directory.path().join(FILE);
         for text in ["", "{", r#"{"format":2,"cluster_id":"x","node":1}"#] {
             fs::write(&file, text).unwrap();
-            let refused = Identity::take(directory.path(), 1, &Origin::Made(&members(1)));
+            let refused = Claim::take(directory.path()).unwrap().stored();
             assert!(
                 matches!(refused, Err(IdentityError::Unreadable { .. })),
                 "{text}"

@@ -4,15 +4,33 @@
 //! Always true: a node that joins never makes a cluster of its own. It stops because it was
 //! removed only if a majority says so, through a member that has just asked it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use conclave_replica::{Lane, Members};
+use conclave_wire::{
+    Problem, peer,
+    v1::{self, change_members_request},
+};
 use tokio::{sync::watch, time::sleep};
 
-use crate::{node::Shared, transport};
+use crate::{
+    access::Deadline,
+    node::Shared,
+    strangers::{self, JoinError, Trust},
+};
 
 /// How long a member may take to describe its cluster.
 const DESCRIBE_LIMIT: Duration = Duration::from_secs(2);
+/// How long a member may take to let a machine in.
+const JOIN_LIMIT: Duration = Duration::from_secs(5);
+/// For how long a node must have had everything before it asks for its place.
+const CAUGHT_UP: Duration = Duration::from_secs(2);
+/// How long the leader may take to give it, and the pause after it did not.
+const PLACE_LIMIT: Duration = Duration::from_secs(5);
+const PLACE_AGAIN: Duration = Duration::from_secs(1);
 /// Between two rounds of asking.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How often a node makes sure that it belongs to the cluster.
@@ -30,12 +48,12 @@ pub(crate) struct Cluster {
 }
 
 /// Asks the nodes at these addresses until one says that `node` belongs to its cluster.
-pub(crate) async fn find(addresses: &[String], node: u64) -> Cluster {
-    let mut told = None;
+pub(crate) async fn find(addresses: &[String], node: u64, trust: &Trust) -> Cluster {
+    let mut reasons = Reasons::default();
     loop {
         let mut last = String::new();
         for address in addresses {
-            match transport::describe(address, DESCRIBE_LIMIT).await {
+            match strangers::describe(address, trust, DESCRIBE_LIMIT).await {
                 Ok(cluster) if cluster.members.nodes.contains_key(&node) => return cluster,
                 Ok(_) => last = format!("node {node} was not added to the cluster yet"),
                 Err(error) => {
@@ -44,13 +62,101 @@ pub(crate) async fn find(addresses: &[String], node: u64) -> Cluster {
                 }
             }
         }
-        // Once for each reason, not for each round.
-        if told.as_ref() != Some(&last) {
-            tracing::warn!(node, reason = %last, "waiting to be let into the cluster");
-            told = Some(last);
-        }
+        reasons.tell(last);
         sleep(PAUSE).await;
     }
+}
+
+/// Says why it waits: once for each reason, not for each round.
+#[derive(Default)]
+struct Reasons(Option<String>);
+
+impl Reasons {
+    fn tell(&mut self, reason: String) {
+        if self.0.as_ref() != Some(&reason) {
+            tracing::warn!(%reason, "waiting to be let into the cluster");
+            self.0 = Some(reason);
+        }
+    }
+}
+
+/// Asks the nodes at these addresses until one lets this machine in.
+///
+/// # Errors
+/// What the cluster refuses for good.
+pub(crate) async fn ask(
+    addresses: &[String],
+    trust: &Trust,
+    request: &peer::JoinRequest,
+) -> Result<peer::JoinResponse, Problem> {
+    let mut reasons = Reasons::default();
+    loop {
+        let mut first = None;
+        for address in addresses {
+            match strangers::join(address, trust, request.clone(), JOIN_LIMIT).await {
+                Ok(let_in) => return Ok(let_in),
+                Err(JoinError::Refused(problem)) => return Err(problem),
+                Err(JoinError::Later(why)) => {
+                    first.get_or_insert(format!("{address}: {why}"));
+                }
+            }
+        }
+        reasons.tell(first.unwrap_or_else(|| "there is no address to ask".to_owned()));
+        sleep(PAUSE).await;
+    }
+}
+
+/// Takes the place that the node shall have, once it has had everything that is acknowledged for
+/// some seconds.
+pub(crate) async fn take_place(shared: Arc<Shared>) {
+    let node = shared.identity.node;
+    let mut told = None;
+    while let Some(wish) = shared.identity.wish() {
+        if !stays_caught_up(&shared).await {
+            continue;
+        }
+        let members = shared.replica.status().members;
+        let change = if members.nodes.contains_key(&wish.replaces) {
+            change_members_request::Change::Replace(v1::ReplaceNode {
+                old_node_id: wish.replaces,
+                new_node_id: node,
+            })
+        } else if wish.voter && !members.all_voters().contains(&node) {
+            change_members_request::Change::PromoteNodeId(node)
+        } else {
+            tracing::info!(node, "this node has its place in the cluster");
+            break;
+        };
+        let request = v1::ChangeMembersRequest {
+            change: Some(change),
+            dry_run: false,
+            force: false,
+        };
+        let deadline = Deadline::after(PLACE_LIMIT);
+        if let Err(problem) = shared.change_members(request, deadline).await {
+            let reason = problem.to_string();
+            if told.as_ref() != Some(&reason) {
+                tracing::warn!(node, %reason, "this node has to wait for its place");
+                told = Some(reason);
+            }
+            sleep(PLACE_AGAIN).await;
+        }
+    }
+    if let Err(error) = shared.identity.wish_is_over() {
+        tracing::error!(%error, "it cannot be noted that this node has its place");
+    }
+}
+
+/// Whether the node has everything that is acknowledged, and still has it after a while.
+async fn stays_caught_up(shared: &Shared) -> bool {
+    for pause in [Duration::ZERO, CAUGHT_UP / 2, CAUGHT_UP / 2] {
+        sleep(pause).await;
+        if shared.replica.read_barrier(BARRIER_LIMIT).await.is_err() {
+            sleep(PAUSE).await;
+            return false;
+        }
+    }
+    true
 }
 
 /// Looks from time to time whether this node still belongs to its cluster; says so when it does
@@ -81,9 +187,17 @@ pub(crate) async fn watch_membership(shared: Arc<Shared>, removed: watch::Sender
     }
 }
 
-/// Tells the streams where clients reach the nodes, whenever that has changed.
+/// Notes what the log says of nodes, and tells the streams where clients reach them, whenever that
+/// has changed.
 pub(crate) async fn tell_addresses(shared: Arc<Shared>) {
     loop {
+        match shared.read(|reader| reader.nodes()).await {
+            Ok(nodes) => {
+                let mut known = shared.nodes.write().unwrap_or_else(PoisonError::into_inner);
+                *known = nodes;
+            }
+            Err(problem) => tracing::debug!(%problem, "what the log says of nodes is not read"),
+        }
         let now = shared.client_addresses();
         shared.addresses.send_if_modified(|told| {
             let is_news = told[..] != now[..];

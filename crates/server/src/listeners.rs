@@ -3,13 +3,13 @@
 //! Always true: a call for the other kind of port gets a sentence that says so; whatever else
 //! comes in on a port (another protocol, garbage) costs its own connection and nothing more.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use axum::response::IntoResponse as _;
 use conclave_replica::Role;
 use conclave_wire::{
     DESCRIPTORS, Problem,
-    peer::peer_service_server::PeerServiceServer,
+    peer::{join_service_server::JoinServiceServer, peer_service_server::PeerServiceServer},
     v1::{
         account_service_server::AccountServiceServer, admin_service_server::AdminServiceServer,
         chat_service_server::ChatServiceServer, live_service_server::LiveServiceServer,
@@ -18,7 +18,8 @@ use conclave_wire::{
 };
 use futures::{Stream, StreamExt as _};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
+    sync::oneshot,
     task::JoinHandle,
     time::{Instant, sleep_until},
 };
@@ -28,15 +29,19 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
+use tower::util::MapRequestLayer;
 
 use crate::{
     accounts::Accounts,
     admin::Admin,
+    admission::Admission,
     chat::Chat,
+    founding::Introduction,
     live::{self, Live},
     node::Shared,
     peer_service::Peers,
     rooms::Rooms,
+    tls::{Arrival, Caller, Security, secured},
     transport::PEER_MESSAGE_BYTES_MAX,
     webhooks,
 };
@@ -54,6 +59,8 @@ const KEEP_ALIVE_LIMIT: Duration = Duration::from_secs(5);
 const BETWEEN_TAKING: Duration = Duration::from_millis(2);
 /// How far behind its pace a busy node may fall and still make up for it.
 const BEHIND_PACE: Duration = Duration::from_millis(8);
+/// How long those that are introduced to each other may take to end what they are asking.
+const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
 /// What `grpc.health.v1` knows besides the whole node.
 const SERVICES: [&str; 7] = [
     "",
@@ -76,9 +83,12 @@ pub(crate) fn start(
     let webhooks = webhooks::router(shared.clone());
     let of_clients = with_fallback(routes.into_axum_router().merge(webhooks), "client", "peers");
     let of_peers = with_fallback(peer_routes(shared).into_axum_router(), "peer", "clients");
+    let (for_clients, for_peers) = (shared.security.for_clients(), shared.security.for_peers());
+    let clients = secured(paced(incoming(clients)), for_clients, "clients");
+    let peers = secured(incoming(peers), for_peers, "peers");
     vec![
-        tokio::spawn(serve(paced(incoming(clients)), of_clients)),
-        tokio::spawn(serve(incoming(peers), of_peers)),
+        tokio::spawn(serve(clients, of_clients, pending())),
+        tokio::spawn(serve(peers, of_peers, pending())),
         tokio::spawn(report_health(shared.clone(), reporter)),
         tokio::spawn(live::share(shared.clone())),
     ]
@@ -128,13 +138,51 @@ fn client_routes(shared: &Arc<Shared>) -> Routes {
     }
 }
 
+/// Answers on the port for peers while there is no cluster yet.
+pub(crate) struct Introducing {
+    end: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Introducing {
+    pub(crate) fn start(
+        peers: &TcpListener,
+        introduction: Introduction,
+        security: &Security,
+    ) -> std::io::Result<Self> {
+        // The same socket: what is not taken by this one waits for the node.
+        let socket = std::os::fd::AsFd::as_fd(peers).try_clone_to_owned()?;
+        let peers = TcpListener::from_std(std::net::TcpListener::from(socket))?;
+        let peers = secured(incoming(peers), security.for_peers(), "peers");
+        let routes = Routes::new(JoinServiceServer::new(introduction));
+        let (end, ended) = oneshot::channel::<()>();
+        let ended = async { drop(ended.await) };
+        let task = tokio::spawn(serve(peers, routes, ended));
+        Ok(Self { end, task })
+    }
+
+    /// Ends every connection, so that those who have one make another and meet the node.
+    pub(crate) async fn end(self) {
+        drop(self.end);
+        if tokio::time::timeout(GOODBYE_LIMIT, self.task)
+            .await
+            .is_err()
+        {
+            tracing::warn!("somebody holds on to a connection from before the cluster was made");
+        }
+    }
+}
+
 fn peer_routes(shared: &Arc<Shared>) -> Routes {
     let peers = PeerServiceServer::new(Peers {
         shared: shared.clone(),
     })
     .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
     .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX);
-    Routes::new(peers)
+    let admission = Admission {
+        shared: shared.clone(),
+    };
+    Routes::new(peers).add_service(JoinServiceServer::new(admission))
 }
 
 /// Answers what no service of this listener knows.
@@ -171,17 +219,32 @@ fn paced<T>(incoming: impl Stream<Item = T> + Send + 'static) -> impl Stream<Ite
     })
 }
 
-async fn serve(incoming: impl Stream<Item = std::io::Result<TcpStream>> + Send, routes: Routes) {
+/// Serves until it is told to end; then it says goodbye on every connection.
+async fn serve(
+    incoming: impl Stream<Item = std::io::Result<Arrival>> + Send,
+    routes: Routes,
+    end: impl Future<Output = ()> + Send,
+) {
     let server = Server::builder()
         // For webhooks: gRPC itself is HTTP/2.
         .accept_http1(true)
         .max_concurrent_streams(STREAMS_MAX)
         .http2_keepalive_interval(Some(KEEP_ALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_LIMIT))
+        .layer(MapRequestLayer::new(with_address))
         .add_routes(routes);
-    if let Err(error) = server.serve_with_incoming(incoming).await {
+    if let Err(error) = server.serve_with_incoming_shutdown(incoming, end).await {
         tracing::error!(%error, "a listener has ended");
     }
+}
+
+/// Tells tonic where the caller is: it looks for this type.
+fn with_address<B>(mut request: axum::http::Request<B>) -> axum::http::Request<B> {
+    let address = request.extensions().get::<Caller>();
+    if let Some(address) = address.map(|caller| caller.address.clone()) {
+        request.extensions_mut().insert(address);
+    }
+    request
 }
 
 /// `SERVING` while the node knows a leader and is not stopping.

@@ -6,23 +6,43 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use conclave_replica::{Change, Lane, Member, Members, rows};
-use conclave_wire::{Problem, v1};
+use conclave_core::{Accepted, Command, NodeId, OnceId, SessionId, TokenHash};
+use conclave_replica::{Change, Lane, MEMBERS_MAX, Member, Members, rows};
+use conclave_wire::{
+    Problem,
+    request::{self, SessionRequest, token_hash},
+    v1,
+};
 use futures::future::BoxFuture;
 use tokio::time::{Instant, sleep};
-use tonic::metadata::MetadataMap;
+use tonic::{Request, metadata::MetadataMap};
 
 use crate::{
-    access::{Deadline, administrators_only},
+    access::{Deadline, accepted, administrators_only, position_of},
     admin::Margin,
+    admission::no_secret,
     config::checked_address,
+    join_token::JoinToken,
     node::Shared,
     problems::{self, millis},
+    random,
+    tls::Security,
 };
 
 /// What was asked, on its way.
 type Asked<'a, T> = BoxFuture<'a, Result<T, Problem>>;
 
+/// A request for a token to join, with the hash of its secret.
+struct WithSecret(v1::CreateJoinTokenRequest, TokenHash);
+
+impl SessionRequest for WithSecret {
+    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
+        request::create_join_token(session, self.0, self.1)
+    }
+}
+
+/// How long the log may take to note that a number is used up.
+const RETIRE_LIMIT: Duration = Duration::from_secs(3);
 /// Pause before the leader is asked again.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -31,6 +51,36 @@ impl Shared {
     pub(crate) async fn for_administrators(&self, metadata: &MetadataMap) -> Result<(), Problem> {
         let read = |_: &rows::Reader, session: &rows::SessionRow| Ok(administrators_only(session));
         Ok(self.read_in_session(metadata, None, read).await??)
+    }
+
+    /// Makes a token with which one machine can join.
+    pub(crate) async fn create_join_token(
+        &self,
+        request: Request<v1::CreateJoinTokenRequest>,
+    ) -> Result<v1::CreateJoinTokenResponse, Problem> {
+        let cluster = self.secret.as_ref().ok_or_else(no_secret)?;
+        let secret = match request::chosen_token(&request.get_ref().secret)? {
+            Some(secret) => secret,
+            None => random::bytes()?,
+        };
+        let token = JoinToken {
+            authority: cluster.authority_fingerprint(),
+            secret,
+        };
+        let request = request.map(|request| WithSecret(request, token_hash(&secret)));
+        let outcome = self.propose_in_session(request).await?;
+        let members = self.members().into_values();
+        let peer_addresses = members.map(|member| member.peer_address).collect();
+        accepted(&outcome, |accepted| match accepted {
+            Accepted::JoinTokenCreated { expires_at } => Some(v1::CreateJoinTokenResponse {
+                token: token.to_text(),
+                expires_at_ms: expires_at.0,
+                peer_addresses,
+                plain: matches!(self.security, Security::Plain),
+                position: position_of(&outcome),
+            }),
+            _ => None,
+        })
     }
 
     /// Changes the membership, here or at the leader.
@@ -122,16 +172,29 @@ impl Shared {
         let mut after = after.unwrap_or_else(|| before.clone());
         let loses_quorum = margin(&before, &up).quorum && !margin(&after, &up).quorum;
         if changed && loses_quorum && !request.force {
-            return Err(Problem::Refused {
-                reason: "WOULD_LOSE_QUORUM".to_owned(),
-                sentence: "too few of the voters that would be left answer now".to_owned(),
-                request_last: None,
-            });
+            let sentence = "too few of the voters that would be left answer now";
+            return Err(problems::refused("WOULD_LOSE_QUORUM", sentence));
+        }
+        if let Change::Add { node, .. } = &change
+            && changed
+        {
+            let retired = self.read(|reader| reader.nodes()).await?.retired;
+            if retired.contains(&NodeId(*node)) {
+                let sentence = "a node with this number was removed: no other may have it";
+                return Err(problems::refused("NODE_NUMBER_TAKEN", sentence));
+            }
         }
         if changed && !request.dry_run {
             tracing::info!(?change, "the membership changes");
             let done = self.replica.change_members(&change, limit).await;
             after = done.map_err(|error| problems::of_change(&error))?;
+        }
+        let gone = match &change {
+            Change::Remove(node) | Change::Replace { old: node, .. } => Some(*node),
+            _ => None,
+        };
+        if let Some(node) = gone.filter(|_| !request.dry_run) {
+            self.retire(node, &before).await?;
         }
         let voters = after.all_voters();
         let learners = after.nodes.keys().filter(|node| !voters.contains(node));
@@ -141,6 +204,24 @@ impl Shared {
             tolerated_after: margin(&after, &up).spare,
             voter_node_ids: voters.into_iter().collect(),
             changed,
+        })
+    }
+
+    /// Uses up the number of a node that was removed, also if an earlier attempt came only half
+    /// the way.
+    async fn retire(&self, node: u64, members: &Members) -> Result<(), Problem> {
+        let known = self.read(|reader| reader.nodes()).await?;
+        let last = members.nodes.keys().next_back().copied().unwrap_or(0);
+        // Founders were not given their numbers by the log.
+        let may_have_been = node <= known.last.0.max(last) + MEMBERS_MAX as u64;
+        if known.retired.contains(&NodeId(node)) || !may_have_been {
+            return Ok(());
+        }
+        let id = OnceId(random::bytes()?);
+        let command = request::retire_node(id, NodeId(node));
+        let outcome = self.propose(command, Deadline::after(RETIRE_LIMIT)).await?;
+        accepted(&outcome, |accepted| {
+            matches!(accepted, Accepted::Done).then_some(())
         })
     }
 
@@ -172,25 +253,29 @@ fn change_in(request: &v1::ChangeMembersRequest) -> Result<Change, Problem> {
     match request.change.clone() {
         Some(Asked::Add(node)) => {
             for address in [&node.peer_address, &node.client_address] {
-                checked_address(address).map_err(|why| Problem::Refused {
-                    reason: "ADDRESS_INVALID".to_owned(),
-                    sentence: why.to_owned(),
-                    request_last: None,
-                })?;
+                let invalid = |why| problems::refused("ADDRESS_INVALID", why);
+                checked_address(address).map_err(invalid)?;
             }
             let member = Member {
                 peer_address: node.peer_address,
                 client_address: node.client_address,
             };
-            Ok(Change::Add(node.node_id, member))
+            Ok(Change::Add {
+                node: node.node_id,
+                member,
+                replaces: (node.replaces_node_id != 0).then_some(node.replaces_node_id),
+            })
         }
         Some(Asked::PromoteNodeId(node)) => Ok(Change::Promote(node)),
         Some(Asked::DemoteNodeId(node)) => Ok(Change::Demote(node)),
         Some(Asked::RemoveNodeId(node)) => Ok(Change::Remove(node)),
-        None => Err(Problem::Refused {
-            reason: "CHANGE_MISSING".to_owned(),
-            sentence: "the request says nothing that shall change".to_owned(),
-            request_last: None,
+        Some(Asked::Replace(replace)) => Ok(Change::Replace {
+            old: replace.old_node_id,
+            new: replace.new_node_id,
         }),
+        None => Err(problems::refused(
+            "CHANGE_MISSING",
+            "the request says nothing that shall change",
+        )),
     }
 }

@@ -6,17 +6,17 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
-use conclave_core::Timestamp;
-use conclave_replica::{Lane, LogRetention, Member, Replica, Timers};
-use conclave_wire::peer;
+use conclave_core::{NodeId, Timestamp};
+use conclave_replica::{Lane, LogRetention, Member, Replica, Timers, rows};
+use conclave_wire::{Problem, peer, trust::Fingerprint};
 use futures::future::join_all;
 use tokio::{
     net::{TcpListener, TcpSocket, lookup_host},
@@ -26,19 +26,26 @@ use tokio::{
 };
 
 use crate::{
+    admission::JOINS_MAX,
     codec::WireCodec,
     config::{ConfigError, NodeConfig},
-    identity::{Identity, IdentityError, Origin},
+    identity::{Identity, IdentityError},
     join, listeners,
     live::{self, LiveState},
+    origin,
     passwords::Passwords,
     peer_service::role_number,
+    preference,
     problems::millis,
     registration::Registration,
+    secret::ClusterSecret,
+    security::{self, SecurityError},
     sessions::Sessions,
     setup,
     snapshots::{self, SNAPSHOT_BYTES_PER_SECOND, Transfer, Transfers},
     throttle::Gate,
+    tls::{Holder, Security},
+    told::Told,
     transport::GrpcTransport,
 };
 
@@ -77,6 +84,15 @@ pub enum StartError {
     /// The replica does not start.
     #[error(transparent)]
     Replica(#[from] conclave_replica::StartError),
+    /// It is not known how to speak with others.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
+    /// The node cannot be what its flags say.
+    #[error("{0}")]
+    Join(String),
+    /// The cluster does not let it in.
+    #[error("the cluster does not let this node in: {0}")]
+    Refused(Box<Problem>),
     /// Something that should always work does not.
     #[error("the node cannot start: {0}")]
     System(String),
@@ -85,6 +101,14 @@ pub enum StartError {
 /// What all services of a node share.
 pub(crate) struct Shared {
     pub(crate) identity: Identity,
+    /// Whether what this node sends and hears is encrypted.
+    pub(crate) security: Security,
+    /// The cluster's secret, if it has one.
+    pub(crate) secret: Option<ClusterSecret>,
+    /// Machines that are being let in.
+    pub(crate) joins: Semaphore,
+    /// What the log said of nodes when it was last asked.
+    pub(crate) nodes: RwLock<rows::NodesRow>,
     pub(crate) replica: Replica,
     pub(crate) transport: Arc<GrpcTransport>,
     pub(crate) sessions: Sessions,
@@ -99,8 +123,10 @@ pub(crate) struct Shared {
     /// One at a time: it reads every row.
     pub(crate) digests: Arc<Semaphore>,
     pub(crate) stopping: watch::Sender<bool>,
-    /// The peer that was refused last, so that the log says it once.
-    pub(crate) refused: AtomicU64,
+    /// Peers that were refused, so that the log says it once.
+    pub(crate) refused: Told,
+    /// Callers that are no peers, and why.
+    pub(crate) callers_refused: Told<(Option<IpAddr>, String)>,
     members: BTreeMap<u64, Member>,
     own: Member,
     durable: bool,
@@ -120,7 +146,7 @@ impl Shared {
     }
 
     /// Every member, and where it is reached.
-    fn members(&self) -> BTreeMap<u64, Member> {
+    pub(crate) fn members(&self) -> BTreeMap<u64, Member> {
         let mut members = self.replica.status().members.nodes;
         // The configuration knows better where a member is reached now, and alone knows some
         // before anything is in the log.
@@ -144,6 +170,23 @@ impl Shared {
     pub(crate) fn client_addresses(&self) -> Vec<String> {
         let members = self.members().into_values();
         members.map(|member| member.client_address).collect()
+    }
+
+    /// Where clients reach this node.
+    pub(crate) fn own_client_address(&self) -> String {
+        self.own.client_address.clone()
+    }
+
+    /// The node that shall lead while it is well.
+    pub(crate) fn preferred_leader(&self) -> Option<NodeId> {
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        nodes.preferred_leader
+    }
+
+    /// Whether a node with this number was removed: nothing is done for it any more.
+    pub(crate) fn is_retired(&self, node: u64) -> bool {
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        nodes.retired.contains(&NodeId(node))
     }
 
     /// Whether new calls are refused.
@@ -213,40 +256,33 @@ impl Node {
     /// # Errors
     /// See [`StartError`]; nothing is left running.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
-        let members = config.members()?;
+        config.members()?;
         let client = listen(&config.client_address, "clients").await?;
         let peers = listen(&config.peer_address, "peers").await?;
         let client_address = local_address(&client)?;
         let peer_address = local_address(&peers)?;
+        security::check(config.plain, [client_address, peer_address])?;
         let own = Member {
-            peer_address: peer_address.to_string(),
-            client_address: client_address.to_string(),
+            peer_address: advertised(&config, peer_address)?,
+            client_address: advertised(&config, client_address)?,
         };
-        let joins = !config.join.is_empty() && !Identity::is_in(&config.data);
-        let cluster = match joins {
-            true => Some(join::find(&config.join, config.node).await),
-            false => None,
-        };
-        let members = match members.is_empty() {
-            true => BTreeMap::from([(config.node, own.clone())]),
-            false => members,
-        };
-        let own = members.get(&config.node).cloned().unwrap_or(own);
-        let origin = match &cluster {
-            Some(cluster) => Origin::Joined(&cluster.cluster_id),
-            None => Origin::Made(&members),
-        };
-        let identity = Identity::take(&config.data, config.node, &origin)?;
+        let origin = Box::pin(origin::find(&config, &own, &peers)).await?;
+        let (identity, members) = (origin.identity, origin.members);
+        let node = identity.node;
+        let own = members.get(&node).cloned().unwrap_or(own);
+        let holder = Holder::at(Some(node), &[&own.client_address]);
+        let security = security::of(config.plain, origin.secret.as_ref(), holder)?;
 
         let transfers = Transfers::default();
         let rate = config.snapshot_bytes_per_second;
         let sender =
             snapshots::Sender::new(rate.unwrap_or(SNAPSHOT_BYTES_PER_SECOND), transfers.clone());
-        let transport = GrpcTransport::new(config.node, identity.cluster_id.clone(), sender);
+        let (cluster_id, locks) = (identity.cluster_id.clone(), security.clone());
+        let transport = GrpcTransport::new(node, cluster_id, locks, sender);
         let transport = Arc::new(transport);
         let clock = clock(config.clock_offset_ms);
         let replica_config = conclave_replica::Config {
-            node: config.node,
+            node,
             members: members.clone(),
             bootstrap: !identity.joined,
             data: config.data.clone(),
@@ -262,9 +298,13 @@ impl Node {
         let applied = *replica.applied().borrow();
         let live = LiveState::start(replica.reader(), blocks, applied)
             .map_err(|error| StartError::System(error.to_string()))?;
-        let system = |problem: conclave_wire::Problem| StartError::System(problem.to_string());
+        let system = |problem: Problem| StartError::System(problem.to_string());
         let shared = Arc::new(Shared {
             identity,
+            security,
+            secret: origin.secret,
+            joins: Semaphore::new(JOINS_MAX),
+            nodes: RwLock::default(),
             replica,
             transport,
             sessions: Sessions::default(),
@@ -279,7 +319,8 @@ impl Node {
             addresses: watch::Sender::new(Arc::default()),
             digests: Arc::new(Semaphore::new(1)),
             stopping: watch::Sender::new(false),
-            refused: AtomicU64::new(0),
+            refused: Told::default(),
+            callers_refused: Told::default(),
             members,
             own,
             durable: !config.unsafe_no_sync,
@@ -299,6 +340,11 @@ impl Node {
         tasks.push(tokio::spawn(join::tell_addresses(shared.clone())));
         let receiving = shared.clone();
         tasks.push(tokio::spawn(async move { receiving.snapshots.run().await }));
+        tasks.push(tokio::spawn(join::take_place(shared.clone())));
+        tasks.push(tokio::spawn(preference::keep(shared.clone())));
+        if let Security::Tls(tls) = &shared.security {
+            tasks.push(tokio::spawn(tls.clone().keep_valid()));
+        }
         Ok(Self {
             shared,
             client_address,
@@ -339,6 +385,16 @@ impl Node {
     #[must_use]
     pub fn setup_tokens(&self) -> watch::Receiver<Option<String>> {
         self.setup_tokens.clone()
+    }
+
+    /// By which clients know the cluster: the SHA-256 of the certificate of its authority.
+    /// `None` if the node speaks in plain text.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        match &self.shared.security {
+            Security::Plain => None,
+            Security::Tls(tls) => Some(tls.fingerprint()),
+        }
     }
 
     /// Waits until it knows a leader and has applied what was acknowledged before the call; gives
@@ -439,6 +495,21 @@ async fn listen_on(address: &str) -> io::Result<TcpListener> {
         }
     }
     Err(refused)
+}
+
+/// Where others reach a listener of this node.
+fn advertised(config: &NodeConfig, local: SocketAddr) -> Result<String, StartError> {
+    match &config.advertise {
+        Some(host) if host.contains(':') && !host.starts_with('[') => {
+            Ok(format!("[{host}]:{}", local.port()))
+        }
+        Some(host) => Ok(format!("{host}:{}", local.port())),
+        None if local.ip().is_unspecified() && config.members.is_empty() => {
+            let sentence = format!("{local} is every address of this machine, and others need one");
+            Err(StartError::Join(sentence))
+        }
+        None => Ok(local.to_string()),
+    }
 }
 
 fn local_address(listener: &TcpListener) -> Result<SocketAddr, StartError> {

@@ -2,11 +2,7 @@
 //!
 //! Always true: nothing is done for a peer of another cluster, or that means another node.
 
-use std::{
-    pin::Pin,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use conclave_replica::{PeerError, Role, SnapshotOffer, Vote};
 use conclave_wire::{
@@ -22,8 +18,10 @@ use crate::{
     convert::{self, malformed},
     live,
     node::Shared,
+    peer_guard::caller,
     problems,
     snapshots::{Received, next_part},
+    tls::Caller,
 };
 
 /// How long forwarded commands may take here; the forwarder asks elsewhere after that.
@@ -39,9 +37,10 @@ pub(crate) struct Peers {
 impl Peers {
     async fn append(
         &self,
+        caller: &Caller,
         mut request: peer::AppendEntriesRequest,
     ) -> Result<peer::AppendEntriesResponse, Status> {
-        self.check(request.envelope.take())?;
+        self.check(caller, request.envelope.take())?;
         let request = convert::append_in(request)?;
         let response = self
             .shared
@@ -53,24 +52,21 @@ impl Peers {
     }
 
     /// Checks for whom a request is meant.
-    fn check(&self, envelope: Option<peer::Envelope>) -> Result<(), Status> {
+    fn check(&self, caller: &Caller, envelope: Option<peer::Envelope>) -> Result<(), Status> {
         let envelope = envelope.ok_or_else(|| malformed("no envelope"))?;
         let wrong = |reason: &str, sentence: String| {
             let problem = Problem::WrongAddressee {
                 reason: reason.to_owned(),
                 sentence,
             };
-            let before = self
-                .shared
-                .refused
-                .swap(envelope.source_node_id, Ordering::Relaxed);
-            // It will go on trying: one line for each that comes, not for each attempt.
-            if before != envelope.source_node_id {
+            // It will go on trying: one line for a while of it, not for each attempt.
+            if self.shared.refused.is_news(envelope.source_node_id) {
                 tracing::warn!(peer = envelope.source_node_id, %problem, "a peer was refused");
             }
             Err(problem.to_status())
         };
         let (cluster, node) = (&self.shared.identity.cluster_id, self.shared.identity.node);
+        self.shared.is_peer(caller, envelope.source_node_id)?;
         if envelope.cluster_id != *cluster {
             return wrong(
                 "WRONG_CLUSTER",
@@ -79,6 +75,10 @@ impl Peers {
         }
         if envelope.target_node_id != node {
             return wrong("WRONG_NODE", format!("this is node {node}"));
+        }
+        if self.shared.is_retired(envelope.source_node_id) {
+            let source = envelope.source_node_id;
+            return wrong("NODE_RETIRED", format!("node {source} was removed"));
         }
         Ok(())
     }
@@ -113,10 +113,11 @@ impl PeerService for Peers {
         &self,
         request: Request<Streaming<peer::AppendEntriesRequest>>,
     ) -> Result<Response<Self::AppendEntriesStream>, Status> {
+        let caller = caller(&request);
         let (peers, requests) = (self.clone(), request.into_inner());
         let responses = requests.then(move |request| {
-            let peers = peers.clone();
-            async move { peers.append(request?).await }
+            let (peers, caller) = (peers.clone(), caller.clone());
+            async move { peers.append(&caller, request?).await }
         });
         Ok(Response::new(Box::pin(responses)))
     }
@@ -125,8 +126,9 @@ impl PeerService for Peers {
         &self,
         request: Request<peer::RequestVoteRequest>,
     ) -> Result<Response<peer::RequestVoteResponse>, Status> {
+        let caller = caller(&request);
         let mut request = request.into_inner();
-        self.check(request.envelope.take())?;
+        self.check(&caller, request.envelope.take())?;
         let request = convert::vote_request_in(request)?;
         let response = self.shared.replica.on_vote(request).await.map_err(failed)?;
         Ok(Response::new(convert::voted_out(&response)))
@@ -136,8 +138,9 @@ impl PeerService for Peers {
         &self,
         request: Request<peer::TransferLeaderRequest>,
     ) -> Result<Response<peer::TransferLeaderResponse>, Status> {
+        let caller = caller(&request);
         let request = request.into_inner();
-        self.check(request.envelope)?;
+        self.check(&caller, request.envelope)?;
         let from = convert::vote_in(request.from_leader)?;
         let last = request.last_log_id.map(convert::log_id_in);
         let heard = self
@@ -153,8 +156,9 @@ impl PeerService for Peers {
         &self,
         request: Request<peer::GetSnapshotProgressRequest>,
     ) -> Result<Response<peer::GetSnapshotProgressResponse>, Status> {
+        let caller = caller(&request);
         let mut request = request.into_inner();
-        self.check(request.envelope.take())?;
+        self.check(&caller, request.envelope.take())?;
         let progress = self.shared.snapshots.progress(&request)?;
         Ok(Response::new(progress))
     }
@@ -164,13 +168,14 @@ impl PeerService for Peers {
         request: Request<Streaming<peer::InstallSnapshotRequest>>,
     ) -> Result<Response<peer::InstallSnapshotResponse>, Status> {
         use peer::install_snapshot_request::Part;
+        let caller = caller(&request);
         let mut parts = request.into_inner();
         let Some(Part::Header(mut header)) = next_part(&mut parts).await? else {
             return Err(malformed("a snapshot without a header"));
         };
         let envelope = header.envelope.take();
         let source = envelope.as_ref().map_or(0, |from| from.source_node_id);
-        self.check(envelope)?;
+        self.check(&caller, envelope)?;
         let last = header
             .last_log_id
             .ok_or_else(|| malformed("a snapshot of nothing"))?;
@@ -211,8 +216,9 @@ impl PeerService for Peers {
         &self,
         request: Request<peer::ForwardRequest>,
     ) -> Result<Response<peer::ForwardResponse>, Status> {
+        let caller = caller(&request);
         let request = request.into_inner();
-        self.check(request.envelope)?;
+        self.check(&caller, request.envelope)?;
         let commands = request.commands.into_iter().map(batch::decode_command);
         let commands = commands.collect::<Result<Vec<_>, _>>();
         let commands = commands.map_err(|error| malformed(&error.to_string()))?;
@@ -229,7 +235,7 @@ impl PeerService for Peers {
         &self,
         request: Request<peer::ReadIndexRequest>,
     ) -> Result<Response<peer::ReadIndexResponse>, Status> {
-        self.check(request.into_inner().envelope)?;
+        self.check(&caller(&request), request.into_inner().envelope)?;
         let index = self.shared.replica.read_index_here(READ_INDEX_LIMIT).await;
         Ok(Response::new(convert::read_index_out(index)))
     }
@@ -238,12 +244,13 @@ impl PeerService for Peers {
         &self,
         request: Request<peer::ShareMomentRequest>,
     ) -> Result<Response<peer::ShareMomentResponse>, Status> {
+        let caller = caller(&request);
         let mut request = request.into_inner();
         let source = request
             .envelope
             .as_ref()
             .map_or(0, |envelope| envelope.source_node_id);
-        self.check(request.envelope.take())?;
+        self.check(&caller, request.envelope.take())?;
         let moment = request.moment.ok_or_else(|| malformed("nothing is told"))?;
         live::hear(&self.shared, source, moment).await;
         Ok(Response::new(peer::ShareMomentResponse {}))
@@ -254,8 +261,9 @@ impl PeerService for Peers {
         request: Request<peer::ChangeMembersRequest>,
     ) -> Result<Response<peer::ChangeMembersResponse>, Status> {
         let limit = Deadline::of(request.metadata()).left();
+        let caller = caller(&request);
         let request = request.into_inner();
-        self.check(request.envelope)?;
+        self.check(&caller, request.envelope)?;
         let asked = request.request.ok_or_else(|| malformed("no change"))?;
         let done = self.shared.change_members_here(asked, limit).await;
         let response = done.map_err(|problem| problem.to_status())?;
@@ -269,8 +277,9 @@ impl PeerService for Peers {
         request: Request<peer::HandOverRequest>,
     ) -> Result<Response<peer::HandOverResponse>, Status> {
         let limit = Deadline::of(request.metadata()).left();
+        let caller = caller(&request);
         let request = request.into_inner();
-        self.check(request.envelope)?;
+        self.check(&caller, request.envelope)?;
         let done = self.shared.transfer_leader_here(request.to_node_id, limit);
         let leader_node_id = done.await.map_err(|problem| problem.to_status())?;
         Ok(Response::new(peer::HandOverResponse { leader_node_id }))
@@ -278,8 +287,10 @@ impl PeerService for Peers {
 
     async fn describe_cluster(
         &self,
-        _request: Request<peer::DescribeClusterRequest>,
+        request: Request<peer::DescribeClusterRequest>,
     ) -> Result<Response<peer::DescribeClusterResponse>, Status> {
+        // Also for one that was removed: this is how it learns of it.
+        self.shared.is_node_of_cluster(&caller(&request))?;
         let confirmed = self.shared.replica.read_barrier(READ_INDEX_LIMIT).await;
         confirmed.map_err(|error| problems::of_read(&error).to_status())?;
         Ok(Response::new(peer::DescribeClusterResponse {
@@ -292,7 +303,7 @@ impl PeerService for Peers {
         &self,
         request: Request<peer::GetNodeStatusRequest>,
     ) -> Result<Response<peer::GetNodeStatusResponse>, Status> {
-        self.check(request.into_inner().envelope)?;
+        self.check(&caller(&request), request.into_inner().envelope)?;
         Ok(Response::new(self.shared.own_status()))
     }
 }

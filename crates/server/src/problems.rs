@@ -39,6 +39,15 @@ pub(crate) fn of_rows(error: &rows::ReadError) -> Problem {
     }
 }
 
+/// What is refused where it arrives.
+pub(crate) fn refused(reason: &str, sentence: &str) -> Problem {
+    Problem::Refused {
+        reason: reason.to_owned(),
+        sentence: sentence.to_owned(),
+        request_last: None,
+    }
+}
+
 /// Why a membership cannot be.
 pub(crate) fn of_refusal(refusal: Refusal) -> Problem {
     let reason = match refusal {
@@ -50,11 +59,7 @@ pub(crate) fn of_refusal(refusal: Refusal) -> Problem {
         Refusal::TooManyMembers => "TOO_MANY_MEMBERS",
         Refusal::NoNumber => "NODE_NUMBER_INVALID",
     };
-    Problem::Refused {
-        reason: reason.to_owned(),
-        sentence: refusal.to_string(),
-        request_last: None,
-    }
+    refused(reason, &refusal.to_string())
 }
 
 /// Why the membership was not changed, or is not known to be.

@@ -30,7 +30,14 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::{codec::members_in, convert, join::Cluster, reachability::Reachability, snapshots};
+use crate::{
+    codec::members_in,
+    convert,
+    join::Cluster,
+    reachability::Reachability,
+    snapshots,
+    tls::{Dial, Security},
+};
 
 /// How long a connection may take to be made. A machine that is there answers far sooner.
 const CONNECT_LIMIT: Duration = Duration::from_millis(300);
@@ -45,6 +52,7 @@ pub(crate) const PEER_MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub(crate) struct GrpcTransport {
     node: u64,
     cluster_id: String,
+    security: Security,
     peers: Mutex<BTreeMap<(u64, Lane), Arc<GrpcPeer>>>,
     /// Shared by all lanes of a peer.
     reachable: Mutex<BTreeMap<u64, Arc<Reachability>>>,
@@ -52,10 +60,16 @@ pub(crate) struct GrpcTransport {
 }
 
 impl GrpcTransport {
-    pub(crate) fn new(node: u64, cluster_id: String, snapshots: snapshots::Sender) -> Self {
+    pub(crate) fn new(
+        node: u64,
+        cluster_id: String,
+        security: Security,
+        snapshots: snapshots::Sender,
+    ) -> Self {
         Self {
             node,
             cluster_id,
+            security,
             peers: Mutex::default(),
             reachable: Mutex::default(),
             snapshots: Arc::new(snapshots),
@@ -83,7 +97,7 @@ impl GrpcTransport {
                 target_node_id: node,
             },
             address: member.peer_address.clone(),
-            channel: connect_lazily(&member.peer_address),
+            channel: connect_lazily(&member.peer_address, &self.security.dial(node)),
             reachable: reachable.clone(),
             appends: tokio::sync::Mutex::default(),
             snapshots: self.snapshots.clone(),
@@ -99,7 +113,7 @@ impl Transport for GrpcTransport {
     }
 }
 
-fn connect_lazily(address: &str) -> Option<Channel> {
+pub(crate) fn connect_lazily(address: &str, dial: &Dial) -> Option<Channel> {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).ok()?;
     let endpoint = endpoint
         .connect_timeout(CONNECT_LIMIT)
@@ -109,7 +123,7 @@ fn connect_lazily(address: &str) -> Option<Channel> {
         .keep_alive_while_idle(true)
         .initial_stream_window_size(4 * 1024 * 1024)
         .initial_connection_window_size(8 * 1024 * 1024);
-    Some(endpoint.connect_lazy())
+    Some(dial.channel(&endpoint))
 }
 
 /// One lane to one peer.
@@ -281,20 +295,7 @@ fn no_leader() -> Problem {
     }
 }
 
-/// Asks whoever is at this address which cluster it belongs to.
-pub(crate) async fn describe(address: &str, limit: Duration) -> Result<Cluster, PeerError> {
-    let unreachable = || PeerError::Unreachable(format!("{address} is no address"));
-    let channel = connect_lazily(address).ok_or_else(unreachable)?;
-    let mut service = PeerServiceClient::new(channel);
-    let call = service.describe_cluster(peer::DescribeClusterRequest {});
-    match tokio::time::timeout(limit, call).await {
-        Ok(Ok(response)) => Ok(cluster_in(response.into_inner())),
-        Ok(Err(status)) => Err(failure_of(&status)),
-        Err(_) => Err(PeerError::Timeout(limit)),
-    }
-}
-
-fn cluster_in(response: peer::DescribeClusterResponse) -> Cluster {
+pub(crate) fn cluster_in(response: peer::DescribeClusterResponse) -> Cluster {
     Cluster {
         cluster_id: response.cluster_id,
         members: members_in(response.membership.unwrap_or_default()),

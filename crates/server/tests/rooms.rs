@@ -38,6 +38,7 @@ impl World {
     async fn start() -> Self {
         let data = tempfile::tempdir().unwrap();
         let config = NodeConfig {
+            plain: true,
             data: data.path().to_owned(),
             client_address: "127.0.0.1:0".to_owned(),
             peer_address: "127.0.0.1:0".to_owned(),

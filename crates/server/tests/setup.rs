@@ -35,8 +35,9 @@ async fn start(nodes: u64, data: &std::path::Path) -> Vec<Node> {
         .collect();
     let start = |(node, [peer, client]): (u64, &[String; 2])| {
         Node::start(NodeConfig {
+            plain: true,
             data: data.join(node.to_string()),
-            node,
+            node: Some(node),
             peer_address: peer.clone(),
             client_address: client.clone(),
             members: members.clone(),

@@ -49,10 +49,15 @@ fn kind(event: &Event) -> u8 {
         Event::PositionAdvanced { .. } => 29,
         Event::MessageHidden { .. } => 30,
         Event::MessageDeleted { .. } => 31,
+        Event::JoinTokenCreated { .. } => 32,
+        Event::JoinTokenRemoved { .. } => 33,
+        Event::NodeAdmitted { .. } => 34,
+        Event::NodeRetired { .. } => 35,
+        Event::LeaderPreferred { .. } => 36,
     }
 }
 
-const KINDS: u8 = 32;
+const KINDS: u8 = 37;
 
 /// All rows of all tables.
 fn everything(directory: &Path) -> Vec<(String, Vec<String>)> {
@@ -134,9 +139,16 @@ fn people_and_what_lets_them_in_have_their_rows() {
     check(
         at,
         "SELECT account_last, accounts, session_last, conversation_last, admins, rooms,
-            invite_last, invites, webhook_last, throttles, setup_token FROM meta",
-        &["9|7|7|4|1|2|3|1|2|1|-"],
+            invite_last, invites, webhook_last, throttles, setup_token, node_last,
+            preferred_leader FROM meta",
+        &["9|7|7|4|1|2|3|1|2|1|-|9|2"],
     );
+    check(
+        at,
+        "SELECT hex(substr(token, 1, 1)), voter FROM join_tokens",
+        &["61|0"],
+    );
+    check(at, "SELECT node FROM retired_nodes", &["4", "9"]);
 }
 
 #[test]

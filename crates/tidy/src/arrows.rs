@@ -19,10 +19,12 @@ pub const DEPENDENCIES_ALLOWED: [(&str, &[&str]); 9] = [
 ];
 
 /// External crates with one home; nobody else may name them.
-const HOMES: [(&str, &[&str]); 4] = [
+const HOMES: [(&str, &[&str]); 6] = [
     ("openraft", &["replica"]),
     ("rusqlite", &["storage"]),
     ("tonic", &["wire", "server", "client"]),
+    ("rustls", &["server", "client"]),
+    ("rcgen", &["server"]),
     ("tokio", &["replica", "server", "client", "conclave"]),
 ];
 

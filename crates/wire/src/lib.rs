@@ -9,6 +9,7 @@ pub mod batch;
 pub mod codec;
 pub mod problem;
 pub mod request;
+pub mod trust;
 
 /// As the packages of the protocol stand to each other: generated code finds its neighbours so.
 #[allow(missing_docs, clippy::all, unreachable_pub, unused_qualifications)]

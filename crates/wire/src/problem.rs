@@ -212,10 +212,12 @@ impl Problem {
             },
             "BEHIND" => Self::Behind,
             "NODE_BROKEN" => Self::Broken { sentence },
-            "WRONG_CLUSTER" | "WRONG_NODE" | "WRONG_PORT" => Self::WrongAddressee {
-                reason: info.reason.clone(),
-                sentence,
-            },
+            "WRONG_CLUSTER" | "WRONG_NODE" | "WRONG_PORT" | "NODE_RETIRED" => {
+                Self::WrongAddressee {
+                    reason: info.reason.clone(),
+                    sentence,
+                }
+            }
             reason => Self::Refused {
                 reason: reason.to_owned(),
                 sentence,
@@ -236,17 +238,19 @@ fn code_of(reason: &str) -> Code {
         | "NO_SUCH_NODE"
         | "NO_SUCH_WEBHOOK"
         | "NO_SUCH_SESSION" => Code::NotFound,
-        "WRONG_CREDENTIALS" => Code::Unauthenticated,
+        "WRONG_CREDENTIALS" | "NOT_A_PEER" => Code::Unauthenticated,
         "NOT_YOUR_MESSAGE"
         | "NOT_ALLOWED"
         | "BLOCKED"
         | "REGISTRATION_CLOSED"
         | "INVITE_INVALID"
+        | "JOIN_REFUSED"
+        | "JOIN_TOKEN_INVALID"
         | "SETUP_TOKEN_INVALID" => Code::PermissionDenied,
         "TOO_MANY_ACCOUNTS" | "TOO_MANY" | "TOO_MANY_VOTERS" | "TOO_MANY_MEMBERS" => {
             Code::ResourceExhausted
         }
-        "LAST_VOTER" | "WOULD_LOSE_QUORUM" | "LEARNER_BEHIND" | "RECIPIENT_GONE"
+        "LAST_VOTER" | "WOULD_LOSE_QUORUM" | "LEARNER_BEHIND" | "RECIPIENT_GONE" | "NO_SECRET"
         | "LAST_OF_ITS_KIND" | "NOT_A_MEMBER" | "MESSAGE_GONE" | "NO_STREAM" => {
             Code::FailedPrecondition
         }

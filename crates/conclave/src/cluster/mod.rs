@@ -11,14 +11,17 @@ mod start;
 
 use std::{
     collections::BTreeMap,
-    io,
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::ExitStatus,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use conclave_client::{BuildError, CallError, Client, v1};
+use conclave_client::{Authority, BuildError, Builder, CallError, Client, Fingerprint, v1};
+use conclave_server::ClusterSecret;
 use futures::future::join_all;
 use tokio::{
     sync::watch,
@@ -48,12 +51,30 @@ pub(crate) struct Options {
     pub(crate) directory: PathBuf,
     /// How many nodes.
     pub(crate) nodes: u64,
-    /// How many of them make the cluster; the others join it once they were added.
+    /// How many of them make the cluster; the others join it, with a token or once they were
+    /// added.
     pub(crate) founders: u64,
+    /// How the founders know each other.
+    pub(crate) founding: Founding,
     /// Where they listen.
     pub(crate) ports: Ports,
+    /// Whether they speak in plain text.
+    pub(crate) plain: bool,
     /// What is added to the environment of which node.
     pub(crate) environment: BTreeMap<u64, Vec<(String, String)>>,
+}
+
+/// How those that make a cluster know each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Founding {
+    /// Each was told the numbers of all: it listens at once, whoever else is there.
+    #[allow(
+        dead_code,
+        reason = "only tests start some nodes of a new cluster before others"
+    )]
+    Numbered,
+    /// They find each other: none listens before all are there for the first time.
+    Meeting,
 }
 
 /// A local cluster cannot do what was asked.
@@ -93,24 +114,39 @@ pub(crate) struct LocalCluster {
     running: Vec<Mutex<Option<Node>>>,
     client: Client,
     setup_token: watch::Sender<Option<String>>,
+    /// With which token which node joins.
+    tokens: Mutex<BTreeMap<u64, String>>,
 }
 
 impl LocalCluster {
     /// A cluster of which no node runs yet. Must be called within a tokio runtime.
     pub(crate) fn prepare(options: Options) -> Result<Self, ClusterError> {
         let endpoints = (1..=options.nodes).map(|node| options.ports.client(node));
-        let client = Client::builder()
+        make_secret(&options.directory)?;
+        let mut client = Client::builder()
             .endpoints(endpoints)
             .attempt_timeout(STATUS_LIMIT)
-            .total_timeout(STATUS_LIMIT)
-            .build()?;
+            .total_timeout(STATUS_LIMIT);
+        if !options.plain {
+            client = client.pinned(&authority(&options.directory)?);
+        }
+        let client = client.build()?;
         let running = (0..options.nodes).map(|_| Mutex::new(None)).collect();
         Ok(Self {
             options,
             running,
             client,
             setup_token: watch::Sender::new(None),
+            tokens: Mutex::default(),
         })
+    }
+
+    /// From now on the nodes that are started speak encrypted.
+    #[allow(dead_code, reason = "only tests change it")]
+    pub(crate) fn encrypt(&mut self) -> Result<(), ClusterError> {
+        self.options.plain = false;
+        *self = Self::prepare(self.options.clone())?;
+        Ok(())
     }
 
     /// The numbers of all nodes.
@@ -145,6 +181,30 @@ impl LocalCluster {
         self.directory(node).join(LOG_FILE)
     }
 
+    /// This node joins with a token when it is started, and is given its number by the cluster.
+    #[allow(dead_code, reason = "only tests let nodes join")]
+    pub(crate) fn give_token(&self, node: u64, token: &str) {
+        self.tokens().insert(node, token.to_owned());
+    }
+
+    /// Its founders know each other like this when they are started for the first time.
+    #[allow(dead_code, reason = "only tests choose")]
+    pub(crate) fn found_by(&mut self, founding: Founding) {
+        self.options.founding = founding;
+    }
+
+    /// Sets a variable in the environment of a node when it is started the next time.
+    #[allow(dead_code, reason = "only tests do")]
+    pub(crate) fn set_variable(&mut self, node: u64, name: &str, value: &str) {
+        let variables = self.options.environment.entry(node).or_default();
+        variables.push((name.to_owned(), value.to_owned()));
+    }
+
+    fn tokens(&self) -> MutexGuard<'_, BTreeMap<u64, String>> {
+        // It is sound after every statement that changes it.
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The process of this node, if it runs.
     pub(crate) fn pid(&self, node: u64) -> Option<u32> {
         self.slot(node).as_ref().map(Node::pid)
@@ -153,6 +213,19 @@ impl LocalCluster {
     /// A client of all nodes, without a session, that does not wait long.
     pub(crate) fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// A client of other nodes than all, with a session perhaps, that knows this cluster.
+    pub(crate) fn client_builder(&self) -> Builder {
+        Client::builder().trusting_like(&self.client)
+    }
+
+    /// By which its clients know it; `None` if it speaks in plain text.
+    pub(crate) fn fingerprint(&self) -> Result<Option<Fingerprint>, ClusterError> {
+        match self.options.plain {
+            true => Ok(None),
+            false => Ok(Some(authority(&self.options.directory)?.fingerprint())),
+        }
     }
 
     /// The newest token with which an administrator can be made, as nodes print them while there
@@ -314,6 +387,36 @@ async fn wait<T>(
         }
         sleep(LOOK_INTERVAL).await;
     }
+}
+
+/// Where the secret of a local cluster lies.
+fn secret_file(directory: &Path) -> PathBuf {
+    directory.join("secret")
+}
+
+/// Gives a new cluster its secret; one that has one keeps it.
+fn make_secret(directory: &Path) -> Result<(), ClusterError> {
+    let path = secret_file(directory);
+    let make = || {
+        fs::create_dir_all(directory)?;
+        let mut options = fs::File::options();
+        options.write(true).create_new(true).mode(0o600);
+        let secret = ClusterSecret::generate()?;
+        options.open(&path)?.write_all(secret.to_text().as_bytes())
+    };
+    match make() {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(file(&path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// By which its clients know it.
+fn authority(directory: &Path) -> Result<Authority, ClusterError> {
+    let path = secret_file(directory);
+    let text = fs::read_to_string(&path).map_err(file(&path))?;
+    let damaged = || file(&path)(io::Error::from(io::ErrorKind::InvalidData));
+    let secret = ClusterSecret::from_text(&text).map_err(|_| damaged())?;
+    Authority::from_der(secret.authority()).map_err(|_| damaged())
 }
 
 fn process(node: u64, act: &'static str) -> impl FnOnce(io::Error) -> ClusterError {

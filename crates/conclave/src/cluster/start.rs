@@ -4,10 +4,13 @@
 
 use std::{fs, io::ErrorKind, path::Path, time::Duration};
 
-use futures::future::join_all;
+use futures::future::try_join_all;
 use tokio::{process::Command, time::timeout};
 
-use super::{ClusterError, LISTEN_LIMIT, LocalCluster, Node, Options, Phase, Ports, file, process};
+use super::{
+    ClusterError, Founding, LISTEN_LIMIT, LocalCluster, Node, Options, Phase, Ports, file, process,
+    secret_file,
+};
 
 /// Blocks of ports that a throw-away cluster tries.
 const MOVES_MAX: u32 = 5;
@@ -48,8 +51,9 @@ impl LocalCluster {
     pub(crate) async fn start_all(&self) -> Result<(), ClusterError> {
         let nodes = self.nodes().into_iter();
         let resting = nodes.filter(|node| self.slot(*node).is_none());
-        let started = join_all(resting.map(|node| self.start_node(node))).await;
-        started.into_iter().collect()
+        // The first that fails is the reason: others may wait for it.
+        let started = try_join_all(resting.map(|node| self.start_node(node)));
+        started.await.map(drop)
     }
 
     /// Starts this node on its addresses and with its data, and waits until it listens.
@@ -88,10 +92,10 @@ impl LocalCluster {
             .arg("serve")
             .arg("--data")
             .arg(self.directory(node))
-            .args(["--node", &node.to_string()])
             .args(["--client-address", &self.endpoint(node)])
             .args(["--peer-address", &self.peer_address(node)])
-            .args(belonging(options, node))
+            .args(self.belonging(node))
+            .args(options.plain.then_some("--plain"))
             .args(["--die-with-parent", &std::process::id().to_string()])
             .env("NO_COLOR", "1");
         // What is meant for one node alone must not reach all of them.
@@ -103,23 +107,52 @@ impl LocalCluster {
             "PEER_ADDRESS",
             "MEMBERS",
             "JOIN",
+            "PLAIN",
+            "JOIN_TOKEN",
+            "SECRET_FILE",
+            "BOOTSTRAP_EXPECT",
+            "REPLACES",
+            "ADVERTISE",
         ] {
             command.env_remove(format!("CONCLAVE_{variable}"));
+        }
+        if let Some(token) = self.tokens().get(&node) {
+            command.env("CONCLAVE_JOIN_TOKEN", token);
         }
         for (name, value) in options.environment.get(&node).into_iter().flatten() {
             command.env(name, value);
         }
         command
     }
-}
 
-/// How a node comes to its cluster.
-fn belonging(options: &Options, node: u64) -> [String; 2] {
-    if node <= options.founders {
-        return ["--members".to_owned(), members(options)];
+    /// How a node comes to its cluster.
+    fn belonging(&self, node: u64) -> Vec<String> {
+        let options = &self.options;
+        let founders = (1..=options.founders).map(|founder| options.ports.peer(founder));
+        let join = ["--join".to_owned(), founders.collect::<Vec<_>>().join(",")];
+        let number = ["--node".to_owned(), node.to_string()];
+        let secret = secret_file(&options.directory).display().to_string();
+        let secret = ["--secret-file".to_owned(), secret];
+        if self.tokens().contains_key(&node) {
+            return join.to_vec();
+        }
+        if node > options.founders {
+            return [join, number, secret].concat();
+        }
+        match options.founding {
+            Founding::Numbered => {
+                let members = ["--members".to_owned(), members(options)];
+                [members, number, secret].concat()
+            }
+            Founding::Meeting => {
+                let expect = [
+                    "--bootstrap-expect".to_owned(),
+                    options.founders.to_string(),
+                ];
+                [join, expect, secret].concat()
+            }
+        }
     }
-    let peers = (1..=options.founders).map(|founder| options.ports.peer(founder).to_string());
-    ["--join".to_owned(), peers.collect::<Vec<_>>().join(",")]
 }
 
 fn members(options: &Options) -> String {
@@ -185,7 +218,9 @@ mod tests {
             directory: directory.to_owned(),
             nodes: 1,
             founders: 1,
+            founding: Founding::Numbered,
             ports: Ports::free(1).unwrap(),
+            plain: true,
             environment: Default::default(),
         })
         .unwrap()

@@ -132,14 +132,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             output,
         } => {
             let freshness = freshness(stale);
-            let Connected { client, .. } = args.connection.connect()?;
+            let Connected { client, .. } = args.connection.connect().await?;
             let accounts = client
                 .list_all_accounts(&pattern, limit as usize, freshness)
                 .await?;
             list(&accounts, output)
         }
         Command::Blocks => {
-            let client = args.connection.connect()?.client;
+            let client = args.connection.connect().await?.client;
             let accounts = client.blocks(Freshness::default()).await?;
             list(&accounts, Format::Table)
         }
@@ -149,7 +149,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Commands that change something and have nothing to show.
 async fn change(connection: Connection, command: Command) -> anyhow::Result<ExitCode> {
-    let client = connection.connect()?.client;
+    let client = connection.connect().await?.client;
     let done = match command {
         Command::DisplayName { display_name } => {
             client.set_display_name(&display_name).await?;
@@ -235,7 +235,7 @@ async fn create(
 ) -> anyhow::Result<ExitCode> {
     // Before the password is asked for.
     AccountName::new(name.clone()).map_err(conclave_client::CallError::from)?;
-    let Connected { client, .. } = connection.connect_as_whoever()?;
+    let Connected { client, .. } = connection.connect_as_whoever().await?;
     let password = password.ask(Asking::Twice).await?;
     let id = client.create_account_with(&name, &password, grant).await?;
     note(&format!(
@@ -247,7 +247,7 @@ async fn create(
 async fn delete(connection: Connection, yes: bool) -> anyhow::Result<ExitCode> {
     let Connected {
         client, from_file, ..
-    } = connection.connect()?;
+    } = connection.connect().await?;
     let session = client.session(Freshness::default()).await?;
     let name = session.account.unwrap_or_default().name;
     if !yes {

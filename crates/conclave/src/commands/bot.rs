@@ -27,7 +27,7 @@ enum Command {
 /// # Errors
 /// If the caller is no administrator, the name is taken, or no node serves.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let client = args.connection.connect()?.client;
+    let client = args.connection.connect().await?.client;
     let Command::Create { name } = args.command;
     let created = client.create_bot(&name).await?;
     output::line(&created.token)?;

@@ -43,7 +43,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Status { output } => output,
         Command::Change(change) => return members::run(change, &args.connection).await,
     };
-    let client = args.connection.connect_as_nobody()?.client;
+    let client = args.connection.connect_as_nobody().await?.client;
     let answers = client.cluster_statuses().await;
     let asked = answers.len();
     let status = best(answers).ok_or_else(|| {

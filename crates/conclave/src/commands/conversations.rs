@@ -32,7 +32,7 @@ pub(crate) struct Args {
 /// # Errors
 /// If nobody is logged in or no node serves.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let client = args.connection.connect()?.client;
+    let client = args.connection.connect().await?.client;
     let conversations = client
         .conversations(args.limit as usize, freshness(args.stale))
         .await?;

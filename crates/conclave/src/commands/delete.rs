@@ -24,7 +24,7 @@ pub(crate) struct Args {
 /// # Errors
 /// If one of them may not be deleted (then none is), or no node serves.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let client = args.connection.connect()?.client;
+    let client = args.connection.connect().await?.client;
     let count = client
         .delete_messages(&args.messages, args.everyone)
         .await?;

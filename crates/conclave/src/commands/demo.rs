@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use crate::{
-    cluster::{ClusterError, LocalCluster, NODES_MAX, Options, Ports},
+    cluster::{ClusterError, Founding, LocalCluster, NODES_MAX, Options, Ports},
     commands::up::{interrupted, words},
     errors::{CommandError, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, EXIT_USAGE, note},
     output::{self, Format},
@@ -113,7 +113,7 @@ async fn play(args: &Args) -> anyhow::Result<ExitCode> {
         silent: args.headless,
     };
     display.event(Duration::ZERO, &format!("starting {} nodes", args.nodes));
-    let cluster = throw_away(args.nodes, directory.path())
+    let cluster = throw_away(args.nodes, false, directory.path())
         .await
         .map_err(words)?;
     let load = Load::begin(&cluster).await?;
@@ -183,6 +183,7 @@ const FINDINGS_SHOWN: usize = 5;
 /// Starts a cluster that nobody needs afterwards.
 pub(crate) async fn throw_away(
     nodes: u64,
+    tls: bool,
     directory: &std::path::Path,
 ) -> Result<LocalCluster, ClusterError> {
     let program = std::env::current_exe().map_err(|source| ClusterError::File {
@@ -194,7 +195,9 @@ pub(crate) async fn throw_away(
         directory: directory.to_owned(),
         nodes,
         founders: nodes,
+        founding: Founding::Meeting,
         ports: Ports::free(nodes).ok_or(ClusterError::NoPorts { nodes })?,
+        plain: !tls,
         environment: Default::default(),
     };
     LocalCluster::start(options, READY_LIMIT).await

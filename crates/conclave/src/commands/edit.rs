@@ -23,7 +23,7 @@ pub(crate) struct Args {
 /// # Errors
 /// If it is not the caller's or was deleted, or no node serves.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let client = args.connection.connect()?.client;
+    let client = args.connection.connect().await?.client;
     client.edit_message(args.message, args.text).await?;
     note("edited");
     Ok(ExitCode::SUCCESS)

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 
 use crate::{
-    connection::Connection,
+    connection::{Connected, Connection},
     errors::note,
     output::{self, Format},
 };
@@ -51,13 +51,21 @@ enum Command {
 /// # Errors
 /// If the caller is no administrator or no node serves.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let client = args.connection.connect()?.client;
+    let Connected {
+        client, authority, ..
+    } = args.connection.connect().await?;
     match args.command {
         Command::Create { days, uses } => {
             let ttl = Duration::from_secs(days * 24 * 60 * 60);
             let created = client.create_invite(ttl, uses).await?;
             output::line(&created.code)?;
-            note("it is used with: conclave account create NAME --invite CODE");
+            // Whoever is invited knows by this that it is the same cluster.
+            let fingerprint = authority.map(|authority| authority.fingerprint());
+            let fingerprint = fingerprint.map(|is| format!(" --fingerprint {is}"));
+            note(&format!(
+                "it is used with: conclave account create NAME --invite CODE{}",
+                fingerprint.unwrap_or_default()
+            ));
         }
         Command::List { output } => {
             let invites = client.invites(Freshness::default()).await?;

@@ -9,6 +9,7 @@ use crate::{
     connection::Connection,
     credentials::{self, Credentials},
     errors::{CommandError, EXIT_FAILED, EXIT_USAGE, note},
+    trust,
 };
 
 /// The password, for programs.
@@ -46,7 +47,7 @@ pub(crate) struct Password {
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     // Before the password is asked for, so that nobody types it in vain.
     let path = credentials::path()?;
-    let connected = args.connection.connect_as_nobody()?;
+    let connected = args.connection.connect_as_nobody().await?;
     let password = args.password.ask(Asking::Once).await?;
     let label = args.label.unwrap_or_else(host_name);
     let login = connected
@@ -58,6 +59,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         user: login.account.name.clone(),
         token: login.token,
     };
+    if let Some(authority) = &connected.authority {
+        // Also for the nodes that this one has named.
+        trust::pin(&credentials.endpoints, authority)?;
+    }
     credentials::save(&path, &credentials)?;
     note(&format!("logged in as {}", credentials.user));
     Ok(ExitCode::SUCCESS)

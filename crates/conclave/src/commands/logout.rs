@@ -20,7 +20,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         note("not logged in");
         return Ok(ExitCode::SUCCESS);
     }
-    let connected = args.connection.connect()?;
+    let connected = args.connection.connect().await?;
     connected.client.logout().await?;
     if connected.from_file {
         credentials::remove(&credentials::path()?)?;

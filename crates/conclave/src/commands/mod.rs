@@ -25,6 +25,8 @@ pub(crate) mod search;
 pub(crate) mod send;
 pub(crate) mod serve;
 pub(crate) mod sessions;
+pub(crate) mod token;
+pub(crate) mod trust;
 pub(crate) mod up;
 pub(crate) mod webhook;
 pub(crate) mod whoami;

@@ -18,7 +18,7 @@ pub(crate) struct Args {
 /// # Errors
 /// If the old password is wrong, nobody is logged in or no node serves.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let client = args.connection.connect()?.client;
+    let client = args.connection.connect().await?.client;
     let (old, new) = args.password.ask_change().await?;
     client.change_password(&old, &new).await?;
     note("changed the password; all other sessions have ended");

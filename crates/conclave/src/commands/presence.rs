@@ -29,7 +29,7 @@ pub(crate) struct Args {
 /// # Errors
 /// If nobody is logged in or no node serves.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let client = args.connection.connect()?.client;
+    let client = args.connection.connect().await?.client;
     let presences = client.presence(args.names).await?;
     let state = |presence: &v1::Presence| match presence.state() {
         v1::PresenceState::Online => "online",

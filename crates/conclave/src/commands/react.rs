@@ -26,7 +26,7 @@ pub(crate) struct Args {
 /// # Errors
 /// If there is no such message, or no node serves.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let client = args.connection.connect()?.client;
+    let client = args.connection.connect().await?.client;
     client
         .set_reaction(args.message, &args.reaction, !args.remove)
         .await?;

@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 use crate::{
     commands::{account::freshness, follow, reader::Reader},
     connection::Connection,
+    learned,
     names::recipient,
     output::Format,
 };
@@ -62,9 +63,9 @@ fn count() -> clap::builder::RangedI64ValueParser<u16> {
 /// # Errors
 /// If nobody is logged in or no node serves.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let client = args.connection.connect()?.client;
+    let connected = args.connection.connect().await?;
     let mut reader = Reader {
-        client,
+        client: connected.client.clone(),
         freshness: freshness(args.stale),
         format: args.output,
         zone: TimeZone::system(),
@@ -107,5 +108,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         shown.retain(|position| *position > start);
     }
-    follow::run(&mut reader, events, args.with.as_ref(), shown).await
+    tokio::select! {
+        ended = follow::run(&mut reader, events, args.with.as_ref(), shown) => ended,
+        () = learned::keep(&connected) => Ok(ExitCode::SUCCESS),
+    }
 }

@@ -134,7 +134,7 @@ enum Role {
 /// # Errors
 /// If the cluster refuses or does not serve.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let client = args.connection.connect()?.client;
+    let client = args.connection.connect().await?.client;
     match args.command {
         Command::Members { room, listing } => members(&client, &room, listing).await?,
         Command::List {

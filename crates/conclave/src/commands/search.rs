@@ -34,7 +34,7 @@ pub(crate) struct Args {
 /// # Errors
 /// If the query says nothing, nobody is logged in or no node serves.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let client = args.connection.connect()?.client;
+    let client = args.connection.connect().await?.client;
     let query = args.query.join(" ");
     let zone = TimeZone::system();
     let mut left = args.limit;

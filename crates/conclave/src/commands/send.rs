@@ -62,7 +62,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         )
         .into());
     }
-    let client = args.connection.connect()?.client;
+    let client = args.connection.connect().await?.client;
     match (text, args.again) {
         (Some(text), Some(key)) => {
             let message = outgoing(text, args.reply_to);

@@ -8,7 +8,8 @@ use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode, time::Duration}
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use conclave_server::{
-    ConfigError, IdentityError, Node, NodeConfig, Overrides, Registration, StartError,
+    ConfigError, IdentityError, Node, NodeConfig, Overrides, Registration, SecurityError,
+    StartError,
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -41,7 +42,7 @@ pub(crate) struct Args {
     /// Where the node keeps its data [default: ./conclave-data]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// The number of this node [default: 1]
+    /// The number of this node, if it is to be chosen and not given by the cluster
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     node: Option<u64>,
     /// Where clients reach it [default: 127.0.0.1:7400]
@@ -53,8 +54,9 @@ pub(crate) struct Args {
     /// All nodes, as 1=PEERHOST:PORT/CLIENTHOST:PORT,2=… [default: this one alone]
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     members: Option<Vec<String>>,
-    /// Peers of the cluster to join, if the directory is new; an administrator has to add the node
-    /// with `conclave cluster add`
+    /// Peers of the cluster to join, if the directory is new: with --token; with
+    /// --bootstrap-expect; or after an administrator has added the node with
+    /// `conclave cluster add`
     #[arg(
         long,
         value_delimiter = ',',
@@ -62,6 +64,26 @@ pub(crate) struct Args {
         conflicts_with = "members"
     )]
     join: Option<Vec<String>>,
+    /// What `conclave token create` gave [also: CONCLAVE_JOIN_TOKEN]
+    #[arg(long, conflicts_with_all = ["members", "node", "bootstrap_expect"])]
+    token: Option<String>,
+    /// How many of the nodes of --join, from the first on, make the cluster together: start all
+    /// with the same flags, in any order
+    #[arg(long, value_name = "N", conflicts_with_all = ["members", "node"])]
+    bootstrap_expect: Option<u32>,
+    /// The file of the cluster's secret: the same on every node that is started with
+    /// --bootstrap-expect or --members. `conclave token secret` makes one
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    /// The member whose place it takes when it joins
+    #[arg(long, value_name = "NODE", value_parser = clap::value_parser!(u64).range(1..))]
+    replaces: Option<u64>,
+    /// The host under which others reach it, if it listens on every address of its machine
+    #[arg(long, value_name = "HOST")]
+    advertise: Option<String>,
+    /// Speak in plain text: only on loopback
+    #[arg(long)]
+    plain: bool,
     /// Acknowledge before the disk has it: for throw-away nodes only
     #[arg(long)]
     unsafe_no_sync: bool,
@@ -98,6 +120,9 @@ pub(crate) fn worker_threads() -> usize {
 /// # Errors
 /// If the node cannot start, or had to stop because it cannot keep its promises.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if let Some(token) = &args.token {
+        return Err(without_token_in_sight(token));
+    }
     if let Some(parent) = args.die_with_parent {
         die_with_parent(parent)?;
     }
@@ -133,6 +158,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
             leader = node.ready(), if !told => {
                 output::line(&format!("ready node={} leader={leader}", node.node()))?;
+                if let Some(fingerprint) = node.fingerprint() {
+                    output::line(&format!("fingerprint {fingerprint}"))?;
+                }
                 told = true;
             }
             _ = terminate.recv() => break,
@@ -218,6 +246,16 @@ fn no_start(error: StartError) -> anyhow::Error {
             chain(&error),
             "start it with its own --node, or give this node its own --data",
         ),
+        StartError::Security(error) => (chain(error), security_hint(error)),
+        StartError::Join(_) => (
+            chain(&error),
+            "conclave serve --help says what belongs together; --advertise HOST says where \
+             others reach a node",
+        ),
+        StartError::Refused(problem) => {
+            let (code, hint) = crate::errors::of_reason(problem.reason());
+            return CommandError::new(code, error.to_string(), hint).into();
+        }
         StartError::Replica(_) => (
             chain(&error),
             "make room if the disk is full; otherwise leave the files as they are and see \
@@ -231,12 +269,46 @@ fn no_start(error: StartError) -> anyhow::Error {
     CommandError::new(EXIT_FAILED, sentence, hint).into()
 }
 
+fn security_hint(error: &SecurityError) -> &'static str {
+    match error {
+        SecurityError::PlainOffLoopback { .. } => {
+            "leave --plain out: then all that is sent is encrypted"
+        }
+        SecurityError::SecretMissing => {
+            "give every node the same --secret-file; on loopback alone, --plain needs none"
+        }
+        SecurityError::Certificates(_) => "the system must give random bytes",
+    }
+}
+
 /// An error with all its causes in one sentence.
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |error| error.source());
     causes.fold(error.to_string(), |sentence, cause| {
         format!("{sentence}: {cause}")
     })
+}
+
+/// Begins again with the token in the environment: everybody on the machine sees the arguments of
+/// a process, and only its owner sees the environment. Returns if that fails.
+fn without_token_in_sight(token: &str) -> anyhow::Error {
+    use std::os::unix::process::CommandExt as _;
+    let mut is_token = false;
+    let arguments = std::env::args_os().skip(1).filter(|argument| {
+        let text = argument.to_string_lossy();
+        let was_flag = std::mem::replace(&mut is_token, text == "--token");
+        !was_flag && !is_token && !text.starts_with("--token=")
+    });
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => return error.into(),
+    };
+    let mut again = std::process::Command::new(program);
+    again
+        .args(arguments)
+        .env("CONCLAVE_JOIN_TOKEN", token)
+        .exec()
+        .into()
 }
 
 /// Has the system end this process with its parent.
@@ -259,6 +331,12 @@ fn from_flags(args: Args) -> Overrides {
         peer_address: args.peer_address,
         members: args.members,
         join: args.join,
+        join_token: args.token,
+        bootstrap_expect: args.bootstrap_expect,
+        secret_file: args.secret_file,
+        replaces: args.replaces,
+        advertise: args.advertise,
+        plain: args.plain.then_some(true),
         unsafe_no_sync: args.unsafe_no_sync.then_some(true),
         log: args.log,
         registration: args.registration,

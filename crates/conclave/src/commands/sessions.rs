@@ -31,7 +31,7 @@ pub(crate) struct Args {
 /// # Errors
 /// If nobody is logged in, there is no such session, or no node serves.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let client = args.connection.connect()?.client;
+    let client = args.connection.connect().await?.client;
     if let Some(session) = args.end {
         client.end_session(SessionId(session)).await?;
         note(&format!("ended session {session}"));

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use conclave_client::Fingerprint;
 use serde::{Deserialize, Serialize};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -18,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    cluster::{ClusterError, LocalCluster, NODES_MAX, Options, Ports},
+    cluster::{ClusterError, Founding, LocalCluster, NODES_MAX, Options, Ports},
     errors::{CommandError, EXIT_CONFLICT, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, EXIT_USAGE, note},
     output,
 };
@@ -46,6 +47,9 @@ pub(crate) struct Args {
     /// The first port; node 2 listens ten ports further
     #[arg(long, default_value = "7400", value_name = "PORT")]
     base_port: u16,
+    /// Let the nodes speak encrypted, as they do on several machines
+    #[arg(long)]
+    tls: bool,
     /// Leave a node dead that has died
     #[arg(long)]
     no_restart: bool,
@@ -78,7 +82,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         directory: args.data.clone(),
         nodes: args.nodes,
         founders: args.nodes,
+        founding: Founding::Meeting,
         ports,
+        plain: !args.tls,
         environment: Default::default(),
     };
     let started = tokio::select! {
@@ -90,7 +96,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let seconds = began.elapsed().as_secs_f64();
     note(&format!("ready in {seconds:.1} s"));
     let program = program_name();
-    note(&suggestions(&cluster, &program));
+    let fingerprint = cluster.fingerprint().map_err(words)?;
+    note(&suggestions(&cluster, fingerprint, &program));
     tokio::select! {
         watched = watch(&cluster, args.no_restart) => watched?,
         () = tell_setup_tokens(&cluster, &program) => {}
@@ -232,7 +239,7 @@ fn show(cluster: &LocalCluster) -> io::Result<()> {
     output::table(&HEADER, &rows)
 }
 
-fn suggestions(cluster: &LocalCluster, program: &str) -> String {
+fn suggestions(cluster: &LocalCluster, known: Option<Fingerprint>, program: &str) -> String {
     let tolerated = (cluster.nodes().len() - 1) / 2;
     let pids: Vec<String> = cluster
         .nodes()
@@ -248,9 +255,11 @@ fn suggestions(cluster: &LocalCluster, program: &str) -> String {
             pids.join(" ")
         ),
     };
+    let known = known.map(|known| format!("\n  export CONCLAVE_FINGERPRINT={known}"));
+    let known = known.unwrap_or_default();
     format!(
         "In another terminal:
-  export CONCLAVE_ENDPOINTS={}
+  export CONCLAVE_ENDPOINTS={}{known}
   {program} account create alice
   {program} account create bob
   {program} login alice
@@ -305,6 +314,7 @@ mod tests {
             nodes,
             data: data.to_owned(),
             base_port: 7400,
+            tls: false,
             no_restart: false,
         }
     }

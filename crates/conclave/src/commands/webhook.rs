@@ -55,13 +55,17 @@ enum Command {
 /// If the caller does not moderate the room or no node serves.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Connected {
-        client, endpoints, ..
-    } = args.connection.connect()?;
+        client,
+        endpoints,
+        authority,
+        ..
+    } = args.connection.connect().await?;
     match args.command {
         Command::Create { room, name } => {
             let created = client.create_webhook(&room, &name).await?;
             let node = endpoints.first().map_or("127.0.0.1:7400", String::as_str);
-            output::line(&format!("http://{node}{}", created.path))?;
+            let scheme = authority.map_or("http", |_| "https");
+            output::line(&format!("{scheme}://{node}{}", created.path))?;
             note("POST {\"text\": \"…\"} as application/json to it, on any node");
         }
         Command::List { room, output } => {

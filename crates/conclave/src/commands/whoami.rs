@@ -27,7 +27,7 @@ pub(crate) struct Args {
 /// # Errors
 /// If nobody is logged in or no node serves.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let connected = args.connection.connect()?;
+    let connected = args.connection.connect().await?;
     let session = connected.client.session(Freshness::default()).await?;
     let account = session.account.unwrap_or_default();
     if args.output == Format::Json {

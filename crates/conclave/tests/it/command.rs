@@ -241,12 +241,26 @@ pub(crate) struct Served {
     /// The line that says that it listens.
     pub(crate) line: String,
     log: PathBuf,
-    _stdout: Lines<BufReader<ChildStdout>>,
+    stdout: Lines<BufReader<ChildStdout>>,
 }
 
 impl Served {
     /// Runs `serve` until it listens, or tells how it ended. Its log is appended to `log`.
     pub(crate) async fn start(
+        log: &Path,
+        args: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Self, Ran> {
+        Self::start_as(&["serve", "--plain"], log, args, environment).await
+    }
+
+    /// The same for a node that was not told to speak in plain text.
+    pub(crate) async fn start_encrypted(log: &Path, args: &[&str]) -> Result<Self, Ran> {
+        Self::start_as(&["serve"], log, args, &[]).await
+    }
+
+    async fn start_as(
+        serve: &[&str],
         log: &Path,
         args: &[&str],
         environment: &[(&str, &str)],
@@ -257,7 +271,7 @@ impl Served {
             .append(true)
             .open(log)
             .unwrap();
-        let mut command = program(&["serve"]);
+        let mut command = program(serve);
         let mut child = command
             .args(args)
             .args(["--die-with-parent", &std::process::id().to_string()])
@@ -289,8 +303,19 @@ impl Served {
             line: line.clone(),
             child,
             log: log.to_owned(),
-            _stdout: stdout,
+            stdout,
         })
+    }
+
+    /// What follows this word on the next line of its stdout that begins with it.
+    pub(crate) async fn says(&mut self, word: &str) -> String {
+        loop {
+            let line = timeout(PATIENCE, self.stdout.next_line()).await;
+            let line = line.expect("it says more").unwrap().expect("it runs");
+            if let Some(rest) = line.strip_prefix(word) {
+                return rest.trim().to_owned();
+            }
+        }
     }
 
     /// A client that knows this node alone.

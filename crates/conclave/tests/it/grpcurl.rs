@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::{process::Command, time::timeout};
 
 use crate::{
-    cluster::{LocalCluster, Options, Ports},
+    cluster::{Founding, LocalCluster, Options, Ports},
     support::{PATIENCE, turn},
 };
 
@@ -35,7 +35,9 @@ async fn every_example_of_the_protocol_works() {
         directory: directory.path().to_owned(),
         nodes: 1,
         founders: 1,
+        founding: Founding::Numbered,
         ports: Ports::free(1).expect("there are free ports"),
+        plain: true,
         environment: BTreeMap::new(),
     })
     .unwrap();

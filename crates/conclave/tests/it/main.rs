@@ -27,4 +27,6 @@ mod streams;
 mod support;
 mod survival;
 mod survival_restart;
+mod tls;
+mod tokens;
 mod witness;

@@ -26,6 +26,7 @@ fn add(cluster: &Cluster, node: u64) -> v1::ChangeMembersRequest {
         node_id: node,
         peer_address: cluster.peer_address(node),
         client_address: cluster.endpoint(node),
+        replaces_node_id: 0,
     }))
 }
 

@@ -24,6 +24,8 @@ use crate::{
 const CARGO: &str = "cargo run --release --";
 /// Where the documents have their several machines.
 const MACHINES: &str = "10.0.0.";
+/// Where their secret lies.
+const MACHINE_SECRET: &str = "/var/lib/conclave-secret";
 /// Where they keep their data.
 const MACHINE_DATA: &str = "/var/lib/conclave";
 /// The last line of `up`, as the README has it.
@@ -36,12 +38,16 @@ async fn the_commands_of_the_readme_work() {
     let desk = Desk::new().await;
     let (readme, operations) = (document("README.md"), document("docs/operations.md"));
     let (mut up, mut chat, mut machines) = (Vec::new(), Vec::new(), Vec::new());
-    let mut growing = Vec::new();
+    let (mut growing, mut meeting, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
     for block in [blocks(&readme, "sh"), blocks(&operations, "sh")].concat() {
         let kind = if block.trim() == format!("{CARGO} up") {
             &mut up
         } else if block.starts_with("conclave cluster add") {
             &mut growing
+        } else if block.starts_with("conclave token secret") {
+            &mut meeting
+        } else if block.starts_with("conclave token create") {
+            &mut tokens
         } else if block.contains(MACHINES) {
             &mut machines
         } else if block.starts_with("conclave ") {
@@ -56,8 +62,9 @@ async fn the_commands_of_the_readme_work() {
     for block in &machines {
         on_several_machines(&desk, block).await;
     }
-    assert_eq!(growing.len(), 1);
+    assert_eq!([growing.len(), meeting.len(), tokens.len()], [1, 1, 1]);
     on_one_machine_more(&desk, &growing[0]).await;
+    on_machines_that_meet(&desk, &meeting[0], &tokens[0]).await;
     let files = blocks(&operations, "toml");
     assert!(!files.is_empty());
     for file in &files {
@@ -163,6 +170,66 @@ async fn on_several_machines(desk: &Desk, block: &str) {
     }
 }
 
+/// Three machines find each other with a secret; a fourth joins with a token.
+async fn on_machines_that_meet(desk: &Desk, meeting: &str, token: &str) {
+    const ALL: u64 = 4;
+    let ports = Ports::free(ALL).expect("there are free ports");
+    let secret = desk.home.path("meeting-secret");
+    let meeting = meeting.replace(MACHINE_SECRET, secret.to_str().unwrap());
+    let (make_secret, serve) = meeting.split_once('\n').unwrap();
+    desk.run(make_secret).await.succeeded();
+    let mut nodes = Vec::new();
+    for node in 1..ALL {
+        let data = desk.home.path(&format!("met-{node}"));
+        let serve = serve
+            .replace(MACHINE_DATA, data.to_str().unwrap())
+            .replace("$N", &node.to_string());
+        let command = format!("exec {}", at_home(&serve, ports, ALL));
+        nodes.push(desk.start(&command).await);
+    }
+    let at = first_administrator(desk, ports, &mut nodes).await;
+    let made = desk.run(&format!("{at}{token}")).await.succeeded();
+    let data = desk.home.path("met-fourth");
+    let command = format!(
+        "exec {} --data {} --client-address {} --peer-address {}",
+        made.trim(),
+        data.display(),
+        ports.client(ALL),
+        ports.peer(ALL)
+    );
+    let mut fourth = desk.start(&command).await;
+    assert!(fourth.line().await.ends_with("node=4"));
+    let asked = ports.client(ALL);
+    until("the fourth votes", async || {
+        let status = stranger_at(&asked).cluster_status(&asked).await.ok()?;
+        (status.voters == 4).then_some(())
+    })
+    .await;
+    nodes.push(fourth);
+    for node in &mut nodes {
+        node.child.kill().await.unwrap();
+    }
+}
+
+/// Logs in the first administrator of a cluster whose nodes were started just now; gives what its
+/// commands begin with.
+async fn first_administrator(desk: &Desk, ports: Ports, nodes: &mut [Running]) -> String {
+    let mut leader = 0;
+    for node in &mut *nodes {
+        assert!(node.line().await.starts_with("listening "));
+        let ready = node.line().await;
+        leader = ready.split_once("leader=").unwrap().1.parse().unwrap();
+    }
+    let offer = nodes[leader - 1].line().await;
+    let token = offer.strip_prefix("setup-token ").unwrap();
+    let at = format!("export CONCLAVE_ENDPOINTS={}\n", ports.client(1));
+    let root = format!("{at}conclave account create root --setup-token {token}\n");
+    desk.run(&format!("{root}conclave login root"))
+        .await
+        .succeeded();
+    at
+}
+
 /// A cluster of three machines gets a fourth.
 async fn on_one_machine_more(desk: &Desk, block: &str) {
     const FOUNDERS: u64 = 3;
@@ -182,19 +249,7 @@ async fn on_one_machine_more(desk: &Desk, block: &str) {
         );
         nodes.push(desk.start(&start).await);
     }
-    let mut leader = 0;
-    for node in &mut nodes {
-        assert!(node.line().await.starts_with("listening "));
-        let ready = node.line().await;
-        leader = ready.split_once("leader=").unwrap().1.parse().unwrap();
-    }
-    let offer = nodes[leader - 1].line().await;
-    let token = offer.strip_prefix("setup-token ").unwrap();
-    let at = format!("export CONCLAVE_ENDPOINTS={}\n", ports.client(1));
-    let root = format!("{at}conclave account create root --setup-token {token}\n");
-    desk.run(&format!("{root}conclave login root"))
-        .await
-        .succeeded();
+    let at = first_administrator(desk, ports, &mut nodes).await;
     let data = desk.home.path("fourth");
     let block = block.replace(MACHINE_DATA, data.to_str().unwrap());
     let block = at_home(&block, ports, ALL);
@@ -275,6 +330,7 @@ impl Desk {
             .env("PATH", path)
             .env("HOME", self.home.path("desk"))
             .env("CONCLAVE_PASSWORD", PASSWORD)
+            .env("CONCLAVE_PLAIN", "true")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

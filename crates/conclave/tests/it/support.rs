@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-use crate::cluster::{LocalCluster, Options, Ports};
+use crate::cluster::{Founding, LocalCluster, Options, Ports};
 
 /// How long anything may take before a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -41,6 +41,20 @@ impl Cluster {
         let cluster = Self::prepare(nodes).await;
         cluster.start_all().await;
         cluster
+    }
+
+    /// The same whose nodes speak encrypted.
+    pub(crate) async fn start_encrypted(nodes: u64) -> Self {
+        let mut cluster = Self::build(nodes, 1, BTreeMap::new()).await;
+        cluster.local.encrypt().unwrap();
+        cluster.start_all().await;
+        cluster
+    }
+
+    /// By which its clients know it.
+    pub(crate) fn fingerprint(&self) -> String {
+        let fingerprint = self.local.fingerprint().unwrap();
+        fingerprint.expect("it is encrypted").to_string()
     }
 
     /// The same while no other cluster runs, for tests that look at times.
@@ -78,6 +92,29 @@ impl Cluster {
         Self::build_with(nodes, 1, 1, BTreeMap::new()).await
     }
 
+    /// A cluster of which no node runs yet, and whose nodes find each other.
+    pub(crate) async fn prepare_meeting(nodes: u64) -> Self {
+        let mut cluster = Self::build(nodes, 1, BTreeMap::new()).await;
+        cluster.local.found_by(Founding::Meeting);
+        cluster
+    }
+
+    /// This node joins with a token, and is given its number by the cluster.
+    pub(crate) fn give_token(&self, node: u64, token: &str) {
+        self.local.give_token(node, token);
+    }
+
+    /// This node takes the place of another when it joins.
+    pub(crate) fn let_replace(&mut self, node: u64, other: u64) {
+        self.local
+            .set_variable(node, "CONCLAVE_REPLACES", &other.to_string());
+    }
+
+    /// Forgets everything that this node has kept.
+    pub(crate) fn wipe(&self, node: u64) {
+        fs::remove_dir_all(self.local.directory(node)).unwrap();
+    }
+
     /// A cluster of which no node runs yet.
     pub(crate) async fn prepare(nodes: u64) -> Self {
         Self::build(nodes, 1, BTreeMap::new()).await
@@ -104,7 +141,9 @@ impl Cluster {
             directory: directory.path().to_owned(),
             nodes,
             founders,
+            founding: Founding::Numbered,
             ports: Ports::free(nodes).expect("there are free ports"),
+            plain: true,
             environment,
         };
         Self {
@@ -127,7 +166,8 @@ impl Cluster {
     /// A client of its own that knows all nodes.
     pub(crate) fn client(&self) -> Client {
         let endpoints = self.local.endpoints();
-        Client::builder().endpoints(endpoints).build().unwrap()
+        let builder = self.local.client_builder();
+        builder.endpoints(endpoints).build().unwrap()
     }
 
     /// The node that leads, as soon as one does.
@@ -210,7 +250,7 @@ impl Cluster {
         let token = token.expect("it prints one").unwrap().clone().unwrap();
         let client = self.client();
         let grant = Grant::Setup(token);
-        let password = "correct horse battery";
+        let password = ROOT_PASSWORD;
         client
             .create_account_with("root", password, grant)
             .await
@@ -238,6 +278,9 @@ impl Cluster {
         fs::read_to_string(self.local.log_path(node)).unwrap()
     }
 }
+
+/// The password of [`Cluster::administrator`].
+pub(crate) const ROOT_PASSWORD: &str = "correct horse battery";
 
 /// A turn to load the machine, for nodes that are no [`Cluster`].
 pub(crate) async fn turn() -> SemaphorePermit<'static> {

@@ -44,7 +44,15 @@ fn impatient(cluster: &Cluster, nodes: &[u64]) -> Client {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_two_of_five_may_be_killed() {
-    let cluster = Cluster::start(5).await;
+    two_are_killed(Cluster::start(5).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_two_of_five_may_be_killed_that_speak_encrypted() {
+    two_are_killed(Cluster::start_encrypted(5).await).await;
+}
+
+async fn two_are_killed(cluster: Cluster) {
     let witness = Witness::new();
     let alice = witness.speaker(&cluster.client(), "alice", "bob").await;
     let mut talking = alice.keep_talking();

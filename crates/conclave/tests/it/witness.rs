@@ -286,7 +286,9 @@ impl Speaker {
             let after = messages.last().map_or(0, |last| last.sequence);
             let page = Page::After(Sequence(after));
             // A new client for each page: one that is told who leads would ask the leader.
-            let client = client_of(endpoint, &self.token);
+            let client = Client::builder().trusting_like(&self.client);
+            let client = client.endpoints([endpoint]).token(&self.token);
+            let client = client.build().unwrap();
             let stale = Freshness::Stale { min_position: 0 };
             let page = client.messages(&self.to, page, 1000, stale).await.unwrap();
             if page.messages.is_empty() {

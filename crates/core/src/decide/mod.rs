@@ -5,12 +5,14 @@
 //! Always true: a request that was executed is never executed again; it gets its first answer as
 //! long as that is remembered and a refusal afterwards.
 
+mod admit_node;
 mod advance_positions;
 mod change_password;
 mod count_login_failure;
 mod create_account;
 mod create_bot;
 mod create_invite;
+mod create_join_token;
 mod create_room;
 mod create_webhook;
 mod delete_account;
@@ -26,6 +28,8 @@ mod mentions;
 mod offer_setup;
 mod open_session;
 mod post_by_webhook;
+mod prefer_leader;
+mod retire_node;
 mod revoke_invite;
 mod rooms;
 mod send_message;
@@ -223,11 +227,15 @@ fn rule(
         | Operation::RemoveAccount { .. }
         | Operation::CreateBot { .. }
         | Operation::CreateInvite { .. }
-        | Operation::RevokeInvite { .. } => rule_of_admins(lookup, now, by, operation),
+        | Operation::RevokeInvite { .. }
+        | Operation::CreateJoinToken { .. }
+        | Operation::PreferLeader { .. } => rule_of_admins(lookup, now, by, operation),
         Operation::CreateAccount { .. }
         | Operation::OpenSession { .. }
         | Operation::CountLoginFailure { .. }
         | Operation::OfferSetup { .. }
+        | Operation::AdmitNode { .. }
+        | Operation::RetireNode { .. }
         | Operation::PostByWebhook { .. } => {
             Err(Rejection::SessionMisplaced { needed: false }.into())
         }
@@ -293,6 +301,12 @@ fn rule_of_admins(
             create_invite::create_invite(lookup, now, by, *code, *ttl_ms, *uses)
         }
         Operation::RevokeInvite { invite } => revoke_invite::revoke_invite(lookup, *invite),
+        Operation::CreateJoinToken {
+            token,
+            ttl_ms,
+            voter,
+        } => create_join_token::create_join_token(lookup, now, *token, *ttl_ms, *voter),
+        Operation::PreferLeader { node } => prefer_leader::prefer_leader(lookup, *node),
         _ => unreachable!("the caller has looked"),
     }
 }
@@ -329,6 +343,10 @@ fn outside_session(
             count_login_failure::count_login_failure(lookup, now, *account, *address)
         }
         Operation::OfferSetup { token } => offer_setup::offer_setup(lookup, *token),
+        Operation::AdmitNode { pass, known_last } => {
+            admit_node::admit_node(lookup, now, *pass, *known_last)
+        }
+        Operation::RetireNode { node } => retire_node::retire_node(lookup, *node),
         Operation::PostByWebhook { token, text } => {
             post_by_webhook::post_by_webhook(lookup, now, position_of, token, text)
         }

@@ -3,9 +3,9 @@
 
 use conclave_core::{
     AccountId, AccountName, AccountRole, Command, ConversationId, Digest, DisplayName, Grant,
-    InviteId, MemberRole, MessageRef, MessageText, OnceId, Operation, Origin, Progress, Reaction,
-    Recipient, RoomName, Sequence, SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash,
-    Topic, WebhookId,
+    InviteId, MemberRole, MessageRef, MessageText, NodeId, OnceId, Operation, Origin, Pass,
+    Progress, Reaction, Recipient, RoomName, Sequence, SessionId, SessionLabel, ThrottleKey,
+    Timestamp, TokenHash, Topic, WebhookId,
 };
 use proptest::prelude::*;
 
@@ -104,6 +104,14 @@ fn outside_a_session() -> impl Strategy<Value = Operation> {
             Operation::CountLoginFailure { account, address }
         }),
         1 => token().prop_map(|token| Operation::OfferSetup { token }),
+        1 => (token(), edge(), any::<bool>()).prop_map(|(token, known, secret)| {
+            let pass = match secret {
+                true => Pass::Secret { voter: true },
+                false => Pass::Token(token),
+            };
+            Operation::AdmitNode { pass, known_last: NodeId(known) }
+        }),
+        1 => edge().prop_map(|node| Operation::RetireNode { node: NodeId(node) }),
         1 => (token(), text()).prop_map(|(token, text)| Operation::PostByWebhook { token, text }),
     ]
 }
@@ -193,5 +201,9 @@ fn of_accounts() -> impl Strategy<Value = Operation> {
             Operation::CreateInvite { code, ttl_ms, uses }
         }),
         1 => edge().prop_map(|id| Operation::RevokeInvite { invite: InviteId(id) }),
+        1 => (token(), edge(), any::<bool>()).prop_map(|(token, ttl_ms, voter)| {
+            Operation::CreateJoinToken { token, ttl_ms, voter }
+        }),
+        1 => edge().prop_map(|id| Operation::PreferLeader { node: Some(NodeId(id)) }),
     ]
 }

@@ -2,9 +2,9 @@
 
 use conclave_core::{
     AccountId, AccountName, AccountRole, Command, ConversationId, Digest, DisplayName, Grant,
-    InviteId, MemberRole, MessageRef, MessageText, OnceId, Operation, Origin, Progress, Reaction,
-    Recipient, Rejection, RoomName, Sequence, SessionId, SessionLabel, ThrottleKey, Timestamp,
-    TokenHash, Topic, WebhookId,
+    InviteId, MemberRole, MessageRef, MessageText, NodeId, OnceId, Operation, Origin, Pass,
+    Progress, Reaction, Recipient, Rejection, RoomName, Sequence, SessionId, SessionLabel,
+    ThrottleKey, Timestamp, TokenHash, Topic, WebhookId,
 };
 
 use super::{Request, World, opens_session};
@@ -146,11 +146,14 @@ impl Line<'_> {
 
 fn operation(world: &World, line: &Line<'_>) -> Result<Operation, Fault> {
     match line.word(0)? {
-        "create" | "login" | "login-failed" | "setup" | "hook-post" => outside(world, line),
+        "create" | "login" | "login-failed" | "setup" | "hook-post" | "admit" | "retire" => {
+            outside(world, line)
+        }
         "send" | "edit" | "react" | "unreact" | "advance" | "delete" => about_messages(line),
         "room-create" | "join" | "leave" | "invite" | "kick" | "topic" | "role" | "webhook"
         | "webhook-delete" => about_rooms(line),
-        "admin" | "remove-account" | "bot" | "invite-make" | "invite-revoke" => governing(line),
+        "admin" | "remove-account" | "bot" | "invite-make" | "invite-revoke" | "token-make"
+        | "prefer" => governing(line),
         _ => of_oneself(world, line),
     }
 }
@@ -175,6 +178,18 @@ fn outside(world: &World, line: &Line<'_>) -> Result<Operation, Fault> {
         },
         "setup" => Operation::OfferSetup {
             token: TokenHash(filled(line.word(1)?)?),
+        },
+        "admit" => Operation::AdmitNode {
+            pass: match line.option("token") {
+                Some(token) => Pass::Token(TokenHash(filled(token)?)),
+                None => Pass::Secret {
+                    voter: !line.has("learner"),
+                },
+            },
+            known_last: NodeId(line.number("known", "0")?),
+        },
+        "retire" => Operation::RetireNode {
+            node: NodeId(number(line.word(1)?)?),
         },
         _ => Operation::PostByWebhook {
             token: line.token()?,
@@ -241,6 +256,17 @@ fn governing(line: &Line<'_>) -> Result<Operation, Fault> {
             code: TokenHash(filled(line.word(1)?)?),
             ttl_ms: time(line.option("ttl").unwrap_or("1h"))?.0,
             uses: line.number("uses", "1")?,
+        },
+        "token-make" => Operation::CreateJoinToken {
+            token: TokenHash(filled(line.word(1)?)?),
+            ttl_ms: time(line.option("ttl").unwrap_or("1h"))?.0,
+            voter: !line.has("learner"),
+        },
+        "prefer" => Operation::PreferLeader {
+            node: match line.word(1)? {
+                "nobody" => None,
+                node => Some(NodeId(number(node)?)),
+            },
         },
         _ => Operation::RevokeInvite {
             invite: InviteId(number(line.word(1)?)?),

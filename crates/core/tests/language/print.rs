@@ -66,6 +66,12 @@ pub(super) fn answer(world: &World, answer: &Answer) -> String {
         Accepted::LoginFailureCounted { not_before } => {
             format!("LoginFailureCounted not_before={}", time(*not_before))
         }
+        Accepted::JoinTokenCreated { expires_at } => {
+            format!("JoinTokenCreated expires_at={}", time(*expires_at))
+        }
+        Accepted::NodeAdmitted { node, voter } => {
+            format!("NodeAdmitted node={node} voter={voter}")
+        }
         Accepted::MessagesDeleted { count } => format!("MessagesDeleted count={count}"),
     };
     format!("= {told}")
@@ -93,6 +99,11 @@ pub(super) fn event(world: &World, event: &Event) -> String {
         | Event::InviteRemoved { .. }
         | Event::LoginFailed { .. }
         | Event::LoginForgiven { .. } => of_admission(world, event),
+        Event::JoinTokenCreated { .. }
+        | Event::JoinTokenRemoved { .. }
+        | Event::NodeAdmitted { .. }
+        | Event::NodeRetired { .. }
+        | Event::LeaderPreferred { .. } => of_nodes(event),
         Event::MessageSent { .. }
         | Event::MessageEdited { .. }
         | Event::ReactionChanged { .. }
@@ -106,6 +117,27 @@ pub(super) fn event(world: &World, event: &Event) -> String {
         | Event::AccountRoleChanged { .. }
         | Event::BlockChanged { .. } => of_account(world, event),
         _ => of_room(world, event),
+    }
+}
+
+fn of_nodes(event: &Event) -> String {
+    match event {
+        Event::JoinTokenCreated {
+            expires_at, voter, ..
+        } => {
+            format!(
+                "JoinTokenCreated expires_at={} voter={voter}",
+                time(*expires_at)
+            )
+        }
+        Event::JoinTokenRemoved { .. } => "JoinTokenRemoved".to_owned(),
+        Event::NodeAdmitted { node } => format!("NodeAdmitted node={node}"),
+        Event::NodeRetired { node } => format!("NodeRetired node={node}"),
+        Event::LeaderPreferred { node } => match node {
+            Some(node) => format!("LeaderPreferred node={node}"),
+            None => "LeaderPreferred nobody".to_owned(),
+        },
+        other => panic!("{other:?} is not about nodes"),
     }
 }
 

@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
     Accepted, AccountId, AccountRole, Answer, Batch, Command, ConversationId, Decision, Digest,
-    Event, InviteId, Origin, Position, Progress, Remember, Sequence, SessionId, ThrottleKey,
-    Timestamp, TokenHash, WebhookId,
+    Event, InviteId, NodeId, Origin, Position, Progress, Remember, Sequence, SessionId,
+    ThrottleKey, Timestamp, TokenHash, WebhookId,
     limits::{
         LOG_TIME_MAX_MS, SESSION_CLOSED_MS, SESSION_MS, SESSION_RENEW_MS, SESSIONS_PER_ACCOUNT_MAX,
         THROTTLE_MAX_MS,
@@ -38,6 +38,10 @@ pub(crate) struct Observer {
     /// Accounts of webhooks that are gone.
     hooks_gone: BTreeSet<AccountId>,
     throttled: BTreeSet<ThrottleKey>,
+    /// Until when each can be used.
+    join_tokens: BTreeMap<TokenHash, Timestamp>,
+    node_last: NodeId,
+    retired: BTreeSet<NodeId>,
     account_last: u64,
     session_last: u64,
     conversation_last: u64,
@@ -188,6 +192,11 @@ impl Observer {
             | Event::InviteCreated { .. }
             | Event::InviteUsed { .. }
             | Event::InviteRemoved { .. }
+            | Event::JoinTokenCreated { .. }
+            | Event::JoinTokenRemoved { .. }
+            | Event::NodeAdmitted { .. }
+            | Event::NodeRetired { .. }
+            | Event::LeaderPreferred { .. }
             | Event::LoginFailed { .. }
             | Event::LoginForgiven { .. } => self.read_admission(event),
             Event::SessionOpened { .. }
@@ -326,6 +335,24 @@ impl Observer {
             Event::LoginForgiven { key } => {
                 assert!(self.throttled.remove(key), "there was nothing to forgive");
             }
+            Event::JoinTokenCreated {
+                token, expires_at, ..
+            } => {
+                assert!(*expires_at > self.time, "a token was never of use");
+                self.join_tokens.insert(*token, *expires_at);
+            }
+            Event::JoinTokenRemoved { token } => {
+                self.join_tokens.remove(token).expect("there is one");
+            }
+            Event::NodeAdmitted { node } => {
+                assert!(*node > self.node_last, "a number is given twice");
+                self.node_last = *node;
+            }
+            Event::NodeRetired { node } => {
+                assert!(self.retired.insert(*node), "a number is used up twice");
+                self.node_last = self.node_last.max(*node);
+            }
+            Event::LeaderPreferred { .. } => {}
             other => panic!("{other:?} lets nobody in"),
         }
     }

@@ -45,6 +45,9 @@ impl Observer {
             Event::InviteCreated { .. }
             | Event::InviteRemoved { .. }
             | Event::AccountRoleChanged { .. } => self.is_admin(asker),
+            Event::JoinTokenCreated { .. } | Event::LeaderPreferred { .. } => self.is_admin(asker),
+            Event::JoinTokenRemoved { .. } => asker.is_none() || self.is_admin(asker),
+            Event::NodeAdmitted { .. } | Event::NodeRetired { .. } => asker.is_none(),
             Event::LoginFailed { .. } | Event::LoginForgiven { .. } => asker.is_none(),
             Event::InviteUsed { .. }
             | Event::AccountCreated { .. }

@@ -1,9 +1,9 @@
 //! What a client wants, in small numbers, and the request that it makes of it.
 
 use conclave_core::{
-    AccountName, AccountRole, DisplayName, Grant, InviteId, MemberRole, MessageText, Operation,
-    Progress, Reaction, Recipient, RoomName, Sequence, SessionLabel, ThrottleKey, TokenHash, Topic,
-    WebhookId,
+    AccountName, AccountRole, DisplayName, Grant, InviteId, MemberRole, MessageText, NodeId,
+    Operation, Pass, Progress, Reaction, Recipient, RoomName, Sequence, SessionLabel, ThrottleKey,
+    TokenHash, Topic, WebhookId,
 };
 use proptest::prelude::*;
 
@@ -25,6 +25,8 @@ pub(crate) enum What {
     },
     FailLogin(usize),
     OfferSetup,
+    Admit(u8),
+    Retire(u64),
     /// Post through the webhook whose secret is this many requests old.
     Post(u64),
     Logout,
@@ -76,6 +78,8 @@ pub(crate) enum Government {
     Bot(usize),
     Invite(u8),
     Revoke(u64),
+    JoinToken(u8),
+    Prefer(u64),
 }
 
 pub(super) fn what(weather: Weather) -> impl Strategy<Value = What> {
@@ -90,6 +94,8 @@ pub(super) fn what(weather: Weather) -> impl Strategy<Value = What> {
             .prop_map(|(account, version)| What::Login { account, version }),
         2 => (0..NAMES.len()).prop_map(What::FailLogin),
         2 => Just(What::OfferSetup),
+        1 => (0u8..4).prop_map(What::Admit),
+        1 => (1u64..9).prop_map(What::Retire),
         2 => (0u64..4).prop_map(What::Post),
     ];
     let own = prop_oneof![
@@ -167,6 +173,8 @@ fn government() -> impl Strategy<Value = Government> {
         2 => (0..PROGRAMS.len()).prop_map(Government::Bot),
         2 => (0u8..3).prop_map(Government::Invite),
         1 => (1u64..4).prop_map(Government::Revoke),
+        2 => (0u8..3).prop_map(Government::JoinToken),
+        1 => (0u64..3).prop_map(Government::Prefer),
     ]
 }
 
@@ -178,6 +186,8 @@ impl What {
             | Self::Login { .. }
             | Self::FailLogin(_)
             | Self::OfferSetup
+            | Self::Admit(_)
+            | Self::Retire(_)
             | Self::Post(_) => false,
             Self::Misplaced(inside) => *inside,
             _ => true,
@@ -199,6 +209,16 @@ impl What {
                 address: ThrottleKey([9; 16]),
             },
             Self::OfferSetup => Operation::OfferSetup { token: SETUP },
+            Self::Admit(which) => Operation::AdmitNode {
+                pass: match which {
+                    3 => Pass::Secret { voter: true },
+                    which => Pass::Token(TokenHash([150 + which; 32])),
+                },
+                known_last: NodeId(u64::from(*which)),
+            },
+            Self::Retire(node) => Operation::RetireNode {
+                node: NodeId(*node),
+            },
             Self::Post(back) => Operation::PostByWebhook {
                 token: program_token(*back as usize % PROGRAMS.len()),
                 text: text(clients),
@@ -337,6 +357,14 @@ impl Government {
             },
             Self::Revoke(invite) => Operation::RevokeInvite {
                 invite: InviteId(*invite),
+            },
+            Self::JoinToken(which) => Operation::CreateJoinToken {
+                token: TokenHash([150 + which; 32]),
+                ttl_ms: 1000 * 60 * u64::from(*which),
+                voter: which % 2 == 0,
+            },
+            Self::Prefer(node) => Operation::PreferLeader {
+                node: (*node > 0).then_some(NodeId(*node)),
             },
         }
     }

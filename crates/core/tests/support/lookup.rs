@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
     Account, AccountId, Broken, Conversation, ConversationId, Invite, InviteId, Kind, Lookup,
-    MemberRole, Membership, MessageHead, MessageRef, OnceId, Reaction, Sequence, Session,
-    SessionId, Throttle, ThrottleKey, Timestamp, TokenHash, Webhook, WebhookId, lookup::Remembered,
+    MemberRole, Membership, MessageHead, MessageRef, NodeId, OnceId, Reaction, Sequence, Session,
+    SessionId, Throttle, ThrottleKey, Timestamp, TokenHash, Webhook, WebhookId, lookup::JoinToken,
+    lookup::Remembered,
 };
 
 use super::Memory;
@@ -205,5 +206,23 @@ impl Lookup for Memory {
             .map(|(key, row)| ((row.not_before, *key), *key))
             .collect();
         Ok(by_time.into_values().take(limit).collect())
+    }
+    fn node_last(&self) -> Result<NodeId, Broken> {
+        Ok(self.nodes.last.max(NodeId(self.pretended("nodes"))))
+    }
+    fn is_retired(&self, node: NodeId) -> Result<bool, Broken> {
+        Ok(self.nodes.retired.contains(&node))
+    }
+    fn preferred_leader(&self) -> Result<Option<NodeId>, Broken> {
+        Ok(self.nodes.preferred)
+    }
+    fn join_token(&self, token: &TokenHash) -> Result<Option<JoinToken>, Broken> {
+        Ok(self.nodes.tokens.get(token).copied())
+    }
+    fn join_tokens(&self) -> Result<u64, Broken> {
+        Ok(self.nodes.tokens.len() as u64 + self.pretended("join-tokens"))
+    }
+    fn join_tokens_expired(&self, now: Timestamp, limit: usize) -> Result<Vec<TokenHash>, Broken> {
+        Ok(self.nodes.expired(now).into_iter().take(limit).collect())
     }
 }

@@ -5,6 +5,7 @@
 //! and fails the test that wrote it.
 
 mod lookup;
+mod nodes;
 mod rooms;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,6 +55,7 @@ pub(crate) struct Memory {
     webhooks: BTreeMap<WebhookId, (Webhook, TokenHash)>,
     webhook_last: WebhookId,
     throttles: BTreeMap<ThrottleKey, Throttle>,
+    nodes: nodes::Nodes,
 }
 
 impl Memory {
@@ -83,6 +85,11 @@ impl Memory {
     /// Writes one fact.
     pub(crate) fn write(&mut self, position: Position, event: &Event) {
         match event {
+            Event::JoinTokenCreated { .. }
+            | Event::JoinTokenRemoved { .. }
+            | Event::NodeAdmitted { .. }
+            | Event::NodeRetired { .. }
+            | Event::LeaderPreferred { .. } => self.nodes.write(event),
             Event::AccountCreated { .. }
             | Event::AccountDeleted { .. }
             | Event::PasswordChanged { .. }

@@ -182,6 +182,7 @@ impl World {
     pub(crate) async fn after_a_month() -> Self {
         let data = tempfile::tempdir().unwrap();
         let mut config = NodeConfig {
+            plain: true,
             data: data.path().to_owned(),
             client_address: "127.0.0.1:0".to_owned(),
             peer_address: "127.0.0.1:0".to_owned(),

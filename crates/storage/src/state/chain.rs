@@ -182,6 +182,29 @@ fn event_of_people(hasher: &mut Hasher, position: Position, event: &Event) {
             put(21, &[]);
             bytes(hasher, &key.0);
         }
+        other => event_of_nodes(hasher, position, other),
+    }
+}
+
+/// Feeds an event about the nodes of the cluster.
+fn event_of_nodes(hasher: &mut Hasher, position: Position, event: &Event) {
+    let mut put = |kind, values: &[u64]| head(hasher, kind, position, values);
+    match event {
+        Event::JoinTokenCreated {
+            token,
+            expires_at,
+            voter,
+        } => {
+            put(33, &[expires_at.0, u64::from(*voter)]);
+            bytes(hasher, &token.0);
+        }
+        Event::JoinTokenRemoved { token } => {
+            put(34, &[]);
+            bytes(hasher, &token.0);
+        }
+        Event::NodeAdmitted { node } => put(35, &[node.0]),
+        Event::NodeRetired { node } => put(36, &[node.0]),
+        Event::LeaderPreferred { node } => put(37, &[node.map_or(0, |node| node.0)]),
         other => event_of_rooms(hasher, position, other),
     }
 }

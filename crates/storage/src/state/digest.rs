@@ -10,7 +10,7 @@ use super::{ReadError, Reader, chain, meta::Meta};
 use crate::log::LogId;
 
 /// Every table but the seal, with its primary key.
-pub(super) const TABLES: [(&str, &str); 20] = [
+pub(super) const TABLES: [(&str, &str); 22] = [
     ("meta", "id"),
     ("membership", "id"),
     ("accounts", "id"),
@@ -28,6 +28,8 @@ pub(super) const TABLES: [(&str, &str); 20] = [
     ("hidden", "account, conversation, sequence"),
     ("blocks", "account, other"),
     ("invites", "id"),
+    ("join_tokens", "token"),
+    ("retired_nodes", "node"),
     ("webhooks", "id"),
     ("throttles", "key"),
     ("orphans", "number"),

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use conclave_core::{
-    AccountId, ConversationId, InviteId, Position, SessionId, Timestamp, TokenHash, WebhookId,
+    AccountId, ConversationId, InviteId, NodeId, Position, SessionId, Timestamp, TokenHash,
+    WebhookId,
 };
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 
@@ -34,6 +35,8 @@ pub(super) struct Meta {
     pub(super) changes: u64,
     pub(super) changes_after: Position,
     pub(super) setup_token: Option<TokenHash>,
+    pub(super) node_last: NodeId,
+    pub(super) preferred_leader: Option<NodeId>,
     pub(super) chain: [u8; 32],
 }
 
@@ -42,7 +45,7 @@ impl Meta {
         let sql = "SELECT applied_term, applied_node, applied_index, log_time, account_last,
                 accounts, session_last, conversation_last, once_last, once_answers, orphan_last,
                 orphans, chain, admins, rooms, invite_last, invites, webhook_last, throttles,
-                changes, changes_after, setup_token
+                changes, changes_after, setup_token, node_last, preferred_leader
             FROM meta WHERE id = 1";
         connection
             .prepare_cached(sql)?
@@ -79,6 +82,8 @@ impl Meta {
             changes: number(row, 19)?,
             changes_after: Position(number(row, 20)?),
             setup_token: row.get::<_, Option<[u8; 32]>>(21)?.map(TokenHash),
+            node_last: NodeId(number(row, 22)?),
+            preferred_leader: number_or_none(row, 23)?.map(NodeId),
         })
     }
 
@@ -88,7 +93,7 @@ impl Meta {
                 conversation_last = ?8, once_last = ?9, once_answers = ?10, orphan_last = ?11,
                 orphans = ?12, chain = ?13, admins = ?14, rooms = ?15, invite_last = ?16,
                 invites = ?17, webhook_last = ?18, throttles = ?19, changes = ?20,
-                changes_after = ?21, setup_token = ?22
+                changes_after = ?21, setup_token = ?22, node_last = ?23, preferred_leader = ?24
             WHERE id = 1";
         connection.prepare_cached(sql)?.execute(params![
             self.applied.map(|id| bits(id.term)),
@@ -113,6 +118,8 @@ impl Meta {
             stored(self.changes),
             stored(self.changes_after.0),
             self.setup_token.map(|token| token.0),
+            stored(self.node_last.0),
+            self.preferred_leader.map(|node| stored(node.0)),
         ])?;
         Ok(())
     }

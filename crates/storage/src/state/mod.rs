@@ -22,6 +22,7 @@ mod index;
 mod install;
 mod messages;
 mod meta;
+mod nodes;
 mod people;
 mod pool;
 mod reader;
@@ -45,8 +46,8 @@ pub use install::Judged;
 pub use reader::Reader;
 pub use rows::{
     AccountRow, AccountsPage, ConversationInfo, ConversationRow, Delivery, Happened, HistoryFrom,
-    HistoryPage, InviteRow, MemberRow, MessageRow, ReactionRow, RoomRow, RoomsPage, SessionRow,
-    StreamItem, StreamPage, To, WebhookRow, With,
+    HistoryPage, InviteRow, MemberRow, MessageRow, NodesRow, ReactionRow, RoomRow, RoomsPage,
+    SessionRow, StreamItem, StreamPage, To, WebhookRow, With,
 };
 pub use snapshot::SnapshotFile;
 pub use writer::State;

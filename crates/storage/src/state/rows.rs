@@ -1,8 +1,10 @@
 //! What readers give: rows for people, with names instead of numbers where people look.
 
+use std::collections::BTreeSet;
+
 use conclave_core::{
-    AccountId, AccountRole, ConversationId, InviteId, MemberRole, MessageRef, Position, Progress,
-    Sequence, SessionId, Timestamp, WebhookId,
+    AccountId, AccountRole, ConversationId, InviteId, MemberRole, MessageRef, NodeId, Position,
+    Progress, Sequence, SessionId, Timestamp, WebhookId,
 };
 
 /// An account.
@@ -346,6 +348,17 @@ pub struct MemberRow {
     pub account: AccountRow,
     /// What it may do.
     pub role: MemberRole,
+}
+
+/// What the log says of the nodes of the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodesRow {
+    /// The greatest number that was given out or used up; 0 if there is none.
+    pub last: NodeId,
+    /// The node that shall lead while it is well.
+    pub preferred_leader: Option<NodeId>,
+    /// Numbers that nobody is let in with any more.
+    pub retired: BTreeSet<NodeId>,
 }
 
 /// An invite, without its code.

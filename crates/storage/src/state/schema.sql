@@ -22,6 +22,8 @@ CREATE TABLE meta (
     changes INTEGER NOT NULL,              -- how many rows changes has
     changes_after INTEGER NOT NULL,        -- changes up to this position are forgotten
     setup_token BLOB,                      -- BLAKE3 of the token on offer
+    node_last INTEGER NOT NULL,            -- greatest number of a node given out or used up
+    preferred_leader INTEGER,              -- the node that shall lead while it is well
     chain BLOB NOT NULL                    -- BLAKE3 over everything decided since the first entry
 ) STRICT;
 
@@ -205,6 +207,19 @@ CREATE TABLE invites (
 ) STRICT;
 CREATE INDEX invites_by_end ON invites (expires_at, id);
 
+-- Tokens with which machines can join the cluster, each one once.
+CREATE TABLE join_tokens (
+    token BLOB PRIMARY KEY,                -- BLAKE3 of the secret; the secret is nowhere
+    expires_at INTEGER NOT NULL,
+    voter INTEGER NOT NULL                 -- whether the machine shall vote
+) STRICT, WITHOUT ROWID;
+CREATE INDEX join_tokens_by_end ON join_tokens (expires_at, token);
+
+-- Numbers of nodes that were removed: nobody with them is let in again.
+CREATE TABLE retired_nodes (
+    node INTEGER PRIMARY KEY
+) STRICT;
+
 -- Addresses to which programs post.
 CREATE TABLE webhooks (
     id INTEGER PRIMARY KEY,
@@ -240,4 +255,4 @@ CREATE TABLE seal (
 ) STRICT;
 
 INSERT INTO meta VALUES
-    (1, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, zeroblob(32));
+    (1, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, NULL, zeroblob(32));

@@ -7,8 +7,9 @@ use std::path::Path;
 
 use bytes::Bytes;
 use conclave_core::{
-    AccountId, AccountRole, Command, DisplayName, Event, Grant, MemberRole, OnceId, Operation,
-    Origin, Recipient, SessionId, SessionLabel, ThrottleKey, WebhookId, limits::INVITE_MS_MAX,
+    AccountId, AccountRole, Command, DisplayName, Event, Grant, MemberRole, NodeId, OnceId,
+    Operation, Origin, Pass, Recipient, SessionId, SessionLabel, ThrottleKey, WebhookId,
+    limits::{INVITE_MS_MAX, JOIN_TOKEN_MS_MAX},
 };
 use conclave_storage::state::{Payload, State};
 use rusqlite::types::Value;
@@ -72,6 +73,7 @@ pub(crate) fn story(state: &mut State) -> Vec<Event> {
     };
     people_come(&mut teller);
     accounts_change(&mut teller);
+    nodes_change(&mut teller);
     rooms_fill(&mut teller);
     messages_change(&mut teller);
     time_passes(&mut teller);
@@ -156,6 +158,29 @@ fn accounts_change(teller: &mut Teller<'_>) {
     );
     let name = account("fay");
     teller.ask(1, Operation::RemoveAccount { name });
+}
+
+/// Node 4 comes with one of two tokens and goes; node 9 never came; node 2 shall lead.
+fn nodes_change(teller: &mut Teller<'_>) {
+    for (first, voter) in [(96, true), (97, false)] {
+        teller.ask(
+            1,
+            Operation::CreateJoinToken {
+                token: token(first),
+                ttl_ms: JOIN_TOKEN_MS_MAX,
+                voter,
+            },
+        );
+    }
+    teller.once(Operation::AdmitNode {
+        pass: Pass::Token(token(96)),
+        known_last: NodeId(3),
+    });
+    for node in [4, 9] {
+        teller.once(Operation::RetireNode { node: NodeId(node) });
+    }
+    let node = Some(NodeId(2));
+    teller.ask(1, Operation::PreferLeader { node });
 }
 
 /// Room 1 is the lobby, room 2 the attic. Webhook 1 posts as account 8.

@@ -4,8 +4,8 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use conclave_core::{
-    AccountRole, Command, DisplayName, Grant, InviteId, MemberRole, Operation, Recipient,
-    SessionId, ThrottleKey, WebhookId, limits::INVITE_MS_MAX,
+    AccountRole, Command, DisplayName, Grant, InviteId, MemberRole, NodeId, Operation, Pass,
+    Recipient, SessionId, ThrottleKey, WebhookId, limits::INVITE_MS_MAX,
 };
 use conclave_storage::state::Entry;
 use proptest::prelude::*;
@@ -97,7 +97,20 @@ impl Wish {
                 account: ThrottleKey([self.who as u8; 16]),
                 address: ThrottleKey([200 + few; 16]),
             },
-            4 => Operation::OfferSetup { token: token(100) },
+            4 => match self.sequence % 4 {
+                0 => Operation::RetireNode {
+                    node: NodeId(self.place),
+                },
+                1 => Operation::AdmitNode {
+                    pass: Pass::Secret { voter: self.yes },
+                    known_last: NodeId(self.place),
+                },
+                2 => Operation::AdmitNode {
+                    pass: Pass::Token(token(150 + self.place as u8 % 4)),
+                    known_last: NodeId(0),
+                },
+                _ => Operation::OfferSetup { token: token(100) },
+            },
             5 => post(150 + few, text),
             6..=20 => self.about_people(request),
             21 => create_room(room_name, self.yes),
@@ -153,8 +166,18 @@ impl Wish {
                 ttl_ms: self.sequence * INVITE_MS_MAX / 7,
                 uses: self.place as u32,
             },
-            15 => Operation::RevokeInvite {
-                invite: InviteId(self.place),
+            15 => match self.sequence % 4 {
+                0 => Operation::RevokeInvite {
+                    invite: InviteId(self.place),
+                },
+                1 => Operation::CreateJoinToken {
+                    token: token(150 + self.place as u8 % 4),
+                    ttl_ms: 1 + self.place,
+                    voter: self.yes,
+                },
+                _ => Operation::PreferLeader {
+                    node: self.yes.then_some(NodeId(self.place)),
+                },
             },
             16 => advance(self.place, self.sequence, self.sequence - 1),
             17 | 18 => {

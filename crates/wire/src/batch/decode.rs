@@ -2,8 +2,8 @@
 
 use conclave_core::{
     AccountId, AccountName, AccountRole, ConversationId, DisplayName, Grant, InviteId, MemberRole,
-    MessageRef, MessageText, Operation, Progress, Reaction, Recipient, Rejection, RoomName,
-    Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
+    MessageRef, MessageText, NodeId, Operation, Pass, Progress, Reaction, Recipient, Rejection,
+    RoomName, Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
     limits::{DELETE_MESSAGES_MAX, POSITIONS_PER_REQUEST_MAX},
 };
 
@@ -165,6 +165,34 @@ fn of_accounts(encoded: Encoded) -> Result<Operation, DecodeError> {
         },
         Encoded::RevokeInvite(revoke) => Operation::RevokeInvite {
             invite: InviteId(revoke.invite_id),
+        },
+        other => of_nodes(other)?,
+    })
+}
+
+fn of_nodes(encoded: Encoded) -> Result<Operation, DecodeError> {
+    Ok(match encoded {
+        Encoded::AdmitNode(admit) => {
+            use peer::admit_node::Pass as Encoding;
+            let pass = match admit.pass.ok_or(DecodeError::UnknownOperation)? {
+                Encoding::JoinTokenHash(token) => Pass::Token(hash(&token)?),
+                Encoding::SecretForVoter(voter) => Pass::Secret { voter },
+            };
+            Operation::AdmitNode {
+                pass,
+                known_last: NodeId(admit.known_last_node_id),
+            }
+        }
+        Encoded::RetireNode(retire) => Operation::RetireNode {
+            node: NodeId(retire.node_id),
+        },
+        Encoded::CreateJoinToken(create) => Operation::CreateJoinToken {
+            token: hash(&create.token_hash)?,
+            ttl_ms: create.ttl_ms,
+            voter: create.voter,
+        },
+        Encoded::PreferLeader(prefer) => Operation::PreferLeader {
+            node: (prefer.node_id != 0).then_some(NodeId(prefer.node_id)),
         },
         other => of_rooms(other)?,
     })

@@ -1,7 +1,9 @@
 //! Operations as they are stored.
 
 use bytes::Bytes;
-use conclave_core::{AccountRole, Grant, MemberRole, Operation, Recipient, ThrottleKey, TokenHash};
+use conclave_core::{
+    AccountRole, Grant, MemberRole, Operation, Pass, Recipient, ThrottleKey, TokenHash,
+};
 
 use crate::peer::{self, command::Operation as Encoded};
 
@@ -164,6 +166,36 @@ fn of_accounts(operation: &Operation) -> Encoded {
         }
         Operation::RevokeInvite { invite } => Encoded::RevokeInvite(peer::RevokeInvite {
             invite_id: invite.0,
+        }),
+        other => of_nodes(other),
+    }
+}
+
+fn of_nodes(operation: &Operation) -> Encoded {
+    match operation {
+        Operation::AdmitNode { pass, known_last } => {
+            use peer::admit_node::Pass as Encoding;
+            let pass = match pass {
+                Pass::Token(token) => Encoding::JoinTokenHash(hash(*token)),
+                Pass::Secret { voter } => Encoding::SecretForVoter(*voter),
+            };
+            Encoded::AdmitNode(peer::AdmitNode {
+                pass: Some(pass),
+                known_last_node_id: known_last.0,
+            })
+        }
+        Operation::RetireNode { node } => Encoded::RetireNode(peer::RetireNode { node_id: node.0 }),
+        Operation::CreateJoinToken {
+            token,
+            ttl_ms,
+            voter,
+        } => Encoded::CreateJoinToken(peer::CreateJoinToken {
+            token_hash: hash(*token),
+            ttl_ms: *ttl_ms,
+            voter: *voter,
+        }),
+        Operation::PreferLeader { node } => Encoded::PreferLeader(peer::PreferLeader {
+            node_id: node.map_or(0, |node| node.0),
         }),
         other => of_rooms(other),
     }

@@ -2,8 +2,8 @@
 
 use conclave_core::{
     AccountId, AccountName, AccountRole, ConversationId, DisplayName, Grant, InviteId, MemberRole,
-    MessageRef, MessageText, Operation, Progress, Reaction, Recipient, RoomName, Sequence,
-    SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
+    MessageRef, MessageText, NodeId, Operation, Pass, Progress, Reaction, Recipient, RoomName,
+    Sequence, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
 };
 use proptest::prelude::*;
 
@@ -152,6 +152,29 @@ fn of_accounts() -> impl Strategy<Value = Operation> {
         (name(), hash()).prop_map(|(name, token)| Operation::CreateBot { name, token }),
         (hash(), any::<u64>(), any::<u32>())
             .prop_map(|(code, ttl_ms, uses)| Operation::CreateInvite { code, ttl_ms, uses }),
+        of_nodes(),
+    ]
+}
+
+fn of_nodes() -> impl Strategy<Value = Operation> {
+    let pass = prop_oneof![
+        hash().prop_map(Pass::Token),
+        any::<bool>().prop_map(|voter| Pass::Secret { voter }),
+    ];
+    let node = || any::<u64>().prop_map(NodeId);
+    prop_oneof![
+        (pass, node()).prop_map(|(pass, known_last)| Operation::AdmitNode { pass, known_last }),
+        node().prop_map(|node| Operation::RetireNode { node }),
+        (hash(), any::<u64>(), any::<bool>()).prop_map(|(token, ttl_ms, voter)| {
+            Operation::CreateJoinToken {
+                token,
+                ttl_ms,
+                voter,
+            }
+        }),
+        (0u64..9).prop_map(|node| Operation::PreferLeader {
+            node: (node > 0).then_some(NodeId(node)),
+        }),
     ]
 }
 

@@ -18,10 +18,10 @@ use conclave_core::{
 use crate::{Problem, v1};
 
 pub use accounts::change_password;
-pub use admin::{create_bot, create_invite};
+pub use admin::{create_bot, create_invite, create_join_token};
 pub use once::{
-    count_login_failure, create_account, offer_setup, once_of_webhook, open_session,
-    post_by_webhook, throttle_key_of_account, throttle_key_of_address,
+    admit_node, count_login_failure, create_account, offer_setup, once_of_webhook, open_session,
+    post_by_webhook, retire_node, throttle_key_of_account, throttle_key_of_address,
 };
 pub use rooms::create_webhook;
 

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use blake3::Hasher;
 use conclave_core::{
-    AccountId, AccountName, Command, Grant, MessageText, OnceId, Operation, Origin, SessionLabel,
-    ThrottleKey, TokenHash,
+    AccountId, AccountName, Command, Grant, MessageText, NodeId, OnceId, Operation, Origin, Pass,
+    SessionLabel, ThrottleKey, TokenHash,
 };
 
 use super::digest;
@@ -82,6 +82,26 @@ pub fn count_login_failure(id: OnceId, account: ThrottleKey, address: ThrottleKe
 pub fn offer_setup(id: OnceId, token: TokenHash) -> Command {
     let operation = Operation::OfferSetup { token };
     once(id, "offer_setup", &[&token.0], operation)
+}
+
+/// A command that gives a machine its number. A retry may know of more nodes than the first
+/// attempt did: it is the same request all the same.
+#[must_use]
+pub fn admit_node(id: OnceId, pass: Pass, known_last: NodeId) -> Command {
+    let shown = match pass {
+        Pass::Token(token) => token.0.to_vec(),
+        Pass::Secret { voter } => vec![u8::from(voter)],
+    };
+    let operation = Operation::AdmitNode { pass, known_last };
+    once(id, "admit_node", &[&shown], operation)
+}
+
+/// A command that uses up the number of a node.
+#[must_use]
+pub fn retire_node(id: OnceId, node: NodeId) -> Command {
+    let number = node.0.to_le_bytes();
+    let operation = Operation::RetireNode { node };
+    once(id, "retire_node", &[&number], operation)
 }
 
 /// A command that posts a message through a webhook.

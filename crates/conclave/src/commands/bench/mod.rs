@@ -36,6 +36,7 @@ use crate::{
     },
     errors::{CommandError, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNAVAILABLE},
     output::{self, Format},
+    trust,
 };
 use process::{cpu_us, server_cpu_us};
 
@@ -89,6 +90,9 @@ struct Sends {
     /// Measure these nodes instead of starting some
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     endpoints: Vec<String>,
+    /// Start nodes that speak encrypted
+    #[arg(long, conflicts_with = "endpoints")]
+    tls: bool,
     /// Send to all nodes, not to the leader alone
     #[arg(long)]
     spread: bool,
@@ -150,7 +154,7 @@ async fn bench(args: &Sends) -> anyhow::Result<ExitCode> {
         .tempdir()?;
     let cluster = match args.endpoints.is_empty() {
         true => Some(
-            throw_away(args.nodes, directory.path())
+            throw_away(args.nodes, args.tls, directory.path())
                 .await
                 .map_err(words)?,
         ),
@@ -181,7 +185,14 @@ async fn measure(
     cluster: Option<&LocalCluster>,
     endpoints: Vec<String>,
 ) -> anyhow::Result<Report> {
-    let nobody = Client::builder().endpoints(endpoints.clone()).build()?;
+    let builder = match cluster {
+        Some(cluster) => cluster.client_builder(),
+        None => match trust::find(&endpoints, None).await? {
+            Some(authority) => Client::builder().pinned(&authority),
+            None => Client::builder(),
+        },
+    };
+    let nobody = builder.endpoints(endpoints.clone()).build()?;
     let endpoints = leader_first(&nobody, endpoints).await?;
     let workers = workers(args, &nobody, &endpoints).await?;
     let before = stored(&nobody, &endpoints, |_| true).await?;
@@ -262,7 +273,8 @@ async fn workers(
             own.rotate_left(session as usize % endpoints.len());
         }
         let token = nobody.login(&name(session), &password).await?.token;
-        let client = Client::builder().endpoints(own).token(token).build()?;
+        let builder = Client::builder().trusting_like(nobody);
+        let client = builder.endpoints(own).token(token).build()?;
         let peer = AccountName::new(name(session + 1)).map_err(CallError::from)?;
         let left = args.concurrency - session * WORKERS_PER_SESSION;
         for _ in 0..left.min(WORKERS_PER_SESSION) {

@@ -1,4 +1,5 @@
-//! `conclave cluster add`, `promote`, `demote`, `remove`, `transfer-leader`: for administrators.
+//! `conclave cluster add`, `promote`, `demote`, `remove`, `replace`, `transfer-leader` and
+//! `preferred-leader`: for administrators.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -61,6 +62,21 @@ pub(crate) enum Command {
         #[command(flatten)]
         how: How,
     },
+    /// Put a learner in the place of another node, in one step, as soon as it has caught up
+    Replace {
+        /// Who goes
+        old: u64,
+        /// Who comes
+        new: u64,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Say which node shall lead while it is well
+    PreferredLeader {
+        /// Its number, or `none`: whoever is elected
+        #[arg(value_name = "NODE", value_parser = node_or_none)]
+        node: u64,
+    },
     /// Hand leadership to another node
     TransferLeader {
         /// To which; by default to whoever has most of the log
@@ -74,17 +90,41 @@ pub(crate) enum Command {
     },
 }
 
+/// 0 stands for nobody in the protocol; people write it.
+fn node_or_none(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        _ if text == "none" => Ok(0),
+        Ok(0) | Err(_) => Err("the number of a node, or `none`".to_owned()),
+        Ok(node) => Ok(node),
+    }
+}
+
 /// Changes who belongs to the cluster, or who leads.
 ///
 /// # Errors
 /// If the caller is no administrator, the change is refused, or there is no quorum for it.
 pub(super) async fn run(command: Command, connection: &Connection) -> anyhow::Result<ExitCode> {
-    let client = connection.connect()?.client;
+    let client = connection.connect().await?.client;
     let (change, how) = match command {
         Command::TransferLeader { to } => {
             let leader = client.transfer_leader(to).await?;
             output::line(&format!("node {leader} leads"))?;
             return Ok(ExitCode::SUCCESS);
+        }
+        Command::PreferredLeader { node } => {
+            client.prefer_leader(node).await?;
+            output::line(&match node {
+                0 => "whoever is elected leads".to_owned(),
+                node => format!("node {node} leads while it is well"),
+            })?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Replace { old, new, how } => {
+            let replace = v1::ReplaceNode {
+                old_node_id: old,
+                new_node_id: new,
+            };
+            (Change::Replace(replace), how)
         }
         Command::Add {
             node,
@@ -96,6 +136,7 @@ pub(super) async fn run(command: Command, connection: &Connection) -> anyhow::Re
                 node_id: node,
                 peer_address,
                 client_address,
+                replaces_node_id: 0,
             };
             (Change::Add(node), how)
         }

@@ -114,7 +114,8 @@ impl Shared {
 }
 
 async fn people(cluster: &LocalCluster) -> anyhow::Result<Vec<Person>> {
-    let nobody = Client::builder()
+    let nobody = cluster
+        .client_builder()
         .endpoints(cluster.endpoints())
         .total_timeout(SEND_LIMIT)
         .build()?;
@@ -128,7 +129,8 @@ async fn people(cluster: &LocalCluster) -> anyhow::Result<Vec<Person>> {
         let peer = ((number - 1) ^ 1) + 1;
         let token = nobody.login(&name(number), &password).await?.token;
         // Connections of its own: whoever finds a dead node finds it alone.
-        let client = Client::builder()
+        let client = cluster
+            .client_builder()
             .endpoints(cluster.endpoints())
             .token(&token)
             .total_timeout(SEND_LIMIT)

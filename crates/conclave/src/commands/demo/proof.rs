@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
-use conclave_client::{CallError, Client, Freshness, Page, core::Sequence, v1};
+use conclave_client::{CallError, Freshness, Page, core::Sequence, v1};
 use conclave_history::{Observed, Verdict, What, judge};
 use tokio::time::{Instant, sleep};
 
@@ -43,7 +43,7 @@ pub(super) async fn read(
     for node in cluster.nodes() {
         // One of each pair: both see the same conversation.
         for person in load.people.iter().step_by(2) {
-            observe(shared, node, &cluster.endpoint(node), person).await?;
+            observe(shared, cluster, node, person).await?;
         }
     }
     let Load { shared, people, .. } = load;
@@ -81,8 +81,8 @@ async fn digests(
 /// Reads all of a conversation as this node has it.
 async fn observe(
     shared: &Shared,
+    cluster: &LocalCluster,
     node: u64,
-    endpoint: &str,
     person: &Person,
 ) -> anyhow::Result<()> {
     let min_position = shared.position.load(Ordering::Relaxed);
@@ -90,8 +90,9 @@ async fn observe(
     let mut messages: Vec<Observed> = Vec::new();
     loop {
         // A new client for each page: one that was told who leads would ask the leader.
-        let client = Client::builder()
-            .endpoints([endpoint])
+        let client = cluster
+            .client_builder()
+            .endpoints([cluster.endpoint(node)])
             .token(&person.token)
             .build()?;
         let after = Page::After(Sequence(messages.last().map_or(0, |last| last.seq)));

@@ -147,6 +147,18 @@ fn of_admins() -> Vec<Row> {
                 ..Default::default()
             }
         }),
+        Row::new("AdminService/CreateJoinToken", ADMINS, |f| {
+            v1::CreateJoinTokenRequest {
+                request: f.request,
+                ..Default::default()
+            }
+        }),
+        Row::new("AdminService/PreferLeader", ADMINS, |f| {
+            v1::PreferLeaderRequest {
+                request: f.request,
+                node_id: 1,
+            }
+        }),
         Row::new("AdminService/TransferLeader", ADMINS, |_| {
             v1::TransferLeaderRequest { node_id: 1 }
         }),

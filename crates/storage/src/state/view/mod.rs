@@ -3,9 +3,9 @@
 mod query;
 
 use conclave_core::{
-    Account, AccountId, Broken, Conversation, ConversationId, Invite, InviteId, Lookup, MemberRole,
-    Membership, MessageHead, MessageRef, OnceId, Reaction, Sequence, Session, SessionId, Throttle,
-    ThrottleKey, Timestamp, TokenHash, Webhook, WebhookId,
+    Account, AccountId, Broken, Conversation, ConversationId, Invite, InviteId, JoinToken, Lookup,
+    MemberRole, Membership, MessageHead, MessageRef, NodeId, OnceId, Reaction, Sequence, Session,
+    SessionId, Throttle, ThrottleKey, Timestamp, TokenHash, Webhook, WebhookId,
     limits::{
         ONCE_ANSWER_MS, REQUEST_WINDOW, ROOMS_PER_ACCOUNT_MAX, SESSIONS_PER_ACCOUNT_MAX,
         WEBHOOKS_PER_ROOM_MAX,
@@ -297,6 +297,40 @@ impl Lookup for Writer {
 
     fn invite_last(&self) -> Result<InviteId, Broken> {
         Ok(self.meta.invite_last)
+    }
+
+    fn node_last(&self) -> Result<NodeId, Broken> {
+        Ok(self.meta.node_last)
+    }
+
+    fn is_retired(&self, node: NodeId) -> Result<bool, Broken> {
+        let sql = "SELECT 1 FROM retired_nodes WHERE node = ?1";
+        self.is_there(sql, [sought(node.0)])
+    }
+
+    fn preferred_leader(&self) -> Result<Option<NodeId>, Broken> {
+        Ok(self.meta.preferred_leader)
+    }
+
+    fn join_token(&self, token: &TokenHash) -> Result<Option<JoinToken>, Broken> {
+        let sql = "SELECT expires_at, voter FROM join_tokens WHERE token = ?1";
+        self.one(sql, [token.0], |row| {
+            Ok(JoinToken {
+                expires_at: Timestamp(number(row, 0)?),
+                voter: row.get(1)?,
+            })
+        })
+    }
+
+    fn join_tokens(&self) -> Result<u64, Broken> {
+        self.count_of("SELECT count(*) FROM join_tokens", [])
+    }
+
+    fn join_tokens_expired(&self, now: Timestamp, limit: usize) -> Result<Vec<TokenHash>, Broken> {
+        let sql = "SELECT token FROM join_tokens WHERE expires_at <= ?1
+            ORDER BY expires_at, token LIMIT ?2";
+        let key = params![bound(now.0), count(limit)];
+        self.all(sql, key, |row| Ok(TokenHash(row.get(0)?)))
     }
 
     fn webhook_by_token(&self, token: &TokenHash) -> Result<Option<Webhook>, Broken> {

@@ -5,6 +5,7 @@
 mod accounts;
 mod conversations;
 mod messages;
+mod nodes;
 mod sessions;
 
 use conclave_core::{Event, Position};
@@ -53,6 +54,11 @@ impl Writer {
             | Event::InviteRemoved { .. }
             | Event::LoginFailed { .. }
             | Event::LoginForgiven { .. } => self.write_admission(event)?,
+            Event::JoinTokenCreated { .. }
+            | Event::JoinTokenRemoved { .. }
+            | Event::NodeAdmitted { .. }
+            | Event::NodeRetired { .. }
+            | Event::LeaderPreferred { .. } => self.write_node(event)?,
             Event::SessionOpened { .. }
             | Event::SessionRenewed { .. }
             | Event::SessionClosed { .. }

@@ -163,7 +163,7 @@ pub(super) async fn bench(args: &Args) -> anyhow::Result<ExitCode> {
     let directory = tempfile::Builder::new()
         .prefix("conclave-bench-")
         .tempdir()?;
-    let cluster = throw_away(args.nodes, directory.path())
+    let cluster = throw_away(args.nodes, false, directory.path())
         .await
         .map_err(words)?;
     let leader = cluster.wait_for_leader(PATIENCE).await.map_err(words)?;

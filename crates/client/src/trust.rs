@@ -1,0 +1,368 @@
+//! Whom a client believes that it talks to its cluster.
+//!
+//! Always true: a client that knows the authority of its cluster says nothing to anybody whose
+//! certificate is not of that authority; one that does not know it talks on loopback alone.
+
+use std::{
+    fmt, io,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use conclave_wire::trust::{Fingerprint, NODES_NAME};
+use hyper_util::rt::TokioIo;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore,
+    SignatureScheme,
+    client::{
+        Resumption, WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{CryptoProvider, ring as provider, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+    version::TLS13,
+};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tonic::transport::{Channel, Endpoint, Uri};
+
+/// The certificate authority of a cluster.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Authority(CertificateDer<'static>);
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Authority({})", self.fingerprint())
+    }
+}
+
+/// Bytes are no certificate of an authority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this is no certificate of an authority in DER")]
+pub struct NoAuthority;
+
+/// The authority of a cluster could not be asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// Nobody answers there.
+    #[error("cannot connect")]
+    Unreachable(#[source] io::Error),
+    /// Somebody answers, in plain text.
+    #[error("what answers there does not speak TLS")]
+    NotTls(#[source] io::Error),
+    /// Somebody answers who is no node of Conclave, or whose certificate is not valid now.
+    #[error("what answers there shows no certificate of a cluster")]
+    NotTrusted(#[source] io::Error),
+    /// It took too long. Ask again.
+    #[error("no answer within {} s", .0.as_secs_f32())]
+    Silent(Duration),
+}
+
+impl Authority {
+    /// That with this certificate.
+    ///
+    /// # Errors
+    /// [`NoAuthority`] if it is none.
+    pub fn from_der(der: impl Into<Vec<u8>>) -> Result<Self, NoAuthority> {
+        let certificate = CertificateDer::from(der.into());
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone()).map_err(|_| NoAuthority)?;
+        Ok(Self(certificate))
+    }
+
+    /// Its certificate, to be kept.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// By which people know it.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        let digest = ::ring::digest::digest(&::ring::digest::SHA256, &self.0);
+        Fingerprint(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
+    }
+
+    /// Who must have signed.
+    fn verifier(&self) -> Arc<WebPkiServerVerifier> {
+        let mut roots = RootCertStore::empty();
+        let added = roots.add(self.0.clone());
+        added.expect("it was looked at when it was made");
+        let provider = Arc::new(provider::default_provider());
+        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+            .build()
+            .expect("there is a root")
+    }
+}
+
+/// Asks whoever is at this `host:port` for the authority of its cluster. Nothing is sent but the
+/// handshake. Whether the authority is the right one is for a person to say: its fingerprint is
+/// what the nodes print when they are ready.
+///
+/// # Errors
+/// [`FetchError`].
+pub async fn fetch_authority(address: &str, limit: Duration) -> Result<Authority, FetchError> {
+    let provider = Arc::new(provider::default_provider());
+    let seen = Arc::new(Seen {
+        authority: Mutex::default(),
+        provider: provider.clone(),
+    });
+    let config = tls13(provider)
+        .dangerous()
+        .with_custom_certificate_verifier(seen.clone())
+        .with_no_client_auth();
+    let asked = async {
+        let stream = TcpStream::connect(address).await;
+        let stream = stream.map_err(FetchError::Unreachable)?;
+        let connector = TlsConnector::from(Arc::new(config));
+        let shaken = connector.connect(nodes_name(), stream).await;
+        shaken.map_err(|error| match tls_error(&error) {
+            Some(TlsError::InvalidMessage(_)) => FetchError::NotTls(error),
+            Some(_) => FetchError::NotTrusted(error),
+            // It has hung up on what it could not read.
+            None => FetchError::NotTls(error),
+        })
+    };
+    timeout(limit, asked)
+        .await
+        .map_err(|_| FetchError::Silent(limit))??;
+    let authority = seen
+        .authority
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let authority = authority.clone();
+    Ok(authority.expect("a handshake that succeeds has been looked at"))
+}
+
+fn tls_error(error: &io::Error) -> Option<&TlsError> {
+    error.get_ref().and_then(|cause| cause.downcast_ref())
+}
+
+fn nodes_name() -> ServerName<'static> {
+    ServerName::try_from(NODES_NAME).expect("it is a name")
+}
+
+fn tls13(
+    provider: Arc<CryptoProvider>,
+) -> rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier> {
+    ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])
+        .expect("the provider speaks TLS 1.3")
+}
+
+/// Takes what it is shown, and remembers it.
+#[derive(Debug)]
+struct Seen {
+    authority: Mutex<Option<Authority>>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Seen {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, TlsError> {
+        let unknown = || TlsError::InvalidCertificate(CertificateError::UnknownIssuer);
+        let authority = others.last().ok_or_else(unknown)?;
+        let authority = Authority::from_der(authority.to_vec()).map_err(|_| unknown())?;
+        let verifier = authority.verifier();
+        let verified = verifier.verify_server_cert(certificate, &[], name, ocsp, now)?;
+        let mut seen = self
+            .authority
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *seen = Some(authority);
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        let algorithms = self.provider.signature_verification_algorithms;
+        algorithms.supported_schemes()
+    }
+}
+
+/// Whom to believe.
+#[derive(Clone, Default)]
+pub(crate) enum Trust {
+    /// Whoever is on loopback, in plain text.
+    #[default]
+    Loopback,
+    /// Who has a certificate of this authority.
+    Pinned(TlsConnector),
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Loopback => "Loopback",
+            Self::Pinned(_) => "Pinned",
+        })
+    }
+}
+
+impl Trust {
+    pub(crate) fn pinned(authority: &Authority) -> Self {
+        let mut config = tls13(Arc::new(provider::default_provider()))
+            .with_webpki_verifier(authority.verifier())
+            .with_no_client_auth();
+        config.resumption = Resumption::disabled();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Self::Pinned(TlsConnector::from(Arc::new(config)))
+    }
+
+    /// For tests that connect to nobody: no certificate is good enough, and every address is.
+    #[cfg(test)]
+    pub(crate) fn nobody() -> Self {
+        let config = tls13(Arc::new(provider::default_provider()))
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        Self::Pinned(TlsConnector::from(Arc::new(config)))
+    }
+
+    /// Whether anybody may be asked at this `host:port`.
+    pub(crate) fn allows(&self, address: &str) -> bool {
+        match self {
+            Self::Loopback => is_loopback(address),
+            Self::Pinned(_) => true,
+        }
+    }
+
+    /// A connection that is made when it is first used. The time that the endpoint allows for
+    /// connecting holds for the handshake too.
+    pub(crate) fn channel(&self, endpoint: &Endpoint) -> Channel {
+        match self {
+            Self::Loopback => endpoint.connect_lazy(),
+            Self::Pinned(connector) => {
+                let connector = connector.clone();
+                endpoint.connect_with_connector_lazy(tower::service_fn(move |uri| {
+                    connect(connector.clone(), uri)
+                }))
+            }
+        }
+    }
+}
+
+/// Whether nobody else can listen to what is said to this `host:port`.
+#[must_use]
+pub fn is_loopback(address: &str) -> bool {
+    let Some((host, _)) = address.rsplit_once(':') else {
+        return false;
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let is_address = host.parse().is_ok_and(|host: IpAddr| host.is_loopback());
+    host.eq_ignore_ascii_case("localhost") || is_address
+}
+
+async fn connect(connector: TlsConnector, uri: Uri) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
+    let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
+    let host = uri.host().ok_or_else(invalid)?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let port = uri.port_u16().ok_or_else(invalid)?;
+    let stream = TcpStream::connect((host, port)).await?;
+    stream.set_nodelay(true)?;
+    let shaken = connector.connect(nodes_name(), stream).await;
+    Ok(TokioIo::new(shaken.map_err(in_words)?))
+}
+
+/// What a handshake that failed means.
+fn in_words(error: io::Error) -> io::Error {
+    let sentence = match tls_error(&error) {
+        Some(TlsError::InvalidCertificate(
+            CertificateError::UnknownIssuer
+            | CertificateError::BadSignature
+            | CertificateError::NotValidForName
+            | CertificateError::NotValidForNameContext { .. },
+        )) => ANOTHER_AUTHORITY,
+        Some(TlsError::InvalidCertificate(
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. },
+        )) => "the certificate of the node is not valid now, if the clock of this machine is right",
+        Some(TlsError::InvalidMessage(_)) => "the node does not speak TLS any more",
+        Some(_) | None => return error,
+    };
+    io::Error::new(io::ErrorKind::InvalidData, sentence)
+}
+
+/// What is said when somebody else answers than the cluster that is known.
+pub const ANOTHER_AUTHORITY: &str =
+    "the cluster presents another certificate authority than the one that is known";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_where_nobody_else_can_listen() {
+        for address in [
+            "127.0.0.1:1",
+            "127.9.9.9:1",
+            "[::1]:1",
+            "localhost:1",
+            "LOCALHOST:1",
+        ] {
+            assert!(is_loopback(address), "{address}");
+        }
+        for address in [
+            "10.0.0.1:1",
+            "example.org:1",
+            "127.0.0.1.example.org:1",
+            "[::]:1",
+            "",
+        ] {
+            assert!(!is_loopback(address), "{address}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_no_authority() {
+        assert_eq!(Authority::from_der([1, 2, 3]), Err(NoAuthority));
+    }
+
+    #[tokio::test]
+    async fn a_server_in_plain_text_is_told_from_one_that_is_not_there() {
+        use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+        let limit = Duration::from_secs(10);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let answers = tokio::spawn(async move {
+            for answer in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b""] {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                stream.write_all(answer).await.unwrap();
+            }
+        });
+        for _ in 0..2 {
+            let plain = fetch_authority(&address, limit).await;
+            assert!(matches!(plain, Err(FetchError::NotTls(_))), "{plain:?}");
+        }
+        answers.await.unwrap();
+        let gone = fetch_authority(&address, limit).await;
+        assert!(matches!(gone, Err(FetchError::Unreachable(_))), "{gone:?}");
+    }
+}

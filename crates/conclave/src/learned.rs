@@ -1,0 +1,46 @@
+//! Nodes that a long command learns of are kept for the next command: a cluster that has moved to
+//! other machines meanwhile is found again.
+//!
+//! Always true: the file is changed only as long as it is the login that the command began with.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::{connection::Connected, credentials};
+
+/// How often is looked whether there are other nodes.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Keeps the nodes that the client knows, as they change; never ends.
+pub(crate) async fn keep(connected: &Connected) {
+    let (Some(begun), Ok(path)) = (&connected.kept, credentials::path()) else {
+        return std::future::pending().await;
+    };
+    let mut told = begun.endpoints.clone();
+    loop {
+        sleep(LOOK_EVERY).await;
+        let known = connected.client.endpoints();
+        if is_same(&known, &told) {
+            continue;
+        }
+        // A failure is no reason to end what the command is for.
+        if let Ok(Some(mut saved)) = credentials::load(&path)
+            && saved.token == begun.token
+        {
+            saved.endpoints = known.clone();
+            let _ = credentials::save(&path, &saved);
+        }
+        told = known;
+    }
+}
+
+/// Whoever leads stands first, and that changes more often than it matters.
+fn is_same(one: &[String], other: &[String]) -> bool {
+    let sorted = |list: &[String]| {
+        let mut list = list.to_vec();
+        list.sort();
+        list
+    };
+    sorted(one) == sorted(other)
+}

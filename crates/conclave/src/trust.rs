@@ -1,0 +1,294 @@
+//! By which authorities the clusters of this user are known, and what happens at first contact.
+//!
+//! Always true: an authority is believed only after a person or a fingerprint has said that it is
+//! the right one; from then on the cluster has no other one, and never speaks in plain text.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    io::{BufRead as _, IsTerminal as _, Read as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use conclave_client::{Authority, FetchError, Fingerprint, fetch_authority, is_loopback};
+
+use crate::{
+    credentials,
+    errors::{CommandError, EXIT_FAILED, EXIT_PERMISSION, EXIT_UNAVAILABLE, EXIT_USAGE, note},
+};
+
+/// How long a node may take to show its certificate.
+const FETCH_LIMIT: Duration = Duration::from_secs(1);
+/// What is read of an answer.
+const ANSWER_BYTES_MAX: u64 = 64;
+const PLAIN_SCHEME: &str = "http://";
+const TLS_SCHEME: &str = "https://";
+
+/// Which authority is known for which `HOST:PORT`, in base64.
+type Stored = BTreeMap<String, String>;
+
+/// The authority of the cluster at these addresses: the one that is known, or the one that is
+/// believed now. `None`: it talks in plain text, on loopback.
+///
+/// # Errors
+/// If it is not known whom to believe.
+pub(crate) async fn find(
+    endpoints: &[String],
+    expected: Option<Fingerprint>,
+) -> Result<Option<Authority>, CommandError> {
+    let addresses: Vec<&str> = endpoints.iter().map(|endpoint| bare(endpoint)).collect();
+    // Who says everything needs no file, nor a home directory.
+    let file = match expected {
+        Some(_) => path().ok(),
+        None => Some(path()?),
+    };
+    let stored = match &file {
+        Some(file) => load(file)?,
+        None => Stored::new(),
+    };
+    for address in &addresses {
+        let Some(text) = stored.get(*address) else {
+            continue;
+        };
+        let authority = decode(text)?;
+        if let Some(expected) = expected.filter(|expected| *expected != authority.fingerprint()) {
+            return Err(another(address, authority.fingerprint(), expected));
+        }
+        return Ok(Some(authority));
+    }
+    let begins = |scheme: &str| endpoints.iter().any(|at| at.trim().starts_with(scheme));
+    if begins(PLAIN_SCHEME) && expected.is_none() {
+        return Ok(None);
+    }
+    let encrypted = begins(TLS_SCHEME) || expected.is_some();
+    let Some((address, authority)) = ask(&addresses, encrypted).await? else {
+        return Ok(None);
+    };
+    let fingerprint = authority.fingerprint();
+    match expected {
+        Some(expected) if expected == fingerprint => {}
+        Some(expected) => return Err(another(address, fingerprint, expected)),
+        None => confirm(address, fingerprint).await?,
+    }
+    if let Some(file) = file {
+        pin_in(&file, addresses, &authority)?;
+    }
+    Ok(Some(authority))
+}
+
+/// Remembers by which authority the cluster at these addresses is known.
+///
+/// # Errors
+/// If the file cannot be read or written.
+pub(crate) fn pin(endpoints: &[String], authority: &Authority) -> Result<(), CommandError> {
+    let addresses = endpoints.iter().map(|endpoint| bare(endpoint));
+    pin_in(&path()?, addresses, authority)
+}
+
+/// What is known: addresses, and the fingerprint for each.
+///
+/// # Errors
+/// If the file is damaged.
+pub(crate) fn known() -> Result<Vec<(String, Fingerprint)>, CommandError> {
+    let stored = load(&path()?)?.into_iter();
+    stored
+        .map(|(address, text)| Ok((address, decode(&text)?.fingerprint())))
+        .collect()
+}
+
+/// Forgets the cluster at this address, with all its addresses; gives how many they were.
+///
+/// # Errors
+/// If the file cannot be read or written.
+pub(crate) fn forget(endpoint: &str) -> Result<usize, CommandError> {
+    let path = path()?;
+    let mut stored = load(&path)?;
+    let Some(authority) = stored.get(bare(endpoint)).cloned() else {
+        return Ok(0);
+    };
+    let before = stored.len();
+    stored.retain(|_, other| *other != authority);
+    credentials::replace(&path, &stored)?;
+    Ok(before - stored.len())
+}
+
+/// Asks one after the other until one shows an authority. `None`: in plain text.
+async fn ask<'a>(
+    addresses: &[&'a str],
+    encrypted: bool,
+) -> Result<Option<(&'a str, Authority)>, CommandError> {
+    let all_here = addresses.iter().all(|address| is_loopback(address));
+    let may_be_plain = all_here && !encrypted;
+    let mut last = None;
+    for address in addresses {
+        let error = match fetch_authority(address, FETCH_LIMIT).await {
+            Ok(authority) => return Ok(Some((address, authority))),
+            Err(error) => error,
+        };
+        let (exit, hint) = match &error {
+            FetchError::NotTls(_) if may_be_plain => return Ok(None),
+            FetchError::NotTls(_) => (
+                EXIT_PERMISSION,
+                "others could listen: nothing is sent in plain text, except on loopback",
+            ),
+            FetchError::NotTrusted(_) => (
+                EXIT_PERMISSION,
+                "name the address of a node for clients, and nothing that stands before it",
+            ),
+            FetchError::Unreachable(_) | FetchError::Silent(_) => {
+                last = Some((address, error));
+                continue;
+            }
+        };
+        return Err(CommandError::new(exit, sentence(address, &error), hint));
+    }
+    match last {
+        Some((address, error)) if !may_be_plain => Err(CommandError::new(
+            EXIT_UNAVAILABLE,
+            sentence(address, &error),
+            "see that a node runs there and can be reached from here",
+        )),
+        // The call itself says what is wrong.
+        _ => Ok(None),
+    }
+}
+
+fn sentence(address: &str, error: &FetchError) -> String {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+    format!("{address}: {error}{}", cause.unwrap_or_default())
+}
+
+fn another(address: &str, is: Fingerprint, expected: Fingerprint) -> CommandError {
+    CommandError::new(
+        EXIT_PERMISSION,
+        format!("the cluster at {address} has the fingerprint {is}, not {expected}"),
+        "somebody may stand between you and the cluster: ask its administrator for its fingerprint",
+    )
+}
+
+/// Has a person say that the fingerprint is the right one.
+async fn confirm(address: &str, fingerprint: Fingerprint) -> Result<(), CommandError> {
+    let unknown =
+        || format!("the cluster at {address} is not known here: fingerprint {fingerprint}");
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        let hint =
+            format!("if its nodes print the same when they are ready: --fingerprint {fingerprint}");
+        return Err(CommandError::new(EXIT_PERMISSION, unknown(), hint));
+    }
+    note(&unknown());
+    note("Its nodes print it when they are ready. Is it the same? [y/N]");
+    let answer = tokio::task::spawn_blocking(|| {
+        let mut answer = String::new();
+        let mut stdin = io::stdin().lock().take(ANSWER_BYTES_MAX);
+        stdin.read_line(&mut answer).map(|_| answer)
+    });
+    let answer = answer.await.ok().and_then(Result::ok).unwrap_or_default();
+    if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
+        return Ok(());
+    }
+    let hint = "ask the administrator of the cluster for its fingerprint";
+    Err(CommandError::new(EXIT_USAGE, "nothing was sent", hint))
+}
+
+fn path() -> Result<PathBuf, CommandError> {
+    Ok(credentials::directory()?.join("authorities.json"))
+}
+
+fn load(path: &Path) -> Result<Stored, CommandError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Stored::new()),
+        Err(error) => return Err(credentials::failed("read", path, &error)),
+    };
+    serde_json::from_slice(&bytes).map_err(|error| {
+        let sentence = format!("{} is damaged: {error}", path.display());
+        let hint = "delete the file; the fingerprints of clusters are asked for again";
+        CommandError::new(EXIT_FAILED, sentence, hint)
+    })
+}
+
+fn decode(text: &str) -> Result<Authority, CommandError> {
+    let der = STANDARD.decode(text).ok();
+    let authority = der.and_then(|der| Authority::from_der(der).ok());
+    authority.ok_or_else(|| {
+        CommandError::new(
+            EXIT_FAILED,
+            "the file of known authorities is damaged",
+            "delete authorities.json beside the credentials; fingerprints are asked for again",
+        )
+    })
+}
+
+fn pin_in<'a>(
+    path: &Path,
+    addresses: impl IntoIterator<Item = &'a str>,
+    authority: &Authority,
+) -> Result<(), CommandError> {
+    let mut stored = load(path)?;
+    let before = stored.len();
+    for address in addresses {
+        // One that is known stays what it is.
+        stored
+            .entry(address.to_owned())
+            .or_insert_with(|| STANDARD.encode(authority.der()));
+    }
+    if stored.len() == before {
+        return Ok(());
+    }
+    credentials::replace(path, &stored)
+}
+
+/// `HOST:PORT` without what stands around it.
+fn bare(endpoint: &str) -> &str {
+    let endpoint = endpoint.trim();
+    let mut schemes = [PLAIN_SCHEME, TLS_SCHEME].into_iter();
+    let without = schemes.find_map(|scheme| endpoint.strip_prefix(scheme));
+    let address = without.unwrap_or(endpoint);
+    address.strip_suffix('/').unwrap_or(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use conclave_server::ClusterSecret;
+
+    use super::*;
+
+    fn authority() -> Authority {
+        Authority::from_der(ClusterSecret::generate().unwrap().authority()).unwrap()
+    }
+
+    #[test]
+    fn what_is_pinned_stays_until_it_is_forgotten() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("conclave").join("authorities.json");
+        assert!(load(&path).unwrap().is_empty());
+        let (first, second) = (authority(), authority());
+        pin_in(&path, ["a:1", "b:1"], &first).unwrap();
+        pin_in(&path, ["b:1", "c:1"], &second).unwrap();
+        let stored = load(&path).unwrap();
+        let known = |address: &str| decode(&stored[address]).unwrap();
+        assert_eq!(known("a:1"), first);
+        assert_eq!(known("b:1"), first, "it is not replaced");
+        assert_eq!(known("c:1"), second);
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_with_a_way_out() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("authorities.json");
+        fs::write(&path, "{").unwrap();
+        assert_eq!(load(&path).unwrap_err().exit(), EXIT_FAILED);
+        assert_eq!(decode("AAAA").unwrap_err().exit(), EXIT_FAILED);
+    }
+
+    #[tokio::test]
+    async fn nobody_is_spoken_to_in_plain_text_elsewhere() {
+        // An address of documentation, where nobody is.
+        let refused = ask(&["192.0.2.1:1"], false).await.unwrap_err();
+        assert_eq!(refused.exit(), EXIT_UNAVAILABLE);
+        assert!(ask(&["127.0.0.1:1"], false).await.unwrap().is_none());
+        assert!(ask(&["127.0.0.1:1"], true).await.is_err());
+    }
+}

@@ -1,0 +1,90 @@
+//! One node on one host: a process that is started, listened to and killed.
+
+use std::{fs::File, path::PathBuf, process::Stdio, time::Duration};
+
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+    time::timeout,
+};
+
+use crate::lab::{Lab, address};
+
+/// How long a node may take to say something that it must say.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running node.
+pub(crate) struct Node {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    log: PathBuf,
+}
+
+/// Where clients reach the node of a host.
+pub(crate) fn endpoint(host: u8) -> String {
+    format!("{}:7400", address(host))
+}
+
+/// Where peers reach it.
+pub(crate) fn peer_address(host: u8) -> String {
+    format!("{}:7401", address(host))
+}
+
+impl Node {
+    /// Starts `conclave serve` on a host. `words` come as a person would type them.
+    pub(crate) fn start(lab: &Lab, host: u8, words: &[&str]) -> Self {
+        let log = lab.directory.join(format!("host-{host}.log"));
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .unwrap();
+        let mut command = lab.on(host, env!("CARGO_BIN_EXE_conclave").as_ref());
+        command
+            .arg("serve")
+            .args(words)
+            .arg("--data")
+            .arg(lab.directory.join(format!("host-{host}")))
+            .args(["--client-address", &endpoint(host)])
+            .args(["--peer-address", &peer_address(host)])
+            .args(["--registration", "open"])
+            .args(["--die-with-parent", &std::process::id().to_string()])
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(file);
+        let mut command = Command::from(command);
+        let mut child = command.kill_on_drop(true).spawn().unwrap();
+        let stdout = child.stdout.take().unwrap();
+        Self {
+            child,
+            lines: BufReader::new(stdout).lines(),
+            log,
+        }
+    }
+
+    /// What follows `word` on the next line that begins with it.
+    pub(crate) async fn says(&mut self, word: &str) -> String {
+        let found = timeout(PATIENCE, async {
+            while let Some(line) = self.lines.next_line().await.unwrap() {
+                if let Some(rest) = line.strip_prefix(word) {
+                    return rest.trim().to_owned();
+                }
+            }
+            panic!("it has ended: {}", self.log());
+        });
+        found
+            .await
+            .unwrap_or_else(|_| panic!("it never says {word}: {}", self.log()))
+    }
+
+    /// What it has written to its log.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Ends it as a power cut does.
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+}

@@ -1,0 +1,178 @@
+//! Nodes that speak encrypted, as people and attackers meet them.
+
+use std::{fs, net::SocketAddr, path::Path};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::{
+    command::{Home, Person, Served},
+    support::{Cluster, PATIENCE},
+};
+
+/// What `conclave` ends with when something is not allowed.
+const NOT_ALLOWED: i32 = 4;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_knows_the_fingerprint_talks_to_the_cluster_and_goes_on_when_a_node_dies() {
+    let cluster = Cluster::start_encrypted(3).await;
+    let endpoints: Vec<String> = cluster
+        .nodes()
+        .iter()
+        .map(|n| cluster.endpoint(*n))
+        .collect();
+    let fingerprint = cluster.fingerprint();
+    let alice = Person::new(&endpoints);
+
+    let unknown = alice.run(&["account", "create", "alice"]).await;
+    unknown.failed(NOT_ALLOWED, &fingerprint);
+    let other = format!("SHA256:{}", "A".repeat(43));
+    let wrong = ["account", "create", "alice", "--fingerprint", &other];
+    alice.run(&wrong).await.failed(NOT_ALLOWED, &other);
+
+    let right = ["account", "create", "alice", "--fingerprint", &fingerprint];
+    alice.run(&right).await.succeeded();
+    let bob = Person::new(&endpoints);
+    bob.run(&["account", "create", "bob", "--fingerprint", &fingerprint])
+        .await
+        .succeeded();
+    // From here on it is known.
+    for (person, name) in [(&alice, "alice"), (&bob, "bob")] {
+        person.run(&["login", name]).await.succeeded();
+    }
+    alice.run(&["send", "bob", "hello"]).await.succeeded();
+    alice.run(&wrong).await.failed(NOT_ALLOWED, &other);
+    let known = alice.run(&["trust", "list"]).await.succeeded();
+    assert_eq!(known.matches(&fingerprint).count(), 3, "{known}");
+
+    cluster.kill(cluster.leader().await).await;
+    alice.run(&["send", "bob", "still here"]).await.succeeded();
+    let read = bob.run(&["read", "--with", "alice"]).await.succeeded();
+    assert!(
+        read.contains("hello") && read.contains("still here"),
+        "{read}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_cluster_at_the_same_address_is_not_believed() {
+    let home = Home::new().await;
+    let log = home.path("log");
+    let mut first = start(&home, &log, "first", "127.0.0.1:0").await;
+    let fingerprint = first.says("fingerprint ").await;
+    let address = first.client_address.clone();
+    let alice = Person::new(std::slice::from_ref(&address));
+    let create = ["account", "create", "alice", "--fingerprint", &fingerprint];
+    alice.run(&create).await.succeeded();
+    alice.run(&["login", "alice"]).await.succeeded();
+    first.stop().await;
+
+    let mut second = start(&home, &log, "second", &address).await;
+    let other = second.says("fingerprint ").await;
+    assert_ne!(other, fingerprint);
+    let refused = alice.run(&["whoami", "--timeout", "2"]).await;
+    refused.failed(NOT_ALLOWED, "another certificate authority");
+    // Nor is one that speaks in plain text.
+    second.stop().await;
+    let args = [
+        "--client-address",
+        &address,
+        "--peer-address",
+        "127.0.0.1:0",
+    ];
+    let data = home.path("third").display().to_string();
+    let args = [&args[..], &["--data", &data]].concat();
+    let third = Served::start(&log, &args, &[]).await.unwrap();
+    let refused = alice.run(&["whoami", "--timeout", "2"]).await;
+    assert_ne!(refused.code, Some(0), "{refused:?}");
+    assert!(refused.stderr.contains("does not speak TLS"), "{refused:?}");
+
+    alice.run(&["trust", "forget", &address]).await.succeeded();
+    third.stop().await;
+    let fourth = start(&home, &log, "second", &address).await;
+    let again = ["account", "create", "alice", "--fingerprint", &other];
+    alice.run(&again).await.succeeded();
+    fourth.stop().await;
+}
+
+/// A node alone that speaks encrypted.
+async fn start(home: &Home, log: &Path, data: &str, address: &str) -> Served {
+    let data = home.path(data).display().to_string();
+    let args = [
+        "--data",
+        &data,
+        "--client-address",
+        address,
+        "--peer-address",
+        "127.0.0.1:0",
+        "--registration",
+        "open",
+    ];
+    Served::start_encrypted(log, &args).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_speaks_in_plain_text_gets_no_answer() {
+    let home = Home::new().await;
+    let log = home.path("log");
+    let node = start(&home, &log, "data", "127.0.0.1:0").await;
+    for address in [&node.client_address, &node.peer_address] {
+        let address: SocketAddr = address.parse().unwrap();
+        for said in [
+            &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"[..],
+            b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"SSH-2.0-scanner\r\n",
+            &[0; 64],
+        ] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(said).await.unwrap();
+            let mut heard = Vec::new();
+            // A connection that is reset is as good an answer.
+            let _ = timeout(PATIENCE, stream.read_to_end(&mut heard))
+                .await
+                .unwrap();
+            // Seven bytes are the alert with which TLS hangs up.
+            assert!(heard.len() <= 7, "{address} answers {heard:?}");
+        }
+    }
+    let log = fs::read_to_string(&log).unwrap();
+    for whom in ["clients", "peers"] {
+        let line = format!("a connection for {whom} was refused");
+        assert!(log.contains(&line), "{log}");
+    }
+    assert!(log.contains("it does not speak TLS"), "{log}");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_text_is_refused_where_others_can_listen() {
+    let home = Home::new().await;
+    let log = home.path("log");
+    let data = home.path("data").display().to_string();
+    for (client, peer) in [("0.0.0.0:0", "127.0.0.1:0"), ("127.0.0.1:0", "0.0.0.0:0")] {
+        let args = [
+            "--data",
+            &data,
+            "--client-address",
+            client,
+            "--peer-address",
+            peer,
+        ];
+        let refused = Served::start(&log, &args, &[]).await.err().unwrap();
+        refused.failed(1, "plain text is for loopback only");
+    }
+    let members = "1=127.0.0.1:1/127.0.0.1:2,2=127.0.0.1:3/127.0.0.1:4";
+    let args = ["--data", &data, "--node", "1", "--members", members];
+    let here = [
+        "--client-address",
+        "127.0.0.1:0",
+        "--peer-address",
+        "127.0.0.1:0",
+    ];
+    let args = [&args[..], &here].concat();
+    let refused = Served::start_encrypted(&log, &args).await.err().unwrap();
+    refused.failed(1, "need the same secret");
+}

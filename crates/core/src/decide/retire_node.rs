@@ -1,0 +1,16 @@
+//! Uses up the number of a node that was removed.
+
+use super::Ruling;
+use crate::{Accepted, Bound, Event, Lookup, NodeId, Rejection, limits::NODES_EVER_MAX};
+
+pub(super) fn retire_node(lookup: &impl Lookup, node: NodeId) -> Ruling {
+    if node.0 > NODES_EVER_MAX {
+        let what = Bound::Nodes;
+        return Err(Rejection::TooMany { what }.into());
+    }
+    let events = match lookup.is_retired(node)? {
+        true => Vec::new(),
+        false => vec![Event::NodeRetired { node }],
+    };
+    Ok((Accepted::Done, events))
+}

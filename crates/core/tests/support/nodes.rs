@@ -1,0 +1,57 @@
+//! What the simplest state knows of nodes, and of the tokens with which machines join.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use conclave_core::{Event, NodeId, Timestamp, TokenHash, lookup::JoinToken};
+
+/// A part of [`super::Memory`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Nodes {
+    pub(super) last: NodeId,
+    pub(super) retired: BTreeSet<NodeId>,
+    pub(super) preferred: Option<NodeId>,
+    pub(super) tokens: BTreeMap<TokenHash, JoinToken>,
+}
+
+impl Nodes {
+    pub(super) fn write(&mut self, event: &Event) {
+        match event {
+            Event::JoinTokenCreated {
+                token,
+                expires_at,
+                voter,
+            } => {
+                let row = JoinToken {
+                    expires_at: *expires_at,
+                    voter: *voter,
+                };
+                assert_eq!(self.tokens.insert(*token, row), None, "made twice");
+            }
+            Event::JoinTokenRemoved { token } => {
+                self.tokens.remove(token).expect("it was made");
+            }
+            Event::NodeAdmitted { node } => {
+                assert!(*node > self.last, "a number is given twice");
+                self.last = *node;
+            }
+            Event::NodeRetired { node } => {
+                assert!(self.retired.insert(*node), "retired twice");
+                self.last = self.last.max(*node);
+            }
+            Event::LeaderPreferred { node } => {
+                assert_ne!(self.preferred, *node, "nothing is preferred anew");
+                self.preferred = *node;
+            }
+            other => panic!("{other:?} is not about nodes"),
+        }
+    }
+
+    /// Those that have run out, in order.
+    pub(super) fn expired(&self, now: Timestamp) -> Vec<TokenHash> {
+        let expired = self.tokens.iter().filter(|(_, row)| row.expires_at <= now);
+        let by_time: BTreeSet<_> = expired
+            .map(|(token, row)| (row.expires_at, *token))
+            .collect();
+        by_time.into_iter().map(|(_, token)| token).collect()
+    }
+}

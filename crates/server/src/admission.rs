@@ -1,0 +1,214 @@
+//! Machines that want to belong to the cluster: any node answers them.
+//!
+//! Always true: nobody is let in, and the cluster's secret is told to nobody, without a token that
+//! the log takes back in the same moment, or the key that follows from the secret. A machine that
+//! asks again with the same request id gets the number that it was given first.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use conclave_core::{Accepted, NodeId, Pass};
+use conclave_replica::{MEMBERS_MAX, Member, Refusal};
+use conclave_wire::{
+    Problem,
+    peer::{self, join_request, join_service_server::JoinService},
+    request::{self, token_hash},
+    v1,
+};
+use tokio::time::sleep;
+use tonic::{Request, Response, Status};
+
+use crate::{
+    access::{Deadline, accepted},
+    config::checked_address,
+    founding::founder_out,
+    identity::Founder,
+    node::Shared,
+    problems,
+    secret::ClusterSecret,
+};
+
+/// Machines that are being let in at once. At the bound another one is told to ask again.
+pub(crate) const JOINS_MAX: usize = 4;
+/// How long a machine that was refused keeps its place: whoever guesses shall not fill the log.
+const REFUSED_PAUSE: Duration = Duration::from_millis(250);
+/// How long the members may take to confirm who belongs to the cluster.
+const BARRIER_LIMIT: Duration = Duration::from_secs(2);
+
+#[derive(Clone)]
+pub(crate) struct Admission {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Admission {
+    async fn let_in(
+        &self,
+        request: peer::JoinRequest,
+        deadline: Deadline,
+        from: Option<SocketAddr>,
+    ) -> Result<peer::JoinResponse, Problem> {
+        self.shared.door()?;
+        let _turn = self.shared.joins.try_acquire().map_err(|_| Problem::Busy)?;
+        let address = request.peer_address.clone();
+        let outcome = self.shared.admit(request, deadline).await;
+        match &outcome {
+            Ok(let_in) => tracing::info!(node = let_in.node_id, address, "a machine was let in"),
+            Err(problem @ Problem::Refused { .. }) => {
+                let from = from.map(|from| from.to_string());
+                tracing::warn!(
+                    address,
+                    from,
+                    reason = problem.reason(),
+                    "a machine was refused"
+                );
+                sleep(REFUSED_PAUSE).await;
+            }
+            Err(problem) => tracing::debug!(address, %problem, "a machine has to ask again"),
+        }
+        outcome
+    }
+}
+
+#[tonic::async_trait]
+impl JoinService for Admission {
+    async fn join(
+        &self,
+        request: Request<peer::JoinRequest>,
+    ) -> Result<Response<peer::JoinResponse>, Status> {
+        let deadline = Deadline::of(request.metadata());
+        let from = request.remote_addr();
+        let outcome = self.let_in(request.into_inner(), deadline, from).await;
+        outcome
+            .map(Response::new)
+            .map_err(|problem| problem.to_status())
+    }
+
+    async fn introduce(
+        &self,
+        request: Request<peer::IntroduceRequest>,
+    ) -> Result<Response<peer::IntroduceResponse>, Status> {
+        let shared = &self.shared;
+        let checked = check_key(shared.secret.as_ref(), &request.into_inner().join_key);
+        checked.map_err(|problem| problem.to_status())?;
+        let mut founders = shared.identity.founders();
+        if founders.is_empty() {
+            founders = members_as_founders(shared);
+        }
+        Ok(Response::new(peer::IntroduceResponse {
+            instance: String::new(),
+            client_address: shared.own_client_address(),
+            expected: 0,
+            founders: founders.into_iter().map(founder_out).collect(),
+        }))
+    }
+}
+
+/// A cluster that was not made by nodes that found each other: nobody who asks has made it.
+fn members_as_founders(shared: &Shared) -> Vec<Founder> {
+    let members = shared.members().into_iter();
+    members
+        .map(|(node, member)| Founder {
+            node,
+            peer_address: member.peer_address,
+            client_address: member.client_address,
+            instance: String::new(),
+        })
+        .collect()
+}
+
+/// Whether somebody knows the secret.
+pub(crate) fn check_key(secret: Option<&ClusterSecret>, shown: &[u8]) -> Result<(), Problem> {
+    let secret = secret.ok_or_else(no_secret)?;
+    // Hashes are compared without telling where they differ.
+    if blake3::hash(shown) == blake3::hash(&secret.join_key()) {
+        return Ok(());
+    }
+    Err(problems::refused(
+        "JOIN_REFUSED",
+        "the key does not belong to this cluster",
+    ))
+}
+
+/// A cluster without a secret has nothing to let a machine in with.
+pub(crate) fn no_secret() -> Problem {
+    problems::refused(
+        "NO_SECRET",
+        "the cluster was started without a secret: nodes join it by number",
+    )
+}
+
+impl Shared {
+    async fn admit(
+        &self,
+        request: peer::JoinRequest,
+        deadline: Deadline,
+    ) -> Result<peer::JoinResponse, Problem> {
+        let secret = self.secret.as_ref().ok_or_else(no_secret)?;
+        let missing = || problems::refused("REQUEST_ID_INVALID", "a request id has 16 bytes");
+        let id = request::once_id(&request.request_id)?.ok_or_else(missing)?;
+        for address in [&request.peer_address, &request.client_address] {
+            let invalid = |why| problems::refused("ADDRESS_INVALID", why);
+            checked_address(address).map_err(invalid)?;
+        }
+        let pass = match &request.pass {
+            Some(join_request::Pass::TokenSecret(shown)) => Pass::Token(token_hash(shown)),
+            Some(join_request::Pass::JoinKey(shown)) => {
+                check_key(Some(secret), shown)?;
+                Pass::Secret { voter: true }
+            }
+            None => {
+                return Err(problems::refused(
+                    "JOIN_REFUSED",
+                    "the request shows nothing",
+                ));
+            }
+        };
+        let limit = BARRIER_LIMIT.min(deadline.left());
+        let confirmed = self.replica.read_barrier(limit).await;
+        confirmed.map_err(|error| problems::of_read(&error))?;
+        let members = self.replica.status().members.nodes;
+        let named = request.replaces_node_id;
+        if named != 0 && !members.contains_key(&named) {
+            return Err(problems::of_refusal(Refusal::NoSuchNode(named)));
+        }
+        // One more than may stay: the one that is replaced goes later.
+        if members.len() > MEMBERS_MAX {
+            return Err(problems::of_refusal(Refusal::TooManyMembers));
+        }
+        let known_last = NodeId(members.keys().next_back().copied().unwrap_or(0));
+        let command = request::admit_node(id, pass, known_last);
+        let outcome = self.propose(command, deadline).await?;
+        let (node, voter) = accepted(&outcome, |accepted| match accepted {
+            Accepted::NodeAdmitted { node, voter } => Some((node.0, *voter)),
+            _ => None,
+        })?;
+        let same_place = |(other, member): &(&u64, &Member)| {
+            **other != node && member.peer_address == request.peer_address
+        };
+        let replaces_node_id = match named {
+            0 => members
+                .iter()
+                .find(same_place)
+                .map_or(0, |(other, _)| *other),
+            named => named,
+        };
+        let add = v1::AddNode {
+            node_id: node,
+            peer_address: request.peer_address,
+            client_address: request.client_address,
+            replaces_node_id,
+        };
+        let change = v1::ChangeMembersRequest {
+            change: Some(v1::change_members_request::Change::Add(add)),
+            dry_run: false,
+            // A learner takes no majority away.
+            force: false,
+        };
+        self.change_members(change, deadline).await?;
+        Ok(peer::JoinResponse {
+            node_id: node,
+            cluster_secret: secret.as_bytes().to_vec().into(),
+            voter,
+            replaces_node_id,
+        })
+    }
+}

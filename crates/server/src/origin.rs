@@ -1,0 +1,270 @@
+//! Who a node is: what its data directory says or, if that is new, what its flags and the other
+//! nodes come to.
+//!
+//! Always true: the data directory wins. A crash at any point leaves a directory that belongs to
+//! nobody yet, or to the node that it will be for good.
+
+use std::{collections::BTreeMap, fs, io, path::Path};
+
+use conclave_replica::Member;
+use conclave_wire::peer::{self, join_request};
+use tokio::net::TcpListener;
+
+use crate::{
+    config::NodeConfig,
+    founding::{self, Found, Introduction},
+    identity::{Claim, Identity, Stored, Wish},
+    join,
+    join_token::JoinToken,
+    listeners::Introducing,
+    node::StartError,
+    secret::ClusterSecret,
+    security::{self, SecurityError},
+    strangers::Trust,
+    tls::{Holder, Security},
+};
+
+/// Where a machine that asks to be let in keeps the name of its request, so that one that was
+/// killed in between is the same machine afterwards.
+const REQUEST_FILE: &str = "joining";
+const REQUEST_ID_BYTES: usize = 16;
+
+/// Who the node is.
+pub(crate) struct Origin {
+    pub(crate) identity: Identity,
+    /// The cluster's secret, if it has one.
+    pub(crate) secret: Option<ClusterSecret>,
+    /// Where members are reached, as far as flags say; with this node.
+    pub(crate) members: BTreeMap<u64, Member>,
+}
+
+/// Finds out who this node is. Waits for as long as others keep it from being anybody.
+pub(crate) async fn find(
+    config: &NodeConfig,
+    own: &Member,
+    peers: &TcpListener,
+) -> Result<Origin, StartError> {
+    let configured = config.members()?;
+    let claim = Claim::take(&config.data)?;
+    let given = given_secret(config)?;
+    let kept = ClusterSecret::load(&config.data).map_err(unusable)?;
+    let secret = match (kept, given) {
+        (Some(kept), Some(given)) if kept != given => {
+            let sentence = "the secret that was given is not the one of this data directory";
+            return Err(StartError::Join(sentence.to_owned()));
+        }
+        (kept, given) => kept.or(given),
+    };
+    let seeker = Seeker {
+        config,
+        own,
+        secret,
+        configured,
+    };
+    match claim.stored()? {
+        Some(stored) => seeker.again(claim, stored),
+        None if config.join_token.is_some() => seeker.join_by_token(claim).await,
+        None if config.bootstrap_expect > 0 => seeker.found(claim, peers).await,
+        None if !config.join.is_empty() => seeker.wait_to_be_added(claim).await,
+        None => seeker.make(claim),
+    }
+}
+
+struct Seeker<'a> {
+    config: &'a NodeConfig,
+    own: &'a Member,
+    secret: Option<ClusterSecret>,
+    configured: BTreeMap<u64, Member>,
+}
+
+impl Seeker<'_> {
+    fn again(self, claim: Claim, stored: Stored) -> Result<Origin, StartError> {
+        let founders = founding::members_of(&stored.founders);
+        let identity = claim.again(stored, self.config.node)?;
+        let mut members = match self.configured.is_empty() {
+            true => founders,
+            false => self.configured,
+        };
+        members.entry(identity.node).or_insert(self.own.clone());
+        Ok(Origin {
+            identity,
+            secret: self.secret,
+            members,
+        })
+    }
+
+    /// What is spoken before the node has its place.
+    fn security(&self, node: Option<u64>) -> Result<Security, SecurityError> {
+        let holder = Holder::at(node, &[]);
+        security::of(self.config.plain, self.secret.as_ref(), holder)
+    }
+
+    /// Makes a cluster of the members that the flags name, or alone.
+    fn make(self, claim: Claim) -> Result<Origin, StartError> {
+        let alone = self.configured.is_empty();
+        if !alone {
+            self.security(None)?;
+        }
+        let node = self.config.node.unwrap_or(1);
+        let members = match alone {
+            true => BTreeMap::from([(node, self.own.clone())]),
+            false => self.configured,
+        };
+        // Several nodes that were given no secret cannot agree on one.
+        let secret = match (self.secret, alone) {
+            (None, true) => Some(ClusterSecret::generate().map_err(unusable)?),
+            (secret, _) => secret,
+        };
+        let name = match &secret {
+            Some(secret) => secret.cluster_id(),
+            None => name_of_cluster(&members),
+        };
+        keep_secret(&self.config.data, secret.as_ref())?;
+        let identity = claim.keep(Stored::made(name, node))?;
+        Ok(Origin {
+            identity,
+            secret,
+            members,
+        })
+    }
+
+    async fn join_by_token(self, claim: Claim) -> Result<Origin, StartError> {
+        let text = self.config.join_token.as_deref().unwrap_or_default();
+        let not_one = || StartError::Join("this is no token to join".to_owned());
+        let token = JoinToken::from_text(text).ok_or_else(not_one)?;
+        let pass = join_request::Pass::TokenSecret(token.secret.to_vec().into());
+        let trust = Trust::of_token(&token, self.config.plain);
+        self.join(claim, pass, &trust).await
+    }
+
+    async fn join(
+        self,
+        claim: Claim,
+        pass: join_request::Pass,
+        trust: &Trust,
+    ) -> Result<Origin, StartError> {
+        let data = &self.config.data;
+        let request = peer::JoinRequest {
+            request_id: request_id(data).map_err(unusable)?.into(),
+            pass: Some(pass),
+            peer_address: self.own.peer_address.clone(),
+            client_address: self.own.client_address.clone(),
+            replaces_node_id: self.config.replaces.unwrap_or(0),
+        };
+        let asked = join::ask(&self.config.join, trust, &request).await;
+        let let_in = asked.map_err(|problem| StartError::Refused(Box::new(problem)))?;
+        let secret = ClusterSecret::from_bytes(&let_in.cluster_secret)
+            .map_err(|error| StartError::Join(error.to_string()))?;
+        keep_secret(data, Some(&secret))?;
+        let wish = Wish {
+            voter: let_in.voter,
+            replaces: let_in.replaces_node_id,
+        };
+        let stored = Stored::joined(secret.cluster_id(), let_in.node_id, Some(wish));
+        let identity = claim.keep(stored)?;
+        Ok(Origin {
+            members: BTreeMap::from([(identity.node, self.own.clone())]),
+            identity,
+            secret: Some(secret),
+        })
+    }
+
+    /// Makes a cluster with the others, or joins it if they have made it before.
+    async fn found(self, claim: Claim, peers: &TcpListener) -> Result<Origin, StartError> {
+        let missing = || {
+            let sentence = "nodes that shall find each other need the same --secret-file";
+            StartError::Join(sentence.to_owned())
+        };
+        let secret = self.secret.clone().ok_or_else(missing)?;
+        let data = &self.config.data;
+        let (own, expected) = (
+            self.own.client_address.clone(),
+            self.config.bootstrap_expect,
+        );
+        let introduction =
+            Introduction::new(secret.clone(), data, own, expected).map_err(unusable)?;
+        let security = self.security(None)?;
+        let trust = Trust::of(&security);
+        let introducing =
+            Introducing::start(peers, introduction.clone(), &security).map_err(unusable)?;
+        let found = founding::find(&introduction, &self.config.join, &trust).await;
+        introducing.end().await;
+        let Found::Founders(founders) = found else {
+            let pass = join_request::Pass::JoinKey(secret.join_key().to_vec().into());
+            return self.join(claim, pass, &trust).await;
+        };
+        let node = introduction.number_in(&founders).unwrap_or(0);
+        keep_secret(data, Some(&secret))?;
+        let mut stored = Stored::made(secret.cluster_id(), node);
+        let members = founding::members_of(&founders);
+        stored.founders = founders;
+        Ok(Origin {
+            identity: claim.keep(stored)?,
+            secret: Some(secret),
+            members,
+        })
+    }
+
+    /// Waits until an administrator has added this node by its number.
+    async fn wait_to_be_added(self, claim: Claim) -> Result<Origin, StartError> {
+        let node = self.config.node.unwrap_or(1);
+        let trust = Trust::of(&self.security(Some(node))?);
+        let cluster = join::find(&self.config.join, node, &trust).await;
+        keep_secret(&self.config.data, self.secret.as_ref())?;
+        Ok(Origin {
+            identity: claim.keep(Stored::joined(cluster.cluster_id, node, None))?,
+            secret: self.secret,
+            members: BTreeMap::from([(node, self.own.clone())]),
+        })
+    }
+}
+
+fn unusable(error: io::Error) -> StartError {
+    StartError::System(error.to_string())
+}
+
+fn given_secret(config: &NodeConfig) -> Result<Option<ClusterSecret>, StartError> {
+    let Some(file) = &config.secret_file else {
+        return Ok(None);
+    };
+    let wrong = |why: String| {
+        let sentence = format!("the secret in {} cannot be used: {why}", file.display());
+        StartError::Join(sentence)
+    };
+    let text = fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+    let secret = ClusterSecret::from_text(&text).map_err(|error| wrong(error.to_string()))?;
+    Ok(Some(secret))
+}
+
+fn keep_secret(data: &Path, secret: Option<&ClusterSecret>) -> Result<(), StartError> {
+    match secret {
+        Some(secret) => secret.store(data).map_err(unusable),
+        None => Ok(()),
+    }
+}
+
+/// The name of this machine's request: the same after a crash.
+fn request_id(data: &Path) -> io::Result<Vec<u8>> {
+    let file = data.join(REQUEST_FILE);
+    match fs::read(&file) {
+        Ok(bytes) if bytes.len() == REQUEST_ID_BYTES => return Ok(bytes),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        // It was not synced before the crash, so nobody was asked with it.
+        Ok(_) | Err(_) => {}
+    }
+    let mut bytes = [0; REQUEST_ID_BYTES];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    fs::write(&file, bytes)?;
+    fs::File::open(&file)?.sync_all()?;
+    fs::File::open(data)?.sync_all()?;
+    Ok(bytes.to_vec())
+}
+
+/// Every node of a cluster is started with the same members, so every one finds the same name.
+fn name_of_cluster(members: &BTreeMap<u64, Member>) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for (node, member) in members {
+        hasher.update(format!("{node}={}\n", member.peer_address).as_bytes());
+    }
+    hasher.finalize().to_hex()[..16].to_owned()
+}

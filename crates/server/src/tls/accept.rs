@@ -1,0 +1,230 @@
+//! Connections that come in: the handshake, and what is known of the caller afterwards.
+//!
+//! Always true: a caller that is slow or sends garbage costs its own place among
+//! [`HANDSHAKES_MAX`] for at most [`HANDSHAKE_LIMIT`], and nobody waits for it alone. The log says
+//! why a caller was turned away, once in a while for each address and reason.
+
+use std::{
+    io,
+    net::IpAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::{Stream, StreamExt as _};
+use rustls::{CertificateError, Error as TlsError};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tonic::transport::server::{Connected, TcpConnectInfo};
+
+use crate::{
+    tls::{Accept, names},
+    told::Told,
+};
+
+/// Handshakes of one listener at once. At the bound further callers wait to be taken.
+const HANDSHAKES_MAX: usize = 256;
+/// How long a caller may take for one.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(3);
+
+/// Who was refused, and why.
+type Refusals = Told<(IpAddr, String)>;
+
+/// What a caller has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// The connection is in plain text: everybody is believed.
+    Plain,
+    /// It is encrypted, and the caller has shown no certificate of a peer.
+    Nothing,
+    /// The certificate of this node.
+    Node(u64),
+}
+
+/// Who calls; every request carries it as an extension.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) shown: Shown,
+    pub(crate) address: TcpConnectInfo,
+}
+
+/// A connection whose handshake, if there is one, is over.
+pub(crate) struct Arrival {
+    stream: Wire,
+    pub(super) shown: Shown,
+}
+
+enum Wire {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Connected for Arrival {
+    type ConnectInfo = Caller;
+
+    fn connect_info(&self) -> Caller {
+        let stream = match &self.stream {
+            Wire::Plain(stream) => stream,
+            Wire::Tls(stream) => stream.get_ref().0,
+        };
+        Caller {
+            shown: self.shown,
+            address: stream.connect_info(),
+        }
+    }
+}
+
+/// The connections that get through the handshake, in the order in which they do; all of them, if
+/// what is spoken is plain text.
+pub(crate) fn secured(
+    incoming: impl Stream<Item = io::Result<TcpStream>> + Send,
+    accept: Option<Accept>,
+    whom: &'static str,
+) -> impl Stream<Item = io::Result<Arrival>> + Send {
+    let refusals = Arc::new(Refusals::default());
+    let handshakes = incoming.map(move |stream| {
+        let (accept, refusals) = (accept.clone(), refusals.clone());
+        async move {
+            let stream = stream?;
+            match accept {
+                None => Ok(Some(Arrival {
+                    stream: Wire::Plain(stream),
+                    shown: Shown::Plain,
+                })),
+                // In a task of its own: what it computes shall not hold the others up.
+                Some(accept) => {
+                    let task = tokio::spawn(handshake(stream, accept, refusals, whom));
+                    task.await.map_err(io::Error::other)
+                }
+            }
+        }
+    });
+    let arrivals = handshakes.buffer_unordered(HANDSHAKES_MAX);
+    arrivals.filter_map(|arrival| std::future::ready(arrival.transpose()))
+}
+
+async fn handshake(
+    stream: TcpStream,
+    accept: Accept,
+    refusals: Arc<Refusals>,
+    whom: &'static str,
+) -> Option<Arrival> {
+    let from = stream.peer_addr().ok();
+    let acceptor = TlsAcceptor::from(accept.config);
+    let reason = match timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            let certificates = stream.get_ref().1.peer_certificates();
+            let leaf = certificates.and_then(|certificates| certificates.first());
+            let node = leaf.and_then(|leaf| names::peer_in(leaf, &accept.cluster_id));
+            let shown = node.map_or(Shown::Nothing, Shown::Node);
+            let stream = Wire::Tls(Box::new(stream));
+            return Some(Arrival { stream, shown });
+        }
+        Ok(Err(error)) => reason_of(&error),
+        Err(_) => "it does not finish the handshake".to_owned(),
+    };
+    let from = from?;
+    if refusals.is_news((from.ip(), reason.clone())) {
+        tracing::warn!(%from, reason, "a connection for {whom} was refused");
+    }
+    None
+}
+
+/// Why a handshake failed, for people.
+fn reason_of(error: &io::Error) -> String {
+    let tls = error.get_ref().and_then(|cause| cause.downcast_ref());
+    match tls {
+        Some(TlsError::InvalidCertificate(why)) => format!("its certificate {}", fault(why)),
+        Some(TlsError::InvalidMessage(_)) => "it does not speak TLS".to_owned(),
+        Some(TlsError::AlertReceived(alert)) => {
+            format!("it does not believe this node ({alert:?})")
+        }
+        Some(other) => other.to_string(),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            "it ended in the middle of the handshake".to_owned()
+        }
+        None => error.to_string(),
+    }
+}
+
+fn fault(why: &CertificateError) -> String {
+    match why {
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "is not of this cluster's authority".to_owned()
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "has expired".to_owned()
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "is not valid yet: compare the clocks".to_owned()
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "is not that of a peer".to_owned()
+        }
+        other => format!("is refused: {other}"),
+    }
+}
+
+impl AsyncRead for Arrival {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Wire::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Wire::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Arrival {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.stream {
+            Wire::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Wire::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.stream {
+            Wire::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+            Wire::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.stream {
+            Wire::Plain(stream) => stream.is_write_vectored(),
+            Wire::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Wire::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Wire::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Wire::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Wire::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}

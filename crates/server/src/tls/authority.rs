@@ -1,0 +1,191 @@
+//! The certificate authority of a cluster, which every node makes for itself from the cluster's
+//! secret.
+//!
+//! Always true: all nodes of a cluster make the same certificate, bit for bit, at every start; so
+//! none is ever sent or kept, and whoever has pinned it goes on trusting the cluster.
+
+use std::time::Duration;
+
+use conclave_wire::trust::Fingerprint;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, SerialNumber,
+    date_time_ymd,
+};
+use rustls::{
+    crypto::{CryptoProvider, ring},
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+    sign::CertifiedKey,
+};
+
+use crate::secret::ClusterSecret;
+
+const KEY_CONTEXT: &str = "conclave 2026-11 the certificate authority of a cluster";
+/// What stands before the 32 bytes of an Ed25519 key in PKCS #8 (RFC 8410, section 7).
+const PKCS8_BEFORE_SEED: [u8; 16] = [
+    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
+];
+/// From when to when the authority is valid: dates that no node has to agree on.
+const VALID_FROM_YEAR: i32 = 2026;
+const VALID_UNTIL_YEAR: i32 = 2126;
+
+/// When a certificate is valid, as times since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Validity {
+    pub(crate) from: Duration,
+    pub(crate) until: Duration,
+}
+
+/// What a certificate may be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// To be a peer: as who answers and as who asks.
+    Peer,
+    /// To answer clients, and nothing else.
+    Clients,
+}
+
+/// A certificate could not be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum IssueError {
+    /// The system gives no random bytes, or a name is none.
+    #[error("a certificate cannot be made")]
+    Certificate(#[from] rcgen::Error),
+    /// The provider does not take the key.
+    #[error("a key cannot be used")]
+    Key(#[from] rustls::Error),
+}
+
+/// Signs the certificates of nodes.
+pub(crate) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: CertificateDer<'static>,
+    cluster_id: String,
+}
+
+impl Authority {
+    /// That of the cluster with this secret.
+    pub(crate) fn of(secret: &ClusterSecret) -> Self {
+        let cluster_id = secret.cluster_id();
+        let pkcs8 = [&PKCS8_BEFORE_SEED[..], &secret.derive(KEY_CONTEXT)].concat();
+        let key =
+            KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(pkcs8), &PKCS_ED25519);
+        let key = key.expect("every seed is an Ed25519 key");
+        let mut wanted = CertificateParams::default();
+        wanted.not_before = date_time_ymd(VALID_FROM_YEAR, 1, 1);
+        wanted.not_after = date_time_ymd(VALID_UNTIL_YEAR, 1, 1);
+        // 63 bits: a serial number is positive.
+        let name = u64::from_str_radix(&cluster_id, 16).expect("its name is 16 hexadecimal digits");
+        wanted.serial_number = Some(SerialNumber::from((name >> 1).max(1)));
+        wanted.distinguished_name = name_of(&format!("conclave cluster {cluster_id}"));
+        wanted.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        wanted.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let certificate = wanted.self_signed(&key);
+        let certificate = certificate.expect("all of it is fixed and well formed");
+        Self {
+            certificate: certificate.der().clone(),
+            issuer: Issuer::new(wanted, key),
+            cluster_id,
+        }
+    }
+
+    /// Its certificate: what clients pin.
+    pub(crate) fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+
+    /// Which cluster's it is.
+    pub(crate) fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
+    /// A new key and a certificate for it with these names, and the authority's own behind it, so
+    /// that somebody who comes for the first time sees it. Names that cannot stand in a
+    /// certificate are left out.
+    pub(crate) fn issue(
+        &self,
+        names: &[String],
+        usage: Use,
+        valid: Validity,
+    ) -> Result<CertifiedKey, IssueError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let possible = |name: &&String| CertificateParams::new(vec![(*name).clone()]).is_ok();
+        let names: Vec<String> = names.iter().filter(possible).cloned().collect();
+        let mut wanted = CertificateParams::new(names)?;
+        let beginning = date_time_ymd(1970, 1, 1);
+        wanted.not_before = beginning + valid.from;
+        wanted.not_after = beginning + valid.until;
+        wanted.distinguished_name = name_of("conclave node");
+        wanted.use_authority_key_identifier_extension = true;
+        wanted.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        wanted.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        if usage == Use::Peer {
+            let asks = ExtendedKeyUsagePurpose::ClientAuth;
+            wanted.extended_key_usages.push(asks);
+        }
+        let leaf = wanted.signed_by(&key, &self.issuer)?;
+        let chain = vec![leaf.der().clone(), self.certificate.clone()];
+        Ok(certified(chain, key.serialize_der())?)
+    }
+}
+
+/// The one provider of cryptography.
+pub(crate) fn provider() -> CryptoProvider {
+    ring::default_provider()
+}
+
+/// By which people know an authority with this certificate.
+pub(crate) fn fingerprint_of(certificate: &CertificateDer<'_>) -> Fingerprint {
+    let digest = ::ring::digest::digest(&::ring::digest::SHA256, certificate);
+    Fingerprint(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
+}
+
+fn certified(
+    chain: Vec<CertificateDer<'static>>,
+    pkcs8: Vec<u8>,
+) -> Result<CertifiedKey, rustls::Error> {
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pkcs8));
+    let key = provider().key_provider.load_private_key(key)?;
+    Ok(CertifiedKey::new(chain, key))
+}
+
+fn name_of(text: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, text);
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_node_makes_the_same_authority_and_every_cluster_another() {
+        let secret = ClusterSecret::from_bytes(&[7; 32]).unwrap();
+        let (one, two) = (Authority::of(&secret), Authority::of(&secret));
+        assert_eq!(one.certificate(), two.certificate());
+        let other = Authority::of(&ClusterSecret::from_bytes(&[8; 32]).unwrap());
+        assert_ne!(one.certificate(), other.certificate());
+        let digest = blake3::hash(one.certificate());
+        assert_eq!(
+            digest.to_hex()[..16],
+            *"db236d79e7a41163",
+            "what clients have pinned must stay the same in all versions"
+        );
+    }
+
+    #[test]
+    fn a_name_that_cannot_stand_in_a_certificate_is_left_out() {
+        let authority = Authority::of(&ClusterSecret::from_bytes(&[7; 32]).unwrap());
+        let valid = Validity {
+            from: Duration::ZERO,
+            until: Duration::from_secs(60),
+        };
+        let names = ["nöde".to_owned(), "good.example".to_owned()];
+        let issued = authority.issue(&names, Use::Clients, valid).unwrap();
+        assert_eq!(issued.cert.len(), 2);
+        assert_eq!(&issued.cert[1], authority.certificate());
+        let leaf = webpki::EndEntityCert::try_from(&issued.cert[0]).unwrap();
+        assert!(leaf.valid_dns_names().eq(["good.example"]));
+    }
+}

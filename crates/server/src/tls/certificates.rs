@@ -1,0 +1,187 @@
+//! The two certificates of a node: one with which it is a peer, one with which it answers clients.
+//!
+//! Both are made when the node starts, live in memory alone, and are made anew long before they
+//! expire; connections that are open go on. Always true: the one for clients is good for no peer.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use rustls::sign::CertifiedKey;
+
+use crate::tls::{
+    authority::{Authority, IssueError, Use, Validity},
+    names,
+};
+
+/// How long a certificate is valid. A node that runs makes another after two thirds of it.
+pub(crate) const LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
+/// How much earlier than now a certificate begins: clocks differ.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(3600);
+/// Longest time between two looks at the clock: a machine that slept is noticed.
+const LOOK_EVERY: Duration = Duration::from_secs(3600);
+/// Shortest, so that a clock that jumps does not keep the node busy.
+const LOOK_EVERY_MIN: Duration = Duration::from_millis(50);
+
+/// The time since 1970 by this machine's clock.
+pub(crate) type WallClock = Arc<dyn Fn() -> Duration + Send + Sync>;
+
+/// For whom the certificates are.
+#[derive(Clone, Debug)]
+pub(crate) struct Holder {
+    /// The number, once the node has one.
+    pub(crate) node: Option<u64>,
+    /// Hosts under which clients reach the node.
+    pub(crate) hosts: Vec<String>,
+}
+
+impl Holder {
+    /// The holder at these addresses: `host:port`, or what a socket is bound to.
+    pub(crate) fn at(node: Option<u64>, addresses: &[&str]) -> Self {
+        let mut hosts = vec!["localhost".to_owned()];
+        for address in addresses {
+            let host = match address.parse::<SocketAddr>() {
+                Ok(address) => is_somewhere(address.ip()).then(|| address.ip().to_string()),
+                Err(_) => address.rsplit_once(':').map(|(host, _)| host.to_owned()),
+            };
+            hosts.extend(host.filter(|host| !hosts.contains(host)));
+        }
+        Self { node, hosts }
+    }
+}
+
+fn is_somewhere(address: IpAddr) -> bool {
+    !address.is_unspecified()
+}
+
+/// Both, as they are now.
+pub(crate) struct Certificates {
+    holder: Holder,
+    lifetime: Duration,
+    now: WallClock,
+    current: RwLock<Current>,
+}
+
+#[derive(Clone)]
+struct Current {
+    peer: Arc<CertifiedKey>,
+    clients: Arc<CertifiedKey>,
+    renew_at: Duration,
+}
+
+impl fmt::Debug for Certificates {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Certificates({:?})", self.holder)
+    }
+}
+
+impl Certificates {
+    /// New ones, valid from now on for `lifetime`.
+    pub(crate) fn new(
+        authority: &Authority,
+        holder: Holder,
+        lifetime: Duration,
+        now: WallClock,
+    ) -> Result<Self, IssueError> {
+        let current = RwLock::new(make(authority, &holder, lifetime, now())?);
+        Ok(Self {
+            holder,
+            lifetime,
+            now,
+            current,
+        })
+    }
+
+    pub(crate) fn peer(&self) -> Arc<CertifiedKey> {
+        self.current().peer
+    }
+
+    pub(crate) fn clients(&self) -> Arc<CertifiedKey> {
+        self.current().clients
+    }
+
+    /// Makes both anew if it is time; whether it did.
+    pub(crate) fn renew_if_due(&self, authority: &Authority) -> Result<bool, IssueError> {
+        let now = (self.now)();
+        if now < self.current().renew_at {
+            return Ok(false);
+        }
+        let made = make(authority, &self.holder, self.lifetime, now)?;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = made;
+        Ok(true)
+    }
+
+    /// How long until it may be time.
+    pub(crate) fn look_again_after(&self) -> Duration {
+        let left = self.current().renew_at.saturating_sub((self.now)());
+        left.clamp(LOOK_EVERY_MIN, LOOK_EVERY)
+    }
+
+    fn current(&self) -> Current {
+        // It is replaced at once: it is sound whoever panicked.
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.clone()
+    }
+}
+
+fn make(
+    authority: &Authority,
+    holder: &Holder,
+    lifetime: Duration,
+    now: Duration,
+) -> Result<Current, IssueError> {
+    let valid = Validity {
+        from: now.saturating_sub(CLOCKS_DIFFER),
+        until: now + lifetime,
+    };
+    let cluster_id = authority.cluster_id();
+    let mut of_peer = vec![names::ANY_PEER.to_owned()];
+    of_peer.extend(holder.node.map(|node| names::peer(node, cluster_id)));
+    let mut of_clients = vec![names::ANY_NODE.to_owned(), names::nodes_of(cluster_id)];
+    of_clients.extend(holder.hosts.iter().cloned());
+    Ok(Current {
+        peer: Arc::new(authority.issue(&of_peer, Use::Peer, valid)?),
+        clients: Arc::new(authority.issue(&of_clients, Use::Clients, valid)?),
+        renew_at: now + lifetime * 2 / 3,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::secret::ClusterSecret;
+
+    #[test]
+    fn hosts_are_what_clients_may_write() {
+        let holder = Holder::at(
+            Some(1),
+            &["127.0.0.1:1", "a.example:2", "0.0.0.0:3", "[::1]:4"],
+        );
+        assert_eq!(holder.hosts, ["localhost", "127.0.0.1", "a.example", "::1"]);
+    }
+
+    #[test]
+    fn both_are_made_anew_after_two_thirds_of_their_time() {
+        let time = Arc::new(Mutex::new(Duration::from_secs(1_800_000_000)));
+        let clock = time.clone();
+        let now: WallClock = Arc::new(move || *clock.lock().unwrap());
+        let authority = Authority::of(&ClusterSecret::from_bytes(&[7; 32]).unwrap());
+        let holder = Holder::at(Some(1), &[]);
+        let lifetime = Duration::from_secs(90);
+        let both = Certificates::new(&authority, holder, lifetime, now).unwrap();
+        let (peer, clients) = (both.peer(), both.clients());
+        *time.lock().unwrap() += Duration::from_secs(59);
+        assert!(!both.renew_if_due(&authority).unwrap());
+        assert_eq!(both.look_again_after(), Duration::from_secs(1));
+        *time.lock().unwrap() += Duration::from_secs(1);
+        assert!(both.renew_if_due(&authority).unwrap());
+        assert_ne!(both.peer().cert, peer.cert);
+        assert_ne!(both.clients().cert, clients.cert);
+        assert!(!both.renew_if_due(&authority).unwrap());
+    }
+}

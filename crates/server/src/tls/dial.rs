@@ -1,0 +1,70 @@
+//! The way to another machine: in plain text, or encrypted and under a name that it must have.
+
+use std::{io, sync::Arc};
+
+use conclave_wire::trust::Fingerprint;
+use hyper_util::rt::TokioIo;
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tonic::transport::{Channel, Endpoint, Uri};
+
+use crate::tls::{names, strangers};
+
+/// How to reach one machine.
+#[derive(Clone)]
+pub(crate) enum Dial {
+    /// In plain text.
+    Plain,
+    /// Encrypted.
+    Tls {
+        connector: TlsConnector,
+        /// Under which it must have a certificate.
+        name: ServerName<'static>,
+    },
+}
+
+impl Dial {
+    pub(super) fn tls(config: Arc<ClientConfig>, name: String) -> Self {
+        let name = ServerName::try_from(name).expect("names are made of letters and digits");
+        Self::Tls {
+            connector: TlsConnector::from(config),
+            name,
+        }
+    }
+
+    /// To any node of the cluster whose authority has this fingerprint, for somebody who has shown
+    /// nothing yet.
+    pub(crate) fn by_fingerprint(fingerprint: Fingerprint) -> Self {
+        let config = strangers::asks(fingerprint);
+        Self::tls(Arc::new(config), names::ANY_PEER.to_owned())
+    }
+
+    /// A connection that is made when it is first used. The time that the endpoint allows for
+    /// connecting holds for the handshake too.
+    pub(crate) fn channel(&self, endpoint: &Endpoint) -> Channel {
+        match self {
+            Self::Plain => endpoint.connect_lazy(),
+            Self::Tls { connector, name } => {
+                let (connector, name) = (connector.clone(), name.clone());
+                endpoint.connect_with_connector_lazy(tower::service_fn(move |uri| {
+                    connect(connector.clone(), name.clone(), uri)
+                }))
+            }
+        }
+    }
+}
+
+async fn connect(
+    connector: TlsConnector,
+    name: ServerName<'static>,
+    uri: Uri,
+) -> io::Result<TokioIo<tokio_rustls::client::TlsStream<TcpStream>>> {
+    let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
+    let host = uri.host().ok_or_else(invalid)?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let port = uri.port_u16().ok_or_else(invalid)?;
+    let stream = TcpStream::connect((host, port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(TokioIo::new(connector.connect(name, stream).await?))
+}

@@ -1,0 +1,193 @@
+//! Encryption: what a node shows to peers and clients, and what it believes of them.
+//!
+//! All of it follows from the secret of the cluster. Always true: whoever does not know the secret
+//! is no peer, and cannot pass for a node before a client that has pinned the authority.
+
+mod accept;
+mod authority;
+mod certificates;
+mod clients;
+mod dial;
+mod names;
+mod peers;
+mod strangers;
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Duration};
+
+use conclave_wire::trust::Fingerprint;
+use rustls::{ClientConfig, ServerConfig};
+use tokio::time::sleep;
+
+pub(crate) use self::{
+    accept::{Arrival, Caller, Shown, secured},
+    authority::IssueError,
+    certificates::{Holder, LIFETIME},
+    dial::Dial,
+};
+use self::{
+    authority::Authority,
+    certificates::{Certificates, WallClock},
+    clients::Own,
+};
+use crate::secret::ClusterSecret;
+
+/// What is spoken inside, in the words of ALPN.
+const HTTP2: &[u8] = b"h2";
+const HTTP1: &[u8] = b"http/1.1";
+/// The pause after certificates could not be made anew.
+const RENEW_AGAIN: Duration = Duration::from_secs(60);
+
+/// Whether what a node sends and hears is encrypted.
+#[derive(Clone)]
+pub(crate) enum Security {
+    /// It is not: only on loopback, and only if that was asked for.
+    Plain,
+    /// It is.
+    Tls(Arc<Tls>),
+}
+
+impl Security {
+    /// How to reach a node.
+    pub(crate) fn dial(&self, node: u64) -> Dial {
+        match self {
+            Self::Plain => Dial::Plain,
+            Self::Tls(tls) => tls.dial(node),
+        }
+    }
+
+    /// How to reach whichever node of the cluster is at an address.
+    pub(crate) fn dial_anybody(&self) -> Dial {
+        match self {
+            Self::Plain => Dial::Plain,
+            Self::Tls(tls) => Dial::tls(tls.asks.clone(), names::ANY_PEER.to_owned()),
+        }
+    }
+
+    /// How the port for peers answers; `None`: in plain text.
+    pub(crate) fn for_peers(&self) -> Option<Accept> {
+        match self {
+            Self::Plain => None,
+            Self::Tls(tls) => Some(tls.accept_peers()),
+        }
+    }
+
+    /// How the port for clients answers; `None`: in plain text.
+    pub(crate) fn for_clients(&self) -> Option<Accept> {
+        match self {
+            Self::Plain => None,
+            Self::Tls(tls) => Some(tls.accept_clients()),
+        }
+    }
+}
+
+/// How a listener answers.
+#[derive(Clone)]
+pub(crate) struct Accept {
+    config: Arc<ServerConfig>,
+    cluster_id: Arc<str>,
+}
+
+/// By which the authority of the cluster with this secret is known.
+pub(crate) fn fingerprint_of(secret: &ClusterSecret) -> Fingerprint {
+    authority::fingerprint_of(Authority::of(secret).certificate())
+}
+
+/// The certificate of the authority of the cluster with this secret, in DER.
+pub(crate) fn authority_of(secret: &ClusterSecret) -> Vec<u8> {
+    Authority::of(secret).certificate().to_vec()
+}
+
+/// The certificates of one node, and what is made of them.
+pub(crate) struct Tls {
+    authority: Authority,
+    certificates: Arc<Certificates>,
+    own: Own,
+    asks: Arc<ClientConfig>,
+    answers_peers: Arc<ServerConfig>,
+    answers_clients: Arc<ServerConfig>,
+}
+
+impl Tls {
+    /// Those of `holder` in the cluster with this secret, each valid for `lifetime`.
+    pub(crate) fn new(
+        secret: &ClusterSecret,
+        holder: Holder,
+        lifetime: Duration,
+    ) -> Result<Self, IssueError> {
+        Self::with_clock(secret, holder, lifetime, Arc::new(wall_clock))
+    }
+
+    fn with_clock(
+        secret: &ClusterSecret,
+        holder: Holder,
+        lifetime: Duration,
+        now: WallClock,
+    ) -> Result<Self, IssueError> {
+        let authority = Authority::of(secret);
+        let certificates = Certificates::new(&authority, holder, lifetime, now)?;
+        let certificates = Arc::new(certificates);
+        let own = Own::default();
+        let root = authority.certificate();
+        Ok(Self {
+            asks: Arc::new(peers::asks(root, certificates.clone())),
+            answers_peers: Arc::new(peers::answers(root, certificates.clone())),
+            answers_clients: Arc::new(clients::answers(certificates.clone(), own.clone())),
+            authority,
+            certificates,
+            own,
+        })
+    }
+
+    /// By which people know the cluster: the SHA-256 of its authority's certificate.
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        authority::fingerprint_of(self.authority.certificate())
+    }
+
+    fn dial(&self, node: u64) -> Dial {
+        let name = names::peer(node, self.authority.cluster_id());
+        Dial::tls(self.asks.clone(), name)
+    }
+
+    fn accept_peers(&self) -> Accept {
+        self.accept(&self.answers_peers)
+    }
+
+    fn accept_clients(&self) -> Accept {
+        self.accept(&self.answers_clients)
+    }
+
+    fn accept(&self, config: &Arc<ServerConfig>) -> Accept {
+        Accept {
+            config: config.clone(),
+            cluster_id: self.authority.cluster_id().into(),
+        }
+    }
+
+    /// Makes the node's certificates anew whenever it is time; never ends.
+    pub(crate) async fn keep_valid(self: Arc<Self>) {
+        loop {
+            sleep(self.certificates.look_again_after()).await;
+            match self.certificates.renew_if_due(&self.authority) {
+                Ok(true) => tracing::info!("the node's certificates were renewed"),
+                Ok(false) => {}
+                Err(error) => {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::error!(%error, cause, "the node's certificates are not renewed");
+                    sleep(RENEW_AGAIN).await;
+                }
+            }
+        }
+    }
+}
+
+fn wall_clock() -> Duration {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "certificates expire by the calendar"
+    )]
+    let now = std::time::SystemTime::now();
+    now.duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default()
+}

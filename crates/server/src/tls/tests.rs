@@ -1,0 +1,227 @@
+//! Who gets through to a listener, and who does not.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use futures::StreamExt as _;
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, ServerName},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+use tokio_stream::wrappers::TcpListenerStream;
+
+use super::*;
+use crate::tls::authority::provider;
+
+/// Failures only if the machine is unwell.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// 2027, when all of this is valid.
+const NOW: Duration = Duration::from_secs(1_800_000_000);
+
+fn secret(byte: u8) -> ClusterSecret {
+    ClusterSecret::from_bytes(&[byte; 32]).unwrap()
+}
+
+fn tls(byte: u8, node: u64) -> Arc<Tls> {
+    let holder = Holder::at(Some(node), &["127.0.0.1:1"]);
+    Arc::new(Tls::new(&secret(byte), holder, LIFETIME).unwrap())
+}
+
+/// A port that says what each caller has shown, and greets it.
+async fn port(accept: Option<Accept>) -> (SocketAddr, mpsc::Receiver<Shown>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tell, shown) = mpsc::channel(8);
+    tokio::spawn(async move {
+        let arrivals = secured(TcpListenerStream::new(listener), accept, "tests");
+        let mut arrivals = std::pin::pin!(arrivals);
+        while let Some(arrival) = arrivals.next().await {
+            let mut arrival = arrival.unwrap();
+            tell.send(arrival.shown).await.unwrap();
+            arrival.write_all(b"hello").await.unwrap();
+            arrival.shutdown().await.unwrap();
+        }
+    });
+    (address, shown)
+}
+
+/// What a caller reads after the handshake.
+async fn greeting(
+    address: SocketAddr,
+    config: Arc<ClientConfig>,
+    name: String,
+) -> std::io::Result<String> {
+    let stream = TcpStream::connect(address).await?;
+    let name = ServerName::try_from(name).unwrap();
+    let connecting = TlsConnector::from(config).connect(name, stream);
+    let mut stream = timeout(PATIENCE, connecting).await.unwrap()?;
+    let mut text = String::new();
+    timeout(PATIENCE, stream.read_to_string(&mut text))
+        .await
+        .unwrap()?;
+    Ok(text)
+}
+
+/// Why a caller with these certificates does not get through.
+async fn refusal(server: &Tls, caller: &Tls) -> String {
+    let (address, mut shown) = port(Some(server.accept_peers())).await;
+    // It believes the server, so that only the server can refuse.
+    let certificates = caller.certificates.clone();
+    let config = peers::asks(server.authority.certificate(), certificates);
+    let refused = greeting(address, Arc::new(config), names::ANY_PEER.to_owned()).await;
+    assert!(shown.try_recv().is_err(), "it got through");
+    refused.unwrap_err().to_string()
+}
+
+#[tokio::test]
+async fn a_peer_is_known_by_its_number() {
+    let (one, two) = (tls(7, 1), tls(7, 2));
+    let (address, mut shown) = port(Some(one.accept_peers())).await;
+    let name = names::peer(1, &secret(7).cluster_id());
+    let heard = greeting(address, two.asks.clone(), name).await.unwrap();
+    assert_eq!(heard, "hello");
+    assert_eq!(shown.recv().await, Some(Shown::Node(2)));
+}
+
+#[tokio::test]
+async fn a_node_is_not_taken_for_another_one() {
+    let (one, two) = (tls(7, 1), tls(7, 2));
+    let (address, _shown) = port(Some(one.accept_peers())).await;
+    let name = names::peer(3, &secret(7).cluster_id());
+    let refused = greeting(address, two.asks.clone(), name).await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("certificate"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_cluster_is_refused() {
+    let refused = refusal(&tls(7, 1), &tls(8, 2)).await;
+    assert!(refused.contains("UnknownCA"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_expired_is_refused() {
+    let past: WallClock = Arc::new(|| NOW - Duration::from_secs(20 * 365 * 24 * 3600));
+    let holder = Holder::at(Some(2), &[]);
+    let expired = Tls::with_clock(&secret(7), holder, LIFETIME, past).unwrap();
+    let refused = refusal(&tls(7, 1), &expired).await;
+    assert!(refused.contains("Expired"), "{refused}");
+}
+
+#[tokio::test]
+async fn the_certificate_for_clients_is_not_that_of_a_peer() {
+    let server = tls(7, 1);
+    let (address, mut shown) = port(Some(server.accept_peers())).await;
+    let key = tls(7, 2).certificates.clients();
+    let config = believing(server.authority.certificate());
+    let config = config.with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(
+        key.as_ref().clone(),
+    )));
+    let refused = greeting(address, Arc::new(config), names::ANY_PEER.to_owned()).await;
+    assert!(shown.try_recv().is_err(), "it got through");
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("alert"), "{refused}");
+}
+
+fn believing(
+    authority: &CertificateDer<'static>,
+) -> rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert> {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.clone()).unwrap();
+    ClientConfig::builder_with_provider(Arc::new(provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+}
+
+#[tokio::test]
+async fn who_shows_no_certificate_is_nobody() {
+    let server = tls(7, 1);
+    let config = Arc::new(believing(server.authority.certificate()).with_no_client_auth());
+    let (address, mut shown) = port(Some(server.accept_peers())).await;
+    let heard = greeting(address, config.clone(), names::ANY_PEER.to_owned()).await;
+    assert_eq!(heard.unwrap(), "hello");
+    assert_eq!(shown.recv().await, Some(Shown::Nothing));
+
+    let (address, mut shown) = port(Some(server.accept_clients())).await;
+    let heard = greeting(address, config, names::ANY_NODE.to_owned()).await;
+    assert_eq!(heard.unwrap(), "hello");
+    assert_eq!(shown.recv().await, Some(Shown::Nothing));
+}
+
+#[tokio::test]
+async fn plain_text_gets_no_answer_and_delays_nobody() {
+    let server = tls(7, 1);
+    for accept in [server.accept_peers(), server.accept_clients()] {
+        let (address, mut shown) = port(Some(accept)).await;
+        // It says nothing for as long as it may.
+        let _silent = TcpStream::connect(address).await.unwrap();
+        for said in ["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET / HTTP/1.1\r\n\r\n"] {
+            let mut plain = TcpStream::connect(address).await.unwrap();
+            plain.write_all(said.as_bytes()).await.unwrap();
+            let mut heard = Vec::new();
+            // A connection that is reset is as good an answer.
+            let _ = timeout(PATIENCE, plain.read_to_end(&mut heard))
+                .await
+                .unwrap();
+            let heard = String::from_utf8_lossy(&heard).into_owned();
+            assert!(heard.len() <= 7 && !heard.contains("HTTP"), "{heard}");
+        }
+        assert!(shown.try_recv().is_err(), "it got through");
+        let config = Arc::new(believing(server.authority.certificate()).with_no_client_auth());
+        let names = [names::ANY_PEER, names::ANY_NODE].map(str::to_owned);
+        let mut heard = Vec::new();
+        for name in names {
+            heard.extend(greeting(address, config.clone(), name).await);
+        }
+        assert_eq!(heard, ["hello"], "under the name of this port alone");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_goes_on_when_certificates_are_renewed() {
+    let time = Arc::new(Mutex::new(wall_clock() - LIFETIME * 2 / 3));
+    let clock = time.clone();
+    let holder = Holder::at(Some(1), &[]);
+    let now: WallClock = Arc::new(move || *clock.lock().unwrap());
+    let tls = Tls::with_clock(&secret(7), holder, LIFETIME, now).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let arrivals = TcpListenerStream::new(listener);
+    let arrivals = secured(arrivals, Some(tls.accept_clients()), "tests");
+    let mut arrivals = std::pin::pin!(arrivals);
+    let config = Arc::new(believing(tls.authority.certificate()).with_no_client_auth());
+    let connect = async |config: &Arc<ClientConfig>| {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let name = ServerName::try_from(names::ANY_NODE).unwrap();
+        let connector = TlsConnector::from(config.clone());
+        connector.connect(name, stream).await.unwrap()
+    };
+    let (mut old, arrival) = tokio::join!(connect(&config), arrivals.next());
+    let mut old_here = arrival.unwrap().unwrap();
+
+    *time.lock().unwrap() += LIFETIME * 2 / 3;
+    assert!(tls.certificates.renew_if_due(&tls.authority).unwrap());
+    let (new, _new_here) = tokio::join!(connect(&config), arrivals.next());
+    let shown = |stream: &tokio_rustls::client::TlsStream<TcpStream>| {
+        stream.get_ref().1.peer_certificates().unwrap()[0].clone()
+    };
+    assert_ne!(shown(&old), shown(&new));
+    old_here.write_all(b"still").await.unwrap();
+    old_here.flush().await.unwrap();
+    let mut heard = [0; 5];
+    timeout(PATIENCE, old.read_exact(&mut heard))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(&heard, b"still");
+}
