@@ -9,6 +9,7 @@
 mod apply;
 mod config;
 mod convert;
+mod following;
 mod log_store;
 mod membership;
 mod network;

@@ -22,6 +22,9 @@ use tokio::{task::spawn_blocking, time::Instant};
 
 /// How long a file is kept that nobody asks for.
 const KEEP: Duration = Duration::from_secs(600);
+/// How long the log waits for a receiver that has all of a file, and is about to follow. Once it
+/// does, it is waited for as for any other follower.
+const FOLLOW: Duration = Duration::from_secs(10);
 
 /// Makes the names of files of one process different.
 static FILES: AtomicU64 = AtomicU64::new(0);
@@ -71,6 +74,8 @@ impl Drop for Made {
 #[derive(Default)]
 struct Shelf {
     kept: Option<Kept>,
+    /// The entry that a file holds at least which is being made.
+    making: Option<u64>,
     /// Everything up to here may be gone from the log.
     purged: u64,
 }
@@ -78,8 +83,8 @@ struct Shelf {
 struct Kept {
     made: Arc<Made>,
     asked_at: Instant,
-    /// Whether the log waits for it: not after a receiver has all of it.
-    holds: bool,
+    /// When a receiver has got all of it, if nobody has asked for it since.
+    received_at: Option<Instant>,
 }
 
 /// The files of one node. Cheap to clone; all clones are the same.
@@ -115,7 +120,7 @@ impl Offers {
             return None;
         }
         kept.asked_at = Instant::now();
-        kept.holds = true;
+        kept.received_at = None;
         Some(kept.made.clone())
     }
 
@@ -134,6 +139,7 @@ impl Offers {
         let file = self.directory.join(format!("send-{number}.db"));
         let (target, reader) = (file.clone(), reader.clone());
         let began = Instant::now();
+        let _held = self.hold(index);
         let made = spawn_blocking(move || reader.snapshot_to(&target))
             .await
             .map_err(io::Error::other)?
@@ -149,7 +155,7 @@ impl Offers {
         self.shelf().kept = Some(Kept {
             made: made.clone(),
             asked_at: Instant::now(),
-            holds: true,
+            received_at: None,
         });
         Ok(made)
     }
@@ -161,10 +167,16 @@ impl Offers {
         drop(kept);
     }
 
-    /// A receiver has all of it. Others may still ask for it, but the log waits no more.
+    /// The log waits from entry `index` on, until this is dropped.
+    fn hold(&self, index: u64) -> Making<'_> {
+        self.shelf().making = Some(index);
+        Making(self)
+    }
+
+    /// A receiver has all of it. Others may still ask for it, but soon the log waits no more.
     pub(crate) fn received(&self) {
         if let Some(kept) = &mut self.shelf().kept {
-            kept.holds = false;
+            kept.received_at = Some(Instant::now());
         }
     }
 
@@ -172,8 +184,9 @@ impl Offers {
     /// `bound` is how far it may be held back.
     pub(crate) fn purging(&self, upto: u64, bound: u64, now: Instant) -> u64 {
         let mut shelf = self.shelf();
-        let held = shelf.kept.as_ref().filter(|kept| kept.holds);
-        let held = held.map(|kept| kept.made.index);
+        let held = shelf.kept.as_ref().filter(|kept| kept.holds(now));
+        let held = held.map(|kept| kept.made.index).into_iter();
+        let held = held.chain(shelf.making).min();
         let allowed = upto.min(held.unwrap_or(u64::MAX).max(bound));
         shelf.purged = shelf.purged.max(allowed);
         let stale = |kept: &mut Kept| {
@@ -188,9 +201,24 @@ impl Offers {
 }
 
 impl Kept {
+    /// Whether the log waits for it.
+    fn holds(&self, now: Instant) -> bool {
+        self.received_at
+            .is_none_or(|received| now.saturating_duration_since(received) < FOLLOW)
+    }
+
     /// Whether a transfer is under way.
     fn is_in_use(&self) -> bool {
         Arc::strong_count(&self.made) > 1
+    }
+}
+
+/// A file is being made.
+struct Making<'a>(&'a Offers);
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        self.0.shelf().making = None;
     }
 }
 
@@ -261,13 +289,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_log_does_not_wait_for_a_file_that_was_received() {
+    async fn the_log_waits_for_a_file_that_was_received_until_its_receiver_follows() {
         let directory = tempfile::tempdir().unwrap();
         let (state, offers) = state(directory.path(), 10);
         drop(offers.take(&state.reader(), 0).await.unwrap());
         offers.received();
-        assert_eq!(offers.purging(50, 0, Instant::now()), 50);
+        assert_eq!(offers.purging(50, 0, Instant::now()), 10);
+        assert_eq!(offers.purging(50, 0, Instant::now() + FOLLOW), 50);
         assert_eq!(files(&offers), 0);
+    }
+
+    #[tokio::test]
+    async fn the_log_waits_for_a_file_that_is_being_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let (_state, offers) = state(directory.path(), 10);
+        let making = offers.hold(7);
+        assert_eq!(offers.purging(50, 0, Instant::now()), 7);
+        assert_eq!(offers.purging(50, 9, Instant::now()), 9, "the bound");
+        drop(making);
+        assert_eq!(offers.purging(50, 9, Instant::now()), 50);
     }
 
     #[tokio::test]

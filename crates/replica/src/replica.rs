@@ -89,7 +89,7 @@ pub(crate) struct Inner {
     reader: Reader,
     search: Search,
     proposer: proposer::Handle,
-    reads: reads::Handle,
+    pub(crate) reads: reads::Handle,
     leader: watch::Receiver<Option<u64>>,
     applied: watch::Receiver<u64>,
     tasks: Mutex<Vec<JoinHandle<()>>>,

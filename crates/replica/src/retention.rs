@@ -2,15 +2,16 @@
 //!
 //! Always true: only entries behind the purge fence are purged (everything up to it is synced
 //! into the database), and the newest ones stay (see [`LogRetention`]), so that a follower
-//! that was away for a while is served from the log instead of a snapshot. While a snapshot is
-//! being sent the log stays that goes on after it, up to [`HELD`] times what is kept.
+//! that was away for a while is served from the log instead of a snapshot. The log also stays
+//! that goes on after a snapshot that is being sent, and what a follower lacks that is catching
+//! up, up to [`HELD`] times what is kept.
 
 use std::{collections::VecDeque, time::Duration};
 
 use openraft::async_runtime::watch::WatchReceiver as _;
 use tokio::time::Instant;
 
-use crate::{LogRetention, apply::Raft, log_store::Log, offers::Offers};
+use crate::{LogRetention, apply::Raft, following::Following, log_store::Log, offers::Offers};
 
 /// How often is looked.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -18,7 +19,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const MARKS_MAX: usize = 4096;
 /// Bytes between two marks.
 const MARK_BYTES: u64 = 256 * 1024;
-/// How many times the bytes that are kept may be held back for a snapshot.
+/// How many times the bytes that are kept may be held back for those who are catching up.
 const HELD: u64 = 4;
 /// How many entries may be held back, if that is less.
 const HELD_ENTRIES: u64 = 1_000_000;
@@ -37,6 +38,7 @@ pub(crate) struct Retention {
     marks: VecDeque<Mark>,
     fenced: Mark,
     offers: Offers,
+    following: Following,
 }
 
 impl Retention {
@@ -50,6 +52,7 @@ impl Retention {
             marks: VecDeque::from([start]),
             fenced: start,
             offers,
+            following: Following::default(),
         }
     }
 
@@ -78,19 +81,33 @@ impl Retention {
                     return;
                 }
             }
-            let upto = purge_to(&self.limits, &self.marks, now).min(snapshot);
-            let held = LogRetention {
-                keep_bytes: self.limits.keep_bytes.saturating_mul(HELD),
-                keep_entries: HELD_ENTRIES,
-                ..self.limits
-            };
-            let upto = self
-                .offers
-                .purging(upto, purge_to(&held, &self.marks, now), Instant::now());
+            let upto = self.held_back(purge_to(&self.limits, &self.marks, now).min(snapshot), now);
             if upto > purged && self.raft.trigger().purge_log(upto).await.is_err() {
                 return;
             }
         }
+    }
+
+    /// Up to where the log may be purged for those who are catching up.
+    fn held_back(&mut self, upto: u64, now: Mark) -> u64 {
+        let held = LogRetention {
+            keep_bytes: self.limits.keep_bytes.saturating_mul(HELD),
+            keep_entries: HELD_ENTRIES,
+            ..self.limits
+        };
+        let bound = purge_to(&held, &self.marks, now);
+        let matched: Vec<(u64, u64)> = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            let followers = metrics.replication.iter().flatten();
+            followers
+                .filter_map(|(node, matched)| Some((*node, matched.as_ref()?.index())))
+                .collect()
+        };
+        let clock = Instant::now();
+        let needed = self.following.needed_after(matched, clock);
+        let upto = upto.min(needed.unwrap_or(u64::MAX).max(bound));
+        self.offers.purging(upto, bound, clock)
     }
 
     fn mark(&mut self, now: Mark) {

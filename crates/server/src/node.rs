@@ -374,6 +374,12 @@ impl Node {
         self.shared.snapshots.transfers().list()
     }
 
+    /// How many acknowledged entries it has not applied yet. `None` if no leader says so within
+    /// `limit`: ask again.
+    pub async fn entries_behind(&self, limit: Duration) -> Option<u64> {
+        self.shared.replica.entries_behind(limit).await
+    }
+
     /// Its number.
     #[must_use]
     pub fn node(&self) -> u64 {
