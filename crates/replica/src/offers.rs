@@ -5,7 +5,8 @@
 //! for it for [`KEEP`], or until a receiver found it damaged.
 //!
 //! Always true: the entry after a file that is given out is still in the log. While one is kept
-//! the log is not purged past it, up to a bound; beyond the bound the file goes, not the bound.
+//! the log is not purged past what the engine was told of it, up to a bound; beyond the bound the
+//! file goes, not the bound.
 
 use std::{
     io,
@@ -82,6 +83,9 @@ struct Shelf {
 
 struct Kept {
     made: Arc<Made>,
+    /// The least entry that the engine was told to be the last of it. A file may hold more, and
+    /// the engine would have the receiver go on from here.
+    told: u64,
     asked_at: Instant,
     /// When a receiver has got all of it, if nobody has asked for it since.
     received_at: Option<Instant>,
@@ -130,8 +134,11 @@ impl Offers {
     /// If it cannot be written; trying again is safe.
     pub(crate) async fn take(&self, reader: &Reader, index: u64) -> io::Result<Arc<Made>> {
         let _turn = self.making.lock().await;
-        if let Some(kept) = self.kept().filter(|kept| kept.index >= index) {
-            return Ok(kept);
+        if let Some(made) = self.kept().filter(|kept| kept.index >= index) {
+            if let Some(kept) = &mut self.shelf().kept {
+                kept.told = kept.told.min(index);
+            }
+            return Ok(made);
         }
         // Its place may be needed for the new one.
         self.forget();
@@ -154,6 +161,7 @@ impl Offers {
         );
         self.shelf().kept = Some(Kept {
             made: made.clone(),
+            told: index,
             asked_at: Instant::now(),
             received_at: None,
         });
@@ -185,7 +193,7 @@ impl Offers {
     pub(crate) fn purging(&self, upto: u64, bound: u64, now: Instant) -> u64 {
         let mut shelf = self.shelf();
         let held = shelf.kept.as_ref().filter(|kept| kept.holds(now));
-        let held = held.map(|kept| kept.made.index).into_iter();
+        let held = held.map(|kept| kept.told).into_iter();
         let held = held.chain(shelf.making).min();
         let allowed = upto.min(held.unwrap_or(u64::MAX).max(bound));
         shelf.purged = shelf.purged.max(allowed);
@@ -277,11 +285,17 @@ mod tests {
         let (state, offers) = state(directory.path(), 10);
         let now = Instant::now();
         assert_eq!(offers.purging(7, 0, now), 7, "nobody is in the way");
-        drop(offers.take(&state.reader(), 0).await.unwrap());
-        assert_eq!(offers.purging(50, 9, now), 10, "held back");
+        drop(offers.take(&state.reader(), 8).await.unwrap());
+        assert_eq!(
+            offers.purging(50, 7, now),
+            8,
+            "held back from what was told"
+        );
+        drop(offers.take(&state.reader(), 10).await.unwrap());
+        assert_eq!(offers.purging(50, 7, now), 8, "the first may still be told");
         offers.received();
         assert!(offers.kept().is_some(), "the log still goes on after it");
-        assert_eq!(offers.purging(50, 9, now), 10, "somebody has asked again");
+        assert_eq!(offers.purging(50, 9, now), 9, "somebody has asked again");
         assert_eq!(offers.purging(50, 30, now), 30, "the bound");
         assert!(offers.kept().is_none());
         assert_eq!(files(&offers), 0);
@@ -292,7 +306,7 @@ mod tests {
     async fn the_log_waits_for_a_file_that_was_received_until_its_receiver_follows() {
         let directory = tempfile::tempdir().unwrap();
         let (state, offers) = state(directory.path(), 10);
-        drop(offers.take(&state.reader(), 0).await.unwrap());
+        drop(offers.take(&state.reader(), 10).await.unwrap());
         offers.received();
         assert_eq!(offers.purging(50, 0, Instant::now()), 10);
         assert_eq!(offers.purging(50, 0, Instant::now() + FOLLOW), 50);

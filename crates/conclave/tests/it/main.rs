@@ -22,6 +22,8 @@ mod membership;
 mod readme;
 mod secrets;
 mod small_disk;
+mod snapshots;
+mod snapshots_kill;
 mod start;
 mod streams;
 mod support;

@@ -3,7 +3,7 @@
 //! Always true: a test waits for a condition, at most [`PATIENCE`], and no process or file
 //! outlives its cluster.
 
-use std::{collections::BTreeMap, fs, sync::LazyLock, time::Duration};
+use std::{collections::BTreeMap, fs, path::PathBuf, sync::LazyLock, time::Duration};
 
 use conclave_client::{Client, Grant, v1};
 use tempfile::TempDir;
@@ -24,6 +24,8 @@ const CLUSTERS_MAX: u32 = 2;
 const CLOCK_VARIABLE: &str = "CONCLAVE_CLOCK_OFFSET_MS";
 /// How many entries of the log a node keeps.
 const KEEP_VARIABLE: &str = "CONCLAVE_LOG_KEEP_ENTRIES";
+/// How many bytes of snapshots a node sends in a second.
+const PACE_VARIABLE: &str = "CONCLAVE_SNAPSHOT_BYTES_PER_SECOND";
 
 static TURNS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(CLUSTERS_MAX as usize));
 
@@ -83,6 +85,26 @@ impl Cluster {
         let environment = (1..=nodes).map(|node| (node, short.clone())).collect();
         let cluster = Self::build(nodes, 1, environment).await;
         cluster.start_all().await;
+        cluster
+    }
+
+    /// A cluster of so many nodes that keep few entries of the log and send snapshots slowly, with
+    /// one place more for a machine that joins.
+    pub(crate) async fn start_with_slow_snapshots(
+        nodes: u64,
+        keep_entries: u64,
+        bytes_per_second: u64,
+    ) -> Self {
+        let slow = vec![
+            (KEEP_VARIABLE.to_owned(), keep_entries.to_string()),
+            (PACE_VARIABLE.to_owned(), bytes_per_second.to_string()),
+        ];
+        let environment = (1..=nodes + 1).map(|node| (node, slow.clone())).collect();
+        let cluster = Self::build_with(nodes + 1, nodes, 1, environment).await;
+        for node in 1..=nodes {
+            cluster.start_node(node).await;
+        }
+        cluster.all_rejoined().await;
         cluster
     }
 
@@ -188,6 +210,22 @@ impl Cluster {
             self.local.status(node).await.ok()
         })
         .await
+    }
+
+    /// How this node sees the cluster now, if it answers.
+    pub(crate) async fn try_status(&self, node: u64) -> Option<v1::GetClusterStatusResponse> {
+        self.local.status(node).await.ok()
+    }
+
+    /// Where this node keeps its data.
+    pub(crate) fn directory(&self, node: u64) -> PathBuf {
+        self.local.directory(node)
+    }
+
+    /// Whether this node has ended by itself since the last look.
+    pub(crate) fn has_ended(&self, node: u64) -> bool {
+        let ended = self.local.take_ended().unwrap();
+        ended.iter().any(|(other, _)| *other == node)
     }
 
     /// The term in which this node is.
