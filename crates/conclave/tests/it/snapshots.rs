@@ -89,7 +89,7 @@ async fn received(cluster: &Cluster, part: u64, parts: u64) -> v1::SnapshotTrans
     until("a snapshot is on its way", async || {
         let status = cluster.try_status(JOINER).await?;
         let transfer = incoming(&status)?;
-        (transfer.bytes_done * parts >= transfer.bytes_total * part).then(|| *transfer)
+        (transfer.bytes_done * parts >= transfer.bytes_total * part).then_some(*transfer)
     })
     .await
 }

@@ -92,7 +92,7 @@ impl Trial {
                     return (own.applied_index > 0).then_some(None);
                 };
                 let is_there = transfer.bytes_done * PARTS >= transfer.bytes_total * point;
-                is_there.then(|| Some(*transfer))
+                is_there.then_some(Some(*transfer))
             })
             .await;
             if let Some(seen) = seen {
