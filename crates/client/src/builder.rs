@@ -195,6 +195,23 @@ pub(crate) fn authorization(token: &str) -> Result<MetadataValue<Ascii>, BuildEr
     Ok(value)
 }
 
+/// Whether this can be the address of a node.
+///
+/// # Errors
+/// [`BuildError::Address`] if there is no host or no port.
+pub fn check_address(address: &str) -> Result<(), BuildError> {
+    let has_port = bare(address)
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    match has_port {
+        true => Ok(()),
+        false => Err(BuildError::Address {
+            address: address.to_owned(),
+            source: None,
+        }),
+    }
+}
+
 /// A connection to an address, made when it is first used.
 pub(crate) fn channel(
     address: &str,
@@ -207,12 +224,7 @@ pub(crate) fn channel(
         address: given(),
         source,
     };
-    let has_port = bare
-        .rsplit_once(':')
-        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-    if !has_port {
-        return Err(malformed(None));
-    }
+    check_address(address)?;
     let is_pinned = matches!(trust, Trust::Pinned(_));
     if is_pinned && address.trim().starts_with(PLAIN_SCHEME) {
         return Err(BuildError::Plain { address: given() });

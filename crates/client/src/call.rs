@@ -242,7 +242,10 @@ impl Client {
             let failure = tokio::select! {
                 biased;
                 answer = asked => match answer {
-                    Ok(answer) => return Ok(answer),
+                    Ok(answer) => {
+                        self.shared.nodes.served(&node);
+                        return Ok(answer);
+                    }
                     Err(failure) => failure,
                 },
                 () = self.left_behind(&node) => Failure::Silent,

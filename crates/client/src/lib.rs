@@ -89,7 +89,7 @@ mod tests;
 pub use account::Grant;
 pub use builder::{
     ATTEMPT_TIMEOUT, BuildError, Builder, CONNECT_TIMEOUT, ENDPOINTS_MAX, IN_FLIGHT_MAX,
-    KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, TOTAL_TIMEOUT,
+    KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, TOTAL_TIMEOUT, check_address,
 };
 pub use call::Client;
 pub use chat::{Outgoing, Page, Sent};

@@ -20,8 +20,11 @@ use crate::{
 };
 
 /// How long after a failure hints at that node are not believed: longer than an election, after
-/// which the others name the new leader.
+/// which the others name the new leader. Twice as long after each further failure in a row: a
+/// node that is cut off may name a dead leader for ever, and the others must be tried, too.
 const HINT_DISTRUST: Duration = Duration::from_secs(1);
+/// The longest: time enough to try all others.
+const HINT_DISTRUST_MAX: Duration = Duration::from_secs(8);
 
 /// One node.
 #[derive(Debug)]
@@ -47,6 +50,8 @@ struct State {
 struct Known {
     node: Arc<Node>,
     failed_at: Option<Instant>,
+    /// How often since it last served.
+    failures: u32,
     /// Whether nodes have named it, and not the application.
     learned: bool,
 }
@@ -118,9 +123,22 @@ impl Nodes {
         let Some(index) = state.index_of(&node.address) else {
             return;
         };
-        state.known[index].failed_at = Some(Instant::now());
+        let known = &mut state.known[index];
+        // The calls that were under way at once have seen the same failure.
+        if !known.failed_just_now() {
+            known.failures = known.failures.saturating_add(1);
+        }
+        known.failed_at = Some(Instant::now());
         if state.preferred == index {
             state.preferred = (index + 1) % state.known.len();
+        }
+    }
+
+    /// The node has served.
+    pub(crate) fn served(&self, node: &Node) {
+        let mut state = self.state();
+        if let Some(index) = state.index_of(&node.address) {
+            state.known[index].failures = 0;
         }
     }
 
@@ -224,13 +242,16 @@ impl Known {
         Ok(Self {
             node: Arc::new(node),
             failed_at: None,
+            failures: 0,
             learned: false,
         })
     }
 
     fn failed_just_now(&self) -> bool {
-        let distrusted = |at: Instant| at.elapsed() < HINT_DISTRUST;
-        self.failed_at.is_some_and(distrusted)
+        let doublings = self.failures.saturating_sub(1).min(u32::BITS - 1);
+        let distrust = HINT_DISTRUST.saturating_mul(1 << doublings);
+        let distrust = distrust.min(HINT_DISTRUST_MAX);
+        self.failed_at.is_some_and(|at| at.elapsed() < distrust)
     }
 }
 
@@ -253,6 +274,37 @@ mod tests {
         assert_eq!(nodes.pick().address, "b:1", "it moves once, not twice");
         nodes.leads("a:1");
         assert_eq!(nodes.pick().address, "b:1");
+        tokio::time::advance(HINT_DISTRUST).await;
+        nodes.leads("a:1");
+        assert_eq!(nodes.pick().address, "a:1");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_always_names_a_dead_leader_keeps_nobody_from_the_others() {
+        let nodes = nodes(&["dead:1", "lonely:1", "sound:1"]);
+        let mut seen = Vec::new();
+        while !seen.contains(&"sound:1".to_owned()) {
+            assert!(seen.len() < 8, "{seen:?}");
+            let node = nodes.pick();
+            tokio::time::advance(HINT_DISTRUST).await;
+            if node.address == "lonely:1" {
+                nodes.leads("dead:1");
+            }
+            nodes.failed(&node);
+            seen.push(node.address.clone());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_serves_again_is_trusted_as_before() {
+        let nodes = nodes(&["a:1", "b:1"]);
+        let first = nodes.pick();
+        for _ in 0..5 {
+            nodes.failed(&first);
+            tokio::time::advance(HINT_DISTRUST_MAX).await;
+        }
+        nodes.served(&first);
+        nodes.failed(&first);
         tokio::time::advance(HINT_DISTRUST).await;
         nodes.leads("a:1");
         assert_eq!(nodes.pick().address, "a:1");

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use conclave_client::{Authority, Client, Fingerprint};
+use conclave_client::{Authority, Client, Fingerprint, check_address};
 
 use crate::{
     credentials,
@@ -143,6 +143,7 @@ impl Connection {
             })?;
             builder = builder.token(token);
         }
+        endpoints.iter().try_for_each(|at| check_address(at))?;
         let authority = trust::find(&endpoints, self.fingerprint).await?;
         if let Some(authority) = &authority {
             builder = builder.pinned(authority);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::{connection::Connected, credentials};
+use crate::{connection::Connected, credentials, trust};
 
 /// How often is looked whether there are other nodes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -29,6 +29,9 @@ pub(crate) async fn keep(connected: &Connected) {
             && saved.token == begun.token
         {
             saved.endpoints = known.clone();
+            if let Some(authority) = &connected.authority {
+                let _ = trust::pin(&known, authority);
+            }
             let _ = credentials::save(&path, &saved);
         }
         told = known;

@@ -365,6 +365,8 @@ impl Replica {
             (_, ServerState::Candidate) => Role::Candidate,
             (_, ServerState::Learner) => Role::Learner,
         };
+        let applied_index = *self.inner.applied.borrow();
+        let set_at = metrics.membership_config.log_id().as_ref();
         Status {
             role,
             term: metrics.current_term,
@@ -374,9 +376,10 @@ impl Replica {
                 .cluster_committed
                 .as_ref()
                 .map_or(0, |id| id.index()),
-            applied_index: *self.inner.applied.borrow(),
+            applied_index,
             leader: metrics.current_leader,
             members: members_out(metrics.membership_config.membership()),
+            members_settled: set_at.is_some_and(|at| at.index() <= applied_index),
         }
     }
 

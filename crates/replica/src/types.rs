@@ -121,4 +121,7 @@ pub struct Status {
     pub leader: Option<u64>,
     /// Who belongs to the cluster, as far as it knows.
     pub members: Members,
+    /// Whether that is for good: until a change of them is committed, it may be taken back, and
+    /// the majorities of before count, too.
+    pub members_settled: bool,
 }

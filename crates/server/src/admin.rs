@@ -71,6 +71,11 @@ impl Admin {
             .map(|voters| Margin::of(voters, &up))
             .collect();
         let voters = replica.members.all_voters();
+        // Who is about to get a vote cannot yet stand in for anybody.
+        let spare = match replica.members_settled {
+            true => margins.iter().map(|margin| margin.spare).min().unwrap_or(0),
+            false => 0,
+        };
         v1::GetClusterStatusResponse {
             cluster_id: self.shared.identity.cluster_id.clone(),
             node_id: self.shared.identity.node,
@@ -78,7 +83,7 @@ impl Admin {
             nodes: nodes.collect(),
             voters: count(voters.len()),
             voters_reachable: count(voters.intersection(&up).count()),
-            tolerates_failures: margins.iter().map(|margin| margin.spare).min().unwrap_or(0),
+            tolerates_failures: spare,
             preferred_leader_id: self.shared.preferred_leader().map_or(0, |node| node.0),
             quorum: !margins.is_empty() && margins.iter().all(|margin| margin.quorum),
         }

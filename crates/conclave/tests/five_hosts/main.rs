@@ -166,6 +166,7 @@ impl Story {
             if let Some(status) = self.status().await
                 && status.voters == voters
                 && status.voters_reachable == voters
+                && status.tolerates_failures == (voters - 1) / 2
                 && status.leader_id != 0
             {
                 return;
