@@ -9,6 +9,7 @@
 //! file goes, not the bound.
 
 use std::{
+    error::Error as _,
     io,
     path::{Path, PathBuf},
     sync::{
@@ -18,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use conclave_storage::state::{Applied, Reader, SnapshotFile};
+use conclave_storage::state::{Applied, Reader, SnapshotError, SnapshotFile};
 use tokio::{task::spawn_blocking, time::Instant};
 
 /// How long a file is kept that nobody asks for.
@@ -77,6 +78,8 @@ struct Shelf {
     kept: Option<Kept>,
     /// The entry that a file holds at least which is being made.
     making: Option<u64>,
+    /// Why none could be made at the last attempt, so that the log says it once.
+    trouble: Option<String>,
     /// Everything up to here may be gone from the log.
     purged: u64,
 }
@@ -149,8 +152,9 @@ impl Offers {
         let _held = self.hold(index);
         let made = spawn_blocking(move || reader.snapshot_to(&target))
             .await
-            .map_err(io::Error::other)?
             .map_err(io::Error::other)?;
+        self.note(made.as_ref().err());
+        let made = made.map_err(io::Error::other)?;
         let made = Arc::new(Made::new(file, made)?);
         let elapsed_ms = began.elapsed().as_millis();
         tracing::info!(
@@ -173,6 +177,19 @@ impl Offers {
         let kept = self.shelf().kept.take();
         // Removing a large file takes its time; the shelf is free meanwhile.
         drop(kept);
+    }
+
+    /// Says once why no file can be made.
+    fn note(&self, error: Option<&SnapshotError>) {
+        let why = error.map(|error| match error.source() {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        });
+        let mut shelf = self.shelf();
+        if let Some(error) = why.as_ref().filter(|_| shelf.trouble != why) {
+            tracing::warn!(error, "a snapshot cannot be made; it is tried again");
+        }
+        shelf.trouble = why;
     }
 
     /// The log waits from entry `index` on, until this is dropped.

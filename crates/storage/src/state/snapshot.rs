@@ -11,7 +11,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, backup};
@@ -22,8 +22,11 @@ use super::{Applied, Reader, SnapshotError, database, digest, meta, pool::Pool};
 const STEP_PAGES: i32 = 256;
 /// Steps after which the copy is synced: 8 MiB.
 const SYNC_STEPS: u32 = 8;
-/// The longest pause after a step; else it is as long as the step was.
-const PAUSE_MAX: Duration = Duration::from_millis(50);
+/// The rest after each step: some times as long as a step takes whose pages are in memory. So at
+/// most 250 MiB are copied in a second.
+const REST: Duration = Duration::from_millis(4);
+/// What must stay free on the disk: the log and the database go on.
+const ROOM_BYTES: u64 = 32 * 1024 * 1024;
 /// By how much the thread gives way to others, as `nice` counts.
 const GIVE_WAY: i32 = 10;
 
@@ -66,6 +69,7 @@ impl Reader {
         let lent = self.lend()?;
         let pinned = Transaction::new_unchecked(&lent, TransactionBehavior::Deferred)?;
         let applied = meta::load_applied(&pinned)?;
+        check_room(&pinned, file)?;
         let copied = copy(&pinned, draft, lent.pool())?;
         // From here on the write-ahead log may shrink again.
         drop(pinned);
@@ -87,6 +91,24 @@ impl Reader {
     }
 }
 
+/// A node whose disk is full stops: that must not come of helping another one.
+fn check_room(source: &Connection, file: &Path) -> Result<(), SnapshotError> {
+    let page_bytes: u32 = source.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    let pages: u32 = source.pragma_query_value(None, "page_count", |row| row.get(0))?;
+    let directory = file.parent().unwrap_or(Path::new("."));
+    let disk = rustix::fs::statvfs(directory).map_err(io::Error::from)?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    has_room(u64::from(page_bytes) * u64::from(pages), free)
+}
+
+fn has_room(bytes: u64, free: u64) -> Result<(), SnapshotError> {
+    let needed = bytes.saturating_add(ROOM_BYTES);
+    match free >= needed {
+        true => Ok(()),
+        false => Err(SnapshotError::NoRoom { needed, free }),
+    }
+}
+
 /// For this thread alone, which ends with its snapshot.
 fn give_way() {
     if let Err(error) = rustix::process::nice(GIVE_WAY) {
@@ -103,8 +125,9 @@ fn copy(source: &Connection, draft: &Path, pool: &Pool) -> Result<Connection, Sn
     let written = File::options().append(true).create(true).open(draft)?;
     let backup = backup::Backup::new(source, &mut target)?;
     let mut steps = 0u32;
-    while with_pause(|| backup.step(STEP_PAGES))? != backup::StepResult::Done {
+    while backup.step(STEP_PAGES)? != backup::StepResult::Done {
         steps += 1;
+        rest();
         if steps.is_multiple_of(SYNC_STEPS) {
             written.sync_data()?;
         }
@@ -116,16 +139,13 @@ fn copy(source: &Connection, draft: &Path, pool: &Pool) -> Result<Connection, Sn
     Ok(target)
 }
 
-/// Does one step and rests for as long.
+/// Leaves time to others; nothing depends on how long that is.
 #[expect(
     clippy::disallowed_methods,
-    reason = "it leaves half of the time to others; nothing depends on how long that is"
+    reason = "it runs on a thread of its own, which nobody waits for in a hurry"
 )]
-fn with_pause<T>(step: impl FnOnce() -> T) -> T {
-    let began = Instant::now();
-    let done = step();
-    thread::sleep(began.elapsed().min(PAUSE_MAX));
-    done
+fn rest() {
+    thread::sleep(REST);
 }
 
 /// Makes the copy whole without a write-ahead log, which it says of itself that it has, and writes
@@ -151,5 +171,18 @@ pub(super) fn remove_if_there(file: &Path) -> io::Result<()> {
     match fs::remove_file(file) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_leaves_room_for_the_log_or_is_not_begun() {
+        assert!(has_room(100, 100 + ROOM_BYTES).is_ok());
+        let refused = has_room(100, 99 + ROOM_BYTES).unwrap_err();
+        assert!(refused.to_string().contains("no room"), "{refused}");
+        assert!(has_room(u64::MAX, u64::MAX - 1).is_err());
     }
 }
