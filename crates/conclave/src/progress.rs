@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Characters of a bar.
-const BAR_WIDTH: u64 = 24;
+const BAR_WIDTH: u64 = 16;
 
 /// A file on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +122,7 @@ mod tests {
         };
         assert_eq!(
             progress.line(),
-            "██████░░░░░░░░░░░░░░░░░░  25 %  30.0 MiB of 120.0 MiB  2.0 MiB/s  45 s left"
+            "████░░░░░░░░░░░░  25 %  30.0 MiB of 120.0 MiB  2.0 MiB/s  45 s left"
         );
         let end = Progress {
             done: 120 * MIB,

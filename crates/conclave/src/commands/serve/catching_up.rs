@@ -23,6 +23,8 @@ const SAY_INTERVAL: Duration = Duration::from_secs(3);
 const ASK_LIMIT: Duration = Duration::from_millis(500);
 /// With fewer entries than this still to apply a node is not catching up.
 const BEHIND_MIN: u64 = 1000;
+/// Columns of a terminal that does not say how many it has.
+const COLUMNS: u16 = 80;
 /// To the end of the line.
 const REST_OF_LINE: &str = "\x1b[K";
 
@@ -52,6 +54,7 @@ impl Screen {
     }
 
     fn show(&self, line: &str) {
+        let line = cut(line, columns());
         let mut is_shown = self.is_shown();
         // A node does not end because nobody sees any more what it says.
         let _ = write!(io::stderr(), "\r{line}{REST_OF_LINE}");
@@ -65,6 +68,24 @@ impl Screen {
             let _ = write!(io::stderr(), "\r{REST_OF_LINE}");
         }
     }
+}
+
+fn columns() -> u16 {
+    let size = rustix::termios::tcgetwinsize(io::stderr());
+    size.map_or(COLUMNS, |size| {
+        if size.ws_col == 0 {
+            COLUMNS
+        } else {
+            size.ws_col
+        }
+    })
+}
+
+/// What fits on one line: a second one could not be painted over.
+fn cut(line: &str, columns: u16) -> String {
+    line.chars()
+        .take(usize::from(columns.saturating_sub(1)))
+        .collect()
 }
 
 /// For the log.
@@ -224,6 +245,13 @@ mod tests {
         };
         teller.receives(&transfer, now);
         assert!(teller.follows, "the log goes on after it");
+    }
+
+    #[test]
+    fn a_line_is_cut_to_the_terminal_by_characters_not_bytes() {
+        assert_eq!(cut("██░░ 5 %", 5), "██░░");
+        assert_eq!(cut("short", 80), "short");
+        assert_eq!(cut("short", 0), "");
     }
 
     #[tokio::test]
