@@ -12,7 +12,7 @@ use tonic::{
 use crate::{
     call::{Client, Session, Shared},
     nodes::Nodes,
-    trust::{Authority, Trust},
+    trust::{Authority, Roots, Trust},
 };
 
 /// How long connecting to a node may take before another one is tried.
@@ -130,6 +130,15 @@ impl Builder {
         self
     }
 
+    /// Believes those alone that prove by one of these authorities to be the host under which they
+    /// are asked, as browsers do, and talks encrypted. For nodes with a certificate of their
+    /// operator's; nodes that are learned of by another name are asked in vain.
+    #[must_use]
+    pub fn roots(mut self, roots: &Roots) -> Self {
+        self.trust = Trust::named(roots);
+        self
+    }
+
     /// Talks in plain text: the nodes must be on loopback.
     #[must_use]
     pub fn plain(mut self) -> Self {
@@ -225,11 +234,11 @@ pub(crate) fn channel(
         source,
     };
     check_address(address)?;
-    let is_pinned = matches!(trust, Trust::Pinned(_));
-    if is_pinned && address.trim().starts_with(PLAIN_SCHEME) {
+    let is_encrypted = trust.is_encrypted();
+    if is_encrypted && address.trim().starts_with(PLAIN_SCHEME) {
         return Err(BuildError::Plain { address: given() });
     }
-    let wants_tls = !is_pinned && address.trim().starts_with(TLS_SCHEME);
+    let wants_tls = !is_encrypted && address.trim().starts_with(TLS_SCHEME);
     if wants_tls || !trust.allows(bare) {
         return Err(BuildError::Unprotected { address: given() });
     }

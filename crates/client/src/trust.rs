@@ -1,7 +1,8 @@
 //! Whom a client believes that it talks to its cluster.
 //!
 //! Always true: a client that knows the authority of its cluster says nothing to anybody whose
-//! certificate is not of that authority; one that does not know it talks on loopback alone.
+//! certificate is not of that authority; one that was given roots says nothing to anybody who does
+//! not prove by them to be the host that was asked for; any other talks on loopback alone.
 
 use std::{
     fmt, io,
@@ -20,7 +21,7 @@ use rustls::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::{CryptoProvider, ring as provider, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
     version::TLS13,
 };
 use tokio::{net::TcpStream, time::timeout};
@@ -93,6 +94,32 @@ impl Authority {
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
             .build()
             .expect("there is a root")
+    }
+}
+
+/// Certificate authorities that vouch for names of hosts: those of the web, or an organisation's
+/// own.
+#[derive(Clone, Debug)]
+pub struct Roots(Arc<RootCertStore>);
+
+/// A text holds no certificate of an authority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no certificate of an authority in PEM in it")]
+pub struct NoRoots;
+
+impl Roots {
+    /// All certificates in this text. What is none of an authority is left out.
+    ///
+    /// # Errors
+    /// [`NoRoots`] if nothing is left.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, NoRoots> {
+        let mut roots = RootCertStore::empty();
+        let certificates = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok);
+        roots.add_parsable_certificates(certificates);
+        match roots.is_empty() {
+            true => Err(NoRoots),
+            false => Ok(Self(Arc::new(roots))),
+        }
     }
 }
 
@@ -214,6 +241,8 @@ pub(crate) enum Trust {
     Loopback,
     /// Who has a certificate of this authority.
     Pinned(TlsConnector),
+    /// Who proves to be the host that was asked for.
+    Named(TlsConnector),
 }
 
 impl fmt::Debug for Trust {
@@ -221,18 +250,30 @@ impl fmt::Debug for Trust {
         formatter.write_str(match self {
             Self::Loopback => "Loopback",
             Self::Pinned(_) => "Pinned",
+            Self::Named(_) => "Named",
         })
     }
 }
 
 impl Trust {
     pub(crate) fn pinned(authority: &Authority) -> Self {
-        let mut config = tls13(Arc::new(provider::default_provider()))
-            .with_webpki_verifier(authority.verifier())
-            .with_no_client_auth();
-        config.resumption = Resumption::disabled();
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        Self::Pinned(TlsConnector::from(Arc::new(config)))
+        let config = tls13(Arc::new(provider::default_provider()));
+        let config = config.with_webpki_verifier(authority.verifier());
+        Self::Pinned(connector(config.with_no_client_auth()))
+    }
+
+    pub(crate) fn named(roots: &Roots) -> Self {
+        let config = tls13(Arc::new(provider::default_provider()));
+        let config = config.with_root_certificates(Arc::clone(&roots.0));
+        Self::Named(connector(config.with_no_client_auth()))
+    }
+
+    /// Whether it talks encrypted, and never otherwise.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        match self {
+            Self::Loopback => false,
+            Self::Pinned(_) | Self::Named(_) => true,
+        }
     }
 
     /// For tests that connect to nobody: no certificate is good enough, and every address is.
@@ -248,23 +289,28 @@ impl Trust {
     pub(crate) fn allows(&self, address: &str) -> bool {
         match self {
             Self::Loopback => is_loopback(address),
-            Self::Pinned(_) => true,
+            Self::Pinned(_) | Self::Named(_) => true,
         }
     }
 
     /// A connection that is made when it is first used. The time that the endpoint allows for
     /// connecting holds for the handshake too.
     pub(crate) fn channel(&self, endpoint: &Endpoint) -> Channel {
-        match self {
-            Self::Loopback => endpoint.connect_lazy(),
-            Self::Pinned(connector) => {
-                let connector = connector.clone();
-                endpoint.connect_with_connector_lazy(tower::service_fn(move |uri| {
-                    connect(connector.clone(), uri)
-                }))
-            }
-        }
+        let (connector, name) = match self {
+            Self::Loopback => return endpoint.connect_lazy(),
+            Self::Pinned(connector) => (connector.clone(), Some(nodes_name())),
+            Self::Named(connector) => (connector.clone(), None),
+        };
+        endpoint.connect_with_connector_lazy(tower::service_fn(move |uri| {
+            connect(connector.clone(), name.clone(), uri)
+        }))
     }
+}
+
+fn connector(mut config: ClientConfig) -> TlsConnector {
+    config.resumption = Resumption::disabled();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    TlsConnector::from(Arc::new(config))
 }
 
 /// Whether nobody else can listen to what is said to this `host:port`.
@@ -278,26 +324,40 @@ pub fn is_loopback(address: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || is_address
 }
 
-async fn connect(connector: TlsConnector, uri: Uri) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
+/// Connects to who has a certificate for this name, or else for the host that is asked for.
+async fn connect(
+    connector: TlsConnector,
+    name: Option<ServerName<'static>>,
+    uri: Uri,
+) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
     let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
     let host = uri.host().ok_or_else(invalid)?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let port = uri.port_u16().ok_or_else(invalid)?;
     let stream = TcpStream::connect((host, port)).await?;
     stream.set_nodelay(true)?;
-    let shaken = connector.connect(nodes_name(), stream).await;
-    Ok(TokioIo::new(shaken.map_err(in_words)?))
+    let (name, stranger) = match name {
+        Some(name) => (name, ANOTHER_AUTHORITY),
+        None => {
+            let host = ServerName::try_from(host.to_owned());
+            (host.map_err(|_| invalid())?, NOT_PROVEN)
+        }
+    };
+    let shaken = connector.connect(name, stream).await;
+    Ok(TokioIo::new(
+        shaken.map_err(|error| in_words(error, stranger))?,
+    ))
 }
 
-/// What a handshake that failed means.
-fn in_words(error: io::Error) -> io::Error {
+/// What a handshake that failed means; `stranger`, if somebody else was there.
+fn in_words(error: io::Error, stranger: &'static str) -> io::Error {
     let sentence = match tls_error(&error) {
         Some(TlsError::InvalidCertificate(
             CertificateError::UnknownIssuer
             | CertificateError::BadSignature
             | CertificateError::NotValidForName
             | CertificateError::NotValidForNameContext { .. },
-        )) => ANOTHER_AUTHORITY,
+        )) => stranger,
         Some(TlsError::InvalidCertificate(
             CertificateError::Expired
             | CertificateError::ExpiredContext { .. }
@@ -313,6 +373,9 @@ fn in_words(error: io::Error) -> io::Error {
 /// What is said when somebody else answers than the cluster that is known.
 pub const ANOTHER_AUTHORITY: &str =
     "the cluster presents another certificate authority than the one that is known";
+/// What is said when the authorities that were given do not vouch for who answers.
+pub const NOT_PROVEN: &str =
+    "the node has no certificate for its name by an authority that was given";
 
 #[cfg(test)]
 mod tests {
@@ -343,6 +406,10 @@ mod tests {
     #[test]
     fn what_is_no_certificate_is_no_authority() {
         assert_eq!(Authority::from_der([1, 2, 3]), Err(NoAuthority));
+        let none = "-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n";
+        for text in ["", "rubbish", none] {
+            assert_eq!(Roots::from_pem(text.as_bytes()).err(), Some(NoRoots));
+        }
     }
 
     #[tokio::test]

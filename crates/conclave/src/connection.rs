@@ -2,7 +2,7 @@
 //!
 //! What is said on the command line comes first, then the environment, then what `login` left.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use conclave_client::{Authority, Client, Fingerprint, check_address};
 
@@ -44,6 +44,16 @@ pub(crate) struct Connection {
         value_name = "SHA256:…"
     )]
     fingerprint: Option<Fingerprint>,
+    /// Believe the certificate authorities in this file (PEM), and nodes that prove by them to be
+    /// the host that is asked: for a cluster with a certificate of its operator's
+    #[arg(
+        long,
+        global = true,
+        env = "CONCLAVE_CA_FILE",
+        value_name = "FILE",
+        conflicts_with = "fingerprint"
+    )]
+    ca_file: Option<PathBuf>,
     /// Give up after this many seconds
     #[arg(
         long,
@@ -59,8 +69,11 @@ pub(crate) struct Connection {
 pub(crate) struct Connected {
     pub(crate) client: Client,
     pub(crate) endpoints: Vec<String>,
-    /// By which authority the cluster is known; `None`: it talks in plain text.
+    /// By which authority the cluster is known; `None`: it talks in plain text, or has shown a
+    /// certificate of its operator's.
     pub(crate) authority: Option<Authority>,
+    /// Whether it talks encrypted.
+    pub(crate) is_encrypted: bool,
     /// Whether the session is that of the credentials file.
     pub(crate) from_file: bool,
     /// What is in that file, if the nodes are those of it, too.
@@ -144,13 +157,20 @@ impl Connection {
             builder = builder.token(token);
         }
         endpoints.iter().try_for_each(|at| check_address(at))?;
-        let authority = trust::find(&endpoints, self.fingerprint).await?;
+        let authority = match &self.ca_file {
+            Some(file) => {
+                builder = builder.roots(&trust::roots(file)?);
+                None
+            }
+            None => trust::find(&endpoints, self.fingerprint).await?,
+        };
         if let Some(authority) = &authority {
             builder = builder.pinned(authority);
         }
         Ok(Connected {
             client: builder.build()?,
             endpoints,
+            is_encrypted: authority.is_some() || self.ca_file.is_some(),
             authority,
             from_file,
             kept,

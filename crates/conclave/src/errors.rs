@@ -8,7 +8,7 @@ use std::{
     process::ExitCode,
 };
 
-use conclave_client::{ANOTHER_AUTHORITY, BuildError, CallError};
+use conclave_client::{ANOTHER_AUTHORITY, BuildError, CallError, NOT_PROVEN};
 
 /// It failed, and no other code says it better.
 pub(crate) const EXIT_FAILED: u8 = 1;
@@ -166,6 +166,14 @@ impl From<&CallError> for CommandError {
                 format!("{ANOTHER_AUTHORITY} (tried {})", list(nodes)),
                 "somebody may stand between you and the cluster; if it was made anew: conclave \
                  trust forget HOST:PORT",
+            ),
+            CallError::NotDone {
+                nodes, sentence, ..
+            } if sentence.contains(NOT_PROVEN) => Self::new(
+                EXIT_PERMISSION,
+                format!("{NOT_PROVEN} (tried {})", list(nodes)),
+                "ask by the name that stands in its certificate; a cluster without a certificate \
+                 of its operator's is known by --fingerprint instead of --ca-file",
             ),
             CallError::NotDone { nodes, .. } => Self::new(
                 EXIT_UNAVAILABLE,

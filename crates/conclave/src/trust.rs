@@ -12,7 +12,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use conclave_client::{Authority, FetchError, Fingerprint, fetch_authority, is_loopback};
+use conclave_client::{Authority, FetchError, Fingerprint, Roots, fetch_authority, is_loopback};
 
 use crate::{
     credentials,
@@ -23,6 +23,10 @@ use crate::{
 const FETCH_LIMIT: Duration = Duration::from_secs(1);
 /// What is read of an answer.
 const ANSWER_BYTES_MAX: u64 = 64;
+/// Longest file of authorities in bytes: those of the whole web have 300 kB.
+const ROOTS_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Letters in a line of PEM (RFC 7468).
+const PEM_COLUMNS: usize = 64;
 const PLAIN_SCHEME: &str = "http://";
 const TLS_SCHEME: &str = "https://";
 
@@ -96,6 +100,48 @@ pub(crate) fn known() -> Result<Vec<(String, Fingerprint)>, CommandError> {
     stored
         .map(|(address, text)| Ok((address, decode(&text)?.fingerprint())))
         .collect()
+}
+
+/// The certificate of the authority that is known for this address, in PEM; if there is none,
+/// nothing is known of it.
+///
+/// # Errors
+/// If the file is damaged.
+pub(crate) fn exported(endpoint: &str) -> Result<Option<String>, CommandError> {
+    let stored = load(&path()?)?;
+    let Some(text) = stored.get(bare(endpoint)) else {
+        return Ok(None);
+    };
+    let letters = STANDARD.encode(decode(text)?.der());
+    let lines = letters.as_bytes().chunks(PEM_COLUMNS);
+    let lines = lines.map(|line| String::from_utf8_lossy(line).into_owned());
+    let lines: Vec<String> = lines.collect();
+    Ok(Some(format!(
+        "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----",
+        lines.join("\n")
+    )))
+}
+
+/// The authorities in a file.
+///
+/// # Errors
+/// If it cannot be read or holds none.
+pub(crate) fn roots(file: &Path) -> Result<Roots, CommandError> {
+    let wrong = |why: String| {
+        CommandError::new(
+            EXIT_USAGE,
+            format!("{} cannot be used: {why}", file.display()),
+            "give --ca-file the certificates of authorities in PEM, such as \
+             /etc/ssl/certs/ca-certificates.crt or what conclave trust export writes",
+        )
+    };
+    let mut pem = Vec::new();
+    let read = fs::File::open(file).and_then(|file| {
+        let mut file = file.take(ROOTS_BYTES_MAX);
+        file.read_to_end(&mut pem)
+    });
+    read.map_err(|error| wrong(error.to_string()))?;
+    Roots::from_pem(&pem).map_err(|error| wrong(error.to_string()))
 }
 
 /// Forgets the cluster at this address, with all its addresses; gives how many they were.

@@ -3,7 +3,8 @@
 //! One thread owns the database's one writer. An apply is one job: decode, decide and write the
 //! whole batch in one transaction, then answer, then tell the followers of this node.
 //!
-//! Always true: nobody hears of an entry before its transaction is committed.
+//! Always true: nobody hears of an entry before its transaction is committed, and no transaction
+//! has an entry that is not on disk in this node's own log.
 
 use std::{
     io,
@@ -21,7 +22,10 @@ use openraft::{
     EntryPayload, OptionalSend, RaftSnapshotBuilder,
     storage::{ApplyResponder, EntryResponder, RaftStateMachine, Snapshot},
 };
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    sync::{oneshot, watch},
+    task::spawn_blocking,
+};
 
 use crate::{
     Codec, Listener, Member,
@@ -29,8 +33,10 @@ use crate::{
         Decided, Entry, Leader, LogId, SnapshotMeta, StoredMembers, TypeConfig, log_id_in,
         log_id_out, members_out, stored_members_in,
     },
+    installed::Installed,
     offers::Offers,
     snapshot::SnapshotData,
+    synced::Synced,
 };
 
 /// Entries applied in one transaction at most: a transaction of this size takes tens of
@@ -76,6 +82,8 @@ pub(crate) struct Machine {
     codec: Arc<dyn Codec>,
     reader: state::Reader,
     offers: Offers,
+    synced: Synced,
+    installed: Installed,
     /// Up to where the log may be purged: the meta of the snapshot that openraft is offered.
     fence: watch::Sender<Option<SnapshotMeta>>,
 }
@@ -87,6 +95,8 @@ impl Machine {
         codec: Arc<dyn Codec>,
         offers: Offers,
         told: Told,
+        synced: Synced,
+        installed: Installed,
     ) -> io::Result<(Self, thread::JoinHandle<()>)> {
         let (jobs, waiting) = mpsc::sync_channel(JOBS_MAX);
         let reader = state.reader();
@@ -105,6 +115,8 @@ impl Machine {
                 codec,
                 reader,
                 offers,
+                synced,
+                installed,
                 fence,
             },
             thread,
@@ -178,6 +190,9 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let mut ready = entries.ready_chunks(APPLY_ENTRIES_MAX);
         while let Some(chunk) = ready.next().await {
             let entries = chunk.into_iter().collect::<Result<Vec<_>, _>>()?;
+            if let Some((last, _)) = entries.last() {
+                self.synced.reaches(last.log_id.index).await?;
+            }
             self.job(|done| Job::Apply { entries, done }).await?;
         }
         Ok(())
@@ -189,12 +204,18 @@ impl RaftStateMachine<TypeConfig> for Machine {
 
     async fn install_snapshot(
         &mut self,
-        _meta: &SnapshotMeta,
+        meta: &SnapshotMeta,
         snapshot: SnapshotData,
     ) -> Result<(), io::Error> {
         let SnapshotData::Received(file) = snapshot else {
             return Err(io::Error::other("one's own snapshot is never installed"));
         };
+        if let Some(last) = &meta.last_log_id {
+            let (installed, last) = (self.installed.clone(), log_id_out(last));
+            spawn_blocking(move || installed.note(last))
+                .await
+                .map_err(io::Error::other)??;
+        }
         self.job(|done| Job::Install { file, done }).await?;
         // The log that went on after it is gone.
         self.offers.forget();

@@ -10,6 +10,7 @@ mod apply;
 mod config;
 mod convert;
 mod following;
+mod installed;
 mod log_store;
 mod membership;
 mod network;
@@ -20,6 +21,7 @@ mod reads;
 mod replica;
 mod retention;
 mod snapshot;
+mod synced;
 mod transport;
 mod types;
 

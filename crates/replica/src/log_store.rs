@@ -27,6 +27,7 @@ use crate::{
         Entry, LogId, TypeConfig, Vote, entry_in, entry_out, log_id_in, log_id_out, vote_in,
         vote_out,
     },
+    synced::Synced,
 };
 
 /// Bytes of entries read at once for replication or applying: enough to keep a disk or a network
@@ -39,15 +40,24 @@ pub(crate) struct Log {
     codec: Arc<dyn Codec>,
     /// Payload bytes appended since this process started: what retention counts.
     appended_bytes: Arc<AtomicU64>,
+    synced: Synced,
 }
 
 impl Log {
     pub(crate) fn new(store: Arc<dyn LogStore>, codec: Arc<dyn Codec>) -> Self {
+        // What was found when it was opened is on disk.
+        let last = store.state().last.map_or(0, |last| last.index);
         Self {
             store,
             codec,
             appended_bytes: Arc::default(),
+            synced: Synced::new(last),
         }
+    }
+
+    /// How far it is on disk.
+    pub(crate) fn synced(&self) -> Synced {
+        self.synced.clone()
     }
 
     pub(crate) fn appended_bytes(&self) -> u64 {
@@ -180,15 +190,28 @@ impl RaftLogStorage<TypeConfig> for Log {
         let bytes: usize = entries.iter().map(|entry| entry.bytes.len()).sum();
         self.appended_bytes
             .fetch_add(bytes as u64, Ordering::Relaxed);
+        let (synced, last) = (
+            self.synced.clone(),
+            entries.last().map(|last| last.id.index),
+        );
         self.store.append(
             entries,
-            Box::new(move |result| callback.io_completed(result)),
+            Box::new(move |result| {
+                match (&result, last) {
+                    (Ok(()), Some(last)) => synced.ends(last),
+                    (Ok(()), None) => {}
+                    (Err(_), _) => synced.failed(),
+                }
+                callback.io_completed(result);
+            }),
         )
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
         let last = last.as_ref().map(log_id_out);
-        Self::finished(|done| self.store.truncate_after(last, done)).await
+        Self::finished(|done| self.store.truncate_after(last, done)).await?;
+        self.synced.ends(last.map_or(0, |last| last.index));
+        Ok(())
     }
 
     async fn purge(&mut self, upto: LogId) -> Result<(), io::Error> {

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Members as text: the suite needs some format, not ours.
-struct TextCodec;
+pub(crate) struct TextCodec;
 
 impl Codec for TextCodec {
     fn encode_batch(&self, batch: &conclave_core::Batch) -> bytes::Bytes {

@@ -26,6 +26,7 @@ use crate::{
     Codec, Config, Listener, Member, Outcome, ProposeError, ReadError, Role, Status, Transport,
     apply::{Machine, Raft, Told},
     convert::members_out,
+    installed::Installed,
     log_store::Log,
     network::Network,
     offers::Offers,
@@ -125,10 +126,19 @@ impl Replica {
             listener,
             search: search.clone(),
         };
-        let (machine, writer) = Machine::start(state, codec.clone(), offers.clone(), told)?;
+        let log_view = Log::new(log.clone(), codec.clone());
+        let synced = log_view.synced();
+        let installed = Installed::new(&config.data);
+        let (machine, writer) = Machine::start(
+            state,
+            codec.clone(),
+            offers.clone(),
+            told,
+            synced,
+            installed,
+        )?;
         machine.move_fence().await?;
 
-        let log_view = Log::new(log.clone(), codec.clone());
         let network = Network {
             node: config.node,
             transport: transport.clone(),
@@ -520,6 +530,7 @@ fn open(config: &Config) -> Result<(Arc<SegmentLog>, State), StartError> {
     };
     let log = SegmentLog::open(&config.data.join("log"), options)?;
     let state = State::open(&config.data, state::Options::default())?;
+    Installed::new(&config.data).tell(&log, state.applied().last)?;
     if let Some(applied) = state.applied().last {
         log.verify_reaches(applied.index)?;
     }

@@ -41,6 +41,10 @@ pub struct NodeConfig {
     pub replaces: Option<u64>,
     /// The host under which others reach it, if that is not the one that it listens on.
     pub advertise: Option<String>,
+    /// The chain of certificates for the public name of the cluster, in PEM; with `tls_key`.
+    pub tls_certificate: Option<PathBuf>,
+    /// The private key of `tls_certificate`, in PEM.
+    pub tls_key: Option<PathBuf>,
     /// Speak in plain text: only on loopback.
     pub plain: bool,
     /// Do not sync the log: for throw-away test nodes only.
@@ -72,6 +76,8 @@ impl Default for NodeConfig {
             bootstrap_expect: 0,
             replaces: None,
             advertise: None,
+            tls_certificate: None,
+            tls_key: None,
             plain: false,
             unsafe_no_sync: false,
             log: "info".to_owned(),
@@ -108,6 +114,10 @@ pub struct Overrides {
     pub replaces: Option<u64>,
     /// See [`NodeConfig::advertise`].
     pub advertise: Option<String>,
+    /// See [`NodeConfig::tls_certificate`].
+    pub tls_certificate: Option<PathBuf>,
+    /// See [`NodeConfig::tls_key`].
+    pub tls_key: Option<PathBuf>,
     /// See [`NodeConfig::plain`].
     pub plain: Option<bool>,
     /// See [`NodeConfig::unsafe_no_sync`].
@@ -141,9 +151,10 @@ impl NodeConfig {
     /// Reads `file` (if given), then the environment (`CONCLAVE_DATA`, `CONCLAVE_NODE`,
     /// `CONCLAVE_CLIENT_ADDRESS`, `CONCLAVE_PEER_ADDRESS`, `CONCLAVE_MEMBERS` and
     /// `CONCLAVE_JOIN` (commas between), `CONCLAVE_JOIN_TOKEN`, `CONCLAVE_SECRET_FILE`,
-    /// `CONCLAVE_BOOTSTRAP_EXPECT`, `CONCLAVE_REPLACES`, `CONCLAVE_ADVERTISE`, `CONCLAVE_PLAIN`
-    /// (`true` or `false`), `CONCLAVE_LOG`, `CONCLAVE_REGISTRATION`,
-    /// `CONCLAVE_SNAPSHOT_BYTES_PER_SECOND`; an empty one says nothing),
+    /// `CONCLAVE_BOOTSTRAP_EXPECT`, `CONCLAVE_REPLACES`, `CONCLAVE_ADVERTISE`,
+    /// `CONCLAVE_TLS_CERTIFICATE`, `CONCLAVE_TLS_KEY`, `CONCLAVE_PLAIN` (`true` or `false`),
+    /// `CONCLAVE_LOG`, `CONCLAVE_REGISTRATION`, `CONCLAVE_SNAPSHOT_BYTES_PER_SECOND`; an empty
+    /// one says nothing),
     /// then `flags`; what comes later wins.
     ///
     /// # Errors
@@ -232,13 +243,15 @@ impl NodeConfig {
 }
 
 /// Keys that a variable sets to its text.
-const TEXTS: [&str; 7] = [
+const TEXTS: [&str; 9] = [
     "data",
     "client_address",
     "peer_address",
     "join_token",
     "secret_file",
     "advertise",
+    "tls_certificate",
+    "tls_key",
     "log",
 ];
 /// Keys that a variable sets to its number.
@@ -301,6 +314,8 @@ fn from_flags(flags: &Overrides) -> Vec<(&'static str, Value)> {
         ("join_token", flags.join_token),
         ("secret_file", flags.secret_file.map(text)),
         ("advertise", flags.advertise),
+        ("tls_certificate", flags.tls_certificate.map(text)),
+        ("tls_key", flags.tls_key.map(text)),
         ("log", flags.log),
     ];
     let mut given: Vec<(&'static str, Value)> = texts

@@ -53,3 +53,4 @@ pub use registration::Registration;
 pub use secret::{ClusterSecret, NoSecret};
 pub use security::SecurityError;
 pub use snapshots::{Direction, Transfer};
+pub use tls::OwnCertificateError;

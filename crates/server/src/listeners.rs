@@ -61,6 +61,9 @@ const BETWEEN_TAKING: Duration = Duration::from_millis(2);
 const BEHIND_PACE: Duration = Duration::from_millis(8);
 /// How long those that are introduced to each other may take to end what they are asking.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
+/// Whether HTTP/1.1 is spoken, as webhooks need it: gRPC itself is HTTP/2.
+const WITH_WEBHOOKS: bool = true;
+const GRPC_ALONE: bool = false;
 /// What `grpc.health.v1` knows besides the whole node.
 const SERVICES: [&str; 7] = [
     "",
@@ -87,8 +90,8 @@ pub(crate) fn start(
     let clients = secured(paced(incoming(clients)), for_clients, "clients");
     let peers = secured(incoming(peers), for_peers, "peers");
     vec![
-        tokio::spawn(serve(clients, of_clients, pending())),
-        tokio::spawn(serve(peers, of_peers, pending())),
+        tokio::spawn(serve(clients, of_clients, WITH_WEBHOOKS, pending())),
+        tokio::spawn(serve(peers, of_peers, GRPC_ALONE, pending())),
         tokio::spawn(report_health(shared.clone(), reporter)),
         tokio::spawn(live::share(shared.clone())),
     ]
@@ -157,7 +160,7 @@ impl Introducing {
         let routes = Routes::new(JoinServiceServer::new(introduction));
         let (end, ended) = oneshot::channel::<()>();
         let ended = async { drop(ended.await) };
-        let task = tokio::spawn(serve(peers, routes, ended));
+        let task = tokio::spawn(serve(peers, routes, GRPC_ALONE, ended));
         Ok(Self { end, task })
     }
 
@@ -223,11 +226,11 @@ fn paced<T>(incoming: impl Stream<Item = T> + Send + 'static) -> impl Stream<Ite
 async fn serve(
     incoming: impl Stream<Item = std::io::Result<Arrival>> + Send,
     routes: Routes,
+    with_http1: bool,
     end: impl Future<Output = ()> + Send,
 ) {
     let server = Server::builder()
-        // For webhooks: gRPC itself is HTTP/2.
-        .accept_http1(true)
+        .accept_http1(with_http1)
         .max_concurrent_streams(STREAMS_MAX)
         .http2_keepalive_interval(Some(KEEP_ALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_LIMIT))

@@ -44,7 +44,7 @@ use crate::{
     setup,
     snapshots::{self, SNAPSHOT_BYTES_PER_SECOND, Transfer, Transfers},
     throttle::Gate,
-    tls::{Holder, Security},
+    tls::{Holder, OwnWatch, Security},
     told::Told,
     transport::GrpcTransport,
 };
@@ -262,6 +262,10 @@ impl Node {
         let client_address = local_address(&client)?;
         let peer_address = local_address(&peers)?;
         security::check(config.plain, [client_address, peer_address])?;
+        let (certificate, key) = (config.tls_certificate.as_ref(), config.tls_key.as_ref());
+        let own_files = security::own_files(config.plain, certificate, key)?;
+        let own_certificate = own_files.map(OwnWatch::start).transpose();
+        let own_certificate = own_certificate.map_err(SecurityError::from)?;
         let own = Member {
             peer_address: advertised(&config, peer_address)?,
             client_address: advertised(&config, client_address)?,
@@ -344,6 +348,10 @@ impl Node {
         tasks.push(tokio::spawn(preference::keep(shared.clone())));
         if let Security::Tls(tls) = &shared.security {
             tasks.push(tokio::spawn(tls.clone().keep_valid()));
+            if let Some((watch, pair)) = own_certificate {
+                tls.serve_own(pair);
+                tasks.push(tokio::spawn(tls.clone().keep_own(watch)));
+            }
         }
         Ok(Self {
             shared,

@@ -30,6 +30,8 @@ pub(crate) fn of_read(error: &ReadError) -> Problem {
 pub(crate) fn of_rows(error: &rows::ReadError) -> Problem {
     match error {
         rows::ReadError::Busy => Problem::Busy,
+        // The node is stopping.
+        rows::ReadError::Closed => Problem::GoingAway,
         error => {
             tracing::error!(%error, "the state cannot be read");
             Problem::Broken {
@@ -85,4 +87,16 @@ pub(crate) fn of_change(error: &ChangeError) -> Problem {
 /// In milliseconds.
 pub(crate) fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_reads_while_the_node_stops_is_sent_elsewhere() {
+        let of = |error| of_rows(&error);
+        assert!(matches!(of(rows::ReadError::Closed), Problem::GoingAway));
+        assert!(matches!(of(rows::ReadError::Busy), Problem::Busy));
+    }
 }

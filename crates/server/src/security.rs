@@ -2,11 +2,11 @@
 //!
 //! Always true: plain text is spoken on loopback alone, and only by a node that was told to.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use crate::{
     secret::ClusterSecret,
-    tls::{Holder, IssueError, LIFETIME, Security, Tls},
+    tls::{Holder, IssueError, LIFETIME, OwnCertificateError, OwnFiles, Security, Tls},
 };
 
 /// It is not known how to speak with others.
@@ -21,6 +21,15 @@ pub enum SecurityError {
     /// Several nodes have nothing in common by which to know each other.
     #[error("the nodes of a cluster need the same secret to know each other")]
     SecretMissing,
+    /// A certificate without its key, or the other way round.
+    #[error("tls_certificate and tls_key are given together or not at all")]
+    OwnHalf,
+    /// Nobody would ever see it.
+    #[error("a node that speaks in plain text shows no certificate")]
+    OwnInPlain,
+    /// The operator's own certificate cannot be used.
+    #[error("the certificate for clients cannot be used")]
+    Own(#[from] OwnCertificateError),
     /// No certificate can be made.
     #[error("the node's certificates cannot be made: {0}")]
     Certificates(String),
@@ -38,6 +47,23 @@ pub(crate) fn check(plain: bool, bound: [SocketAddr; 2]) -> Result<(), SecurityE
     match exposed.filter(|_| plain) {
         Some(address) => Err(SecurityError::PlainOffLoopback { address }),
         None => Ok(()),
+    }
+}
+
+/// Where the operator's own certificate is, if there is one.
+pub(crate) fn own_files(
+    plain: bool,
+    certificate: Option<&PathBuf>,
+    key: Option<&PathBuf>,
+) -> Result<Option<OwnFiles>, SecurityError> {
+    match (certificate, key) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) if plain => Err(SecurityError::OwnInPlain),
+        (Some(certificate), Some(key)) => Ok(Some(OwnFiles {
+            certificate: certificate.clone(),
+            key: key.clone(),
+        })),
+        (Some(_), None) | (None, Some(_)) => Err(SecurityError::OwnHalf),
     }
 }
 

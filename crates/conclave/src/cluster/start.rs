@@ -113,6 +113,8 @@ impl LocalCluster {
             "BOOTSTRAP_EXPECT",
             "REPLACES",
             "ADVERTISE",
+            "TLS_CERTIFICATE",
+            "TLS_KEY",
         ] {
             command.env_remove(format!("CONCLAVE_{variable}"));
         }

@@ -36,10 +36,21 @@ enum Command {
         #[command(flatten)]
         password: Password,
         /// An invite's code, where accounts cannot be created without
-        #[arg(long, value_name = "CODE", conflicts_with = "setup_token")]
+        #[arg(
+            long,
+            env = "CONCLAVE_INVITE",
+            hide_env_values = true,
+            value_name = "CODE",
+            conflicts_with = "setup_token"
+        )]
         invite: Option<String>,
         /// The token that the server prints while there is no administrator: makes one
-        #[arg(long, value_name = "TOKEN")]
+        #[arg(
+            long,
+            env = "CONCLAVE_SETUP_TOKEN",
+            hide_env_values = true,
+            value_name = "TOKEN"
+        )]
         setup_token: Option<String>,
     },
     /// Set what is shown beside your name; nothing takes it away

@@ -85,6 +85,12 @@ pub(crate) struct Args {
     /// The host under which others reach it, if it listens on every address of its machine
     #[arg(long, value_name = "HOST")]
     advertise: Option<String>,
+    /// The chain of certificates of your own for the cluster's public name (PEM), with --tls-key
+    #[arg(long, value_name = "FILE")]
+    tls_certificate: Option<PathBuf>,
+    /// The private key of --tls-certificate (PEM)
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
     /// Speak in plain text: only on loopback
     #[arg(long)]
     plain: bool,
@@ -307,6 +313,15 @@ fn security_hint(error: &SecurityError) -> &'static str {
         SecurityError::SecretMissing => {
             "give every node the same --secret-file; on loopback alone, --plain needs none"
         }
+        SecurityError::OwnHalf => {
+            "give --tls-certificate and --tls-key, or neither: without them clients know the \
+             cluster by its fingerprint"
+        }
+        SecurityError::OwnInPlain => "leave --plain out, or --tls-certificate and --tls-key",
+        SecurityError::Own(_) => {
+            "both are files in PEM that the node can read: the certificate of the name with those \
+             that lead to its authority behind it, and its private key without a passphrase"
+        }
         SecurityError::Certificates(_) => "the system must give random bytes",
     }
 }
@@ -366,6 +381,8 @@ fn from_flags(args: Args) -> Overrides {
         secret_file: args.secret_file,
         replaces: args.replaces,
         advertise: args.advertise,
+        tls_certificate: args.tls_certificate,
+        tls_key: args.tls_key,
         plain: args.plain.then_some(true),
         unsafe_no_sync: args.unsafe_no_sync.then_some(true),
         log: args.log,

@@ -18,6 +18,12 @@ pub(crate) struct Args {
 enum Command {
     /// List the clusters that are known, with their fingerprints
     List,
+    /// Write the certificate of a cluster's authority (PEM) to stdout, for other programs
+    Export {
+        /// One of its addresses
+        #[arg(value_name = "HOST:PORT")]
+        address: String,
+    },
     /// Forget a cluster; its fingerprint is asked for again
     Forget {
         /// One of its addresses
@@ -26,7 +32,7 @@ enum Command {
     },
 }
 
-/// Lists or forgets.
+/// Lists, exports or forgets.
 ///
 /// # Errors
 /// If the cluster is not known or the file cannot be used.
@@ -37,15 +43,25 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             let rows: Vec<_> = trust::known()?.into_iter().map(row).collect();
             output::table(&["address", "fingerprint"], &rows)?;
         }
+        Command::Export { address } => {
+            let pem = trust::exported(&address)?;
+            output::line(&pem.ok_or_else(|| unknown(&address))?)?;
+        }
         Command::Forget { address } => {
             let forgotten = trust::forget(&address)?;
             if forgotten == 0 {
-                let sentence = format!("no cluster is known at {address}");
-                let hint = "list them with: conclave trust list";
-                return Err(CommandError::new(EXIT_NOT_FOUND, sentence, hint).into());
+                return Err(unknown(&address).into());
             }
             note(&format!("forgotten, with {forgotten} of its addresses"));
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn unknown(address: &str) -> CommandError {
+    CommandError::new(
+        EXIT_NOT_FOUND,
+        format!("no cluster is known at {address}"),
+        "list them with: conclave trust list",
+    )
 }

@@ -57,14 +57,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Connected {
         client,
         endpoints,
-        authority,
+        is_encrypted,
         ..
     } = args.connection.connect().await?;
     match args.command {
         Command::Create { room, name } => {
             let created = client.create_webhook(&room, &name).await?;
             let node = endpoints.first().map_or("127.0.0.1:7400", String::as_str);
-            let scheme = authority.map_or("http", |_| "https");
+            let scheme = if is_encrypted { "https" } else { "http" };
             output::line(&format!("{scheme}://{node}{}", created.path))?;
             note("POST {\"text\": \"…\"} as application/json to it, on any node");
         }

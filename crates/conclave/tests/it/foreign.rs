@@ -18,6 +18,8 @@ use tonic::{
 
 use crate::support::PATIENCE;
 
+/// A visit to a web page, of somebody who does not stay on the line.
+const HTTP1: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
 /// What a client of HTTP/2 says first, with an empty frame of settings.
 const HTTP2_BEGIN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 /// The head of a frame of data of 16 MiB: a thousand times what is allowed.
@@ -159,7 +161,7 @@ pub(crate) fn other_protocols() -> Vec<(&'static str, Vec<u8>)> {
     let too_long = [HTTP2_BEGIN, HTTP2_FRAME_TOO_LONG, &[0; 4096]].concat();
     vec![
         ("noise", noise.collect()),
-        ("http 1.1", b"GET / HTTP/1.1\r\nhost: x\r\n\r\n".to_vec()),
+        ("http 1.1", HTTP1.to_vec()),
         ("tls", [TLS_HELLO, &[7; 256]].concat()),
         ("a frame that is too long", too_long),
     ]

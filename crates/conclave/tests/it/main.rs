@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod bad_start;
+mod canary;
 mod chat;
 #[allow(
     dead_code,
@@ -16,10 +17,13 @@ mod chat;
 mod cluster;
 mod command;
 mod foreign;
+mod forger;
 mod grpcurl;
 mod live;
 mod membership;
+mod own_certificate;
 mod readme;
+mod refusals;
 mod secrets;
 mod small_disk;
 mod snapshots;

@@ -39,6 +39,7 @@ async fn the_commands_of_the_readme_work() {
     let (readme, operations) = (document("README.md"), document("docs/operations.md"));
     let (mut up, mut chat, mut machines) = (Vec::new(), Vec::new(), Vec::new());
     let (mut growing, mut meeting, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut first, mut at_desk) = (Vec::new(), Vec::new());
     for block in [blocks(&readme, "sh"), blocks(&operations, "sh")].concat() {
         let kind = if block.trim() == format!("{CARGO} up") {
             &mut up
@@ -48,6 +49,10 @@ async fn the_commands_of_the_readme_work() {
             &mut meeting
         } else if block.starts_with("conclave token create") {
             &mut tokens
+        } else if block.starts_with("conclave serve --data") {
+            &mut first
+        } else if block.starts_with("export CONCLAVE_ENDPOINTS") {
+            &mut at_desk
         } else if block.contains(MACHINES) {
             &mut machines
         } else if block.starts_with("conclave ") {
@@ -57,12 +62,14 @@ async fn the_commands_of_the_readme_work() {
         };
         kind.push(block);
     }
-    assert!(!up.is_empty() && chat.len() >= 2 && machines.len() >= 2);
+    assert!(!up.is_empty() && chat.len() >= 2 && !machines.is_empty());
     on_one_machine(&desk, &up[0], &chat).await;
     for block in &machines {
         on_several_machines(&desk, block).await;
     }
     assert_eq!([growing.len(), meeting.len(), tokens.len()], [1, 1, 1]);
+    assert_eq!([first.len(), at_desk.len()], [1, 1]);
+    step_by_step(&desk, &first[0], &at_desk[0]).await;
     on_one_machine_more(&desk, &growing[0]).await;
     on_machines_that_meet(&desk, &meeting[0], &tokens[0]).await;
     let files = blocks(&operations, "toml");
@@ -136,6 +143,7 @@ async fn on_several_machines(desk: &Desk, block: &str) {
     let members = block.matches(&format!("={MACHINES}")).count();
     let members = u64::try_from(members).unwrap();
     let ports = Ports::free(members).expect("there are free ports");
+    let block = &block.replace(MACHINE_SECRET, &desk.secret().await);
     let mut nodes = Vec::new();
     for node in 1..=members {
         let (list, command) = block.split_once('\n').unwrap();
@@ -167,6 +175,51 @@ async fn on_several_machines(desk: &Desk, block: &str) {
         let status = stranger.cluster_status(&asked).await.ok()?;
         let all = u64::from(status.voters_reachable) == members;
         (all && u64::from(status.tolerates_failures) == (members - 1) / 2).then_some(())
+    })
+    .await;
+    for node in &mut nodes {
+        node.child.kill().await.unwrap();
+    }
+}
+
+/// Five machines, one after the other, encrypted as they are when nobody asks for anything else.
+async fn step_by_step(desk: &Desk, first: &str, at_desk: &str) {
+    const ENCRYPTED: &str = "unset CONCLAVE_PLAIN\n";
+    const ALL: u64 = 5;
+    let ports = Ports::free(ALL).expect("there are free ports");
+    let data = |node: u64| desk.home.path(&format!("step-{node}"));
+    let first = at_home(first, ports, ALL).replace(MACHINE_DATA, data(1).to_str().unwrap());
+    let mut node = desk.start(&format!("{ENCRYPTED}exec {first}")).await;
+    assert!(node.line().await.ends_with("node=1"));
+    assert!(node.line().await.starts_with("ready node=1"));
+    let fingerprint = node.line().await;
+    let fingerprint = fingerprint.strip_prefix("fingerprint ").unwrap();
+    let setup = node.line().await;
+    let setup = setup.strip_prefix("setup-token ").unwrap();
+    let at_desk = at_home(at_desk, ports, ALL);
+    let given = format!("{ENCRYPTED}SETUP_TOKEN={setup}\nFINGERPRINT={fingerprint}\n");
+    let said = desk.run(&format!("{given}{at_desk}")).await.succeeded();
+    let mut command = said.lines().last().unwrap().to_owned();
+    let (at, _) = at_desk.split_once('\n').unwrap();
+    let at = format!("{ENCRYPTED}{at}\n");
+    let mut nodes = vec![node];
+    for number in 2..=ALL {
+        let serve = format!(
+            "{ENCRYPTED}exec {command} --data {} --client-address {} --peer-address {}",
+            data(number).display(),
+            ports.client(number),
+            ports.peer(number)
+        );
+        let mut node = desk.start(&serve).await;
+        assert!(node.line().await.ends_with(&format!("node={number}")));
+        nodes.push(node);
+        let made = desk.run(&format!("{at}conclave token create")).await;
+        command = made.succeeded().trim().to_owned();
+    }
+    until("it is what the document says", async || {
+        let status = desk.run(&format!("{at}conclave cluster status")).await;
+        let said = "5/5 up, tolerates 2 more failures";
+        status.stderr.contains(said).then_some(())
     })
     .await;
     for node in &mut nodes {
@@ -278,6 +331,7 @@ async fn from_a_file(desk: &Desk, file: &str) {
     let members = u64::try_from(members).unwrap();
     let ports = Ports::free(members).expect("there are free ports");
     let data = desk.home.path("from-file");
+    let file = file.replace(MACHINE_SECRET, &desk.secret().await);
     let file = file.replace(MACHINE_DATA, data.to_str().unwrap());
     let file = at_home(&file, ports, members);
     fs::write(desk.home.path("desk/conclave.toml"), file).unwrap();
@@ -340,6 +394,15 @@ impl Desk {
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         command
+    }
+
+    /// A file with a secret, as every machine is given it.
+    async fn secret(&self) -> String {
+        let path = self.home.path("desk/machine-secret").display().to_string();
+        self.run(&format!("conclave token secret > {path}"))
+            .await
+            .succeeded();
+        path
     }
 
     /// Runs lines to their end.

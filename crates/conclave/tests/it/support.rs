@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::LazyLock, time::Duration};
 
 use conclave_client::{Client, Grant, v1};
+use conclave_server::ClusterSecret;
 use tempfile::TempDir;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
@@ -48,9 +49,20 @@ impl Cluster {
     /// The same whose nodes speak encrypted.
     pub(crate) async fn start_encrypted(nodes: u64) -> Self {
         let mut cluster = Self::build(nodes, 1, BTreeMap::new()).await;
-        cluster.local.encrypt().unwrap();
+        cluster.encrypt();
         cluster.start_all().await;
         cluster
+    }
+
+    /// From now on the nodes that are started speak encrypted.
+    pub(crate) fn encrypt(&mut self) {
+        self.local.encrypt().unwrap();
+    }
+
+    /// What its nodes have in common, and nobody else may know.
+    pub(crate) fn secret(&self) -> ClusterSecret {
+        let text = fs::read_to_string(self.local.directory(1).join("secret")).unwrap();
+        ClusterSecret::from_text(&text).unwrap()
     }
 
     /// By which its clients know it.

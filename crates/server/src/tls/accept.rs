@@ -142,6 +142,7 @@ fn reason_of(error: &io::Error) -> String {
     match tls {
         Some(TlsError::InvalidCertificate(why)) => format!("its certificate {}", fault(why)),
         Some(TlsError::InvalidMessage(_)) => "it does not speak TLS".to_owned(),
+        Some(TlsError::PeerIncompatible(_)) => "it does not speak TLS 1.3".to_owned(),
         Some(TlsError::AlertReceived(alert)) => {
             format!("it does not believe this node ({alert:?})")
         }

@@ -9,22 +9,28 @@ mod certificates;
 mod clients;
 mod dial;
 mod names;
+mod own;
 mod peers;
 mod strangers;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use conclave_wire::trust::Fingerprint;
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{ClientConfig, ServerConfig, sign::CertifiedKey};
 use tokio::time::sleep;
 
+pub use self::own::OwnCertificateError;
 pub(crate) use self::{
     accept::{Arrival, Caller, Shown, secured},
     authority::IssueError,
     certificates::{Holder, LIFETIME},
     dial::Dial,
+    own::{Files as OwnFiles, Watch as OwnWatch},
 };
 use self::{
     authority::Authority,
@@ -162,6 +168,34 @@ impl Tls {
         Accept {
             config: config.clone(),
             cluster_id: self.authority.cluster_id().into(),
+        }
+    }
+
+    /// From now on those who ask for another name than the cluster's own are shown this one.
+    pub(crate) fn serve_own(&self, pair: Arc<CertifiedKey>) {
+        let names = own::names_in(&pair);
+        tracing::info!(names, "clients are shown the operator's own certificate");
+        *self.own.write().unwrap_or_else(PoisonError::into_inner) = Some(pair);
+    }
+
+    /// Takes the operator's own certificate anew whenever its files change; never ends.
+    pub(crate) async fn keep_own(self: Arc<Self>, mut watch: OwnWatch) {
+        loop {
+            sleep(own::LOOK_EVERY).await;
+            let looked = tokio::task::spawn_blocking(move || (watch.look(), watch));
+            let Ok((looked, again)) = looked.await else {
+                // The node is stopping.
+                return;
+            };
+            watch = again;
+            match looked {
+                Ok(Some(pair)) => self.serve_own(pair),
+                Ok(None) => {}
+                Err(error) => {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::warn!(%error, cause, "the own certificate stays the old one");
+                }
+            }
         }
     }
 

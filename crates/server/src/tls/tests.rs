@@ -225,3 +225,43 @@ async fn a_connection_goes_on_when_certificates_are_renewed() {
         .unwrap();
     assert_eq!(&heard, b"still");
 }
+
+/// For the life of a certificate that ends within a test.
+const SHORT: Duration = Duration::from_secs(6);
+
+#[tokio::test]
+async fn listeners_that_run_show_new_certificates_before_the_old_ones_expire() {
+    let holder = Holder::at(Some(1), &["127.0.0.1:1"]);
+    let one = Arc::new(Tls::new(&secret(7), holder, SHORT).unwrap());
+    let two = tls(7, 2);
+    let renewing = tokio::spawn(one.clone().keep_valid());
+    let (peers, mut as_peer) = port(Some(one.accept_peers())).await;
+    let (clients, mut as_client) = port(Some(one.accept_clients())).await;
+    let heard = async move { while as_peer.recv().await.is_some() {} };
+    let heard_too = async move { while as_client.recv().await.is_some() {} };
+    let draining = [tokio::spawn(heard), tokio::spawn(heard_too)];
+    let by_peers = (peers, names::peer(1, &secret(7).cluster_id()));
+    let by_clients = (clients, names::ANY_NODE.to_owned());
+    for (address, name) in [by_peers, by_clients] {
+        let shown = async || {
+            let stream = TcpStream::connect(address).await.unwrap();
+            let name = ServerName::try_from(name.clone()).unwrap();
+            let connector = TlsConnector::from(two.asks.clone());
+            // One that has expired would not be believed.
+            let mut stream = connector.connect(name, stream).await.unwrap();
+            let mut text = String::new();
+            stream.read_to_string(&mut text).await.unwrap();
+            assert_eq!(text, "hello");
+            stream.get_ref().1.peer_certificates().unwrap()[0].clone()
+        };
+        let first = shown().await;
+        let another = async {
+            while shown().await == first {
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(PATIENCE, another).await.unwrap();
+    }
+    renewing.abort();
+    draining.iter().for_each(tokio::task::JoinHandle::abort);
+}

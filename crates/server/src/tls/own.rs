@@ -1,0 +1,258 @@
+//! The operator's own certificate, for those who know the cluster by its public name.
+//!
+//! It is read from two PEM files when the node starts, and again when they change. Always true:
+//! what is served is a certificate with its own key; files that are no such pair leave the old
+//! one where it is. No error shows a byte of the key.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use rustls::{
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    sign::CertifiedKey,
+};
+use webpki::EndEntityCert;
+
+use crate::tls::authority::provider;
+
+/// Between two looks at the files. They are read, and not only their times: two changes within
+/// one tick of a file system's clock are two changes, and to read some kilobytes costs nothing.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Longest file in bytes: a chain has some kilobytes.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// The operator's own certificate cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OwnCertificateError {
+    /// A file cannot be read.
+    #[error("{} cannot be read", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no certificate in it.
+    #[error("{} holds no certificate in PEM", path.display())]
+    NoCertificate {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// There is no key in it.
+    #[error("{} holds no private key in PEM", path.display())]
+    NoKey {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// They are something, and not a pair.
+    #[error("{} is not the key of the certificate in {}", key.display(), certificate.display())]
+    NoPair {
+        /// The file of the certificate.
+        certificate: PathBuf,
+        /// The file of the key.
+        key: PathBuf,
+        /// What does not fit.
+        #[source]
+        source: rustls::Error,
+    },
+}
+
+/// Where they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Files {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+/// What was in them at one time.
+struct Contents {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl Files {
+    fn read(&self) -> Result<Contents, OwnCertificateError> {
+        Ok(Contents {
+            certificate: read(&self.certificate)?,
+            key: read(&self.key)?,
+        })
+    }
+
+    /// The pair that they are.
+    fn pair(&self, contents: &Contents) -> Result<Arc<CertifiedKey>, OwnCertificateError> {
+        let chain = CertificateDer::pem_slice_iter(&contents.certificate);
+        let chain: Vec<_> = chain.collect::<Result<_, _>>().unwrap_or_default();
+        if chain.is_empty() {
+            let path = self.certificate.clone();
+            return Err(OwnCertificateError::NoCertificate { path });
+        }
+        // What the parser says may quote the file.
+        let key = PrivateKeyDer::from_pem_slice(&contents.key);
+        let key = key.map_err(|_| OwnCertificateError::NoKey {
+            path: self.key.clone(),
+        })?;
+        let pair = CertifiedKey::from_der(chain, key, &provider());
+        let pair = pair.map_err(|source| OwnCertificateError::NoPair {
+            certificate: self.certificate.clone(),
+            key: self.key.clone(),
+            source,
+        })?;
+        Ok(Arc::new(pair))
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, OwnCertificateError> {
+    let unreadable = |source| OwnCertificateError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    let mut file = file.take(FILE_BYTES_MAX + 1);
+    file.read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(unreadable(io::ErrorKind::FileTooLarge.into()));
+    }
+    Ok(bytes)
+}
+
+/// For which names of the DNS a certificate is.
+pub(crate) fn names_in(pair: &CertifiedKey) -> String {
+    let leaf = pair.cert.first().map(EndEntityCert::try_from);
+    let names: Vec<String> = match &leaf {
+        Some(Ok(leaf)) => leaf.valid_dns_names().map(str::to_owned).collect(),
+        Some(Err(_)) | None => Vec::new(),
+    };
+    names.join(", ")
+}
+
+/// Looks at the files again and again.
+pub(crate) struct Watch {
+    files: Files,
+    /// What was in them when they were last looked at.
+    seen: blake3::Hash,
+}
+
+impl Watch {
+    /// Begins with what is in the files now.
+    ///
+    /// # Errors
+    /// [`OwnCertificateError`] if that is no pair.
+    pub(crate) fn start(files: Files) -> Result<(Self, Arc<CertifiedKey>), OwnCertificateError> {
+        let contents = files.read()?;
+        let pair = files.pair(&contents)?;
+        let seen = digest(&contents);
+        Ok((Self { files, seen }, pair))
+    }
+
+    /// Another pair than at the last look. `None`: the same. Files that are no pair are an error
+    /// at the first look, and the same at the next.
+    ///
+    /// # Errors
+    /// [`OwnCertificateError`]; what is served may stay.
+    pub(crate) fn look(&mut self) -> Result<Option<Arc<CertifiedKey>>, OwnCertificateError> {
+        let contents = self.files.read();
+        let now = match &contents {
+            Ok(contents) => digest(contents),
+            Err(error) => blake3::hash(error.to_string().as_bytes()),
+        };
+        if std::mem::replace(&mut self.seen, now) == now {
+            return Ok(None);
+        }
+        self.files.pair(&contents?).map(Some)
+    }
+}
+
+fn digest(contents: &Contents) -> blake3::Hash {
+    let parts = [&contents.certificate, &contents.key].map(|part| blake3::hash(part));
+    blake3::hash(&[*parts[0].as_bytes(), *parts[1].as_bytes()].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+
+    fn made(name: &str) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let wanted = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let certificate = wanted.self_signed(&key).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+
+    fn files(directory: &Path) -> Files {
+        Files {
+            certificate: directory.join("chain.pem"),
+            key: directory.join("key.pem"),
+        }
+    }
+
+    fn start(files: &Files) -> Result<Arc<CertifiedKey>, OwnCertificateError> {
+        Watch::start(files.clone()).map(|(_, pair)| pair)
+    }
+
+    #[test]
+    fn what_is_no_pair_is_refused_and_no_byte_of_it_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = files(directory.path());
+        let missing = start(&files).unwrap_err();
+        assert!(missing.to_string().contains("chain.pem"), "{missing}");
+        let ((one, one_key), (other, other_key)) = (made("a.example"), made("b.example"));
+        let rubbish = format!("-----BEGIN CANARY\n{one_key}").replace("PRIVATE KEY", "CANARY");
+        for (certificate, key, whose) in [
+            ("", &one_key, "chain.pem"),
+            (&one[..one.len() / 2], &one_key, "chain.pem"),
+            (&one, &rubbish, "key.pem"),
+            (&one, &one, "key.pem"),
+            (&one, &other_key, "is not the key of"),
+            (
+                &[other, one.clone()].concat(),
+                &one_key,
+                "is not the key of",
+            ),
+        ] {
+            fs::write(&files.certificate, certificate).unwrap();
+            fs::write(&files.key, key).unwrap();
+            let refused = start(&files).unwrap_err();
+            let cause = std::error::Error::source(&refused).map(ToString::to_string);
+            let told = format!("{refused} {cause:?}");
+            assert!(told.contains(whose) && !told.contains("CANARY"), "{told}");
+        }
+        fs::write(&files.certificate, vec![b'\n'; 1024 * 1024 + 1]).unwrap();
+        assert!(start(&files).is_err(), "it is too long");
+    }
+
+    #[test]
+    fn files_that_change_one_after_the_other_are_taken_when_they_fit() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = files(directory.path());
+        let ((one, one_key), (two, two_key)) = (made("one.example"), made("two.example"));
+        fs::write(&files.certificate, &one).unwrap();
+        fs::write(&files.key, &one_key).unwrap();
+        let (mut watch, pair) = Watch::start(files.clone()).unwrap();
+        assert_eq!(names_in(&pair), "one.example");
+        assert!(watch.look().unwrap().is_none());
+
+        fs::write(&files.certificate, &two).unwrap();
+        assert!(watch.look().is_err(), "the key is still the old one");
+        assert!(watch.look().unwrap().is_none(), "that was told");
+        fs::write(&files.key, &two_key).unwrap();
+        let pair = watch.look().unwrap().unwrap();
+        assert_eq!(names_in(&pair), "two.example");
+
+        fs::remove_file(&files.key).unwrap();
+        assert!(watch.look().is_err(), "a file is gone");
+        assert!(watch.look().unwrap().is_none(), "that was told, too");
+        fs::write(&files.key, &two_key).unwrap();
+        assert!(watch.look().unwrap().is_some(), "it is there again");
+    }
+}
