@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf, sync::LazyLock, time::Durati
 
 use conclave_client::{Client, Grant, v1};
 use conclave_server::ClusterSecret;
+use futures::future::join_all;
 use tempfile::TempDir;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
@@ -113,9 +114,7 @@ impl Cluster {
         ];
         let environment = (1..=nodes + 1).map(|node| (node, slow.clone())).collect();
         let cluster = Self::build_with(nodes + 1, nodes, 1, environment).await;
-        for node in 1..=nodes {
-            cluster.start_node(node).await;
-        }
+        join_all((1..=nodes).map(|node| cluster.start_node(node))).await;
         cluster.all_rejoined().await;
         cluster
     }
@@ -295,17 +294,25 @@ impl Cluster {
     /// Logs in the cluster's first administrator, whom the token allows that its leader prints;
     /// gives the token of the session, too.
     pub(crate) async fn administrator(&self) -> (Client, String) {
-        let mut tokens = self.local.setup_token();
-        let token = timeout_at(Instant::now() + PATIENCE, tokens.wait_for(Option::is_some)).await;
-        let token = token.expect("it prints one").unwrap().clone().unwrap();
-        let client = self.client();
-        let grant = Grant::Setup(token);
-        let password = ROOT_PASSWORD;
-        client
-            .create_account_with("root", password, grant)
-            .await
-            .unwrap();
-        let login = client.login("root", password).await.unwrap();
+        let (mut tokens, client) = (self.local.setup_token(), self.client());
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let token = timeout_at(deadline, tokens.wait_for(Option::is_some)).await;
+            let token = token.expect("it prints one").unwrap().clone().unwrap();
+            let grant = Grant::Setup(token);
+            let made = client.create_account_with("root", ROOT_PASSWORD, grant);
+            match made.await {
+                Ok(_) => break,
+                // Another node leads by now, and is about to print its own.
+                Err(error) if error.reason() == Some("SETUP_TOKEN_INVALID") => {
+                    assert!(Instant::now() < deadline, "no token can be used");
+                    let newer = Instant::now() + 25 * LOOK_INTERVAL;
+                    let _ = timeout_at(newer, tokens.changed()).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let login = client.login("root", ROOT_PASSWORD).await.unwrap();
         (client.with_token(&login.token).unwrap(), login.token)
     }
 
