@@ -121,7 +121,7 @@ impl World {
         let parts = self.parts(offset).await;
         let broken = breaks_after < parts.len();
         let sent: Vec<_> = parts.into_iter().take(breaks_after).collect();
-        let sent_bytes = sent.iter().map(|part| raw_bytes(part)).sum();
+        let sent_bytes = sent.iter().map(raw_bytes).sum();
         let end = broken.then(|| Err(Status::unavailable("broken")));
         let parts = sent.into_iter().map(Ok).chain(end).collect();
         let outcome = self.receive(offset, parts).await;
