@@ -9,10 +9,12 @@
 mod apply;
 mod config;
 mod convert;
+mod following;
 mod installed;
 mod log_store;
 mod membership;
 mod network;
+mod offers;
 mod peer_calls;
 mod proposer;
 mod reads;

@@ -29,6 +29,7 @@ use crate::{
     installed::Installed,
     log_store::Log,
     network::Network,
+    offers::Offers,
     proposer::{self, Proposer, Reach},
     reads::{self, Reads},
     retention::Retention,
@@ -89,7 +90,7 @@ pub(crate) struct Inner {
     reader: Reader,
     search: Search,
     proposer: proposer::Handle,
-    reads: reads::Handle,
+    pub(crate) reads: reads::Handle,
     leader: watch::Receiver<Option<u64>>,
     applied: watch::Receiver<u64>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -117,7 +118,8 @@ impl Replica {
         let last = state.applied().last.map_or(0, |last| last.index);
         let (applied_tx, applied) = watch::channel(last);
         let snapshots = config.data.join("snapshots");
-        snapshot::empty_directory(&snapshots)?;
+        snapshot::clean_directory(&snapshots)?;
+        let offers = Offers::new(&snapshots);
         let search = Search::start(&config.data, reader.clone())?;
         let told = Told {
             applied: applied_tx,
@@ -127,8 +129,14 @@ impl Replica {
         let log_view = Log::new(log.clone(), codec.clone());
         let synced = log_view.synced();
         let installed = Installed::new(&config.data);
-        let (machine, writer) =
-            Machine::start(state, codec.clone(), snapshots, told, synced, installed)?;
+        let (machine, writer) = Machine::start(
+            state,
+            codec.clone(),
+            offers.clone(),
+            told,
+            synced,
+            installed,
+        )?;
         machine.move_fence().await?;
 
         let network = Network {
@@ -136,6 +144,7 @@ impl Replica {
             transport: transport.clone(),
             codec: codec.clone(),
             members: config.members.clone(),
+            offers: offers.clone(),
         };
         let engine = Arc::new(engine_config(&config).map_err(StartError::Engine)?);
         let raft = Raft::new(
@@ -171,7 +180,7 @@ impl Replica {
         };
         let tasks = vec![
             tokio::spawn(watch_leader(raft.clone(), config.node, leader_tx)),
-            tokio::spawn(Retention::new(raft.clone(), log_view, config.retention).run()),
+            tokio::spawn(Retention::new(raft.clone(), log_view, config.retention, offers).run()),
         ];
         let inner = Inner {
             proposer: proposer.start(),
@@ -340,7 +349,8 @@ impl Replica {
         self.inner.leader.clone()
     }
 
-    /// Where received snapshots are put before [`Replica::on_snapshot`].
+    /// Where received snapshots are put before [`Replica::on_snapshot`], in files whose names
+    /// begin with `receive`; others are removed at the next start.
     #[must_use]
     pub fn snapshots_dir(&self) -> PathBuf {
         self.inner.config.data.join("snapshots")

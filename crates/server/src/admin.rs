@@ -267,6 +267,7 @@ fn reachable(known: v1::NodeStatus, status: peer::GetNodeStatusResponse) -> v1::
         uptime_ms: status.uptime_ms,
         durable: status.durable,
         leader_id: status.leader_id,
+        transfers: status.transfers,
         ..known
     }
 }

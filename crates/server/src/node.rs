@@ -9,7 +9,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -42,6 +42,7 @@ use crate::{
     security::{self, SecurityError},
     sessions::Sessions,
     setup,
+    snapshots::{self, SNAPSHOT_BYTES_PER_SECOND, Transfer, Transfers},
     throttle::Gate,
     tls::{Holder, OwnWatch, Security},
     told::Told,
@@ -130,7 +131,8 @@ pub(crate) struct Shared {
     own: Member,
     durable: bool,
     started: Instant,
-    files: AtomicU64,
+    /// What comes from a leader when its log does not reach back far enough.
+    pub(crate) snapshots: snapshots::Receiver,
     clock: Clock,
 }
 
@@ -187,11 +189,6 @@ impl Shared {
         nodes.retired.contains(&NodeId(node))
     }
 
-    /// A number that no other file of this process has.
-    pub(crate) fn next_file(&self) -> u64 {
-        self.files.fetch_add(1, Ordering::Relaxed)
-    }
-
     /// Whether new calls are refused.
     pub(crate) fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
@@ -221,6 +218,7 @@ impl Shared {
             uptime_ms: millis(self.started.elapsed()),
             durable: self.durable,
             leader_id: status.leader.unwrap_or(0),
+            transfers: self.snapshots.transfers().to_wire(),
         }
     }
 
@@ -279,7 +277,12 @@ impl Node {
         let holder = Holder::at(Some(node), &[&own.client_address]);
         let security = security::of(config.plain, origin.secret.as_ref(), holder)?;
 
-        let transport = GrpcTransport::new(node, identity.cluster_id.clone(), security.clone());
+        let transfers = Transfers::default();
+        let rate = config.snapshot_bytes_per_second;
+        let sender =
+            snapshots::Sender::new(rate.unwrap_or(SNAPSHOT_BYTES_PER_SECOND), transfers.clone());
+        let (cluster_id, locks) = (identity.cluster_id.clone(), security.clone());
+        let transport = GrpcTransport::new(node, cluster_id, locks, sender);
         let transport = Arc::new(transport);
         let clock = clock(config.clock_offset_ms);
         let replica_config = conclave_replica::Config {
@@ -295,6 +298,7 @@ impl Node {
         let codec = Arc::new(WireCodec);
         let (listener, blocks) = live::listener();
         let replica = Replica::start(replica_config, codec, transport.clone(), listener).await?;
+        let snapshots = snapshots::Receiver::new(replica.snapshots_dir(), transfers);
         let applied = *replica.applied().borrow();
         let live = LiveState::start(replica.reader(), blocks, applied)
             .map_err(|error| StartError::System(error.to_string()))?;
@@ -325,7 +329,7 @@ impl Node {
             own,
             durable: !config.unsafe_no_sync,
             started: Instant::now(),
-            files: AtomicU64::new(0),
+            snapshots,
             clock,
         });
         if config.unsafe_no_sync {
@@ -338,6 +342,8 @@ impl Node {
         let (tell, removed) = watch::channel(false);
         tasks.push(tokio::spawn(join::watch_membership(shared.clone(), tell)));
         tasks.push(tokio::spawn(join::tell_addresses(shared.clone())));
+        let receiving = shared.clone();
+        tasks.push(tokio::spawn(async move { receiving.snapshots.run().await }));
         tasks.push(tokio::spawn(join::take_place(shared.clone())));
         tasks.push(tokio::spawn(preference::keep(shared.clone())));
         if let Security::Tls(tls) = &shared.security {
@@ -368,6 +374,18 @@ impl Node {
     #[must_use]
     pub fn peer_address(&self) -> SocketAddr {
         self.peer_address
+    }
+
+    /// The snapshots that are on their way from it or to it right now.
+    #[must_use]
+    pub fn transfers(&self) -> Vec<Transfer> {
+        self.shared.snapshots.transfers().list()
+    }
+
+    /// How many acknowledged entries it has not applied yet. `None` if no leader says so within
+    /// `limit`: ask again.
+    pub async fn entries_behind(&self, limit: Duration) -> Option<u64> {
+        self.shared.replica.entries_behind(limit).await
     }
 
     /// Its number.

@@ -5,7 +5,10 @@
 //! and iproute2 and says so where they are missing.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![allow(clippy::print_stdout, reason = "it says what it does to whoever watches")]
+#![allow(
+    clippy::print_stdout,
+    reason = "it says what it does to whoever watches"
+)]
 
 mod host;
 mod lab;

@@ -42,6 +42,7 @@ pub use digest::Digest;
 pub use entry::{Applied, Checkpoint, Entry, EntryResult, Options, Payload};
 pub use error::{ApplyError, CheckpointError, InstallError, OpenError, ReadError, SnapshotError};
 pub use index::{IndexPage, IndexRow};
+pub use install::Judged;
 pub use reader::Reader;
 pub use rows::{
     AccountRow, AccountsPage, ConversationInfo, ConversationRow, Delivery, Happened, HistoryFrom,
