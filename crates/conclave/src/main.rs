@@ -12,6 +12,7 @@ mod errors;
 mod learned;
 mod names;
 mod output;
+mod progress;
 mod trust;
 
 use std::process::ExitCode;

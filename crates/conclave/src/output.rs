@@ -43,8 +43,15 @@ pub(crate) fn json_line(value: &Value) -> io::Result<()> {
 /// # Errors
 /// If stdout is closed or full.
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
+    table_lines(header, rows)
+        .iter()
+        .try_for_each(|row| line(row))
+}
+
+/// The same, not written yet.
+pub(crate) fn table_lines(header: &[&str], rows: &[Vec<String>]) -> Vec<String> {
     if !io::stdout().is_terminal() {
-        return rows.iter().try_for_each(|row| line(&row.join("\t")));
+        return rows.iter().map(|row| row.join("\t")).collect();
     }
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
@@ -52,7 +59,8 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
     for row in rows {
         table.add_row(row);
     }
-    table.lines().try_for_each(|row| line(row.trim_end()))
+    let lines = table.lines();
+    lines.map(|row| row.trim_end().to_owned()).collect()
 }
 
 /// One message as one line.

@@ -8,7 +8,6 @@
 
 use std::{
     io,
-    path::PathBuf,
     sync::{Arc, mpsc},
     thread,
     time::Duration,
@@ -16,7 +15,7 @@ use std::{
 
 use conclave_storage::{
     search::Search,
-    state::{self, State},
+    state::{self, Judged, State},
 };
 use futures::StreamExt as _;
 use openraft::{
@@ -35,6 +34,7 @@ use crate::{
         log_id_out, members_out, stored_members_in,
     },
     installed::Installed,
+    offers::Offers,
     pins::{Pin, Pins},
     snapshot::SnapshotData,
     synced::Synced,
@@ -67,7 +67,7 @@ enum Job {
         done: Done<Option<state::Applied>>,
     },
     Install {
-        file: PathBuf,
+        file: Judged,
         done: Done<()>,
     },
     Applied {
@@ -87,7 +87,7 @@ pub(crate) struct Machine {
     jobs: mpsc::SyncSender<Job>,
     codec: Arc<dyn Codec>,
     reader: state::Reader,
-    snapshots: PathBuf,
+    offers: Offers,
     synced: Synced,
     installed: Installed,
     /// Up to where the log may be purged: the meta of the snapshot that openraft is offered.
@@ -99,7 +99,7 @@ impl Machine {
     pub(crate) fn start(
         state: State,
         codec: Arc<dyn Codec>,
-        snapshots: PathBuf,
+        offers: Offers,
         told: Told,
         synced: Synced,
         installed: Installed,
@@ -122,7 +122,7 @@ impl Machine {
                 jobs,
                 codec,
                 reader,
-                snapshots,
+                offers,
                 synced,
                 installed,
                 fence,
@@ -172,10 +172,14 @@ impl Machine {
     }
 
     fn snapshot(&self, meta: SnapshotMeta) -> Snapshot<Leader, u64, Member, SnapshotData> {
-        let (reader, directory) = (self.reader.clone(), self.snapshots.clone());
+        let own = SnapshotData::Own {
+            reader: self.reader.clone(),
+            offers: self.offers.clone(),
+            index: meta.last_log_id.map_or(0, |id| id.index()),
+        };
         Snapshot {
             meta,
-            snapshot: SnapshotData::Own { reader, directory },
+            snapshot: own,
         }
     }
 }
@@ -226,6 +230,8 @@ impl RaftStateMachine<TypeConfig> for Machine {
                 .map_err(io::Error::other)??;
         }
         self.job(|done| Job::Install { file, done }).await?;
+        // The log that went on after it is gone.
+        self.offers.forget();
         self.move_fence().await?;
         Ok(())
     }
@@ -233,6 +239,14 @@ impl RaftStateMachine<TypeConfig> for Machine {
     async fn get_current_snapshot(
         &mut self,
     ) -> Result<Option<Snapshot<Leader, u64, Member, SnapshotData>>, io::Error> {
+        if let Some(made) = self.offers.kept() {
+            // Older than the fence perhaps, but the log goes on after it: a receiver that was
+            // interrupted need not begin again.
+            return Ok(Some(Snapshot {
+                meta: self.meta(&made.applied)?,
+                snapshot: SnapshotData::Kept(made),
+            }));
+        }
         let meta = self.fence.borrow().clone();
         Ok(meta
             .filter(|meta| meta.last_log_id.is_some())
@@ -356,8 +370,8 @@ impl Writer {
         Ok((checkpoint.synced_through == applied.last).then_some(applied))
     }
 
-    fn install(&mut self, file: &std::path::Path) -> io::Result<()> {
-        self.state.install(file).map_err(io::Error::other)?;
+    fn install(&mut self, file: &Judged) -> io::Result<()> {
+        self.state.install_judged(file).map_err(io::Error::other)?;
         let log_index = self.last_index();
         self.pins.reached(log_index, &self.reader);
         tracing::info!(log_index, "snapshot installed");

@@ -17,6 +17,7 @@ use openraft::{
 use crate::{
     Codec, Lane, Member, Peer, PeerError, Transport,
     convert::{Leader, TypeConfig, Vote, entry_out, log_id_in, log_id_out, vote_in, vote_out},
+    offers::Offers,
     snapshot::SnapshotData,
     transport,
 };
@@ -32,6 +33,7 @@ pub(crate) struct Network {
     /// Where members are reached according to this node's configuration; what the log says is
     /// used for members that the configuration does not know.
     pub(crate) members: BTreeMap<u64, Member>,
+    pub(crate) offers: Offers,
 }
 
 impl Network {
@@ -43,6 +45,7 @@ impl Network {
             append_limit: (lane == Lane::Log).then_some(APPEND_LIMIT),
             peer: self.transport.peer(target, member, lane),
             codec: self.codec.clone(),
+            offers: self.offers.clone(),
         }
     }
 }
@@ -69,13 +72,16 @@ pub(crate) struct Connection {
     append_limit: Option<Duration>,
     peer: Arc<dyn Peer>,
     codec: Arc<dyn Codec>,
+    offers: Offers,
 }
 
 impl Connection {
     fn rpc_error(&self, error: PeerError, action: RPCTypes) -> RPCError<TypeConfig> {
         match error {
             PeerError::Unreachable(_) => RPCError::Unreachable(Unreachable::new(&error)),
-            PeerError::Failed(_) => RPCError::Network(NetworkError::new(&error)),
+            PeerError::Failed(_) | PeerError::BadSnapshot(_) => {
+                RPCError::Network(NetworkError::new(&error))
+            }
             PeerError::Timeout(timeout) => RPCError::Timeout(Timeout {
                 action,
                 id: self.node,
@@ -170,17 +176,25 @@ impl RaftNetworkV2<TypeConfig> for Connection {
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let unreadable =
             |error: std::io::Error| StreamingError::Unreachable(Unreachable::new(&error));
-        let made = snapshot.snapshot.into_offer(vote_out(&vote), &*self.codec);
-        let offer = made.await.map_err(unreadable)?;
-        // The file is this transfer's own; it goes when the transfer ends, however it ends.
-        let _file = crate::snapshot::RemoveOnDrop(offer.file.clone());
+        let cancel = Box::pin(cancel);
+        let made = snapshot.snapshot.into_made().await.map_err(unreadable)?;
+        let offer = made.offer(vote_out(&vote), &*self.codec);
+        let offer = offer.map_err(unreadable)?;
         let sent = self.peer.install_snapshot(offer, option.hard_ttl());
         futures::select_biased! {
             sent = sent.fuse() => match sent {
-                Ok(vote) => Ok(SnapshotResponse::new(vote_in(vote))),
-                Err(error) => Err(self.rpc_error(error, RPCTypes::InstallSnapshot).into()),
+                Ok(vote) => {
+                    self.offers.received();
+                    Ok(SnapshotResponse::new(vote_in(vote)))
+                }
+                Err(error) => {
+                    if matches!(error, PeerError::BadSnapshot(_)) {
+                        self.offers.forget();
+                    }
+                    Err(self.rpc_error(error, RPCTypes::InstallSnapshot).into())
+                }
             },
-            closed = Box::pin(cancel).fuse() => Err(StreamingError::Closed(closed)),
+            closed = cancel.fuse() => Err(StreamingError::Closed(closed)),
         }
     }
 

@@ -1,9 +1,11 @@
 //! What peers ask of a replica: to take entries, to vote, to campaign, to install a snapshot.
 
+use conclave_storage::state::Judged;
 use openraft::{
     raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest},
     storage::Snapshot,
 };
+use tokio::task::spawn_blocking;
 
 use crate::{
     AppendRequest, AppendResponse, Entry, LogId, PeerError, Replica, SnapshotOffer, Vote,
@@ -88,8 +90,13 @@ impl Replica {
     /// Installs a snapshot whose file was verified; gives this node's vote.
     ///
     /// # Errors
+    /// [`PeerError::BadSnapshot`] if the file is not a whole state of this version, and
     /// [`PeerError::Failed`] if it cannot be installed; the old state stands.
     pub async fn on_snapshot(&self, offer: SnapshotOffer) -> Result<Vote, PeerError> {
+        // Before the engine hears of it: to the engine a snapshot that fails is a broken disk.
+        let judging = spawn_blocking(move || Judged::new(offer.file));
+        let judged = judging.await.map_err(failed)?;
+        let judged = judged.map_err(|error| PeerError::BadSnapshot(error.to_string()))?;
         let membership = members_in(offer.members).map_err(failed)?;
         let last_membership = StoredMembers::new(offer.members_at.map(log_id_in), membership);
         let meta = SnapshotMeta {
@@ -98,7 +105,7 @@ impl Replica {
         };
         let snapshot = Snapshot {
             meta,
-            snapshot: SnapshotData::Received(offer.file),
+            snapshot: SnapshotData::Received(judged),
         };
         let vote = vote_in(offer.vote);
         let response = self.inner.raft.install_full_snapshot(vote, snapshot).await;

@@ -212,7 +212,7 @@ async fn forward_to(peer: &dyn Peer, away: Vec<Waiting>, deposed: impl Future<Ou
     };
     let outcomes = match forwarded {
         Ok(outcomes) if outcomes.len() == replies.len() => outcomes,
-        Ok(_) | Err(PeerError::Failed(_) | PeerError::Timeout(_)) => {
+        Ok(_) | Err(PeerError::Failed(_) | PeerError::BadSnapshot(_) | PeerError::Timeout(_)) => {
             return replies
                 .into_iter()
                 .for_each(|reply| drop(reply.send(Err(Failure::UNKNOWN))));

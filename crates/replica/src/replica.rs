@@ -15,7 +15,7 @@ use conclave_storage::{
     state::{self, Reader, State},
 };
 use futures::future::join_all;
-use openraft::{ServerState, SnapshotPolicy, async_runtime::watch::WatchReceiver as _};
+use openraft::{ServerState, async_runtime::watch::WatchReceiver as _};
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -28,9 +28,11 @@ use crate::{
     apply::{Machine, Raft, Told},
     convert::members_out,
     damage::{check_pair, ended, log_has_all, start_search},
+    engine::start_engine,
     installed::Installed,
     log_store::Log,
     network::Network,
+    offers::Offers,
     proposer::{self, Proposer, Reach},
     reads::{self, Reads},
     retention::Retention,
@@ -42,9 +44,6 @@ const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 /// How often the leader looks whether a hand-over has happened.
 const HAND_OVER_POLL: Duration = Duration::from_millis(10);
-
-/// Entries that openraft writes or sends at once at most.
-const ENTRIES_AT_ONCE_MAX: u64 = 1024;
 
 /// A replica could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +104,7 @@ pub(crate) struct Inner {
     pub(crate) reader: Reader,
     search: Search,
     proposer: proposer::Handle,
-    reads: reads::Handle,
+    pub(crate) reads: reads::Handle,
     leader: watch::Receiver<Option<u64>>,
     applied: watch::Receiver<u64>,
     /// Why this replica's state is not that of a majority, if it is not.
@@ -135,7 +134,8 @@ impl Replica {
         let last = state.applied().last.map_or(0, |last| last.index);
         let (applied_tx, applied) = watch::channel(last);
         let snapshots = config.data.join("snapshots");
-        snapshot::empty_directory(&snapshots)?;
+        snapshot::clean_directory(&snapshots)?;
+        let offers = Offers::new(&snapshots);
         let search = start_search(&config, &log, &reader)?;
         let told = Told {
             applied: applied_tx,
@@ -145,13 +145,21 @@ impl Replica {
         let log_view = Log::new(log.clone(), codec.clone());
         let synced = log_view.synced();
         let installed = Installed::new(&config.data);
-        let (machine, writer) =
-            Machine::start(state, codec.clone(), snapshots, told, synced, installed)?;
+        let (machine, writer) = Machine::start(
+            state,
+            codec.clone(),
+            offers.clone(),
+            told,
+            synced,
+            installed,
+        )?;
+
         let network = Network {
             node: config.node,
             transport: transport.clone(),
             codec: codec.clone(),
             members: config.members.clone(),
+            offers: offers.clone(),
         };
         let raft = match start_engine(&config, network, &log_view, &machine).await {
             Ok(raft) => raft,
@@ -178,7 +186,7 @@ impl Replica {
         };
         let tasks = vec![
             tokio::spawn(watch_leader(raft.clone(), config.node, leader_tx)),
-            tokio::spawn(Retention::new(raft.clone(), log_view, config.retention).run()),
+            tokio::spawn(Retention::new(raft.clone(), log_view, config.retention, offers).run()),
         ];
         let inner = Inner {
             proposer: proposer.start(),
@@ -348,7 +356,8 @@ impl Replica {
         self.inner.leader.clone()
     }
 
-    /// Where received snapshots are put before [`Replica::on_snapshot`].
+    /// Where received snapshots are put before [`Replica::on_snapshot`], in files whose names
+    /// begin with `receive`; others are removed at the next start.
     #[must_use]
     pub fn snapshots_dir(&self) -> PathBuf {
         self.inner.config.data.join("snapshots")
@@ -512,56 +521,6 @@ fn open(config: &Config) -> Result<(Arc<SegmentLog>, State), StartError> {
     Installed::new(&config.data).tell(&log, state.applied().last)?;
     check_pair(&log, &state)?;
     Ok((Arc::new(log), state))
-}
-
-fn engine_config(config: &Config) -> Result<openraft::Config, String> {
-    let timers = config.timers;
-    let engine = openraft::Config {
-        cluster_name: "conclave".to_owned(),
-        heartbeat_interval: timers.heartbeat_ms,
-        election_timeout_min: timers.election_min_ms,
-        election_timeout_max: timers.election_max_ms,
-        enable_pre_vote: Some(true),
-        // An old leader without a majority must not renew the lease of those that still hear it:
-        // without this a partial partition can keep everybody from electing.
-        quorum_loss_probe_interval: Some(2 * timers.election_max_ms + timers.heartbeat_ms),
-        enable_leader_restore: Some(false),
-        allow_log_reversion: Some(false),
-        max_payload_entries: ENTRIES_AT_ONCE_MAX,
-        max_append_entries: Some(ENTRIES_AT_ONCE_MAX),
-        snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: u64::MAX,
-        install_snapshot_timeout: 10_000,
-        backoff: "20ms 50ms 100ms ...300ms".to_owned(),
-        ..openraft::Config::default()
-    };
-    engine.validate().map_err(|error| error.to_string())
-}
-
-async fn start_engine(
-    config: &Config,
-    network: Network,
-    log: &Log,
-    machine: &Machine,
-) -> Result<Raft, StartError> {
-    machine.move_fence().await?;
-    let engine = Arc::new(engine_config(config).map_err(StartError::Engine)?);
-    let raft = Raft::new(config.node, engine, network, log.clone(), machine.clone()).await;
-    let raft = raft.map_err(|error| StartError::Engine(error.to_string()))?;
-    if config.bootstrap {
-        bootstrap(&raft, config).await?;
-    }
-    Ok(raft)
-}
-
-/// Every node writes the same first entry, so it does not matter who is first, or that a leader's
-/// log arrives before this node's own attempt.
-async fn bootstrap(raft: &Raft, config: &Config) -> Result<(), StartError> {
-    use openraft::errors::{InitializeError, RaftError};
-    match raft.initialize(config.members.clone()).await {
-        Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
-        Err(error) => Err(StartError::Engine(error.to_string())),
-    }
 }
 
 fn member_lookup(raft: &Raft, config: &Config) -> Arc<dyn Fn(u64) -> Option<Member> + Send + Sync> {

@@ -2,13 +2,16 @@
 //!
 //! Always true: only entries behind the purge fence are purged (everything up to it is synced
 //! into the database), and the newest ones stay (see [`LogRetention`]), so that a follower
-//! that was away for a while is served from the log instead of a snapshot.
+//! that was away for a while is served from the log instead of a snapshot. The log also stays
+//! that goes on after a snapshot that is being sent, and what a follower lacks that is catching
+//! up, up to [`HELD`] times what is kept.
 
 use std::{collections::VecDeque, time::Duration};
 
 use openraft::async_runtime::watch::WatchReceiver as _;
+use tokio::time::Instant;
 
-use crate::{LogRetention, apply::Raft, log_store::Log};
+use crate::{LogRetention, apply::Raft, following::Following, log_store::Log, offers::Offers};
 
 /// How often is looked.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -16,6 +19,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const MARKS_MAX: usize = 4096;
 /// Bytes between two marks.
 const MARK_BYTES: u64 = 256 * 1024;
+/// How many times the bytes that are kept may be held back for those who are catching up.
+const HELD: u64 = 4;
+/// How many entries may be held back, if that is less.
+const HELD_ENTRIES: u64 = 1_000_000;
 
 /// Where the log stood when this many bytes had been appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,10 +37,12 @@ pub(crate) struct Retention {
     limits: LogRetention,
     marks: VecDeque<Mark>,
     fenced: Mark,
+    offers: Offers,
+    following: Following,
 }
 
 impl Retention {
-    pub(crate) fn new(raft: Raft, log: Log, limits: LogRetention) -> Self {
+    pub(crate) fn new(raft: Raft, log: Log, limits: LogRetention, offers: Offers) -> Self {
         let index = raft.metrics().borrow_watched().last_log_index.unwrap_or(0);
         let start = Mark { index, bytes: 0 };
         Self {
@@ -42,6 +51,8 @@ impl Retention {
             limits,
             marks: VecDeque::from([start]),
             fenced: start,
+            offers,
+            following: Following::default(),
         }
     }
 
@@ -70,11 +81,33 @@ impl Retention {
                     return;
                 }
             }
-            let upto = purge_to(&self.limits, &self.marks, now).min(snapshot);
+            let upto = self.held_back(purge_to(&self.limits, &self.marks, now).min(snapshot), now);
             if upto > purged && self.raft.trigger().purge_log(upto).await.is_err() {
                 return;
             }
         }
+    }
+
+    /// Up to where the log may be purged for those who are catching up.
+    fn held_back(&mut self, upto: u64, now: Mark) -> u64 {
+        let held = LogRetention {
+            keep_bytes: self.limits.keep_bytes.saturating_mul(HELD),
+            keep_entries: HELD_ENTRIES,
+            ..self.limits
+        };
+        let bound = purge_to(&held, &self.marks, now);
+        let matched: Vec<(u64, u64)> = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            let followers = metrics.replication.iter().flatten();
+            followers
+                .filter_map(|(node, matched)| Some((*node, matched.as_ref()?.index())))
+                .collect()
+        };
+        let clock = Instant::now();
+        let needed = self.following.needed_after(matched, clock);
+        let upto = upto.min(needed.unwrap_or(u64::MAX).max(bound));
+        self.offers.purging(upto, bound, clock)
     }
 
     fn mark(&mut self, now: Mark) {
@@ -87,10 +120,9 @@ impl Retention {
         }
         // What is far behind needs no mark but the newest such one.
         while self.marks.len() > MARKS_MAX
-            || self
-                .marks
-                .get(1)
-                .is_some_and(|second| now.bytes - second.bytes > self.limits.keep_bytes)
+            || self.marks.get(1).is_some_and(|second| {
+                now.bytes - second.bytes > self.limits.keep_bytes.saturating_mul(HELD)
+            })
         {
             self.marks.pop_front();
         }

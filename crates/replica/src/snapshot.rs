@@ -4,19 +4,19 @@
 //! may be purged. The file is made from a pinned read transaction when a follower has to be sent
 //! one, so it is as new as the database at that moment, never older than what openraft was told.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+use std::{io, path::Path, sync::Arc};
+
+use conclave_storage::state::{Judged, Reader};
+
+use crate::{
+    Codec, SnapshotOffer, Vote,
+    convert::members_out,
+    convert::stored_members_in,
+    offers::{Made, Offers},
 };
 
-use conclave_storage::state::Reader;
-use tokio::task::spawn_blocking;
-
-use crate::{Codec, SnapshotOffer, Vote, convert::members_out, convert::stored_members_in};
-
-/// Makes the names of files of one process different.
-static FILES: AtomicU64 = AtomicU64::new(0);
+/// Where a receiver keeps what it has of a snapshot, also while its process does not run.
+const RECEIVED: &str = "receive";
 
 /// What openraft hands around as a snapshot.
 pub(crate) enum SnapshotData {
@@ -24,72 +24,67 @@ pub(crate) enum SnapshotData {
     Own {
         /// Where to read it.
         reader: Reader,
-        /// Where to put the file.
-        directory: PathBuf,
+        /// Who keeps the files.
+        offers: Offers,
+        /// The entry that it must hold at least.
+        index: u64,
     },
+    /// A file of this node's state that is there already.
+    Kept(Arc<Made>),
     /// A verified file from the leader.
-    Received(PathBuf),
+    Received(Judged),
 }
 
 impl SnapshotData {
-    /// Makes the file and says what it holds.
-    pub(crate) async fn into_offer(
-        self,
-        vote: Vote,
-        codec: &dyn Codec,
-    ) -> io::Result<SnapshotOffer> {
-        let Self::Own { reader, directory } = self else {
-            return Err(io::Error::other(
+    /// Makes the file, if there is none yet.
+    pub(crate) async fn into_made(self) -> io::Result<Arc<Made>> {
+        match self {
+            Self::Own {
+                reader,
+                offers,
+                index,
+            } => offers.take(&reader, index).await,
+            Self::Kept(made) => Ok(made),
+            Self::Received(_) => Err(io::Error::other(
                 "a received snapshot is installed, not sent on",
-            ));
-        };
-        let number = FILES.fetch_add(1, Ordering::Relaxed);
-        let file = directory.join(format!("send-{number}.db"));
-        let target = file.clone();
-        let made = spawn_blocking(move || reader.snapshot_to(&target))
-            .await
-            .map_err(io::Error::other)?
-            .map_err(io::Error::other)?;
-        let last = made
-            .applied
-            .last
-            .ok_or_else(|| io::Error::other("nothing is applied yet"))?;
-        let (members_at, members) = match &made.applied.membership {
+            )),
+        }
+    }
+}
+
+impl Made {
+    /// Says what it holds. Whoever sends it keeps this for as long: else the file may go.
+    pub(crate) fn offer(&self, vote: Vote, codec: &dyn Codec) -> io::Result<SnapshotOffer> {
+        let last = self.applied.last;
+        let last = last.ok_or_else(|| io::Error::other("nothing is applied yet"))?;
+        let (members_at, members) = match &self.applied.membership {
             Some((at, bytes)) => {
                 let stored = stored_members_in(*at, bytes, codec)?;
                 (*at, members_out(stored.membership()))
             }
             None => (None, Default::default()),
         };
-        let (bytes, blake3) = (made.bytes, made.blake3);
         Ok(SnapshotOffer {
             vote,
             last,
             members_at,
             members,
-            file,
-            bytes,
-            blake3,
+            file: self.file.clone(),
+            bytes: self.bytes,
+            blake3: self.blake3,
         })
     }
 }
 
-/// Removes a file when it is not needed any more.
-pub(crate) struct RemoveOnDrop(pub(crate) PathBuf);
-
-impl Drop for RemoveOnDrop {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.0) {
-            tracing::debug!(%error, file = %self.0.display(), "snapshot file not removed");
-        }
-    }
-}
-
-/// Makes the directory for snapshots and removes what an earlier run left there.
-pub(crate) fn empty_directory(directory: &Path) -> io::Result<()> {
+/// Makes the directory for snapshots and removes the files that an earlier run has made there.
+/// What it was receiving stays: its owner judges that.
+pub(crate) fn clean_directory(directory: &Path) -> io::Result<()> {
     std::fs::create_dir_all(directory)?;
     for file in std::fs::read_dir(directory)? {
-        std::fs::remove_file(file?.path())?;
+        let file = file?;
+        if !file.file_name().to_string_lossy().starts_with(RECEIVED) {
+            std::fs::remove_file(file.path())?;
+        }
     }
     Ok(())
 }

@@ -78,6 +78,7 @@ mod tests {
         installed::Installed,
         log_store::Log,
         log_suite_tests::TextCodec,
+        offers::Offers,
     };
 
     /// A log whose disk has written, and does not say so before it is asked.
@@ -163,7 +164,7 @@ mod tests {
         let (mut machine, writer) = Machine::start(
             state,
             codec.clone(),
-            snapshots,
+            Offers::new(&snapshots),
             told,
             log.synced(),
             installed,

@@ -88,7 +88,7 @@ pub trait Peer: Send + Sync + 'static {
         limit: Duration,
     ) -> BoxFuture<'_, Result<(), PeerError>>;
     /// Sends a snapshot; gives the receiver's vote once it is installed or refused. `limit` is
-    /// the time for each part.
+    /// the longest time in which nothing may go on.
     fn install_snapshot(
         &self,
         offer: SnapshotOffer,
@@ -116,6 +116,9 @@ pub enum PeerError {
     /// The connection or the peer failed.
     #[error("failed: {0}")]
     Failed(String),
+    /// A whole snapshot came and was not what it should be: another one must be made.
+    #[error("the snapshot was refused: {0}")]
+    BadSnapshot(String),
     /// No answer within the time limit.
     #[error("no answer within {0:?}")]
     Timeout(Duration),

@@ -278,6 +278,7 @@ fn reachable(known: v1::NodeStatus, status: peer::GetNodeStatusResponse) -> v1::
         durable: status.durable,
         leader_id: status.leader_id,
         differs_at_index: status.differs_at_index,
+        transfers: status.transfers,
         ..known
     }
 }

@@ -59,6 +59,9 @@ pub struct NodeConfig {
     pub clock_offset_ms: i64,
     /// For tests: entries of the log kept behind the database.
     pub log_keep_entries: Option<u64>,
+    /// Bytes of snapshots that it sends in a second, to all receivers together; 0: as fast as it
+    /// goes. If nothing is said, so many that the other callers hardly notice.
+    pub snapshot_bytes_per_second: Option<u64>,
 }
 
 impl Default for NodeConfig {
@@ -84,6 +87,7 @@ impl Default for NodeConfig {
             repair_wait_seconds: 600,
             clock_offset_ms: 0,
             log_keep_entries: None,
+            snapshot_bytes_per_second: None,
         }
     }
 }
@@ -152,8 +156,9 @@ impl NodeConfig {
     /// `CONCLAVE_JOIN` (commas between), `CONCLAVE_JOIN_TOKEN`, `CONCLAVE_SECRET_FILE`,
     /// `CONCLAVE_BOOTSTRAP_EXPECT`, `CONCLAVE_REPLACES`, `CONCLAVE_ADVERTISE`,
     /// `CONCLAVE_TLS_CERTIFICATE`, `CONCLAVE_TLS_KEY`, `CONCLAVE_PLAIN` (`true` or `false`),
-    /// `CONCLAVE_REPAIR_WAIT_SECONDS`, `CONCLAVE_LOG`, `CONCLAVE_REGISTRATION`; an empty one says
-    /// nothing), then `flags`; what comes later wins.
+    /// `CONCLAVE_REPAIR_WAIT_SECONDS`, `CONCLAVE_LOG`, `CONCLAVE_REGISTRATION`,
+    /// `CONCLAVE_SNAPSHOT_BYTES_PER_SECOND`; an empty one says nothing), then `flags`; what comes
+    /// later wins.
     ///
     /// # Errors
     /// [`ConfigError::Unreadable`], with the file or the key that is to blame.
@@ -253,13 +258,14 @@ const TEXTS: [&str; 9] = [
     "log",
 ];
 /// Keys that a variable sets to its number.
-const NUMBERS: [&str; 6] = [
+const NUMBERS: [&str; 7] = [
     "node",
     "bootstrap_expect",
     "replaces",
     "repair_wait_seconds",
     "clock_offset_ms",
     "log_keep_entries",
+    "snapshot_bytes_per_second",
 ];
 
 /// The variables that are set.

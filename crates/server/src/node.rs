@@ -9,7 +9,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -27,17 +27,17 @@ use tokio::{
 
 use crate::{
     admission::JOINS_MAX,
-    check::{self, Checks},
+    beside,
+    check::Checks,
     codec::WireCodec,
     config::{ConfigError, NodeConfig},
-    digests::{self, Digests},
+    digests::Digests,
     identity::{Identity, IdentityError},
     join, listeners,
     live::{self, LiveState},
     origin,
     passwords::Passwords,
     peer_service::role_number,
-    preference,
     problems::millis,
     registration::Registration,
     repair::{self, Stuck},
@@ -45,11 +45,11 @@ use crate::{
     security::{self, SecurityError},
     sessions::Sessions,
     setup,
+    snapshots::{self, SNAPSHOT_BYTES_PER_SECOND, Transfer, Transfers},
     throttle::Gate,
     tls::{Holder, OwnWatch, Security},
     told::Told,
     transport::GrpcTransport,
-    way_back,
 };
 
 /// Commands under way on one node. At the bound further ones are refused as busy.
@@ -148,7 +148,8 @@ pub(crate) struct Shared {
     own: Member,
     durable: bool,
     started: Instant,
-    files: AtomicU64,
+    /// What comes from a leader when its log does not reach back far enough.
+    pub(crate) snapshots: snapshots::Receiver,
     clock: Clock,
 }
 
@@ -205,11 +206,6 @@ impl Shared {
         nodes.retired.contains(&NodeId(node))
     }
 
-    /// A number that no other file of this process has.
-    pub(crate) fn next_file(&self) -> u64 {
-        self.files.fetch_add(1, Ordering::Relaxed)
-    }
-
     /// Whether new calls are refused.
     pub(crate) fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
@@ -240,6 +236,7 @@ impl Shared {
             durable: self.durable,
             leader_id: status.leader.unwrap_or(0),
             differs_at_index: self.compared.differs_at(),
+            transfers: self.snapshots.transfers().to_wire(),
         }
     }
 
@@ -314,7 +311,12 @@ impl Node {
         let holder = Holder::at(Some(node), &[&own.client_address]);
         let security = security::of(config.plain, origin.secret.as_ref(), holder)?;
 
-        let transport = GrpcTransport::new(node, identity.cluster_id.clone(), security.clone());
+        let transfers = Transfers::default();
+        let rate = config.snapshot_bytes_per_second;
+        let sender =
+            snapshots::Sender::new(rate.unwrap_or(SNAPSHOT_BYTES_PER_SECOND), transfers.clone());
+        let (cluster_id, locks) = (identity.cluster_id.clone(), security.clone());
+        let transport = GrpcTransport::new(node, cluster_id, locks, sender);
         let transport = Arc::new(transport);
         let clock = clock(config.clock_offset_ms);
         let replica_config = conclave_replica::Config {
@@ -338,6 +340,7 @@ impl Node {
             }
             Err((None, error)) => return Err(error.into()),
         };
+        let snapshots = snapshots::Receiver::new(replica.snapshots_dir(), transfers);
         let applied = *replica.applied().borrow();
         let live = match LiveState::start(replica.reader(), blocks, applied) {
             Ok(live) => live,
@@ -379,7 +382,7 @@ impl Node {
             own,
             durable: !config.unsafe_no_sync,
             started: Instant::now(),
-            files: AtomicU64::new(0),
+            snapshots,
             clock,
         });
         if config.unsafe_no_sync {
@@ -391,7 +394,7 @@ impl Node {
         tasks.push(tokio::spawn(setup::run(shared.clone(), tell)));
         let (tell, removed) = watch::channel(false);
         tasks.push(tokio::spawn(join::watch_membership(shared.clone(), tell)));
-        tasks.extend(beside(&shared));
+        tasks.extend(beside::start(&shared));
         if let Security::Tls(tls) = &shared.security {
             tasks.push(tokio::spawn(tls.clone().keep_valid()));
             if let Some((watch, pair)) = own_certificate {
@@ -420,6 +423,18 @@ impl Node {
     #[must_use]
     pub fn peer_address(&self) -> SocketAddr {
         self.peer_address
+    }
+
+    /// The snapshots that are on their way from it or to it right now.
+    #[must_use]
+    pub fn transfers(&self) -> Vec<Transfer> {
+        self.shared.snapshots.transfers().list()
+    }
+
+    /// How many acknowledged entries it has not applied yet. `None` if no leader says so within
+    /// `limit`: ask again.
+    pub async fn entries_behind(&self, limit: Duration) -> Option<u64> {
+        self.shared.replica.entries_behind(limit).await
     }
 
     /// Its number.
@@ -503,19 +518,6 @@ impl Node {
         self.shared.replica.stop().await;
         self.tasks.iter().for_each(JoinHandle::abort);
     }
-}
-
-/// What goes on beside serving, for as long as the node runs.
-fn beside(shared: &Arc<Shared>) -> [JoinHandle<()>; 7] {
-    [
-        tokio::spawn(join::tell_addresses(shared.clone())),
-        tokio::spawn(join::take_place(shared.clone())),
-        tokio::spawn(preference::keep(shared.clone())),
-        tokio::spawn(way_back::keep(shared.clone())),
-        tokio::spawn(digests::compare(shared.clone())),
-        tokio::spawn(digests::make(shared.clone())),
-        tokio::spawn(check::daily(shared.clone())),
-    ]
 }
 
 fn retention(config: &NodeConfig) -> LogRetention {

@@ -2,15 +2,14 @@
 //!
 //! Always true: nothing is done for a peer of another cluster, or that means another node.
 
-use std::{path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
-use conclave_replica::{PeerError, Role, SnapshotOffer};
+use conclave_replica::{PeerError, Role, SnapshotOffer, Vote};
 use conclave_wire::{
     Problem, batch,
     peer::{self, peer_service_server::PeerService},
 };
 use futures::{Stream, StreamExt as _};
-use tokio::io::AsyncWriteExt as _;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
@@ -22,6 +21,7 @@ use crate::{
     node::Shared,
     peer_guard::caller,
     problems,
+    snapshots::{Received, next_part},
     tls::Caller,
 };
 
@@ -29,8 +29,6 @@ use crate::{
 const FORWARD_LIMIT: Duration = Duration::from_millis(1800);
 /// How long a read index may take to be confirmed.
 const READ_INDEX_LIMIT: Duration = Duration::from_millis(900);
-/// Longest silence within the stream of a snapshot.
-const CHUNK_LIMIT: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
 pub(crate) struct Peers {
@@ -155,6 +153,17 @@ impl PeerService for Peers {
         Ok(Response::new(peer::TransferLeaderResponse {}))
     }
 
+    async fn get_snapshot_progress(
+        &self,
+        request: Request<peer::GetSnapshotProgressRequest>,
+    ) -> Result<Response<peer::GetSnapshotProgressResponse>, Status> {
+        let caller = caller(&request);
+        let mut request = request.into_inner();
+        self.check(&caller, request.envelope.take())?;
+        let progress = self.shared.snapshots.progress(&request)?;
+        Ok(Response::new(progress))
+    }
+
     async fn install_snapshot(
         &self,
         request: Request<Streaming<peer::InstallSnapshotRequest>>,
@@ -165,15 +174,20 @@ impl PeerService for Peers {
         let Some(Part::Header(mut header)) = next_part(&mut parts).await? else {
             return Err(malformed("a snapshot without a header"));
         };
-        self.check(&caller, header.envelope.take())?;
+        let envelope = header.envelope.take();
+        let source = envelope.as_ref().map_or(0, |from| from.source_node_id);
+        self.check(&caller, envelope)?;
         let last = header
             .last_log_id
             .ok_or_else(|| malformed("a snapshot of nothing"))?;
         let members = header.membership.take();
         let members = members.ok_or_else(|| malformed("a snapshot without members"))?;
-        let name = format!("receive-{}-{}.db", last.index, self.shared.next_file());
-        let file = Received(self.shared.replica.snapshots_dir().join(name));
-        receive(&file.0, &header, &mut parts).await?;
+        let term = header.vote.map_or(0, |vote| vote.term);
+        if term < self.shared.replica.status().term {
+            return Err(Status::aborted("another node leads by now"));
+        }
+        let taking = self.shared.snapshots.receive(source, &header, parts);
+        let received = taking.await?;
         tracing::info!(
             log_index = last.index,
             bytes = header.bytes,
@@ -184,18 +198,16 @@ impl PeerService for Peers {
             last: convert::log_id_in(last),
             members_at: header.membership_log_id.map(convert::log_id_in),
             members: members_in(members),
-            file: file.0.clone(),
+            file: received.file(),
             bytes: header.bytes,
             blake3: header.blake3[..]
                 .try_into()
                 .map_err(|_| malformed("a digest"))?,
         };
-        let vote = self
-            .shared
-            .replica
-            .on_snapshot(offer)
-            .await
-            .map_err(failed)?;
+        // Also if the sender goes away: nobody else may touch the file meanwhile.
+        let installing = tokio::spawn(install(self.shared.clone(), offer, received));
+        let vote = installing.await;
+        let vote = vote.map_err(|_| Status::internal("installing has panicked"))??;
         Ok(Response::new(peer::InstallSnapshotResponse {
             vote: Some(convert::vote_out(vote)),
         }))
@@ -318,53 +330,23 @@ impl PeerService for Peers {
     }
 }
 
-async fn next_part(
-    parts: &mut Streaming<peer::InstallSnapshotRequest>,
-) -> Result<Option<peer::install_snapshot_request::Part>, Status> {
-    let next = tokio::time::timeout(CHUNK_LIMIT, parts.next()).await;
-    match next.map_err(|_| Status::deadline_exceeded("the snapshot has stopped coming"))? {
-        Some(part) => Ok(part?.part),
-        None => Ok(None),
-    }
-}
-
-/// Writes the chunks to `file` and checks every one of them, and then the whole.
-async fn receive(
-    file: &PathBuf,
-    header: &peer::SnapshotHeader,
-    parts: &mut Streaming<peer::InstallSnapshotRequest>,
-) -> Result<(), Status> {
-    use peer::install_snapshot_request::Part;
-    let broken =
-        |error: std::io::Error| Status::internal(format!("the snapshot cannot be stored: {error}"));
-    let mut target = tokio::fs::File::create(file).await.map_err(broken)?;
-    let mut whole = blake3::Hasher::new();
-    let mut received = 0u64;
-    while let Some(part) = next_part(parts).await? {
-        let Part::Chunk(chunk) = part else {
-            return Err(malformed("a second header"));
-        };
-        let fits = received + chunk.data.len() as u64 <= header.bytes;
-        if chunk.offset != received || !fits || crc32c::crc32c(&chunk.data) != chunk.crc32c {
-            return Err(malformed("a chunk is not what it should be"));
+/// Installs what was received. What is worth nothing goes; what was merely in the way of something
+/// stays, and needs not be sent again.
+async fn install(
+    shared: Arc<Shared>,
+    offer: SnapshotOffer,
+    received: Received,
+) -> Result<Vote, Status> {
+    match shared.replica.on_snapshot(offer).await {
+        Ok(vote) => {
+            received.remove();
+            Ok(vote)
         }
-        whole.update(&chunk.data);
-        received += chunk.data.len() as u64;
-        target.write_all(&chunk.data).await.map_err(broken)?;
-    }
-    if received != header.bytes || whole.finalize().as_bytes()[..] != header.blake3[..] {
-        return Err(malformed("the snapshot is not what it should be"));
-    }
-    target.sync_all().await.map_err(broken)
-}
-
-/// A received file, removed unless it was moved away by being installed.
-struct Received(PathBuf);
-
-impl Drop for Received {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.0) {
-            tracing::debug!(%error, "a received snapshot has been moved");
+        Err(PeerError::BadSnapshot(why)) => {
+            received.remove();
+            tracing::error!(error = %why, "a snapshot is worth nothing");
+            Err(Status::data_loss(why))
         }
+        Err(error) => Err(failed(error)),
     }
 }

@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use conclave_core::Command;
 use conclave_replica::{
     AppendRequest, AppendResponse, Lane, LogId, Member, Outcome, Peer, PeerError, ProposeError,
@@ -20,9 +19,8 @@ use conclave_wire::{
     peer::{self, peer_service_client::PeerServiceClient},
     v1,
 };
-use futures::{future::BoxFuture, stream};
+use futures::future::BoxFuture;
 use tokio::{
-    io::AsyncReadExt as _,
     sync::mpsc,
     time::{Instant, timeout_at},
 };
@@ -33,11 +31,12 @@ use tonic::{
 };
 
 use crate::{
-    codec::{members_in, members_out},
+    codec::members_in,
     convert,
     digests::{Points, points_in},
     join::Cluster,
     reachability::Reachability,
+    snapshots,
     tls::{Dial, Security},
 };
 
@@ -49,8 +48,6 @@ const KEEP_ALIVE_EVERY: Duration = Duration::from_millis(250);
 const KEEP_ALIVE_LIMIT: Duration = Duration::from_millis(250);
 /// Largest message between nodes in bytes: the largest entry and what is around it.
 pub(crate) const PEER_MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Bytes of a snapshot in one message.
-const CHUNK_BYTES: usize = 256 * 1024;
 
 /// Makes and keeps the connections of one node.
 pub(crate) struct GrpcTransport {
@@ -60,16 +57,23 @@ pub(crate) struct GrpcTransport {
     peers: Mutex<BTreeMap<(u64, Lane), Arc<GrpcPeer>>>,
     /// Shared by all lanes of a peer.
     reachable: Mutex<BTreeMap<u64, Arc<Reachability>>>,
+    snapshots: Arc<snapshots::Sender>,
 }
 
 impl GrpcTransport {
-    pub(crate) fn new(node: u64, cluster_id: String, security: Security) -> Self {
+    pub(crate) fn new(
+        node: u64,
+        cluster_id: String,
+        security: Security,
+        snapshots: snapshots::Sender,
+    ) -> Self {
         Self {
             node,
             cluster_id,
             security,
             peers: Mutex::default(),
             reachable: Mutex::default(),
+            snapshots: Arc::new(snapshots),
         }
     }
 
@@ -97,6 +101,7 @@ impl GrpcTransport {
             channel: connect_lazily(&member.peer_address, &self.security.dial(node)),
             reachable: reachable.clone(),
             appends: tokio::sync::Mutex::default(),
+            snapshots: self.snapshots.clone(),
         });
         peers.insert((node, lane), peer.clone());
         peer
@@ -131,6 +136,7 @@ pub(crate) struct GrpcPeer {
     reachable: Arc<Reachability>,
     /// The stream of entries, while nobody uses it.
     appends: tokio::sync::Mutex<Option<Appends>>,
+    snapshots: Arc<snapshots::Sender>,
 }
 
 /// An open stream of entries: one response for each request.
@@ -324,6 +330,7 @@ pub(crate) fn cluster_in(response: peer::DescribeClusterResponse) -> Cluster {
     }
 }
 
+/// What a refused or broken call proves.
 pub(crate) fn failure_of(status: &Status) -> PeerError {
     if let Some(problem) = Problem::from_status(status) {
         return PeerError::Failed(problem.to_string());
@@ -393,13 +400,8 @@ impl Peer for GrpcPeer {
         limit: Duration,
     ) -> BoxFuture<'_, Result<Vote, PeerError>> {
         Box::pin(async move {
-            // The limit is for each part; the whole may take as many.
-            let parts = u32::try_from(offer.bytes / CHUNK_BYTES as u64 + 2).unwrap_or(u32::MAX);
-            let whole = limit.saturating_mul(parts);
-            let parts = snapshot_parts(self.envelope.clone(), offer).await?;
-            let call = |mut service: Service| async move { service.install_snapshot(parts).await };
-            let response = self.call(whole, call).await?;
-            convert::vote_in(response.vote).map_err(|_| convert::senseless("no vote"))
+            let (service, envelope) = (self.service()?, self.envelope.clone());
+            self.snapshots.send(service, envelope, offer, limit).await
         })
     }
 
@@ -434,42 +436,4 @@ impl Peer for GrpcPeer {
             self.call(limit, call).await.map(convert::read_index_in)
         })
     }
-}
-
-/// The header, then the file in pieces as the receiver takes them.
-async fn snapshot_parts(
-    envelope: peer::Envelope,
-    offer: SnapshotOffer,
-) -> Result<impl futures::Stream<Item = peer::InstallSnapshotRequest> + Send + 'static, PeerError> {
-    use peer::install_snapshot_request::Part;
-    let unreadable = |error: std::io::Error| PeerError::Failed(error.to_string());
-    let file = tokio::fs::File::open(&offer.file)
-        .await
-        .map_err(unreadable)?;
-    let header = peer::SnapshotHeader {
-        envelope: Some(envelope),
-        vote: Some(convert::vote_out(offer.vote)),
-        last_log_id: Some(convert::log_id_out(offer.last)),
-        membership_log_id: offer.members_at.map(convert::log_id_out),
-        membership: Some(members_out(&offer.members)),
-        snapshot_id: format!("{}-{}", offer.last.term, offer.last.index),
-        bytes: offer.bytes,
-        blake3: Bytes::copy_from_slice(&offer.blake3),
-    };
-    let part = |part| peer::InstallSnapshotRequest { part: Some(part) };
-    let chunks = stream::unfold((file, 0u64), move |(mut file, offset)| async move {
-        let mut data = vec![0; CHUNK_BYTES];
-        // A read that fails ends the stream early, and the receiver refuses what is incomplete.
-        let read = file.read(&mut data).await.ok().filter(|read| *read > 0)?;
-        data.truncate(read);
-        let crc32c = crc32c::crc32c(&data);
-        let chunk = peer::SnapshotChunk {
-            offset,
-            data: data.into(),
-            crc32c,
-        };
-        Some((part(Part::Chunk(chunk)), (file, offset + read as u64)))
-    });
-    let first = part(Part::Header(header));
-    Ok(futures::StreamExt::chain(stream::iter([first]), chunks))
 }

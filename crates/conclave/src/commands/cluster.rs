@@ -1,12 +1,16 @@
 //! `conclave cluster`: how the cluster is, as its own nodes see it, and who belongs to it.
 
+mod catching_up;
 mod check;
 mod members;
+mod watch;
 
 use std::{io::IsTerminal as _, process::ExitCode};
 
 use conclave_client::{CallError, v1};
 use serde_json::{Value, json};
+
+use catching_up::{Transfer, transfers};
 
 use crate::{
     connection::Connection,
@@ -30,6 +34,9 @@ enum Command {
         /// In which form
         #[arg(short, long, value_enum, default_value_t)]
         output: Format,
+        /// Show it again every second, with whoever is catching up, until interrupted
+        #[arg(short, long)]
+        watch: bool,
     },
     /// Have every node read its whole log again and compare the states of all; for administrators
     Check {
@@ -46,12 +53,15 @@ enum Command {
 /// # Errors
 /// If no node answers.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let output = match args.command {
-        Command::Status { output } => output,
+    let (output, is_watched) = match args.command {
+        Command::Status { output, watch } => (output, watch),
         Command::Check { output } => return check::run(output, &args.connection).await,
         Command::Change(change) => return members::run(change, &args.connection).await,
     };
     let client = args.connection.connect_as_nobody().await?.client;
+    if is_watched {
+        return watch::run(&client, output).await;
+    }
     let answers = client.cluster_statuses().await;
     let asked = answers.len();
     let status = best(answers).ok_or_else(|| {
@@ -87,32 +97,47 @@ fn commit_max(status: &v1::GetClusterStatusResponse) -> u64 {
 }
 
 fn show(status: &v1::GetClusterStatusResponse) -> anyhow::Result<()> {
+    table(status).iter().try_for_each(|row| output::line(row))?;
+    warnings(status).iter().for_each(|warning| note(warning));
+    let transfers = transfers(status).into_iter();
+    for told in transfers
+        .map(|transfer| transfer.line())
+        .chain([summary(status)])
+    {
+        // Between columns for programs it would be a row of its own kind.
+        if std::io::stdout().is_terminal() {
+            output::line(&told)?;
+        } else {
+            note(&told);
+        }
+    }
+    Ok(())
+}
+
+fn table(status: &v1::GetClusterStatusResponse) -> Vec<String> {
     const HEADER: [&str; 8] = [
         "node", "address", "role", "term", "commit", "applied", "lag", "version",
     ];
     let commit = commit_max(status);
     let rows: Vec<_> = status.nodes.iter().map(|node| row(node, commit)).collect();
-    output::table(&HEADER, &rows)?;
-    for node in status.nodes.iter().filter(|n| n.reachable && !n.durable) {
-        note(&format!(
-            "warning: node {} does not sync to disk before it acknowledges",
-            node.node_id
-        ));
-    }
+    output::table_lines(&HEADER, &rows)
+}
+
+fn warnings(status: &v1::GetClusterStatusResponse) -> Vec<String> {
+    let careless = status.nodes.iter().filter(|n| n.reachable && !n.durable);
+    let warning = |node: &v1::NodeStatus| {
+        let id = node.node_id;
+        format!("warning: node {id} does not sync to disk before it acknowledges")
+    };
+    let mut warnings: Vec<String> = careless.map(warning).collect();
     let differs = status.nodes.iter().map(|node| node.differs_at_index).max();
     if let Some(index) = differs.filter(|index| *index > 0) {
-        note(&format!(
+        warnings.push(format!(
             "warning: the nodes have different states after entry {index}, and none has a \
              majority: conclave cluster check"
         ));
     }
-    // Between columns for programs it would be a row of its own kind.
-    if std::io::stdout().is_terminal() {
-        output::line(&summary(status))?;
-    } else {
-        note(&summary(status));
-    }
-    Ok(())
+    warnings
 }
 
 fn row(node: &v1::NodeStatus, commit: u64) -> Vec<String> {
@@ -193,6 +218,7 @@ fn json(status: &v1::GetClusterStatusResponse) -> Value {
         "tolerates": status.tolerates_failures,
         "quorum": status.quorum,
         "nodes": status.nodes.iter().map(node).collect::<Vec<_>>(),
+        "transfers": transfers(status).iter().map(Transfer::json).collect::<Vec<_>>(),
     })
 }
 

@@ -4,7 +4,9 @@
 //! else from the defaults. A key that nobody knows is refused, so that a typing error does not
 //! become a default.
 
-use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode, time::Duration};
+mod catching_up;
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use conclave_server::{
@@ -12,10 +14,12 @@ use conclave_server::{
     StartError, Stuck,
 };
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
 use tracing_subscriber::EnvFilter;
+
+use catching_up::Screen;
 
 use crate::{
     errors::{CommandError, EXIT_DAMAGED, EXIT_FAILED, EXIT_USAGE, note},
@@ -137,19 +141,51 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let file = args.config.clone();
     let config = NodeConfig::load(file.as_deref(), &from_flags(args)).map_err(wrong_config)?;
-    log_to_stderr(&config.log)?;
+    let screen = Screen::new();
+    log_to(&screen, &config.log)?;
     // Messages and password hashes are in the files of a node: whoever made its directory, and
     // whatever makes a file in it, others may not read them.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     // Signals that come while the node is starting must not be lost.
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut signals = Signals {
+        terminate: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
+    };
     let node = tokio::select! {
         node = Box::pin(Node::start(config)) => node.map_err(no_start)?,
         // A node that joins may wait for long to be let in.
-        _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
-        _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
+        () = signals.next() => return Ok(ExitCode::SUCCESS),
     };
+    let ended = tokio::select! {
+        ended = serve(&node, &mut signals) => ended,
+        never = catching_up::tell(&node, &screen) => match never {},
+    };
+    screen.clear();
+    ended?;
+    tokio::select! {
+        () = node.stop(STOP_LIMIT) => {}
+        () = signals.next() => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Those with which a node is told to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Says what the node has to say until it is told to stop.
+async fn serve(node: &Node, signals: &mut Signals) -> anyhow::Result<()> {
     output::line(&format!(
         "listening client={} peer={} node={}",
         node.client_address(),
@@ -172,8 +208,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 }
                 told = true;
             }
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            () = signals.next() => return Ok(()),
             reason = node.failed() => {
                 if node.is_damaged() {
                     // Whoever had it looked for gets to know what was found.
@@ -187,12 +222,6 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    tokio::select! {
-        () = node.stop(STOP_LIMIT) => {}
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// The next setup token that can be used. It goes to stdout alone: a log is read by many.
@@ -206,7 +235,7 @@ async fn next_token(tokens: &mut watch::Receiver<Option<String>>) -> String {
     std::future::pending().await
 }
 
-fn log_to_stderr(filter: &str) -> Result<(), CommandError> {
+fn log_to(screen: &Screen, filter: &str) -> Result<(), CommandError> {
     let with_engine = format!("{ENGINE_LOG},{filter}");
     let filter = EnvFilter::try_new(with_engine).map_err(|error| {
         let sentence = format!("`{filter}` is no log filter: {error}");
@@ -216,10 +245,11 @@ fn log_to_stderr(filter: &str) -> Result<(), CommandError> {
             "use a level such as info, or target=level",
         )
     })?;
-    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let colours = screen.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let screen = screen.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(move || screen.clone())
         .with_ansi(colours)
         .with_target(false)
         .compact();

@@ -28,6 +28,8 @@ mod readme;
 mod refusals;
 mod secrets;
 mod small_disk;
+mod snapshots;
+mod snapshots_kill;
 mod start;
 mod streams;
 mod support;

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf, sync::LazyLock, time::Durati
 
 use conclave_client::{Client, Grant, v1};
 use conclave_server::ClusterSecret;
+use futures::future::join_all;
 use tempfile::TempDir;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
@@ -25,6 +26,8 @@ const CLUSTERS_MAX: u32 = 2;
 const CLOCK_VARIABLE: &str = "CONCLAVE_CLOCK_OFFSET_MS";
 /// How many entries of the log a node keeps.
 const KEEP_VARIABLE: &str = "CONCLAVE_LOG_KEEP_ENTRIES";
+/// How many bytes of snapshots a node sends in a second.
+const PACE_VARIABLE: &str = "CONCLAVE_SNAPSHOT_BYTES_PER_SECOND";
 
 static TURNS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(CLUSTERS_MAX as usize));
 
@@ -95,6 +98,24 @@ impl Cluster {
         let environment = (1..=nodes).map(|node| (node, short.clone())).collect();
         let cluster = Self::build(nodes, 1, environment).await;
         cluster.start_all().await;
+        cluster
+    }
+
+    /// A cluster of so many nodes that keep few entries of the log and send snapshots slowly, with
+    /// one place more for a machine that joins.
+    pub(crate) async fn start_with_slow_snapshots(
+        nodes: u64,
+        keep_entries: u64,
+        bytes_per_second: u64,
+    ) -> Self {
+        let slow = vec![
+            (KEEP_VARIABLE.to_owned(), keep_entries.to_string()),
+            (PACE_VARIABLE.to_owned(), bytes_per_second.to_string()),
+        ];
+        let environment = (1..=nodes + 1).map(|node| (node, slow.clone())).collect();
+        let cluster = Self::build_with(nodes + 1, nodes, 1, environment).await;
+        join_all((1..=nodes).map(|node| cluster.start_node(node))).await;
+        cluster.all_rejoined().await;
         cluster
     }
 
@@ -207,6 +228,22 @@ impl Cluster {
         .await
     }
 
+    /// How this node sees the cluster now, if it answers.
+    pub(crate) async fn try_status(&self, node: u64) -> Option<v1::GetClusterStatusResponse> {
+        self.local.status(node).await.ok()
+    }
+
+    /// Where this node keeps its data.
+    pub(crate) fn directory(&self, node: u64) -> PathBuf {
+        self.local.directory(node)
+    }
+
+    /// Whether this node has ended by itself since the last look.
+    pub(crate) fn has_ended(&self, node: u64) -> bool {
+        let ended = self.local.take_ended().unwrap();
+        ended.iter().any(|(other, _)| *other == node)
+    }
+
     /// The term in which this node is.
     pub(crate) async fn term(&self, node: u64) -> u64 {
         let status = self.status(node).await;
@@ -273,17 +310,25 @@ impl Cluster {
     /// Logs in the cluster's first administrator, whom the token allows that its leader prints;
     /// gives the token of the session, too.
     pub(crate) async fn administrator(&self) -> (Client, String) {
-        let mut tokens = self.local.setup_token();
-        let token = timeout_at(Instant::now() + PATIENCE, tokens.wait_for(Option::is_some)).await;
-        let token = token.expect("it prints one").unwrap().clone().unwrap();
-        let client = self.client();
-        let grant = Grant::Setup(token);
-        let password = ROOT_PASSWORD;
-        client
-            .create_account_with("root", password, grant)
-            .await
-            .unwrap();
-        let login = client.login("root", password).await.unwrap();
+        let (mut tokens, client) = (self.local.setup_token(), self.client());
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let token = timeout_at(deadline, tokens.wait_for(Option::is_some)).await;
+            let token = token.expect("it prints one").unwrap().clone().unwrap();
+            let grant = Grant::Setup(token);
+            let made = client.create_account_with("root", ROOT_PASSWORD, grant);
+            match made.await {
+                Ok(_) => break,
+                // Another node leads by now, and is about to print its own.
+                Err(error) if error.reason() == Some("SETUP_TOKEN_INVALID") => {
+                    assert!(Instant::now() < deadline, "no token can be used");
+                    let newer = Instant::now() + 25 * LOOK_INTERVAL;
+                    let _ = timeout_at(newer, tokens.changed()).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let login = client.login("root", ROOT_PASSWORD).await.unwrap();
         (client.with_token(&login.token).unwrap(), login.token)
     }
 

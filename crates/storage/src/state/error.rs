@@ -203,6 +203,14 @@ pub enum SnapshotError {
     /// A file cannot be written.
     #[error("the snapshot file cannot be written")]
     Io(#[from] io::Error),
+    /// The log, without which the node is worth nothing, would have no room left.
+    #[error("the disk has no room for a snapshot: {needed} bytes are needed, {free} are free")]
+    NoRoom {
+        /// Bytes that must be free.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
     /// The state is being replaced.
     #[error("the state is being replaced")]
     Interrupted,

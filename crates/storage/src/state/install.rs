@@ -10,7 +10,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read as _},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -34,6 +34,22 @@ pub(super) fn clean_up(state: &Path) -> io::Result<()> {
     remove_if_there(&with_suffix(state, NEW))
 }
 
+/// A snapshot that was found to be whole, of this version, and what its maker has sealed.
+#[derive(Debug)]
+pub struct Judged(PathBuf);
+
+impl Judged {
+    /// Looks at every page and every row of this file, which nobody may change any more.
+    ///
+    /// # Errors
+    /// [`InstallError::Unreadable`], [`InstallError::Refused`] and [`InstallError::Damaged`]: it
+    /// is worth nothing. Whoever made it must make another one.
+    pub fn new(snapshot: PathBuf) -> Result<Self, InstallError> {
+        judge(&snapshot)?;
+        Ok(Self(snapshot))
+    }
+}
+
 impl State {
     /// Replaces the state by a snapshot; one that is judged good is used up. Readers wait, and then
     /// read the new state.
@@ -41,7 +57,15 @@ impl State {
     /// # Errors
     /// See [`InstallError`].
     pub fn install(&mut self, snapshot: &Path) -> Result<Applied, InstallError> {
-        judge(snapshot)?;
+        self.install_judged(&Judged::new(snapshot.to_owned())?)
+    }
+
+    /// The same for one that is already judged.
+    ///
+    /// # Errors
+    /// See [`InstallError`].
+    pub fn install_judged(&mut self, snapshot: &Judged) -> Result<Applied, InstallError> {
+        let Judged(snapshot) = snapshot;
         let new = with_suffix(&self.path, NEW);
         if !self.pool.pause(READERS_WAIT) {
             return Err(InstallError::Busy);

@@ -5,6 +5,7 @@
 
 mod live;
 mod process;
+mod snapshot;
 
 use std::{
     process::ExitCode,
@@ -66,6 +67,8 @@ pub(crate) struct Args {
 enum Other {
     /// Measure the streams: memory, delay, slow readers, a dead node
     Live(live::Args),
+    /// Measure what others notice of a machine that joins and is sent a snapshot
+    Snapshot(snapshot::Args),
 }
 
 /// How sends are measured.
@@ -140,6 +143,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         match &args.other {
             None => Box::pin(bench(&args.sends)).await,
             Some(Other::Live(args)) => Box::pin(live::bench(args)).await,
+            Some(Other::Snapshot(args)) => Box::pin(snapshot::bench(args)).await,
         }
     };
     tokio::select! {

@@ -185,7 +185,7 @@ pub(super) async fn open(client: Client) -> anyhow::Result<Events> {
 }
 
 /// What all streams have heard together.
-pub(super) struct Board {
+pub(in crate::commands::bench) struct Board {
     pub(super) began: Instant,
     /// For each message of the room by its sequence: how many streams have it, and when the last
     /// of them got it.
@@ -212,7 +212,7 @@ pub(super) struct Heard {
 }
 
 impl Board {
-    pub(super) fn new() -> Arc<Self> {
+    pub(in crate::commands::bench) fn new() -> Arc<Self> {
         Arc::new(Self {
             began: Instant::now(),
             messages: (0..MESSAGES_MAX).map(|_| Default::default()).collect(),

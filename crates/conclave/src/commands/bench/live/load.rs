@@ -30,10 +30,10 @@ const FULL_SPEED: Duration = Duration::from_secs(2);
 const PARTS: usize = 4;
 
 /// Who sends to whom.
-pub(super) type Sender = (Client, Recipient);
+pub(in crate::commands::bench) type Sender = (Client, Recipient);
 
 /// Senders at work.
-pub(super) struct Load {
+pub(in crate::commands::bench) struct Load {
     shared: Arc<Shared>,
     tasks: JoinSet<()>,
 }
@@ -47,7 +47,7 @@ struct Shared {
 
 impl Load {
     /// Sends so many messages in a second, all senders together; `None`: as fast as they can.
-    pub(super) fn start(
+    pub(in crate::commands::bench) fn start(
         senders: Vec<Sender>,
         rate: Option<f64>,
         payload: usize,
@@ -70,12 +70,12 @@ impl Load {
     }
 
     /// From now on it is another part of the run.
-    pub(super) fn begin_part(&self, part: usize) {
+    pub(in crate::commands::bench) fn begin_part(&self, part: usize) {
         self.shared.part.store(part, Ordering::Relaxed);
     }
 
     /// Ends it; gives how long answers took in each part.
-    pub(super) async fn stop(self) -> Vec<Histogram<u64>> {
+    pub(in crate::commands::bench) async fn stop(self) -> Vec<Histogram<u64>> {
         self.shared.stop.store(true, Ordering::Relaxed);
         self.tasks.join_all().await;
         let mut took = Vec::new();
@@ -120,7 +120,7 @@ pub(super) fn text(now_us: u64, bytes: usize) -> String {
 
 /// People who send to each other through these nodes; `each` messages of one session are under
 /// way at once.
-pub(super) async fn pairs(
+pub(in crate::commands::bench) async fn pairs(
     endpoints: &[String],
     sessions: u64,
     each: u64,
@@ -144,7 +144,11 @@ pub(super) async fn pairs(
 }
 
 /// How many messages in a second these senders can have acknowledged.
-pub(super) async fn rate_max(senders: Vec<Sender>, payload: usize, board: &Arc<Board>) -> f64 {
+pub(in crate::commands::bench) async fn rate_max(
+    senders: Vec<Sender>,
+    payload: usize,
+    board: &Arc<Board>,
+) -> f64 {
     let load = Load::start(senders, None, payload, board);
     sleep(FULL_SPEED).await;
     load.begin_part(1);

@@ -7,10 +7,10 @@
 //! Always true: everything waits with a limit, and the nodes end with this command. All clients
 //! run in this one process, on the same processors as the nodes: figures are upper bounds.
 
-mod crowd;
+pub(super) mod crowd;
 mod delivery;
 mod idle;
-mod load;
+pub(super) mod load;
 mod raw;
 mod slow;
 mod storm;

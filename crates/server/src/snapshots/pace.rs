@@ -1,0 +1,85 @@
+//! How fast this node sends snapshots, all of them together.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep_until};
+
+/// How far behind its pace a transfer may fall and still make up for it.
+const BEHIND: Duration = Duration::from_millis(20);
+
+/// A number of bytes for each second.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// 0: as fast as it goes.
+    bytes_per_second: u64,
+    /// When the next bytes may go.
+    due: Mutex<Instant>,
+}
+
+impl Pace {
+    pub(super) fn new(bytes_per_second: u64) -> Self {
+        Self {
+            bytes_per_second,
+            due: Mutex::new(Instant::now()),
+        }
+    }
+
+    /// How many bytes should go at once: an eighth of a second's.
+    pub(super) fn step(&self, least: usize, most: usize) -> usize {
+        match self.bytes_per_second {
+            0 => most,
+            bytes => usize::try_from(bytes / 8).map_or(most, |step| step.clamp(least, most)),
+        }
+    }
+
+    /// Waits until so many bytes may go.
+    pub(super) async fn take(&self, bytes: usize) {
+        if self.bytes_per_second == 0 {
+            return;
+        }
+        let due = {
+            let now = Instant::now();
+            // One value is written at once: it is sound whoever panicked.
+            let mut next = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+            let due = (*next).max(now.checked_sub(BEHIND).unwrap_or(now));
+            let seconds = bytes as f64 / self.bytes_per_second as f64;
+            *next = due + Duration::from_secs_f64(seconds);
+            due
+        };
+        sleep_until(due).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn several_transfers_share_one_pace_and_0_is_no_limit() {
+        let (pace, began) = (Pace::new(1000), Instant::now());
+        let transfer = async || {
+            for _ in 0..50 {
+                pace.take(100).await;
+            }
+        };
+        tokio::join!(transfer(), transfer());
+        // Twice 5000 bytes; the last of them need not be waited for.
+        let elapsed = began.elapsed();
+        assert!(elapsed >= Duration::from_millis(9800), "{elapsed:?}");
+        assert!(elapsed <= Duration::from_millis(10_000), "{elapsed:?}");
+        let (free, began) = (Pace::new(0), Instant::now());
+        free.take(usize::MAX).await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_slow_pace_goes_in_small_steps() {
+        assert_eq!(Pace::new(0).step(10, 100), 100);
+        assert_eq!(Pace::new(400).step(10, 100), 50);
+        assert_eq!(Pace::new(1).step(10, 100), 10);
+        assert_eq!(Pace::new(u64::MAX).step(10, 100), 100);
+    }
+}
