@@ -228,11 +228,6 @@ impl Cluster {
         self.local.status(node).await.ok()
     }
 
-    /// Where this node keeps its data.
-    pub(crate) fn directory(&self, node: u64) -> PathBuf {
-        self.local.directory(node)
-    }
-
     /// Whether this node has ended by itself since the last look.
     pub(crate) fn has_ended(&self, node: u64) -> bool {
         let ended = self.local.take_ended().unwrap();
