@@ -143,6 +143,11 @@ impl Cluster {
             .set_variable(node, "CONCLAVE_REPLACES", &other.to_string());
     }
 
+    /// Where this node keeps its data.
+    pub(crate) fn directory(&self, node: u64) -> PathBuf {
+        self.local.directory(node)
+    }
+
     /// Forgets everything that this node has kept.
     pub(crate) fn wipe(&self, node: u64) {
         fs::remove_dir_all(self.local.directory(node)).unwrap();
