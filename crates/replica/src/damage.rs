@@ -11,8 +11,12 @@ use conclave_storage::{
     state::{Reader, State},
 };
 use openraft::async_runtime::watch::WatchReceiver as _;
+use tokio::task::spawn_blocking;
 
 use crate::{Config, Replica, StartError, apply::Machine};
+
+/// How long a replica that has stopped looks for the cause in its database.
+const LOOK_LIMIT: Duration = Duration::from_secs(30);
 
 /// How often is looked whether a promise was broken.
 const FAILED_POLL: Duration = Duration::from_millis(100);
@@ -82,13 +86,31 @@ impl Replica {
                 tracing::error!(error = %why, "a promise is broken");
                 return why;
             }
-            match &metrics.borrow_watched().running_state {
-                Err(openraft::errors::Fatal::Stopped) | Ok(()) => {}
+            let broken = match &metrics.borrow_watched().running_state {
+                Err(openraft::errors::Fatal::Stopped) | Ok(()) => None,
                 Err(fatal) => {
                     tracing::error!(error = %fatal, "a promise is broken");
-                    return first_cause(fatal);
+                    Some(first_cause(fatal))
                 }
+            };
+            if let Some(why) = broken {
+                self.look_for_damage().await;
+                return why;
             }
+        }
+    }
+
+    /// Has the database checked, because whatever has failed may have failed for its damage.
+    async fn look_for_damage(&self) {
+        if self.damage().is_some() || self.inner.reader.failure().is_some() {
+            return;
+        }
+        let reader = self.inner.reader.clone();
+        let looking = spawn_blocking(move || reader.pin().map(|pinned| pinned.check_file()));
+        match tokio::time::timeout(LOOK_LIMIT, looking).await {
+            Ok(Ok(Ok(Err(error)))) => tracing::error!(%error, "the database was looked at"),
+            Ok(_) => {}
+            Err(_) => tracing::warn!("the database was not looked at to its end"),
         }
     }
 }
@@ -132,7 +154,7 @@ pub(crate) async fn ended(
 ) -> StartError {
     let damage = found(&log, reader);
     machine.stop();
-    let joined = tokio::task::spawn_blocking(move || {
+    let joined = spawn_blocking(move || {
         log.close();
         writer.join()
     });

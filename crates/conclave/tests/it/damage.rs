@@ -105,15 +105,19 @@ pub(crate) fn damage(file: &Path, dice: &mut Dice) -> String {
 
 /// Waits until five nodes vote and all answer.
 pub(crate) async fn all_vote(cluster: &Cluster) {
+    let client = cluster.client();
     until("five nodes vote and answer", async || {
-        is_whole(cluster).await.then_some(())
+        is_whole(cluster, &client).await.then_some(())
     })
     .await;
 }
 
-async fn is_whole(cluster: &Cluster) -> bool {
+async fn is_whole(cluster: &Cluster, client: &Client) -> bool {
     for node in cluster.nodes() {
-        let status = cluster.status(node).await;
+        let endpoint = cluster.endpoint(node);
+        let Ok(status) = client.cluster_status(&endpoint).await else {
+            return false;
+        };
         let is_whole = status.voters == 5 && status.voters_reachable == 5;
         if !is_whole || status.nodes.len() != 5 {
             return false;
@@ -142,7 +146,7 @@ pub(crate) async fn check(cluster: &Cluster, root: &Client) -> Option<Vec<v1::No
 pub(crate) async fn all_are_well(cluster: &Cluster, root: &Client) {
     let well = async {
         loop {
-            if is_whole(cluster).await {
+            if is_whole(cluster, root).await {
                 let found = check(cluster, root).await.unwrap_or_default();
                 let is_well = |node: &v1::NodeCheck| node.verdict() == CheckVerdict::Same;
                 if found.len() == 5 && found.iter().all(is_well) {
@@ -195,7 +199,7 @@ async fn survives(cluster: Cluster, seed: u64, damages: u64) {
         }
         tell(&format!("seed {seed:#x}: {}", done.join("; ")));
         talking.go_on(MESSAGES).await;
-        cluster.start_all().await;
+        tokio::join!(cluster.start_node(first), cluster.start_node(second));
         all_are_well(&cluster, &root).await;
         talking.go_on(MESSAGES).await;
         let after = numbers(&cluster).await;
