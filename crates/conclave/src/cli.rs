@@ -188,6 +188,9 @@ mod tests {
             "conclave cluster preferred-leader 2",
             "conclave cluster preferred-leader none",
             "conclave token create --ttl 36h --role learner",
+            "conclave trust export chat.example:7400",
+            "conclave whoami --ca-file roots.pem",
+            "conclave serve --tls-certificate chain.pem --tls-key key.pem",
             "conclave completions bash",
         ];
         for line in lines {
@@ -211,6 +214,9 @@ mod tests {
             "conclave token create --ttl 8d",
             "conclave cluster preferred-leader 0",
             "conclave serve --token x --members 1=a:1/a:2",
+            "conclave whoami --fingerprint SHA256:x",
+            "conclave whoami --ca-file roots.pem --fingerprint \
+             SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
         ];
         for line in wrong {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");

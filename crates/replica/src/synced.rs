@@ -78,6 +78,7 @@ mod tests {
         installed::Installed,
         log_store::Log,
         log_suite_tests::TextCodec,
+        offers::Offers,
     };
 
     /// A log whose disk has written, and does not say so before it is asked.
@@ -158,7 +159,7 @@ mod tests {
         };
         let codec = Arc::new(TextCodec);
         let mut log = Log::new(slow.clone(), codec.clone());
-        let offers = crate::offers::Offers::new(&directory.path().join("snapshots"));
+        let offers = Offers::new(&directory.path().join("snapshots"));
         let installed = Installed::new(directory.path());
         let (mut machine, writer) =
             Machine::start(state, codec.clone(), offers, told, log.synced(), installed).unwrap();
