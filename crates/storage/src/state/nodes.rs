@@ -6,7 +6,7 @@ use conclave_core::{NodeId, limits::NODES_EVER_MAX};
 
 use super::{
     ReadError, Reader,
-    column::{number, number_or_none},
+    column::{number, number_or_none, stored},
     rows::NodesRow,
 };
 
@@ -26,7 +26,7 @@ impl Reader {
             let sql = "SELECT node FROM retired_nodes ORDER BY node LIMIT ?1";
             let mut statement = c.prepare_cached(sql)?;
             let retired =
-                statement.query_map([NODES_EVER_MAX], |row| number(row, 0).map(NodeId))?;
+                statement.query_map([stored(NODES_EVER_MAX)], |row| number(row, 0).map(NodeId))?;
             Ok(NodesRow {
                 last,
                 preferred_leader,
