@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    path::PathBuf,
     sync::{Arc, Mutex, OnceLock},
     thread,
     time::Duration,

@@ -138,6 +138,7 @@ fn no_statement_scans_a_table() {
             let has_limit = [
                 "number",
                 "node",
+                "token",
                 "position",
                 "log_index",
                 "i.id",
