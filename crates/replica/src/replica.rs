@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    path::PathBuf,
     sync::{Arc, Mutex, OnceLock},
     thread,
     time::Duration,
@@ -96,7 +95,7 @@ pub struct Replica {
 }
 
 pub(crate) struct Inner {
-    config: Config,
+    pub(crate) config: Config,
     pub(crate) codec: Arc<dyn Codec>,
     pub(crate) raft: Raft,
     pub(crate) machine: Machine,
@@ -133,7 +132,7 @@ impl Replica {
         let reader = state.reader();
         let last = state.applied().last.map_or(0, |last| last.index);
         let (applied_tx, applied) = watch::channel(last);
-        let snapshots = config.data.join("snapshots");
+        let snapshots = snapshot::directory(&config.data);
         snapshot::clean_directory(&snapshots)?;
         let offers = Offers::new(&snapshots);
         let search = start_search(&config, &log, &reader)?;
@@ -354,13 +353,6 @@ impl Replica {
     #[must_use]
     pub fn leader(&self) -> watch::Receiver<Option<u64>> {
         self.inner.leader.clone()
-    }
-
-    /// Where received snapshots are put before [`Replica::on_snapshot`], in files whose names
-    /// begin with `receive`; others are removed at the next start.
-    #[must_use]
-    pub fn snapshots_dir(&self) -> PathBuf {
-        self.inner.config.data.join("snapshots")
     }
 
     /// Where a member is reached: by this node's configuration, else by the log.

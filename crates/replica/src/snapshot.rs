@@ -4,12 +4,16 @@
 //! may be purged. The file is made from a pinned read transaction when a follower has to be sent
 //! one, so it is as new as the database at that moment, never older than what openraft was told.
 
-use std::{io, path::Path, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use conclave_storage::state::{Judged, Reader};
 
 use crate::{
-    Codec, SnapshotOffer, Vote,
+    Codec, Replica, SnapshotOffer, Vote,
     convert::members_out,
     convert::stored_members_in,
     offers::{Made, Offers},
@@ -87,4 +91,18 @@ pub(crate) fn clean_directory(directory: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Where snapshots lie that are sent or received.
+pub(crate) fn directory(data: &Path) -> PathBuf {
+    data.join("snapshots")
+}
+
+impl Replica {
+    /// Where received snapshots are put before [`Replica::on_snapshot`], in files whose names
+    /// begin with `receive`; others are removed at the next start.
+    #[must_use]
+    pub fn snapshots_dir(&self) -> PathBuf {
+        directory(&self.inner.config.data)
+    }
 }
