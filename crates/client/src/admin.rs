@@ -48,6 +48,20 @@ impl Client {
         self.ask_at(endpoint, request).await
     }
 
+    /// Has the node at `endpoint` begin a check of the whole cluster (`check_id` 0; one that is
+    /// under way goes on), or tells how far that one is. Ask again until it is finished.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NOT_ALLOWED`; `NO_SUCH_CHECK`: that node has begun again meanwhile.
+    pub async fn check_cluster(
+        &self,
+        endpoint: &str,
+        check_id: u64,
+    ) -> Result<v1::CheckClusterResponse, CallError> {
+        let request = v1::CheckClusterRequest { check_id };
+        self.ask_at(endpoint, request).await
+    }
+
     async fn ask_at<R: Rpc>(&self, endpoint: &str, request: R) -> Result<R::Answer, CallError> {
         let times = self.shared.times;
         let mut attempts = Attempts::new(times.total);

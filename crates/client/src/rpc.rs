@@ -133,6 +133,7 @@ rpc!(Read AdminServiceClient::change_members, ChangeMembersRequest => ChangeMemb
 rpc!(Numbered AdminServiceClient::create_join_token,
     CreateJoinTokenRequest => CreateJoinTokenResponse);
 rpc!(Numbered AdminServiceClient::prefer_leader, PreferLeaderRequest => PreferLeaderResponse);
+rpc!(Read AdminServiceClient::check_cluster, CheckClusterRequest => CheckClusterResponse);
 rpc!(Read AdminServiceClient::transfer_leader, TransferLeaderRequest => TransferLeaderResponse);
 rpc!(Numbered AdminServiceClient::revoke_invite, RevokeInviteRequest => RevokeInviteResponse);
 

@@ -20,6 +20,8 @@ pub(crate) const EXIT_NOT_FOUND: u8 = 3;
 pub(crate) const EXIT_PERMISSION: u8 = 4;
 /// It is taken, or not possible any more.
 pub(crate) const EXIT_CONFLICT: u8 = 5;
+/// Data is damaged, or nodes do not have the same.
+pub(crate) const EXIT_DAMAGED: u8 = 65;
 /// No node serves, or no majority. Nothing was changed.
 pub(crate) const EXIT_UNAVAILABLE: u8 = 69;
 /// It may or may not have happened.
@@ -245,6 +247,7 @@ pub(crate) fn of_reason(reason: &str) -> (u8, &'static str) {
         ),
         "MESSAGE_GONE" => (EXIT_CONFLICT, "a deleted message stays deleted"),
         "NO_SUCH_NODE" => (EXIT_NOT_FOUND, "conclave cluster status lists the nodes"),
+        "NO_SUCH_CHECK" => (EXIT_TEMPORARY, "the node has begun again: check once more"),
         "NODE_NUMBER_TAKEN" => (EXIT_CONFLICT, "choose a number that no node has had before"),
         "JOIN_TOKEN_INVALID" => (
             EXIT_PERMISSION,

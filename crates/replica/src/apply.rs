@@ -35,6 +35,7 @@ use crate::{
     },
     installed::Installed,
     offers::Offers,
+    pins::{Pin, Pins},
     snapshot::SnapshotData,
     synced::Synced,
 };
@@ -72,6 +73,11 @@ enum Job {
     Applied {
         done: Done<state::Applied>,
     },
+    /// Gives the state as it is after the entry with this index.
+    Pin {
+        index: u64,
+        done: Done<Pin>,
+    },
     Stop,
 }
 
@@ -102,8 +108,10 @@ impl Machine {
         let reader = state.reader();
         let writer = Writer {
             state,
+            reader: reader.clone(),
             codec: codec.clone(),
             told,
+            pins: Pins::default(),
         };
         let thread = thread::Builder::new()
             .name("state-writer".to_owned())
@@ -133,6 +141,11 @@ impl Machine {
         let stopped = || io::Error::other("the state writer has stopped");
         self.jobs.send(make(done)).map_err(|_| stopped())?;
         finished.await.map_err(|_| stopped())?
+    }
+
+    /// The state as it is after entry `index`, as soon as that is applied.
+    pub(crate) async fn pin(&self, index: u64) -> io::Result<Pin> {
+        self.job(|done| Job::Pin { index, done }).await
     }
 
     fn meta(&self, applied: &state::Applied) -> io::Result<SnapshotMeta> {
@@ -265,8 +278,10 @@ pub(crate) struct Told {
 /// What the writer thread owns.
 struct Writer {
     state: State,
+    reader: state::Reader,
     codec: Arc<dyn Codec>,
     told: Told,
+    pins: Pins,
 }
 
 impl Writer {
@@ -286,6 +301,10 @@ impl Writer {
                 Job::Applied { done } => {
                     let _ = done.send(Ok(self.state.applied()));
                 }
+                Job::Pin { index, done } => {
+                    let applied = self.last_index();
+                    self.pins.ask(index, done, applied, &self.reader);
+                }
                 Job::Stop => break,
             }
         }
@@ -298,7 +317,7 @@ impl Writer {
             decoded.push(self.decode(entry)?);
             responders.push(responder);
         }
-        let results = self.state.apply(&decoded).map_err(io::Error::other)?;
+        let results = self.write(&decoded)?;
         let mut events = Vec::new();
         for (responder, result) in responders.into_iter().zip(results) {
             if let Some(responder) = responder {
@@ -311,6 +330,19 @@ impl Writer {
         self.told.applied.send_replace(last);
         self.told.search.notify();
         Ok(())
+    }
+
+    /// In one transaction, or in several if somebody wants to see the state in between.
+    fn write(&mut self, entries: &[state::Entry]) -> io::Result<Vec<state::EntryResult>> {
+        let mut results = Vec::with_capacity(entries.len());
+        let mut rest = entries;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(self.pins.step(rest));
+            results.extend(self.state.apply(now).map_err(io::Error::other)?);
+            self.pins.reached(self.last_index(), &self.reader);
+            rest = later;
+        }
+        Ok(results)
     }
 
     fn decode(&self, entry: Entry) -> io::Result<state::Entry> {
@@ -341,6 +373,7 @@ impl Writer {
     fn install(&mut self, file: &Judged) -> io::Result<()> {
         self.state.install_judged(file).map_err(io::Error::other)?;
         let log_index = self.last_index();
+        self.pins.reached(log_index, &self.reader);
         tracing::info!(log_index, "snapshot installed");
         self.told.listener.installed(log_index);
         self.told.applied.send_replace(log_index);

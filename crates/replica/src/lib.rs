@@ -9,6 +9,8 @@
 mod apply;
 mod config;
 mod convert;
+mod damage;
+mod engine;
 mod following;
 mod installed;
 mod log_store;
@@ -16,10 +18,12 @@ mod membership;
 mod network;
 mod offers;
 mod peer_calls;
+mod pins;
 mod proposer;
 mod reads;
 mod replica;
 mod retention;
+mod scrub;
 mod snapshot;
 mod synced;
 mod transport;
@@ -29,12 +33,14 @@ mod types;
 mod log_suite_tests;
 
 pub use conclave_storage::{
-    log::{Entry, EntryKind, LogId, Vote},
+    log::{Entry, EntryKind, LogId, Verified, Vote},
     search, state as rows,
-    state::Reader,
+    state::{ChainPoint, CheckError, Pinned, Reader},
 };
 pub use config::{Config, LogRetention, Timers};
+pub use damage::Damage;
 pub use membership::{Change, ChangeError, MEMBERS_MAX, Refusal, VOTERS_MAX};
+pub use pins::Pin;
 pub use replica::{Replica, StartError};
 pub use transport::{
     AppendRequest, AppendResponse, Codec, CodecError, Lane, Listener, Peer, PeerError,

@@ -142,7 +142,13 @@ impl Members {
                 let addresses =
                     |member: &Member| [member.peer_address.clone(), member.client_address.clone()];
                 let own = addresses(member);
-                let mut others = nodes.iter().filter(|(other, _)| Some(**other) != *replaces);
+                // A machine that was damaged twice finds its address taken by its own past.
+                let is_own_past = |other: &Member| {
+                    replaces.is_some() && other.peer_address == member.peer_address
+                };
+                let mut others = nodes
+                    .iter()
+                    .filter(|(other, known)| Some(**other) != *replaces && !is_own_past(known));
                 if let Some((other, _)) =
                     others.find(|(_, other)| addresses(other).iter().any(|a| own.contains(a)))
                 {
@@ -397,6 +403,26 @@ mod tests {
             let refused = three.after(&Change::Replace { old, new });
             assert_eq!(refused, Err(Refusal::NoSuchNode(new)));
         }
+    }
+
+    #[test]
+    fn a_machine_that_was_damaged_twice_takes_the_place_of_all_its_past() {
+        let three = members(&[1, 2, 3], &[]);
+        let again = |node: u64, old: u64, port: u16| Change::Add {
+            node,
+            member: member(port),
+            replaces: Some(old),
+        };
+        let once = three.after(&again(4, 3, 30)).unwrap().unwrap();
+        // It was damaged before it had its place.
+        let twice = once.after(&again(5, 4, 30)).unwrap().unwrap();
+        let without = twice.after(&Change::Replace { old: 4, new: 5 });
+        let without = without.unwrap().unwrap();
+        assert_eq!(without.all_voters(), BTreeSet::from([1, 2, 3]));
+        let whole = without.after(&Change::Replace { old: 3, new: 5 });
+        let whole = whole.unwrap().unwrap();
+        assert_eq!(whole.all_voters(), BTreeSet::from([1, 2, 5]));
+        assert_eq!(whole.nodes.len(), 3);
     }
 
     #[test]

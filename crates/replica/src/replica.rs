@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     thread,
     time::Duration,
 };
@@ -14,7 +14,7 @@ use conclave_storage::{
     state::{self, Reader, State},
 };
 use futures::future::join_all;
-use openraft::{ServerState, SnapshotPolicy, async_runtime::watch::WatchReceiver as _};
+use openraft::{ServerState, async_runtime::watch::WatchReceiver as _};
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -22,9 +22,12 @@ use tokio::{
 };
 
 use crate::{
-    Codec, Config, Listener, Member, Outcome, ProposeError, ReadError, Role, Status, Transport,
+    Codec, Config, Damage, Listener, Member, Outcome, ProposeError, ReadError, Role, Status,
+    Transport,
     apply::{Machine, Raft, Told},
     convert::members_out,
+    damage::{check_pair, ended, log_has_all, start_search},
+    engine::start_engine,
     installed::Installed,
     log_store::Log,
     network::Network,
@@ -41,12 +44,6 @@ const RETRY_PAUSE: Duration = Duration::from_millis(20);
 /// How often the leader looks whether a hand-over has happened.
 const HAND_OVER_POLL: Duration = Duration::from_millis(10);
 
-/// How often is looked whether a promise was broken.
-const FAILED_POLL: Duration = Duration::from_millis(100);
-
-/// Entries that openraft writes or sends at once at most.
-const ENTRIES_AT_ONCE_MAX: u64 = 1024;
-
 /// A replica could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -56,10 +53,27 @@ pub enum StartError {
     Log(#[from] log::OpenError),
     /// The state cannot be opened.
     #[error("the state cannot be opened")]
-    State(#[from] state::OpenError),
+    State {
+        /// Why.
+        #[source]
+        source: state::OpenError,
+        /// Whether the log still has every entry since the first.
+        log_has_all: bool,
+    },
     /// The index of the full text search cannot be made.
     #[error("the search index cannot be opened")]
     Search(#[from] SearchError),
+    /// The log begins after the end of the state: entries in between are nowhere.
+    #[error("the state ends at entry {applied}, and the log begins after entry {purged}")]
+    StateTooOld {
+        /// The last entry of the state.
+        applied: u64,
+        /// The last entry that the log has forgotten.
+        purged: u64,
+    },
+    /// Damage was found after log and state were opened.
+    #[error("{0}")]
+    Damaged(Damage),
     /// The node is not among the members.
     #[error("node {node} is not among the members of the cluster")]
     NotAMember {
@@ -84,14 +98,16 @@ pub(crate) struct Inner {
     pub(crate) config: Config,
     pub(crate) codec: Arc<dyn Codec>,
     pub(crate) raft: Raft,
-    machine: Machine,
-    log: Arc<SegmentLog>,
-    reader: Reader,
+    pub(crate) machine: Machine,
+    pub(crate) log: Arc<SegmentLog>,
+    pub(crate) reader: Reader,
     search: Search,
     proposer: proposer::Handle,
     pub(crate) reads: reads::Handle,
     leader: watch::Receiver<Option<u64>>,
     applied: watch::Receiver<u64>,
+    /// Why this replica's state is not that of a majority, if it is not.
+    pub(crate) odd: OnceLock<String>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     writer: Mutex<Option<thread::JoinHandle<()>>>,
 }
@@ -119,7 +135,7 @@ impl Replica {
         let snapshots = snapshot::directory(&config.data);
         snapshot::clean_directory(&snapshots)?;
         let offers = Offers::new(&snapshots);
-        let search = Search::start(&config.data, reader.clone())?;
+        let search = start_search(&config, &log, &reader)?;
         let told = Told {
             applied: applied_tx,
             listener,
@@ -136,7 +152,6 @@ impl Replica {
             synced,
             installed,
         )?;
-        machine.move_fence().await?;
 
         let network = Network {
             node: config.node,
@@ -145,19 +160,10 @@ impl Replica {
             members: config.members.clone(),
             offers: offers.clone(),
         };
-        let engine = Arc::new(engine_config(&config).map_err(StartError::Engine)?);
-        let raft = Raft::new(
-            config.node,
-            engine,
-            network,
-            log_view.clone(),
-            machine.clone(),
-        )
-        .await
-        .map_err(|error| StartError::Engine(error.to_string()))?;
-        if config.bootstrap {
-            bootstrap(&raft, &config).await?;
-        }
+        let raft = match start_engine(&config, network, &log_view, &machine).await {
+            Ok(raft) => raft,
+            Err(error) => return Err(ended(error, (machine, writer), log, &reader).await),
+        };
 
         let (leader_tx, leader) = watch::channel(None);
         let member_of = member_lookup(&raft, &config);
@@ -193,6 +199,7 @@ impl Replica {
             search,
             leader,
             applied,
+            odd: OnceLock::new(),
             tasks: Mutex::new(tasks),
             writer: Mutex::new(Some(writer)),
         };
@@ -448,23 +455,6 @@ impl Replica {
             .map(|(id, _)| *id)
     }
 
-    /// Ends when a promise is broken, with the reason: the process must stop. Never ends on a
-    /// replica that is well or was stopped in order.
-    pub async fn failed(&self) -> String {
-        // Not by waiting for a change: the metrics change with every entry.
-        let metrics = self.inner.raft.metrics();
-        loop {
-            tokio::time::sleep(FAILED_POLL).await;
-            match &metrics.borrow_watched().running_state {
-                Err(openraft::errors::Fatal::Stopped) | Ok(()) => {}
-                Err(fatal) => {
-                    tracing::error!(error = %fatal, "a promise is broken");
-                    return first_cause(fatal);
-                }
-            }
-        }
-    }
-
     /// Stops taking part. What was acknowledged is on disk; what is under way is unknown to those
     /// who wait for it.
     pub async fn stop(&self) {
@@ -509,58 +499,20 @@ async fn pause_before_retry(
     }
 }
 
-/// The innermost cause of an error, which is what an operator can do something about.
-fn first_cause(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.last().map_or_else(String::new, ToString::to_string)
-}
-
 fn open(config: &Config) -> Result<(Arc<SegmentLog>, State), StartError> {
     let options = log::Options {
         sync: config.sync,
         ..log::Options::default()
     };
     let log = SegmentLog::open(&config.data.join("log"), options)?;
-    let state = State::open(&config.data, state::Options::default())?;
+    let state = State::open(&config.data, state::Options::default());
+    let state = state.map_err(|source| StartError::State {
+        source,
+        log_has_all: log_has_all(&log),
+    })?;
     Installed::new(&config.data).tell(&log, state.applied().last)?;
-    if let Some(applied) = state.applied().last {
-        log.verify_reaches(applied.index)?;
-    }
+    check_pair(&log, &state)?;
     Ok((Arc::new(log), state))
-}
-
-fn engine_config(config: &Config) -> Result<openraft::Config, String> {
-    let timers = config.timers;
-    let engine = openraft::Config {
-        cluster_name: "conclave".to_owned(),
-        heartbeat_interval: timers.heartbeat_ms,
-        election_timeout_min: timers.election_min_ms,
-        election_timeout_max: timers.election_max_ms,
-        enable_pre_vote: Some(true),
-        // An old leader without a majority must not renew the lease of those that still hear it:
-        // without this a partial partition can keep everybody from electing.
-        quorum_loss_probe_interval: Some(2 * timers.election_max_ms + timers.heartbeat_ms),
-        enable_leader_restore: Some(false),
-        allow_log_reversion: Some(false),
-        max_payload_entries: ENTRIES_AT_ONCE_MAX,
-        max_append_entries: Some(ENTRIES_AT_ONCE_MAX),
-        snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: u64::MAX,
-        install_snapshot_timeout: 10_000,
-        backoff: "20ms 50ms 100ms ...300ms".to_owned(),
-        ..openraft::Config::default()
-    };
-    engine.validate().map_err(|error| error.to_string())
-}
-
-/// Every node writes the same first entry, so it does not matter who is first, or that a leader's
-/// log arrives before this node's own attempt.
-async fn bootstrap(raft: &Raft, config: &Config) -> Result<(), StartError> {
-    use openraft::errors::{InitializeError, RaftError};
-    match raft.initialize(config.members.clone()).await {
-        Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
-        Err(error) => Err(StartError::Engine(error.to_string())),
-    }
 }
 
 fn member_lookup(raft: &Raft, config: &Config) -> Arc<dyn Fn(u64) -> Option<Member> + Send + Sync> {

@@ -159,10 +159,17 @@ mod tests {
         };
         let codec = Arc::new(TextCodec);
         let mut log = Log::new(slow.clone(), codec.clone());
-        let offers = Offers::new(&directory.path().join("snapshots"));
+        let snapshots = directory.path().join("snapshots");
         let installed = Installed::new(directory.path());
-        let (mut machine, writer) =
-            Machine::start(state, codec.clone(), offers, told, log.synced(), installed).unwrap();
+        let (mut machine, writer) = Machine::start(
+            state,
+            codec.clone(),
+            Offers::new(&snapshots),
+            told,
+            log.synced(),
+            installed,
+        )
+        .unwrap();
         let mut again = machine.clone();
 
         let entry = || entry_in(blank(1), &*codec).unwrap();

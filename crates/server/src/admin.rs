@@ -220,6 +220,16 @@ impl Admin {
         self.shared.change_members(request, deadline).await
     }
 
+    async fn check(
+        &self,
+        request: Request<v1::CheckClusterRequest>,
+    ) -> Result<v1::CheckClusterResponse, Problem> {
+        let (metadata, _, request) = request.into_parts();
+        self.shared.for_administrators(&metadata).await?;
+        let check = self.shared.check(request.check_id)?;
+        Ok(check.progress())
+    }
+
     async fn transfer_leader(
         &self,
         request: Request<v1::TransferLeaderRequest>,
@@ -267,6 +277,7 @@ fn reachable(known: v1::NodeStatus, status: peer::GetNodeStatusResponse) -> v1::
         uptime_ms: status.uptime_ms,
         durable: status.durable,
         leader_id: status.leader_id,
+        differs_at_index: status.differs_at_index,
         transfers: status.transfers,
         ..known
     }
@@ -360,6 +371,13 @@ impl AdminService for Admin {
         let done = self.shared.done_in_session(request).await;
         let result = done.map(|position| v1::PreferLeaderResponse { position });
         self.shared.reply(result)
+    }
+
+    async fn check_cluster(
+        &self,
+        request: Request<v1::CheckClusterRequest>,
+    ) -> Result<Response<v1::CheckClusterResponse>, Status> {
+        self.shared.reply(self.check(request).await)
     }
 
     async fn transfer_leader(

@@ -53,6 +53,8 @@ pub struct NodeConfig {
     pub log: String,
     /// Who may create an account; if nothing is said, [`Registration::default_at`].
     pub registration: Option<Registration>,
+    /// For how long a node whose data is damaged asks the others to be let in again.
+    pub repair_wait_seconds: u64,
     /// For tests: the clock is off by this many milliseconds.
     pub clock_offset_ms: i64,
     /// For tests: entries of the log kept behind the database.
@@ -82,6 +84,7 @@ impl Default for NodeConfig {
             unsafe_no_sync: false,
             log: "info".to_owned(),
             registration: None,
+            repair_wait_seconds: 600,
             clock_offset_ms: 0,
             log_keep_entries: None,
             snapshot_bytes_per_second: None,
@@ -153,9 +156,9 @@ impl NodeConfig {
     /// `CONCLAVE_JOIN` (commas between), `CONCLAVE_JOIN_TOKEN`, `CONCLAVE_SECRET_FILE`,
     /// `CONCLAVE_BOOTSTRAP_EXPECT`, `CONCLAVE_REPLACES`, `CONCLAVE_ADVERTISE`,
     /// `CONCLAVE_TLS_CERTIFICATE`, `CONCLAVE_TLS_KEY`, `CONCLAVE_PLAIN` (`true` or `false`),
-    /// `CONCLAVE_LOG`, `CONCLAVE_REGISTRATION`, `CONCLAVE_SNAPSHOT_BYTES_PER_SECOND`; an empty
-    /// one says nothing),
-    /// then `flags`; what comes later wins.
+    /// `CONCLAVE_REPAIR_WAIT_SECONDS`, `CONCLAVE_LOG`, `CONCLAVE_REGISTRATION`,
+    /// `CONCLAVE_SNAPSHOT_BYTES_PER_SECOND`; an empty one says nothing), then `flags`; what comes
+    /// later wins.
     ///
     /// # Errors
     /// [`ConfigError::Unreadable`], with the file or the key that is to blame.
@@ -255,10 +258,11 @@ const TEXTS: [&str; 9] = [
     "log",
 ];
 /// Keys that a variable sets to its number.
-const NUMBERS: [&str; 6] = [
+const NUMBERS: [&str; 7] = [
     "node",
     "bootstrap_expect",
     "replaces",
+    "repair_wait_seconds",
     "clock_offset_ms",
     "log_keep_entries",
     "snapshot_bytes_per_second",

@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io::{self, Write as _},
+    io,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
@@ -13,10 +13,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::sealed::{self, SealError};
+
 /// The format of a data directory that this version makes and reads.
 const FORMAT: u32 = 1;
 /// Where it stands.
-const FILE: &str = "identity.json";
+pub(crate) const FILE: &str = "identity.json";
 
 /// A data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +39,15 @@ pub enum IdentityError {
         /// Who wanted it.
         node: u64,
     },
-    /// A newer version made it, or it is damaged.
+    /// It is not what was written: the node is not who it was any more.
+    #[error("{file} is damaged: {why}")]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// How that shows.
+        why: String,
+    },
+    /// A newer version made it.
     #[error("{file} cannot be understood: {why}")]
     Unreadable {
         /// The file.
@@ -71,6 +81,9 @@ pub(crate) struct Stored {
     /// Those that have made the cluster together with it, if they found each other.
     #[serde(default)]
     pub(crate) founders: Vec<Founder>,
+    /// The number that it had first, if it was repaired since: flags may still name it.
+    #[serde(default)]
+    pub(crate) node_first: Option<u64>,
 }
 
 /// The place that a node shall have once it has caught up.
@@ -102,7 +115,13 @@ impl Stored {
             joined: false,
             wish: None,
             founders: Vec::new(),
+            node_first: None,
         }
+    }
+
+    /// Whether this is the node that flags call `node`.
+    fn is(&self, node: u64) -> bool {
+        node == self.node || self.node_first == Some(node)
     }
 
     /// A node that came into a cluster that was there.
@@ -154,11 +173,28 @@ impl Claim {
     /// Whose the directory is, if it is anybody's yet.
     pub(crate) fn stored(&self) -> Result<Option<Stored>, IdentityError> {
         let file = self.directory.join(FILE);
-        match fs::read(&file) {
-            Ok(bytes) => read(&file, &bytes).map(Some),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(self.failed(source)),
+        let stored = match sealed::read::<Stored>(&file) {
+            Ok(stored) => stored,
+            Err(SealError::Io(source)) => return Err(self.failed(source)),
+            Err(SealError::Damaged(why)) => {
+                let why = why.to_owned();
+                return Err(IdentityError::Damaged { file, why });
+            }
+            Err(SealError::Foreign(why)) => return Err(IdentityError::Unreadable { file, why }),
+        };
+        match stored {
+            Some(stored) if stored.format != FORMAT => {
+                let format = stored.format;
+                let why = format!("it has format {format}, this version reads {FORMAT}");
+                Err(IdentityError::Unreadable { file, why })
+            }
+            stored => Ok(stored),
         }
+    }
+
+    /// The directory.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// Makes the directory a new node's.
@@ -175,7 +211,7 @@ impl Claim {
         node: Option<u64>,
     ) -> Result<Identity, IdentityError> {
         match node {
-            Some(node) if node != stored.node => Err(IdentityError::OtherNode {
+            Some(node) if !stored.is(node) => Err(IdentityError::OtherNode {
                 directory: self.directory,
                 owner: stored.node,
                 node,
@@ -194,7 +230,7 @@ impl Claim {
         }
     }
 
-    fn failed(&self, source: io::Error) -> IdentityError {
+    pub(crate) fn failed(&self, source: io::Error) -> IdentityError {
         IdentityError::Io {
             directory: self.directory.clone(),
             source,
@@ -217,6 +253,21 @@ impl Identity {
     /// What the node still has to ask for.
     pub(crate) fn wish(&self) -> Option<Wish> {
         self.lock().wish
+    }
+
+    /// The directory, which nobody else has meanwhile.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.claim.directory
+    }
+
+    /// The claim to it.
+    pub(crate) fn claim(&self) -> &Claim {
+        &self.claim
+    }
+
+    /// The number that it had first, if it was repaired since.
+    pub(crate) fn node_first(&self) -> Option<u64> {
+        self.lock().node_first
     }
 
     /// Those that have made the cluster together.
@@ -249,30 +300,8 @@ fn private_file(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-fn read(file: &Path, bytes: &[u8]) -> Result<Stored, IdentityError> {
-    let unreadable = |why: String| IdentityError::Unreadable {
-        file: file.to_owned(),
-        why,
-    };
-    let stored: Stored =
-        serde_json::from_slice(bytes).map_err(|error| unreadable(error.to_string()))?;
-    match stored.format {
-        FORMAT => Ok(stored),
-        newer => Err(unreadable(format!(
-            "it has format {newer}, this version reads {FORMAT}"
-        ))),
-    }
-}
-
-/// Writes the file whole or not at all.
-fn write(directory: &Path, stored: &Stored) -> io::Result<()> {
-    let draft = directory.join("identity.json.new");
-    let mut written = private_file(&draft)?;
-    written.set_len(0)?;
-    written.write_all(serde_json::to_string_pretty(stored)?.as_bytes())?;
-    written.sync_all()?;
-    fs::rename(&draft, directory.join(FILE))?;
-    File::open(directory)?.sync_all()
+pub(crate) fn write(directory: &Path, stored: &Stored) -> io::Result<()> {
+    sealed::write(&directory.join(FILE), stored)
 }
 
 #[cfg(test)]
@@ -337,17 +366,47 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_or_newer_identity_is_refused() {
+    fn a_damaged_identity_is_told_from_a_newer_one() {
         let directory = tempfile::tempdir().unwrap();
         drop(kept(directory.path(), Stored::made("abc".to_owned(), 1)));
         let file = directory.path().join(FILE);
-        for text in ["", "{", r#"{"format":2,"cluster_id":"x","node":1}"#] {
+        let good = fs::read_to_string(&file).unwrap();
+        // Another number would be another node.
+        let other = good.replace("\"node\": 1", "\"node\": 2");
+        assert_ne!(other, good);
+        for text in ["", "{", &*other] {
             fs::write(&file, text).unwrap();
             let refused = Claim::take(directory.path()).unwrap().stored();
             assert!(
-                matches!(refused, Err(IdentityError::Unreadable { .. })),
+                matches!(refused, Err(IdentityError::Damaged { .. })),
                 "{text}"
             );
+        }
+        let newer = Stored {
+            format: FORMAT + 1,
+            ..Stored::made("abc".to_owned(), 1)
+        };
+        write(directory.path(), &newer).unwrap();
+        let refused = Claim::take(directory.path()).unwrap().stored();
+        assert!(matches!(refused, Err(IdentityError::Unreadable { .. })));
+    }
+
+    #[test]
+    fn a_node_that_was_repaired_is_still_known_by_its_first_number() {
+        let directory = tempfile::tempdir().unwrap();
+        let stored = Stored {
+            node_first: Some(3),
+            ..Stored::joined("abc".to_owned(), 7, None)
+        };
+        drop(kept(directory.path(), stored.clone()));
+        for (said, is_it) in [
+            (Some(3), true),
+            (Some(7), true),
+            (None, true),
+            (Some(4), false),
+        ] {
+            let claim = Claim::take(directory.path()).unwrap();
+            assert_eq!(claim.again(stored.clone(), said).is_ok(), is_it, "{said:?}");
         }
     }
 }

@@ -116,9 +116,9 @@ pub(crate) async fn take_place(shared: Arc<Shared>) {
             continue;
         }
         let members = shared.replica.status().members;
-        let change = if members.nodes.contains_key(&wish.replaces) {
+        let change = if let Some(old) = predecessor(&members, node, wish.replaces) {
             change_members_request::Change::Replace(v1::ReplaceNode {
-                old_node_id: wish.replaces,
+                old_node_id: old,
                 new_node_id: node,
             })
         } else if wish.voter && !members.all_voters().contains(&node) {
@@ -145,6 +145,18 @@ pub(crate) async fn take_place(shared: Arc<Shared>) {
     if let Err(error) = shared.identity.wish_is_over() {
         tracing::error!(%error, "it cannot be noted that this node has its place");
     }
+}
+
+/// Whose place the node takes: the one that it was told, or one at its own address. There are
+/// several of them if a machine was damaged again before it had its place.
+fn predecessor(members: &Members, node: u64, told: u64) -> Option<u64> {
+    if members.nodes.contains_key(&told) {
+        return Some(told);
+    }
+    let own = &members.nodes.get(&node)?.peer_address;
+    let mut others = members.nodes.iter().filter(|(other, _)| **other != node);
+    let same = others.find(|(_, member)| member.peer_address == *own);
+    same.map(|(other, _)| *other)
 }
 
 /// Whether the node has everything that is acknowledged, and still has it after a while.

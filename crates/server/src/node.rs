@@ -27,17 +27,20 @@ use tokio::{
 
 use crate::{
     admission::JOINS_MAX,
+    beside,
+    check::Checks,
     codec::WireCodec,
     config::{ConfigError, NodeConfig},
+    digests::Digests,
     identity::{Identity, IdentityError},
     join, listeners,
     live::{self, LiveState},
     origin,
     passwords::Passwords,
     peer_service::role_number,
-    preference,
     problems::millis,
     registration::Registration,
+    repair::{self, Stuck},
     secret::ClusterSecret,
     security::{self, SecurityError},
     sessions::Sessions,
@@ -56,6 +59,8 @@ const COMMANDS_MAX: usize = 4096;
 const WAITING_MAX: u32 = 8192;
 /// Reads of the database at once; further ones wait a bounded time.
 const READS_MAX: usize = 32;
+/// Repairs at one start: the database, then everything.
+const REPAIRS_MAX: u32 = 2;
 /// How long one attempt to be ready may take.
 const READY_LIMIT: Duration = Duration::from_secs(1);
 /// How long a peer may take to say how it is.
@@ -87,6 +92,15 @@ pub enum StartError {
     /// It is not known how to speak with others.
     #[error(transparent)]
     Security(#[from] SecurityError),
+    /// Its data is damaged, and it cannot come back by itself. Nothing was changed.
+    #[error("the data of this node is damaged ({why}), and {stuck}")]
+    Damaged {
+        /// What is damaged.
+        why: String,
+        /// Why it does not come back.
+        #[source]
+        stuck: Stuck,
+    },
     /// The node cannot be what its flags say.
     #[error("{0}")]
     Join(String),
@@ -122,6 +136,9 @@ pub(crate) struct Shared {
     pub(crate) addresses: watch::Sender<Arc<[String]>>,
     /// One at a time: it reads every row.
     pub(crate) digests: Arc<Semaphore>,
+    /// What its state was, to be compared.
+    pub(crate) compared: Digests,
+    pub(crate) checks: Checks,
     pub(crate) stopping: watch::Sender<bool>,
     /// Peers that were refused, so that the log says it once.
     pub(crate) refused: Told,
@@ -218,6 +235,7 @@ impl Shared {
             uptime_ms: millis(self.started.elapsed()),
             durable: self.durable,
             leader_id: status.leader.unwrap_or(0),
+            differs_at_index: self.compared.differs_at(),
             transfers: self.snapshots.transfers().to_wire(),
         }
     }
@@ -256,6 +274,22 @@ impl Node {
     /// # Errors
     /// See [`StartError`]; nothing is left running.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
+        let mut repairs = 0;
+        loop {
+            match Box::pin(Self::start_once(config.clone())).await? {
+                Some(node) => return Ok(node),
+                // What is damaged is noted now, and the next attempt repairs it.
+                None if repairs < REPAIRS_MAX => repairs += 1,
+                None => {
+                    let sentence = "the data is damaged again and again".to_owned();
+                    return Err(StartError::System(sentence));
+                }
+            }
+        }
+    }
+
+    /// `None`: the data is damaged, which is noted now.
+    async fn start_once(config: NodeConfig) -> Result<Option<Self>, StartError> {
         config.members()?;
         let client = listen(&config.client_address, "clients").await?;
         let peers = listen(&config.peer_address, "peers").await?;
@@ -297,11 +331,28 @@ impl Node {
         };
         let codec = Arc::new(WireCodec);
         let (listener, blocks) = live::listener();
-        let replica = Replica::start(replica_config, codec, transport.clone(), listener).await?;
+        let started = Replica::start(replica_config, codec, transport.clone(), listener).await;
+        let replica = match started.map_err(|error| (error.damage(), error)) {
+            Ok(replica) => replica,
+            Err((Some(damage), _)) => {
+                repair::note(identity.claim(), &damage)?;
+                return Ok(None);
+            }
+            Err((None, error)) => return Err(error.into()),
+        };
         let snapshots = snapshots::Receiver::new(replica.snapshots_dir(), transfers);
         let applied = *replica.applied().borrow();
-        let live = LiveState::start(replica.reader(), blocks, applied)
-            .map_err(|error| StartError::System(error.to_string()))?;
+        let live = match LiveState::start(replica.reader(), blocks, applied) {
+            Ok(live) => live,
+            Err(error) => {
+                replica.stop().await;
+                let Some(damage) = replica.damage() else {
+                    return Err(StartError::System(error.to_string()));
+                };
+                repair::note(identity.claim(), &damage)?;
+                return Ok(None);
+            }
+        };
         let system = |problem: Problem| StartError::System(problem.to_string());
         let shared = Arc::new(Shared {
             identity,
@@ -322,6 +373,8 @@ impl Node {
             live,
             addresses: watch::Sender::new(Arc::default()),
             digests: Arc::new(Semaphore::new(1)),
+            compared: Digests::default(),
+            checks: Checks::default(),
             stopping: watch::Sender::new(false),
             refused: Told::default(),
             callers_refused: Told::default(),
@@ -341,11 +394,7 @@ impl Node {
         tasks.push(tokio::spawn(setup::run(shared.clone(), tell)));
         let (tell, removed) = watch::channel(false);
         tasks.push(tokio::spawn(join::watch_membership(shared.clone(), tell)));
-        tasks.push(tokio::spawn(join::tell_addresses(shared.clone())));
-        let receiving = shared.clone();
-        tasks.push(tokio::spawn(async move { receiving.snapshots.run().await }));
-        tasks.push(tokio::spawn(join::take_place(shared.clone())));
-        tasks.push(tokio::spawn(preference::keep(shared.clone())));
+        tasks.extend(beside::start(&shared));
         if let Security::Tls(tls) = &shared.security {
             tasks.push(tokio::spawn(tls.clone().keep_valid()));
             if let Some((watch, pair)) = own_certificate {
@@ -353,7 +402,7 @@ impl Node {
                 tasks.push(tokio::spawn(tls.clone().keep_own(watch)));
             }
         }
-        Ok(Self {
+        Ok(Some(Self {
             shared,
             client_address,
             peer_address,
@@ -361,7 +410,7 @@ impl Node {
             setup_tokens,
             removed,
             stopped: Arc::default(),
-        })
+        }))
     }
 
     /// Where clients reach it.
@@ -428,11 +477,24 @@ impl Node {
     pub async fn failed(&self) -> String {
         let mut removed = self.removed.clone();
         tokio::select! {
-            reason = self.shared.replica.failed() => reason,
+            reason = self.shared.replica.failed() => {
+                if let Some(damage) = self.shared.replica.damage()
+                    && let Err(error) = repair::note(self.shared.identity.claim(), &damage)
+                {
+                    tracing::error!(%error, "that the data is damaged was not noted");
+                }
+                reason
+            }
             Ok(_) = removed.wait_for(|removed| *removed) => {
                 "it was removed from the cluster".to_owned()
             }
         }
+    }
+
+    /// Whether its data was found to be damaged while it ran: started again, it repairs itself.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.shared.replica.damage().is_some()
     }
 
     /// Refuses new calls, lets those under way finish, hands leadership over and stops, all

@@ -18,6 +18,7 @@ use crate::{
     join_token::JoinToken,
     listeners::Introducing,
     node::StartError,
+    repair::{self, Health, Note, Surroundings},
     secret::ClusterSecret,
     security::{self, SecurityError},
     strangers::Trust,
@@ -61,7 +62,12 @@ pub(crate) async fn find(
         secret,
         configured,
     };
-    match claim.stored()? {
+    let stored = match repair::look(&claim)? {
+        Health::Node(stored) => Some(stored),
+        Health::New => None,
+        Health::Damaged(note, stored) => Some(seeker.come_back(&claim, note, stored).await?),
+    };
+    match stored {
         Some(stored) => seeker.again(claim, stored),
         None if config.join_token.is_some() => seeker.join_by_token(claim).await,
         None if config.bootstrap_expect > 0 => seeker.found(claim, peers).await,
@@ -91,6 +97,22 @@ impl Seeker<'_> {
             secret: self.secret,
             members,
         })
+    }
+
+    /// What was damaged is set aside, and the node comes back.
+    async fn come_back(
+        &self,
+        claim: &Claim,
+        note: Note,
+        stored: Option<Stored>,
+    ) -> Result<Stored, StartError> {
+        let around = Surroundings {
+            config: self.config,
+            own: self.own,
+            secret: self.secret.as_ref(),
+            configured: &self.configured,
+        };
+        repair::come_back(claim, note, stored, &around).await
     }
 
     /// What is spoken before the node has its place.

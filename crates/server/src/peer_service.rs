@@ -16,6 +16,7 @@ use crate::{
     access::Deadline,
     codec::{members_in, members_out},
     convert::{self, malformed},
+    digests::points_out,
     live,
     node::Shared,
     peer_guard::caller,
@@ -305,6 +306,27 @@ impl PeerService for Peers {
     ) -> Result<Response<peer::GetNodeStatusResponse>, Status> {
         self.check(&caller(&request), request.into_inner().envelope)?;
         Ok(Response::new(self.shared.own_status()))
+    }
+
+    async fn get_digests(
+        &self,
+        request: Request<peer::GetDigestsRequest>,
+    ) -> Result<Response<peer::GetDigestsResponse>, Status> {
+        self.check(&caller(&request), request.into_inner().envelope)?;
+        let points = self.shared.own_points().await;
+        Ok(Response::new(points_out(points)))
+    }
+
+    async fn check_node(
+        &self,
+        request: Request<peer::CheckNodeRequest>,
+    ) -> Result<Response<peer::CheckNodeResponse>, Status> {
+        let caller = caller(&request);
+        let request = request.into_inner();
+        self.check(&caller, request.envelope)?;
+        let checked = self.shared.check_here(request.log_index, request.hold);
+        let found = checked.await.map_err(|problem| problem.to_status())?;
+        Ok(Response::new(found))
     }
 }
 

@@ -14,12 +14,17 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use crate::tls;
+use crate::{
+    sealed::{self, SealError},
+    tls,
+};
 
 /// Its length in bytes.
 pub(crate) const SECRET_BYTES: usize = 32;
 /// Where it stands in the directory of a node.
 const FILE: &str = "secret";
+/// Where it stands once more, with a checksum: who cannot show it cannot come back.
+const COPY: &str = "secret.copy";
 const NAME_CONTEXT: &str = "conclave 2026-11 the name of a cluster";
 const JOIN_CONTEXT: &str = "conclave 2026-11 the key that lets a machine into a cluster";
 
@@ -102,21 +107,35 @@ impl ClusterSecret {
         blake3::derive_key(context, &self.0)
     }
 
-    /// The secret that a node keeps in its directory, if it has one.
+    /// The secret that a node keeps in its directory, if it has one. It is there twice, and one
+    /// that is damaged is mended.
     pub(crate) fn load(directory: &Path) -> io::Result<Option<Self>> {
-        match fs::read_to_string(directory.join(FILE)) {
-            Ok(text) => {
-                let secret = Self::from_text(&text);
-                let broken = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-                secret.map(Some).map_err(broken)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        let text = match fs::read(directory.join(FILE)) {
+            Ok(text) => Some(String::from_utf8(text).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let broken = || io::Error::new(io::ErrorKind::InvalidData, NoSecret);
+        let copy = match sealed::read::<String>(&directory.join(COPY)) {
+            Ok(copy) => copy,
+            Err(SealError::Io(error)) => return Err(error),
+            Err(SealError::Damaged(_) | SealError::Foreign(_)) => None,
+        };
+        // Only the copy has a checksum.
+        let Some(kept) = copy.as_ref().or(text.as_ref()) else {
+            return Ok(None);
+        };
+        let secret = Self::from_text(kept).map_err(|_| broken())?;
+        if copy.is_none() || text.as_ref() != copy.as_ref() {
+            tracing::warn!("the cluster's secret was damaged here, or is new: it is written again");
+            secret.store(directory)?;
         }
+        Ok(Some(secret))
     }
 
     /// Keeps it in the directory of a node, whole or not at all.
     pub(crate) fn store(&self, directory: &Path) -> io::Result<()> {
+        sealed::write(&directory.join(COPY), &self.to_text())?;
         let draft = directory.join("secret.new");
         let mut options = File::options();
         options.write(true).create(true).truncate(true).mode(0o600);
@@ -143,8 +162,31 @@ mod tests {
         assert_eq!(ClusterSecret::load(directory.path()).unwrap(), Some(secret));
         let mode = fs::metadata(directory.path().join(FILE)).unwrap();
         assert_eq!(mode.permissions().mode() & 0o777, 0o600);
-        fs::write(directory.path().join(FILE), "short").unwrap();
-        assert!(ClusterSecret::load(directory.path()).is_err());
+    }
+
+    #[test]
+    fn a_secret_that_is_damaged_in_one_place_is_mended_from_the_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        let secret = ClusterSecret::generate().unwrap();
+        secret.store(directory).unwrap();
+        let other = ClusterSecret::generate().unwrap().to_text();
+        for (file, text) in [
+            (FILE, "short"),
+            (FILE, &*other),
+            (COPY, "short"),
+            (COPY, ""),
+        ] {
+            fs::write(directory.join(file), text).unwrap();
+            let loaded = ClusterSecret::load(directory).unwrap();
+            assert_eq!(loaded.as_ref(), Some(&secret), "{file}");
+            let written = fs::read_to_string(directory.join(FILE)).unwrap();
+            assert_eq!(written, secret.to_text());
+        }
+        for file in [FILE, COPY] {
+            fs::write(directory.join(file), "short").unwrap();
+        }
+        assert!(ClusterSecret::load(directory).is_err());
     }
 
     #[test]

@@ -33,6 +33,7 @@ use tonic::{
 use crate::{
     codec::members_in,
     convert,
+    digests::{Points, points_in},
     join::Cluster,
     reachability::Reachability,
     snapshots,
@@ -286,6 +287,33 @@ impl GrpcPeer {
             service.get_node_status(request).await
         })
         .await
+    }
+}
+
+impl GrpcPeer {
+    /// What the peer's state was after some entries.
+    pub(crate) async fn digests(&self, limit: Duration) -> Result<Points, PeerError> {
+        let request = peer::GetDigestsRequest {
+            envelope: Some(self.envelope.clone()),
+        };
+        let call = |mut service: Service| async move { service.get_digests(request).await };
+        self.call(limit, call).await.map(points_in)
+    }
+
+    /// Has the peer hold its state after entry `log_index`, or look at what it holds.
+    pub(crate) async fn check(
+        &self,
+        log_index: u64,
+        hold: bool,
+        limit: Duration,
+    ) -> Result<peer::CheckNodeResponse, PeerError> {
+        let request = peer::CheckNodeRequest {
+            envelope: Some(self.envelope.clone()),
+            log_index,
+            hold,
+        };
+        let call = |mut service: Service| async move { service.check_node(request).await };
+        self.call(limit, call).await
     }
 }
 

@@ -236,6 +236,7 @@ fn code_of(reason: &str) -> Code {
         | "NO_SUCH_CONVERSATION"
         | "NO_SUCH_MESSAGE"
         | "NO_SUCH_NODE"
+        | "NO_SUCH_CHECK"
         | "NO_SUCH_WEBHOOK"
         | "NO_SUCH_SESSION" => Code::NotFound,
         "WRONG_CREDENTIALS" | "NOT_A_PEER" => Code::Unauthenticated,

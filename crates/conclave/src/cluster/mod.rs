@@ -304,14 +304,19 @@ impl LocalCluster {
     /// The node that a majority of the nodes takes for the leader.
     pub(crate) async fn leader(&self) -> Option<u64> {
         let asked = self.nodes().into_iter().map(|node| self.status(node));
+        let statuses = join_all(asked).await;
         let mut votes: BTreeMap<u64, u64> = BTreeMap::new();
-        for status in join_all(asked).await.into_iter().flatten() {
+        for status in statuses.iter().flatten() {
             if status.leader_id != 0 {
                 *votes.entry(status.leader_id).or_default() += 1;
             }
         }
         let majority = self.options.nodes / 2 + 1;
         let (leader, _) = votes.into_iter().find(|(_, votes)| *votes >= majority)?;
+        // One that was repaired has another number in its cluster than it has here.
+        let mut here = self.nodes().into_iter().zip(&statuses);
+        let is_it = |status: &v1::GetClusterStatusResponse| status.node_id == leader;
+        let (leader, _) = here.find(|(_, status)| status.as_ref().is_ok_and(is_it))?;
         self.slot(leader).is_some().then_some(leader)
     }
 
@@ -358,7 +363,8 @@ fn caught_up(
     status: Result<v1::GetClusterStatusResponse, CallError>,
 ) -> Result<(), String> {
     let status = status.map_err(|error| format!("node {node}: {error}"))?;
-    let own = status.nodes.iter().find(|own| own.node_id == node);
+    let asked = status.node_id;
+    let own = status.nodes.iter().find(|own| own.node_id == asked);
     let applied = own.map_or(0, |own| own.applied_index);
     if status.leader_id == 0 {
         Err(format!("node {node} knows no leader"))

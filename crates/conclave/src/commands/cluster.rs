@@ -1,6 +1,7 @@
 //! `conclave cluster`: how the cluster is, as its own nodes see it, and who belongs to it.
 
 mod catching_up;
+mod check;
 mod members;
 mod watch;
 
@@ -37,6 +38,12 @@ enum Command {
         #[arg(short, long)]
         watch: bool,
     },
+    /// Have every node read its whole log again and compare the states of all; for administrators
+    Check {
+        /// In which form
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
     #[command(flatten)]
     Change(members::Command),
 }
@@ -48,6 +55,7 @@ enum Command {
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (output, is_watched) = match args.command {
         Command::Status { output, watch } => (output, watch),
+        Command::Check { output } => return check::run(output, &args.connection).await,
         Command::Change(change) => return members::run(change, &args.connection).await,
     };
     let client = args.connection.connect_as_nobody().await?.client;
@@ -121,7 +129,15 @@ fn warnings(status: &v1::GetClusterStatusResponse) -> Vec<String> {
         let id = node.node_id;
         format!("warning: node {id} does not sync to disk before it acknowledges")
     };
-    careless.map(warning).collect()
+    let mut warnings: Vec<String> = careless.map(warning).collect();
+    let differs = status.nodes.iter().map(|node| node.differs_at_index).max();
+    if let Some(index) = differs.filter(|index| *index > 0) {
+        warnings.push(format!(
+            "warning: the nodes have different states after entry {index}, and none has a \
+             majority: conclave cluster check"
+        ));
+    }
+    warnings
 }
 
 fn row(node: &v1::NodeStatus, commit: u64) -> Vec<String> {
@@ -190,6 +206,7 @@ fn json(status: &v1::GetClusterStatusResponse) -> Value {
             "uptime_ms": node.uptime_ms,
             "durable": node.durable,
             "leader": node.leader_id,
+            "differs_at": node.differs_at_index,
         })
     };
     json!({

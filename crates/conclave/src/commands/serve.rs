@@ -11,7 +11,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use conclave_server::{
     ConfigError, IdentityError, Node, NodeConfig, Overrides, Registration, SecurityError,
-    StartError,
+    StartError, Stuck,
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -22,7 +22,7 @@ use tracing_subscriber::EnvFilter;
 use catching_up::Screen;
 
 use crate::{
-    errors::{CommandError, EXIT_FAILED, EXIT_USAGE},
+    errors::{CommandError, EXIT_DAMAGED, EXIT_FAILED, EXIT_USAGE, note},
     output,
 };
 
@@ -31,6 +31,9 @@ const WORKER_THREADS_MAX: usize = 8;
 
 /// How long a node that was asked to stop may take; then it ends all the same.
 const STOP_LIMIT: Duration = Duration::from_secs(8);
+
+/// How long a node that found damage goes on answering, without voting, before it begins again.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// The engine under the replica warns on every heartbeat that fails, for as long as a peer is
 /// away, and calls it an error to be asked while it stops. What matters of that the node says
@@ -207,6 +210,11 @@ async fn serve(node: &Node, signals: &mut Signals) -> anyhow::Result<()> {
             }
             () = signals.next() => return Ok(()),
             reason = node.failed() => {
+                if node.is_damaged() {
+                    // Whoever had it looked for gets to know what was found.
+                    tokio::time::sleep(LAST_WORDS).await;
+                    return Err(repair(&reason));
+                }
                 let sentence = format!("node {} has stopped: {reason}", node.node());
                 let hint = "docs/operations.md says what each reason means; nothing acknowledged \
                             is lost while a majority of the nodes is well";
@@ -292,6 +300,10 @@ fn no_start(error: StartError) -> anyhow::Error {
             let (code, hint) = crate::errors::of_reason(problem.reason());
             return CommandError::new(code, error.to_string(), hint).into();
         }
+        StartError::Damaged { stuck, .. } => {
+            let hint = damaged_hint(stuck);
+            return CommandError::new(EXIT_DAMAGED, error.to_string(), hint).into();
+        }
         StartError::Replica(_) => (
             chain(&error),
             "make room if the disk is full; otherwise leave the files as they are and see \
@@ -303,6 +315,29 @@ fn no_start(error: StartError) -> anyhow::Error {
         ),
     };
     CommandError::new(EXIT_FAILED, sentence, hint).into()
+}
+
+/// What an operator may do about data that nobody else has, or that nobody gives.
+fn damaged_hint(stuck: &Stuck) -> &'static str {
+    match stuck {
+        Stuck::Alone => {
+            "nothing was changed: restore a backup of the whole directory, or give --join with \
+             the peer addresses of nodes that are well"
+        }
+        Stuck::NoSecret => {
+            "on a node that is well remove this one with `conclave cluster remove`, add it under \
+             a new number, and start it with an empty directory"
+        }
+        Stuck::TooOften => {
+            "look at the disk and the memory of this machine; when they are well remove the \
+             damaged-N directories, and start it again"
+        }
+        Stuck::NotLetIn { .. } => {
+            "nothing was changed: start the other nodes, a majority of which must be well, and \
+             then this one again"
+        }
+        Stuck::Refused(problem) => crate::errors::of_reason(problem.reason()).1,
+    }
 }
 
 fn security_hint(error: &SecurityError) -> &'static str {
@@ -332,6 +367,25 @@ fn chain(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |sentence, cause| {
         format!("{sentence}: {cause}")
     })
+}
+
+/// Begins again: a start repairs what was found to be damaged. Nothing of this process is left, so
+/// nothing votes with it any more. Returns if that fails.
+fn repair(reason: &str) -> anyhow::Error {
+    use std::os::unix::process::CommandExt as _;
+    note(&format!(
+        "the data of this node is damaged ({reason}): it begins again, to repair itself"
+    ));
+    let why = match std::env::current_exe() {
+        Ok(program) => {
+            let arguments = std::env::args_os().skip(1);
+            std::process::Command::new(program).args(arguments).exec()
+        }
+        Err(error) => error,
+    };
+    let sentence = format!("the data of this node is damaged ({reason}): it has stopped ({why})");
+    let hint = "start it again: it sets the damaged data aside and comes back by itself";
+    CommandError::new(EXIT_DAMAGED, sentence, hint).into()
 }
 
 /// Begins again with the token in the environment: everybody on the machine sees the arguments of

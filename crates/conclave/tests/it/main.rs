@@ -16,6 +16,8 @@ mod chat;
 #[path = "../../src/cluster/mod.rs"]
 mod cluster;
 mod command;
+mod damage;
+mod damage_edges;
 mod foreign;
 mod forger;
 mod grpcurl;

@@ -39,7 +39,7 @@ async fn the_commands_of_the_readme_work() {
     let (readme, operations) = (document("README.md"), document("docs/operations.md"));
     let (mut up, mut chat, mut machines) = (Vec::new(), Vec::new(), Vec::new());
     let (mut growing, mut meeting, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut first, mut at_desk) = (Vec::new(), Vec::new());
+    let (mut first, mut at_desk, mut check) = (Vec::new(), Vec::new(), Vec::new());
     for block in [blocks(&readme, "sh"), blocks(&operations, "sh")].concat() {
         let kind = if block.trim() == format!("{CARGO} up") {
             &mut up
@@ -53,6 +53,8 @@ async fn the_commands_of_the_readme_work() {
             &mut first
         } else if block.starts_with("export CONCLAVE_ENDPOINTS") {
             &mut at_desk
+        } else if block.starts_with("conclave cluster check") {
+            &mut check
         } else if block.contains(MACHINES) {
             &mut machines
         } else if block.starts_with("conclave ") {
@@ -68,8 +70,8 @@ async fn the_commands_of_the_readme_work() {
         on_several_machines(&desk, block).await;
     }
     assert_eq!([growing.len(), meeting.len(), tokens.len()], [1, 1, 1]);
-    assert_eq!([first.len(), at_desk.len()], [1, 1]);
-    step_by_step(&desk, &first[0], &at_desk[0]).await;
+    assert_eq!([first.len(), at_desk.len(), check.len()], [1, 1, 1]);
+    step_by_step(&desk, &first[0], &at_desk[0], &check[0]).await;
     on_one_machine_more(&desk, &growing[0]).await;
     on_machines_that_meet(&desk, &meeting[0], &tokens[0]).await;
     let files = blocks(&operations, "toml");
@@ -183,7 +185,7 @@ async fn on_several_machines(desk: &Desk, block: &str) {
 }
 
 /// Five machines, one after the other, encrypted as they are when nobody asks for anything else.
-async fn step_by_step(desk: &Desk, first: &str, at_desk: &str) {
+async fn step_by_step(desk: &Desk, first: &str, at_desk: &str, check: &str) {
     const ENCRYPTED: &str = "unset CONCLAVE_PLAIN\n";
     const ALL: u64 = 5;
     let ports = Ports::free(ALL).expect("there are free ports");
@@ -220,6 +222,11 @@ async fn step_by_step(desk: &Desk, first: &str, at_desk: &str) {
         let status = desk.run(&format!("{at}conclave cluster status")).await;
         let said = "5/5 up, tolerates 2 more failures";
         status.stderr.contains(said).then_some(())
+    })
+    .await;
+    until("all nodes are the same", async || {
+        let checked = desk.run(&format!("{at}{check}")).await;
+        (checked.code == Some(0)).then_some(())
     })
     .await;
     for node in &mut nodes {

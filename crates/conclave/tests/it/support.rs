@@ -143,6 +143,11 @@ impl Cluster {
             .set_variable(node, "CONCLAVE_REPLACES", &other.to_string());
     }
 
+    /// Where this node keeps its data.
+    pub(crate) fn directory(&self, node: u64) -> PathBuf {
+        self.local.directory(node)
+    }
+
     /// Forgets everything that this node has kept.
     pub(crate) fn wipe(&self, node: u64) {
         fs::remove_dir_all(self.local.directory(node)).unwrap();
@@ -228,11 +233,6 @@ impl Cluster {
         self.local.status(node).await.ok()
     }
 
-    /// Where this node keeps its data.
-    pub(crate) fn directory(&self, node: u64) -> PathBuf {
-        self.local.directory(node)
-    }
-
     /// Whether this node has ended by itself since the last look.
     pub(crate) fn has_ended(&self, node: u64) -> bool {
         let ended = self.local.take_ended().unwrap();
@@ -278,6 +278,17 @@ impl Cluster {
     /// Starts this node and waits until it listens.
     pub(crate) async fn start_node(&self, node: u64) {
         self.local.start_node(node).await.unwrap();
+    }
+
+    /// Starts this node, which may end before it listens; why it did then.
+    pub(crate) async fn try_start_node(&self, node: u64) -> Result<(), String> {
+        let started = self.local.start_node(node).await;
+        started.map_err(|error| error.to_string())
+    }
+
+    /// Sets a variable in the environment of this node, from its next start on.
+    pub(crate) fn set_variable(&mut self, node: u64, name: &str, value: &str) {
+        self.local.set_variable(node, name, value);
     }
 
     /// Starts all nodes that do not run and waits until all of them serve.

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -16,8 +17,8 @@ use conclave_core::{
 };
 use conclave_replica::{
     AppendRequest, AppendResponse, Codec, CodecError, Config, Lane, LogId, LogRetention, Member,
-    Members, Outcome, Peer, PeerError, ProposeError, ReadError, Replica, SnapshotOffer, Timers,
-    Transport, Vote, VoteRequest, VoteResponse,
+    Members, Outcome, Peer, PeerError, ProposeError, ReadError, Replica, SnapshotOffer, StartError,
+    Timers, Transport, Vote, VoteRequest, VoteResponse,
 };
 use futures::future::BoxFuture;
 use tempfile::TempDir;
@@ -232,10 +233,19 @@ impl Cluster {
     }
 
     pub(crate) async fn start_node(&self, node: u64) {
+        self.try_start_node(node).await.unwrap();
+    }
+
+    /// Where this node keeps its data.
+    pub(crate) fn directory(&self, node: u64) -> PathBuf {
+        self.directory.path().join(format!("node-{node}"))
+    }
+
+    pub(crate) async fn try_start_node(&self, node: u64) -> Result<(), StartError> {
         let members = (1..=self.size)
             .map(|node| (node, Member::default()))
             .collect();
-        let data = self.directory.path().join(format!("node-{node}"));
+        let data = self.directory(node);
         std::fs::create_dir_all(&data).unwrap();
         let config = Config {
             node,
@@ -252,10 +262,9 @@ impl Cluster {
             network: self.network.clone(),
         });
         let nobody = Arc::new(Nobody);
-        let replica = Replica::start(config, Arc::new(TestCodec), transport, nobody)
-            .await
-            .unwrap();
+        let replica = Replica::start(config, Arc::new(TestCodec), transport, nobody).await?;
         self.network.0.lock().unwrap().nodes.insert(node, replica);
+        Ok(())
     }
 
     pub(crate) async fn stop_node(&self, node: u64) {

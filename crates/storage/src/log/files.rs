@@ -14,7 +14,7 @@ use std::thread::{self, JoinHandle};
 
 use super::bounds::FILL_BYTES_MAX;
 use super::format::SegmentHeader;
-use super::types::OpenError;
+use super::types::{OpenError, Syncer};
 
 const SEGMENT_SUFFIX: &str = ".segment";
 const UNFINISHED_SUFFIX: &str = ".tmp";
@@ -28,6 +28,7 @@ pub(super) struct Directory {
     pub(super) path: PathBuf,
     pub(super) segment_bytes: u64,
     pub(super) sync: bool,
+    pub(super) syncer: Option<Arc<dyn Syncer>>,
     /// False only in the notebook's comparison: files then grow with their frames.
     pub(super) preallocate: bool,
 }
@@ -156,7 +157,11 @@ impl Directory {
     }
 
     pub(super) fn sync_file(&self, file: &File) -> io::Result<()> {
-        if self.sync { file.sync_data() } else { Ok(()) }
+        match &self.syncer {
+            _ if !self.sync => Ok(()),
+            Some(syncer) => syncer.sync(file),
+            None => file.sync_data(),
+        }
     }
 
     pub(super) fn sync_directory(&self, path: &Path) -> io::Result<()> {
@@ -198,8 +203,12 @@ pub(super) struct FileThread {
 }
 
 impl FileThread {
-    /// Starts it; the first spare segment is already being made when this returns.
-    pub(super) fn start(directory: Arc<Directory>) -> io::Result<Self> {
+    /// Starts it; the first spare segment is already being made when this returns. `failed` is
+    /// called with what the disk refuses, at once: a sync that failed is not tried again.
+    pub(super) fn start(
+        directory: Arc<Directory>,
+        failed: impl Fn(&'static str, io::Error) + Send + 'static,
+    ) -> io::Result<Self> {
         let (requests, inbox) = sync_channel(REQUESTS_MAX);
         let (outbox, spares) = sync_channel(1);
         let run = move || {
@@ -207,10 +216,20 @@ impl FileThread {
                 match request {
                     Request::Prepare => {
                         let spare = directory.prepare("spare", directory.segment_bytes);
+                        if let Err(error) = &spare
+                            && !is_full(error)
+                        {
+                            let same = io::Error::new(error.kind(), error.to_string());
+                            failed("cannot prepare the next segment", same);
+                        }
                         // Nobody takes it any more when the log is being closed.
                         let _ = outbox.send(spare);
                     }
-                    Request::Remove(path) => remove(&directory, &path),
+                    Request::Remove(path) => {
+                        if let Err(error) = remove(&directory, &path) {
+                            failed("cannot sync that old segments are gone", error);
+                        }
+                    }
                 }
             }
         };
@@ -257,9 +276,19 @@ impl Drop for FileThread {
     }
 }
 
-fn remove(directory: &Directory, path: &Path) {
-    let removed = fs::remove_file(path).and_then(|()| directory.sync_directory(&directory.path));
-    if let Err(error) = removed {
+/// Whether only room is missing, which may be there the next time.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+/// Removes an old segment; an error if it cannot be made durable.
+fn remove(directory: &Directory, path: &Path) -> io::Result<()> {
+    if let Err(error) = fs::remove_file(path) {
         tracing::warn!(error = %error, file = %path.display(), "old log segment stays");
+        return Ok(());
     }
+    directory.sync_directory(&directory.path)
 }

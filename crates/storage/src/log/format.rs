@@ -2,14 +2,15 @@
 //!
 //! All integers are little-endian; frames and records start at multiples of eight. A frame's
 //! checksum covers its offset too, so that frame-like bytes inside a message are not a frame.
-//! An entry has a checksum of its own, so that it can be read alone. Nothing here does I/O.
+//! An entry has a checksum of its own, so that it can be read alone. A frame ends with a mark that
+//! is nowhere zero: see `torn.rs`. Nothing here does I/O.
 
 use bytes::Bytes;
 
 use super::types::{Entry, EntryKind, LogId, LogState, Vote};
 
 /// The format that this version writes, and the only one it reads.
-pub(super) const FORMAT_VERSION: u32 = 1;
+pub(super) const FORMAT_VERSION: u32 = 2;
 /// The size of a segment's header; the first frame follows it.
 pub(super) const HEADER_BYTES: usize = 256;
 /// The size of a frame's header.
@@ -19,6 +20,10 @@ pub(super) const ENTRY_OVERHEAD_BYTES: usize = RECORD_HEADER_BYTES + LOG_ID_BYTE
 
 const SEGMENT_MAGIC: &[u8; 8] = b"CNCLVLOG";
 const FRAME_MAGIC: u32 = 0x6d61_7246;
+/// How every frame ends. Files are filled with zeros, so a frame that has it was written to its
+/// end.
+pub(super) const FRAME_END: [u8; 8] = *b"frameend";
+
 const RECORD_HEADER_BYTES: usize = 16;
 const LOG_ID_BYTES: usize = 24;
 
@@ -151,9 +156,9 @@ impl FrameBuilder {
         self.finish(start);
     }
 
-    /// The size of the frame so far.
+    /// The size of the frame with these records.
     pub(super) fn len(&self) -> u64 {
-        self.out.len() as u64
+        (self.out.len() + FRAME_END.len()) as u64
     }
 
     /// Whether no record was added.
@@ -163,6 +168,7 @@ impl FrameBuilder {
 
     /// Fills in the header and gives the bytes to write at `offset`.
     pub(super) fn seal(&mut self, number: u64, offset: u64) -> &[u8] {
+        self.out.extend_from_slice(&FRAME_END);
         let payload_bytes = u32::try_from(self.out.len() - FRAME_HEADER_BYTES)
             .expect("APPEND_BYTES_MAX keeps frames far below 4 GiB");
         self.out[0..4].copy_from_slice(&FRAME_MAGIC.to_le_bytes());
@@ -206,21 +212,16 @@ pub(super) struct FrameView<'a> {
 impl<'a> FrameView<'a> {
     /// The frame that begins at `offset` of `segment`, if a whole one with right checksums does.
     pub(super) fn at(segment: &'a [u8], offset: usize) -> Option<Self> {
+        let bytes = frame_bytes_at(segment, offset)?;
         let header = segment.get(offset..offset + FRAME_HEADER_BYTES)?;
-        if u32_at(header, 0) != FRAME_MAGIC || crc32c::crc32c(&header[..20]) != u32_at(header, 20) {
-            return None;
-        }
-        let payload_start = offset + FRAME_HEADER_BYTES;
-        let payload_bytes = u32_at(header, 4) as usize;
-        let payload = segment.get(payload_start..payload_start.checked_add(payload_bytes)?)?;
+        let payload = segment.get(offset + FRAME_HEADER_BYTES..offset.checked_add(bytes)?)?;
         if frame_checksum(&header[4..16], offset as u64, payload) != u32_at(header, 16) {
             return None;
         }
-        let bytes = FRAME_HEADER_BYTES + payload_bytes;
         Some(Self {
             number: u64_at(header, 8),
             bytes,
-            payload,
+            payload: payload.strip_suffix(&FRAME_END)?,
         })
     }
 
@@ -239,6 +240,14 @@ impl<'a> FrameView<'a> {
         }
         at == self.payload.len()
     }
+}
+
+/// How long the frame is that begins at `offset`, if its header is good.
+pub(super) fn frame_bytes_at(segment: &[u8], offset: usize) -> Option<usize> {
+    let header = segment.get(offset..offset.checked_add(FRAME_HEADER_BYTES)?)?;
+    let good =
+        u32_at(header, 0) == FRAME_MAGIC && crc32c::crc32c(&header[..20]) == u32_at(header, 20);
+    good.then(|| FRAME_HEADER_BYTES + u32_at(header, 4) as usize)
 }
 
 /// How many bytes the record of an entry with `bytes` bytes takes.

@@ -13,12 +13,15 @@ mod memory;
 mod queue;
 mod recover;
 mod segment_log;
+mod torn;
 mod types;
+mod verify;
 mod writer;
 
 pub use bounds::{APPEND_BYTES_MAX, ENTRY_BYTES_MAX, QUEUE_BYTES_MAX, QUEUE_OPERATIONS_MAX};
 pub use segment_log::SegmentLog;
 pub use types::{
     Completion, Entry, EntryKind, LogId, LogState, LogStore, OpenError, Options, Recovery, Stats,
-    TornTail, Vote,
+    Syncer, TornTail, Vote,
 };
+pub use verify::Verified;

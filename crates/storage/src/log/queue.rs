@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::bounds::{QUEUE_BYTES_MAX, QUEUE_OPERATIONS_MAX};
 use super::files::SegmentFile;
@@ -72,12 +72,16 @@ pub(super) struct Shared {
     /// Callers wait here while the queue is full.
     room: Condvar,
     pub(super) counters: Counters,
+    /// What was found to be damaged first.
+    pub(super) damage: OnceLock<String>,
 }
 
 pub(super) struct Inner {
     pub(super) memory: Memory,
     /// The files that readers may need, by ordinal.
     pub(super) files: BTreeMap<u32, Arc<SegmentFile>>,
+    /// The last segment, and where its last synced frame ends.
+    pub(super) end: (u32, u64),
     queue: VecDeque<Operation>,
     queue_bytes: usize,
     closing: bool,
@@ -94,10 +98,15 @@ pub(super) struct Counters {
 }
 
 impl Shared {
-    pub(super) fn new(memory: Memory, files: BTreeMap<u32, Arc<SegmentFile>>) -> Self {
+    pub(super) fn new(
+        memory: Memory,
+        files: BTreeMap<u32, Arc<SegmentFile>>,
+        end: (u32, u64),
+    ) -> Self {
         let inner = Inner {
             memory,
             files,
+            end,
             queue: VecDeque::new(),
             queue_bytes: 0,
             closing: false,
@@ -108,6 +117,7 @@ impl Shared {
             work: Condvar::new(),
             room: Condvar::new(),
             counters: Counters::default(),
+            damage: OnceLock::new(),
         }
     }
 
@@ -173,9 +183,11 @@ impl Shared {
         }
     }
 
-    /// The batch is on disk, and these of its entries lie there.
-    pub(super) fn end_batch(&self, placed: &[(u64, Location)]) {
-        self.lock().memory.end_batch(placed);
+    /// The batch is on disk up to here, and these of its entries lie there.
+    pub(super) fn end_batch(&self, placed: &[(u64, Location)], end: (u32, u64)) {
+        let mut inner = self.lock();
+        inner.memory.end_batch(placed);
+        inner.end = end;
     }
 
     /// Latches the failure. Gives the operations that still wait; they fail too.
@@ -187,6 +199,13 @@ impl Shared {
         drop(inner);
         self.room.notify_all();
         waiting
+    }
+
+    /// Latches the failure and tells everybody who waits.
+    pub(super) fn give_up(&self, failure: &Failure) {
+        for operation in self.fail(failure) {
+            (operation.done)(Err(failure.to_io()));
+        }
     }
 
     pub(super) fn close(&self) {

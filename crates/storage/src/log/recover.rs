@@ -1,8 +1,8 @@
 //! Reads a log's files when it is opened, and tells a torn tail from damage.
 //!
 //! Frame `k + 1` is written only after frame `k` was synced. So a bad frame with a valid later one
-//! was acknowledged and has been damaged since; a bad last frame never was acknowledged. Nothing is
-//! written before the whole log was found good.
+//! was acknowledged and has been damaged since; a bad last frame was if it is whole (`torn.rs`).
+//! Nothing is written before the whole log was found good.
 //!
 //! Always true after opening: what was read is on disk, even if the process that wrote it died
 //! before its sync returned, or after its sync had failed.
@@ -18,6 +18,7 @@ use std::time::Instant;
 use super::files::{Directory, SegmentFile};
 use super::format::{FrameView, HEADER_BYTES, HeaderError, Record, SegmentHeader};
 use super::memory::{Location, Memory};
+use super::torn::{is_blank, is_torn};
 use super::types::{LogState, OpenError, Recovery, TornTail};
 
 /// A segment as the writer knows it.
@@ -216,7 +217,7 @@ impl Recovered {
     }
 
     /// How many bytes after the last good frame are not blank; an error if one of them belongs to
-    /// a later good frame.
+    /// a later good frame, or to a frame that was written whole.
     fn measure_torn_tail(
         &self,
         path: &Path,
@@ -232,6 +233,10 @@ impl Recovered {
             .any(|at| FrameView::at(bytes, at).is_some_and(|frame| frame.number > self.frame_next))
         {
             return Err(damaged(path, offset, "a frame before later ones is bad"));
+        }
+        if !is_torn(bytes, offset) {
+            let reason = "the last frame was written whole, and is bad now";
+            return Err(damaged(path, offset, reason));
         }
         let last = rest.iter().rposition(|byte| *byte != 0);
         Ok(last.map_or(0, |last| last as u64 + 1))
@@ -268,7 +273,11 @@ impl Recovered {
     }
 }
 
-fn read_header(path: &Path, bytes: &[u8], frame_first: u64) -> Result<SegmentHeader, OpenError> {
+pub(super) fn read_header(
+    path: &Path,
+    bytes: &[u8],
+    frame_first: u64,
+) -> Result<SegmentHeader, OpenError> {
     let header = SegmentHeader::decode(bytes).map_err(|error| match error {
         HeaderError::Damaged => damaged(path, 0, "the segment's header is bad"),
         HeaderError::UnknownFormat(version) => OpenError::UnknownFormat {
@@ -293,14 +302,7 @@ fn read_header(path: &Path, bytes: &[u8], frame_first: u64) -> Result<SegmentHea
     Ok(header)
 }
 
-fn is_blank(bytes: &[u8]) -> bool {
-    const BLANK: [u8; 4096] = [0; 4096];
-    bytes
-        .chunks(BLANK.len())
-        .all(|chunk| chunk == &BLANK[..chunk.len()])
-}
-
-fn damaged(file: &Path, offset: usize, reason: &'static str) -> OpenError {
+pub(super) fn damaged(file: &Path, offset: usize, reason: &'static str) -> OpenError {
     OpenError::Damaged {
         file: file.to_path_buf(),
         offset: offset as u64,

@@ -16,8 +16,8 @@ use super::bounds::{READ_SPAN_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use super::files::{Directory, FileThread, SegmentFile};
 use super::format::{Record, decode_record, entry_record_bytes};
 use super::memory::{OnDisk, Planned};
-use super::queue::{Change, Shared};
-use super::recover::recover;
+use super::queue::{Change, Failure, Shared};
+use super::recover::{damaged, recover};
 use super::types::{
     Completion, Entry, LogId, LogState, LogStore, OpenError, Options, Recovery, Stats, Vote,
 };
@@ -25,7 +25,7 @@ use super::writer::{RecoveredEnd, Writer};
 
 /// This is a durable log in a directory of its own.
 pub struct SegmentLog {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     directory: Arc<Directory>,
     recovery: Recovery,
     running: Mutex<Option<Running>>,
@@ -58,6 +58,7 @@ impl SegmentLog {
             segment_bytes,
             cache_bytes,
             sync,
+            syncer,
         } = options;
         let (min, max) = (SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
         if !(min..=max).contains(&segment_bytes) {
@@ -68,18 +69,21 @@ impl SegmentLog {
             path,
             segment_bytes,
             sync,
+            syncer,
             preallocate,
         });
         let lock = directory.lock()?;
         let mut recovered = recover(&directory, cache_bytes)?;
         let end = RecoveredEnd::from(&mut recovered);
-        let shared = Arc::new(Shared::new(recovered.memory, end.files()));
+        let shared = Arc::new(Shared::new(recovered.memory, end.files(), end.place()));
         let failed = |source| OpenError::Io {
             action: "start the threads of",
             path: dir.to_path_buf(),
             source,
         };
-        let files = FileThread::start(Arc::clone(&directory)).map_err(failed)?;
+        let latch = Arc::clone(&shared);
+        let give_up = move |action, cause| latch.give_up(&Failure::new(action, cause));
+        let files = FileThread::start(Arc::clone(&directory), give_up).map_err(failed)?;
         let writer = Writer::new(Arc::clone(&shared), Arc::clone(&directory), files, end);
         let thread = thread::Builder::new().name("log-sync".into());
         let writer = thread.spawn(move || writer.run()).map_err(failed)?;
@@ -129,14 +133,12 @@ impl SegmentLog {
             let at = (u64::from(planned.location.offset) - start) as usize;
             match decode_record(&bytes[at..at + planned.record_bytes]) {
                 Some((Record::Entry(entry), _)) if entry.id == planned.id => Ok(entry),
-                _ => Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    OpenError::Damaged {
-                        file: file.path.clone(),
-                        offset: u64::from(planned.location.offset),
-                        reason: "an entry that was read before is bad now",
-                    },
-                )),
+                _ => {
+                    let reason = "an entry that was read before is bad now";
+                    let error = damaged(&file.path, planned.location.offset as usize, reason);
+                    self.note(&error);
+                    Err(io::Error::new(io::ErrorKind::InvalidData, error))
+                }
             }
         };
         span.iter().map(decode).collect()

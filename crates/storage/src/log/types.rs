@@ -2,9 +2,12 @@
 //!
 //! Nothing here touches a disk.
 
+use std::fmt::Debug;
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -113,6 +116,17 @@ pub struct Options {
     pub cache_bytes: usize,
     /// `false` skips every sync: only for throw-away test nodes.
     pub sync: bool,
+    /// What syncs instead of the system, if anything: for tests of disks that fail.
+    pub syncer: Option<Arc<dyn Syncer>>,
+}
+
+/// This takes the place of the system's sync in a test.
+pub trait Syncer: Debug + Send + Sync {
+    /// Syncs `file`, or fails as a disk does.
+    ///
+    /// # Errors
+    /// Whatever the disk is to say.
+    fn sync(&self, file: &File) -> io::Result<()>;
 }
 
 impl Default for Options {
@@ -121,6 +135,7 @@ impl Default for Options {
             segment_bytes: 8 << 20,
             cache_bytes: 32 << 20,
             sync: true,
+            syncer: None,
         }
     }
 }
@@ -164,6 +179,14 @@ pub struct Stats {
     pub bytes: u64,
     /// Segment files at present.
     pub segments: u64,
+}
+
+impl OpenError {
+    /// Whether bytes that were acknowledged are gone or changed.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. })
+    }
 }
 
 /// This is why a log could not be opened. In every case the files are as they were.

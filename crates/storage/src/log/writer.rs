@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::bounds::BUFFER_BYTES_KEPT;
-use super::files::{Directory, FileThread, SegmentFile};
+use super::files::{Directory, FileThread, SegmentFile, is_full};
 use super::format::{FrameBuilder, HEADER_BYTES, SegmentHeader};
 use super::memory::Location;
 use super::queue::{Change, Failure, Operation, Shared, Work};
@@ -154,7 +154,7 @@ impl Writer {
         self.offset += bytes;
         self.frame_next += 1;
         self.durable = durable;
-        self.shared.end_batch(&placed);
+        self.shared.end_batch(&placed, (ordinal, self.offset));
         let counters = &self.shared.counters;
         counters.frames.fetch_add(1, Ordering::Relaxed);
         counters.syncs.fetch_add(1, Ordering::Relaxed);
@@ -218,9 +218,11 @@ impl Writer {
         let from_spare = capacity <= self.directory.segment_bytes;
         let spare = if from_spare {
             // The spare may have failed long ago for want of space that is free by now.
-            let again = |_| {
-                self.directory
-                    .prepare("spare", self.directory.segment_bytes)
+            let again = |error| match is_full(&error) {
+                true => self
+                    .directory
+                    .prepare("spare", self.directory.segment_bytes),
+                false => Err(error),
             };
             self.files.take_spare().or_else(again).map_err(failed)?
         } else {
@@ -280,6 +282,12 @@ pub(super) struct RecoveredEnd {
 }
 
 impl RecoveredEnd {
+    /// The last segment, and where its last synced frame ends.
+    pub(super) fn place(&self) -> (u32, u64) {
+        let last = self.segments.back();
+        (last.map_or(0, |segment| segment.ordinal), self.offset)
+    }
+
     /// The files that readers may need, by ordinal.
     pub(super) fn files(&self) -> BTreeMap<u32, Arc<SegmentFile>> {
         let item = |segment: &Segment| (segment.ordinal, Arc::clone(&segment.file));

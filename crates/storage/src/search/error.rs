@@ -5,6 +5,7 @@ use std::io;
 use rusqlite::ErrorCode;
 
 use crate::state::ReadError;
+pub(super) use crate::state::is_outside;
 
 /// The index was not opened, or did not answer. The state is not concerned.
 #[derive(Debug, thiserror::Error)]
@@ -46,23 +47,5 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(
         code,
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-    )
-}
-
-/// Whether the disk, the memory or somebody else is to blame, and not what the file holds.
-pub(super) fn is_outside(error: &rusqlite::Error) -> bool {
-    let code = error.sqlite_error_code();
-    matches!(
-        code,
-        Some(
-            ErrorCode::SystemIoFailure
-                | ErrorCode::DiskFull
-                | ErrorCode::CannotOpen
-                | ErrorCode::PermissionDenied
-                | ErrorCode::ReadOnly
-                | ErrorCode::DatabaseBusy
-                | ErrorCode::DatabaseLocked
-                | ErrorCode::OutOfMemory
-        )
     )
 }

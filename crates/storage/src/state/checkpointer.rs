@@ -17,6 +17,8 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::{column::number_or_none, mark};
+
 /// How often it looks. Nothing to move costs next to nothing; more often would cost syncs.
 const EVERY: Duration = Duration::from_millis(500);
 
@@ -31,13 +33,17 @@ pub(super) struct Checkpointer {
 }
 
 impl Checkpointer {
-    pub(super) fn start(path: PathBuf) -> io::Result<Self> {
+    /// Starts it; `failed` is called at once when the disk fails.
+    pub(super) fn start(
+        path: PathBuf,
+        failed: impl Fn(&rusqlite::Error) + Send + 'static,
+    ) -> io::Result<Self> {
         let gate = Arc::new(Mutex::new(None));
         let (stop, stopped) = mpsc::sync_channel(0);
         let through = gate.clone();
         let thread = thread::Builder::new()
             .name("checkpoint".to_owned())
-            .spawn(move || run(&path, &through, &stopped))?;
+            .spawn(move || run(&path, &through, &stopped, &failed))?;
         Ok(Self {
             gate,
             stop: Some(stop),
@@ -69,22 +75,49 @@ impl Drop for Checkpointer {
     }
 }
 
-fn run(path: &Path, gate: &Mutex<Failure>, stopped: &mpsc::Receiver<()>) {
+fn run(
+    path: &Path,
+    gate: &Mutex<Failure>,
+    stopped: &mpsc::Receiver<()>,
+    failed: &dyn Fn(&rusqlite::Error),
+) {
+    let mut marked = None;
     while stopped.recv_timeout(EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
         let mut failure = gate.lock().unwrap_or_else(PoisonError::into_inner);
         if failure.is_none() {
-            *failure = step(path).err().filter(|error| !is_busy(error));
+            *failure = step(path, &mut marked)
+                .err()
+                .filter(|error| !is_busy(error));
+            failure.iter().for_each(failed);
         }
     }
 }
 
 /// A connection of its own each time, so that none is open when the file is exchanged.
-fn step(path: &Path) -> rusqlite::Result<()> {
+fn step(path: &Path, marked: &mut Option<u64>) -> rusqlite::Result<()> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.pragma_update(None, "busy_timeout", 0)?;
     connection.pragma_update(None, "synchronous", "normal")?;
-    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+    let sql = "SELECT applied_index FROM meta WHERE id = 1";
+    let applied = connection.query_row(sql, [], |row| number_or_none(row, 0))?;
+    if let Some(index) = applied
+        && *marked != applied
+    {
+        mark::sync_log(path).map_err(|error| sync_failed(&error))?;
+        match mark::note(path, index) {
+            Ok(()) => *marked = applied,
+            Err(error) => tracing::warn!(%error, "how far the database is was not noted"),
+        }
+    }
+    Ok(())
+}
+
+/// As SQLite says it of its own syncs.
+fn sync_failed(error: &io::Error) -> rusqlite::Error {
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
+    rusqlite::Error::SqliteFailure(code, Some(error.to_string()))
 }
 
 fn is_busy(error: &rusqlite::Error) -> bool {

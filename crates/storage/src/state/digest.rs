@@ -10,9 +10,10 @@ use super::{ReadError, Reader, chain, meta::Meta};
 use crate::log::LogId;
 
 /// Every table but the seal, with its primary key.
-pub(super) const TABLES: [(&str, &str); 22] = [
+pub(super) const TABLES: [(&str, &str); 23] = [
     ("meta", "id"),
     ("membership", "id"),
+    ("chain_points", "log_index"),
     ("accounts", "id"),
     ("sessions", "id"),
     ("answers", "session, slot"),
@@ -60,27 +61,46 @@ impl Reader {
     }
 }
 
+/// Rows between two pauses: a fraction of a millisecond.
+const ROWS_AT_ONCE: u64 = 256;
+
 /// The digest of an open database.
 pub(super) fn of(connection: &Connection) -> Result<Digest> {
+    let found = with_pauses(connection, &mut || true)?;
+    Ok(found.expect("nobody ends it early"))
+}
+
+/// The same; `pause` is called every few hundred rows. `None` if that said to stop.
+pub(super) fn with_pauses(
+    connection: &Connection,
+    pause: &mut dyn FnMut() -> bool,
+) -> Result<Option<Digest>> {
     let meta = Meta::load(connection)?;
     let mut hasher = Hasher::new();
     let mut messages = 0;
     for (table, key) in TABLES {
-        let rows = feed_table(connection, &mut hasher, table, key)?;
+        let Some(rows) = feed_table(connection, &mut hasher, (table, key), pause)? else {
+            return Ok(None);
+        };
         if table == "messages" {
             messages = rows;
         }
     }
-    Ok(Digest {
+    Ok(Some(Digest {
         applied: meta.applied,
         digest: hasher.finalize().into(),
         chain: meta.chain,
         messages,
         accounts: meta.accounts,
-    })
+    }))
 }
 
-fn feed_table(connection: &Connection, hasher: &mut Hasher, table: &str, key: &str) -> Result<u64> {
+fn feed_table(
+    connection: &Connection,
+    hasher: &mut Hasher,
+    (table, key): (&str, &str),
+    pause: &mut dyn FnMut() -> bool,
+) -> Result<Option<u64>> {
     chain::bytes(hasher, table.as_bytes());
     let mut statement = connection.prepare(&format!("SELECT * FROM {table} ORDER BY {key}"))?;
     let columns = statement.column_count();
@@ -92,8 +112,11 @@ fn feed_table(connection: &Connection, hasher: &mut Hasher, table: &str, key: &s
             feed_value(hasher, row.get_ref(column)?);
         }
         seen += 1;
+        if seen % ROWS_AT_ONCE == 0 && !pause() {
+            return Ok(None);
+        }
     }
-    Ok(seen)
+    Ok(Some(seen))
 }
 
 fn feed_value(hasher: &mut Hasher, value: ValueRef<'_>) {

@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf};
 
 use conclave_core::Broken;
+use rusqlite::ErrorCode;
 
 /// The state cannot be opened. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,20 @@ pub enum OpenError {
         /// The least that is accepted.
         needed: i32,
     },
+    /// It had more once: the write-ahead log is damaged, or the file is an old one.
+    #[error("the database ends at entry {applied} and has had entry {marked}")]
+    Behind {
+        /// The last entry that it has.
+        applied: u64,
+        /// An entry that it had.
+        marked: u64,
+    },
+    /// It was ours once, and does not say so any more.
+    #[error("this was a state of Conclave, and is none now (application id {found:#x})")]
+    NotOursAnyMore {
+        /// Its application id.
+        found: i32,
+    },
     /// Some other program's database.
     #[error("this is not a state of Conclave (application id {found:#x})")]
     NotOurs {
@@ -47,6 +62,65 @@ pub enum OpenError {
         /// The journal mode instead.
         found: String,
     },
+}
+
+impl OpenError {
+    /// Whether the file does not hold what was written to it.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            // What this program has made itself can be opened, unless something else is to blame.
+            Self::Sqlite(error) => !is_outside(error),
+            Self::Behind { .. } | Self::NotOursAnyMore { .. } => true,
+            Self::Io { .. }
+            | Self::SqliteTooOld { .. }
+            | Self::NotOurs { .. }
+            | Self::Version { .. }
+            | Self::NotWal { .. } => false,
+        }
+    }
+}
+
+impl ApplyError {
+    /// Whether the file does not hold what was written to it, as far as can be told.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Sqlite(error) => !is_outside(error),
+            Self::Broken(Broken(why)) => !OUTSIDE.iter().any(|words| why.contains(words)),
+            Self::Contradiction(_) => true,
+            Self::Answer(_) => false,
+        }
+    }
+}
+
+/// How SQLite words what [`is_outside`] tells by its code: rules know of failures only in words.
+const OUTSIDE: [&str; 7] = [
+    "disk I/O error",
+    "disk is full",
+    "unable to open",
+    "permission",
+    "readonly",
+    "locked",
+    "out of memory",
+];
+
+/// Whether the disk, the memory or somebody else is to blame, and not what the file holds.
+pub(crate) fn is_outside(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(
+        code,
+        Some(
+            ErrorCode::SystemIoFailure
+                | ErrorCode::DiskFull
+                | ErrorCode::CannotOpen
+                | ErrorCode::PermissionDenied
+                | ErrorCode::ReadOnly
+                | ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::OutOfMemory
+        )
+    )
 }
 
 /// Entries were not applied; the transaction was rolled back. The node must stop.
@@ -123,6 +197,9 @@ pub enum SnapshotError {
     /// SQLite failed.
     #[error("the snapshot cannot be written")]
     Sqlite(#[from] rusqlite::Error),
+    /// The state is damaged: the node must stop.
+    #[error("the state is damaged: {0}")]
+    Damaged(String),
     /// A file cannot be written.
     #[error("the snapshot file cannot be written")]
     Io(#[from] io::Error),

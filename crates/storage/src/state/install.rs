@@ -80,6 +80,15 @@ impl State {
         } else {
             self.pool.close();
         }
+        // A damaged state may show only when it is closed.
+        if let Err(InstallError::Close(error)) = &exchanged {
+            self.pool.note(error);
+        }
+        if let Err(error) = &reopened
+            && error.is_damage()
+        {
+            self.pool.note_sentence(&error.to_string());
+        }
         exchanged?;
         reopened.map_err(InstallError::Reopen)?;
         Ok(self.applied.clone())

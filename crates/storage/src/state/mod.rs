@@ -20,10 +20,13 @@ mod entry;
 mod error;
 mod index;
 mod install;
+mod mark;
 mod messages;
 mod meta;
 mod nodes;
 mod people;
+mod pinned;
+mod points;
 mod pool;
 mod reader;
 mod rooms;
@@ -40,9 +43,12 @@ mod writer;
 pub use database::SCHEMA_VERSION;
 pub use digest::Digest;
 pub use entry::{Applied, Checkpoint, Entry, EntryResult, Options, Payload};
+pub(crate) use error::is_outside;
 pub use error::{ApplyError, CheckpointError, InstallError, OpenError, ReadError, SnapshotError};
 pub use index::{IndexPage, IndexRow};
 pub use install::Judged;
+pub use pinned::{CheckError, Pinned};
+pub use points::{CHAIN_POINT_ENTRIES, CHAIN_POINTS_KEPT, ChainPoint};
 pub use reader::Reader;
 pub use rows::{
     AccountRow, AccountsPage, ConversationInfo, ConversationRow, Delivery, Happened, HistoryFrom,

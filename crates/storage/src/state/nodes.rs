@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use conclave_core::NodeId;
+use conclave_core::{NodeId, limits::NODES_EVER_MAX};
 
 use super::{
     ReadError, Reader,
-    column::{number, number_or_none},
+    column::{number, number_or_none, stored},
     rows::NodesRow,
 };
 
@@ -22,9 +22,11 @@ impl Reader {
             let (last, preferred_leader) = statement.query_row([], |row| {
                 Ok((NodeId(number(row, 0)?), number_or_none(row, 1)?.map(NodeId)))
             })?;
-            // As many as NODES_EVER_MAX allows, eight bytes each.
-            let mut statement = c.prepare_cached("SELECT node FROM retired_nodes")?;
-            let retired = statement.query_map([], |row| number(row, 0).map(NodeId))?;
+            // Eight bytes each.
+            let sql = "SELECT node FROM retired_nodes ORDER BY node LIMIT ?1";
+            let mut statement = c.prepare_cached(sql)?;
+            let retired =
+                statement.query_map([stored(NODES_EVER_MAX)], |row| number(row, 0).map(NodeId))?;
             Ok(NodesRow {
                 last,
                 preferred_leader,

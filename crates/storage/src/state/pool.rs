@@ -6,11 +6,11 @@
 use std::{
     ops::Deref,
     path::PathBuf,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use super::{Options, ReadError, database};
 
@@ -36,6 +36,10 @@ pub(super) struct Pool {
     options: Options,
     shelf: Mutex<Shelf>,
     changed: Condvar,
+    /// What was found to be damaged first.
+    damage: OnceLock<String>,
+    /// What the disk refused first, beside the writer.
+    failure: OnceLock<String>,
 }
 
 /// A connection until it is dropped.
@@ -51,6 +55,8 @@ impl Pool {
             options,
             shelf: Mutex::default(),
             changed: Condvar::new(),
+            damage: OnceLock::new(),
+            failure: OnceLock::new(),
         }
     }
 
@@ -84,7 +90,8 @@ impl Pool {
             connection: idle,
         };
         if lent.connection.is_none() {
-            lent.connection = Some(database::open_reader(&self.path, &self.options)?);
+            let opened = database::open_reader(&self.path, &self.options);
+            lent.connection = Some(opened.inspect_err(|error| self.note(error))?);
         }
         Ok(lent)
     }
@@ -123,10 +130,51 @@ impl Pool {
         self.changed.notify_all();
     }
 
+    /// Remembers an error that says that the file is damaged.
+    pub(super) fn note(&self, error: &rusqlite::Error) {
+        if is_damage(error) {
+            self.note_sentence(&error.to_string());
+        }
+    }
+
+    /// Remembers that the file is damaged.
+    pub(super) fn note_sentence(&self, why: &str) {
+        // The first one is the one to tell.
+        let _ = self.damage.set(why.to_owned());
+    }
+
+    /// What was found to be damaged, if anything.
+    pub(super) fn damage(&self) -> Option<String> {
+        self.damage.get().cloned()
+    }
+
+    /// Remembers that the disk has failed.
+    pub(super) fn note_failure(&self, error: &rusqlite::Error) {
+        match is_damage(error) {
+            true => self.note(error),
+            // The first one is the one to tell.
+            false => drop(self.failure.set(error.to_string())),
+        }
+    }
+
+    /// What the disk refused, if anything.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.failure.get().cloned()
+    }
+
     /// Whether long reads should end early because the file is being replaced.
     pub(super) fn is_wanted_back(&self) -> bool {
         self.shelf().mode != Mode::Open
     }
+}
+
+/// Whether SQLite says that the file is damaged.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(
+        code,
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    )
 }
 
 impl Lent {

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use conclave_core::{AccountId, NamePattern, Position, Timestamp, limits::PAGE_MAX};
-use rusqlite::{Connection, OptionalExtension as _, Result, Row, Transaction, params};
+use rusqlite::{
+    Connection, OptionalExtension as _, Result, Row, Transaction, TransactionBehavior, params,
+};
 
 use super::{
     AccountRow, AccountsPage, Applied, ReadError,
@@ -57,11 +59,17 @@ impl Reader {
         ask: impl FnOnce(&Connection) -> Result<T>,
     ) -> std::result::Result<T, ReadError> {
         let lent = self.lend()?;
-        let transaction =
-            Transaction::new_unchecked(&lent, rusqlite::TransactionBehavior::Deferred)?;
-        let answer = ask(&transaction)?;
-        transaction.finish()?;
-        Ok(answer)
+        let begin = || Transaction::new_unchecked(&lent, TransactionBehavior::Deferred);
+        let answered = begin().and_then(|transaction| {
+            let answer = ask(&transaction)?;
+            transaction.finish()?;
+            Ok(answer)
+        });
+        Ok(answered.inspect_err(|error| self.pool.note(error))?)
+    }
+
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
     }
 
     /// How far the state has come.

@@ -36,6 +36,12 @@ CREATE TABLE membership (
     bytes BLOB NOT NULL                    -- the replica's own encoding
 ) STRICT;
 
+-- The chain at fixed places of the log: by it nodes notice that they differ.
+CREATE TABLE chain_points (
+    log_index INTEGER PRIMARY KEY,
+    chain BLOB NOT NULL                    -- as meta had it after this entry
+) STRICT;
+
 -- People.
 CREATE TABLE accounts (
     id INTEGER PRIMARY KEY,

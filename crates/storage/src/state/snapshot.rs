@@ -61,6 +61,12 @@ impl Reader {
             // The error that matters is the first one.
             let _ = remove_if_there(&draft);
         }
+        // What is copied from a damaged state must not become somebody else's.
+        match &made {
+            Err(SnapshotError::Damaged(verdict)) => self.pool().note_sentence(verdict),
+            Err(SnapshotError::Sqlite(error)) => self.pool().note(error),
+            _ => {}
+        }
         made
     }
 
@@ -152,6 +158,11 @@ fn rest() {
 /// the digest of its rows into it.
 fn seal(target: Connection) -> Result<(), SnapshotError> {
     target.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()))?;
+    let sql = "PRAGMA integrity_check(1)";
+    let verdict: String = target.query_row(sql, [], |row| row.get(0))?;
+    if verdict != "ok" {
+        return Err(SnapshotError::Damaged(verdict));
+    }
     let seal = digest::of(&target)?.digest;
     target.execute(
         "INSERT OR REPLACE INTO seal (id, digest) VALUES (1, ?1)",

@@ -15,8 +15,8 @@ use rusqlite::Connection;
 
 use super::{
     Applied, ApplyError, Checkpoint, CheckpointError, Entry, EntryResult, OpenError, Options,
-    Payload, Reader, cache::Caches, chain, checkpointer::Checkpointer, database, meta, meta::Meta,
-    pool::Pool,
+    Payload, Reader, cache::Caches, chain, checkpointer::Checkpointer, database, mark, meta,
+    meta::Meta, points, pool::Pool,
 };
 use crate::log::LogId;
 
@@ -55,10 +55,19 @@ impl State {
             path: path.clone(),
             source,
         })?;
-        let writer = Writer::open(&path, &options)?;
+        let writer = Writer::open(&path, &options).map_err(|error| match error {
+            OpenError::NotOurs { found } if matches!(mark::read(&path), Ok(Some(_))) => {
+                OpenError::NotOursAnyMore { found }
+            }
+            error => error,
+        })?;
         let applied = meta::load_applied(&writer.connection)?;
+        check_mark(&path, &applied)?;
         let pool = Arc::new(Pool::new(path.clone(), options.clone()));
-        let checkpointer = Checkpointer::start(path.clone()).map_err(|source| OpenError::Io {
+        let noting = pool.clone();
+        let failed = move |error: &rusqlite::Error| noting.note_failure(error);
+        let checkpointer = Checkpointer::start(path.clone(), failed);
+        let checkpointer = checkpointer.map_err(|source| OpenError::Io {
             path: path.clone(),
             source,
         })?;
@@ -100,7 +109,11 @@ impl State {
             return Err(failure.into());
         }
         let writer = self.writer.as_mut().ok_or(CLOSED)?;
-        let results = writer.apply(entries)?;
+        let results = writer.apply(entries).inspect_err(|error| {
+            if error.is_damage() {
+                self.pool.note_sentence(&error.to_string());
+            }
+        })?;
         self.applied.last = Some(last.id);
         self.applied.log_time = writer.meta.log_time;
         for entry in entries {
@@ -121,14 +134,42 @@ impl State {
             return Err(failure.into());
         }
         let writer = self.writer.as_ref().ok_or(rusqlite::Error::InvalidQuery)?;
-        let complete = checkpoint(&writer.connection, "FULL")?;
+        let complete = checkpoint(&writer.connection, "FULL");
+        let complete = complete.inspect_err(|error| self.pool.note(error))?;
         if complete {
             self.synced_through = self.applied.last;
+            self.mark();
         }
         Ok(Checkpoint {
             synced_through: self.synced_through,
             complete,
         })
+    }
+}
+
+impl State {
+    /// Notes that everything so far is synced.
+    fn mark(&self) {
+        let Some(last) = self.applied.last else {
+            return;
+        };
+        // Without it a damage may show later, and nothing else depends on it.
+        if let Err(error) = mark::note(&self.path, last.index) {
+            tracing::warn!(%error, "how far the database is was not noted");
+        }
+    }
+}
+
+/// Refuses a database that has lost what it had.
+fn check_mark(path: &Path, applied: &Applied) -> Result<(), OpenError> {
+    let io = |source| OpenError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let applied = applied.last.map_or(0, |last| last.index);
+    match mark::read(path).map_err(io)? {
+        Some(marked) if marked > applied => Err(OpenError::Behind { applied, marked }),
+        _ => Ok(()),
     }
 }
 
@@ -218,6 +259,7 @@ impl Writer {
         self.trim_changes()?;
         self.meta.chain = hasher.finalize().into();
         self.meta.applied = Some(entry.id);
+        points::note(&self.connection, entry.id.index, &self.meta.chain)?;
         Ok(result)
     }
 

@@ -17,6 +17,7 @@ pub(crate) fn options() -> Options {
         segment_bytes: SEGMENT_BYTES,
         cache_bytes: 1024,
         sync: true,
+        syncer: None,
     }
 }
 

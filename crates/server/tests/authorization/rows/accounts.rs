@@ -159,6 +159,9 @@ fn of_admins() -> Vec<Row> {
                 node_id: 1,
             }
         }),
+        Row::new("AdminService/CheckCluster", ADMINS, |_| {
+            v1::CheckClusterRequest::default()
+        }),
         Row::new("AdminService/TransferLeader", ADMINS, |_| {
             v1::TransferLeaderRequest { node_id: 1 }
         }),

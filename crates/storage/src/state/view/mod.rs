@@ -7,8 +7,8 @@ use conclave_core::{
     MemberRole, Membership, MessageHead, MessageRef, NodeId, OnceId, Reaction, Sequence, Session,
     SessionId, Throttle, ThrottleKey, Timestamp, TokenHash, Webhook, WebhookId,
     limits::{
-        ONCE_ANSWER_MS, REQUEST_WINDOW, ROOMS_PER_ACCOUNT_MAX, SESSIONS_PER_ACCOUNT_MAX,
-        WEBHOOKS_PER_ROOM_MAX,
+        JOIN_TOKENS_MAX, ONCE_ANSWER_MS, REQUEST_WINDOW, ROOMS_PER_ACCOUNT_MAX,
+        SESSIONS_PER_ACCOUNT_MAX, WEBHOOKS_PER_ROOM_MAX,
     },
     lookup::Remembered,
 };
@@ -323,7 +323,9 @@ impl Lookup for Writer {
     }
 
     fn join_tokens(&self) -> Result<u64, Broken> {
-        self.count_of("SELECT count(*) FROM join_tokens", [])
+        // There are never more than this.
+        let sql = "SELECT count(*) FROM (SELECT token FROM join_tokens ORDER BY token LIMIT ?1)";
+        self.count_of(sql, [stored(JOIN_TOKENS_MAX)])
     }
 
     fn join_tokens_expired(&self, now: Timestamp, limit: usize) -> Result<Vec<TokenHash>, Broken> {

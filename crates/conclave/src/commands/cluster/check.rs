@@ -1,0 +1,264 @@
+//! `conclave cluster check`: whether every node still has what was written, and all have the same.
+
+use std::{collections::BTreeSet, process::ExitCode, time::Duration};
+
+use conclave_client::{CallError, Client, v1};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+use v1::CheckVerdict;
+
+use crate::{
+    connection::Connection,
+    errors::{CommandError, EXIT_DAMAGED, EXIT_UNAVAILABLE, note},
+    output::{self, Format},
+};
+
+/// How long a check may take: what a node may take to look, and the time to agree before.
+const CHECK_LIMIT: Duration = Duration::from_secs(660);
+/// Between two questions how far it is.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Digits of a digest that are shown to people.
+const DIGEST_DIGITS: usize = 12;
+
+/// Checks the cluster and shows what was found.
+///
+/// # Errors
+/// If the caller is no administrator, or no node finishes a check in time.
+pub(super) async fn run(format: Format, connection: &Connection) -> anyhow::Result<ExitCode> {
+    let client = connection.connect().await?.client;
+    let found = checked(&client).await?;
+    if format == Format::Json {
+        output::json_line(&json(&found))?;
+    } else {
+        let header = ["node", "address", "log", "state", "verdict"];
+        output::table(&header, &found.nodes.iter().map(row).collect::<Vec<_>>())?;
+    }
+    match exit(&found) {
+        0 => {
+            note(&summary(&found));
+            Ok(ExitCode::SUCCESS)
+        }
+        code => Err(CommandError::new(code, summary(&found), hint(&found)).into()),
+    }
+}
+
+/// What is to be done about what was found.
+fn hint(found: &v1::CheckClusterResponse) -> &'static str {
+    let mut nodes = found.nodes.iter();
+    match exit(found) {
+        EXIT_DAMAGED if nodes.any(|node| node.verdict() == CheckVerdict::NoMajority) => {
+            "nothing is repaired by itself; docs/operations.md says what to do"
+        }
+        EXIT_DAMAGED => {
+            "those that are odd or damaged repair themselves: check again when conclave cluster \
+             status shows all of them"
+        }
+        _ => "check again when conclave cluster status shows all nodes and no lag",
+    }
+}
+
+/// Has the first node that can lead a check, and waits until it is finished.
+async fn checked(client: &Client) -> anyhow::Result<v1::CheckClusterResponse> {
+    let deadline = Instant::now() + CHECK_LIMIT;
+    let endpoints = client.endpoints();
+    let mut last = "no node is known".to_owned();
+    // A node that finds that it is damaged itself begins again, and knows of no check then.
+    for endpoint in endpoints.iter().chain(&endpoints) {
+        match checked_at(client, endpoint, deadline).await {
+            Ok(found) => return Ok(found),
+            Err(CallError::Refused { reason, sentence }) if reason == "NO_SUCH_CHECK" => {
+                last = sentence;
+            }
+            Err(CallError::NotDone { sentence, .. } | CallError::Unknown { sentence, .. }) => {
+                last = sentence;
+            }
+            Err(other) => return Err(other.into()),
+        }
+    }
+    let sentence = format!("no node has finished a check: {last}");
+    let hint = "see which nodes are well with: conclave cluster status";
+    Err(CommandError::new(EXIT_UNAVAILABLE, sentence, hint).into())
+}
+
+async fn checked_at(
+    client: &Client,
+    endpoint: &str,
+    deadline: Instant,
+) -> Result<v1::CheckClusterResponse, CallError> {
+    let mut progress = client.check_cluster(endpoint, 0).await?;
+    note(&format!("checking {} nodes", progress.nodes.len()));
+    let mut told = BTreeSet::new();
+    let mut is_agreed = false;
+    while !progress.finished && Instant::now() < deadline {
+        if progress.log_index > 0 && !std::mem::replace(&mut is_agreed, true) {
+            note(&format!("at entry {} of the log", progress.log_index));
+        }
+        for node in progress.nodes.iter().filter(|node| is_done(node)) {
+            if told.insert(node.node_id) {
+                note(&format!("node {} is done", node.node_id));
+            }
+        }
+        sleep(PAUSE).await;
+        progress = client.check_cluster(endpoint, progress.check_id).await?;
+    }
+    Ok(progress)
+}
+
+fn is_done(node: &v1::NodeCheck) -> bool {
+    node.verdict() != CheckVerdict::Unspecified || !node.digest.is_empty()
+}
+
+/// The worst that was found, as an exit code.
+fn exit(found: &v1::CheckClusterResponse) -> u8 {
+    let has = |wanted: &[CheckVerdict]| {
+        let mut nodes = found.nodes.iter();
+        nodes.any(|node| wanted.contains(&node.verdict()))
+    };
+    if has(&[
+        CheckVerdict::Odd,
+        CheckVerdict::Damaged,
+        CheckVerdict::NoMajority,
+    ]) {
+        EXIT_DAMAGED
+    } else if has(&[
+        CheckVerdict::Unreachable,
+        CheckVerdict::Behind,
+        CheckVerdict::Unspecified,
+    ]) {
+        EXIT_UNAVAILABLE
+    } else {
+        0
+    }
+}
+
+fn word(verdict: CheckVerdict) -> &'static str {
+    match verdict {
+        CheckVerdict::Unspecified => "not finished",
+        CheckVerdict::Same => "same",
+        CheckVerdict::Odd => "odd",
+        CheckVerdict::Damaged => "damaged",
+        CheckVerdict::Unreachable => "unreachable",
+        CheckVerdict::Behind => "behind",
+        CheckVerdict::NoMajority => "no majority",
+    }
+}
+
+fn digits(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn row(node: &v1::NodeCheck) -> Vec<String> {
+    let log = match (node.log_whole, node.verdict()) {
+        (true, _) => "whole",
+        (false, CheckVerdict::Damaged) => "damaged",
+        (false, _) => "-",
+    };
+    let digest = digits(&node.digest);
+    let digest = digest.get(..DIGEST_DIGITS).unwrap_or("-").to_owned();
+    let verdict = match node.problem.as_str() {
+        "" => word(node.verdict()).to_owned(),
+        problem => format!("{}: {}", word(node.verdict()), output::clean(problem)),
+    };
+    vec![
+        node.node_id.to_string(),
+        output::clean(&node.client_address),
+        log.to_owned(),
+        digest,
+        verdict,
+    ]
+}
+
+fn summary(found: &v1::CheckClusterResponse) -> String {
+    let count = |wanted: CheckVerdict| {
+        let nodes = found.nodes.iter();
+        nodes.filter(|node| node.verdict() == wanted).count()
+    };
+    let (all, same) = (found.nodes.len(), count(CheckVerdict::Same));
+    let at = found.log_index;
+    match (count(CheckVerdict::NoMajority), exit(found)) {
+        (_, 0) => format!("all {all} nodes have the same at entry {at}, and their logs are whole"),
+        (0, EXIT_DAMAGED) => {
+            format!("{same} of {all} nodes are well at entry {at}, and others are odd or damaged")
+        }
+        (0, _) => format!("{same} of {all} nodes are well at entry {at}; the others were not seen"),
+        _ => format!("no majority has the same at entry {at}"),
+    }
+}
+
+fn json(found: &v1::CheckClusterResponse) -> Value {
+    let node = |node: &v1::NodeCheck| {
+        json!({
+            "node": node.node_id,
+            "address": node.client_address,
+            "log_whole": node.log_whole,
+            "log_frames": node.log_frames,
+            "digest": digits(&node.digest),
+            "verdict": word(node.verdict()),
+            "problem": node.problem,
+        })
+    };
+    json!({
+        "entry": found.log_index,
+        "finished": found.finished,
+        "well": exit(found) == 0,
+        "nodes": found.nodes.iter().map(node).collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(verdicts: &[CheckVerdict]) -> v1::CheckClusterResponse {
+        let node = |(at, verdict): (usize, &CheckVerdict)| v1::NodeCheck {
+            node_id: at as u64 + 1,
+            verdict: (*verdict).into(),
+            log_whole: *verdict == CheckVerdict::Same,
+            digest: vec![0xab; 32].into(),
+            ..v1::NodeCheck::default()
+        };
+        v1::CheckClusterResponse {
+            log_index: 90,
+            finished: true,
+            nodes: verdicts.iter().enumerate().map(node).collect(),
+            ..v1::CheckClusterResponse::default()
+        }
+    }
+
+    #[test]
+    fn the_exit_code_tells_what_is_damaged_from_what_was_not_seen() {
+        use CheckVerdict::{Behind, Damaged, NoMajority, Odd, Same, Unreachable};
+        let cases: [(&[CheckVerdict], u8); 6] = [
+            (&[Same, Same, Same], 0),
+            (&[Same, Same, Odd], EXIT_DAMAGED),
+            (&[Same, Damaged, Unreachable], EXIT_DAMAGED),
+            (&[NoMajority, NoMajority], EXIT_DAMAGED),
+            (&[Same, Same, Unreachable], EXIT_UNAVAILABLE),
+            (&[Same, Same, Behind], EXIT_UNAVAILABLE),
+        ];
+        for (verdicts, code) in cases {
+            assert_eq!(exit(&found(verdicts)), code, "{verdicts:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_line_says_what_it_comes_to() {
+        use CheckVerdict::{NoMajority, Odd, Same};
+        let cases = [
+            (
+                found(&[Same, Same]),
+                "all 2 nodes have the same at entry 90",
+            ),
+            (found(&[Same, Same, Odd]), "2 of 3 nodes are well"),
+            (found(&[NoMajority, NoMajority]), "no majority has the same"),
+        ];
+        for (found, expected) in cases {
+            let said = summary(&found);
+            assert!(said.starts_with(expected), "{said}");
+        }
+        assert_eq!(
+            row(&found(&[Same]).nodes[0])[2..],
+            ["whole", "abababababab", "same"]
+        );
+    }
+}

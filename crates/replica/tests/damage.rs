@@ -1,0 +1,195 @@
+//! A replica that is not what it should be takes no part, and says why.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use conclave_replica::{Damage, Pin, Role, Vote, VoteRequest};
+use support::{Cluster, PATIENCE, open_session, send, wait_for};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_fenced_gives_no_vote_and_another_leads() {
+    let cluster = Cluster::start(3).await;
+    let session = open_session(&cluster.node(1), "alice", 1).await;
+    let old = cluster.leader().await;
+    let fenced = cluster.node(old);
+    fenced.fence("its state is another one");
+    let request = VoteRequest {
+        vote: Vote {
+            term: 1_000,
+            node: 9,
+            committed: false,
+        },
+        last: None,
+        pre_vote: false,
+        leader_transfer: false,
+    };
+    if let Ok(response) = fenced.on_vote(request).await {
+        assert!(!response.granted, "{response:?}");
+    }
+    let failed = tokio::time::timeout(PATIENCE, fenced.failed()).await;
+    assert_eq!(failed.expect("it says why"), "its state is another one");
+    assert!(matches!(fenced.damage(), Some(Damage::Odd(_))));
+    let other = cluster.nodes().into_iter().find(|node| *node != old);
+    let other = cluster.node(other.expect("there are others"));
+    let sent = other.propose(send(session, 1, "alice", "hi"), PATIENCE);
+    sent.await.expect("two of three go on");
+    assert_ne!(fenced.status().role, Role::Leader);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn states_that_are_held_after_one_entry_are_the_same_while_others_are_applied() {
+    let cluster = Cluster::start(3).await;
+    let session = open_session(&cluster.node(1), "alice", 1).await;
+    let applied = cluster.node(1).read_barrier(PATIENCE).await.unwrap();
+    let at = applied + 5;
+    let held = cluster.nodes().into_iter().map(|node| {
+        let node = cluster.node(node);
+        tokio::spawn(async move { node.pin(at, PATIENCE).await })
+    });
+    let held: Vec<_> = held.collect();
+    for number in 1..=20 {
+        let command = send(session, number, "alice", "hi");
+        cluster.node(2).propose(command, PATIENCE).await.unwrap();
+    }
+    let mut digests = Vec::new();
+    for held in held {
+        let Ok(Ok(Pin::Pinned(pinned))) = held.await else {
+            panic!("it is held");
+        };
+        assert_eq!(pinned.index(), at);
+        let digest = pinned.digest(&mut || true).unwrap();
+        assert_eq!(digest.applied.unwrap().index, at);
+        digests.push(digest);
+    }
+    assert!(digests.iter().all(|digest| *digest == digests[0]));
+    let late = cluster.node(1).pin(at, PATIENCE).await.unwrap();
+    assert!(matches!(late, Pin::Passed { .. }));
+    let one = cluster.node(1);
+    let never = one.pin(at + 1_000_000, Duration::from_millis(1)).await;
+    never.expect_err("nobody waits longer than asked");
+    wait_for("all are equally far", || {
+        let far = cluster.nodes().into_iter();
+        let far: Vec<u64> = far
+            .map(|node| *cluster.node(node).applied().borrow())
+            .collect();
+        far.iter().all(|index| *index == far[0]).then_some(())
+    })
+    .await;
+    let mut pauses = 0;
+    cluster
+        .node(3)
+        .verify_log(|| {
+            pauses += 1;
+            true
+        })
+        .expect("the log is whole");
+    assert!(pauses > 0);
+    cluster.stop().await;
+}
+
+/// Damages of a replica that is started after each.
+const ROUNDS: u64 = 80;
+
+/// The files of a directory and of those in it.
+fn files(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for item in fs::read_dir(directory).unwrap() {
+        let path = item.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false => {
+                let bytes = fs::read(&path).unwrap();
+                found.push((path, bytes));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Whether a damage of this file must show: not of those that are made anew.
+fn matters(path: &Path) -> bool {
+    let name = path.file_name().unwrap().to_string_lossy();
+    name.ends_with(".segment") || name.starts_with("state.db") || name == "state.mark"
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damages_at_random_places_are_told_as_damage_or_shown_by_comparing_or_are_harmless() {
+    let cluster = Cluster::start(1).await;
+    let session = open_session(&cluster.node(1), "alice", 1).await;
+    for number in 1..=200 {
+        let command = send(session, number, "alice", &"words ".repeat(20));
+        cluster.node(1).propose(command, PATIENCE).await.unwrap();
+    }
+    let last = cluster.node(1).read_barrier(PATIENCE).await.unwrap();
+    let truth = cluster.node(1).reader().digest().unwrap();
+    cluster.stop_node(1).await;
+    let directory = cluster.directory(1);
+    let whole = files(&directory);
+    let hurtable: Vec<usize> = (0..whole.len())
+        .filter(|at| matters(&whole[*at].0))
+        .collect();
+    let mut dice = 0x0dd_ba11_u64;
+    let mut roll = |bound: usize| {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (dice >> 33) as usize % bound.max(1)
+    };
+    let [mut told, mut differs, mut harmless] = [0; 3];
+    for round in 0..ROUNDS {
+        fs::remove_dir_all(&directory).unwrap();
+        let hurt = hurtable[roll(hurtable.len())];
+        for (at, (path, bytes)) in whole.iter().enumerate() {
+            let mut bytes = bytes.clone();
+            if at == hurt {
+                let used = bytes
+                    .iter()
+                    .rposition(|byte| *byte != 0)
+                    .map_or(0, |at| at + 1);
+                // In the header of a database a version is told from damage by nothing.
+                let offset = 100.min(used) + roll(used.saturating_sub(100));
+                match round % 4 {
+                    0 => bytes.truncate(offset),
+                    _ if offset < bytes.len() => bytes[offset] ^= 1 << roll(8),
+                    _ => {}
+                }
+            }
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+        let what = whole[hurt].0.display();
+        if let Err(error) = cluster.try_start_node(1).await {
+            assert!(error.damage().is_some(), "round {round}, {what}: {error}");
+            told += 1;
+            continue;
+        }
+        let node = cluster.node(1);
+        let pinned = tokio::select! {
+            why = node.failed() => Err(why),
+            pinned = node.pin(last, PATIENCE) => pinned.map_err(|error| error.to_string()),
+        };
+        let digest = match pinned {
+            Ok(Pin::Pinned(pinned)) => pinned.digest(&mut || true).map_err(|e| e.to_string()),
+            Ok(passed) => Err(format!("{passed:?}")),
+            Err(why) => Err(why),
+        };
+        match digest {
+            Ok(found) if found == truth => harmless += 1,
+            Ok(_) => differs += 1,
+            Err(why) => {
+                assert!(node.damage().is_some(), "round {round}, {what}: {why}");
+                told += 1;
+            }
+        }
+        cluster.stop_node(1).await;
+    }
+    println!("{told} told, {differs} shown by comparing, {harmless} harmless");
+    assert!(told > ROUNDS / 4, "the damages were not of all kinds");
+}

@@ -1,0 +1,22 @@
+//! What a node does beside serving, for as long as it runs.
+
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+
+use crate::{check, digests, join, node::Shared, preference, way_back};
+
+/// Starts all of it; whoever stops the node ends it.
+pub(crate) fn start(shared: &Arc<Shared>) -> [JoinHandle<()>; 8] {
+    let receiving = shared.clone();
+    [
+        tokio::spawn(async move { receiving.snapshots.run().await }),
+        tokio::spawn(join::tell_addresses(shared.clone())),
+        tokio::spawn(join::take_place(shared.clone())),
+        tokio::spawn(preference::keep(shared.clone())),
+        tokio::spawn(way_back::keep(shared.clone())),
+        tokio::spawn(digests::compare(shared.clone())),
+        tokio::spawn(digests::make(shared.clone())),
+        tokio::spawn(check::daily(shared.clone())),
+    ]
+}
