@@ -219,8 +219,11 @@ fn report(
 /// Makes the first administrator, who lets one machine in.
 async fn join_token(cluster: &LocalCluster, nobody: &Client) -> anyhow::Result<String> {
     let mut tokens = cluster.setup_token();
-    let setup = timeout(PATIENCE, tokens.wait_for(Option::is_some)).await??;
-    let setup = setup.clone().unwrap_or_default();
+    // What is seen must not be held on to: nobody could write the next one.
+    let setup = timeout(PATIENCE, tokens.wait_for(Option::is_some))
+        .await??
+        .clone();
+    let setup = setup.unwrap_or_default();
     let password = random_word()?;
     let grant = Grant::Setup(setup);
     nobody.create_account_with("root", &password, grant).await?;
