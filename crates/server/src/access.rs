@@ -12,9 +12,9 @@ use tokio::{task::spawn_blocking, time::Instant};
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use crate::{
-    node::Shared,
     problems,
     sessions::{Known, log_in_first, token_of},
+    shared::Shared,
 };
 
 /// How long a call may take if the client does not say.

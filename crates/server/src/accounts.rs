@@ -19,11 +19,12 @@ use tonic::{Extensions, Request, Response, Status, metadata::MetadataMap};
 
 use crate::{
     access::{Deadline, accepted, open_session, position_of},
-    node::Shared,
     pages, random,
     registration::Shown,
     sessions::{log_in_first, token_of},
-    setup, show,
+    setup,
+    shared::Shared,
+    show,
     throttle::Keys,
 };
 

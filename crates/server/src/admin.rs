@@ -19,9 +19,9 @@ use tonic::{Request, Response, Status};
 use crate::{
     access::{Deadline, accepted, administrators_only, position_of},
     accounts::CODE_BYTES,
-    node::Shared,
     problems, random,
     sessions::show_token,
+    shared::Shared,
 };
 
 pub(crate) struct Admin {

@@ -22,9 +22,9 @@ use crate::{
     config::checked_address,
     founding::founder_out,
     identity::Founder,
-    node::Shared,
     problems,
     secret::ClusterSecret,
+    shared::Shared,
 };
 
 /// Machines that are being let in at once. At the bound another one is told to ask again.

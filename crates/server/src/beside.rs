@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
-use crate::{check, digests, join, node::Shared, preference, way_back};
+use crate::{check, digests, join, preference, shared::Shared, way_back};
 
 /// Starts all of it; whoever stops the node ends it.
 pub(crate) fn start(shared: &Arc<Shared>) -> [JoinHandle<()>; 8] {

@@ -14,8 +14,9 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     access::{accepted, position_of},
-    node::Shared,
-    pages, search, show,
+    pages, search,
+    shared::Shared,
+    show,
 };
 
 /// Messages on a page if the client does not say.

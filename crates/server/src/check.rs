@@ -19,7 +19,7 @@ use conclave_wire::{Problem, peer, v1};
 use futures::future::join_all;
 use tokio::{sync::Semaphore, time::sleep};
 
-use crate::{node::Shared, problems, random};
+use crate::{problems, random, shared::Shared};
 
 /// How long a node may take to come to the entry at which it is to hold its state.
 const HOLD_LIMIT: Duration = Duration::from_secs(3);

@@ -22,7 +22,7 @@ use conclave_wire::peer;
 use futures::future::join_all;
 use tokio::time::sleep;
 
-use crate::node::Shared;
+use crate::shared::Shared;
 
 /// Every so many entries every node makes the digest of all rows: it reads all of them, which
 /// takes seconds for a gigabyte.

@@ -18,7 +18,7 @@ use tokio::{sync::watch, time::sleep};
 
 use crate::{
     access::Deadline,
-    node::Shared,
+    shared::Shared,
     strangers::{self, JoinError, Trust},
 };
 

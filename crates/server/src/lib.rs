@@ -41,6 +41,7 @@ mod security;
 mod sessions;
 mod sessions_service;
 mod setup;
+mod shared;
 mod show;
 mod snapshots;
 mod strangers;

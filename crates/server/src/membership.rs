@@ -23,9 +23,9 @@ use crate::{
     admission::no_secret,
     config::checked_address,
     join_token::JoinToken,
-    node::Shared,
     problems::{self, millis},
     random,
+    shared::Shared,
     tls::Security,
 };
 

@@ -8,7 +8,7 @@ use conclave_wire::Problem;
 use tonic::{Request, Status, transport::server::TcpConnectInfo};
 
 use crate::{
-    node::Shared,
+    shared::Shared,
     tls::{Caller, Security, Shown},
 };
 

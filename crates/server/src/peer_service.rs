@@ -18,9 +18,9 @@ use crate::{
     convert::{self, malformed},
     digests::points_out,
     live,
-    node::Shared,
     peer_guard::caller,
     problems,
+    shared::Shared,
     snapshots::{Received, next_part},
     tls::Caller,
 };

@@ -19,9 +19,9 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     access::{accepted, position_of},
-    node::Shared,
     pages, random,
     sessions::show_token,
+    shared::Shared,
     show, webhooks,
 };
 

@@ -8,7 +8,7 @@ use conclave_replica::{rows, search::SearchError};
 use conclave_wire::{Problem, request, v1};
 use tonic::Request;
 
-use crate::{node::Shared, pages, problems, show};
+use crate::{pages, problems, shared::Shared, show};
 
 /// Messages on a page if the client does not say.
 const PAGE_DEFAULT: usize = 20;

@@ -14,10 +14,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use crate::{
-    sealed::{self, SealError},
-    tls,
-};
+use crate::sealed::{self, SealError};
 
 /// Its length in bytes.
 pub(crate) const SECRET_BYTES: usize = 32;
@@ -84,17 +81,6 @@ impl ClusterSecret {
     pub fn cluster_id(&self) -> String {
         let name = self.derive(NAME_CONTEXT);
         blake3::Hash::from_bytes(name).to_hex()[..16].to_owned()
-    }
-
-    /// By which the cluster's certificate authority is known: SHA-256 of its certificate.
-    pub(crate) fn authority_fingerprint(&self) -> [u8; SECRET_BYTES] {
-        tls::fingerprint_of(self).0
-    }
-
-    /// The certificate of the cluster's authority in DER: what clients pin.
-    #[must_use]
-    pub fn authority(&self) -> Vec<u8> {
-        tls::authority_of(self)
     }
 
     /// Who shows this knows the secret, and may join without a token.

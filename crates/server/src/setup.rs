@@ -17,7 +17,7 @@ use conclave_wire::{
 };
 use tokio::sync::watch;
 
-use crate::{node::Shared, random};
+use crate::{random, shared::Shared};
 
 /// Characters of a token: 130 random bits.
 const CHARACTERS: usize = 26;

@@ -26,8 +26,8 @@ use tokio::time::Instant;
 
 use crate::{
     access::{Deadline, accepted},
-    node::Shared,
     problems::millis,
+    shared::Shared,
 };
 
 /// Waits whose beginning is remembered. At the bound all are forgotten: they begin again, and

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
 use crate::{
-    node::Shared,
     sealed::{self, SealError},
+    shared::Shared,
 };
 
 /// The file in a node's directory.

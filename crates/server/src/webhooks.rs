@@ -27,8 +27,8 @@ use serde::Deserialize;
 
 use crate::{
     access::{Deadline, accepted},
-    node::Shared,
     random,
+    shared::Shared,
     webhook_answers::{posted, refusal, refused},
 };
 

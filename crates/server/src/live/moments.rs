@@ -23,7 +23,7 @@ use super::{
     presence::{Changed, Presence, TOLD_MAX},
     service,
 };
-use crate::node::Shared;
+use crate::shared::Shared;
 
 /// How often a node tells who is with it, though nothing has changed.
 const TELL_EVERY: Duration = Duration::from_millis(1200);

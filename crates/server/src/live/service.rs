@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     access::{Deadline, open_session},
-    node::Shared,
     sessions::{log_in_first, token_of},
+    shared::Shared,
 };
 
 /// How long a node that has not applied the position of a token yet makes a client wait before it

@@ -23,7 +23,7 @@ use super::{
     presence,
     token::Mint,
 };
-use crate::{access::open_session, node::Shared, sessions::log_in_first, show};
+use crate::{access::open_session, sessions::log_in_first, shared::Shared, show};
 
 /// Events read from the database at once.
 const PAGE: usize = 200;

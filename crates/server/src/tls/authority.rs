@@ -18,7 +18,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use crate::secret::ClusterSecret;
+use crate::secret::{ClusterSecret, SECRET_BYTES};
 
 const KEY_CONTEXT: &str = "conclave 2026-11 the certificate authority of a cluster";
 /// What stands before the 32 bytes of an Ed25519 key in PKCS #8 (RFC 8410, section 7).
@@ -54,6 +54,19 @@ pub(crate) enum IssueError {
     /// The provider does not take the key.
     #[error("a key cannot be used")]
     Key(#[from] rustls::Error),
+}
+
+impl ClusterSecret {
+    /// By which the cluster's certificate authority is known: SHA-256 of its certificate.
+    pub(crate) fn authority_fingerprint(&self) -> [u8; SECRET_BYTES] {
+        fingerprint_of(Authority::of(self).certificate()).0
+    }
+
+    /// The certificate of the cluster's authority in DER: what clients pin.
+    #[must_use]
+    pub fn authority(&self) -> Vec<u8> {
+        Authority::of(self).certificate().to_vec()
+    }
 }
 
 /// Signs the certificates of nodes.

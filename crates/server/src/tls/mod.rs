@@ -95,16 +95,6 @@ pub(crate) struct Accept {
     cluster_id: Arc<str>,
 }
 
-/// By which the authority of the cluster with this secret is known.
-pub(crate) fn fingerprint_of(secret: &ClusterSecret) -> Fingerprint {
-    authority::fingerprint_of(Authority::of(secret).certificate())
-}
-
-/// The certificate of the authority of the cluster with this secret, in DER.
-pub(crate) fn authority_of(secret: &ClusterSecret) -> Vec<u8> {
-    Authority::of(secret).certificate().to_vec()
-}
-
 /// The certificates of one node, and what is made of them.
 pub(crate) struct Tls {
     authority: Authority,

@@ -1,0 +1,175 @@
+//! What the services of one node share, and what it knows of the others.
+//!
+//! Always true: it is made once, after the replica, and nothing here waits for another node without
+//! a limit.
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use conclave_core::{NodeId, Timestamp};
+use conclave_replica::{Lane, Member, Replica, rows};
+use conclave_wire::peer;
+use futures::future::join_all;
+use tokio::{
+    sync::{Semaphore, watch},
+    time::Instant,
+};
+
+use crate::{
+    check::Checks, digests::Digests, identity::Identity, live::LiveState, passwords::Passwords,
+    peer_service::role_number, problems::millis, registration::Registration, secret::ClusterSecret,
+    sessions::Sessions, snapshots, throttle::Gate, tls::Security, told::Told,
+    transport::GrpcTransport,
+};
+
+/// How long a peer may take to say how it is.
+const STATUS_LIMIT: Duration = Duration::from_millis(500);
+
+/// What all services of a node share.
+pub(crate) struct Shared {
+    pub(crate) identity: Identity,
+    /// Whether what this node sends and hears is encrypted.
+    pub(crate) security: Security,
+    /// The cluster's secret, if it has one.
+    pub(crate) secret: Option<ClusterSecret>,
+    /// Machines that are being let in.
+    pub(crate) joins: Semaphore,
+    /// What the log said of nodes when it was last asked.
+    pub(crate) nodes: RwLock<rows::NodesRow>,
+    pub(crate) replica: Replica,
+    pub(crate) transport: Arc<GrpcTransport>,
+    pub(crate) sessions: Sessions,
+    pub(crate) passwords: Passwords,
+    pub(crate) gate: Gate,
+    pub(crate) registration: Registration,
+    pub(crate) commands: Arc<Semaphore>,
+    pub(crate) reads: Arc<Semaphore>,
+    pub(crate) live: LiveState,
+    /// Where clients reach every member.
+    pub(crate) addresses: watch::Sender<Arc<[String]>>,
+    /// One at a time: it reads every row.
+    pub(crate) digests: Arc<Semaphore>,
+    /// What its state was, to be compared.
+    pub(crate) compared: Digests,
+    pub(crate) checks: Checks,
+    pub(crate) stopping: watch::Sender<bool>,
+    /// Peers that were refused, so that the log says it once.
+    pub(crate) refused: Told,
+    /// Callers that are no peers, and why.
+    pub(crate) callers_refused: Told<(Option<IpAddr>, String)>,
+    pub(crate) members: BTreeMap<u64, Member>,
+    pub(crate) own: Member,
+    pub(crate) durable: bool,
+    pub(crate) started: Instant,
+    /// What comes from a leader when its log does not reach back far enough.
+    pub(crate) snapshots: snapshots::Receiver,
+    pub(crate) clock: Clock,
+}
+
+/// This machine's clock, the edge at which time enters.
+pub(crate) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+impl Shared {
+    /// The time by this machine's clock. Only for what is not in the log.
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// Every member, and where it is reached.
+    pub(crate) fn members(&self) -> BTreeMap<u64, Member> {
+        let mut members = self.replica.status().members.nodes;
+        // The configuration knows better where a member is reached now, and alone knows some
+        // before anything is in the log.
+        let is_new = members.is_empty();
+        for (node, member) in &self.members {
+            if is_new || members.contains_key(node) {
+                members.insert(*node, member.clone());
+            }
+        }
+        members
+    }
+
+    /// Every member but this one.
+    pub(crate) fn other_members(&self) -> Vec<(u64, Member)> {
+        let mut members = self.members();
+        members.remove(&self.identity.node);
+        members.into_iter().collect()
+    }
+
+    /// Where clients reach every member, in order.
+    pub(crate) fn client_addresses(&self) -> Vec<String> {
+        let members = self.members().into_values();
+        members.map(|member| member.client_address).collect()
+    }
+
+    /// Where clients reach this node.
+    pub(crate) fn own_client_address(&self) -> String {
+        self.own.client_address.clone()
+    }
+
+    /// The node that shall lead while it is well.
+    pub(crate) fn preferred_leader(&self) -> Option<NodeId> {
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        nodes.preferred_leader
+    }
+
+    /// Whether a node with this number was removed: nothing is done for it any more.
+    pub(crate) fn is_retired(&self, node: u64) -> bool {
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        nodes.retired.contains(&NodeId(node))
+    }
+
+    /// Whether new calls are refused.
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Where clients reach the leader, if it is known and is somebody else.
+    pub(crate) fn leader_elsewhere(&self) -> Option<String> {
+        let leader = (*self.replica.leader().borrow())?;
+        if leader == self.identity.node {
+            return None;
+        }
+        self.replica
+            .member(leader)
+            .map(|member| member.client_address)
+    }
+
+    /// How this node is.
+    pub(crate) fn own_status(&self) -> peer::GetNodeStatusResponse {
+        let status = self.replica.status();
+        peer::GetNodeStatusResponse {
+            role: u32::try_from(role_number(status.role)).unwrap_or(0),
+            term: status.term,
+            log_index_last: status.log_index_last,
+            commit_index: status.commit_index,
+            applied_index: status.applied_index,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_ms: millis(self.started.elapsed()),
+            durable: self.durable,
+            leader_id: status.leader.unwrap_or(0),
+            differs_at_index: self.compared.differs_at(),
+            transfers: self.snapshots.transfers().to_wire(),
+        }
+    }
+
+    /// Every member, and how it is if it says so in time.
+    pub(crate) async fn statuses(&self) -> Vec<(u64, Member, Option<peer::GetNodeStatusResponse>)> {
+        let mut members = self.members();
+        members.insert(self.identity.node, self.own.clone());
+        join_all(members.into_iter().map(|(node, member)| async move {
+            let status = if node == self.identity.node {
+                Some(self.own_status())
+            } else {
+                let peer = self.transport.grpc_peer(node, &member, Lane::Calls);
+                peer.status(STATUS_LIMIT).await.ok()
+            };
+            (node, member, status)
+        }))
+        .await
+    }
+}
