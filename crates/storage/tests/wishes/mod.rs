@@ -166,11 +166,11 @@ impl Wish {
                 ttl_ms: self.sequence * INVITE_MS_MAX / 7,
                 uses: self.place as u32,
             },
-            15 => match self.sequence % 4 {
-                0 => Operation::RevokeInvite {
-                    invite: InviteId(self.place),
+            15 => match self.sequence % 6 {
+                0..=2 => Operation::RevokeInvite {
+                    invite: InviteId(1 + self.place % 2),
                 },
-                1 => Operation::CreateJoinToken {
+                3 => Operation::CreateJoinToken {
                     token: token(150 + self.place as u8 % 4),
                     ttl_ms: 1 + self.place,
                     voter: self.yes,
