@@ -7,10 +7,10 @@ use std::{
 };
 
 use conclave_wire::{request::token_hash, v1};
-use futures::future::join_all;
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use tokio::{
     sync::{Mutex, Semaphore},
-    time::{sleep, timeout, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 use tonic::{
     Request,
@@ -339,22 +339,27 @@ impl Client {
             if nodes.pick().address != node.address {
                 return;
             }
-            // One call asks for all; the answers are heeded, and nobody waits for the others.
+            let again = Instant::now() + ASK_OTHERS_EVERY;
+            // One call asks for all, and the answers are heeded: the first one that names somebody
+            // else is enough, because others may be as dead as this node.
             if let Ok(_asking) = self.shared.asking_others.try_lock() {
                 let asked = nodes.others(node, OTHERS_ASKED).into_iter();
-                let asked = asked.map(async |other| {
-                    let request = v1::GetSessionRequest {
-                        read: Some(Freshness::Stale { min_position: 0 }.options()),
-                    };
-                    // What counts is the leader that it names; an error names it as well.
-                    let _ = self.attempt(&other, request, ASK_OTHERS_EVERY).await;
-                });
-                let _ = timeout(ASK_OTHERS_EVERY, join_all(asked)).await;
-                if nodes.pick().address != node.address {
-                    return;
+                let mut asked: FuturesUnordered<_> = asked
+                    .map(async |other| {
+                        let request = v1::GetSessionRequest {
+                            read: Some(Freshness::Stale { min_position: 0 }.options()),
+                        };
+                        // What counts is the leader that it names; an error names it as well.
+                        let _ = self.attempt(&other, request, ASK_OTHERS_EVERY).await;
+                    })
+                    .collect();
+                while let Ok(Some(())) = timeout_at(again, asked.next()).await {
+                    if nodes.pick().address != node.address {
+                        return;
+                    }
                 }
             }
-            sleep(ASK_OTHERS_EVERY).await;
+            sleep_until(again).await;
         }
     }
 
