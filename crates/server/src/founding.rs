@@ -22,6 +22,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     admission::check_key,
+    durable,
     identity::Founder,
     secret::ClusterSecret,
     strangers::{self, Trust},
@@ -80,11 +81,7 @@ fn instance_of(directory: &Path) -> io::Result<String> {
     let mut bytes = [0_u8; INSTANCE_BYTES];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
     let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let draft = directory.join("instance.new");
-    fs::write(&draft, &text)?;
-    fs::File::open(&draft)?.sync_all()?;
-    fs::rename(&draft, &file)?;
-    fs::File::open(directory)?.sync_all()?;
+    durable::replace(&file, text.as_bytes())?;
     Ok(text)
 }
 

@@ -14,6 +14,7 @@ mod codec;
 mod config;
 mod convert;
 mod digests;
+mod durable;
 mod founding;
 mod identity;
 mod join;

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     config::NodeConfig,
+    durable,
     founding::{self, Found, Introduction},
     identity::{Claim, Identity, Stored, Wish},
     join,
@@ -276,9 +277,7 @@ fn request_id(data: &Path) -> io::Result<Vec<u8>> {
     }
     let mut bytes = [0; REQUEST_ID_BYTES];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-    fs::write(&file, bytes)?;
-    fs::File::open(&file)?.sync_all()?;
-    fs::File::open(data)?.sync_all()?;
+    durable::replace(&file, &bytes)?;
     Ok(bytes.to_vec())
 }
 

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::NodeConfig,
-    founding,
+    durable, founding,
     identity::{self, Claim, IdentityError, Stored, Wish},
     join,
     node::StartError,
@@ -183,7 +183,7 @@ pub(crate) fn look(claim: &Claim) -> Result<Health, IdentityError> {
 }
 
 fn finish(claim: &Claim) -> Result<(), IdentityError> {
-    let removed = sealed::remove(&claim.directory().join(FILE));
+    let removed = durable::remove(&claim.directory().join(FILE));
     removed.map_err(|source| claim.failed(source))
 }
 

@@ -2,14 +2,11 @@
 //!
 //! Always true: a file is written whole and synced, or not at all.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
 use serde::{Serialize, de::DeserializeOwned};
+
+use crate::durable;
 
 /// A file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -49,29 +46,7 @@ pub(crate) fn read<T: DeserializeOwned>(file: &Path) -> Result<Option<T>, SealEr
 /// Puts `value` into the file; only the owner may read it.
 pub(crate) fn write<T: Serialize>(file: &Path, value: &T) -> io::Result<()> {
     let json = serde_json::to_string_pretty(value)?;
-    let draft = file.with_added_extension("new");
-    let mut options = File::options();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let mut written = options.open(&draft)?;
-    written.write_all(format!("{json}\n{}\n", seal_of(&json)).as_bytes())?;
-    written.sync_all()?;
-    fs::rename(&draft, file)?;
-    sync_directory_of(file)
-}
-
-/// Removes the file, for good.
-pub(crate) fn remove(file: &Path) -> io::Result<()> {
-    match fs::remove_file(file) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => sync_directory_of(file),
-    }
-}
-
-fn sync_directory_of(file: &Path) -> io::Result<()> {
-    match file.parent() {
-        Some(directory) if !directory.as_os_str().is_empty() => File::open(directory)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
-    }
+    durable::replace(file, format!("{json}\n{}\n", seal_of(&json)).as_bytes())
 }
 
 /// In quotes, so that the file is JSON to the end.
@@ -109,8 +84,8 @@ mod tests {
         }
         write(&file, &vec![9_u64]).unwrap();
         assert_eq!(read(&file).unwrap(), Some(vec![9_u64]));
-        remove(&file).unwrap();
-        remove(&file).unwrap();
+        durable::remove(&file).unwrap();
+        durable::remove(&file).unwrap();
         assert!(matches!(read::<Vec<u64>>(&file), Ok(None)));
     }
 }

@@ -4,17 +4,14 @@
 //! cluster, its certificate authority, the key that lets a machine in. Always true: it is never
 //! shown, neither in a log nor in an error.
 
-use std::{
-    fmt,
-    fs::{self, File},
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-};
+use std::{fmt, fs, io, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use crate::sealed::{self, SealError};
+use crate::{
+    durable,
+    sealed::{self, SealError},
+};
 
 /// Its length in bytes.
 pub(crate) const SECRET_BYTES: usize = 32;
@@ -122,14 +119,7 @@ impl ClusterSecret {
     /// Keeps it in the directory of a node, whole or not at all.
     pub(crate) fn store(&self, directory: &Path) -> io::Result<()> {
         sealed::write(&directory.join(COPY), &self.to_text())?;
-        let draft = directory.join("secret.new");
-        let mut options = File::options();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = options.open(&draft)?;
-        file.write_all(self.to_text().as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&draft, directory.join(FILE))?;
-        File::open(directory)?.sync_all()
+        durable::replace(&directory.join(FILE), self.to_text().as_bytes())
     }
 }
 

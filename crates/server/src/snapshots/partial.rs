@@ -14,6 +14,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::durable;
+
 /// The bytes.
 const FILE: &str = "receive.db";
 /// What they will be.
@@ -134,12 +136,7 @@ impl Place {
     }
 
     fn write_note(&self, id: &Id) -> io::Result<()> {
-        let draft = with_suffix(&self.note());
-        let mut file = File::create(&draft)?;
-        file.write_all(&serde_json::to_vec(id)?)?;
-        file.sync_all()?;
-        fs::rename(draft, self.note())?;
-        File::open(&self.directory)?.sync_all()
+        durable::replace(&self.note(), &serde_json::to_vec(id)?)
     }
 
     /// Whether all of it is stored, as the disk gives it back.
