@@ -254,6 +254,12 @@ pub(crate) fn of_reason(reason: &str) -> (u8, &'static str) {
             "a token lets one machine in, once and in time: make another with: \
              conclave token create",
         ),
+        "NOT_AN_OPERATOR" => (EXIT_PERMISSION, crate::operators::HINT),
+        "LAST_OPERATOR" => (
+            EXIT_CONFLICT,
+            "add another first with: conclave operator create NAME",
+        ),
+        "TOKEN_ID_INVALID" => (EXIT_USAGE, "conclave token list shows them"),
         "JOIN_REFUSED" => (EXIT_PERMISSION, "give all nodes the same --secret-file"),
         "JOIN_TOKEN_OUT_OF_RANGE" => (EXIT_USAGE, "a token lives at most 7 days"),
         "NO_SECRET" => (

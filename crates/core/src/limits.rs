@@ -110,6 +110,9 @@ pub const JOIN_TOKENS_MAX: u64 = 100;
 /// Longest life of a join token, in milliseconds of log time.
 pub const JOIN_TOKEN_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1000;
 
+/// Operators of one cluster: few people run machines. At the bound creating one is refused.
+pub const OPERATORS_MAX: usize = 32;
+
 /// Nodes that a cluster can have in its life, because each number that is used up is remembered.
 /// At the bound no machine is let in.
 pub const NODES_EVER_MAX: u64 = 1_000_000;

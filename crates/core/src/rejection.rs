@@ -181,6 +181,12 @@ pub enum Rejection {
     /// A time to live outside its bounds.
     #[error("the join token's time is out of range")]
     JoinTokenOutOfRange,
+    /// The call needs a credential of an operator, and shows none that is valid.
+    #[error("this needs the credential of an operator")]
+    NotAnOperator,
+    /// The cluster would have no operator.
+    #[error("the last operator cannot go")]
+    LastOperator,
     /// The list has no item.
     #[error("nothing was named")]
     ListEmpty,
@@ -212,6 +218,8 @@ pub enum Bound {
     JoinTokens,
     /// Nodes that the cluster ever had.
     Nodes,
+    /// Operators of the cluster.
+    Operators,
 }
 
 impl std::fmt::Display for Bound {
@@ -227,6 +235,7 @@ impl std::fmt::Display for Bound {
             Self::Invites => "open invites",
             Self::JoinTokens => "open join tokens",
             Self::Nodes => "numbers for nodes",
+            Self::Operators => "operators",
         })
     }
 }
@@ -275,6 +284,8 @@ impl Rejection {
             Self::InviteOutOfRange => "INVITE_OUT_OF_RANGE",
             Self::JoinTokenInvalid => "JOIN_TOKEN_INVALID",
             Self::JoinTokenOutOfRange => "JOIN_TOKEN_OUT_OF_RANGE",
+            Self::NotAnOperator => "NOT_AN_OPERATOR",
+            Self::LastOperator => "LAST_OPERATOR",
             Self::ListEmpty => "LIST_EMPTY",
             Self::ListTooLong => "LIST_TOO_LONG",
         }

@@ -1,4 +1,4 @@
-//! Changes of the membership as administrators ask for them, on whichever node.
+//! Changes of the membership as operators ask for them, on whichever node.
 //!
 //! Always true: only the leader changes anything; a change that would leave no majority of the
 //! voters that answer now is refused unless it is forced. Who asks again after a lost answer finds
@@ -6,23 +6,24 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use conclave_core::{Accepted, Command, NodeId, OnceId, SessionId, TokenHash};
-use conclave_replica::{Change, Lane, MEMBERS_MAX, Member, Members, rows};
+use conclave_core::{Accepted, NodeId, OnceId};
+use conclave_replica::{Change, Lane, MEMBERS_MAX, Member, Members};
 use conclave_wire::{
     Problem,
-    request::{self, SessionRequest, token_hash},
+    request::{self, token_hash},
     v1,
 };
 use futures::future::BoxFuture;
 use tokio::time::{Instant, sleep};
-use tonic::{Request, metadata::MetadataMap};
+use tonic::Request;
 
 use crate::{
-    access::{Deadline, accepted, administrators_only, position_of},
+    access::{Deadline, accepted, position_of},
     admin::Margin,
     admission::no_secret,
     config::checked_address,
     join_token::JoinToken,
+    operators::join_token_id,
     problems::{self, millis},
     random,
     shared::Shared,
@@ -32,27 +33,12 @@ use crate::{
 /// What was asked, on its way.
 type Asked<'a, T> = BoxFuture<'a, Result<T, Problem>>;
 
-/// A request for a token to join, with the hash of its secret.
-struct WithSecret(v1::CreateJoinTokenRequest, TokenHash);
-
-impl SessionRequest for WithSecret {
-    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
-        request::create_join_token(session, self.0, self.1)
-    }
-}
-
 /// How long the log may take to note that a number is used up.
 const RETIRE_LIMIT: Duration = Duration::from_secs(3);
 /// Pause before the leader is asked again.
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl Shared {
-    /// Whether an administrator asks.
-    pub(crate) async fn for_administrators(&self, metadata: &MetadataMap) -> Result<(), Problem> {
-        let read = |_: &rows::Reader, session: &rows::SessionRow| Ok(administrators_only(session));
-        Ok(self.read_in_session(metadata, None, read).await??)
-    }
-
     /// Makes a token with which one machine can join.
     pub(crate) async fn create_join_token(
         &self,
@@ -67,8 +53,8 @@ impl Shared {
             authority: cluster.authority_fingerprint(),
             secret,
         };
-        let request = request.map(|request| WithSecret(request, token_hash(&secret)));
-        let outcome = self.propose_in_session(request).await?;
+        let hash = token_hash(&secret);
+        let outcome = self.make_join_token(&request, hash).await?;
         let members = self.members().into_values();
         let peer_addresses = members.map(|member| member.peer_address).collect();
         accepted(&outcome, |accepted| match accepted {
@@ -77,6 +63,7 @@ impl Shared {
                 expires_at_ms: expires_at.0,
                 peer_addresses,
                 plain: matches!(self.security, Security::Plain),
+                token_id: join_token_id(&hash),
                 position: position_of(&outcome),
             }),
             _ => None,

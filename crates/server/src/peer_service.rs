@@ -219,10 +219,19 @@ impl PeerService for Peers {
     ) -> Result<Response<peer::ForwardResponse>, Status> {
         let caller = caller(&request);
         let request = request.into_inner();
+        let source = request
+            .envelope
+            .as_ref()
+            .map_or(0, |envelope| envelope.source_node_id);
         self.check(&caller, request.envelope)?;
         let commands = request.commands.into_iter().map(batch::decode_command);
         let commands = commands.collect::<Result<Vec<_>, _>>();
         let commands = commands.map_err(|error| malformed(&error.to_string()))?;
+        let may_forward = |command| self.shared.may_forward(source, command);
+        if !commands.iter().all(may_forward) {
+            let why = "this command is not for this node to forward";
+            return Err(Status::permission_denied(why));
+        }
         let outcomes = self
             .shared
             .replica

@@ -20,10 +20,10 @@ use tokio::{
 };
 
 use crate::{
-    check::Checks, digests::Digests, identity::Identity, live::LiveState, passwords::Passwords,
-    peer_service::role_number, problems::millis, registration::Registration, secret::ClusterSecret,
-    sessions::Sessions, snapshots, throttle::Gate, tls::Security, told::Told,
-    transport::GrpcTransport,
+    check::Checks, digests::Digests, identity::Identity, live::LiveState, operators::Operators,
+    passwords::Passwords, peer_service::role_number, problems::millis, registration::Registration,
+    secret::ClusterSecret, sessions::Sessions, snapshots, throttle::Gate, tls::Security,
+    told::Told, transport::GrpcTransport,
 };
 
 /// How long a peer may take to say how it is.
@@ -59,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) stopping: watch::Sender<bool>,
     /// Peers that were refused, so that the log says it once.
     pub(crate) refused: Told,
+    /// What is known of callers that want to be operators.
+    pub(crate) operators: Operators,
     /// Callers that are no peers, and why.
     pub(crate) callers_refused: Told<(Option<IpAddr>, String)>,
     pub(crate) members: BTreeMap<u64, Member>,

@@ -137,6 +137,7 @@ fn no_statement_scans_a_table() {
             // In order of a key and up to a limit is not a scan of the table.
             let has_limit = [
                 "number",
+                "key",
                 "node",
                 "token",
                 "position",

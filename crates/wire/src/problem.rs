@@ -242,6 +242,7 @@ fn code_of(reason: &str) -> Code {
         "WRONG_CREDENTIALS" | "NOT_A_PEER" => Code::Unauthenticated,
         "NOT_YOUR_MESSAGE"
         | "NOT_ALLOWED"
+        | "NOT_AN_OPERATOR"
         | "BLOCKED"
         | "REGISTRATION_CLOSED"
         | "INVITE_INVALID"
@@ -252,7 +253,7 @@ fn code_of(reason: &str) -> Code {
             Code::ResourceExhausted
         }
         "LAST_VOTER" | "WOULD_LOSE_QUORUM" | "LEARNER_BEHIND" | "RECIPIENT_GONE" | "NO_SECRET"
-        | "LAST_OF_ITS_KIND" | "NOT_A_MEMBER" | "MESSAGE_GONE" | "NO_STREAM" => {
+        | "LAST_OF_ITS_KIND" | "LAST_OPERATOR" | "NOT_A_MEMBER" | "MESSAGE_GONE" | "NO_STREAM" => {
             Code::FailedPrecondition
         }
         "REQUEST_TOO_OLD" => Code::OutOfRange,

@@ -38,7 +38,7 @@ enum Command {
         #[arg(short, long)]
         watch: bool,
     },
-    /// Have every node read its whole log again and compare the states of all; for administrators
+    /// Have every node read its whole log again and compare the states of all; for operators
     Check {
         /// In which form
         #[arg(short, long, value_enum, default_value_t)]
@@ -58,7 +58,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Check { output } => return check::run(output, &args.connection).await,
         Command::Change(change) => return members::run(change, &args.connection).await,
     };
-    let client = args.connection.connect_as_nobody().await?.client;
+    let connected = args.connection.connect_as_operator_if_any().await?;
+    let client = connected.client;
     if is_watched {
         return watch::run(&client, output).await;
     }
@@ -99,6 +100,9 @@ fn commit_max(status: &v1::GetClusterStatusResponse) -> u64 {
 fn show(status: &v1::GetClusterStatusResponse) -> anyhow::Result<()> {
     table(status).iter().try_for_each(|row| output::line(row))?;
     warnings(status).iter().for_each(|warning| note(warning));
+    if status.partial {
+        note("operators and administrators are told more: --operator-file, or conclave login");
+    }
     let transfers = transfers(status).into_iter();
     for told in transfers
         .map(|transfer| transfer.line())
@@ -119,7 +123,11 @@ fn table(status: &v1::GetClusterStatusResponse) -> Vec<String> {
         "node", "address", "role", "term", "commit", "applied", "lag", "version",
     ];
     let commit = commit_max(status);
-    let rows: Vec<_> = status.nodes.iter().map(|node| row(node, commit)).collect();
+    let shown = |node| match status.partial {
+        true => partial_row(node),
+        false => row(node, commit),
+    };
+    let rows: Vec<_> = status.nodes.iter().map(shown).collect();
     output::table_lines(&HEADER, &rows)
 }
 
@@ -138,6 +146,18 @@ fn warnings(status: &v1::GetClusterStatusResponse) -> Vec<String> {
         ));
     }
     warnings
+}
+
+/// What anybody is told of a node.
+fn partial_row(node: &v1::NodeStatus) -> Vec<String> {
+    let told = match node.reachable {
+        true => role(node.role()),
+        false => "unreachable",
+    };
+    let mut row = vec!["-".to_owned(); 8];
+    row[0] = node.node_id.to_string();
+    row[2] = told.to_owned();
+    row
 }
 
 fn row(node: &v1::NodeStatus, commit: u64) -> Vec<String> {
@@ -191,6 +211,13 @@ fn role(role: v1::NodeRole) -> &'static str {
 fn json(status: &v1::GetClusterStatusResponse) -> Value {
     let commit = commit_max(status);
     let node = |node: &v1::NodeStatus| {
+        if status.partial {
+            return json!({
+                "node": node.node_id,
+                "reachable": node.reachable,
+                "role": role(node.role()),
+            });
+        }
         json!({
             "node": node.node_id,
             "address": node.client_address,
@@ -217,6 +244,7 @@ fn json(status: &v1::GetClusterStatusResponse) -> Value {
         "up": status.voters_reachable,
         "tolerates": status.tolerates_failures,
         "quorum": status.quorum,
+        "partial": status.partial,
         "nodes": status.nodes.iter().map(node).collect::<Vec<_>>(),
         "transfers": transfers(status).iter().map(Transfer::json).collect::<Vec<_>>(),
     })

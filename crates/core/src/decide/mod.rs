@@ -27,10 +27,12 @@ mod leave_room;
 mod mentions;
 mod offer_setup;
 mod open_session;
+mod operators;
 mod post_by_webhook;
 mod prefer_leader;
 mod retire_node;
 mod revoke_invite;
+mod revoke_join_token;
 mod rooms;
 mod send_message;
 mod set_account_role;
@@ -42,7 +44,7 @@ mod set_topic;
 
 use crate::{
     Accepted, Account, AccountId, AccountRole, Answer, Broken, Command, Event, Lookup, Operation,
-    Origin, Position, Rejection, Session, SessionId, Timestamp,
+    OperatorRequest, Origin, Position, Rejection, Session, SessionId, Timestamp, TokenHash,
     limits::{LOG_TIME_MAX_MS, SESSION_CLOSED_MS, SESSION_MS, SESSION_RENEW_MS},
     lookup::Remembered,
     requests::Admission,
@@ -227,15 +229,16 @@ fn rule(
         | Operation::RemoveAccount { .. }
         | Operation::CreateBot { .. }
         | Operation::CreateInvite { .. }
-        | Operation::RevokeInvite { .. }
-        | Operation::CreateJoinToken { .. }
-        | Operation::PreferLeader { .. } => rule_of_admins(lookup, now, by, operation),
+        | Operation::RevokeInvite { .. } => rule_of_admins(lookup, now, by, operation),
         Operation::CreateAccount { .. }
         | Operation::OpenSession { .. }
         | Operation::CountLoginFailure { .. }
         | Operation::OfferSetup { .. }
         | Operation::AdmitNode { .. }
         | Operation::RetireNode { .. }
+        | Operation::ByOperator { .. }
+        | Operation::MakeFirstOperator { .. }
+        | Operation::ResetOperators { .. }
         | Operation::PostByWebhook { .. } => {
             Err(Rejection::SessionMisplaced { needed: false }.into())
         }
@@ -301,13 +304,34 @@ fn rule_of_admins(
             create_invite::create_invite(lookup, now, by, *code, *ttl_ms, *uses)
         }
         Operation::RevokeInvite { invite } => revoke_invite::revoke_invite(lookup, *invite),
-        Operation::CreateJoinToken {
+        _ => unreachable!("the caller has looked"),
+    }
+}
+
+/// Decides what only an operator may ask for.
+fn rule_of_operators(
+    lookup: &impl Lookup,
+    now: Timestamp,
+    credential: &TokenHash,
+    request: &OperatorRequest,
+) -> Ruling {
+    let Some(by) = lookup.operator_by_token(credential)? else {
+        return Err(Rejection::NotAnOperator.into());
+    };
+    match request {
+        OperatorRequest::CreateJoinToken {
             token,
             ttl_ms,
             voter,
-        } => create_join_token::create_join_token(lookup, now, *token, *ttl_ms, *voter),
-        Operation::PreferLeader { node } => prefer_leader::prefer_leader(lookup, *node),
-        _ => unreachable!("the caller has looked"),
+        } => create_join_token::create_join_token(lookup, now, by, *token, *ttl_ms, *voter),
+        OperatorRequest::RevokeJoinToken { id } => {
+            revoke_join_token::revoke_join_token(lookup, *id)
+        }
+        OperatorRequest::PreferLeader { node } => prefer_leader::prefer_leader(lookup, *node),
+        OperatorRequest::CreateOperator { name, token } => {
+            operators::create_operator(lookup, now, by, name, *token)
+        }
+        OperatorRequest::RevokeOperator { name } => operators::revoke_operator(lookup, name),
     }
 }
 
@@ -347,6 +371,14 @@ fn outside_session(
             admit_node::admit_node(lookup, now, *pass, *known_last)
         }
         Operation::RetireNode { node } => retire_node::retire_node(lookup, *node),
+        Operation::ByOperator {
+            credential,
+            request,
+        } => rule_of_operators(lookup, now, credential, request),
+        Operation::MakeFirstOperator { token } => {
+            operators::make_first_operator(lookup, now, *token)
+        }
+        Operation::ResetOperators { token } => operators::reset_operators(lookup, now, *token),
         Operation::PostByWebhook { token, text } => {
             post_by_webhook::post_by_webhook(lookup, now, position_of, token, text)
         }

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
-    Account, AccountId, Broken, Conversation, ConversationId, Invite, InviteId, Kind, Lookup,
-    MemberRole, Membership, MessageHead, MessageRef, NodeId, OnceId, Reaction, Sequence, Session,
-    SessionId, Throttle, ThrottleKey, Timestamp, TokenHash, Webhook, WebhookId, lookup::JoinToken,
-    lookup::Remembered,
+    Account, AccountId, Broken, Conversation, ConversationId, Invite, InviteId, JoinTokenId, Kind,
+    Lookup, MemberRole, Membership, MessageHead, MessageRef, NodeId, OnceId, OperatorName,
+    Reaction, Sequence, Session, SessionId, Throttle, ThrottleKey, Timestamp, TokenHash, Webhook,
+    WebhookId, lookup::JoinToken, lookup::Remembered,
 };
 
 use super::Memory;
@@ -221,6 +221,20 @@ impl Lookup for Memory {
     }
     fn join_tokens(&self) -> Result<u64, Broken> {
         Ok(self.nodes.tokens.len() as u64 + self.pretended("join-tokens"))
+    }
+    fn join_token_by_id(&self, id: JoinTokenId) -> Result<Option<TokenHash>, Broken> {
+        let mut all = self.nodes.tokens.keys();
+        Ok(all.find(|token| JoinTokenId::of(token) == id).copied())
+    }
+    fn operator_by_token(&self, token: &TokenHash) -> Result<Option<OperatorName>, Broken> {
+        let mut all = self.nodes.operators.values();
+        Ok(all
+            .find(|(_, known)| known == token)
+            .map(|(name, _)| name.clone()))
+    }
+    fn operators(&self) -> Result<Vec<OperatorName>, Broken> {
+        let all = self.nodes.operators.values();
+        Ok(all.map(|(name, _)| name.clone()).collect())
     }
     fn join_tokens_expired(&self, now: Timestamp, limit: usize) -> Result<Vec<TokenHash>, Broken> {
         Ok(self.nodes.expired(now).into_iter().take(limit).collect())

@@ -87,6 +87,8 @@ impl Memory {
         match event {
             Event::JoinTokenCreated { .. }
             | Event::JoinTokenRemoved { .. }
+            | Event::OperatorCreated { .. }
+            | Event::OperatorRemoved { .. }
             | Event::NodeAdmitted { .. }
             | Event::NodeRetired { .. }
             | Event::LeaderPreferred { .. } => self.nodes.write(event),

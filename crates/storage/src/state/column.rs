@@ -1,7 +1,7 @@
 //! The one place where unsigned numbers and roles become SQLite's signed numbers, and come back.
 
-use conclave_core::{AccountRole, MemberRole};
-use rusqlite::{Error, Result, Row};
+use conclave_core::{AccountRole, MemberRole, OperatorName};
+use rusqlite::{Error, Result, Row, types::Type};
 
 /// A number to be stored. The log gives out numbers one by one and times are capped, so none
 /// comes near the end.
@@ -64,6 +64,13 @@ pub(super) fn account_role(row: &Row<'_>, column: usize) -> Result<AccountRole> 
         2 => Ok(AccountRole::Bot),
         other => Err(Error::IntegralValueOutOfRange(column, other)),
     }
+}
+
+/// Reads the name of an operator.
+pub(super) fn operator_name(row: &Row<'_>, column: usize) -> Result<OperatorName> {
+    let name: String = row.get(column)?;
+    OperatorName::new(name)
+        .map_err(|error| Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
 }
 
 /// How a role of a member is stored.

@@ -217,9 +217,20 @@ CREATE INDEX invites_by_end ON invites (expires_at, id);
 CREATE TABLE join_tokens (
     token BLOB PRIMARY KEY,                -- BLAKE3 of the secret; the secret is nowhere
     expires_at INTEGER NOT NULL,
-    voter INTEGER NOT NULL                 -- whether the machine shall vote
+    voter INTEGER NOT NULL,                -- whether the machine shall vote
+    by_operator TEXT NOT NULL,             -- the name of the operator that made it
+    created_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX join_tokens_by_end ON join_tokens (expires_at, token);
+
+-- The operators: who may run the machines of the cluster.
+CREATE TABLE operators (
+    key TEXT PRIMARY KEY,                  -- the name in lower case
+    name TEXT NOT NULL,
+    token BLOB NOT NULL UNIQUE,            -- BLAKE3 of the credential; the credential is nowhere
+    by_operator TEXT,                      -- who made it; NULL: the cluster itself
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- Numbers of nodes that were removed: nobody with them is let in again.
 CREATE TABLE retired_nodes (

@@ -4,8 +4,9 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use conclave_core::{
-    AccountRole, Command, DisplayName, Grant, InviteId, MemberRole, NodeId, Operation, Pass,
-    Recipient, SessionId, ThrottleKey, WebhookId, limits::INVITE_MS_MAX,
+    AccountRole, Command, DisplayName, Grant, InviteId, JoinTokenId, MemberRole, NodeId, Operation,
+    OperatorName, OperatorRequest, Pass, Recipient, SessionId, ThrottleKey, WebhookId,
+    limits::INVITE_MS_MAX,
 };
 use conclave_storage::state::Entry;
 use proptest::prelude::*;
@@ -109,7 +110,8 @@ impl Wish {
                     pass: Pass::Token(token(150 + self.place as u8 % 4)),
                     known_last: NodeId(0),
                 },
-                _ => Operation::OfferSetup { token: token(100) },
+                _ if self.yes => Operation::OfferSetup { token: token(100) },
+                _ => self.of_operators(),
             },
             5 => post(150 + few, text),
             6..=20 => self.about_people(request),
@@ -133,6 +135,34 @@ impl Wish {
                 messages: vec![message],
                 for_everyone: self.yes,
             },
+        }
+    }
+
+    fn of_operators(self) -> Operation {
+        let credential = token(160 + self.who as u8 % 3);
+        let name = OperatorName::new(["operator", "eva", "EVA"][self.who % 3]).unwrap();
+        let other = token(160 + self.place as u8 % 4);
+        let join = token(150 + self.place as u8 % 4);
+        let request = match self.session {
+            1 => return Operation::MakeFirstOperator { token: credential },
+            2 => OperatorRequest::CreateJoinToken {
+                token: join,
+                ttl_ms: 1 + self.place,
+                voter: self.place.is_multiple_of(2),
+            },
+            3 => OperatorRequest::PreferLeader {
+                node: Some(NodeId(self.place)).filter(|node| node.0 > 1),
+            },
+            4 => OperatorRequest::CreateOperator { name, token: other },
+            5 => OperatorRequest::RevokeOperator { name },
+            6 => OperatorRequest::RevokeJoinToken {
+                id: JoinTokenId::of(&join),
+            },
+            _ => return Operation::ResetOperators { token: credential },
+        };
+        Operation::ByOperator {
+            credential,
+            request,
         }
     }
 
@@ -170,13 +200,10 @@ impl Wish {
                 0..=2 => Operation::RevokeInvite {
                     invite: InviteId(1 + self.place % 2),
                 },
-                3 => Operation::CreateJoinToken {
-                    token: token(150 + self.place as u8 % 4),
-                    ttl_ms: 1 + self.place,
-                    voter: self.yes,
-                },
-                _ => Operation::PreferLeader {
-                    node: self.yes.then_some(NodeId(self.place)),
+                _ => Operation::CreateInvite {
+                    code: token(102),
+                    ttl_ms: INVITE_MS_MAX,
+                    uses: 1,
                 },
             },
             16 => advance(self.place, self.sequence, self.sequence - 1),

@@ -102,9 +102,9 @@ fn node_or_none(text: &str) -> Result<u64, String> {
 /// Changes who belongs to the cluster, or who leads.
 ///
 /// # Errors
-/// If the caller is no administrator, the change is refused, or there is no quorum for it.
+/// If the caller is no operator, the change is refused, or there is no quorum for it.
 pub(super) async fn run(command: Command, connection: &Connection) -> anyhow::Result<ExitCode> {
-    let client = connection.connect().await?.client;
+    let client = connection.connect_as_operator().await?.client;
     let (change, how) = match command {
         Command::TransferLeader { to } => {
             let leader = client.transfer_leader(to).await?;

@@ -3,11 +3,12 @@
 mod query;
 
 use conclave_core::{
-    Account, AccountId, Broken, Conversation, ConversationId, Invite, InviteId, JoinToken, Lookup,
-    MemberRole, Membership, MessageHead, MessageRef, NodeId, OnceId, Reaction, Sequence, Session,
-    SessionId, Throttle, ThrottleKey, Timestamp, TokenHash, Webhook, WebhookId,
+    Account, AccountId, Broken, Conversation, ConversationId, Invite, InviteId, JoinToken,
+    JoinTokenId, Lookup, MemberRole, Membership, MessageHead, MessageRef, NodeId, OnceId,
+    OperatorName, Reaction, Sequence, Session, SessionId, Throttle, ThrottleKey, Timestamp,
+    TokenHash, Webhook, WebhookId,
     limits::{
-        JOIN_TOKENS_MAX, ONCE_ANSWER_MS, REQUEST_WINDOW, ROOMS_PER_ACCOUNT_MAX,
+        JOIN_TOKENS_MAX, ONCE_ANSWER_MS, OPERATORS_MAX, REQUEST_WINDOW, ROOMS_PER_ACCOUNT_MAX,
         SESSIONS_PER_ACCOUNT_MAX, WEBHOOKS_PER_ROOM_MAX,
     },
     lookup::Remembered,
@@ -16,7 +17,7 @@ use rusqlite::{Row, params};
 
 use self::query::{remembered, webhook};
 use super::{
-    column::{bound, count, from_bits, member_role, number, sought, stored},
+    column::{bound, count, from_bits, member_role, number, operator_name, sought, stored},
     writer::Writer,
 };
 
@@ -326,6 +327,26 @@ impl Lookup for Writer {
         // There are never more than this.
         let sql = "SELECT count(*) FROM (SELECT token FROM join_tokens ORDER BY token LIMIT ?1)";
         self.count_of(sql, [stored(JOIN_TOKENS_MAX)])
+    }
+
+    fn join_token_by_id(&self, id: JoinTokenId) -> Result<Option<TokenHash>, Broken> {
+        let (mut first, mut last) = ([0; 32], [u8::MAX; 32]);
+        first[..id.0.len()].copy_from_slice(&id.0);
+        last[..id.0.len()].copy_from_slice(&id.0);
+        // Of those that can be used no two have the same id.
+        let sql = "SELECT token FROM join_tokens WHERE token BETWEEN ?1 AND ?2
+            ORDER BY token LIMIT 1";
+        self.one(sql, [first, last], |row| Ok(TokenHash(row.get(0)?)))
+    }
+
+    fn operator_by_token(&self, token: &TokenHash) -> Result<Option<OperatorName>, Broken> {
+        let sql = "SELECT name FROM operators WHERE token = ?1";
+        self.one(sql, [token.0], |row| operator_name(row, 0))
+    }
+
+    fn operators(&self) -> Result<Vec<OperatorName>, Broken> {
+        let sql = "SELECT name FROM operators ORDER BY key LIMIT ?1";
+        self.all(sql, [count(OPERATORS_MAX)], |row| operator_name(row, 0))
     }
 
     fn join_tokens_expired(&self, now: Timestamp, limit: usize) -> Result<Vec<TokenHash>, Broken> {

@@ -1,6 +1,6 @@
-//! Tokens with which machines join, and the numbers of nodes.
+//! Tokens with which machines join, operators, and the numbers of nodes.
 
-use conclave_core::Event;
+use conclave_core::{Event, OperatorName};
 use rusqlite::params;
 
 use crate::state::{ApplyError, column::stored, writer::Writer};
@@ -12,12 +12,32 @@ impl Writer {
                 token,
                 expires_at,
                 voter,
+                by,
+                at,
             } => {
-                let sql = "INSERT INTO join_tokens (token, expires_at, voter) VALUES (?1, ?2, ?3)";
-                self.change_one(sql, params![token.0, stored(expires_at.0), voter])
+                let sql = "INSERT INTO join_tokens (token, expires_at, voter, by_operator,
+                        created_at)
+                    VALUES (?1, ?2, ?3, ?4, ?5)";
+                let (until, since) = (stored(expires_at.0), stored(at.0));
+                self.change_one(sql, params![token.0, until, voter, by.as_str(), since])
             }
             Event::JoinTokenRemoved { token } => {
                 self.change_one("DELETE FROM join_tokens WHERE token = ?1", [token.0])
+            }
+            Event::OperatorCreated {
+                name,
+                token,
+                by,
+                at,
+            } => {
+                let sql = "INSERT INTO operators (key, name, token, by_operator, created_at)
+                    VALUES (?1, ?2, ?3, ?4, ?5)";
+                let by = by.as_ref().map(OperatorName::as_str);
+                let row = params![name.key(), name.as_str(), token.0, by, stored(at.0)];
+                self.change_one(sql, row)
+            }
+            Event::OperatorRemoved { name } => {
+                self.change_one("DELETE FROM operators WHERE key = ?1", [name.key()])
             }
             Event::NodeAdmitted { node } => {
                 self.meta.node_last = *node;
