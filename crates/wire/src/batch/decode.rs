@@ -1,6 +1,6 @@
 //! Operations from what was stored, with the bounds of texts checked again.
 //!
-//! Always true: every operation that a rule can be asked to decide is decoded as it was encoded. The
+//! Always true: what a rule can be asked to decide is decoded as it was encoded. The
 //! lengths of lists are judged by the rules alone: an entry in the log is refused, not undecodable.
 
 use conclave_core::{
