@@ -187,6 +187,12 @@ pub enum Rejection {
     /// The cluster would have no operator.
     #[error("the last operator cannot go")]
     LastOperator,
+    /// No node has or can have this number.
+    #[error("there is no node {node}")]
+    NoSuchNode {
+        /// The number.
+        node: u64,
+    },
     /// The list has no item.
     #[error("nothing was named")]
     ListEmpty,
@@ -286,6 +292,7 @@ impl Rejection {
             Self::JoinTokenOutOfRange => "JOIN_TOKEN_OUT_OF_RANGE",
             Self::NotAnOperator => "NOT_AN_OPERATOR",
             Self::LastOperator => "LAST_OPERATOR",
+            Self::NoSuchNode { .. } => "NO_SUCH_NODE",
             Self::ListEmpty => "LIST_EMPTY",
             Self::ListTooLong => "LIST_TOO_LONG",
         }

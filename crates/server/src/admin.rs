@@ -110,6 +110,7 @@ impl Admin {
                 node_id: node.node_id,
                 reachable: node.reachable,
                 role: node.role,
+                term: node.term,
                 ..v1::NodeStatus::default()
             };
         }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use conclave_core::{
     Accepted, Command, JoinTokenId, OnceId, Operation, OperatorRequest, Rejection, TokenHash,
 };
-use conclave_replica::Outcome;
+use conclave_replica::{Outcome, Refusal};
 use conclave_wire::{
     OperatorCredential, Problem,
     request::{self, TOKEN_BYTES, chosen_token},
@@ -20,7 +20,7 @@ use tonic::{Request, metadata::MetadataMap};
 use crate::{
     access::{Deadline, accepted, administrators_only, open_session, position_of},
     accounts::once_id,
-    random,
+    problems, random,
     sessions::token_of,
     shared::Shared,
     told::Told,
@@ -191,7 +191,12 @@ impl Shared {
         &self,
         request: Request<v1::PreferLeaderRequest>,
     ) -> Result<v1::PreferLeaderResponse, Problem> {
-        let asked = request::prefer_leader(request.get_ref().node_id);
+        let node = request.get_ref().node_id;
+        if node != 0 && !self.replica.status().members.nodes.contains_key(&node) {
+            self.for_operators(&request, "PreferLeader").await?;
+            return Err(problems::of_refusal(Refusal::NoSuchNode(node)));
+        }
+        let asked = request::prefer_leader(node);
         let id = &request.get_ref().request_id;
         let position = self.operated(&request, "PreferLeader", id, asked).await?;
         Ok(v1::PreferLeaderResponse { position })

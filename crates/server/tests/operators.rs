@@ -195,6 +195,7 @@ async fn strangers_are_told_little_of_the_cluster() {
         node_id: 1,
         reachable: true,
         role: v1::NodeRole::Leader.into(),
+        term: whole.nodes[0].term,
         ..Default::default()
     };
     assert_eq!(part.nodes, [own]);

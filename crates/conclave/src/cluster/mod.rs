@@ -215,11 +215,6 @@ impl LocalCluster {
         self.slot(node).as_ref().map(Node::pid)
     }
 
-    /// A client of all nodes, without a session, that does not wait long.
-    pub(crate) fn client(&self) -> &Client {
-        &self.client
-    }
-
     /// The credential of its first operator; `None` if no node has it on its disk yet.
     pub(crate) fn operator(&self) -> Option<OperatorCredential> {
         if let Some(known) = self.operator.get() {
@@ -232,7 +227,8 @@ impl LocalCluster {
         Some(self.operator.get_or_init(|| found).clone())
     }
 
-    /// The client without a session that may do what operators may, if that is known already.
+    /// A client of all nodes, without a session, that does not wait long; it may do what operators
+    /// may, if their credential is known already.
     pub(crate) fn operator_client(&self) -> Client {
         match self.operator() {
             Some(credential) => self.client.with_operator(&credential),

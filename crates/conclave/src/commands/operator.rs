@@ -160,7 +160,7 @@ async fn list(output: Format, connection: &Connection) -> anyhow::Result<()> {
 
 /// Leaves a credential where the node finds it, and waits until it has used it.
 async fn reset(data: &Path) -> anyhow::Result<()> {
-    if !data.join("node.json").exists() {
+    if !data.join("identity.json").exists() {
         let sentence = format!("{} is not the data directory of a node", data.display());
         let hint = "name the directory that the node was given with --data";
         return Err(CommandError::new(EXIT_USAGE, sentence, hint).into());

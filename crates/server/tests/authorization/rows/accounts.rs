@@ -23,6 +23,7 @@ fn of_accounts() -> Vec<Row> {
         member: CLOSED,
         owner: CLOSED,
         admin: OK,
+        operator: None,
     };
     vec![
         Row::new("AccountService/CreateAccount", closed, |f| {
