@@ -182,7 +182,7 @@ fn a_leader_is_preferred_only_by_a_number_that_a_node_can_have() {
     let directory = tempfile::tempdir().unwrap();
     let state = State::open(directory.path(), Options::default()).unwrap();
     let (mut state, _) = apply_all(state, directory.path(), &[first()], false);
-    for (number, node) in (1_u64..).zip(far) {
+    for (number, node) in (1_u128..).zip(far) {
         let node = Some(NodeId(node));
         let prefer = edges::by_operator(OperatorRequest::PreferLeader { node });
         let answers = apply(&mut state, vec![once(number, prefer)]).answers;
