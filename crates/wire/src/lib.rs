@@ -4,9 +4,11 @@
 //! through here. Untyped data stops here; what comes out has passed every bound that does not
 //! need the state.
 
+pub mod address;
 pub mod answer;
 pub mod batch;
 pub mod codec;
+pub mod dial;
 pub mod operator;
 pub mod problem;
 pub mod request;
