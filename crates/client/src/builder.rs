@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use conclave_wire::OperatorCredential;
+use conclave_wire::{OperatorCredential, address};
 use tonic::{
     metadata::{Ascii, MetadataValue},
     transport::{Channel, Endpoint},
@@ -13,7 +13,7 @@ use tonic::{
 use crate::{
     call::{Client, Session, Shared},
     nodes::Nodes,
-    trust::{Authority, Roots, Trust},
+    trust::{Authority, NamedBy, Roots, Trust},
 };
 
 /// How long connecting to a node may take before another one is tried.
@@ -49,10 +49,12 @@ pub enum BuildError {
         named: usize,
     },
     /// This is no address.
-    #[error("'{address}' is not an address such as 127.0.0.1:7400")]
+    #[error("'{address}' is not an address such as 127.0.0.1:7400: {why}")]
     Address {
         /// What was given.
         address: String,
+        /// Why it is none.
+        why: &'static str,
         /// What is wrong with it, if the parser says.
         #[source]
         source: Option<tonic::transport::Error>,
@@ -133,7 +135,8 @@ impl Builder {
 
     /// Believes those alone that prove by one of these authorities to be the host under which they
     /// are asked, as browsers do, and talks encrypted. For nodes with a certificate of their
-    /// operator's; nodes that are learned of by another name are asked in vain.
+    /// operator's. Of the nodes that are learned of, those alone are asked whose host was named here, or
+    /// stands in a certificate of a node that was.
     #[must_use]
     pub fn roots(mut self, roots: &Roots) -> Self {
         self.trust = Trust::named(roots);
@@ -216,18 +219,14 @@ pub(crate) fn credential_header(credential: &OperatorCredential) -> MetadataValu
 /// Whether this can be the address of a node.
 ///
 /// # Errors
-/// [`BuildError::Address`] if there is no host or no port.
+/// [`BuildError::Address`], with what is wrong.
 pub fn check_address(address: &str) -> Result<(), BuildError> {
-    let has_port = bare(address)
-        .rsplit_once(':')
-        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-    match has_port {
-        true => Ok(()),
-        false => Err(BuildError::Address {
-            address: address.to_owned(),
-            source: None,
-        }),
-    }
+    let wrong = |why| BuildError::Address {
+        address: address.to_owned(),
+        why,
+        source: None,
+    };
+    address::check(bare(address)).map_err(wrong)
 }
 
 /// A connection to an address, made when it is first used.
@@ -235,11 +234,13 @@ pub(crate) fn channel(
     address: &str,
     connect: Duration,
     trust: &Trust,
+    named_by: NamedBy,
 ) -> Result<Channel, BuildError> {
     let bare = bare(address);
     let given = || address.to_owned();
     let malformed = |source| BuildError::Address {
         address: given(),
+        why: "it cannot be part of a URI",
         source,
     };
     check_address(address)?;
@@ -259,7 +260,7 @@ pub(crate) fn channel(
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true);
-    Ok(trust.channel(&endpoint))
+    Ok(trust.channel(&endpoint, named_by))
 }
 
 const PLAIN_SCHEME: &str = "http://";

@@ -16,7 +16,7 @@ use tonic::transport::Channel;
 
 use crate::{
     builder::{BuildError, ENDPOINTS_MAX, bare, channel},
-    trust::Trust,
+    trust::{NamedBy, Trust},
 };
 
 /// How long after a failure hints at that node are not believed: longer than an election, after
@@ -226,15 +226,30 @@ impl State {
 impl Known {
     /// One that nodes have named.
     fn learned(address: &str, connect: Duration, trust: &Trust) -> Result<Self, BuildError> {
-        let known = Self::new(address, connect, trust)?;
+        if !trust.follows(bare(address)) {
+            let address = address.to_owned();
+            return Err(BuildError::Unprotected { address });
+        }
+        let known = Self::from(address, connect, trust, NamedBy::Node)?;
         Ok(Self {
             learned: true,
             ..known
         })
     }
 
+    /// One that the application has named.
     fn new(address: &str, connect: Duration, trust: &Trust) -> Result<Self, BuildError> {
-        let channel = channel(address, connect, trust)?;
+        trust.name(bare(address));
+        Self::from(address, connect, trust, NamedBy::Application)
+    }
+
+    fn from(
+        address: &str,
+        connect: Duration,
+        trust: &Trust,
+        named_by: NamedBy,
+    ) -> Result<Self, BuildError> {
+        let channel = channel(address, connect, trust, named_by)?;
         let node = Node {
             address: bare(address).to_owned(),
             channel,
@@ -277,6 +292,22 @@ mod tests {
         tokio::time::advance(HINT_DISTRUST).await;
         nodes.leads("a:1");
         assert_eq!(nodes.pick().address, "a:1");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_a_certificate_of_the_web_is_not_followed_to_another_host() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut web = rcgen::CertificateParams::default();
+        web.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let web = web.self_signed(&key).unwrap().pem();
+        let roots = crate::trust::Roots::from_pem(web.as_bytes()).unwrap();
+        let named = ["chat.example:1".to_owned()];
+        let trust = Trust::named(&roots);
+        let nodes = Nodes::new(&named, Duration::from_secs(1), trust).unwrap();
+        nodes.leads("evil.example:1");
+        nodes.learn(&["evil.example:1".to_owned(), "chat.example:2".to_owned()]);
+        assert_eq!(nodes.addresses(), ["chat.example:1", "chat.example:2"]);
+        assert_eq!(nodes.pick().address, "chat.example:1");
     }
 
     #[tokio::test(start_paused = true)]

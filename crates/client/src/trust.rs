@@ -5,13 +5,17 @@
 //! not prove by them to be the host that was asked for; any other talks on loopback alone.
 
 use std::{
+    collections::BTreeSet,
     fmt, io,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use conclave_wire::trust::{Fingerprint, NODES_NAME};
+use conclave_wire::{
+    dial,
+    trust::{Fingerprint, NODES_NAME},
+};
 use hyper_util::rt::TokioIo;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore,
@@ -19,9 +23,11 @@ use rustls::{
     client::{
         Resumption, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_name,
     },
     crypto::{CryptoProvider, ring as provider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
+    server::ParsedCertificate,
     version::TLS13,
 };
 use tokio::{net::TcpStream, time::timeout};
@@ -140,7 +146,7 @@ pub async fn fetch_authority(address: &str, limit: Duration) -> Result<Authority
         .with_custom_certificate_verifier(seen.clone())
         .with_no_client_auth();
     let asked = async {
-        let stream = TcpStream::connect(address).await;
+        let stream = reach_at(address).await;
         let stream = stream.map_err(FetchError::Unreachable)?;
         let connector = TlsConnector::from(Arc::new(config));
         let shaken = connector.connect(nodes_name(), stream).await;
@@ -233,6 +239,15 @@ impl ServerCertVerifier for Seen {
     }
 }
 
+/// Where the address of a node comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NamedBy {
+    /// From the application, or the person who uses it.
+    Application,
+    /// From another node.
+    Node,
+}
+
 /// Whom to believe.
 #[derive(Clone, Default)]
 pub(crate) enum Trust {
@@ -241,8 +256,9 @@ pub(crate) enum Trust {
     Loopback,
     /// Who has a certificate of this authority.
     Pinned(TlsConnector),
-    /// Who proves to be the host that was asked for.
-    Named(TlsConnector),
+    /// Who proves to be the host that was asked for; and what those have shown who were named by
+    /// the application.
+    Named(TlsConnector, Arc<Vouched>),
 }
 
 impl fmt::Debug for Trust {
@@ -250,7 +266,7 @@ impl fmt::Debug for Trust {
         formatter.write_str(match self {
             Self::Loopback => "Loopback",
             Self::Pinned(_) => "Pinned",
-            Self::Named(_) => "Named",
+            Self::Named(..) => "Named",
         })
     }
 }
@@ -265,14 +281,14 @@ impl Trust {
     pub(crate) fn named(roots: &Roots) -> Self {
         let config = tls13(Arc::new(provider::default_provider()));
         let config = config.with_root_certificates(Arc::clone(&roots.0));
-        Self::Named(connector(config.with_no_client_auth()))
+        Self::Named(connector(config.with_no_client_auth()), Arc::default())
     }
 
     /// Whether it talks encrypted, and never otherwise.
     pub(crate) fn is_encrypted(&self) -> bool {
         match self {
             Self::Loopback => false,
-            Self::Pinned(_) | Self::Named(_) => true,
+            Self::Pinned(_) | Self::Named(..) => true,
         }
     }
 
@@ -289,21 +305,46 @@ impl Trust {
     pub(crate) fn allows(&self, address: &str) -> bool {
         match self {
             Self::Loopback => is_loopback(address),
-            Self::Pinned(_) | Self::Named(_) => true,
+            Self::Pinned(_) | Self::Named(..) => true,
         }
     }
 
     /// A connection that is made when it is first used. The time that the endpoint allows for
     /// connecting holds for the handshake too.
-    pub(crate) fn channel(&self, endpoint: &Endpoint) -> Channel {
-        let (connector, name) = match self {
-            Self::Loopback => return endpoint.connect_lazy(),
-            Self::Pinned(connector) => (connector.clone(), Some(nodes_name())),
-            Self::Named(connector) => (connector.clone(), None),
+    pub(crate) fn channel(&self, endpoint: &Endpoint, named_by: NamedBy) -> Channel {
+        let (connector, name, vouched) = match self {
+            Self::Loopback => {
+                return endpoint.connect_with_connector_lazy(tower::service_fn(|uri| async move {
+                    Ok::<_, io::Error>(TokioIo::new(reach(&uri).await?))
+                }));
+            }
+            Self::Pinned(connector) => (connector.clone(), Some(nodes_name()), None),
+            Self::Named(connector, vouched) => {
+                let is_named = named_by == NamedBy::Application;
+                let vouched = is_named.then(|| Arc::clone(vouched));
+                (connector.clone(), None, vouched)
+            }
         };
         endpoint.connect_with_connector_lazy(tower::service_fn(move |uri| {
-            connect(connector.clone(), name.clone(), uri)
+            connect(connector.clone(), name.clone(), vouched.clone(), uri)
         }))
+    }
+
+    /// The application names this `host:port`.
+    pub(crate) fn name(&self, address: &str) {
+        match self {
+            Self::Loopback | Self::Pinned(_) => {}
+            Self::Named(_, vouched) => vouched.name(address),
+        }
+    }
+
+    /// Whether this `host:port` may be asked because a node has named it. On loopback and where
+    /// the cluster's own authority is known the connection itself proves enough.
+    pub(crate) fn follows(&self, address: &str) -> bool {
+        match self {
+            Self::Loopback | Self::Pinned(_) => self.allows(address),
+            Self::Named(_, vouched) => vouched.covers(address),
+        }
     }
 }
 
@@ -328,25 +369,102 @@ pub fn is_loopback(address: &str) -> bool {
 async fn connect(
     connector: TlsConnector,
     name: Option<ServerName<'static>>,
+    vouched: Option<Arc<Vouched>>,
     uri: Uri,
 ) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
-    let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
-    let host = uri.host().ok_or_else(invalid)?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let port = uri.port_u16().ok_or_else(invalid)?;
-    let stream = TcpStream::connect((host, port)).await?;
-    stream.set_nodelay(true)?;
+    let stream = reach(&uri).await?;
     let (name, stranger) = match name {
         Some(name) => (name, ANOTHER_AUTHORITY),
         None => {
-            let host = ServerName::try_from(host.to_owned());
-            (host.map_err(|_| invalid())?, NOT_PROVEN)
+            let host = uri.host().and_then(name_of_host);
+            let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
+            (host.ok_or_else(invalid)?, NOT_PROVEN)
         }
     };
     let shaken = connector.connect(name, stream).await;
-    Ok(TokioIo::new(
-        shaken.map_err(|error| in_words(error, stranger))?,
-    ))
+    let stream = shaken.map_err(|error| in_words(error, stranger))?;
+    if let Some(vouched) = vouched {
+        vouched.note(stream.get_ref().1.peer_certificates());
+    }
+    Ok(TokioIo::new(stream))
+}
+
+/// The host of an address, as a certificate names it.
+fn name_of_host(host: &str) -> Option<ServerName<'static>> {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    ServerName::try_from(host.to_owned()).ok()
+}
+
+/// Connects to the host and the port of an address.
+async fn reach(uri: &Uri) -> io::Result<TcpStream> {
+    let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
+    let host = uri.host().ok_or_else(invalid)?;
+    dial::connect(host, uri.port_u16().ok_or_else(invalid)?).await
+}
+
+async fn reach_at(address: &str) -> io::Result<TcpStream> {
+    let uri = Uri::try_from(format!("http://{address}")).map_err(io::Error::other)?;
+    reach(&uri).await
+}
+
+/// The certificates that the nodes have shown that the application has named.
+///
+/// A node may name other nodes, and what it names may be anywhere; an authority of the web vouches
+/// for everybody. So a node that was learned of is asked only if its host is one of those that the
+/// application has named, or one that a certificate of theirs is for as well.
+#[derive(Debug, Default)]
+pub(crate) struct Vouched {
+    hosts: Mutex<BTreeSet<String>>,
+    certificates: Mutex<Vec<CertificateDer<'static>>>,
+}
+
+/// Certificates that are kept: each named node may have its own, and exchanges it now and then.
+const CERTIFICATES_MAX: usize = 16;
+
+impl Vouched {
+    /// The application names this `host:port`.
+    fn name(&self, address: &str) {
+        if let Some((host, _)) = address.rsplit_once(':') {
+            let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+            hosts.insert(host.to_ascii_lowercase());
+        }
+    }
+
+    /// A named node has proven to be itself with these.
+    fn note(&self, shown: Option<&[CertificateDer<'static>]>) {
+        let Some(own) = shown.and_then(|shown| shown.first()) else {
+            return;
+        };
+        let kept = self.certificates.lock();
+        let mut kept = kept.unwrap_or_else(PoisonError::into_inner);
+        if kept.contains(own) {
+            return;
+        }
+        if kept.len() >= CERTIFICATES_MAX {
+            kept.remove(0);
+        }
+        kept.push(own.clone());
+    }
+
+    /// Whether this `host:port` may be asked, whoever has named it.
+    fn covers(&self, address: &str) -> bool {
+        let Some((host, _)) = address.rsplit_once(':') else {
+            return false;
+        };
+        let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if hosts.contains(&host.to_ascii_lowercase()) {
+            return true;
+        }
+        let Some(name) = name_of_host(host) else {
+            return false;
+        };
+        let kept = self.certificates.lock();
+        let kept = kept.unwrap_or_else(PoisonError::into_inner);
+        kept.iter().any(|certificate| {
+            let parsed = ParsedCertificate::try_from(certificate);
+            parsed.is_ok_and(|parsed| verify_server_name(&parsed, &name).is_ok())
+        })
+    }
 }
 
 /// What a handshake that failed means; `stranger`, if somebody else was there.
@@ -401,6 +519,35 @@ mod tests {
         ] {
             assert!(!is_loopback(address), "{address}");
         }
+    }
+
+    #[test]
+    fn a_learned_node_is_asked_only_where_a_named_one_has_a_certificate_for() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let names = ["chat.example", "*.nodes.example", "10.0.0.7"].map(str::to_owned);
+        let wanted = rcgen::CertificateParams::new(names).unwrap();
+        let certificate = wanted.self_signed(&key).unwrap().der().clone();
+        let vouched = Vouched::default();
+        vouched.name("chat.example:7400");
+        assert!(vouched.covers("CHAT.example:7401"), "another port of the same");
+        let elsewhere = ["a.nodes.example:1", "10.0.0.7:1"];
+        for address in elsewhere {
+            assert!(!vouched.covers(address), "{address} before a certificate was seen");
+        }
+        vouched.note(Some(&[certificate]));
+        for address in elsewhere {
+            assert!(vouched.covers(address), "{address}");
+        }
+        for address in ["evil.example:1", "a.b.nodes.example:1", "10.0.0.8:1", "", "x"] {
+            assert!(!vouched.covers(address), "{address}");
+        }
+        for _ in 0..2 * CERTIFICATES_MAX {
+            let own = rcgen::KeyPair::generate().unwrap();
+            let other = rcgen::CertificateParams::new(vec!["other.example".to_owned()]);
+            let other = other.unwrap().self_signed(&own).unwrap();
+            vouched.note(Some(&[other.der().clone()]));
+        }
+        assert_eq!(vouched.certificates.lock().unwrap().len(), CERTIFICATES_MAX);
     }
 
     #[test]

@@ -19,7 +19,6 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     access::{Deadline, accepted},
-    config::checked_address,
     founding::founder_out,
     identity::Founder,
     problems,
@@ -147,7 +146,7 @@ impl Shared {
         let id = request::once_id(&request.request_id)?.ok_or_else(missing)?;
         for address in [&request.peer_address, &request.client_address] {
             let invalid = |why| problems::refused("ADDRESS_INVALID", why);
-            checked_address(address).map_err(invalid)?;
+            address::check(address).map_err(invalid)?;
         }
         let pass = match &request.pass {
             Some(join_request::Pass::TokenSecret(shown)) => Pass::Token(token_hash(shown)),

@@ -216,9 +216,22 @@ impl NodeConfig {
             return Err(ConfigError::Members(sentence));
         }
         for address in &self.join {
-            if let Err(why) = checked_address(address) {
+            if let Err(why) = address::check(address) {
                 return Err(ConfigError::Members(format!("`{address}` to join: {why}")));
             }
+        }
+        for (what, address) in [
+            ("client_address", &self.client_address),
+            ("peer_address", &self.peer_address),
+        ] {
+            if let Err(why) = address::check_listen(address) {
+                return Err(ConfigError::Members(format!("{what} `{address}`: {why}")));
+            }
+        }
+        if let Some(host) = &self.advertise
+            && let Err(why) = address::check_host(host)
+        {
+            return Err(ConfigError::Members(format!("advertise `{host}`: {why}")));
         }
         if !self.join.is_empty() && !members.is_empty() {
             let sentence = "a node either joins a cluster or makes one with its members";
@@ -356,18 +369,6 @@ fn from_flags(flags: &Overrides) -> Vec<(&'static str, Value)> {
     given
 }
 
-/// Whether this is HOST:PORT; else why not.
-pub(crate) fn checked_address(address: &str) -> Result<(), &'static str> {
-    let (host, port) = address.rsplit_once(':').ok_or("an address is HOST:PORT")?;
-    if host.is_empty() {
-        return Err("an address has no host");
-    }
-    match port.parse::<u16>() {
-        Ok(_) => Ok(()),
-        Err(_) => Err("a port is a number up to 65535"),
-    }
-}
-
 fn parse_member(text: &str) -> Result<(u64, Member), ConfigError> {
     let wrong = |why| ConfigError::Member {
         text: text.to_owned(),
@@ -387,7 +388,7 @@ fn parse_member(text: &str) -> Result<(u64, Member), ConfigError> {
         .split_once('/')
         .ok_or_else(|| wrong("it must have two addresses"))?;
     for address in [peer, client] {
-        checked_address(address.trim()).map_err(wrong)?;
+        address::check(address.trim()).map_err(wrong)?;
     }
     let (peer_address, client_address) = (peer.trim().to_owned(), client.trim().to_owned());
     Ok((

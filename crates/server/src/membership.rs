@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, time::Duration};
 use conclave_core::{Accepted, NodeId, OnceId};
 use conclave_replica::{Change, Lane, MEMBERS_MAX, Member, Members};
 use conclave_wire::{
-    Problem,
+    Problem, address,
     request::{self, token_hash},
     v1,
 };
@@ -21,7 +21,6 @@ use crate::{
     access::{Deadline, accepted, position_of},
     admin::Margin,
     admission::no_secret,
-    config::checked_address,
     join_token::JoinToken,
     operators::join_token_id,
     problems::{self, millis},
@@ -241,7 +240,7 @@ fn change_in(request: &v1::ChangeMembersRequest) -> Result<Change, Problem> {
         Some(Asked::Add(node)) => {
             for address in [&node.peer_address, &node.client_address] {
                 let invalid = |why| problems::refused("ADDRESS_INVALID", why);
-                checked_address(address).map_err(invalid)?;
+                address::check(address).map_err(invalid)?;
             }
             let member = Member {
                 peer_address: node.peer_address,

@@ -15,7 +15,7 @@ use std::{
 
 use conclave_core::Timestamp;
 use conclave_replica::{LogRetention, Member, Replica, Timers};
-use conclave_wire::{Problem, trust::Fingerprint};
+use conclave_wire::{Problem, address, trust::Fingerprint};
 use tokio::{
     net::{TcpListener, TcpSocket, lookup_host},
     sync::{Semaphore, watch},
@@ -428,10 +428,11 @@ async fn listen_on(address: &str) -> io::Result<TcpListener> {
 /// Where others reach a listener of this node.
 fn advertised(config: &NodeConfig, local: SocketAddr) -> Result<String, StartError> {
     match &config.advertise {
-        Some(host) if host.contains(':') && !host.starts_with('[') => {
-            Ok(format!("[{host}]:{}", local.port()))
+        Some(host) => {
+            let wrong = |why| StartError::Join(format!("advertise `{host}`: {why}"));
+            let host = address::check_host(host).map_err(wrong)?;
+            Ok(format!("{host}:{}", local.port()))
         }
-        Some(host) => Ok(format!("{host}:{}", local.port())),
         None if local.ip().is_unspecified() && config.members.is_empty() => {
             let sentence = format!("{local} is every address of this machine, and others need one");
             Err(StartError::Join(sentence))

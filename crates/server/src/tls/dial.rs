@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc};
 
-use conclave_wire::trust::Fingerprint;
+use conclave_wire::{dial, trust::Fingerprint};
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::net::TcpStream;
@@ -44,7 +44,11 @@ impl Dial {
     /// connecting holds for the handshake too.
     pub(crate) fn channel(&self, endpoint: &Endpoint) -> Channel {
         match self {
-            Self::Plain => endpoint.connect_lazy(),
+            Self::Plain => {
+                endpoint.connect_with_connector_lazy(tower::service_fn(|uri| async move {
+                    Ok::<_, io::Error>(TokioIo::new(reach(&uri).await?))
+                }))
+            }
             Self::Tls { connector, name } => {
                 let (connector, name) = (connector.clone(), name.clone());
                 endpoint.connect_with_connector_lazy(tower::service_fn(move |uri| {
@@ -60,11 +64,13 @@ async fn connect(
     name: ServerName<'static>,
     uri: Uri,
 ) -> io::Result<TokioIo<tokio_rustls::client::TlsStream<TcpStream>>> {
+    let stream = reach(&uri).await?;
+    Ok(TokioIo::new(connector.connect(name, stream).await?))
+}
+
+/// Connects to the host and the port of an address.
+async fn reach(uri: &Uri) -> io::Result<TcpStream> {
     let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
     let host = uri.host().ok_or_else(invalid)?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let port = uri.port_u16().ok_or_else(invalid)?;
-    let stream = TcpStream::connect((host, port)).await?;
-    stream.set_nodelay(true)?;
-    Ok(TokioIo::new(connector.connect(name, stream).await?))
+    dial::connect(host, uri.port_u16().ok_or_else(invalid)?).await
 }

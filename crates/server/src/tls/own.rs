@@ -26,6 +26,17 @@ pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Longest file in bytes: a chain has some kilobytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
+/// What some editors put before a text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// The curve P-521 in DER, as it stands in every key on it.
+const CURVE_P521: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23];
+
+/// Whether a key names the curve P-521.
+fn has_curve_p521(der: &[u8]) -> bool {
+    let mut places = der.windows(CURVE_P521.len());
+    places.any(|place| place == CURVE_P521)
+}
+
 /// The operator's own certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OwnCertificateError {
@@ -47,6 +58,12 @@ pub enum OwnCertificateError {
     /// There is no key in it.
     #[error("{} holds no private key in PEM", path.display())]
     NoKey {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// Its key is of a kind that this program does not sign with.
+    #[error("the key in {} is on the curve P-521, which this program does not use", path.display())]
+    Curve {
         /// Which file.
         path: PathBuf,
     },
@@ -97,6 +114,10 @@ impl Files {
         let key = key.map_err(|_| OwnCertificateError::NoKey {
             path: self.key.clone(),
         })?;
+        if has_curve_p521(key.secret_der()) {
+            let path = self.key.clone();
+            return Err(OwnCertificateError::Curve { path });
+        }
         let pair = CertifiedKey::from_der(chain, key, &provider());
         let pair = pair.map_err(|source| OwnCertificateError::NoPair {
             certificate: self.certificate.clone(),
@@ -118,6 +139,10 @@ fn read(path: &Path) -> Result<Vec<u8>, OwnCertificateError> {
     file.read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(unreadable(io::ErrorKind::FileTooLarge.into()));
+    }
+    // Some editors begin a file with it.
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
     }
     Ok(bytes)
 }
@@ -229,6 +254,31 @@ mod tests {
         }
         fs::write(&files.certificate, vec![b'\n'; 1024 * 1024 + 1]).unwrap();
         assert!(start(&files).is_err(), "it is too long");
+    }
+
+    #[test]
+    fn a_mark_before_the_text_does_not_matter_and_a_foreign_curve_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = files(directory.path());
+        let (certificate, key) = made("a.example");
+        for (file, text) in [(&files.certificate, &certificate), (&files.key, &key)] {
+            fs::write(file, [BYTE_ORDER_MARK, text.as_bytes()].concat()).unwrap();
+        }
+        start(&files).unwrap();
+        // As `openssl ecparam -name secp521r1 -genkey -noout | openssl pkcs8 -topk8 -nocrypt`
+        // writes it; the curve stands before the key.
+        let der = [
+            &[0x30, 0x17, 0x02, 0x01, 0x00, 0x30, 0x10][..],
+            &[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01],
+            CURVE_P521,
+            &[0x04, 0x00],
+        ]
+        .concat();
+        let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, der);
+        let pem = format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n");
+        fs::write(&files.key, pem).unwrap();
+        let refused = start(&files).unwrap_err().to_string();
+        assert!(refused.contains("P-521") && refused.contains("key.pem"), "{refused}");
     }
 
     #[test]
