@@ -550,7 +550,7 @@ async fn configuration_comes_from_file_environment_and_flags() {
     ];
     for served in started {
         let served = served.unwrap();
-        let status = status(&served).await;
+        let status = status(&home, &served).await;
         assert_eq!(status.nodes.len(), 2, "{status:?}");
         assert_eq!(status.nodes[1].client_address, "10.255.0.2:2");
     }
