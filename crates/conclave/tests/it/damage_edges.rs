@@ -8,7 +8,7 @@ use std::{
 use conclave_client::{Client, Freshness, Page, v1};
 
 use crate::{
-    command::{Home, Person, Served, run},
+    command::{Home, Person, Served},
     damage::{Dice, all_are_well, all_vote, check, file_of},
     support::{Cluster, until},
     witness::{Witness, client_of, person, sign_up},
