@@ -105,8 +105,8 @@ pub use outbox::{
 };
 pub use sessions::Login;
 pub use trust::{
-    ANOTHER_AUTHORITY, Authority, FetchError, NOT_PROVEN, NoAuthority, NoRoots, Roots,
-    fetch_authority, is_loopback,
+    ANOTHER_AUTHORITY, Authority, FetchError, NOT_PROVEN, NOT_VALID_NOW, NoAuthority, NoRoots,
+    Roots, fetch_authority, is_loopback,
 };
 
 /// How fresh the answer to a read must be.

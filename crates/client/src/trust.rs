@@ -120,6 +120,8 @@ impl Roots {
     /// [`NoRoots`] if nothing is left.
     pub fn from_pem(pem: &[u8]) -> Result<Self, NoRoots> {
         let mut roots = RootCertStore::empty();
+        // Some editors begin a file with a mark.
+        let pem = pem.strip_prefix(b"\xef\xbb\xbf").unwrap_or(pem);
         let certificates = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok);
         roots.add_parsable_certificates(certificates);
         match roots.is_empty() {
@@ -481,7 +483,7 @@ fn in_words(error: io::Error, stranger: &'static str) -> io::Error {
             | CertificateError::ExpiredContext { .. }
             | CertificateError::NotValidYet
             | CertificateError::NotValidYetContext { .. },
-        )) => "the certificate of the node is not valid now, if the clock of this machine is right",
+        )) => NOT_VALID_NOW,
         Some(TlsError::InvalidMessage(_)) => "the node does not speak TLS any more",
         Some(_) | None => return error,
     };
@@ -491,6 +493,9 @@ fn in_words(error: io::Error, stranger: &'static str) -> io::Error {
 /// What is said when somebody else answers than the cluster that is known.
 pub const ANOTHER_AUTHORITY: &str =
     "the cluster presents another certificate authority than the one that is known";
+/// What is said when the certificate of a node has expired, or its time has not come yet.
+pub const NOT_VALID_NOW: &str =
+    "the certificate of the node is not valid now, if the clock of this machine is right";
 /// What is said when the authorities that were given do not vouch for who answers.
 pub const NOT_PROVEN: &str =
     "the node has no certificate for its name by an authority that was given";
@@ -529,16 +534,28 @@ mod tests {
         let certificate = wanted.self_signed(&key).unwrap().der().clone();
         let vouched = Vouched::default();
         vouched.name("chat.example:7400");
-        assert!(vouched.covers("CHAT.example:7401"), "another port of the same");
+        assert!(
+            vouched.covers("CHAT.example:7401"),
+            "another port of the same"
+        );
         let elsewhere = ["a.nodes.example:1", "10.0.0.7:1"];
         for address in elsewhere {
-            assert!(!vouched.covers(address), "{address} before a certificate was seen");
+            assert!(
+                !vouched.covers(address),
+                "{address} before a certificate was seen"
+            );
         }
         vouched.note(Some(&[certificate]));
         for address in elsewhere {
             assert!(vouched.covers(address), "{address}");
         }
-        for address in ["evil.example:1", "a.b.nodes.example:1", "10.0.0.8:1", "", "x"] {
+        for address in [
+            "evil.example:1",
+            "a.b.nodes.example:1",
+            "10.0.0.8:1",
+            "",
+            "x",
+        ] {
             assert!(!vouched.covers(address), "{address}");
         }
         for _ in 0..2 * CERTIFICATES_MAX {

@@ -8,7 +8,7 @@ use std::{
     process::ExitCode,
 };
 
-use conclave_client::{ANOTHER_AUTHORITY, BuildError, CallError, NOT_PROVEN};
+use conclave_client::{ANOTHER_AUTHORITY, BuildError, CallError, NOT_PROVEN, NOT_VALID_NOW};
 
 /// It failed, and no other code says it better.
 pub(crate) const EXIT_FAILED: u8 = 1;
@@ -176,6 +176,13 @@ impl From<&CallError> for CommandError {
                 format!("{NOT_PROVEN} (tried {})", list(nodes)),
                 "ask by the name that stands in its certificate; a cluster without a certificate \
                  of its operator's is known by --fingerprint instead of --ca-file",
+            ),
+            CallError::NotDone {
+                nodes, sentence, ..
+            } if sentence.contains(NOT_VALID_NOW) => Self::new(
+                EXIT_PERMISSION,
+                format!("{NOT_VALID_NOW} (tried {})", list(nodes)),
+                "renew the certificate in the files of --tls-certificate, or correct the clock",
             ),
             CallError::NotDone { nodes, .. } => Self::new(
                 EXIT_UNAVAILABLE,

@@ -4,10 +4,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    env::VarError,
     path::{Path, PathBuf},
 };
 
 use conclave_replica::{Member, VOTERS_MAX};
+use conclave_wire::address;
 use config::Value;
 use serde::Deserialize;
 
@@ -163,13 +165,20 @@ impl NodeConfig {
     /// # Errors
     /// [`ConfigError::Unreadable`], with the file or the key that is to blame.
     pub fn load(file: Option<&Path>, flags: &Overrides) -> Result<Self, ConfigError> {
-        let variable = |key: &str| std::env::var(key).ok().filter(|value| !value.is_empty());
+        let variable = |key: &str| match std::env::var(key) {
+            Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+            Err(VarError::NotPresent) => Ok(None),
+            Err(VarError::NotUnicode(_)) => {
+                let sentence = format!("{key} is not text in UTF-8");
+                Err(ConfigError::Unreadable(sentence))
+            }
+        };
         Self::load_with(file, variable, flags)
     }
 
     fn load_with(
         file: Option<&Path>,
-        variable: impl Fn(&str) -> Option<String>,
+        variable: impl Fn(&str) -> Result<Option<String>, ConfigError>,
         flags: &Overrides,
     ) -> Result<Self, ConfigError> {
         let unreadable = |error: config::ConfigError| ConfigError::Unreadable(error.to_string());
@@ -186,7 +195,21 @@ impl NodeConfig {
             sources = sources.set_override(key, value).map_err(unreadable)?;
         }
         let loaded = sources.build().map_err(unreadable)?;
-        loaded.try_deserialize().map_err(unreadable)
+        let mut config: Self = loaded.try_deserialize().map_err(unreadable)?;
+        // A path is bytes, and need not be text: as text it might be another one.
+        if let Some(data) = &flags.data {
+            config.data.clone_from(data);
+        }
+        for (given, kept) in [
+            (&flags.secret_file, &mut config.secret_file),
+            (&flags.tls_certificate, &mut config.tls_certificate),
+            (&flags.tls_key, &mut config.tls_key),
+        ] {
+            if given.is_some() {
+                kept.clone_from(given);
+            }
+        }
+        Ok(config)
     }
 
     /// The members by number; empty if none are configured.
@@ -242,9 +265,18 @@ impl NodeConfig {
             let sentence = format!("node {node} is not among the members");
             return Err(ConfigError::Members(sentence));
         }
+        Ok(members)
+    }
+
+    /// Whether what is said about coming into a cluster belongs together. It means nothing for a
+    /// directory that is a node's already: left-overs of its first start are harmless.
+    ///
+    /// # Errors
+    /// [`ConfigError::Members`].
+    pub(crate) fn check_joining(&self) -> Result<(), ConfigError> {
         let founders = self.bootstrap_expect as usize;
         let contradiction = if self.join_token.is_some() && self.join.is_empty() {
-            "a token needs the addresses of nodes to join"
+            "a token (--token or CONCLAVE_JOIN_TOKEN) needs the addresses of nodes to --join"
         } else if self.join_token.is_some() && founders > 0 {
             "a node either joins with a token or makes a cluster with others"
         } else if founders > self.join.len() {
@@ -252,7 +284,7 @@ impl NodeConfig {
         } else if founders > VOTERS_MAX {
             "more nodes are expected than a cluster has voters"
         } else {
-            return Ok(members);
+            return Ok(());
         };
         Err(ConfigError::Members(contradiction.to_owned()))
     }
@@ -283,36 +315,36 @@ const NUMBERS: [&str; 7] = [
 
 /// The variables that are set.
 fn from_environment(
-    variable: impl Fn(&str) -> Option<String>,
+    variable: impl Fn(&str) -> Result<Option<String>, ConfigError>,
 ) -> Result<Vec<(&'static str, Value)>, ConfigError> {
     let mut given: Vec<(&'static str, Value)> = Vec::new();
     let name = |key: &str| format!("CONCLAVE_{}", key.to_ascii_uppercase());
     for key in TEXTS {
-        given.extend(variable(&name(key)).map(|text| (key, Value::from(text))));
+        given.extend(variable(&name(key))?.map(|text| (key, Value::from(text))));
     }
     for key in NUMBERS {
-        if let Some(text) = variable(&name(key)) {
+        if let Some(text) = variable(&name(key))? {
             let number: i64 = text.trim().parse().map_err(|_| {
                 ConfigError::Unreadable(format!("{} must be a number, not `{text}`", name(key)))
             })?;
             given.push((key, Value::from(number)));
         }
     }
-    if let Some(text) = variable("CONCLAVE_PLAIN") {
+    if let Some(text) = variable("CONCLAVE_PLAIN")? {
         let plain: bool = text.trim().parse().map_err(|_| {
             let sentence = format!("CONCLAVE_PLAIN must be true or false, not `{text}`");
             ConfigError::Unreadable(sentence)
         })?;
         given.push(("plain", Value::from(plain)));
     }
-    if let Some(text) = variable("CONCLAVE_REGISTRATION") {
+    if let Some(text) = variable("CONCLAVE_REGISTRATION")? {
         let mode: Registration = text
             .parse()
             .map_err(|why| ConfigError::Unreadable(format!("CONCLAVE_REGISTRATION: {why}")))?;
         given.push(("registration", Value::from(mode.as_str())));
     }
     for key in ["members", "join"] {
-        if let Some(text) = variable(&name(key)) {
+        if let Some(text) = variable(&name(key))? {
             let parts = text.split(',').map(|part| part.trim().to_owned());
             given.push((key, Value::from(parts.collect::<Vec<String>>())));
         }
@@ -323,16 +355,11 @@ fn from_environment(
 /// The flags that were given.
 fn from_flags(flags: &Overrides) -> Vec<(&'static str, Value)> {
     let flags = flags.clone();
-    let text = |path: PathBuf| path.to_string_lossy().into_owned();
     let texts = [
-        ("data", flags.data.map(text)),
         ("client_address", flags.client_address),
         ("peer_address", flags.peer_address),
         ("join_token", flags.join_token),
-        ("secret_file", flags.secret_file.map(text)),
         ("advertise", flags.advertise),
-        ("tls_certificate", flags.tls_certificate.map(text)),
-        ("tls_key", flags.tls_key.map(text)),
         ("log", flags.log),
     ];
     let mut given: Vec<(&'static str, Value)> = texts
@@ -414,7 +441,7 @@ mod tests {
         std::fs::write(&path, file).unwrap();
         let variable = |key: &str| {
             let found = environment.iter().find(|(name, _)| *name == key);
-            found.map(|(_, value)| (*value).to_owned())
+            Ok(found.map(|(_, value)| (*value).to_owned()))
         };
         NodeConfig::load_with(Some(&path), variable, flags)
     }
@@ -491,6 +518,62 @@ mod tests {
             ..NodeConfig::default()
         };
         assert!(nobody.members().is_err());
+    }
+
+    #[test]
+    fn addresses_are_judged_before_anything_is_opened() {
+        let refused = |config: &NodeConfig| config.members().unwrap_err().to_string();
+        let plain = NodeConfig::default;
+        for host in [
+            "127.0.0.1:22400",
+            "",
+            "chat.example/",
+            "my host",
+            "fe80::1%lo",
+        ] {
+            let config = NodeConfig {
+                advertise: Some(host.to_owned()),
+                ..plain()
+            };
+            assert!(refused(&config).contains("advertise"), "{host}");
+        }
+        let config = NodeConfig {
+            client_address: "::1:22400".to_owned(),
+            ..plain()
+        };
+        assert!(refused(&config).contains("in brackets"));
+        let config = NodeConfig {
+            join: vec!["10.0.0.1/:7401".to_owned()],
+            ..plain()
+        };
+        assert!(refused(&config).contains("no slash"));
+    }
+
+    #[test]
+    fn what_is_left_over_of_the_first_start_is_judged_by_itself() {
+        let config = NodeConfig {
+            join_token: Some("token".to_owned()),
+            ..NodeConfig::default()
+        };
+        config.members().unwrap();
+        let refused = config.check_joining().unwrap_err().to_string();
+        assert!(refused.contains("CONCLAVE_JOIN_TOKEN"), "{refused}");
+    }
+
+    #[test]
+    fn a_path_stays_what_it_is() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let odd = PathBuf::from(std::ffi::OsString::from_vec(vec![b'd', 0xff]));
+        let flags = Overrides {
+            data: Some(odd.clone()),
+            secret_file: Some(odd.clone()),
+            ..Overrides::default()
+        };
+        let config = load("data = 'file'\n", &[("CONCLAVE_DATA", "variable")], &flags).unwrap();
+        assert_eq!(config.data, odd);
+        assert_eq!(config.secret_file, Some(odd));
+        let broken = |_: &str| Err(ConfigError::Unreadable("no text".to_owned()));
+        assert!(NodeConfig::load_with(None, broken, &Overrides::default()).is_err());
     }
 
     #[test]

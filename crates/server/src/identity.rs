@@ -55,6 +55,15 @@ pub enum IdentityError {
         /// What is wrong with it.
         why: String,
     },
+    /// Its lock cannot be taken: the file is another user's, for example root's.
+    #[error("the lock file {file} cannot be opened")]
+    Lock {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The file system refuses.
     #[error("the data directory {directory} cannot be used")]
     Io {
@@ -154,7 +163,8 @@ impl Claim {
             .mode(0o700)
             .create(directory)
             .map_err(failed)?;
-        let lock = private_file(&directory.join("lock")).map_err(failed)?;
+        let file = directory.join("lock");
+        let lock = private_file(&file).map_err(|source| IdentityError::Lock { file, source })?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -342,6 +352,16 @@ mod tests {
         assert!(matches!(second, Err(IdentityError::InUse { .. })));
         drop(first);
         Claim::take(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_cannot_be_opened_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        // A directory in its place: root may open any file.
+        fs::create_dir(directory.path().join("lock")).unwrap();
+        let refused = Claim::take(directory.path()).unwrap_err();
+        assert!(matches!(refused, IdentityError::Lock { .. }));
+        assert!(refused.to_string().contains("/lock"), "{refused}");
     }
 
     #[test]

@@ -69,6 +69,19 @@ impl Shared {
         })
     }
 
+    /// What a node of another cluster is told: most often the same hosts are written differently
+    /// in the lists that the two were started with.
+    pub(crate) fn other_cluster(&self) -> String {
+        let cluster = &self.identity.cluster_id;
+        let member = |(node, member): (&u64, &Member)| format!("{node}={}", member.peer_address);
+        let members: Vec<String> = self.members.iter().map(member).collect();
+        format!(
+            "this node belongs to cluster {cluster}, which it knows as {}: nodes that make a \
+             cluster with --members need the same list, letter by letter",
+            members.join(",")
+        )
+    }
+
     /// Changes the membership, here or at the leader.
     pub(crate) async fn change_members(
         &self,

@@ -312,6 +312,14 @@ impl Node {
         }
     }
 
+    /// Reads the operator's own certificate again now, and not with the next look at its files.
+    pub fn read_certificate_again(&self) {
+        match &self.shared.security {
+            Security::Plain => {}
+            Security::Tls(tls) => tls.look_at_own_now(),
+        }
+    }
+
     /// Waits until it knows a leader and has applied what was acknowledged before the call; gives
     /// the leader. Never ends while there is no quorum.
     pub async fn ready(&self) -> u64 {

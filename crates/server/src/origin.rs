@@ -68,12 +68,18 @@ pub(crate) async fn find(
         Health::New => None,
         Health::Damaged(note, stored) => Some(seeker.come_back(&claim, note, stored).await?),
     };
-    match stored {
-        Some(stored) => seeker.again(claim, stored),
-        None if config.join_token.is_some() => seeker.join_by_token(claim).await,
-        None if config.bootstrap_expect > 0 => seeker.found(claim, peers).await,
-        None if !config.join.is_empty() => seeker.wait_to_be_added(claim).await,
-        None => seeker.make(claim),
+    if let Some(stored) = stored {
+        return seeker.again(claim, stored);
+    }
+    config.check_joining()?;
+    if config.join_token.is_some() {
+        seeker.join_by_token(claim).await
+    } else if config.bootstrap_expect > 0 {
+        seeker.found(claim, peers).await
+    } else if !config.join.is_empty() {
+        seeker.wait_to_be_added(claim).await
+    } else {
+        seeker.make(claim)
     }
 }
 

@@ -69,10 +69,7 @@ impl Peers {
         let (cluster, node) = (&self.shared.identity.cluster_id, self.shared.identity.node);
         self.shared.is_peer(caller, envelope.source_node_id)?;
         if envelope.cluster_id != *cluster {
-            return wrong(
-                "WRONG_CLUSTER",
-                format!("this node belongs to cluster {cluster}"),
-            );
+            return wrong("WRONG_CLUSTER", self.shared.other_cluster());
         }
         if envelope.target_node_id != node {
             return wrong("WRONG_NODE", format!("this is node {node}"));

@@ -42,7 +42,7 @@ pub(crate) fn hash(token: &str) -> Option<TokenHash> {
 }
 
 fn canonical(token: &str) -> Option<String> {
-    let significant = token.chars().filter(|c| !matches!(c, '-' | ' '));
+    let significant = token.chars().filter(|c| *c != '-' && !c.is_whitespace());
     let mut canonical = String::with_capacity(CHARACTERS);
     for character in significant {
         let character = match character.to_ascii_uppercase() {
@@ -176,6 +176,7 @@ mod tests {
             "01abc-defgh-jkmnp-qrstv-wxyz01",
             "01ABCDEFGHJKMNPQRSTVWXYZ01",
             " OLabc defgh jkmnp qrstv wxyzoi ",
+            "\t01ABC-DEFGH-JKMNP-QRSTV-WXYZ01\r\n",
             "0-1-A-B-C-DEFGHJKMNPQRSTVWXYZ0I",
         ];
         let known = hash(token);

@@ -255,7 +255,12 @@ impl GrpcPeer {
                 .describe_cluster(peer::DescribeClusterRequest {})
                 .await
         };
-        Ok(cluster_in(self.call(limit, call).await?))
+        // Whoever answers this may refuse everything else: it says nothing of whether it is reached.
+        match tokio::time::timeout(limit, call(self.service()?)).await {
+            Ok(Ok(response)) => Ok(cluster_in(response.into_inner())),
+            Ok(Err(status)) => Err(failure_of(&status)),
+            Err(_) => Err(PeerError::Timeout(limit)),
+        }
     }
 
     /// Asks for an administrator: what the peer refuses is what the administrator is told.
@@ -338,9 +343,13 @@ pub(crate) fn failure_of(status: &Status) -> PeerError {
     // A connection that broke may have carried the request: only one that was never made proves
     // that nothing was asked.
     let first = std::error::Error::source(status);
-    let mut causes = std::iter::successors(first, |error| error.source());
-    if causes.any(|cause| cause.is::<tonic::ConnectError>()) {
-        return PeerError::Unreachable(status.message().to_owned());
+    let causes = std::iter::successors(first, |error| error.source());
+    if causes
+        .clone()
+        .any(|cause| cause.is::<tonic::ConnectError>())
+    {
+        let last = causes.last().map(ToString::to_string);
+        return PeerError::Unreachable(last.unwrap_or_else(|| status.message().to_owned()));
     }
     PeerError::Failed(status.message().to_owned())
 }

@@ -7,7 +7,7 @@ mod watch;
 
 use std::{io::IsTerminal as _, process::ExitCode};
 
-use conclave_client::{CallError, v1};
+use conclave_client::{ANOTHER_AUTHORITY, CallError, NOT_PROVEN, NOT_VALID_NOW, v1};
 use serde_json::{Value, json};
 
 use catching_up::{Transfer, transfers};
@@ -65,6 +65,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let answers = client.cluster_statuses().await;
     let asked = answers.len();
+    if let Some(error) = untrusted(&answers) {
+        return Err(error.into());
+    }
     let status = best(answers).ok_or_else(|| {
         CommandError::new(
             EXIT_UNAVAILABLE,
@@ -82,6 +85,25 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     } else {
         EXIT_UNAVAILABLE
     }))
+}
+
+/// Why a certificate keeps this command from all nodes, if that is so.
+fn untrusted(
+    answers: &[(String, Result<v1::GetClusterStatusResponse, CallError>)],
+) -> Option<CommandError> {
+    if answers.iter().any(|(_, answer)| answer.is_ok()) {
+        return None;
+    }
+    let errors = answers
+        .iter()
+        .filter_map(|(_, answer)| answer.as_ref().err());
+    let of_trust = |error: &&CallError| match error {
+        CallError::NotDone { sentence, .. } => [ANOTHER_AUTHORITY, NOT_PROVEN, NOT_VALID_NOW]
+            .iter()
+            .any(|known| sentence.contains(known)),
+        _ => false,
+    };
+    errors.into_iter().find(of_trust).map(CommandError::from)
 }
 
 /// A node that sees a majority knows better than one that is cut off.
@@ -293,6 +315,24 @@ mod tests {
         ];
         assert_eq!(best(answers).unwrap().voters_reachable, 4);
         assert!(best(Vec::new()).is_none());
+    }
+
+    #[test]
+    fn an_expired_certificate_is_named_and_not_taken_for_a_node_that_is_down() {
+        let not_done = |sentence: &str| CallError::NotDone {
+            sentence: sentence.to_owned(),
+            attempts: 1,
+            waited: std::time::Duration::ZERO,
+            nodes: vec!["a:1".to_owned()],
+        };
+        let answer = |error| ("a:1".to_owned(), Err(error));
+        let expired = format!("cannot connect: {NOT_VALID_NOW}");
+        let answers = vec![answer(not_done("refused")), answer(not_done(&expired))];
+        let told = untrusted(&answers).unwrap().to_string();
+        assert!(told.contains("not valid now"), "{told}");
+        assert!(untrusted(&answers[..1]).is_none());
+        let one_answers = [answers, vec![("b:1".to_owned(), Ok(status(1, true, 0)))]].concat();
+        assert!(untrusted(&one_answers).is_none());
     }
 
     #[test]

@@ -10,14 +10,16 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use conclave_server::{
-    ConfigError, IdentityError, Node, NodeConfig, Overrides, Registration, SecurityError,
-    StartError, Stuck,
+    ConfigError, IdentityError, Node, NodeConfig, Overrides, OwnCertificateError, Registration,
+    SecurityError, StartError, Stuck,
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    EnvFilter, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
+};
 
 use catching_up::Screen;
 
@@ -139,10 +141,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(parent) = args.die_with_parent {
         die_with_parent(parent)?;
     }
-    let file = args.config.clone();
-    let config = NodeConfig::load(file.as_deref(), &from_flags(args)).map_err(wrong_config)?;
+    let (file, flags) = (args.config.clone(), from_flags(args));
+    let settings = Settings { file, flags };
+    let config = settings.load().map_err(wrong_config)?;
     let screen = Screen::new();
-    log_to(&screen, &config.log)?;
+    let filter = log_to(&screen, &config.log)?;
     // Messages and password hashes are in the files of a node: whoever made its directory, and
     // whatever makes a file in it, others may not read them.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
@@ -151,14 +154,18 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         terminate: signal(SignalKind::terminate())?,
         interrupt: signal(SignalKind::interrupt())?,
     };
+    let mut others = OtherSignals::new()?;
     let node = tokio::select! {
         node = Box::pin(Node::start(config)) => node.map_err(no_start)?,
         // A node that joins may wait for long to be let in.
         () = signals.next() => return Ok(ExitCode::SUCCESS),
+        // There is nothing to read again yet.
+        never = others.heed(|| {}) => match never {},
     };
     let ended = tokio::select! {
         ended = serve(&node, &mut signals) => ended,
         never = catching_up::tell(&node, &screen) => match never {},
+        never = others.heed(|| read_again(&settings, &filter, &node)) => match never {},
     };
     screen.clear();
     ended?;
@@ -181,6 +188,68 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+/// Those that do not stop a node.
+struct OtherSignals {
+    hangup: Signal,
+    user: [Signal; 2],
+}
+
+impl OtherSignals {
+    /// From now on none of them ends the process.
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            user: [
+                signal(SignalKind::user_defined1())?,
+                signal(SignalKind::user_defined2())?,
+            ],
+        })
+    }
+
+    /// Does this whenever the terminal or a service manager says that files have changed.
+    async fn heed(&mut self, changed: impl Fn()) -> std::convert::Infallible {
+        let [one, two] = &mut self.user;
+        loop {
+            tokio::select! {
+                _ = self.hangup.recv() => changed(),
+                _ = one.recv() => {}
+                _ = two.recv() => {}
+            }
+        }
+    }
+}
+
+/// Where the settings come from.
+struct Settings {
+    file: Option<PathBuf>,
+    flags: Overrides,
+}
+
+impl Settings {
+    fn load(&self) -> Result<NodeConfig, ConfigError> {
+        NodeConfig::load(self.file.as_deref(), &self.flags)
+    }
+}
+
+/// Changes what is logged while the node runs.
+type FilterHandle = reload::Handle<EnvFilter, tracing_subscriber::Registry>;
+
+/// Reads again what may change while a node runs: its certificate, and what it logs. Everything
+/// else is read at its next start.
+fn read_again(settings: &Settings, filter: &FilterHandle, node: &Node) {
+    node.read_certificate_again();
+    let read = settings.load().map_err(wrong_config);
+    let read = read.and_then(|config| Ok((log_filter(&config.log)?, config.log)));
+    match read {
+        Ok((new, log)) => {
+            // It fails only if the subscriber is gone, and then nothing is logged.
+            let _ = filter.reload(new);
+            tracing::info!(log, "the settings were read again");
+        }
+        Err(error) => tracing::warn!(%error, "the settings stay as they are"),
     }
 }
 
@@ -235,27 +304,31 @@ async fn next_token(tokens: &mut watch::Receiver<Option<String>>) -> String {
     std::future::pending().await
 }
 
-fn log_to(screen: &Screen, filter: &str) -> Result<(), CommandError> {
+fn log_filter(filter: &str) -> Result<EnvFilter, CommandError> {
     let with_engine = format!("{ENGINE_LOG},{filter}");
-    let filter = EnvFilter::try_new(with_engine).map_err(|error| {
+    EnvFilter::try_new(with_engine).map_err(|error| {
         let sentence = format!("`{filter}` is no log filter: {error}");
         CommandError::new(
             EXIT_USAGE,
             sentence,
             "use a level such as info, or target=level",
         )
-    })?;
+    })
+}
+
+fn log_to(screen: &Screen, filter: &str) -> Result<FilterHandle, CommandError> {
+    let (filter, handle) = reload::Layer::new(log_filter(filter)?);
     let colours = screen.is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let screen = screen.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(move || screen.clone())
         .with_ansi(colours)
         .with_target(false)
         .compact();
+    let subscriber = tracing_subscriber::registry().with(filter).with(lines);
     // It is set already only if somebody runs two nodes in one process.
     let _ = subscriber.try_init();
-    Ok(())
+    Ok(handle)
 }
 
 fn wrong_config(error: ConfigError) -> CommandError {
@@ -285,6 +358,11 @@ fn no_start(error: StartError) -> anyhow::Error {
         StartError::Identity(IdentityError::InUse { .. }) => (
             chain(&error),
             "stop the other process; do not remove the lock file",
+        ),
+        StartError::Identity(IdentityError::Lock { .. }) => (
+            chain(&error),
+            "run the node as the user that owns its directory, or give that user the files: it \
+             was perhaps started as root once",
         ),
         StartError::Identity(IdentityError::OtherNode { .. }) => (
             chain(&error),
@@ -353,6 +431,9 @@ fn security_hint(error: &SecurityError) -> &'static str {
              cluster by its fingerprint"
         }
         SecurityError::OwnInPlain => "leave --plain out, or --tls-certificate and --tls-key",
+        SecurityError::Own(OwnCertificateError::Curve { .. }) => {
+            "make a key on P-256 or P-384, of Ed25519, or of RSA, and a certificate for it"
+        }
         SecurityError::Own(_) => {
             "both are files in PEM that the node can read: the certificate of the name with those \
              that lead to its authority behind it, and its private key without a passphrase"

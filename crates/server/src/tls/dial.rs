@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use conclave_wire::{dial, trust::Fingerprint};
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, pki_types::ServerName};
+use rustls::{CertificateError, ClientConfig, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -65,8 +65,24 @@ async fn connect(
     uri: Uri,
 ) -> io::Result<TokioIo<tokio_rustls::client::TlsStream<TcpStream>>> {
     let stream = reach(&uri).await?;
-    Ok(TokioIo::new(connector.connect(name, stream).await?))
+    let shaken = connector.connect(name, stream).await;
+    Ok(TokioIo::new(shaken.map_err(in_words)?))
 }
+
+/// What a handshake that failed means, where the system's words would not tell.
+fn in_words(error: io::Error) -> io::Error {
+    let cause: Option<&rustls::Error> = error.get_ref().and_then(|cause| cause.downcast_ref());
+    match cause {
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        )) => io::Error::new(io::ErrorKind::InvalidData, NOT_A_PEER_PORT),
+        _ => error,
+    }
+}
+
+/// What is said when somebody else is there, most often the same node for its clients.
+const NOT_A_PEER_PORT: &str = "what answers there is not this peer: is it the port for clients? \
+                               nodes speak with each other on the peer port";
 
 /// Connects to the host and the port of an address.
 async fn reach(uri: &Uri) -> io::Result<TcpStream> {

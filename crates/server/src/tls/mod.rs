@@ -22,7 +22,10 @@ use std::{
 
 use conclave_wire::trust::Fingerprint;
 use rustls::{ClientConfig, ServerConfig, sign::CertifiedKey};
-use tokio::time::sleep;
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
 
 pub use self::own::OwnCertificateError;
 pub(crate) use self::{
@@ -100,6 +103,8 @@ pub(crate) struct Tls {
     authority: Authority,
     certificates: Arc<Certificates>,
     own: Own,
+    /// Whether the files of the own certificate are to be looked at now.
+    look_now: Notify,
     asks: Arc<ClientConfig>,
     answers_peers: Arc<ServerConfig>,
     answers_clients: Arc<ServerConfig>,
@@ -133,6 +138,7 @@ impl Tls {
             authority,
             certificates,
             own,
+            look_now: Notify::new(),
         })
     }
 
@@ -168,10 +174,16 @@ impl Tls {
         *self.own.write().unwrap_or_else(PoisonError::into_inner) = Some(pair);
     }
 
+    /// Has the files of the operator's own certificate looked at now.
+    pub(crate) fn look_at_own_now(&self) {
+        self.look_now.notify_one();
+    }
+
     /// Takes the operator's own certificate anew whenever its files change; never ends.
     pub(crate) async fn keep_own(self: Arc<Self>, mut watch: OwnWatch) {
         loop {
-            sleep(own::LOOK_EVERY).await;
+            // Either will do.
+            let _ = timeout(own::LOOK_EVERY, self.look_now.notified()).await;
             let looked = tokio::task::spawn_blocking(move || (watch.look(), watch));
             let Ok((looked, again)) = looked.await else {
                 // The node is stopping.

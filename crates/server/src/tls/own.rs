@@ -278,7 +278,10 @@ mod tests {
         let pem = format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n");
         fs::write(&files.key, pem).unwrap();
         let refused = start(&files).unwrap_err().to_string();
-        assert!(refused.contains("P-521") && refused.contains("key.pem"), "{refused}");
+        assert!(
+            refused.contains("P-521") && refused.contains("key.pem"),
+            "{refused}"
+        );
     }
 
     #[test]
