@@ -135,8 +135,8 @@ impl Builder {
 
     /// Believes those alone that prove by one of these authorities to be the host under which they
     /// are asked, as browsers do, and talks encrypted. For nodes with a certificate of their
-    /// operator's. Of the nodes that are learned of, those alone are asked whose host was named here, or
-    /// stands in a certificate of a node that was.
+    /// operator's. Of the nodes that are learned of, those alone are asked whose host was named
+    /// here, or stands in a certificate of a node that was.
     #[must_use]
     pub fn roots(mut self, roots: &Roots) -> Self {
         self.trust = Trust::named(roots);

@@ -255,7 +255,7 @@ impl GrpcPeer {
                 .describe_cluster(peer::DescribeClusterRequest {})
                 .await
         };
-        // Whoever answers this may refuse everything else: it says nothing of whether it is reached.
+        // A node that answers this may refuse everything else, and then it is not reached.
         match tokio::time::timeout(limit, call(self.service()?)).await {
             Ok(Ok(response)) => Ok(cluster_in(response.into_inner())),
             Ok(Err(status)) => Err(failure_of(&status)),
