@@ -230,7 +230,7 @@ impl Known {
             let address = address.to_owned();
             return Err(BuildError::Unprotected { address });
         }
-        let known = Self::from(address, connect, trust, NamedBy::Node)?;
+        let known = Self::reached(address, connect, trust, NamedBy::Node)?;
         Ok(Self {
             learned: true,
             ..known
@@ -240,10 +240,10 @@ impl Known {
     /// One that the application has named.
     fn new(address: &str, connect: Duration, trust: &Trust) -> Result<Self, BuildError> {
         trust.name(bare(address));
-        Self::from(address, connect, trust, NamedBy::Application)
+        Self::reached(address, connect, trust, NamedBy::Application)
     }
 
-    fn from(
+    fn reached(
         address: &str,
         connect: Duration,
         trust: &Trust,

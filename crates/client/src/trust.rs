@@ -316,9 +316,9 @@ impl Trust {
     pub(crate) fn channel(&self, endpoint: &Endpoint, named_by: NamedBy) -> Channel {
         let (connector, name, vouched) = match self {
             Self::Loopback => {
-                return endpoint.connect_with_connector_lazy(tower::service_fn(|uri| async move {
-                    Ok::<_, io::Error>(TokioIo::new(reach(&uri).await?))
-                }));
+                return endpoint.connect_with_connector_lazy(tower::service_fn(
+                    |uri: Uri| async move { Ok::<_, io::Error>(TokioIo::new(reach(&uri).await?)) },
+                ));
             }
             Self::Pinned(connector) => (connector.clone(), Some(nodes_name()), None),
             Self::Named(connector, vouched) => {

@@ -53,16 +53,16 @@ async fn connect_any(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let mut attempts = FuturesUnordered::new();
     let mut failed = None;
     loop {
-        let next_may_begin = async {
+        let (is_idle, has_next) = (attempts.is_empty(), waiting.len() > 0);
+        let next_may_begin = async move {
             // With nothing under way there is nothing to wait for.
-            if !attempts.is_empty() {
+            if !is_idle {
                 sleep(HEAD_START).await;
             }
         };
-        let has_next = waiting.len() > 0;
         tokio::select! {
             biased;
-            Some(outcome) = attempts.next(), if !attempts.is_empty() => match outcome {
+            Some(outcome) = attempts.next(), if !is_idle => match outcome {
                 Ok(stream) => return Ok(stream),
                 Err(error) => {
                     failed.get_or_insert(error);

@@ -341,7 +341,8 @@ fn wrong_config(error: ConfigError) -> CommandError {
 fn no_start(error: StartError) -> anyhow::Error {
     let (sentence, hint) = match &error {
         StartError::Config(_) => {
-            let hint = "members are written as 1=PEERHOST:PORT/CLIENTHOST:PORT,2=…";
+            let hint = "addresses are written as HOST:PORT, members as \
+                        1=PEERHOST:PORT/CLIENTHOST:PORT,2=…";
             return CommandError::new(EXIT_USAGE, error.to_string(), hint).into();
         }
         StartError::Listen {

@@ -37,7 +37,7 @@ async fn addresses_that_are_none_are_refused_before_anything_is_made() {
     }
     // Client and server judge alike.
     let person = crate::command::Person::new(&["::1:22400".to_owned()]);
-    let refused = person.run(&["account", "list"]).await;
+    let refused = person.run(&["cluster", "status"]).await;
     refused.failed(USAGE, "in brackets");
 }
 

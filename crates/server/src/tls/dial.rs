@@ -45,7 +45,7 @@ impl Dial {
     pub(crate) fn channel(&self, endpoint: &Endpoint) -> Channel {
         match self {
             Self::Plain => {
-                endpoint.connect_with_connector_lazy(tower::service_fn(|uri| async move {
+                endpoint.connect_with_connector_lazy(tower::service_fn(|uri: Uri| async move {
                     Ok::<_, io::Error>(TokioIo::new(reach(&uri).await?))
                 }))
             }
