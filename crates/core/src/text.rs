@@ -73,7 +73,11 @@ pub fn is_unseen(character: char) -> bool {
 
 /// Whether a short text shows all that it has. Emoji may be joined, and a flag may have its tags.
 fn is_visible(text: &str) -> bool {
-    let is_emoji = |character: char| matches!(character, '\u{203c}'..='\u{3299}' | '\u{fe0f}' | '\u{1f000}'..='\u{1faff}');
+    let is_emoji = |character: char| {
+        let symbols = '\u{203c}'..='\u{3299}';
+        let pictures = '\u{1f000}'..='\u{1faff}';
+        symbols.contains(&character) || pictures.contains(&character) || character == '\u{fe0f}'
+    };
     let mut before = '\0';
     let mut in_flag = false;
     let mut characters = text.chars().peekable();
