@@ -94,11 +94,13 @@ impl Wish {
                 },
             },
             2 => log_in(self.sequence, request),
+            // Operators ask seldom, and nothing comes of it before there is a first one.
+            3 if self.sequence == 3 => self.of_operators(),
+            4 | 5 if self.yes => self.of_operators(),
             3 => Operation::CountLoginFailure {
                 account: ThrottleKey([self.who as u8; 16]),
                 address: ThrottleKey([200 + few; 16]),
             },
-            4 if self.yes => self.of_operators(),
             4 => match self.sequence % 4 {
                 0 => Operation::RetireNode {
                     node: NodeId(self.place),
@@ -143,10 +145,10 @@ impl Wish {
         let credential = token(160 + u8::from(self.who == 5));
         let name = OperatorName::new(["operator", "eva", "EVA"][self.who % 3]).unwrap();
         let other = token(162 + self.place as u8 % 4);
-        let join = token(150 + self.place as u8 % 4);
+        let join = token(150 + self.place as u8 % 2);
         let request = match self.session {
-            1 if self.place == 1 => return Operation::MakeFirstOperator { token: credential },
-            1 | 2 => OperatorRequest::CreateJoinToken {
+            1 => return Operation::MakeFirstOperator { token: credential },
+            2 => OperatorRequest::CreateJoinToken {
                 token: join,
                 ttl_ms: 1 + self.place,
                 voter: self.place.is_multiple_of(2),
