@@ -9,7 +9,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use conclave_core::{Accepted, NodeId, Pass};
 use conclave_replica::{MEMBERS_MAX, Member, Refusal};
 use conclave_wire::{
-    Problem,
+    Problem, address,
     peer::{self, join_request, join_service_server::JoinService},
     request::{self, token_hash},
     v1,
