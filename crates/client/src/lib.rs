@@ -79,6 +79,7 @@ mod rpc;
 mod sessions;
 mod trust;
 mod verdict;
+mod vouched;
 
 #[cfg(test)]
 mod cuttable;

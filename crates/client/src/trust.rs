@@ -5,7 +5,6 @@
 //! not prove by them to be the host that was asked for; any other talks on loopback alone.
 
 use std::{
-    collections::BTreeSet,
     fmt, io,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
@@ -23,16 +22,16 @@ use rustls::{
     client::{
         Resumption, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-        verify_server_name,
     },
     crypto::{CryptoProvider, ring as provider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
-    server::ParsedCertificate,
     version::TLS13,
 };
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::transport::{Channel, Endpoint, Uri};
+
+use crate::vouched::Vouched;
 
 /// The certificate authority of a cluster.
 #[derive(Clone, PartialEq, Eq)]
@@ -392,7 +391,7 @@ async fn connect(
 }
 
 /// The host of an address, as a certificate names it.
-fn name_of_host(host: &str) -> Option<ServerName<'static>> {
+pub(crate) fn name_of_host(host: &str) -> Option<ServerName<'static>> {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     ServerName::try_from(host.to_owned()).ok()
 }
@@ -407,66 +406,6 @@ async fn reach(uri: &Uri) -> io::Result<TcpStream> {
 async fn reach_at(address: &str) -> io::Result<TcpStream> {
     let uri = Uri::try_from(format!("http://{address}")).map_err(io::Error::other)?;
     reach(&uri).await
-}
-
-/// The certificates that the nodes have shown that the application has named.
-///
-/// A node may name other nodes, and what it names may be anywhere; an authority of the web vouches
-/// for everybody. So a node that was learned of is asked only if its host is one of those that the
-/// application has named, or one that a certificate of theirs is for as well.
-#[derive(Debug, Default)]
-pub(crate) struct Vouched {
-    hosts: Mutex<BTreeSet<String>>,
-    certificates: Mutex<Vec<CertificateDer<'static>>>,
-}
-
-/// Certificates that are kept: each named node may have its own, and exchanges it now and then.
-const CERTIFICATES_MAX: usize = 16;
-
-impl Vouched {
-    /// The application names this `host:port`.
-    fn name(&self, address: &str) {
-        if let Some((host, _)) = address.rsplit_once(':') {
-            let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-            hosts.insert(host.to_ascii_lowercase());
-        }
-    }
-
-    /// A named node has proven to be itself with these.
-    fn note(&self, shown: Option<&[CertificateDer<'static>]>) {
-        let Some(own) = shown.and_then(|shown| shown.first()) else {
-            return;
-        };
-        let kept = self.certificates.lock();
-        let mut kept = kept.unwrap_or_else(PoisonError::into_inner);
-        if kept.contains(own) {
-            return;
-        }
-        if kept.len() >= CERTIFICATES_MAX {
-            kept.remove(0);
-        }
-        kept.push(own.clone());
-    }
-
-    /// Whether this `host:port` may be asked, whoever has named it.
-    fn covers(&self, address: &str) -> bool {
-        let Some((host, _)) = address.rsplit_once(':') else {
-            return false;
-        };
-        let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        if hosts.contains(&host.to_ascii_lowercase()) {
-            return true;
-        }
-        let Some(name) = name_of_host(host) else {
-            return false;
-        };
-        let kept = self.certificates.lock();
-        let kept = kept.unwrap_or_else(PoisonError::into_inner);
-        kept.iter().any(|certificate| {
-            let parsed = ParsedCertificate::try_from(certificate);
-            parsed.is_ok_and(|parsed| verify_server_name(&parsed, &name).is_ok())
-        })
-    }
 }
 
 /// What a handshake that failed means; `stranger`, if somebody else was there.
@@ -524,47 +463,6 @@ mod tests {
         ] {
             assert!(!is_loopback(address), "{address}");
         }
-    }
-
-    #[test]
-    fn a_learned_node_is_asked_only_where_a_named_one_has_a_certificate_for() {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let names = ["chat.example", "*.nodes.example", "10.0.0.7"].map(str::to_owned);
-        let wanted = rcgen::CertificateParams::new(names).unwrap();
-        let certificate = wanted.self_signed(&key).unwrap().der().clone();
-        let vouched = Vouched::default();
-        vouched.name("chat.example:7400");
-        assert!(
-            vouched.covers("CHAT.example:7401"),
-            "another port of the same"
-        );
-        let elsewhere = ["a.nodes.example:1", "10.0.0.7:1"];
-        for address in elsewhere {
-            assert!(
-                !vouched.covers(address),
-                "{address} before a certificate was seen"
-            );
-        }
-        vouched.note(Some(&[certificate]));
-        for address in elsewhere {
-            assert!(vouched.covers(address), "{address}");
-        }
-        for address in [
-            "evil.example:1",
-            "a.b.nodes.example:1",
-            "10.0.0.8:1",
-            "",
-            "x",
-        ] {
-            assert!(!vouched.covers(address), "{address}");
-        }
-        for _ in 0..2 * CERTIFICATES_MAX {
-            let own = rcgen::KeyPair::generate().unwrap();
-            let other = rcgen::CertificateParams::new(vec!["other.example".to_owned()]);
-            let other = other.unwrap().self_signed(&own).unwrap();
-            vouched.note(Some(&[other.der().clone()]));
-        }
-        assert_eq!(vouched.certificates.lock().unwrap().len(), CERTIFICATES_MAX);
     }
 
     #[test]

@@ -1,0 +1,116 @@
+//! Where a client that believes the authorities of the web follows its cluster.
+//!
+//! A node may name other nodes, and what it names may be anywhere; an authority of the web vouches
+//! for everybody. Always true: a node that was learned of is asked only if its host is one that the
+//! application has named, or stands in a certificate of one that was.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
+
+use rustls::{client::verify_server_name, pki_types::CertificateDer, server::ParsedCertificate};
+
+use crate::trust::name_of_host;
+
+/// See the head of this file.
+#[derive(Debug, Default)]
+pub(crate) struct Vouched {
+    hosts: Mutex<BTreeSet<String>>,
+    certificates: Mutex<Vec<CertificateDer<'static>>>,
+}
+
+/// Certificates that are kept: each named node may have its own, and exchanges it now and then.
+const CERTIFICATES_MAX: usize = 16;
+
+impl Vouched {
+    /// The application names this `host:port`.
+    pub(crate) fn name(&self, address: &str) {
+        if let Some((host, _)) = address.rsplit_once(':') {
+            let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+            hosts.insert(host.to_ascii_lowercase());
+        }
+    }
+
+    /// A named node has proven to be itself with these.
+    pub(crate) fn note(&self, shown: Option<&[CertificateDer<'static>]>) {
+        let Some(own) = shown.and_then(|shown| shown.first()) else {
+            return;
+        };
+        let kept = self.certificates.lock();
+        let mut kept = kept.unwrap_or_else(PoisonError::into_inner);
+        if kept.contains(own) {
+            return;
+        }
+        if kept.len() >= CERTIFICATES_MAX {
+            kept.remove(0);
+        }
+        kept.push(own.clone());
+    }
+
+    /// Whether this `host:port` may be asked, whoever has named it.
+    pub(crate) fn covers(&self, address: &str) -> bool {
+        let Some((host, _)) = address.rsplit_once(':') else {
+            return false;
+        };
+        let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if hosts.contains(&host.to_ascii_lowercase()) {
+            return true;
+        }
+        let Some(name) = name_of_host(host) else {
+            return false;
+        };
+        let kept = self.certificates.lock();
+        let kept = kept.unwrap_or_else(PoisonError::into_inner);
+        kept.iter().any(|certificate| {
+            let parsed = ParsedCertificate::try_from(certificate);
+            parsed.is_ok_and(|parsed| verify_server_name(&parsed, &name).is_ok())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_learned_node_is_asked_only_where_a_named_one_has_a_certificate_for() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let names = ["chat.example", "*.nodes.example", "10.0.0.7"].map(str::to_owned);
+        let wanted = rcgen::CertificateParams::new(names).unwrap();
+        let certificate = wanted.self_signed(&key).unwrap().der().clone();
+        let vouched = Vouched::default();
+        vouched.name("chat.example:7400");
+        assert!(
+            vouched.covers("CHAT.example:7401"),
+            "another port of the same"
+        );
+        let elsewhere = ["a.nodes.example:1", "10.0.0.7:1"];
+        for address in elsewhere {
+            assert!(
+                !vouched.covers(address),
+                "{address} before a certificate was seen"
+            );
+        }
+        vouched.note(Some(&[certificate]));
+        for address in elsewhere {
+            assert!(vouched.covers(address), "{address}");
+        }
+        for address in [
+            "evil.example:1",
+            "a.b.nodes.example:1",
+            "10.0.0.8:1",
+            "",
+            "x",
+        ] {
+            assert!(!vouched.covers(address), "{address}");
+        }
+        for _ in 0..2 * CERTIFICATES_MAX {
+            let own = rcgen::KeyPair::generate().unwrap();
+            let other = rcgen::CertificateParams::new(vec!["other.example".to_owned()]);
+            let other = other.unwrap().self_signed(&own).unwrap();
+            vouched.note(Some(&[other.der().clone()]));
+        }
+        assert_eq!(vouched.certificates.lock().unwrap().len(), CERTIFICATES_MAX);
+    }
+}

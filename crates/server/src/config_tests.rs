@@ -1,0 +1,172 @@
+//! Settings from all places: what wins, what is refused, and why.
+
+use super::*;
+
+fn load(
+    file: &str,
+    environment: &[(&str, &str)],
+    flags: &Overrides,
+) -> Result<NodeConfig, ConfigError> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("conclave.toml");
+    std::fs::write(&path, file).unwrap();
+    let variable = |key: &str| {
+        let found = environment.iter().find(|(name, _)| *name == key);
+        Ok(found.map(|(_, value)| (*value).to_owned()))
+    };
+    NodeConfig::load_with(Some(&path), variable, flags)
+}
+
+#[test]
+fn flags_win_over_the_environment_over_the_file_over_defaults() {
+    let flags = Overrides {
+        node: Some(4),
+        ..Overrides::default()
+    };
+    let environment = [("CONCLAVE_NODE", "3"), ("CONCLAVE_PEER_ADDRESS", "h:3")];
+    let file = "node = 2\npeer_address = 'h:2'\nclient_address = 'h:1'\n";
+    let config = load(file, &environment, &flags).unwrap();
+    assert_eq!(config.node, Some(4));
+    assert_eq!(config.peer_address, "h:3");
+    assert_eq!(config.client_address, "h:1");
+    assert_eq!(config.log, NodeConfig::default().log);
+    let nothing = load("", &[], &Overrides::default()).unwrap();
+    assert_eq!(nothing, NodeConfig::default());
+}
+
+#[test]
+fn an_unknown_key_is_named_and_refused() {
+    let refused = load("nodes = 3\n", &[], &Overrides::default())
+        .unwrap_err()
+        .to_string();
+    assert!(refused.contains("nodes"), "{refused}");
+    let refused = load("node = 'x'\n", &[], &Overrides::default())
+        .unwrap_err()
+        .to_string();
+    assert!(refused.contains("node"), "{refused}");
+    let environment = [("CONCLAVE_NODE", "three")];
+    let refused = load("", &environment, &Overrides::default())
+        .unwrap_err()
+        .to_string();
+    assert!(refused.contains("CONCLAVE_NODE"), "{refused}");
+}
+
+#[test]
+fn who_may_register_is_said_in_three_places() {
+    let closed = load("registration = 'closed'\n", &[], &Overrides::default()).unwrap();
+    assert_eq!(closed.registration, Some(Registration::Closed));
+    let variable = [("CONCLAVE_REGISTRATION", "invite")];
+    let invite = load(
+        "registration = 'closed'\n",
+        &variable,
+        &Overrides::default(),
+    )
+    .unwrap();
+    assert_eq!(invite.registration, Some(Registration::Invite));
+    let flags = Overrides {
+        registration: Some(Registration::Open),
+        ..Overrides::default()
+    };
+    let open = load("", &variable, &flags).unwrap();
+    assert_eq!(open.registration, Some(Registration::Open));
+    let nothing = load("", &[], &Overrides::default()).unwrap();
+    assert_eq!(nothing.registration, None);
+
+    let refused = load("registration = 'opne'\n", &[], &Overrides::default()).unwrap_err();
+    assert!(refused.to_string().contains("opne"), "{refused}");
+    let variable = [("CONCLAVE_REGISTRATION", "opne")];
+    let refused = load("", &variable, &Overrides::default()).unwrap_err();
+    assert!(
+        refused.to_string().contains("CONCLAVE_REGISTRATION"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn the_number_0_belongs_to_nobody() {
+    let nobody = NodeConfig {
+        node: Some(0),
+        ..NodeConfig::default()
+    };
+    assert!(nobody.members().is_err());
+}
+
+#[test]
+fn addresses_are_judged_before_anything_is_opened() {
+    let refused = |config: &NodeConfig| config.members().unwrap_err().to_string();
+    let plain = NodeConfig::default;
+    for host in [
+        "127.0.0.1:22400",
+        "",
+        "chat.example/",
+        "my host",
+        "fe80::1%lo",
+    ] {
+        let config = NodeConfig {
+            advertise: Some(host.to_owned()),
+            ..plain()
+        };
+        assert!(refused(&config).contains("advertise"), "{host}");
+    }
+    let config = NodeConfig {
+        client_address: "::1:22400".to_owned(),
+        ..plain()
+    };
+    assert!(refused(&config).contains("in brackets"));
+    let config = NodeConfig {
+        join: vec!["10.0.0.1/:7401".to_owned()],
+        ..plain()
+    };
+    assert!(refused(&config).contains("no slash"));
+}
+
+#[test]
+fn what_is_left_over_of_the_first_start_is_judged_by_itself() {
+    let config = NodeConfig {
+        join_token: Some("token".to_owned()),
+        ..NodeConfig::default()
+    };
+    config.members().unwrap();
+    let refused = config.check_joining().unwrap_err().to_string();
+    assert!(refused.contains("CONCLAVE_JOIN_TOKEN"), "{refused}");
+}
+
+#[test]
+fn a_path_stays_what_it_is() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let odd = PathBuf::from(std::ffi::OsString::from_vec(vec![b'd', 0xff]));
+    let flags = Overrides {
+        data: Some(odd.clone()),
+        secret_file: Some(odd.clone()),
+        ..Overrides::default()
+    };
+    let config = load("data = 'file'\n", &[("CONCLAVE_DATA", "variable")], &flags).unwrap();
+    assert_eq!(config.data, odd);
+    assert_eq!(config.secret_file, Some(odd));
+    let broken = |_: &str| Err(ConfigError::Unreadable("no text".to_owned()));
+    assert!(NodeConfig::load_with(None, broken, &Overrides::default()).is_err());
+}
+
+#[test]
+fn members_are_read_or_refused_with_a_reason() {
+    let config = |members: &[&str]| NodeConfig {
+        members: members.iter().map(|member| (*member).to_owned()).collect(),
+        ..NodeConfig::default()
+    };
+    let good = config(&["1=a:1/a:2", "2=[::1]:3/b:4"]).members().unwrap();
+    assert_eq!(good[&2].peer_address, "[::1]:3");
+    let bad: [&[&str]; 9] = [
+        &["a:1/a:2"],
+        &["x=a:1/a:2"],
+        &["0=a:1/a:2"],
+        &["1=a:1"],
+        &["1=a/a:2"],
+        &["1=a:1/a:99999"],
+        &["1=a:1/a:2", "1=a:3/a:4"],
+        &["1=a:1/a:2", "2=a:1/a:3"],
+        &["2=a:1/a:2"],
+    ];
+    for members in bad {
+        assert!(config(members).members().is_err(), "{members:?}");
+    }
+}
