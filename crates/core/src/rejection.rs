@@ -218,6 +218,8 @@ pub enum Bound {
     JoinTokens,
     /// Nodes that the cluster ever had.
     Nodes,
+    /// Idempotency keys of the webhook that are remembered.
+    WebhookKeys,
 }
 
 impl std::fmt::Display for Bound {
@@ -233,6 +235,7 @@ impl std::fmt::Display for Bound {
             Self::Invites => "open invites",
             Self::JoinTokens => "open join tokens",
             Self::Nodes => "numbers for nodes",
+            Self::WebhookKeys => "idempotency keys of this webhook within a day",
         })
     }
 }
