@@ -10,7 +10,7 @@ use super::{ReadError, Reader, chain, meta::Meta};
 use crate::log::LogId;
 
 /// Every table but the seal, with its primary key.
-pub(super) const TABLES: [(&str, &str); 24] = [
+pub(super) const TABLES: [(&str, &str); 25] = [
     ("meta", "id"),
     ("membership", "id"),
     ("chain_points", "log_index"),
@@ -18,6 +18,7 @@ pub(super) const TABLES: [(&str, &str); 24] = [
     ("sessions", "id"),
     ("answers", "session, slot"),
     ("once_answers", "number"),
+    ("once_pools", "pool"),
     ("conversations", "id"),
     ("members", "conversation, account"),
     ("invitations", "conversation, account"),

@@ -32,6 +32,9 @@ pub enum Payload {
 pub struct EntryResult {
     /// One per command.
     pub answers: Vec<Answer>,
+    /// For each answer the log index of the entry in which it was decided: an earlier one for an
+    /// answer from memory.
+    pub decided_in: Vec<u64>,
     /// What happened, in order.
     pub events: Vec<(Position, Event)>,
 }
