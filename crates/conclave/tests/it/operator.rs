@@ -1,29 +1,15 @@
 //! Operators run the machines, from the command line; administrators of accounts do not.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
 use conclave_client::{CallError, Client, OperatorCredential, new_credential, v1};
-use conclave_server::OPERATOR_FILE;
 use v1::change_members_request::Change;
 
-use crate::{
-    command::Person,
-    support::{Cluster, until},
-};
+use crate::{command::Person, support::Cluster};
 
 /// The exit code of a command that its caller may not give.
 const NOT_PERMITTED: i32 = 4;
 const HOUR: Duration = Duration::from_secs(3600);
-
-/// The file of the first operator.
-async fn file(cluster: &Cluster) -> PathBuf {
-    until("a node has written it", async || {
-        let nodes = cluster.nodes().into_iter();
-        let mut files = nodes.map(|node| cluster.directory(node).join(OPERATOR_FILE));
-        files.find(|file| file.exists())
-    })
-    .await
-}
 
 fn at(cluster: &Cluster) -> Vec<String> {
     let nodes = cluster.nodes().into_iter();
@@ -118,7 +104,7 @@ async fn who_is_no_operator_runs_no_machine_and_is_told_so_once_in_the_log() {
 async fn operators_and_tokens_come_and_go_from_the_command_line() {
     let cluster = Cluster::start(3).await;
     let first = Person::new(&at(&cluster));
-    let file = file(&cluster).await;
+    let file = cluster.operator_file().await;
     let file = file.to_str().unwrap();
     first.run(&["operator", "use", file]).await.succeeded();
     let made = first

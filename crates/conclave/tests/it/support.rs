@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::LazyLock, time::Duration};
 
 use conclave_client::{Client, Grant, OperatorCredential, v1};
-use conclave_server::ClusterSecret;
+use conclave_server::{ClusterSecret, OPERATOR_FILE};
 use futures::future::join_all;
 use tempfile::TempDir;
 use tokio::{
@@ -258,6 +258,16 @@ impl Cluster {
     /// The credential of the cluster's first operator, as soon as a node has written it.
     pub(crate) async fn operator(&self) -> OperatorCredential {
         until("there is an operator", async || self.local.operator()).await
+    }
+
+    /// The file in which that credential is.
+    pub(crate) async fn operator_file(&self) -> PathBuf {
+        until("a node has written it", async || {
+            let nodes = self.nodes().into_iter();
+            let mut files = nodes.map(|node| self.directory(node).join(OPERATOR_FILE));
+            files.find(|file| file.exists())
+        })
+        .await
     }
 
     /// Whether this node has ended by itself since the last look.
