@@ -14,7 +14,7 @@ use conclave_storage::{
     state::{self, Reader, State},
 };
 use futures::future::join_all;
-use openraft::{ServerState, async_runtime::watch::WatchReceiver as _};
+use openraft::{Instant as _, ServerState, async_runtime::watch::WatchReceiver as _};
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -25,6 +25,7 @@ use crate::{
     Codec, Config, Damage, Listener, Member, Outcome, ProposeError, ReadError, Role, Status,
     Transport,
     apply::{Machine, Raft, Told},
+    change::Finisher,
     convert::members_out,
     damage::{check_pair, ended, log_has_all, start_search},
     engine::start_engine,
@@ -185,6 +186,7 @@ impl Replica {
         };
         let tasks = vec![
             tokio::spawn(watch_leader(raft.clone(), config.node, leader_tx)),
+            tokio::spawn(Finisher { raft: raft.clone() }.run()),
             tokio::spawn(Retention::new(raft.clone(), log_view, config.retention, offers).run()),
         ];
         let inner = Inner {
@@ -281,12 +283,11 @@ impl Replica {
             match timeout_at(deadline, self.inner.reads.confirm()).await {
                 Ok(Ok(Ok(index))) => {
                     let left = deadline.saturating_duration_since(Instant::now());
-                    let behind = |_| ReadError::Behind { waited: limit };
-                    return self
-                        .wait_applied(index, left)
-                        .await
-                        .map_err(behind)
-                        .map(|()| index);
+                    let applied = self.wait_applied(index, left).await;
+                    return match applied {
+                        Err(ReadError::Behind { .. }) => Err(ReadError::Behind { waited: limit }),
+                        applied => applied.map(|()| index),
+                    };
                 }
                 Ok(Ok(Err(_))) => {}
                 Ok(Err(error)) => return Err(error),
@@ -442,6 +443,7 @@ impl Replica {
         }
     }
 
+    /// The voter with the most of the log among those that answer.
     fn most_caught_up_follower(&self) -> Option<u64> {
         let metrics = self.inner.raft.metrics();
         let metrics = metrics.borrow_watched();
@@ -450,8 +452,14 @@ impl Replica {
         let others = replication
             .iter()
             .filter(|(node, _)| **node != self.inner.config.node && voters.contains(node));
+        // A dead follower of an idle leader has the whole log, too.
+        let lease = Duration::from_millis(self.inner.config.timers.election_max_ms);
+        let answers = |node: u64| {
+            let heard = metrics.heartbeat.as_ref().and_then(|of| of.get(&node));
+            heard.is_some_and(|heard| heard.as_ref().is_some_and(|at| at.elapsed() < lease))
+        };
         others
-            .max_by_key(|(_, matched)| matched.as_ref().map(|id| id.index()))
+            .max_by_key(|(node, matched)| (answers(**node), matched.as_ref().map(|id| id.index())))
             .map(|(id, _)| *id)
     }
 

@@ -221,6 +221,11 @@ CREATE TABLE join_tokens (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX join_tokens_by_end ON join_tokens (expires_at, token);
 
+-- Numbers of the nodes that belong to the cluster.
+CREATE TABLE cluster_nodes (
+    node INTEGER PRIMARY KEY
+) STRICT;
+
 -- Numbers of nodes that were removed: nobody with them is let in again.
 CREATE TABLE retired_nodes (
     node INTEGER PRIMARY KEY
