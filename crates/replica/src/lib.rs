@@ -7,6 +7,7 @@
 //! in this node's database; a node that does not lead never acknowledges a write on its own.
 
 mod apply;
+mod campaign;
 mod change;
 mod config;
 mod convert;

@@ -126,7 +126,7 @@ pub enum Refusal {
     #[error("a node {0} was removed: no other node may have its number")]
     NumberRetired(u64),
     /// Numbers are given in order; one far ahead would leave few for machines that join.
-    #[error("{node} is far above the last number of a node, which is {last}: take {}", last + 1)]
+    #[error("{node} is far above the last number of a node, which is {last}: take {}", last.saturating_add(1))]
     NumberTooFar {
         /// The number that was asked for.
         node: u64,

@@ -25,6 +25,7 @@ use crate::{
     Codec, Config, Damage, Listener, Member, Outcome, ProposeError, ReadError, Role, Status,
     Transport,
     apply::{Machine, Raft, Told},
+    campaign::{self, Campaigner, Heard},
     change::Finisher,
     convert::members_out,
     damage::{check_pair, ended, log_has_all, start_search},
@@ -105,6 +106,8 @@ pub(crate) struct Inner {
     search: Search,
     proposer: proposer::Handle,
     pub(crate) reads: reads::Handle,
+    campaign: campaign::Handle,
+    pub(crate) heard: Heard,
     leader: watch::Receiver<Option<u64>>,
     applied: watch::Receiver<u64>,
     /// Why this replica's state is not that of a majority, if it is not.
@@ -189,7 +192,16 @@ impl Replica {
             tokio::spawn(Finisher { raft: raft.clone() }.run()),
             tokio::spawn(Retention::new(raft.clone(), log_view, config.retention, offers).run()),
         ];
+        let heard = Heard::new();
+        let campaign = Campaigner {
+            node: config.node,
+            raft: raft.clone(),
+            heard: heard.clone(),
+            lease: Duration::from_millis(config.timers.election_max_ms),
+        };
         let inner = Inner {
+            campaign: campaign.start(),
+            heard,
             proposer: proposer.start(),
             reads: reads.start(),
             config,
@@ -391,6 +403,12 @@ impl Replica {
             members: members_out(metrics.membership_config.membership()),
             members_settled: set_at.is_some_and(|at| at.index() <= applied_index),
         }
+    }
+
+    /// Notes that the connection from another node has broken. If that one leads, this node
+    /// campaigns as soon as its lease has run out, and not only after an election timeout.
+    pub fn connection_lost(&self, node: u64) {
+        self.inner.campaign.lost(node);
     }
 
     /// Hands leadership, if this node has it, to the follower with the most of the log. Gives

@@ -42,6 +42,8 @@ pub(crate) struct Trap {
     pub(crate) deliveries: usize,
     /// Whether the leader is cut off at that moment.
     pub(crate) cut: bool,
+    /// The last entry before the trap was set: older ones may be sent again.
+    after: u64,
     seen: Vec<LogId>,
     delivered: BTreeSet<u64>,
     sprung: Option<tokio::sync::oneshot::Sender<()>>,
@@ -53,7 +55,10 @@ impl Trap {
         if source != self.leader || self.sprung.is_none() {
             return false;
         }
-        for entry in entries.iter().filter(|e| e.kind == EntryKind::Membership) {
+        for entry in entries
+            .iter()
+            .filter(|entry| entry.kind == EntryKind::Membership && entry.id.index > self.after)
+        {
             if !self.seen.contains(&entry.id) {
                 self.seen.push(entry.id);
             }
@@ -88,11 +93,14 @@ impl Network {
         cut: bool,
     ) -> tokio::sync::oneshot::Receiver<()> {
         let (sprung, word) = tokio::sync::oneshot::channel();
-        self.0.lock().unwrap().trap = Some(Trap {
+        let mut net = self.0.lock().unwrap();
+        let after = net.nodes[&leader].status().log_index_last;
+        net.trap = Some(Trap {
             leader,
             nth,
             deliveries,
             cut,
+            after,
             seen: Vec::new(),
             delivered: BTreeSet::new(),
             sprung: Some(sprung),
@@ -300,6 +308,7 @@ pub(crate) struct Cluster {
     pub(crate) size: u64,
     pub(crate) network: Network,
     pub(crate) retention: LogRetention,
+    pub(crate) timers: Timers,
     directory: TempDir,
 }
 
@@ -309,10 +318,19 @@ impl Cluster {
     }
 
     pub(crate) async fn start_with(size: u64, retention: LogRetention) -> Self {
+        Self::start_as(size, retention, Timers::default()).await
+    }
+
+    pub(crate) async fn start_with_timers(size: u64, timers: Timers) -> Self {
+        Self::start_as(size, LogRetention::default(), timers).await
+    }
+
+    async fn start_as(size: u64, retention: LogRetention, timers: Timers) -> Self {
         let cluster = Self {
             size,
             network: Network::default(),
             retention,
+            timers,
             directory: TempDir::new().unwrap(),
         };
         for node in 1..=size {
@@ -342,7 +360,7 @@ impl Cluster {
             node,
             members,
             data,
-            timers: Timers::default(),
+            timers: self.timers,
             sync: true,
             bootstrap,
             retention: self.retention,
