@@ -386,9 +386,10 @@ impl Writer {
                     .map_err(io::Error::other)?;
                 state::Payload::Commands(Arc::new(batch))
             }
-            EntryPayload::Membership(membership) => {
-                state::Payload::Membership(self.codec.encode_members(&members_out(&membership)))
-            }
+            EntryPayload::Membership(membership) => state::Payload::Membership {
+                bytes: self.codec.encode_members(&members_out(&membership)),
+                nodes: membership.nodes().map(|(node, _)| *node).collect(),
+            },
         };
         Ok(state::Entry { id, payload })
     }

@@ -7,6 +7,8 @@
 //! in this node's database; a node that does not lead never acknowledges a write on its own.
 
 mod apply;
+mod campaign;
+mod change;
 mod config;
 mod convert;
 mod damage;

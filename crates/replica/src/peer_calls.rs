@@ -34,6 +34,7 @@ impl Replica {
             entries: entries.map_err(|error| PeerError::Failed(error.to_string()))?,
             leader_commit: request.committed.map(log_id_in),
         };
+        self.inner.heard.note();
         Ok(
             match self.inner.raft.append_entries(rpc).await.map_err(failed)? {
                 AppendEntriesResponse::Success => AppendResponse::Success,

@@ -2,7 +2,14 @@
 //!
 //! Always true: nothing is done for a peer of another cluster, or that means another node.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use conclave_replica::{PeerError, Role, SnapshotOffer, Vote};
 use conclave_wire::{
@@ -85,6 +92,22 @@ impl Peers {
     }
 }
 
+/// The entries of one peer. When its connection breaks, the replica hears of it.
+struct AppendStream {
+    shared: Arc<Shared>,
+    /// The peer, once a request of it was believed; 0 before that.
+    source: AtomicU64,
+}
+
+impl Drop for AppendStream {
+    fn drop(&mut self) {
+        match self.source.load(Ordering::Relaxed) {
+            0 => {}
+            source => self.shared.replica.connection_lost(source),
+        }
+    }
+}
+
 fn failed(error: PeerError) -> Status {
     Problem::Broken {
         sentence: error.to_string(),
@@ -116,9 +139,22 @@ impl PeerService for Peers {
     ) -> Result<Response<Self::AppendEntriesStream>, Status> {
         let caller = caller(&request);
         let (peers, requests) = (self.clone(), request.into_inner());
+        let stream = Arc::new(AppendStream {
+            shared: self.shared.clone(),
+            source: AtomicU64::new(0),
+        });
         let responses = requests.then(move |request| {
-            let (peers, caller) = (peers.clone(), caller.clone());
-            async move { peers.append(&caller, request?).await }
+            let (peers, caller, stream) = (peers.clone(), caller.clone(), stream.clone());
+            async move {
+                let request = request?;
+                let source = request
+                    .envelope
+                    .as_ref()
+                    .map_or(0, |from| from.source_node_id);
+                let appended = peers.append(&caller, request).await?;
+                stream.source.store(source, Ordering::Relaxed);
+                Ok(appended)
+            }
         });
         Ok(Response::new(Box::pin(responses)))
     }

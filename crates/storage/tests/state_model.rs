@@ -23,7 +23,10 @@ use state_support::*;
 fn entries(history: &model::plan::History) -> Vec<Entry> {
     let mut entries = vec![entry(
         1,
-        Payload::Membership(Bytes::from_static(b"five nodes")),
+        Payload::Membership {
+            bytes: Bytes::from_static(b"five nodes"),
+            nodes: (1..=5).collect(),
+        },
     )];
     for batch in &history.batches {
         let index = entries.len() as u64 + 1;

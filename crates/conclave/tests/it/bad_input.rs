@@ -551,8 +551,8 @@ async fn configuration_comes_from_file_environment_and_flags() {
     for served in started {
         let served = served.unwrap();
         // Without the other member nobody is an operator yet.
-        let told = served.client().cluster_status(&served.client_address);
-        let told = told.await.unwrap();
+        let client = served.client();
+        let told = client.cluster_status(&served.client_address).await.unwrap();
         let numbers: Vec<u64> = told.nodes.iter().map(|node| node.node_id).collect();
         assert_eq!(numbers, [4, 5], "{told:?}");
     }

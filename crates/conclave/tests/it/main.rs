@@ -23,6 +23,7 @@ mod forger;
 mod grpcurl;
 mod live;
 mod membership;
+mod membership_faults;
 mod operator;
 mod own_certificate;
 mod readme;

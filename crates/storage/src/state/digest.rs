@@ -10,7 +10,7 @@ use super::{ReadError, Reader, chain, meta::Meta};
 use crate::log::LogId;
 
 /// Every table but the seal, with its primary key.
-pub(super) const TABLES: [(&str, &str); 25] = [
+pub(super) const TABLES: [(&str, &str); 26] = [
     ("meta", "id"),
     ("membership", "id"),
     ("chain_points", "log_index"),
@@ -32,6 +32,7 @@ pub(super) const TABLES: [(&str, &str); 25] = [
     ("invites", "id"),
     ("join_tokens", "token"),
     ("operators", "key"),
+    ("cluster_nodes", "node"),
     ("retired_nodes", "node"),
     ("webhooks", "id"),
     ("throttles", "key"),

@@ -241,6 +241,10 @@ CREATE TABLE operators (
     by_operator TEXT,                      -- who made it; NULL: the cluster itself
     created_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+-- Numbers of the nodes that belong to the cluster.
+CREATE TABLE cluster_nodes (
+    node INTEGER PRIMARY KEY
+) STRICT;
 
 -- Numbers of nodes that were removed: nobody with them is let in again.
 CREATE TABLE retired_nodes (

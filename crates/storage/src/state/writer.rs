@@ -117,7 +117,7 @@ impl State {
         self.applied.last = Some(last.id);
         self.applied.log_time = writer.meta.log_time;
         for entry in entries {
-            if let Payload::Membership(bytes) = &entry.payload {
+            if let Payload::Membership { bytes, .. } = &entry.payload {
                 self.applied.membership = Some((Some(entry.id), bytes.clone()));
             }
         }
@@ -248,9 +248,10 @@ impl Writer {
         hasher.update(&entry.id.index.to_le_bytes());
         let result = match &entry.payload {
             Payload::Blank => EntryResult::nothing(),
-            Payload::Membership(bytes) => {
+            Payload::Membership { bytes, nodes } => {
                 chain::bytes(&mut hasher, bytes);
                 meta::save_membership(&self.connection, entry.id, bytes)?;
+                self.write_members(nodes)?;
                 EntryResult::nothing()
             }
             Payload::Commands(batch) => self.apply_batch(entry.id.index, batch, &mut hasher)?,
