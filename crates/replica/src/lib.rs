@@ -17,6 +17,7 @@ mod log_store;
 mod membership;
 mod network;
 mod offers;
+mod part;
 mod peer_calls;
 mod pins;
 mod proposer;

@@ -32,6 +32,7 @@ use crate::{
     log_store::Log,
     network::Network,
     offers::Offers,
+    part::Part,
     proposer::{self, Proposer, Reach},
     reads::{self, Reads},
     retention::Retention,
@@ -108,6 +109,7 @@ pub(crate) struct Inner {
     applied: watch::Receiver<u64>,
     /// Why this replica's state is not that of a majority, if it is not.
     pub(crate) odd: OnceLock<String>,
+    pub(crate) part: Part,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     writer: Mutex<Option<thread::JoinHandle<()>>>,
 }
@@ -190,6 +192,7 @@ impl Replica {
         let inner = Inner {
             proposer: proposer.start(),
             reads: reads.start(),
+            part: Part::new(config.admitted),
             config,
             codec,
             raft,

@@ -77,6 +77,15 @@ impl Peers {
         if envelope.target_node_id != node {
             return wrong("WRONG_NODE", format!("this is node {node}"));
         }
+        if self
+            .shared
+            .roll
+            .has_ended(envelope.source_node_id, envelope.source_life)
+        {
+            let source = envelope.source_node_id;
+            let sentence = format!("node {source} was started again elsewhere");
+            return wrong("NODE_SUPERSEDED", sentence);
+        }
         if self.shared.is_retired(envelope.source_node_id) {
             let source = envelope.source_node_id;
             return wrong("NODE_RETIRED", format!("node {source} was removed"));
@@ -306,6 +315,26 @@ impl PeerService for Peers {
     ) -> Result<Response<peer::GetNodeStatusResponse>, Status> {
         self.check(&caller(&request), request.into_inner().envelope)?;
         Ok(Response::new(self.shared.own_status()))
+    }
+
+    async fn announce(
+        &self,
+        request: Request<peer::AnnounceRequest>,
+    ) -> Result<Response<peer::AnnounceResponse>, Status> {
+        let caller = caller(&request);
+        let mut request = request.into_inner();
+        let mut envelope = request
+            .envelope
+            .take()
+            .ok_or_else(|| malformed("no envelope"))?;
+        let source = envelope.source_node_id;
+        if envelope.target_node_id == 0 {
+            envelope.target_node_id = self.shared.identity.node;
+        }
+        // Whether its life has ended is part of the answer.
+        envelope.source_life = 0;
+        self.check(&caller, Some(envelope))?;
+        self.shared.hear(source, request).await.map(Response::new)
     }
 
     async fn get_digests(

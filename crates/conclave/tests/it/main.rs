@@ -23,6 +23,7 @@ mod forger;
 mod grpcurl;
 mod live;
 mod membership;
+mod old_data;
 mod own_certificate;
 mod readme;
 mod refusals;

@@ -151,6 +151,9 @@ pub(super) async fn run(command: Command, connection: &Connection) -> anyhow::Re
     };
     let done = when_caught_up(&client, &request).await?;
     tell(&done, how.dry_run)?;
+    if done.voter_node_ids.len() == 2 && done.changed {
+        note(super::TWO_VOTERS);
+    }
     if let Change::Add(node) = change
         && !how.dry_run
     {
