@@ -19,10 +19,15 @@ use crate::tls::{
 
 /// How long a certificate is valid. A node that runs makes another after two thirds of it.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
-/// How much earlier than now a certificate begins: clocks differ.
-const CLOCKS_DIFFER: Duration = Duration::from_secs(3600);
-/// Longest time between two looks at the clock: a machine that slept is noticed.
-const LOOK_EVERY: Duration = Duration::from_secs(3600);
+/// How much earlier than now a certificate begins: 30 days, so that a node whose clock is ahead is
+/// believed by the others. It costs nothing: the key was made now, and proves nothing of before.
+const BACKDATED: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How far the clock may go back before the certificates are made anew: a correction of a clock
+/// that was ahead, by more than the few milliseconds of an ordinary one.
+const WENT_BACK: Duration = Duration::from_secs(60);
+/// Longest time between two looks at the clock: a machine that slept, or whose clock was
+/// corrected, is noticed within seconds.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Shortest, so that a clock that jumps does not keep the node busy.
 const LOOK_EVERY_MIN: Duration = Duration::from_millis(50);
 
@@ -69,7 +74,16 @@ pub(crate) struct Certificates {
 struct Current {
     peer: Arc<CertifiedKey>,
     clients: Arc<CertifiedKey>,
+    made_at: Duration,
     renew_at: Duration,
+}
+
+impl Current {
+    /// Whether others may doubt them soon, or do already: they are old, or the clock by which they
+    /// were made was ahead and has gone back since.
+    fn is_due(&self, now: Duration) -> bool {
+        now >= self.renew_at || now + WENT_BACK < self.made_at
+    }
 }
 
 impl fmt::Debug for Certificates {
@@ -106,7 +120,7 @@ impl Certificates {
     /// Makes both anew if it is time; whether it did.
     pub(crate) fn renew_if_due(&self, authority: &Authority) -> Result<bool, IssueError> {
         let now = (self.now)();
-        if now < self.current().renew_at {
+        if !self.current().is_due(now) {
             return Ok(false);
         }
         let made = make(authority, &self.holder, self.lifetime, now)?;
@@ -134,7 +148,7 @@ fn make(
     now: Duration,
 ) -> Result<Current, IssueError> {
     let valid = Validity {
-        from: now.saturating_sub(CLOCKS_DIFFER),
+        from: now.saturating_sub(BACKDATED),
         until: now + lifetime,
     };
     let cluster_id = authority.cluster_id();
@@ -145,6 +159,7 @@ fn make(
     Ok(Current {
         peer: Arc::new(authority.issue(&of_peer, Use::Peer, valid)?),
         clients: Arc::new(authority.issue(&of_clients, Use::Clients, valid)?),
+        made_at: now,
         renew_at: now + lifetime * 2 / 3,
     })
 }
@@ -183,5 +198,29 @@ mod tests {
         assert_ne!(both.peer().cert, peer.cert);
         assert_ne!(both.clients().cert, clients.cert);
         assert!(!both.renew_if_due(&authority).unwrap());
+    }
+
+    #[test]
+    fn both_are_made_anew_when_the_clock_was_ahead_and_is_corrected() {
+        let right = Duration::from_secs(1_800_000_000);
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
+        let time = Arc::new(Mutex::new(right + hours(3)));
+        let clock = time.clone();
+        let now: WallClock = Arc::new(move || *clock.lock().unwrap());
+        let authority = Authority::of(&ClusterSecret::from_bytes(&[7; 32]).unwrap());
+        let holder = Holder::at(Some(1), &[]);
+        let both = Certificates::new(&authority, holder, LIFETIME, now).unwrap();
+        let (peer, clients) = (both.peer(), both.clients());
+        assert!(
+            both.look_again_after() <= Duration::from_secs(5),
+            "soon enough"
+        );
+        *time.lock().unwrap() = right + hours(3) - WENT_BACK;
+        assert!(!both.renew_if_due(&authority).unwrap(), "a clock is slewed");
+        *time.lock().unwrap() = right;
+        assert!(both.renew_if_due(&authority).unwrap());
+        assert_ne!(both.peer().cert, peer.cert);
+        assert_ne!(both.clients().cert, clients.cert);
+        assert!(!both.renew_if_due(&authority).unwrap(), "once");
     }
 }

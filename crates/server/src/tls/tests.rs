@@ -109,6 +109,19 @@ async fn a_certificate_of_another_cluster_is_refused() {
 }
 
 #[tokio::test]
+async fn a_peer_whose_clock_is_hours_ahead_is_believed() {
+    let ahead: WallClock = Arc::new(|| wall_clock() + Duration::from_secs(3 * 3600));
+    let holder = Holder::at(Some(2), &[]);
+    let two = Tls::with_clock(&secret(7), holder, LIFETIME, ahead).unwrap();
+    let one = tls(7, 1);
+    let (address, mut shown) = port(Some(one.accept_peers())).await;
+    let name = names::peer(1, &secret(7).cluster_id());
+    let heard = greeting(address, two.asks.clone(), name).await.unwrap();
+    assert_eq!(heard, "hello");
+    assert_eq!(shown.recv().await, Some(Shown::Node(2)));
+}
+
+#[tokio::test]
 async fn a_certificate_that_has_expired_is_refused() {
     let past: WallClock = Arc::new(|| NOW - Duration::from_secs(20 * 365 * 24 * 3600));
     let holder = Holder::at(Some(2), &[]);
