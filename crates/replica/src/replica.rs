@@ -379,6 +379,12 @@ impl Replica {
         };
         let applied_index = *self.inner.applied.borrow();
         let set_at = metrics.membership_config.log_id().as_ref();
+        let mut members = members_out(metrics.membership_config.membership());
+        if members.nodes.is_empty() && self.inner.config.bootstrap {
+            // It is not bootstrapped before it takes part.
+            members.nodes = self.inner.config.members.clone();
+            members.voters = vec![members.nodes.keys().copied().collect()];
+        }
         Status {
             role,
             term: metrics.current_term,
@@ -390,7 +396,7 @@ impl Replica {
                 .map_or(0, |id| id.index()),
             applied_index,
             leader: metrics.current_leader,
-            members: members_out(metrics.membership_config.membership()),
+            members,
             members_settled: set_at.is_some_and(|at| at.index() <= applied_index),
         }
     }

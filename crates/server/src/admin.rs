@@ -52,8 +52,10 @@ impl Admin {
         let statuses = self.shared.statuses().await;
         let up: BTreeSet<u64> = statuses
             .iter()
-            // One that does not take part stands in for no other.
-            .filter(|(_, _, status)| status.as_ref().is_some_and(|known| !known.waits))
+            // One that is refused never takes part: it stands in for no other.
+            .filter(|(node, _, status)| {
+                status.is_some() && self.shared.roll.refusal(*node).is_none()
+            })
             .map(|(id, ..)| *id)
             .collect();
         let nodes = statuses.into_iter().map(|(node, member, status)| {

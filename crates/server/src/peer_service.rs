@@ -17,7 +17,7 @@ use crate::{
     codec::{members_in, members_out},
     convert::{self, malformed},
     digests::points_out,
-    live,
+    epoch, live,
     peer_guard::caller,
     problems,
     shared::Shared,
@@ -330,6 +330,14 @@ impl PeerService for Peers {
         let source = envelope.source_node_id;
         if envelope.target_node_id == 0 {
             envelope.target_node_id = self.shared.identity.node;
+        }
+        let own = &self.shared.identity.cluster_id;
+        if epoch::is_past(own, &envelope.cluster_id) {
+            self.shared.is_peer(&caller, source)?;
+            if self.shared.refused.is_news(source) {
+                tracing::warn!(peer = source, "a node from before the recovery is refused");
+            }
+            return Ok(Response::new(self.shared.recovered_without()));
         }
         // Whether its life has ended is part of the answer.
         envelope.source_life = 0;

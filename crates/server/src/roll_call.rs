@@ -134,7 +134,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Announces this node for as long as it runs. Ends when it must stop, with the reason.
 pub(crate) async fn run(shared: Arc<Shared>, ended: watch::Sender<Option<Ended>>) {
     let mut written_at = Instant::now();
-    let mut told = None;
+    let (mut told, mut are_two) = (None, false);
     loop {
         let round = Round::hold(&shared).await;
         if let Some(why) = round.older.filter(|_| !shared.is_stopping()) {
@@ -151,6 +151,11 @@ pub(crate) async fn run(shared: Arc<Shared>, ended: watch::Sender<Option<Ended>>
         if shared.replica.is_admitted() {
             commit_moves(&shared).await;
             look_for_contact(&shared).await;
+            let voters = shared.replica.status().members.all_voters().len();
+            if voters == 2 && !std::mem::replace(&mut are_two, true) {
+                tracing::warn!("two voters tolerate no failure: add a third");
+            }
+            are_two = voters == 2;
         } else if round.is_enough {
             if let Err(error) = shared.replica.admit().await {
                 tracing::error!(%error, "failed to take part");
@@ -228,6 +233,10 @@ impl Round {
             for answer in join_all(asked).await {
                 let Ok(answer) = answer else { continue };
                 let other = answer.node_id;
+                if answer.verdict() == AnnounceVerdict::Recovered {
+                    round.take(shared, Ok(answer), other);
+                    continue;
+                }
                 let place = Member {
                     peer_address: answer.peer_address.clone(),
                     client_address: answer.client_address.clone(),
@@ -267,6 +276,14 @@ impl Round {
                     why: format!("another process with the number {node} runs: {why}"),
                     hint: "a data directory belongs to one node: stop one of the two. A machine \
                            of its own joins with a token and an empty directory: conclave token \
+                           create",
+                });
+            }
+            AnnounceVerdict::Recovered => {
+                self.ended = Some(Ended {
+                    why: format!("the cluster was recovered without this node: {why}"),
+                    hint: "what this node has may contradict the cluster: keep its directory \
+                           aside, and let the machine join with an empty one: conclave token \
                            create",
                 });
             }

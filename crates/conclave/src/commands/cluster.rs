@@ -3,6 +3,7 @@
 mod catching_up;
 mod check;
 mod members;
+mod recover;
 mod watch;
 
 use std::{io::IsTerminal as _, process::ExitCode};
@@ -48,6 +49,9 @@ enum Command {
         #[arg(short, long, value_enum, default_value_t)]
         output: Format,
     },
+    /// Put one survivor back in service alone, when a majority is gone for good. Works on the
+    /// directory of a node that does not run
+    Recover(recover::Args),
     #[command(flatten)]
     Change(members::Command),
 }
@@ -60,6 +64,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (output, is_watched) = match args.command {
         Command::Status { output, watch } => (output, watch),
         Command::Check { output } => return check::run(output, &args.connection).await,
+        Command::Recover(args) => return recover::run(&args),
         Command::Change(change) => return members::run(change, &args.connection).await,
     };
     let client = args.connection.connect_as_nobody().await?.client;

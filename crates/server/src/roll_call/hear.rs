@@ -65,6 +65,17 @@ impl Shared {
         })
     }
 
+    /// Tells a node from before a recovery by hand that it belongs to this cluster no longer.
+    pub(crate) fn recovered_without(&self) -> peer::AnnounceResponse {
+        let cluster = &self.identity.cluster_id;
+        peer::AnnounceResponse {
+            verdict: AnnounceVerdict::Recovered.into(),
+            reason: format!("node {} belongs to cluster {cluster}", self.identity.node),
+            node_id: self.identity.node,
+            ..peer::AnnounceResponse::default()
+        }
+    }
+
     async fn judge(
         self: &Arc<Self>,
         said: &Announced,
@@ -230,7 +241,7 @@ fn announced_in(node: u64, request: &peer::AnnounceRequest) -> Result<Announced,
         return Err(malformed("lives"));
     }
     for address in [&request.peer_address, &request.client_address] {
-        checked_address(address).map_err(|why| malformed(&why))?;
+        checked_address(address).map_err(|why| malformed(why))?;
     }
     Ok(Announced {
         node,
