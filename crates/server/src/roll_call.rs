@@ -31,6 +31,7 @@ use crate::{
     lives::{Life, Lives, WRITE_EVERY},
     shared::Shared,
     strangers,
+    told::Told,
 };
 
 mod hear;
@@ -68,6 +69,8 @@ pub(crate) struct RollCall {
     at_home: Mutex<BTreeSet<u64>>,
     /// Members that were refused, and why.
     refused: Mutex<BTreeMap<u64, String>>,
+    /// What the log was told of them.
+    told: Told<(u64, String)>,
     /// Whether a leader leads that does not reach this node.
     unreached: watch::Sender<bool>,
 }
@@ -86,6 +89,7 @@ impl RollCall {
             moved: Mutex::default(),
             at_home: Mutex::default(),
             refused: Mutex::default(),
+            told: Told::default(),
             unreached: watch::Sender::new(false),
         })
     }
@@ -113,6 +117,13 @@ impl RollCall {
     /// Returns where a member is reached that has moved.
     pub(crate) fn moved(&self) -> BTreeMap<u64, Member> {
         lock(&self.moved).clone()
+    }
+
+    /// Writes to the log that a node is refused: once for each reason, not for each attempt.
+    fn tell_refusal(&self, node: u64, reason: &str) {
+        if self.told.is_news((node, reason.to_owned())) {
+            tracing::error!(peer = node, reason, "a member is refused");
+        }
     }
 
     fn lives(&self) -> MutexGuard<'_, Lives> {
@@ -174,7 +185,7 @@ pub(crate) async fn run(shared: Arc<Shared>, ended: watch::Sender<Option<Ended>>
         }
         if written_at.elapsed() >= WRITE_EVERY {
             written_at = Instant::now();
-            let members = shared.members();
+            let members = shared.replica.status().members.nodes;
             shared
                 .roll
                 .lives()

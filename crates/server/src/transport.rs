@@ -88,12 +88,13 @@ impl GrpcTransport {
     pub(crate) fn grpc_peer(&self, node: u64, member: &Member, lane: Lane) -> Arc<GrpcPeer> {
         let mut peers = self.peers.lock().unwrap_or_else(|error| error.into_inner());
         let moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
-        let address = moved.get(&node).unwrap_or(&member.peer_address).clone();
-        drop(moved);
+        let address = moved.get(&node).unwrap_or(&member.peer_address);
         let known = peers.get(&(node, lane));
-        if let Some(known) = known.filter(|known| known.line().address == address) {
+        if let Some(known) = known.filter(|known| known.is_at(address)) {
             return known.clone();
         }
+        let address = address.clone();
+        drop(moved);
         let mut reachable = self
             .reachable
             .lock()
@@ -177,7 +178,6 @@ pub(crate) struct GrpcPeer {
 }
 
 /// Where a peer is reached, and how.
-#[derive(Clone)]
 struct Line {
     address: String,
     /// `None` if the address is invalid.
@@ -210,9 +210,9 @@ impl GrpcPeer {
         outcome
     }
 
-    fn line(&self) -> Line {
+    fn is_at(&self, address: &str) -> bool {
         let line = self.line.read().unwrap_or_else(PoisonError::into_inner);
-        line.clone()
+        line.address == address
     }
 
     /// Says what this node is.
@@ -230,9 +230,9 @@ impl GrpcPeer {
     }
 
     fn service(&self) -> Result<Service, PeerError> {
-        let Line { address, channel } = self.line();
-        let Some(channel) = channel else {
-            let sentence = format!("{address} is no address");
+        let line = self.line.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(channel) = line.channel.clone() else {
+            let sentence = format!("{} is no address", line.address);
             return Err(PeerError::Unreachable(sentence));
         };
         Ok(PeerServiceClient::new(channel)

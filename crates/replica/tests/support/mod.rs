@@ -173,7 +173,7 @@ impl Peer for To {
 }
 
 /// Batches as on the wire; members as JSON would do, in the order of a list.
-struct TestCodec;
+pub(crate) struct TestCodec;
 
 impl Codec for TestCodec {
     fn encode_batch(&self, batch: &Batch) -> Bytes {

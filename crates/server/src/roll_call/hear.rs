@@ -45,16 +45,14 @@ impl Shared {
     ) -> Result<peer::AnnounceResponse, Status> {
         let said = announced_in(node, &request)?;
         let (verdict, reason) = self.judge(&said, request.takes_part).await?;
-        let refusal = match verdict {
-            AnnounceVerdict::OlderData | AnnounceVerdict::RunsElsewhere => Some(reason.clone()),
-            _ => None,
+        let is_older = verdict == AnnounceVerdict::OlderData;
+        match is_older {
+            true => lock(&self.roll.refused).insert(node, reason.clone()),
+            false if verdict == AnnounceVerdict::Accepted => lock(&self.roll.refused).remove(&node),
+            false => None,
         };
-        let before = match refusal.clone() {
-            Some(why) => lock(&self.roll.refused).insert(node, why),
-            None => lock(&self.roll.refused).remove(&node),
-        };
-        if let Some(reason) = refusal.filter(|_| before != Some(reason.clone())) {
-            tracing::error!(peer = node, %reason, "a member is refused");
+        if is_older || verdict == AnnounceVerdict::RunsElsewhere {
+            self.roll.tell_refusal(node, &reason);
         }
         Ok(peer::AnnounceResponse {
             verdict: verdict.into(),
@@ -241,7 +239,7 @@ fn announced_in(node: u64, request: &peer::AnnounceRequest) -> Result<Announced,
         return Err(malformed("lives"));
     }
     for address in [&request.peer_address, &request.client_address] {
-        checked_address(address).map_err(|why| malformed(why))?;
+        checked_address(address).map_err(malformed)?;
     }
     Ok(Announced {
         node,
