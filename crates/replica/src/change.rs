@@ -349,12 +349,26 @@ async fn write(raft: &Raft, members: &Members, at: &Option<LogId>) -> Result<(),
         last_membership_log_id: *at,
     };
     let written = raft.append_membership(members, EntryPayload::Blank, [unchanged]);
-    let error = match written.await {
-        Ok(_) => return Ok(()),
-        Err(RaftError::Fatal(_)) => return Err(NotWritten::Error(ChangeError::Stopping)),
-        Err(RaftError::APIError(error)) => error,
+    written.await.map(drop).map_err(not_written)
+}
+
+/// Translates why the engine has not committed a membership.
+pub(crate) fn refused(error: Failed) -> ChangeError {
+    match not_written(error) {
+        NotWritten::NotYet => ChangeError::UnderWay,
+        NotWritten::Error(error) => error,
+    }
+}
+
+type Failed = RaftError<TypeConfig, ClientWriteError<TypeConfig>>;
+
+fn not_written(error: Failed) -> NotWritten {
+    let broken = |error: String| NotWritten::Error(ChangeError::Broken(error));
+    let error = match error {
+        RaftError::Fatal(_) => return NotWritten::Error(ChangeError::Stopping),
+        RaftError::APIError(error) => error,
     };
-    Err(match error {
+    match error {
         // Without a leader: this one has to hear from a majority first.
         ClientWriteError::ForwardToLeader(to) if to.leader_id.is_none() => NotWritten::NotYet,
         ClientWriteError::ForwardToLeader(to) | ClientWriteError::LogEntryDiscarded(to) => {
@@ -372,5 +386,5 @@ async fn write(raft: &Raft, members: &Members, at: &Option<LogId>) -> Result<(),
             | ChangeMembershipError::UnsupportedMembershipTransition(_)
             | ChangeMembershipError::NodeMetadataChanged(_)),
         ) => broken(error.to_string()),
-    })
+    }
 }

@@ -258,7 +258,7 @@ impl Peer for To {
 }
 
 /// Batches as on the wire; members as lists of numbers, whose addresses follow from them.
-struct TestCodec;
+pub(crate) struct TestCodec;
 
 impl Codec for TestCodec {
     fn encode_batch(&self, batch: &Batch) -> Bytes {
@@ -309,6 +309,8 @@ pub(crate) struct Cluster {
     pub(crate) network: Network,
     pub(crate) retention: LogRetention,
     pub(crate) timers: Timers,
+    /// Those that are started without taking part.
+    pub(crate) waiting: Mutex<BTreeSet<u64>>,
     directory: TempDir,
 }
 
@@ -331,6 +333,7 @@ impl Cluster {
             network: Network::default(),
             retention,
             timers,
+            waiting: Mutex::default(),
             directory: TempDir::new().unwrap(),
         };
         for node in 1..=size {
@@ -363,6 +366,7 @@ impl Cluster {
             timers: self.timers,
             sync: true,
             bootstrap,
+            admitted: !self.waiting.lock().unwrap().contains(&node),
             retention: self.retention,
             clock: Arc::new(|| Timestamp(1_000)),
         };
