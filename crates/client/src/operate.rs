@@ -116,8 +116,8 @@ impl Client {
     /// Changes who belongs to the cluster. Repeating it is safe: what is so already is no change.
     ///
     /// # Errors
-    /// [`CallError`]; `NOT_AN_OPERATOR`; `WOULD_LOSE_QUORUM`, unless it is forced; `LEARNER_BEHIND`:
-    /// ask again when it has caught up; `NO_SUCH_NODE`, `NODE_NUMBER_TAKEN`,
+    /// [`CallError`]; `NOT_AN_OPERATOR`; `WOULD_LOSE_QUORUM`, unless it is forced;
+    /// `LEARNER_BEHIND`: ask again when it has caught up; `NO_SUCH_NODE`, `NODE_NUMBER_TAKEN`,
     /// `NODE_NUMBER_INVALID`, `ADDRESS_TAKEN`, `ADDRESS_INVALID`, `LAST_VOTER`,
     /// `TOO_MANY_VOTERS`, `TOO_MANY_MEMBERS`.
     pub async fn change_members(

@@ -48,7 +48,9 @@ macro_rules! rpc {
     ($kind:ident $client:ident :: $method:ident, $request:ident => $answer:ident) => {
         rpc!(@call $kind false $client :: $method, $request => $answer);
     };
-    (@call $kind:ident $operators:literal $client:ident :: $method:ident, $request:ident => $answer:ident) => {
+    (@call $kind:ident $operators:literal
+        $client:ident :: $method:ident, $request:ident => $answer:ident
+    ) => {
         impl Rpc for v1::$request {
             const KIND: Kind = Kind::$kind;
             const FOR_OPERATORS: bool = $operators;
@@ -138,7 +140,8 @@ rpc!(Numbered AdminServiceClient::remove_account,
 rpc!(Numbered AdminServiceClient::create_bot, CreateBotRequest => CreateBotResponse);
 rpc!(Numbered AdminServiceClient::create_invite, CreateInviteRequest => CreateInviteResponse);
 rpc!(Read AdminServiceClient::list_invites, ListInvitesRequest => ListInvitesResponse);
-rpc!(Operator Read AdminServiceClient::change_members, ChangeMembersRequest => ChangeMembersResponse);
+rpc!(Operator Read AdminServiceClient::change_members,
+    ChangeMembersRequest => ChangeMembersResponse);
 rpc!(Operator Once AdminServiceClient::create_join_token,
     CreateJoinTokenRequest => CreateJoinTokenResponse);
 rpc!(Operator Read AdminServiceClient::list_join_tokens,
@@ -153,7 +156,8 @@ rpc!(Operator Once AdminServiceClient::revoke_operator,
     RevokeOperatorRequest => RevokeOperatorResponse);
 rpc!(Operator Once AdminServiceClient::prefer_leader, PreferLeaderRequest => PreferLeaderResponse);
 rpc!(Operator Read AdminServiceClient::check_cluster, CheckClusterRequest => CheckClusterResponse);
-rpc!(Operator Read AdminServiceClient::transfer_leader, TransferLeaderRequest => TransferLeaderResponse);
+rpc!(Operator Read AdminServiceClient::transfer_leader,
+    TransferLeaderRequest => TransferLeaderResponse);
 rpc!(Numbered AdminServiceClient::revoke_invite, RevokeInviteRequest => RevokeInviteResponse);
 
 /// The client for the one call that streams.

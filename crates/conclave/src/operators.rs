@@ -50,9 +50,10 @@ pub(crate) fn read(path: &Path) -> Result<OperatorCredential, CommandError> {
 }
 
 /// Where a credential comes from, for people who have none.
-pub(crate) const HINT: &str = "the first node of a cluster writes one to operator.token in its data \
-                               directory: name a copy with --operator-file FILE, or keep it with: \
-                               conclave operator use FILE";
+pub(crate) const HINT: &str = concat!(
+    "the first node of a cluster writes one to operator.token in its data directory: name a copy ",
+    "with --operator-file FILE, or keep it with: conclave operator use FILE"
+);
 
 /// Finds the credential that is kept for the cluster at one of these addresses.
 ///

@@ -144,6 +144,7 @@ fn no_statement_scans_a_table() {
                 "log_index",
                 "i.id",
                 "not_before, key",
+                "expires_at, token",
             ]
             .iter()
             .any(|key| sql.contains(&format!("ORDER BY {key} LIMIT")));

@@ -8,14 +8,14 @@ use std::{
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use conclave_client::{OperatorCredential, new_credential};
 use conclave_server::{OPERATOR_FILE, OPERATOR_RESET_FILE};
 use jiff::tz::TimeZone;
 use serde_json::json;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::{
     connection::Connection,

@@ -1,4 +1,4 @@
-//! Takes a token to join back. One that is not there was used, has run out or is taken back already.
+//! Takes a token to join back. One that is not there was used, has run out or was taken back.
 
 use super::Ruling;
 use crate::{Accepted, Event, JoinTokenId, Lookup};

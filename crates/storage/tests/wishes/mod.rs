@@ -98,6 +98,7 @@ impl Wish {
                 account: ThrottleKey([self.who as u8; 16]),
                 address: ThrottleKey([200 + few; 16]),
             },
+            4 if self.yes => self.of_operators(),
             4 => match self.sequence % 4 {
                 0 => Operation::RetireNode {
                     node: NodeId(self.place),
@@ -110,8 +111,7 @@ impl Wish {
                     pass: Pass::Token(token(150 + self.place as u8 % 4)),
                     known_last: NodeId(0),
                 },
-                _ if self.yes => Operation::OfferSetup { token: token(100) },
-                _ => self.of_operators(),
+                _ => Operation::OfferSetup { token: token(100) },
             },
             5 => post(150 + few, text),
             6..=20 => self.about_people(request),
@@ -139,25 +139,26 @@ impl Wish {
     }
 
     fn of_operators(self) -> Operation {
-        let credential = token(160 + self.who as u8 % 3);
+        // Seldom one that is nobody's.
+        let credential = token(160 + u8::from(self.who == 5));
         let name = OperatorName::new(["operator", "eva", "EVA"][self.who % 3]).unwrap();
-        let other = token(160 + self.place as u8 % 4);
+        let other = token(162 + self.place as u8 % 4);
         let join = token(150 + self.place as u8 % 4);
         let request = match self.session {
-            1 => return Operation::MakeFirstOperator { token: credential },
-            2 => OperatorRequest::CreateJoinToken {
+            1 if self.place == 1 => return Operation::MakeFirstOperator { token: credential },
+            1 | 2 => OperatorRequest::CreateJoinToken {
                 token: join,
                 ttl_ms: 1 + self.place,
                 voter: self.place.is_multiple_of(2),
+            },
+            3 if self.sequence == 1 => OperatorRequest::RevokeOperator { name },
+            3 if self.sequence == 2 => OperatorRequest::RevokeJoinToken {
+                id: JoinTokenId::of(&join),
             },
             3 => OperatorRequest::PreferLeader {
                 node: Some(NodeId(self.place)).filter(|node| node.0 > 1),
             },
             4 => OperatorRequest::CreateOperator { name, token: other },
-            5 => OperatorRequest::RevokeOperator { name },
-            6 => OperatorRequest::RevokeJoinToken {
-                id: JoinTokenId::of(&join),
-            },
             _ => return Operation::ResetOperators { token: credential },
         };
         Operation::ByOperator {
