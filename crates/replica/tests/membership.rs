@@ -175,6 +175,8 @@ async fn survives(what: &str, (nth, deliveries): Step, fault: Fault) -> bool {
     assert!(took < NEXT_CHANGE_LIMIT, "{what} at {trap:?}: {took:?}");
     let _ = asked.await.unwrap();
     if fault == Fault::Killed {
+        let all = cluster.nodes().into_iter();
+        cluster.network.isolate(leader, all, false);
         cluster.start_node(leader).await;
     }
     let settled = settles(&cluster).await;
@@ -288,6 +290,8 @@ async fn one_random_change(cluster: &Cluster, random: &mut Random) {
     make(cluster, &change).await;
     let _ = asked.await.unwrap();
     if fault == Fault::Killed {
+        let all = cluster.nodes().into_iter();
+        cluster.network.isolate(leader, all, false);
         cluster.start_node(leader).await;
     }
     if let Change::Add { node, .. } = change {
