@@ -92,6 +92,10 @@ pub enum ChangeError {
     Stopping,
 }
 
+fn next(number: u64) -> u64 {
+    number.saturating_add(1)
+}
+
 fn leads(leader: Option<u64>) -> String {
     leader.map_or("no node leads".to_owned(), |leader| {
         format!("node {leader} leads")
@@ -126,7 +130,7 @@ pub enum Refusal {
     #[error("a node {0} was removed: no other node may have its number")]
     NumberRetired(u64),
     /// Numbers are given in order; one far ahead would leave few for machines that join.
-    #[error("{node} is far above the last number of a node, which is {last}: take {}", last.saturating_add(1))]
+    #[error("{node} is far above the last number of a node, {last}: take {}", next(*last))]
     NumberTooFar {
         /// The number that was asked for.
         node: u64,

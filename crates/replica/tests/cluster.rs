@@ -239,11 +239,10 @@ async fn a_broken_connection_to_a_living_leader_changes_nothing() {
         ..SLOW
     };
     let cluster = Cluster::start_with_timers(3, timers).await;
-    // Nodes that start together may elect twice.
-    let session = open_session(&cluster.node(1), "alice", 1).await;
-    let leader = cluster.leader().await;
+    let leader = cluster.leader_of_all().await;
     let term = cluster.node(leader).status().term;
     let others: Vec<u64> = (1..=3).filter(|node| *node != leader).collect();
+    let session = open_session(&cluster.node(leader), "alice", 1).await;
     for number in 1..=40 {
         for node in &others {
             cluster.node(*node).connection_lost(leader);

@@ -416,6 +416,23 @@ impl Cluster {
         self.leader_among(&self.nodes()).await
     }
 
+    /// Waits until all nodes follow one leader. Nodes that start together may elect twice.
+    pub(crate) async fn leader_of_all(&self) -> u64 {
+        wait_for("one leader of all", || {
+            let nodes = self.nodes().into_iter();
+            let mut known: Vec<_> = nodes
+                .map(|node| self.node(node).status())
+                .map(|status| (status.leader, status.term))
+                .collect();
+            known.dedup();
+            match known[..] {
+                [(leader, _)] => leader,
+                _ => None,
+            }
+        })
+        .await
+    }
+
     pub(crate) async fn stop(self) {
         for node in self.nodes() {
             self.stop_node(node).await;
