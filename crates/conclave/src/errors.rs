@@ -252,7 +252,11 @@ pub(crate) fn of_reason(reason: &str) -> (u8, &'static str) {
         "MESSAGE_GONE" => (EXIT_CONFLICT, "a deleted message stays deleted"),
         "NO_SUCH_NODE" => (EXIT_NOT_FOUND, "conclave cluster status lists the nodes"),
         "NO_SUCH_CHECK" => (EXIT_TEMPORARY, "the node has begun again: check once more"),
-        "NODE_NUMBER_TAKEN" => (EXIT_CONFLICT, "choose a number that no node has had before"),
+        "NODE_NUMBER_TAKEN" => (
+            EXIT_CONFLICT,
+            "choose a number that no node has had before; a node that has moved is started with \
+             its data at its new addresses, and announces them",
+        ),
         "JOIN_TOKEN_INVALID" => (
             EXIT_PERMISSION,
             "a token lets one machine in, once and in time: make another with: \

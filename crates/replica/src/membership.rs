@@ -324,7 +324,7 @@ impl Replica {
 
 type Failed = RaftError<crate::convert::TypeConfig, ClientWriteError<crate::convert::TypeConfig>>;
 
-fn refused(error: Failed) -> ChangeError {
+pub(crate) fn refused(error: Failed) -> ChangeError {
     match error {
         RaftError::Fatal(_) => ChangeError::Stopping,
         RaftError::APIError(ClientWriteError::ForwardToLeader(to)) => ChangeError::NotLeader {

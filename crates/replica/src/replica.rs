@@ -32,6 +32,7 @@ use crate::{
     log_store::Log,
     network::Network,
     offers::Offers,
+    part::Part,
     proposer::{self, Proposer, Reach},
     reads::{self, Reads},
     retention::Retention,
@@ -108,6 +109,7 @@ pub(crate) struct Inner {
     applied: watch::Receiver<u64>,
     /// Why this replica's state is not that of a majority, if it is not.
     pub(crate) odd: OnceLock<String>,
+    pub(crate) part: Part,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     writer: Mutex<Option<thread::JoinHandle<()>>>,
 }
@@ -190,6 +192,7 @@ impl Replica {
         let inner = Inner {
             proposer: proposer.start(),
             reads: reads.start(),
+            part: Part::new(config.admitted),
             config,
             codec,
             raft,
@@ -376,6 +379,12 @@ impl Replica {
         };
         let applied_index = *self.inner.applied.borrow();
         let set_at = metrics.membership_config.log_id().as_ref();
+        let mut members = members_out(metrics.membership_config.membership());
+        if members.nodes.is_empty() && self.inner.config.bootstrap {
+            // It is not bootstrapped before it takes part.
+            members.nodes = self.inner.config.members.clone();
+            members.voters = vec![members.nodes.keys().copied().collect()];
+        }
         Status {
             role,
             term: metrics.current_term,
@@ -387,7 +396,7 @@ impl Replica {
                 .map_or(0, |id| id.index()),
             applied_index,
             leader: metrics.current_leader,
-            members: members_out(metrics.membership_config.membership()),
+            members,
             members_settled: set_at.is_some_and(|at| at.index() <= applied_index),
         }
     }

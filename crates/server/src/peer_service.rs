@@ -17,7 +17,7 @@ use crate::{
     codec::{members_in, members_out},
     convert::{self, malformed},
     digests::points_out,
-    live,
+    epoch, live,
     peer_guard::caller,
     problems,
     shared::Shared,
@@ -76,6 +76,15 @@ impl Peers {
         }
         if envelope.target_node_id != node {
             return wrong("WRONG_NODE", format!("this is node {node}"));
+        }
+        if self
+            .shared
+            .roll
+            .has_ended(envelope.source_node_id, envelope.source_life)
+        {
+            let source = envelope.source_node_id;
+            let sentence = format!("node {source} was started again elsewhere");
+            return wrong("NODE_SUPERSEDED", sentence);
         }
         if self.shared.is_retired(envelope.source_node_id) {
             let source = envelope.source_node_id;
@@ -306,6 +315,34 @@ impl PeerService for Peers {
     ) -> Result<Response<peer::GetNodeStatusResponse>, Status> {
         self.check(&caller(&request), request.into_inner().envelope)?;
         Ok(Response::new(self.shared.own_status()))
+    }
+
+    async fn announce(
+        &self,
+        request: Request<peer::AnnounceRequest>,
+    ) -> Result<Response<peer::AnnounceResponse>, Status> {
+        let caller = caller(&request);
+        let mut request = request.into_inner();
+        let mut envelope = request
+            .envelope
+            .take()
+            .ok_or_else(|| malformed("no envelope"))?;
+        let source = envelope.source_node_id;
+        if envelope.target_node_id == 0 {
+            envelope.target_node_id = self.shared.identity.node;
+        }
+        let own = &self.shared.identity.cluster_id;
+        if epoch::is_past(own, &envelope.cluster_id) {
+            self.shared.is_peer(&caller, source)?;
+            if self.shared.refused.is_news(source) {
+                tracing::warn!(peer = source, "a node from before the recovery is refused");
+            }
+            return Ok(Response::new(self.shared.recovered_without()));
+        }
+        // Whether its life has ended is part of the answer.
+        envelope.source_life = 0;
+        self.check(&caller, Some(envelope))?;
+        self.shared.hear(source, request).await.map(Response::new)
     }
 
     async fn get_digests(

@@ -332,6 +332,11 @@ impl Cluster {
         self.local.peer_address(node)
     }
 
+    /// The number of the process of this node, which runs.
+    pub(crate) fn pid(&self, node: u64) -> u32 {
+        self.local.pid(node).expect("it runs")
+    }
+
     /// Waits until this node has ended by itself.
     pub(crate) async fn ends(&self, node: u64) {
         until("a node ends by itself", async || {

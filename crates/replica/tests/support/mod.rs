@@ -173,7 +173,7 @@ impl Peer for To {
 }
 
 /// Batches as on the wire; members as JSON would do, in the order of a list.
-struct TestCodec;
+pub(crate) struct TestCodec;
 
 impl Codec for TestCodec {
     fn encode_batch(&self, batch: &Batch) -> Bytes {
@@ -211,6 +211,8 @@ pub(crate) struct Cluster {
     pub(crate) size: u64,
     pub(crate) network: Network,
     pub(crate) retention: LogRetention,
+    /// Those that are started without taking part.
+    pub(crate) waiting: Mutex<BTreeSet<u64>>,
     directory: TempDir,
 }
 
@@ -224,6 +226,7 @@ impl Cluster {
             size,
             network: Network::default(),
             retention,
+            waiting: Mutex::default(),
             directory: TempDir::new().unwrap(),
         };
         for node in 1..=size {
@@ -254,6 +257,7 @@ impl Cluster {
             timers: Timers::default(),
             sync: true,
             bootstrap: true,
+            admitted: !self.waiting.lock().unwrap().contains(&node),
             retention: self.retention,
             clock: Arc::new(|| Timestamp(1_000)),
         };
