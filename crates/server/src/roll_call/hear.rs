@@ -80,13 +80,10 @@ impl Shared {
         takes_part: bool,
     ) -> Result<(AnnounceVerdict, String), Status> {
         let accepted = (AnnounceVerdict::Accepted, String::new());
-        {
-            let mut lives = self.roll.lives();
-            let known = lives.known(said.node);
-            if known.is_some_and(|known| known.life == said.life() && known.place == said.place) {
-                lives.note(said);
-                return Ok(accepted);
-            }
+        if self.is_known(said) {
+            // Since the last start of this node its flags may say something else.
+            self.learn_place(said).await;
+            return Ok(accepted);
         }
         let _turn = self.roll.deciding.lock().await;
         let acknowledged = self
@@ -136,6 +133,18 @@ impl Shared {
         }
         self.learn_place(said).await;
         Ok(accepted)
+    }
+
+    /// Returns whether this life was accepted before, where it is now.
+    fn is_known(&self, said: &Announced) -> bool {
+        let mut lives = self.roll.lives();
+        let known = lives.known(said.node);
+        let is_known =
+            known.is_some_and(|known| known.life == said.life() && known.place == said.place);
+        if is_known {
+            lives.note(said);
+        }
+        is_known
     }
 
     /// Finds out whether the known life of a node still runs where it was.
