@@ -94,6 +94,7 @@ impl Wish {
                 },
             },
             2 => log_in(self.sequence, request),
+            3 if self.yes => self.of_operators(),
             3 => Operation::CountLoginFailure {
                 account: ThrottleKey([self.who as u8; 16]),
                 address: ThrottleKey([200 + few; 16]),
@@ -251,7 +252,12 @@ pub(crate) fn log(wishes: &[Wish]) -> Vec<Entry> {
         grant: Grant::Setup(token(100)),
     };
     let offer = Operation::OfferSetup { token: token(100) };
-    let mut first = vec![once(1 << 100, offer), once(1 << 101, setup)];
+    let operator = Operation::MakeFirstOperator { token: token(160) };
+    let mut first = vec![
+        once(1 << 100, offer),
+        once(1 << 101, setup),
+        once(1 << 99, operator),
+    ];
     for (number, name) in (2..).zip(&PEOPLE[1..4]) {
         first.push(once(1 << (100 + number), create(name)));
     }

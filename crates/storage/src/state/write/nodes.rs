@@ -7,9 +7,12 @@ use rusqlite::params;
 
 use crate::state::{
     ApplyError,
-    column::{number, stored},
+    column::{count, number, stored},
     writer::Writer,
 };
+
+/// Members of a cluster at most, far above what a membership may have.
+const NODES_MAX: usize = 1024;
 
 impl Writer {
     /// Notes who belongs to the cluster. A number that a member has or had is given to no other
@@ -18,11 +21,11 @@ impl Writer {
         &mut self,
         nodes: &BTreeSet<u64>,
     ) -> Result<(), ApplyError> {
-        let sql = "SELECT node FROM cluster_nodes ORDER BY node";
+        let sql = "SELECT node FROM cluster_nodes ORDER BY node LIMIT ?1";
         let known: BTreeSet<u64> = self
             .connection
             .prepare_cached(sql)?
-            .query_map([], |row| number(row, 0))?
+            .query_map([count(NODES_MAX)], |row| number(row, 0))?
             .collect::<rusqlite::Result<_>>()?;
         for gone in known.difference(nodes) {
             let sql = "DELETE FROM cluster_nodes WHERE node = ?1";
