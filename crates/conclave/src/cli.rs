@@ -188,6 +188,7 @@ mod tests {
             "conclave account block eve",
             "conclave cluster status -o json",
             "conclave cluster replace 3 6 --dry-run",
+            "conclave cluster recover --data d --dry-run -o json",
             "conclave cluster preferred-leader 2",
             "conclave cluster preferred-leader none",
             "conclave token create --ttl 36h --role learner",

@@ -117,6 +117,8 @@ pub enum Operation {
         token: TokenHash,
         /// What.
         text: MessageText,
+        /// Whether the program has sent an idempotency key, from which the origin follows.
+        keyed: bool,
     },
 
     // In a session: one's own account.

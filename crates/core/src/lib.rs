@@ -16,6 +16,7 @@ pub mod ids;
 pub mod limits;
 pub mod lookup;
 pub mod name;
+pub mod once;
 pub mod pattern;
 pub mod query;
 pub mod rejection;
@@ -38,6 +39,7 @@ pub use lookup::{
     Session, Throttle, Webhook,
 };
 pub use name::{AccountName, OperatorName, RoomName};
+pub use once::OncePool;
 pub use pattern::NamePattern;
 pub use query::{QueryError, SearchQuery};
 pub use rejection::{Bound, Rejection};

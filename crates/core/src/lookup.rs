@@ -4,8 +4,8 @@
 
 use crate::{
     AccountId, AccountRole, Answer, ConversationId, Digest, InviteId, JoinTokenId, MemberRole,
-    MessageRef, NodeId, OnceId, OperatorName, Progress, Reaction, RequestWindow, Sequence,
-    SessionId, ThrottleKey, Timestamp, TokenHash, WebhookId,
+    MessageRef, NodeId, OnceId, OncePool, OperatorName, Progress, Reaction, RequestWindow,
+    Sequence, SessionId, ThrottleKey, Timestamp, TokenHash, WebhookId,
 };
 
 /// The state cannot be read. Not an answer to anybody: the node has to stop.
@@ -133,6 +133,8 @@ pub struct Remembered {
     pub digest: Digest,
     /// The answer.
     pub answer: Answer,
+    /// The log index of the entry in which it was decided.
+    pub decided_in: u64,
 }
 
 /// The state, as a rule reads it.
@@ -161,6 +163,8 @@ pub trait Lookup {
     fn remembered(&self, session: SessionId, number: u64) -> Result<Option<Remembered>, Broken>;
     /// The answer given to this request outside a session.
     fn remembered_once(&self, id: &OnceId) -> Result<Option<Remembered>, Broken>;
+    /// How many answers a pool of requests outside of sessions holds.
+    fn once_answers(&self, pool: OncePool) -> Result<u64, Broken>;
     /// The direct conversation of two accounts, the lower number first.
     fn direct(&self, members: (AccountId, AccountId)) -> Result<Option<ConversationId>, Broken>;
     /// The conversation with this number.

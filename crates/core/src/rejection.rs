@@ -227,6 +227,8 @@ pub enum Bound {
     Nodes,
     /// Operators of the cluster.
     Operators,
+    /// Idempotency keys of the webhook that are remembered.
+    WebhookKeys,
 }
 
 impl std::fmt::Display for Bound {
@@ -243,6 +245,7 @@ impl std::fmt::Display for Bound {
             Self::JoinTokens => "open join tokens",
             Self::Nodes => "numbers for nodes",
             Self::Operators => "operators",
+            Self::WebhookKeys => "idempotency keys of this webhook within a day",
         })
     }
 }

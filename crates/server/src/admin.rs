@@ -56,7 +56,10 @@ impl Admin {
         let statuses = self.shared.statuses().await;
         let up: BTreeSet<u64> = statuses
             .iter()
-            .filter(|(_, _, status)| status.is_some())
+            // One that is refused never takes part: it stands in for no other.
+            .filter(|(node, _, status)| {
+                status.is_some() && self.shared.roll.refusal(*node).is_none()
+            })
             .map(|(id, ..)| *id)
             .collect();
         let nodes = statuses.into_iter().map(|(node, member, status)| {
@@ -64,6 +67,7 @@ impl Admin {
                 node_id: node,
                 client_address: member.client_address,
                 peer_address: member.peer_address,
+                refusal: self.shared.roll.refusal(node).unwrap_or_default(),
                 ..v1::NodeStatus::default()
             };
             status.map_or(known.clone(), |status| reachable(known, status))
@@ -309,6 +313,8 @@ fn reachable(known: v1::NodeStatus, status: peer::GetNodeStatusResponse) -> v1::
         durable: status.durable,
         leader_id: status.leader_id,
         differs_at_index: status.differs_at_index,
+        waits: status.waits,
+        unreached: status.unreached,
         transfers: status.transfers,
         ..known
     }

@@ -396,6 +396,10 @@ fn from_flags(flags: &Overrides) -> Vec<(&'static str, Value)> {
     given
 }
 
+/// Greatest number of a node that is configured before there is a cluster. Every later number is
+/// above it, and a cluster has a million in its life.
+const NODE_FIRST_MAX: u64 = 10_000;
+
 fn parse_member(text: &str) -> Result<(u64, Member), ConfigError> {
     let wrong = |why| ConfigError::Member {
         text: text.to_owned(),
@@ -410,6 +414,11 @@ fn parse_member(text: &str) -> Result<(u64, Member), ConfigError> {
         .map_err(|_| wrong("the number is none"))?;
     if node == 0 {
         return Err(wrong("numbers begin with 1"));
+    }
+    if node > NODE_FIRST_MAX {
+        return Err(wrong(
+            "the number is above 10000: later nodes get higher ones",
+        ));
     }
     let (peer, client) = addresses
         .split_once('/')

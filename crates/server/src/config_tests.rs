@@ -155,10 +155,11 @@ fn members_are_read_or_refused_with_a_reason() {
     };
     let good = config(&["1=a:1/a:2", "2=[::1]:3/b:4"]).members().unwrap();
     assert_eq!(good[&2].peer_address, "[::1]:3");
-    let bad: [&[&str]; 9] = [
+    let bad: [&[&str]; 10] = [
         &["a:1/a:2"],
         &["x=a:1/a:2"],
         &["0=a:1/a:2"],
+        &["10001=a:1/a:2"],
         &["1=a:1"],
         &["1=a/a:2"],
         &["1=a:1/a:99999"],

@@ -6,8 +6,8 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use conclave_core::{Accepted, NodeId, OnceId};
-use conclave_replica::{Change, Lane, MEMBERS_MAX, Member, Members};
+use conclave_core::Accepted;
+use conclave_replica::{Change, Lane, Member, Members};
 use conclave_wire::{
     Problem, address,
     request::{self, token_hash},
@@ -32,8 +32,6 @@ use crate::{
 /// What was asked, on its way.
 type Asked<'a, T> = BoxFuture<'a, Result<T, Problem>>;
 
-/// How long the log may take to note that a number is used up.
-const RETIRE_LIMIT: Duration = Duration::from_secs(3);
 /// Pause before the leader is asked again.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -164,9 +162,10 @@ impl Shared {
         limit: Duration,
     ) -> Result<v1::ChangeMembersResponse, Problem> {
         let change = change_in(&request)?;
-        let before = self.replica.status().members;
+        let of_change = |error| problems::of_change(&error);
+        let preview = self.replica.preview_change(&change, limit).await;
+        let (before, after) = preview.map_err(of_change)?;
         let up = self.voters_up().await;
-        let after = before.after(&change).map_err(problems::of_refusal)?;
         let changed = after.is_some();
         let mut after = after.unwrap_or_else(|| before.clone());
         let loses_quorum = margin(&before, &up).quorum && !margin(&after, &up).quorum;
@@ -174,26 +173,10 @@ impl Shared {
             let sentence = "too few of the voters that would be left answer now";
             return Err(problems::refused("WOULD_LOSE_QUORUM", sentence));
         }
-        if let Change::Add { node, .. } = &change
-            && changed
-        {
-            let retired = self.read(|reader| reader.nodes()).await?.retired;
-            if retired.contains(&NodeId(*node)) {
-                let sentence = "a node with this number was removed: no other may have it";
-                return Err(problems::refused("NODE_NUMBER_TAKEN", sentence));
-            }
-        }
         if changed && !request.dry_run {
             tracing::info!(?change, "the membership changes");
             let done = self.replica.change_members(&change, limit).await;
-            after = done.map_err(|error| problems::of_change(&error))?;
-        }
-        let gone = match &change {
-            Change::Remove(node) | Change::Replace { old: node, .. } => Some(*node),
-            _ => None,
-        };
-        if let Some(node) = gone.filter(|_| !request.dry_run) {
-            self.retire(node, &before).await?;
+            after = done.map_err(of_change)?;
         }
         let voters = after.all_voters();
         let learners = after.nodes.keys().filter(|node| !voters.contains(node));
@@ -203,24 +186,6 @@ impl Shared {
             tolerated_after: margin(&after, &up).spare,
             voter_node_ids: voters.into_iter().collect(),
             changed,
-        })
-    }
-
-    /// Uses up the number of a node that was removed, also if an earlier attempt came only half
-    /// the way.
-    async fn retire(&self, node: u64, members: &Members) -> Result<(), Problem> {
-        let known = self.read(|reader| reader.nodes()).await?;
-        let last = members.nodes.keys().next_back().copied().unwrap_or(0);
-        // Founders were not given their numbers by the log.
-        let may_have_been = node <= known.last.0.max(last) + MEMBERS_MAX as u64;
-        if known.retired.contains(&NodeId(node)) || !may_have_been {
-            return Ok(());
-        }
-        let id = OnceId(random::bytes()?);
-        let command = request::retire_node(id, NodeId(node));
-        let outcome = self.propose(command, Deadline::after(RETIRE_LIMIT)).await?;
-        accepted(&outcome, |accepted| {
-            matches!(accepted, Accepted::Done).then_some(())
         })
     }
 

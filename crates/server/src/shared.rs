@@ -22,8 +22,8 @@ use tokio::{
 use crate::{
     check::Checks, codes::Codes, digests::Digests, identity::Identity, live::LiveState,
     operators::Operators, passwords::Passwords, peer_service::role_number, problems::millis,
-    registration::Registration, secret::ClusterSecret, sessions::Sessions, snapshots,
-    throttle::Gate, tls::Security, told::Told, transport::GrpcTransport,
+    registration::Registration, roll_call::RollCall, secret::ClusterSecret, sessions::Sessions,
+    snapshots, throttle::Gate, tls::Security, told::Told, transport::GrpcTransport,
 };
 
 /// How long a peer may take to say how it is.
@@ -66,6 +66,8 @@ pub(crate) struct Shared {
     /// Callers that are no peers, and why.
     pub(crate) callers_refused: Told<(Option<IpAddr>, String)>,
     pub(crate) members: BTreeMap<u64, Member>,
+    /// What is known of the lives and the addresses of the others.
+    pub(crate) roll: Arc<RollCall>,
     pub(crate) own: Member,
     pub(crate) durable: bool,
     pub(crate) started: Instant,
@@ -93,6 +95,10 @@ impl Shared {
             if is_new || members.contains_key(node) {
                 members.insert(*node, member.clone());
             }
+        }
+        // What a member says of itself is newer than both.
+        for (node, member) in self.roll.moved() {
+            members.entry(node).and_modify(|known| *known = member);
         }
         members
     }
@@ -138,9 +144,8 @@ impl Shared {
         if leader == self.identity.node {
             return None;
         }
-        self.replica
-            .member(leader)
-            .map(|member| member.client_address)
+        let member = self.members().remove(&leader);
+        member.map(|member| member.client_address)
     }
 
     /// How this node is.
@@ -157,6 +162,9 @@ impl Shared {
             durable: self.durable,
             leader_id: status.leader.unwrap_or(0),
             differs_at_index: self.compared.differs_at(),
+            life_word: self.roll.life().word,
+            waits: !self.replica.is_admitted(),
+            unreached: self.roll.is_unreached(),
             transfers: self.snapshots.transfers().to_wire(),
         }
     }

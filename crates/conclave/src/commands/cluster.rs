@@ -3,6 +3,7 @@
 mod catching_up;
 mod check;
 mod members;
+mod recover;
 mod watch;
 
 use std::{io::IsTerminal as _, process::ExitCode};
@@ -17,6 +18,10 @@ use crate::{
     errors::{CommandError, EXIT_UNAVAILABLE, note},
     output::{self, Format},
 };
+
+/// What two voters mean.
+pub(crate) const TWO_VOTERS: &str = "warning: two voters tolerate no failure: if either is lost \
+    for good, only `conclave cluster recover` leads out; add a third";
 
 /// What `cluster` takes.
 #[derive(Debug, clap::Args)]
@@ -44,6 +49,9 @@ enum Command {
         #[arg(short, long, value_enum, default_value_t)]
         output: Format,
     },
+    /// Put one survivor back in service alone, when a majority is gone for good. Works on the
+    /// directory of a node that does not run
+    Recover(recover::Args),
     #[command(flatten)]
     Change(members::Command),
 }
@@ -56,6 +64,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (output, is_watched) = match args.command {
         Command::Status { output, watch } => (output, watch),
         Command::Check { output } => return check::run(output, &args.connection).await,
+        Command::Recover(args) => return recover::run(&args),
         Command::Change(change) => return members::run(change, &args.connection).await,
     };
     let connected = args.connection.connect_as_operator_if_any().await?;
@@ -160,6 +169,26 @@ fn warnings(status: &v1::GetClusterStatusResponse) -> Vec<String> {
         format!("warning: node {id} does not sync to disk before it acknowledges")
     };
     let mut warnings: Vec<String> = careless.map(warning).collect();
+    for node in &status.nodes {
+        let id = node.node_id;
+        let address = output::clean(&node.peer_address);
+        if !node.refusal.is_empty() {
+            let why = output::clean(&node.refusal);
+            warnings.push(format!("warning: node {id} is refused: {why}"));
+        } else if node.waits {
+            warnings.push(format!(
+                "warning: node {id} does not take part yet: too few members have confirmed its data"
+            ));
+        }
+        if node.unreached {
+            warnings.push(format!(
+                "warning: the leader does not reach node {id} at {address}: it learns of nothing"
+            ));
+        }
+    }
+    if status.voters == 2 {
+        warnings.push(TWO_VOTERS.to_owned());
+    }
     let differs = status.nodes.iter().map(|node| node.differs_at_index).max();
     if let Some(index) = differs.filter(|index| *index > 0) {
         warnings.push(format!(
@@ -256,6 +285,9 @@ fn json(status: &v1::GetClusterStatusResponse) -> Value {
             "durable": node.durable,
             "leader": node.leader_id,
             "differs_at": node.differs_at_index,
+            "waits": node.waits,
+            "unreached": node.unreached,
+            "refusal": node.refusal,
         })
     };
     json!({

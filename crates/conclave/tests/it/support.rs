@@ -236,7 +236,8 @@ impl Cluster {
     /// How this node sees the cluster now, if it answers.
     pub(crate) async fn try_status(&self, node: u64) -> Option<v1::GetClusterStatusResponse> {
         let told = self.local.status(node).await.ok()?;
-        if !told.partial {
+        // A cluster that never had a majority has no operator, and tells nobody more.
+        if !told.partial || self.local.operator().is_none() {
             return Some(told);
         }
         // It has not applied yet who an operator is: others say how it is.
@@ -368,6 +369,11 @@ impl Cluster {
     /// Where peers reach this node.
     pub(crate) fn peer_address(&self, node: u64) -> String {
         self.local.peer_address(node)
+    }
+
+    /// The number of the process of this node, which runs.
+    pub(crate) fn pid(&self, node: u64) -> u32 {
+        self.local.pid(node).expect("it runs")
     }
 
     /// Waits until this node has ended by itself.

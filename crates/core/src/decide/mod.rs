@@ -43,8 +43,9 @@ mod set_reaction;
 mod set_topic;
 
 use crate::{
-    Accepted, Account, AccountId, AccountRole, Answer, Broken, Command, Event, Lookup, Operation,
-    OperatorRequest, Origin, Position, Rejection, Session, SessionId, Timestamp, TokenHash,
+    Accepted, Account, AccountId, AccountRole, Answer, Bound, Broken, Command, Event, Lookup,
+    OncePool, Operation, OperatorRequest, Origin, Position, Rejection, Session, SessionId,
+    Timestamp, TokenHash,
     limits::{LOG_TIME_MAX_MS, SESSION_CLOSED_MS, SESSION_MS, SESSION_RENEW_MS},
     lookup::Remembered,
     requests::Admission,
@@ -59,6 +60,10 @@ pub struct Decision {
     pub events: Vec<Event>,
     /// Whether and under which name the answer must be remembered.
     pub remember: Remember,
+    /// The log index of the entry in which an answer from memory was decided; `None`: this one.
+    pub decided_in: Option<u64>,
+    /// Where an answer to a request outside a session is remembered.
+    pub pool: OncePool,
 }
 
 /// Where an answer is to be remembered.
@@ -110,12 +115,32 @@ pub fn decide(
         }
         Origin::Once(id) => match lookup.remembered_once(&id)? {
             Some(remembered) => Ok(recall(remembered, command, 0)),
-            None => conclude(
-                outside_session(lookup, now, position_of, command),
-                Vec::new(),
-            ),
+            None => asked_once(lookup, now, position_of, command),
         },
     }
+}
+
+/// Decides a request outside of sessions that no remembered answer answers.
+fn asked_once(
+    lookup: &impl Lookup,
+    now: Timestamp,
+    position_of: impl Fn(u64) -> Position,
+    command: &Command,
+) -> Result<Decision, Broken> {
+    let pool = OncePool::of(lookup, &command.operation)?;
+    if matches!(pool, OncePool::Webhook(_)) && lookup.once_answers(pool)? >= pool.answers_max() {
+        let what = Bound::WebhookKeys;
+        return Ok(Decision {
+            answer: Err(Rejection::TooMany { what }),
+            events: Vec::new(),
+            remember: Remember::No,
+            decided_in: None,
+            pool,
+        });
+    }
+    let ruling = outside_session(lookup, now, position_of, command);
+    let decision = conclude(ruling, Vec::new())?;
+    Ok(Decision { pool, ..decision })
 }
 
 /// The log time of a batch: never earlier than the one before, whatever the leader's clock says.
@@ -137,6 +162,8 @@ fn in_session(
             answer: Err(rejection),
             events: Vec::new(),
             remember: Remember::No,
+            decided_in: None,
+            pool: OncePool::default(),
         })
     };
     let Some(session) = lookup.session(id)? else {
@@ -379,7 +406,7 @@ fn outside_session(
             operators::make_first_operator(lookup, now, *token)
         }
         Operation::ResetOperators { token } => operators::reset_operators(lookup, now, *token),
-        Operation::PostByWebhook { token, text } => {
+        Operation::PostByWebhook { token, text, .. } => {
             post_by_webhook::post_by_webhook(lookup, now, position_of, token, text)
         }
         _ => Err(Rejection::SessionMisplaced { needed: true }.into()),
@@ -408,15 +435,17 @@ fn renewal(session: &Session, now: Timestamp) -> Vec<Event> {
 }
 
 fn recall(remembered: Remembered, command: &Command, last: u64) -> Decision {
-    let answer = if remembered.digest == command.digest {
-        remembered.answer
+    let (answer, decided_in) = if remembered.digest == command.digest {
+        (remembered.answer, Some(remembered.decided_in))
     } else {
-        Err(Rejection::RequestReused { last })
+        (Err(Rejection::RequestReused { last }), None)
     };
     Decision {
         answer,
         events: Vec::new(),
         remember: Remember::No,
+        decided_in,
+        pool: OncePool::default(),
     }
 }
 
@@ -430,5 +459,7 @@ fn conclude(ruling: Ruling, before: Vec<Event>) -> Result<Decision, Broken> {
         answer,
         events,
         remember: Remember::Yes,
+        decided_in: None,
+        pool: OncePool::default(),
     })
 }

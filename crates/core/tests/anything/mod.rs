@@ -122,7 +122,9 @@ fn outside_a_session() -> impl Strategy<Value = Operation> {
             Operation::AdmitNode { pass, known_last: NodeId(known) }
         }),
         1 => edge().prop_map(|node| Operation::RetireNode { node: NodeId(node) }),
-        1 => (token(), text()).prop_map(|(token, text)| Operation::PostByWebhook { token, text }),
+        1 => (token(), text(), any::<bool>()).prop_map(|(token, text, keyed)| {
+            Operation::PostByWebhook { token, text, keyed }
+        }),
         4 => of_operators(),
     ]
 }

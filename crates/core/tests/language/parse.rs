@@ -195,6 +195,7 @@ fn outside(world: &World, line: &Line<'_>) -> Result<Operation, Fault> {
         _ => Operation::PostByWebhook {
             token: line.token()?,
             text: line.text(1)?,
+            keyed: true,
         },
     })
 }

@@ -248,6 +248,7 @@ impl What {
             Self::Post(back) => Operation::PostByWebhook {
                 token: program_token(*back as usize % PROGRAMS.len()),
                 text: text(clients),
+                keyed: *back % 2 == 1,
             },
             Self::Logout => Operation::CloseSession,
             Self::DeleteAccount | Self::Misplaced(false) => Operation::DeleteAccount,

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
     Account, AccountId, Broken, Conversation, ConversationId, Invite, InviteId, JoinTokenId, Kind,
-    Lookup, MemberRole, Membership, MessageHead, MessageRef, NodeId, OnceId, OperatorName,
-    Reaction, Sequence, Session, SessionId, Throttle, ThrottleKey, Timestamp, TokenHash, Webhook,
-    WebhookId, lookup::JoinToken, lookup::Remembered,
+    Lookup, MemberRole, Membership, MessageHead, MessageRef, NodeId, OnceId, OncePool,
+    OperatorName, Reaction, Sequence, Session, SessionId, Throttle, ThrottleKey, Timestamp,
+    TokenHash, Webhook, WebhookId, lookup::JoinToken, lookup::Remembered,
 };
 
 use super::Memory;
@@ -49,6 +49,10 @@ impl Lookup for Memory {
     }
     fn remembered_once(&self, id: &OnceId) -> Result<Option<Remembered>, Broken> {
         Ok(self.once.get(id).cloned())
+    }
+    fn once_answers(&self, pool: OncePool) -> Result<u64, Broken> {
+        let own = self.once_by_age.values().filter(|(of, ..)| *of == pool);
+        Ok(own.count() as u64 + self.pretended("once"))
     }
     fn direct(&self, members: (AccountId, AccountId)) -> Result<Option<ConversationId>, Broken> {
         Ok(self.directs.get(&members).copied())

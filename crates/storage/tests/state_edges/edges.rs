@@ -334,6 +334,7 @@ pub(crate) fn texts() -> Vec<Operation> {
             Operation::PostByWebhook {
                 token,
                 text: text(&said),
+                keyed: true,
             },
             Operation::SendMessage {
                 to: Recipient::Room(room(&name)),

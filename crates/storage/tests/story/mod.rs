@@ -73,7 +73,10 @@ impl Teller<'_> {
 
 /// Tells the whole story to an empty state; gives what happened.
 pub(crate) fn story(state: &mut State) -> Vec<Event> {
-    let members = Payload::Membership(Bytes::from_static(b"five nodes"));
+    let members = Payload::Membership {
+        bytes: Bytes::from_static(b"three nodes"),
+        nodes: (1..=3).collect(),
+    };
     state.apply(&[entry(1, members)]).unwrap();
     let mut teller = Teller {
         state,

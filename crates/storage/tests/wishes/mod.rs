@@ -94,13 +94,12 @@ impl Wish {
                 },
             },
             2 => log_in(self.sequence, request),
-            // Operators ask seldom, and nothing comes of it before there is a first one.
-            3 if self.sequence == 3 => self.of_operators(),
-            4 | 5 if self.yes => self.of_operators(),
+            3 if self.yes => self.of_operators(),
             3 => Operation::CountLoginFailure {
                 account: ThrottleKey([self.who as u8; 16]),
                 address: ThrottleKey([200 + few; 16]),
             },
+            4 if self.yes => self.of_operators(),
             4 => match self.sequence % 4 {
                 0 => Operation::RetireNode {
                     node: NodeId(self.place),
@@ -145,10 +144,10 @@ impl Wish {
         let credential = token(160 + u8::from(self.who == 5));
         let name = OperatorName::new(["operator", "eva", "EVA"][self.who % 3]).unwrap();
         let other = token(162 + self.place as u8 % 4);
-        let join = token(150 + self.place as u8 % 2);
+        let join = token(150 + self.place as u8 % 4);
         let request = match self.session {
-            1 => return Operation::MakeFirstOperator { token: credential },
-            2 => OperatorRequest::CreateJoinToken {
+            1 if self.place == 1 => return Operation::MakeFirstOperator { token: credential },
+            1 | 2 => OperatorRequest::CreateJoinToken {
                 token: join,
                 ttl_ms: 1 + self.place,
                 voter: self.place.is_multiple_of(2),
@@ -253,7 +252,12 @@ pub(crate) fn log(wishes: &[Wish]) -> Vec<Entry> {
         grant: Grant::Setup(token(100)),
     };
     let offer = Operation::OfferSetup { token: token(100) };
-    let mut first = vec![once(1 << 100, offer), once(1 << 101, setup)];
+    let operator = Operation::MakeFirstOperator { token: token(160) };
+    let mut first = vec![
+        once(1 << 100, offer),
+        once(1 << 101, setup),
+        once(1 << 99, operator),
+    ];
     for (number, name) in (2..).zip(&PEOPLE[1..4]) {
         first.push(once(1 << (100 + number), create(name)));
     }

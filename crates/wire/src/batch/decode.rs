@@ -122,6 +122,7 @@ fn of_accounts(encoded: Encoded) -> Result<Operation, DecodeError> {
         Encoded::PostByWebhook(post) => Operation::PostByWebhook {
             token: hash(&post.token_hash)?,
             text: MessageText::new(post.text)?,
+            keyed: post.keyed,
         },
         Encoded::DeleteAccount(peer::DeleteAccount {}) => Operation::DeleteAccount,
         Encoded::ChangePassword(change) => Operation::ChangePassword {

@@ -118,10 +118,13 @@ fn of_accounts(operation: &Operation) -> Encoded {
         Operation::OfferSetup { token } => Encoded::OfferSetup(peer::OfferSetup {
             token_hash: hash(*token),
         }),
-        Operation::PostByWebhook { token, text } => Encoded::PostByWebhook(peer::PostByWebhook {
-            token_hash: hash(*token),
-            text: text.as_str().to_owned(),
-        }),
+        Operation::PostByWebhook { token, text, keyed } => {
+            Encoded::PostByWebhook(peer::PostByWebhook {
+                token_hash: hash(*token),
+                text: text.as_str().to_owned(),
+                keyed: *keyed,
+            })
+        }
         Operation::DeleteAccount => Encoded::DeleteAccount(peer::DeleteAccount {}),
         Operation::ChangePassword {
             password_version,

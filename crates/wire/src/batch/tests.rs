@@ -93,7 +93,8 @@ fn of_messages() -> impl Strategy<Value = Operation> {
                 for_everyone
             }
         ),
-        (hash(), text()).prop_map(|(token, text)| Operation::PostByWebhook { token, text }),
+        (hash(), text(), any::<bool>())
+            .prop_map(|(token, text, keyed)| { Operation::PostByWebhook { token, text, keyed } }),
     ]
 }
 
@@ -367,6 +368,7 @@ fn out_of_bounds() -> Vec<peer::command::Operation> {
         Encoded::PostByWebhook(peer::PostByWebhook {
             token_hash: vec![0; 32].into(),
             text: long(),
+            keyed: true,
         }),
     ]
 }

@@ -3,6 +3,7 @@
 //! Closed loop: every worker waits for its answer before it sends again. Afterwards the stored
 //! messages are counted on every node, so that no figure rests on messages that are not there.
 
+mod failover;
 mod live;
 mod process;
 mod snapshot;
@@ -68,6 +69,8 @@ pub(crate) struct Args {
 /// What is measured instead of sends.
 #[derive(Debug, clap::Subcommand)]
 enum Other {
+    /// Measure how long sending pauses when the leader is killed
+    Failover(failover::Args),
     /// Measure the streams: memory, delay, slow readers, a dead node
     Live(live::Args),
     /// Measure what others notice of a machine that joins and is sent a snapshot
@@ -149,6 +152,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let measured = async {
         match &args.other {
             None => Box::pin(bench(&args.sends)).await,
+            Some(Other::Failover(args)) => Box::pin(failover::bench(args)).await,
             Some(Other::Live(args)) => Box::pin(live::bench(args)).await,
             Some(Other::Snapshot(args)) => Box::pin(snapshot::bench(args)).await,
         }
