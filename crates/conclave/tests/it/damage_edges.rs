@@ -214,7 +214,7 @@ async fn the_command_checks_shows_and_tells_by_its_exit_code() {
     nobody
         .run(&["cluster", "check"])
         .await
-        .failed(4, "your role does not allow this");
+        .failed(4, "credential of an operator");
 }
 
 #[tokio::test(flavor = "multi_thread")]

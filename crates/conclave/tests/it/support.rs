@@ -236,7 +236,8 @@ impl Cluster {
     /// How this node sees the cluster now, if it answers.
     pub(crate) async fn try_status(&self, node: u64) -> Option<v1::GetClusterStatusResponse> {
         let told = self.local.status(node).await.ok()?;
-        if !told.partial {
+        // A cluster that never had a majority has no operator, and tells nobody more.
+        if !told.partial || self.local.operator().is_none() {
             return Some(told);
         }
         // It has not applied yet who an operator is: others say how it is.
