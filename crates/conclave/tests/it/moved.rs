@@ -47,7 +47,7 @@ async fn a_node_that_moved_is_found_at_its_new_addresses_and_its_streams_go_on()
     node.says("ready").await;
     let mut talking = alice.keep_talking();
     talking.go_on(20).await;
-    let client = cluster.client();
+    let client = cluster.operator_client().await;
     for other in &others {
         until("the others know", async || {
             let status = status_at(&client, &cluster.endpoint(*other)).await?;
@@ -106,7 +106,7 @@ async fn three_nodes_that_all_moved_find_each_other_by_join() {
     for node in &mut nodes {
         node.says("ready").await;
     }
-    let client = cluster.client();
+    let client = cluster.operator_client().await;
     until("the log knows all of them", async || {
         let status = status_at(&client, &ports.client(1)).await?;
         let is_new = |node: &v1::NodeStatus| {
@@ -131,13 +131,15 @@ async fn three_nodes_that_all_moved_find_each_other_by_join() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_the_leader_does_not_reach_is_not_ready_and_says_so() {
     let cluster = Cluster::start(3).await;
+    let client = cluster.operator_client().await;
+    // Also the one that will learn of nothing any more knows the operator.
+    cluster.all_rejoined().await;
     let moved = cluster.a_follower().await;
     cluster.stop(moved).await;
     let any = "127.0.0.1:0";
     // It listens on one address and tells the others another one.
     let more = ["--advertise", "127.0.0.77"];
     let node = start_at(&cluster.directory(moved), any, any, &more).await;
-    let client = cluster.client();
     until("it says that it is not reached", async || {
         let status = status_at(&client, &node.client_address).await?;
         let own = status.nodes.iter().find(|n| n.node_id == moved)?;

@@ -50,7 +50,7 @@ fn put_back(cluster: &Cluster, node: u64, kept: &Path) {
 
 /// Waits until three nodes vote and answer, this one under a number that is not its old one.
 async fn comes_back(cluster: &Cluster, node: u64) -> u64 {
-    let client = cluster.client();
+    let client = cluster.operator_client().await;
     until("it votes again under a new number", async || {
         let status = client.cluster_status(&cluster.endpoint(node)).await.ok()?;
         let is_whole = status.voters == 3 && status.voters_reachable == 3;
@@ -218,7 +218,7 @@ async fn an_original_that_was_given_up_stops_when_it_wakes() {
         "{log}"
     );
     talking.go_on(20).await;
-    let client = cluster.client();
+    let client = cluster.operator_client().await;
     let at = clone.client_address.clone();
     until("the copy is found under its addresses", async || {
         let status = client
