@@ -16,6 +16,7 @@ pub mod ids;
 pub mod limits;
 pub mod lookup;
 pub mod name;
+pub mod now;
 pub mod pattern;
 pub mod query;
 pub mod rejection;
@@ -38,6 +39,7 @@ pub use lookup::{
     Session, Throttle, Webhook,
 };
 pub use name::{AccountName, RoomName};
+pub use now::Now;
 pub use pattern::NamePattern;
 pub use query::{QueryError, SearchQuery};
 pub use rejection::{Bound, Rejection};

@@ -185,17 +185,17 @@ proptest! {
 
     #[test]
     fn no_command_whatever_makes_a_rule_panic(
-        batches in prop::collection::vec((time(), commands()), 1..40)
+        batches in prop::collection::vec((time(), time(), commands()), 1..40)
     ) {
         let mut state = Memory::default();
         let mut observer = Observer::default();
         let mut before = Timestamp(0);
-        for (proposed_at, commands) in batches {
-            let batch = Batch { proposed_at, commands };
+        for (proposed_at, date, commands) in batches {
+            let batch = Batch { proposed_at, date, commands };
             let decisions = state.run(&batch);
             observer.read(&batch, &decisions);
-            prop_assert!(state.now >= before, "log time went back");
-            before = state.now;
+            prop_assert!(state.now.log_time >= before, "log time went back");
+            before = state.now.log_time;
         }
     }
 }

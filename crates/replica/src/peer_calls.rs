@@ -46,6 +46,11 @@ impl Replica {
                 }
             },
         )
+        .inspect(|response| {
+            if !matches!(response, AppendResponse::HigherVote(_)) {
+                self.inner.contact.heard();
+            }
+        })
     }
 
     /// Is asked for a vote.

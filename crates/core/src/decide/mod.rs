@@ -41,10 +41,11 @@ mod set_reaction;
 mod set_topic;
 
 use crate::{
-    Accepted, Account, AccountId, AccountRole, Answer, Broken, Command, Event, Lookup, Operation,
-    Origin, Position, Rejection, Session, SessionId, Timestamp,
-    limits::{LOG_TIME_MAX_MS, SESSION_CLOSED_MS, SESSION_MS, SESSION_RENEW_MS},
+    Accepted, Account, AccountId, AccountRole, Answer, Broken, Command, Event, Lookup, Now,
+    Operation, Origin, Position, Rejection, Session, SessionId, Timestamp,
+    limits::{SESSION_CLOSED_MS, SESSION_MS, SESSION_RENEW_MS},
     lookup::Remembered,
+    now::show_dates,
     requests::Admission,
 };
 
@@ -91,35 +92,35 @@ pub(crate) type Ruling = Result<(Accepted, Vec<Event>), Stop>;
 
 /// Decides `command`.
 ///
-/// `now` is the log time of its entry. `position_of(n)` is where the n-th of the command's events
+/// `now` has the times of its entry. `position_of(n)` is where the n-th of the command's events
 /// (from 0) will stand in the log.
 ///
 /// # Errors
 /// [`Broken`] if the state cannot be read; the node must stop. Refusals are answers, not errors.
 pub fn decide(
     lookup: &impl Lookup,
-    now: Timestamp,
+    now: Now,
     position_of: impl Fn(u64) -> Position,
     command: &Command,
 ) -> Result<Decision, Broken> {
-    match command.origin {
+    let log_time = now.log_time;
+    let mut decision = match command.origin {
         Origin::Session { session, number } => {
-            in_session(lookup, now, position_of, session, number, command)
+            in_session(lookup, log_time, position_of, session, number, command)?
         }
         Origin::Once(id) => match lookup.remembered_once(&id)? {
-            Some(remembered) => Ok(recall(remembered, command, 0)),
+            Some(remembered) => return Ok(recall(remembered, command, 0)),
             None => conclude(
-                outside_session(lookup, now, position_of, command),
+                outside_session(lookup, log_time, position_of, command),
                 Vec::new(),
-            ),
+            )?,
         },
+    };
+    // What is answered from memory was shown in dates before.
+    if decision.remember == Remember::Yes {
+        show_dates(&mut decision, now);
     }
-}
-
-/// The log time of a batch: never earlier than the one before, whatever the leader's clock says.
-#[must_use]
-pub fn log_time(before: Timestamp, proposed_at: Timestamp) -> Timestamp {
-    before.max(proposed_at.min(Timestamp(LOG_TIME_MAX_MS)))
+    Ok(decision)
 }
 
 fn in_session(

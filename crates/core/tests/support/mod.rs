@@ -12,10 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
     Account, AccountId, AccountRole, Answer, Batch, Conversation, ConversationId, Decision, Digest,
-    Event, Invite, InviteId, Kind, Membership, MessageHead, MessageRef, OnceId, Origin, Position,
-    Reaction, Remember, Sequence, Session, SessionId, Throttle, ThrottleKey, Timestamp, TokenHash,
-    Webhook, WebhookId, decide,
-    decide::log_time,
+    Event, Invite, InviteId, Kind, Membership, MessageHead, MessageRef, Now, OnceId, Origin,
+    Position, Reaction, Remember, Sequence, Session, SessionId, Throttle, ThrottleKey, Timestamp,
+    TokenHash, Webhook, WebhookId, decide,
     limits::{ONCE_ANSWER_MS, ONCE_ANSWERS_MAX, REQUEST_WINDOW},
     lookup::Remembered,
 };
@@ -25,8 +24,8 @@ use conclave_core::{
 pub(crate) struct Memory {
     /// The log entry applied last.
     pub(crate) index: u64,
-    /// Its log time.
-    pub(crate) now: Timestamp,
+    /// Its times.
+    pub(crate) now: Now,
     /// Things that are merely counted, to come near a bound without creating them.
     pub(crate) pretended: BTreeMap<&'static str, u64>,
     accounts: BTreeMap<AccountId, Account>,
@@ -62,7 +61,7 @@ impl Memory {
     /// Decides a batch as the next log entry and writes what it comes to, like storage does.
     pub(crate) fn run(&mut self, batch: &Batch) -> Vec<Decision> {
         self.index += 1;
-        self.now = log_time(self.now, batch.proposed_at);
+        self.now = self.now.next(batch);
         self.forget_once_answers();
         let mut written = 0;
         let mut decisions = Vec::new();
@@ -362,7 +361,8 @@ impl Memory {
             }
             Origin::Once(id) => {
                 self.once.insert(id, remembered);
-                self.once_by_age.insert((self.now, self.once_written), id);
+                self.once_by_age
+                    .insert((self.now.log_time, self.once_written), id);
                 self.once_written += 1;
                 if self.once.len() as u64 > ONCE_ANSWERS_MAX {
                     let (_, oldest) = self.once_by_age.pop_first().expect("there are many");
@@ -374,7 +374,7 @@ impl Memory {
 
     fn forget_once_answers(&mut self) {
         while let Some(entry) = self.once_by_age.first_entry()
-            && entry.key().0.plus_ms(ONCE_ANSWER_MS) <= self.now
+            && entry.key().0.plus_ms(ONCE_ANSWER_MS) <= self.now.log_time
         {
             self.once.remove(&entry.remove());
         }

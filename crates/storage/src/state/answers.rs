@@ -41,7 +41,10 @@ impl Writer {
         self.meta.once_last += 1;
         let sql = "INSERT INTO once_answers (number, id, digest, answer, at)
             VALUES (?1, ?2, ?3, ?4, ?5)";
-        let (number, at) = (stored(self.meta.once_last), stored(self.meta.log_time.0));
+        let (number, at) = (
+            stored(self.meta.once_last),
+            stored(self.meta.now.log_time.0),
+        );
         self.run(sql, params![number, id.0, digest, json, at])?;
         self.meta.once_answers += 1;
 
@@ -53,7 +56,7 @@ impl Writer {
         } else {
             0
         };
-        let Some(forgotten_at) = self.meta.log_time.0.checked_sub(ONCE_ANSWER_MS) else {
+        let Some(forgotten_at) = self.meta.now.log_time.0.checked_sub(ONCE_ANSWER_MS) else {
             self.meta.once_answers -= over as u64;
             return Ok(());
         };

@@ -10,7 +10,7 @@ use super::{ReadError, Reader, chain, meta::Meta};
 use crate::log::LogId;
 
 /// Every table but the seal, with its primary key.
-pub(super) const TABLES: [(&str, &str); 23] = [
+pub(super) const TABLES: [(&str, &str); 24] = [
     ("meta", "id"),
     ("membership", "id"),
     ("chain_points", "log_index"),
@@ -30,6 +30,7 @@ pub(super) const TABLES: [(&str, &str); 23] = [
     ("blocks", "account, other"),
     ("invites", "id"),
     ("join_tokens", "token"),
+    ("date_steps", "log_index"),
     ("retired_nodes", "node"),
     ("webhooks", "id"),
     ("throttles", "key"),

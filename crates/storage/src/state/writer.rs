@@ -10,12 +10,12 @@ use std::{
 };
 
 use blake3::Hasher;
-use conclave_core::{Batch, Position, Remember, decide, decide::log_time};
+use conclave_core::{Batch, Now, Position, Remember, decide};
 use rusqlite::Connection;
 
 use super::{
     Applied, ApplyError, Checkpoint, CheckpointError, Entry, EntryResult, OpenError, Options,
-    Payload, Reader, cache::Caches, chain, checkpointer::Checkpointer, database, mark, meta,
+    Payload, Reader, cache::Caches, chain, checkpointer::Checkpointer, database, dates, mark, meta,
     meta::Meta, points, pool::Pool,
 };
 use crate::log::LogId;
@@ -115,13 +115,23 @@ impl State {
             }
         })?;
         self.applied.last = Some(last.id);
-        self.applied.log_time = writer.meta.log_time;
+        self.applied.log_time = writer.meta.now.log_time;
+        self.applied.date = writer.meta.now.date;
         for entry in entries {
             if let Payload::Membership(bytes) = &entry.payload {
                 self.applied.membership = Some((Some(entry.id), bytes.clone()));
             }
         }
         Ok(results)
+    }
+
+    /// The times of the last batch.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        Now {
+            log_time: self.applied.log_time,
+            date: self.applied.date,
+        }
     }
 
     /// Syncs everything applied so far into `state.db`, if no reader is in the way.
@@ -269,13 +279,16 @@ impl Writer {
         batch: &Batch,
         hasher: &mut Hasher,
     ) -> Result<EntryResult, ApplyError> {
-        self.meta.log_time = log_time(self.meta.log_time, batch.proposed_at);
+        let before = std::mem::replace(&mut self.meta.now, self.meta.now.next(batch));
+        if self.meta.now.date < before.date {
+            dates::note_step(&self.connection, index)?;
+        }
         let mut answers = Vec::with_capacity(batch.commands.len());
         let mut events = Vec::with_capacity(batch.commands.len());
         for command in &batch.commands {
             let written = events.len() as u64;
             let position_of = |event| Position::new(index, written + event);
-            let decision = decide(self, self.meta.log_time, position_of, command)?;
+            let decision = decide(self, self.meta.now, position_of, command)?;
             for event in decision.events {
                 let position = Position::new(index, events.len() as u64);
                 self.write(position, &event)?;

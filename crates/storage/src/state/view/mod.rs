@@ -92,7 +92,7 @@ impl Lookup for Writer {
         };
         match self.one(sql, [id.0], read)? {
             // Its row may stay a while; for the rules it is forgotten.
-            Some((.., at)) if at.plus_ms(ONCE_ANSWER_MS) <= self.meta.log_time => Ok(None),
+            Some((.., at)) if at.plus_ms(ONCE_ANSWER_MS) <= self.meta.now.log_time => Ok(None),
             Some((digest, json, _)) => remembered(digest, &json).map(Some),
             None => Ok(None),
         }
