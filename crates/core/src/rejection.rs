@@ -181,6 +181,12 @@ pub enum Rejection {
     /// A time to live outside its bounds.
     #[error("the join token's time is out of range")]
     JoinTokenOutOfRange,
+    /// No node has or can have this number.
+    #[error("there is no node {node}")]
+    NoSuchNode {
+        /// The number.
+        node: u64,
+    },
     /// The list has no item.
     #[error("nothing was named")]
     ListEmpty,
@@ -275,6 +281,7 @@ impl Rejection {
             Self::InviteOutOfRange => "INVITE_OUT_OF_RANGE",
             Self::JoinTokenInvalid => "JOIN_TOKEN_INVALID",
             Self::JoinTokenOutOfRange => "JOIN_TOKEN_OUT_OF_RANGE",
+            Self::NoSuchNode { .. } => "NO_SUCH_NODE",
             Self::ListEmpty => "LIST_EMPTY",
             Self::ListTooLong => "LIST_TOO_LONG",
         }

@@ -368,8 +368,7 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::PreferLeaderRequest>,
     ) -> Result<Response<v1::PreferLeaderResponse>, Status> {
-        let done = self.shared.done_in_session(request).await;
-        let result = done.map(|position| v1::PreferLeaderResponse { position });
+        let result = self.shared.prefer_leader(request).await;
         self.shared.reply(result)
     }
 

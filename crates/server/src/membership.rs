@@ -7,7 +7,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use conclave_core::{Accepted, Command, NodeId, OnceId, SessionId, TokenHash};
-use conclave_replica::{Change, Lane, MEMBERS_MAX, Member, Members, rows};
+use conclave_replica::{Change, Lane, MEMBERS_MAX, Member, Members, Refusal, rows};
 use conclave_wire::{
     Problem,
     request::{self, SessionRequest, token_hash},
@@ -81,6 +81,20 @@ impl Shared {
             }),
             _ => None,
         })
+    }
+
+    /// Notes which member leads while it is well.
+    pub(crate) async fn prefer_leader(
+        &self,
+        request: Request<v1::PreferLeaderRequest>,
+    ) -> Result<v1::PreferLeaderResponse, Problem> {
+        let node = request.get_ref().node_id;
+        if node != 0 && !self.replica.status().members.nodes.contains_key(&node) {
+            self.for_administrators(request.metadata()).await?;
+            return Err(problems::of_refusal(Refusal::NoSuchNode(node)));
+        }
+        let position = self.done_in_session(request).await?;
+        Ok(v1::PreferLeaderResponse { position })
     }
 
     /// Changes the membership, here or at the leader.

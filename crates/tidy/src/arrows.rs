@@ -6,7 +6,7 @@
 use crate::{Problem, numbered};
 
 /// The arrows: each crate, and the crates of this workspace that it may name.
-pub const DEPENDENCIES_ALLOWED: [(&str, &[&str]); 9] = [
+pub const DEPENDENCIES_ALLOWED: [(&str, &[&str]); 10] = [
     ("core", &[]),
     ("storage", &["core"]),
     ("replica", &["storage", "core"]),
@@ -15,6 +15,7 @@ pub const DEPENDENCIES_ALLOWED: [(&str, &[&str]); 9] = [
     ("client", &["wire", "core"]),
     ("history", &[]),
     ("tidy", &[]),
+    ("attack", &["client"]),
     ("conclave", &["server", "client", "history", "core"]),
 ];
 
@@ -23,9 +24,12 @@ const HOMES: [(&str, &[&str]); 6] = [
     ("openraft", &["replica"]),
     ("rusqlite", &["storage"]),
     ("tonic", &["wire", "server", "client"]),
-    ("rustls", &["server", "client"]),
+    ("rustls", &["server", "client", "attack"]),
     ("rcgen", &["server"]),
-    ("tokio", &["replica", "server", "client", "conclave"]),
+    (
+        "tokio",
+        &["replica", "server", "client", "conclave", "attack"],
+    ),
 ];
 
 /// This finds arrows between crates of the workspace that the plan of the house does not have.

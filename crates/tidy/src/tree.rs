@@ -42,6 +42,8 @@ pub fn read_tree(root: &Path) -> io::Result<Vec<File>> {
                 if !hidden && !FOLDERS_SKIPPED.contains(&name.as_str()) {
                     folders.push(path);
                 }
+            } else if name == ".git" {
+                // In a second working tree it is a file that names the first one.
             } else if kind.is_file() && entry.metadata()?.len() <= FILE_BYTES_MAX {
                 // Somebody may be removing it at this moment, and pictures are not text.
                 if let Ok(text) = fs::read_to_string(entry.path()) {

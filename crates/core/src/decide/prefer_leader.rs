@@ -1,9 +1,17 @@
-//! Says which node shall lead while it is well.
+//! Says which node leads while it is well.
+//!
+//! Always true: the number is one that a node can have. Whether it is a member is known where the
+//! request arrives, because the rules do not see the membership.
 
 use super::Ruling;
-use crate::{Accepted, Event, Lookup, NodeId};
+use crate::{Accepted, Event, Lookup, NodeId, Rejection, limits::NODES_EVER_MAX};
 
 pub(super) fn prefer_leader(lookup: &impl Lookup, node: Option<NodeId>) -> Ruling {
+    if let Some(NodeId(node)) = node
+        && !(1..=NODES_EVER_MAX).contains(&node)
+    {
+        return Err(Rejection::NoSuchNode { node }.into());
+    }
     let events = match lookup.preferred_leader()? == node {
         true => Vec::new(),
         false => vec![Event::LeaderPreferred { node }],

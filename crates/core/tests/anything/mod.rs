@@ -14,8 +14,17 @@ const COMMANDS_MAX: usize = 8;
 
 /// Numbers at the edges of what there is.
 fn edge() -> impl Strategy<Value = u64> {
-    let far = prop::sample::select(vec![255, 256, 257, u64::MAX - 1, u64::MAX]);
-    prop_oneof![8 => 0u64..4, 1 => far]
+    let far = prop::sample::select(vec![
+        255,
+        256,
+        257,
+        1 << 31,
+        (1 << 63) - 1,
+        1 << 63,
+        u64::MAX - 1,
+        u64::MAX,
+    ]);
+    prop_oneof![4 => 0u64..4, 1 => far]
 }
 
 pub(crate) fn time() -> impl Strategy<Value = Timestamp> {
@@ -42,7 +51,8 @@ fn anything() -> impl Strategy<Value = Command> {
     })
 }
 
-fn any_operation() -> impl Strategy<Value = Operation> {
+/// Every operation, with numbers at the edges of what there is.
+pub(crate) fn any_operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         12 => outside_a_session(),
         15 => of_messages(),

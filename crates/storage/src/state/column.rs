@@ -1,12 +1,28 @@
 //! The one place where unsigned numbers and roles become SQLite's signed numbers, and come back.
 
 use conclave_core::{AccountRole, MemberRole};
-use rusqlite::{Error, Result, Row};
+use rusqlite::{Error, Result, Row, ToSql, types::ToSqlOutput};
 
-/// A number to be stored. The log gives out numbers one by one and times are capped, so none
-/// comes near the end.
-pub(super) fn stored(number: u64) -> i64 {
-    i64::try_from(number).expect("numbers and times stay below 2^63")
+/// A number to be stored.
+///
+/// The log gives out numbers one by one, times are capped, and the rules refuse numbers that were
+/// never given; so none comes near the end. One that does is an error of the statement, which stops
+/// the node, and not a panic.
+#[derive(Clone, Copy)]
+pub(super) struct Stored(u64);
+
+/// Wraps a number for a column.
+pub(super) fn stored(number: u64) -> Stored {
+    Stored(number)
+}
+
+impl ToSql for Stored {
+    fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
+        let Self(number) = *self;
+        let number = i64::try_from(number);
+        let number = number.map_err(|error| Error::ToSqlConversionFailure(error.into()))?;
+        Ok(ToSqlOutput::from(number))
+    }
 }
 
 /// A number to look for, perhaps a client's invention: what cannot be stored is what no row has.
@@ -26,7 +42,7 @@ pub(super) fn bits(number: u64) -> i64 {
 
 /// A row count or limit.
 pub(super) fn count(number: usize) -> i64 {
-    i64::try_from(number).expect("counts are small")
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 pub(super) fn number(row: &Row<'_>, column: usize) -> Result<u64> {
@@ -91,5 +107,26 @@ pub(super) fn member_role_of(column: usize, value: i64) -> Result<MemberRole> {
         1 => Ok(MemberRole::Moderator),
         2 => Ok(MemberRole::Owner),
         other => Err(Error::IntegralValueOutOfRange(column, other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_no_column_takes_is_an_error_of_the_statement_and_not_damage() {
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        let echo = |number| {
+            let sql = "SELECT ?1";
+            connection.query_row(sql, [stored(number)], |row| super::number(row, 0))
+        };
+        for number in [0, 1, (1 << 63) - 1] {
+            assert_eq!(echo(number), Ok(number));
+        }
+        for number in [1 << 63, u64::MAX] {
+            let error = echo(number).unwrap_err();
+            assert!(crate::state::is_outside(&error), "{number}: {error}");
+        }
     }
 }

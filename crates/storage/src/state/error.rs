@@ -105,8 +105,13 @@ const OUTSIDE: [&str; 7] = [
     "out of memory",
 ];
 
-/// Whether the disk, the memory or somebody else is to blame, and not what the file holds.
+/// Whether the disk, the memory, another process or the statement is to blame, and not what the
+/// file holds.
 pub(crate) fn is_outside(error: &rusqlite::Error) -> bool {
+    // A number that no column takes: the rules have let it through, and the file has no part in it.
+    if matches!(error, rusqlite::Error::ToSqlConversionFailure(_)) {
+        return true;
+    }
     let code = error.sqlite_error_code();
     matches!(
         code,

@@ -134,7 +134,7 @@ impl Reader {
             LEFT JOIN accounts b ON b.id = w.by_account
             WHERE w.conversation = ?1 ORDER BY w.id LIMIT ?2";
         self.read(|c| {
-            let of = [sought(room.0), stored(WEBHOOKS_PER_ROOM_MAX)];
+            let of = params![sought(room.0), stored(WEBHOOKS_PER_ROOM_MAX)];
             c.prepare_cached(sql)?.query_map(of, webhook)?.collect()
         })
     }

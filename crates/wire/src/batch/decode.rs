@@ -1,10 +1,12 @@
-//! Operations from what was stored, with every bound checked again.
+//! Operations from what was stored, with the bounds of texts checked again.
+//!
+//! Always true: what a rule can be asked to decide is decoded as it was encoded. The
+//! lengths of lists are judged by the rules alone: an entry in the log is refused, not undecodable.
 
 use conclave_core::{
     AccountId, AccountName, AccountRole, ConversationId, DisplayName, Grant, InviteId, MemberRole,
     MessageRef, MessageText, NodeId, Operation, Pass, Progress, Reaction, Recipient, Rejection,
     RoomName, Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
-    limits::{DELETE_MESSAGES_MAX, POSITIONS_PER_REQUEST_MAX},
 };
 
 use super::DecodeError;
@@ -59,11 +61,8 @@ pub(super) fn operation(encoded: Encoded) -> Result<Operation, DecodeError> {
 fn advance_positions(advance: &peer::AdvancePositions) -> Result<Operation, DecodeError> {
     let numbers = &advance.conversation_delivered_read_triples;
     let (triples, rest) = numbers.as_chunks::<3>();
-    if !rest.is_empty() || triples.is_empty() {
+    if !rest.is_empty() {
         return Err(Rejection::ListEmpty.into());
-    }
-    if triples.len() > POSITIONS_PER_REQUEST_MAX {
-        return Err(Rejection::ListTooLong.into());
     }
     let position = |[conversation, delivered, read]: &[u64; 3]| {
         let progress = Progress {
@@ -79,11 +78,8 @@ fn advance_positions(advance: &peer::AdvancePositions) -> Result<Operation, Deco
 
 fn delete_messages(delete: &peer::DeleteMessages) -> Result<Operation, DecodeError> {
     let (pairs, rest) = delete.conversation_sequence_pairs.as_chunks::<2>();
-    if !rest.is_empty() || pairs.is_empty() {
+    if !rest.is_empty() {
         return Err(Rejection::ListEmpty.into());
-    }
-    if pairs.len() > DELETE_MESSAGES_MAX {
-        return Err(Rejection::ListTooLong.into());
     }
     let one = |[conversation, sequence]: &[u64; 2]| message(*conversation, *sequence);
     Ok(Operation::DeleteMessages {

@@ -7,7 +7,10 @@ mod decode;
 mod encode;
 
 use bytes::Bytes;
-use conclave_core::{Batch, Command, Digest, OnceId, Origin, Rejection, SessionId, Timestamp};
+use conclave_core::{
+    Batch, Command, Digest, OnceId, Operation, Origin, Rejection, SessionId, Timestamp,
+    limits::{DELETE_MESSAGES_MAX, POSITIONS_PER_REQUEST_MAX},
+};
 use prost::Message as _;
 
 use crate::peer;
@@ -64,7 +67,7 @@ pub fn decode(bytes: Bytes) -> Result<Batch, DecodeError> {
     let commands = batch
         .commands
         .into_iter()
-        .map(decode_command)
+        .map(command_in)
         .collect::<Result<_, _>>()?;
     Ok(Batch {
         proposed_at: Timestamp(batch.proposed_at_ms),
@@ -89,17 +92,31 @@ pub fn encode_command(command: &Command) -> peer::Command {
     }
 }
 
-/// One command from a peer.
+/// Decodes one command from a peer, before it is proposed: the lengths of lists are checked, too.
 ///
 /// # Errors
 /// See [`DecodeError`].
 pub fn decode_command(command: peer::Command) -> Result<Command, DecodeError> {
-    let origin = match command.session_id {
-        0 => Origin::Once(OnceId::try_from(&command.once_id[..])?),
-        session => Origin::Session {
-            session: SessionId(session),
+    let command = command_in(command)?;
+    let (items, max) = match &command.operation {
+        Operation::AdvancePositions { positions } => (positions.len(), POSITIONS_PER_REQUEST_MAX),
+        Operation::DeleteMessages { messages, .. } => (messages.len(), DELETE_MESSAGES_MAX),
+        _ => return Ok(command),
+    };
+    match items {
+        0 => Err(Rejection::ListEmpty.into()),
+        items if items > max => Err(Rejection::ListTooLong.into()),
+        _ => Ok(command),
+    }
+}
+
+fn command_in(command: peer::Command) -> Result<Command, DecodeError> {
+    let origin = match command.once_id.is_empty() {
+        true => Origin::Session {
+            session: SessionId(command.session_id),
             number: command.number,
         },
+        false => Origin::Once(OnceId::try_from(&command.once_id[..])?),
     };
     let operation = command.operation.ok_or(DecodeError::UnknownOperation)?;
     Ok(Command {

@@ -9,9 +9,12 @@ use proptest::prelude::*;
 
 use super::*;
 
+#[path = "../../../storage/tests/state_edges/edges.rs"]
+mod edges;
+
 fn origin() -> impl Strategy<Value = Origin> {
     prop_oneof![
-        (1u64.., any::<u64>()).prop_map(|(session, number)| Origin::Session {
+        any::<[u64; 2]>().prop_map(|[session, number]| Origin::Session {
             session: SessionId(session),
             number
         }),
@@ -253,6 +256,29 @@ proptest! {
         // What got through its bounds is a batch like any other.
         if let Ok(other) = decode(bytes.into()) {
             prop_assert_eq!(decode(encode(&other)).unwrap(), other);
+        }
+    }
+}
+
+/// What the rules can be asked to decide never stops a node that reads it from its log.
+#[test]
+fn every_operation_with_every_edge_survives_the_log() {
+    let numbers = edges::NUMBERS.into_iter().flat_map(edges::operations);
+    for operation in numbers.chain(edges::texts()) {
+        for session in edges::NUMBERS {
+            let command = Command {
+                origin: Origin::Session {
+                    session: SessionId(session),
+                    number: session,
+                },
+                digest: Digest(session),
+                operation: operation.clone(),
+            };
+            let batch = Batch {
+                proposed_at: Timestamp(session),
+                commands: vec![command],
+            };
+            assert_eq!(decode(encode(&batch)).unwrap(), batch);
         }
     }
 }

@@ -218,7 +218,7 @@ impl Writer {
 
     fn count_members(&mut self, id: ConversationId, more: i64) -> Result<(), ApplyError> {
         let sql = "UPDATE conversations SET members = members + ?2 WHERE id = ?1";
-        self.change_one(sql, [stored(id.0), more])?;
+        self.change_one(sql, params![stored(id.0), more])?;
         if let Some(known) = self.caches.get_mut().conversations.get_mut(&id)
             && let Kind::Room { members, .. } = &mut known.kind
         {

@@ -9,7 +9,7 @@ mod nodes;
 mod sessions;
 
 use conclave_core::{Event, Position};
-use rusqlite::{OptionalExtension as _, Params};
+use rusqlite::{OptionalExtension as _, Params, ToSql};
 
 use super::{ApplyError, writer::Writer};
 
@@ -28,7 +28,7 @@ impl Writer {
         Ok(self.connection.prepare_cached(sql)?.execute(params)?)
     }
 
-    fn exists(&self, sql: &str, key: i64) -> Result<bool, ApplyError> {
+    fn exists(&self, sql: &str, key: impl ToSql) -> Result<bool, ApplyError> {
         let mut statement = self.connection.prepare_cached(sql)?;
         Ok(statement.query_row([key], |_| Ok(())).optional()?.is_some())
     }

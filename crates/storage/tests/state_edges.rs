@@ -1,0 +1,205 @@
+//! Numbers and texts at the edges of their types, in every operation, through the real state.
+//!
+//! Always true: an entry is decided, never a reason to stop. The answers are those of the simplest
+//! state, and the state is the same after a restart and after a snapshot.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "../../core/tests/anything/mod.rs"]
+mod anything;
+#[path = "state_edges/edges.rs"]
+mod edges;
+mod state_support;
+#[path = "../../core/tests/support/mod.rs"]
+#[allow(dead_code, reason = "a part of the core's own tests")]
+mod support;
+
+use std::{collections::BTreeSet, path::Path, sync::Arc};
+
+use anything::{any_operation, commands, time};
+use conclave_core::{
+    AccountName, Answer, Batch, Command, Digest as Said, Grant, NodeId, OnceId, Operation, Origin,
+    Timestamp, TokenHash,
+};
+use conclave_storage::state::{Options, Payload, State};
+use proptest::prelude::*;
+use state_support::*;
+use support::Memory;
+
+/// People and an administrator, so that what follows is not refused for the want of them.
+fn first() -> Batch {
+    let commands = [
+        (1, Operation::OfferSetup { token: token(1) }),
+        (
+            2,
+            Operation::CreateAccount {
+                name: AccountName::new("a").unwrap(),
+                password_hash: "$".to_owned(),
+                grant: Grant::Setup(token(1)),
+            },
+        ),
+        (3, create("b")),
+        (4, login(1)),
+        (5, login(2)),
+    ];
+    let commands = commands.map(|(id, operation)| Command {
+        origin: Origin::Once(OnceId([100 + id; 16])),
+        digest: Said(0),
+        operation,
+    });
+    Batch {
+        proposed_at: Timestamp(1),
+        commands: commands.into(),
+    }
+}
+
+fn token(byte: u8) -> TokenHash {
+    TokenHash([byte; 32])
+}
+
+/// Applies the batches, opened again eight times in between if `often`; gives what was answered.
+fn apply_all(
+    state: State,
+    path: &Path,
+    batches: &[Batch],
+    often: bool,
+) -> (State, Vec<Vec<Answer>>) {
+    let mut state = state;
+    let mut answers = Vec::new();
+    for (number, batch) in batches.iter().enumerate() {
+        let index = number as u64 + 1;
+        let payload = Payload::Commands(Arc::new(batch.clone()));
+        let results = state.apply(&[entry(index, payload)]);
+        answers.push(results.unwrap().remove(0).answers);
+        if often && index.is_multiple_of(batches.len() as u64 / 8 + 1) {
+            drop(state);
+            state = State::open(path, Options::default()).unwrap();
+        }
+    }
+    (state, answers)
+}
+
+fn check(rest: &[(Timestamp, Vec<Command>)]) {
+    let rest = rest.iter().map(|(proposed_at, commands)| Batch {
+        proposed_at: *proposed_at,
+        commands: commands.clone(),
+    });
+    let batches: Vec<Batch> = std::iter::once(first()).chain(rest).collect();
+
+    let plain = tempfile::tempdir().unwrap();
+    let state = State::open(plain.path(), Options::default()).unwrap();
+    let (state, answers) = apply_all(state, plain.path(), &batches, false);
+    let mut memory = Memory::default();
+    for (batch, answers) in batches.iter().zip(&answers) {
+        let decisions = memory.run(batch).into_iter();
+        let expected: Vec<Answer> = decisions.map(|decision| decision.answer).collect();
+        assert_eq!(answers, &expected);
+    }
+
+    let restarted = tempfile::tempdir().unwrap();
+    let other = State::open(restarted.path(), tiny()).unwrap();
+    let (other, again) = apply_all(other, restarted.path(), &batches, true);
+    assert_eq!(again, answers, "a restart changes answers");
+    assert_eq!(
+        digest(&other),
+        digest(&state),
+        "a restart changes the state"
+    );
+
+    let copied = tempfile::tempdir().unwrap();
+    let file = copied.path().join("snapshot");
+    state.reader().snapshot_to(&file).unwrap();
+    let mut copy = State::open(copied.path(), Options::default()).unwrap();
+    copy.install(&file).unwrap();
+    assert_eq!(
+        digest(&copy),
+        digest(&state),
+        "a snapshot changes the state"
+    );
+}
+
+fn config() -> ProptestConfig {
+    ProptestConfig {
+        cases: 48,
+        failure_persistence: None,
+        ..Default::default()
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn every_operation_with_every_edge_is_decided_and_kept(
+        rest in prop::collection::vec((time(), commands()), 1..24)
+    ) {
+        check(&rest);
+    }
+
+    /// The same, so that each reaches its rule: asked by an administrator and by another account,
+    /// under numbers that were not used.
+    #[test]
+    fn every_operation_with_every_edge_is_decided_when_its_caller_may(
+        rest in prop::collection::vec((any_operation(), any::<bool>()), 1..60)
+    ) {
+        let asked = (1..).zip(rest).map(|(number, (operation, by_admin))| {
+            let command = match outside(&operation) {
+                true => once(number.into(), operation),
+                false => ask(if by_admin { 1 } else { 2 }, number, operation),
+            };
+            (Timestamp(number), vec![command])
+        });
+        check(&asked.collect::<Vec<_>>());
+    }
+}
+
+/// Whether an operation belongs to no session.
+fn outside(operation: &Operation) -> bool {
+    matches!(
+        operation,
+        Operation::CreateAccount { .. }
+            | Operation::OpenSession { .. }
+            | Operation::CountLoginFailure { .. }
+            | Operation::OfferSetup { .. }
+            | Operation::AdmitNode { .. }
+            | Operation::RetireNode { .. }
+            | Operation::PostByWebhook { .. }
+    )
+}
+
+#[test]
+fn a_leader_is_preferred_only_by_a_number_that_a_node_can_have() {
+    let far = [1_000_001, 1 << 31, (1 << 63) - 1, 1 << 63, u64::MAX];
+    let directory = tempfile::tempdir().unwrap();
+    let state = State::open(directory.path(), Options::default()).unwrap();
+    let (mut state, _) = apply_all(state, directory.path(), &[first()], false);
+    for (number, node) in (1..).zip(far) {
+        let node = Some(NodeId(node));
+        let prefer = Operation::PreferLeader { node };
+        let answers = apply(&mut state, vec![ask(1, number, prefer)]).answers;
+        assert!(answers[0].is_err(), "{node:?}");
+    }
+    assert_eq!(state.reader().nodes().unwrap().preferred_leader, None);
+}
+
+/// What ends the administrator's session or account comes last.
+#[test]
+fn each_operation_with_each_edge_is_decided_by_one_log() {
+    let texts = edges::texts();
+    let numbers = edges::NUMBERS.into_iter().flat_map(edges::operations);
+    let all: Vec<Operation> = texts.into_iter().chain(numbers).collect();
+    let tried: BTreeSet<&str> = all.iter().map(edges::name).collect();
+    let untried: Vec<&&str> = edges::NAMES
+        .iter()
+        .filter(|n| !tried.contains(**n))
+        .collect();
+    assert!(untried.is_empty(), "no edges of {untried:?}");
+    let asked = (1..).zip(all).map(|(number, operation)| {
+        let command = match outside(&operation) {
+            true => once(number.into(), operation),
+            false => ask(1, number, operation),
+        };
+        (Timestamp(number), vec![command])
+    });
+    check(&asked.collect::<Vec<_>>());
+}

@@ -1,0 +1,363 @@
+//! Every operation with the numbers and texts at the edges of their types.
+//!
+//! Always true: an operation without a row here does not compile, and one that no row makes fails
+//! the test that asks for all [`NAMES`].
+
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use conclave_core::{
+    AccountId, AccountName, AccountRole, ConversationId, DisplayName, Grant, InviteId, MemberRole,
+    MessageRef, MessageText, NodeId, Operation, Pass, Progress, Reaction, Recipient, RoomName,
+    Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId, limits,
+};
+
+/// The edges of 64-bit numbers, of what a database stores, and of our own bounds.
+pub(crate) const NUMBERS: [u64; 11] = [
+    0,
+    1,
+    2,
+    256,
+    1_000_000,
+    1 << 31,
+    (1 << 32) - 1,
+    (1 << 63) - 1,
+    1 << 63,
+    u64::MAX - 1,
+    u64::MAX,
+];
+
+/// The operations that the edges are tried with.
+pub(crate) const NAMES: [&str; 32] = [
+    "create_account",
+    "open_session",
+    "count_login_failure",
+    "offer_setup",
+    "admit_node",
+    "retire_node",
+    "post_by_webhook",
+    "change_password",
+    "set_display_name",
+    "set_block",
+    "end_session",
+    "send_message",
+    "edit_message",
+    "set_reaction",
+    "advance_positions",
+    "delete_messages",
+    "create_room",
+    "join_room",
+    "leave_room",
+    "invite_to_room",
+    "kick_from_room",
+    "set_topic",
+    "set_member_role",
+    "create_webhook",
+    "delete_webhook",
+    "set_account_role",
+    "remove_account",
+    "create_bot",
+    "create_invite",
+    "revoke_invite",
+    "create_join_token",
+    "prefer_leader",
+];
+
+/// The name of an operation; empty if it carries neither number nor text.
+pub(crate) fn name(operation: &Operation) -> &'static str {
+    match operation {
+        Operation::CreateAccount { .. } => "create_account",
+        Operation::OpenSession { .. } => "open_session",
+        Operation::CountLoginFailure { .. } => "count_login_failure",
+        Operation::OfferSetup { .. } => "offer_setup",
+        Operation::AdmitNode { .. } => "admit_node",
+        Operation::RetireNode { .. } => "retire_node",
+        Operation::PostByWebhook { .. } => "post_by_webhook",
+        Operation::DeleteAccount | Operation::CloseSession => "",
+        Operation::ChangePassword { .. } => "change_password",
+        Operation::SetDisplayName { .. } => "set_display_name",
+        Operation::SetBlock { .. } => "set_block",
+        Operation::EndSession { .. } => "end_session",
+        Operation::SendMessage { .. } => "send_message",
+        Operation::EditMessage { .. } => "edit_message",
+        Operation::SetReaction { .. } => "set_reaction",
+        Operation::AdvancePositions { .. } => "advance_positions",
+        Operation::DeleteMessages { .. } => "delete_messages",
+        Operation::CreateRoom { .. } => "create_room",
+        Operation::JoinRoom { .. } => "join_room",
+        Operation::LeaveRoom { .. } => "leave_room",
+        Operation::InviteToRoom { .. } => "invite_to_room",
+        Operation::KickFromRoom { .. } => "kick_from_room",
+        Operation::SetTopic { .. } => "set_topic",
+        Operation::SetMemberRole { .. } => "set_member_role",
+        Operation::CreateWebhook { .. } => "create_webhook",
+        Operation::DeleteWebhook { .. } => "delete_webhook",
+        Operation::SetAccountRole { .. } => "set_account_role",
+        Operation::RemoveAccount { .. } => "remove_account",
+        Operation::CreateBot { .. } => "create_bot",
+        Operation::CreateInvite { .. } => "create_invite",
+        Operation::RevokeInvite { .. } => "revoke_invite",
+        Operation::CreateJoinToken { .. } => "create_join_token",
+        Operation::PreferLeader { .. } => "prefer_leader",
+    }
+}
+
+fn account(name: &str) -> AccountName {
+    AccountName::new(name).unwrap()
+}
+
+fn room(name: &str) -> RoomName {
+    RoomName::new(name).unwrap()
+}
+
+fn text(text: &str) -> MessageText {
+    MessageText::new(text).unwrap()
+}
+
+/// The operations that carry numbers, with this one in each place.
+pub(crate) fn operations(edge: u64) -> Vec<Operation> {
+    let low = u32::try_from(edge).unwrap_or(u32::MAX);
+    let byte = edge.to_le_bytes()[0];
+    let token = TokenHash([byte; 32]);
+    let to = Recipient::Conversation(ConversationId(edge));
+    let message = |conversation, sequence| MessageRef {
+        conversation: ConversationId(conversation),
+        sequence: Sequence(sequence),
+    };
+    let progress = |conversation, delivered, read| {
+        let (delivered, read) = (Sequence(delivered), Sequence(read));
+        (ConversationId(conversation), Progress { delivered, read })
+    };
+    let mut operations = vec![
+        Operation::CreateAccount {
+            name: account("edge"),
+            password_hash: "$".to_owned(),
+            grant: Grant::Admin(SessionId(edge)),
+        },
+        Operation::AdmitNode {
+            pass: Pass::Secret { voter: true },
+            known_last: NodeId(edge),
+        },
+        Operation::AdmitNode {
+            pass: Pass::Token(token),
+            known_last: NodeId(edge),
+        },
+        Operation::RetireNode { node: NodeId(edge) },
+        Operation::ChangePassword {
+            password_version: edge,
+            password_hash: "$".to_owned(),
+        },
+        Operation::SendMessage {
+            to: Recipient::Account(account("b")),
+            text: text("hello @a"),
+            // Zero says none, as in the protocol.
+            reply_to: (edge != 0).then_some(Sequence(edge)),
+            action: false,
+        },
+        Operation::SendMessage {
+            to,
+            text: text("hello"),
+            reply_to: None,
+            action: true,
+        },
+        Operation::CreateInvite {
+            code: token,
+            ttl_ms: edge,
+            uses: low,
+        },
+        Operation::CreateInvite {
+            code: TokenHash([byte; 32].map(|byte| byte ^ 0x55)),
+            ttl_ms: 1,
+            uses: low,
+        },
+        Operation::RevokeInvite {
+            invite: InviteId(edge),
+        },
+        Operation::CreateJoinToken {
+            token,
+            ttl_ms: edge,
+            voter: true,
+        },
+        Operation::PreferLeader {
+            node: (edge != 0).then_some(NodeId(edge)),
+        },
+        Operation::DeleteWebhook {
+            webhook: WebhookId(edge),
+        },
+        Operation::AdvancePositions {
+            positions: vec![progress(edge, edge, edge)],
+        },
+        Operation::AdvancePositions {
+            positions: vec![progress(1, edge, edge.saturating_sub(1))],
+        },
+        Operation::OpenSession {
+            account: AccountId(2),
+            password_version: edge,
+            token,
+            label: SessionLabel::default(),
+            throttle: ThrottleKey([byte; 16]),
+        },
+        Operation::OpenSession {
+            account: AccountId(edge),
+            password_version: 1,
+            token,
+            label: SessionLabel::default(),
+            throttle: ThrottleKey([byte; 16]),
+        },
+        Operation::CountLoginFailure {
+            account: ThrottleKey([byte; 16]),
+            address: ThrottleKey([!byte; 16]),
+        },
+    ];
+    // Session 1 is the one that asks.
+    if edge != 1 {
+        operations.push(Operation::EndSession {
+            session: SessionId(edge),
+        });
+    }
+    for message in [message(1, edge), message(edge, 1), message(edge, edge)] {
+        operations.push(Operation::EditMessage {
+            message,
+            text: text("another"),
+        });
+        operations.extend([true, false].map(|present| Operation::SetReaction {
+            message,
+            reaction: Reaction::new("+").unwrap(),
+            present,
+        }));
+        operations.extend([false, true].map(|for_everyone| Operation::DeleteMessages {
+            messages: vec![message],
+            for_everyone,
+        }));
+    }
+    operations
+}
+
+/// The operations that carry texts, names and lists, shortest and longest.
+pub(crate) fn texts() -> Vec<Operation> {
+    let (short, long) = ("x".to_owned(), "y".repeat(limits::NAME_BYTES_MAX));
+    let mut operations = Vec::new();
+    for (number, name) in (1_u8..).zip([short, long]) {
+        let token = TokenHash([200 + number; 32]);
+        let more = |letter: char| {
+            let mut other = name.clone();
+            other.replace_range(..1, &letter.to_string());
+            other
+        };
+        let said = "é".repeat(limits::TEXT_BYTES_MAX / 2);
+        operations.extend([
+            Operation::CreateAccount {
+                name: account(&name),
+                password_hash: "$".repeat(limits::PASSWORD_HASH_BYTES_MAX),
+                grant: Grant::Admin(SessionId(1)),
+            },
+            Operation::CreateAccount {
+                name: account("other"),
+                password_hash: "$".repeat(limits::PASSWORD_HASH_BYTES_MAX + 1),
+                grant: Grant::Open,
+            },
+            Operation::ChangePassword {
+                password_version: 1,
+                password_hash: String::new(),
+            },
+            Operation::SetDisplayName {
+                display_name: DisplayName::new("d".repeat(limits::DISPLAY_NAME_BYTES_MAX)).unwrap(),
+            },
+            Operation::OfferSetup { token },
+            Operation::SetBlock {
+                name: account(&name),
+                blocked: true,
+            },
+            Operation::SetBlock {
+                name: account(&name),
+                blocked: false,
+            },
+            Operation::CreateRoom {
+                name: room(&name),
+                topic: Topic::new("t".repeat(limits::TOPIC_BYTES_MAX)).unwrap(),
+                public: true,
+            },
+            Operation::InviteToRoom {
+                name: room(&name),
+                account: account(&name),
+            },
+            Operation::JoinRoom { name: room(&name) },
+            Operation::SetTopic {
+                name: room(&name),
+                topic: Topic::default(),
+            },
+            Operation::SetMemberRole {
+                name: room(&name),
+                account: account(&name),
+                role: MemberRole::Moderator,
+            },
+            Operation::CreateWebhook {
+                name: room(&name),
+                account: account(&more('w')),
+                token,
+            },
+            Operation::PostByWebhook {
+                token,
+                text: text(&said),
+            },
+            Operation::SendMessage {
+                to: Recipient::Room(room(&name)),
+                text: text(&said),
+                reply_to: None,
+                action: false,
+            },
+            Operation::SendMessage {
+                to: Recipient::Account(account(&name)),
+                text: text(&"@a ".repeat(limits::TEXT_BYTES_MAX / 3)),
+                reply_to: None,
+                action: false,
+            },
+            Operation::SetReaction {
+                message: MessageRef {
+                    conversation: ConversationId(1),
+                    sequence: Sequence(1),
+                },
+                reaction: Reaction::new("r".repeat(limits::REACTION_BYTES_MAX)).unwrap(),
+                present: true,
+            },
+            Operation::OpenSession {
+                account: AccountId(2),
+                password_version: 1,
+                token,
+                label: SessionLabel::new("l".repeat(limits::SESSION_LABEL_BYTES_MAX)).unwrap(),
+                throttle: ThrottleKey([number; 16]),
+            },
+            Operation::CreateBot {
+                name: account(&more('b')),
+                token: TokenHash([210 + number; 32]),
+            },
+            Operation::SetAccountRole {
+                name: account(&name),
+                role: AccountRole::Admin,
+            },
+            Operation::KickFromRoom {
+                name: room(&name),
+                account: account(&name),
+            },
+            Operation::LeaveRoom { name: room(&name) },
+            Operation::RemoveAccount {
+                name: account(&name),
+            },
+        ]);
+    }
+    for length in [0, limits::POSITIONS_PER_REQUEST_MAX + 1] {
+        operations.push(Operation::AdvancePositions {
+            positions: vec![(ConversationId(1), Progress::default()); length],
+        });
+    }
+    let first = MessageRef {
+        conversation: ConversationId(1),
+        sequence: Sequence(1),
+    };
+    for length in [0, limits::DELETE_MESSAGES_MAX + 1] {
+        operations.push(Operation::DeleteMessages {
+            messages: vec![first; length],
+            for_everyone: true,
+        });
+    }
+    operations
+}
