@@ -113,7 +113,7 @@ impl Failure {
             Problem::SessionExpired { sentence } => Next::LogIn { sentence },
             Problem::Busy => elsewhere(false, true),
             // Neither is a matter of the cluster: another node may serve at once.
-            Problem::GoingAway | Problem::Behind => elsewhere(false, false),
+            Problem::GoingAway | Problem::CutOff | Problem::Behind => elsewhere(false, false),
             // An earlier attempt may have logged in; this one was stopped at the door.
             Problem::LoginThrottled { .. } if maybe_done => Next::Unknown,
             problem @ Problem::LoginThrottled { .. } => Next::Refused {
@@ -241,6 +241,7 @@ mod tests {
             ),
             (
                 problem(Problem::GoingAway),
+                problem(Problem::CutOff),
                 Kind::Numbered,
                 false,
                 at_once(),

@@ -30,6 +30,7 @@ use tokio::{
 
 use crate::{
     Codec, Listener, Member,
+    clocks::Clocks,
     convert::{
         Decided, Entry, Leader, LogId, SnapshotMeta, StoredMembers, TypeConfig, log_id_in,
         log_id_out, members_out, stored_members_in,
@@ -38,7 +39,6 @@ use crate::{
     offers::Offers,
     pins::{Pin, Pins},
     snapshot::SnapshotData,
-    clocks::Clocks,
     synced::Synced,
 };
 

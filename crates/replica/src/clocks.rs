@@ -20,6 +20,7 @@ use std::{
 
 use conclave_core::{Now, Timestamp};
 use futures::future::join_all;
+use openraft::async_runtime::watch::WatchReceiver as _;
 use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout},
@@ -143,7 +144,12 @@ impl Clocks {
             if has_agreed && !*self.0.agreed.borrow() {
                 self.0.agreed.send_replace(true);
             }
-            sleep(if has_agreed { READ_EVERY } else { READ_FIRST_EVERY }).await;
+            sleep(if has_agreed {
+                READ_EVERY
+            } else {
+                READ_FIRST_EVERY
+            })
+            .await;
         }
     }
 
@@ -151,7 +157,11 @@ impl Clocks {
     fn tell(&self, changes: known::Changes) {
         let node = self.0.node;
         if let Some(step_ms) = changes.date_step_ms {
-            tracing::warn!(node, step_ms, "the clocks of a majority were set: dates follow");
+            tracing::warn!(
+                node,
+                step_ms,
+                "the clocks of a majority were set: dates follow"
+            );
         }
         match changes.skew {
             Some((skew_ms, true)) => {

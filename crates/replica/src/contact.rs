@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use openraft::async_runtime::watch::WatchReceiver as _;
 use tokio::time::Instant;
 
 use crate::Replica;

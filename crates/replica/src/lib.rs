@@ -7,7 +7,9 @@
 //! in this node's database; a node that does not lead never acknowledges a write on its own.
 
 mod apply;
+mod clocks;
 mod config;
+mod contact;
 mod convert;
 mod damage;
 mod engine;
@@ -32,6 +34,7 @@ mod types;
 #[cfg(test)]
 mod log_suite_tests;
 
+pub use clocks::{CLOCK_SKEW_MAX_MS, ClockStatus};
 pub use conclave_storage::{
     log::{Entry, EntryKind, LogId, Verified, Vote},
     search, state as rows,

@@ -134,9 +134,10 @@ impl Accounts {
             return Ok(None);
         };
         self.shared.barrier(deadline).await?;
+        let now = self.shared.log_time();
         let found = self
             .shared
-            .read(move |reader| open_session(reader, &token))
+            .read(move |reader| open_session(reader, &token, now))
             .await?;
         let admin = found.filter(|session| session.role == AccountRole::Admin);
         Ok(admin.map(|session| session.id))
@@ -191,7 +192,7 @@ impl Accounts {
         // Entered before it is read: see `Gate::enter`.
         self.shared.barrier(deadline).await?;
         let held = self.shared.read(move |reader| keys.held(reader)).await?;
-        attempt.admit(&held, self.shared.now())?;
+        attempt.admit(&held, self.shared.log_time())?;
 
         let passwords = &self.shared.passwords;
         let verified = request::check_password(&request.old_password).is_ok()

@@ -151,7 +151,9 @@ impl Known {
         let Some(base) = self.date_base.filter(|_| !self.settled) else {
             return;
         };
-        let away = base.saturating_add(elapsed).abs_diff(signed(self.applied.date));
+        let away = base
+            .saturating_add(elapsed)
+            .abs_diff(signed(self.applied.date));
         if away <= JUST_NOW_MS && self.log_base.is_some() {
             self.settle(elapsed);
         }
@@ -201,7 +203,9 @@ impl Known {
         }
         bases.sort_unstable();
         let median = bases[(bases.len() - 1) / 2];
-        let step = self.date_base.map_or(0, |before| median.saturating_sub(before));
+        let step = self
+            .date_base
+            .map_or(0, |before| median.saturating_sub(before));
         self.date_base = Some(median);
         self.settle_if_current(elapsed);
         let skew = own_base.saturating_sub(median);

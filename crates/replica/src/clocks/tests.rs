@@ -24,7 +24,12 @@ fn voters(count: u64) -> Vec<BTreeSet<u64>> {
 fn agree(known: &mut Known, clocks: &[u64], elapsed: i64) -> known::Changes {
     let others = clocks.iter().zip(1..).skip(1);
     known.read(others.map(|(said, node)| (node, Reading::new(Timestamp(*said), 0, elapsed))));
-    known.agree(1, Timestamp(clocks[0]), &voters(clocks.len() as u64), elapsed)
+    known.agree(
+        1,
+        Timestamp(clocks[0]),
+        &voters(clocks.len() as u64),
+        elapsed,
+    )
 }
 
 #[test]
@@ -46,7 +51,11 @@ fn log_time_goes_on_with_time_and_not_with_clocks() {
     agree(&mut known, &[T + 1000; 3], 0);
     assert_eq!(known.stamp(0, Timestamp(T)), times(T + 1000, T + 1000));
     let changes = agree(&mut known, &[T + YEAR; 3], 1000);
-    assert_eq!(changes.date_step_ms, Some((YEAR - 2000) as i64), "it is told");
+    assert_eq!(
+        changes.date_step_ms,
+        Some((YEAR - 2000) as i64),
+        "it is told"
+    );
     assert_eq!(known.stamp(1000, Timestamp(T)), times(T + 2000, T + YEAR));
     agree(&mut known, &[T + 3000 - HOUR; 3], 2000);
     assert_eq!(known.now(2000), times(T + 3000, T + 3000 - HOUR));
@@ -121,9 +130,16 @@ fn one_change_is_told_once() {
     let skews = [0, 9_000, 11_000, 9_000, 12_000, 4_000, 9_000];
     let told: Vec<_> = skews
         .iter()
-        .map(|skew| agree(&mut known, &[T + skew, T, T], 0).skew.map(|(_, off)| off))
+        .map(|skew| {
+            agree(&mut known, &[T + skew, T, T], 0)
+                .skew
+                .map(|(_, off)| off)
+        })
         .collect();
-    assert_eq!(told, [None, None, Some(true), None, None, Some(false), None]);
+    assert_eq!(
+        told,
+        [None, None, Some(true), None, None, Some(false), None]
+    );
 }
 
 proptest! {

@@ -279,10 +279,11 @@ impl Writer {
         batch: &Batch,
         hasher: &mut Hasher,
     ) -> Result<EntryResult, ApplyError> {
-        let before = std::mem::replace(&mut self.meta.now, self.meta.now.next(batch));
-        if self.meta.now.date < before.date {
+        let now = self.meta.now.next(batch);
+        if now.date < self.meta.now.date {
             dates::note_step(&self.connection, index)?;
         }
+        self.meta.now = now;
         let mut answers = Vec::with_capacity(batch.commands.len());
         let mut events = Vec::with_capacity(batch.commands.len());
         for command in &batch.commands {
