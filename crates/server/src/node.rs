@@ -28,6 +28,7 @@ use crate::{
     beside,
     check::Checks,
     codec::WireCodec,
+    codes::Codes,
     config::{ConfigError, NodeConfig},
     digests::Digests,
     identity::IdentityError,
@@ -215,6 +216,7 @@ impl Node {
             sessions: Sessions::default(),
             passwords: Passwords::new().map_err(system)?,
             gate: Gate::default(),
+            codes: Codes::default(),
             registration: config
                 .registration
                 .unwrap_or_else(|| Registration::default_at(client_address.ip())),

@@ -49,6 +49,7 @@ fn first() -> Batch {
     });
     Batch {
         proposed_at: Timestamp(1),
+        date: Timestamp(1),
         commands: commands.into(),
     }
 }
@@ -82,6 +83,8 @@ fn apply_all(
 fn check(rest: &[(Timestamp, Vec<Command>)]) {
     let rest = rest.iter().map(|(proposed_at, commands)| Batch {
         proposed_at: *proposed_at,
+        // Not in order, as clocks that are set.
+        date: *proposed_at,
         commands: commands.clone(),
     });
     let batches: Vec<Batch> = std::iter::once(first()).chain(rest).collect();
