@@ -199,7 +199,7 @@ mod tests {
             wait: false,
         };
         let throttled = || Problem::LoginThrottled { wait_ms: 1000 };
-        let cases: [(Failure, Kind, bool, Next); 19] = [
+        let cases: [(Failure, Kind, bool, Next); 20] = [
             (problem(Problem::Behind), Kind::Read, false, at_once()),
             (
                 problem(throttled()),
@@ -241,11 +241,11 @@ mod tests {
             ),
             (
                 problem(Problem::GoingAway),
-                problem(Problem::CutOff),
                 Kind::Numbered,
                 false,
                 at_once(),
             ),
+            (problem(Problem::CutOff), Kind::Read, false, at_once()),
             (Failure::Lost("reset".into()), Kind::Numbered, false, DOUBT),
             (
                 Failure::NotConnected("refused".into()),

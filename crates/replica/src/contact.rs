@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use openraft::async_runtime::watch::WatchReceiver as _;
+use openraft::{Instant as _, async_runtime::watch::WatchReceiver as _};
 use tokio::time::Instant;
 
 use crate::Replica;
@@ -42,10 +42,9 @@ impl Replica {
         let metrics = self.inner.raft.metrics();
         let acked = {
             let metrics = metrics.borrow_watched();
-            metrics.last_quorum_acked.as_ref().map(|acked| **acked)
+            metrics.last_quorum_acked.map(|acked| acked.elapsed())
         };
-        let heard = self.inner.contact.last();
-        let last = acked.map_or(heard, |acked| heard.max(acked.into()));
-        last.elapsed()
+        let heard = self.inner.contact.last().elapsed();
+        acked.map_or(heard, |acked| heard.min(acked))
     }
 }

@@ -79,8 +79,8 @@ async fn a_leader_five_years_ahead_ends_nothing_and_dates_nothing() {
 
 /// A client that knows one node.
 fn at(cluster: &Cluster, node: u64, token: &str) -> Client {
-    let builder = Client::builder([cluster.endpoint(node)]);
-    builder.plain().token(token).build().unwrap()
+    let builder = Client::builder().endpoints([cluster.endpoint(node)]);
+    builder.token(token).build().unwrap()
 }
 
 /// Why the node ends a stream, once it does.

@@ -22,6 +22,7 @@ use conclave_replica::{
 };
 use futures::future::BoxFuture;
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 /// Longer than anything should take, also on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -185,18 +186,14 @@ const SOME_DAY_MS: u64 = 1_800_000_000_000;
 /// The clocks of the nodes, each of which can be set.
 #[derive(Clone)]
 pub(crate) struct Clocks {
-    began: std::time::Instant,
+    began: Instant,
     ahead_ms: Arc<Mutex<BTreeMap<u64, i64>>>,
 }
 
 impl Default for Clocks {
     fn default() -> Self {
         Self {
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "the clocks of a test go on by it"
-            )]
-            began: std::time::Instant::now(),
+            began: Instant::now(),
             ahead_ms: Arc::default(),
         }
     }

@@ -51,7 +51,12 @@ pub(super) fn find(
         applied: Position(0),
     };
     if let Some(scope) = scope {
-        let steps = reader.date_steps()?;
+        let dated = query.sent_from().is_some() || query.sent_before().is_some();
+        let steps = if dated {
+            reader.date_steps()?
+        } else {
+            Vec::new()
+        };
         let (first, end) = range(&moment, query, &steps, found.complete_to)?;
         let mut hunt = Hunt {
             index: &moment,
@@ -91,9 +96,6 @@ fn range(
     indexed_to: Position,
 ) -> Result<(Position, Position)> {
     let end = Position(indexed_to.0.saturating_add(1));
-    if query.sent_from().is_none() && query.sent_before().is_none() {
-        return Ok((Position(0), end));
-    }
     let mut whole = (end, Position(0));
     let step_at = |index: &u64| Position::new(*index, 0).min(end);
     let ends = steps.iter().map(step_at).chain([end]);

@@ -276,6 +276,7 @@ fn every_operation_with_every_edge_survives_the_log() {
             };
             let batch = Batch {
                 proposed_at: Timestamp(session),
+                date: Timestamp(session),
                 commands: vec![command],
             };
             assert_eq!(decode(encode(&batch)).unwrap(), batch);
