@@ -165,8 +165,8 @@ impl NodeConfig {
     /// `CONCLAVE_JOIN` (commas between), `CONCLAVE_JOIN_TOKEN`, `CONCLAVE_SECRET_FILE`,
     /// `CONCLAVE_BOOTSTRAP_EXPECT`, `CONCLAVE_REPLACES`, `CONCLAVE_ADVERTISE`,
     /// `CONCLAVE_TLS_CERTIFICATE`, `CONCLAVE_TLS_KEY`, `CONCLAVE_PLAIN` (`true` or `false`),
-    /// `CONCLAVE_REPAIR_WAIT_SECONDS`, `CONCLAVE_STALE_SECONDS`, `CONCLAVE_LOG`, `CONCLAVE_REGISTRATION`,
-    /// `CONCLAVE_SNAPSHOT_BYTES_PER_SECOND`; an empty one says nothing), then `flags`; what comes
+    /// `CONCLAVE_REPAIR_WAIT_SECONDS`, `CONCLAVE_STALE_SECONDS`, `CONCLAVE_LOG`,
+    /// `CONCLAVE_REGISTRATION`, `CONCLAVE_SNAPSHOT_BYTES_PER_SECOND`; an empty one says nothing), then `flags`; what comes
     /// later wins.
     ///
     /// # Errors

@@ -223,7 +223,7 @@ impl Known {
     }
 
     /// Takes note of how far off the own clock is; gives what has changed. A clock counts as right
-    /// again within half of what is allowed, so that one at the edge is not told of again and again.
+    /// again within half of what is allowed, so that one at the edge is not told of for ever.
     fn judge(&mut self, skew: i64) -> Option<(i64, bool)> {
         let limit = match self.is_skewed {
             true => CLOCK_SKEW_MAX_MS / 2,

@@ -79,7 +79,7 @@ fn an_entry_of_now_says_more_than_a_clock_that_was_set() {
     // It was down for a moment, and meanwhile all clocks were set an hour ahead.
     let mut known = Known::new(times(T, T));
     agree(&mut known, &[T + HOUR; 3], 0);
-    known.applied(times(T + 20, T + HOUR), 10);
+    known.applied(times(T + 20, T + HOUR + 10), 10);
     assert_eq!(known.stamp(10, Timestamp(0)), times(T + 20, T + HOUR + 10));
 }
 
@@ -147,7 +147,10 @@ proptest! {
     /// backwards and never faster than time.
     #[test]
     fn log_time_is_as_fast_as_time(
-        steps in prop::collection::vec((0i64..5000, any::<u64>(), -(HOUR as i64)..HOUR as i64), 1..60)
+        steps in prop::collection::vec(
+            (0i64..5000, any::<u64>(), -(HOUR as i64)..HOUR as i64),
+            1..60,
+        )
     ) {
         let mut known = Known::new(times(T, T));
         let (mut elapsed, mut set) = (0, 0);
