@@ -166,8 +166,8 @@ impl NodeConfig {
     /// `CONCLAVE_BOOTSTRAP_EXPECT`, `CONCLAVE_REPLACES`, `CONCLAVE_ADVERTISE`,
     /// `CONCLAVE_TLS_CERTIFICATE`, `CONCLAVE_TLS_KEY`, `CONCLAVE_PLAIN` (`true` or `false`),
     /// `CONCLAVE_REPAIR_WAIT_SECONDS`, `CONCLAVE_STALE_SECONDS`, `CONCLAVE_LOG`,
-    /// `CONCLAVE_REGISTRATION`, `CONCLAVE_SNAPSHOT_BYTES_PER_SECOND`; an empty one says nothing), then `flags`; what comes
-    /// later wins.
+    /// `CONCLAVE_REGISTRATION`, `CONCLAVE_SNAPSHOT_BYTES_PER_SECOND`; an empty one says nothing),
+    /// then `flags`; what comes later wins.
     ///
     /// # Errors
     /// [`ConfigError::Unreadable`], with the file or the key that is to blame.
