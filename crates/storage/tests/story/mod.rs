@@ -77,6 +77,8 @@ pub(crate) fn story(state: &mut State) -> Vec<Event> {
     rooms_fill(&mut teller);
     messages_change(&mut teller);
     time_passes(&mut teller);
+    // The clocks of all nodes are set back.
+    apply_at(teller.state, START, Vec::new());
     teller.events
 }
 
