@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use conclave_client::{Client, Freshness, Grant};
 use conclave_wire::v1::{self, live_service_client::LiveServiceClient};
-use tonic::{Request, transport::Channel};
+use tokio::time::timeout;
+use tonic::{Request, Streaming, transport::Channel};
 
 use crate::{
-    support::{Cluster, until},
+    support::{Cluster, PATIENCE, until},
     witness::Witness,
 };
 
@@ -83,8 +84,8 @@ fn at(cluster: &Cluster, node: u64, token: &str) -> Client {
     builder.token(token).build().unwrap()
 }
 
-/// Why the node ends a stream, once it does.
-async fn end_of_stream(cluster: &Cluster, node: u64, token: &str) -> String {
+/// A stream of one node.
+async fn stream_of(cluster: &Cluster, node: u64, token: &str) -> Streaming<v1::SubscribeResponse> {
     let address = format!("http://{}", cluster.endpoint(node));
     let channel = Channel::from_shared(address).unwrap().connect().await;
     let request = v1::SubscribeRequest {
@@ -95,7 +96,11 @@ async fn end_of_stream(cluster: &Cluster, node: u64, token: &str) -> String {
     let header = format!("Bearer {token}").parse().unwrap();
     request.metadata_mut().insert("authorization", header);
     let mut live = LiveServiceClient::new(channel.unwrap());
-    let mut stream = live.subscribe(request).await.unwrap().into_inner();
+    live.subscribe(request).await.unwrap().into_inner()
+}
+
+/// Why the node ends a stream, once it does.
+async fn end_of(mut stream: Streaming<v1::SubscribeResponse>) -> String {
     loop {
         match stream.message().await {
             Ok(Some(_)) => {}
@@ -122,21 +127,13 @@ async fn a_node_that_is_cut_off_stops_telling_what_it_has() {
     let lone = at(&cluster, left, &token);
     lone.session(STALE).await.unwrap();
     let others: Vec<u64> = (1..=3).filter(|node| *node != left).collect();
-    let stream = {
-        let ended = end_of_stream(&cluster, left, &token);
-        let cut = async {
-            for node in &others {
-                cluster.pause(*node).await;
-            }
-            until("stale reads end", async || {
-                let refused = lone.session(STALE).await.err()?;
-                refused.to_string().contains("is cut off").then_some(())
-            })
-            .await;
-        };
-        tokio::join!(ended, cut).0
-    };
-    assert_eq!(stream, "CUT_OFF");
+    let stream = stream_of(&cluster, left, &token).await;
+    for node in &others {
+        cluster.pause(*node).await;
+    }
+    assert_eq!(timeout(PATIENCE, end_of(stream)).await.unwrap(), "CUT_OFF");
+    let refused = lone.session(STALE).await.unwrap_err().to_string();
+    assert!(refused.contains("is cut off"), "{refused}");
     for node in &others {
         cluster.resume(*node).await;
     }
