@@ -19,6 +19,8 @@ use crate::{read_support::*, state_support::*};
 /// Two days after the beginning: sessions are renewed and forgotten.
 pub(crate) const LATER: u64 = START + 2 * 24 * 60 * 60 * 1000;
 
+const HOUR: u64 = 60 * 60 * 1000;
+
 /// How many messages the room has whose last member leaves at the end.
 pub(crate) const CELLAR_MESSAGES: u64 = 100;
 
@@ -72,13 +74,13 @@ pub(crate) fn story(state: &mut State) -> Vec<Event> {
         at: START,
     };
     people_come(&mut teller);
+    // The clocks of all nodes are set back for a while.
+    apply_at(teller.state, START - HOUR, Vec::new());
     accounts_change(&mut teller);
     nodes_change(&mut teller);
     rooms_fill(&mut teller);
     messages_change(&mut teller);
     time_passes(&mut teller);
-    // The clocks of all nodes are set back.
-    apply_at(teller.state, START, Vec::new());
     teller.events
 }
 
