@@ -19,8 +19,6 @@ use crate::{read_support::*, state_support::*};
 /// Two days after the beginning: sessions are renewed and forgotten.
 pub(crate) const LATER: u64 = START + 2 * 24 * 60 * 60 * 1000;
 
-const HOUR: u64 = 60 * 60 * 1000;
-
 /// How many messages the room has whose last member leaves at the end.
 pub(crate) const CELLAR_MESSAGES: u64 = 100;
 
@@ -75,7 +73,7 @@ pub(crate) fn story(state: &mut State) -> Vec<Event> {
     };
     people_come(&mut teller);
     // The clocks of all nodes are set back for a while.
-    apply_at(teller.state, START - HOUR, Vec::new());
+    apply_at(teller.state, START / 2, Vec::new());
     accounts_change(&mut teller);
     nodes_change(&mut teller);
     rooms_fill(&mut teller);
