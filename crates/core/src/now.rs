@@ -63,7 +63,9 @@ pub(crate) fn show_dates(decision: &mut Decision, now: Now) {
             | Event::MessageEdited { at, .. }
             | Event::MessageDeleted { at, .. }
             | Event::RoomCreated { at, .. }
-            | Event::WebhookCreated { at, .. } => *at = now.date_of(*at),
+            | Event::WebhookCreated { at, .. }
+            | Event::JoinTokenCreated { at, .. }
+            | Event::OperatorCreated { at, .. } => *at = now.date_of(*at),
             _ => {}
         }
     }

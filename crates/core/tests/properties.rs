@@ -229,7 +229,9 @@ fn undated(decision: &Decision) -> Decision {
             | Event::MessageEdited { at, .. }
             | Event::MessageDeleted { at, .. }
             | Event::RoomCreated { at, .. }
-            | Event::WebhookCreated { at, .. } => *at = Timestamp(0),
+            | Event::WebhookCreated { at, .. }
+            | Event::JoinTokenCreated { at, .. }
+            | Event::OperatorCreated { at, .. } => *at = Timestamp(0),
             _ => {}
         }
     }

@@ -4,7 +4,7 @@
 //! Always true: an administrator's request is decided by the log, which knows who is one; a code
 //! or a token is shown to its maker once and kept nowhere.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use conclave_core::{Accepted, Command, SessionId, TokenHash};
@@ -14,6 +14,7 @@ use conclave_wire::{
     request::{self, SessionRequest, TOKEN_BYTES, token_hash},
     v1::{self, admin_service_server::AdminService},
 };
+use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use crate::{
@@ -23,6 +24,9 @@ use crate::{
     sessions::show_token,
     shared::Shared,
 };
+
+/// How old may be what strangers are told of the cluster.
+const PUBLIC_STATUS_AGE_MAX: Duration = Duration::from_secs(1);
 
 pub(crate) struct Admin {
     pub(crate) shared: Arc<Shared>,
@@ -52,7 +56,10 @@ impl Admin {
         let statuses = self.shared.statuses().await;
         let up: BTreeSet<u64> = statuses
             .iter()
-            .filter(|(_, _, status)| status.is_some())
+            // One that is refused never takes part: it stands in for no other.
+            .filter(|(node, _, status)| {
+                status.is_some() && self.shared.roll.refusal(*node).is_none()
+            })
             .map(|(id, ..)| *id)
             .collect();
         let nodes = statuses.into_iter().map(|(node, member, status)| {
@@ -60,6 +67,7 @@ impl Admin {
                 node_id: node,
                 client_address: member.client_address,
                 peer_address: member.peer_address,
+                refusal: self.shared.roll.refusal(node).unwrap_or_default(),
                 ..v1::NodeStatus::default()
             };
             status.map_or(known.clone(), |status| reachable(known, status))
@@ -86,14 +94,41 @@ impl Admin {
             tolerates_failures: spare,
             preferred_leader_id: self.shared.preferred_leader().map_or(0, |node| node.0),
             quorum: !margins.is_empty() && margins.iter().all(|margin| margin.quorum),
+            partial: false,
         }
+    }
+
+    /// What anybody may know: whether the cluster serves, and who leads. However many ask, the
+    /// other nodes are asked once in a while.
+    async fn public_status(&self) -> v1::GetClusterStatusResponse {
+        let mut kept = self.shared.operators.public_status.lock().await;
+        if let Some((at, status)) = &*kept
+            && at.elapsed() < PUBLIC_STATUS_AGE_MAX
+        {
+            return status.clone();
+        }
+        let mut status = self.status().await;
+        status.partial = true;
+        for node in &mut status.nodes {
+            *node = v1::NodeStatus {
+                node_id: node.node_id,
+                reachable: node.reachable,
+                role: node.role,
+                term: node.term,
+                ..v1::NodeStatus::default()
+            };
+        }
+        *kept = Some((Instant::now(), status.clone()));
+        status
     }
 
     async fn digest(
         &self,
         request: Request<v1::GetStateDigestRequest>,
     ) -> Result<v1::GetStateDigestResponse, Problem> {
-        self.shared.door()?;
+        self.shared
+            .for_operators_here(&request, "GetStateDigest")
+            .await?;
         let deadline = Deadline::of(request.metadata());
         let index = request.into_inner().min_applied_index;
         let reached = self
@@ -217,9 +252,9 @@ impl Admin {
         &self,
         request: Request<v1::ChangeMembersRequest>,
     ) -> Result<v1::ChangeMembersResponse, Problem> {
-        let (metadata, _, request) = request.into_parts();
-        self.shared.for_administrators(&metadata).await?;
-        let deadline = Deadline::of(&metadata);
+        let deadline = Deadline::of(request.metadata());
+        self.shared.for_operators(&request, "ChangeMembers").await?;
+        let request = request.into_inner();
         self.shared.change_members(request, deadline).await
     }
 
@@ -227,9 +262,8 @@ impl Admin {
         &self,
         request: Request<v1::CheckClusterRequest>,
     ) -> Result<v1::CheckClusterResponse, Problem> {
-        let (metadata, _, request) = request.into_parts();
-        self.shared.for_administrators(&metadata).await?;
-        let check = self.shared.check(request.check_id)?;
+        self.shared.for_operators(&request, "CheckCluster").await?;
+        let check = self.shared.check(request.get_ref().check_id)?;
         Ok(check.progress())
     }
 
@@ -237,12 +271,13 @@ impl Admin {
         &self,
         request: Request<v1::TransferLeaderRequest>,
     ) -> Result<v1::TransferLeaderResponse, Problem> {
-        let (metadata, _, request) = request.into_parts();
-        self.shared.for_administrators(&metadata).await?;
-        let deadline = Deadline::of(&metadata);
+        let deadline = Deadline::of(request.metadata());
+        self.shared
+            .for_operators(&request, "TransferLeader")
+            .await?;
         let leader = self
             .shared
-            .transfer_leader(request.node_id, deadline)
+            .transfer_leader(request.get_ref().node_id, deadline)
             .await?;
         Ok(v1::TransferLeaderResponse {
             leader_node_id: leader,
@@ -283,6 +318,8 @@ fn reachable(known: v1::NodeStatus, status: peer::GetNodeStatusResponse) -> v1::
         differs_at_index: status.differs_at_index,
         clock_skew_ms: status.clock_skew_ms,
         clock_is_off: status.clock_is_off,
+        waits: status.waits,
+        unreached: status.unreached,
         transfers: status.transfers,
         ..known
     }
@@ -296,9 +333,14 @@ fn count(number: usize) -> u32 {
 impl AdminService for Admin {
     async fn get_cluster_status(
         &self,
-        _request: Request<v1::GetClusterStatusRequest>,
+        request: Request<v1::GetClusterStatusRequest>,
     ) -> Result<Response<v1::GetClusterStatusResponse>, Status> {
-        self.shared.reply(Ok(self.status().await))
+        let status = match self.shared.may_see_all(request.metadata()).await {
+            Ok(true) => self.status().await,
+            // A node that cannot look tells what anybody may know.
+            Ok(false) | Err(_) => self.public_status().await,
+        };
+        self.shared.reply(Ok(status))
     }
 
     async fn get_state_digest(
@@ -366,6 +408,46 @@ impl AdminService for Admin {
         request: Request<v1::CreateJoinTokenRequest>,
     ) -> Result<Response<v1::CreateJoinTokenResponse>, Status> {
         let result = self.shared.create_join_token(request).await;
+        self.shared.reply(result)
+    }
+
+    async fn list_join_tokens(
+        &self,
+        request: Request<v1::ListJoinTokensRequest>,
+    ) -> Result<Response<v1::ListJoinTokensResponse>, Status> {
+        let result = self.shared.list_join_tokens(request).await;
+        self.shared.reply(result)
+    }
+
+    async fn revoke_join_token(
+        &self,
+        request: Request<v1::RevokeJoinTokenRequest>,
+    ) -> Result<Response<v1::RevokeJoinTokenResponse>, Status> {
+        let result = self.shared.revoke_join_token(request).await;
+        self.shared.reply(result)
+    }
+
+    async fn create_operator(
+        &self,
+        request: Request<v1::CreateOperatorRequest>,
+    ) -> Result<Response<v1::CreateOperatorResponse>, Status> {
+        let result = self.shared.create_operator(request).await;
+        self.shared.reply(result)
+    }
+
+    async fn list_operators(
+        &self,
+        request: Request<v1::ListOperatorsRequest>,
+    ) -> Result<Response<v1::ListOperatorsResponse>, Status> {
+        let result = self.shared.list_operators(request).await;
+        self.shared.reply(result)
+    }
+
+    async fn revoke_operator(
+        &self,
+        request: Request<v1::RevokeOperatorRequest>,
+    ) -> Result<Response<v1::RevokeOperatorResponse>, Status> {
+        let result = self.shared.revoke_operator(request).await;
         self.shared.reply(result)
     }
 

@@ -61,6 +61,8 @@ const BETWEEN_TAKING: Duration = Duration::from_millis(2);
 const BEHIND_PACE: Duration = Duration::from_millis(8);
 /// How long those that are introduced to each other may take to end what they are asking.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
+/// How often is looked whether the node is healthy.
+const HEALTH_EVERY: Duration = Duration::from_millis(500);
 /// Whether HTTP/1.1 is spoken, as webhooks need it: gRPC itself is HTTP/2.
 const WITH_WEBHOOKS: bool = true;
 const GRPC_ALONE: bool = false;
@@ -250,13 +252,14 @@ fn with_address<B>(mut request: axum::http::Request<B>) -> axum::http::Request<B
     request
 }
 
-/// `SERVING` while the node knows a leader and is not stopping.
+/// `SERVING` while the node takes part, its leader reaches it, and it is not stopping.
 async fn report_health(shared: Arc<Shared>, reporter: HealthReporter) {
     let mut leader = shared.replica.leader();
     let mut stopping = shared.stopping.subscribe();
     loop {
         let alive = shared.replica.status().role != Role::Stopped && !*stopping.borrow_and_update();
-        let serving = match leader.borrow_and_update().is_some() && alive {
+        let is_led = leader.borrow_and_update().is_some();
+        let serving = match is_led && alive && shared.is_healthy() {
             true => ServingStatus::Serving,
             false => ServingStatus::NotServing,
         };
@@ -266,6 +269,8 @@ async fn report_health(shared: Arc<Shared>, reporter: HealthReporter) {
         tokio::select! {
             changed = leader.changed() => if changed.is_err() { return },
             changed = stopping.changed() => if changed.is_err() { return },
+            // That a leader does not reach this node any more is no event.
+            () = tokio::time::sleep(HEALTH_EVERY) => {}
         }
     }
 }

@@ -21,9 +21,9 @@ use tokio::{
 
 use crate::{
     check::Checks, codes::Codes, digests::Digests, identity::Identity, live::LiveState,
-    passwords::Passwords, peer_service::role_number, problems::millis, registration::Registration,
-    secret::ClusterSecret, sessions::Sessions, snapshots, throttle::Gate, tls::Security,
-    told::Told, transport::GrpcTransport,
+    operators::Operators, passwords::Passwords, peer_service::role_number, problems::millis,
+    registration::Registration, roll_call::RollCall, secret::ClusterSecret, sessions::Sessions,
+    snapshots, throttle::Gate, tls::Security, told::Told, transport::GrpcTransport,
 };
 
 /// How long a peer may take to say how it is.
@@ -61,9 +61,13 @@ pub(crate) struct Shared {
     pub(crate) stopping: watch::Sender<bool>,
     /// Peers that were refused, so that the log says it once.
     pub(crate) refused: Told,
+    /// What is known of callers that want to be operators.
+    pub(crate) operators: Operators,
     /// Callers that are no peers, and why.
     pub(crate) callers_refused: Told<(Option<IpAddr>, String)>,
     pub(crate) members: BTreeMap<u64, Member>,
+    /// What is known of the lives and the addresses of the others.
+    pub(crate) roll: Arc<RollCall>,
     pub(crate) own: Member,
     pub(crate) durable: bool,
     pub(crate) started: Instant,
@@ -106,6 +110,10 @@ impl Shared {
             if is_new || members.contains_key(node) {
                 members.insert(*node, member.clone());
             }
+        }
+        // What a member says of itself is newer than both.
+        for (node, member) in self.roll.moved() {
+            members.entry(node).and_modify(|known| *known = member);
         }
         members
     }
@@ -151,9 +159,8 @@ impl Shared {
         if leader == self.identity.node {
             return None;
         }
-        self.replica
-            .member(leader)
-            .map(|member| member.client_address)
+        let member = self.members().remove(&leader);
+        member.map(|member| member.client_address)
     }
 
     /// How this node is.
@@ -173,6 +180,9 @@ impl Shared {
             clock_ms: self.replica.own_clock().0,
             clock_skew_ms: clock.skew_ms,
             clock_is_off: clock.is_skewed,
+            life_word: self.roll.life().word,
+            waits: !self.replica.is_admitted(),
+            unreached: self.roll.is_unreached(),
             transfers: self.snapshots.transfers().to_wire(),
         }
     }

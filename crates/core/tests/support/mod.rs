@@ -11,12 +11,10 @@ mod rooms;
 use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
-    Account, AccountId, AccountRole, Answer, Batch, Conversation, ConversationId, Decision, Digest,
-    Event, Invite, InviteId, Kind, Membership, MessageHead, MessageRef, Now, OnceId, Origin,
+    Account, AccountId, AccountRole, Batch, Command, Conversation, ConversationId, Decision, Event,
+    Invite, InviteId, Kind, Membership, MessageHead, MessageRef, Now, OnceId, OncePool, Origin,
     Position, Reaction, Remember, Sequence, Session, SessionId, Throttle, ThrottleKey, Timestamp,
-    TokenHash, Webhook, WebhookId, decide,
-    limits::{ONCE_ANSWER_MS, ONCE_ANSWERS_MAX, REQUEST_WINDOW},
-    lookup::Remembered,
+    TokenHash, Webhook, WebhookId, decide, limits::REQUEST_WINDOW, lookup::Remembered,
 };
 
 /// Everything that the log has made so far.
@@ -35,7 +33,8 @@ pub(crate) struct Memory {
     session_last: SessionId,
     answers: BTreeMap<(SessionId, u64), Remembered>,
     once: BTreeMap<OnceId, Remembered>,
-    once_by_age: BTreeMap<(Timestamp, u64), OnceId>,
+    /// For each answer, in the order in which they came: its pool, and when it is forgotten.
+    once_by_age: BTreeMap<u64, (OncePool, Timestamp, OnceId)>,
     once_written: u64,
     conversations: BTreeMap<ConversationId, Conversation>,
     directs: BTreeMap<(AccountId, AccountId), ConversationId>,
@@ -74,7 +73,7 @@ impl Memory {
                 written += 1;
             }
             if decision.remember == Remember::Yes {
-                self.remember(command.origin, command.digest, decision.answer.clone());
+                self.remember(command, &decision);
             }
             decisions.push(decision);
         }
@@ -86,6 +85,8 @@ impl Memory {
         match event {
             Event::JoinTokenCreated { .. }
             | Event::JoinTokenRemoved { .. }
+            | Event::OperatorCreated { .. }
+            | Event::OperatorRemoved { .. }
             | Event::NodeAdmitted { .. }
             | Event::NodeRetired { .. }
             | Event::LeaderPreferred { .. } => self.nodes.write(event),
@@ -348,9 +349,13 @@ impl Memory {
     }
 
     /// Keeps the answer of a request that reached its rule.
-    pub(crate) fn remember(&mut self, origin: Origin, digest: Digest, answer: Answer) {
-        let remembered = Remembered { digest, answer };
-        match origin {
+    pub(crate) fn remember(&mut self, command: &Command, decision: &Decision) {
+        let remembered = Remembered {
+            digest: command.digest,
+            answer: decision.answer.clone(),
+            decided_in: self.index,
+        };
+        match command.origin {
             Origin::Session { session, number } => {
                 let row = self.session_mut(session);
                 row.requests.record(number);
@@ -361,22 +366,32 @@ impl Memory {
             }
             Origin::Once(id) => {
                 self.once.insert(id, remembered);
+                let (pool, forget_at) = (
+                    decision.pool,
+                    self.now.log_time.plus_ms(decision.pool.answer_ms()),
+                );
                 self.once_by_age
-                    .insert((self.now.log_time, self.once_written), id);
+                    .insert(self.once_written, (pool, forget_at, id));
                 self.once_written += 1;
-                if self.once.len() as u64 > ONCE_ANSWERS_MAX {
-                    let (_, oldest) = self.once_by_age.pop_first().expect("there are many");
-                    self.once.remove(&oldest);
+                let mut own = self.once_by_age.iter().filter(|(_, (of, ..))| *of == pool);
+                if own.clone().count() as u64 > pool.answers_max() {
+                    let (oldest, (.., id)) = own.next().expect("there are many");
+                    let (oldest, id) = (*oldest, *id);
+                    self.once_by_age.remove(&oldest);
+                    self.once.remove(&id);
                 }
             }
         }
     }
 
     fn forget_once_answers(&mut self) {
-        while let Some(entry) = self.once_by_age.first_entry()
-            && entry.key().0.plus_ms(ONCE_ANSWER_MS) <= self.now.log_time
+        let now = self.now.log_time;
+        for (.., id) in self
+            .once_by_age
+            .extract_if(.., |_, (_, at, _)| *at <= now)
+            .map(|(_, v)| v)
         {
-            self.once.remove(&entry.remove());
+            self.once.remove(&id);
         }
     }
 

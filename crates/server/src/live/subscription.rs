@@ -201,6 +201,10 @@ impl State {
         if let Err(problem) = self.subscription.shared.not_cut_off() {
             return Some(self.fail(problem));
         }
+        if self.subscription.shared.roll.is_unreached() {
+            // It would tell of nothing that happens.
+            return Some(self.fail(Problem::Behind));
+        }
         if self.session_looked_at.elapsed() > SESSION_LOOK_EVERY {
             // The page is empty most likely; what counts is the look at the session.
             self.phase = Phase::CatchingUp;

@@ -25,6 +25,7 @@ mod mark;
 mod messages;
 mod meta;
 mod nodes;
+mod operators;
 mod people;
 mod pinned;
 mod points;
