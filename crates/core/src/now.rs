@@ -22,11 +22,13 @@ pub struct Now {
 }
 
 impl Now {
-    /// The times of the entry that holds `batch`, if these are those of the one before.
+    /// The times of the entry that holds `batch`, if these are those of the one before. A batch
+    /// that says neither, with zeros, changes neither.
     #[must_use]
     pub fn next(self, batch: &Batch) -> Self {
         let date = batch.date.min(Timestamp(LOG_TIME_MAX_MS));
-        let stands = date < self.date && self.date <= date.plus_ms(DATE_STANDS_MS);
+        let jitter = date < self.date && self.date <= date.plus_ms(DATE_STANDS_MS);
+        let stands = jitter || date == Timestamp(0);
         Self {
             log_time: log_time(self.log_time, batch.proposed_at),
             date: if stands { self.date } else { date },
@@ -110,7 +112,8 @@ mod tests {
                 (5, 1_999_999 - DATE_STANDS_MS),
                 (1_000_000, 1_999_999 - DATE_STANDS_MS),
             ),
-            ((5, 0), (1_000_000, 0)),
+            ((5, 1), (1_000_000, 1)),
+            ((0, 0), (1_000_000, 2_000_000)),
             ((u64::MAX, u64::MAX), (LOG_TIME_MAX_MS, LOG_TIME_MAX_MS)),
         ] {
             let (log_time, date) = expected;

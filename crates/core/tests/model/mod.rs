@@ -72,7 +72,7 @@ impl Observer {
             .max(batch.proposed_at.min(Timestamp(LOG_TIME_MAX_MS)));
         let date = batch.date.min(Timestamp(LOG_TIME_MAX_MS));
         let behind = self.date.0.saturating_sub(date.0);
-        if behind == 0 || behind > DATE_STANDS_MS {
+        if date.0 > 0 && (behind == 0 || behind > DATE_STANDS_MS) {
             self.date = date;
         }
         self.index += 1;
