@@ -113,7 +113,7 @@ impl Failure {
             Problem::SessionExpired { sentence } => Next::LogIn { sentence },
             Problem::Busy => elsewhere(false, true),
             // Neither is a matter of the cluster: another node may serve at once.
-            Problem::GoingAway | Problem::Behind => elsewhere(false, false),
+            Problem::GoingAway | Problem::CutOff | Problem::Behind => elsewhere(false, false),
             // An earlier attempt may have logged in; this one was stopped at the door.
             Problem::LoginThrottled { .. } if maybe_done => Next::Unknown,
             problem @ Problem::LoginThrottled { .. } => Next::Refused {
@@ -199,7 +199,7 @@ mod tests {
             wait: false,
         };
         let throttled = || Problem::LoginThrottled { wait_ms: 1000 };
-        let cases: [(Failure, Kind, bool, Next); 19] = [
+        let cases: [(Failure, Kind, bool, Next); 20] = [
             (problem(Problem::Behind), Kind::Read, false, at_once()),
             (
                 problem(throttled()),
@@ -245,6 +245,7 @@ mod tests {
                 false,
                 at_once(),
             ),
+            (problem(Problem::CutOff), Kind::Read, false, at_once()),
             (Failure::Lost("reset".into()), Kind::Numbered, false, DOUBT),
             (
                 Failure::NotConnected("refused".into()),

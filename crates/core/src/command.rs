@@ -13,8 +13,11 @@ use crate::{
 /// One log entry's worth of commands, decided in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// The proposing leader's clock. Log time is this or the log time before, whichever is later.
+    /// The log time by the leader's measure of the time that has passed. The entry has this or the
+    /// log time before, whichever is later.
     pub proposed_at: Timestamp,
+    /// The date that the clocks of the voters agree on.
+    pub date: Timestamp,
     /// At most [`crate::limits::BATCH_COMMANDS_MAX`].
     pub commands: Vec<Command>,
 }

@@ -16,6 +16,7 @@ pub mod ids;
 pub mod limits;
 pub mod lookup;
 pub mod name;
+pub mod now;
 pub mod once;
 pub mod pattern;
 pub mod query;
@@ -39,6 +40,7 @@ pub use lookup::{
     Session, Throttle, Webhook,
 };
 pub use name::{AccountName, OperatorName, RoomName};
+pub use now::Now;
 pub use once::OncePool;
 pub use pattern::NamePattern;
 pub use query::{QueryError, SearchQuery};

@@ -49,6 +49,15 @@ pub const ONCE_REMOVED_MAX: usize = 4;
 /// clock is taken to be there, so that every time fits a signed 64-bit integer of a database.
 pub const LOG_TIME_MAX_MS: u64 = 253_402_300_799_999;
 
+/// How far the date of an entry may be behind the one before without going back, in milliseconds:
+/// another leader reads the clocks a little otherwise. A greater step back is a corrected clock,
+/// and dates follow it.
+pub const DATE_STANDS_MS: u64 = 5000;
+
+/// Places of the log at which dates went back that are remembered, so that a search by date finds
+/// what it should. At the bound the oldest is forgotten.
+pub const DATE_STEPS_MAX: u64 = 64;
+
 /// How long a session lives after it was opened or last renewed, in milliseconds of log time.
 pub const SESSION_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 use anything::{commands, time};
 use conclave_core::{
-    Batch, Command, Decision, Lookup, Origin, Rejection, Remember, Timestamp,
+    Accepted, Batch, Command, Decision, Event, Lookup, Origin, Rejection, Remember, Timestamp,
     limits::{ONCE_ANSWERS_MAX, REQUEST_WINDOW},
 };
 use model::{
@@ -185,20 +185,66 @@ proptest! {
     }
 
     #[test]
+    fn dates_change_nothing_but_what_is_shown(
+        steps in plan(Weather::Wild, STEPS),
+        dates in prop::collection::vec(time(), 1..20),
+    ) {
+        let history = play(&steps);
+        let mut state = Memory::default();
+        let dates = dates.iter().cycle();
+        for (number, (batch, date)) in history.batches.iter().zip(dates).enumerate() {
+            let batch = Batch { date: *date, ..batch.clone() };
+            for (decision, before) in state.run(&batch).iter().zip(&history.decisions[number]) {
+                prop_assert_eq!(undated(decision), undated(before));
+            }
+        }
+    }
+
+    #[test]
     fn no_command_whatever_makes_a_rule_panic(
-        batches in prop::collection::vec((time(), commands()), 1..40)
+        batches in prop::collection::vec((time(), time(), commands()), 1..40)
     ) {
         let mut state = Memory::default();
         let mut observer = Observer::default();
         let mut before = Timestamp(0);
-        for (proposed_at, commands) in batches {
-            let batch = Batch { proposed_at, commands };
+        for (proposed_at, date, commands) in batches {
+            let batch = Batch { proposed_at, date, commands };
             let decisions = state.run(&batch);
             observer.read(&batch, &decisions);
-            prop_assert!(state.now >= before, "log time went back");
-            before = state.now;
+            prop_assert!(state.now.log_time >= before, "log time went back");
+            before = state.now.log_time;
         }
     }
+}
+
+/// The decision without what people are shown of time.
+fn undated(decision: &Decision) -> Decision {
+    let mut decision = decision.clone();
+    for event in &mut decision.events {
+        match event {
+            Event::AccountCreated { at, .. }
+            | Event::SessionOpened { at, .. }
+            | Event::ConversationOpened { at, .. }
+            | Event::MessageSent { at, .. }
+            | Event::MessageEdited { at, .. }
+            | Event::MessageDeleted { at, .. }
+            | Event::RoomCreated { at, .. }
+            | Event::WebhookCreated { at, .. }
+            | Event::JoinTokenCreated { at, .. }
+            | Event::OperatorCreated { at, .. } => *at = Timestamp(0),
+            _ => {}
+        }
+    }
+    if let Ok(
+        Accepted::MessageSent { sent_at: at, .. }
+        | Accepted::SessionOpened { expires_at: at, .. }
+        | Accepted::InviteCreated { expires_at: at, .. }
+        | Accepted::JoinTokenCreated { expires_at: at },
+    ) = &mut decision.answer
+    {
+        *at = Timestamp(0);
+    }
+    decision
 }
 
 #[test]

@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use conclave_core::Now;
 use conclave_storage::{
     search::Search,
     state::{self, Judged, State},
@@ -30,6 +31,7 @@ use tokio::{
 
 use crate::{
     Codec, Listener, Member,
+    clocks::Clocks,
     convert::{
         Decided, Entry, Leader, LogId, SnapshotMeta, StoredMembers, TypeConfig, log_id_in,
         log_id_out, members_out, stored_members_in,
@@ -302,6 +304,8 @@ pub(crate) struct Told {
     pub(crate) listener: Arc<dyn Listener>,
     /// Goes on with its index.
     pub(crate) search: Search,
+    /// Knows how much time has passed.
+    pub(crate) clocks: Clocks,
 }
 
 /// What the writer thread owns.
@@ -356,6 +360,7 @@ impl Writer {
             events.extend(result.events);
         }
         let last = self.last_index();
+        self.told.clocks.applied(self.now());
         self.told.listener.applied(last, events);
         self.told.applied.send_replace(last);
         self.told.search.notify();
@@ -406,10 +411,15 @@ impl Writer {
         let log_index = self.last_index();
         self.pins.reached(log_index, &self.reader);
         tracing::info!(log_index, "snapshot installed");
+        self.told.clocks.applied(self.now());
         self.told.listener.installed(log_index);
         self.told.applied.send_replace(log_index);
         self.told.search.notify();
         Ok(())
+    }
+
+    fn now(&self) -> Now {
+        self.state.now()
     }
 
     fn last_index(&self) -> u64 {

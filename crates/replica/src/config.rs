@@ -29,7 +29,8 @@ pub struct Config {
     pub sync: bool,
     /// How much of the log is kept.
     pub retention: LogRetention,
-    /// The clock with which a leader stamps its proposals.
+    /// This machine's clock. A leader stamps its proposals with what a majority of the voters'
+    /// clocks say.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
 

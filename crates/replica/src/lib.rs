@@ -9,7 +9,9 @@
 mod apply;
 mod campaign;
 mod change;
+mod clocks;
 mod config;
+mod contact;
 mod convert;
 mod damage;
 mod engine;
@@ -36,6 +38,7 @@ mod types;
 #[cfg(test)]
 mod log_suite_tests;
 
+pub use clocks::{CLOCK_SKEW_MAX_MS, ClockStatus};
 pub use conclave_storage::{
     log::{Entry, EntryKind, LogId, Verified, Vote},
     search, state as rows,

@@ -39,6 +39,7 @@ impl Replica {
         let response = self.inner.raft.append_entries(rpc).await.map_err(failed)?;
         if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
             self.inner.part.reached();
+            self.inner.contact.heard();
         }
         Ok(match response {
             AppendEntriesResponse::Success => AppendResponse::Success,

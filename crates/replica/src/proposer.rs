@@ -9,7 +9,7 @@
 use std::{sync::Arc, time::Duration};
 
 use conclave_core::{
-    Batch, Command, Operation, Timestamp,
+    Batch, Command, Operation,
     limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX},
 };
 use openraft::{
@@ -21,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use crate::{
     Codec, Lane, Member, Outcome, Peer, PeerError, ProposeError, Transport,
     apply::Raft,
+    clocks::Clocks,
     convert::{Commands, Completion, TypeConfig},
 };
 
@@ -117,7 +118,7 @@ pub(crate) struct Proposer {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) leader: watch::Receiver<Option<u64>>,
     pub(crate) member_of: Arc<dyn Fn(u64) -> Option<Member> + Send + Sync>,
-    pub(crate) clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    pub(crate) clocks: Clocks,
 }
 
 impl Proposer {
@@ -162,8 +163,10 @@ impl Proposer {
             .into_iter()
             .map(|waiting| (waiting.command, waiting.reply))
             .unzip();
+        let now = self.clocks.stamp().await;
         let batch = Batch {
-            proposed_at: (self.clock)(),
+            proposed_at: now.log_time,
+            date: now.date,
             commands,
         };
         let entry = Commands(self.codec.encode_batch(&batch));

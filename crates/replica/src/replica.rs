@@ -27,6 +27,8 @@ use crate::{
     apply::{Machine, Raft, Told},
     campaign::{self, Campaigner, Heard},
     change::Finisher,
+    clocks::{Clocks, Others},
+    contact::Contact,
     convert::members_out,
     damage::{check_pair, ended, log_has_all, start_search},
     engine::start_engine,
@@ -111,6 +113,8 @@ pub(crate) struct Inner {
     pub(crate) heard: Heard,
     leader: watch::Receiver<Option<u64>>,
     applied: watch::Receiver<u64>,
+    pub(crate) clocks: Clocks,
+    pub(crate) contact: Contact,
     /// Why this replica's state is not that of a majority, if it is not.
     pub(crate) odd: OnceLock<String>,
     pub(crate) part: Part,
@@ -142,10 +146,12 @@ impl Replica {
         snapshot::clean_directory(&snapshots)?;
         let offers = Offers::new(&snapshots);
         let search = start_search(&config, &log, &reader)?;
+        let clocks = Clocks::new(config.node, config.clock.clone(), state.now());
         let told = Told {
             applied: applied_tx,
             listener,
             search: search.clone(),
+            clocks: clocks.clone(),
         };
         let log_view = Log::new(log.clone(), codec.clone());
         let synced = log_view.synced();
@@ -180,7 +186,12 @@ impl Replica {
             transport: transport.clone(),
             leader: leader.clone(),
             member_of: member_of.clone(),
-            clock: config.clock.clone(),
+            clocks: clocks.clone(),
+        };
+        let others = Others {
+            raft: raft.clone(),
+            transport: transport.clone(),
+            member_of: member_of.clone(),
         };
         let reads = Reads {
             node: config.node,
@@ -191,6 +202,7 @@ impl Replica {
         };
         let tasks = vec![
             tokio::spawn(watch_leader(raft.clone(), config.node, leader_tx)),
+            tokio::spawn(clocks.clone().run(others)),
             tokio::spawn(Finisher { raft: raft.clone() }.run()),
             tokio::spawn(Retention::new(raft.clone(), log_view, config.retention, offers).run()),
         ];
@@ -216,6 +228,8 @@ impl Replica {
             search,
             leader,
             applied,
+            clocks,
+            contact: Contact::default(),
             odd: OnceLock::new(),
             tasks: Mutex::new(tasks),
             writer: Mutex::new(Some(writer)),

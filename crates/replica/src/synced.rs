@@ -60,7 +60,7 @@ mod tests {
         sync::{Arc, Mutex},
     };
 
-    use conclave_core::{Event, Position};
+    use conclave_core::{Event, Position, Timestamp};
     use conclave_storage::{
         log::{self, Completion, LogStore, SegmentLog},
         search::Search,
@@ -74,6 +74,7 @@ mod tests {
     use crate::{
         Listener,
         apply::{Machine, Told},
+        clocks::Clocks,
         convert::entry_in,
         installed::Installed,
         log_store::Log,
@@ -156,6 +157,7 @@ mod tests {
             applied: watch::Sender::new(0),
             listener: Arc::new(Deaf),
             search: Search::start(directory.path(), state.reader()).unwrap(),
+            clocks: Clocks::new(1, Arc::new(Timestamp::default), state.now()),
         };
         let codec = Arc::new(TextCodec);
         let mut log = Log::new(slow.clone(), codec.clone());

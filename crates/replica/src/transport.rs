@@ -7,7 +7,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use conclave_core::{Batch, Command, Event, Position};
+use conclave_core::{Batch, Command, Event, Position, Timestamp};
 use futures::future::BoxFuture;
 
 use crate::{Entry, LogId, Member, Members, Outcome, ProposeError, ReadError, Vote};
@@ -105,6 +105,8 @@ pub trait Peer: Send + Sync + 'static {
         &self,
         limit: Duration,
     ) -> BoxFuture<'_, Result<Result<u64, ReadError>, PeerError>>;
+    /// Asks what the peer's clock says.
+    fn clock(&self, limit: Duration) -> BoxFuture<'_, Result<Timestamp, PeerError>>;
 }
 
 /// A peer did not answer. What was asked may or may not have been done.

@@ -42,6 +42,7 @@ async fn a_survivor_goes_on_alone_and_remembers_sessions_and_answers() {
     };
     let batch = Batch {
         proposed_at: Timestamp(0),
+        date: Timestamp(0),
         commands: Vec::new(),
     };
     let last = survivor.rule_alone(1, &members, &batch).unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use conclave_core::{Accepted, AccountRole, Command, Position, Rejection, TokenHash};
+use conclave_core::{Accepted, AccountRole, Command, Position, Rejection, Timestamp, TokenHash};
 use conclave_replica::{
     Outcome,
     rows::{self, Reader},
@@ -187,8 +187,9 @@ impl Shared {
             v1::Consistency::Unspecified | v1::Consistency::Linearizable => {
                 self.barrier(deadline).await
             }
-            v1::Consistency::Stale if options.min_position == 0 => Ok(()),
+            v1::Consistency::Stale if options.min_position == 0 => self.not_cut_off(),
             v1::Consistency::Stale => {
+                self.not_cut_off()?;
                 let index = Position(options.min_position).index();
                 let reached = self.replica.wait_applied(index, deadline.left()).await;
                 reached.map_err(|error| problems::of_read(&error))
@@ -230,7 +231,8 @@ impl Shared {
         let token = token_of(metadata)?;
         let fresh = async {
             self.freshen(options, deadline).await?;
-            self.read(move |reader| match open_session(reader, &token)? {
+            let now = self.log_time();
+            self.read(move |reader| match open_session(reader, &token, now)? {
                 Some(session) => read(reader, &session).map(Some),
                 None => Ok(None),
             })
@@ -250,15 +252,17 @@ pub(crate) fn administrators_only(session: &rows::SessionRow) -> Result<(), Reje
     }
 }
 
-/// The session of a token if it may be used now, by log time.
+/// The session of a token if it may be used now, which is `now` in log time, or what the log says
+/// if that is later.
 pub(crate) fn open_session(
     reader: &Reader,
     token: &TokenHash,
+    now: Timestamp,
 ) -> Result<Option<rows::SessionRow>, rows::ReadError> {
     let Some(session) = reader.session_by_token(token)? else {
         return Ok(None);
     };
-    let now = reader.applied()?.log_time;
+    let now = reader.applied()?.log_time.max(now);
     Ok(Some(session).filter(|session| !session.closed && session.expires_at > now))
 }
 

@@ -106,7 +106,7 @@ impl Accounts {
         // Entered before it is read: see `Gate::enter`.
         self.shared.barrier(deadline).await?;
         let held = self.shared.read(move |reader| keys.held(reader)).await?;
-        attempt.admit(&held, self.shared.now())?;
+        attempt.admit(&held, self.shared.log_time())?;
 
         let passwords = &self.shared.passwords;
         let asker = Asker {

@@ -219,13 +219,16 @@ impl Admin {
         request: Request<v1::ListInvitesRequest>,
     ) -> Result<v1::ListInvitesResponse, Problem> {
         let (metadata, _, request) = request.into_parts();
-        let read = |reader: &rows::Reader, session: &rows::SessionRow| {
+        let now = self.shared.replica.now();
+        let read = move |reader: &rows::Reader, session: &rows::SessionRow| {
             if let Err(refused) = administrators_only(session) {
                 return Ok(Err(refused));
             }
-            let now = reader.applied()?.log_time;
             let mut invites = reader.invites()?;
-            invites.retain(|invite| invite.expires_at > now);
+            invites.retain(|invite| invite.expires_at > now.log_time);
+            invites
+                .iter_mut()
+                .for_each(|invite| invite.expires_at = now.date_of(invite.expires_at));
             Ok(Ok(invites))
         };
         let found = self
@@ -313,6 +316,8 @@ fn reachable(known: v1::NodeStatus, status: peer::GetNodeStatusResponse) -> v1::
         durable: status.durable,
         leader_id: status.leader_id,
         differs_at_index: status.differs_at_index,
+        clock_skew_ms: status.clock_skew_ms,
+        clock_is_off: status.clock_is_off,
         waits: status.waits,
         unreached: status.unreached,
         transfers: status.transfers,

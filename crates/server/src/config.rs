@@ -15,6 +15,11 @@ use serde::Deserialize;
 
 use crate::Registration;
 
+/// How long a node that is cut off answers stale reads and keeps streams, unless it is told
+/// otherwise: five minutes, in which a node of a cluster without a quorum is still of use, and
+/// after which one that was cut off alone tells nobody who was logged out elsewhere.
+const STALE_SECONDS: u64 = 300;
+
 /// The configuration of one node.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -57,6 +62,9 @@ pub struct NodeConfig {
     pub registration: Option<Registration>,
     /// For how long a node whose data is damaged asks the others to be let in again.
     pub repair_wait_seconds: u64,
+    /// How long a node that is cut off from every leader answers stale reads and keeps streams, in
+    /// seconds: what was revoked meanwhile is not revoked there.
+    pub stale_seconds: u64,
     /// For tests: the clock is off by this many milliseconds.
     pub clock_offset_ms: i64,
     /// For tests: entries of the log kept behind the database.
@@ -87,6 +95,7 @@ impl Default for NodeConfig {
             log: "info".to_owned(),
             registration: None,
             repair_wait_seconds: 600,
+            stale_seconds: STALE_SECONDS,
             clock_offset_ms: 0,
             log_keep_entries: None,
             snapshot_bytes_per_second: None,
@@ -158,9 +167,9 @@ impl NodeConfig {
     /// `CONCLAVE_JOIN` (commas between), `CONCLAVE_JOIN_TOKEN`, `CONCLAVE_SECRET_FILE`,
     /// `CONCLAVE_BOOTSTRAP_EXPECT`, `CONCLAVE_REPLACES`, `CONCLAVE_ADVERTISE`,
     /// `CONCLAVE_TLS_CERTIFICATE`, `CONCLAVE_TLS_KEY`, `CONCLAVE_PLAIN` (`true` or `false`),
-    /// `CONCLAVE_REPAIR_WAIT_SECONDS`, `CONCLAVE_LOG`, `CONCLAVE_REGISTRATION`,
-    /// `CONCLAVE_SNAPSHOT_BYTES_PER_SECOND`; an empty one says nothing), then `flags`; what comes
-    /// later wins.
+    /// `CONCLAVE_REPAIR_WAIT_SECONDS`, `CONCLAVE_STALE_SECONDS`, `CONCLAVE_LOG`,
+    /// `CONCLAVE_REGISTRATION`, `CONCLAVE_SNAPSHOT_BYTES_PER_SECOND`; an empty one says nothing),
+    /// then `flags`; what comes later wins.
     ///
     /// # Errors
     /// [`ConfigError::Unreadable`], with the file or the key that is to blame.
@@ -303,11 +312,12 @@ const TEXTS: [&str; 9] = [
     "log",
 ];
 /// Keys that a variable sets to its number.
-const NUMBERS: [&str; 7] = [
+const NUMBERS: [&str; 8] = [
     "node",
     "bootstrap_expect",
     "replaces",
     "repair_wait_seconds",
+    "stale_seconds",
     "clock_offset_ms",
     "log_keep_entries",
     "snapshot_bytes_per_second",

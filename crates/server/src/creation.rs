@@ -154,9 +154,10 @@ impl Accounts {
             return Ok(None);
         };
         self.shared.barrier(deadline).await?;
+        let now = self.shared.log_time();
         let found = self
             .shared
-            .read(move |reader| open_session(reader, &token))
+            .read(move |reader| open_session(reader, &token, now))
             .await?;
         let admin = found.filter(|session| session.role == AccountRole::Admin);
         Ok(admin.map(|session| session.id))

@@ -186,7 +186,7 @@ impl Node {
             timers: Timers::default(),
             sync: !config.unsafe_no_sync,
             retention: retention(&config),
-            clock: clock.clone(),
+            clock,
         };
         let codec = Arc::new(WireCodec);
         let (listener, blocks) = live::listener();
@@ -245,7 +245,7 @@ impl Node {
             durable: !config.unsafe_no_sync,
             started: Instant::now(),
             snapshots,
-            clock,
+            stale_limit: Duration::from_secs(config.stale_seconds),
         });
         if config.unsafe_no_sync {
             tracing::warn!("the log is not synced: what is acknowledged may be lost");

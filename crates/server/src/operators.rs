@@ -89,8 +89,9 @@ impl Shared {
         let Ok(token) = token_of(metadata) else {
             return Ok(false);
         };
+        let now = self.log_time();
         let session = self
-            .read(move |reader| open_session(reader, &token))
+            .read(move |reader| open_session(reader, &token, now))
             .await?;
         Ok(session.is_some_and(|session| administrators_only(&session).is_ok()))
     }
@@ -156,10 +157,10 @@ impl Shared {
         request: Request<v1::ListJoinTokensRequest>,
     ) -> Result<v1::ListJoinTokensResponse, Problem> {
         self.for_operators(&request, "ListJoinTokens").await?;
-        let read = self.read(|reader| {
-            let now = reader.applied()?.log_time;
+        let now = self.replica.now();
+        let read = self.read(move |reader| {
             let mut tokens = reader.join_tokens()?;
-            tokens.retain(|token| token.expires_at > now);
+            tokens.retain(|token| token.expires_at > now.log_time);
             Ok(tokens)
         });
         let tokens = read.await?.into_iter().map(|token| v1::JoinToken {
@@ -167,7 +168,7 @@ impl Shared {
             learner: !token.voter,
             by_name: token.by_name,
             created_at_ms: token.created_at.0,
-            expires_at_ms: token.expires_at.0,
+            expires_at_ms: now.date_of(token.expires_at).0,
         });
         Ok(v1::ListJoinTokensResponse {
             tokens: tokens.collect(),

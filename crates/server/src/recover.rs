@@ -209,8 +209,9 @@ impl Recovery {
             Ok(request::retire_node(id, NodeId(lost)))
         });
         let batch = Batch {
-            // The log time stays what it was.
+            // Log time and date stay what they were.
             proposed_at: Timestamp(0),
+            date: Timestamp(0),
             commands: commands.collect::<Result<_, RecoverError>>()?,
         };
         let survivor = Survivor::open(data, Arc::new(WireCodec))?;

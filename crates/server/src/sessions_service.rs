@@ -105,7 +105,7 @@ impl Accounts {
             .shared
             .read(move |reader| Ok((reader.account_by_key(&key)?, keys.held(reader)?)))
             .await?;
-        attempt.admit(&held, self.shared.now())?;
+        attempt.admit(&held, self.shared.log_time())?;
         let hash = found.as_ref().map(|row| row.password_hash.clone());
         let password = login.password.clone();
         let asker = Asker {
@@ -155,7 +155,7 @@ impl Accounts {
             session_id: session.id.0,
             account: Some(show::account(row)),
             opened_at_ms: session.opened_at.0,
-            expires_at_ms: session.expires_at.0,
+            expires_at_ms: self.shared.replica.now().date_of(session.expires_at).0,
             request_number_last: session.request_last,
         })
     }
@@ -165,10 +165,12 @@ impl Accounts {
         request: Request<v1::ListSessionsRequest>,
     ) -> Result<v1::ListSessionsResponse, Problem> {
         let (metadata, _, request) = request.into_parts();
-        let read = |reader: &rows::Reader, session: &rows::SessionRow| {
-            let now = reader.applied()?.log_time;
+        let now = self.shared.replica.now();
+        let read = move |reader: &rows::Reader, session: &rows::SessionRow| {
             let mut open = reader.sessions(session.account)?;
-            open.retain(|session| !session.closed && session.expires_at > now);
+            open.retain(|session| !session.closed && session.expires_at > now.log_time);
+            open.iter_mut()
+                .for_each(|session| session.expires_at = now.date_of(session.expires_at));
             // Numbers are given in the order of opening.
             open.sort_by_key(|session| session.id);
             Ok((open, session.id))

@@ -12,7 +12,7 @@ use std::{
 
 use conclave_core::{NodeId, Timestamp};
 use conclave_replica::{Lane, Member, Replica, rows};
-use conclave_wire::peer;
+use conclave_wire::{Problem, peer};
 use futures::future::join_all;
 use tokio::{
     sync::{Semaphore, watch},
@@ -73,16 +73,31 @@ pub(crate) struct Shared {
     pub(crate) started: Instant,
     /// What comes from a leader when its log does not reach back far enough.
     pub(crate) snapshots: snapshots::Receiver,
-    pub(crate) clock: Clock,
+    /// How long this node tells what it has after it has heard a leader.
+    pub(crate) stale_limit: Duration,
 }
 
 /// This machine's clock, the edge at which time enters.
 pub(crate) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 impl Shared {
-    /// The time by this machine's clock. Only for what is not in the log.
-    pub(crate) fn now(&self) -> Timestamp {
-        (self.clock)()
+    /// How much time has passed, as the log counts it: what expires is compared with this.
+    pub(crate) fn log_time(&self) -> Timestamp {
+        self.replica.now().log_time
+    }
+
+    /// The date that people are shown.
+    pub(crate) fn date(&self) -> Timestamp {
+        self.replica.now().date
+    }
+
+    /// Refuses to tell what may be long out of date: since this node heard a leader, who asks may
+    /// have been logged out or removed from a room.
+    pub(crate) fn not_cut_off(&self) -> Result<(), Problem> {
+        match self.replica.cut_off_for() > self.stale_limit {
+            true => Err(Problem::CutOff),
+            false => Ok(()),
+        }
     }
 
     /// Every member, and where it is reached.
@@ -150,7 +165,7 @@ impl Shared {
 
     /// How this node is.
     pub(crate) fn own_status(&self) -> peer::GetNodeStatusResponse {
-        let status = self.replica.status();
+        let (status, clock) = (self.replica.status(), self.replica.clock_status());
         peer::GetNodeStatusResponse {
             role: u32::try_from(role_number(status.role)).unwrap_or(0),
             term: status.term,
@@ -162,6 +177,9 @@ impl Shared {
             durable: self.durable,
             leader_id: status.leader.unwrap_or(0),
             differs_at_index: self.compared.differs_at(),
+            clock_ms: self.replica.own_clock().0,
+            clock_skew_ms: clock.skew_ms,
+            clock_is_off: clock.is_skewed,
             life_word: self.roll.life().word,
             waits: !self.replica.is_admitted(),
             unreached: self.roll.is_unreached(),

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use conclave_core::Command;
+use conclave_core::{Command, Timestamp};
 use conclave_replica::{
     AppendRequest, AppendResponse, Lane, LogId, Member, Outcome, Peer, PeerError, ProposeError,
     ReadError, SnapshotOffer, Transport, Vote, VoteRequest, VoteResponse,
@@ -508,6 +508,13 @@ impl Peer for GrpcPeer {
         Box::pin(async move {
             let call = |mut service: Service| async move { service.read_index(request).await };
             self.call(limit, call).await.map(convert::read_index_in)
+        })
+    }
+
+    fn clock(&self, limit: Duration) -> BoxFuture<'_, Result<Timestamp, PeerError>> {
+        Box::pin(async move {
+            let status = self.status(limit).await?;
+            Ok(Timestamp(status.clock_ms))
         })
     }
 }

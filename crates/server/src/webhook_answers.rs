@@ -65,6 +65,7 @@ fn status_of(problem: &Problem) -> StatusCode {
         Problem::NoLeader { .. }
         | Problem::OutcomeUnknown { .. }
         | Problem::GoingAway
+        | Problem::CutOff
         | Problem::Behind
         | Problem::Broken { .. } => StatusCode::SERVICE_UNAVAILABLE,
         // A webhook has no session and no addressee but its room.

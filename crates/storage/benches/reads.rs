@@ -83,6 +83,7 @@ impl Writer {
         };
         let batch = Batch {
             proposed_at: Timestamp(1_000_000 + self.index),
+            date: Timestamp(1_000_000 + self.index),
             commands: std::mem::take(&mut self.waiting),
         };
         let payload = Payload::Commands(Arc::new(batch));

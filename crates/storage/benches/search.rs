@@ -300,6 +300,7 @@ impl World {
         };
         let payload = Payload::Commands(Arc::new(Batch {
             proposed_at: Timestamp(self.now),
+            date: Timestamp(self.now),
             commands,
         }));
         Entry { id, payload }

@@ -127,6 +127,38 @@ fn filters_narrow_what_is_found() {
 }
 
 #[test]
+fn dates_that_went_back_are_found_by_what_they_say() {
+    let mut world = world();
+    // The clocks of a majority were ten days ahead for a while, and a month for a message.
+    let days = [
+        (18, "one"),
+        (19, "two"),
+        (29, "three"),
+        (20, "four"),
+        (51, "five"),
+        (21, "six"),
+    ];
+    for (day, text) in days {
+        world.now = january(day, 12);
+        world.says(ALICE, "lobby", &format!("word {text}"));
+    }
+    let found = |typed: &str| world.finds(BOB, typed);
+    assert_eq!(
+        found("word after:1970-01-19 before:1970-01-22"),
+        ["word six", "word four"]
+    );
+    assert_eq!(
+        found("word before:1970-01-22"),
+        ["word six", "word four", "word two", "word one"]
+    );
+    assert_eq!(found("word after:1970-01-25"), ["word five", "word three"]);
+    assert_eq!(
+        found("word after:1970-01-20 before:1970-01-30"),
+        ["word six", "word three"]
+    );
+}
+
+#[test]
 fn words_are_folded_and_phrases_keep_their_order() {
     let mut world = world();
     let text = "Our Crème brûlée, served well-done";

@@ -55,6 +55,7 @@ fn first() -> Batch {
     });
     Batch {
         proposed_at: Timestamp(1),
+        date: Timestamp(1),
         commands: commands.into(),
     }
 }
@@ -88,6 +89,8 @@ fn apply_all(
 fn check(rest: &[(Timestamp, Vec<Command>)]) {
     let rest = rest.iter().map(|(proposed_at, commands)| Batch {
         proposed_at: *proposed_at,
+        // Not in order, as clocks that are set.
+        date: *proposed_at,
         commands: commands.clone(),
     });
     let batches: Vec<Batch> = std::iter::once(first()).chain(rest).collect();

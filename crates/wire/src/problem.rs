@@ -64,6 +64,10 @@ pub enum Problem {
     /// The node has not applied the position that was asked for. Ask another at once.
     #[error("the node is behind")]
     Behind,
+    /// The node has not heard a leader for so long that what it has may not be told any more: who
+    /// asks may have been logged out meanwhile. Ask another.
+    #[error("this node is cut off from the cluster; ask another node")]
+    CutOff,
     /// The node is stopping. Ask another; there is no need to wait.
     #[error("the node is stopping")]
     GoingAway,
@@ -119,6 +123,7 @@ impl Problem {
             Self::Busy => "BUSY",
             Self::NoLeader { .. } => "NO_LEADER",
             Self::OutcomeUnknown { .. } => "OUTCOME_UNKNOWN",
+            Self::CutOff => "CUT_OFF",
             Self::GoingAway => "GOING_AWAY",
             Self::LoginThrottled { .. } => "LOGIN_THROTTLED",
             Self::Behind => "BEHIND",
@@ -163,6 +168,7 @@ impl Problem {
             }
             Self::SessionExpired { .. }
             | Self::GoingAway
+            | Self::CutOff
             | Self::Broken { .. }
             | Self::WrongAddressee { .. } => {}
         }
@@ -175,9 +181,11 @@ impl Problem {
             Self::Refused { reason, .. } => code_of(reason),
             Self::SessionExpired { .. } => Code::Unauthenticated,
             Self::Busy | Self::LoginThrottled { .. } => Code::ResourceExhausted,
-            Self::NoLeader { .. } | Self::GoingAway | Self::Behind | Self::Broken { .. } => {
-                Code::Unavailable
-            }
+            Self::NoLeader { .. }
+            | Self::GoingAway
+            | Self::CutOff
+            | Self::Behind
+            | Self::Broken { .. } => Code::Unavailable,
             Self::OutcomeUnknown { .. } => Code::DeadlineExceeded,
             Self::WrongAddressee { .. } => Code::FailedPrecondition,
         }
@@ -206,6 +214,7 @@ impl Problem {
             "OUTCOME_UNKNOWN" => Self::OutcomeUnknown {
                 waited_ms: number("waited_ms").unwrap_or(0),
             },
+            "CUT_OFF" => Self::CutOff,
             "GOING_AWAY" => Self::GoingAway,
             "LOGIN_THROTTLED" => Self::LoginThrottled {
                 wait_ms: number("wait_ms").unwrap_or(0),
@@ -307,6 +316,7 @@ mod tests {
             },
             Problem::OutcomeUnknown { waited_ms: 12 },
             Problem::GoingAway,
+            Problem::CutOff,
             Problem::LoginThrottled { wait_ms: 2000 },
             Problem::Behind,
             Problem::WrongAddressee {

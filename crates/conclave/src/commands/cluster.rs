@@ -169,6 +169,7 @@ fn warnings(status: &v1::GetClusterStatusResponse) -> Vec<String> {
         format!("warning: node {id} does not sync to disk before it acknowledges")
     };
     let mut warnings: Vec<String> = careless.map(warning).collect();
+    warnings.extend(status.nodes.iter().filter_map(clock_warning));
     for node in &status.nodes {
         let id = node.node_id;
         let address = output::clean(&node.peer_address);
@@ -197,6 +198,27 @@ fn warnings(status: &v1::GetClusterStatusResponse) -> Vec<String> {
         ));
     }
     warnings
+}
+
+fn clock_warning(node: &v1::NodeStatus) -> Option<String> {
+    let skew_ms = node.clock_skew_ms.filter(|_| node.clock_is_off)?;
+    let way = if skew_ms > 0 { "ahead" } else { "behind" };
+    let seconds = skew_ms.unsigned_abs().div_ceil(1000);
+    let id = node.node_id;
+    Some(format!(
+        "warning: the clock of node {id} is {} {way}: set it",
+        span(seconds)
+    ))
+}
+
+/// A length of time for people, in its greatest unit.
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
 }
 
 /// What anybody is told of a node.
@@ -285,6 +307,8 @@ fn json(status: &v1::GetClusterStatusResponse) -> Value {
             "durable": node.durable,
             "leader": node.leader_id,
             "differs_at": node.differs_at_index,
+            "clock_skew_ms": node.clock_skew_ms,
+            "clock_is_off": node.clock_is_off,
             "waits": node.waits,
             "unreached": node.unreached,
             "refusal": node.refusal,

@@ -8,6 +8,7 @@ mod bad_input;
 mod bad_start;
 mod canary;
 mod chat;
+mod clocks;
 #[allow(
     dead_code,
     unused_imports,

@@ -332,7 +332,7 @@ async fn a_deleted_account_stays_deleted_on_a_node_that_was_away() {
 #[tokio::test(flavor = "multi_thread")]
 async fn clocks_that_are_an_hour_off_lose_nothing_and_keep_the_order() {
     const LEADERS_MAX: usize = 12;
-    const HALF_HOUR_MS: u64 = 30 * 60 * 1000;
+    const MINUTES_MS: u64 = 5 * 60 * 1000;
     let offsets_ms = [(1, HOUR_MS), (2, -HOUR_MS), (3, 0)];
     let cluster = Cluster::start_with_clocks(&offsets_ms).await;
     let witness = Witness::new();
@@ -368,8 +368,10 @@ async fn clocks_that_are_an_hour_off_lose_nothing_and_keep_the_order() {
             backwards.is_none(),
             "time ran backwards on node {node}: {backwards:?}"
         );
-        let last_ms = messages.last().unwrap().sent_at_ms;
-        assert!(last_ms > now_ms() + HALF_HOUR_MS, "the fast clock set none");
+        let wrong = messages
+            .iter()
+            .find(|message| message.sent_at_ms.abs_diff(now_ms()) > MINUTES_MS);
+        assert!(wrong.is_none(), "a wrong clock set a date: {wrong:?}");
     }
 }
 

@@ -43,11 +43,12 @@ mod set_reaction;
 mod set_topic;
 
 use crate::{
-    Accepted, Account, AccountId, AccountRole, Answer, Bound, Broken, Command, Event, Lookup,
+    Accepted, Account, AccountId, AccountRole, Answer, Bound, Broken, Command, Event, Lookup, Now,
     OncePool, Operation, OperatorRequest, Origin, Position, Rejection, Session, SessionId,
     Timestamp, TokenHash,
-    limits::{LOG_TIME_MAX_MS, SESSION_CLOSED_MS, SESSION_MS, SESSION_RENEW_MS},
+    limits::{SESSION_CLOSED_MS, SESSION_MS, SESSION_RENEW_MS},
     lookup::Remembered,
+    now::show_dates,
     requests::Admission,
 };
 
@@ -98,26 +99,32 @@ pub(crate) type Ruling = Result<(Accepted, Vec<Event>), Stop>;
 
 /// Decides `command`.
 ///
-/// `now` is the log time of its entry. `position_of(n)` is where the n-th of the command's events
+/// `now` has the times of its entry. `position_of(n)` is where the n-th of the command's events
 /// (from 0) will stand in the log.
 ///
 /// # Errors
 /// [`Broken`] if the state cannot be read; the node must stop. Refusals are answers, not errors.
 pub fn decide(
     lookup: &impl Lookup,
-    now: Timestamp,
+    now: Now,
     position_of: impl Fn(u64) -> Position,
     command: &Command,
 ) -> Result<Decision, Broken> {
-    match command.origin {
+    let log_time = now.log_time;
+    let mut decision = match command.origin {
         Origin::Session { session, number } => {
-            in_session(lookup, now, position_of, session, number, command)
+            in_session(lookup, log_time, position_of, session, number, command)?
         }
         Origin::Once(id) => match lookup.remembered_once(&id)? {
-            Some(remembered) => Ok(recall(remembered, command, 0)),
-            None => asked_once(lookup, now, position_of, command),
+            Some(remembered) => return Ok(recall(remembered, command, 0)),
+            None => asked_once(lookup, log_time, position_of, command)?,
         },
+    };
+    // What is answered from memory was shown in dates before.
+    if decision.remember == Remember::Yes {
+        show_dates(&mut decision, now);
     }
+    Ok(decision)
 }
 
 /// Decides a request outside of sessions that no remembered answer answers.
@@ -141,12 +148,6 @@ fn asked_once(
     let ruling = outside_session(lookup, now, position_of, command);
     let decision = conclude(ruling, Vec::new())?;
     Ok(Decision { pool, ..decision })
-}
-
-/// The log time of a batch: never earlier than the one before, whatever the leader's clock says.
-#[must_use]
-pub fn log_time(before: Timestamp, proposed_at: Timestamp) -> Timestamp {
-    before.max(proposed_at.min(Timestamp(LOG_TIME_MAX_MS)))
 }
 
 fn in_session(

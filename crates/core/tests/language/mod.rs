@@ -1,7 +1,9 @@
 //! The language of the scripts: one line in, what came of it out.
 //!
 //! ```text
-//! at 1h                             the proposing leader's clock (1d2h3m4s5, last part in ms)
+//! at 1h                             how much time has passed, and the date (1d2h3m4s5, last part
+//!                                   in ms)
+//! date 30m                          the date alone: the clocks of the voters were set
 //! people alice bob                  accounts with a session each; prints nothing
 //! chief root                        an administrator with a session; prints nothing
 //! crowd 999999 [accounts]           pretends that so many more exist; also rooms, members of
@@ -63,6 +65,7 @@ const CROWDS: [&str; 7] = [
 pub(crate) struct World {
     state: Memory,
     clock: Timestamp,
+    date: Timestamp,
     once_given: u64,
     accounts: BTreeMap<String, AccountId>,
     names: BTreeMap<AccountId, String>,
@@ -100,7 +103,11 @@ impl World {
     fn entry(&mut self, lines: &[&str]) -> Result<String, String> {
         let (word, rest) = lines[0].split_once(' ').unwrap_or((lines[0], ""));
         match word {
-            "at" => self.clock = parse::time(rest)?,
+            "at" => {
+                self.clock = parse::time(rest)?;
+                self.date = self.clock;
+            }
+            "date" => self.date = parse::time(rest)?,
             "crowd" => {
                 let (count, what) = rest.split_once(' ').unwrap_or((rest, "accounts"));
                 let known = CROWDS.into_iter().find(|known| *known == what);
@@ -162,6 +169,7 @@ impl World {
         }
         let batch = Batch {
             proposed_at: self.clock,
+            date: self.date,
             commands: requests
                 .iter()
                 .map(|request| request.command.clone())

@@ -16,8 +16,8 @@ use conclave_core::{
     Event, InviteId, NodeId, Origin, Position, Progress, Remember, Sequence, SessionId,
     ThrottleKey, Timestamp, TokenHash, WebhookId,
     limits::{
-        LOG_TIME_MAX_MS, SESSION_CLOSED_MS, SESSION_MS, SESSION_RENEW_MS, SESSIONS_PER_ACCOUNT_MAX,
-        THROTTLE_MAX_MS,
+        DATE_STANDS_MS, LOG_TIME_MAX_MS, SESSION_CLOSED_MS, SESSION_MS, SESSION_RENEW_MS,
+        SESSIONS_PER_ACCOUNT_MAX, THROTTLE_MAX_MS,
     },
 };
 
@@ -25,6 +25,7 @@ use conclave_core::{
 #[derive(Default)]
 pub(crate) struct Observer {
     time: Timestamp,
+    date: Timestamp,
     names: BTreeMap<String, AccountId>,
     roles: BTreeMap<AccountId, AccountRole>,
     versions: BTreeMap<AccountId, u64>,
@@ -69,6 +70,11 @@ impl Observer {
         self.time = self
             .time
             .max(batch.proposed_at.min(Timestamp(LOG_TIME_MAX_MS)));
+        let date = batch.date.min(Timestamp(LOG_TIME_MAX_MS));
+        let behind = self.date.0.saturating_sub(date.0);
+        if date.0 > 0 && (behind == 0 || behind > DATE_STANDS_MS) {
+            self.date = date;
+        }
         self.index += 1;
         let mut written = 0;
         for (command, decision) in batch.commands.iter().zip(decisions) {
@@ -232,7 +238,7 @@ impl Observer {
                 assert_eq!(*account, next, "accounts are numbered without gaps");
                 let before = self.names.insert(name.as_str().to_lowercase(), *account);
                 assert_eq!(before, None, "two accounts have one name");
-                assert_eq!(*at, self.time);
+                assert_eq!(*at, self.date);
                 self.versions.insert(*account, 1);
                 self.set_role(*account, *role);
             }
@@ -388,7 +394,7 @@ impl Observer {
                     "sessions are numbered without gaps"
                 );
                 assert!(self.is_alive(*account), "a deleted account logged in");
-                assert_eq!(*at, self.time);
+                assert_eq!(*at, self.date);
                 let until = match self.roles[account] {
                     AccountRole::Bot => Timestamp(LOG_TIME_MAX_MS),
                     AccountRole::User | AccountRole::Admin => self.time.plus_ms(SESSION_MS),

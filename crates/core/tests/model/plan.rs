@@ -201,6 +201,7 @@ impl Clients {
     fn end_entry(&mut self) {
         let batch = Batch {
             proposed_at: Timestamp(self.clock),
+            date: Timestamp(self.clock),
             commands: std::mem::take(&mut self.entry),
         };
         let decisions = self.history.state.run(&batch);

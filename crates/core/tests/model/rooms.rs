@@ -114,7 +114,7 @@ impl Observer {
                 let pair = BTreeSet::from([*a, *b]);
                 let again = self.conversations.values().any(|seen| seen.pair == pair);
                 assert!(!again, "two people have two conversations");
-                assert_eq!(*at, self.time);
+                assert_eq!(*at, self.date);
                 let members = pair.iter().map(|id| (*id, MemberRole::Member)).collect();
                 let seen = Seen {
                     pair,
@@ -133,7 +133,7 @@ impl Observer {
                 let name = Some(name.as_str().to_lowercase());
                 let taken = self.conversations.values().any(|seen| seen.name == name);
                 assert!(!taken, "two rooms have one name");
-                assert_eq!(*at, self.time);
+                assert_eq!(*at, self.date);
                 let seen = Seen {
                     name,
                     public: *public,
@@ -232,7 +232,7 @@ impl Observer {
                     webhook.0, self.webhook_last,
                     "webhooks are numbered without gaps"
                 );
-                assert_eq!(*at, self.time);
+                assert_eq!(*at, self.date);
                 let in_use = self.webhooks.values().any(|(used, ..)| used == token);
                 assert!(!in_use, "two webhooks have one address");
                 let is_member = self.seen(*conversation).members.contains_key(account);
@@ -258,7 +258,7 @@ impl Observer {
                 mentions,
                 ..
             } => {
-                assert_eq!(*at, self.time);
+                assert_eq!(*at, self.date);
                 let seen = self.seen(*conversation);
                 assert!(seen.stands(*sequence), "no message was edited");
                 let by = seen.sender(*sequence).expect("it stands");
@@ -322,7 +322,7 @@ impl Observer {
         else {
             unreachable!("the caller has looked");
         };
-        assert_eq!(*at, self.time, "a message is not of its entry's time");
+        assert_eq!(*at, self.date, "a message is not of its entry's date");
         let seen = self.seen(*conversation);
         assert!(seen.members.contains_key(by), "a stranger wrote");
         let everybody = seen.members.keys().copied().collect::<BTreeSet<_>>();

@@ -12,10 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
     Account, AccountId, AccountRole, Batch, Command, Conversation, ConversationId, Decision, Event,
-    Invite, InviteId, Kind, Membership, MessageHead, MessageRef, OnceId, OncePool, Origin,
+    Invite, InviteId, Kind, Membership, MessageHead, MessageRef, Now, OnceId, OncePool, Origin,
     Position, Reaction, Remember, Sequence, Session, SessionId, Throttle, ThrottleKey, Timestamp,
-    TokenHash, Webhook, WebhookId, decide, decide::log_time, limits::REQUEST_WINDOW,
-    lookup::Remembered,
+    TokenHash, Webhook, WebhookId, decide, limits::REQUEST_WINDOW, lookup::Remembered,
 };
 
 /// Everything that the log has made so far.
@@ -23,8 +22,8 @@ use conclave_core::{
 pub(crate) struct Memory {
     /// The log entry applied last.
     pub(crate) index: u64,
-    /// Its log time.
-    pub(crate) now: Timestamp,
+    /// Its times.
+    pub(crate) now: Now,
     /// Things that are merely counted, to come near a bound without creating them.
     pub(crate) pretended: BTreeMap<&'static str, u64>,
     accounts: BTreeMap<AccountId, Account>,
@@ -61,7 +60,7 @@ impl Memory {
     /// Decides a batch as the next log entry and writes what it comes to, like storage does.
     pub(crate) fn run(&mut self, batch: &Batch) -> Vec<Decision> {
         self.index += 1;
-        self.now = log_time(self.now, batch.proposed_at);
+        self.now = self.now.next(batch);
         self.forget_once_answers();
         let mut written = 0;
         let mut decisions = Vec::new();
@@ -367,8 +366,10 @@ impl Memory {
             }
             Origin::Once(id) => {
                 self.once.insert(id, remembered);
-                let (pool, forget_at) =
-                    (decision.pool, self.now.plus_ms(decision.pool.answer_ms()));
+                let (pool, forget_at) = (
+                    decision.pool,
+                    self.now.log_time.plus_ms(decision.pool.answer_ms()),
+                );
                 self.once_by_age
                     .insert(self.once_written, (pool, forget_at, id));
                 self.once_written += 1;
@@ -384,7 +385,7 @@ impl Memory {
     }
 
     fn forget_once_answers(&mut self) {
-        let now = self.now;
+        let now = self.now.log_time;
         for (.., id) in self
             .once_by_age
             .extract_if(.., |_, (_, at, _)| *at <= now)

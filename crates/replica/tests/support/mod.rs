@@ -22,6 +22,7 @@ use conclave_replica::{
 };
 use futures::future::BoxFuture;
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 /// Longer than anything should take, also on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -255,6 +256,52 @@ impl Peer for To {
             .await
         })
     }
+
+    fn clock(&self, limit: Duration) -> BoxFuture<'_, Result<Timestamp, PeerError>> {
+        Box::pin(async move {
+            self.call(limit, |node| async move { node.own_clock() })
+                .await
+        })
+    }
+}
+
+/// Some day.
+const SOME_DAY_MS: u64 = 1_800_000_000_000;
+
+/// The clocks of the nodes, each of which can be set.
+#[derive(Clone)]
+pub(crate) struct Clocks {
+    began: Instant,
+    ahead_ms: Arc<Mutex<BTreeMap<u64, i64>>>,
+}
+
+impl Default for Clocks {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            ahead_ms: Arc::default(),
+        }
+    }
+}
+
+impl Clocks {
+    /// Sets a clock so far ahead of the true time.
+    pub(crate) fn set(&self, node: u64, ahead_ms: i64) {
+        self.ahead_ms.lock().unwrap().insert(node, ahead_ms);
+    }
+
+    /// The true time.
+    pub(crate) fn truth(&self) -> u64 {
+        SOME_DAY_MS + u64::try_from(self.began.elapsed().as_millis()).unwrap()
+    }
+
+    fn of(&self, node: u64) -> Arc<dyn Fn() -> Timestamp + Send + Sync> {
+        let clocks = self.clone();
+        Arc::new(move || {
+            let ahead = clocks.ahead_ms.lock().unwrap().get(&node).copied();
+            Timestamp(clocks.truth().saturating_add_signed(ahead.unwrap_or(0)))
+        })
+    }
 }
 
 /// Batches as on the wire; members as lists of numbers, whose addresses follow from them.
@@ -308,6 +355,7 @@ pub(crate) struct Cluster {
     pub(crate) size: u64,
     pub(crate) network: Network,
     pub(crate) retention: LogRetention,
+    pub(crate) clocks: Clocks,
     pub(crate) timers: Timers,
     /// Those that are started without taking part.
     pub(crate) waiting: Mutex<BTreeSet<u64>>,
@@ -332,6 +380,7 @@ impl Cluster {
             size,
             network: Network::default(),
             retention,
+            clocks: Clocks::default(),
             timers,
             waiting: Mutex::default(),
             directory: TempDir::new().unwrap(),
@@ -368,7 +417,7 @@ impl Cluster {
             bootstrap,
             admitted: !self.waiting.lock().unwrap().contains(&node),
             retention: self.retention,
-            clock: Arc::new(|| Timestamp(1_000)),
+            clock: self.clocks.of(node),
         };
         let transport = Arc::new(From {
             node,

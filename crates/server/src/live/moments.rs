@@ -193,7 +193,7 @@ pub(crate) async fn share(shared: Arc<Shared>) {
             tokio::time::sleep_until(told_at + TELL_PAUSE).await;
         }
         told_at = Instant::now();
-        let changed = shared.live.presences.settle(shared.now());
+        let changed = shared.live.presences.settle(shared.date());
         let peers = async {
             let own = shared.live.presences.own();
             let of = |state| {

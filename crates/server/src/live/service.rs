@@ -106,7 +106,10 @@ impl Live {
             if fresh {
                 self.shared.barrier(deadline).await?;
             }
-            let found = self.shared.read(move |reader| open_session(reader, &token));
+            let now = self.shared.log_time();
+            let found = self
+                .shared
+                .read(move |reader| open_session(reader, &token, now));
             if let Some(session) = found.await? {
                 return Ok(session);
             }

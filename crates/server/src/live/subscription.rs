@@ -198,6 +198,9 @@ impl State {
         {
             return None;
         }
+        if let Err(problem) = self.subscription.shared.not_cut_off() {
+            return Some(self.fail(problem));
+        }
         if self.subscription.shared.roll.is_unreached() {
             // It would tell of nothing that happens.
             return Some(self.fail(Problem::Behind));
@@ -273,7 +276,9 @@ impl Subscription {
         let shared = self.shared.clone();
         let (token, account, after) = (self.token, self.account, self.position);
         Box::pin(async move {
-            let read = move |reader: &rows::Reader| match open_session(reader, &token)? {
+            shared.not_cut_off()?;
+            let now = shared.log_time();
+            let read = move |reader: &rows::Reader| match open_session(reader, &token, now)? {
                 Some(_) => reader.stream(account, after, PAGE).map(Some),
                 None => Ok(None),
             };

@@ -51,7 +51,13 @@ pub(super) fn find(
         applied: Position(0),
     };
     if let Some(scope) = scope {
-        let (first, end) = range(&moment, query, found.complete_to)?;
+        let dated = query.sent_from().is_some() || query.sent_before().is_some();
+        let steps = if dated {
+            reader.date_steps()?
+        } else {
+            Vec::new()
+        };
+        let (first, end) = range(&moment, query, &steps, found.complete_to)?;
         let mut hunt = Hunt {
             index: &moment,
             reader,
@@ -81,29 +87,47 @@ pub(super) fn find(
     Ok(found)
 }
 
-/// The first position that a query's dates allow, and the one after the last.
+/// The first position that a query's dates allow, and the one after the last. Dates went back at
+/// the entries in `steps`, so that in between there may be messages with other dates.
 fn range(
     index: &Connection,
     query: &SearchQuery,
+    steps: &[u64],
     indexed_to: Position,
 ) -> Result<(Position, Position)> {
     let end = Position(indexed_to.0.saturating_add(1));
-    let first_at = |time: Option<Timestamp>, else_at| match time {
-        Some(time) => first_at(index, time, end),
-        None => Ok(else_at),
-    };
-    let first = first_at(query.sent_from(), Position(0))?;
-    Ok((first, first_at(query.sent_before(), end)?))
+    let mut whole = (end, Position(0));
+    let step_at = |index: &u64| Position::new(*index, 0).min(end);
+    let ends = steps.iter().map(step_at).chain([end]);
+    let mut begin = Position(0);
+    for end in ends {
+        let first_at = |time: Option<Timestamp>, else_at| match time {
+            Some(time) => first_at(index, time, begin, end),
+            None => Ok(else_at),
+        };
+        let first = first_at(query.sent_from(), begin)?;
+        let after = first_at(query.sent_before(), end)?;
+        if first < after {
+            whole = (whole.0.min(first), whole.1.max(after));
+        }
+        begin = end;
+    }
+    Ok(whole)
 }
 
-/// The first position before `end` at which a message was sent at `time` or later; else `end`.
-/// Times grow with positions, so the place is found by halving.
-fn first_at(index: &Connection, time: Timestamp, end: Position) -> Result<Position> {
+/// The first position from `begin` on and before `end` at which a message was sent at `time` or
+/// later; else `end`. Dates grow with positions there, so the place is found by halving.
+fn first_at(
+    index: &Connection,
+    time: Timestamp,
+    begin: Position,
+    end: Position,
+) -> Result<Position> {
     let sql = "SELECT position, sent_at FROM docs
         WHERE position >= ?1 AND position < ?2 ORDER BY position LIMIT 1";
     let mut statement = index.prepare_cached(sql)?;
     // Messages before `low` are earlier; those from `high` on are not.
-    let (mut low, mut high) = (0, end.0);
+    let (mut low, mut high) = (begin.0, end.0);
     while low < high {
         let middle = low + (high - low) / 2;
         let read = |row: &rusqlite::Row<'_>| Ok((number(row, 0)?, number(row, 1)?));
@@ -164,8 +188,14 @@ impl Hunt<'_> {
         Ok(false)
     }
 
-    /// Whether the text still says what is looked for: it may have been edited since.
+    /// Whether the message is of the dates that are asked for, and its text still says what is
+    /// looked for: it may have been edited since.
     fn is_current(&mut self, row: &MessageRow) -> Result<bool> {
+        let from = self.query.sent_from().unwrap_or_default();
+        let before = self.query.sent_before();
+        if row.sent_at < from || before.is_some_and(|before| row.sent_at >= before) {
+            return Ok(false);
+        }
         let Some(text) = &row.text else {
             return Ok(false);
         };

@@ -60,6 +60,7 @@ fn apply(state: &mut State, commands: Vec<(Origin, Operation)>) {
     });
     let payload = Payload::Commands(Arc::new(Batch {
         proposed_at: Timestamp(1000 + index),
+        date: Timestamp(1000 + index),
         commands: commands.collect(),
     }));
     let id = LogId {

@@ -32,7 +32,7 @@ CREATE TABLE docs (
     position INTEGER PRIMARY KEY,
     conversation INTEGER NOT NULL,
     by_account INTEGER NOT NULL,
-    sent_at INTEGER NOT NULL               -- grows with the position
+    sent_at INTEGER NOT NULL               -- grows with the position between two steps back
 ) STRICT;
 
 -- Their words; the row is the position.

@@ -58,7 +58,7 @@ impl Writer {
             "INSERT INTO once_answers (number, id, pool, digest, answer, log_index, forget_at)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
         let (row, index) = (stored(self.meta.once_last), stored(log_index));
-        let forget_at = stored(self.meta.log_time.plus_ms(pool.answer_ms()).0);
+        let forget_at = stored(self.meta.now.log_time.plus_ms(pool.answer_ms()).0);
         let number = pool_number(pool);
         self.run(
             sql,
@@ -82,7 +82,7 @@ impl Writer {
             (SELECT number FROM once_answers WHERE forget_at <= ?1
                 ORDER BY forget_at, number LIMIT ?2)
             RETURNING pool";
-        let now = stored(self.meta.log_time.0);
+        let now = stored(self.meta.now.log_time.0);
         self.remove_once(sql, params![now, count(ONCE_REMOVED_MAX)])
     }
 

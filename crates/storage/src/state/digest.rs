@@ -10,7 +10,7 @@ use super::{ReadError, Reader, chain, meta::Meta};
 use crate::log::LogId;
 
 /// Every table but the seal, with its primary key.
-pub(super) const TABLES: [(&str, &str); 26] = [
+pub(super) const TABLES: [(&str, &str); 27] = [
     ("meta", "id"),
     ("membership", "id"),
     ("chain_points", "log_index"),
@@ -31,6 +31,7 @@ pub(super) const TABLES: [(&str, &str); 26] = [
     ("blocks", "account, other"),
     ("invites", "id"),
     ("join_tokens", "token"),
+    ("date_steps", "log_index"),
     ("operators", "key"),
     ("cluster_nodes", "node"),
     ("retired_nodes", "node"),

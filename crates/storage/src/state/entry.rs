@@ -51,8 +51,10 @@ pub struct Applied {
     pub last: Option<LogId>,
     /// The last applied change of the members, and the entry that made it.
     pub membership: Option<(Option<LogId>, Bytes)>,
-    /// The log time.
+    /// The log time of the last batch.
     pub log_time: Timestamp,
+    /// The date of the last batch.
+    pub date: Timestamp,
 }
 
 /// How far the state is safe from a power loss.

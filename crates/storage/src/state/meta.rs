@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use conclave_core::{
-    AccountId, ConversationId, InviteId, NodeId, Position, SessionId, Timestamp, TokenHash,
+    AccountId, ConversationId, InviteId, NodeId, Now, Position, SessionId, Timestamp, TokenHash,
     WebhookId,
 };
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
@@ -17,7 +17,7 @@ use crate::log::LogId;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Meta {
     pub(super) applied: Option<LogId>,
-    pub(super) log_time: Timestamp,
+    pub(super) now: Now,
     pub(super) account_last: AccountId,
     pub(super) accounts: u64,
     pub(super) session_last: SessionId,
@@ -44,7 +44,7 @@ impl Meta {
         let sql = "SELECT applied_term, applied_node, applied_index, log_time, account_last,
                 accounts, session_last, conversation_last, once_last, orphan_last,
                 orphans, chain, admins, rooms, invite_last, invites, webhook_last, throttles,
-                changes, changes_after, setup_token, node_last, preferred_leader
+                changes, changes_after, setup_token, node_last, preferred_leader, date
             FROM meta WHERE id = 1";
         connection
             .prepare_cached(sql)?
@@ -62,7 +62,10 @@ impl Meta {
         };
         Ok(Self {
             applied,
-            log_time: Timestamp(number(row, 3)?),
+            now: Now {
+                log_time: Timestamp(number(row, 3)?),
+                date: Timestamp(number(row, 23)?),
+            },
             account_last: AccountId(number(row, 4)?),
             accounts: number(row, 5)?,
             session_last: SessionId(number(row, 6)?),
@@ -91,13 +94,14 @@ impl Meta {
                 conversation_last = ?8, once_last = ?9, orphan_last = ?10,
                 orphans = ?11, chain = ?12, admins = ?13, rooms = ?14, invite_last = ?15,
                 invites = ?16, webhook_last = ?17, throttles = ?18, changes = ?19,
-                changes_after = ?20, setup_token = ?21, node_last = ?22, preferred_leader = ?23
+                changes_after = ?20, setup_token = ?21, node_last = ?22, preferred_leader = ?23,
+                date = ?24
             WHERE id = 1";
         connection.prepare_cached(sql)?.execute(params![
             self.applied.map(|id| bits(id.term)),
             self.applied.map(|id| bits(id.node)),
             self.applied.map(|id| stored(id.index)),
-            stored(self.log_time.0),
+            stored(self.now.log_time.0),
             stored(self.account_last.0),
             stored(self.accounts),
             stored(self.session_last.0),
@@ -117,6 +121,7 @@ impl Meta {
             self.setup_token.map(|token| token.0),
             stored(self.node_last.0),
             self.preferred_leader.map(|node| stored(node.0)),
+            stored(self.now.date.0),
         ])?;
         Ok(())
     }
@@ -159,6 +164,7 @@ pub(super) fn load_applied(connection: &Connection) -> Result<Applied> {
     Ok(Applied {
         last: meta.applied,
         membership: load_membership(connection)?,
-        log_time: meta.log_time,
+        log_time: meta.now.log_time,
+        date: meta.now.date,
     })
 }

@@ -15,6 +15,7 @@ mod column;
 mod company;
 mod conversations;
 mod database;
+mod dates;
 mod digest;
 mod entry;
 mod error;

@@ -4,7 +4,8 @@ CREATE TABLE meta (
     applied_term INTEGER,                  -- the last applied entry; bits of an unsigned number
     applied_node INTEGER,
     applied_index INTEGER,
-    log_time INTEGER NOT NULL,             -- ms since 1970; never runs backwards
+    log_time INTEGER NOT NULL,             -- ms; measures durations, never runs backwards
+    date INTEGER NOT NULL,                 -- ms since 1970, as people are shown it
     account_last INTEGER NOT NULL,         -- greatest number ever given: none is used twice
     accounts INTEGER NOT NULL,             -- how many rows accounts has
     session_last INTEGER NOT NULL,
@@ -233,6 +234,12 @@ CREATE TABLE join_tokens (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX join_tokens_by_end ON join_tokens (expires_at, token);
 
+-- Entries at which dates went back because clocks were set: between two of them dates grow. The
+-- oldest are forgotten.
+CREATE TABLE date_steps (
+    log_index INTEGER PRIMARY KEY
+) STRICT;
+
 -- The operators: who may run the machines of the cluster.
 CREATE TABLE operators (
     key TEXT PRIMARY KEY,                  -- the name in lower case
@@ -286,4 +293,4 @@ CREATE TABLE seal (
 ) STRICT;
 
 INSERT INTO meta VALUES
-    (1, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, NULL, zeroblob(32));
+    (1, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, NULL, zeroblob(32));

@@ -10,12 +10,12 @@ use std::{
 };
 
 use blake3::Hasher;
-use conclave_core::{Batch, Origin, Position, Remember, decide, decide::log_time};
+use conclave_core::{Batch, Now, Origin, Position, Remember, decide};
 use rusqlite::Connection;
 
 use super::{
     Applied, ApplyError, Checkpoint, CheckpointError, Entry, EntryResult, OpenError, Options,
-    Payload, Reader, cache::Caches, chain, checkpointer::Checkpointer, database, mark, meta,
+    Payload, Reader, cache::Caches, chain, checkpointer::Checkpointer, database, dates, mark, meta,
     meta::Meta, points, pool::Pool,
 };
 use crate::log::LogId;
@@ -115,13 +115,23 @@ impl State {
             }
         })?;
         self.applied.last = Some(last.id);
-        self.applied.log_time = writer.meta.log_time;
+        self.applied.log_time = writer.meta.now.log_time;
+        self.applied.date = writer.meta.now.date;
         for entry in entries {
             if let Payload::Membership { bytes, .. } = &entry.payload {
                 self.applied.membership = Some((Some(entry.id), bytes.clone()));
             }
         }
         Ok(results)
+    }
+
+    /// The times of the last batch.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        Now {
+            log_time: self.applied.log_time,
+            date: self.applied.date,
+        }
     }
 
     /// Syncs everything applied so far into `state.db`, if no reader is in the way.
@@ -270,7 +280,11 @@ impl Writer {
         batch: &Batch,
         hasher: &mut Hasher,
     ) -> Result<EntryResult, ApplyError> {
-        self.meta.log_time = log_time(self.meta.log_time, batch.proposed_at);
+        let now = self.meta.now.next(batch);
+        if now.date < self.meta.now.date {
+            dates::note_step(&self.connection, index)?;
+        }
+        self.meta.now = now;
         let mut answers = Vec::with_capacity(batch.commands.len());
         let mut decided_in = Vec::with_capacity(batch.commands.len());
         let mut events = Vec::with_capacity(batch.commands.len());
@@ -280,7 +294,7 @@ impl Writer {
             if matches!(command.origin, Origin::Once(_)) {
                 self.forget_once_answers()?;
             }
-            let mut decision = decide(self, self.meta.log_time, position_of, command)?;
+            let mut decision = decide(self, self.meta.now, position_of, command)?;
             for event in std::mem::take(&mut decision.events) {
                 let position = Position::new(index, events.len() as u64);
                 self.write(position, &event)?;

@@ -38,6 +38,7 @@ pub(crate) fn entry(index: u64, payload: Payload) -> Entry {
 pub(crate) fn batch(at: u64, commands: Vec<Command>) -> Payload {
     Payload::Commands(Arc::new(Batch {
         proposed_at: Timestamp(at),
+        date: Timestamp(at),
         commands,
     }))
 }

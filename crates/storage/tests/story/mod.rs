@@ -85,6 +85,8 @@ pub(crate) fn story(state: &mut State) -> Vec<Event> {
         at: START,
     };
     people_come(&mut teller);
+    // The clocks of all nodes are set back for a while.
+    apply_at(teller.state, START / 2, Vec::new());
     accounts_change(&mut teller);
     nodes_change(&mut teller);
     rooms_fill(&mut teller);

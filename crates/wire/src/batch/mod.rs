@@ -47,6 +47,7 @@ pub fn encode(batch: &Batch) -> Bytes {
     let encoded = peer::Batch {
         feature_level: FEATURE_LEVEL,
         proposed_at_ms: batch.proposed_at.0,
+        date_ms: batch.date.0,
         commands: batch.commands.iter().map(encode_command).collect(),
     };
     encoded.encode_to_vec().into()
@@ -70,6 +71,7 @@ pub fn decode(bytes: Bytes) -> Result<Batch, DecodeError> {
         .collect::<Result<_, _>>()?;
     Ok(Batch {
         proposed_at: Timestamp(batch.proposed_at_ms),
+        date: Timestamp(batch.date_ms),
         commands,
     })
 }

@@ -241,8 +241,10 @@ fn batch() -> impl Strategy<Value = Batch> {
             digest: Digest(digest),
             operation,
         });
-    (any::<u64>(), prop::collection::vec(command, 0..8)).prop_map(|(at, commands)| Batch {
+    let commands = prop::collection::vec(command, 0..8);
+    (any::<u64>(), any::<u64>(), commands).prop_map(|(at, date, commands)| Batch {
         proposed_at: Timestamp(at),
+        date: Timestamp(date),
         commands,
     })
 }
@@ -293,6 +295,7 @@ fn every_operation_with_every_edge_survives_the_log() {
             };
             let batch = Batch {
                 proposed_at: Timestamp(session),
+                date: Timestamp(session),
                 commands: vec![command],
             };
             assert_eq!(decode(encode(&batch)).unwrap(), batch);

@@ -87,7 +87,7 @@ impl Lookup for Writer {
         let read = |row: &Row<'_>| Ok((first_answer(row)?, Timestamp(number(row, 3)?)));
         match self.one(sql, [id.0], read)? {
             // Its row may stay a while; for the rules it is forgotten.
-            Some((_, forget_at)) if forget_at <= self.meta.log_time => Ok(None),
+            Some((_, forget_at)) if forget_at <= self.meta.now.log_time => Ok(None),
             Some((found, _)) => remembered(found).map(Some),
             None => Ok(None),
         }

@@ -1,0 +1,143 @@
+//! The two times of a log entry: how much time has passed, and which date it is.
+//!
+//! **Log time** measures durations: what expires, what has to wait and what is forgotten. It never
+//! runs backwards and goes on at the pace of time, whatever happens to clocks. **Dates** are what
+//! people are shown: they follow the clocks of the voters, and go back when those go back.
+//!
+//! Always true: both follow from what the entries say; a rule that compares times reads log time,
+//! and nothing is ordered by a date.
+
+use crate::{
+    Accepted, Batch, Decision, Event, Timestamp,
+    limits::{DATE_STANDS_MS, LOG_TIME_MAX_MS},
+};
+
+/// The times of one log entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// How much time has passed: never less than in the entry before.
+    pub log_time: Timestamp,
+    /// What people are shown.
+    pub date: Timestamp,
+}
+
+impl Now {
+    /// The times of the entry that holds `batch`, if these are those of the one before. A batch
+    /// that says neither, with zeros, changes neither.
+    #[must_use]
+    pub fn next(self, batch: &Batch) -> Self {
+        let date = batch.date.min(Timestamp(LOG_TIME_MAX_MS));
+        let jitter = date < self.date && self.date <= date.plus_ms(DATE_STANDS_MS);
+        let stands = jitter || date == Timestamp(0);
+        Self {
+            log_time: log_time(self.log_time, batch.proposed_at),
+            date: if stands { self.date } else { date },
+        }
+    }
+
+    /// The date of a moment in log time. The end of log time, which means never, stays what it is.
+    #[must_use]
+    pub fn date_of(self, moment: Timestamp) -> Timestamp {
+        if moment > self.log_time && moment.0 >= LOG_TIME_MAX_MS {
+            return moment;
+        }
+        match moment.0.checked_sub(self.log_time.0) {
+            Some(later) => self.date.plus_ms(later),
+            None => Timestamp(self.date.0.saturating_sub(self.log_time.0 - moment.0)),
+        }
+    }
+}
+
+/// The log time of a batch: never earlier than the one before, whatever the leader says.
+fn log_time(before: Timestamp, proposed_at: Timestamp) -> Timestamp {
+    before.max(proposed_at.min(Timestamp(LOG_TIME_MAX_MS)))
+}
+
+/// Turns the times that people are shown from log time into dates. What is compared with log time
+/// later stays as it is.
+pub(crate) fn show_dates(decision: &mut Decision, now: Now) {
+    for event in &mut decision.events {
+        match event {
+            Event::AccountCreated { at, .. }
+            | Event::SessionOpened { at, .. }
+            | Event::ConversationOpened { at, .. }
+            | Event::MessageSent { at, .. }
+            | Event::MessageEdited { at, .. }
+            | Event::MessageDeleted { at, .. }
+            | Event::RoomCreated { at, .. }
+            | Event::WebhookCreated { at, .. }
+            | Event::JoinTokenCreated { at, .. }
+            | Event::OperatorCreated { at, .. } => *at = now.date_of(*at),
+            _ => {}
+        }
+    }
+    if let Ok(
+        Accepted::MessageSent { sent_at: at, .. }
+        | Accepted::SessionOpened { expires_at: at, .. }
+        | Accepted::InviteCreated { expires_at: at, .. }
+        | Accepted::JoinTokenCreated { expires_at: at },
+    ) = &mut decision.answer
+    {
+        *at = now.date_of(*at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(proposed_at: u64, date: u64) -> Batch {
+        Batch {
+            proposed_at: Timestamp(proposed_at),
+            date: Timestamp(date),
+            commands: Vec::new(),
+        }
+    }
+
+    fn now(log_time: u64, date: u64) -> Now {
+        Now {
+            log_time: Timestamp(log_time),
+            date: Timestamp(date),
+        }
+    }
+
+    #[test]
+    fn log_time_never_goes_back_and_a_date_goes_back_by_more_than_a_jitter() {
+        let before = now(1_000_000, 2_000_000);
+        for (stamp, expected) in [
+            ((1_000_001, 2_000_001), (1_000_001, 2_000_001)),
+            ((5, 1_999_999), (1_000_000, 2_000_000)),
+            ((5, 2_000_000 - DATE_STANDS_MS), (1_000_000, 2_000_000)),
+            (
+                (5, 1_999_999 - DATE_STANDS_MS),
+                (1_000_000, 1_999_999 - DATE_STANDS_MS),
+            ),
+            ((5, 1), (1_000_000, 1)),
+            ((0, 0), (1_000_000, 2_000_000)),
+            ((u64::MAX, u64::MAX), (LOG_TIME_MAX_MS, LOG_TIME_MAX_MS)),
+        ] {
+            let (log_time, date) = expected;
+            assert_eq!(
+                before.next(&batch(stamp.0, stamp.1)),
+                now(log_time, date),
+                "{stamp:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_date_of_a_moment_keeps_its_distance_to_now() {
+        let before = now(5000, 1000);
+        for (moment, date) in [(5000, 1000), (6000, 2000), (4500, 500), (0, 0)] {
+            assert_eq!(
+                before.date_of(Timestamp(moment)),
+                Timestamp(date),
+                "{moment}"
+            );
+        }
+        let never = Timestamp(LOG_TIME_MAX_MS);
+        assert_eq!(before.date_of(never), never);
+        assert_eq!(now(never.0, 7).date_of(never), Timestamp(7));
+        assert_eq!(now(u64::MAX, 0).date_of(Timestamp(0)), Timestamp(0));
+    }
+}
