@@ -4,7 +4,7 @@
 //! Always true: an administrator's request is decided by the log, which knows who is one; a code
 //! or a token is shown to its maker once and kept nowhere.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use conclave_core::{Accepted, Command, SessionId, TokenHash};
@@ -14,15 +14,23 @@ use conclave_wire::{
     request::{self, SessionRequest, TOKEN_BYTES, token_hash},
     v1::{self, admin_service_server::AdminService},
 };
+use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use crate::{
     access::{Deadline, accepted, administrators_only, position_of},
     accounts::CODE_BYTES,
+    connections::Places,
     problems, random,
     sessions::show_token,
     shared::Shared,
 };
+
+/// For how long a status is given again: members are asked no more often.
+const STATUS_KEPT: Duration = Duration::from_millis(100);
+/// The pause after a digest for callers who are no administrators, in times that it took: at most a
+/// twentieth of a processor goes into digests for strangers.
+const DIGEST_PAUSE: u32 = 20;
 
 pub(crate) struct Admin {
     pub(crate) shared: Arc<Shared>,
@@ -86,6 +94,22 @@ impl Admin {
             tolerates_failures: spare,
             preferred_leader_id: self.shared.preferred_leader().map_or(0, |node| node.0),
             quorum: !margins.is_empty() && margins.iter().all(|margin| margin.quorum),
+            client_port: Some(port_status(&self.shared.client_places)),
+            peer_port: Some(port_status(&self.shared.peer_places)),
+        }
+    }
+
+    /// The status, at most so old: a caller that asks again and again makes the node ask the others
+    /// no more often.
+    async fn recent_status(&self) -> v1::GetClusterStatusResponse {
+        let mut kept = self.shared.status_kept.lock().await;
+        match &*kept {
+            Some((at, status)) if at.elapsed() < STATUS_KEPT => status.clone(),
+            _ => {
+                let status = self.status().await;
+                *kept = Some((Instant::now(), status.clone()));
+                status
+            }
         }
     }
 
@@ -95,6 +119,11 @@ impl Admin {
     ) -> Result<v1::GetStateDigestResponse, Problem> {
         self.shared.door()?;
         let deadline = Deadline::of(request.metadata());
+        let metadata = request.metadata();
+        let is_administrator = match metadata.contains_key("authorization") {
+            true => self.shared.for_administrators(metadata).await.is_ok(),
+            false => false,
+        };
         let index = request.into_inner().min_applied_index;
         let reached = self
             .shared
@@ -107,7 +136,15 @@ impl Admin {
             .digests
             .try_acquire()
             .map_err(|_| Problem::Busy)?;
+        // Only then is it known how long the others have to wait.
+        let mut allowed_at = self.shared.digest_allowed_at.lock().await;
+        let began = Instant::now();
+        if began < *allowed_at && !is_administrator {
+            return Err(Problem::Busy);
+        }
         let found = self.shared.read(|reader| reader.digest()).await?;
+        *allowed_at = Instant::now() + began.elapsed() * DIGEST_PAUSE;
+        drop(allowed_at);
         Ok(v1::GetStateDigestResponse {
             node_id: self.shared.identity.node,
             applied_index: found.applied.map_or(0, |last| last.index),
@@ -283,6 +320,24 @@ fn reachable(known: v1::NodeStatus, status: peer::GetNodeStatusResponse) -> v1::
     }
 }
 
+fn port_status(places: &Places) -> v1::PortStatus {
+    let counts = places.counts();
+    let closed = counts.cut.into_iter().map(|(reason, count)| {
+        let reason = reason.to_owned();
+        v1::ClosedConnections { reason, count }
+    });
+    v1::PortStatus {
+        connections: counts.open,
+        connections_max: counts.open_max,
+        strangers: counts.strangers,
+        strangers_max: counts.strangers_max,
+        taken: counts.taken,
+        held_bytes: counts.held_bytes,
+        held_bytes_max: counts.held_bytes_max,
+        closed: closed.collect(),
+    }
+}
+
 fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
@@ -293,7 +348,7 @@ impl AdminService for Admin {
         &self,
         _request: Request<v1::GetClusterStatusRequest>,
     ) -> Result<Response<v1::GetClusterStatusResponse>, Status> {
-        self.shared.reply(Ok(self.status().await))
+        self.shared.reply(Ok(self.recent_status().await))
     }
 
     async fn get_state_digest(

@@ -11,7 +11,7 @@ use conclave_replica::{Member, VOTERS_MAX};
 use config::Value;
 use serde::Deserialize;
 
-use crate::Registration;
+use crate::{Limits, Registration};
 
 /// The configuration of one node.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -62,6 +62,8 @@ pub struct NodeConfig {
     /// Bytes of snapshots that it sends in a second, to all receivers together; 0: as fast as it
     /// goes. If nothing is said, so many that the other callers hardly notice.
     pub snapshot_bytes_per_second: Option<u64>,
+    /// What callers may use of both ports.
+    pub limits: Limits,
 }
 
 impl Default for NodeConfig {
@@ -88,6 +90,7 @@ impl Default for NodeConfig {
             clock_offset_ms: 0,
             log_keep_entries: None,
             snapshot_bytes_per_second: None,
+            limits: Limits::default(),
         }
     }
 }

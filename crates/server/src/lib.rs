@@ -12,6 +12,7 @@ mod chat;
 mod check;
 mod codec;
 mod config;
+mod connections;
 mod convert;
 mod digests;
 mod durable;
@@ -55,6 +56,7 @@ mod webhook_answers;
 mod webhooks;
 
 pub use config::{ConfigError, NodeConfig, Overrides};
+pub use connections::Limits;
 pub use identity::IdentityError;
 pub use node::{Node, StartError};
 pub use registration::Registration;

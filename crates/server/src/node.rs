@@ -29,6 +29,7 @@ use crate::{
     check::Checks,
     codec::WireCodec,
     config::{ConfigError, NodeConfig},
+    connections::{Places, Ports},
     digests::Digests,
     identity::IdentityError,
     join, listeners,
@@ -141,6 +142,7 @@ impl Node {
     /// `None`: the data is damaged, which is noted now.
     async fn start_once(config: NodeConfig) -> Result<Option<Self>, StartError> {
         config.members()?;
+        let ports = Ports::open(&config.limits);
         let client = listen(&config.client_address, "clients").await?;
         let peers = listen(&config.peer_address, "peers").await?;
         let client_address = local_address(&client)?;
@@ -220,9 +222,13 @@ impl Node {
                 .unwrap_or_else(|| Registration::default_at(client_address.ip())),
             commands: Arc::new(Semaphore::new(COMMANDS_MAX)),
             reads: Arc::new(Semaphore::new(READS_MAX)),
+            client_places: Places::new(ports.clients, config.limits.held_bytes),
+            peer_places: Places::new(ports.peers, config.limits.held_bytes),
             live,
             addresses: watch::Sender::new(Arc::default()),
             digests: Arc::new(Semaphore::new(1)),
+            digest_allowed_at: tokio::sync::Mutex::new(Instant::now()),
+            status_kept: tokio::sync::Mutex::default(),
             compared: Digests::default(),
             checks: Checks::default(),
             stopping: watch::Sender::new(false),
@@ -239,7 +245,7 @@ impl Node {
             tracing::warn!("the log is not synced: what is acknowledged may be lost");
         }
         tracing::info!(registration = %shared.registration, "who may create accounts is decided");
-        let mut tasks = listeners::start(&shared, client, peers);
+        let mut tasks = listeners::start(&shared, client, peers, &config.limits);
         let (tell, setup_tokens) = watch::channel(None);
         tasks.push(tokio::spawn(setup::run(shared.clone(), tell)));
         let (tell, removed) = watch::channel(false);

@@ -12,18 +12,18 @@ use std::{
 
 use conclave_core::{NodeId, Timestamp};
 use conclave_replica::{Lane, Member, Replica, rows};
-use conclave_wire::peer;
+use conclave_wire::{peer, v1};
 use futures::future::join_all;
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::{Mutex, Semaphore, watch},
     time::Instant,
 };
 
 use crate::{
-    check::Checks, digests::Digests, identity::Identity, live::LiveState, passwords::Passwords,
-    peer_service::role_number, problems::millis, registration::Registration, secret::ClusterSecret,
-    sessions::Sessions, snapshots, throttle::Gate, tls::Security, told::Told,
-    transport::GrpcTransport,
+    check::Checks, connections::Places, digests::Digests, identity::Identity, live::LiveState,
+    passwords::Passwords, peer_service::role_number, problems::millis, registration::Registration,
+    secret::ClusterSecret, sessions::Sessions, snapshots, throttle::Gate, tls::Security,
+    told::Told, transport::GrpcTransport,
 };
 
 /// How long a peer may take to say how it is.
@@ -48,11 +48,17 @@ pub(crate) struct Shared {
     pub(crate) registration: Registration,
     pub(crate) commands: Arc<Semaphore>,
     pub(crate) reads: Arc<Semaphore>,
+    pub(crate) client_places: Arc<Places>,
+    pub(crate) peer_places: Arc<Places>,
     pub(crate) live: LiveState,
     /// Where clients reach every member.
     pub(crate) addresses: watch::Sender<Arc<[String]>>,
     /// One at a time: it reads every row.
     pub(crate) digests: Arc<Semaphore>,
+    /// When a caller that is no administrator may ask for a digest again.
+    pub(crate) digest_allowed_at: Mutex<Instant>,
+    /// The last status of the cluster that was told.
+    pub(crate) status_kept: Mutex<Option<(Instant, v1::GetClusterStatusResponse)>>,
     /// What its state was, to be compared.
     pub(crate) compared: Digests,
     pub(crate) checks: Checks,
