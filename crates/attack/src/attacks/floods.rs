@@ -41,7 +41,7 @@ pub(super) async fn flood(target: Arc<Target>, bounds: Bounds, flood: Flood) -> 
         let mut all = Tally::default();
         // One that is cut comes again.
         while tokio::time::Instant::now() < member.until {
-            let one = once(&member, flood).await;
+            let one = Box::pin(once(&member, flood)).await;
             all += one.unwrap_or(Tally {
                 failed: 1,
                 ..Tally::default()
@@ -76,7 +76,7 @@ async fn once(member: &Member, flood: Flood) -> Option<Tally> {
         writing.write_all(&open).await.ok()?;
     }
     let taking = async {
-        let mut ignored = [0; 16 * 1024];
+        let mut ignored = vec![0; 16 * 1024];
         while matches!(reading.read(&mut ignored).await, Ok(bytes) if bytes > 0) {}
     };
     let sending = async {

@@ -205,9 +205,9 @@ async fn through(
     let (connection, limits) = (&place.connection, &shared.door.limits);
     // Nothing else depends on it.
     let _ = stream.set_nodelay(true);
-    match timeout(limits.handshake(), stream.readable()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(_)) => return None,
+    match timeout(limits.handshake(), stream.peek(&mut [0])).await {
+        Ok(Ok(1..)) => {}
+        Ok(Ok(0) | Err(_)) => return None,
         Err(_) => return Some(Cut::Slow),
     }
     if let Some(turns) = &shared.turns {

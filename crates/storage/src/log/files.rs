@@ -299,6 +299,10 @@ fn patiently(mut open: impl FnMut() -> io::Result<File>) -> io::Result<File> {
     for _ in 1..TRIES {
         match open() {
             Err(error) if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) => {
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "the system tells of no descriptor"
+                )]
                 thread::sleep(PAUSE);
             }
             opened => return opened,
