@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    io::AsyncWriteExt as _,
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::{sleep, timeout_at},
 };
 
@@ -22,6 +22,8 @@ const HEAD_OF_CLIENT: [u8; 5] = [0, 0, 0x10, 0, 0];
 const HEAD_OF_PEER: [u8; 5] = [0, 0, 0x80, 0, 0];
 /// Requests on one connection.
 const STREAMS: usize = 100;
+/// Bytes that may be sent on a connection before the node allows more.
+const WINDOW_FIRST: usize = 65_535;
 /// Bytes of one frame.
 const FRAME_BYTES: usize = 16 * 1024;
 
@@ -118,17 +120,21 @@ pub(super) async fn unfinished(target: Arc<Target>, bounds: Bounds, token: Optio
             let block = block.headers();
             let mut begin = [PREFACE, &Frame::Settings.bytes()].concat();
             begin.extend(Frame::SettingsAck.bytes());
-            for stream in 0..STREAMS {
-                let stream = u32::try_from(2 * stream + 1).expect("there are few");
+            let streams = || (0..).map(|number| 2 * number + 1).take(STREAMS);
+            for stream in streams() {
                 begin.extend(Frame::Headers(stream, &block, false).bytes());
                 begin.extend(Frame::Data(stream, &head, false).bytes());
             }
             let writing = async {
                 wire.write_all(&begin).await?;
                 let filling = vec![b'x'; FRAME_BYTES];
+                let mut window = WINDOW_FIRST - STREAMS * head.len();
                 for _ in 0..3 {
-                    for stream in 0..STREAMS {
-                        let stream = u32::try_from(2 * stream + 1).expect("there are few");
+                    for stream in streams() {
+                        while window < FRAME_BYTES {
+                            window += more_window(&mut wire).await?;
+                        }
+                        window -= FRAME_BYTES;
                         let frame = Frame::Data(stream, &filling, false).bytes();
                         wire.write_all(&frame).await?;
                     }
@@ -141,6 +147,22 @@ pub(super) async fn unfinished(target: Arc<Target>, bounds: Bounds, token: Optio
         }
     };
     crowd(target, addresses, connections, bounds, act).await
+}
+
+/// Reads a frame; gives by how much more may be sent on the connection.
+async fn more_window(wire: &mut Wire) -> std::io::Result<usize> {
+    const WINDOW_UPDATE: u8 = 8;
+    let mut head = [0; 9];
+    wire.read_exact(&mut head).await?;
+    let [a, b, c, kind, _, stream @ ..] = head;
+    let mut payload = vec![0; usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c)];
+    wire.read_exact(&mut payload).await?;
+    match (kind, stream, payload.first_chunk()) {
+        (WINDOW_UPDATE, [0, 0, 0, 0], Some(more)) => {
+            Ok(usize::try_from(u32::from_be_bytes(*more)).unwrap_or(0))
+        }
+        _ => Ok(0),
+    }
 }
 
 fn call_at(member: &Member) -> (&'static str, [u8; 5]) {
