@@ -10,6 +10,8 @@ use std::{
 
 use conclave_client::{ANOTHER_AUTHORITY, BuildError, CallError, NOT_PROVEN};
 
+use crate::output::clean_lines;
+
 /// It failed, and no other code says it better.
 pub(crate) const EXIT_FAILED: u8 = 1;
 /// The command line, or what was typed, is wrong.
@@ -95,13 +97,15 @@ fn usage(error: &clap::Error) -> String {
 /// Shows an error.
 pub(crate) fn show(error: &CommandError) {
     let CommandError { sentence, hint, .. } = error;
+    // A sentence may come from a server, or quote what another person has written.
+    let (sentence, hint) = (clean_lines(sentence), clean_lines(hint));
     // Nobody is left to be told if stderr is closed.
     let _ = writeln!(io::stderr(), "error: {sentence}\nhint: {hint}");
 }
 
 /// Shows something that is neither data nor an error.
 pub(crate) fn note(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", clean_lines(text));
 }
 
 fn known(error: &anyhow::Error) -> CommandError {

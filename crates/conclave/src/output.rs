@@ -6,6 +6,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use conclave_client::v1;
+use conclave_core::text::is_unseen;
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
 
@@ -161,24 +162,34 @@ pub(crate) fn local_time(ms: u64, zone: &TimeZone) -> String {
     }
 }
 
-/// Text that is safe to show on one line: line breaks and tabs become spaces, everything else
-/// that steers a terminal or reorders a line is left out.
+/// Text that is safe to show on one line: line breaks and tabs become spaces; everything else that
+/// steers a terminal, reorders a line or cannot be seen is left out. Joiners stay between
+/// characters of scripts that need them.
 pub(crate) fn clean(text: &str) -> String {
-    let shown = |character: char| match character {
-        '\n' | '\t' | '\u{2028}' | '\u{2029}' => Some(' '),
-        steering if steers(steering) => None,
-        shown => Some(shown),
-    };
-    text.chars().filter_map(shown).collect()
+    let mut clean = String::with_capacity(text.len());
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        let joins = matches!(character, '\u{200c}' | '\u{200d}')
+            && clean
+                .chars()
+                .next_back()
+                .is_some_and(|before| !before.is_ascii())
+            && characters
+                .peek()
+                .is_some_and(|next| !next.is_ascii() && !is_unseen(*next));
+        match character {
+            '\n' | '\t' | '\u{2028}' | '\u{2029}' => clean.push(' '),
+            unseen if is_unseen(unseen) && !joins => {}
+            shown => clean.push(shown),
+        }
+    }
+    clean
 }
 
-/// Controls (C0, DEL, C1), and what turns the direction of writing.
-fn steers(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-        )
+/// The same for text of several lines, which stay.
+pub(crate) fn clean_lines(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(clean).collect();
+    lines.join("\n")
 }
 
 /// JSON in which also the controls that JSON would allow are escaped. They can only stand in
@@ -186,8 +197,10 @@ fn steers(character: char) -> bool {
 fn json_text(value: &Value) -> String {
     let mut text = String::new();
     for character in value.to_string().chars() {
-        if steers(character) {
-            text.push_str(&format!("\\u{:04x}", u32::from(character)));
+        if is_unseen(character) {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                text.push_str(&format!("\\u{unit:04x}"));
+            }
         } else {
             text.push(character);
         }
@@ -235,6 +248,12 @@ mod tests {
             ("tab\there", "tab here"),
             ("\u{202e}txt.exe", "txt.exe"),
             ("naïve 漢字 🎉", "naïve 漢字 🎉"),
+            ("ad\u{200b}m\u{feff}i\u{ad}n\u{200d}", "admin"),
+            ("hi\u{e0041}\u{e007f}", "hi"),
+            (
+                "👩\u{200d}💻 می\u{200c}خواهم",
+                "👩\u{200d}💻 می\u{200c}خواهم",
+            ),
         ];
         for (text, shown) in cases {
             assert_eq!(clean(text), shown, "{text:?}");
@@ -243,9 +262,9 @@ mod tests {
 
     #[test]
     fn json_is_one_line_without_controls_and_means_the_same() {
-        let value = message_json(&message("a\n\u{9b}31m\x7f\u{202e}\"é"));
+        let value = message_json(&message("a\n\u{9b}31m\x7f\u{202e}\u{e0041}\"é"));
         let text = json_text(&value);
-        assert!(!text.chars().any(steers), "{text:?}");
+        assert!(!text.chars().any(is_unseen), "{text:?}");
         let read: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(read, value);
     }

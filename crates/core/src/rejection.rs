@@ -117,8 +117,9 @@ pub enum Rejection {
         /// The number in it.
         sequence: u64,
     },
-    /// A short text is empty where it must not be, too long, or has a control character.
-    #[error("{what} has at most {bytes_max} bytes and no control characters")]
+    /// A short text is empty where it must not be, too long, or has a character that cannot be
+    /// seen.
+    #[error("{what} has at most {bytes_max} bytes and no control or invisible characters")]
     LineInvalid {
         /// Which kind of text.
         what: Line,

@@ -1,28 +1,21 @@
-//! Accounts, as clients see them.
-//!
-//! Always true: whether somebody may create an account is decided before a password is hashed for
-//! it, and again by the log.
+//! Accounts, as clients see them. How an account is created is told in `creation`.
 
 use std::sync::Arc;
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use conclave_core::{
-    Accepted, AccountName, AccountRole, Command, Grant, NamePattern, OnceId, Rejection, SessionId,
-};
+use conclave_core::{Accepted, Command, NamePattern, OnceId, SessionId};
 use conclave_replica::rows;
 use conclave_wire::{
     Problem,
-    request::{self, SessionRequest, token_hash},
+    request::{self, SessionRequest},
     v1::{self, account_service_server::AccountService},
 };
 use tonic::{Extensions, Request, Response, Status, metadata::MetadataMap};
 
 use crate::{
-    access::{Deadline, accepted, open_session, position_of},
+    access::{Deadline, accepted, position_of},
+    hash_queue::{Asker, Work},
     pages, random,
-    registration::Shown,
-    sessions::{log_in_first, token_of},
-    setup,
+    sessions::log_in_first,
     shared::Shared,
     show,
     throttle::Keys,
@@ -30,8 +23,6 @@ use crate::{
 
 /// Accounts on a page if the client does not say.
 const PAGE_DEFAULT: usize = 100;
-/// Bytes of an invite's code: 128 random bits.
-pub(crate) const CODE_BYTES: usize = 16;
 
 /// Serves accounts, and their sessions in a file of its own.
 #[derive(Clone)]
@@ -45,22 +36,6 @@ pub(crate) fn once_id(request_id: &[u8]) -> Result<OnceId, Problem> {
         Some(id) => Ok(id),
         None => Ok(OnceId(random::bytes()?)),
     }
-}
-
-/// What a request shows to be let in.
-fn shown(grant: Option<v1::create_account_request::Grant>) -> Result<Shown, Problem> {
-    use v1::create_account_request::Grant as Given;
-    Ok(match grant {
-        None => Shown::Nothing,
-        Some(Given::InviteCode(code)) => {
-            let bytes = URL_SAFE_NO_PAD.decode(code.trim()).ok();
-            let code = bytes.filter(|bytes| bytes.len() == CODE_BYTES);
-            Shown::Invite(token_hash(&code.ok_or(Rejection::InviteInvalid)?))
-        }
-        Some(Given::SetupToken(token)) => {
-            Shown::Setup(setup::hash(&token).ok_or(Rejection::SetupTokenInvalid)?)
-        }
-    })
 }
 
 /// A request for another password, once the old one was verified.
@@ -82,66 +57,6 @@ impl SessionRequest for Verified {
 }
 
 impl Accounts {
-    async fn create(
-        &self,
-        request: Request<v1::CreateAccountRequest>,
-    ) -> Result<v1::CreateAccountResponse, Problem> {
-        self.shared.door()?;
-        let deadline = Deadline::of(request.metadata());
-        let (metadata, _, request) = request.into_parts();
-        let name = AccountName::new(request.name)?;
-        request::check_password(&request.password)?;
-        let once = once_id(&request.request_id)?;
-        let shown = shown(request.grant)?;
-        let grant = self.grant(shown, &metadata, deadline).await?;
-        let hash = self.shared.passwords.hash(request.password).await?;
-        let command = request::create_account(once, name, hash, grant);
-        let outcome = self.shared.propose(command, deadline).await?;
-        accepted(&outcome, |accepted| match accepted {
-            Accepted::AccountCreated { account } => {
-                let position = position_of(&outcome);
-                Some(v1::CreateAccountResponse {
-                    id: account.0,
-                    position,
-                })
-            }
-            _ => None,
-        })
-    }
-
-    /// What allows the account to be created; the session is looked at only if nothing was shown.
-    async fn grant(
-        &self,
-        shown: Shown,
-        metadata: &MetadataMap,
-        deadline: Deadline,
-    ) -> Result<Grant, Problem> {
-        let admin = match shown {
-            Shown::Nothing => self.admin(metadata, deadline).await?,
-            Shown::Invite(_) | Shown::Setup(_) => None,
-        };
-        Ok(self.shared.registration.grant(shown, admin)?)
-    }
-
-    /// The session that the request carries if it is an administrator's.
-    async fn admin(
-        &self,
-        metadata: &MetadataMap,
-        deadline: Deadline,
-    ) -> Result<Option<SessionId>, Problem> {
-        // Where no session is needed, one that cannot be used is none.
-        let Ok(token) = token_of(metadata) else {
-            return Ok(None);
-        };
-        self.shared.barrier(deadline).await?;
-        let found = self
-            .shared
-            .read(move |reader| open_session(reader, &token))
-            .await?;
-        let admin = found.filter(|session| session.role == AccountRole::Admin);
-        Ok(admin.map(|session| session.id))
-    }
-
     async fn delete(
         &self,
         request: Request<v1::DeleteAccountRequest>,
@@ -194,12 +109,18 @@ impl Accounts {
         attempt.admit(&held, self.shared.now())?;
 
         let passwords = &self.shared.passwords;
+        let asker = Asker {
+            group: keys.account,
+            account: keys.account,
+        };
+        let turn = passwords.turn(Work::Again, asker, deadline).await?;
         let verified = request::check_password(&request.old_password).is_ok()
             && passwords
-                .verify(request.old_password, Some(row.password_hash))
+                .verify(&turn, request.old_password, Some(row.password_hash))
                 .await?;
         // Also for nothing: how long an answer takes must not tell whether a guess was right.
-        let password_hash = passwords.hash(request.new_password).await?;
+        let password_hash = passwords.hash(&turn, request.new_password).await?;
+        drop(turn);
         if !verified && number > session.request_last {
             return Err(self.wrong_password(keys, deadline).await?);
         }
@@ -314,30 +235,5 @@ impl AccountService for Accounts {
         request: Request<v1::ListBlocksRequest>,
     ) -> Result<Response<v1::ListBlocksResponse>, Status> {
         self.shared.reply(self.blocks(request).await)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_cannot_be_a_code_or_a_token_is_refused_before_anything_is_asked() {
-        use v1::create_account_request::Grant as Given;
-        let reason = |given| shown(Some(given)).unwrap_err().reason().to_owned();
-        for code in ["", "!", "YWJj", &"A".repeat(43)] {
-            let given = Given::InviteCode(code.to_owned());
-            assert_eq!(reason(given), "INVITE_INVALID", "{code}");
-        }
-        let given = Given::SetupToken("guess".to_owned());
-        assert_eq!(reason(given), "SETUP_TOKEN_INVALID");
-
-        let code = URL_SAFE_NO_PAD.encode([7; CODE_BYTES]);
-        let given = Given::InviteCode(format!(" {code}\n"));
-        assert_eq!(
-            shown(Some(given)),
-            Ok(Shown::Invite(token_hash(&[7; CODE_BYTES])))
-        );
-        assert_eq!(shown(None), Ok(Shown::Nothing));
     }
 }

@@ -19,8 +19,8 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     access::{Deadline, accepted, administrators_only, position_of},
-    accounts::CODE_BYTES,
     connections::Places,
+    creation::CODE_BYTES,
     problems, random,
     sessions::show_token,
     shared::Shared,

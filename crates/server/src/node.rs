@@ -28,6 +28,7 @@ use crate::{
     beside,
     check::Checks,
     codec::WireCodec,
+    codes::Codes,
     config::{ConfigError, NodeConfig},
     connections::{Places, Ports},
     digests::Digests,
@@ -217,6 +218,7 @@ impl Node {
             sessions: Sessions::default(),
             passwords: Passwords::new().map_err(system)?,
             gate: Gate::default(),
+            codes: Codes::default(),
             registration: config
                 .registration
                 .unwrap_or_else(|| Registration::default_at(client_address.ip())),

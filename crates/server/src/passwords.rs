@@ -1,9 +1,9 @@
 //! Passwords: argon2id with 19 MiB, 2 passes, 1 lane (RFC 9106's way, OWASP's minimum).
 //!
-//! Always true: hashing happens on threads of its own, at most [`Passwords::lanes`] at once and
-//! [`WAITING_MAX`] waiting, so a storm of log-ins costs neither memory nor everybody's latency. A
-//! name that nobody has takes as long as one that somebody has, and so does a program's account,
-//! which has no password: nothing logs in there.
+//! Always true: hashing happens on threads of its own, at most half of the cores at once, in turns
+//! that are shared fairly (see `hash_queue`): a storm of log-ins costs neither memory nor
+//! everybody's latency. A name that nobody has takes as long as one that somebody has, and so does
+//! a program's account, which has no password: nothing logs in there.
 
 use std::{sync::Arc, thread};
 
@@ -14,20 +14,28 @@ use argon2::{
 use conclave_wire::Problem;
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
-use crate::random;
+use crate::{
+    access::Deadline,
+    hash_queue::{Asker, Turn, Turns, Work},
+    random,
+};
 
-/// Log-ins and account creations that wait for a thread. At the bound further ones are refused.
-const WAITING_MAX: usize = 256;
+/// Attempts that have a turn for each thread that hashes: while one hashes, another is counted by
+/// the log.
+const TURNS_PER_LANE: usize = 2;
+/// Turns of one node. On all nodes of a large cluster together they are fewer than the failures
+/// that an address is allowed, so log-ins that turn out right do not make their address wait.
+const TURNS_MAX: usize = 6;
 
-/// The parameters; changing them affects only passwords that are set afterwards.
+/// The parameters. An older hash is renewed when its owner logs in.
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 
 /// Hashes and verifies.
 pub(crate) struct Passwords {
+    turns: Turns,
     lanes: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
     /// A hash of nobody's password, for names that nobody has.
     nobody: String,
 }
@@ -36,15 +44,29 @@ impl Passwords {
     /// Ready to hash; makes the hash of nobody's password.
     pub(crate) fn new() -> Result<Self, Problem> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
+        let lanes = (cores / 2).max(1);
         Ok(Self {
-            lanes: Arc::new(Semaphore::new(cores)),
-            waiting: Arc::new(Semaphore::new(WAITING_MAX)),
+            turns: Turns::new((TURNS_PER_LANE * lanes).min(TURNS_MAX)),
+            lanes: Arc::new(Semaphore::new(lanes)),
             nobody: hash("nobody's password")?,
         })
     }
 
+    /// Waits for a turn to hash.
+    ///
+    /// # Errors
+    /// [`Problem::Busy`] if too many wait, or too long.
+    pub(crate) async fn turn(
+        &self,
+        work: Work,
+        asker: Asker,
+        deadline: Deadline,
+    ) -> Result<Turn, Problem> {
+        self.turns.take(work, asker, deadline).await
+    }
+
     /// The PHC string of a new password.
-    pub(crate) async fn hash(&self, password: String) -> Result<String, Problem> {
+    pub(crate) async fn hash(&self, _turn: &Turn, password: String) -> Result<String, Problem> {
         self.run(move || hash(&password)).await?
     }
 
@@ -52,6 +74,7 @@ impl Passwords {
     /// take as long and are `false`.
     pub(crate) async fn verify(
         &self,
+        _turn: &Turn,
         password: String,
         hash: Option<String>,
     ) -> Result<bool, Problem> {
@@ -66,7 +89,6 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let _waiting = self.waiting.try_acquire().map_err(|_| Problem::Busy)?;
         let lane = self
             .lanes
             .clone()
@@ -80,6 +102,13 @@ impl Passwords {
         });
         done.await.map_err(|_| broken("hashing was stopped"))
     }
+}
+
+#[cfg(test)]
+/// Whether a hash was made with other parameters than those of today.
+pub(crate) fn is_outdated(hash: &str) -> bool {
+    let today = format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}$");
+    !hash.starts_with(&today)
 }
 
 fn broken(sentence: &str) -> Problem {
@@ -115,27 +144,54 @@ fn verify(password: &str, hash: &str) -> Result<bool, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use conclave_core::ThrottleKey;
+
     use super::*;
+
+    async fn turn(passwords: &Passwords) -> Turn {
+        let key = ThrottleKey([0; 16]);
+        let asker = Asker {
+            group: key,
+            account: key,
+        };
+        let taken = passwords.turn(Work::LogIn, asker, Deadline::usual()).await;
+        taken.unwrap()
+    }
 
     #[tokio::test]
     async fn a_password_is_known_again_and_no_other_is() {
         let passwords = Passwords::new().unwrap();
-        let hash = passwords.hash("correct horse".to_owned()).await.unwrap();
+        let turn = turn(&passwords).await;
+        let hash = passwords.hash(&turn, "correct horse".to_owned()).await;
+        let hash = hash.unwrap();
         assert!(
             hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
             "{hash}"
         );
-        let verify =
-            |password: &str, hash: Option<String>| passwords.verify(password.to_owned(), hash);
+        assert!(!is_outdated(&hash));
+        let verify = |password: &str, hash: Option<String>| {
+            passwords.verify(&turn, password.to_owned(), hash)
+        };
         assert!(verify("correct horse", Some(hash.clone())).await.unwrap());
         assert!(!verify("battery staple", Some(hash.clone())).await.unwrap());
         for nobody in [None, Some(String::new())] {
             assert!(!verify("nobody's password", nobody).await.unwrap());
         }
-        assert_ne!(
-            passwords.hash("correct horse".to_owned()).await.unwrap(),
-            hash,
-            "salted"
-        );
+        let again = passwords.hash(&turn, "correct horse".to_owned()).await;
+        assert_ne!(again.unwrap(), hash, "salted");
+    }
+
+    #[tokio::test]
+    async fn a_hash_with_other_parameters_is_known_and_outdated() {
+        let passwords = Passwords::new().unwrap();
+        let turn = turn(&passwords).await;
+        let params = Params::new(8 * 1024, 1, 1, None).unwrap();
+        let (algorithm, version) = (argon2::Algorithm::Argon2id, argon2::Version::V0x13);
+        let old = Argon2::new(algorithm, version, params);
+        let hash = old.hash_password_with_salt(b"correct horse", &[7; 16]);
+        let hash = hash.unwrap().to_string();
+        let verified = passwords.verify(&turn, "correct horse".to_owned(), Some(hash.clone()));
+        assert!(verified.await.unwrap());
+        assert!(is_outdated(&hash));
     }
 }

@@ -15,6 +15,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     access::{Deadline, accepted, position_of},
     accounts::{Accounts, once_id},
+    hash_queue::{Asker, Work},
     random,
     sessions::{log_in_first, show_token},
     show,
@@ -107,7 +108,14 @@ impl Accounts {
         attempt.admit(&held, self.shared.now())?;
         let hash = found.as_ref().map(|row| row.password_hash.clone());
         let password = login.password.clone();
-        let verified = self.shared.passwords.verify(password, hash).await?;
+        let asker = Asker {
+            group: keys.address,
+            account: keys.account,
+        };
+        let passwords = &self.shared.passwords;
+        let turn = passwords.turn(Work::LogIn, asker, deadline).await?;
+        let verified = passwords.verify(&turn, password, hash).await?;
+        drop(turn);
         match found.filter(|_| verified) {
             Some(row) => Ok(row),
             None => {

@@ -20,10 +20,10 @@ use tokio::{
 };
 
 use crate::{
-    check::Checks, connections::Places, digests::Digests, identity::Identity, live::LiveState,
-    passwords::Passwords, peer_service::role_number, problems::millis, registration::Registration,
-    secret::ClusterSecret, sessions::Sessions, snapshots, throttle::Gate, tls::Security,
-    told::Told, transport::GrpcTransport,
+    check::Checks, codes::Codes, connections::Places, digests::Digests, identity::Identity,
+    live::LiveState, passwords::Passwords, peer_service::role_number, problems::millis,
+    registration::Registration, secret::ClusterSecret, sessions::Sessions, snapshots,
+    throttle::Gate, tls::Security, told::Told, transport::GrpcTransport,
 };
 
 /// How long a peer may take to say how it is.
@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) sessions: Sessions,
     pub(crate) passwords: Passwords,
     pub(crate) gate: Gate,
+    /// Wrong codes of each address.
+    pub(crate) codes: Codes,
     pub(crate) registration: Registration,
     pub(crate) commands: Arc<Semaphore>,
     pub(crate) reads: Arc<Semaphore>,

@@ -31,15 +31,21 @@ const TELL_EVERY: Duration = Duration::from_millis(1200);
 const TELL_PAUSE: Duration = Duration::from_millis(300);
 /// How long a peer may take to hear.
 const HEAR_LIMIT: Duration = Duration::from_millis(500);
-/// Somebody's writing is told at most once in this time.
+/// Shortest time between two notices that an account is writing in the same conversation.
 const TYPING_EVERY: Duration = Duration::from_secs(2);
-/// Those whose writing was told a moment ago. At the bound all are forgotten: told once too often.
+/// Conversations in which an account is shown as writing within that time: a person writes in one,
+/// and has two windows. In further ones it is not shown.
+const TYPING_CONVERSATIONS_MAX: usize = 4;
+/// Accounts whose writing was told a moment ago. At the bound further ones are not shown.
 const TYPISTS_MAX: usize = 16_384;
+/// Largest room whose members see who is writing. In a larger one some member always is, and one
+/// keystroke would be as many notices as the room has members.
+const TYPING_MEMBERS_MAX: u64 = 256;
 
-/// When the writing of each was told last.
+/// In which conversations each account was shown as writing, and when.
 #[derive(Default)]
 pub(crate) struct Typing {
-    told: Mutex<HashMap<(ConversationId, AccountId), Instant>>,
+    told: Mutex<HashMap<AccountId, Vec<(ConversationId, Instant)>>>,
 }
 
 impl Typing {
@@ -47,14 +53,21 @@ impl Typing {
     fn admit(&self, conversation: ConversationId, account: AccountId) -> bool {
         let mut told = self.told.lock().unwrap_or_else(|error| error.into_inner());
         let now = Instant::now();
-        let before = told.get(&(conversation, account));
-        if before.is_some_and(|before| now.duration_since(*before) < TYPING_EVERY) {
+        let is_recent =
+            |(_, at): &(ConversationId, Instant)| now.duration_since(*at) < TYPING_EVERY;
+        if told.len() >= TYPISTS_MAX && !told.contains_key(&account) {
+            told.retain(|_, of_one| of_one.iter().any(is_recent));
+            if told.len() >= TYPISTS_MAX {
+                return false;
+            }
+        }
+        let of_one = told.entry(account).or_default();
+        of_one.retain(is_recent);
+        let is_told = of_one.iter().any(|(known, _)| *known == conversation);
+        if is_told || of_one.len() >= TYPING_CONVERSATIONS_MAX {
             return false;
         }
-        if told.len() >= TYPISTS_MAX {
-            told.clear();
-        }
-        told.insert((conversation, account), now);
+        of_one.push((conversation, now));
         true
     }
 }
@@ -64,7 +77,8 @@ pub(crate) struct Typist {
     conversation: ConversationId,
     account: AccountId,
     name: String,
-    audience: Audience,
+    /// `None` in a room that is too large for it.
+    audience: Option<Audience>,
 }
 
 impl Typist {
@@ -86,9 +100,13 @@ impl Typist {
                 if reader.is_blocked(peer, account)? || reader.is_blocked(account, peer)? {
                     return Ok(None);
                 }
-                Audience::One(peer)
+                Some(Audience::One(peer))
             }
-            Some(ConversationInfo::Room { .. }) => Audience::Room(conversation),
+            Some(ConversationInfo::Room { .. }) => {
+                let members = reader.member_count(conversation)?;
+                let is_small = members.is_some_and(|members| members <= TYPING_MEMBERS_MAX);
+                is_small.then_some(Audience::Room(conversation))
+            }
             None => return Ok(None),
         };
         Ok(Some(Self {
@@ -102,11 +120,8 @@ impl Typist {
 
 /// Tells here and to all other nodes that somebody writes, unless that was told a moment ago.
 pub(crate) fn tell_typing(shared: &Arc<Shared>, typist: Typist) {
-    if !shared
-        .live
-        .typing
-        .admit(typist.conversation, typist.account)
-    {
+    let typing = &shared.live.typing;
+    if typist.audience.is_none() || !typing.admit(typist.conversation, typist.account) {
         return;
     }
     let moment = peer::Typing {
@@ -115,13 +130,16 @@ pub(crate) fn tell_typing(shared: &Arc<Shared>, typist: Typist) {
     };
     hear_typist(shared, typist);
     let shared = shared.clone();
-    // At most one of these for each typist in two seconds, and each ends within its limit.
+    // At most four of these for each typist in two seconds, and each ends within its limit.
     tokio::spawn(async move {
         tell_peers(&shared, &peer::share_moment_request::Moment::Typing(moment)).await;
     });
 }
 
 fn hear_typist(shared: &Shared, typist: Typist) {
+    let Some(audience) = typist.audience else {
+        return;
+    };
     let typing = v1::Typing {
         conversation_id: typist.conversation.0,
         account_id: typist.account.0,
@@ -132,7 +150,7 @@ fn hear_typist(shared: &Shared, typist: Typist) {
         event: Some(v1::event::Event::Typing(typing)),
     };
     let hub = &shared.live.hub;
-    hub.tell_ephemeral(typist.audience, typist.account, event);
+    hub.tell_ephemeral(audience, typist.account, event);
 }
 
 /// Takes what another node tells.
@@ -243,5 +261,33 @@ mod tests {
         assert!(typing.admit(room, bob));
         tokio::time::advance(TYPING_EVERY).await;
         assert!(typing.admit(room, alice));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_account_that_writes_everywhere_is_shown_in_a_few_places() {
+        let typing = Typing::default();
+        let alice = AccountId(1);
+        let shown = |rooms: u64| {
+            let rooms = (1..=rooms).map(ConversationId);
+            rooms.filter(|room| typing.admit(*room, alice)).count()
+        };
+        assert_eq!(shown(256), TYPING_CONVERSATIONS_MAX);
+        assert_eq!(shown(256), 0);
+        tokio::time::advance(TYPING_EVERY).await;
+        assert_eq!(shown(256), TYPING_CONVERSATIONS_MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_memory_of_typists_is_bounded() {
+        let typing = Typing::default();
+        let admitted = |first: u64| {
+            let accounts = (first..first + 2 * TYPISTS_MAX as u64).map(AccountId);
+            let room = ConversationId(1);
+            accounts.filter(|id| typing.admit(room, *id)).count()
+        };
+        assert_eq!(admitted(1), TYPISTS_MAX);
+        tokio::time::advance(TYPING_EVERY).await;
+        assert_eq!(admitted(1_000_000), TYPISTS_MAX);
+        assert_eq!(typing.told.lock().unwrap().len(), TYPISTS_MAX);
     }
 }

@@ -4,8 +4,8 @@
 //! Always true: no secret is given, because none is kept.
 
 use conclave_core::{
-    AccountId, ConversationId, InviteId, SessionId, Throttle, ThrottleKey, Timestamp, TokenHash,
-    WebhookId,
+    AccountId, ConversationId, InviteId, OnceId, SessionId, Throttle, ThrottleKey, Timestamp,
+    TokenHash, WebhookId,
     limits::{
         BLOCKS_PER_ACCOUNT_MAX, INVITES_MAX, SESSIONS_PER_ACCOUNT_MAX, WEBHOOKS_PER_ROOM_MAX,
     },
@@ -160,6 +160,38 @@ impl Reader {
             let mut statement = c.prepare_cached(sql)?;
             statement.query_row([token.0], found).optional()
         })
+    }
+
+    /// Whether there is an invite with this code that can be used, by log time.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn is_invite_usable(&self, code: &TokenHash) -> std::result::Result<bool, ReadError> {
+        let sql = "SELECT 1 FROM invites WHERE code = ?1 AND uses_left > 0
+            AND expires_at > (SELECT log_time FROM meta WHERE id = 1)";
+        self.read(|c| c.prepare_cached(sql)?.exists([code.0]))
+    }
+
+    /// The hash of the setup token on offer.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn setup_token(&self) -> std::result::Result<Option<TokenHash>, ReadError> {
+        let sql = "SELECT setup_token FROM meta WHERE id = 1";
+        self.read(|c| {
+            let mut statement = c.prepare_cached(sql)?;
+            let token = statement.query_row([], |row| row.get::<_, Option<[u8; 32]>>(0))?;
+            Ok(token.map(TokenHash))
+        })
+    }
+
+    /// Whether an answer to this request outside a session is remembered.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn is_answered_once(&self, id: &OnceId) -> std::result::Result<bool, ReadError> {
+        let sql = "SELECT 1 FROM once_answers WHERE id = ?1";
+        self.read(|c| c.prepare_cached(sql)?.exists([id.0]))
     }
 
     /// What is held against a name or an address.

@@ -66,6 +66,22 @@ impl Reader {
         self.read(|c| rooms(c, account, pattern, after, page(limit)))
     }
 
+    /// How many members a room has; `None` if there is no such room.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn member_count(
+        &self,
+        room: ConversationId,
+    ) -> std::result::Result<Option<u64>, ReadError> {
+        let sql = "SELECT members FROM conversations WHERE id = ?1 AND members IS NOT NULL";
+        self.read(|c| {
+            let mut statement = c.prepare_cached(sql)?;
+            let found = statement.query_row([sought(room.0)], |row| number(row, 0));
+            found.optional()
+        })
+    }
+
     /// Up to `limit` members of a room, in order of their numbers, after `after`.
     ///
     /// # Errors

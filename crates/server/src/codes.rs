@@ -1,0 +1,102 @@
+//! Wrong codes (of invites, setup tokens and resets) are looked up before a password is hashed,
+//! and an address that shows many of them has to wait.
+//!
+//! A code has so many random bits that guessing is hopeless: the wait saves work. So it is kept on
+//! each node by itself, and a right code is let through however many wrong ones its address shows.
+//!
+//! Always true: a wrong code costs no hash and no log entry.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use conclave_core::ThrottleKey;
+use tokio::time::Instant;
+
+/// Wrong codes of one address in a row that need not wait.
+const WRONG_FREE: u32 = 20;
+/// After this long, one more is free again.
+const FORGIVEN_INTERVAL: Duration = Duration::from_secs(1);
+/// Addresses that are remembered. At the bound the one that is forgiven first is forgotten.
+const ADDRESSES_MAX: usize = 4096;
+
+/// What each address has shown lately.
+#[derive(Default)]
+pub(crate) struct Codes {
+    /// When all is forgiven.
+    forgiven_at: Mutex<HashMap<ThrottleKey, Instant>>,
+}
+
+impl Codes {
+    /// How long an address has to wait before its next wrong code is looked for everywhere.
+    pub(crate) fn wait(&self, address: ThrottleKey) -> Option<Duration> {
+        let all = self.lock();
+        let until = *all.get(&address)?;
+        let debt = until.saturating_duration_since(Instant::now());
+        let wait = debt.saturating_sub(FORGIVEN_INTERVAL * (WRONG_FREE - 1));
+        (!wait.is_zero()).then_some(wait)
+    }
+
+    /// Counts a wrong code.
+    pub(crate) fn count(&self, address: ThrottleKey) {
+        let now = Instant::now();
+        let mut all = self.lock();
+        if all.len() >= ADDRESSES_MAX && !all.contains_key(&address) {
+            let first = all.iter().min_by_key(|(_, until)| **until);
+            let first = first.map(|(address, _)| *address);
+            first.and_then(|first| all.remove(&first));
+        }
+        let until = all.entry(address).or_insert(now);
+        // A flood makes nobody wait longer than one interval from now.
+        let most = now + FORGIVEN_INTERVAL * WRONG_FREE;
+        *until = (now.max(*until) + FORGIVEN_INTERVAL).min(most);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ThrottleKey, Instant>> {
+        // Sound after every statement that changes it.
+        self.forgiven_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADDRESS: ThrottleKey = ThrottleKey([1; 16]);
+
+    #[tokio::test(start_paused = true)]
+    async fn wrong_codes_make_an_address_wait_and_no_other() {
+        let codes = Codes::default();
+        for _ in 0..WRONG_FREE {
+            assert_eq!(codes.wait(ADDRESS), None);
+            codes.count(ADDRESS);
+        }
+        assert_eq!(codes.wait(ADDRESS), Some(FORGIVEN_INTERVAL));
+        for _ in 0..1000 {
+            codes.count(ADDRESS);
+        }
+        assert_eq!(codes.wait(ADDRESS), Some(FORGIVEN_INTERVAL), "no longer");
+        assert_eq!(codes.wait(ThrottleKey([2; 16])), None);
+        tokio::time::advance(FORGIVEN_INTERVAL).await;
+        assert_eq!(codes.wait(ADDRESS), None, "one is free again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_memory_is_bounded_and_a_flood_is_not_forgotten() {
+        let codes = Codes::default();
+        for _ in 0..=WRONG_FREE {
+            codes.count(ADDRESS);
+        }
+        for other in 0..2 * ADDRESSES_MAX as u64 {
+            let mut key = [9; 16];
+            key[..8].copy_from_slice(&other.to_le_bytes());
+            codes.count(ThrottleKey(key));
+        }
+        assert_eq!(codes.lock().len(), ADDRESSES_MAX);
+        assert!(codes.wait(ADDRESS).is_some());
+    }
+}

@@ -1,0 +1,180 @@
+//! A node of its own and people who use it, for tests of what lets people in.
+
+#![allow(dead_code, reason = "each test uses a part")]
+
+use std::{net::Ipv4Addr, time::Duration};
+
+use conclave_server::{Node, NodeConfig, Registration};
+use conclave_wire::{
+    Problem,
+    v1::{
+        self, account_service_client::AccountServiceClient,
+        admin_service_client::AdminServiceClient, create_account_request::Grant,
+        session_service_client::SessionServiceClient,
+    },
+};
+use tokio::time::timeout;
+use tonic::{Request, Status, transport::Channel};
+
+/// Failures only if the machine is unwell.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PASSWORD: &str = "correct horse";
+
+/// A node of its own, and a client of it.
+pub(crate) struct World {
+    pub(crate) node: Node,
+    _data: tempfile::TempDir,
+    pub(crate) channel: Channel,
+    /// The last request id or number.
+    pub(crate) number: u64,
+}
+
+/// Whoever is logged in.
+pub(crate) struct Person {
+    pub(crate) token: String,
+    pub(crate) session: u64,
+}
+
+impl World {
+    pub(crate) async fn start(registration: Registration) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let config = NodeConfig {
+            plain: true,
+            data: data.path().to_owned(),
+            client_address: "127.0.0.1:0".to_owned(),
+            peer_address: "127.0.0.1:0".to_owned(),
+            unsafe_no_sync: true,
+            registration: Some(registration),
+            ..NodeConfig::default()
+        };
+        let node = Node::start(config).await.unwrap();
+        node.ready().await;
+        let address = format!("http://{}", node.client_address());
+        let endpoint = Channel::from_shared(address).unwrap();
+        let channel = endpoint.connect().await.unwrap();
+        Self {
+            node,
+            _data: data,
+            channel,
+            number: 0,
+        }
+    }
+
+    pub(crate) fn accounts(&self) -> AccountServiceClient<Channel> {
+        AccountServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn sessions(&self) -> SessionServiceClient<Channel> {
+        SessionServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn admin(&self) -> AdminServiceClient<Channel> {
+        AdminServiceClient::new(self.channel.clone())
+    }
+
+    /// The name of a request that nobody has made before.
+    pub(crate) fn number(&mut self) -> Option<v1::RequestId> {
+        self.number += 1;
+        Some(v1::RequestId {
+            number: self.number,
+            nonce: 1,
+        })
+    }
+
+    pub(crate) fn request_id(&mut self) -> Vec<u8> {
+        self.number += 1;
+        u128::from(self.number).to_be_bytes().to_vec()
+    }
+
+    pub(crate) async fn setup_token(&self) -> String {
+        let mut tokens = self.node.setup_tokens();
+        let token = timeout(PATIENCE, tokens.wait_for(Option::is_some)).await;
+        token.unwrap().unwrap().clone().unwrap()
+    }
+
+    /// A channel from another address of this machine.
+    pub(crate) async fn from(&self, host: u8) -> Channel {
+        let address = format!("http://{}", self.node.client_address());
+        let elsewhere = Channel::from_shared(address).unwrap();
+        let elsewhere = elsewhere.local_address(Some(Ipv4Addr::new(127, 0, 0, host).into()));
+        elsewhere.connect().await.unwrap()
+    }
+
+    /// Creates an account as `by`, or as a stranger.
+    pub(crate) async fn create(
+        &self,
+        name: &str,
+        grant: Option<Grant>,
+        by: Option<&Person>,
+    ) -> Result<u64, String> {
+        let request = v1::CreateAccountRequest {
+            name: name.to_owned(),
+            password: PASSWORD.to_owned(),
+            grant,
+            ..Default::default()
+        };
+        let request = match by {
+            Some(person) => person.ask(request),
+            None => Request::new(request),
+        };
+        let created = self.accounts().create_account(request).await;
+        created
+            .map(|created| created.into_inner().id)
+            .map_err(reason)
+    }
+
+    pub(crate) async fn try_login(
+        &self,
+        id: &[u8],
+        name: &str,
+        password: &str,
+    ) -> Result<Person, Problem> {
+        let login = v1::OpenSessionRequest {
+            request_id: id.to_vec().into(),
+            name: name.to_owned(),
+            password: password.to_owned(),
+            label: format!("{name}'s"),
+            ..Default::default()
+        };
+        let opened = self.sessions().open_session(login).await;
+        let opened = opened
+            .map_err(|status| Problem::from_status(&status).unwrap())?
+            .into_inner();
+        Ok(Person {
+            token: opened.token,
+            session: opened.session_id,
+        })
+    }
+
+    pub(crate) async fn login(&mut self, name: &str) -> Person {
+        let id = self.request_id();
+        self.try_login(&id, name, PASSWORD).await.unwrap()
+    }
+
+    /// An administrator, made with the setup token.
+    pub(crate) async fn administrator(&mut self, name: &str) -> Person {
+        let token = self.setup_token().await;
+        let created = self
+            .create(name, Some(Grant::SetupToken(token)), None)
+            .await;
+        created.unwrap();
+        self.login(name).await
+    }
+}
+
+impl Person {
+    pub(crate) fn ask<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        let header = format!("Bearer {}", self.token).parse().unwrap();
+        request.metadata_mut().insert("authorization", header);
+        request
+    }
+}
+
+pub(crate) fn reason(status: Status) -> String {
+    let problem = Problem::from_status(&status);
+    problem
+        .unwrap_or_else(|| panic!("{status}"))
+        .reason()
+        .to_owned()
+}
