@@ -20,10 +20,11 @@ use crate::{
 };
 
 /// Calls of `conclave.v1` that need no session.
-const OPEN: [&str; 3] = [
+const OPEN: [&str; 4] = [
     "/conclave.v1.AccountService/CreateAccount",
     "/conclave.v1.SessionService/OpenSession",
     "/conclave.v1.AdminService/GetClusterStatus",
+    "/conclave.v1.AdminService/GetStateDigest",
 ];
 /// Calls of the port for peers that need no certificate.
 const OPEN_FOR_MACHINES: [&str; 3] = [
