@@ -40,7 +40,7 @@ use crate::{
     tls::{Dial, Security},
 };
 
-/// How long a connection may take to be made: longer than a flood of strangers can delay it there. A
+/// How long a connection may take to be made: longer than a flood of strangers can delay it. A
 /// machine that is well answers far sooner.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 /// How often a connection is asked for a sign of life, and how long that may take: a machine that
