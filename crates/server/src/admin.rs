@@ -131,20 +131,22 @@ impl Admin {
             .wait_applied(index, deadline.left())
             .await;
         reached.map_err(|error| problems::of_read(&error))?;
+        if !is_administrator {
+            let allowed_at = *self.shared.digest_allowed_at.lock().await;
+            if allowed_at.saturating_duration_since(Instant::now()) > deadline.left() {
+                return Err(Problem::Busy);
+            }
+            tokio::time::sleep_until(allowed_at).await;
+        }
         let _turn = self
             .shared
             .digests
             .try_acquire()
             .map_err(|_| Problem::Busy)?;
-        // Only then is it known how long the others have to wait.
-        let mut allowed_at = self.shared.digest_allowed_at.lock().await;
         let began = Instant::now();
-        if began < *allowed_at && !is_administrator {
-            return Err(Problem::Busy);
-        }
         let found = self.shared.read(|reader| reader.digest()).await?;
-        *allowed_at = Instant::now() + began.elapsed() * DIGEST_PAUSE;
-        drop(allowed_at);
+        let allowed_at = Instant::now() + began.elapsed() * DIGEST_PAUSE;
+        *self.shared.digest_allowed_at.lock().await = allowed_at;
         Ok(v1::GetStateDigestResponse {
             node_id: self.shared.identity.node,
             applied_index: found.applied.map_or(0, |last| last.index),
