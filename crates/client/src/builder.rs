@@ -4,6 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use conclave_wire::OperatorCredential;
 use tonic::{
     metadata::{Ascii, MetadataValue},
     transport::{Channel, Endpoint},
@@ -202,6 +203,14 @@ pub(crate) fn authorization(token: &str) -> Result<MetadataValue<Ascii>, BuildEr
         .map_err(|_| BuildError::Token)?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// The header that carries the credential of an operator.
+pub(crate) fn credential_header(credential: &OperatorCredential) -> MetadataValue<Ascii> {
+    let header = credential.to_header().parse();
+    let mut value: MetadataValue<Ascii> = header.expect("it is base64 with a word before it");
+    value.set_sensitive(true);
+    value
 }
 
 /// Whether this can be the address of a node.

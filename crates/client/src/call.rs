@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use conclave_wire::{request::token_hash, v1};
+use conclave_wire::{OperatorCredential, request::token_hash, v1};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use tokio::{
     sync::{Mutex, Semaphore},
@@ -20,7 +20,7 @@ use tonic::{
 use crate::{
     CallError, Freshness, RequestKey,
     attempts::{Attempts, Key, Under},
-    builder::{BuildError, Builder, IN_FLIGHT_MAX, Times, authorization},
+    builder::{BuildError, Builder, IN_FLIGHT_MAX, Times, authorization, credential_header},
     nodes::{Node, Nodes},
     numbers::{Numbers, Taken},
     rpc::{Kind, Rpc},
@@ -47,6 +47,8 @@ const NEW_NUMBERS_MAX: u32 = 16;
 pub struct Client {
     pub(crate) shared: Arc<Shared>,
     pub(crate) session: Arc<Session>,
+    /// The header that carries the credential of an operator, if there is one.
+    operator: Option<MetadataValue<Ascii>>,
 }
 
 /// What all sessions over the same nodes share.
@@ -100,7 +102,26 @@ impl Client {
     }
 
     pub(crate) fn new(shared: Arc<Shared>, session: Arc<Session>) -> Self {
-        Self { shared, session }
+        Self {
+            shared,
+            session,
+            operator: None,
+        }
+    }
+
+    /// The same connections and session, and calls for operators with this credential.
+    #[must_use]
+    pub fn with_operator(&self, credential: &OperatorCredential) -> Self {
+        Self {
+            operator: Some(credential_header(credential)),
+            ..self.clone()
+        }
+    }
+
+    /// Whether it has a credential of an operator.
+    #[must_use]
+    pub fn is_operator(&self) -> bool {
+        self.operator.is_some()
     }
 
     /// The same connections with another session.
@@ -109,7 +130,10 @@ impl Client {
     /// [`BuildError::Token`].
     pub fn with_token(&self, token: &str) -> Result<Self, BuildError> {
         let session = Session::new(Some(authorization(token)?));
-        Ok(Self::new(Arc::clone(&self.shared), Arc::new(session)))
+        Ok(Self {
+            session: Arc::new(session),
+            ..self.clone()
+        })
     }
 
     /// The addresses of the nodes that are known, with those learned from hints.
@@ -313,6 +337,10 @@ impl Client {
         limit: Duration,
     ) -> Result<R::Answer, Failure> {
         let mut request = self.request(message);
+        if let Some(operator) = self.operator.as_ref().filter(|_| R::FOR_OPERATORS) {
+            let metadata = request.metadata_mut();
+            metadata.insert("authorization", operator.clone());
+        }
         // So that the node itself says in time why it cannot answer.
         request.set_timeout(limit);
         let asked = timeout(limit, R::ask(node.channel.clone(), request)).await;

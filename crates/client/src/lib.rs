@@ -71,6 +71,7 @@ mod govern;
 mod live;
 mod nodes;
 mod numbers;
+mod operate;
 mod outbox;
 mod random;
 mod rooms;
@@ -95,9 +96,10 @@ pub use call::Client;
 pub use chat::{Outgoing, Page, Sent};
 pub use conclave_core as core;
 pub use conclave_wire::trust::{Fingerprint, NoFingerprint};
-pub use conclave_wire::v1;
+pub use conclave_wire::{OperatorCredential, v1};
 pub use error::{CallError, RequestKey};
 pub use events::{Disconnect, Events, From, HEARTBEAT, Item, Reconnect, SubscribeOptions};
+pub use operate::new_credential;
 pub use outbox::{
     OUTBOX_BYTES_MAX, OUTBOX_MESSAGES_MAX, Outbox, OutboxError, Outcome, Restored, Ticket,
 };

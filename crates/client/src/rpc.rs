@@ -27,6 +27,8 @@ pub(crate) enum Kind {
 /// A unary call.
 pub(crate) trait Rpc: Clone + Send + Sync + Sized + 'static {
     const KIND: Kind;
+    /// Whether the credential of an operator goes with it, if there is one.
+    const FOR_OPERATORS: bool;
     type Answer: Send;
 
     /// Sets the number, if the call carries one.
@@ -40,9 +42,18 @@ pub(crate) trait Rpc: Clone + Send + Sync + Sized + 'static {
 }
 
 macro_rules! rpc {
+    (Operator $kind:ident $client:ident :: $method:ident, $request:ident => $answer:ident) => {
+        rpc!(@call $kind true $client :: $method, $request => $answer);
+    };
     ($kind:ident $client:ident :: $method:ident, $request:ident => $answer:ident) => {
+        rpc!(@call $kind false $client :: $method, $request => $answer);
+    };
+    (@call $kind:ident $operators:literal
+        $client:ident :: $method:ident, $request:ident => $answer:ident
+    ) => {
         impl Rpc for v1::$request {
             const KIND: Kind = Kind::$kind;
+            const FOR_OPERATORS: bool = $operators;
             type Answer = v1::$answer;
 
             rpc!(@set_key $kind);
@@ -118,9 +129,9 @@ rpc!(Read LiveServiceClient::set_typing, SetTypingRequest => SetTypingResponse);
 rpc!(Read LiveServiceClient::set_presence, SetPresenceRequest => SetPresenceResponse);
 rpc!(Read LiveServiceClient::get_presence, GetPresenceRequest => GetPresenceResponse);
 
-rpc!(Read AdminServiceClient::get_cluster_status,
+rpc!(Operator Read AdminServiceClient::get_cluster_status,
     GetClusterStatusRequest => GetClusterStatusResponse);
-rpc!(Read AdminServiceClient::get_state_digest,
+rpc!(Operator Read AdminServiceClient::get_state_digest,
     GetStateDigestRequest => GetStateDigestResponse);
 rpc!(Numbered AdminServiceClient::set_account_role,
     SetAccountRoleRequest => SetAccountRoleResponse);
@@ -129,12 +140,24 @@ rpc!(Numbered AdminServiceClient::remove_account,
 rpc!(Numbered AdminServiceClient::create_bot, CreateBotRequest => CreateBotResponse);
 rpc!(Numbered AdminServiceClient::create_invite, CreateInviteRequest => CreateInviteResponse);
 rpc!(Read AdminServiceClient::list_invites, ListInvitesRequest => ListInvitesResponse);
-rpc!(Read AdminServiceClient::change_members, ChangeMembersRequest => ChangeMembersResponse);
-rpc!(Numbered AdminServiceClient::create_join_token,
+rpc!(Operator Read AdminServiceClient::change_members,
+    ChangeMembersRequest => ChangeMembersResponse);
+rpc!(Operator Once AdminServiceClient::create_join_token,
     CreateJoinTokenRequest => CreateJoinTokenResponse);
-rpc!(Numbered AdminServiceClient::prefer_leader, PreferLeaderRequest => PreferLeaderResponse);
-rpc!(Read AdminServiceClient::check_cluster, CheckClusterRequest => CheckClusterResponse);
-rpc!(Read AdminServiceClient::transfer_leader, TransferLeaderRequest => TransferLeaderResponse);
+rpc!(Operator Read AdminServiceClient::list_join_tokens,
+    ListJoinTokensRequest => ListJoinTokensResponse);
+rpc!(Operator Once AdminServiceClient::revoke_join_token,
+    RevokeJoinTokenRequest => RevokeJoinTokenResponse);
+rpc!(Operator Once AdminServiceClient::create_operator,
+    CreateOperatorRequest => CreateOperatorResponse);
+rpc!(Operator Read AdminServiceClient::list_operators,
+    ListOperatorsRequest => ListOperatorsResponse);
+rpc!(Operator Once AdminServiceClient::revoke_operator,
+    RevokeOperatorRequest => RevokeOperatorResponse);
+rpc!(Operator Once AdminServiceClient::prefer_leader, PreferLeaderRequest => PreferLeaderResponse);
+rpc!(Operator Read AdminServiceClient::check_cluster, CheckClusterRequest => CheckClusterResponse);
+rpc!(Operator Read AdminServiceClient::transfer_leader,
+    TransferLeaderRequest => TransferLeaderResponse);
 rpc!(Numbered AdminServiceClient::revoke_invite, RevokeInviteRequest => RevokeInviteResponse);
 
 /// The client for the one call that streams.

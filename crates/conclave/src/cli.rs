@@ -9,8 +9,8 @@ use clap::{Parser, Subcommand};
 use crate::{
     commands::{
         account, bench, bot, cluster, completions, conversations, delete, demo, edit, invite,
-        login, logout, passwd, presence, react, read, room, search, send, serve, sessions, token,
-        trust, up, webhook, whoami,
+        login, logout, operator, passwd, presence, react, read, room, search, send, serve,
+        sessions, token, trust, up, webhook, whoami,
     },
     errors::EXIT_INTERRUPTED,
 };
@@ -69,8 +69,10 @@ enum Command {
     Invite(invite::Args),
     /// Create an account for a program: for administrators
     Bot(bot::Args),
-    /// Let machines in: for administrators
+    /// Let machines in: for operators
     Token(token::Args),
+    /// Say who may run the machines of the cluster: for operators
+    Operator(operator::Args),
     /// See and forget by which certificates clusters are known here
     Trust(trust::Args),
     /// Look at the cluster, and change who belongs to it
@@ -112,6 +114,7 @@ impl Cli {
             Command::Invite(args) => until_interrupted(invite::run(args)).await,
             Command::Bot(args) => until_interrupted(bot::run(args)).await,
             Command::Token(args) => until_interrupted(token::run(args)).await,
+            Command::Operator(args) => until_interrupted(operator::run(args)).await,
             Command::Trust(args) => trust::run(args),
             Command::Cluster(args) => until_interrupted(cluster::run(args)).await,
             Command::Completions(args) => completions::run(args),
@@ -185,6 +188,7 @@ mod tests {
             "conclave account block eve",
             "conclave cluster status -o json",
             "conclave cluster replace 3 6 --dry-run",
+            "conclave cluster recover --data d --dry-run -o json",
             "conclave cluster preferred-leader 2",
             "conclave cluster preferred-leader none",
             "conclave token create --ttl 36h --role learner",

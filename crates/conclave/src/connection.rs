@@ -9,7 +9,7 @@ use conclave_client::{Authority, Client, Fingerprint, check_address};
 use crate::{
     credentials,
     errors::{CommandError, EXIT_PERMISSION},
-    trust,
+    operators, trust,
 };
 
 /// Where a local cluster listens: see `conclave up`.
@@ -54,6 +54,15 @@ pub(crate) struct Connection {
         conflicts_with = "fingerprint"
     )]
     ca_file: Option<PathBuf>,
+    /// The credential of an operator, for commands about machines [default: the one that
+    /// `conclave operator use` has kept]
+    #[arg(
+        long,
+        global = true,
+        env = "CONCLAVE_OPERATOR_FILE",
+        value_name = "FILE"
+    )]
+    operator_file: Option<PathBuf>,
     /// Give up after this many seconds
     #[arg(
         long,
@@ -115,6 +124,35 @@ impl Connection {
             true => self.connect().await,
             false => self.connect_as_nobody().await,
         }
+    }
+
+    /// A client with the credential of an operator, and a session if there is one.
+    ///
+    /// # Errors
+    /// If there is no credential, it must not be used, or an address is none.
+    pub(crate) async fn connect_as_operator(&self) -> anyhow::Result<Connected> {
+        let connected = self.connect_as_operator_if_any().await?;
+        if !connected.client.is_operator() {
+            let sentence = "this needs the credential of an operator, and none is known here";
+            return Err(CommandError::new(EXIT_PERMISSION, sentence, operators::HINT).into());
+        }
+        Ok(connected)
+    }
+
+    /// The same, without a credential if there is none: for what tells operators more.
+    ///
+    /// # Errors
+    /// If the credential must not be used or an address is none.
+    pub(crate) async fn connect_as_operator_if_any(&self) -> anyhow::Result<Connected> {
+        let mut connected = self.connect_as_whoever().await?;
+        let credential = match &self.operator_file {
+            Some(file) => Some(operators::read(file)?),
+            None => operators::find(&connected.endpoints)?,
+        };
+        if let Some(credential) = credential {
+            connected.client = connected.client.with_operator(&credential);
+        }
+        Ok(connected)
     }
 
     async fn connect_as(

@@ -252,12 +252,28 @@ pub(crate) fn of_reason(reason: &str) -> (u8, &'static str) {
         "MESSAGE_GONE" => (EXIT_CONFLICT, "a deleted message stays deleted"),
         "NO_SUCH_NODE" => (EXIT_NOT_FOUND, "conclave cluster status lists the nodes"),
         "NO_SUCH_CHECK" => (EXIT_TEMPORARY, "the node has begun again: check once more"),
-        "NODE_NUMBER_TAKEN" => (EXIT_CONFLICT, "choose a number that no node has had before"),
+        "NODE_NUMBER_TAKEN" => (
+            EXIT_CONFLICT,
+            "choose a number that no node has had before; a node that has moved is started with \
+             its data at its new addresses, and announces them",
+        ),
+        "NODE_NUMBER_TOO_FAR" => (EXIT_USAGE, "take the next number, or join with a token"),
+        "NODE_UNREACHABLE" => (
+            EXIT_CONFLICT,
+            "see that it runs (conclave cluster status), or choose another node",
+        ),
+        "NOT_TAKEN_OVER" => (EXIT_CONFLICT, "see what its log says, and ask again"),
         "JOIN_TOKEN_INVALID" => (
             EXIT_PERMISSION,
             "a token lets one machine in, once and in time: make another with: \
              conclave token create",
         ),
+        "NOT_AN_OPERATOR" => (EXIT_PERMISSION, crate::operators::HINT),
+        "LAST_OPERATOR" => (
+            EXIT_CONFLICT,
+            "add another first with: conclave operator create NAME",
+        ),
+        "TOKEN_ID_INVALID" => (EXIT_USAGE, "conclave token list shows them"),
         "JOIN_REFUSED" => (EXIT_PERMISSION, "give all nodes the same --secret-file"),
         "JOIN_TOKEN_OUT_OF_RANGE" => (EXIT_USAGE, "a token lives at most 7 days"),
         "NO_SECRET" => (

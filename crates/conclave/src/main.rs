@@ -11,6 +11,7 @@ mod credentials;
 mod errors;
 mod learned;
 mod names;
+mod operators;
 mod output;
 mod progress;
 mod trust;

@@ -5,9 +5,9 @@
 //! proposes the [`Batch`]. Nothing is made up while applying.
 
 use crate::{
-    AccountId, AccountName, ConversationId, Digest, DisplayName, InviteId, MessageText, NodeId,
-    OnceId, Reaction, RoomName, Sequence, SessionId, SessionLabel, ThrottleKey, Timestamp,
-    TokenHash, Topic, WebhookId,
+    AccountId, AccountName, ConversationId, Digest, DisplayName, InviteId, JoinTokenId,
+    MessageText, NodeId, OnceId, OperatorName, Reaction, RoomName, Sequence, SessionId,
+    SessionLabel, ThrottleKey, Timestamp, TokenHash, Topic, WebhookId,
 };
 
 /// One log entry's worth of commands, decided in this order.
@@ -94,12 +94,31 @@ pub enum Operation {
         /// Which.
         node: NodeId,
     },
+    /// Do what an operator asks for.
+    ByOperator {
+        /// Hash of the credential that was shown.
+        credential: TokenHash,
+        /// What is asked for.
+        request: OperatorRequest,
+    },
+    /// Make the first operator of a cluster that has none. Only a leader proposes it.
+    MakeFirstOperator {
+        /// Hash of the credential.
+        token: TokenHash,
+    },
+    /// Replace all operators by one. Only a voter proposes it, for the owner of its directory.
+    ResetOperators {
+        /// Hash of the credential of the one that is left.
+        token: TokenHash,
+    },
     /// Post a message through a webhook.
     PostByWebhook {
         /// Hash of the secret in its address.
         token: TokenHash,
         /// What.
         text: MessageText,
+        /// Whether the program has sent an idempotency key, from which the origin follows.
+        keyed: bool,
     },
 
     // In a session: one's own account.
@@ -273,6 +292,11 @@ pub enum Operation {
         /// Which.
         invite: InviteId,
     },
+}
+
+/// What an operator asks for: it touches machines, and no account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OperatorRequest {
     /// Make a token with which one machine can join the cluster.
     CreateJoinToken {
         /// Its hash.
@@ -282,10 +306,27 @@ pub enum Operation {
         /// Whether the machine shall vote, once it has caught up.
         voter: bool,
     },
+    /// Take a token to join back.
+    RevokeJoinToken {
+        /// Which.
+        id: JoinTokenId,
+    },
     /// Say which node shall lead while it is well.
     PreferLeader {
         /// Which; none: whoever is elected.
         node: Option<NodeId>,
+    },
+    /// Add an operator.
+    CreateOperator {
+        /// Its name, which no other operator has.
+        name: OperatorName,
+        /// Hash of its credential.
+        token: TokenHash,
+    },
+    /// Remove an operator: its credential is worth nothing from then on.
+    RevokeOperator {
+        /// Which.
+        name: OperatorName,
     },
 }
 

@@ -6,8 +6,8 @@
 
 use crate::{
     AccountId, AccountName, AccountRole, ConversationId, DisplayName, InviteId, MemberRole,
-    MessageText, NodeId, Progress, Reaction, RoomName, Sequence, SessionId, SessionLabel,
-    ThrottleKey, Timestamp, TokenHash, Topic, WebhookId,
+    MessageText, NodeId, OperatorName, Progress, Reaction, RoomName, Sequence, SessionId,
+    SessionLabel, ThrottleKey, Timestamp, TokenHash, Topic, WebhookId,
 };
 
 /// One fact. Events of one entry are numbered from 0 in the order in which they are written.
@@ -322,11 +322,31 @@ pub enum Event {
         expires_at: Timestamp,
         /// Whether the machine shall vote.
         voter: bool,
+        /// The operator that made it.
+        by: OperatorName,
+        /// When.
+        at: Timestamp,
     },
-    /// A token to join was used or has run out.
+    /// A token to join was used, was taken back or has run out.
     JoinTokenRemoved {
         /// Its hash.
         token: TokenHash,
+    },
+    /// There is another operator.
+    OperatorCreated {
+        /// Its name.
+        name: OperatorName,
+        /// Hash of its credential.
+        token: TokenHash,
+        /// The operator that made it; none: the cluster itself.
+        by: Option<OperatorName>,
+        /// When.
+        at: Timestamp,
+    },
+    /// An operator is gone.
+    OperatorRemoved {
+        /// Which.
+        name: OperatorName,
     },
     /// A machine has a number in the cluster, greater than every one before.
     NodeAdmitted {

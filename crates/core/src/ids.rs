@@ -160,6 +160,33 @@ bytes! {
     OnceId, 16
 }
 
+bytes! {
+    /// The first bytes of a join token's hash: by them people tell tokens apart. No two tokens of
+    /// a cluster that can be used have the same.
+    JoinTokenId, 4
+}
+
+impl JoinTokenId {
+    /// Gives the id of the token with this hash.
+    #[must_use]
+    pub fn of(token: &TokenHash) -> Self {
+        let [a, b, c, d, ..] = token.0;
+        Self([a, b, c, d])
+    }
+}
+
+impl std::fmt::Display for JoinTokenId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl std::fmt::Debug for JoinTokenId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "JoinTokenId({self})")
+    }
+}
+
 impl std::fmt::Debug for TokenHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("TokenHash(…)")

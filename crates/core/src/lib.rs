@@ -16,6 +16,7 @@ pub mod ids;
 pub mod limits;
 pub mod lookup;
 pub mod name;
+pub mod once;
 pub mod pattern;
 pub mod query;
 pub mod rejection;
@@ -24,20 +25,21 @@ pub mod text;
 
 pub use answer::{Accepted, Answer};
 pub use command::{
-    AccountRole, Batch, Command, Grant, MemberRole, MessageRef, Operation, Origin, Pass, Progress,
-    Recipient,
+    AccountRole, Batch, Command, Grant, MemberRole, MessageRef, Operation, OperatorRequest, Origin,
+    Pass, Progress, Recipient,
 };
 pub use decide::{Decision, Remember, decide};
 pub use event::Event;
 pub use ids::{
-    AccountId, ConversationId, Digest, InviteId, NodeId, OnceId, Position, Sequence, SessionId,
-    ThrottleKey, Timestamp, TokenHash, WebhookId,
+    AccountId, ConversationId, Digest, InviteId, JoinTokenId, NodeId, OnceId, Position, Sequence,
+    SessionId, ThrottleKey, Timestamp, TokenHash, WebhookId,
 };
 pub use lookup::{
     Account, Broken, Conversation, Invite, JoinToken, Kind, Lookup, Membership, MessageHead,
     Session, Throttle, Webhook,
 };
-pub use name::{AccountName, RoomName};
+pub use name::{AccountName, OperatorName, RoomName};
+pub use once::OncePool;
 pub use pattern::NamePattern;
 pub use query::{QueryError, SearchQuery};
 pub use rejection::{Bound, Rejection};

@@ -29,6 +29,22 @@ pub const ONCE_ANSWERS_MAX: u64 = 65_536;
 /// How long an answer to a request outside a session is remembered, in milliseconds of log time.
 pub const ONCE_ANSWER_MS: u64 = 24 * 60 * 60 * 1000;
 
+/// Answers to requests that only a node retries (failed log-ins, posts without an idempotency key).
+/// At the bound the oldest goes.
+pub const ONCE_BRIEF_ANSWERS_MAX: u64 = 65_536;
+
+/// How long such an answer is remembered, in milliseconds of log time: far longer than a node
+/// retries.
+pub const ONCE_BRIEF_MS: u64 = 10 * 60 * 1000;
+
+/// Idempotency keys of one webhook that are remembered. At the bound a post with another key is
+/// refused, because forgetting one could post a message twice.
+pub const WEBHOOK_KEYS_MAX: u64 = 10_000;
+
+/// Forgotten answers that one request outside a session removes: more than one, so that a backlog
+/// shrinks.
+pub const ONCE_REMOVED_MAX: usize = 4;
+
 /// Latest log time, in milliseconds since 1970: the end of the year 9999. A leader with an absurd
 /// clock is taken to be there, so that every time fits a signed 64-bit integer of a database.
 pub const LOG_TIME_MAX_MS: u64 = 253_402_300_799_999;
@@ -109,6 +125,9 @@ pub const JOIN_TOKENS_MAX: u64 = 100;
 
 /// Longest life of a join token, in milliseconds of log time.
 pub const JOIN_TOKEN_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1000;
+
+/// Operators of one cluster: few people run machines. At the bound creating one is refused.
+pub const OPERATORS_MAX: usize = 32;
 
 /// Nodes that a cluster can have in its life, because each number that is used up is remembered.
 /// At the bound no machine is let in.

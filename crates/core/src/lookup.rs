@@ -3,9 +3,9 @@
 //! Every value is small and copied. Storage answers from memory in the steady state.
 
 use crate::{
-    AccountId, AccountRole, Answer, ConversationId, Digest, InviteId, MemberRole, MessageRef,
-    NodeId, OnceId, Progress, Reaction, RequestWindow, Sequence, SessionId, ThrottleKey, Timestamp,
-    TokenHash, WebhookId,
+    AccountId, AccountRole, Answer, ConversationId, Digest, InviteId, JoinTokenId, MemberRole,
+    MessageRef, NodeId, OnceId, OncePool, OperatorName, Progress, Reaction, RequestWindow,
+    Sequence, SessionId, ThrottleKey, Timestamp, TokenHash, WebhookId,
 };
 
 /// The state cannot be read. Not an answer to anybody: the node has to stop.
@@ -133,6 +133,8 @@ pub struct Remembered {
     pub digest: Digest,
     /// The answer.
     pub answer: Answer,
+    /// The log index of the entry in which it was decided.
+    pub decided_in: u64,
 }
 
 /// The state, as a rule reads it.
@@ -161,6 +163,8 @@ pub trait Lookup {
     fn remembered(&self, session: SessionId, number: u64) -> Result<Option<Remembered>, Broken>;
     /// The answer given to this request outside a session.
     fn remembered_once(&self, id: &OnceId) -> Result<Option<Remembered>, Broken>;
+    /// How many answers a pool of requests outside of sessions holds.
+    fn once_answers(&self, pool: OncePool) -> Result<u64, Broken>;
     /// The direct conversation of two accounts, the lower number first.
     fn direct(&self, members: (AccountId, AccountId)) -> Result<Option<ConversationId>, Broken>;
     /// The conversation with this number.
@@ -262,6 +266,13 @@ pub trait Lookup {
     fn join_token(&self, token: &TokenHash) -> Result<Option<JoinToken>, Broken>;
     /// How many tokens to join there are, those included that have run out and were not swept away.
     fn join_tokens(&self) -> Result<u64, Broken>;
-    /// Up to `limit` of them with `expires_at <= now`, in order of (expires_at, hash).
+    /// The token to join with this id, even if it has run out.
+    fn join_token_by_id(&self, id: JoinTokenId) -> Result<Option<TokenHash>, Broken>;
+    /// The operator with this credential.
+    fn operator_by_token(&self, token: &TokenHash) -> Result<Option<OperatorName>, Broken>;
+    /// All operators in order of the keys of their names; at most
+    /// [`crate::limits::OPERATORS_MAX`].
+    fn operators(&self) -> Result<Vec<OperatorName>, Broken>;
+    /// Up to `limit` tokens to join with `expires_at <= now`, in order of (expires_at, hash).
     fn join_tokens_expired(&self, now: Timestamp, limit: usize) -> Result<Vec<TokenHash>, Broken>;
 }

@@ -1,4 +1,4 @@
-//! The names of accounts and rooms: what people call each other, and where they meet.
+//! The names of accounts, rooms and operators: what people call each other, and where they meet.
 //!
 //! Always true: 1 to [`NAME_BYTES_MAX`] bytes of ASCII letters, digits, `.`, `_` and `-`. Names
 //! that differ only in case are the same name. ASCII on purpose: how Unicode folds case changes
@@ -53,6 +53,18 @@ name! {
 name! {
     /// A valid room name as its creator wrote it, without the `#` that people put before it.
     RoomName
+}
+name! {
+    /// A valid name of an operator: an entry in the list of those who may run the cluster.
+    OperatorName
+}
+
+impl OperatorName {
+    /// Gives the name of the operator that a new cluster has, and that a reset leaves.
+    #[must_use]
+    pub fn first() -> Self {
+        Self("operator".to_owned())
+    }
 }
 
 fn checked(name: String) -> Result<String, Rejection> {

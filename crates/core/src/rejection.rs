@@ -182,6 +182,12 @@ pub enum Rejection {
     /// A time to live outside its bounds.
     #[error("the join token's time is out of range")]
     JoinTokenOutOfRange,
+    /// The call needs a credential of an operator, and shows none that is valid.
+    #[error("this needs the credential of an operator")]
+    NotAnOperator,
+    /// The cluster would have no operator.
+    #[error("the last operator cannot go")]
+    LastOperator,
     /// No node has or can have this number.
     #[error("there is no node {node}")]
     NoSuchNode {
@@ -219,6 +225,10 @@ pub enum Bound {
     JoinTokens,
     /// Nodes that the cluster ever had.
     Nodes,
+    /// Operators of the cluster.
+    Operators,
+    /// Idempotency keys of the webhook that are remembered.
+    WebhookKeys,
 }
 
 impl std::fmt::Display for Bound {
@@ -234,6 +244,8 @@ impl std::fmt::Display for Bound {
             Self::Invites => "open invites",
             Self::JoinTokens => "open join tokens",
             Self::Nodes => "numbers for nodes",
+            Self::Operators => "operators",
+            Self::WebhookKeys => "idempotency keys of this webhook within a day",
         })
     }
 }
@@ -282,6 +294,8 @@ impl Rejection {
             Self::InviteOutOfRange => "INVITE_OUT_OF_RANGE",
             Self::JoinTokenInvalid => "JOIN_TOKEN_INVALID",
             Self::JoinTokenOutOfRange => "JOIN_TOKEN_OUT_OF_RANGE",
+            Self::NotAnOperator => "NOT_AN_OPERATOR",
+            Self::LastOperator => "LAST_OPERATOR",
             Self::NoSuchNode { .. } => "NO_SUCH_NODE",
             Self::ListEmpty => "LIST_EMPTY",
             Self::ListTooLong => "LIST_TOO_LONG",

@@ -7,6 +7,7 @@
 //! has an entry that is not on disk in this node's own log.
 
 use std::{
+    collections::VecDeque,
     io,
     sync::{Arc, mpsc},
     thread,
@@ -43,6 +44,10 @@ use crate::{
 /// Entries applied in one transaction at most: a transaction of this size takes tens of
 /// milliseconds, and nobody is answered before it ends.
 const APPLY_ENTRIES_MAX: usize = 512;
+
+/// Bytes of entries applied in one transaction, after which it ends: entries of the greatest size
+/// would else make one of half a gigabyte after a restart.
+const APPLY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Jobs waiting for the writer. openraft sends one apply at a time, so more would only hide that
 /// something else floods it.
@@ -202,11 +207,15 @@ impl RaftStateMachine<TypeConfig> for Machine {
     {
         let mut ready = entries.ready_chunks(APPLY_ENTRIES_MAX);
         while let Some(chunk) = ready.next().await {
-            let entries = chunk.into_iter().collect::<Result<Vec<_>, _>>()?;
-            if let Some((last, _)) = entries.last() {
-                self.synced.reaches(last.log_id.index).await?;
+            let mut rest = chunk.into_iter().collect::<Result<VecDeque<_>, _>>()?;
+            while !rest.is_empty() {
+                let count = entries_at_once(rest.iter().map(|(entry, _)| bytes_of(entry)));
+                let entries: Vec<_> = rest.drain(..count).collect();
+                if let Some((last, _)) = entries.last() {
+                    self.synced.reaches(last.log_id.index).await?;
+                }
+                self.job(|done| Job::Apply { entries, done }).await?;
             }
-            self.job(|done| Job::Apply { entries, done }).await?;
         }
         Ok(())
     }
@@ -262,6 +271,26 @@ impl RaftSnapshotBuilder<TypeConfig> for Machine {
     ) -> Result<Snapshot<Leader, u64, Member, SnapshotData>, io::Error> {
         let meta = self.move_fence().await?;
         Ok(self.snapshot(meta))
+    }
+}
+
+/// Returns how many of the first entries, of which these are the sizes, fit into one transaction:
+/// at least one.
+fn entries_at_once(sizes: impl Iterator<Item = usize>) -> usize {
+    let sums = sizes.scan(0, |sum: &mut usize, bytes| {
+        *sum = sum.saturating_add(bytes);
+        Some(*sum)
+    });
+    sums.take_while(|sum| *sum <= APPLY_BYTES_MAX)
+        .count()
+        .max(1)
+}
+
+/// Returns the bytes of an entry's commands; other entries are small.
+fn bytes_of(entry: &Entry) -> usize {
+    match &entry.payload {
+        EntryPayload::Normal(commands) => commands.0.len(),
+        EntryPayload::Blank | EntryPayload::Membership(_) => 0,
     }
 }
 
@@ -321,7 +350,8 @@ impl Writer {
         let mut events = Vec::new();
         for (responder, result) in responders.into_iter().zip(results) {
             if let Some(responder) = responder {
-                responder.send(Decided(result.answers));
+                let decided = result.answers.into_iter().zip(result.decided_in);
+                responder.send(Decided(decided.collect()));
             }
             events.extend(result.events);
         }
@@ -356,9 +386,10 @@ impl Writer {
                     .map_err(io::Error::other)?;
                 state::Payload::Commands(Arc::new(batch))
             }
-            EntryPayload::Membership(membership) => {
-                state::Payload::Membership(self.codec.encode_members(&members_out(&membership)))
-            }
+            EntryPayload::Membership(membership) => state::Payload::Membership {
+                bytes: self.codec.encode_members(&members_out(&membership)),
+                nodes: membership.nodes().map(|(node, _)| *node).collect(),
+            },
         };
         Ok(state::Entry { id, payload })
     }
@@ -383,5 +414,21 @@ impl Writer {
 
     fn last_index(&self) -> u64 {
         self.state.applied().last.map_or(0, |last| last.index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_ends_at_its_bytes_and_has_at_least_one_entry() {
+        let mib = 1024 * 1024;
+        let at_once = |sizes: &[usize]| entries_at_once(sizes.iter().copied());
+        assert_eq!(at_once(&[0; 512]), 512);
+        assert_eq!(at_once(&[mib; 512]), 4);
+        assert_eq!(at_once(&[5 * mib, 1]), 1);
+        assert_eq!(at_once(&[mib, 5 * mib, 1]), 1);
+        assert_eq!(at_once(&[usize::MAX, usize::MAX]), 1);
     }
 }

@@ -17,6 +17,9 @@ pub struct Config {
     /// Whether an empty log is bootstrapped with `members`. `false` for a node that joins a
     /// cluster that is there: its log comes from the leader, and nothing else may be in it.
     pub bootstrap: bool,
+    /// Whether it takes part from the start. `false`: it neither votes nor takes entries before
+    /// [`Replica::admit`](crate::Replica::admit).
+    pub admitted: bool,
     /// Its directory, which exists and belongs to nobody else.
     pub data: PathBuf,
     /// Its timers.

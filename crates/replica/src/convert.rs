@@ -62,9 +62,10 @@ impl std::fmt::Display for Commands {
     }
 }
 
-/// What the commands of an entry came to, one answer each.
+/// What the commands of an entry came to: for each the answer, and the log index of the entry in
+/// which it was decided.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Decided(pub(crate) Vec<Answer>);
+pub(crate) struct Decided(pub(crate) Vec<(Answer, u64)>);
 
 /// Is called with the outcome of a proposal, wherever that becomes known.
 pub(crate) struct Completion<T>(pub(crate) Box<dyn FnOnce(T) + Send>);

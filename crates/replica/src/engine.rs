@@ -25,7 +25,7 @@ pub(crate) async fn start_engine(
     let engine = Arc::new(engine_config(config).map_err(StartError::Engine)?);
     let raft = Raft::new(config.node, engine, network, log.clone(), machine.clone()).await;
     let raft = raft.map_err(|error| StartError::Engine(error.to_string()))?;
-    if config.bootstrap {
+    if config.bootstrap && config.admitted {
         bootstrap(&raft, config).await?;
     }
     Ok(raft)
@@ -39,6 +39,8 @@ fn engine_config(config: &Config) -> Result<openraft::Config, String> {
         election_timeout_min: timers.election_min_ms,
         election_timeout_max: timers.election_max_ms,
         enable_pre_vote: Some(true),
+        // A replica that waits to be admitted does not campaign.
+        enable_elect: config.admitted,
         // An old leader without a majority must not renew the lease of those that still hear it:
         // without this a partial partition can keep everybody from electing.
         quorum_loss_probe_interval: Some(2 * timers.election_max_ms + timers.heartbeat_ms),
@@ -57,7 +59,7 @@ fn engine_config(config: &Config) -> Result<openraft::Config, String> {
 
 /// Every node writes the same first entry, so it does not matter who is first, or that a leader's
 /// log arrives before this node's own attempt.
-async fn bootstrap(raft: &Raft, config: &Config) -> Result<(), StartError> {
+pub(crate) async fn bootstrap(raft: &Raft, config: &Config) -> Result<(), StartError> {
     use openraft::errors::{InitializeError, RaftError};
     match raft.initialize(config.members.clone()).await {
         Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),

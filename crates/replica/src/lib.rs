@@ -7,6 +7,8 @@
 //! in this node's database; a node that does not lead never acknowledges a write on its own.
 
 mod apply;
+mod campaign;
+mod change;
 mod config;
 mod convert;
 mod damage;
@@ -17,10 +19,12 @@ mod log_store;
 mod membership;
 mod network;
 mod offers;
+mod part;
 mod peer_calls;
 mod pins;
 mod proposer;
 mod reads;
+mod recover;
 mod replica;
 mod retention;
 mod scrub;
@@ -41,6 +45,7 @@ pub use config::{Config, LogRetention, Timers};
 pub use damage::Damage;
 pub use membership::{Change, ChangeError, MEMBERS_MAX, Refusal, VOTERS_MAX};
 pub use pins::Pin;
+pub use recover::{Standing, Survivor};
 pub use replica::{Replica, StartError};
 pub use transport::{
     AppendRequest, AppendResponse, Codec, CodecError, Lane, Listener, Peer, PeerError,

@@ -1,29 +1,17 @@
-//! Changes of the membership: who belongs to the cluster, who votes, who leads.
+//! The rules of memberships: what a change makes of one, and which changes are refused.
 //!
-//! Always true: one change at a time, each committed by a majority of the old voters and of the
-//! new ones; a change that was asked for again once it is so changes nothing. Asked of a node
-//! that does not lead, nothing happens.
+//! Nothing here touches the log; `change.rs` writes the entries.
+//!
+//! Always true: a change that has happened already is no change.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
-use openraft::{
-    ChangeMembers,
-    async_runtime::watch::WatchReceiver as _,
-    errors::{ChangeMembershipError, ClientWriteError, RaftError},
-};
-use tokio::time::{Instant, timeout_at};
-
-use crate::{Member, Members, Replica, Role};
+use crate::{Member, Members};
 
 /// Voters of a cluster at most: more would make every acknowledgement wait for more disks.
 pub const VOTERS_MAX: usize = 7;
 /// Members of a cluster at most, learners included.
 pub const MEMBERS_MAX: usize = 32;
-/// Entries that a learner may lack when it becomes a voter: it has them within a heartbeat or two.
-const LAG_MAX: u64 = 1000;
 
 /// What shall change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,16 +53,30 @@ pub enum ChangeError {
     /// The rules of memberships say no; the same will be refused again.
     #[error("{0}")]
     Refused(Refusal),
-    /// Another change is under way. Ask again.
+    /// Another change was not committed in time, and this one was not begun. Ask again.
     #[error("another change of the membership is under way")]
     UnderWay,
-    /// The learner lacks too much of the log to vote. Ask again later.
+    /// The node lacks too much of the log to vote or to lead. Ask again later.
     #[error("node {node} still lacks {entries} entries of the log")]
     LearnerBehind {
-        /// The learner.
+        /// The node.
         node: u64,
         /// How many entries it lacks.
         entries: u64,
+    },
+    /// The node does not answer, so it cannot lead. Nothing was changed.
+    #[error("node {node} does not answer the leader")]
+    NoAnswer {
+        /// The node.
+        node: u64,
+    },
+    /// Leadership went to another node than the caller wanted.
+    #[error("node {wanted} did not take over: {}", leads(*leader))]
+    NotTakenOver {
+        /// The node that was to lead.
+        wanted: u64,
+        /// The node that leads.
+        leader: Option<u64>,
     },
     /// No outcome in time. Asking again is safe.
     #[error("no outcome within {waited:?}")]
@@ -82,9 +84,22 @@ pub enum ChangeError {
         /// How long was waited.
         waited: Duration,
     },
+    /// The consensus engine or the state refused something that it should not refuse.
+    #[error("the membership cannot be changed: {0}")]
+    Broken(String),
     /// The node is stopping or has stopped.
     #[error("the node is stopping")]
     Stopping,
+}
+
+fn next(number: u64) -> u64 {
+    number.saturating_add(1)
+}
+
+fn leads(leader: Option<u64>) -> String {
+    leader.map_or("no node leads".to_owned(), |leader| {
+        format!("node {leader} leads")
+    })
 }
 
 /// Why a membership cannot be.
@@ -111,6 +126,17 @@ pub enum Refusal {
     /// Nodes are numbered from 1.
     #[error("nodes are numbered from 1")]
     NoNumber,
+    /// A node with this number was removed.
+    #[error("a node {0} was removed: no other node may have its number")]
+    NumberRetired(u64),
+    /// Numbers are given in order; one far ahead would leave few for machines that join.
+    #[error("{node} is far above the last number of a node, {last}: take {}", next(*last))]
+    NumberTooFar {
+        /// The number that was asked for.
+        node: u64,
+        /// The greatest number that a node has or had.
+        last: u64,
+    },
 }
 
 impl Members {
@@ -120,7 +146,8 @@ impl Members {
         self.voters.iter().flatten().copied().collect()
     }
 
-    /// What the membership would be after a change; `None` if it would be the same.
+    /// Returns the membership after a change, or `None` if the change has happened already.
+    /// A joint configuration has to be finished first.
     ///
     /// # Errors
     /// See [`Refusal`].
@@ -204,136 +231,6 @@ impl Members {
             voters: vec![voters],
             nodes,
         }))
-    }
-}
-
-impl Replica {
-    /// Changes the membership; gives what it is afterwards. A leader that shall not vote any more
-    /// hands leadership over first, and the change fails with [`ChangeError::NotLeader`].
-    ///
-    /// # Errors
-    /// See [`ChangeError`].
-    pub async fn change_members(
-        &self,
-        change: &Change,
-        limit: Duration,
-    ) -> Result<Members, ChangeError> {
-        let deadline = Instant::now() + limit;
-        let status = self.status();
-        if status.role != Role::Leader {
-            return Err(ChangeError::NotLeader {
-                leader: status.leader,
-            });
-        }
-        if status.members.voters.len() > 1 {
-            return Err(ChangeError::UnderWay);
-        }
-        let Some(after) = status.members.after(change).map_err(ChangeError::Refused)? else {
-            return Ok(status.members);
-        };
-        let one = |node: &u64| BTreeSet::from([*node]);
-        let (changes, retain) = match change {
-            Change::Add { node, member, .. } => (
-                ChangeMembers::AddNodes(BTreeMap::from([(*node, member.clone())])),
-                true,
-            ),
-            Change::Promote(node) => {
-                self.nearly_caught_up(*node)?;
-                (ChangeMembers::AddVoterIds(one(node)), true)
-            }
-            Change::Demote(node) | Change::Remove(node) | Change::Replace { old: node, .. }
-                if *node == self.node() =>
-            {
-                let left = deadline.saturating_duration_since(Instant::now());
-                self.hand_over(left).await;
-                let leader = *self.leader().borrow();
-                return Err(ChangeError::NotLeader {
-                    leader: leader.filter(|leader| *leader != self.node()),
-                });
-            }
-            Change::Demote(node) => (ChangeMembers::RemoveVoters(one(node)), true),
-            Change::Remove(node) if status.members.all_voters().contains(node) => {
-                (ChangeMembers::RemoveVoters(one(node)), false)
-            }
-            Change::Remove(node) => (ChangeMembers::RemoveNodes(one(node)), true),
-            Change::Replace { old, new } if status.members.all_voters().contains(old) => {
-                self.nearly_caught_up(*new)?;
-                (ChangeMembers::ReplaceAllVoters(after.all_voters()), false)
-            }
-            Change::Replace { old, .. } => (ChangeMembers::RemoveNodes(one(old)), true),
-        };
-        // In a task of its own: an administrator that goes away must not leave a membership that
-        // is half changed.
-        let raft = self.inner.raft.clone();
-        let changed =
-            tokio::spawn(async move { raft.change_membership(changes, retain).await.map(drop) });
-        match timeout_at(deadline, changed).await {
-            Ok(Ok(Ok(()))) => Ok(after),
-            Ok(Ok(Err(error))) => Err(refused(error)),
-            Ok(Err(_)) => Err(ChangeError::Stopping),
-            Err(_) => Err(ChangeError::OutcomeUnknown { waited: limit }),
-        }
-    }
-
-    /// Hands leadership to a voter; gives who leads then. `None`: to whoever has most of the log.
-    ///
-    /// # Errors
-    /// See [`ChangeError`].
-    pub async fn transfer_leader(
-        &self,
-        to: Option<u64>,
-        limit: Duration,
-    ) -> Result<u64, ChangeError> {
-        let status = self.status();
-        if status.role != Role::Leader {
-            return Err(ChangeError::NotLeader {
-                leader: status.leader,
-            });
-        }
-        match to {
-            Some(node) if node == self.node() => return Ok(node),
-            Some(node) if !status.members.all_voters().contains(&node) => {
-                return Err(ChangeError::Refused(Refusal::NoSuchNode(node)));
-            }
-            Some(_) | None => {}
-        }
-        self.hand_over_to(to, limit).await;
-        let leader = *self.leader().borrow();
-        match leader.filter(|leader| *leader != self.node()) {
-            Some(leader) => Ok(leader),
-            None => Err(ChangeError::OutcomeUnknown { waited: limit }),
-        }
-    }
-
-    fn nearly_caught_up(&self, node: u64) -> Result<(), ChangeError> {
-        let metrics = self.inner.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let matched = metrics
-            .replication
-            .as_ref()
-            .and_then(|of| of.get(&node))
-            .and_then(|id| id.as_ref().map(|id| id.index()));
-        let last = metrics.last_log_index.unwrap_or(0);
-        let entries = last.saturating_sub(matched.unwrap_or(0));
-        match matched {
-            Some(_) if entries <= LAG_MAX => Ok(()),
-            _ => Err(ChangeError::LearnerBehind { node, entries }),
-        }
-    }
-}
-
-type Failed = RaftError<crate::convert::TypeConfig, ClientWriteError<crate::convert::TypeConfig>>;
-
-fn refused(error: Failed) -> ChangeError {
-    match error {
-        RaftError::Fatal(_) => ChangeError::Stopping,
-        RaftError::APIError(ClientWriteError::ForwardToLeader(to)) => ChangeError::NotLeader {
-            leader: to.leader_id,
-        },
-        RaftError::APIError(ClientWriteError::ChangeMembershipError(
-            ChangeMembershipError::LearnerNotFound(lost),
-        )) => ChangeError::Refused(Refusal::NoSuchNode(lost.node_id)),
-        _ => ChangeError::UnderWay,
     }
 }
 

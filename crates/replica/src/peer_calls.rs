@@ -22,6 +22,7 @@ impl Replica {
     /// # Errors
     /// [`PeerError::Failed`] if the replica has stopped.
     pub async fn on_append(&self, request: AppendRequest) -> Result<AppendResponse, PeerError> {
+        self.inner.part.check()?;
         let entry = |entry: Entry| entry_in(entry, &*self.inner.codec);
         let entries = request
             .entries
@@ -34,18 +35,19 @@ impl Replica {
             entries: entries.map_err(|error| PeerError::Failed(error.to_string()))?,
             leader_commit: request.committed.map(log_id_in),
         };
-        Ok(
-            match self.inner.raft.append_entries(rpc).await.map_err(failed)? {
-                AppendEntriesResponse::Success => AppendResponse::Success,
-                AppendEntriesResponse::PartialSuccess(upto) => {
-                    AppendResponse::Partial(upto.as_ref().map(log_id_out))
-                }
-                AppendEntriesResponse::Conflict => AppendResponse::Conflict,
-                AppendEntriesResponse::HigherVote(vote) => {
-                    AppendResponse::HigherVote(vote_out(&vote))
-                }
-            },
-        )
+        self.inner.heard.note();
+        let response = self.inner.raft.append_entries(rpc).await.map_err(failed)?;
+        if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
+            self.inner.part.reached();
+        }
+        Ok(match response {
+            AppendEntriesResponse::Success => AppendResponse::Success,
+            AppendEntriesResponse::PartialSuccess(upto) => {
+                AppendResponse::Partial(upto.as_ref().map(log_id_out))
+            }
+            AppendEntriesResponse::Conflict => AppendResponse::Conflict,
+            AppendEntriesResponse::HigherVote(vote) => AppendResponse::HigherVote(vote_out(&vote)),
+        })
     }
 
     /// Is asked for a vote.
@@ -53,6 +55,7 @@ impl Replica {
     /// # Errors
     /// [`PeerError::Failed`] if the replica has stopped.
     pub async fn on_vote(&self, request: VoteRequest) -> Result<VoteResponse, PeerError> {
+        self.inner.part.check()?;
         let last = request.last.map(log_id_in);
         let mut rpc = openraft::raft::VoteRequest::new(vote_in(request.vote), last);
         rpc.leadership_transfer = request.leader_transfer;
@@ -78,6 +81,7 @@ impl Replica {
         to: u64,
         last: Option<LogId>,
     ) -> Result<(), PeerError> {
+        self.inner.part.check()?;
         let request = TransferLeaderRequest::new(vote_in(from), to, last.map(log_id_in));
         self.inner
             .raft
@@ -93,6 +97,7 @@ impl Replica {
     /// [`PeerError::BadSnapshot`] if the file is not a whole state of this version, and
     /// [`PeerError::Failed`] if it cannot be installed; the old state stands.
     pub async fn on_snapshot(&self, offer: SnapshotOffer) -> Result<Vote, PeerError> {
+        self.inner.part.check()?;
         // Before the engine hears of it: to the engine a snapshot that fails is a broken disk.
         let judging = spawn_blocking(move || Judged::new(offer.file));
         let judged = judging.await.map_err(failed)?;

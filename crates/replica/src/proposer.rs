@@ -239,14 +239,13 @@ async fn forward_to(peer: &dyn Peer, away: Vec<Waiting>, deposed: impl Future<Ou
 
 fn reply_all(replies: Vec<oneshot::Sender<Attempt>>, result: ClientWriteResult<TypeConfig>) {
     let failure = match result {
-        Ok(ClientWriteResponse { log_id, data, .. }) => {
-            let index = log_id.index();
+        Ok(ClientWriteResponse { data, .. }) => {
             assert_eq!(
                 data.0.len(),
                 replies.len(),
                 "an entry has one answer for each command"
             );
-            for (reply, answer) in replies.into_iter().zip(data.0) {
+            for (reply, (answer, index)) in replies.into_iter().zip(data.0) {
                 let _ = reply.send(Ok(Outcome { answer, index }));
             }
             return;

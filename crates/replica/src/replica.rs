@@ -14,7 +14,7 @@ use conclave_storage::{
     state::{self, Reader, State},
 };
 use futures::future::join_all;
-use openraft::{ServerState, async_runtime::watch::WatchReceiver as _};
+use openraft::{Instant as _, ServerState, async_runtime::watch::WatchReceiver as _};
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -25,6 +25,8 @@ use crate::{
     Codec, Config, Damage, Listener, Member, Outcome, ProposeError, ReadError, Role, Status,
     Transport,
     apply::{Machine, Raft, Told},
+    campaign::{self, Campaigner, Heard},
+    change::Finisher,
     convert::members_out,
     damage::{check_pair, ended, log_has_all, start_search},
     engine::start_engine,
@@ -32,6 +34,7 @@ use crate::{
     log_store::Log,
     network::Network,
     offers::Offers,
+    part::Part,
     proposer::{self, Proposer, Reach},
     reads::{self, Reads},
     retention::Retention,
@@ -104,10 +107,13 @@ pub(crate) struct Inner {
     search: Search,
     proposer: proposer::Handle,
     pub(crate) reads: reads::Handle,
+    campaign: campaign::Handle,
+    pub(crate) heard: Heard,
     leader: watch::Receiver<Option<u64>>,
     applied: watch::Receiver<u64>,
     /// Why this replica's state is not that of a majority, if it is not.
     pub(crate) odd: OnceLock<String>,
+    pub(crate) part: Part,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     writer: Mutex<Option<thread::JoinHandle<()>>>,
 }
@@ -185,11 +191,22 @@ impl Replica {
         };
         let tasks = vec![
             tokio::spawn(watch_leader(raft.clone(), config.node, leader_tx)),
+            tokio::spawn(Finisher { raft: raft.clone() }.run()),
             tokio::spawn(Retention::new(raft.clone(), log_view, config.retention, offers).run()),
         ];
+        let heard = Heard::new();
+        let campaign = Campaigner {
+            node: config.node,
+            raft: raft.clone(),
+            heard: heard.clone(),
+            lease: Duration::from_millis(config.timers.election_max_ms),
+        };
         let inner = Inner {
+            campaign: campaign.start(),
+            heard,
             proposer: proposer.start(),
             reads: reads.start(),
+            part: Part::new(config.admitted),
             config,
             codec,
             raft,
@@ -281,12 +298,11 @@ impl Replica {
             match timeout_at(deadline, self.inner.reads.confirm()).await {
                 Ok(Ok(Ok(index))) => {
                     let left = deadline.saturating_duration_since(Instant::now());
-                    let behind = |_| ReadError::Behind { waited: limit };
-                    return self
-                        .wait_applied(index, left)
-                        .await
-                        .map_err(behind)
-                        .map(|()| index);
+                    let applied = self.wait_applied(index, left).await;
+                    return match applied {
+                        Err(ReadError::Behind { .. }) => Err(ReadError::Behind { waited: limit }),
+                        applied => applied.map(|()| index),
+                    };
                 }
                 Ok(Ok(Err(_))) => {}
                 Ok(Err(error)) => return Err(error),
@@ -376,6 +392,12 @@ impl Replica {
         };
         let applied_index = *self.inner.applied.borrow();
         let set_at = metrics.membership_config.log_id().as_ref();
+        let mut members = members_out(metrics.membership_config.membership());
+        if members.nodes.is_empty() && self.inner.config.bootstrap {
+            // It is not bootstrapped before it takes part.
+            members.nodes = self.inner.config.members.clone();
+            members.voters = vec![members.nodes.keys().copied().collect()];
+        }
         Status {
             role,
             term: metrics.current_term,
@@ -387,9 +409,15 @@ impl Replica {
                 .map_or(0, |id| id.index()),
             applied_index,
             leader: metrics.current_leader,
-            members: members_out(metrics.membership_config.membership()),
+            members,
             members_settled: set_at.is_some_and(|at| at.index() <= applied_index),
         }
+    }
+
+    /// Notes that the connection from another node has broken. If that one leads, this node
+    /// campaigns as soon as its lease has run out, and not only after an election timeout.
+    pub fn connection_lost(&self, node: u64) {
+        self.inner.campaign.lost(node);
     }
 
     /// Hands leadership, if this node has it, to the follower with the most of the log. Gives
@@ -442,6 +470,7 @@ impl Replica {
         }
     }
 
+    /// The voter with the most of the log among those that answer.
     fn most_caught_up_follower(&self) -> Option<u64> {
         let metrics = self.inner.raft.metrics();
         let metrics = metrics.borrow_watched();
@@ -450,8 +479,14 @@ impl Replica {
         let others = replication
             .iter()
             .filter(|(node, _)| **node != self.inner.config.node && voters.contains(node));
+        // A dead follower of an idle leader has the whole log, too.
+        let lease = Duration::from_millis(self.inner.config.timers.election_max_ms);
+        let answers = |node: u64| {
+            let heard = metrics.heartbeat.as_ref().and_then(|of| of.get(&node));
+            heard.is_some_and(|heard| heard.as_ref().is_some_and(|at| at.elapsed() < lease))
+        };
         others
-            .max_by_key(|(_, matched)| matched.as_ref().map(|id| id.index()))
+            .max_by_key(|(node, matched)| (answers(**node), matched.as_ref().map(|id| id.index())))
             .map(|(id, _)| *id)
     }
 

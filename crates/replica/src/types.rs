@@ -27,7 +27,7 @@ pub struct Members {
 pub struct Outcome {
     /// What the rules said.
     pub answer: Answer,
-    /// The log entry in which it was decided; for an answer from memory, the entry that asked.
+    /// The log entry in which it was decided; a retry gets that of the first answer.
     pub index: u64,
 }
 

@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use conclave_replica::{LogRetention, ProposeError, ReadError, Role};
+use conclave_replica::{LogRetention, ProposeError, ReadError, Role, Timers};
 use support::{Cluster, PATIENCE, open_session, send, sequence, wait_for};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -203,5 +203,56 @@ async fn a_node_that_was_away_for_longer_than_the_log_gets_a_snapshot() {
         number,
         "answers came with the snapshot"
     );
+    cluster.stop().await;
+}
+
+/// Timers with which an election that begins early cannot be mistaken for one that is in time.
+const SLOW: Timers = Timers {
+    heartbeat_ms: 100,
+    election_min_ms: 4000,
+    election_max_ms: 5000,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_connection_to_a_dead_leader_begins_the_election_early() {
+    let cluster = Cluster::start_with_timers(3, SLOW).await;
+    let leader = cluster.leader().await;
+    let others: Vec<u64> = (1..=3).filter(|node| *node != leader).collect();
+    cluster.stop_node(leader).await;
+    let died = tokio::time::Instant::now();
+    for node in &others {
+        cluster.node(*node).connection_lost(leader);
+    }
+    cluster.leader_among(&others).await;
+    let took = died.elapsed();
+    // The lease of 5 s is respected; without the hint it would be 9 s at least.
+    let usual = Duration::from_millis(SLOW.election_max_ms + SLOW.election_min_ms);
+    assert!(took < usual, "{took:?}");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_connection_to_a_living_leader_changes_nothing() {
+    let timers = Timers {
+        election_min_ms: 600,
+        election_max_ms: 700,
+        ..SLOW
+    };
+    let cluster = Cluster::start_with_timers(3, timers).await;
+    let leader = cluster.leader_of_all().await;
+    let term = cluster.node(leader).status().term;
+    let others: Vec<u64> = (1..=3).filter(|node| *node != leader).collect();
+    let session = open_session(&cluster.node(leader), "alice", 1).await;
+    for number in 1..=40 {
+        for node in &others {
+            cluster.node(*node).connection_lost(leader);
+        }
+        let sent = send(session, number, "alice", "hi");
+        let node = cluster.node(others[0]);
+        node.propose(sent, PATIENCE).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let status = cluster.node(leader).status();
+    assert_eq!((status.role, status.term), (Role::Leader, term));
     cluster.stop().await;
 }

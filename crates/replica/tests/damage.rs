@@ -193,3 +193,46 @@ async fn damages_at_random_places_are_told_as_damage_or_shown_by_comparing_or_ar
     println!("{told} told, {differs} shown by comparing, {harmless} harmless");
     assert!(told > ROUNDS / 4, "the damages were not of all kinds");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_waits_to_be_admitted_gives_no_vote_and_takes_no_entry() {
+    let cluster = Cluster::start(3).await;
+    let session = open_session(&cluster.node(1), "alice", 1).await;
+    let leader = cluster.leader().await;
+    let others: Vec<u64> = cluster
+        .nodes()
+        .into_iter()
+        .filter(|n| *n != leader)
+        .collect();
+    let (waiting, lost) = (others[0], others[1]);
+    cluster.stop_node(waiting).await;
+    cluster.waiting.lock().unwrap().insert(waiting);
+    cluster.start_node(waiting).await;
+    let node = cluster.node(waiting);
+    let leading = cluster.node(leader);
+    let sent = leading.propose(send(session, 1, "alice", "one"), PATIENCE);
+    let entry = sent.await.expect("two of three go on").index;
+    assert!(node.status().log_index_last < entry, "it took an entry");
+    let request = VoteRequest {
+        vote: Vote {
+            term: 1_000,
+            node: 9,
+            committed: false,
+        },
+        last: None,
+        pre_vote: false,
+        leader_transfer: false,
+    };
+    node.on_vote(request).await.expect_err("it waits");
+    // Without the third nothing can be acknowledged, and the leader steps down or stays alone.
+    cluster.stop_node(lost).await;
+    let limit = Duration::from_secs(2);
+    let sent = leading.propose(send(session, 2, "alice", "two"), limit);
+    sent.await.expect_err("one of three acknowledges nothing");
+    assert!(!node.is_admitted() && node.contact().is_none());
+    node.admit().await.unwrap();
+    let sent = leading.propose(send(session, 2, "alice", "two"), PATIENCE);
+    let entry = sent.await.expect("two of three go on").index;
+    node.wait_applied(entry, PATIENCE).await.unwrap();
+    cluster.stop().await;
+}

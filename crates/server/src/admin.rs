@@ -26,11 +26,8 @@ use crate::{
     shared::Shared,
 };
 
-/// For how long a status is given again: members are asked no more often.
-const STATUS_KEPT: Duration = Duration::from_millis(100);
-/// The pause after a digest for callers who are no administrators, in times that it took: at most a
-/// twentieth of a processor goes into digests for strangers.
-const DIGEST_PAUSE: u32 = 20;
+/// How old may be what strangers are told of the cluster.
+const PUBLIC_STATUS_AGE_MAX: Duration = Duration::from_secs(1);
 
 pub(crate) struct Admin {
     pub(crate) shared: Arc<Shared>,
@@ -60,7 +57,10 @@ impl Admin {
         let statuses = self.shared.statuses().await;
         let up: BTreeSet<u64> = statuses
             .iter()
-            .filter(|(_, _, status)| status.is_some())
+            // One that is refused never takes part: it stands in for no other.
+            .filter(|(node, _, status)| {
+                status.is_some() && self.shared.roll.refusal(*node).is_none()
+            })
             .map(|(id, ..)| *id)
             .collect();
         let nodes = statuses.into_iter().map(|(node, member, status)| {
@@ -68,6 +68,7 @@ impl Admin {
                 node_id: node,
                 client_address: member.client_address,
                 peer_address: member.peer_address,
+                refusal: self.shared.roll.refusal(node).unwrap_or_default(),
                 ..v1::NodeStatus::default()
             };
             status.map_or(known.clone(), |status| reachable(known, status))
@@ -94,36 +95,44 @@ impl Admin {
             tolerates_failures: spare,
             preferred_leader_id: self.shared.preferred_leader().map_or(0, |node| node.0),
             quorum: !margins.is_empty() && margins.iter().all(|margin| margin.quorum),
+            partial: false,
             client_port: Some(port_status(&self.shared.client_places)),
             peer_port: Some(port_status(&self.shared.peer_places)),
         }
     }
 
-    /// The status, at most so old: a caller that asks again and again makes the node ask the others
-    /// no more often.
-    async fn recent_status(&self) -> v1::GetClusterStatusResponse {
-        let mut kept = self.shared.status_kept.lock().await;
-        match &*kept {
-            Some((at, status)) if at.elapsed() < STATUS_KEPT => status.clone(),
-            _ => {
-                let status = self.status().await;
-                *kept = Some((Instant::now(), status.clone()));
-                status
-            }
+    /// What anybody may know: whether the cluster serves, and who leads. However many ask, the
+    /// other nodes are asked once in a while.
+    async fn public_status(&self) -> v1::GetClusterStatusResponse {
+        let mut kept = self.shared.operators.public_status.lock().await;
+        if let Some((at, status)) = &*kept
+            && at.elapsed() < PUBLIC_STATUS_AGE_MAX
+        {
+            return status.clone();
         }
+        let mut status = self.status().await;
+        status.partial = true;
+        for node in &mut status.nodes {
+            *node = v1::NodeStatus {
+                node_id: node.node_id,
+                reachable: node.reachable,
+                role: node.role,
+                term: node.term,
+                ..v1::NodeStatus::default()
+            };
+        }
+        *kept = Some((Instant::now(), status.clone()));
+        status
     }
 
     async fn digest(
         &self,
         request: Request<v1::GetStateDigestRequest>,
     ) -> Result<v1::GetStateDigestResponse, Problem> {
-        self.shared.door()?;
+        self.shared
+            .for_operators_here(&request, "GetStateDigest")
+            .await?;
         let deadline = Deadline::of(request.metadata());
-        let metadata = request.metadata();
-        let is_administrator = match metadata.contains_key("authorization") {
-            true => self.shared.for_administrators(metadata).await.is_ok(),
-            false => false,
-        };
         let index = request.into_inner().min_applied_index;
         let reached = self
             .shared
@@ -131,22 +140,12 @@ impl Admin {
             .wait_applied(index, deadline.left())
             .await;
         reached.map_err(|error| problems::of_read(&error))?;
-        if !is_administrator {
-            let allowed_at = *self.shared.digest_allowed_at.lock().await;
-            if allowed_at.saturating_duration_since(Instant::now()) > deadline.left() {
-                return Err(Problem::Busy);
-            }
-            tokio::time::sleep_until(allowed_at).await;
-        }
         let _turn = self
             .shared
             .digests
             .try_acquire()
             .map_err(|_| Problem::Busy)?;
-        let began = Instant::now();
         let found = self.shared.read(|reader| reader.digest()).await?;
-        let allowed_at = Instant::now() + began.elapsed() * DIGEST_PAUSE;
-        *self.shared.digest_allowed_at.lock().await = allowed_at;
         Ok(v1::GetStateDigestResponse {
             node_id: self.shared.identity.node,
             applied_index: found.applied.map_or(0, |last| last.index),
@@ -253,9 +252,9 @@ impl Admin {
         &self,
         request: Request<v1::ChangeMembersRequest>,
     ) -> Result<v1::ChangeMembersResponse, Problem> {
-        let (metadata, _, request) = request.into_parts();
-        self.shared.for_administrators(&metadata).await?;
-        let deadline = Deadline::of(&metadata);
+        let deadline = Deadline::of(request.metadata());
+        self.shared.for_operators(&request, "ChangeMembers").await?;
+        let request = request.into_inner();
         self.shared.change_members(request, deadline).await
     }
 
@@ -263,9 +262,8 @@ impl Admin {
         &self,
         request: Request<v1::CheckClusterRequest>,
     ) -> Result<v1::CheckClusterResponse, Problem> {
-        let (metadata, _, request) = request.into_parts();
-        self.shared.for_administrators(&metadata).await?;
-        let check = self.shared.check(request.check_id)?;
+        self.shared.for_operators(&request, "CheckCluster").await?;
+        let check = self.shared.check(request.get_ref().check_id)?;
         Ok(check.progress())
     }
 
@@ -273,12 +271,13 @@ impl Admin {
         &self,
         request: Request<v1::TransferLeaderRequest>,
     ) -> Result<v1::TransferLeaderResponse, Problem> {
-        let (metadata, _, request) = request.into_parts();
-        self.shared.for_administrators(&metadata).await?;
-        let deadline = Deadline::of(&metadata);
+        let deadline = Deadline::of(request.metadata());
+        self.shared
+            .for_operators(&request, "TransferLeader")
+            .await?;
         let leader = self
             .shared
-            .transfer_leader(request.node_id, deadline)
+            .transfer_leader(request.get_ref().node_id, deadline)
             .await?;
         Ok(v1::TransferLeaderResponse {
             leader_node_id: leader,
@@ -317,6 +316,8 @@ fn reachable(known: v1::NodeStatus, status: peer::GetNodeStatusResponse) -> v1::
         durable: status.durable,
         leader_id: status.leader_id,
         differs_at_index: status.differs_at_index,
+        waits: status.waits,
+        unreached: status.unreached,
         transfers: status.transfers,
         ..known
     }
@@ -348,9 +349,14 @@ fn count(number: usize) -> u32 {
 impl AdminService for Admin {
     async fn get_cluster_status(
         &self,
-        _request: Request<v1::GetClusterStatusRequest>,
+        request: Request<v1::GetClusterStatusRequest>,
     ) -> Result<Response<v1::GetClusterStatusResponse>, Status> {
-        self.shared.reply(Ok(self.recent_status().await))
+        let status = match self.shared.may_see_all(request.metadata()).await {
+            Ok(true) => self.status().await,
+            // A node that cannot look tells what anybody may know.
+            Ok(false) | Err(_) => self.public_status().await,
+        };
+        self.shared.reply(Ok(status))
     }
 
     async fn get_state_digest(
@@ -418,6 +424,46 @@ impl AdminService for Admin {
         request: Request<v1::CreateJoinTokenRequest>,
     ) -> Result<Response<v1::CreateJoinTokenResponse>, Status> {
         let result = self.shared.create_join_token(request).await;
+        self.shared.reply(result)
+    }
+
+    async fn list_join_tokens(
+        &self,
+        request: Request<v1::ListJoinTokensRequest>,
+    ) -> Result<Response<v1::ListJoinTokensResponse>, Status> {
+        let result = self.shared.list_join_tokens(request).await;
+        self.shared.reply(result)
+    }
+
+    async fn revoke_join_token(
+        &self,
+        request: Request<v1::RevokeJoinTokenRequest>,
+    ) -> Result<Response<v1::RevokeJoinTokenResponse>, Status> {
+        let result = self.shared.revoke_join_token(request).await;
+        self.shared.reply(result)
+    }
+
+    async fn create_operator(
+        &self,
+        request: Request<v1::CreateOperatorRequest>,
+    ) -> Result<Response<v1::CreateOperatorResponse>, Status> {
+        let result = self.shared.create_operator(request).await;
+        self.shared.reply(result)
+    }
+
+    async fn list_operators(
+        &self,
+        request: Request<v1::ListOperatorsRequest>,
+    ) -> Result<Response<v1::ListOperatorsResponse>, Status> {
+        let result = self.shared.list_operators(request).await;
+        self.shared.reply(result)
+    }
+
+    async fn revoke_operator(
+        &self,
+        request: Request<v1::RevokeOperatorRequest>,
+    ) -> Result<Response<v1::RevokeOperatorResponse>, Status> {
+        let result = self.shared.revoke_operator(request).await;
         self.shared.reply(result)
     }
 

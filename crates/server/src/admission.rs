@@ -217,6 +217,7 @@ impl Shared {
             cluster_secret: secret.as_bytes().to_vec().into(),
             voter,
             replaces_node_id,
+            cluster_id: self.identity.cluster_id.clone(),
         })
     }
 }

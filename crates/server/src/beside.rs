@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
-use crate::{check, digests, join, preference, shared::Shared, way_back};
+use crate::{check, digests, join, operator_file, preference, shared::Shared, way_back};
 
 /// Starts all of it; whoever stops the node ends it.
-pub(crate) fn start(shared: &Arc<Shared>) -> [JoinHandle<()>; 8] {
+pub(crate) fn start(shared: &Arc<Shared>) -> [JoinHandle<()>; 9] {
     let receiving = shared.clone();
     [
         tokio::spawn(async move { receiving.snapshots.run().await }),
@@ -18,5 +18,6 @@ pub(crate) fn start(shared: &Arc<Shared>) -> [JoinHandle<()>; 8] {
         tokio::spawn(digests::compare(shared.clone())),
         tokio::spawn(digests::make(shared.clone())),
         tokio::spawn(check::daily(shared.clone())),
+        tokio::spawn(operator_file::keep(shared.clone())),
     ]
 }

@@ -371,6 +371,10 @@ pub(crate) fn checked_address(address: &str) -> Result<(), &'static str> {
     }
 }
 
+/// Greatest number of a node that is configured before there is a cluster. Every later number is
+/// above it, and a cluster has a million in its life.
+const NODE_FIRST_MAX: u64 = 10_000;
+
 fn parse_member(text: &str) -> Result<(u64, Member), ConfigError> {
     let wrong = |why| ConfigError::Member {
         text: text.to_owned(),
@@ -385,6 +389,11 @@ fn parse_member(text: &str) -> Result<(u64, Member), ConfigError> {
         .map_err(|_| wrong("the number is none"))?;
     if node == 0 {
         return Err(wrong("numbers begin with 1"));
+    }
+    if node > NODE_FIRST_MAX {
+        return Err(wrong(
+            "the number is above 10000: later nodes get higher ones",
+        ));
     }
     let (peer, client) = addresses
         .split_once('/')
@@ -503,10 +512,11 @@ mod tests {
         };
         let good = config(&["1=a:1/a:2", "2=[::1]:3/b:4"]).members().unwrap();
         assert_eq!(good[&2].peer_address, "[::1]:3");
-        let bad: [&[&str]; 9] = [
+        let bad: [&[&str]; 10] = [
             &["a:1/a:2"],
             &["x=a:1/a:2"],
             &["0=a:1/a:2"],
+            &["10001=a:1/a:2"],
             &["1=a:1"],
             &["1=a/a:2"],
             &["1=a:1/a:99999"],

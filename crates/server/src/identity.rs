@@ -119,6 +119,16 @@ impl Stored {
         }
     }
 
+    /// Returns the same node, alone in a cluster with another name.
+    pub(crate) fn alone(&self, cluster_id: String) -> Self {
+        Self {
+            cluster_id,
+            wish: None,
+            founders: Vec::new(),
+            ..self.clone()
+        }
+    }
+
     /// Whether this is the node that flags call `node`.
     fn is(&self, node: u64) -> bool {
         node == self.node || self.node_first == Some(node)

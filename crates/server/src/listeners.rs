@@ -47,6 +47,8 @@ pub(crate) const CLIENT_MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 const LOOK_UP_EVERY: Duration = Duration::from_secs(10);
 /// Addresses of one member for which places are kept.
 const ADDRESSES_MAX: usize = 8;
+/// How often is looked whether the node is healthy.
+const HEALTH_EVERY: Duration = Duration::from_millis(500);
 /// What `grpc.health.v1` knows besides the whole node.
 const SERVICES: [&str; 7] = [
     "",
@@ -205,13 +207,14 @@ fn with_fallback(router: axum::Router, this: &'static str, others: &'static str)
     Routes::from(router.fallback(answer))
 }
 
-/// `SERVING` while the node knows a leader and is not stopping.
+/// `SERVING` while the node takes part, its leader reaches it, and it is not stopping.
 async fn report_health(shared: Arc<Shared>, reporter: HealthReporter) {
     let mut leader = shared.replica.leader();
     let mut stopping = shared.stopping.subscribe();
     loop {
         let alive = shared.replica.status().role != Role::Stopped && !*stopping.borrow_and_update();
-        let serving = match leader.borrow_and_update().is_some() && alive {
+        let is_led = leader.borrow_and_update().is_some();
+        let serving = match is_led && alive && shared.is_healthy() {
             true => ServingStatus::Serving,
             false => ServingStatus::NotServing,
         };
@@ -221,6 +224,8 @@ async fn report_health(shared: Arc<Shared>, reporter: HealthReporter) {
         tokio::select! {
             changed = leader.changed() => if changed.is_err() { return },
             changed = stopping.changed() => if changed.is_err() { return },
+            // That a leader does not reach this node any more is no event.
+            () = tokio::time::sleep(HEALTH_EVERY) => {}
         }
     }
 }

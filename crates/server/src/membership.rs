@@ -1,4 +1,4 @@
-//! Changes of the membership as administrators ask for them, on whichever node.
+//! Changes of the membership as operators ask for them, on whichever node.
 //!
 //! Always true: only the leader changes anything; a change that would leave no majority of the
 //! voters that answer now is refused unless it is forced. Who asks again after a lost answer finds
@@ -6,23 +6,24 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use conclave_core::{Accepted, Command, NodeId, OnceId, SessionId, TokenHash};
-use conclave_replica::{Change, Lane, MEMBERS_MAX, Member, Members, Refusal, rows};
+use conclave_core::Accepted;
+use conclave_replica::{Change, Lane, Member, Members};
 use conclave_wire::{
     Problem,
-    request::{self, SessionRequest, token_hash},
+    request::{self, token_hash},
     v1,
 };
 use futures::future::BoxFuture;
 use tokio::time::{Instant, sleep};
-use tonic::{Request, metadata::MetadataMap};
+use tonic::Request;
 
 use crate::{
-    access::{Deadline, accepted, administrators_only, position_of},
+    access::{Deadline, accepted, position_of},
     admin::Margin,
     admission::no_secret,
     config::checked_address,
     join_token::JoinToken,
+    operators::join_token_id,
     problems::{self, millis},
     random,
     shared::Shared,
@@ -32,27 +33,10 @@ use crate::{
 /// What was asked, on its way.
 type Asked<'a, T> = BoxFuture<'a, Result<T, Problem>>;
 
-/// A request for a token to join, with the hash of its secret.
-struct WithSecret(v1::CreateJoinTokenRequest, TokenHash);
-
-impl SessionRequest for WithSecret {
-    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
-        request::create_join_token(session, self.0, self.1)
-    }
-}
-
-/// How long the log may take to note that a number is used up.
-const RETIRE_LIMIT: Duration = Duration::from_secs(3);
 /// Pause before the leader is asked again.
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl Shared {
-    /// Whether an administrator asks.
-    pub(crate) async fn for_administrators(&self, metadata: &MetadataMap) -> Result<(), Problem> {
-        let read = |_: &rows::Reader, session: &rows::SessionRow| Ok(administrators_only(session));
-        Ok(self.read_in_session(metadata, None, read).await??)
-    }
-
     /// Makes a token with which one machine can join.
     pub(crate) async fn create_join_token(
         &self,
@@ -67,8 +51,8 @@ impl Shared {
             authority: cluster.authority_fingerprint(),
             secret,
         };
-        let request = request.map(|request| WithSecret(request, token_hash(&secret)));
-        let outcome = self.propose_in_session(request).await?;
+        let hash = token_hash(&secret);
+        let outcome = self.make_join_token(&request, hash).await?;
         let members = self.members().into_values();
         let peer_addresses = members.map(|member| member.peer_address).collect();
         accepted(&outcome, |accepted| match accepted {
@@ -77,24 +61,11 @@ impl Shared {
                 expires_at_ms: expires_at.0,
                 peer_addresses,
                 plain: matches!(self.security, Security::Plain),
+                token_id: join_token_id(&hash),
                 position: position_of(&outcome),
             }),
             _ => None,
         })
-    }
-
-    /// Notes which member leads while it is well.
-    pub(crate) async fn prefer_leader(
-        &self,
-        request: Request<v1::PreferLeaderRequest>,
-    ) -> Result<v1::PreferLeaderResponse, Problem> {
-        let node = request.get_ref().node_id;
-        if node != 0 && !self.replica.status().members.nodes.contains_key(&node) {
-            self.for_administrators(request.metadata()).await?;
-            return Err(problems::of_refusal(Refusal::NoSuchNode(node)));
-        }
-        let position = self.done_in_session(request).await?;
-        Ok(v1::PreferLeaderResponse { position })
     }
 
     /// Changes the membership, here or at the leader.
@@ -179,9 +150,10 @@ impl Shared {
         limit: Duration,
     ) -> Result<v1::ChangeMembersResponse, Problem> {
         let change = change_in(&request)?;
-        let before = self.replica.status().members;
+        let of_change = |error| problems::of_change(&error);
+        let preview = self.replica.preview_change(&change, limit).await;
+        let (before, after) = preview.map_err(of_change)?;
         let up = self.voters_up().await;
-        let after = before.after(&change).map_err(problems::of_refusal)?;
         let changed = after.is_some();
         let mut after = after.unwrap_or_else(|| before.clone());
         let loses_quorum = margin(&before, &up).quorum && !margin(&after, &up).quorum;
@@ -189,26 +161,10 @@ impl Shared {
             let sentence = "too few of the voters that would be left answer now";
             return Err(problems::refused("WOULD_LOSE_QUORUM", sentence));
         }
-        if let Change::Add { node, .. } = &change
-            && changed
-        {
-            let retired = self.read(|reader| reader.nodes()).await?.retired;
-            if retired.contains(&NodeId(*node)) {
-                let sentence = "a node with this number was removed: no other may have it";
-                return Err(problems::refused("NODE_NUMBER_TAKEN", sentence));
-            }
-        }
         if changed && !request.dry_run {
             tracing::info!(?change, "the membership changes");
             let done = self.replica.change_members(&change, limit).await;
-            after = done.map_err(|error| problems::of_change(&error))?;
-        }
-        let gone = match &change {
-            Change::Remove(node) | Change::Replace { old: node, .. } => Some(*node),
-            _ => None,
-        };
-        if let Some(node) = gone.filter(|_| !request.dry_run) {
-            self.retire(node, &before).await?;
+            after = done.map_err(of_change)?;
         }
         let voters = after.all_voters();
         let learners = after.nodes.keys().filter(|node| !voters.contains(node));
@@ -218,24 +174,6 @@ impl Shared {
             tolerated_after: margin(&after, &up).spare,
             voter_node_ids: voters.into_iter().collect(),
             changed,
-        })
-    }
-
-    /// Uses up the number of a node that was removed, also if an earlier attempt came only half
-    /// the way.
-    async fn retire(&self, node: u64, members: &Members) -> Result<(), Problem> {
-        let known = self.read(|reader| reader.nodes()).await?;
-        let last = members.nodes.keys().next_back().copied().unwrap_or(0);
-        // Founders were not given their numbers by the log.
-        let may_have_been = node <= known.last.0.max(last) + MEMBERS_MAX as u64;
-        if known.retired.contains(&NodeId(node)) || !may_have_been {
-            return Ok(());
-        }
-        let id = OnceId(random::bytes()?);
-        let command = request::retire_node(id, NodeId(node));
-        let outcome = self.propose(command, Deadline::after(RETIRE_LIMIT)).await?;
-        accepted(&outcome, |accepted| {
-            matches!(accepted, Accepted::Done).then_some(())
         })
     }
 

@@ -35,11 +35,13 @@ use crate::{
     identity::IdentityError,
     join, listeners,
     live::{self, LiveState},
+    operators::Operators,
     origin,
     passwords::Passwords,
     problems::millis,
     registration::Registration,
     repair::{self, Stuck},
+    roll_call::{self, Ended, RollCall},
     security::{self, SecurityError},
     sessions::Sessions,
     setup,
@@ -62,6 +64,8 @@ const READS_MAX: usize = 32;
 const REPAIRS_MAX: u32 = 2;
 /// How long one attempt to be ready may take.
 const READY_LIMIT: Duration = Duration::from_secs(1);
+/// Pause before the next attempt.
+const READY_PAUSE: Duration = Duration::from_millis(20);
 
 /// A node could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +121,7 @@ pub struct Node {
     tasks: Vec<JoinHandle<()>>,
     setup_tokens: watch::Receiver<Option<String>>,
     removed: watch::Receiver<bool>,
+    ended: watch::Receiver<Option<Ended>>,
     stopped: Arc<AtomicBool>,
 }
 
@@ -169,13 +174,16 @@ impl Node {
         let sender =
             snapshots::Sender::new(rate.unwrap_or(SNAPSHOT_BYTES_PER_SECOND), transfers.clone());
         let (cluster_id, locks) = (identity.cluster_id.clone(), security.clone());
-        let transport = GrpcTransport::new(node, cluster_id, locks, sender);
+        let roll = RollCall::begin(config.data.clone(), config.join.clone());
+        let roll = roll.map_err(|error| identity.claim().failed(error))?;
+        let transport = GrpcTransport::new(node, cluster_id, roll.life().word, locks, sender);
         let transport = Arc::new(transport);
         let clock = clock(config.clock_offset_ms);
         let replica_config = conclave_replica::Config {
             node,
             members: members.clone(),
             bootstrap: !identity.joined,
+            admitted: false,
             data: config.data.clone(),
             timers: Timers::default(),
             sync: !config.unsafe_no_sync,
@@ -229,14 +237,14 @@ impl Node {
             live,
             addresses: watch::Sender::new(Arc::default()),
             digests: Arc::new(Semaphore::new(1)),
-            digest_allowed_at: tokio::sync::Mutex::new(Instant::now()),
-            status_kept: tokio::sync::Mutex::default(),
             compared: Digests::default(),
             checks: Checks::default(),
             stopping: watch::Sender::new(false),
             refused: Told::default(),
+            operators: Operators::default(),
             callers_refused: Told::default(),
             members,
+            roll: Arc::new(roll),
             own,
             durable: !config.unsafe_no_sync,
             started: Instant::now(),
@@ -252,6 +260,8 @@ impl Node {
         tasks.push(tokio::spawn(setup::run(shared.clone(), tell)));
         let (tell, removed) = watch::channel(false);
         tasks.push(tokio::spawn(join::watch_membership(shared.clone(), tell)));
+        let (tell, ended) = watch::channel(None);
+        tasks.push(tokio::spawn(roll_call::run(shared.clone(), tell)));
         tasks.extend(beside::start(&shared));
         if let Security::Tls(tls) = &shared.security {
             tasks.push(tokio::spawn(tls.clone().keep_valid()));
@@ -267,6 +277,7 @@ impl Node {
             tasks,
             setup_tokens,
             removed,
+            ended,
             stopped: Arc::default(),
         }))
     }
@@ -324,16 +335,18 @@ impl Node {
         loop {
             let caught_up = self.shared.replica.read_barrier(READY_LIMIT).await.is_ok();
             let leader = *self.shared.replica.leader().borrow();
-            if let Some(leader) = leader.filter(|_| caught_up) {
+            if let Some(leader) = leader.filter(|_| caught_up && self.shared.is_healthy()) {
                 return leader;
             }
+            // A barrier that is reached at once must not make this a busy loop.
+            tokio::time::sleep(READY_PAUSE).await;
         }
     }
 
     /// Ends when a promise is broken or the node was removed from its cluster, with the reason:
     /// the process must stop, loudly. Never ends on a node that is well.
     pub async fn failed(&self) -> String {
-        let mut removed = self.removed.clone();
+        let (mut removed, mut ended) = (self.removed.clone(), self.ended.clone());
         tokio::select! {
             reason = self.shared.replica.failed() => {
                 if let Some(damage) = self.shared.replica.damage()
@@ -346,7 +359,16 @@ impl Node {
             Ok(_) = removed.wait_for(|removed| *removed) => {
                 "it was removed from the cluster".to_owned()
             }
+            Ok(ended) = ended.wait_for(Option::is_some) => {
+                ended.as_ref().map_or_else(String::new, |ended| ended.why.clone())
+            }
         }
+    }
+
+    /// Returns what an operator can do, if the node must stop although its data is well.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        self.ended.borrow().as_ref().map(|ended| ended.hint)
     }
 
     /// Whether its data was found to be damaged while it ran: started again, it repairs itself.

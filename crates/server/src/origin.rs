@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use crate::{
     config::NodeConfig,
     connections::Introducing,
-    durable,
+    durable, epoch,
     founding::{self, Found, Introduction},
     identity::{Claim, Identity, Stored, Wish},
     join,
@@ -184,7 +184,8 @@ impl Seeker<'_> {
             voter: let_in.voter,
             replaces: let_in.replaces_node_id,
         };
-        let stored = Stored::joined(secret.cluster_id(), let_in.node_id, Some(wish));
+        let cluster_id = epoch::name(&let_in.cluster_id, &secret);
+        let stored = Stored::joined(cluster_id, let_in.node_id, Some(wish));
         let identity = claim.keep(stored)?;
         Ok(Origin {
             members: BTreeMap::from([(identity.node, self.own.clone())]),

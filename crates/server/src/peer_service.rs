@@ -2,7 +2,14 @@
 //!
 //! Always true: nothing is done for a peer of another cluster, or that means another node.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use conclave_replica::{PeerError, Role, SnapshotOffer, Vote};
 use conclave_wire::{
@@ -17,7 +24,7 @@ use crate::{
     codec::{members_in, members_out},
     convert::{self, malformed},
     digests::points_out,
-    live,
+    epoch, live,
     peer_guard::caller,
     problems,
     shared::Shared,
@@ -77,11 +84,36 @@ impl Peers {
         if envelope.target_node_id != node {
             return wrong("WRONG_NODE", format!("this is node {node}"));
         }
+        if self
+            .shared
+            .roll
+            .has_ended(envelope.source_node_id, envelope.source_life)
+        {
+            let source = envelope.source_node_id;
+            let sentence = format!("node {source} was started again elsewhere");
+            return wrong("NODE_SUPERSEDED", sentence);
+        }
         if self.shared.is_retired(envelope.source_node_id) {
             let source = envelope.source_node_id;
             return wrong("NODE_RETIRED", format!("node {source} was removed"));
         }
         Ok(())
+    }
+}
+
+/// The entries of one peer. When its connection breaks, the replica hears of it.
+struct AppendStream {
+    shared: Arc<Shared>,
+    /// The peer, once a request of it was believed; 0 before that.
+    source: AtomicU64,
+}
+
+impl Drop for AppendStream {
+    fn drop(&mut self) {
+        match self.source.load(Ordering::Relaxed) {
+            0 => {}
+            source => self.shared.replica.connection_lost(source),
+        }
     }
 }
 
@@ -116,9 +148,22 @@ impl PeerService for Peers {
     ) -> Result<Response<Self::AppendEntriesStream>, Status> {
         let caller = caller(&request);
         let (peers, requests) = (self.clone(), request.into_inner());
+        let stream = Arc::new(AppendStream {
+            shared: self.shared.clone(),
+            source: AtomicU64::new(0),
+        });
         let responses = requests.then(move |request| {
-            let (peers, caller) = (peers.clone(), caller.clone());
-            async move { peers.append(&caller, request?).await }
+            let (peers, caller, stream) = (peers.clone(), caller.clone(), stream.clone());
+            async move {
+                let request = request?;
+                let source = request
+                    .envelope
+                    .as_ref()
+                    .map_or(0, |from| from.source_node_id);
+                let appended = peers.append(&caller, request).await?;
+                stream.source.store(source, Ordering::Relaxed);
+                Ok(appended)
+            }
         });
         Ok(Response::new(Box::pin(responses)))
     }
@@ -219,10 +264,19 @@ impl PeerService for Peers {
     ) -> Result<Response<peer::ForwardResponse>, Status> {
         let caller = caller(&request);
         let request = request.into_inner();
+        let source = request
+            .envelope
+            .as_ref()
+            .map_or(0, |envelope| envelope.source_node_id);
         self.check(&caller, request.envelope)?;
         let commands = request.commands.into_iter().map(batch::decode_command);
         let commands = commands.collect::<Result<Vec<_>, _>>();
         let commands = commands.map_err(|error| malformed(&error.to_string()))?;
+        let may_forward = |command| self.shared.may_forward(source, command);
+        if !commands.iter().all(may_forward) {
+            let why = "this command is not for this node to forward";
+            return Err(Status::permission_denied(why));
+        }
         let outcomes = self
             .shared
             .replica
@@ -306,6 +360,34 @@ impl PeerService for Peers {
     ) -> Result<Response<peer::GetNodeStatusResponse>, Status> {
         self.check(&caller(&request), request.into_inner().envelope)?;
         Ok(Response::new(self.shared.own_status()))
+    }
+
+    async fn announce(
+        &self,
+        request: Request<peer::AnnounceRequest>,
+    ) -> Result<Response<peer::AnnounceResponse>, Status> {
+        let caller = caller(&request);
+        let mut request = request.into_inner();
+        let mut envelope = request
+            .envelope
+            .take()
+            .ok_or_else(|| malformed("no envelope"))?;
+        let source = envelope.source_node_id;
+        if envelope.target_node_id == 0 {
+            envelope.target_node_id = self.shared.identity.node;
+        }
+        let own = &self.shared.identity.cluster_id;
+        if epoch::is_past(own, &envelope.cluster_id) {
+            self.shared.is_peer(&caller, source)?;
+            if self.shared.refused.is_news(source) {
+                tracing::warn!(peer = source, "a node from before the recovery is refused");
+            }
+            return Ok(Response::new(self.shared.recovered_without()));
+        }
+        // Whether its life has ended is part of the answer.
+        envelope.source_life = 0;
+        self.check(&caller, Some(envelope))?;
+        self.shared.hear(source, request).await.map(Response::new)
     }
 
     async fn get_digests(

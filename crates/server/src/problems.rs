@@ -23,7 +23,8 @@ pub(crate) fn of_read(error: &ReadError) -> Problem {
             nodes_reachable: None,
         },
         // Nothing was asked for but to read: trying elsewhere is the way.
-        ReadError::Behind { .. } | ReadError::Stopping => Problem::GoingAway,
+        ReadError::Behind { .. } => Problem::Behind,
+        ReadError::Stopping => Problem::GoingAway,
     }
 }
 
@@ -54,7 +55,8 @@ pub(crate) fn refused(reason: &str, sentence: &str) -> Problem {
 pub(crate) fn of_refusal(refusal: Refusal) -> Problem {
     let reason = match refusal {
         Refusal::NoSuchNode(_) => "NO_SUCH_NODE",
-        Refusal::NumberTaken(_) => "NODE_NUMBER_TAKEN",
+        Refusal::NumberTaken(_) | Refusal::NumberRetired(_) => "NODE_NUMBER_TAKEN",
+        Refusal::NumberTooFar { .. } => "NODE_NUMBER_TOO_FAR",
         Refusal::AddressTaken(_) => "ADDRESS_TAKEN",
         Refusal::LastVoter(_) => "LAST_VOTER",
         Refusal::TooManyVoters => "TOO_MANY_VOTERS",
@@ -68,10 +70,11 @@ pub(crate) fn of_refusal(refusal: Refusal) -> Problem {
 pub(crate) fn of_change(error: &ChangeError) -> Problem {
     match error {
         ChangeError::Refused(refusal) => of_refusal(*refusal),
-        ChangeError::LearnerBehind { .. } => Problem::Refused {
-            reason: "LEARNER_BEHIND".to_owned(),
-            sentence: error.to_string(),
-            request_last: None,
+        ChangeError::LearnerBehind { .. } => refused("LEARNER_BEHIND", &error.to_string()),
+        ChangeError::NoAnswer { .. } => refused("NODE_UNREACHABLE", &error.to_string()),
+        ChangeError::NotTakenOver { .. } => refused("NOT_TAKEN_OVER", &error.to_string()),
+        ChangeError::Broken(sentence) => Problem::Broken {
+            sentence: sentence.clone(),
         },
         ChangeError::NotLeader { .. } => Problem::NoLeader {
             nodes_reachable: None,
@@ -98,5 +101,17 @@ mod tests {
         let of = |error| of_rows(&error);
         assert!(matches!(of(rows::ReadError::Closed), Problem::GoingAway));
         assert!(matches!(of(rows::ReadError::Busy), Problem::Busy));
+    }
+
+    #[test]
+    fn a_node_that_is_only_behind_does_not_say_that_it_stops() {
+        let waited = std::time::Duration::from_secs(1);
+        let behind = of_read(&ReadError::Behind { waited });
+        assert_eq!(behind.reason(), "BEHIND");
+        assert_eq!(of_read(&ReadError::Stopping).reason(), "GOING_AWAY");
+        assert_eq!(
+            of_read(&ReadError::NoLeader { waited }).reason(),
+            "NO_LEADER"
+        );
     }
 }

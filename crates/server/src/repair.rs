@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::NodeConfig,
-    durable, founding,
+    durable, epoch, founding,
     identity::{self, Claim, IdentityError, Stored, Wish},
     join,
     node::StartError,
@@ -84,6 +84,16 @@ pub(crate) struct Note {
     state_aside: Option<u64>,
     /// The place that was given, and where the damaged data goes.
     place: Option<NewPlace>,
+    /// The name of the cluster that gave it; empty before.
+    #[serde(default)]
+    cluster_id: String,
+}
+
+impl Note {
+    /// Returns how the damage shows.
+    pub(crate) fn why(&self) -> &str {
+        &self.why
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,6 +142,7 @@ fn begin(claim: &Claim, what: What, why: String) -> Result<Note, IdentityError> 
         request_id,
         state_aside: None,
         place: None,
+        cluster_id: String::new(),
     };
     store(claim, &note)?;
     Ok(note)
@@ -239,6 +250,7 @@ pub(crate) async fn come_back(
                 aside: aside::next(directory).map_err(failed)?,
             };
             note.place = Some(new);
+            note.cluster_id = let_in.cluster_id;
             store(claim, &note)?;
             new
         }
@@ -253,7 +265,8 @@ pub(crate) async fn come_back(
         voter: new.voter,
         replaces: new.replaces,
     };
-    let mut stored = Stored::joined(secret.cluster_id(), new.node, Some(wish));
+    let cluster_id = epoch::name(&note.cluster_id, secret);
+    let mut stored = Stored::joined(cluster_id, new.node, Some(wish));
     stored.node_first = new.node_first;
     if let Some(mut way_back) = way_back {
         way_back.node = new.node;

@@ -12,18 +12,19 @@ use std::{
 
 use conclave_core::{NodeId, Timestamp};
 use conclave_replica::{Lane, Member, Replica, rows};
-use conclave_wire::{peer, v1};
+use conclave_wire::peer;
 use futures::future::join_all;
 use tokio::{
-    sync::{Mutex, Semaphore, watch},
+    sync::{Semaphore, watch},
     time::Instant,
 };
 
 use crate::{
     check::Checks, codes::Codes, connections::Places, digests::Digests, identity::Identity,
-    live::LiveState, passwords::Passwords, peer_service::role_number, problems::millis,
-    registration::Registration, secret::ClusterSecret, sessions::Sessions, snapshots,
-    throttle::Gate, tls::Security, told::Told, transport::GrpcTransport,
+    live::LiveState, operators::Operators, passwords::Passwords, peer_service::role_number,
+    problems::millis, registration::Registration, roll_call::RollCall, secret::ClusterSecret,
+    sessions::Sessions, snapshots, throttle::Gate, tls::Security, told::Told,
+    transport::GrpcTransport,
 };
 
 /// How long a peer may take to say how it is.
@@ -57,19 +58,19 @@ pub(crate) struct Shared {
     pub(crate) addresses: watch::Sender<Arc<[String]>>,
     /// One at a time: it reads every row.
     pub(crate) digests: Arc<Semaphore>,
-    /// When a caller that is no administrator may ask for a digest again.
-    pub(crate) digest_allowed_at: Mutex<Instant>,
-    /// The last status of the cluster that was told.
-    pub(crate) status_kept: Mutex<Option<(Instant, v1::GetClusterStatusResponse)>>,
     /// What its state was, to be compared.
     pub(crate) compared: Digests,
     pub(crate) checks: Checks,
     pub(crate) stopping: watch::Sender<bool>,
     /// Peers that were refused, so that the log says it once.
     pub(crate) refused: Told,
+    /// What is known of callers that want to be operators.
+    pub(crate) operators: Operators,
     /// Callers that are no peers, and why.
     pub(crate) callers_refused: Told<(Option<IpAddr>, String)>,
     pub(crate) members: BTreeMap<u64, Member>,
+    /// What is known of the lives and the addresses of the others.
+    pub(crate) roll: Arc<RollCall>,
     pub(crate) own: Member,
     pub(crate) durable: bool,
     pub(crate) started: Instant,
@@ -97,6 +98,10 @@ impl Shared {
             if is_new || members.contains_key(node) {
                 members.insert(*node, member.clone());
             }
+        }
+        // What a member says of itself is newer than both.
+        for (node, member) in self.roll.moved() {
+            members.entry(node).and_modify(|known| *known = member);
         }
         members
     }
@@ -142,9 +147,8 @@ impl Shared {
         if leader == self.identity.node {
             return None;
         }
-        self.replica
-            .member(leader)
-            .map(|member| member.client_address)
+        let member = self.members().remove(&leader);
+        member.map(|member| member.client_address)
     }
 
     /// How this node is.
@@ -161,6 +165,9 @@ impl Shared {
             durable: self.durable,
             leader_id: status.leader.unwrap_or(0),
             differs_at_index: self.compared.differs_at(),
+            life_word: self.roll.life().word,
+            waits: !self.replica.is_admitted(),
+            unreached: self.roll.is_unreached(),
             transfers: self.snapshots.transfers().to_wire(),
         }
     }

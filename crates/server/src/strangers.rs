@@ -98,6 +98,36 @@ pub(crate) async fn join(
     }
 }
 
+/// Says what this node is to a node of its cluster whose number is not known.
+pub(crate) async fn announce(
+    address: &str,
+    dial: &Dial,
+    request: peer::AnnounceRequest,
+    limit: Duration,
+) -> Result<peer::AnnounceResponse, PeerError> {
+    let mut service = PeerServiceClient::new(channel(address, dial)?);
+    within(limit, service.announce(request)).await
+}
+
+/// Asks how the node at this address is.
+pub(crate) async fn status(
+    address: &str,
+    dial: &Dial,
+    envelope: peer::Envelope,
+    limit: Duration,
+) -> Result<peer::GetNodeStatusResponse, PeerError> {
+    let mut service = PeerServiceClient::new(channel(address, dial)?);
+    let request = peer::GetNodeStatusRequest {
+        envelope: Some(envelope),
+    };
+    within(limit, service.get_node_status(request)).await
+}
+
+fn channel(address: &str, dial: &Dial) -> Result<Channel, PeerError> {
+    let unreachable = || PeerError::Unreachable(format!("{address} is no address"));
+    connect_lazily(address, dial).ok_or_else(unreachable)
+}
+
 async fn within<T>(
     limit: Duration,
     call: impl Future<Output = Result<Response<T>, Status>>,

@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -54,7 +54,11 @@ pub(crate) const PEER_MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub(crate) struct GrpcTransport {
     node: u64,
     cluster_id: String,
+    /// The word of this node's life.
+    life: u64,
     security: Security,
+    /// Where members are reached that are not where the caller thinks.
+    moved: Mutex<BTreeMap<u64, String>>,
     peers: Mutex<BTreeMap<(u64, Lane), Arc<GrpcPeer>>>,
     /// Shared by all lanes of a peer.
     reachable: Mutex<BTreeMap<u64, Arc<Reachability>>>,
@@ -65,13 +69,16 @@ impl GrpcTransport {
     pub(crate) fn new(
         node: u64,
         cluster_id: String,
+        life: u64,
         security: Security,
         snapshots: snapshots::Sender,
     ) -> Self {
         Self {
             node,
             cluster_id,
+            life,
             security,
+            moved: Mutex::default(),
             peers: Mutex::default(),
             reachable: Mutex::default(),
             snapshots: Arc::new(snapshots),
@@ -81,10 +88,14 @@ impl GrpcTransport {
     /// The connection to a peer; made when it is first used.
     pub(crate) fn grpc_peer(&self, node: u64, member: &Member, lane: Lane) -> Arc<GrpcPeer> {
         let mut peers = self.peers.lock().unwrap_or_else(|error| error.into_inner());
+        let moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        let address = moved.get(&node).unwrap_or(&member.peer_address);
         let known = peers.get(&(node, lane));
-        if let Some(known) = known.filter(|known| known.address == member.peer_address) {
+        if let Some(known) = known.filter(|known| known.is_at(address)) {
             return known.clone();
         }
+        let address = address.clone();
+        drop(moved);
         let mut reachable = self
             .reachable
             .lock()
@@ -93,19 +104,48 @@ impl GrpcTransport {
             .entry(node)
             .or_insert_with(|| Arc::new(Reachability::new(node)));
         let peer = Arc::new(GrpcPeer {
-            envelope: peer::Envelope {
-                cluster_id: self.cluster_id.clone(),
-                source_node_id: self.node,
-                target_node_id: node,
-            },
-            address: member.peer_address.clone(),
-            channel: connect_lazily(&member.peer_address, &self.security.dial(node)),
+            envelope: self.envelope(node),
+            line: RwLock::new(self.line(node, address)),
             reachable: reachable.clone(),
             appends: tokio::sync::Mutex::default(),
             snapshots: self.snapshots.clone(),
         });
         peers.insert((node, lane), peer.clone());
         peer
+    }
+
+    /// Reaches a node at this address from now on, also over what was made before.
+    pub(crate) fn redirect(&self, node: u64, address: &str) {
+        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        moved.insert(node, address.to_owned());
+        drop(moved);
+        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((_, _), peer) in peers.iter().filter(|((other, _), _)| *other == node) {
+            let mut line = peer.line.write().unwrap_or_else(PoisonError::into_inner);
+            if line.address != address {
+                *line = self.line(node, address.to_owned());
+            }
+        }
+    }
+
+    fn line(&self, node: u64, address: String) -> Line {
+        let channel = connect_lazily(&address, &self.security.dial(node));
+        Line { address, channel }
+    }
+
+    /// What a request to this node begins with.
+    pub(crate) fn envelope(&self, target_node_id: u64) -> peer::Envelope {
+        peer::Envelope {
+            cluster_id: self.cluster_id.clone(),
+            source_node_id: self.node,
+            target_node_id,
+            source_life: self.life,
+        }
+    }
+
+    /// The same for a node whose number is not known.
+    pub(crate) fn envelope_for_anybody(&self) -> peer::Envelope {
+        self.envelope(0)
     }
 }
 
@@ -131,13 +171,18 @@ pub(crate) fn connect_lazily(address: &str, dial: &Dial) -> Option<Channel> {
 /// One lane to one peer.
 pub(crate) struct GrpcPeer {
     envelope: peer::Envelope,
-    address: String,
-    /// `None` if the address is none.
-    channel: Option<Channel>,
+    line: RwLock<Line>,
     reachable: Arc<Reachability>,
     /// The stream of entries, while nobody uses it.
     appends: tokio::sync::Mutex<Option<Appends>>,
     snapshots: Arc<snapshots::Sender>,
+}
+
+/// Where a peer is reached, and how.
+struct Line {
+    address: String,
+    /// `None` if the address is invalid.
+    channel: Option<Channel>,
 }
 
 /// An open stream of entries: one response for each request.
@@ -166,12 +211,32 @@ impl GrpcPeer {
         outcome
     }
 
+    fn is_at(&self, address: &str) -> bool {
+        let line = self.line.read().unwrap_or_else(PoisonError::into_inner);
+        line.address == address
+    }
+
+    /// Says what this node is.
+    pub(crate) async fn announce(
+        &self,
+        request: peer::AnnounceRequest,
+        limit: Duration,
+    ) -> Result<peer::AnnounceResponse, PeerError> {
+        let request = peer::AnnounceRequest {
+            envelope: Some(self.envelope.clone()),
+            ..request
+        };
+        let call = |mut service: Service| async move { service.announce(request).await };
+        self.call(limit, call).await
+    }
+
     fn service(&self) -> Result<Service, PeerError> {
-        let Some(channel) = &self.channel else {
-            let sentence = format!("{} is no address", self.address);
+        let line = self.line.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(channel) = line.channel.clone() else {
+            let sentence = format!("{} is no address", line.address);
             return Err(PeerError::Unreachable(sentence));
         };
-        Ok(PeerServiceClient::new(channel.clone())
+        Ok(PeerServiceClient::new(channel)
             .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX))
     }

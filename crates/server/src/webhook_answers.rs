@@ -65,6 +65,7 @@ fn status_of(problem: &Problem) -> StatusCode {
         Problem::NoLeader { .. }
         | Problem::OutcomeUnknown { .. }
         | Problem::GoingAway
+        | Problem::Behind
         | Problem::Broken { .. } => StatusCode::SERVICE_UNAVAILABLE,
         // A webhook has no session and no addressee but its room.
         _ => StatusCode::BAD_REQUEST,
@@ -73,7 +74,7 @@ fn status_of(problem: &Problem) -> StatusCode {
 
 fn may_repeat(problem: &Problem, keyed: bool) -> bool {
     match problem {
-        Problem::Busy | Problem::NoLeader { .. } | Problem::GoingAway => true,
+        Problem::Busy | Problem::NoLeader { .. } | Problem::GoingAway | Problem::Behind => true,
         // Without a key the message may be there already, and would be there twice.
         Problem::OutcomeUnknown { .. } => keyed,
         _ => false,
@@ -118,6 +119,7 @@ mod tests {
             (Problem::Busy, (429, true)),
             (no_leader, (503, true)),
             (Problem::GoingAway, (503, true)),
+            (Problem::Behind, (503, true)),
             (broken, (503, false)),
         ];
         for (problem, expected) in cases {

@@ -90,7 +90,9 @@ impl Hooks {
         self.shared.door()?;
         let deadline = Deadline::usual();
         let token = token_of(request.uri().path())?;
-        let once = match key_of(request.headers())? {
+        let key = key_of(request.headers())?;
+        let keyed = key.is_some();
+        let once = match key {
             Some(key) => request::once_of_webhook(&token, &key),
             None => OnceId(random::bytes()?),
         };
@@ -98,7 +100,7 @@ impl Hooks {
         self.look(token, deadline).await?;
         let _place = Place::take(&self.places, token).ok_or(Problem::Busy)?;
         let body = body_of(request, deadline).await?;
-        let command = request::post_by_webhook(once, token, text_of(&body)?);
+        let command = request::post_by_webhook(once, token, text_of(&body)?, keyed);
         let outcome = self.shared.propose(command, deadline).await?;
         if let Err(Rejection::RequestReused { .. }) = outcome.answer {
             let sentence = "the idempotency key was used for another text";

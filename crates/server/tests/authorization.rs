@@ -209,7 +209,7 @@ async fn what_one_is_not_in_is_what_does_not_exist() {
 async fn clients_and_peers_have_ports_of_their_own() {
     let mut world = World::start().await;
     for row in rows() {
-        for caller in [Caller::Nobody, Caller::Admin] {
+        for caller in [Caller::Nobody, Caller::Admin, Caller::Operator] {
             let refused = world.call_at_peers(&row, caller).await;
             assert_eq!(reason(&refused), "WRONG_PORT", "{row} by {caller:?}");
         }
@@ -217,7 +217,7 @@ async fn clients_and_peers_have_ports_of_their_own() {
     let calls = calls_of("conclave.peer.v1");
     assert!(!calls.is_empty(), "the descriptors know no peers");
     for call in calls {
-        for caller in [Caller::Nobody, Caller::Admin] {
+        for caller in [Caller::Nobody, Caller::Admin, Caller::Operator] {
             let path = format!("/conclave.peer.v1.{call}");
             let refused = world.call_bytes(&path, Vec::new(), caller).await;
             assert_eq!(reason(&refused), "WRONG_PORT", "{path} by {caller:?}");

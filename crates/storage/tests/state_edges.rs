@@ -18,8 +18,8 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use anything::{any_operation, commands, time};
 use conclave_core::{
-    AccountName, Answer, Batch, Command, Digest as Said, Grant, NodeId, OnceId, Operation, Origin,
-    Timestamp, TokenHash,
+    AccountName, Answer, Batch, Command, Digest as Said, Grant, NodeId, OnceId, Operation,
+    OperatorRequest, Origin, Timestamp, TokenHash,
 };
 use conclave_storage::state::{Options, Payload, State};
 use proptest::prelude::*;
@@ -41,6 +41,12 @@ fn first() -> Batch {
         (3, create("b")),
         (4, login(1)),
         (5, login(2)),
+        (
+            6,
+            Operation::MakeFirstOperator {
+                token: edges::OPERATOR,
+            },
+        ),
     ];
     let commands = commands.map(|(id, operation)| Command {
         origin: Origin::Once(OnceId([100 + id; 16])),
@@ -163,6 +169,9 @@ fn outside(operation: &Operation) -> bool {
             | Operation::OfferSetup { .. }
             | Operation::AdmitNode { .. }
             | Operation::RetireNode { .. }
+            | Operation::ByOperator { .. }
+            | Operation::MakeFirstOperator { .. }
+            | Operation::ResetOperators { .. }
             | Operation::PostByWebhook { .. }
     )
 }
@@ -173,10 +182,10 @@ fn a_leader_is_preferred_only_by_a_number_that_a_node_can_have() {
     let directory = tempfile::tempdir().unwrap();
     let state = State::open(directory.path(), Options::default()).unwrap();
     let (mut state, _) = apply_all(state, directory.path(), &[first()], false);
-    for (number, node) in (1..).zip(far) {
+    for (number, node) in (1_u128..).zip(far) {
         let node = Some(NodeId(node));
-        let prefer = Operation::PreferLeader { node };
-        let answers = apply(&mut state, vec![ask(1, number, prefer)]).answers;
+        let prefer = edges::by_operator(OperatorRequest::PreferLeader { node });
+        let answers = apply(&mut state, vec![once(number, prefer)]).answers;
         assert!(answers[0].is_err(), "{node:?}");
     }
     assert_eq!(state.reader().nodes().unwrap().preferred_leader, None);

@@ -54,10 +54,12 @@ fn kind(event: &Event) -> u8 {
         Event::NodeAdmitted { .. } => 34,
         Event::NodeRetired { .. } => 35,
         Event::LeaderPreferred { .. } => 36,
+        Event::OperatorCreated { .. } => 37,
+        Event::OperatorRemoved { .. } => 38,
     }
 }
 
-const KINDS: u8 = 37;
+const KINDS: u8 = 39;
 
 /// All rows of all tables.
 fn everything(directory: &Path) -> Vec<(String, Vec<String>)> {
@@ -145,8 +147,16 @@ fn people_and_what_lets_them_in_have_their_rows() {
     );
     check(
         at,
-        "SELECT hex(substr(token, 1, 1)), voter FROM join_tokens",
-        &["61|0"],
+        "SELECT hex(substr(token, 1, 1)), voter, by_operator, created_at FROM join_tokens",
+        &[&format!("61|0|operator|{START}")],
+    );
+    check(
+        at,
+        "SELECT key, name, token, by_operator, created_at FROM operators",
+        &[
+            &format!("eva|eva|32x51|operator|{START}"),
+            &format!("operator|operator|32x50|-|{START}"),
+        ],
     );
     check(at, "SELECT node FROM retired_nodes", &["4", "9"]);
 }

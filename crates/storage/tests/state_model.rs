@@ -23,7 +23,11 @@ use state_support::*;
 fn entries(history: &model::plan::History) -> Vec<Entry> {
     let mut entries = vec![entry(
         1,
-        Payload::Membership(Bytes::from_static(b"five nodes")),
+        Payload::Membership {
+            bytes: Bytes::from_static(b"five nodes"),
+            // The simplest state does not know of members.
+            nodes: std::collections::BTreeSet::new(),
+        },
     )];
     for batch in &history.batches {
         let index = entries.len() as u64 + 1;

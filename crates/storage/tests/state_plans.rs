@@ -137,12 +137,14 @@ fn no_statement_scans_a_table() {
             // In order of a key and up to a limit is not a scan of the table.
             let has_limit = [
                 "number",
+                "key",
                 "node",
                 "token",
                 "position",
                 "log_index",
                 "i.id",
                 "not_before, key",
+                "expires_at, token",
             ]
             .iter()
             .any(|key| sql.contains(&format!("ORDER BY {key} LIMIT")));

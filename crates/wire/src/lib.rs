@@ -7,6 +7,7 @@
 pub mod answer;
 pub mod batch;
 pub mod codec;
+pub mod operator;
 pub mod problem;
 pub mod request;
 pub mod trust;
@@ -32,4 +33,5 @@ pub use generated::v1;
 /// The encoded descriptors of all files, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
+pub use operator::OperatorCredential;
 pub use problem::Problem;

@@ -242,6 +242,7 @@ fn code_of(reason: &str) -> Code {
         "WRONG_CREDENTIALS" | "NOT_A_PEER" => Code::Unauthenticated,
         "NOT_YOUR_MESSAGE"
         | "NOT_ALLOWED"
+        | "NOT_AN_OPERATOR"
         | "BLOCKED"
         | "REGISTRATION_CLOSED"
         | "INVITE_INVALID"
@@ -251,8 +252,9 @@ fn code_of(reason: &str) -> Code {
         "TOO_MANY_ACCOUNTS" | "TOO_MANY" | "TOO_MANY_VOTERS" | "TOO_MANY_MEMBERS" => {
             Code::ResourceExhausted
         }
-        "LAST_VOTER" | "WOULD_LOSE_QUORUM" | "LEARNER_BEHIND" | "RECIPIENT_GONE" | "NO_SECRET"
-        | "LAST_OF_ITS_KIND" | "NOT_A_MEMBER" | "MESSAGE_GONE" | "NO_STREAM" => {
+        "LAST_VOTER" | "WOULD_LOSE_QUORUM" | "LEARNER_BEHIND" | "NODE_UNREACHABLE"
+        | "NOT_TAKEN_OVER" | "RECIPIENT_GONE" | "NO_SECRET" | "LAST_OF_ITS_KIND"
+        | "LAST_OPERATOR" | "NOT_A_MEMBER" | "MESSAGE_GONE" | "NO_STREAM" => {
             Code::FailedPrecondition
         }
         "REQUEST_TOO_OLD" => Code::OutOfRange,

@@ -16,12 +16,14 @@ use std::{
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::ExitStatus,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
-use conclave_client::{Authority, BuildError, Builder, CallError, Client, Fingerprint, v1};
-use conclave_server::ClusterSecret;
+use conclave_client::{
+    Authority, BuildError, Builder, CallError, Client, Fingerprint, OperatorCredential, v1,
+};
+use conclave_server::{ClusterSecret, OPERATOR_FILE};
 use futures::future::join_all;
 use tokio::{
     sync::watch,
@@ -114,6 +116,8 @@ pub(crate) struct LocalCluster {
     running: Vec<Mutex<Option<Node>>>,
     client: Client,
     setup_token: watch::Sender<Option<String>>,
+    /// The credential of its first operator, once it was found.
+    operator: OnceLock<OperatorCredential>,
     /// With which token which node joins.
     tokens: Mutex<BTreeMap<u64, String>>,
 }
@@ -137,6 +141,7 @@ impl LocalCluster {
             running,
             client,
             setup_token: watch::Sender::new(None),
+            operator: OnceLock::new(),
             tokens: Mutex::default(),
         })
     }
@@ -210,9 +215,25 @@ impl LocalCluster {
         self.slot(node).as_ref().map(Node::pid)
     }
 
-    /// A client of all nodes, without a session, that does not wait long.
-    pub(crate) fn client(&self) -> &Client {
-        &self.client
+    /// The credential of its first operator; `None` if no node has it on its disk yet.
+    pub(crate) fn operator(&self) -> Option<OperatorCredential> {
+        if let Some(known) = self.operator.get() {
+            return Some(known.clone());
+        }
+        let found = self.nodes().into_iter().find_map(|node| {
+            let file = self.directory(node).join(OPERATOR_FILE);
+            OperatorCredential::from_text(&fs::read_to_string(file).ok()?)
+        })?;
+        Some(self.operator.get_or_init(|| found).clone())
+    }
+
+    /// A client of all nodes, without a session, that does not wait long; it may do what operators
+    /// may, if their credential is known already.
+    pub(crate) fn operator_client(&self) -> Client {
+        match self.operator() {
+            Some(credential) => self.client.with_operator(&credential),
+            None => self.client.clone(),
+        }
     }
 
     /// A client of other nodes than all, with a session perhaps, that knows this cluster.
@@ -298,7 +319,8 @@ impl LocalCluster {
         &self,
         node: u64,
     ) -> Result<v1::GetClusterStatusResponse, CallError> {
-        self.client.cluster_status(&self.endpoint(node)).await
+        let asking = self.operator_client();
+        asking.cluster_status(&self.endpoint(node)).await
     }
 
     /// The node that a majority of the nodes takes for the leader.
@@ -333,6 +355,9 @@ impl LocalCluster {
         let leader = self.wait_for_leader(limit).await?;
         let commit = wait(limit, async || {
             let status = self.status(leader).await.map_err(|e| e.to_string())?;
+            if status.partial {
+                return Err("the cluster has no operator yet".to_owned());
+            }
             let commits = status.nodes.iter().map(|node| node.commit_index);
             commits.max().ok_or_else(|| "no members".to_owned())
         })
@@ -366,7 +391,9 @@ fn caught_up(
     let asked = status.node_id;
     let own = status.nodes.iter().find(|own| own.node_id == asked);
     let applied = own.map_or(0, |own| own.applied_index);
-    if status.leader_id == 0 {
+    if status.partial {
+        Err(format!("node {node} knows no operator yet"))
+    } else if status.leader_id == 0 {
         Err(format!("node {node} knows no leader"))
     } else if applied < commit {
         Err(format!("node {node} has applied {applied} of {commit}"))

@@ -3,6 +3,7 @@
 mod catching_up;
 mod check;
 mod members;
+mod recover;
 mod watch;
 
 use std::{io::IsTerminal as _, process::ExitCode};
@@ -17,6 +18,10 @@ use crate::{
     errors::{CommandError, EXIT_UNAVAILABLE, note},
     output::{self, Format},
 };
+
+/// What two voters mean.
+pub(crate) const TWO_VOTERS: &str = "warning: two voters tolerate no failure: if either is lost \
+    for good, only `conclave cluster recover` leads out; add a third";
 
 /// What `cluster` takes.
 #[derive(Debug, clap::Args)]
@@ -38,12 +43,15 @@ enum Command {
         #[arg(short, long)]
         watch: bool,
     },
-    /// Have every node read its whole log again and compare the states of all; for administrators
+    /// Have every node read its whole log again and compare the states of all; for operators
     Check {
         /// In which form
         #[arg(short, long, value_enum, default_value_t)]
         output: Format,
     },
+    /// Put one survivor back in service alone, when a majority is gone for good. Works on the
+    /// directory of a node that does not run
+    Recover(recover::Args),
     #[command(flatten)]
     Change(members::Command),
 }
@@ -56,9 +64,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (output, is_watched) = match args.command {
         Command::Status { output, watch } => (output, watch),
         Command::Check { output } => return check::run(output, &args.connection).await,
+        Command::Recover(args) => return recover::run(&args),
         Command::Change(change) => return members::run(change, &args.connection).await,
     };
-    let client = args.connection.connect_as_nobody().await?.client;
+    let connected = args.connection.connect_as_operator_if_any().await?;
+    let client = connected.client;
     if is_watched {
         return watch::run(&client, output).await;
     }
@@ -99,6 +109,9 @@ fn commit_max(status: &v1::GetClusterStatusResponse) -> u64 {
 fn show(status: &v1::GetClusterStatusResponse) -> anyhow::Result<()> {
     table(status).iter().try_for_each(|row| output::line(row))?;
     warnings(status).iter().for_each(|warning| note(warning));
+    if status.partial {
+        note("operators and administrators are told more: --operator-file, or conclave login");
+    }
     let transfers = transfers(status).into_iter();
     for told in transfers
         .map(|transfer| transfer.line())
@@ -119,7 +132,11 @@ fn table(status: &v1::GetClusterStatusResponse) -> Vec<String> {
         "node", "address", "role", "term", "commit", "applied", "lag", "version",
     ];
     let commit = commit_max(status);
-    let rows: Vec<_> = status.nodes.iter().map(|node| row(node, commit)).collect();
+    let shown = |node| match status.partial {
+        true => partial_row(node),
+        false => row(node, commit),
+    };
+    let rows: Vec<_> = status.nodes.iter().map(shown).collect();
     output::table_lines(&HEADER, &rows)
 }
 
@@ -130,6 +147,26 @@ fn warnings(status: &v1::GetClusterStatusResponse) -> Vec<String> {
         format!("warning: node {id} does not sync to disk before it acknowledges")
     };
     let mut warnings: Vec<String> = careless.map(warning).collect();
+    for node in &status.nodes {
+        let id = node.node_id;
+        let address = output::clean(&node.peer_address);
+        if !node.refusal.is_empty() {
+            let why = output::clean(&node.refusal);
+            warnings.push(format!("warning: node {id} is refused: {why}"));
+        } else if node.waits {
+            warnings.push(format!(
+                "warning: node {id} does not take part yet: too few members have confirmed its data"
+            ));
+        }
+        if node.unreached {
+            warnings.push(format!(
+                "warning: the leader does not reach node {id} at {address}: it learns of nothing"
+            ));
+        }
+    }
+    if status.voters == 2 {
+        warnings.push(TWO_VOTERS.to_owned());
+    }
     let differs = status.nodes.iter().map(|node| node.differs_at_index).max();
     if let Some(index) = differs.filter(|index| *index > 0) {
         warnings.push(format!(
@@ -138,6 +175,18 @@ fn warnings(status: &v1::GetClusterStatusResponse) -> Vec<String> {
         ));
     }
     warnings
+}
+
+/// What anybody is told of a node.
+fn partial_row(node: &v1::NodeStatus) -> Vec<String> {
+    let told = match node.reachable {
+        true => role(node.role()),
+        false => "unreachable",
+    };
+    let mut row = vec!["-".to_owned(); 8];
+    row[0] = node.node_id.to_string();
+    row[2] = told.to_owned();
+    row
 }
 
 fn row(node: &v1::NodeStatus, commit: u64) -> Vec<String> {
@@ -191,6 +240,13 @@ fn role(role: v1::NodeRole) -> &'static str {
 fn json(status: &v1::GetClusterStatusResponse) -> Value {
     let commit = commit_max(status);
     let node = |node: &v1::NodeStatus| {
+        if status.partial {
+            return json!({
+                "node": node.node_id,
+                "reachable": node.reachable,
+                "role": role(node.role()),
+            });
+        }
         json!({
             "node": node.node_id,
             "address": node.client_address,
@@ -207,6 +263,9 @@ fn json(status: &v1::GetClusterStatusResponse) -> Value {
             "durable": node.durable,
             "leader": node.leader_id,
             "differs_at": node.differs_at_index,
+            "waits": node.waits,
+            "unreached": node.unreached,
+            "refusal": node.refusal,
         })
     };
     json!({
@@ -217,6 +276,7 @@ fn json(status: &v1::GetClusterStatusResponse) -> Value {
         "up": status.voters_reachable,
         "tolerates": status.tolerates_failures,
         "quorum": status.quorum,
+        "partial": status.partial,
         "nodes": status.nodes.iter().map(node).collect::<Vec<_>>(),
         "client_port": status.client_port.as_ref().map(port),
         "peer_port": status.peer_port.as_ref().map(port),

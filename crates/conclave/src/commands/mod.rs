@@ -15,6 +15,7 @@ pub(crate) mod follow;
 pub(crate) mod invite;
 pub(crate) mod login;
 pub(crate) mod logout;
+pub(crate) mod operator;
 pub(crate) mod passwd;
 pub(crate) mod presence;
 pub(crate) mod react;

@@ -216,8 +216,10 @@ async fn serve(node: &Node, signals: &mut Signals) -> anyhow::Result<()> {
                     return Err(repair(&reason));
                 }
                 let sentence = format!("node {} has stopped: {reason}", node.node());
-                let hint = "docs/operations.md says what each reason means; nothing acknowledged \
-                            is lost while a majority of the nodes is well";
+                let hint = node.hint().unwrap_or(
+                    "docs/operations.md says what each reason means; nothing acknowledged is \
+                     lost while a majority of the nodes is well",
+                );
                 return Err(CommandError::new(EXIT_FAILED, sentence, hint).into());
             }
         }

@@ -4,6 +4,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
+use conclave_client::v1;
 use conclave_server::ClusterSecret;
 use jiff::{Span, SpanRelativeTo, tz::TimeZone};
 use serde_json::json;
@@ -45,6 +46,18 @@ enum Command {
         #[arg(short, long, value_enum, default_value_t)]
         output: Format,
     },
+    /// List the tokens with which machines can still join
+    List {
+        /// Output format
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
+    /// Take a token back: no machine can join with it any more
+    Revoke {
+        /// Its ID, as `list` shows it
+        #[arg(value_name = "ID")]
+        id: String,
+    },
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -68,27 +81,37 @@ fn ttl(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Makes a token.
+/// Makes, lists or takes back a token.
 ///
 /// # Errors
-/// If the caller is no administrator or no node serves.
+/// If the caller is no operator or no node serves.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Command::Create {
-        ttl,
-        role,
-        replaces,
-        output,
-    } = args.command
-    else {
-        output::line(&ClusterSecret::generate()?.to_text())?;
-        note("keep it in a file that only its owner can read: it lets every machine in");
-        return Ok(ExitCode::SUCCESS);
+    let (ttl, role, replaces, output) = match args.command {
+        Command::Create {
+            ttl,
+            role,
+            replaces,
+            output,
+        } => (ttl, role, replaces, output),
+        Command::Secret => {
+            output::line(&ClusterSecret::generate()?.to_text())?;
+            note("keep it in a file that only its owner can read: it lets every machine in");
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::List { output } => return list(output, &args.connection).await,
+        Command::Revoke { id } => {
+            let client = args.connection.connect_as_operator().await?.client;
+            client.revoke_join_token(&id).await?;
+            note("no machine can join with it");
+            return Ok(ExitCode::SUCCESS);
+        }
     };
-    let client = args.connection.connect().await?.client;
+    let client = args.connection.connect_as_operator().await?.client;
     let made = client.create_join_token(ttl, role == Role::Learner).await?;
     let join = made.peer_addresses.join(",");
     if output == Format::Json {
         output::json_line(&json!({
+            "id": made.token_id,
             "token": made.token,
             "join": made.peer_addresses,
             "plain": made.plain,
@@ -106,7 +129,44 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let until = output::local_time(made.expires_at_ms, &TimeZone::system());
     note(&format!(
         "run it on the next machine, with --client-address and --peer-address of that machine; \
-         it lets one machine in, until {until}"
+         it lets one machine in, until {until}, unless: conclave token revoke {}",
+        output::clean(&made.token_id)
     ));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(output: Format, connection: &Connection) -> anyhow::Result<ExitCode> {
+    const HEADER: [&str; 5] = ["id", "role", "until", "made by", "since"];
+    let role = |token: &v1::JoinToken| match token.learner {
+        true => "learner",
+        false => "voter",
+    };
+    let client = connection.connect_as_operator().await?.client;
+    let tokens = client.join_tokens().await?;
+    if output == Format::Json {
+        let row = |token: &v1::JoinToken| {
+            json!({
+                "id": token.token_id,
+                "role": role(token),
+                "by": token.by_name,
+                "created_at_ms": token.created_at_ms,
+                "expires_at_ms": token.expires_at_ms,
+            })
+        };
+        output::json_line(&json!(tokens.iter().map(row).collect::<Vec<_>>()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let zone = TimeZone::system();
+    let row = |token: &v1::JoinToken| {
+        vec![
+            output::clean(&token.token_id),
+            role(token).to_owned(),
+            output::local_time(token.expires_at_ms, &zone),
+            output::clean(&token.by_name),
+            output::local_time(token.created_at_ms, &zone),
+        ]
+    };
+    let rows: Vec<_> = tokens.iter().map(row).collect();
+    output::table(&HEADER, &rows)?;
     Ok(ExitCode::SUCCESS)
 }

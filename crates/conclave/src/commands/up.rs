@@ -21,7 +21,7 @@ use tokio::{
 use crate::{
     cluster::{ClusterError, Founding, LocalCluster, NODES_MAX, Options, Ports},
     errors::{CommandError, EXIT_CONFLICT, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, EXIT_USAGE, note},
-    output,
+    operators, output,
 };
 
 /// How long a cluster may take until it serves.
@@ -95,6 +95,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     show(&cluster)?;
     let seconds = began.elapsed().as_secs_f64();
     note(&format!("ready in {seconds:.1} s"));
+    keep_operator(&cluster);
     let program = program_name();
     let fingerprint = cluster.fingerprint().map_err(words)?;
     note(&suggestions(&cluster, fingerprint, &program));
@@ -110,6 +111,19 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         () = interrupted(&mut interrupts) => return Ok(ExitCode::from(EXIT_INTERRUPTED)),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Keeps the credential of the cluster's first operator where the other commands find it.
+fn keep_operator(cluster: &LocalCluster) {
+    let Some(credential) = cluster.operator() else {
+        return;
+    };
+    // A cluster runs, whether there is a home directory or not.
+    if let Err(error) = operators::keep(&cluster.endpoints(), &credential) {
+        note(&format!(
+            "warning: the credential of the operator is not kept: {error}"
+        ));
+    }
 }
 
 /// Takes the directory, and sees that it is this cluster's.

@@ -2,10 +2,12 @@
 
 use std::{fs::File, path::PathBuf, process::Stdio, time::Duration};
 
+use conclave_client::OperatorCredential;
+use conclave_server::OPERATOR_FILE;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines},
     process::{Child, ChildStdout, Command},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use crate::lab::{Lab, address};
@@ -13,11 +15,15 @@ use crate::lab::{Lab, address};
 /// How long a node may take to say something that it must say.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Between two looks whether a file is there.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
 /// A running node.
 pub(crate) struct Node {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
     log: PathBuf,
+    data: PathBuf,
 }
 
 /// Where clients reach the node of a host.
@@ -60,6 +66,7 @@ impl Node {
             child,
             lines: BufReader::new(stdout).lines(),
             log,
+            data: lab.directory.join(format!("host-{host}")),
         }
     }
 
@@ -76,6 +83,23 @@ impl Node {
         found
             .await
             .unwrap_or_else(|_| panic!("it never says {word}: {}", self.log()))
+    }
+
+    /// The credential of the cluster's first operator, which this node has made.
+    pub(crate) async fn operator(&self) -> OperatorCredential {
+        let file = self.data.join(OPERATOR_FILE);
+        let written = timeout(PATIENCE, async {
+            loop {
+                let text = std::fs::read_to_string(&file).unwrap_or_default();
+                if let Some(credential) = OperatorCredential::from_text(&text) {
+                    return credential;
+                }
+                sleep(LOOK_INTERVAL).await;
+            }
+        });
+        written
+            .await
+            .unwrap_or_else(|_| panic!("it makes no operator: {}", self.log()))
     }
 
     /// What it has written to its log.

@@ -116,12 +116,13 @@ impl Story {
             stranger.create_account(name, PASSWORD).await.unwrap();
         }
         let alice = stranger.login("alice", PASSWORD).await.unwrap().token;
+        let operator = first.operator().await;
         let story = Self {
             lab,
             nodes: BTreeMap::from([(1, first)]),
             numbers: BTreeMap::from([(1, 1)]),
             began,
-            root: client(&authority, &HOSTS, Some(&root)),
+            root: client(&authority, &HOSTS, Some(&root)).with_operator(&operator),
             authority,
             alice_token: alice,
         };

@@ -24,6 +24,7 @@ use crate::{
         call_with_bytes, channel, foreign_peers_are_refused, is_hung_up_on, other_protocols,
         refusal, with_token,
     },
+    support::until,
     witness::{PASSWORD, client_of, person, sign_up},
 };
 
@@ -460,7 +461,7 @@ async fn clients_and_peers_are_told_apart() {
     let (_, nodes) = home.three().await;
     let alice = User::new(&nodes[0], "alice").await;
     alice.client.send(&person("alice"), "before").await.unwrap();
-    let before = status(&nodes[0]).await;
+    let before = status(&home, &nodes[0]).await;
     let wrong_port = (Code::FailedPrecondition, "WRONG_PORT".to_owned());
     for node in &nodes {
         let clients = channel(&node.client_address).await;
@@ -471,7 +472,7 @@ async fn clients_and_peers_are_told_apart() {
         let mut lost_peer = PeerServiceClient::new(clients);
         let answer = lost_peer.get_node_status(peer::GetNodeStatusRequest { envelope: None });
         assert_eq!(refusal(answer.await), wrong_port);
-        let own = status(node).await.node_id;
+        let own = status(&home, node).await.node_id;
         foreign_peers_are_refused(&before.cluster_id, own, PeerServiceClient::new(peers)).await;
         for address in [&node.client_address, &node.peer_address] {
             for (what, bytes) in other_protocols() {
@@ -487,7 +488,7 @@ async fn clients_and_peers_are_told_apart() {
         .unwrap();
     let told = lost.login("alice", PASSWORD).await.unwrap_err().to_string();
     assert!(told.contains("peer port"), "{told}");
-    let after = status(&nodes[0]).await;
+    let after = status(&home, &nodes[0]).await;
     let lead = |status: &v1::GetClusterStatusResponse| (status.leader_id, status.nodes[0].term);
     assert_eq!(lead(&before), lead(&after), "somebody was deposed");
     alice.client.send(&person("alice"), "after").await.unwrap();
@@ -495,9 +496,13 @@ async fn clients_and_peers_are_told_apart() {
     assert!(nodes.iter().all(|node| !node.log().contains("panicked")));
 }
 
-async fn status(node: &Served) -> v1::GetClusterStatusResponse {
-    let status = node.client().cluster_status(&node.client_address).await;
-    status.unwrap()
+async fn status(home: &Home, node: &Served) -> v1::GetClusterStatusResponse {
+    let client = node.client().with_operator(&home.operator().await);
+    until("the node knows the operator", async || {
+        let status = client.cluster_status(&node.client_address).await;
+        status.ok().filter(|status| !status.partial)
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -545,9 +550,11 @@ async fn configuration_comes_from_file_environment_and_flags() {
     ];
     for served in started {
         let served = served.unwrap();
-        let status = status(&served).await;
-        assert_eq!(status.nodes.len(), 2, "{status:?}");
-        assert_eq!(status.nodes[1].client_address, "10.255.0.2:2");
+        // Without the other member nobody is an operator yet.
+        let client = served.client();
+        let told = client.cluster_status(&served.client_address).await.unwrap();
+        let numbers: Vec<u64> = told.nodes.iter().map(|node| node.node_id).collect();
+        assert_eq!(numbers, [4, 5], "{told:?}");
     }
     // What nobody knows, or nobody understands, is refused by name.
     let wrong = [

@@ -9,6 +9,7 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
 };
+use conclave_server::OPERATOR_FILE;
 use conclave_wire::v1::{
     GetSessionRequest, OpenSessionRequest, session_service_client::SessionServiceClient,
 };
@@ -172,6 +173,12 @@ async fn no_secret_is_in_a_log_that_tells_everything_nor_in_the_list_of_processe
     secrets.extend(people(&mut root, &one, &fingerprint).await);
     let webhook = secrets.last().unwrap().1.clone();
     post_to(&one, &webhook).await;
+
+    let file = home.path("one").join(OPERATOR_FILE);
+    let operator = home.operator().await.to_text();
+    root.gives(&["operator", "use", file.to_str().unwrap()])
+        .await;
+    secrets.push(("the credential of an operator", operator));
 
     // A machine joins: its token travels one way, and the cluster's secret the other.
     let command = root.gives(&["token", "create"]).await;

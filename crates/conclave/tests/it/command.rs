@@ -11,7 +11,8 @@ use std::{
     process::{ExitStatus, Stdio},
 };
 
-use conclave_client::Client;
+use conclave_client::{Client, OperatorCredential};
+use conclave_server::OPERATOR_FILE;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -24,7 +25,7 @@ use tokio::{
 
 use crate::{
     cluster::Ports,
-    support::{PATIENCE, turn},
+    support::{PATIENCE, turn, until},
     witness::{PASSWORD, stranger_at},
 };
 
@@ -168,6 +169,16 @@ impl Home {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+
+    /// The credential of the first operator of the cluster here.
+    pub(crate) async fn operator(&self) -> OperatorCredential {
+        until("a node has written it", async || {
+            let found = fs::read_dir(self.directory.path()).unwrap();
+            let mut files = found.map(|entry| entry.unwrap().path().join(OPERATOR_FILE));
+            files.find_map(|file| OperatorCredential::from_text(&fs::read_to_string(file).ok()?))
+        })
+        .await
     }
 
     /// Node 1 of a cluster of one, with its data in `data`.

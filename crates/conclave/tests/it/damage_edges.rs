@@ -8,9 +8,9 @@ use std::{
 use conclave_client::{Client, Freshness, Page, v1};
 
 use crate::{
-    command::{Home, Person, Served, run},
+    command::{Home, Person, Served},
     damage::{Dice, all_are_well, all_vote, check, file_of},
-    support::{Cluster, ROOT_PASSWORD, until},
+    support::{Cluster, until},
     witness::{Witness, client_of, person, sign_up},
 };
 
@@ -187,9 +187,9 @@ async fn the_command_checks_shows_and_tells_by_its_exit_code() {
         .map(|n| cluster.endpoint(*n))
         .collect();
     let admin = Person::new(&endpoints);
-    let mut login = admin.command(&["login", "root"]);
-    login.env("CONCLAVE_PASSWORD", ROOT_PASSWORD);
-    run(login, b"").await.succeeded();
+    let file = cluster.operator_file().await;
+    let keep = ["operator", "use", file.to_str().unwrap()];
+    admin.run(&keep).await.succeeded();
     let well = admin.run(&["cluster", "check"]).await;
     let table = well.succeeded();
     assert_eq!(table.matches("whole").count(), 3, "{table}");

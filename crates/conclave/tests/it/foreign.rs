@@ -84,6 +84,7 @@ pub(crate) async fn foreign_peers_are_refused(
             cluster_id: cluster.to_owned(),
             source_node_id: other,
             target_node_id,
+            source_life: 0,
         });
         let vote = Some(peer::Vote {
             term: 1_000_000,

@@ -11,7 +11,7 @@ use tokio::{process::Command, time::timeout};
 
 use crate::{
     cluster::{Founding, LocalCluster, Options, Ports},
-    support::{PATIENCE, turn},
+    support::{PATIENCE, turn, until},
 };
 
 use call::{Answer, Remote};
@@ -45,8 +45,12 @@ async fn every_example_of_the_protocol_works() {
     let mut tokens = cluster.setup_token();
     let token = timeout(PATIENCE, tokens.wait_for(Option::is_some)).await;
     let token = token.expect("it prints a setup token").unwrap().clone();
+    let operator = until("a node has written it", async || cluster.operator()).await;
     let mut story = Story {
-        variables: BTreeMap::from([("SETUP_TOKEN".to_owned(), token.unwrap())]),
+        variables: BTreeMap::from([
+            ("SETUP_TOKEN".to_owned(), token.unwrap()),
+            ("OPERATOR".to_owned(), operator.to_text()),
+        ]),
         remote: Remote::connect(&cluster.endpoint(1)).await,
         is_installed: Command::new("grpcurl")
             .arg("-version")

@@ -4,7 +4,12 @@
 //! ports and directories by free ones, and the addresses of other machines by local ones. A block
 //! that is none of the known kinds fails, so nothing is left out.
 
-use std::{fs, net::TcpListener, path::Path, process::Stdio};
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
@@ -55,6 +60,9 @@ async fn the_commands_of_the_readme_work() {
             &mut at_desk
         } else if block.starts_with("conclave cluster check") {
             &mut check
+        } else if block.starts_with("conclave cluster recover") {
+            // `recover.rs` runs it.
+            continue;
         } else if block.contains(MACHINES) {
             &mut machines
         } else if block.starts_with("conclave ") {
@@ -199,6 +207,9 @@ async fn step_by_step(desk: &Desk, first: &str, at_desk: &str, check: &str) {
     let setup = node.line().await;
     let setup = setup.strip_prefix("setup-token ").unwrap();
     let at_desk = at_home(at_desk, ports, ALL);
+    // "Bring a copy of the file to your desk."
+    let file = operator_file(&[data(1)]).await;
+    fs::copy(file, desk.home.path("desk/operator.token")).unwrap();
     let given = format!("{ENCRYPTED}SETUP_TOKEN={setup}\nFINGERPRINT={fingerprint}\n");
     let said = desk.run(&format!("{given}{at_desk}")).await.succeeded();
     let mut command = said.lines().last().unwrap().to_owned();
@@ -251,7 +262,10 @@ async fn on_machines_that_meet(desk: &Desk, meeting: &str, token: &str) {
         let command = format!("exec {}", at_home(&serve, ports, ALL));
         nodes.push(desk.start(&command).await);
     }
-    let at = first_administrator(desk, ports, &mut nodes).await;
+    let data: Vec<_> = (1..ALL)
+        .map(|node| desk.home.path(&format!("met-{node}")))
+        .collect();
+    let at = first_operator(desk, ports, &data).await;
     let made = desk.run(&format!("{at}{token}")).await.succeeded();
     let data = desk.home.path("met-fourth");
     let command = format!(
@@ -275,22 +289,21 @@ async fn on_machines_that_meet(desk: &Desk, meeting: &str, token: &str) {
     }
 }
 
-/// Logs in the first administrator of a cluster whose nodes were started just now; gives what its
-/// commands begin with.
-async fn first_administrator(desk: &Desk, ports: Ports, nodes: &mut [Running]) -> String {
-    let mut leader = 0;
-    for node in &mut *nodes {
-        assert!(node.line().await.starts_with("listening "));
-        let ready = node.line().await;
-        leader = ready.split_once("leader=").unwrap().1.parse().unwrap();
-    }
-    let offer = nodes[leader - 1].line().await;
-    let token = offer.strip_prefix("setup-token ").unwrap();
+/// The credential of the first operator, in one of these data directories.
+async fn operator_file(data: &[PathBuf]) -> PathBuf {
+    until("a node has written it", async || {
+        let files = data.iter().map(|data| data.join("operator.token"));
+        files.into_iter().find(|file| file.exists())
+    })
+    .await
+}
+
+/// Keeps the credential of the first operator; gives what its commands begin with.
+async fn first_operator(desk: &Desk, ports: Ports, data: &[PathBuf]) -> String {
+    let file = operator_file(data).await;
     let at = format!("export CONCLAVE_ENDPOINTS={}\n", ports.client(1));
-    let root = format!("{at}conclave account create root --setup-token {token}\n");
-    desk.run(&format!("{root}conclave login root"))
-        .await
-        .succeeded();
+    let keep = format!("{at}conclave operator use {}", file.display());
+    desk.run(&keep).await.succeeded();
     at
 }
 
@@ -313,7 +326,9 @@ async fn on_one_machine_more(desk: &Desk, block: &str) {
         );
         nodes.push(desk.start(&start).await);
     }
-    let at = first_administrator(desk, ports, &mut nodes).await;
+    let founder = |node| desk.home.path(&format!("founder-{node}"));
+    let data: Vec<_> = (1..=FOUNDERS).map(founder).collect();
+    let at = first_operator(desk, ports, &data).await;
     let data = desk.home.path("fourth");
     let block = block.replace(MACHINE_DATA, data.to_str().unwrap());
     let block = at_home(&block, ports, ALL);
@@ -458,13 +473,13 @@ impl Running {
     }
 }
 
-fn document(name: &str) -> String {
+pub(crate) fn document(name: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     fs::read_to_string(root.join(name)).unwrap()
 }
 
 /// The fenced blocks of this language.
-fn blocks(text: &str, language: &str) -> Vec<String> {
+pub(crate) fn blocks(text: &str, language: &str) -> Vec<String> {
     let begin = format!("```{language}\n");
     let parts = text.split(&begin).skip(1);
     parts

@@ -173,6 +173,7 @@ fn envelope(secret: &ClusterSecret, source: u64, target: u64) -> Envelope {
         cluster_id: secret.cluster_id(),
         source_node_id: source,
         target_node_id: target,
+        source_life: 0,
     }
 }
 

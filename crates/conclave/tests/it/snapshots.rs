@@ -128,13 +128,16 @@ async fn a_transfer_is_seen_with_its_rate_and_the_log_waits_for_it() {
     let alice = witness.speaker(&cluster.client(), "alice", "bob").await;
     let mut talking = alice.keep_talking();
     let leader = cluster.endpoint(cluster.leader().await);
+    let file = cluster.operator_file().await;
     let watched = async |args: &[&str], wanted: &[&str]| {
         let all = [
             &["cluster", "--endpoints", &leader, "status", "--watch"],
             args,
         ]
         .concat();
-        let mut child = program(&all).spawn().unwrap();
+        let mut watching = program(&all);
+        watching.env("CONCLAVE_OPERATOR_FILE", &file);
+        let mut child = watching.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let seen = async {
             while let Some(line) = lines.next_line().await.unwrap() {

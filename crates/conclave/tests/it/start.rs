@@ -45,3 +45,30 @@ async fn the_demo_loses_nothing() {
     assert_eq!(report["failovers"].as_array().unwrap().len(), 2);
     assert!(report["acked"].as_u64().unwrap() > 100, "{report}");
 }
+
+/// No pause after a killed leader is longer on a machine that is full: the client gives up an
+/// attempt and the followers elect more than once.
+const GAP_MS_MAX: u64 = 5000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sending_goes_on_after_each_killed_leader() {
+    let mut bench = Command::new(env!("CARGO_BIN_EXE_conclave"));
+    bench
+        .args(["bench", "failover", "--kills", "3", "-o", "json"])
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let ended = timeout(3 * PATIENCE, bench.output())
+        .await
+        .unwrap()
+        .unwrap();
+    let talk = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(ended.status.success(), "{talk}");
+    let report: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!(
+        (&report["kills"], &report["failed"]),
+        (&3.into(), &0.into())
+    );
+    let longest = report["gap_max_ms"].as_u64().unwrap();
+    // The lease of the dead leader has to run out first.
+    assert!((100..GAP_MS_MAX).contains(&longest), "{report}");
+}

@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use conclave_client::{Client, Grant, v1};
-use conclave_server::ClusterSecret;
+use conclave_client::{Client, Grant, OperatorCredential, v1};
+use conclave_server::{ClusterSecret, OPERATOR_FILE};
 use futures::future::join_all;
 use tempfile::TempDir;
 use tokio::{
@@ -250,6 +250,11 @@ impl Cluster {
         builder.endpoints(endpoints).build().unwrap()
     }
 
+    /// The same with the credential of the cluster's first operator.
+    pub(crate) async fn operator_client(&self) -> Client {
+        self.client().with_operator(&self.operator().await)
+    }
+
     /// The node that leads, as soon as one does.
     pub(crate) async fn leader(&self) -> u64 {
         self.local.wait_for_leader(PATIENCE).await.unwrap()
@@ -265,14 +270,46 @@ impl Cluster {
     /// How this node sees the cluster, as soon as it answers.
     pub(crate) async fn status(&self, node: u64) -> v1::GetClusterStatusResponse {
         until("a node tells its status", async || {
-            self.local.status(node).await.ok()
+            self.try_status(node).await
         })
         .await
     }
 
     /// How this node sees the cluster now, if it answers.
     pub(crate) async fn try_status(&self, node: u64) -> Option<v1::GetClusterStatusResponse> {
-        self.local.status(node).await.ok()
+        let told = self.local.status(node).await.ok()?;
+        if !told.partial {
+            return Some(told);
+        }
+        // It has not applied yet who an operator is: others say how it is.
+        for other in self.nodes().into_iter().filter(|other| *other != node) {
+            let of_other = self.local.status(other).await;
+            if let Ok(status) = of_other
+                && !status.partial
+            {
+                return Some(v1::GetClusterStatusResponse {
+                    node_id: told.node_id,
+                    leader_id: told.leader_id,
+                    ..status
+                });
+            }
+        }
+        None
+    }
+
+    /// The credential of the cluster's first operator, as soon as a node has written it.
+    pub(crate) async fn operator(&self) -> OperatorCredential {
+        until("there is an operator", async || self.local.operator()).await
+    }
+
+    /// The file in which that credential is.
+    pub(crate) async fn operator_file(&self) -> PathBuf {
+        until("a node has written it", async || {
+            let nodes = self.nodes().into_iter();
+            let mut files = nodes.map(|node| self.directory(node).join(OPERATOR_FILE));
+            files.find(|file| file.exists())
+        })
+        .await
     }
 
     /// Whether this node has ended by itself since the last look.
@@ -344,8 +381,8 @@ impl Cluster {
         self.local.wait_until_caught_up(PATIENCE).await.unwrap();
     }
 
-    /// Logs in the cluster's first administrator, whom the token allows that its leader prints;
-    /// gives the token of the session, too.
+    /// Logs in the cluster's first administrator, whom the token allows that its leader prints, as
+    /// a client that is its operator, too; gives the token of the session.
     pub(crate) async fn administrator(&self) -> (Client, String) {
         let (mut tokens, client) = (self.local.setup_token(), self.client());
         let deadline = Instant::now() + PATIENCE;
@@ -366,12 +403,18 @@ impl Cluster {
             }
         }
         let login = client.login("root", ROOT_PASSWORD).await.unwrap();
-        (client.with_token(&login.token).unwrap(), login.token)
+        let root = client.with_token(&login.token).unwrap();
+        (root.with_operator(&self.operator().await), login.token)
     }
 
     /// Where peers reach this node.
     pub(crate) fn peer_address(&self, node: u64) -> String {
         self.local.peer_address(node)
+    }
+
+    /// The number of the process of this node, which runs.
+    pub(crate) fn pid(&self, node: u64) -> u32 {
+        self.local.pid(node).expect("it runs")
     }
 
     /// Waits until this node has ended by itself.

@@ -401,8 +401,8 @@ pub(crate) fn client_of(endpoint: &str, token: &str) -> Client {
 
 /// The digests of all nodes, once all of them have applied the same and nothing is under way.
 pub(crate) async fn agreed_digests(cluster: &Cluster) -> Vec<(u64, v1::GetStateDigestResponse)> {
+    let asker = cluster.operator_client().await;
     until("all nodes have applied the same", async || {
-        let asker = cluster.client();
         let mut digests = Vec::new();
         for node in cluster.nodes() {
             let digest = asker.state_digest(&cluster.endpoint(node), 0).await.ok()?;

@@ -2,13 +2,14 @@
 
 use super::Ruling;
 use crate::{
-    Accepted, Bound, Event, Lookup, Rejection, Timestamp, TokenHash,
+    Accepted, Bound, Event, JoinTokenId, Lookup, OperatorName, Rejection, Timestamp, TokenHash,
     limits::{JOIN_TOKEN_MS_MAX, JOIN_TOKENS_MAX, SESSIONS_SWEPT_MAX},
 };
 
 pub(super) fn create_join_token(
     lookup: &impl Lookup,
     now: Timestamp,
+    by: OperatorName,
     token: TokenHash,
     ttl_ms: u64,
     voter: bool,
@@ -16,7 +17,7 @@ pub(super) fn create_join_token(
     if !(1..=JOIN_TOKEN_MS_MAX).contains(&ttl_ms) {
         return Err(Rejection::JoinTokenOutOfRange.into());
     }
-    if lookup.join_token(&token)?.is_some() {
+    if lookup.join_token_by_id(JoinTokenId::of(&token))?.is_some() {
         return Err(Rejection::TokenInUse.into());
     }
     let expired = lookup.join_tokens_expired(now, SESSIONS_SWEPT_MAX)?;
@@ -31,6 +32,8 @@ pub(super) fn create_join_token(
         token,
         expires_at,
         voter,
+        by,
+        at: now,
     });
     Ok((Accepted::JoinTokenCreated { expires_at }, events))
 }

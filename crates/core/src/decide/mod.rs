@@ -27,10 +27,12 @@ mod leave_room;
 mod mentions;
 mod offer_setup;
 mod open_session;
+mod operators;
 mod post_by_webhook;
 mod prefer_leader;
 mod retire_node;
 mod revoke_invite;
+mod revoke_join_token;
 mod rooms;
 mod send_message;
 mod set_account_role;
@@ -41,8 +43,9 @@ mod set_reaction;
 mod set_topic;
 
 use crate::{
-    Accepted, Account, AccountId, AccountRole, Answer, Broken, Command, Event, Lookup, Operation,
-    Origin, Position, Rejection, Session, SessionId, Timestamp,
+    Accepted, Account, AccountId, AccountRole, Answer, Bound, Broken, Command, Event, Lookup,
+    OncePool, Operation, OperatorRequest, Origin, Position, Rejection, Session, SessionId,
+    Timestamp, TokenHash,
     limits::{LOG_TIME_MAX_MS, SESSION_CLOSED_MS, SESSION_MS, SESSION_RENEW_MS},
     lookup::Remembered,
     requests::Admission,
@@ -57,6 +60,10 @@ pub struct Decision {
     pub events: Vec<Event>,
     /// Whether and under which name the answer must be remembered.
     pub remember: Remember,
+    /// The log index of the entry in which an answer from memory was decided; `None`: this one.
+    pub decided_in: Option<u64>,
+    /// Where an answer to a request outside a session is remembered.
+    pub pool: OncePool,
 }
 
 /// Where an answer is to be remembered.
@@ -108,12 +115,32 @@ pub fn decide(
         }
         Origin::Once(id) => match lookup.remembered_once(&id)? {
             Some(remembered) => Ok(recall(remembered, command, 0)),
-            None => conclude(
-                outside_session(lookup, now, position_of, command),
-                Vec::new(),
-            ),
+            None => asked_once(lookup, now, position_of, command),
         },
     }
+}
+
+/// Decides a request outside of sessions that no remembered answer answers.
+fn asked_once(
+    lookup: &impl Lookup,
+    now: Timestamp,
+    position_of: impl Fn(u64) -> Position,
+    command: &Command,
+) -> Result<Decision, Broken> {
+    let pool = OncePool::of(lookup, &command.operation)?;
+    if matches!(pool, OncePool::Webhook(_)) && lookup.once_answers(pool)? >= pool.answers_max() {
+        let what = Bound::WebhookKeys;
+        return Ok(Decision {
+            answer: Err(Rejection::TooMany { what }),
+            events: Vec::new(),
+            remember: Remember::No,
+            decided_in: None,
+            pool,
+        });
+    }
+    let ruling = outside_session(lookup, now, position_of, command);
+    let decision = conclude(ruling, Vec::new())?;
+    Ok(Decision { pool, ..decision })
 }
 
 /// The log time of a batch: never earlier than the one before, whatever the leader's clock says.
@@ -135,6 +162,8 @@ fn in_session(
             answer: Err(rejection),
             events: Vec::new(),
             remember: Remember::No,
+            decided_in: None,
+            pool: OncePool::default(),
         })
     };
     let Some(session) = lookup.session(id)? else {
@@ -227,15 +256,16 @@ fn rule(
         | Operation::RemoveAccount { .. }
         | Operation::CreateBot { .. }
         | Operation::CreateInvite { .. }
-        | Operation::RevokeInvite { .. }
-        | Operation::CreateJoinToken { .. }
-        | Operation::PreferLeader { .. } => rule_of_admins(lookup, now, by, operation),
+        | Operation::RevokeInvite { .. } => rule_of_admins(lookup, now, by, operation),
         Operation::CreateAccount { .. }
         | Operation::OpenSession { .. }
         | Operation::CountLoginFailure { .. }
         | Operation::OfferSetup { .. }
         | Operation::AdmitNode { .. }
         | Operation::RetireNode { .. }
+        | Operation::ByOperator { .. }
+        | Operation::MakeFirstOperator { .. }
+        | Operation::ResetOperators { .. }
         | Operation::PostByWebhook { .. } => {
             Err(Rejection::SessionMisplaced { needed: false }.into())
         }
@@ -301,13 +331,34 @@ fn rule_of_admins(
             create_invite::create_invite(lookup, now, by, *code, *ttl_ms, *uses)
         }
         Operation::RevokeInvite { invite } => revoke_invite::revoke_invite(lookup, *invite),
-        Operation::CreateJoinToken {
+        _ => unreachable!("the caller has looked"),
+    }
+}
+
+/// Decides what only an operator may ask for.
+fn rule_of_operators(
+    lookup: &impl Lookup,
+    now: Timestamp,
+    credential: &TokenHash,
+    request: &OperatorRequest,
+) -> Ruling {
+    let Some(by) = lookup.operator_by_token(credential)? else {
+        return Err(Rejection::NotAnOperator.into());
+    };
+    match request {
+        OperatorRequest::CreateJoinToken {
             token,
             ttl_ms,
             voter,
-        } => create_join_token::create_join_token(lookup, now, *token, *ttl_ms, *voter),
-        Operation::PreferLeader { node } => prefer_leader::prefer_leader(lookup, *node),
-        _ => unreachable!("the caller has looked"),
+        } => create_join_token::create_join_token(lookup, now, by, *token, *ttl_ms, *voter),
+        OperatorRequest::RevokeJoinToken { id } => {
+            revoke_join_token::revoke_join_token(lookup, *id)
+        }
+        OperatorRequest::PreferLeader { node } => prefer_leader::prefer_leader(lookup, *node),
+        OperatorRequest::CreateOperator { name, token } => {
+            operators::create_operator(lookup, now, by, name, *token)
+        }
+        OperatorRequest::RevokeOperator { name } => operators::revoke_operator(lookup, name),
     }
 }
 
@@ -347,7 +398,15 @@ fn outside_session(
             admit_node::admit_node(lookup, now, *pass, *known_last)
         }
         Operation::RetireNode { node } => retire_node::retire_node(lookup, *node),
-        Operation::PostByWebhook { token, text } => {
+        Operation::ByOperator {
+            credential,
+            request,
+        } => rule_of_operators(lookup, now, credential, request),
+        Operation::MakeFirstOperator { token } => {
+            operators::make_first_operator(lookup, now, *token)
+        }
+        Operation::ResetOperators { token } => operators::reset_operators(lookup, now, *token),
+        Operation::PostByWebhook { token, text, .. } => {
             post_by_webhook::post_by_webhook(lookup, now, position_of, token, text)
         }
         _ => Err(Rejection::SessionMisplaced { needed: true }.into()),
@@ -376,15 +435,17 @@ fn renewal(session: &Session, now: Timestamp) -> Vec<Event> {
 }
 
 fn recall(remembered: Remembered, command: &Command, last: u64) -> Decision {
-    let answer = if remembered.digest == command.digest {
-        remembered.answer
+    let (answer, decided_in) = if remembered.digest == command.digest {
+        (remembered.answer, Some(remembered.decided_in))
     } else {
-        Err(Rejection::RequestReused { last })
+        (Err(Rejection::RequestReused { last }), None)
     };
     Decision {
         answer,
         events: Vec::new(),
         remember: Remember::No,
+        decided_in,
+        pool: OncePool::default(),
     }
 }
 
@@ -398,5 +459,7 @@ fn conclude(ruling: Ruling, before: Vec<Event>) -> Result<Decision, Broken> {
         answer,
         events,
         remember: Remember::Yes,
+        decided_in: None,
+        pool: OncePool::default(),
     })
 }

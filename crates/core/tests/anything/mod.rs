@@ -3,9 +3,9 @@
 
 use conclave_core::{
     AccountId, AccountName, AccountRole, Command, ConversationId, Digest, DisplayName, Grant,
-    InviteId, MemberRole, MessageRef, MessageText, NodeId, OnceId, Operation, Origin, Pass,
-    Progress, Reaction, Recipient, RoomName, Sequence, SessionId, SessionLabel, ThrottleKey,
-    Timestamp, TokenHash, Topic, WebhookId,
+    InviteId, JoinTokenId, MemberRole, MessageRef, MessageText, NodeId, OnceId, Operation,
+    OperatorName, OperatorRequest, Origin, Pass, Progress, Reaction, Recipient, RoomName, Sequence,
+    SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash, Topic, WebhookId,
 };
 use proptest::prelude::*;
 
@@ -122,7 +122,35 @@ fn outside_a_session() -> impl Strategy<Value = Operation> {
             Operation::AdmitNode { pass, known_last: NodeId(known) }
         }),
         1 => edge().prop_map(|node| Operation::RetireNode { node: NodeId(node) }),
-        1 => (token(), text()).prop_map(|(token, text)| Operation::PostByWebhook { token, text }),
+        1 => (token(), text(), any::<bool>()).prop_map(|(token, text, keyed)| {
+            Operation::PostByWebhook { token, text, keyed }
+        }),
+        4 => of_operators(),
+    ]
+}
+
+fn of_operators() -> impl Strategy<Value = Operation> {
+    let name = || "[oO]".prop_map(|name| OperatorName::new(name).expect("one letter"));
+    let request = prop_oneof![
+        2 => (token(), edge(), any::<bool>()).prop_map(|(token, ttl_ms, voter)| {
+            OperatorRequest::CreateJoinToken { token, ttl_ms, voter }
+        }),
+        1 => token().prop_map(|token| OperatorRequest::RevokeJoinToken {
+            id: JoinTokenId::of(&token),
+        }),
+        1 => edge().prop_map(|id| OperatorRequest::PreferLeader { node: Some(NodeId(id)) }),
+        1 => (name(), token()).prop_map(|(name, token)| {
+            OperatorRequest::CreateOperator { name, token }
+        }),
+        1 => name().prop_map(|name| OperatorRequest::RevokeOperator { name }),
+    ];
+    prop_oneof![
+        1 => token().prop_map(|token| Operation::MakeFirstOperator { token }),
+        1 => token().prop_map(|token| Operation::ResetOperators { token }),
+        4 => (token(), request).prop_map(|(credential, request)| Operation::ByOperator {
+            credential,
+            request,
+        }),
     ]
 }
 
@@ -211,9 +239,5 @@ fn of_accounts() -> impl Strategy<Value = Operation> {
             Operation::CreateInvite { code, ttl_ms, uses }
         }),
         1 => edge().prop_map(|id| Operation::RevokeInvite { invite: InviteId(id) }),
-        1 => (token(), edge(), any::<bool>()).prop_map(|(token, ttl_ms, voter)| {
-            Operation::CreateJoinToken { token, ttl_ms, voter }
-        }),
-        1 => edge().prop_map(|id| Operation::PreferLeader { node: Some(NodeId(id)) }),
     ]
 }

@@ -20,6 +20,10 @@
 //!                                   webhook R NAME token=t, webhook-delete 1
 //! root#1 bot NAME token=t           also: admin NAME yes|no|bot, remove-account NAME,
 //!                                   invite-make CODE [ttl=1h] [uses=1], invite-revoke 1
+//! once:k operate CREDENTIAL token-make t [ttl=1h] [learner]    also: token-revoke t,
+//!                                   prefer 2|nobody, add NAME CREDENTIAL, revoke NAME
+//! once:k operator-first CREDENTIAL  also: operator-reset CREDENTIAL, admit [token=t] [known=3]
+//!                                   [learner], retire 4
 //! + laptop#6 logout                 in the same log entry as the line before
 //! quietly LINE                      prints nothing; fails unless it is accepted
 //! repeat 3 LINE with {}             {} is 1, 2, 3

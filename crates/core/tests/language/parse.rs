@@ -2,9 +2,10 @@
 
 use conclave_core::{
     AccountId, AccountName, AccountRole, Command, ConversationId, Digest, DisplayName, Grant,
-    InviteId, MemberRole, MessageRef, MessageText, NodeId, OnceId, Operation, Origin, Pass,
-    Progress, Reaction, Recipient, Rejection, RoomName, Sequence, SessionId, SessionLabel,
-    ThrottleKey, Timestamp, TokenHash, Topic, WebhookId,
+    InviteId, JoinTokenId, MemberRole, MessageRef, MessageText, NodeId, OnceId, Operation,
+    OperatorName, OperatorRequest, Origin, Pass, Progress, Reaction, Recipient, Rejection,
+    RoomName, Sequence, SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash, Topic,
+    WebhookId,
 };
 
 use super::{Request, World, opens_session};
@@ -152,8 +153,8 @@ fn operation(world: &World, line: &Line<'_>) -> Result<Operation, Fault> {
         "send" | "edit" | "react" | "unreact" | "advance" | "delete" => about_messages(line),
         "room-create" | "join" | "leave" | "invite" | "kick" | "topic" | "role" | "webhook"
         | "webhook-delete" => about_rooms(line),
-        "admin" | "remove-account" | "bot" | "invite-make" | "invite-revoke" | "token-make"
-        | "prefer" => governing(line),
+        "admin" | "remove-account" | "bot" | "invite-make" | "invite-revoke" => governing(line),
+        "operator-first" | "operator-reset" | "operate" => operating(line),
         _ => of_oneself(world, line),
     }
 }
@@ -194,6 +195,7 @@ fn outside(world: &World, line: &Line<'_>) -> Result<Operation, Fault> {
         _ => Operation::PostByWebhook {
             token: line.token()?,
             text: line.text(1)?,
+            keyed: true,
         },
     })
 }
@@ -257,20 +259,46 @@ fn governing(line: &Line<'_>) -> Result<Operation, Fault> {
             ttl_ms: time(line.option("ttl").unwrap_or("1h"))?.0,
             uses: line.number("uses", "1")?,
         },
-        "token-make" => Operation::CreateJoinToken {
-            token: TokenHash(filled(line.word(1)?)?),
-            ttl_ms: time(line.option("ttl").unwrap_or("1h"))?.0,
-            voter: !line.has("learner"),
-        },
-        "prefer" => Operation::PreferLeader {
-            node: match line.word(1)? {
-                "nobody" => None,
-                node => Some(NodeId(number(node)?)),
-            },
-        },
         _ => Operation::RevokeInvite {
             invite: InviteId(number(line.word(1)?)?),
         },
+    })
+}
+
+fn operating(line: &Line<'_>) -> Result<Operation, Fault> {
+    let hash = |at| Ok::<_, Fault>(TokenHash(filled(line.word(at)?)?));
+    let request = match line.word(0)? {
+        "operator-first" => return Ok(Operation::MakeFirstOperator { token: hash(1)? }),
+        "operator-reset" => return Ok(Operation::ResetOperators { token: hash(1)? }),
+        _ => match line.word(2)? {
+            "token-make" => OperatorRequest::CreateJoinToken {
+                token: hash(3)?,
+                ttl_ms: time(line.option("ttl").unwrap_or("1h"))?.0,
+                voter: !line.has("learner"),
+            },
+            "token-revoke" => OperatorRequest::RevokeJoinToken {
+                id: JoinTokenId::of(&hash(3)?),
+            },
+            "prefer" => OperatorRequest::PreferLeader {
+                node: match line.word(3)? {
+                    "nobody" => None,
+                    node => Some(NodeId(number(node)?)),
+                },
+            },
+            "add" => OperatorRequest::CreateOperator {
+                name: OperatorName::new(line.word(3)?)?,
+                token: hash(4)?,
+            },
+            "revoke" => OperatorRequest::RevokeOperator {
+                name: OperatorName::new(line.word(3)?)?,
+            },
+            other => return Err(format!("operators do not {other}").into()),
+        },
+    };
+    let credential = hash(1)?;
+    Ok(Operation::ByOperator {
+        credential,
+        request,
     })
 }
 

@@ -101,6 +101,8 @@ pub(super) fn event(world: &World, event: &Event) -> String {
         | Event::LoginForgiven { .. } => of_admission(world, event),
         Event::JoinTokenCreated { .. }
         | Event::JoinTokenRemoved { .. }
+        | Event::OperatorCreated { .. }
+        | Event::OperatorRemoved { .. }
         | Event::NodeAdmitted { .. }
         | Event::NodeRetired { .. }
         | Event::LeaderPreferred { .. } => of_nodes(event),
@@ -123,13 +125,21 @@ pub(super) fn event(world: &World, event: &Event) -> String {
 fn of_nodes(event: &Event) -> String {
     match event {
         Event::JoinTokenCreated {
-            expires_at, voter, ..
+            expires_at,
+            voter,
+            by,
+            ..
         } => {
             format!(
-                "JoinTokenCreated expires_at={} voter={voter}",
+                "JoinTokenCreated expires_at={} voter={voter} by={by}",
                 time(*expires_at)
             )
         }
+        Event::OperatorCreated { name, by, .. } => match by {
+            Some(by) => format!("OperatorCreated {name} by={by}"),
+            None => format!("OperatorCreated {name}"),
+        },
+        Event::OperatorRemoved { name } => format!("OperatorRemoved {name}"),
         Event::JoinTokenRemoved { .. } => "JoinTokenRemoved".to_owned(),
         Event::NodeAdmitted { node } => format!("NodeAdmitted node={node}"),
         Event::NodeRetired { node } => format!("NodeRetired node={node}"),

@@ -40,6 +40,8 @@ pub(crate) struct Observer {
     throttled: BTreeSet<ThrottleKey>,
     /// Until when each can be used.
     join_tokens: BTreeMap<TokenHash, Timestamp>,
+    /// By the keys of their names.
+    operators: BTreeMap<String, TokenHash>,
     node_last: NodeId,
     retired: BTreeSet<NodeId>,
     account_last: u64,
@@ -194,6 +196,8 @@ impl Observer {
             | Event::InviteRemoved { .. }
             | Event::JoinTokenCreated { .. }
             | Event::JoinTokenRemoved { .. }
+            | Event::OperatorCreated { .. }
+            | Event::OperatorRemoved { .. }
             | Event::NodeAdmitted { .. }
             | Event::NodeRetired { .. }
             | Event::LeaderPreferred { .. }
@@ -343,6 +347,15 @@ impl Observer {
             }
             Event::JoinTokenRemoved { token } => {
                 self.join_tokens.remove(token).expect("there is one");
+            }
+            Event::OperatorCreated { name, token, .. } => {
+                let known = self.operators.values().any(|other| other == token);
+                assert!(!known, "one credential for two operators");
+                let before = self.operators.insert(name.key(), *token);
+                assert!(before.is_none(), "one name for two operators");
+            }
+            Event::OperatorRemoved { name } => {
+                self.operators.remove(&name.key()).expect("there is one");
             }
             Event::NodeAdmitted { node } => {
                 assert!(*node > self.node_last, "a number is given twice");

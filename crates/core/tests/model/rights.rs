@@ -45,8 +45,22 @@ impl Observer {
             Event::InviteCreated { .. }
             | Event::InviteRemoved { .. }
             | Event::AccountRoleChanged { .. } => self.is_admin(asker),
-            Event::JoinTokenCreated { .. } | Event::LeaderPreferred { .. } => self.is_admin(asker),
-            Event::JoinTokenRemoved { .. } => asker.is_none() || self.is_admin(asker),
+            Event::JoinTokenCreated { .. } | Event::LeaderPreferred { .. } => {
+                self.is_operator(command)
+            }
+            Event::JoinTokenRemoved { .. } => {
+                let admits = matches!(command.operation, Operation::AdmitNode { .. });
+                admits || self.is_operator(command)
+            }
+            Event::OperatorCreated { by: Some(_), .. } => self.is_operator(command),
+            Event::OperatorCreated { by: None, .. } => match command.operation {
+                Operation::MakeFirstOperator { .. } => self.operators.is_empty(),
+                _ => matches!(command.operation, Operation::ResetOperators { .. }),
+            },
+            Event::OperatorRemoved { .. } => match command.operation {
+                Operation::ResetOperators { .. } => true,
+                _ => self.operators.len() > 1 && self.is_operator(command),
+            },
             Event::NodeAdmitted { .. } | Event::NodeRetired { .. } => asker.is_none(),
             Event::LoginFailed { .. } | Event::LoginForgiven { .. } => asker.is_none(),
             Event::InviteUsed { .. }
@@ -57,6 +71,17 @@ impl Observer {
             | Event::SessionClosed { .. }
             | Event::SessionForgotten { .. } => self.may_open(asker, command, event),
             _ => self.may_in_room(asker, command, event),
+        }
+    }
+
+    /// Whether the command shows the credential of an operator, outside of any session.
+    fn is_operator(&self, command: &Command) -> bool {
+        let outside = matches!(command.origin, Origin::Once(_));
+        match &command.operation {
+            Operation::ByOperator { credential, .. } => {
+                outside && self.operators.values().any(|known| known == credential)
+            }
+            _ => false,
         }
     }
 

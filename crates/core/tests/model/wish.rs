@@ -1,9 +1,9 @@
 //! What a client wants, in small numbers, and the request that it makes of it.
 
 use conclave_core::{
-    AccountName, AccountRole, DisplayName, Grant, InviteId, MemberRole, MessageText, NodeId,
-    Operation, Pass, Progress, Reaction, Recipient, RoomName, Sequence, SessionLabel, ThrottleKey,
-    TokenHash, Topic, WebhookId,
+    AccountName, AccountRole, DisplayName, Grant, InviteId, JoinTokenId, MemberRole, MessageText,
+    NodeId, Operation, OperatorName, OperatorRequest, Pass, Progress, Reaction, Recipient,
+    RoomName, Sequence, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
 };
 use proptest::prelude::*;
 
@@ -13,6 +13,7 @@ const NAMES: [&str; 5] = ["ann", "Bea", "cyd", "dot", "ANN"];
 const ROOMS: [&str; 3] = ["lobby", "Den", "LOBBY"];
 const PROGRAMS: [&str; 2] = ["hook", "robot"];
 const REACTIONS: [&str; 2] = ["+1", "wave"];
+const OPERATORS: [&str; 4] = ["operator", "eva", "Max", "EVA"];
 const SETUP: TokenHash = TokenHash([255; 32]);
 
 /// What a client wants.
@@ -52,6 +53,8 @@ pub(crate) enum What {
     /// Something with a room, by its name.
     Room(usize, RoomWish),
     Govern(Government),
+    /// With one of a few credentials.
+    Operate(u8, Operate),
     DeleteWebhook(u64),
     /// Something that belongs in a session, outside of one; or the other way round.
     Misplaced(bool),
@@ -78,8 +81,18 @@ pub(crate) enum Government {
     Bot(usize),
     Invite(u8),
     Revoke(u64),
+}
+
+/// What an operator wants, or what replaces all of them.
+#[derive(Clone, Debug)]
+pub(crate) enum Operate {
+    First,
+    Reset,
     JoinToken(u8),
+    RevokeToken(u8),
     Prefer(u64),
+    Add(usize),
+    Remove(usize),
 }
 
 pub(super) fn what(weather: Weather) -> impl Strategy<Value = What> {
@@ -111,7 +124,8 @@ pub(super) fn what(weather: Weather) -> impl Strategy<Value = What> {
         7 => own,
         34 => about_messages(),
         26 => (0..ROOMS.len(), of_a_room()).prop_map(|(room, wish)| What::Room(room, wish)),
-        6 => government().prop_map(What::Govern),
+        5 => government().prop_map(What::Govern),
+        6 => (0u8..3, operate()).prop_map(|(credential, wish)| What::Operate(credential, wish)),
         1 => (1u64..4).prop_map(What::DeleteWebhook),
         misplaced => any::<bool>().prop_map(What::Misplaced),
     ]
@@ -173,8 +187,19 @@ fn government() -> impl Strategy<Value = Government> {
         2 => (0..PROGRAMS.len()).prop_map(Government::Bot),
         2 => (0u8..3).prop_map(Government::Invite),
         1 => (1u64..4).prop_map(Government::Revoke),
-        2 => (0u8..3).prop_map(Government::JoinToken),
-        1 => (0u64..3).prop_map(Government::Prefer),
+    ]
+}
+
+fn operate() -> impl Strategy<Value = Operate> {
+    let who = || 0..OPERATORS.len();
+    prop_oneof![
+        3 => Just(Operate::First),
+        1 => Just(Operate::Reset),
+        4 => (0u8..3).prop_map(Operate::JoinToken),
+        1 => (0u8..3).prop_map(Operate::RevokeToken),
+        2 => (0u64..3).prop_map(Operate::Prefer),
+        3 => who().prop_map(Operate::Add),
+        3 => who().prop_map(Operate::Remove),
     ]
 }
 
@@ -188,6 +213,7 @@ impl What {
             | Self::OfferSetup
             | Self::Admit(_)
             | Self::Retire(_)
+            | Self::Operate(..)
             | Self::Post(_) => false,
             Self::Misplaced(inside) => *inside,
             _ => true,
@@ -222,6 +248,7 @@ impl What {
             Self::Post(back) => Operation::PostByWebhook {
                 token: program_token(*back as usize % PROGRAMS.len()),
                 text: text(clients),
+                keyed: *back % 2 == 1,
             },
             Self::Logout => Operation::CloseSession,
             Self::DeleteAccount | Self::Misplaced(false) => Operation::DeleteAccount,
@@ -241,6 +268,7 @@ impl What {
             },
             Self::Room(room, wish) => wish.operation(room_name(*room)),
             Self::Govern(wish) => wish.operation(clients),
+            Self::Operate(credential, wish) => wish.operation(*credential),
             Self::DeleteWebhook(webhook) => Operation::DeleteWebhook {
                 webhook: WebhookId(*webhook),
             },
@@ -358,16 +386,46 @@ impl Government {
             Self::Revoke(invite) => Operation::RevokeInvite {
                 invite: InviteId(*invite),
             },
-            Self::JoinToken(which) => Operation::CreateJoinToken {
-                token: TokenHash([150 + which; 32]),
+        }
+    }
+}
+
+impl Operate {
+    /// The credentials are few: 0 is the one that comes first.
+    fn operation(&self, credential: u8) -> Operation {
+        let token = TokenHash([160 + credential; 32]);
+        let of = |which: u8| TokenHash([150 + which; 32]);
+        let request = match self {
+            Self::First => return Operation::MakeFirstOperator { token },
+            Self::Reset => return Operation::ResetOperators { token },
+            Self::JoinToken(which) => OperatorRequest::CreateJoinToken {
+                token: of(*which),
                 ttl_ms: 1000 * 60 * u64::from(*which),
                 voter: which % 2 == 0,
             },
-            Self::Prefer(node) => Operation::PreferLeader {
+            Self::RevokeToken(which) => OperatorRequest::RevokeJoinToken {
+                id: JoinTokenId::of(&of(*which)),
+            },
+            Self::Prefer(node) => OperatorRequest::PreferLeader {
                 node: (*node > 0).then_some(NodeId(*node)),
             },
+            Self::Add(which) => OperatorRequest::CreateOperator {
+                name: operator(*which),
+                token: TokenHash([160 + *which as u8; 32]),
+            },
+            Self::Remove(which) => OperatorRequest::RevokeOperator {
+                name: operator(*which),
+            },
+        };
+        Operation::ByOperator {
+            credential: token,
+            request,
         }
     }
+}
+
+fn operator(which: usize) -> OperatorName {
+    OperatorName::new(OPERATORS[which]).expect("it is a name")
 }
 
 /// Mostly what is open to everybody.

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
-    Account, AccountId, Broken, Conversation, ConversationId, Invite, InviteId, Kind, Lookup,
-    MemberRole, Membership, MessageHead, MessageRef, NodeId, OnceId, Reaction, Sequence, Session,
-    SessionId, Throttle, ThrottleKey, Timestamp, TokenHash, Webhook, WebhookId, lookup::JoinToken,
-    lookup::Remembered,
+    Account, AccountId, Broken, Conversation, ConversationId, Invite, InviteId, JoinTokenId, Kind,
+    Lookup, MemberRole, Membership, MessageHead, MessageRef, NodeId, OnceId, OncePool,
+    OperatorName, Reaction, Sequence, Session, SessionId, Throttle, ThrottleKey, Timestamp,
+    TokenHash, Webhook, WebhookId, lookup::JoinToken, lookup::Remembered,
 };
 
 use super::Memory;
@@ -49,6 +49,10 @@ impl Lookup for Memory {
     }
     fn remembered_once(&self, id: &OnceId) -> Result<Option<Remembered>, Broken> {
         Ok(self.once.get(id).cloned())
+    }
+    fn once_answers(&self, pool: OncePool) -> Result<u64, Broken> {
+        let own = self.once_by_age.values().filter(|(of, ..)| *of == pool);
+        Ok(own.count() as u64 + self.pretended("once"))
     }
     fn direct(&self, members: (AccountId, AccountId)) -> Result<Option<ConversationId>, Broken> {
         Ok(self.directs.get(&members).copied())
@@ -221,6 +225,20 @@ impl Lookup for Memory {
     }
     fn join_tokens(&self) -> Result<u64, Broken> {
         Ok(self.nodes.tokens.len() as u64 + self.pretended("join-tokens"))
+    }
+    fn join_token_by_id(&self, id: JoinTokenId) -> Result<Option<TokenHash>, Broken> {
+        let mut all = self.nodes.tokens.keys();
+        Ok(all.find(|token| JoinTokenId::of(token) == id).copied())
+    }
+    fn operator_by_token(&self, token: &TokenHash) -> Result<Option<OperatorName>, Broken> {
+        let mut all = self.nodes.operators.values();
+        Ok(all
+            .find(|(_, known)| known == token)
+            .map(|(name, _)| name.clone()))
+    }
+    fn operators(&self) -> Result<Vec<OperatorName>, Broken> {
+        let all = self.nodes.operators.values();
+        Ok(all.map(|(name, _)| name.clone()).collect())
     }
     fn join_tokens_expired(&self, now: Timestamp, limit: usize) -> Result<Vec<TokenHash>, Broken> {
         Ok(self.nodes.expired(now).into_iter().take(limit).collect())

@@ -11,12 +11,10 @@ mod rooms;
 use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
-    Account, AccountId, AccountRole, Answer, Batch, Conversation, ConversationId, Decision, Digest,
-    Event, Invite, InviteId, Kind, Membership, MessageHead, MessageRef, OnceId, Origin, Position,
-    Reaction, Remember, Sequence, Session, SessionId, Throttle, ThrottleKey, Timestamp, TokenHash,
-    Webhook, WebhookId, decide,
-    decide::log_time,
-    limits::{ONCE_ANSWER_MS, ONCE_ANSWERS_MAX, REQUEST_WINDOW},
+    Account, AccountId, AccountRole, Batch, Command, Conversation, ConversationId, Decision, Event,
+    Invite, InviteId, Kind, Membership, MessageHead, MessageRef, OnceId, OncePool, Origin,
+    Position, Reaction, Remember, Sequence, Session, SessionId, Throttle, ThrottleKey, Timestamp,
+    TokenHash, Webhook, WebhookId, decide, decide::log_time, limits::REQUEST_WINDOW,
     lookup::Remembered,
 };
 
@@ -36,7 +34,8 @@ pub(crate) struct Memory {
     session_last: SessionId,
     answers: BTreeMap<(SessionId, u64), Remembered>,
     once: BTreeMap<OnceId, Remembered>,
-    once_by_age: BTreeMap<(Timestamp, u64), OnceId>,
+    /// For each answer, in the order in which they came: its pool, and when it is forgotten.
+    once_by_age: BTreeMap<u64, (OncePool, Timestamp, OnceId)>,
     once_written: u64,
     conversations: BTreeMap<ConversationId, Conversation>,
     directs: BTreeMap<(AccountId, AccountId), ConversationId>,
@@ -75,7 +74,7 @@ impl Memory {
                 written += 1;
             }
             if decision.remember == Remember::Yes {
-                self.remember(command.origin, command.digest, decision.answer.clone());
+                self.remember(command, &decision);
             }
             decisions.push(decision);
         }
@@ -87,6 +86,8 @@ impl Memory {
         match event {
             Event::JoinTokenCreated { .. }
             | Event::JoinTokenRemoved { .. }
+            | Event::OperatorCreated { .. }
+            | Event::OperatorRemoved { .. }
             | Event::NodeAdmitted { .. }
             | Event::NodeRetired { .. }
             | Event::LeaderPreferred { .. } => self.nodes.write(event),
@@ -349,9 +350,13 @@ impl Memory {
     }
 
     /// Keeps the answer of a request that reached its rule.
-    pub(crate) fn remember(&mut self, origin: Origin, digest: Digest, answer: Answer) {
-        let remembered = Remembered { digest, answer };
-        match origin {
+    pub(crate) fn remember(&mut self, command: &Command, decision: &Decision) {
+        let remembered = Remembered {
+            digest: command.digest,
+            answer: decision.answer.clone(),
+            decided_in: self.index,
+        };
+        match command.origin {
             Origin::Session { session, number } => {
                 let row = self.session_mut(session);
                 row.requests.record(number);
@@ -362,21 +367,30 @@ impl Memory {
             }
             Origin::Once(id) => {
                 self.once.insert(id, remembered);
-                self.once_by_age.insert((self.now, self.once_written), id);
+                let (pool, forget_at) =
+                    (decision.pool, self.now.plus_ms(decision.pool.answer_ms()));
+                self.once_by_age
+                    .insert(self.once_written, (pool, forget_at, id));
                 self.once_written += 1;
-                if self.once.len() as u64 > ONCE_ANSWERS_MAX {
-                    let (_, oldest) = self.once_by_age.pop_first().expect("there are many");
-                    self.once.remove(&oldest);
+                let mut own = self.once_by_age.iter().filter(|(_, (of, ..))| *of == pool);
+                if own.clone().count() as u64 > pool.answers_max() {
+                    let (oldest, (.., id)) = own.next().expect("there are many");
+                    let (oldest, id) = (*oldest, *id);
+                    self.once_by_age.remove(&oldest);
+                    self.once.remove(&id);
                 }
             }
         }
     }
 
     fn forget_once_answers(&mut self) {
-        while let Some(entry) = self.once_by_age.first_entry()
-            && entry.key().0.plus_ms(ONCE_ANSWER_MS) <= self.now
+        let now = self.now;
+        for (.., id) in self
+            .once_by_age
+            .extract_if(.., |_, (_, at, _)| *at <= now)
+            .map(|(_, v)| v)
         {
-            self.once.remove(&entry.remove());
+            self.once.remove(&id);
         }
     }
 

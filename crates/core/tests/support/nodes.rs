@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use conclave_core::{Event, NodeId, Timestamp, TokenHash, lookup::JoinToken};
+use conclave_core::{Event, NodeId, OperatorName, Timestamp, TokenHash, lookup::JoinToken};
 
 /// A part of [`super::Memory`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub(super) struct Nodes {
     pub(super) retired: BTreeSet<NodeId>,
     pub(super) preferred: Option<NodeId>,
     pub(super) tokens: BTreeMap<TokenHash, JoinToken>,
+    /// By the keys of their names.
+    pub(super) operators: BTreeMap<String, (OperatorName, TokenHash)>,
 }
 
 impl Nodes {
@@ -20,6 +22,7 @@ impl Nodes {
                 token,
                 expires_at,
                 voter,
+                ..
             } => {
                 let row = JoinToken {
                     expires_at: *expires_at,
@@ -29,6 +32,14 @@ impl Nodes {
             }
             Event::JoinTokenRemoved { token } => {
                 self.tokens.remove(token).expect("it was made");
+            }
+            Event::OperatorCreated { name, token, .. } => {
+                let row = (name.clone(), *token);
+                let before = self.operators.insert(name.key(), row);
+                assert_eq!(before, None, "one name for two operators");
+            }
+            Event::OperatorRemoved { name } => {
+                self.operators.remove(&name.key()).expect("it was there");
             }
             Event::NodeAdmitted { node } => {
                 assert!(*node > self.last, "a number is given twice");

@@ -16,9 +16,9 @@ use conclave_core::{
     Recipient, SessionId, Timestamp, TokenHash,
 };
 use conclave_replica::{
-    AppendRequest, AppendResponse, Codec, CodecError, Config, Lane, LogId, LogRetention, Member,
-    Members, Outcome, Peer, PeerError, ProposeError, ReadError, Replica, SnapshotOffer, StartError,
-    Timers, Transport, Vote, VoteRequest, VoteResponse,
+    AppendRequest, AppendResponse, Codec, CodecError, Config, Entry, EntryKind, Lane, LogId,
+    LogRetention, Member, Members, Outcome, Peer, PeerError, ProposeError, ReadError, Replica,
+    SnapshotOffer, StartError, Timers, Transport, Vote, VoteRequest, VoteResponse,
 };
 use futures::future::BoxFuture;
 use tempfile::TempDir;
@@ -31,6 +31,46 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 struct Net {
     nodes: BTreeMap<u64, Replica>,
     cut: BTreeSet<(u64, u64)>,
+    trap: Option<Trap>,
+}
+
+/// Waits for a moment in a change of the membership: the `nth` membership entry of the leader
+/// since the trap was set has been delivered to `deliveries` nodes.
+pub(crate) struct Trap {
+    pub(crate) leader: u64,
+    pub(crate) nth: usize,
+    pub(crate) deliveries: usize,
+    /// Whether the leader is cut off at that moment.
+    pub(crate) cut: bool,
+    /// The last entry before the trap was set: older ones may be sent again.
+    after: u64,
+    seen: Vec<LogId>,
+    delivered: BTreeSet<u64>,
+    sprung: Option<tokio::sync::oneshot::Sender<()>>,
+}
+
+impl Trap {
+    /// Notes entries that the leader is about to send; says whether this is the moment.
+    fn springs(&mut self, source: u64, target: u64, entries: &[Entry]) -> bool {
+        if source != self.leader || self.sprung.is_none() {
+            return false;
+        }
+        for entry in entries
+            .iter()
+            .filter(|entry| entry.kind == EntryKind::Membership && entry.id.index > self.after)
+        {
+            if !self.seen.contains(&entry.id) {
+                self.seen.push(entry.id);
+            }
+            if self.seen.iter().position(|id| *id == entry.id) == Some(self.nth) {
+                if self.delivered.len() >= self.deliveries && !self.delivered.contains(&target) {
+                    return true;
+                }
+                self.delivered.insert(target);
+            }
+        }
+        false
+    }
 }
 
 #[derive(Clone, Default)]
@@ -44,6 +84,49 @@ impl Network {
         }
         let node = net.nodes.get(&target).cloned();
         node.ok_or_else(|| PeerError::Unreachable("not running".to_owned()))
+    }
+
+    /// Sets a trap; the receiver gets a word when it springs.
+    pub(crate) fn set_trap(
+        &self,
+        (leader, nth, deliveries): (u64, usize, usize),
+        cut: bool,
+    ) -> tokio::sync::oneshot::Receiver<()> {
+        let (sprung, word) = tokio::sync::oneshot::channel();
+        let mut net = self.0.lock().unwrap();
+        let after = net.nodes[&leader].status().log_index_last;
+        net.trap = Some(Trap {
+            leader,
+            nth,
+            deliveries,
+            cut,
+            after,
+            seen: Vec::new(),
+            delivered: BTreeSet::new(),
+            sprung: Some(sprung),
+        });
+        word
+    }
+
+    /// Looks whether entries on their way spring the trap; fails if they must not go on.
+    fn pass(&self, source: u64, target: u64, entries: &[Entry]) -> Result<(), PeerError> {
+        let mut net = self.0.lock().unwrap();
+        let Some(trap) = &mut net.trap else {
+            return Ok(());
+        };
+        if !trap.springs(source, target, entries) {
+            return Ok(());
+        }
+        let cut = trap.cut;
+        let _ = trap.sprung.take().unwrap().send(());
+        if !cut {
+            return Ok(());
+        }
+        let others: Vec<u64> = net.nodes.keys().copied().collect();
+        for other in others {
+            net.cut.extend([(source, other), (other, source)]);
+        }
+        Err(PeerError::Unreachable("cut".to_owned()))
     }
 
     /// Cuts or mends every link of a node, in both directions.
@@ -102,6 +185,8 @@ impl Peer for To {
         limit: Duration,
     ) -> BoxFuture<'_, Result<AppendResponse, PeerError>> {
         Box::pin(async move {
+            self.network
+                .pass(self.source, self.target, &request.entries)?;
             self.call(limit, |node| async move { node.on_append(request).await })
                 .await?
         })
@@ -172,8 +257,8 @@ impl Peer for To {
     }
 }
 
-/// Batches as on the wire; members as JSON would do, in the order of a list.
-struct TestCodec;
+/// Batches as on the wire; members as lists of numbers, whose addresses follow from them.
+pub(crate) struct TestCodec;
 
 impl Codec for TestCodec {
     fn encode_batch(&self, batch: &Batch) -> Bytes {
@@ -185,24 +270,36 @@ impl Codec for TestCodec {
     }
 
     fn encode_members(&self, members: &Members) -> Bytes {
-        let voters: Vec<u64> = members.voters.iter().flatten().copied().collect();
-        voters.iter().flat_map(|node| node.to_le_bytes()).collect()
+        let nodes = members.nodes.keys().copied().collect();
+        let sets = std::iter::once(&nodes).chain(&members.voters);
+        let numbers = sets.flat_map(|set| {
+            let count = u64::try_from(set.len()).unwrap();
+            std::iter::once(count).chain(set.iter().copied())
+        });
+        numbers.flat_map(u64::to_le_bytes).collect()
     }
 
     fn decode_members(&self, bytes: &Bytes) -> Result<Members, CodecError> {
-        let (voters, _) = bytes.as_chunks::<8>();
-        let voters: BTreeSet<u64> = voters
-            .iter()
-            .map(|node| u64::from_le_bytes(*node))
-            .collect();
-        let nodes = voters
-            .iter()
-            .map(|node| (*node, Member::default()))
-            .collect();
+        let (numbers, _) = bytes.as_chunks::<8>();
+        let mut numbers = numbers.iter().map(|number| u64::from_le_bytes(*number));
+        let mut sets = Vec::new();
+        while let Some(count) = numbers.next() {
+            let count = usize::try_from(count).unwrap();
+            sets.push(numbers.by_ref().take(count).collect::<BTreeSet<u64>>());
+        }
+        let nodes = sets.remove(0);
         Ok(Members {
-            voters: vec![voters],
-            nodes,
+            voters: sets,
+            nodes: nodes.into_iter().map(|node| (node, member(node))).collect(),
         })
+    }
+}
+
+/// Where a node says that it is reached; the network of the test does not look at it.
+pub(crate) fn member(node: u64) -> Member {
+    Member {
+        peer_address: format!("node-{node}:1"),
+        client_address: format!("node-{node}:2"),
     }
 }
 
@@ -211,6 +308,9 @@ pub(crate) struct Cluster {
     pub(crate) size: u64,
     pub(crate) network: Network,
     pub(crate) retention: LogRetention,
+    pub(crate) timers: Timers,
+    /// Those that are started without taking part.
+    pub(crate) waiting: Mutex<BTreeSet<u64>>,
     directory: TempDir,
 }
 
@@ -220,10 +320,20 @@ impl Cluster {
     }
 
     pub(crate) async fn start_with(size: u64, retention: LogRetention) -> Self {
+        Self::start_as(size, retention, Timers::default()).await
+    }
+
+    pub(crate) async fn start_with_timers(size: u64, timers: Timers) -> Self {
+        Self::start_as(size, LogRetention::default(), timers).await
+    }
+
+    async fn start_as(size: u64, retention: LogRetention, timers: Timers) -> Self {
         let cluster = Self {
             size,
             network: Network::default(),
             retention,
+            timers,
+            waiting: Mutex::default(),
             directory: TempDir::new().unwrap(),
         };
         for node in 1..=size {
@@ -242,18 +352,21 @@ impl Cluster {
     }
 
     pub(crate) async fn try_start_node(&self, node: u64) -> Result<(), StartError> {
-        let members = (1..=self.size)
-            .map(|node| (node, Member::default()))
-            .collect();
+        // One that is not among the first members joins them.
+        let bootstrap = node <= self.size;
+        let first = (1..=self.size).filter(|_| bootstrap);
+        let members = first.chain([node]).map(|node| (node, member(node)));
+        let members = members.collect();
         let data = self.directory(node);
         std::fs::create_dir_all(&data).unwrap();
         let config = Config {
             node,
             members,
             data,
-            timers: Timers::default(),
+            timers: self.timers,
             sync: true,
-            bootstrap: true,
+            bootstrap,
+            admitted: !self.waiting.lock().unwrap().contains(&node),
             retention: self.retention,
             clock: Arc::new(|| Timestamp(1_000)),
         };
@@ -301,6 +414,23 @@ impl Cluster {
 
     pub(crate) async fn leader(&self) -> u64 {
         self.leader_among(&self.nodes()).await
+    }
+
+    /// Waits until all nodes follow one leader. Nodes that start together may elect twice.
+    pub(crate) async fn leader_of_all(&self) -> u64 {
+        wait_for("one leader of all", || {
+            let nodes = self.nodes().into_iter();
+            let mut known: Vec<_> = nodes
+                .map(|node| self.node(node).status())
+                .map(|status| (status.leader, status.term))
+                .collect();
+            known.dedup();
+            match known[..] {
+                [(leader, _)] => leader,
+                _ => None,
+            }
+        })
+        .await
     }
 
     pub(crate) async fn stop(self) {

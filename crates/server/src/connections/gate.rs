@@ -19,13 +19,13 @@ use crate::{
     webhooks,
 };
 
-/// Calls of `conclave.v1` that need no session.
-const OPEN: [&str; 4] = [
+/// Calls of `conclave.v1` that need no session. Those of operators carry a credential instead, and
+/// are short.
+const OPEN: [&str; 2] = [
     "/conclave.v1.AccountService/CreateAccount",
     "/conclave.v1.SessionService/OpenSession",
-    "/conclave.v1.AdminService/GetClusterStatus",
-    "/conclave.v1.AdminService/GetStateDigest",
 ];
+const OF_OPERATORS: &str = "/conclave.v1.AdminService/";
 /// Calls of the port for peers that need no certificate.
 const OPEN_FOR_MACHINES: [&str; 3] = [
     "/conclave.peer.v1.PeerService/DescribeCluster",
@@ -90,7 +90,8 @@ async fn of_client(shared: &Arc<Shared>, parts: &Parts, limits: &Limits) -> Resu
     let path = parts.uri.path();
     // A webhook reads nothing before it knows the secret, and has bounds of its own.
     let known_later = path.starts_with(webhooks::PATH);
-    if known_later || !path.starts_with(WITH_SESSION) || OPEN.contains(&path) {
+    let open = OPEN.contains(&path) || path.starts_with(OF_OPERATORS);
+    if known_later || open || !path.starts_with(WITH_SESSION) {
         let mut entry = stranger(limits);
         if known_later {
             entry.allowance.bytes = CLIENT_MESSAGE_BYTES_MAX;

@@ -198,6 +198,10 @@ impl State {
         {
             return None;
         }
+        if self.subscription.shared.roll.is_unreached() {
+            // It would tell of nothing that happens.
+            return Some(self.fail(Problem::Behind));
+        }
         if self.session_looked_at.elapsed() > SESSION_LOOK_EVERY {
             // The page is empty most likely; what counts is the look at the session.
             self.phase = Phase::CatchingUp;

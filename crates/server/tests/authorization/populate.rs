@@ -1,20 +1,29 @@
 //! Who is where before anybody is tried: see [`Caller`].
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fs, path::Path, time::Duration};
 
-use conclave_server::{IdentityError, Node, NodeConfig, StartError};
-use conclave_wire::v1::{
-    self, account_service_client::AccountServiceClient, admin_service_client::AdminServiceClient,
-    create_account_request::Grant, send_message_request::To,
-    session_service_client::SessionServiceClient,
+use conclave_server::{IdentityError, Node, NodeConfig, OPERATOR_FILE, StartError};
+use conclave_wire::{
+    OperatorCredential,
+    v1::{
+        self, account_service_client::AccountServiceClient,
+        admin_service_client::AdminServiceClient, create_account_request::Grant,
+        send_message_request::To, session_service_client::SessionServiceClient,
+    },
 };
-use tokio::{runtime::Runtime, time::timeout};
+use tokio::{
+    runtime::Runtime,
+    time::{sleep, timeout},
+};
 use tonic::{Request, transport::Channel};
 
 use crate::{
     raw::PATIENCE,
     world::{Caller, PASSWORD, Person, SECRET, World, connect},
 };
+
+/// Between two looks whether a file is there.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 async fn log_in(channel: &Channel, name: &str) -> Person {
     let login = v1::OpenSessionRequest {
@@ -46,6 +55,21 @@ pub(crate) async fn before_the_sessions_run_out(config: NodeConfig) -> HashMap<C
     // Only with its runtime the last of a node's tasks goes.
     let apart = move || Runtime::new().unwrap().block_on(make_accounts(config));
     tokio::task::spawn_blocking(apart).await.unwrap()
+}
+
+/// The credential of the first operator, as soon as the node has written it.
+pub(crate) async fn operator(data: &Path) -> OperatorCredential {
+    let file = data.join(OPERATOR_FILE);
+    let written = async {
+        loop {
+            let text = fs::read_to_string(&file).unwrap_or_default();
+            if let Some(credential) = OperatorCredential::from_text(&text) {
+                return credential;
+            }
+            sleep(LOOK_INTERVAL).await;
+        }
+    };
+    timeout(PATIENCE, written).await.expect("it is written")
 }
 
 async fn make_accounts(config: NodeConfig) -> HashMap<Caller, Person> {

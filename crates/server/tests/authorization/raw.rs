@@ -20,13 +20,13 @@ pub(crate) async fn call(
     channel: Channel,
     path: &str,
     request: Vec<u8>,
-    token: Option<&str>,
+    authorization: Option<&str>,
 ) -> Result<Bytes, Status> {
     let mut grpc = Grpc::new(channel);
     grpc.ready().await.unwrap();
     let mut request = Request::new(Bytes::from(request));
-    if let Some(token) = token {
-        let header = format!("Bearer {token}").parse().unwrap();
+    if let Some(header) = authorization {
+        let header = header.parse().unwrap();
         request.metadata_mut().insert("authorization", header);
     }
     let path = PathAndQuery::try_from(path).unwrap();

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use conclave_core::limits::SESSION_MS;
 use conclave_server::{Node, NodeConfig, Registration};
 use conclave_wire::{
+    OperatorCredential,
     request::TOKEN_BYTES,
     v1::{self, live_service_client::LiveServiceClient},
 };
@@ -59,10 +60,12 @@ pub(crate) enum Caller {
     Member,
     /// Owns the private room.
     Owner,
+    /// With the credential of an operator, and no session.
+    Operator,
 }
 
 impl Caller {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Nobody,
         Self::Garbage,
         Self::Guess,
@@ -79,6 +82,7 @@ impl Caller {
         Self::Blocked,
         Self::Member,
         Self::Owner,
+        Self::Operator,
     ];
     /// Those who are not in what they ask for, and cannot see it.
     pub(crate) const OUTSIDERS: [Self; 4] =
@@ -158,6 +162,7 @@ pub(crate) struct World {
     pub(crate) clients: Channel,
     peers: Channel,
     pub(crate) people: HashMap<Caller, Person>,
+    operator: OperatorCredential,
     pub(crate) vault: u64,
     pub(crate) square: u64,
     /// The conversation of the blocked one with the owner.
@@ -196,6 +201,7 @@ impl World {
         Self {
             clients: connect(node.client_address()).await,
             peers: connect(node.peer_address()).await,
+            operator: populate::operator(data.path()).await,
             _node: node,
             _data: data,
             people,
@@ -218,13 +224,16 @@ impl World {
         Some(v1::RequestId { number, nonce: 1 })
     }
 
-    fn token(&self, caller: Caller) -> Option<String> {
-        match caller {
-            Caller::Nobody => None,
-            Caller::Garbage => Some("AAAA".to_owned()),
-            Caller::Guess => Some(URL_SAFE_NO_PAD.encode([9; TOKEN_BYTES])),
-            _ => Some(self.people[&caller].token.clone()),
-        }
+    /// The header with which somebody calls.
+    fn authorization(&self, caller: Caller) -> Option<String> {
+        let token = match caller {
+            Caller::Nobody => return None,
+            Caller::Operator => return Some(self.operator.to_header()),
+            Caller::Garbage => "AAAA".to_owned(),
+            Caller::Guess => URL_SAFE_NO_PAD.encode([9; TOKEN_BYTES]),
+            _ => self.people[&caller].token.clone(),
+        };
+        Some(format!("Bearer {token}"))
     }
 
     /// What somebody asks for, and is given.
@@ -308,8 +317,8 @@ impl World {
     ) -> Result<Bytes, Status> {
         let request = (row.request)(&self.facts(caller, Target::Meant));
         let path = format!("/conclave.v1.{}", row.call);
-        let token = self.token(caller);
-        raw::call(self.peers.clone(), &path, request, token.as_deref()).await
+        let header = self.authorization(caller);
+        raw::call(self.peers.clone(), &path, request, header.as_deref()).await
     }
 
     /// A call of bytes at the port of the clients.
@@ -319,8 +328,8 @@ impl World {
         request: Vec<u8>,
         caller: Caller,
     ) -> Result<Bytes, Status> {
-        let token = self.token(caller);
-        raw::call(self.clients.clone(), path, request, token.as_deref()).await
+        let header = self.authorization(caller);
+        raw::call(self.clients.clone(), path, request, header.as_deref()).await
     }
 
     /// The stream of somebody.
@@ -330,8 +339,8 @@ impl World {
         request: v1::SubscribeRequest,
     ) -> Result<tonic::Streaming<v1::SubscribeResponse>, Status> {
         let mut request = Request::new(request);
-        if let Some(token) = self.token(caller) {
-            let header = format!("Bearer {token}").parse().unwrap();
+        if let Some(header) = self.authorization(caller) {
+            let header = header.parse().unwrap();
             request.metadata_mut().insert("authorization", header);
         }
         let mut live = LiveServiceClient::new(self.clients.clone());

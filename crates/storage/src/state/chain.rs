@@ -4,7 +4,7 @@
 //! facts are never fed as the same bytes; every value has a fixed or a stated length.
 
 use blake3::Hasher;
-use conclave_core::{AccountId, Event, Position};
+use conclave_core::{AccountId, Event, OperatorName, Position};
 
 use super::column::{account_role_number, member_role_number};
 
@@ -194,13 +194,33 @@ fn event_of_nodes(hasher: &mut Hasher, position: Position, event: &Event) {
             token,
             expires_at,
             voter,
+            by,
+            at,
         } => {
-            put(33, &[expires_at.0, u64::from(*voter)]);
+            put(33, &[expires_at.0, u64::from(*voter), at.0]);
             bytes(hasher, &token.0);
+            bytes(hasher, by.as_str().as_bytes());
         }
         Event::JoinTokenRemoved { token } => {
             put(34, &[]);
             bytes(hasher, &token.0);
+        }
+        Event::OperatorCreated {
+            name,
+            token,
+            by,
+            at,
+        } => {
+            put(38, &[at.0, u64::from(by.is_some())]);
+            bytes(hasher, name.as_str().as_bytes());
+            bytes(hasher, &token.0);
+            // A name is never empty.
+            let by = by.as_ref().map_or("", OperatorName::as_str);
+            bytes(hasher, by.as_bytes());
+        }
+        Event::OperatorRemoved { name } => {
+            put(39, &[]);
+            bytes(hasher, name.as_str().as_bytes());
         }
         Event::NodeAdmitted { node } => put(35, &[node.0]),
         Event::NodeRetired { node } => put(36, &[node.0]),

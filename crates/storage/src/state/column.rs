@@ -1,7 +1,10 @@
 //! The one place where unsigned numbers and roles become SQLite's signed numbers, and come back.
 
-use conclave_core::{AccountRole, MemberRole};
-use rusqlite::{Error, Result, Row, ToSql, types::ToSqlOutput};
+use conclave_core::{AccountRole, MemberRole, OperatorName};
+use rusqlite::{
+    Error, Result, Row, ToSql,
+    types::{ToSqlOutput, Type},
+};
 
 /// A number to be stored.
 ///
@@ -80,6 +83,13 @@ pub(super) fn account_role(row: &Row<'_>, column: usize) -> Result<AccountRole> 
         2 => Ok(AccountRole::Bot),
         other => Err(Error::IntegralValueOutOfRange(column, other)),
     }
+}
+
+/// Reads the name of an operator.
+pub(super) fn operator_name(row: &Row<'_>, column: usize) -> Result<OperatorName> {
+    let name: String = row.get(column)?;
+    OperatorName::new(name)
+        .map_err(|error| Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
 }
 
 /// How a role of a member is stored.

@@ -10,7 +10,7 @@ use super::{ReadError, Reader, chain, meta::Meta};
 use crate::log::LogId;
 
 /// Every table but the seal, with its primary key.
-pub(super) const TABLES: [(&str, &str); 23] = [
+pub(super) const TABLES: [(&str, &str); 26] = [
     ("meta", "id"),
     ("membership", "id"),
     ("chain_points", "log_index"),
@@ -18,6 +18,7 @@ pub(super) const TABLES: [(&str, &str); 23] = [
     ("sessions", "id"),
     ("answers", "session, slot"),
     ("once_answers", "number"),
+    ("once_pools", "pool"),
     ("conversations", "id"),
     ("members", "conversation, account"),
     ("invitations", "conversation, account"),
@@ -30,6 +31,8 @@ pub(super) const TABLES: [(&str, &str); 23] = [
     ("blocks", "account, other"),
     ("invites", "id"),
     ("join_tokens", "token"),
+    ("operators", "key"),
+    ("cluster_nodes", "node"),
     ("retired_nodes", "node"),
     ("webhooks", "id"),
     ("throttles", "key"),

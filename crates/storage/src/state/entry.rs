@@ -1,6 +1,6 @@
 //! What goes into the state and what comes out of it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use conclave_core::{Answer, Batch, Event, Position, Timestamp};
@@ -21,8 +21,13 @@ pub struct Entry {
 pub enum Payload {
     /// A new leader's empty entry.
     Blank,
-    /// A change of the cluster's members, in the replica's encoding.
-    Membership(Bytes),
+    /// A change of the cluster's members.
+    Membership {
+        /// The whole membership, in the replica's encoding.
+        bytes: Bytes,
+        /// The numbers of all members.
+        nodes: BTreeSet<u64>,
+    },
     /// Commands of clients.
     Commands(Arc<Batch>),
 }
@@ -32,6 +37,9 @@ pub enum Payload {
 pub struct EntryResult {
     /// One per command.
     pub answers: Vec<Answer>,
+    /// For each answer the log index of the entry in which it was decided: an earlier one for an
+    /// answer from memory.
+    pub decided_in: Vec<u64>,
     /// What happened, in order.
     pub events: Vec<(Position, Event)>,
 }

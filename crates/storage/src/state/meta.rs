@@ -23,7 +23,6 @@ pub(super) struct Meta {
     pub(super) session_last: SessionId,
     pub(super) conversation_last: ConversationId,
     pub(super) once_last: u64,
-    pub(super) once_answers: u64,
     pub(super) orphan_last: u64,
     pub(super) orphans: u64,
     pub(super) admins: u64,
@@ -43,7 +42,7 @@ pub(super) struct Meta {
 impl Meta {
     pub(super) fn load(connection: &Connection) -> Result<Self> {
         let sql = "SELECT applied_term, applied_node, applied_index, log_time, account_last,
-                accounts, session_last, conversation_last, once_last, once_answers, orphan_last,
+                accounts, session_last, conversation_last, once_last, orphan_last,
                 orphans, chain, admins, rooms, invite_last, invites, webhook_last, throttles,
                 changes, changes_after, setup_token, node_last, preferred_leader
             FROM meta WHERE id = 1";
@@ -69,31 +68,30 @@ impl Meta {
             session_last: SessionId(number(row, 6)?),
             conversation_last: ConversationId(number(row, 7)?),
             once_last: number(row, 8)?,
-            once_answers: number(row, 9)?,
-            orphan_last: number(row, 10)?,
-            orphans: number(row, 11)?,
-            chain: row.get(12)?,
-            admins: number(row, 13)?,
-            rooms: number(row, 14)?,
-            invite_last: InviteId(number(row, 15)?),
-            invites: number(row, 16)?,
-            webhook_last: WebhookId(number(row, 17)?),
-            throttles: number(row, 18)?,
-            changes: number(row, 19)?,
-            changes_after: Position(number(row, 20)?),
-            setup_token: row.get::<_, Option<[u8; 32]>>(21)?.map(TokenHash),
-            node_last: NodeId(number(row, 22)?),
-            preferred_leader: number_or_none(row, 23)?.map(NodeId),
+            orphan_last: number(row, 9)?,
+            orphans: number(row, 10)?,
+            chain: row.get(11)?,
+            admins: number(row, 12)?,
+            rooms: number(row, 13)?,
+            invite_last: InviteId(number(row, 14)?),
+            invites: number(row, 15)?,
+            webhook_last: WebhookId(number(row, 16)?),
+            throttles: number(row, 17)?,
+            changes: number(row, 18)?,
+            changes_after: Position(number(row, 19)?),
+            setup_token: row.get::<_, Option<[u8; 32]>>(20)?.map(TokenHash),
+            node_last: NodeId(number(row, 21)?),
+            preferred_leader: number_or_none(row, 22)?.map(NodeId),
         })
     }
 
     pub(super) fn save(&self, connection: &Connection) -> Result<()> {
         let sql = "UPDATE meta SET applied_term = ?1, applied_node = ?2, applied_index = ?3,
                 log_time = ?4, account_last = ?5, accounts = ?6, session_last = ?7,
-                conversation_last = ?8, once_last = ?9, once_answers = ?10, orphan_last = ?11,
-                orphans = ?12, chain = ?13, admins = ?14, rooms = ?15, invite_last = ?16,
-                invites = ?17, webhook_last = ?18, throttles = ?19, changes = ?20,
-                changes_after = ?21, setup_token = ?22, node_last = ?23, preferred_leader = ?24
+                conversation_last = ?8, once_last = ?9, orphan_last = ?10,
+                orphans = ?11, chain = ?12, admins = ?13, rooms = ?14, invite_last = ?15,
+                invites = ?16, webhook_last = ?17, throttles = ?18, changes = ?19,
+                changes_after = ?20, setup_token = ?21, node_last = ?22, preferred_leader = ?23
             WHERE id = 1";
         connection.prepare_cached(sql)?.execute(params![
             self.applied.map(|id| bits(id.term)),
@@ -105,7 +103,6 @@ impl Meta {
             stored(self.session_last.0),
             stored(self.conversation_last.0),
             stored(self.once_last),
-            stored(self.once_answers),
             stored(self.orphan_last),
             stored(self.orphans),
             self.chain,

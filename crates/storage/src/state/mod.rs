@@ -24,6 +24,7 @@ mod mark;
 mod messages;
 mod meta;
 mod nodes;
+mod operators;
 mod people;
 mod pinned;
 mod points;

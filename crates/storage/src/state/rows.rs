@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use conclave_core::{
-    AccountId, AccountRole, ConversationId, InviteId, MemberRole, MessageRef, NodeId, Position,
-    Progress, Sequence, SessionId, Timestamp, WebhookId,
+    AccountId, AccountRole, ConversationId, InviteId, JoinTokenId, MemberRole, MessageRef, NodeId,
+    Position, Progress, Sequence, SessionId, Timestamp, WebhookId,
 };
 
 /// An account.
@@ -359,6 +359,32 @@ pub struct NodesRow {
     pub preferred_leader: Option<NodeId>,
     /// Numbers that nobody is let in with any more.
     pub retired: BTreeSet<NodeId>,
+}
+
+/// An operator, without its credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperatorRow {
+    /// Its name.
+    pub name: String,
+    /// The operator that made it; `None`: the cluster itself.
+    pub by_name: Option<String>,
+    /// Since when.
+    pub created_at: Timestamp,
+}
+
+/// A token to join, without its secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinTokenRow {
+    /// By what it is told from others.
+    pub id: JoinTokenId,
+    /// Until when.
+    pub expires_at: Timestamp,
+    /// Whether the machine will vote.
+    pub voter: bool,
+    /// The operator that made it.
+    pub by_name: String,
+    /// When.
+    pub created_at: Timestamp,
 }
 
 /// An invite, without its code.

@@ -10,7 +10,6 @@ CREATE TABLE meta (
     session_last INTEGER NOT NULL,
     conversation_last INTEGER NOT NULL,
     once_last INTEGER NOT NULL,
-    once_answers INTEGER NOT NULL,         -- how many rows once_answers has
     orphan_last INTEGER NOT NULL,
     orphans INTEGER NOT NULL,              -- how many rows orphans has
     admins INTEGER NOT NULL,               -- how many accounts are administrators'
@@ -74,16 +73,27 @@ CREATE TABLE answers (
     number INTEGER NOT NULL,               -- the request number
     digest INTEGER NOT NULL,               -- of the request; bits of an unsigned number
     answer TEXT NOT NULL,                  -- JSON
+    log_index INTEGER NOT NULL,            -- the entry in which it was decided
     PRIMARY KEY (session, slot)
 ) STRICT, WITHOUT ROWID;
 
--- What requests outside a session were answered; the oldest go first.
+-- What requests outside a session were answered.
 CREATE TABLE once_answers (
-    number INTEGER PRIMARY KEY,            -- in order of time
+    number INTEGER PRIMARY KEY,            -- in the order in which they came
     id BLOB NOT NULL UNIQUE,               -- the client's random bits
+    pool INTEGER NOT NULL,                 -- 0 lasting, 1 brief, else 1 and a webhook's number
     digest INTEGER NOT NULL,
     answer TEXT NOT NULL,
-    at INTEGER NOT NULL
+    log_index INTEGER NOT NULL,            -- the entry in which it was decided
+    forget_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX once_answers_by_pool ON once_answers (pool, number);
+CREATE INDEX once_answers_by_end ON once_answers (forget_at, number);
+
+-- How many of them each pool has; a pool without any has no row.
+CREATE TABLE once_pools (
+    pool INTEGER PRIMARY KEY,
+    answers INTEGER NOT NULL
 ) STRICT;
 
 -- Two people (or one with itself), or a room.
@@ -217,9 +227,24 @@ CREATE INDEX invites_by_end ON invites (expires_at, id);
 CREATE TABLE join_tokens (
     token BLOB PRIMARY KEY,                -- BLAKE3 of the secret; the secret is nowhere
     expires_at INTEGER NOT NULL,
-    voter INTEGER NOT NULL                 -- whether the machine shall vote
+    voter INTEGER NOT NULL,                -- whether the machine shall vote
+    by_operator TEXT NOT NULL,             -- the name of the operator that made it
+    created_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX join_tokens_by_end ON join_tokens (expires_at, token);
+
+-- The operators: who may run the machines of the cluster.
+CREATE TABLE operators (
+    key TEXT PRIMARY KEY,                  -- the name in lower case
+    name TEXT NOT NULL,
+    token BLOB NOT NULL UNIQUE,            -- BLAKE3 of the credential; the credential is nowhere
+    by_operator TEXT,                      -- who made it; NULL: the cluster itself
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+-- Numbers of the nodes that belong to the cluster.
+CREATE TABLE cluster_nodes (
+    node INTEGER PRIMARY KEY
+) STRICT;
 
 -- Numbers of nodes that were removed: nobody with them is let in again.
 CREATE TABLE retired_nodes (
@@ -261,4 +286,4 @@ CREATE TABLE seal (
 ) STRICT;
 
 INSERT INTO meta VALUES
-    (1, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, NULL, zeroblob(32));
+    (1, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, NULL, zeroblob(32));

@@ -10,7 +10,7 @@ use std::{
 };
 
 use blake3::Hasher;
-use conclave_core::{Batch, Position, Remember, decide, decide::log_time};
+use conclave_core::{Batch, Origin, Position, Remember, decide, decide::log_time};
 use rusqlite::Connection;
 
 use super::{
@@ -117,7 +117,7 @@ impl State {
         self.applied.last = Some(last.id);
         self.applied.log_time = writer.meta.log_time;
         for entry in entries {
-            if let Payload::Membership(bytes) = &entry.payload {
+            if let Payload::Membership { bytes, .. } = &entry.payload {
                 self.applied.membership = Some((Some(entry.id), bytes.clone()));
             }
         }
@@ -248,9 +248,10 @@ impl Writer {
         hasher.update(&entry.id.index.to_le_bytes());
         let result = match &entry.payload {
             Payload::Blank => EntryResult::nothing(),
-            Payload::Membership(bytes) => {
+            Payload::Membership { bytes, nodes } => {
                 chain::bytes(&mut hasher, bytes);
                 meta::save_membership(&self.connection, entry.id, bytes)?;
+                self.write_members(nodes)?;
                 EntryResult::nothing()
             }
             Payload::Commands(batch) => self.apply_batch(entry.id.index, batch, &mut hasher)?,
@@ -271,12 +272,16 @@ impl Writer {
     ) -> Result<EntryResult, ApplyError> {
         self.meta.log_time = log_time(self.meta.log_time, batch.proposed_at);
         let mut answers = Vec::with_capacity(batch.commands.len());
+        let mut decided_in = Vec::with_capacity(batch.commands.len());
         let mut events = Vec::with_capacity(batch.commands.len());
         for command in &batch.commands {
             let written = events.len() as u64;
             let position_of = |event| Position::new(index, written + event);
-            let decision = decide(self, self.meta.log_time, position_of, command)?;
-            for event in decision.events {
+            if matches!(command.origin, Origin::Once(_)) {
+                self.forget_once_answers()?;
+            }
+            let mut decision = decide(self, self.meta.log_time, position_of, command)?;
+            for event in std::mem::take(&mut decision.events) {
                 let position = Position::new(index, events.len() as u64);
                 self.write(position, &event)?;
                 chain::event(hasher, position, &event);
@@ -285,11 +290,16 @@ impl Writer {
             let json = serde_json::to_string(&decision.answer)?;
             chain::answer(hasher, &json);
             if decision.remember == Remember::Yes {
-                self.remember(command, &json)?;
+                self.remember(index, command, &decision, &json)?;
             }
+            decided_in.push(decision.decided_in.unwrap_or(index));
             answers.push(decision.answer);
         }
-        Ok(EntryResult { answers, events })
+        Ok(EntryResult {
+            answers,
+            decided_in,
+            events,
+        })
     }
 }
 
@@ -297,6 +307,7 @@ impl EntryResult {
     fn nothing() -> Self {
         Self {
             answers: Vec::new(),
+            decided_in: Vec::new(),
             events: Vec::new(),
         }
     }

@@ -93,6 +93,7 @@ pub(crate) fn post(secret: u8, text: &str) -> Operation {
     Operation::PostByWebhook {
         token: token(secret),
         text: MessageText::new(text).unwrap(),
+        keyed: true,
     }
 }
 

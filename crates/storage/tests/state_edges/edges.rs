@@ -6,9 +6,10 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use conclave_core::{
-    AccountId, AccountName, AccountRole, ConversationId, DisplayName, Grant, InviteId, MemberRole,
-    MessageRef, MessageText, NodeId, Operation, Pass, Progress, Reaction, Recipient, RoomName,
-    Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId, limits,
+    AccountId, AccountName, AccountRole, ConversationId, DisplayName, Grant, InviteId, JoinTokenId,
+    MemberRole, MessageRef, MessageText, NodeId, Operation, OperatorName, OperatorRequest, Pass,
+    Progress, Reaction, Recipient, RoomName, Sequence, SessionId, SessionLabel, ThrottleKey,
+    TokenHash, Topic, WebhookId, limits,
 };
 
 /// The edges of 64-bit numbers, of what a database stores, and of our own bounds.
@@ -27,7 +28,7 @@ pub(crate) const NUMBERS: [u64; 11] = [
 ];
 
 /// The operations that the edges are tried with.
-pub(crate) const NAMES: [&str; 32] = [
+pub(crate) const NAMES: [&str; 37] = [
     "create_account",
     "open_session",
     "count_login_failure",
@@ -59,7 +60,12 @@ pub(crate) const NAMES: [&str; 32] = [
     "create_invite",
     "revoke_invite",
     "create_join_token",
+    "revoke_join_token",
     "prefer_leader",
+    "create_operator",
+    "revoke_operator",
+    "make_first_operator",
+    "reset_operators",
 ];
 
 /// The name of an operation; empty if it carries neither number nor text.
@@ -96,8 +102,26 @@ pub(crate) fn name(operation: &Operation) -> &'static str {
         Operation::CreateBot { .. } => "create_bot",
         Operation::CreateInvite { .. } => "create_invite",
         Operation::RevokeInvite { .. } => "revoke_invite",
-        Operation::CreateJoinToken { .. } => "create_join_token",
-        Operation::PreferLeader { .. } => "prefer_leader",
+        Operation::MakeFirstOperator { .. } => "make_first_operator",
+        Operation::ResetOperators { .. } => "reset_operators",
+        Operation::ByOperator { request, .. } => match request {
+            OperatorRequest::CreateJoinToken { .. } => "create_join_token",
+            OperatorRequest::RevokeJoinToken { .. } => "revoke_join_token",
+            OperatorRequest::PreferLeader { .. } => "prefer_leader",
+            OperatorRequest::CreateOperator { .. } => "create_operator",
+            OperatorRequest::RevokeOperator { .. } => "revoke_operator",
+        },
+    }
+}
+
+/// The credential of the first operator.
+pub(crate) const OPERATOR: TokenHash = TokenHash([99; 32]);
+
+/// What the first operator asks for.
+pub(crate) fn by_operator(request: OperatorRequest) -> Operation {
+    Operation::ByOperator {
+        credential: OPERATOR,
+        request,
     }
 }
 
@@ -172,14 +196,17 @@ pub(crate) fn operations(edge: u64) -> Vec<Operation> {
         Operation::RevokeInvite {
             invite: InviteId(edge),
         },
-        Operation::CreateJoinToken {
+        by_operator(OperatorRequest::CreateJoinToken {
             token,
             ttl_ms: edge,
             voter: true,
-        },
-        Operation::PreferLeader {
+        }),
+        by_operator(OperatorRequest::RevokeJoinToken {
+            id: JoinTokenId::of(&token),
+        }),
+        by_operator(OperatorRequest::PreferLeader {
             node: (edge != 0).then_some(NodeId(edge)),
-        },
+        }),
         Operation::DeleteWebhook {
             webhook: WebhookId(edge),
         },
@@ -263,6 +290,15 @@ pub(crate) fn texts() -> Vec<Operation> {
                 display_name: DisplayName::new("d".repeat(limits::DISPLAY_NAME_BYTES_MAX)).unwrap(),
             },
             Operation::OfferSetup { token },
+            Operation::MakeFirstOperator { token },
+            by_operator(OperatorRequest::CreateOperator {
+                name: OperatorName::new(&name).unwrap(),
+                token,
+            }),
+            by_operator(OperatorRequest::RevokeOperator {
+                name: OperatorName::new(&name).unwrap(),
+            }),
+            Operation::ResetOperators { token: OPERATOR },
             Operation::SetBlock {
                 name: account(&name),
                 blocked: true,
@@ -298,6 +334,7 @@ pub(crate) fn texts() -> Vec<Operation> {
             Operation::PostByWebhook {
                 token,
                 text: text(&said),
+                keyed: true,
             },
             Operation::SendMessage {
                 to: Recipient::Room(room(&name)),

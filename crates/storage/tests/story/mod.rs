@@ -8,7 +8,8 @@ use std::path::Path;
 use bytes::Bytes;
 use conclave_core::{
     AccountId, AccountRole, Command, DisplayName, Event, Grant, MemberRole, NodeId, OnceId,
-    Operation, Origin, Pass, Recipient, SessionId, SessionLabel, ThrottleKey, WebhookId,
+    Operation, OperatorName, OperatorRequest, Origin, Pass, Recipient, SessionId, SessionLabel,
+    ThrottleKey, WebhookId,
     limits::{INVITE_MS_MAX, JOIN_TOKEN_MS_MAX},
 };
 use conclave_storage::state::{Payload, State};
@@ -48,6 +49,15 @@ impl Teller<'_> {
         self.tell(origin, operation);
     }
 
+    /// A request of the first operator.
+    fn operate(&mut self, request: OperatorRequest) {
+        let credential = token(80);
+        self.once(Operation::ByOperator {
+            credential,
+            request,
+        });
+    }
+
     fn tell(&mut self, origin: Origin, operation: Operation) {
         let command = Command {
             origin,
@@ -63,7 +73,10 @@ impl Teller<'_> {
 
 /// Tells the whole story to an empty state; gives what happened.
 pub(crate) fn story(state: &mut State) -> Vec<Event> {
-    let members = Payload::Membership(Bytes::from_static(b"five nodes"));
+    let members = Payload::Membership {
+        bytes: Bytes::from_static(b"three nodes"),
+        nodes: (1..=3).collect(),
+    };
     state.apply(&[entry(1, members)]).unwrap();
     let mut teller = Teller {
         state,
@@ -162,15 +175,20 @@ fn accounts_change(teller: &mut Teller<'_>) {
 
 /// Node 4 comes with one of two tokens and goes; node 9 never came; node 2 shall lead.
 fn nodes_change(teller: &mut Teller<'_>) {
+    teller.once(Operation::MakeFirstOperator { token: token(80) });
+    for (name, credential) in [("eva", 81), ("max", 82)] {
+        let name = OperatorName::new(name).unwrap();
+        let token = token(credential);
+        teller.operate(OperatorRequest::CreateOperator { name, token });
+    }
+    let name = OperatorName::new("max").unwrap();
+    teller.operate(OperatorRequest::RevokeOperator { name });
     for (first, voter) in [(96, true), (97, false)] {
-        teller.ask(
-            1,
-            Operation::CreateJoinToken {
-                token: token(first),
-                ttl_ms: JOIN_TOKEN_MS_MAX,
-                voter,
-            },
-        );
+        teller.operate(OperatorRequest::CreateJoinToken {
+            token: token(first),
+            ttl_ms: JOIN_TOKEN_MS_MAX,
+            voter,
+        });
     }
     teller.once(Operation::AdmitNode {
         pass: Pass::Token(token(96)),
@@ -180,7 +198,7 @@ fn nodes_change(teller: &mut Teller<'_>) {
         teller.once(Operation::RetireNode { node: NodeId(node) });
     }
     let node = Some(NodeId(2));
-    teller.ask(1, Operation::PreferLeader { node });
+    teller.operate(OperatorRequest::PreferLeader { node });
 }
 
 /// Room 1 is the lobby, room 2 the attic. Webhook 1 posts as account 8.

@@ -4,8 +4,9 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use conclave_core::{
-    AccountRole, Command, DisplayName, Grant, InviteId, MemberRole, NodeId, Operation, Pass,
-    Recipient, SessionId, ThrottleKey, WebhookId, limits::INVITE_MS_MAX,
+    AccountRole, Command, DisplayName, Grant, InviteId, JoinTokenId, MemberRole, NodeId, Operation,
+    OperatorName, OperatorRequest, Pass, Recipient, SessionId, ThrottleKey, WebhookId,
+    limits::INVITE_MS_MAX,
 };
 use conclave_storage::state::Entry;
 use proptest::prelude::*;
@@ -93,10 +94,12 @@ impl Wish {
                 },
             },
             2 => log_in(self.sequence, request),
+            3 if self.yes => self.of_operators(),
             3 => Operation::CountLoginFailure {
                 account: ThrottleKey([self.who as u8; 16]),
                 address: ThrottleKey([200 + few; 16]),
             },
+            4 if self.yes => self.of_operators(),
             4 => match self.sequence % 4 {
                 0 => Operation::RetireNode {
                     node: NodeId(self.place),
@@ -136,6 +139,35 @@ impl Wish {
         }
     }
 
+    fn of_operators(self) -> Operation {
+        // Seldom one that is nobody's.
+        let credential = token(160 + u8::from(self.who == 5));
+        let name = OperatorName::new(["operator", "eva", "EVA"][self.who % 3]).unwrap();
+        let other = token(162 + self.place as u8 % 4);
+        let join = token(150 + self.place as u8 % 4);
+        let request = match self.session {
+            1 if self.place == 1 => return Operation::MakeFirstOperator { token: credential },
+            1 | 2 => OperatorRequest::CreateJoinToken {
+                token: join,
+                ttl_ms: 1 + self.place,
+                voter: self.place.is_multiple_of(2),
+            },
+            3 if self.sequence == 1 => OperatorRequest::RevokeOperator { name },
+            3 if self.sequence == 2 => OperatorRequest::RevokeJoinToken {
+                id: JoinTokenId::of(&join),
+            },
+            3 => OperatorRequest::PreferLeader {
+                node: Some(NodeId(self.place)).filter(|node| node.0 > 1),
+            },
+            4 => OperatorRequest::CreateOperator { name, token: other },
+            _ => return Operation::ResetOperators { token: credential },
+        };
+        Operation::ByOperator {
+            credential,
+            request,
+        }
+    }
+
     fn about_people(self, request: u64) -> Operation {
         let name = account(PEOPLE[self.who]);
         let text = TEXTS[self.sequence as usize % TEXTS.len()];
@@ -170,13 +202,10 @@ impl Wish {
                 0..=2 => Operation::RevokeInvite {
                     invite: InviteId(1 + self.place % 2),
                 },
-                3 => Operation::CreateJoinToken {
-                    token: token(150 + self.place as u8 % 4),
-                    ttl_ms: 1 + self.place,
-                    voter: self.yes,
-                },
-                _ => Operation::PreferLeader {
-                    node: self.yes.then_some(NodeId(self.place)),
+                _ => Operation::CreateInvite {
+                    code: token(102),
+                    ttl_ms: INVITE_MS_MAX,
+                    uses: 1,
                 },
             },
             16 => advance(self.place, self.sequence, self.sequence - 1),
@@ -223,7 +252,12 @@ pub(crate) fn log(wishes: &[Wish]) -> Vec<Entry> {
         grant: Grant::Setup(token(100)),
     };
     let offer = Operation::OfferSetup { token: token(100) };
-    let mut first = vec![once(1 << 100, offer), once(1 << 101, setup)];
+    let operator = Operation::MakeFirstOperator { token: token(160) };
+    let mut first = vec![
+        once(1 << 100, offer),
+        once(1 << 101, setup),
+        once(1 << 99, operator),
+    ];
     for (number, name) in (2..).zip(&PEOPLE[1..4]) {
         first.push(once(1 << (100 + number), create(name)));
     }

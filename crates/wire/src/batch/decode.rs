@@ -4,9 +4,10 @@
 //! lengths of lists are judged by the rules alone: an entry in the log is refused, not undecodable.
 
 use conclave_core::{
-    AccountId, AccountName, AccountRole, ConversationId, DisplayName, Grant, InviteId, MemberRole,
-    MessageRef, MessageText, NodeId, Operation, Pass, Progress, Reaction, Recipient, Rejection,
-    RoomName, Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
+    AccountId, AccountName, AccountRole, ConversationId, DisplayName, Grant, InviteId, JoinTokenId,
+    MemberRole, MessageRef, MessageText, NodeId, Operation, OperatorName, OperatorRequest, Pass,
+    Progress, Reaction, Recipient, Rejection, RoomName, Sequence, SessionId, SessionLabel,
+    ThrottleKey, TokenHash, Topic, WebhookId,
 };
 
 use super::DecodeError;
@@ -121,6 +122,7 @@ fn of_accounts(encoded: Encoded) -> Result<Operation, DecodeError> {
         Encoded::PostByWebhook(post) => Operation::PostByWebhook {
             token: hash(&post.token_hash)?,
             text: MessageText::new(post.text)?,
+            keyed: post.keyed,
         },
         Encoded::DeleteAccount(peer::DeleteAccount {}) => Operation::DeleteAccount,
         Encoded::ChangePassword(change) => Operation::ChangePassword {
@@ -182,15 +184,41 @@ fn of_nodes(encoded: Encoded) -> Result<Operation, DecodeError> {
         Encoded::RetireNode(retire) => Operation::RetireNode {
             node: NodeId(retire.node_id),
         },
-        Encoded::CreateJoinToken(create) => Operation::CreateJoinToken {
+        Encoded::ByOperator(by) => Operation::ByOperator {
+            credential: hash(&by.credential_hash)?,
+            request: of_operators(by.request.ok_or(DecodeError::UnknownOperation)?)?,
+        },
+        Encoded::MakeFirstOperator(make) => Operation::MakeFirstOperator {
+            token: hash(&make.credential_hash)?,
+        },
+        Encoded::ResetOperators(reset) => Operation::ResetOperators {
+            token: hash(&reset.credential_hash)?,
+        },
+        other => of_rooms(other)?,
+    })
+}
+
+fn of_operators(encoded: peer::by_operator::Request) -> Result<OperatorRequest, DecodeError> {
+    use peer::by_operator::Request as Encoded;
+    Ok(match encoded {
+        Encoded::CreateJoinToken(create) => OperatorRequest::CreateJoinToken {
             token: hash(&create.token_hash)?,
             ttl_ms: create.ttl_ms,
             voter: create.voter,
         },
-        Encoded::PreferLeader(prefer) => Operation::PreferLeader {
+        Encoded::RevokeJoinToken(revoke) => OperatorRequest::RevokeJoinToken {
+            id: JoinTokenId::try_from(&revoke.token_id[..])?,
+        },
+        Encoded::PreferLeader(prefer) => OperatorRequest::PreferLeader {
             node: (prefer.node_id != 0).then_some(NodeId(prefer.node_id)),
         },
-        other => of_rooms(other)?,
+        Encoded::CreateOperator(create) => OperatorRequest::CreateOperator {
+            name: OperatorName::new(create.name)?,
+            token: hash(&create.credential_hash)?,
+        },
+        Encoded::RevokeOperator(revoke) => OperatorRequest::RevokeOperator {
+            name: OperatorName::new(revoke.name)?,
+        },
     })
 }
 

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use conclave_core::{
-    AccountRole, Grant, MemberRole, Operation, Pass, Recipient, ThrottleKey, TokenHash,
+    AccountRole, Grant, MemberRole, Operation, OperatorRequest, Pass, Recipient, ThrottleKey,
+    TokenHash,
 };
 
 use crate::peer::{self, command::Operation as Encoded};
@@ -117,10 +118,13 @@ fn of_accounts(operation: &Operation) -> Encoded {
         Operation::OfferSetup { token } => Encoded::OfferSetup(peer::OfferSetup {
             token_hash: hash(*token),
         }),
-        Operation::PostByWebhook { token, text } => Encoded::PostByWebhook(peer::PostByWebhook {
-            token_hash: hash(*token),
-            text: text.as_str().to_owned(),
-        }),
+        Operation::PostByWebhook { token, text, keyed } => {
+            Encoded::PostByWebhook(peer::PostByWebhook {
+                token_hash: hash(*token),
+                text: text.as_str().to_owned(),
+                keyed: *keyed,
+            })
+        }
         Operation::DeleteAccount => Encoded::DeleteAccount(peer::DeleteAccount {}),
         Operation::ChangePassword {
             password_version,
@@ -185,7 +189,29 @@ fn of_nodes(operation: &Operation) -> Encoded {
             })
         }
         Operation::RetireNode { node } => Encoded::RetireNode(peer::RetireNode { node_id: node.0 }),
-        Operation::CreateJoinToken {
+        Operation::ByOperator {
+            credential,
+            request,
+        } => Encoded::ByOperator(peer::ByOperator {
+            credential_hash: hash(*credential),
+            request: Some(of_operators(request)),
+        }),
+        Operation::MakeFirstOperator { token } => {
+            Encoded::MakeFirstOperator(peer::MakeFirstOperator {
+                credential_hash: hash(*token),
+            })
+        }
+        Operation::ResetOperators { token } => Encoded::ResetOperators(peer::ResetOperators {
+            credential_hash: hash(*token),
+        }),
+        other => of_rooms(other),
+    }
+}
+
+fn of_operators(request: &OperatorRequest) -> peer::by_operator::Request {
+    use peer::by_operator::Request as Encoded;
+    match request {
+        OperatorRequest::CreateJoinToken {
             token,
             ttl_ms,
             voter,
@@ -194,10 +220,23 @@ fn of_nodes(operation: &Operation) -> Encoded {
             ttl_ms: *ttl_ms,
             voter: *voter,
         }),
-        Operation::PreferLeader { node } => Encoded::PreferLeader(peer::PreferLeader {
+        OperatorRequest::RevokeJoinToken { id } => {
+            Encoded::RevokeJoinToken(peer::RevokeJoinToken {
+                token_id: Bytes::copy_from_slice(&id.0),
+            })
+        }
+        OperatorRequest::PreferLeader { node } => Encoded::PreferLeader(peer::PreferLeader {
             node_id: node.map_or(0, |node| node.0),
         }),
-        other => of_rooms(other),
+        OperatorRequest::CreateOperator { name, token } => {
+            Encoded::CreateOperator(peer::CreateOperator {
+                name: name.as_str().to_owned(),
+                credential_hash: hash(*token),
+            })
+        }
+        OperatorRequest::RevokeOperator { name } => Encoded::RevokeOperator(peer::RevokeOperator {
+            name: name.as_str().to_owned(),
+        }),
     }
 }
 

@@ -1,9 +1,10 @@
 //! A batch survives its encoding, and bytes from nowhere are errors.
 
 use conclave_core::{
-    AccountId, AccountName, AccountRole, ConversationId, DisplayName, Grant, InviteId, MemberRole,
-    MessageRef, MessageText, NodeId, Operation, Pass, Progress, Reaction, Recipient, RoomName,
-    Sequence, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
+    AccountId, AccountName, AccountRole, ConversationId, DisplayName, Grant, InviteId, JoinTokenId,
+    MemberRole, MessageRef, MessageText, NodeId, Operation, OperatorName, OperatorRequest, Pass,
+    Progress, Reaction, Recipient, RoomName, Sequence, SessionLabel, ThrottleKey, TokenHash, Topic,
+    WebhookId,
 };
 use proptest::prelude::*;
 
@@ -92,7 +93,8 @@ fn of_messages() -> impl Strategy<Value = Operation> {
                 for_everyone
             }
         ),
-        (hash(), text()).prop_map(|(token, text)| Operation::PostByWebhook { token, text }),
+        (hash(), text(), any::<bool>())
+            .prop_map(|(token, text, keyed)| { Operation::PostByWebhook { token, text, keyed } }),
     ]
 }
 
@@ -168,16 +170,33 @@ fn of_nodes() -> impl Strategy<Value = Operation> {
     prop_oneof![
         (pass, node()).prop_map(|(pass, known_last)| Operation::AdmitNode { pass, known_last }),
         node().prop_map(|node| Operation::RetireNode { node }),
+        hash().prop_map(|token| Operation::MakeFirstOperator { token }),
+        hash().prop_map(|token| Operation::ResetOperators { token }),
+        (hash(), of_operators()).prop_map(|(credential, request)| Operation::ByOperator {
+            credential,
+            request,
+        }),
+    ]
+}
+
+fn of_operators() -> impl Strategy<Value = OperatorRequest> {
+    let name = || "[a-z]{1,9}".prop_map(|name| OperatorName::new(name).unwrap());
+    prop_oneof![
         (hash(), any::<u64>(), any::<bool>()).prop_map(|(token, ttl_ms, voter)| {
-            Operation::CreateJoinToken {
+            OperatorRequest::CreateJoinToken {
                 token,
                 ttl_ms,
                 voter,
             }
         }),
-        (0u64..9).prop_map(|node| Operation::PreferLeader {
+        hash().prop_map(|token| OperatorRequest::RevokeJoinToken {
+            id: JoinTokenId::of(&token),
+        }),
+        (0u64..9).prop_map(|node| OperatorRequest::PreferLeader {
             node: (node > 0).then_some(NodeId(node)),
         }),
+        (name(), hash()).prop_map(|(name, token)| OperatorRequest::CreateOperator { name, token }),
+        name().prop_map(|name| OperatorRequest::RevokeOperator { name }),
     ]
 }
 
@@ -349,6 +368,7 @@ fn out_of_bounds() -> Vec<peer::command::Operation> {
         Encoded::PostByWebhook(peer::PostByWebhook {
             token_hash: vec![0; 32].into(),
             text: long(),
+            keyed: true,
         }),
     ]
 }

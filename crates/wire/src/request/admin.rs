@@ -1,8 +1,6 @@
 //! Requests of administrators.
 
-use conclave_core::{
-    AccountName, AccountRole, Command, InviteId, NodeId, Operation, SessionId, TokenHash,
-};
+use conclave_core::{AccountName, AccountRole, Command, InviteId, Operation, SessionId, TokenHash};
 
 use super::{SessionRequest, command, invalid};
 use crate::{Problem, v1};
@@ -11,9 +9,6 @@ use crate::{Problem, v1};
 const INVITE_MS_DEFAULT: u64 = 7 * 24 * 60 * 60 * 1000;
 /// The shortest life of an invite that a client may ask for, in seconds.
 const INVITE_SECONDS_MIN: u64 = 60;
-
-/// How long a token to join can be used if its maker does not say, in milliseconds.
-const JOIN_TOKEN_MS_DEFAULT: u64 = 24 * 60 * 60 * 1000;
 
 /// A command that creates an account for a program, with the hash of its token.
 ///
@@ -57,55 +52,6 @@ pub fn create_invite(
     let parts = [&code.0[..], &numbers[0], &numbers[1]];
     let operation = Operation::CreateInvite { code, ttl_ms, uses };
     command(session, request.request, "create_invite", &parts, operation)
-}
-
-/// A command that makes a token with which one machine can join, with the token's hash.
-///
-/// # Errors
-/// [`Problem::Refused`] if a bound is broken or the request carries no number.
-pub fn create_join_token(
-    session: SessionId,
-    request: v1::CreateJoinTokenRequest,
-    token: TokenHash,
-) -> Result<Command, Problem> {
-    let ttl_ms = match request.ttl_seconds {
-        0 => JOIN_TOKEN_MS_DEFAULT,
-        seconds => seconds.saturating_mul(1000),
-    };
-    if ttl_ms > conclave_core::limits::JOIN_TOKEN_MS_MAX {
-        return Err(conclave_core::Rejection::JoinTokenOutOfRange.into());
-    }
-    let voter = !request.learner;
-    let number = ttl_ms.to_le_bytes();
-    let parts = [&token.0[..], &number, &[u8::from(voter)]];
-    let operation = Operation::CreateJoinToken {
-        token,
-        ttl_ms,
-        voter,
-    };
-    command(
-        session,
-        request.request,
-        "create_join_token",
-        &parts,
-        operation,
-    )
-}
-
-impl SessionRequest for v1::PreferLeaderRequest {
-    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
-        let number = self.node_id.to_le_bytes();
-        let operation = Operation::PreferLeader {
-            node: (self.node_id != 0).then_some(NodeId(self.node_id)),
-        };
-        command(
-            session,
-            self.request,
-            "prefer_leader",
-            &[&number],
-            operation,
-        )
-    }
 }
 
 impl SessionRequest for v1::RevokeInviteRequest {

@@ -7,6 +7,7 @@ mod accounts;
 mod admin;
 mod messages;
 mod once;
+mod operators;
 mod rooms;
 
 use blake3::Hasher;
@@ -18,10 +19,14 @@ use conclave_core::{
 use crate::{Problem, v1};
 
 pub use accounts::change_password;
-pub use admin::{create_bot, create_invite, create_join_token};
+pub use admin::{create_bot, create_invite};
 pub use once::{
     admit_node, count_login_failure, create_account, offer_setup, once_of_webhook, open_session,
     post_by_webhook, retire_node, throttle_key_of_account, throttle_key_of_address,
+};
+pub use operators::{
+    by_operator, create_join_token, create_operator, make_first_operator, prefer_leader,
+    reset_operators, revoke_join_token, revoke_operator,
 };
 pub use rooms::create_webhook;
 

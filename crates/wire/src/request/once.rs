@@ -104,12 +104,13 @@ pub fn retire_node(id: OnceId, node: NodeId) -> Command {
     once(id, "retire_node", &[&number], operation)
 }
 
-/// A command that posts a message through a webhook.
+/// A command that posts a message through a webhook. `keyed`: the id follows from an idempotency
+/// key, so a program may ask again much later.
 #[must_use]
-pub fn post_by_webhook(id: OnceId, token: TokenHash, text: MessageText) -> Command {
+pub fn post_by_webhook(id: OnceId, token: TokenHash, text: MessageText, keyed: bool) -> Command {
     let digest_of = text.clone();
     let parts = [&token.0[..], digest_of.as_str().as_bytes()];
-    let operation = Operation::PostByWebhook { token, text };
+    let operation = Operation::PostByWebhook { token, text, keyed };
     once(id, "post_by_webhook", &parts, operation)
 }
 
@@ -213,9 +214,9 @@ mod tests {
         let commands = [
             offer_setup(id, a),
             offer_setup(id, b),
-            post_by_webhook(id, a, text("hi")),
-            post_by_webhook(id, a, text("ho")),
-            post_by_webhook(id, b, text("hi")),
+            post_by_webhook(id, a, text("hi"), true),
+            post_by_webhook(id, a, text("ho"), true),
+            post_by_webhook(id, b, text("hi"), true),
             count_login_failure(id, key(1), key(2)),
             count_login_failure(id, key(2), key(1)),
             open(1, a, 1),

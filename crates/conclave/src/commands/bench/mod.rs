@@ -3,11 +3,13 @@
 //! Closed loop: every worker waits for its answer before it sends again. Afterwards the stored
 //! messages are counted on every node, so that no figure rests on messages that are not there.
 
+mod failover;
 mod live;
 mod process;
 mod snapshot;
 
 use std::{
+    path::PathBuf,
     process::ExitCode,
     sync::{
         Arc,
@@ -18,8 +20,9 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use conclave_client::{
-    CallError, Client,
+    CallError, Client, OperatorCredential,
     core::{AccountName, Recipient, limits::TEXT_BYTES_MAX},
+    v1,
 };
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -35,7 +38,8 @@ use crate::{
         demo::throw_away,
         up::{interrupted, words},
     },
-    errors::{CommandError, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNAVAILABLE},
+    errors::{CommandError, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PERMISSION, EXIT_UNAVAILABLE},
+    operators,
     output::{self, Format},
     trust,
 };
@@ -65,6 +69,8 @@ pub(crate) struct Args {
 /// What is measured instead of sends.
 #[derive(Debug, clap::Subcommand)]
 enum Other {
+    /// Measure how long sending pauses when the leader is killed
+    Failover(failover::Args),
     /// Measure the streams: memory, delay, slow readers, a dead node
     Live(live::Args),
     /// Measure what others notice of a machine that joins and is sent a snapshot
@@ -93,6 +99,10 @@ struct Sends {
     /// Measure these nodes instead of starting some
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     endpoints: Vec<String>,
+    /// The credential of an operator of these nodes [default: the one that `conclave operator
+    /// use` has kept]
+    #[arg(long, env = "CONCLAVE_OPERATOR_FILE", value_name = "FILE")]
+    operator_file: Option<PathBuf>,
     /// Start nodes that speak encrypted
     #[arg(long, conflicts_with = "endpoints")]
     tls: bool,
@@ -142,6 +152,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let measured = async {
         match &args.other {
             None => Box::pin(bench(&args.sends)).await,
+            Some(Other::Failover(args)) => Box::pin(failover::bench(args)).await,
             Some(Other::Live(args)) => Box::pin(live::bench(args)).await,
             Some(Other::Snapshot(args)) => Box::pin(snapshot::bench(args)).await,
         }
@@ -199,7 +210,8 @@ async fn measure(
     let nobody = builder.endpoints(endpoints.clone()).build()?;
     let endpoints = leader_first(&nobody, endpoints).await?;
     let workers = workers(args, &nobody, &endpoints).await?;
-    let before = stored(&nobody, &endpoints, |_| true).await?;
+    let judge = nobody.with_operator(&credential(args, cluster, &endpoints)?);
+    let before = stored(&judge, &endpoints, |_| true).await?;
     let shared = Arc::new(Shared::default());
     let mut tasks = JoinSet::new();
     for (client, to) in workers {
@@ -222,7 +234,7 @@ async fn measure(
     let acked = shared.acked.load(Ordering::Relaxed);
     let most = acked + shared.unknown.load(Ordering::Relaxed);
     let right = |count: u64| (acked..=most).contains(&count.saturating_sub(before[0]));
-    let after = stored(&nobody, &endpoints, right).await?;
+    let after = stored(&judge, &endpoints, right).await?;
     let acked_measured = shared.acked_measured.load(Ordering::Relaxed);
     let each = |spent_us: Option<u64>| Some(spent_us? as f64 / acked_measured.max(1) as f64);
     let spent = |after: Option<u64>, before: Option<u64>| Some(after?.saturating_sub(before?));
@@ -240,18 +252,38 @@ async fn measure(
     })
 }
 
+/// The credential with which nodes tell what they hold.
+fn credential(
+    args: &Sends,
+    cluster: Option<&LocalCluster>,
+    endpoints: &[String],
+) -> Result<OperatorCredential, CommandError> {
+    let found = match (cluster, &args.operator_file) {
+        (Some(cluster), _) => cluster.operator(),
+        (None, Some(file)) => Some(operators::read(file)?),
+        (None, None) => operators::find(endpoints)?,
+    };
+    found.ok_or_else(|| {
+        let sentence = "only an operator is told what the nodes hold in the end";
+        CommandError::new(EXIT_PERMISSION, sentence, operators::HINT)
+    })
+}
+
 /// The same addresses, that of the leader first.
 async fn leader_first(nobody: &Client, endpoints: Vec<String>) -> anyhow::Result<Vec<String>> {
     let statuses = nobody.cluster_statuses().await;
-    let mut known = statuses.into_iter().filter_map(|(_, status)| status.ok());
-    let status = known.find(|status| status.leader_id != 0).ok_or_else(|| {
+    let told = |(at, status): (String, Result<_, CallError>)| Some((at, status.ok()?));
+    let known: Vec<(String, v1::GetClusterStatusResponse)> =
+        statuses.into_iter().filter_map(told).collect();
+    let with_leader = known.iter().find(|(_, status)| status.leader_id != 0);
+    let (_, status) = with_leader.ok_or_else(|| {
         let hint = "look at it with: conclave cluster status";
         CommandError::new(EXIT_UNAVAILABLE, "no node knows a leader", hint)
     })?;
-    let mut members = status.nodes.iter();
-    let leader = members.find(|node| node.node_id == status.leader_id);
+    let leader = status.leader_id;
+    let its = known.iter().find(|(_, status)| status.node_id == leader);
     let mut endpoints = endpoints;
-    let is_leader = |endpoint: &String| leader.is_some_and(|l| l.client_address == *endpoint);
+    let is_leader = |endpoint: &String| its.is_some_and(|(at, _)| at == endpoint);
     endpoints.sort_by_key(|endpoint| !is_leader(endpoint));
     Ok(endpoints)
 }

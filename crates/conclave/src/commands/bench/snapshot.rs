@@ -181,7 +181,7 @@ async fn measure(args: &Args, cluster: &LocalCluster) -> anyhow::Result<Report> 
     let sent = began.elapsed() - made;
     let took = load.stop().await;
     let all: Vec<String> = (1..=JOINER).map(|node| cluster.endpoint(node)).collect();
-    let messages = stored(&nobody, &all, |count| count > 0).await?;
+    let messages = stored(&cluster.operator_client(), &all, |count| count > 0).await?;
     if messages.iter().any(|count| *count != messages[0]) {
         return Err(failed("the nodes do not hold the same"));
     }
@@ -228,7 +228,8 @@ async fn join_token(cluster: &LocalCluster, nobody: &Client) -> anyhow::Result<S
     let grant = Grant::Setup(setup);
     nobody.create_account_with("root", &password, grant).await?;
     let login = nobody.login("root", &password).await?;
-    let root = nobody.with_token(&login.token)?;
+    let credential = cluster.operator().ok_or_else(|| failed("no operator"))?;
+    let root = nobody.with_token(&login.token)?.with_operator(&credential);
     let made = root.create_join_token(TOKEN_TTL, true).await?;
     Ok(made.token)
 }

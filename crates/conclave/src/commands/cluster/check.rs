@@ -23,9 +23,9 @@ const DIGEST_DIGITS: usize = 12;
 /// Checks the cluster and shows what was found.
 ///
 /// # Errors
-/// If the caller is no administrator, or no node finishes a check in time.
+/// If the caller is no operator, or no node finishes a check in time.
 pub(super) async fn run(format: Format, connection: &Connection) -> anyhow::Result<ExitCode> {
-    let client = connection.connect().await?.client;
+    let client = connection.connect_as_operator().await?.client;
     let found = checked(&client).await?;
     if format == Format::Json {
         output::json_line(&json(&found))?;

@@ -7,7 +7,11 @@ use conclave_client::{CallError, Client, v1};
 use tokio::time::{Instant, sleep};
 use v1::change_members_request::Change;
 
-use crate::{connection::Connection, errors::note, output};
+use crate::{
+    connection::Connection,
+    errors::{CommandError, EXIT_USAGE, note},
+    output,
+};
 
 /// How long `promote` waits for a learner that is catching up.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(600);
@@ -102,9 +106,9 @@ fn node_or_none(text: &str) -> Result<u64, String> {
 /// Changes who belongs to the cluster, or who leads.
 ///
 /// # Errors
-/// If the caller is no administrator, the change is refused, or there is no quorum for it.
+/// If the caller is no operator, the change is refused, or there is no quorum for it.
 pub(super) async fn run(command: Command, connection: &Connection) -> anyhow::Result<ExitCode> {
-    let client = connection.connect().await?.client;
+    let client = connection.connect_as_operator().await?.client;
     let (change, how) = match command {
         Command::TransferLeader { to } => {
             let leader = client.transfer_leader(to).await?;
@@ -119,6 +123,7 @@ pub(super) async fn run(command: Command, connection: &Connection) -> anyhow::Re
             })?;
             return Ok(ExitCode::SUCCESS);
         }
+        Command::Replace { old, new, .. } if old == new => return Err(itself(old)),
         Command::Replace { old, new, how } => {
             let replace = v1::ReplaceNode {
                 old_node_id: old,
@@ -151,6 +156,9 @@ pub(super) async fn run(command: Command, connection: &Connection) -> anyhow::Re
     };
     let done = when_caught_up(&client, &request).await?;
     tell(&done, how.dry_run)?;
+    if done.voter_node_ids.len() == 2 && done.changed {
+        note(super::TWO_VOTERS);
+    }
     if let Change::Add(node) = change
         && !how.dry_run
     {
@@ -164,6 +172,14 @@ pub(super) async fn run(command: Command, connection: &Connection) -> anyhow::Re
         ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A node does not take its own place.
+fn itself(node: u64) -> anyhow::Error {
+    let sentence = format!("node {node} cannot take the place of itself");
+    let hint = "a node that has moved is started with its data at its new addresses, and announces \
+                them; a new machine takes its place with a token: conclave token create --replaces";
+    CommandError::new(EXIT_USAGE, sentence, hint).into()
 }
 
 /// Asks again while a learner is catching up.

@@ -64,7 +64,7 @@ async fn digests(
     loop {
         let mut digests: Vec<v1::GetStateDigestResponse> = Vec::new();
         for endpoint in cluster.endpoints() {
-            digests.push(cluster.client().state_digest(&endpoint, 0).await?);
+            digests.push(cluster.operator_client().state_digest(&endpoint, 0).await?);
         }
         let first = digests[0].applied_index;
         if digests.iter().all(|digest| digest.applied_index == first) {

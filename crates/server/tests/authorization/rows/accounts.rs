@@ -2,7 +2,7 @@
 
 use conclave_wire::v1;
 
-use super::{ACCOUNTS, ADMINS, ANYBODY, OK, Row, Told};
+use super::{ACCOUNTS, ADMINS, ANYBODY, OK, OPERATORS, Row, Told};
 use crate::world::PASSWORD;
 
 pub(super) fn rows() -> Vec<Row> {
@@ -23,6 +23,7 @@ fn of_accounts() -> Vec<Row> {
         member: CLOSED,
         owner: CLOSED,
         admin: OK,
+        operator: None,
     };
     vec![
         Row::new("AccountService/CreateAccount", closed, |f| {
@@ -110,7 +111,7 @@ fn of_admins() -> Vec<Row> {
         Row::new("AdminService/GetClusterStatus", ANYBODY, |_| {
             v1::GetClusterStatusRequest {}
         }),
-        Row::new("AdminService/GetStateDigest", ANYBODY, |_| {
+        Row::new("AdminService/GetStateDigest", OPERATORS, |_| {
             v1::GetStateDigestRequest::default()
         }),
         Row::new("AdminService/SetAccountRole", ADMINS, |f| {
@@ -141,28 +142,49 @@ fn of_admins() -> Vec<Row> {
         Row::new("AdminService/ListInvites", ADMINS, |_| {
             v1::ListInvitesRequest::default()
         }),
-        Row::new("AdminService/ChangeMembers", ADMINS, |_| {
+        Row::new("AdminService/ChangeMembers", OPERATORS, |_| {
             v1::ChangeMembersRequest {
                 change: Some(v1::change_members_request::Change::RemoveNodeId(9)),
                 ..Default::default()
             }
         }),
-        Row::new("AdminService/CreateJoinToken", ADMINS, |f| {
-            v1::CreateJoinTokenRequest {
-                request: f.request,
+        Row::new("AdminService/CreateJoinToken", OPERATORS, |_| {
+            v1::CreateJoinTokenRequest::default()
+        }),
+        Row::new("AdminService/ListJoinTokens", OPERATORS, |_| {
+            v1::ListJoinTokensRequest::default()
+        }),
+        Row::new("AdminService/RevokeJoinToken", OPERATORS, |_| {
+            v1::RevokeJoinTokenRequest {
+                token_id: "00000000".to_owned(),
                 ..Default::default()
             }
         }),
-        Row::new("AdminService/PreferLeader", ADMINS, |f| {
-            v1::PreferLeaderRequest {
-                request: f.request,
-                node_id: 1,
+        Row::new("AdminService/CreateOperator", OPERATORS, |f| {
+            v1::CreateOperatorRequest {
+                name: f.fresh.clone(),
+                ..Default::default()
             }
         }),
-        Row::new("AdminService/CheckCluster", ADMINS, |_| {
+        Row::new("AdminService/ListOperators", OPERATORS, |_| {
+            v1::ListOperatorsRequest::default()
+        }),
+        Row::new("AdminService/RevokeOperator", OPERATORS, |f| {
+            v1::RevokeOperatorRequest {
+                name: f.fresh.clone(),
+                ..Default::default()
+            }
+        }),
+        Row::new("AdminService/PreferLeader", OPERATORS, |_| {
+            v1::PreferLeaderRequest {
+                node_id: 1,
+                ..Default::default()
+            }
+        }),
+        Row::new("AdminService/CheckCluster", OPERATORS, |_| {
             v1::CheckClusterRequest::default()
         }),
-        Row::new("AdminService/TransferLeader", ADMINS, |_| {
+        Row::new("AdminService/TransferLeader", OPERATORS, |_| {
             v1::TransferLeaderRequest { node_id: 1 }
         }),
         Row::new("AdminService/RevokeInvite", ADMINS, |f| {

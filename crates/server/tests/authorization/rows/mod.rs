@@ -17,6 +17,7 @@ pub(crate) const OK: &str = "ok";
 pub(crate) const HIDING: [&str; 3] = [HIDDEN, "NO_SUCH_WEBHOOK", "NO_SUCH_SESSION"];
 const HIDDEN: &str = "NO_SUCH_CONVERSATION";
 const NO: &str = "NOT_ALLOWED";
+const NO_OPERATOR: &str = "NOT_AN_OPERATOR";
 const LOG_IN: &str = "SESSION_EXPIRED";
 
 /// What each caller is told: [`OK`], or the reason of the refusal.
@@ -33,6 +34,8 @@ pub(crate) struct Told {
     owner: &'static str,
     /// An administrator that is in no room.
     admin: &'static str,
+    /// An operator, which has no session; `None`: what those without one are told.
+    operator: Option<&'static str>,
 }
 
 /// A call that needs no session.
@@ -50,6 +53,7 @@ const ACCOUNTS: Told = Told {
     member: OK,
     owner: OK,
     admin: OK,
+    operator: None,
 };
 /// A call that those in a conversation may make.
 const MEMBERS: Told = Told {
@@ -61,6 +65,7 @@ const MEMBERS: Told = Told {
     member: OK,
     owner: OK,
     admin: HIDDEN,
+    operator: None,
 };
 /// A call that those may make who govern a room.
 const GOVERNORS: Told = Told {
@@ -78,6 +83,20 @@ const ADMINS: Told = Told {
     member: NO,
     owner: NO,
     admin: OK,
+    operator: None,
+};
+
+/// A call that operators may make: nobody with a session, an administrator's neither.
+const OPERATORS: Told = Told {
+    signed_out: NO_OPERATOR,
+    stranger: NO_OPERATOR,
+    passer_by: NO_OPERATOR,
+    kicked: NO_OPERATOR,
+    blocked: NO_OPERATOR,
+    member: NO_OPERATOR,
+    owner: NO_OPERATOR,
+    admin: NO_OPERATOR,
+    operator: Some(OK),
 };
 
 impl Told {
@@ -98,6 +117,7 @@ impl Told {
             Caller::Member => self.member,
             Caller::Owner => self.owner,
             Caller::Admin => self.admin,
+            Caller::Operator => self.operator.unwrap_or(self.signed_out),
         }
     }
 }

@@ -3,20 +3,21 @@
 mod query;
 
 use conclave_core::{
-    Account, AccountId, Broken, Conversation, ConversationId, Invite, InviteId, JoinToken, Lookup,
-    MemberRole, Membership, MessageHead, MessageRef, NodeId, OnceId, Reaction, Sequence, Session,
-    SessionId, Throttle, ThrottleKey, Timestamp, TokenHash, Webhook, WebhookId,
+    Account, AccountId, Broken, Conversation, ConversationId, Invite, InviteId, JoinToken,
+    JoinTokenId, Lookup, MemberRole, Membership, MessageHead, MessageRef, NodeId, OnceId, OncePool,
+    OperatorName, Reaction, Sequence, Session, SessionId, Throttle, ThrottleKey, Timestamp,
+    TokenHash, Webhook, WebhookId,
     limits::{
-        JOIN_TOKENS_MAX, ONCE_ANSWER_MS, REQUEST_WINDOW, ROOMS_PER_ACCOUNT_MAX,
+        JOIN_TOKENS_MAX, OPERATORS_MAX, REQUEST_WINDOW, ROOMS_PER_ACCOUNT_MAX,
         SESSIONS_PER_ACCOUNT_MAX, WEBHOOKS_PER_ROOM_MAX,
     },
     lookup::Remembered,
 };
 use rusqlite::{Row, params};
 
-use self::query::{remembered, webhook};
+use self::query::{broken, first_answer, remembered, webhook};
 use super::{
-    column::{bound, count, from_bits, member_role, number, sought, stored},
+    column::{bound, count, member_role, number, operator_name, sought, stored},
     writer::Writer,
 };
 
@@ -70,32 +71,30 @@ impl Lookup for Writer {
     }
 
     fn remembered(&self, session: SessionId, asked: u64) -> Result<Option<Remembered>, Broken> {
-        let sql = "SELECT digest, answer FROM answers
+        let sql = "SELECT digest, answer, log_index FROM answers
             WHERE session = ?1 AND slot = ?2 AND number = ?3";
         let key = params![
             sought(session.0),
             sought(asked % REQUEST_WINDOW),
             sought(asked)
         ];
-        let read = |row: &Row<'_>| Ok((from_bits(row, 0)?, row.get::<_, String>(1)?));
-        let found = self.one(sql, key, read)?;
-        found
-            .map(|(digest, json)| remembered(digest, &json))
-            .transpose()
+        let found = self.one(sql, key, first_answer)?;
+        found.map(remembered).transpose()
     }
 
     fn remembered_once(&self, id: &OnceId) -> Result<Option<Remembered>, Broken> {
-        let sql = "SELECT digest, answer, at FROM once_answers WHERE id = ?1";
-        let read = |row: &Row<'_>| {
-            let at = Timestamp(number(row, 2)?);
-            Ok((from_bits(row, 0)?, row.get::<_, String>(1)?, at))
-        };
+        let sql = "SELECT digest, answer, log_index, forget_at FROM once_answers WHERE id = ?1";
+        let read = |row: &Row<'_>| Ok((first_answer(row)?, Timestamp(number(row, 3)?)));
         match self.one(sql, [id.0], read)? {
             // Its row may stay a while; for the rules it is forgotten.
-            Some((.., at)) if at.plus_ms(ONCE_ANSWER_MS) <= self.meta.log_time => Ok(None),
-            Some((digest, json, _)) => remembered(digest, &json).map(Some),
+            Some((_, forget_at)) if forget_at <= self.meta.log_time => Ok(None),
+            Some((found, _)) => remembered(found).map(Some),
             None => Ok(None),
         }
+    }
+
+    fn once_answers(&self, pool: OncePool) -> Result<u64, Broken> {
+        self.once_answers_in(pool).map_err(|error| broken(&error))
     }
 
     fn direct(&self, members: (AccountId, AccountId)) -> Result<Option<ConversationId>, Broken> {
@@ -326,6 +325,26 @@ impl Lookup for Writer {
         // There are never more than this.
         let sql = "SELECT count(*) FROM (SELECT token FROM join_tokens ORDER BY token LIMIT ?1)";
         self.count_of(sql, [stored(JOIN_TOKENS_MAX)])
+    }
+
+    fn join_token_by_id(&self, id: JoinTokenId) -> Result<Option<TokenHash>, Broken> {
+        let (mut first, mut last) = ([0; 32], [u8::MAX; 32]);
+        first[..id.0.len()].copy_from_slice(&id.0);
+        last[..id.0.len()].copy_from_slice(&id.0);
+        // Of those that can be used no two have the same id.
+        let sql = "SELECT token FROM join_tokens WHERE token BETWEEN ?1 AND ?2
+            ORDER BY token LIMIT 1";
+        self.one(sql, [first, last], |row| Ok(TokenHash(row.get(0)?)))
+    }
+
+    fn operator_by_token(&self, token: &TokenHash) -> Result<Option<OperatorName>, Broken> {
+        let sql = "SELECT name FROM operators WHERE token = ?1";
+        self.one(sql, [token.0], |row| operator_name(row, 0))
+    }
+
+    fn operators(&self) -> Result<Vec<OperatorName>, Broken> {
+        let sql = "SELECT name FROM operators ORDER BY key LIMIT ?1";
+        self.all(sql, [count(OPERATORS_MAX)], |row| operator_name(row, 0))
     }
 
     fn join_tokens_expired(&self, now: Timestamp, limit: usize) -> Result<Vec<TokenHash>, Broken> {

@@ -14,7 +14,7 @@ use rusqlite::{OptionalExtension as _, Params, Result, Row};
 
 use crate::state::{
     cache::{Bounded, Caches},
-    column::{account_role, member_role, number, number_or_none, sought},
+    column::{account_role, from_bits, member_role, number, number_or_none, sought},
     sent::{sent, sent_up_to},
     writer::Writer,
 };
@@ -183,11 +183,20 @@ impl Writer {
     }
 }
 
-pub(super) fn remembered(digest: u64, json: &str) -> Result<Remembered, Broken> {
-    let answer: Answer = serde_json::from_str(json).map_err(|error| broken(&error))?;
+/// An answer as its row has it: the digest of the request, the answer, the entry.
+pub(super) type FirstAnswer = (u64, String, u64);
+
+/// Reads the first three columns of a remembered answer.
+pub(super) fn first_answer(row: &Row<'_>) -> Result<FirstAnswer> {
+    Ok((from_bits(row, 0)?, row.get(1)?, number(row, 2)?))
+}
+
+pub(super) fn remembered((digest, json, decided_in): FirstAnswer) -> Result<Remembered, Broken> {
+    let answer: Answer = serde_json::from_str(&json).map_err(|error| broken(&error))?;
     Ok(Remembered {
         digest: Digest(digest),
         answer,
+        decided_in,
     })
 }
 

@@ -56,6 +56,8 @@ impl Writer {
             | Event::LoginForgiven { .. } => self.write_admission(event)?,
             Event::JoinTokenCreated { .. }
             | Event::JoinTokenRemoved { .. }
+            | Event::OperatorCreated { .. }
+            | Event::OperatorRemoved { .. }
             | Event::NodeAdmitted { .. }
             | Event::NodeRetired { .. }
             | Event::LeaderPreferred { .. } => self.write_node(event)?,

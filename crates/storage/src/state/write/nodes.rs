@@ -1,23 +1,81 @@
-//! Tokens with which machines join, and the numbers of nodes.
+//! Tokens with which machines join, operators, and the numbers of nodes.
 
-use conclave_core::Event;
+use std::collections::BTreeSet;
+
+use conclave_core::{Event, NodeId, OperatorName};
 use rusqlite::params;
 
-use crate::state::{ApplyError, column::stored, writer::Writer};
+use crate::state::{
+    ApplyError,
+    column::{count, number, stored},
+    writer::Writer,
+};
+
+/// Members of a cluster at most, far above what a membership may have.
+const NODES_MAX: usize = 1024;
 
 impl Writer {
+    /// Notes who belongs to the cluster. A number that a member has or had is given to no other
+    /// node: those of members that have gone are used up in the transaction of their removal.
+    pub(in crate::state) fn write_members(
+        &mut self,
+        nodes: &BTreeSet<u64>,
+    ) -> Result<(), ApplyError> {
+        let sql = "SELECT node FROM cluster_nodes ORDER BY node LIMIT ?1";
+        let known: BTreeSet<u64> = self
+            .connection
+            .prepare_cached(sql)?
+            .query_map([count(NODES_MAX)], |row| number(row, 0))?
+            .collect::<rusqlite::Result<_>>()?;
+        for gone in known.difference(nodes) {
+            let sql = "DELETE FROM cluster_nodes WHERE node = ?1";
+            self.change_one(sql, [stored(*gone)])?;
+            // It may have been used up by a command before it went.
+            let sql = "INSERT OR IGNORE INTO retired_nodes (node) VALUES (?1)";
+            self.connection
+                .prepare_cached(sql)?
+                .execute([stored(*gone)])?;
+        }
+        for new in nodes.difference(&known) {
+            let sql = "INSERT INTO cluster_nodes (node) VALUES (?1)";
+            self.change_one(sql, [stored(*new)])?;
+            self.meta.node_last = self.meta.node_last.max(NodeId(*new));
+        }
+        Ok(())
+    }
+
     pub(super) fn write_node(&mut self, event: &Event) -> Result<(), ApplyError> {
         match event {
             Event::JoinTokenCreated {
                 token,
                 expires_at,
                 voter,
+                by,
+                at,
             } => {
-                let sql = "INSERT INTO join_tokens (token, expires_at, voter) VALUES (?1, ?2, ?3)";
-                self.change_one(sql, params![token.0, stored(expires_at.0), voter])
+                let sql = "INSERT INTO join_tokens (token, expires_at, voter, by_operator,
+                        created_at)
+                    VALUES (?1, ?2, ?3, ?4, ?5)";
+                let (until, since) = (stored(expires_at.0), stored(at.0));
+                self.change_one(sql, params![token.0, until, voter, by.as_str(), since])
             }
             Event::JoinTokenRemoved { token } => {
                 self.change_one("DELETE FROM join_tokens WHERE token = ?1", [token.0])
+            }
+            Event::OperatorCreated {
+                name,
+                token,
+                by,
+                at,
+            } => {
+                let sql = "INSERT INTO operators (key, name, token, by_operator, created_at)
+                    VALUES (?1, ?2, ?3, ?4, ?5)";
+                let by = by.as_ref().map(OperatorName::as_str);
+                let row = params![name.key(), name.as_str(), token.0, by, stored(at.0)];
+                self.change_one(sql, row)
+            }
+            Event::OperatorRemoved { name } => {
+                self.change_one("DELETE FROM operators WHERE key = ?1", [name.key()])
             }
             Event::NodeAdmitted { node } => {
                 self.meta.node_last = *node;

@@ -1,0 +1,171 @@
+//! `conclave cluster recover`: one survivor goes on alone when a majority is gone for good.
+//!
+//! It speaks with no node: it works on the directory of one that does not run.
+
+use std::{
+    io::{self, BufRead as _, IsTerminal as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use conclave_server::{IdentityError, RecoverError, Recovery};
+use serde_json::json;
+
+use crate::{
+    errors::{CommandError, EXIT_DAMAGED, EXIT_FAILED, EXIT_USAGE, note},
+    output::{self, Format},
+};
+
+/// What `recover` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The data directory of the survivor, which does not run
+    #[arg(long, value_name = "DIR", env = "CONCLAVE_DATA")]
+    data: PathBuf,
+    /// Only say what this survivor has, to compare it with others
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask for confirmation
+    #[arg(long)]
+    yes: bool,
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// Says what a survivor has, and puts it back in service alone.
+///
+/// # Errors
+/// If the directory is in use or damaged, or the operator does not confirm.
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let recovery = Recovery::open(&args.data).map_err(explained)?;
+    say(&recovery, args)?;
+    if args.dry_run {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !args.yes {
+        confirm(&recovery)?;
+    }
+    let done = recovery.carry_out().map_err(explained)?;
+    let backup = done.backup.display().to_string();
+    match args.output {
+        Format::Json => output::json_line(&json!({
+            "recovered": done.node,
+            "cluster": done.cluster_id,
+            "log": done.log_index_last,
+            "backup": backup,
+        }))?,
+        Format::Table => {
+            output::line(&format!("copied to {}", output::clean(&backup)))?;
+            output::line(&format!(
+                "node {} is the only member of cluster {}",
+                done.node, done.cluster_id
+            ))?;
+        }
+    }
+    note(
+        "start it as before; when it is ready, let the other machines join with empty \
+         directories: conclave token create. Never start the old directories again: they are \
+         refused",
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the survivor has, and what may be lost.
+fn say(recovery: &Recovery, args: &Args) -> anyhow::Result<()> {
+    let standing = recovery.standing();
+    let index = |id: Option<conclave_server::LogId>| id.map_or(0, |id| id.index);
+    let term = |id: Option<conclave_server::LogId>| id.map_or(0, |id| id.term);
+    let lost: Vec<u64> = recovery.lost().into_iter().collect();
+    let voters: Vec<u64> = standing.members.all_voters().into_iter().collect();
+    if args.output == Format::Json {
+        output::json_line(&json!({
+            "node": recovery.node(),
+            "cluster": recovery.cluster_id(),
+            "last_term": term(standing.last),
+            "last_index": index(standing.last),
+            "committed_index": index(standing.committed),
+            "applied_index": index(standing.applied),
+            "vote_term": standing.vote.map_or(0, |vote| vote.term),
+            "voters": voters,
+            "given_up": lost,
+        }))?;
+        return Ok(());
+    }
+    let list = |nodes: &[u64]| {
+        nodes
+            .iter()
+            .map(u64::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    for row in [
+        format!(
+            "node: {} of cluster {}",
+            recovery.node(),
+            recovery.cluster_id()
+        ),
+        format!("voters: {}", list(&voters)),
+        format!(
+            "last entry: term {}, index {}",
+            term(standing.last),
+            index(standing.last)
+        ),
+        format!("known to be committed: up to {}", index(standing.committed)),
+        format!("applied: up to {}", index(standing.applied)),
+        format!("vote: term {}", standing.vote.map_or(0, |vote| vote.term)),
+        format!("given up: {}", list(&lost)),
+    ] {
+        output::line(&row)?;
+    }
+    note(&format!(
+        "compare with every other survivor (--dry-run): recover the one whose last entry has the \
+         greatest term, and of those the greatest index. Everything up to its last entry is kept; \
+         what was acknowledged after entry {} by lost nodes alone is lost",
+        index(standing.last)
+    ));
+    Ok(())
+}
+
+/// Has the operator type the number of the node.
+fn confirm(recovery: &Recovery) -> anyhow::Result<()> {
+    let node = recovery.node();
+    let refused = |sentence: &str| {
+        let hint = "nothing was changed; with --yes nothing is asked";
+        CommandError::new(EXIT_USAGE, sentence.to_owned(), hint)
+    };
+    if !io::stdin().is_terminal() {
+        return Err(refused("this must be confirmed").into());
+    }
+    note(&format!(
+        "the lost nodes can never come back with their data; type {node} to go on"
+    ));
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    match answer.trim() == node.to_string() {
+        true => Ok(()),
+        false => Err(refused("it was not confirmed").into()),
+    }
+}
+
+fn explained(error: RecoverError) -> anyhow::Error {
+    let causes = std::iter::successors(std::error::Error::source(&error), |error| error.source());
+    let sentence = causes.fold(error.to_string(), |all, cause| format!("{all}: {cause}"));
+    let (code, hint) = match &error {
+        RecoverError::Identity(IdentityError::InUse { .. }) => (
+            EXIT_FAILED,
+            "stop the node first: a node that runs needs no recovery by hand",
+        ),
+        RecoverError::NoNode { .. } => (EXIT_USAGE, "--data names the directory of a survivor"),
+        RecoverError::Damaged { .. } => (EXIT_DAMAGED, "recover another survivor"),
+        RecoverError::NoVoter { .. } => (
+            EXIT_FAILED,
+            "recover a survivor that voted; a learner may lack what was acknowledged",
+        ),
+        RecoverError::Identity(_) | RecoverError::Replica(_) | RecoverError::Io { .. } => (
+            EXIT_FAILED,
+            "what was changed is in the copy beside the directory; docs/operations.md",
+        ),
+    };
+    CommandError::new(code, sentence, hint).into()
+}

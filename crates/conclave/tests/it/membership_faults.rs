@@ -1,0 +1,142 @@
+//! The leader is killed, paused or deposed in the middle of changes of the membership: the change
+//! is made all the same, and so is the next one.
+//!
+//! `CONCLAVE_MEMBERSHIP_MOMENTS` sets how many changes are disturbed, and
+//! `CONCLAVE_MEMBERSHIP_SEED` where and when.
+
+#![allow(
+    clippy::print_stderr,
+    reason = "a failed run tells its seed and its faults"
+)]
+
+use std::time::Duration;
+
+use conclave_client::{CallError, Client, v1};
+use tokio::time::{Instant, sleep};
+use v1::change_members_request::Change;
+
+use crate::{damage::Dice, support::Cluster};
+
+/// Time in which a change has to be made, counted from the fault.
+const CHANGE_LIMIT: Duration = Duration::from_secs(10);
+/// Time for which a paused leader hangs.
+const PAUSE: Duration = Duration::from_secs(2);
+/// The fault comes at most so long after the request: a change takes a few milliseconds.
+const MOMENT_US_MAX: usize = 20_000;
+const MOMENTS: usize = 3;
+
+fn number_from(variable: &str, default: usize) -> usize {
+    let asked = std::env::var(variable).ok();
+    asked.map_or(default, |text| text.parse().unwrap())
+}
+
+/// Asks until the change is made.
+async fn make(root: &Client, change: &Change) -> v1::ChangeMembersResponse {
+    let began = Instant::now();
+    loop {
+        let request = v1::ChangeMembersRequest {
+            change: Some(change.clone()),
+            // A node that was killed or paused does not answer.
+            force: true,
+            ..Default::default()
+        };
+        let last = match root.change_members(request).await {
+            Ok(made) => return made,
+            Err(CallError::Refused { reason, .. }) if reason == "LEARNER_BEHIND" => reason,
+            Err(error @ CallError::Refused { .. }) => panic!("{change:?}: {error}"),
+            Err(error) => error.to_string(),
+        };
+        assert!(began.elapsed() < CHANGE_LIMIT, "{change:?}: {last}");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Lets a fault strike the leader a moment after a change was asked for.
+async fn disturbed(cluster: &Cluster, root: &Client, change: Change, dice: &mut Dice) {
+    cluster.all_rejoined().await;
+    let leader = cluster.leader().await;
+    let kind = dice.below(3);
+    let moment = Duration::from_micros(dice.below(MOMENT_US_MAX) as u64);
+    eprintln!("{change:?}, fault {kind} of node {leader} after {moment:?}");
+    let asked = {
+        let (root, change) = (root.clone(), change.clone());
+        tokio::spawn(async move { make(&root, &change).await })
+    };
+    sleep(moment).await;
+    let began = Instant::now();
+    match kind {
+        0 => cluster.kill(leader).await,
+        1 => cluster.pause(leader).await,
+        // It may lead no more by then.
+        _ => drop(root.transfer_leader(0).await),
+    }
+    if kind == 1 {
+        sleep(PAUSE).await;
+        cluster.resume(leader).await;
+    }
+    asked.await.unwrap();
+    let took = began.elapsed();
+    assert!(took < CHANGE_LIMIT, "{took:?}");
+    if kind == 0 {
+        cluster.start_node(leader).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_are_made_whatever_happens_to_the_leader_meanwhile() {
+    let seed = number_from("CONCLAVE_MEMBERSHIP_SEED", 1);
+    eprintln!("CONCLAVE_MEMBERSHIP_SEED={seed}");
+    let mut dice = Dice(0x5eed_1000 + seed as u64);
+    let cluster = Cluster::start(5).await;
+    let (root, _) = cluster.administrator().await;
+    for _ in 0..number_from("CONCLAVE_MEMBERSHIP_MOMENTS", MOMENTS) {
+        let leader = cluster.leader().await;
+        let others: Vec<u64> = (1..=5).filter(|node| *node != leader).collect();
+        let node = others[dice.below(others.len())];
+        disturbed(&cluster, &root, Change::DemoteNodeId(node), &mut dice).await;
+        disturbed(&cluster, &root, Change::PromoteNodeId(node), &mut dice).await;
+    }
+    // A replacement takes two entries.
+    let leader = cluster.leader().await;
+    let others: Vec<u64> = (1..=5).filter(|node| *node != leader).collect();
+    make(&root, &Change::DemoteNodeId(others[0])).await;
+    let replace = v1::ReplaceNode {
+        old_node_id: others[1],
+        new_node_id: others[0],
+    };
+    let change = Change::Replace(replace);
+    disturbed(&cluster, &root, change, &mut dice).await;
+    let removed = make(&root, &Change::RemoveNodeId(others[1])).await;
+    assert!(!removed.changed, "it was replaced");
+    assert_eq!(removed.voter_node_ids.len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_far_above_those_given_is_refused_and_removing_uses_none_up() {
+    let cluster = Cluster::start(3).await;
+    let (root, _) = cluster.administrator().await;
+    let add = |node_id: u64| v1::ChangeMembersRequest {
+        change: Some(Change::Add(v1::AddNode {
+            node_id,
+            peer_address: format!("127.0.0.1:{}", 1 + node_id % 1000),
+            client_address: format!("127.0.0.1:{}", 2001 + node_id % 1000),
+            replaces_node_id: 0,
+        })),
+        ..Default::default()
+    };
+    for far in [999_999, 2_000_000, u64::MAX / 2, u64::MAX] {
+        let refused = root.change_members(add(far)).await.unwrap_err();
+        assert_eq!(refused.reason(), Some("NODE_NUMBER_TOO_FAR"), "{refused}");
+        let sentence = refused.to_string();
+        assert!(sentence.contains("take 4"), "{sentence}");
+    }
+    root.change_members(add(4)).await.unwrap();
+    let remove = v1::ChangeMembersRequest {
+        change: Some(Change::RemoveNodeId(4)),
+        ..Default::default()
+    };
+    root.change_members(remove).await.unwrap();
+    let again = root.change_members(add(4)).await.unwrap_err();
+    assert_eq!(again.reason(), Some("NODE_NUMBER_TAKEN"), "{again}");
+    root.change_members(add(5)).await.unwrap();
+}

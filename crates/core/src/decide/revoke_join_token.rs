@@ -1,0 +1,10 @@
+//! Takes a token to join back. One that is not there was used, has run out or was taken back.
+
+use super::Ruling;
+use crate::{Accepted, Event, JoinTokenId, Lookup};
+
+pub(super) fn revoke_join_token(lookup: &impl Lookup, id: JoinTokenId) -> Ruling {
+    let found = lookup.join_token_by_id(id)?;
+    let removed = |token| Event::JoinTokenRemoved { token };
+    Ok((Accepted::Done, found.into_iter().map(removed).collect()))
+}

@@ -1,0 +1,126 @@
+//! Whether a replica takes part in its cluster, and when its leader last reached it.
+//!
+//! A replica that waits to be admitted has its log and its state open and answers reads, but it
+//! neither votes, nor campaigns, nor takes entries: its data may be older than what it has
+//! acknowledged, and only the other members can know that.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use openraft::{ChangeMembers, async_runtime::watch::WatchReceiver as _};
+use tokio::time::{Instant, timeout};
+
+use crate::{
+    ChangeError, Member, PeerError, Replica, Role, StartError, change::refused, engine::bootstrap,
+};
+
+/// Whether a replica takes part.
+#[derive(Debug)]
+pub(crate) struct Part {
+    admitted: AtomicBool,
+    /// When a leader last reached this replica.
+    contact: Mutex<Option<Instant>>,
+}
+
+impl Part {
+    pub(crate) fn new(admitted: bool) -> Self {
+        Self {
+            admitted: AtomicBool::new(admitted),
+            contact: Mutex::new(None),
+        }
+    }
+
+    /// Refuses to take part before the replica was admitted.
+    pub(crate) fn check(&self) -> Result<(), PeerError> {
+        match self.admitted.load(Ordering::Acquire) {
+            true => Ok(()),
+            false => Err(PeerError::Failed(
+                "this node waits until its peers have confirmed its data".to_owned(),
+            )),
+        }
+    }
+
+    /// Notes that a leader has reached this replica.
+    pub(crate) fn reached(&self) {
+        // One value is written at once: it is sound after any panic.
+        let mut contact = self.contact.lock().unwrap_or_else(PoisonError::into_inner);
+        *contact = Some(Instant::now());
+    }
+}
+
+impl Replica {
+    /// Returns whether this replica takes part.
+    #[must_use]
+    pub fn is_admitted(&self) -> bool {
+        self.inner.part.check().is_ok()
+    }
+
+    /// Lets a replica take part that was started without. An empty log is bootstrapped now, if
+    /// the configuration says so.
+    ///
+    /// # Errors
+    /// [`StartError::Engine`] if the engine has stopped.
+    pub async fn admit(&self) -> Result<(), StartError> {
+        if self.inner.config.bootstrap {
+            bootstrap(&self.inner.raft, &self.inner.config).await?;
+        }
+        self.inner.part.admitted.store(true, Ordering::Release);
+        self.inner.raft.runtime_config().elect(true);
+        Ok(())
+    }
+
+    /// Returns how long ago a leader last reached this replica; `None` if none has.
+    #[must_use]
+    pub fn contact(&self) -> Option<Duration> {
+        let contact = self.inner.part.contact.lock();
+        let contact = *contact.unwrap_or_else(PoisonError::into_inner);
+        contact.map(|at| at.elapsed())
+    }
+
+    /// Returns the index up to which `node` has acknowledged the log to this leader, in this term.
+    /// `None` if this replica does not lead, or nothing was acknowledged.
+    #[must_use]
+    pub fn acknowledged_by(&self, node: u64) -> Option<u64> {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let matched = metrics.replication.as_ref()?.get(&node)?.as_ref()?;
+        Some(matched.index())
+    }
+
+    /// Commits other addresses of a member, if this node leads.
+    ///
+    /// # Errors
+    /// See [`ChangeError`]; asking again is safe.
+    pub async fn move_member(
+        &self,
+        node: u64,
+        member: Member,
+        limit: Duration,
+    ) -> Result<(), ChangeError> {
+        let status = self.status();
+        if status.role != Role::Leader {
+            let leader = status.leader;
+            return Err(ChangeError::NotLeader { leader });
+        }
+        if status.members.voters.len() > 1 {
+            return Err(ChangeError::UnderWay);
+        }
+        match status.members.nodes.get(&node) {
+            Some(known) if *known != member => {}
+            // It is so, or the member is gone.
+            Some(_) | None => return Ok(()),
+        }
+        let change = ChangeMembers::SetNodes(BTreeMap::from([(node, member)]));
+        let changing = self.inner.raft.change_membership(change, true);
+        match timeout(limit, changing).await {
+            Ok(changed) => changed.map(drop).map_err(refused),
+            Err(_) => Err(ChangeError::OutcomeUnknown { waited: limit }),
+        }
+    }
+}

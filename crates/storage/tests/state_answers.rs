@@ -1,0 +1,119 @@
+//! What the memory of answers promises: the first answer whole, and a memory for each kind of
+//! request that no other kind can use up.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod read_support;
+mod state_support;
+
+use conclave_core::{
+    Accepted, Operation, Rejection, ThrottleKey,
+    limits::{BATCH_COMMANDS_MAX, ONCE_BRIEF_ANSWERS_MAX, ONCE_BRIEF_MS, WEBHOOK_KEYS_MAX},
+};
+use conclave_storage::state::{Options, State};
+use read_support::*;
+use state_support::*;
+
+/// A room with a webhook, whose secret is this one.
+const SECRET: u8 = 150;
+
+fn with_webhook(directory: &std::path::Path) -> State {
+    let mut state = State::open(directory, Options::default()).unwrap();
+    people(&mut state, &["ann"]);
+    let room = vec![
+        ask(1, 1, create_room("lobby", true)),
+        ask(1, 2, webhook("lobby", "hook", SECRET)),
+    ];
+    accept(&mut state, room);
+    state
+}
+
+fn failure(number: u64) -> Operation {
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&number.to_le_bytes());
+    Operation::CountLoginFailure {
+        account: ThrottleKey(key),
+        address: ThrottleKey([255; 16]),
+    }
+}
+
+#[test]
+fn a_retry_is_told_the_entry_of_its_first_answer() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = with_webhook(directory.path());
+    accept(&mut state, vec![ask(1, 3, say("ann", "a note"))]);
+    let change = || {
+        vec![
+            ask(1, 4, edit(2, 1, "another note")),
+            once(7, post(SECRET, "hi")),
+        ]
+    };
+    let first = apply(&mut state, change());
+    let index = state.applied().last.unwrap().index;
+    assert_eq!(first.decided_in, [index, index]);
+    accept(&mut state, vec![ask(1, 5, say("ann", "more"))]);
+
+    drop(state);
+    let mut state = State::open(directory.path(), Options::default()).unwrap();
+    let again = apply(&mut state, change());
+    assert_eq!(again.answers, first.answers);
+    assert_eq!(again.decided_in, first.decided_in);
+    assert_eq!(again.events, []);
+}
+
+#[test]
+fn no_flood_of_other_requests_makes_a_keyed_post_come_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = with_webhook(directory.path());
+    let first = apply(&mut state, vec![once(7, post(SECRET, "hi"))]);
+    let mut asked = 0;
+    while asked <= ONCE_BRIEF_ANSWERS_MAX {
+        let flood = (asked..asked + BATCH_COMMANDS_MAX as u64)
+            .map(|number| once(9 << 64 | u128::from(number), failure(number)));
+        apply(&mut state, flood.collect());
+        asked += BATCH_COMMANDS_MAX as u64;
+    }
+    let again = apply(&mut state, vec![once(7, post(SECRET, "hi"))]);
+    assert_eq!((again.answers, again.events), (first.answers, Vec::new()));
+}
+
+#[test]
+fn a_webhook_with_too_many_keys_refuses_new_ones_until_a_day_has_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = with_webhook(directory.path());
+    let keyed = |number: u64| once(9 << 64 | u128::from(number), post(SECRET, "hi"));
+    for from in (0..WEBHOOK_KEYS_MAX).step_by(BATCH_COMMANDS_MAX) {
+        let to = (from + BATCH_COMMANDS_MAX as u64).min(WEBHOOK_KEYS_MAX);
+        accept(&mut state, (from..to).map(keyed).collect());
+    }
+    let first = keyed(0);
+    let answers = apply(&mut state, vec![keyed(WEBHOOK_KEYS_MAX), first]).answers;
+    let full = Err(Rejection::TooMany {
+        what: conclave_core::Bound::WebhookKeys,
+    });
+    assert_eq!(answers[0], full);
+    assert!(answers[1].is_ok(), "a known key gets its first answer");
+    let keyless = Operation::PostByWebhook {
+        token: token(SECRET),
+        text: conclave_core::MessageText::new("no key").unwrap(),
+        keyed: false,
+    };
+    accept(&mut state, vec![once(9, keyless)]);
+
+    let day = 24 * 60 * 60 * 1000;
+    let later = apply_at(&mut state, START + day, vec![keyed(WEBHOOK_KEYS_MAX)]);
+    let sent = matches!(later.answers[0], Ok(Accepted::MessageSent { .. }));
+    assert!(sent, "{:?}", later.answers);
+}
+
+#[test]
+fn what_only_a_node_retries_is_forgotten_soon() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = with_webhook(directory.path());
+    let count = || vec![once(7, failure(1))];
+    let first = apply(&mut state, count());
+    let before = apply_at(&mut state, START + ONCE_BRIEF_MS - 1, count());
+    assert_eq!((before.answers, before.events.len()), (first.answers, 0));
+    let after = apply_at(&mut state, START + ONCE_BRIEF_MS, count());
+    assert_ne!(after.events, [], "it is another failure");
+}

@@ -1,0 +1,56 @@
+//! Numbers of nodes: a number that a member has or had is given to no other node.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod state_support;
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use conclave_core::{Accepted, NodeId, Operation, Pass};
+use conclave_storage::state::{NodesRow, Options, Payload, State};
+use state_support::*;
+
+fn members(state: &mut State, nodes: &[u64]) {
+    let index = state.applied().last.map_or(1, |last| last.index + 1);
+    let payload = Payload::Membership {
+        bytes: Bytes::copy_from_slice(format!("{nodes:?}").as_bytes()),
+        nodes: nodes.iter().copied().collect(),
+    };
+    state.apply(&[entry(index, payload)]).unwrap();
+}
+
+fn known(state: &State) -> (u64, BTreeSet<u64>) {
+    let NodesRow { last, retired, .. } = state.reader().nodes().unwrap();
+    (last.0, retired.into_iter().map(|node| node.0).collect())
+}
+
+#[test]
+fn a_number_is_used_up_in_the_transaction_that_removes_its_node() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = State::open(directory.path(), Options::default()).unwrap();
+    members(&mut state, &[1, 2, 3]);
+    assert_eq!(known(&state), (3, BTreeSet::new()));
+    members(&mut state, &[1, 3, 7]);
+    assert_eq!(known(&state), (7, BTreeSet::from([2])));
+    drop(state);
+    let mut state = State::open(directory.path(), Options::default()).unwrap();
+    members(&mut state, &[1, 3]);
+    assert_eq!(known(&state), (7, BTreeSet::from([2, 7])));
+    // The next machine gets a number above all of them, whatever the leader knew.
+    let admit = Operation::AdmitNode {
+        pass: Pass::Secret { voter: true },
+        known_last: NodeId(0),
+    };
+    let admitted = apply(&mut state, vec![once(1, admit)]);
+    let node = NodeId(8);
+    let given = Accepted::NodeAdmitted { node, voter: true };
+    assert_eq!(admitted.answers, [Ok(given)]);
+    // A number may be used up twice.
+    let retire = Operation::RetireNode { node: NodeId(7) };
+    let retired = apply(&mut state, vec![once(2, retire)]);
+    assert_eq!(
+        (retired.answers, retired.events),
+        (vec![Ok(Accepted::Done)], vec![])
+    );
+}
