@@ -225,7 +225,7 @@ async fn report_health(shared: Arc<Shared>, reporter: HealthReporter) {
             changed = leader.changed() => if changed.is_err() { return },
             changed = stopping.changed() => if changed.is_err() { return },
             // That a leader does not reach this node any more is no event.
-            () = tokio::time::sleep(HEALTH_EVERY) => {}
+            () = sleep(HEALTH_EVERY) => {}
         }
     }
 }
