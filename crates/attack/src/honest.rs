@@ -45,12 +45,14 @@ pub struct Noticed {
     pub failed: u64,
 }
 
+/// The longest time that is told apart, in microseconds.
+const WORST_US: u64 = 60_000_000;
 /// Sentences of failures that are kept.
 const FAILURES_MAX: usize = 10;
 
 impl Noticed {
     fn new() -> Self {
-        let latencies = || Histogram::new(3).expect("three digits are allowed");
+        let latencies = || Histogram::new_with_bounds(1, WORST_US, 3).expect("it has bounds");
         Self {
             log_in_us: latencies(),
             send_us: latencies(),

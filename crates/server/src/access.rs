@@ -150,7 +150,11 @@ impl Shared {
 
     /// The session of a token. One that this node has not heard of may have been opened elsewhere
     /// a moment ago: then everything that was acknowledged is waited for, once.
-    async fn session(&self, token: TokenHash, deadline: Deadline) -> Result<Known, Problem> {
+    pub(crate) async fn session(
+        &self,
+        token: TokenHash,
+        deadline: Deadline,
+    ) -> Result<Known, Problem> {
         if let Some(known) = self.sessions.get(&token) {
             return Ok(known);
         }

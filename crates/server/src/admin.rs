@@ -19,6 +19,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     access::{Deadline, accepted, administrators_only, position_of},
+    connections::Places,
     creation::CODE_BYTES,
     problems, random,
     sessions::show_token,
@@ -95,6 +96,8 @@ impl Admin {
             preferred_leader_id: self.shared.preferred_leader().map_or(0, |node| node.0),
             quorum: !margins.is_empty() && margins.iter().all(|margin| margin.quorum),
             partial: false,
+            client_port: Some(port_status(&self.shared.client_places)),
+            peer_port: Some(port_status(&self.shared.peer_places)),
         }
     }
 
@@ -322,6 +325,24 @@ fn reachable(known: v1::NodeStatus, status: peer::GetNodeStatusResponse) -> v1::
         unreached: status.unreached,
         transfers: status.transfers,
         ..known
+    }
+}
+
+fn port_status(places: &Places) -> v1::PortStatus {
+    let counts = places.counts();
+    let closed = counts.cut.into_iter().map(|(reason, count)| {
+        let reason = reason.to_owned();
+        v1::ClosedConnections { reason, count }
+    });
+    v1::PortStatus {
+        connections: counts.open,
+        connections_max: counts.open_max,
+        strangers: counts.strangers,
+        strangers_max: counts.strangers_max,
+        taken: counts.taken,
+        held_bytes: counts.held_bytes,
+        held_bytes_max: counts.held_bytes_max,
+        closed: closed.collect(),
     }
 }
 

@@ -30,6 +30,8 @@ use crate::{
 pub(crate) const JOINS_MAX: usize = 4;
 /// How long a machine that was refused keeps its place: whoever guesses shall not fill the log.
 const REFUSED_PAUSE: Duration = Duration::from_millis(250);
+/// Characters of an address in the log: the longest name of a host, and a port.
+const ADDRESS_SHOWN_MAX: usize = 260;
 /// How long the members may take to confirm who belongs to the cluster.
 const BARRIER_LIMIT: Duration = Duration::from_secs(2);
 
@@ -47,18 +49,21 @@ impl Admission {
     ) -> Result<peer::JoinResponse, Problem> {
         self.shared.door()?;
         let _turn = self.shared.joins.try_acquire().map_err(|_| Problem::Busy)?;
-        let address = request.peer_address.clone();
+        // What a stranger sends is in the log only up to the length of an address.
+        let shown = request
+            .peer_address
+            .chars()
+            .filter(|char| !char.is_control());
+        let address: String = shown.take(ADDRESS_SHOWN_MAX).collect();
         let outcome = self.shared.admit(request, deadline).await;
         match &outcome {
             Ok(let_in) => tracing::info!(node = let_in.node_id, address, "a machine was let in"),
             Err(problem @ Problem::Refused { .. }) => {
-                let from = from.map(|from| from.to_string());
-                tracing::warn!(
-                    address,
-                    from,
-                    reason = problem.reason(),
-                    "a machine was refused"
-                );
+                let told = (from.map(|from| from.ip()), problem.reason().to_owned());
+                if self.shared.callers_refused.is_news(told) {
+                    let (from, reason) = (from.map(|from| from.to_string()), problem.reason());
+                    tracing::warn!(address, from, reason, "a machine was refused");
+                }
                 sleep(REFUSED_PAUSE).await;
             }
             Err(problem) => tracing::debug!(address, %problem, "a machine has to ask again"),
@@ -146,6 +151,9 @@ impl Shared {
         let id = request::once_id(&request.request_id)?.ok_or_else(missing)?;
         for address in [&request.peer_address, &request.client_address] {
             let invalid = |why| problems::refused("ADDRESS_INVALID", why);
+            if address.len() > ADDRESS_SHOWN_MAX {
+                return Err(invalid("an address has at most 260 bytes"));
+            }
             address::check(address).map_err(invalid)?;
         }
         let pass = match &request.pass {

@@ -13,7 +13,7 @@ use conclave_wire::address;
 use config::Value;
 use serde::Deserialize;
 
-use crate::Registration;
+use crate::{Limits, Registration};
 
 /// How long a node that is cut off answers stale reads and keeps streams, unless it is told
 /// otherwise: five minutes, in which a node of a cluster without a quorum is still of use, and
@@ -72,6 +72,8 @@ pub struct NodeConfig {
     /// Bytes of snapshots that it sends in a second, to all receivers together; 0: as fast as it
     /// goes. If nothing is said, so many that the other callers hardly notice.
     pub snapshot_bytes_per_second: Option<u64>,
+    /// What callers may use of both ports.
+    pub limits: Limits,
 }
 
 impl Default for NodeConfig {
@@ -99,6 +101,7 @@ impl Default for NodeConfig {
             clock_offset_ms: 0,
             log_keep_entries: None,
             snapshot_bytes_per_second: None,
+            limits: Limits::default(),
         }
     }
 }

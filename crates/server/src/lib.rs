@@ -13,6 +13,7 @@ mod check;
 mod codec;
 mod codes;
 mod config;
+mod connections;
 mod convert;
 mod creation;
 mod digests;
@@ -65,6 +66,7 @@ mod webhooks;
 
 pub use conclave_replica::LogId;
 pub use config::{ConfigError, NodeConfig, Overrides};
+pub use connections::Limits;
 pub use identity::IdentityError;
 pub use node::{Node, StartError};
 pub use operator_file::{OPERATOR_FILE, OPERATOR_RESET_FILE};

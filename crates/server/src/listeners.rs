@@ -3,7 +3,7 @@
 //! Always true: a call for the other kind of port gets a sentence that says so; whatever else
 //! comes in on a port (another protocol, garbage) costs its own connection and nothing more.
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::response::IntoResponse as _;
 use conclave_replica::Role;
@@ -16,56 +16,39 @@ use conclave_wire::{
         room_service_server::RoomServiceServer, session_service_server::SessionServiceServer,
     },
 };
-use futures::{Stream, StreamExt as _};
 use tokio::{
-    net::TcpListener,
-    sync::oneshot,
+    net::{TcpListener, lookup_host},
+    sync::watch,
     task::JoinHandle,
-    time::{Instant, sleep_until},
+    time::sleep,
 };
-use tonic::{
-    Status,
-    service::Routes,
-    transport::{Server, server::TcpIncoming},
-};
+use tonic::{Status, service::Routes};
 use tonic_health::{ServingStatus, server::HealthReporter};
-use tower::util::MapRequestLayer;
 
 use crate::{
     accounts::Accounts,
     admin::Admin,
     admission::Admission,
     chat::Chat,
+    connections::{self, Door, Gate, Limits, Places, Ports},
     founding::Introduction,
     live::{self, Live},
     peer_service::Peers,
     rooms::Rooms,
     shared::Shared,
-    tls::{Arrival, Caller, Security, secured},
+    tls::Security,
     transport::PEER_MESSAGE_BYTES_MAX,
     webhooks,
 };
 
 /// Largest message from a client in bytes: far more than the largest request.
-const CLIENT_MESSAGE_BYTES_MAX: usize = 1024 * 1024;
-/// Calls of one connection at once.
-const STREAMS_MAX: u32 = 1024;
-/// How often an idle connection is asked for a sign of life, and how long that may take.
-const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(5);
-const KEEP_ALIVE_LIMIT: Duration = Duration::from_secs(5);
-/// The least time between two connections of clients on average: 500 in a second. When a node
-/// dies all its clients come to the others at once; taken at this pace they leave time for what
-/// is under way. The others wait in the system's queue, which is shorter than their patience.
-const BETWEEN_TAKING: Duration = Duration::from_millis(2);
-/// How far behind its pace a busy node may fall and still make up for it.
-const BEHIND_PACE: Duration = Duration::from_millis(8);
-/// How long those that are introduced to each other may take to end what they are asking.
-const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
+pub(crate) const CLIENT_MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+/// Between two looks at where members are: their names may have other addresses by then.
+const LOOK_UP_EVERY: Duration = Duration::from_secs(10);
+/// Addresses of one member for which places are kept.
+const ADDRESSES_MAX: usize = 8;
 /// How often is looked whether the node is healthy.
 const HEALTH_EVERY: Duration = Duration::from_millis(500);
-/// Whether HTTP/1.1 is spoken, as webhooks need it: gRPC itself is HTTP/2.
-const WITH_WEBHOOKS: bool = true;
-const GRPC_ALONE: bool = false;
 /// What `grpc.health.v1` knows besides the whole node.
 const SERVICES: [&str; 7] = [
     "",
@@ -82,21 +65,55 @@ pub(crate) fn start(
     shared: &Arc<Shared>,
     clients: TcpListener,
     peers: TcpListener,
+    limits: &Limits,
 ) -> Vec<JoinHandle<()>> {
     let (reporter, health) = tonic_health::server::health_reporter();
     let routes = client_routes(shared).add_service(health);
     let webhooks = webhooks::router(shared.clone());
     let of_clients = with_fallback(routes.into_axum_router().merge(webhooks), "client", "peers");
     let of_peers = with_fallback(peer_routes(shared).into_axum_router(), "peer", "clients");
-    let (for_clients, for_peers) = (shared.security.for_clients(), shared.security.for_peers());
-    let clients = secured(paced(incoming(clients)), for_clients, "clients");
-    let peers = secured(incoming(peers), for_peers, "peers");
+    let limits = Arc::new(limits.clone());
+    let door_of_clients = Door {
+        places: shared.client_places.clone(),
+        limits: limits.clone(),
+        accept: shared.security.for_clients(),
+        gate: Gate::Clients(shared.clone()),
+        routes: of_clients.prepare(),
+        whom: "clients",
+        for_clients: true,
+    };
+    let door_of_peers = Door {
+        places: shared.peer_places.clone(),
+        limits,
+        accept: shared.security.for_peers(),
+        gate: Gate::Peers(shared.clone()),
+        routes: of_peers.prepare(),
+        whom: "peers",
+        for_clients: false,
+    };
+    // They end with their tasks.
+    let (_, never) = watch::channel(false);
     vec![
-        tokio::spawn(serve(clients, of_clients, WITH_WEBHOOKS, pending())),
-        tokio::spawn(serve(peers, of_peers, GRPC_ALONE, pending())),
+        tokio::spawn(connections::serve(door_of_clients, clients, never.clone())),
+        tokio::spawn(connections::serve(door_of_peers, peers, never)),
+        tokio::spawn(keep_places(shared.clone())),
         tokio::spawn(report_health(shared.clone(), reporter)),
         tokio::spawn(live::share(shared.clone())),
     ]
+}
+
+/// Keeps places of the port for peers for the addresses of the members; never ends.
+async fn keep_places(shared: Arc<Shared>) {
+    loop {
+        let mut addresses = Vec::new();
+        for (_, member) in shared.other_members() {
+            if let Ok(found) = lookup_host(&member.peer_address).await {
+                addresses.extend(found.map(|found| found.ip()).take(ADDRESSES_MAX));
+            }
+        }
+        shared.peer_places.keep_for(addresses);
+        sleep(LOOK_UP_EVERY).await;
+    }
 }
 
 fn client_routes(shared: &Arc<Shared>) -> Routes {
@@ -143,38 +160,20 @@ fn client_routes(shared: &Arc<Shared>) -> Routes {
     }
 }
 
-/// Answers on the port for peers while there is no cluster yet.
-pub(crate) struct Introducing {
-    end: oneshot::Sender<()>,
-    task: JoinHandle<()>,
-}
-
-impl Introducing {
-    pub(crate) fn start(
-        peers: &TcpListener,
-        introduction: Introduction,
-        security: &Security,
-    ) -> std::io::Result<Self> {
-        // The same socket: what is not taken by this one waits for the node.
-        let socket = std::os::fd::AsFd::as_fd(peers).try_clone_to_owned()?;
-        let peers = TcpListener::from_std(std::net::TcpListener::from(socket))?;
-        let peers = secured(incoming(peers), security.for_peers(), "peers");
-        let routes = Routes::new(JoinServiceServer::new(introduction));
-        let (end, ended) = oneshot::channel::<()>();
-        let ended = async { drop(ended.await) };
-        let task = tokio::spawn(serve(peers, routes, GRPC_ALONE, ended));
-        Ok(Self { end, task })
-    }
-
-    /// Ends every connection, so that those who have one make another and meet the node.
-    pub(crate) async fn end(self) {
-        drop(self.end);
-        if tokio::time::timeout(GOODBYE_LIMIT, self.task)
-            .await
-            .is_err()
-        {
-            tracing::warn!("somebody holds on to a connection from before the cluster was made");
-        }
+/// Receives machines on the port for peers while there is no cluster yet.
+pub(crate) fn introducing(
+    limits: &Limits,
+    introduction: Introduction,
+    security: &Security,
+) -> Door {
+    Door {
+        places: Places::new(Ports::open(limits).peers, limits.held_bytes),
+        limits: Arc::new(limits.clone()),
+        accept: security.for_peers(),
+        gate: Gate::Introducing,
+        routes: Routes::new(JoinServiceServer::new(introduction)).prepare(),
+        whom: "peers",
+        for_clients: false,
     }
 }
 
@@ -208,50 +207,6 @@ fn with_fallback(router: axum::Router, this: &'static str, others: &'static str)
     Routes::from(router.fallback(answer))
 }
 
-fn incoming(listener: TcpListener) -> TcpIncoming {
-    TcpIncoming::from(listener).with_nodelay(Some(true))
-}
-
-/// The same, but not faster than one in [`BETWEEN_TAKING`].
-fn paced<T>(incoming: impl Stream<Item = T> + Send + 'static) -> impl Stream<Item = T> + Send {
-    let start = (Box::pin(incoming), Instant::now());
-    futures::stream::unfold(start, |(mut incoming, due)| async move {
-        sleep_until(due).await;
-        let next = incoming.next().await?;
-        let now = Instant::now();
-        let due = due.max(now.checked_sub(BEHIND_PACE).unwrap_or(now)) + BETWEEN_TAKING;
-        Some((next, (incoming, due)))
-    })
-}
-
-/// Serves until it is told to end; then it says goodbye on every connection.
-async fn serve(
-    incoming: impl Stream<Item = std::io::Result<Arrival>> + Send,
-    routes: Routes,
-    with_http1: bool,
-    end: impl Future<Output = ()> + Send,
-) {
-    let server = Server::builder()
-        .accept_http1(with_http1)
-        .max_concurrent_streams(STREAMS_MAX)
-        .http2_keepalive_interval(Some(KEEP_ALIVE_EVERY))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE_LIMIT))
-        .layer(MapRequestLayer::new(with_address))
-        .add_routes(routes);
-    if let Err(error) = server.serve_with_incoming_shutdown(incoming, end).await {
-        tracing::error!(%error, "a listener has ended");
-    }
-}
-
-/// Tells tonic where the caller is: it looks for this type.
-fn with_address<B>(mut request: axum::http::Request<B>) -> axum::http::Request<B> {
-    let address = request.extensions().get::<Caller>();
-    if let Some(address) = address.map(|caller| caller.address.clone()) {
-        request.extensions_mut().insert(address);
-    }
-    request
-}
-
 /// `SERVING` while the node takes part, its leader reaches it, and it is not stopping.
 async fn report_health(shared: Arc<Shared>, reporter: HealthReporter) {
     let mut leader = shared.replica.leader();
@@ -270,21 +225,7 @@ async fn report_health(shared: Arc<Shared>, reporter: HealthReporter) {
             changed = leader.changed() => if changed.is_err() { return },
             changed = stopping.changed() => if changed.is_err() { return },
             // That a leader does not reach this node any more is no event.
-            () = tokio::time::sleep(HEALTH_EVERY) => {}
+            () = sleep(HEALTH_EVERY) => {}
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_crowd_is_taken_at_its_pace_and_nobody_is_left_out() {
-        let began = Instant::now();
-        let taken: Vec<u32> = paced(futures::stream::iter(0..100)).collect().await;
-        assert!(taken.into_iter().eq(0..100));
-        let least = 99 * BETWEEN_TAKING - BEHIND_PACE;
-        assert!(began.elapsed() >= least, "{:?}", began.elapsed());
     }
 }

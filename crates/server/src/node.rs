@@ -30,6 +30,7 @@ use crate::{
     codec::WireCodec,
     codes::Codes,
     config::{ConfigError, NodeConfig},
+    connections::{Places, Ports},
     digests::Digests,
     identity::IdentityError,
     join, listeners,
@@ -147,6 +148,7 @@ impl Node {
     /// `None`: the data is damaged, which is noted now.
     async fn start_once(config: NodeConfig) -> Result<Option<Self>, StartError> {
         config.members()?;
+        let ports = Ports::open(&config.limits);
         let client = listen(&config.client_address, "clients").await?;
         let peers = listen(&config.peer_address, "peers").await?;
         let client_address = local_address(&client)?;
@@ -230,6 +232,8 @@ impl Node {
                 .unwrap_or_else(|| Registration::default_at(client_address.ip())),
             commands: Arc::new(Semaphore::new(COMMANDS_MAX)),
             reads: Arc::new(Semaphore::new(READS_MAX)),
+            client_places: Places::new(ports.clients, config.limits.held_bytes),
+            peer_places: Places::new(ports.peers, config.limits.held_bytes),
             live,
             addresses: watch::Sender::new(Arc::default()),
             digests: Arc::new(Semaphore::new(1)),
@@ -251,7 +255,7 @@ impl Node {
             tracing::warn!("the log is not synced: what is acknowledged may be lost");
         }
         tracing::info!(registration = %shared.registration, "who may create accounts is decided");
-        let mut tasks = listeners::start(&shared, client, peers);
+        let mut tasks = listeners::start(&shared, client, peers, &config.limits);
         let (tell, setup_tokens) = watch::channel(None);
         tasks.push(tokio::spawn(setup::run(shared.clone(), tell)));
         let (tell, removed) = watch::channel(false);

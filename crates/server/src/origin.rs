@@ -12,12 +12,13 @@ use tokio::net::TcpListener;
 
 use crate::{
     config::NodeConfig,
+    connections::Introducing,
     durable, epoch,
     founding::{self, Found, Introduction},
     identity::{Claim, Identity, Stored, Wish},
     join,
     join_token::JoinToken,
-    listeners::Introducing,
+    listeners,
     node::StartError,
     repair::{self, Health, Note, Surroundings},
     secret::ClusterSecret,
@@ -215,8 +216,8 @@ impl Seeker<'_> {
             Introduction::new(secret.clone(), data, own, expected).map_err(unusable)?;
         let security = self.security(None)?;
         let trust = Trust::of(&security);
-        let introducing =
-            Introducing::start(peers, introduction.clone(), &security).map_err(unusable)?;
+        let door = listeners::introducing(&self.config.limits, introduction.clone(), &security);
+        let introducing = Introducing::start(door, same(peers).map_err(unusable)?);
         let found = founding::find(&introduction, &self.config.join, &trust).await;
         introducing.end().await;
         let Found::Founders(founders) = found else {
@@ -295,4 +296,10 @@ fn name_of_cluster(members: &BTreeMap<u64, Member>) -> String {
         hasher.update(format!("{node}={}\n", member.peer_address).as_bytes());
     }
     hasher.finalize().to_hex()[..16].to_owned()
+}
+
+/// The same socket: what is not taken by one of the two waits for the other.
+fn same(listener: &TcpListener) -> io::Result<TcpListener> {
+    let socket = std::os::fd::AsFd::as_fd(listener).try_clone_to_owned()?;
+    TcpListener::from_std(std::net::TcpListener::from(socket))
 }

@@ -12,6 +12,7 @@ use std::{
     },
 };
 
+use axum::http::HeaderMap;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use conclave_core::{SessionId, TokenHash};
 use conclave_wire::{
@@ -89,7 +90,12 @@ pub(crate) fn log_in_first(sentence: &str) -> Problem {
 
 /// The hash of the token that a request carries.
 pub(crate) fn token_of(metadata: &MetadataMap) -> Result<TokenHash, Problem> {
-    let header = metadata
+    token_in(metadata.as_ref())
+}
+
+/// The hash of the token in the headers of a request.
+pub(crate) fn token_in(headers: &HeaderMap) -> Result<TokenHash, Problem> {
+    let header = headers
         .get("authorization")
         .and_then(|value| value.to_str().ok());
     let header = header.ok_or_else(|| log_in_first("the request carries no session; log in"))?;

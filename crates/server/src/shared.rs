@@ -20,10 +20,11 @@ use tokio::{
 };
 
 use crate::{
-    check::Checks, codes::Codes, digests::Digests, identity::Identity, live::LiveState,
-    operators::Operators, passwords::Passwords, peer_service::role_number, problems::millis,
-    registration::Registration, roll_call::RollCall, secret::ClusterSecret, sessions::Sessions,
-    snapshots, throttle::Gate, tls::Security, told::Told, transport::GrpcTransport,
+    check::Checks, codes::Codes, connections::Places, digests::Digests, identity::Identity,
+    live::LiveState, operators::Operators, passwords::Passwords, peer_service::role_number,
+    problems::millis, registration::Registration, roll_call::RollCall, secret::ClusterSecret,
+    sessions::Sessions, snapshots, throttle::Gate, tls::Security, told::Told,
+    transport::GrpcTransport,
 };
 
 /// How long a peer may take to say how it is.
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) registration: Registration,
     pub(crate) commands: Arc<Semaphore>,
     pub(crate) reads: Arc<Semaphore>,
+    pub(crate) client_places: Arc<Places>,
+    pub(crate) peer_places: Arc<Places>,
     pub(crate) live: LiveState,
     /// Where clients reach every member.
     pub(crate) addresses: watch::Sender<Arc<[String]>>,

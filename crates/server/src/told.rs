@@ -10,8 +10,9 @@ use tokio::time::Instant;
 
 /// For how long something that was told is no news.
 const KNOWN: Duration = Duration::from_secs(60);
-/// Of how many that is remembered. At the bound all are forgotten: a line more is no harm.
-const REMEMBERED_MAX: usize = 1024;
+/// Lines in [`KNOWN`] at most, whatever is told of: callers choose addresses and reasons, and the
+/// log is on a disk.
+const LINES_MAX: usize = 256;
 
 /// Whom the log was told of, and when.
 #[derive(Debug)]
@@ -28,14 +29,12 @@ impl<K: Ord> Told<K> {
     pub(crate) fn is_news(&self, who: K) -> bool {
         let now = Instant::now();
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if told
-            .get(&who)
-            .is_some_and(|at| now.duration_since(*at) < KNOWN)
-        {
-            return false;
+        if told.len() >= LINES_MAX {
+            told.retain(|_, at| now.duration_since(*at) < KNOWN);
         }
-        if told.len() >= REMEMBERED_MAX {
-            told.clear();
+        let is_known = |at: &Instant| now.duration_since(*at) < KNOWN;
+        if told.get(&who).is_some_and(is_known) || told.len() >= LINES_MAX {
+            return false;
         }
         told.insert(who, now);
         true
@@ -53,9 +52,11 @@ mod tests {
         assert!(!told.is_news(1) && !told.is_news(2));
         tokio::time::advance(KNOWN).await;
         assert!(told.is_news(1));
-        for other in 10..10 + 2 * REMEMBERED_MAX as u64 {
-            assert!(told.is_news(other));
-        }
-        assert!(told.0.lock().unwrap().len() <= REMEMBERED_MAX);
+        let others = 10..10 + 2 * LINES_MAX as u64;
+        let lines = others.filter(|other| told.is_news(*other)).count();
+        assert_eq!(lines, LINES_MAX - 1);
+        tokio::time::advance(KNOWN).await;
+        assert!(told.is_news(10_000));
+        assert_eq!(told.0.lock().unwrap().len(), 1);
     }
 }

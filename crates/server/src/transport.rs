@@ -40,8 +40,9 @@ use crate::{
     tls::{Dial, Security},
 };
 
-/// How long a connection may take to be made. A machine that is there answers far sooner.
-const CONNECT_LIMIT: Duration = Duration::from_millis(300);
+/// How long a connection may take to be made: longer than a flood of strangers can delay it. A
+/// machine that is well answers far sooner.
+const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 /// How often a connection is asked for a sign of life, and how long that may take: a machine that
 /// is gone without a word is noticed within half a second.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_millis(250);

@@ -324,7 +324,24 @@ fn json(status: &v1::GetClusterStatusResponse) -> Value {
         "quorum": status.quorum,
         "partial": status.partial,
         "nodes": status.nodes.iter().map(node).collect::<Vec<_>>(),
+        "client_port": status.client_port.as_ref().map(port),
+        "peer_port": status.peer_port.as_ref().map(port),
         "transfers": transfers(status).iter().map(Transfer::json).collect::<Vec<_>>(),
+    })
+}
+
+fn port(port: &v1::PortStatus) -> Value {
+    let closed = port.closed.iter();
+    let closed = closed.map(|closed| (closed.reason.clone(), Value::from(closed.count)));
+    json!({
+        "connections": port.connections,
+        "connections_max": port.connections_max,
+        "strangers": port.strangers,
+        "strangers_max": port.strangers_max,
+        "taken": port.taken,
+        "held_bytes": port.held_bytes,
+        "held_bytes_max": port.held_bytes_max,
+        "closed": closed.collect::<serde_json::Map<_, _>>(),
     })
 }
 

@@ -40,7 +40,7 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 /// The engine under the replica warns on every heartbeat that fails, for as long as a peer is
 /// away, and calls it an error to be asked while it stops. What matters of that the node says
 /// itself, once. A filter that names the engine wins.
-const ENGINE_LOG: &str = "openraft=off";
+const ENGINE_LOG: &str = "openraft=off,h2=error,hyper=error";
 
 /// What `serve` takes.
 #[derive(Debug, clap::Args)]

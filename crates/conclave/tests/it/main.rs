@@ -38,6 +38,7 @@ mod small_disk;
 mod snapshots;
 mod snapshots_kill;
 mod start;
+mod strangers;
 mod streams;
 mod support;
 mod survival;

@@ -3,7 +3,10 @@
 //! Always true: a test waits for a condition, at most [`PATIENCE`], and no process or file
 //! outlives its cluster.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, sync::LazyLock, time::Duration};
+use std::{
+    collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, path::PathBuf, sync::LazyLock,
+    time::Duration,
+};
 
 use conclave_client::{Client, Grant, OperatorCredential, v1};
 use conclave_server::{ClusterSecret, OPERATOR_FILE};
@@ -53,6 +56,34 @@ impl Cluster {
         cluster.encrypt();
         cluster.start_all().await;
         cluster
+    }
+
+    /// A cluster whose nodes speak encrypted and may have only so many open files.
+    pub(crate) async fn start_with_descriptors(nodes: u64, descriptors: u64) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let script = directory.path().join("conclave");
+        let program = env!("CARGO_BIN_EXE_conclave");
+        let text = format!("#!/bin/sh\nulimit -n {descriptors}\nexec '{program}' \"$@\"\n");
+        fs::write(&script, text).unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        let options = |mut options: Options| {
+            options.program = script;
+            options.plain = false;
+            options
+        };
+        let turn = TURNS.acquire_many(1).await.unwrap();
+        let cluster = Self::build_in(directory, turn, nodes, nodes, BTreeMap::new(), options);
+        cluster.start_all().await;
+        cluster
+    }
+
+    /// Kilobytes of memory that this node uses.
+    pub(crate) fn memory_kb(&self, node: u64) -> u64 {
+        let pid = self.local.pid(node).expect("it runs");
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let text = line.and_then(|line| line.split_whitespace().next());
+        text.expect("it uses memory").parse().unwrap()
     }
 
     /// From now on the nodes that are started speak encrypted.
@@ -174,6 +205,17 @@ impl Cluster {
     ) -> Self {
         let turn = TURNS.acquire_many(turns).await.unwrap();
         let directory = tempfile::tempdir().unwrap();
+        Self::build_in(directory, turn, nodes, founders, environment, |all| all)
+    }
+
+    fn build_in(
+        directory: TempDir,
+        turn: SemaphorePermit<'static>,
+        nodes: u64,
+        founders: u64,
+        environment: BTreeMap<u64, Vec<(String, String)>>,
+        change: impl FnOnce(Options) -> Options,
+    ) -> Self {
         let options = Options {
             program: env!("CARGO_BIN_EXE_conclave").into(),
             directory: directory.path().to_owned(),
@@ -185,7 +227,7 @@ impl Cluster {
             environment,
         };
         Self {
-            local: LocalCluster::prepare(options).unwrap(),
+            local: LocalCluster::prepare(change(options)).unwrap(),
             _directory: directory,
             _turn: turn,
         }

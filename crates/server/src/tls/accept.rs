@@ -1,19 +1,16 @@
 //! Connections that come in: the handshake, and what is known of the caller afterwards.
 //!
-//! Always true: a caller that is slow or sends garbage costs its own place among
-//! [`HANDSHAKES_MAX`] for at most [`HANDSHAKE_LIMIT`], and nobody waits for it alone. The log says
-//! why a caller was turned away, once in a while for each address and reason.
+//! Always true: a handshake ends by its limit. The log says why a caller was turned away, once in a
+//! while for each address and reason.
 
 use std::{
     io,
     net::IpAddr,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use futures::{Stream, StreamExt as _};
 use rustls::{CertificateError, Error as TlsError};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -27,11 +24,6 @@ use crate::{
     tls::{Accept, names},
     told::Told,
 };
-
-/// Handshakes of one listener at once. At the bound further callers wait to be taken.
-const HANDSHAKES_MAX: usize = 256;
-/// How long a caller may take for one.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(3);
 
 /// Who was refused, and why.
 type Refusals = Told<(IpAddr, String)>;
@@ -80,60 +72,55 @@ impl Connected for Arrival {
     }
 }
 
-/// The connections that get through the handshake, in the order in which they do; all of them, if
-/// what is spoken is plain text.
-pub(crate) fn secured(
-    incoming: impl Stream<Item = io::Result<TcpStream>> + Send,
-    accept: Option<Accept>,
+/// The handshakes of one listener.
+pub(crate) struct Handshakes {
+    refusals: Refusals,
+    /// For whom the listener is, for the log.
     whom: &'static str,
-) -> impl Stream<Item = io::Result<Arrival>> + Send {
-    let refusals = Arc::new(Refusals::default());
-    let handshakes = incoming.map(move |stream| {
-        let (accept, refusals) = (accept.clone(), refusals.clone());
-        async move {
-            let stream = stream?;
-            match accept {
-                None => Ok(Some(Arrival {
-                    stream: Wire::Plain(stream),
-                    shown: Shown::Plain,
-                })),
-                // In a task of its own: what it computes shall not hold the others up.
-                Some(accept) => {
-                    let task = tokio::spawn(handshake(stream, accept, refusals, whom));
-                    task.await.map_err(io::Error::other)
-                }
-            }
-        }
-    });
-    let arrivals = handshakes.buffer_unordered(HANDSHAKES_MAX);
-    arrivals.filter_map(|arrival| std::future::ready(arrival.transpose()))
 }
 
-async fn handshake(
-    stream: TcpStream,
-    accept: Accept,
-    refusals: Arc<Refusals>,
-    whom: &'static str,
-) -> Option<Arrival> {
-    let from = stream.peer_addr().ok();
-    let acceptor = TlsAcceptor::from(accept.config);
-    let reason = match timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => {
-            let certificates = stream.get_ref().1.peer_certificates();
-            let leaf = certificates.and_then(|certificates| certificates.first());
-            let node = leaf.and_then(|leaf| names::peer_in(leaf, &accept.cluster_id));
-            let shown = node.map_or(Shown::Nothing, Shown::Node);
-            let stream = Wire::Tls(Box::new(stream));
-            return Some(Arrival { stream, shown });
+impl Handshakes {
+    pub(crate) fn new(whom: &'static str) -> Self {
+        Self {
+            refusals: Refusals::default(),
+            whom,
         }
-        Ok(Err(error)) => reason_of(&error),
-        Err(_) => "it does not finish the handshake".to_owned(),
-    };
-    let from = from?;
-    if refusals.is_news((from.ip(), reason.clone())) {
-        tracing::warn!(%from, reason, "a connection for {whom} was refused");
     }
-    None
+
+    /// Completes the handshake with a caller; nothing is to be done if what is spoken is plain
+    /// text. `None`: the caller was refused, or was slower than `limit`.
+    pub(crate) async fn shake(
+        &self,
+        stream: TcpStream,
+        accept: Option<Accept>,
+        limit: Duration,
+    ) -> Option<Arrival> {
+        let Some(accept) = accept else {
+            return Some(Arrival {
+                stream: Wire::Plain(stream),
+                shown: Shown::Plain,
+            });
+        };
+        let from = stream.peer_addr().ok();
+        let acceptor = TlsAcceptor::from(accept.config);
+        let reason = match timeout(limit, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => {
+                let certificates = stream.get_ref().1.peer_certificates();
+                let leaf = certificates.and_then(|certificates| certificates.first());
+                let node = leaf.and_then(|leaf| names::peer_in(leaf, &accept.cluster_id));
+                let shown = node.map_or(Shown::Nothing, Shown::Node);
+                let stream = Wire::Tls(Box::new(stream));
+                return Some(Arrival { stream, shown });
+            }
+            Ok(Err(error)) => reason_of(&error),
+            Err(_) => "it does not finish the handshake".to_owned(),
+        };
+        let (from, whom) = (from?, self.whom);
+        if self.refusals.is_news((from.ip(), reason.clone())) {
+            tracing::warn!(%from, reason, "a connection for {whom} was refused");
+        }
+        None
+    }
 }
 
 /// Why a handshake failed, for people.

@@ -29,7 +29,7 @@ use tokio::{
 
 pub use self::own::OwnCertificateError;
 pub(crate) use self::{
-    accept::{Arrival, Caller, Shown, secured},
+    accept::{Caller, Handshakes, Shown},
     authority::IssueError,
     certificates::{Holder, LIFETIME},
     dial::Dial,

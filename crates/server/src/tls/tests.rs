@@ -20,7 +20,7 @@ use tokio_rustls::TlsConnector;
 use tokio_stream::wrappers::TcpListenerStream;
 
 use super::*;
-use crate::tls::authority::provider;
+use crate::tls::{accept::Arrival, authority::provider};
 
 /// Failures only if the machine is unwell.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -36,16 +36,29 @@ fn tls(byte: u8, node: u64) -> Arc<Tls> {
     Arc::new(Tls::new(&secret(byte), holder, LIFETIME).unwrap())
 }
 
+/// The connections that get through the handshake.
+fn secured(
+    incoming: TcpListenerStream,
+    accept: Option<Accept>,
+) -> impl futures::Stream<Item = Arrival> {
+    let handshakes = Arc::new(Handshakes::new("tests"));
+    let shaking = incoming.map(move |stream| {
+        let (accept, handshakes) = (accept.clone(), handshakes.clone());
+        async move { handshakes.shake(stream.unwrap(), accept, PATIENCE).await }
+    });
+    shaking.buffer_unordered(8).filter_map(std::future::ready)
+}
+
 /// A port that says what each caller has shown, and greets it.
 async fn port(accept: Option<Accept>) -> (SocketAddr, mpsc::Receiver<Shown>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (tell, shown) = mpsc::channel(8);
     tokio::spawn(async move {
-        let arrivals = secured(TcpListenerStream::new(listener), accept, "tests");
+        let arrivals = secured(TcpListenerStream::new(listener), accept);
         let mut arrivals = std::pin::pin!(arrivals);
         while let Some(arrival) = arrivals.next().await {
-            let mut arrival = arrival.unwrap();
+            let mut arrival = arrival;
             tell.send(arrival.shown).await.unwrap();
             arrival.write_all(b"hello").await.unwrap();
             arrival.shutdown().await.unwrap();
@@ -210,7 +223,7 @@ async fn a_connection_goes_on_when_certificates_are_renewed() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let arrivals = TcpListenerStream::new(listener);
-    let arrivals = secured(arrivals, Some(tls.accept_clients()), "tests");
+    let arrivals = secured(arrivals, Some(tls.accept_clients()));
     let mut arrivals = std::pin::pin!(arrivals);
     let config = Arc::new(believing(tls.authority.certificate()).with_no_client_auth());
     let connect = async |config: &Arc<ClientConfig>| {
@@ -220,7 +233,7 @@ async fn a_connection_goes_on_when_certificates_are_renewed() {
         connector.connect(name, stream).await.unwrap()
     };
     let (mut old, arrival) = tokio::join!(connect(&config), arrivals.next());
-    let mut old_here = arrival.unwrap().unwrap();
+    let mut old_here = arrival.unwrap();
 
     *time.lock().unwrap() += LIFETIME * 2 / 3;
     assert!(tls.certificates.renew_if_due(&tls.authority).unwrap());

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use super::bounds::FILL_BYTES_MAX;
 use super::format::SegmentHeader;
@@ -118,12 +119,8 @@ impl Directory {
     pub(super) fn prepare(&self, name: &str, capacity: u64) -> io::Result<Spare> {
         let path = self.path.join(format!("{name}{UNFINISHED_SUFFIX}"));
         let mut open = OpenOptions::new();
-        let file = open
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&path)?;
+        open.read(true).write(true).create(true).truncate(true);
+        let file = patiently(|| open.open(&path))?;
         if let Err(error) = self.fill(&file, capacity) {
             // Leaves the space to others; the first error is the one to report.
             let _ = fs::remove_file(&path);
@@ -166,7 +163,7 @@ impl Directory {
 
     pub(super) fn sync_directory(&self, path: &Path) -> io::Result<()> {
         if self.sync {
-            File::open(path)?.sync_all()
+            patiently(|| File::open(path))?.sync_all()
         } else {
             Ok(())
         }
@@ -291,4 +288,25 @@ fn remove(directory: &Directory, path: &Path) -> io::Result<()> {
         return Ok(());
     }
     directory.sync_directory(&directory.path)
+}
+/// Opens a file; waits a while for a descriptor if they have run out: others are given back.
+fn patiently(mut open: impl FnMut() -> io::Result<File>) -> io::Result<File> {
+    /// For how long, in all: 5 s.
+    const TRIES: u32 = 200;
+    const PAUSE: Duration = Duration::from_millis(25);
+    const EMFILE: i32 = rustix::io::Errno::MFILE.raw_os_error();
+    const ENFILE: i32 = rustix::io::Errno::NFILE.raw_os_error();
+    for _ in 1..TRIES {
+        match open() {
+            Err(error) if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) => {
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "the system tells of no descriptor"
+                )]
+                thread::sleep(PAUSE);
+            }
+            opened => return opened,
+        }
+    }
+    open()
 }

@@ -100,7 +100,8 @@ impl State {
         new: &Path,
     ) -> (Result<(), InstallError>, Result<(), super::OpenError>) {
         let writer = self.writer.take();
-        let alone = self.checkpointer.alone();
+        let mut alone = self.checkpointer.alone();
+        alone.close();
         let exchanged = self.exchange(writer, new);
         let opened = Writer::open(&self.path, &self.options);
         drop(alone);

@@ -21,12 +21,12 @@ const FILE: &str = "state.mark";
 /// The index, and the beginning of its BLAKE3.
 const BYTES: usize = 16;
 
-/// Syncs the write-ahead log of the database at `state`. Not to be tried again if it fails.
-pub(super) fn sync_log(state: &Path) -> io::Result<()> {
+/// Opens the write-ahead log of the database at `state`, to be synced.
+pub(super) fn open_log(state: &Path) -> io::Result<Option<File>> {
     match File::open(with_suffix(state, "-wal")) {
-        Ok(file) => file.sync_data(),
+        Ok(file) => Ok(Some(file)),
         // Then everything is in the database, which a checkpoint has synced.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }

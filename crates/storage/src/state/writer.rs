@@ -140,7 +140,7 @@ impl State {
     /// See [`CheckpointError`]: the node must stop.
     pub fn checkpoint(&mut self) -> Result<Checkpoint, CheckpointError> {
         let mut alone = self.checkpointer.alone();
-        if let Some(failure) = alone.take() {
+        if let Some(failure) = alone.take_failure() {
             return Err(failure.into());
         }
         let writer = self.writer.as_ref().ok_or(rusqlite::Error::InvalidQuery)?;

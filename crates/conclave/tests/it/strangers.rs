@@ -1,0 +1,214 @@
+//! Callers without a session or certificate: what they can take from a node, and what honest
+//! clients notice of it. Short versions of the attacks of `conclave-attack`.
+
+use std::{sync::Arc, time::Duration};
+
+use conclave_attack::{Bounds, Frame, PREFACE, Port, Request, Tally, Target, attack};
+use conclave_client::{
+    Client,
+    core::{Recipient, RoomName},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::{Instant, sleep, timeout},
+};
+
+use crate::support::{Cluster, PATIENCE, until};
+
+/// Few descriptors: a node must work with them.
+const FEW: u64 = 256;
+/// By how much a node may grow in an attack on its memory.
+const GROWTH_MAX_KB: u64 = 64 * 1024;
+
+async fn target(cluster: &Cluster, plain: bool) -> Arc<Target> {
+    let nodes = cluster.nodes();
+    let clients = nodes.iter().map(|node| cluster.endpoint(*node));
+    let peers = nodes.iter().map(|node| cluster.peer_address(*node));
+    let clients = clients.map(|at| at.parse().unwrap()).collect();
+    let peers = peers.map(|at| at.parse().unwrap()).collect();
+    Arc::new(Target::find(clients, peers, plain).await.unwrap())
+}
+
+async fn run(target: &Arc<Target>, name: &str, count: usize, seconds: u64) -> Tally {
+    let attack = attack(name).unwrap();
+    let bounds = Bounds::new(count, Duration::from_secs(seconds));
+    timeout(PATIENCE, (attack.run)(target.clone(), bounds))
+        .await
+        .unwrap()
+}
+
+/// A client that is logged in, and a room of its own.
+async fn honest(cluster: &Cluster) -> (Client, Recipient) {
+    let nobody = cluster.client();
+    nobody
+        .create_account("honest", "an honest password")
+        .await
+        .unwrap();
+    let login = nobody.login("honest", "an honest password").await.unwrap();
+    let client = nobody.with_token(&login.token).unwrap();
+    client.create_room("honest", "", false).await.unwrap();
+    let room = RoomName::new("honest".to_owned()).unwrap();
+    (client, Recipient::Room(room))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_connections_stop_no_node_and_keep_nobody_out() {
+    let cluster = Cluster::start_with_descriptors(3, FEW).await;
+    let target = target(&cluster, false).await;
+    let (client, room) = honest(&cluster).await;
+    let term = cluster.term(cluster.leader().await).await;
+    for name in ["silent", "silent-after-handshake"] {
+        let attacking = tokio::spawn({
+            let target = target.clone();
+            async move { run(&target, name, 1200, 6).await }
+        });
+        while !attacking.is_finished() {
+            client.send(&room, "still here").await.unwrap();
+            // Over a new connection, which needs a place of its own.
+            let nobody = cluster.client();
+            let login = nobody.login("honest", "an honest password").await.unwrap();
+            // An account has a bounded number of sessions.
+            let member = nobody.with_token(&login.token).unwrap();
+            member.logout().await.unwrap();
+        }
+        let tally = attacking.await.unwrap();
+        assert!(tally.cut > 0, "{name}: {tally}");
+    }
+    for node in cluster.nodes() {
+        assert!(!cluster.has_ended(node), "{}", cluster.log(node));
+        assert_eq!(cluster.term(node).await, term, "nobody was elected");
+        let status = cluster.status(node).await;
+        let port = status.client_port.unwrap();
+        assert!(port.connections <= port.connections_max, "{port:?}");
+        let displaced = port.closed.iter().find(|cut| cut.reason == "displaced");
+        assert!(displaced.unwrap().count > 0, "{port:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_amid_silent_connections_costs_the_quorum_a_moment() {
+    let cluster = Cluster::start_encrypted(3).await;
+    let all = target(&cluster, false).await;
+    let peers = all.addresses(Port::Peer).to_vec();
+    // All of the 700 on the ports for peers; they say nothing, in whatever language.
+    let target = Arc::new(Target::find(peers, Vec::new(), true).await.unwrap());
+    let (client, room) = honest(&cluster).await;
+    let attacking = tokio::spawn({
+        let target = target.clone();
+        async move { run(&target, "silent", 700, 15).await }
+    });
+    for node in cluster.nodes() {
+        cluster.pause(node).await;
+        sleep(Duration::from_millis(1500)).await;
+        cluster.resume(node).await;
+        let resumed = Instant::now();
+        until("a message is acknowledged", async || {
+            client.send(&room, "after the pause").await.ok()
+        })
+        .await;
+        let took = resumed.elapsed();
+        assert!(took < Duration::from_secs(2), "node {node}: {took:?}");
+    }
+    attacking.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_is_slow_to_say_what_it_wants_is_closed() {
+    let cluster = Cluster::start_encrypted(1).await;
+    let target = target(&cluster, false).await;
+    for (name, seconds) in [("silent", 6), ("slow-handshake", 6), ("slow-preface", 9)] {
+        let tally = run(&target, name, 6, seconds).await;
+        assert_eq!((tally.opened, tally.cut), (6, 6), "{name}: {tally}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unfinished_requests_and_unread_answers_take_little_memory() {
+    let cluster = Cluster::start(1).await;
+    let target = target(&cluster, true).await;
+    let (client, room) = honest(&cluster).await;
+    let before = cluster.memory_kb(1);
+    for name in ["unfinished-bodies", "closed-windows"] {
+        let attacking = tokio::spawn({
+            let target = target.clone();
+            async move { run(&target, name, 1000, 6).await }
+        });
+        let mut worst = 0;
+        while !attacking.is_finished() {
+            client.send(&room, "still here").await.unwrap();
+            worst = worst.max(cluster.memory_kb(1).saturating_sub(before));
+            sleep(Duration::from_millis(50)).await;
+        }
+        assert!(worst < GROWTH_MAX_KB, "{name}: {worst} kB");
+        let tally = attacking.await.unwrap();
+        assert!(tally.opened > 0, "{name}: {tally}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn floods_of_frames_do_not_disturb_an_honest_client() {
+    let cluster = Cluster::start(1).await;
+    let target = target(&cluster, true).await;
+    let (client, room) = honest(&cluster).await;
+    let floods = [
+        "rapid-reset",
+        "continuation-flood",
+        "ping-flood",
+        "settings-flood",
+        "window-flood",
+        "empty-data-flood",
+    ];
+    for name in floods {
+        let attacking = tokio::spawn({
+            let target = target.clone();
+            async move { run(&target, name, 4, 2).await }
+        });
+        while !attacking.is_finished() {
+            client.send(&room, "still here").await.unwrap();
+        }
+        let tally = attacking.await.unwrap();
+        assert!(tally.opened > 0, "{name}: {tally}");
+    }
+    assert!(!cluster.has_ended(1), "{}", cluster.log(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_cancels_a_hundred_calls_keeps_its_connection() {
+    let cluster = Cluster::start(1).await;
+    let target = target(&cluster, true).await;
+    let mut wire = target
+        .open(target.addresses(Port::Client)[0])
+        .await
+        .unwrap();
+    let headers = Request {
+        path: "/conclave.v1.AdminService/GetClusterStatus",
+        token: None,
+    };
+    let block = headers.headers();
+    let mut bytes = [PREFACE, &Frame::Settings.bytes()].concat();
+    for call in 0..100 {
+        bytes.extend(Frame::Headers(2 * call + 1, &block, false).bytes());
+        bytes.extend(Frame::Reset(2 * call + 1).bytes());
+    }
+    bytes.extend(Frame::Headers(201, &block, false).bytes());
+    bytes.extend(Frame::Data(201, &[0; 5], true).bytes());
+    wire.write_all(&bytes).await.unwrap();
+    const GOODBYE: u8 = 7;
+    const DATA: u8 = 0;
+    let answered = async {
+        loop {
+            let mut head = [0; 9];
+            wire.read_exact(&mut head).await.unwrap();
+            let length =
+                usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+            let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+            let mut payload = vec![0; length];
+            wire.read_exact(&mut payload).await.unwrap();
+            assert_ne!(head[3], GOODBYE, "the connection is closed: {payload:?}");
+            if head[3] == DATA && stream == 201 {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, answered).await.unwrap();
+}

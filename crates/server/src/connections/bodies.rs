@@ -1,0 +1,315 @@
+//! Bodies of requests and answers, counted while they wait in memory.
+//!
+//! Always true: a request is read up to what its caller may send, and not longer than it may take;
+//! every byte of an answer counts from the moment it is made until the system has it.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use axum::body::HttpBody;
+use bytes::{Buf, Bytes};
+use hyper::body::{Frame, Incoming, SizeHint};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tonic::Status;
+
+use super::{meter::Connection, places::Places};
+
+/// What a request may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Allowance {
+    /// Bytes of its body.
+    pub(super) bytes: usize,
+    /// How long the body may take; `None`: a member of the cluster, which is not hurried.
+    pub(super) within: Option<Duration>,
+}
+
+/// Where bytes are counted.
+#[derive(Clone)]
+pub(super) struct Books {
+    pub(super) connection: Arc<Connection>,
+    pub(super) places: Arc<Places>,
+    /// Bytes that may wait for one connection.
+    pub(super) of_one: u64,
+}
+
+impl Books {
+    /// Whether the connection holds more than it may.
+    pub(super) fn are_full(&self) -> bool {
+        self.connection.held() > i64::try_from(self.of_one).unwrap_or(i64::MAX)
+    }
+
+    fn hold(&self, bytes: usize, answer: bool) {
+        self.connection.hold(bytes, answer);
+        self.places.relieve();
+    }
+}
+
+/// The body of a request.
+pub(super) struct RequestBody {
+    inner: Incoming,
+    allowance: Allowance,
+    until: Option<Instant>,
+    slept: Option<Pin<Box<Sleep>>>,
+    got: usize,
+    held: usize,
+    books: Books,
+}
+
+impl RequestBody {
+    pub(super) fn new(inner: Incoming, allowance: Allowance, books: Books) -> Self {
+        Self {
+            inner,
+            allowance,
+            until: allowance.within.map(|within| Instant::now() + within),
+            slept: None,
+            got: 0,
+            held: 0,
+            books,
+        }
+    }
+
+    fn release(&mut self) {
+        self.books.connection.release(self.held, false);
+        self.held = 0;
+    }
+
+    /// Counts what came; refuses what is too much.
+    fn count(&mut self, bytes: usize) -> Result<(), Status> {
+        self.got += bytes;
+        if self.got > self.allowance.bytes {
+            let sentence = "the request is longer than its caller may send";
+            return Err(Status::resource_exhausted(sentence));
+        }
+        // A member of the cluster is believed, and its streams have no end.
+        if self.allowance.within.is_some() && !self.inner.is_end_stream() {
+            self.held += bytes;
+            self.books.hold(bytes, false);
+            if self.books.are_full() {
+                let sentence = "too many unfinished requests of this connection";
+                return Err(Status::resource_exhausted(sentence));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let me = &mut *self;
+        match Pin::new(&mut me.inner).poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) => {
+                let counted = frame.data_ref().map_or(Ok(()), |data| me.count(data.len()));
+                if me.inner.is_end_stream() {
+                    me.release();
+                }
+                Poll::Ready(Some(counted.map(|()| frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                me.release();
+                Poll::Ready(Some(Err(Status::from_error(Box::new(error)))))
+            }
+            Poll::Ready(None) => {
+                me.release();
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                let Some(until) = me.until else {
+                    return Poll::Pending;
+                };
+                let slept = me.slept.get_or_insert_with(|| Box::pin(sleep_until(until)));
+                ready!(slept.as_mut().poll(context));
+                let sentence = "the request did not arrive in time";
+                Poll::Ready(Some(Err(Status::deadline_exceeded(sentence))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// How far the answer of one stream has come.
+#[derive(Default)]
+pub(super) struct Progress(Mutex<Moved>);
+
+#[derive(Default)]
+struct Moved {
+    unsent: usize,
+    at: Option<Instant>,
+}
+
+impl Progress {
+    /// For how long nothing of what waits has moved; `None`: nothing waits.
+    pub(super) fn stalled(&self) -> Option<Duration> {
+        let moved = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(moved.at.filter(|_| moved.unsent > 0)?.elapsed())
+    }
+
+    fn add(&self, bytes: usize) {
+        let mut moved = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if moved.unsent == 0 {
+            moved.at = Some(Instant::now());
+        }
+        moved.unsent += bytes;
+    }
+
+    fn sub(&self, bytes: usize) {
+        let mut moved = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        moved.unsent = moved.unsent.saturating_sub(bytes);
+        moved.at = Some(Instant::now());
+    }
+}
+
+tokio::task_local! {
+    /// Of the stream whose task it is.
+    pub(super) static PROGRESS: Arc<Progress>;
+}
+
+/// A call; over when dropped.
+pub(super) struct Call {
+    connection: Arc<Connection>,
+    answered: bool,
+}
+
+impl Call {
+    pub(super) fn begin(connection: &Arc<Connection>) -> Self {
+        connection.call_begins();
+        Self {
+            connection: connection.clone(),
+            answered: false,
+        }
+    }
+
+    pub(super) fn is_answered(&mut self) {
+        self.answered = true;
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.connection.call_ends();
+        if !self.answered {
+            self.connection.call_is_cancelled();
+        }
+    }
+}
+
+/// The body of an answer.
+pub(super) struct AnswerBody {
+    inner: tonic::body::Body,
+    /// `None`: for a member of the cluster.
+    counted: Option<Books>,
+    progress: Option<Arc<Progress>>,
+    _call: Call,
+}
+
+impl AnswerBody {
+    pub(super) fn new(inner: tonic::body::Body, counted: Option<Books>, call: Call) -> Self {
+        Self {
+            inner,
+            counted,
+            progress: None,
+            _call: call,
+        }
+    }
+
+    fn chunk(&mut self, bytes: Bytes) -> Chunk {
+        let Some(books) = self.counted.as_ref().filter(|_| !bytes.is_empty()) else {
+            return Chunk { bytes, of: None };
+        };
+        if self.progress.is_none() {
+            self.progress = PROGRESS.try_with(Arc::clone).ok();
+        }
+        if let Some(progress) = &self.progress {
+            progress.add(bytes.len());
+        }
+        // First all of it counts, and then may be too much.
+        let chunk = Chunk {
+            bytes,
+            of: Some((books.connection.clone(), self.progress.clone())),
+        };
+        books.hold(chunk.bytes.len(), true);
+        chunk
+    }
+}
+
+impl HttpBody for AnswerBody {
+    type Data = Chunk;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Chunk>, Status>>> {
+        let me = &mut *self;
+        let frame = ready!(Pin::new(&mut me.inner).poll_frame(context));
+        Poll::Ready(frame.map(|frame| Ok(frame?.map_data(|bytes| me.chunk(bytes)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// Bytes of an answer that count until the system has them.
+pub(super) struct Chunk {
+    bytes: Bytes,
+    of: Option<(Arc<Connection>, Option<Arc<Progress>>)>,
+}
+
+impl Chunk {
+    fn release(&self, bytes: usize) {
+        if let Some((connection, progress)) = self.of.as_ref().filter(|_| bytes > 0) {
+            connection.release(bytes, true);
+            if let Some(progress) = progress {
+                progress.sub(bytes);
+            }
+        }
+    }
+}
+
+impl Buf for Chunk {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+        self.release(count);
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        self.release(self.bytes.len());
+    }
+}

@@ -1,0 +1,158 @@
+//! Decides by the headers of a request what it may send, before a byte of its body is read.
+//!
+//! Always true: a call that needs a session or a certificate, and has none, is answered here. A
+//! token that this node has never seen costs a look at the database, as it does anywhere.
+
+use std::sync::Arc;
+
+use axum::http::request::Parts;
+use conclave_wire::Problem;
+use tonic::{Status, metadata::MetadataMap};
+
+use super::{bodies::Allowance, limits::Limits};
+use crate::{
+    access::Deadline,
+    listeners::CLIENT_MESSAGE_BYTES_MAX,
+    sessions::token_in,
+    shared::Shared,
+    tls::{Caller, Security, Shown},
+    webhooks,
+};
+
+/// Calls of `conclave.v1` that need no session. Those of operators carry a credential instead, and
+/// are short.
+const OPEN: [&str; 2] = [
+    "/conclave.v1.AccountService/CreateAccount",
+    "/conclave.v1.SessionService/OpenSession",
+];
+const OF_OPERATORS: &str = "/conclave.v1.AdminService/";
+/// Calls of the port for peers that need no certificate.
+const OPEN_FOR_MACHINES: [&str; 3] = [
+    "/conclave.peer.v1.PeerService/DescribeCluster",
+    "/conclave.peer.v1.JoinService/Join",
+    "/conclave.peer.v1.JoinService/Introduce",
+];
+/// Where sessions are asked for.
+const WITH_SESSION: &str = "/conclave.v1.";
+/// Where nodes speak with each other.
+const BETWEEN_NODES: &str = "/conclave.peer.v1.PeerService/";
+/// What may be asked about the protocol, as long as the caller takes to ask all of it.
+const REFLECTION: &str = "/grpc.reflection.";
+/// How many times as long as another body a conversation about the protocol may take.
+const REFLECTION_PATIENCE: u32 = 6;
+
+/// What a port knows of its callers.
+#[derive(Clone)]
+pub(crate) enum Gate {
+    /// The port for clients.
+    Clients(Arc<Shared>),
+    /// The port for peers.
+    Peers(Arc<Shared>),
+    /// The port for peers while there is no cluster yet.
+    Introducing,
+}
+
+/// What was decided of a request.
+pub(super) struct Entry {
+    pub(super) allowance: Allowance,
+    /// Whether its caller is known by it.
+    pub(super) known: bool,
+}
+
+impl Gate {
+    /// Decides on a request.
+    pub(super) async fn decide(
+        &self,
+        parts: &Parts,
+        caller: &Caller,
+        limits: &Limits,
+    ) -> Result<Entry, Status> {
+        match self {
+            Self::Clients(shared) => of_client(shared, parts, limits).await,
+            Self::Peers(shared) => of_peer(shared, parts, caller, limits),
+            Self::Introducing => Ok(stranger(limits)),
+        }
+    }
+}
+
+fn stranger(limits: &Limits) -> Entry {
+    let bytes = usize::try_from(limits.stranger_body_bytes).unwrap_or(usize::MAX);
+    Entry {
+        allowance: Allowance {
+            bytes,
+            within: Some(limits.body()),
+        },
+        known: false,
+    }
+}
+
+async fn of_client(shared: &Arc<Shared>, parts: &Parts, limits: &Limits) -> Result<Entry, Status> {
+    let path = parts.uri.path();
+    // A webhook reads nothing before it knows the secret, and has bounds of its own.
+    let known_later = path.starts_with(webhooks::PATH);
+    let open = OPEN.contains(&path) || path.starts_with(OF_OPERATORS);
+    if known_later || open || !path.starts_with(WITH_SESSION) {
+        let mut entry = stranger(limits);
+        if known_later {
+            entry.allowance.bytes = CLIENT_MESSAGE_BYTES_MAX;
+        } else if path.starts_with(REFLECTION) {
+            entry.allowance.within = Some(limits.body() * REFLECTION_PATIENCE);
+        }
+        return Ok(entry);
+    }
+    let refuse = |problem| match shared.reply::<()>(Err(problem)) {
+        Ok(_) => Status::internal("a problem is no answer"),
+        Err(status) => status,
+    };
+    let token = token_in(&parts.headers).map_err(|problem| match shared.is_stopping() {
+        true => refuse(Problem::GoingAway),
+        false => refuse(problem),
+    })?;
+    if shared.sessions.get(&token).is_none() {
+        let look = async {
+            shared.door()?;
+            let metadata = MetadataMap::from_headers(parts.headers.clone());
+            let deadline = Deadline::of(&metadata);
+            let limit = tokio::time::timeout(deadline.left(), shared.session(token, deadline));
+            limit.await.unwrap_or(Err(Problem::Busy))
+        };
+        look.await.map_err(refuse)?;
+    }
+    Ok(Entry {
+        allowance: Allowance {
+            // The message, and what says how long it is.
+            bytes: CLIENT_MESSAGE_BYTES_MAX + 1024,
+            within: Some(limits.body()),
+        },
+        known: true,
+    })
+}
+
+fn of_peer(
+    shared: &Arc<Shared>,
+    parts: &Parts,
+    caller: &Caller,
+    limits: &Limits,
+) -> Result<Entry, Status> {
+    let path = parts.uri.path();
+    let member = match (&shared.security, caller.shown) {
+        (Security::Tls(_), Shown::Node(node)) => !shared.is_retired(node),
+        (Security::Tls(_), Shown::Plain | Shown::Nothing) => false,
+        // In plain text every node says who it is with each request.
+        (Security::Plain, _) => path.starts_with(BETWEEN_NODES),
+    };
+    if member {
+        return Ok(Entry {
+            allowance: Allowance {
+                bytes: usize::MAX,
+                within: None,
+            },
+            known: true,
+        });
+    }
+    if path.starts_with(BETWEEN_NODES) && !OPEN_FOR_MACHINES.contains(&path) {
+        // One that was removed is told so by the call itself.
+        shared.is_node_of_cluster(caller)?;
+    }
+    Ok(stranger(limits))
+}

@@ -1,0 +1,147 @@
+//! A connection as HTTP reads and writes it: what a stranger sends is taken at a pace, and a caller
+//! that takes nothing is given up.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Buf as _, Bytes};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep_until},
+};
+
+use super::meter::{Bucket, Connection};
+
+/// How many seconds' worth of bytes may come at once.
+const BURST_SECONDS: f64 = 4.0;
+
+/// See the head of this file.
+pub(super) struct Watched<T> {
+    inner: T,
+    /// What was read already.
+    first: Bytes,
+    connection: Arc<Connection>,
+    bucket: Bucket,
+    pause: Option<Pin<Box<Sleep>>>,
+    stalled: Duration,
+    gives_up: Option<Pin<Box<Sleep>>>,
+    is_stuck: bool,
+}
+
+impl<T> Watched<T> {
+    pub(super) fn new(
+        inner: T,
+        connection: Arc<Connection>,
+        bytes_per_second: u64,
+        stalled: Duration,
+    ) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "a rate need not be exact")]
+        let rate = bytes_per_second.max(1) as f64;
+        Self {
+            inner,
+            first: Bytes::new(),
+            connection,
+            bucket: Bucket::new(rate * BURST_SECONDS, rate),
+            pause: None,
+            stalled,
+            gives_up: None,
+            is_stuck: false,
+        }
+    }
+
+    /// Puts back what was read, so that it is read again.
+    pub(super) fn rewind(&mut self, first: Bytes) {
+        self.first = first;
+    }
+
+    /// Decides on what a write came to.
+    fn judge<R>(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
+        if written.is_ready() {
+            self.is_stuck = false;
+            return written;
+        }
+        let until = Instant::now() + self.stalled;
+        let gives_up = self
+            .gives_up
+            .get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if !self.is_stuck {
+            gives_up.as_mut().reset(until);
+            self.is_stuck = true;
+        }
+        ready!(gives_up.as_mut().poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let me = &mut *self;
+        if !me.first.is_empty() {
+            let count = me.first.len().min(buffer.remaining());
+            buffer.put_slice(&me.first[..count]);
+            me.first.advance(count);
+            return Poll::Ready(Ok(()));
+        }
+        if me.connection.is_known() {
+            return Pin::new(&mut me.inner).poll_read(context, buffer);
+        }
+        if let Some(pause) = &mut me.pause {
+            ready!(pause.as_mut().poll(context));
+            me.pause = None;
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut me.inner).poll_read(context, buffer))?;
+        let count = u32::try_from(buffer.filled().len() - before).unwrap_or(u32::MAX);
+        if let Some(pause) = me.bucket.take(f64::from(count)) {
+            me.pause = Some(Box::pin(sleep_until(Instant::now() + pause)));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write(context, bytes);
+        self.judge(context, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write_vectored(context, slices);
+        self.judge(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.inner).poll_flush(context);
+        self.judge(context, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shut = Pin::new(&mut self.inner).poll_shutdown(context);
+        self.judge(context, shut)
+    }
+}

@@ -1,0 +1,192 @@
+//! The limits of both ports: the `limits` table of the configuration, and what follows from it and
+//! from the number of descriptors that the process may have.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::descriptors;
+
+/// The `limits` table of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Maximum number of connections of clients; 0: what the descriptors allow.
+    pub client_connections: u64,
+    /// Maximum number of connections of peers; 0: what the descriptors allow.
+    pub peer_connections: u64,
+    /// Maximum number of connections of one port whose caller is not known; 0: half of all.
+    pub stranger_connections: u64,
+    /// Handshakes with clients begun in a second, on average.
+    pub handshakes_per_second: u64,
+    /// Seconds for the first byte, and for the TLS handshake.
+    pub handshake_seconds: u64,
+    /// Seconds for the beginning of HTTP/2, or for the header of an HTTP/1.1 request.
+    pub header_seconds: u64,
+    /// Seconds for the body of a request.
+    pub body_seconds: u64,
+    /// Seconds after which a connection without a call is closed if its caller is not known.
+    pub idle_seconds: u64,
+    /// Seconds without progress after which an answer that the caller does not read is aborted.
+    pub stalled_seconds: u64,
+    /// Calls of one connection of clients at once.
+    pub streams_per_connection: u32,
+    /// Longest body of a caller that is not known, in bytes.
+    pub stranger_body_bytes: u64,
+    /// Bytes in a second from a connection whose caller is not known.
+    pub stranger_bytes_per_second: u64,
+    /// Bytes of unfinished requests and unread answers in memory, for one connection.
+    pub connection_held_bytes: u64,
+    /// The same for all connections of a port. Beyond it the one that holds most is cut.
+    pub held_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            client_connections: 0,
+            peer_connections: 0,
+            stranger_connections: 0,
+            // When a node dies all its clients come to the others at once: this leaves time for
+            // what is under way.
+            handshakes_per_second: 500,
+            handshake_seconds: 3,
+            header_seconds: 5,
+            body_seconds: 10,
+            idle_seconds: 20,
+            stalled_seconds: 10,
+            // A client of ours has 128 requests under way, and its streams.
+            streams_per_connection: 200,
+            stranger_body_bytes: 16 * 1024,
+            stranger_bytes_per_second: 64 * 1024,
+            connection_held_bytes: 4 * 1024 * 1024,
+            held_bytes: 24 * 1024 * 1024,
+        }
+    }
+}
+
+/// Most connections of one port by default, whatever the system allows.
+const CONNECTIONS_MAX: u64 = 65_536;
+/// Most places of callers that are not known by default: each may cost a handshake.
+const STRANGERS_MAX: u64 = 1024;
+/// Descriptors that are not for connections: databases and their readers, the log, connections to
+/// peers, files that come and go. At least the first number, at most the second.
+const RESERVE: (u64, u64) = (112, 1024);
+/// Places of the port for peers: some for each member and each kind of call.
+const PEERS: (u64, u64) = (40, 1024);
+/// Least places of a port for callers that are not known.
+const STRANGERS_MIN: u64 = 16;
+
+/// Bounds of one port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Capacity {
+    /// Connections.
+    pub(crate) all: usize,
+    /// Connections whose caller is not known.
+    pub(crate) strangers: usize,
+    /// Places among those that are kept for the addresses of members.
+    pub(crate) kept: usize,
+}
+
+/// Bounds of both ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ports {
+    /// Descriptors that the process may have.
+    pub(crate) descriptors: u64,
+    pub(crate) clients: Capacity,
+    pub(crate) peers: Capacity,
+}
+
+impl Ports {
+    /// Raises the number of descriptors as far as it goes and divides them.
+    pub(crate) fn open(limits: &Limits) -> Self {
+        Self::of(limits, descriptors::raise())
+    }
+
+    fn of(limits: &Limits, descriptors: u64) -> Self {
+        let reserve = (descriptors / 4).clamp(RESERVE.0, RESERVE.1);
+        let left = descriptors.saturating_sub(reserve);
+        let given = |configured: u64, default: u64| match configured {
+            0 => default,
+            configured => configured,
+        };
+        let peers = (left / 4).clamp(PEERS.0, PEERS.1);
+        let peers = given(limits.peer_connections, peers);
+        let clients = left.saturating_sub(peers).min(CONNECTIONS_MAX);
+        let clients = given(limits.client_connections, clients);
+        let capacity = |all: u64, kept: u64| {
+            let strangers = given(limits.stranger_connections, (all / 2).min(STRANGERS_MAX));
+            let strangers = strangers.clamp(STRANGERS_MIN, all.max(STRANGERS_MIN));
+            let count = |number| usize::try_from(number).unwrap_or(usize::MAX);
+            Capacity {
+                all: count(all.max(STRANGERS_MIN)),
+                strangers: count(strangers),
+                kept: count(strangers / kept),
+            }
+        };
+        Self {
+            descriptors,
+            clients: capacity(clients, u64::MAX),
+            peers: capacity(peers, 2),
+        }
+    }
+}
+
+impl Limits {
+    pub(super) fn handshake(&self) -> Duration {
+        Duration::from_secs(self.handshake_seconds.max(1))
+    }
+
+    pub(super) fn header(&self) -> Duration {
+        Duration::from_secs(self.header_seconds.max(1))
+    }
+
+    pub(super) fn body(&self) -> Duration {
+        Duration::from_secs(self.body_seconds.max(1))
+    }
+
+    pub(super) fn idle(&self) -> Duration {
+        Duration::from_secs(self.idle_seconds.max(1))
+    }
+
+    pub(super) fn stalled(&self) -> Duration {
+        Duration::from_secs(self.stalled_seconds.max(1))
+    }
+
+    pub(super) fn between_handshakes(&self) -> Duration {
+        Duration::from_secs(1) / u32::try_from(self.handshakes_per_second.max(1)).unwrap_or(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_stay_below_what_the_system_allows() {
+        for descriptors in [256, 512, 1024, 4096, 20_000, 1 << 20] {
+            let ports = Ports::of(&Limits::default(), descriptors);
+            let connections = ports.clients.all + ports.peers.all;
+            let left = usize::try_from(descriptors).unwrap() - connections;
+            assert!(left >= 112, "{descriptors}: {ports:?}");
+            for port in [ports.clients, ports.peers] {
+                assert!(port.strangers < port.all, "{descriptors}: {ports:?}");
+                assert!(port.strangers >= 16, "{descriptors}: {ports:?}");
+            }
+            assert!(ports.peers.kept * 2 >= ports.peers.strangers - 1);
+        }
+    }
+
+    #[test]
+    fn what_is_configured_is_taken() {
+        let limits = Limits {
+            client_connections: 100,
+            peer_connections: 50,
+            stranger_connections: 20,
+            ..Limits::default()
+        };
+        let ports = Ports::of(&limits, 20_000);
+        assert_eq!((ports.clients.all, ports.clients.strangers), (100, 20));
+        assert_eq!((ports.peers.all, ports.peers.strangers), (50, 20));
+    }
+}

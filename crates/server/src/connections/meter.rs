@@ -1,0 +1,338 @@
+//! One connection: what it is doing, and the bytes that wait in memory for it.
+//!
+//! Always true: what all connections of a port hold together is the sum of what each holds; one
+//! that is cut counts no more from that moment on.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use super::address::Address;
+
+/// How far a connection has come, in the order in which connections are displaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    /// It has not sent a byte.
+    Silent,
+    /// Its handshake is going on, or it has no call.
+    Idle,
+    /// It has sent something and waits for its turn to begin the handshake.
+    Waiting,
+    /// It has calls.
+    Calling,
+}
+
+/// Why a connection is closed by this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Cut {
+    /// Another caller needed its place.
+    Displaced,
+    /// It was slow to say what it wants, or wanted nothing.
+    Slow,
+    /// It did not read its answers.
+    Unread,
+    /// It held most of the memory when that ran out.
+    Memory,
+    /// It sent more than an honest client does.
+    Flood,
+    /// All places were taken by callers that are at work.
+    Full,
+}
+
+impl Cut {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Displaced,
+        Self::Slow,
+        Self::Unread,
+        Self::Memory,
+        Self::Flood,
+        Self::Full,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Displaced => "displaced",
+            Self::Slow => "slow",
+            Self::Unread => "unread",
+            Self::Memory => "memory",
+            Self::Flood => "flood",
+            Self::Full => "full",
+        }
+    }
+}
+
+/// One connection.
+pub(crate) struct Connection {
+    pub(super) number: u64,
+    pub(super) from: SocketAddr,
+    pub(super) address: Address,
+    began: Instant,
+    stage: AtomicU8,
+    known: AtomicBool,
+    calls: AtomicU32,
+    /// Milliseconds after `began` at which the last call ended.
+    last_call: AtomicU64,
+    held: Mutex<Held>,
+    all: Arc<AtomicI64>,
+    cut: Mutex<Option<Cut>>,
+    told: Notify,
+    cancelled: Mutex<Bucket>,
+}
+
+#[derive(Default)]
+struct Held {
+    bytes: i64,
+    /// Of answers, which are part of `bytes`.
+    unsent: i64,
+    moved: Option<Instant>,
+    written_off: bool,
+}
+
+/// A number of things that may happen at once, and again after a while.
+pub(super) struct Bucket {
+    left: f64,
+    max: f64,
+    per_second: f64,
+    at: Instant,
+}
+
+impl Bucket {
+    pub(super) fn new(max: f64, per_second: f64) -> Self {
+        Self {
+            left: max,
+            max,
+            per_second,
+            at: Instant::now(),
+        }
+    }
+
+    /// Takes some; returns for how long to wait before more is taken.
+    pub(super) fn take(&mut self, some: f64) -> Option<Duration> {
+        let now = Instant::now();
+        let gained = now.duration_since(self.at).as_secs_f64() * self.per_second;
+        self.left = (self.left + gained).min(self.max) - some;
+        self.at = now;
+        (self.left < 0.0).then(|| Duration::from_secs_f64(-self.left / self.per_second))
+    }
+}
+
+/// Calls that a connection may cancel before they are answered: a burst, and in a second. An
+/// honest client cancels what its user does not wait for any more.
+const CANCELLED_MAX: f64 = 1000.0;
+const CANCELLED_PER_SECOND: f64 = 100.0;
+
+impl Connection {
+    pub(super) fn new(number: u64, from: SocketAddr, all: Arc<AtomicI64>) -> Self {
+        Self {
+            number,
+            from,
+            address: Address::of(from.ip()),
+            began: Instant::now(),
+            stage: AtomicU8::new(Stage::Silent as u8),
+            known: AtomicBool::new(false),
+            calls: AtomicU32::new(0),
+            last_call: AtomicU64::new(0),
+            held: Mutex::default(),
+            all,
+            cut: Mutex::new(None),
+            told: Notify::new(),
+            cancelled: Mutex::new(Bucket::new(CANCELLED_MAX, CANCELLED_PER_SECOND)),
+        }
+    }
+
+    pub(super) fn stage(&self) -> Stage {
+        if self.calls.load(Ordering::Relaxed) > 0 {
+            return Stage::Calling;
+        }
+        match self.stage.load(Ordering::Relaxed) {
+            0 => Stage::Silent,
+            1 => Stage::Idle,
+            _ => Stage::Waiting,
+        }
+    }
+
+    pub(super) fn enter(&self, stage: Stage) {
+        self.stage.store(stage as u8, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_known(&self) -> bool {
+        self.known.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the caller is known; returns whether that is new.
+    pub(super) fn know(&self) -> bool {
+        !self.is_known() && !self.known.swap(true, Ordering::Relaxed)
+    }
+
+    /// For how long it has had no call.
+    pub(super) fn idle(&self) -> Option<Duration> {
+        if self.calls.load(Ordering::Relaxed) > 0 {
+            return None;
+        }
+        let last = Duration::from_millis(self.last_call.load(Ordering::Relaxed));
+        Some(self.began.elapsed().saturating_sub(last))
+    }
+
+    pub(super) fn call_begins(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn call_ends(&self) {
+        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_call.store(now, Ordering::Relaxed);
+        self.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Notes that a call was cancelled before it was answered.
+    pub(super) fn call_is_cancelled(&self) {
+        let mut cancelled = self
+            .cancelled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if cancelled.take(1.0).is_some() {
+            drop(cancelled);
+            self.cut(Cut::Flood);
+        }
+    }
+
+    /// Counts bytes that wait in memory, as part of an answer or of a request.
+    pub(super) fn hold(&self, bytes: usize, answer: bool) {
+        self.change(signed(bytes), answer);
+    }
+
+    /// Counts bytes that wait no more.
+    pub(super) fn release(&self, bytes: usize, answer: bool) {
+        self.change(-signed(bytes), answer);
+    }
+
+    fn change(&self, bytes: i64, answer: bool) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.written_off || bytes == 0 {
+            return;
+        }
+        held.bytes += bytes;
+        if answer {
+            if bytes < 0 || held.unsent == 0 {
+                held.moved = Some(Instant::now());
+            }
+            held.unsent += bytes;
+        }
+        self.all.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that wait in memory.
+    pub(super) fn held(&self) -> i64 {
+        self.held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .bytes
+    }
+
+    /// For how long nothing of what waits to be sent has moved.
+    pub(super) fn stalled(&self) -> Option<Duration> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let moved = held.moved.filter(|_| held.unsent > 0)?;
+        Some(moved.elapsed())
+    }
+
+    /// Has the connection closed.
+    pub(super) fn cut(&self, why: Cut) {
+        self.write_off();
+        let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
+        if cut.is_none() {
+            *cut = Some(why);
+            self.told.notify_one();
+        }
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some()
+    }
+
+    /// Waits until the connection is to be closed.
+    pub(super) async fn is_to_end(&self) -> Cut {
+        loop {
+            let cut = *self.cut.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(why) = cut {
+                return why;
+            }
+            self.told.notified().await;
+        }
+    }
+
+    fn write_off(&self) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if !held.written_off {
+            held.written_off = true;
+            self.all.fetch_sub(held.bytes, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.write_off();
+    }
+}
+
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection() -> (Connection, Arc<AtomicI64>) {
+        let all = Arc::new(AtomicI64::new(0));
+        let from = "10.0.0.1:1".parse().unwrap();
+        (Connection::new(1, from, all.clone()), all)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_stalled_while_nothing_of_it_moves() {
+        let (connection, all) = connection();
+        connection.hold(10, true);
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(connection.stalled(), Some(Duration::from_secs(3)));
+        connection.release(4, true);
+        assert_eq!(connection.stalled(), Some(Duration::ZERO));
+        connection.release(6, true);
+        assert_eq!(connection.stalled(), None);
+        assert_eq!(all.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_cut_holds_nothing_any_more() {
+        let (connection, all) = connection();
+        connection.hold(10, false);
+        assert_eq!(all.load(Ordering::Relaxed), 10);
+        connection.cut(Cut::Memory);
+        connection.hold(5, false);
+        connection.release(10, false);
+        drop(connection);
+        assert_eq!(all.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_honest_client_cancels_a_hundred_calls_and_a_flood_is_cut() {
+        let (connection, _) = connection();
+        for _ in 0..10 {
+            (0..100).for_each(|_| connection.call_is_cancelled());
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert!(!connection.is_cut());
+        (0..2000).for_each(|_| connection.call_is_cancelled());
+        assert_eq!(connection.is_to_end().await, Cut::Flood);
+    }
+}

@@ -1,0 +1,384 @@
+//! The places of one port: who has one, and who gives his up when there is none left.
+//!
+//! Always true: a connection whose caller is known is displaced only if all places are taken and
+//! it has no call. Among the others the oldest of the address that has most goes first, those that
+//! have sent nothing before those that have; addresses of members keep places of their own.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::Notify;
+
+use super::{
+    address::Address,
+    limits::Capacity,
+    meter::{Connection, Cut, Stage},
+};
+
+/// The oldest connections of an address among which the one to go is looked for.
+const LOOKED_AT: usize = 64;
+
+/// See the head of this file.
+pub(crate) struct Places {
+    capacity: Capacity,
+    /// Bytes that may wait for all connections together.
+    held_max: u64,
+    inner: Mutex<Inner>,
+    freed: Notify,
+    held: Arc<AtomicI64>,
+    taken: AtomicU64,
+    cuts: [AtomicU64; Cut::ALL.len()],
+}
+
+#[derive(Default)]
+struct Inner {
+    number_last: u64,
+    /// Every open connection, also one that was told to close.
+    open: BTreeMap<u64, Arc<Connection>>,
+    /// Those whose caller is not known and that were not told to close.
+    strangers: BTreeMap<Address, BTreeSet<u64>>,
+    strangers_count: usize,
+    members: BTreeSet<Address>,
+}
+
+/// What an operator wants to know of a port.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) open: u64,
+    pub(crate) open_max: u64,
+    pub(crate) strangers: u64,
+    pub(crate) strangers_max: u64,
+    pub(crate) taken: u64,
+    pub(crate) held_bytes: u64,
+    pub(crate) held_bytes_max: u64,
+    /// Connections that were closed, for each reason.
+    pub(crate) cut: Vec<(&'static str, u64)>,
+}
+
+/// A place; given back when dropped.
+pub(super) struct Place {
+    places: Arc<Places>,
+    pub(super) connection: Arc<Connection>,
+}
+
+/// Whether a newcomer finds a place.
+enum Found {
+    Place(Arc<Connection>),
+    /// After one that closes.
+    Soon,
+    /// All are taken by callers that are at work.
+    None,
+}
+
+impl Places {
+    pub(crate) fn new(capacity: Capacity, held_max: u64) -> Arc<Self> {
+        Arc::new(Self {
+            capacity,
+            held_max,
+            inner: Mutex::default(),
+            freed: Notify::new(),
+            held: Arc::default(),
+            taken: AtomicU64::new(0),
+            cuts: Default::default(),
+        })
+    }
+
+    /// Says from which addresses members call: places are kept for those.
+    pub(crate) fn keep_for(&self, members: impl IntoIterator<Item = IpAddr>) {
+        self.lock().members = members.into_iter().map(Address::of).collect();
+    }
+
+    /// Waits for a place, if there can be one; `None`: the newcomer is turned away.
+    pub(super) async fn take(self: &Arc<Self>, from: SocketAddr) -> Option<Place> {
+        loop {
+            let freed = self.freed.notified();
+            match self.find(from) {
+                Found::Place(connection) => {
+                    self.taken.fetch_add(1, Ordering::Relaxed);
+                    return Some(Place {
+                        places: self.clone(),
+                        connection,
+                    });
+                }
+                Found::Soon => freed.await,
+                Found::None => {
+                    self.count(Cut::Full);
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn find(&self, from: SocketAddr) -> Found {
+        let mut inner = self.lock();
+        let address = Address::of(from.ip());
+        let most = match inner.members.contains(&address) {
+            true => self.capacity.strangers,
+            false => self.capacity.strangers - self.capacity.kept,
+        };
+        let competing = match inner.members.contains(&address) {
+            true => inner.strangers_count,
+            // Those of members count for themselves.
+            false => inner.strangers_of_others(),
+        };
+        if competing >= most && !inner.displace_stranger(address) {
+            // All of them wait for their turn, which comes at a pace.
+            return Found::Soon;
+        }
+        if inner.open.len() >= self.capacity.all {
+            let leaving = inner.open.len() - inner.staying();
+            let displaced =
+                leaving > 0 || inner.displace_stranger(address) || inner.displace_idle();
+            return match displaced {
+                true => Found::Soon,
+                false => Found::None,
+            };
+        }
+        inner.number_last += 1;
+        let number = inner.number_last;
+        let connection = Arc::new(Connection::new(number, from, self.held.clone()));
+        inner.open.insert(number, connection.clone());
+        inner.strangers.entry(address).or_default().insert(number);
+        inner.strangers_count += 1;
+        Found::Place(connection)
+    }
+
+    /// Notes that the caller of a connection is known now.
+    pub(super) fn know(&self, connection: &Connection) {
+        if connection.know() {
+            self.lock().forget_stranger(connection);
+            // One that waited for a place of a stranger has it now.
+            self.freed.notify_one();
+        }
+    }
+
+    /// Cuts the connection that holds most, if all together hold more than they may.
+    pub(super) fn relieve(&self) {
+        let max = i64::try_from(self.held_max).unwrap_or(i64::MAX);
+        if self.held.load(Ordering::Relaxed) <= max {
+            return;
+        }
+        let inner = self.lock();
+        let worst = inner.open.values().max_by_key(|open| match open.is_cut() {
+            true => 0,
+            false => open.held(),
+        });
+        if let Some(worst) = worst {
+            worst.cut(Cut::Memory);
+        }
+    }
+
+    /// Counts a connection that was closed by this node.
+    pub(super) fn count(&self, why: Cut) {
+        self.cuts[why as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        let inner = self.lock();
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        Counts {
+            open: count(inner.open.len()),
+            open_max: count(self.capacity.all),
+            strangers: count(inner.strangers_count),
+            strangers_max: count(self.capacity.strangers),
+            taken: self.taken.load(Ordering::Relaxed),
+            held_bytes: u64::try_from(self.held.load(Ordering::Relaxed)).unwrap_or(0),
+            held_bytes_max: self.held_max,
+            cut: Cut::ALL
+                .iter()
+                .map(|why| (why.name(), self.cuts[*why as usize].load(Ordering::Relaxed)))
+                .collect(),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Connections that were not told to close.
+    fn staying(&self) -> usize {
+        let known = self.open.values().filter(|open| open.is_known());
+        self.strangers_count + known.filter(|open| !open.is_cut()).count()
+    }
+
+    fn strangers_of_others(&self) -> usize {
+        let of_members = self.members.iter().filter_map(|at| self.strangers.get(at));
+        self.strangers_count - of_members.map(BTreeSet::len).sum::<usize>()
+    }
+
+    fn forget_stranger(&mut self, connection: &Connection) {
+        if let Some(of) = self.strangers.get_mut(&connection.address)
+            && of.remove(&connection.number)
+        {
+            self.strangers_count -= 1;
+            if of.is_empty() {
+                self.strangers.remove(&connection.address);
+            }
+        }
+    }
+
+    /// Cuts a stranger for a newcomer from an address; whether there is one that can go.
+    fn displace_stranger(&mut self, newcomer: Address) -> bool {
+        let for_member = self.members.contains(&newcomer);
+        let candidates = self.strangers.iter().filter(|(address, _)| {
+            // Nobody else displaces members.
+            for_member || !self.members.contains(address)
+        });
+        let mut by_size: Vec<_> = candidates.map(|(at, of)| (of.len(), *at)).collect();
+        by_size.sort_unstable_by(|one, other| other.cmp(one));
+        for (_, address) in by_size {
+            let oldest = self.strangers[&address].iter().take(LOOKED_AT);
+            let oldest = oldest.filter_map(|number| self.open.get(number));
+            let first = oldest.min_by_key(|open| open.stage());
+            let can_go = first.filter(|open| open.stage() != Stage::Waiting).cloned();
+            if let Some(goes) = can_go {
+                self.forget_stranger(&goes);
+                goes.cut(Cut::Displaced);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Cuts the oldest connection without a call of the address that has most of those.
+    fn displace_idle(&mut self) -> bool {
+        let mut idle: BTreeMap<Address, (usize, &Arc<Connection>)> = BTreeMap::new();
+        for open in self.open.values() {
+            if open.stage() != Stage::Calling && !open.is_cut() {
+                idle.entry(open.address).or_insert((0, open)).0 += 1;
+            }
+        }
+        let most = idle.into_values().max_by_key(|(count, _)| *count);
+        let goes = most.map(|(_, open)| open.clone());
+        goes.inspect(|open| open.cut(Cut::Displaced)).is_some()
+    }
+}
+
+impl Place {
+    pub(super) fn places(&self) -> &Arc<Places> {
+        &self.places
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut inner = self.places.lock();
+        inner.forget_stranger(&self.connection);
+        inner.open.remove(&self.connection.number);
+        drop(inner);
+        self.places.freed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(all: usize, strangers: usize, kept: usize) -> Arc<Places> {
+        let capacity = Capacity {
+            all,
+            strangers,
+            kept,
+        };
+        Places::new(capacity, 200)
+    }
+
+    fn from(host: u8) -> SocketAddr {
+        ([10, 0, 0, host], 1).into()
+    }
+
+    async fn take(places: &Arc<Places>, host: u8) -> Place {
+        places.take(from(host)).await.expect("there is a place")
+    }
+
+    #[tokio::test]
+    async fn a_flood_displaces_itself_and_an_honest_newcomer_keeps_his_place() {
+        let places = places(100, 8, 0);
+        let mut flood = Vec::new();
+        for _ in 0..8 {
+            flood.push(take(&places, 66).await);
+        }
+        let honest = take(&places, 1).await;
+        assert!(flood[0].connection.is_cut(), "the oldest goes");
+        honest.connection.enter(Stage::Idle);
+        for _ in 0..50 {
+            flood.push(take(&places, 66).await);
+        }
+        assert!(!honest.connection.is_cut());
+        assert_eq!(places.counts().strangers, 8);
+    }
+
+    #[tokio::test]
+    async fn what_has_sent_nothing_goes_before_what_has() {
+        let places = places(100, 4, 0);
+        let spoke = take(&places, 1).await;
+        spoke.connection.enter(Stage::Idle);
+        let calls = take(&places, 1).await;
+        calls.connection.call_begins();
+        let silent = [take(&places, 1).await, take(&places, 1).await];
+        let mut more = Vec::new();
+        for _ in 0..20 {
+            more.push(take(&places, 1).await);
+        }
+        assert!(silent.iter().all(|silent| silent.connection.is_cut()));
+        assert!(!spoke.connection.is_cut() && !calls.connection.is_cut());
+    }
+
+    #[tokio::test]
+    async fn nobody_displaces_a_member_whose_places_are_kept() {
+        let places = places(100, 8, 4);
+        places.keep_for([from(1).ip()]);
+        let member = [take(&places, 1).await, take(&places, 1).await];
+        let mut flood = Vec::new();
+        for host in 2..100 {
+            flood.push(take(&places, host).await);
+        }
+        assert!(member.iter().all(|member| !member.connection.is_cut()));
+        let counts = places.counts();
+        assert_eq!(counts.strangers, 4 + 2, "{counts:?}");
+    }
+
+    #[tokio::test]
+    async fn known_callers_at_work_are_never_displaced_and_idle_ones_are() {
+        let places = places(4, 4, 0);
+        let mut known = Vec::new();
+        for _ in 0..4 {
+            let place = take(&places, 1).await;
+            places.know(&place.connection);
+            place.connection.call_begins();
+            known.push(place);
+        }
+        assert!(places.take(from(2)).await.is_none());
+        assert!(known.iter().all(|known| !known.connection.is_cut()));
+        known[2].connection.call_ends();
+        let newcomer = tokio::spawn({
+            let places = places.clone();
+            async move { places.take(from(2)).await.is_some() }
+        });
+        assert_eq!(known[2].connection.is_to_end().await, Cut::Displaced);
+        known.remove(2);
+        assert!(newcomer.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn the_connection_that_holds_most_goes_when_memory_runs_out() {
+        let places = places(100, 8, 0);
+        let held = [take(&places, 1).await, take(&places, 2).await];
+        held[0].connection.hold(10, false);
+        held[1].connection.hold(100, true);
+        places.relieve();
+        assert!(!held[1].connection.is_cut());
+        held[0].connection.hold(91, false);
+        places.relieve();
+        assert!(held[0].connection.is_cut() && !held[1].connection.is_cut());
+        assert_eq!(places.counts().held_bytes, 100);
+    }
+}

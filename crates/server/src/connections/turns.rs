@@ -1,0 +1,115 @@
+//! Turns to begin a handshake: at a pace, one address after the other.
+//!
+//! Always true: an address that waits for many turns delays another address by one.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, oneshot},
+    time::{Instant, sleep_until},
+};
+
+use super::address::Address;
+
+/// How far behind its pace a busy node may fall and still make up for it.
+const BEHIND_PACE: Duration = Duration::from_millis(8);
+
+/// See the head of this file. What waits is bounded by the places of the port.
+#[derive(Default)]
+pub(super) struct Turns {
+    waiting: Mutex<Waiting>,
+    came: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    of: BTreeMap<Address, VecDeque<oneshot::Sender<()>>>,
+    last: Option<Address>,
+}
+
+impl Waiting {
+    /// The next one, of the address after that of the last one.
+    fn next(&mut self) -> Option<oneshot::Sender<()>> {
+        let after = match self.last {
+            Some(last) => {
+                let after = (std::ops::Bound::Excluded(last), std::ops::Bound::Unbounded);
+                self.of.range(after).next()
+            }
+            None => None,
+        };
+        let address = *after.or_else(|| self.of.iter().next())?.0;
+        let queue = self.of.get_mut(&address)?;
+        let turn = queue.pop_front();
+        if queue.is_empty() {
+            self.of.remove(&address);
+        }
+        self.last = Some(address);
+        turn
+    }
+}
+
+impl Turns {
+    /// Waits for a turn.
+    pub(super) async fn wait(&self, address: Address) {
+        let (turn, given) = oneshot::channel();
+        self.lock().of.entry(address).or_default().push_back(turn);
+        self.came.notify_one();
+        let _ = given.await;
+    }
+
+    /// Gives a turn every so often; never ends.
+    pub(super) async fn give(self: Arc<Self>, every: Duration) {
+        let mut due = Instant::now();
+        loop {
+            let Some(next) = self.lock().next() else {
+                self.came.notified().await;
+                continue;
+            };
+            // One that does not wait any more costs no turn.
+            if next.send(()).is_ok() {
+                let now = Instant::now();
+                due = due.max(now.checked_sub(BEHIND_PACE).unwrap_or(now)) + every;
+                sleep_until(due).await;
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVERY: Duration = Duration::from_millis(2);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crowd_is_taken_at_its_pace_and_another_address_does_not_wait_for_it() {
+        let turns = Arc::new(Turns::default());
+        let crowd = Address::of("10.0.0.1".parse().unwrap());
+        let other = Address::of("10.0.0.2".parse().unwrap());
+        let began = Instant::now();
+        let waiting: Vec<_> = (0..100)
+            .map(|_| {
+                let turns = turns.clone();
+                tokio::spawn(async move { turns.wait(crowd).await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        let giving = tokio::spawn(turns.clone().give(EVERY));
+        turns.wait(other).await;
+        assert!(began.elapsed() <= 5 * EVERY, "{:?}", began.elapsed());
+        for waiting in waiting {
+            waiting.await.unwrap();
+        }
+        let least = 98 * EVERY - BEHIND_PACE;
+        assert!(began.elapsed() >= least, "{:?}", began.elapsed());
+        giving.abort();
+    }
+}
