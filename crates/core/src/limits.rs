@@ -49,6 +49,10 @@ pub const ONCE_REMOVED_MAX: usize = 4;
 /// clock is taken to be there, so that every time fits a signed 64-bit integer of a database.
 pub const LOG_TIME_MAX_MS: u64 = 253_402_300_799_999;
 
+/// How far the date of an entry may be from the one that keeps its distance to log time, in
+/// milliseconds, without being taken: what people are shown is that much off at most.
+pub const DATE_STEADY_MS: u64 = 1000;
+
 /// How far the date of an entry may be behind the one before without going back, in milliseconds:
 /// another leader reads the clocks a little otherwise. A greater step back is a corrected clock,
 /// and dates follow it.

@@ -9,7 +9,7 @@
 
 use crate::{
     Accepted, Batch, Decision, Event, Timestamp,
-    limits::{DATE_STANDS_MS, LOG_TIME_MAX_MS},
+    limits::{DATE_STANDS_MS, DATE_STEADY_MS, LOG_TIME_MAX_MS},
 };
 
 /// The times of one log entry.
@@ -27,12 +27,21 @@ impl Now {
     #[must_use]
     pub fn next(self, batch: &Batch) -> Self {
         let date = batch.date.min(Timestamp(LOG_TIME_MAX_MS));
+        let log_time = log_time(self.log_time, batch.proposed_at);
+        // The date that keeps its distance to log time: two readings of a clock differ a little,
+        // and the date at which a session ends must not change with every entry.
+        let steady = self.date.plus_ms(log_time.0 - self.log_time.0);
         let jitter = date < self.date && self.date <= date.plus_ms(DATE_STANDS_MS);
-        let stands = jitter || date == Timestamp(0);
-        Self {
-            log_time: log_time(self.log_time, batch.proposed_at),
-            date: if stands { self.date } else { date },
-        }
+        let date = if date == Timestamp(0) {
+            self.date
+        } else if date.0.abs_diff(steady.0) <= DATE_STEADY_MS {
+            steady.min(Timestamp(LOG_TIME_MAX_MS))
+        } else if jitter {
+            self.date
+        } else {
+            date
+        };
+        Self { log_time, date }
     }
 
     /// The date of a moment in log time. The end of log time, which means never, stays what it is.
@@ -106,6 +115,10 @@ mod tests {
         let before = now(1_000_000, 2_000_000);
         for (stamp, expected) in [
             ((1_000_001, 2_000_001), (1_000_001, 2_000_001)),
+            ((1_000_010, 2_000_011), (1_000_010, 2_000_010)),
+            ((1_000_010, 2_000_009), (1_000_010, 2_000_010)),
+            ((1_000_010, 2_001_010), (1_000_010, 2_000_010)),
+            ((1_000_010, 2_001_011), (1_000_010, 2_001_011)),
             ((5, 1_999_999), (1_000_000, 2_000_000)),
             ((5, 2_000_000 - DATE_STANDS_MS), (1_000_000, 2_000_000)),
             (

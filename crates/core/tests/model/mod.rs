@@ -16,8 +16,8 @@ use conclave_core::{
     Event, InviteId, NodeId, Origin, Position, Progress, Remember, Sequence, SessionId,
     ThrottleKey, Timestamp, TokenHash, WebhookId,
     limits::{
-        DATE_STANDS_MS, LOG_TIME_MAX_MS, SESSION_CLOSED_MS, SESSION_MS, SESSION_RENEW_MS,
-        SESSIONS_PER_ACCOUNT_MAX, THROTTLE_MAX_MS,
+        DATE_STANDS_MS, DATE_STEADY_MS, LOG_TIME_MAX_MS, SESSION_CLOSED_MS, SESSION_MS,
+        SESSION_RENEW_MS, SESSIONS_PER_ACCOUNT_MAX, THROTTLE_MAX_MS,
     },
 };
 
@@ -67,12 +67,16 @@ impl Observer {
             decisions.len(),
             "every command is answered"
         );
+        let before = self.time;
         self.time = self
             .time
             .max(batch.proposed_at.min(Timestamp(LOG_TIME_MAX_MS)));
         let date = batch.date.min(Timestamp(LOG_TIME_MAX_MS));
         let behind = self.date.0.saturating_sub(date.0);
-        if date.0 > 0 && (behind == 0 || behind > DATE_STANDS_MS) {
+        let steady = self.date.0 + (self.time.0 - before.0);
+        if date.0 > 0 && date.0.abs_diff(steady) <= DATE_STEADY_MS {
+            self.date = Timestamp(steady.min(LOG_TIME_MAX_MS));
+        } else if date.0 > 0 && (behind == 0 || behind > DATE_STANDS_MS) {
             self.date = date;
         }
         self.index += 1;
