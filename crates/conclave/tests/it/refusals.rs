@@ -100,7 +100,6 @@ async fn a_scanner_sees_no_byte_but_how_tls_hangs_up() {
         assert!(hung_up, "{address} answers {heard:?} to {said:?}");
     });
     join_all(asked).await;
-    let log = node.log();
     for (whom, why) in [
         ("clients", "it does not speak TLS\""),
         ("peers", "it does not speak TLS\""),
@@ -110,7 +109,9 @@ async fn a_scanner_sees_no_byte_but_how_tls_hangs_up() {
         ("peers", "it does not finish the handshake"),
     ] {
         let line = format!("a connection for {whom} was refused");
-        assert_eq!(lines(&log, &[&line, why]), 1, "{whom} {why}: {log}");
+        // The connection ends a moment before its line is written.
+        let one = async || (lines(&node.log(), &[&line, why]) == 1).then_some(());
+        until(&format!("{whom} {why}"), one).await;
     }
     node.stop().await;
 }
@@ -361,7 +362,7 @@ async fn a_token_is_good_once_and_in_its_time() {
     })
     .await;
     let directory = tempfile::tempdir().unwrap();
-    for (what, token, lines_after) in [("used", &used, 1), ("late", &late.token, 2)] {
+    for (what, token) in [("used", &used), ("late", &late.token)] {
         let joining = join(
             &cluster.peer_address(1),
             &directory.path().join(what),
@@ -371,7 +372,8 @@ async fn a_token_is_good_once_and_in_its_time() {
         refused.failed(4, "the join token cannot be used");
         let (log, line) = (cluster.log(1), "a machine was refused");
         let told = lines(&log, &[line, "JOIN_TOKEN_INVALID"]);
-        assert_eq!(told, lines_after, "{what}: {log}");
+        // One line for a caller and a reason, however often it tries.
+        assert_eq!(told, 1, "{what}: {log}");
     }
 }
 

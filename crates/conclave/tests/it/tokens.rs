@@ -193,7 +193,10 @@ async fn nodes_that_meet_make_one_cluster_and_a_wiped_one_comes_back_as_another(
         ..Default::default()
     };
     let refused = root.change_members(change).await.unwrap_err().to_string();
-    assert!(refused.contains("no other may have it"), "{refused}");
+    assert!(
+        refused.contains("no other node may have its number"),
+        "{refused}"
+    );
     talking.finish_without_error().await;
     for node in [asked, members[1]] {
         let all = alice.all_messages_at(&cluster.endpoint(node)).await;
