@@ -124,8 +124,11 @@ async fn people_chat_from_the_command_line() {
     assert_eq!(list[0]["with"], "bob");
     assert_eq!(list[0]["messages"], 3);
 
-    let status = alice.run(&["cluster", "status", "-o", "json"]).await;
-    assert_eq!(status.json()[0]["tolerates"], 1);
+    let tolerates_one = async || {
+        let status = alice.run(&["cluster", "status", "-o", "json"]).await;
+        (status.json()[0]["tolerates"] == 1).then_some(())
+    };
+    until("every node answers", tolerates_one).await;
     bob.run(&["logout"]).await.succeeded();
     bob.run(&["read"]).await.failed(4, "not logged in");
     alice.run(&["account", "delete", "--yes"]).await.succeeded();
