@@ -46,7 +46,7 @@ impl MessageText {
 /// Whether a character cannot be seen or steers what is shown around it: controls, breaks of
 /// lines, marks of direction, characters without width, tags.
 ///
-/// The joiners U+200C and U+200D count as well; [`is_visible`] knows where emoji need one.
+/// The joiners U+200C and U+200D count as well; `is_visible` knows where emoji need one.
 #[must_use]
 pub fn is_unseen(character: char) -> bool {
     character.is_control()

@@ -1,7 +1,7 @@
 //! Connects to a name that may have several addresses, of which some do not answer.
 //!
 //! Always true: each address has its own time. The next one is tried when the one before has
-//! failed, or has not answered within [`HEAD_START`]; the first that answers is taken, and the
+//! failed, or has not answered within 80 ms; the first that answers is taken, and the
 //! attempts that are left are given up.
 
 use std::{io, net::SocketAddr, time::Duration};
