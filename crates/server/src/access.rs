@@ -131,8 +131,9 @@ impl Shared {
         let token = token_of(request.metadata())?;
         let session = self.session(token, deadline).await?;
         let _admitted = session.admit()?;
-        let command = request.into_inner().into_command(session.id)?;
-        self.propose(command, deadline).await
+        let (metadata, _, request) = request.into_parts();
+        let command = request.into_command(session.id)?;
+        self.propose_proven(command, &metadata, deadline).await
     }
 
     /// Gets a session's command through the log that is answered by being done; gives the position

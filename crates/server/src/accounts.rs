@@ -95,6 +95,7 @@ impl Accounts {
         &self,
         request: Request<v1::ChangePasswordRequest>,
     ) -> Result<v1::ChangePasswordResponse, Problem> {
+        self.shared.only_where_believed()?;
         let deadline = Deadline::of(request.metadata());
         let remote = request.remote_addr();
         let (metadata, _, request) = request.into_parts();

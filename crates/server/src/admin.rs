@@ -21,6 +21,7 @@ use crate::{
     access::{Deadline, accepted, administrators_only, position_of},
     connections::Places,
     creation::CODE_BYTES,
+    on_behalf::OnBehalf,
     problems, random,
     sessions::show_token,
     shared::Shared,
@@ -257,8 +258,11 @@ impl Admin {
     ) -> Result<v1::ChangeMembersResponse, Problem> {
         let deadline = Deadline::of(request.metadata());
         self.shared.for_operators(&request, "ChangeMembers").await?;
+        let for_whom = OnBehalf::of(request.metadata());
         let request = request.into_inner();
-        self.shared.change_members(request, deadline).await
+        self.shared
+            .change_members(request, &for_whom, deadline)
+            .await
     }
 
     async fn check(
@@ -280,7 +284,11 @@ impl Admin {
             .await?;
         let leader = self
             .shared
-            .transfer_leader(request.get_ref().node_id, deadline)
+            .transfer_leader(
+                request.get_ref().node_id,
+                &OnBehalf::of(request.metadata()),
+                deadline,
+            )
             .await?;
         Ok(v1::TransferLeaderResponse {
             leader_node_id: leader,
