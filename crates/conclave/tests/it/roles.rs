@@ -174,7 +174,7 @@ fn stolen(directory: &Path, secret: &ClusterSecret) -> Arc<ClientConfig> {
 async fn with_a_learner() -> (Cluster, Client) {
     let cluster = Cluster::prepare_with_places(4, 3).await;
     join_all((1..=3).map(|node| cluster.start_node(node))).await;
-    let (root, _) = cluster.administrator().await;
+    let root = cluster.operator_client().await;
     let token = root.create_join_token(HOUR, true).await.unwrap().token;
     cluster.give_token(4, &token);
     cluster.start_node(4).await;
@@ -297,6 +297,7 @@ async fn a_command_of_a_learner_is_believed_only_with_the_token_of_its_session()
                     cluster_id: secret.cluster_id(),
                     source_node_id: 4,
                     target_node_id: leader,
+                    ..Envelope::default()
                 }),
                 commands: vec![encode_command(command)],
             });
@@ -340,7 +341,7 @@ async fn a_node_with_a_certificate_that_is_no_member_asks_how_a_node_is_and_noth
 async fn a_machine_gets_the_key_of_the_authority_with_its_vote_and_lets_others_in_then() {
     let cluster = Cluster::prepare_growing(3).await;
     cluster.start_node(1).await;
-    let (root, _) = cluster.administrator().await;
+    let root = cluster.operator_client().await;
     let token = root.create_join_token(HOUR, false).await.unwrap().token;
     cluster.give_token(2, &token);
     cluster.start_node(2).await;

@@ -201,6 +201,7 @@ async fn a_stranger_on_the_machine_gets_nothing_from_the_peer_port_of_a_plain_cl
             cluster_id: secret.cluster_id(),
             source_node_id: 1,
             target_node_id: 1,
+            ..Envelope::default()
         }),
         ..Default::default()
     };
