@@ -54,12 +54,13 @@ fn kind(event: &Event) -> u8 {
         Event::NodeAdmitted { .. } => 34,
         Event::NodeRetired { .. } => 35,
         Event::LeaderPreferred { .. } => 36,
+        Event::AccountLimitsChanged { .. } => 39,
         Event::OperatorCreated { .. } => 37,
         Event::OperatorRemoved { .. } => 38,
     }
 }
 
-const KINDS: u8 = 39;
+const KINDS: u8 = 40;
 
 /// All rows of all tables.
 fn everything(directory: &Path) -> Vec<(String, Vec<String>)> {

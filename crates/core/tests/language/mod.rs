@@ -7,7 +7,8 @@
 //! people alice bob                  accounts with a session each; prints nothing
 //! chief root                        an administrator with a session; prints nothing
 //! crowd 999999 [accounts]           pretends that so many more exist; also rooms, members of
-//!                                   every room, invitations, blocks, invites, throttles
+//!                                   every room, invitations, blocks, invites, throttles, bytes
+//!                                   and conversations of every account
 //! once:k1 create alice [hash=…] [grant=open|invite:CODE|setup:TOKEN|admin:SESSION]
 //!                                   a request outside a session, named k1
 //! login alice token=t version=1 [label=l] as laptop    the name of the session is `laptop`
@@ -21,7 +22,8 @@
 //!                                   kick R NAME, topic R TEXT, role R NAME owner|moderator|member,
 //!                                   webhook R NAME token=t, webhook-delete 1
 //! root#1 bot NAME token=t           also: admin NAME yes|no|bot, remove-account NAME,
-//!                                   invite-make CODE [ttl=1h] [uses=1], invite-revoke 1
+//!                                   invite-make CODE [ttl=1h] [uses=1], invite-revoke 1,
+//!                                   limit NAME VALUE
 //! once:k operate CREDENTIAL token-make t [ttl=1h] [learner]    also: token-revoke t,
 //!                                   prefer 2|nobody, add NAME CREDENTIAL, revoke NAME
 //! once:k operator-first CREDENTIAL  also: operator-reset CREDENTIAL, admit [token=t] [known=3]
@@ -50,7 +52,7 @@ use parse::Fault;
 use crate::support::Memory;
 
 /// What can be pretended.
-const CROWDS: [&str; 7] = [
+const CROWDS: [&str; 9] = [
     "accounts",
     "rooms",
     "members",
@@ -58,6 +60,8 @@ const CROWDS: [&str; 7] = [
     "blocks",
     "invites",
     "throttles",
+    "bytes",
+    "conversations",
 ];
 
 /// A state, and the names that a script gives to what is in it.

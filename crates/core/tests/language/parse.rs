@@ -1,11 +1,11 @@
 //! From a line to a command.
 
 use conclave_core::{
-    AccountId, AccountName, AccountRole, Command, ConversationId, Digest, DisplayName, Grant,
-    InviteId, JoinTokenId, MemberRole, MessageRef, MessageText, NodeId, OnceId, Operation,
-    OperatorName, OperatorRequest, Origin, Pass, Progress, Reaction, Recipient, Rejection,
-    RoomName, Sequence, SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash, Topic,
-    WebhookId,
+    AccountId, AccountLimit, AccountName, AccountRole, Command, ConversationId, Digest,
+    DisplayName, Grant, InviteId, JoinTokenId, MemberRole, MessageRef, MessageText, NodeId, OnceId,
+    Operation, OperatorName, OperatorRequest, Origin, Pass, Progress, Reaction, Recipient,
+    Rejection, RoomName, Sequence, SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash,
+    Topic, WebhookId,
 };
 
 use super::{Request, World, opens_session};
@@ -153,7 +153,9 @@ fn operation(world: &World, line: &Line<'_>) -> Result<Operation, Fault> {
         "send" | "edit" | "react" | "unreact" | "advance" | "delete" => about_messages(line),
         "room-create" | "join" | "leave" | "invite" | "kick" | "topic" | "role" | "webhook"
         | "webhook-delete" => about_rooms(line),
-        "admin" | "remove-account" | "bot" | "invite-make" | "invite-revoke" => governing(line),
+        "admin" | "remove-account" | "bot" | "invite-make" | "invite-revoke" | "limit" => {
+            governing(line)
+        }
         "operator-first" | "operator-reset" | "operate" => operating(line),
         _ => of_oneself(world, line),
     }
@@ -258,6 +260,12 @@ fn governing(line: &Line<'_>) -> Result<Operation, Fault> {
             code: TokenHash(filled(line.word(1)?)?),
             ttl_ms: time(line.option("ttl").unwrap_or("1h"))?.0,
             uses: line.number("uses", "1")?,
+        },
+        "limit" => Operation::SetAccountLimits {
+            values: vec![(
+                AccountLimit::named(line.word(1)?).ok_or("there is no such limit")?,
+                number(line.word(2)?)?,
+            )],
         },
         _ => Operation::RevokeInvite {
             invite: InviteId(number(line.word(1)?)?),

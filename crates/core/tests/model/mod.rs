@@ -207,6 +207,7 @@ impl Observer {
             | Event::NodeAdmitted { .. }
             | Event::NodeRetired { .. }
             | Event::LeaderPreferred { .. }
+            | Event::AccountLimitsChanged { .. }
             | Event::LoginFailed { .. }
             | Event::LoginForgiven { .. } => self.read_admission(event),
             Event::SessionOpened { .. }
@@ -371,7 +372,7 @@ impl Observer {
                 assert!(self.retired.insert(*node), "a number is used up twice");
                 self.node_last = self.node_last.max(*node);
             }
-            Event::LeaderPreferred { .. } => {}
+            Event::LeaderPreferred { .. } | Event::AccountLimitsChanged { .. } => {}
             other => panic!("{other:?} lets nobody in"),
         }
     }

@@ -128,6 +128,7 @@ impl Writer {
             .prepare_cached(sql)?
             .query_row([id], |row| row.get(0))?;
         self.change_one("DELETE FROM accounts WHERE id = ?1", [id])?;
+        self.forget_allowance(account)?;
         self.meta.accounts -= 1;
         self.count_admin(role, -1);
         self.run("DELETE FROM blocks WHERE account = ?1 OR other = ?1", [id])?;
