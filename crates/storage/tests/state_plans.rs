@@ -142,6 +142,7 @@ fn no_statement_scans_a_table() {
                 "token",
                 "position",
                 "log_index",
+                "log_index DESC",
                 "i.id",
                 "not_before, key",
                 "expires_at, token",

@@ -12,7 +12,7 @@ use crate::{
     witness::{client_of, person, sign_up},
 };
 
-/// Room for the log of a small node and its state; a tenth of it is the mark, a fortieth the reserve.
+/// Room for the log of a small node and its state; the mark is a tenth, the reserve a fortieth.
 const DISK_MIB: u32 = 256;
 /// So many messages of 8 KiB, each in the log and in the state, are more than the reserve.
 const BEYOND_RESERVE: usize = 600;

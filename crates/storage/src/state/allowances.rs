@@ -6,7 +6,10 @@
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use conclave_core::{AccountId, AccountLimit, AccountLimits, Allowance, allowance::SPENDS};
+use conclave_core::{
+    AccountId, AccountLimit, AccountLimits, Allowance, account_limits::ACCOUNT_LIMITS,
+    allowance::SPENDS,
+};
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 
 use super::{
@@ -18,9 +21,12 @@ use super::{
 /// Allowances that were changed and not yet written. Never more than the transaction has commands.
 pub(super) type Changed = BTreeMap<AccountId, Allowance>;
 
-/// Columns in the order of [`Allowance::full_at`], between the account and the totals.
-const COLUMNS: &str = "account, messages, bytes, edits, reactions, deletions, positions, rooms, \
-    changes, conversations, stored_bytes";
+/// The columns are in the order of [`Allowance::full_at`], between the account and the totals.
+const SAVE: &str = "
+INSERT OR REPLACE INTO allowances
+    (account, messages, bytes, edits, reactions, deletions, positions, rooms, changes,
+     conversations, stored_bytes)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
 
 impl Writer {
     /// What an account has used, if it has used anything.
@@ -79,11 +85,7 @@ impl Writer {
         if self.allowances.is_empty() {
             return Ok(());
         }
-        let sql = format!(
-            "INSERT OR REPLACE INTO allowances ({COLUMNS})
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
-        );
-        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut statement = self.connection.prepare_cached(SAVE)?;
         let caches = self.caches.get_mut();
         for (account, used) in std::mem::take(&mut self.allowances) {
             let at = used.full_at.map(stored);
@@ -135,8 +137,9 @@ fn allowance(row: &Row<'_>) -> Result<Allowance> {
 /// The limits of accounts: the defaults, but for what was set.
 pub(super) fn load_limits(connection: &Connection) -> Result<AccountLimits> {
     let mut limits = AccountLimits::default();
-    let mut statement = connection.prepare_cached("SELECT number, value FROM account_limits")?;
-    let mut rows = statement.query([])?;
+    let sql = "SELECT number, value FROM account_limits ORDER BY number LIMIT ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([stored(ACCOUNT_LIMITS as u64)])?;
     while let Some(row) = rows.next()? {
         let limit = AccountLimit::numbered(number(row, 0)?);
         let value = number(row, 1)?;

@@ -29,9 +29,10 @@ impl Reader {
     /// See [`ReadError`].
     pub fn date_steps(&self) -> std::result::Result<Vec<u64>, ReadError> {
         self.read(|connection| {
-            let sql = "SELECT log_index FROM date_steps ORDER BY log_index";
+            let sql = "SELECT log_index FROM date_steps ORDER BY log_index LIMIT ?1";
             let mut statement = connection.prepare_cached(sql)?;
-            statement.query_map([], |row| number(row, 0))?.collect()
+            let kept = stored(DATE_STEPS_MAX);
+            statement.query_map([kept], |row| number(row, 0))?.collect()
         })
     }
 }
