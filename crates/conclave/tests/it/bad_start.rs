@@ -114,7 +114,7 @@ async fn a_full_disk_stops_no_node_and_loses_nothing() {
         let stale = Freshness::Stale { min_position: 0 };
         let page = third.messages(&alices, Page::Newest, 1000, stale).await;
         let page = page.ok()?.messages;
-        (page.last()?.sequence.0 == sent.len() as u64).then_some(page)
+        (page.last()?.sequence == sent.len() as u64).then_some(page)
     })
     .await;
     let seen: Vec<String> = seen.into_iter().map(|message| message.text).collect();
