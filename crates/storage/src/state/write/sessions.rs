@@ -17,8 +17,8 @@ impl Writer {
                 expires_at,
             } => {
                 let sql = "INSERT INTO sessions
-                        (id, account, token, opened_at, expires_at, closed, label)
-                    VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6)";
+                        (id, account, token, opened_at, expires_at, closed, label, used_at)
+                    VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?4)";
                 let [id, of, since, until] = [session.0, account.0, at.0, expires_at.0].map(stored);
                 let row = params![id, of, token.0, since, until, label.as_str()];
                 self.change_one(sql, row)?;
@@ -28,6 +28,8 @@ impl Writer {
                     account: *account,
                     closed: false,
                     expires_at: *expires_at,
+                    opened_at: *at,
+                    used_at: *at,
                     requests: Default::default(),
                 };
                 self.caches.get_mut().sessions.insert(*session, row);
@@ -36,10 +38,14 @@ impl Writer {
             Event::SessionRenewed {
                 session,
                 expires_at,
+                used_at,
             } => {
-                let sql = "UPDATE sessions SET expires_at = ?2 WHERE id = ?1";
-                self.change_one(sql, [stored(session.0), stored(expires_at.0)])?;
-                self.in_cache(*session, |row| row.expires_at = *expires_at);
+                let sql = "UPDATE sessions SET expires_at = ?2, used_at = ?3 WHERE id = ?1";
+                self.change_one(sql, [session.0, expires_at.0, used_at.0].map(stored))?;
+                self.in_cache(*session, |row| {
+                    row.expires_at = *expires_at;
+                    row.used_at = *used_at;
+                });
                 Ok(())
             }
             Event::SessionClosed { session, forget_at } => {
