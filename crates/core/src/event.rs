@@ -150,8 +150,10 @@ pub enum Event {
         token: TokenHash,
         /// What its owner calls it.
         label: SessionLabel,
-        /// Since when.
+        /// Since which date.
         at: Timestamp,
+        /// Since when in log time, which its end is counted from.
+        began_at: Timestamp,
         /// Until when, unless renewed.
         expires_at: Timestamp,
     },

@@ -45,9 +45,9 @@ pub struct Session {
     pub closed: bool,
     /// When it ends (or, if closed, when it may be forgotten).
     pub expires_at: Timestamp,
-    /// Since when it is open.
-    pub opened_at: Timestamp,
-    /// When it was used, as far as that was noted.
+    /// Since when it is open, in log time.
+    pub began_at: Timestamp,
+    /// When it was used, in log time, as far as that was noted.
     pub used_at: Timestamp,
     /// The request numbers that it has used.
     pub requests: RequestWindow,

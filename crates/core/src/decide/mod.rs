@@ -445,7 +445,7 @@ fn renewal(session: &Session, now: Timestamp) -> Vec<Event> {
     if now.0.abs_diff(session.used_at.0) < SESSION_RENEW_MS {
         return Vec::new();
     }
-    let end = session.opened_at.plus_ms(SESSION_WHOLE_MS);
+    let end = session.began_at.plus_ms(SESSION_WHOLE_MS);
     let expires_at = match session.expires_at > end {
         // A program's.
         true => session.expires_at,

@@ -67,6 +67,7 @@ pub(super) fn open_session(lookup: &impl Lookup, now: Timestamp, asked: Asked<'_
         token,
         label: asked.label.clone(),
         at: now,
+        began_at: now,
         expires_at,
     });
     if let Some(password_hash) = asked.renewed_hash {
@@ -106,7 +107,7 @@ fn least_recently_used(
         };
         let is_recent = now.0.saturating_sub(session.used_at.0) < SESSION_RENEW_MS;
         let rank = match is_recent {
-            true => (true, u64::from(session.used_at > session.opened_at)),
+            true => (true, u64::from(session.used_at > session.began_at)),
             false => (false, session.used_at.0),
         };
         ranked.push((rank, id));

@@ -225,14 +225,19 @@ fn of_session(world: &World, event: &Event) -> String {
             token,
             label,
             at,
+            began_at,
             expires_at,
         } => {
+            let began = match began_at == at {
+                true => String::new(),
+                false => format!(" began_at={}", time(*began_at)),
+            };
             let label = match label.as_str() {
                 "" => String::new(),
                 label => format!(" label={label:?}"),
             };
             format!(
-                "SessionOpened session={session} account={} token={} at={} expires_at={}{label}",
+                "SessionOpened session={session} account={} token={} at={}{began} expires_at={}{label}",
                 account(world, *id),
                 filled(&token.0),
                 time(*at),

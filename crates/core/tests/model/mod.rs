@@ -118,8 +118,8 @@ impl Observer {
             (command.origin, decision.remember)
             && let Some((_, expires_at)) = self.open.get(&session)
         {
-            let (opened_at, used_at) = self.used[&session];
-            let end = opened_at.plus_ms(SESSION_WHOLE_MS);
+            let (began_at, used_at) = self.used[&session];
+            let end = began_at.plus_ms(SESSION_WHOLE_MS);
             let is_noted = self.time.0 - used_at.0 < SESSION_RENEW_MS;
             assert!(is_noted, "use was not noted");
             let lives_on = expires_at.plus_ms(SESSION_RENEW_MS) > self.time.plus_ms(SESSION_MS);
@@ -441,6 +441,7 @@ impl Observer {
                 account,
                 token,
                 at,
+                began_at,
                 expires_at,
                 ..
             } => {
@@ -452,14 +453,14 @@ impl Observer {
                     "sessions are numbered without gaps"
                 );
                 assert!(self.is_alive(*account), "a deleted account logged in");
-                assert_eq!(*at, self.date);
+                assert_eq!((*at, *began_at), (self.date, self.time));
                 let until = match self.roles[account] {
                     AccountRole::Bot => Timestamp(LOG_TIME_MAX_MS),
                     AccountRole::User | AccountRole::Admin => self.time.plus_ms(SESSION_MS),
                 };
                 assert_eq!(*expires_at, until);
                 self.open.insert(*session, (*account, *expires_at));
-                self.used.insert(*session, (*at, *at));
+                self.used.insert(*session, (*began_at, *began_at));
                 assert!(
                     !self.suspended.contains(account),
                     "a suspended account logged in"

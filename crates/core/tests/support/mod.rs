@@ -329,7 +329,7 @@ impl Memory {
                 session,
                 account,
                 token,
-                at,
+                began_at,
                 expires_at,
                 ..
             } => {
@@ -344,8 +344,8 @@ impl Memory {
                     account: *account,
                     closed: false,
                     expires_at: *expires_at,
-                    opened_at: *at,
-                    used_at: *at,
+                    began_at: *began_at,
+                    used_at: *began_at,
                     requests: conclave_core::RequestWindow::default(),
                 };
                 self.sessions.insert(*session, (row, *token));

@@ -39,9 +39,11 @@ pub(super) fn event(hasher: &mut Hasher, position: Position, event: &Event) {
             token,
             label,
             at,
+            began_at,
             expires_at,
         } => {
-            put(3, &[session.0, account.0, at.0, expires_at.0]);
+            let numbers = [session.0, account.0, at.0, began_at.0, expires_at.0];
+            put(3, &numbers);
             bytes(hasher, &token.0);
             bytes(hasher, label.as_str().as_bytes());
         }

@@ -60,11 +60,12 @@ CREATE TABLE sessions (
     id INTEGER PRIMARY KEY,
     account INTEGER NOT NULL,
     token BLOB NOT NULL UNIQUE,            -- BLAKE3 of the token; the token is nowhere
-    opened_at INTEGER NOT NULL,
+    opened_at INTEGER NOT NULL,            -- the date that people are shown
     expires_at INTEGER NOT NULL,           -- if closed: when it may be forgotten
     closed INTEGER NOT NULL,
     label TEXT NOT NULL,                   -- what its owner calls it; may be empty
-    used_at INTEGER NOT NULL               -- when it was used, noted once a minute
+    began_at INTEGER NOT NULL,             -- when it was opened, in log time
+    used_at INTEGER NOT NULL               -- when it was used, in log time, noted once a minute
 ) STRICT;
 CREATE INDEX sessions_by_account ON sessions (account);
 CREATE INDEX sessions_by_end ON sessions (expires_at, id);

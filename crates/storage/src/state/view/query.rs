@@ -116,7 +116,7 @@ impl Writer {
     }
 
     pub(super) fn load_session(&self, id: SessionId) -> Result<Option<Session>, Broken> {
-        let sql = "SELECT account, closed, expires_at, opened_at, used_at FROM sessions
+        let sql = "SELECT account, closed, expires_at, began_at, used_at FROM sessions
             WHERE id = ?1";
         let found = self.one(sql, [sought(id.0)], |row| {
             Ok(Session {
@@ -124,7 +124,7 @@ impl Writer {
                 account: AccountId(number(row, 0)?),
                 closed: row.get(1)?,
                 expires_at: Timestamp(number(row, 2)?),
-                opened_at: Timestamp(number(row, 3)?),
+                began_at: Timestamp(number(row, 3)?),
                 used_at: Timestamp(number(row, 4)?),
                 requests: RequestWindow::default(),
             })

@@ -14,13 +14,15 @@ impl Writer {
                 token,
                 label,
                 at,
+                began_at,
                 expires_at,
             } => {
                 let sql = "INSERT INTO sessions
-                        (id, account, token, opened_at, expires_at, closed, label, used_at)
-                    VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?4)";
-                let [id, of, since, until] = [session.0, account.0, at.0, expires_at.0].map(stored);
-                let row = params![id, of, token.0, since, until, label.as_str()];
+                        (id, account, token, opened_at, expires_at, closed, label, began_at, used_at)
+                    VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?7)";
+                let [id, of] = [session.0, account.0].map(stored);
+                let [since, began, until] = [at.0, began_at.0, expires_at.0].map(stored);
+                let row = params![id, of, token.0, since, until, label.as_str(), began];
                 self.change_one(sql, row)?;
                 self.meta.session_last = *session;
                 let row = Session {
@@ -28,8 +30,8 @@ impl Writer {
                     account: *account,
                     closed: false,
                     expires_at: *expires_at,
-                    opened_at: *at,
-                    used_at: *at,
+                    began_at: *began_at,
+                    used_at: *began_at,
                     requests: Default::default(),
                 };
                 self.caches.get_mut().sessions.insert(*session, row);
