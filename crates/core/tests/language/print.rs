@@ -237,7 +237,8 @@ fn of_session(world: &World, event: &Event) -> String {
                 label => format!(" label={label:?}"),
             };
             format!(
-                "SessionOpened session={session} account={} token={} at={}{began} expires_at={}{label}",
+                "SessionOpened session={session} account={} token={} at={}{began} \
+                 expires_at={}{label}",
                 account(world, *id),
                 filled(&token.0),
                 time(*at),

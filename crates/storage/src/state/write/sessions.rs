@@ -18,7 +18,8 @@ impl Writer {
                 expires_at,
             } => {
                 let sql = "INSERT INTO sessions
-                        (id, account, token, opened_at, expires_at, closed, label, began_at, used_at)
+                        (id, account, token, opened_at, expires_at, closed, label, began_at,
+                        used_at)
                     VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?7)";
                 let [id, of] = [session.0, account.0].map(stored);
                 let [since, began, until] = [at.0, began_at.0, expires_at.0].map(stored);
