@@ -68,9 +68,14 @@ impl Client {
     /// Deletes the account of this session, and ends all its sessions.
     ///
     /// # Errors
-    /// [`CallError`]; `LAST_OF_ITS_KIND` for the last administrator among others.
-    pub async fn delete_account(&self) -> Result<(), CallError> {
-        self.change(v1::DeleteAccountRequest::default()).await?;
+    /// [`CallError`]; `WRONG_CREDENTIALS` if the password is another, `LAST_OF_ITS_KIND` for the
+    /// last administrator among others.
+    pub async fn delete_account(&self, password: &str) -> Result<(), CallError> {
+        let request = v1::DeleteAccountRequest {
+            request: None,
+            password: password.to_owned(),
+        };
+        self.change(request).await?;
         Ok(())
     }
 

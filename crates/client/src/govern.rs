@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use conclave_core::{InviteId, Position};
 use conclave_wire::{request::TOKEN_BYTES, v1};
 
@@ -9,6 +10,8 @@ use crate::{CallError, Client, Freshness, random};
 
 /// Bytes of an invite's code: 128 random bits.
 const INVITE_CODE_BYTES: usize = 16;
+/// Bytes of a password that is made up: 120 random bits, 20 characters.
+const RESET_PASSWORD_BYTES: usize = 15;
 
 impl Client {
     /// Makes an account an administrator's ([`v1::AccountRole::Admin`]) or a user's again.
@@ -27,6 +30,47 @@ impl Client {
             role: role.into(),
         };
         Ok(Position(self.change(request).await?.position))
+    }
+
+    /// Suspends an account, or reactivates it. Nothing of it is deleted.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NOT_ALLOWED`, `NO_SUCH_ACCOUNT`, `ONESELF`.
+    pub async fn set_suspended(&self, name: &str, suspended: bool) -> Result<Position, CallError> {
+        let request = v1::SetSuspendedRequest {
+            request: None,
+            name: name.to_owned(),
+            suspended,
+        };
+        Ok(Position(self.change(request).await?.position))
+    }
+
+    /// Ends all sessions of an account.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NOT_ALLOWED`, `NO_SUCH_ACCOUNT`, `ONESELF`.
+    pub async fn end_sessions(&self, name: &str) -> Result<Position, CallError> {
+        let request = v1::EndSessionsRequest {
+            request: None,
+            name: name.to_owned(),
+        };
+        Ok(Position(self.change(request).await?.position))
+    }
+
+    /// Gives an account a new password, made up here, and ends all its sessions. The password is
+    /// a secret that is shown once.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NOT_ALLOWED`, `NO_SUCH_ACCOUNT`, `ONESELF`.
+    pub async fn reset_password(&self, name: &str) -> Result<String, CallError> {
+        let new_password = URL_SAFE_NO_PAD.encode(random::bytes::<RESET_PASSWORD_BYTES>());
+        let request = v1::ResetPasswordRequest {
+            request: None,
+            name: name.to_owned(),
+            new_password: new_password.clone(),
+        };
+        self.change(request).await?;
+        Ok(new_password)
     }
 
     /// Deletes somebody's account, as if its owner had done it.

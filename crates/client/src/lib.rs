@@ -104,7 +104,7 @@ pub use operate::new_credential;
 pub use outbox::{
     OUTBOX_BYTES_MAX, OUTBOX_MESSAGES_MAX, Outbox, OutboxError, Outcome, Restored, Ticket,
 };
-pub use sessions::Login;
+pub use sessions::{Login, new_device_secret};
 pub use trust::{
     ANOTHER_AUTHORITY, Authority, FetchError, NOT_PROVEN, NOT_VALID_NOW, NoAuthority, NoRoots,
     Roots, fetch_authority, is_loopback,

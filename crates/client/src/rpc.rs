@@ -135,6 +135,10 @@ rpc!(Operator Read AdminServiceClient::get_state_digest,
     GetStateDigestRequest => GetStateDigestResponse);
 rpc!(Numbered AdminServiceClient::set_account_role,
     SetAccountRoleRequest => SetAccountRoleResponse);
+rpc!(Numbered AdminServiceClient::set_suspended, SetSuspendedRequest => SetSuspendedResponse);
+rpc!(Numbered AdminServiceClient::end_sessions, EndSessionsRequest => EndSessionsResponse);
+rpc!(Numbered AdminServiceClient::reset_password,
+    ResetPasswordRequest => ResetPasswordResponse);
 rpc!(Numbered AdminServiceClient::remove_account,
     RemoveAccountRequest => RemoveAccountResponse);
 rpc!(Numbered AdminServiceClient::create_bot, CreateBotRequest => CreateBotResponse);

@@ -27,6 +27,12 @@ impl std::fmt::Debug for Login {
     }
 }
 
+/// A new secret for a device: see [`Client::login_from`].
+#[must_use]
+pub fn new_device_secret() -> [u8; TOKEN_BYTES] {
+    random::bytes()
+}
+
 impl Client {
     /// Logs in: opens a session without a label. See [`Client::login_labelled`].
     ///
@@ -50,6 +56,21 @@ impl Client {
         password: &str,
         label: &str,
     ) -> Result<Login, CallError> {
+        self.login_from(name, password, label, None).await
+    }
+
+    /// Logs in as [`Client::login_labelled`] does, from a device with a secret of its own. Once it
+    /// has succeeded, guesses from elsewhere do not keep this device out.
+    ///
+    /// # Errors
+    /// As [`Client::login_labelled`].
+    pub async fn login_from(
+        &self,
+        name: &str,
+        password: &str,
+        label: &str,
+        device_secret: Option<[u8; TOKEN_BYTES]>,
+    ) -> Result<Login, CallError> {
         let token = random::bytes::<TOKEN_BYTES>();
         let request = v1::OpenSessionRequest {
             request_id: random::bytes::<REQUEST_ID_BYTES>().to_vec().into(),
@@ -57,6 +78,7 @@ impl Client {
             password: password.to_owned(),
             token: token.to_vec().into(),
             label: label.to_owned(),
+            device_secret: device_secret.map_or_else(Vec::new, Vec::from).into(),
         };
         let opened = self.ask(request).await?;
         Ok(Login {

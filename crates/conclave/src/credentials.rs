@@ -10,8 +10,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use etcetera::BaseStrategy as _;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::errors::{CommandError, EXIT_FAILED, EXIT_PERMISSION};
 
@@ -38,12 +39,39 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
+/// What this device is known by.
+#[derive(Serialize, Deserialize)]
+struct Device {
+    /// 32 random bytes in URL-safe base64.
+    secret: String,
+}
+
 /// Where the file is.
 ///
 /// # Errors
 /// If there is no home directory.
 pub(crate) fn path() -> Result<PathBuf, CommandError> {
     Ok(directory()?.join("credentials.json"))
+}
+
+/// The secret by which a cluster knows this device again, made when there is none. `None` if it
+/// cannot be kept: then a log-in is one from a device that nobody knows.
+pub(crate) fn device_secret() -> Option<[u8; 32]> {
+    device_secret_in(&directory().ok()?.join("device.json"))
+}
+
+fn device_secret_in(path: &Path) -> Option<[u8; 32]> {
+    match load_private::<Device>(path) {
+        Ok(Some(device)) => URL_SAFE_NO_PAD.decode(device.secret).ok()?.try_into().ok(),
+        Ok(None) => {
+            let secret = conclave_client::new_device_secret();
+            let device = Device {
+                secret: URL_SAFE_NO_PAD.encode(secret),
+            };
+            replace(path, &device).is_ok().then_some(secret)
+        }
+        Err(_) => None,
+    }
 }
 
 /// Where this program keeps what is the user's.
@@ -63,6 +91,10 @@ pub(crate) fn directory() -> Result<PathBuf, CommandError> {
 /// # Errors
 /// If others can read it, or it is not what `login` wrote.
 pub(crate) fn load(path: &Path) -> Result<Option<Credentials>, CommandError> {
+    load_private(path)
+}
+
+fn load_private<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, CommandError> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -189,6 +221,19 @@ mod tests {
         remove(&path).unwrap();
         remove(&path).unwrap();
         assert_eq!(load(&path).unwrap(), None);
+    }
+
+    #[test]
+    fn a_device_keeps_its_secret() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("conclave").join("device.json");
+        let secret = device_secret_in(&path).expect("it can be kept");
+        assert_eq!(device_secret_in(&path), Some(secret));
+        assert_eq!(mode(&path), 0o600);
+        let other = home.path().join("other").join("device.json");
+        assert_ne!(device_secret_in(&other), Some(secret));
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(device_secret_in(&path), None, "others can read it");
     }
 
     #[test]

@@ -318,6 +318,7 @@ pub(crate) fn of_reason(reason: &str) -> (u8, &'static str) {
             "leave --everyone out to delete it for yourself alone",
         ),
         "NAME_TAKEN" => (EXIT_CONFLICT, "choose another name"),
+        "ACCOUNT_SUSPENDED" => (EXIT_PERMISSION, "ask an administrator"),
         "TOO_MANY_ACCOUNTS" => (EXIT_CONFLICT, "delete accounts that nobody needs"),
         "RECIPIENT_GONE" => (
             EXIT_CONFLICT,

@@ -74,11 +74,8 @@ pub enum Accepted {
         /// The account under which it posts.
         account: AccountId,
     },
-    /// A failed log-in was counted.
-    LoginFailureCounted {
-        /// Log-ins with this name or from this address are refused until then, in log time.
-        not_before: Timestamp,
-    },
+    /// The attempt was counted: the password may be verified.
+    PasswordTried,
     /// One machine can join with the token.
     JoinTokenCreated {
         /// Until when, in log time.

@@ -70,15 +70,16 @@ pub enum Operation {
         token: TokenHash,
         /// What the owner calls it.
         label: SessionLabel,
-        /// Under which key failures of this account are counted: forgiven by the success.
-        throttle: ThrottleKey,
+        /// Under which keys the attempt was counted: forgiven by the success.
+        keys: LoginKeys,
+        /// The same password's hash with the parameters of today, if the stored one is older.
+        renewed_hash: Option<String>,
     },
-    /// Count a failed log-in. The password was found wrong where the request arrived.
-    CountLoginFailure {
-        /// The name that was tried, and the address from which it was.
-        account: ThrottleKey,
-        /// See above.
-        address: ThrottleKey,
+    /// Count an attempt with a password before the password is verified, so that attempts under
+    /// way count on whichever node they are. Success forgives it.
+    TryPassword {
+        /// Under which keys.
+        keys: LoginKeys,
     },
     /// Offer the role of an administrator to whoever shows this token when creating an account.
     OfferSetup {
@@ -125,8 +126,11 @@ pub enum Operation {
     },
 
     // In a session: one's own account.
-    /// Delete the session's account.
-    DeleteAccount,
+    /// Delete the session's account. Its password was verified where the request arrived.
+    DeleteAccount {
+        /// Which password was verified; of no meaning for a program, which has none.
+        password_version: u64,
+    },
     /// Change the password and end all other sessions. The old one was verified where the
     /// request arrived.
     ChangePassword {
@@ -269,6 +273,25 @@ pub enum Operation {
         /// [`AccountRole::User`] or [`AccountRole::Admin`].
         role: AccountRole,
     },
+    /// Suspend an account, or reactivate it. Nothing of it is deleted.
+    SetSuspended {
+        /// Whose.
+        name: AccountName,
+        /// Whether it is suspended from now on.
+        suspended: bool,
+    },
+    /// End all sessions of an account.
+    EndSessions {
+        /// Whose.
+        name: AccountName,
+    },
+    /// Give an account another password, and end all its sessions.
+    ResetPassword {
+        /// Whose.
+        name: AccountName,
+        /// argon2id in PHC form.
+        password_hash: String,
+    },
     /// Delete somebody's account.
     RemoveAccount {
         /// Whose.
@@ -331,6 +354,22 @@ pub enum OperatorRequest {
         /// Which.
         name: OperatorName,
     },
+}
+
+/// Under which keys an attempt with a password is counted. All are hashes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoginKeys {
+    /// The account's name.
+    pub account: ThrottleKey,
+    /// The network address.
+    pub address: ThrottleKey,
+    /// The account's name from this address.
+    pub pair: ThrottleKey,
+    /// The account's name and the secret of a device, if the client shows one.
+    pub device: Option<ThrottleKey>,
+    /// The session in which the password is asked for again, as was verified where the request
+    /// arrived.
+    pub session: Option<ThrottleKey>,
 }
 
 /// What lets a machine into the cluster.

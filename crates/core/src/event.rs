@@ -35,6 +35,20 @@ pub enum Event {
         /// Counts its passwords.
         password_version: u64,
     },
+    /// The hash of an account's password is another one of the same password.
+    PasswordRehashed {
+        /// Whose.
+        account: AccountId,
+        /// argon2id in PHC form.
+        password_hash: String,
+    },
+    /// An account was suspended, or reactivated.
+    AccountSuspended {
+        /// Which.
+        account: AccountId,
+        /// Whether it is suspended now.
+        suspended: bool,
+    },
     /// Something else is shown beside an account's name.
     DisplayNameChanged {
         /// Whose.
@@ -88,9 +102,9 @@ pub enum Event {
         /// Which.
         invite: InviteId,
     },
-    /// A log-in failed.
+    /// An attempt with a password was made. It counts as a failure until it is forgiven.
     LoginFailed {
-        /// The name or the address.
+        /// The name, the address, both together, a device or a session.
         key: ThrottleKey,
         /// How often since the last success or pause.
         failures: u32,
@@ -99,10 +113,26 @@ pub enum Event {
         /// When it failed.
         at: Timestamp,
     },
-    /// Nothing is held against a name or an address any more.
+    /// Nothing is held against a key any more.
     LoginForgiven {
-        /// The name or the address.
+        /// Which.
         key: ThrottleKey,
+    },
+    /// An account was logged in to from a place (an address, or a device).
+    LoginKnown {
+        /// Which account.
+        account: AccountId,
+        /// The place.
+        place: ThrottleKey,
+        /// When.
+        at: Timestamp,
+    },
+    /// A place of an account is forgotten: others were used since.
+    LoginForgotten {
+        /// Which account.
+        account: AccountId,
+        /// The place.
+        place: ThrottleKey,
     },
     /// An account is gone: its row, its password, its place in every conversation. Its messages
     /// stay with those who received them; a conversation without members goes with its messages.
@@ -120,17 +150,21 @@ pub enum Event {
         token: TokenHash,
         /// What its owner calls it.
         label: SessionLabel,
-        /// Since when.
+        /// Since which date.
         at: Timestamp,
+        /// Since when in log time, which its end is counted from.
+        began_at: Timestamp,
         /// Until when, unless renewed.
         expires_at: Timestamp,
     },
-    /// A session lives longer.
+    /// A session was used, and may live longer.
     SessionRenewed {
         /// Which.
         session: SessionId,
         /// Until when.
         expires_at: Timestamp,
+        /// When it was used.
+        used_at: Timestamp,
     },
     /// A session cannot be used any more; its remembered answers stay a while.
     SessionClosed {

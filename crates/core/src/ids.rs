@@ -152,7 +152,8 @@ bytes! {
     TokenHash, 32
 }
 bytes! {
-    /// BLAKE3 of what log-ins are slowed down by: an account's name, or a network address.
+    /// BLAKE3 of what log-ins are slowed down by: an account's name, a network address, both, a
+    /// device, or a session.
     ThrottleKey, 16
 }
 bytes! {
@@ -184,6 +185,13 @@ impl std::fmt::Display for JoinTokenId {
 impl std::fmt::Debug for JoinTokenId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "JoinTokenId({self})")
+    }
+}
+
+impl Default for ThrottleKey {
+    /// The key of nothing.
+    fn default() -> Self {
+        Self([0; 16])
     }
 }
 

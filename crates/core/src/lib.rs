@@ -26,8 +26,8 @@ pub mod text;
 
 pub use answer::{Accepted, Answer};
 pub use command::{
-    AccountRole, Batch, Command, Grant, MemberRole, MessageRef, Operation, OperatorRequest, Origin,
-    Pass, Progress, Recipient,
+    AccountRole, Batch, Command, Grant, LoginKeys, MemberRole, MessageRef, Operation,
+    OperatorRequest, Origin, Pass, Progress, Recipient,
 };
 pub use decide::{Decision, Remember, decide};
 pub use event::Event;

@@ -65,15 +65,21 @@ pub const DATE_STEPS_MAX: u64 = 64;
 /// How long a session lives after it was opened or last renewed, in milliseconds of log time.
 pub const SESSION_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 
-/// A session is renewed by a command once this much of its life is used, in milliseconds: at most
-/// one renewal a day instead of one for each message.
-pub const SESSION_RENEW_MS: u64 = 24 * 60 * 60 * 1000;
+/// Longest life of a session from its opening, in milliseconds of log time: a token that was
+/// stolen, or a device that was lost, does not stay logged in for ever. Tokens of programs have no
+/// such end.
+pub const SESSION_WHOLE_MS: u64 = 90 * 24 * 60 * 60 * 1000;
+
+/// The use of a session is noted, and the session renewed, by a command once this much time has
+/// passed since the last note, in milliseconds of log time: one note a minute at most instead of
+/// one for each message, and exact enough to tell which sessions are in use.
+pub const SESSION_RENEW_MS: u64 = 60 * 1000;
 
 /// How long a closed session keeps its remembered answers, in milliseconds of log time: longer
 /// than any client retries.
 pub const SESSION_CLOSED_MS: u64 = 10 * 60 * 1000;
 
-/// Open sessions of one account. At the bound the one opened first is closed.
+/// Open sessions of one account. At the bound the least recently used one is closed.
 pub const SESSIONS_PER_ACCOUNT_MAX: usize = 32;
 
 /// Sessions that one opening of a session sweeps away after their time has come. Two would keep
@@ -117,6 +123,10 @@ pub const INVITATIONS_PER_ROOM_MAX: u64 = 1000;
 /// Webhooks of one room. At the bound creating one is refused.
 pub const WEBHOOKS_PER_ROOM_MAX: u64 = 64;
 
+/// Webhooks that one account has made, in all rooms: each one has an account of its own. At the
+/// bound making another is refused.
+pub const WEBHOOKS_PER_ACCOUNT_MAX: u64 = 64;
+
 /// Accounts that one account has blocked. At the bound blocking is refused.
 pub const BLOCKS_PER_ACCOUNT_MAX: u64 = 1000;
 
@@ -146,9 +156,18 @@ pub const OPERATORS_MAX: usize = 32;
 /// At the bound no machine is let in.
 pub const NODES_EVER_MAX: u64 = 1_000_000;
 
-/// Names and addresses whose failed log-ins are remembered. At the bound the one whose wait ends
-/// first is forgotten.
+/// Keys whose failed log-ins are remembered. At the bound the one with the fewest failures is
+/// forgotten, of those the one that failed first: who fills the memory with new keys forgets those,
+/// not the account that is guessed at.
 pub const THROTTLES_MAX: u64 = 65_536;
+
+/// Keys whose time to be forgiven has come that one attempt sweeps away: more than it adds.
+pub const THROTTLES_SWEPT_MAX: usize = 8;
+
+/// Places from which an account was logged in to that are remembered. At the bound the one that
+/// was used least recently is forgotten. Each one is one more wait that guesses can run into
+/// separately, so their number bounds what guesses gain.
+pub const LOGIN_PLACES_MAX: usize = 16;
 
 /// Failed log-ins of one account after which each further one makes the next wait.
 pub const THROTTLE_FREE_ACCOUNT: u32 = 5;

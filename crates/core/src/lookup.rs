@@ -5,7 +5,7 @@
 use crate::{
     AccountId, AccountRole, Answer, ConversationId, Digest, InviteId, JoinTokenId, MemberRole,
     MessageRef, NodeId, OnceId, OncePool, OperatorName, Progress, Reaction, RequestWindow,
-    Sequence, SessionId, ThrottleKey, Timestamp, TokenHash, WebhookId,
+    Sequence, SessionId, ThrottleKey, Timestamp, TokenHash, WebhookId, limits::THROTTLE_MAX_MS,
 };
 
 /// The state cannot be read. Not an answer to anybody: the node has to stop.
@@ -22,6 +22,16 @@ pub struct Account {
     pub password_version: u64,
     /// What it may do.
     pub role: AccountRole,
+    /// Whether an administrator has suspended it.
+    pub suspended: bool,
+}
+
+impl Account {
+    /// Whether it is an administrator's, and not suspended.
+    #[must_use]
+    pub fn is_admin(&self) -> bool {
+        self.role == AccountRole::Admin && !self.suspended
+    }
 }
 
 /// What rules know of a session.
@@ -35,6 +45,10 @@ pub struct Session {
     pub closed: bool,
     /// When it ends (or, if closed, when it may be forgotten).
     pub expires_at: Timestamp,
+    /// Since when it is open, in log time.
+    pub began_at: Timestamp,
+    /// When it was used, in log time, as far as that was noted.
+    pub used_at: Timestamp,
     /// The request numbers that it has used.
     pub requests: RequestWindow,
 }
@@ -95,6 +109,8 @@ pub struct Webhook {
     pub conversation: ConversationId,
     /// The account under which it posts.
     pub account: AccountId,
+    /// The account that made it.
+    pub by: AccountId,
 }
 
 /// What rules know of a token with which a machine can join.
@@ -106,7 +122,7 @@ pub struct JoinToken {
     pub voter: bool,
 }
 
-/// What is held against a name or an address.
+/// What is held against a key: a name, an address, both together, a device, a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Throttle {
     /// Failed log-ins since the last success or pause.
@@ -115,6 +131,18 @@ pub struct Throttle {
     pub not_before: Timestamp,
     /// When the last one failed.
     pub failed_at: Timestamp,
+}
+
+impl Throttle {
+    /// How long the next attempt has to wait at `now`, in milliseconds. A failure that is in the
+    /// future, because log time was set back since, makes nothing wait; its count stays.
+    #[must_use]
+    pub fn left_ms(&self, now: Timestamp) -> u64 {
+        if self.failed_at > now {
+            return 0;
+        }
+        self.not_before.0.saturating_sub(now.0).min(THROTTLE_MAX_MS)
+    }
 }
 
 /// What rules know of a message.
@@ -190,7 +218,7 @@ pub trait Lookup {
         sequence: Sequence,
         account: AccountId,
     ) -> Result<bool, Broken>;
-    /// How many administrators there are.
+    /// How many administrators there are that are not suspended.
     fn admins(&self) -> Result<u64, Broken>;
     /// Whether `account` has blocked `other`.
     fn is_blocked(&self, account: AccountId, other: AccountId) -> Result<bool, Broken>;
@@ -248,14 +276,23 @@ pub trait Lookup {
     /// The webhooks of a room in order of their numbers; at most
     /// [`crate::limits::WEBHOOKS_PER_ROOM_MAX`].
     fn webhooks(&self, room: ConversationId) -> Result<Vec<Webhook>, Broken>;
+    /// How many webhooks an account has made that are still there.
+    fn webhooks_by(&self, account: AccountId) -> Result<u64, Broken>;
     /// The greatest webhook number ever given.
     fn webhook_last(&self) -> Result<WebhookId, Broken>;
-    /// What is held against a name or an address.
+    /// What is held against a key.
     fn throttle(&self, key: &ThrottleKey) -> Result<Option<Throttle>, Broken>;
-    /// How many names and addresses something is held against.
+    /// How many keys something is held against.
     fn throttles(&self) -> Result<u64, Broken>;
-    /// Up to `limit` of them, in order of (not_before, key).
+    /// Up to `limit` of them, in order of (failures, failed_at, key).
     fn throttles_first(&self, limit: usize) -> Result<Vec<ThrottleKey>, Broken>;
+    /// Up to `limit` of them with `failed_at < before`, in order of (failed_at, key).
+    fn throttles_old(&self, before: Timestamp, limit: usize) -> Result<Vec<ThrottleKey>, Broken>;
+    /// The places from which an account was logged in to, and when last, in order of the places;
+    /// at most [`crate::limits::LOGIN_PLACES_MAX`].
+    fn places_of(&self, account: AccountId) -> Result<Vec<(ThrottleKey, Timestamp)>, Broken>;
+    /// Whether a place is one of some account's. A place is the hash of the account's name, too.
+    fn is_place(&self, place: &ThrottleKey) -> Result<bool, Broken>;
     /// The greatest number of a node that was given out or used up; 0 if there is none.
     fn node_last(&self) -> Result<NodeId, Broken>;
     /// Whether this number of a node is used up.

@@ -18,8 +18,8 @@ pub enum OncePool {
     /// keeps a later retry from being executed again.
     #[default]
     Lasting,
-    /// What a node retries for some seconds and no client ever: failed log-ins, posts without an
-    /// idempotency key. At the bound the oldest answer is forgotten.
+    /// What a node retries for some seconds and no client ever: attempts to log in, posts without
+    /// an idempotency key. At the bound the oldest answer is forgotten.
     Brief,
     /// Posts through this webhook with an idempotency key, which nothing else keeps from being
     /// executed again. At the bound a post with another key is refused.
@@ -40,7 +40,7 @@ impl OncePool {
                 None => Self::Brief,
             },
             Operation::PostByWebhook { .. }
-            | Operation::CountLoginFailure { .. }
+            | Operation::TryPassword { .. }
             | Operation::OfferSetup { .. }
             | Operation::RetireNode { .. } => Self::Brief,
             _ => Self::Lasting,

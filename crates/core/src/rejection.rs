@@ -52,6 +52,16 @@ pub enum Rejection {
     /// No such account, or not this password: which of the two is not told.
     #[error("wrong name or password")]
     WrongCredentials,
+    /// Too many attempts have failed. The answer is not remembered: the same request may be sent
+    /// again after the wait.
+    #[error("too many attempts have failed; wait {wait_ms} ms")]
+    LoginThrottled {
+        /// How long.
+        wait_ms: u64,
+    },
+    /// The account was suspended by an administrator. Told only to its owner.
+    #[error("the account is suspended")]
+    AccountSuspended,
     /// The session has ended, or never was. Log in again; nothing was executed.
     #[error("the session has ended")]
     SessionExpired,
@@ -215,6 +225,8 @@ pub enum Bound {
     Invitations,
     /// Webhooks of the room.
     Webhooks,
+    /// Webhooks of one maker.
+    WebhooksOfAccount,
     /// Blocked accounts.
     Blocks,
     /// Reactions to the message.
@@ -239,6 +251,7 @@ impl std::fmt::Display for Bound {
             Self::RoomsOfAccount => "rooms for this account",
             Self::Invitations => "open invitations to this room",
             Self::Webhooks => "webhooks in this room",
+            Self::WebhooksOfAccount => "webhooks for this account",
             Self::Blocks => "blocked accounts",
             Self::Reactions => "reactions to this message",
             Self::Invites => "open invites",
@@ -265,6 +278,8 @@ impl Rejection {
             Self::PasswordTooLong => "PASSWORD_TOO_LONG",
             Self::PasswordHashInvalid => "PASSWORD_HASH_INVALID",
             Self::WrongCredentials => "WRONG_CREDENTIALS",
+            Self::LoginThrottled { .. } => "LOGIN_THROTTLED",
+            Self::AccountSuspended => "ACCOUNT_SUSPENDED",
             Self::SessionExpired => "SESSION_EXPIRED",
             Self::TokenInUse => "TOKEN_IN_USE",
             Self::RequestReused { .. } => "REQUEST_REUSED",

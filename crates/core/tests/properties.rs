@@ -281,7 +281,7 @@ fn the_plans_reach_every_answer_that_they_can() {
         "InviteCreated",
         "BotCreated",
         "WebhookCreated",
-        "LoginFailureCounted",
+        "PasswordTried",
         "NAME_TAKEN",
         "WRONG_CREDENTIALS",
         "SESSION_EXPIRED",

@@ -295,7 +295,14 @@ fn bytes_of(command: &Command) -> usize {
             | Operation::EditMessage { text, .. }
             | Operation::PostByWebhook { text, .. } => text.as_str().len(),
             Operation::CreateAccount { password_hash, .. }
-            | Operation::ChangePassword { password_hash, .. } => password_hash.len(),
+            | Operation::ResetPassword { password_hash, .. }
+            | Operation::OpenSession {
+                renewed_hash: Some(password_hash),
+                ..
+            }
+            | Operation::ChangePassword { password_hash, .. } => {
+                SHORT_BYTES_MAX + password_hash.len()
+            }
             // Numbers of at most ten bytes each.
             Operation::DeleteMessages { messages, .. } => 20 * messages.len(),
             Operation::AdvancePositions { positions } => 30 * positions.len(),

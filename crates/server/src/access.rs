@@ -267,7 +267,10 @@ pub(crate) fn open_session(
         return Ok(None);
     };
     let now = reader.applied()?.log_time.max(now);
-    Ok(Some(session).filter(|session| !session.closed && session.expires_at > now))
+    let may = |session: &rows::SessionRow| {
+        !session.closed && !session.suspended && session.expires_at > now
+    };
+    Ok(Some(session).filter(may))
 }
 
 /// Where in the log an outcome is known.

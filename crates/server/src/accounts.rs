@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use conclave_core::{Accepted, Command, NamePattern, OnceId, SessionId};
+use conclave_core::{Accepted, AccountRole, Command, NamePattern, OnceId, SessionId};
 use conclave_replica::rows;
 use conclave_wire::{
     Problem,
@@ -12,13 +12,10 @@ use conclave_wire::{
 use tonic::{Extensions, Request, Response, Status, metadata::MetadataMap};
 
 use crate::{
-    access::{Deadline, accepted, position_of},
-    hash_queue::{Asker, Work},
+    access::{accepted, position_of},
     pages, random,
-    sessions::log_in_first,
     shared::Shared,
     show,
-    throttle::Keys,
 };
 
 /// Accounts on a page if the client does not say.
@@ -56,18 +53,56 @@ impl SessionRequest for Verified {
     }
 }
 
+/// A request to delete an account, once its password was verified.
+struct Delete {
+    request: Option<v1::RequestId>,
+    password_version: u64,
+}
+
+impl SessionRequest for Delete {
+    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
+        request::delete_account(session, self.request, self.password_version)
+    }
+}
+
 impl Accounts {
     async fn delete(
         &self,
         request: Request<v1::DeleteAccountRequest>,
     ) -> Result<v1::DeleteAccountResponse, Problem> {
-        let outcome = self.shared.propose_in_session(request).await?;
+        let remote = request.remote_addr();
+        let (metadata, _, request) = request.into_parts();
+        let number = request.request.as_ref().map_or(0, |asked| asked.number);
+        let password_version = match self.is_program(&metadata).await {
+            Ok(true) => 0,
+            Ok(false) => {
+                let password = request.password;
+                let again = self.shared.password_again(&metadata, remote, password);
+                again.await?.version(number)?
+            }
+            // A retry after the account has gone gets its first answer, and nothing else.
+            Err(Problem::SessionExpired { .. }) => 0,
+            Err(problem) => return Err(problem),
+        };
+        let delete = Delete {
+            request: request.request,
+            password_version,
+        };
+        let delete = Request::from_parts(metadata, Extensions::default(), delete);
+        let outcome = self.shared.propose_in_session(delete).await?;
         accepted(&outcome, |accepted| match accepted {
             Accepted::AccountDeleted => Some(v1::DeleteAccountResponse {
                 position: position_of(&outcome),
             }),
             _ => None,
         })
+    }
+
+    /// Whether the request's session is a program's, which has no password.
+    async fn is_program(&self, metadata: &MetadataMap) -> Result<bool, Problem> {
+        let read = |_: &rows::Reader, session: &rows::SessionRow| Ok(session.role);
+        let role = self.shared.read_in_session(metadata, None, read).await?;
+        Ok(role == AccountRole::Bot)
     }
 
     async fn list(
@@ -95,73 +130,26 @@ impl Accounts {
         &self,
         request: Request<v1::ChangePasswordRequest>,
     ) -> Result<v1::ChangePasswordResponse, Problem> {
-        let deadline = Deadline::of(request.metadata());
         let remote = request.remote_addr();
         let (metadata, _, request) = request.into_parts();
         request::check_password(&request.new_password)?;
         let number = request.request.as_ref().map_or(0, |asked| asked.number);
-        let (row, session) = self.caller(&metadata).await?;
-        let keys = Keys::of(&row.name.to_ascii_lowercase(), remote);
-        let attempt = self.shared.gate.enter(keys)?;
-        // Entered before it is read: see `Gate::enter`.
-        self.shared.barrier(deadline).await?;
-        let held = self.shared.read(move |reader| keys.held(reader)).await?;
-        attempt.admit(&held, self.shared.log_time())?;
-
+        let again = self
+            .shared
+            .password_again(&metadata, remote, request.old_password)
+            .await?;
+        let password_version = again.version(number)?;
         let passwords = &self.shared.passwords;
-        let asker = Asker {
-            group: keys.account,
-            account: keys.account,
-        };
-        let turn = passwords.turn(Work::Again, asker, deadline).await?;
-        let verified = request::check_password(&request.old_password).is_ok()
-            && passwords
-                .verify(&turn, request.old_password, Some(row.password_hash))
-                .await?;
-        // Also for nothing: how long an answer takes must not tell whether a guess was right.
-        let password_hash = passwords.hash(&turn, request.new_password).await?;
-        drop(turn);
-        if !verified && number > session.request_last {
-            return Err(self.wrong_password(keys, deadline).await?);
-        }
+        let password_hash = passwords.hash(&again.turn, request.new_password).await?;
+        drop(again);
         let changed = Verified {
             request: request.request,
-            // Once the first attempt has changed it, the old password is wrong; yet a retry is
-            // told its first answer. No password has version 0, so nothing else can come of it.
-            password_version: if verified { row.password_version } else { 0 },
+            password_version,
             password_hash,
         };
         let changed = Request::from_parts(metadata, Extensions::default(), changed);
-        match self.shared.done_in_session(changed).await {
-            Ok(position) => Ok(v1::ChangePasswordResponse { position }),
-            Err(refused @ Problem::Refused { .. }) if !verified => {
-                match self.wrong_password(keys, deadline).await? {
-                    Problem::Refused { .. } => Err(refused),
-                    not_counted => Err(not_counted),
-                }
-            }
-            Err(problem) => Err(problem),
-        }
-    }
-
-    /// Counts a wrong password in a session. A retry of it counts again: what would name it is
-    /// known to whoever has the database.
-    async fn wrong_password(&self, keys: Keys, deadline: Deadline) -> Result<Problem, Problem> {
-        let once = OnceId(random::bytes()?);
-        Ok(self.shared.count_failure(once, keys, deadline).await)
-    }
-
-    /// Whose session the request carries.
-    async fn caller(
-        &self,
-        metadata: &MetadataMap,
-    ) -> Result<(rows::AccountRow, rows::SessionRow), Problem> {
-        let read = |reader: &rows::Reader, session: &rows::SessionRow| {
-            Ok((reader.account(session.account)?, session.clone()))
-        };
-        let (row, session) = self.shared.read_in_session(metadata, None, read).await?;
-        let row = row.ok_or_else(|| log_in_first("the account was deleted"))?;
-        Ok((row, session))
+        let position = self.shared.done_in_session(changed).await?;
+        Ok(v1::ChangePasswordResponse { position })
     }
 
     async fn blocks(

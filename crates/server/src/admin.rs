@@ -7,7 +7,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use conclave_core::{Accepted, Command, SessionId, TokenHash};
+use conclave_core::{Accepted, AccountName, Command, SessionId, TokenHash};
 use conclave_replica::rows;
 use conclave_wire::{
     Problem, peer,
@@ -15,15 +15,17 @@ use conclave_wire::{
     v1::{self, admin_service_server::AdminService},
 };
 use tokio::time::Instant;
-use tonic::{Request, Response, Status};
+use tonic::{Extensions, Request, Response, Status};
 
 use crate::{
     access::{Deadline, accepted, administrators_only, position_of},
     connections::Places,
     creation::CODE_BYTES,
+    hash_queue::{Asker, Work},
     problems, random,
     sessions::show_token,
     shared::Shared,
+    throttle::keys_of_session,
 };
 
 /// How old may be what strangers are told of the cluster.
@@ -39,6 +41,19 @@ struct WithToken(v1::CreateBotRequest, TokenHash);
 impl SessionRequest for WithToken {
     fn into_command(self, session: SessionId) -> Result<Command, Problem> {
         request::create_bot(session, self.0, self.1)
+    }
+}
+
+/// A request for another password, with its hash.
+struct Reset {
+    request: Option<v1::RequestId>,
+    name: String,
+    hash: String,
+}
+
+impl SessionRequest for Reset {
+    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
+        request::reset_password(session, self.request, &self.name, self.hash)
     }
 }
 
@@ -169,6 +184,38 @@ impl Admin {
             }),
             _ => None,
         })
+    }
+
+    /// Gives an account another password. Whether the caller may is looked up before it is hashed.
+    async fn reset_password(
+        &self,
+        request: Request<v1::ResetPasswordRequest>,
+    ) -> Result<v1::ResetPasswordResponse, Problem> {
+        let deadline = Deadline::of(request.metadata());
+        let remote = request.remote_addr();
+        let (metadata, _, request) = request.into_parts();
+        let name = AccountName::new(request.name.as_str())?;
+        request::check_password(&request.new_password)?;
+        let read = |_: &rows::Reader, session: &rows::SessionRow| Ok(session.clone());
+        let session = self.shared.read_in_session(&metadata, None, read).await?;
+        administrators_only(&session)?;
+        let keys = keys_of_session(&name.key(), remote, session.id);
+        let asker = Asker {
+            group: keys.address,
+            account: keys.account,
+        };
+        let passwords = &self.shared.passwords;
+        let turn = passwords.turn(Work::Again, asker, deadline).await?;
+        let hash = passwords.hash(&turn, request.new_password).await?;
+        drop(turn);
+        let reset = Reset {
+            request: request.request,
+            name: request.name,
+            hash,
+        };
+        let reset = Request::from_parts(metadata, Extensions::default(), reset);
+        let position = self.shared.done_in_session(reset).await?;
+        Ok(v1::ResetPasswordResponse { position })
     }
 
     async fn create_bot(
@@ -378,6 +425,31 @@ impl AdminService for Admin {
         let done = self.shared.done_in_session(request).await;
         let response = done.map(|position| v1::SetAccountRoleResponse { position });
         self.shared.reply(response)
+    }
+
+    async fn set_suspended(
+        &self,
+        request: Request<v1::SetSuspendedRequest>,
+    ) -> Result<Response<v1::SetSuspendedResponse>, Status> {
+        let done = self.shared.done_in_session(request).await;
+        let response = done.map(|position| v1::SetSuspendedResponse { position });
+        self.shared.reply(response)
+    }
+
+    async fn end_sessions(
+        &self,
+        request: Request<v1::EndSessionsRequest>,
+    ) -> Result<Response<v1::EndSessionsResponse>, Status> {
+        let done = self.shared.done_in_session(request).await;
+        let response = done.map(|position| v1::EndSessionsResponse { position });
+        self.shared.reply(response)
+    }
+
+    async fn reset_password(
+        &self,
+        request: Request<v1::ResetPasswordRequest>,
+    ) -> Result<Response<v1::ResetPasswordResponse>, Status> {
+        self.shared.reply(Self::reset_password(self, request).await)
     }
 
     async fn remove_account(

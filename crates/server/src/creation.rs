@@ -24,7 +24,7 @@ use crate::{
     registration::Shown,
     sessions::token_of,
     setup,
-    throttle::Keys,
+    throttle::keys_of_login,
 };
 
 /// Bytes of an invite's code: 128 random bits.
@@ -104,7 +104,7 @@ impl Accounts {
         let once = once_id(&request.request_id)?;
         let shown = shown(request.grant)?;
         let grant = self.grant(shown, &metadata, deadline).await?;
-        let keys = Keys::of(&name.key(), remote);
+        let keys = keys_of_login(&name.key(), remote, None);
         self.look(once, grant, &name, keys.address, deadline)
             .await?;
         let asker = Asker {

@@ -7,6 +7,7 @@ mod access;
 mod accounts;
 mod admin;
 mod admission;
+mod again;
 mod beside;
 mod chat;
 mod check;

@@ -104,7 +104,6 @@ impl Passwords {
     }
 }
 
-#[cfg(test)]
 /// Whether a hash was made with other parameters than those of today.
 pub(crate) fn is_outdated(hash: &str) -> bool {
     let today = format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}$");

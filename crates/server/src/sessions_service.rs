@@ -1,9 +1,9 @@
 //! Sessions, as clients see them: opened with a password, listed and ended by their owner.
 //!
-//! Always true: a password is tried only if the gate lets the attempt pass, and one that is wrong
-//! was counted by the log before the client hears of it.
+//! Always true: a password is tried only if the gate lets the attempt pass, and was counted by the
+//! log before it is verified; success forgives that.
 
-use conclave_core::{Accepted, AccountName, Rejection, SessionLabel};
+use conclave_core::{Accepted, AccountName, LoginKeys, Rejection, SessionLabel};
 use conclave_replica::rows;
 use conclave_wire::{
     Problem,
@@ -15,11 +15,12 @@ use tonic::{Request, Response, Status};
 use crate::{
     access::{Deadline, accepted, position_of},
     accounts::{Accounts, once_id},
-    hash_queue::{Asker, Work},
+    hash_queue::Work,
+    passwords::is_outdated,
     random,
     sessions::{log_in_first, show_token},
     show,
-    throttle::{Keys, failure_id},
+    throttle::{attempt_id, keys_of_login},
 };
 
 /// A request to log in, its bounds checked.
@@ -28,7 +29,7 @@ struct Login {
     key: String,
     password: String,
     label: SessionLabel,
-    keys: Keys,
+    keys: LoginKeys,
 }
 
 impl Login {
@@ -37,12 +38,13 @@ impl Login {
         let request = request.get_ref();
         let label = SessionLabel::new(request.label.as_str())?;
         // A name or password that nobody can have is told like one that nobody has.
+        let device = request::device_secret(&request.device_secret)?;
         let wrong = |_| Rejection::WrongCredentials;
         let name = AccountName::new(request.name.as_str()).map_err(wrong)?;
         request::check_password(&request.password).map_err(wrong)?;
         let key = name.key();
         Ok(Self {
-            keys: Keys::of(&key, remote),
+            keys: keys_of_login(&key, remote, device),
             key,
             password: request.password.clone(),
             label,
@@ -63,13 +65,19 @@ impl Accounts {
         };
         let once = once_id(&request.get_ref().request_id)?;
         let login = Login::of(&request)?;
-        let row = self
+        let (row, renewed_hash) = self
             .log_in(&login, &request.get_ref().request_id, deadline)
             .await?;
         let hash = request::token_hash(&token);
-        let (label, throttle) = (login.label, login.keys.account);
-        let version = row.password_version;
-        let command = request::open_session(once, row.id, version, hash, label, throttle);
+        let command = request::open_session(
+            once,
+            row.id,
+            row.password_version,
+            hash,
+            login.label,
+            login.keys,
+            renewed_hash,
+        );
         let outcome = self.shared.propose(command, deadline).await?;
         accepted(&outcome, |accepted| match accepted {
             Accepted::SessionOpened {
@@ -90,39 +98,33 @@ impl Accounts {
         })
     }
 
-    /// The account whose password was given, if the attempt may be made and is right.
+    /// The account whose password was given, if the attempt may be made and is right; and the
+    /// hash that is to replace the stored one, if its parameters are not those of today.
     async fn log_in(
         &self,
         login: &Login,
         request_id: &[u8],
         deadline: Deadline,
-    ) -> Result<rows::AccountRow, Problem> {
+    ) -> Result<(rows::AccountRow, Option<String>), Problem> {
         let keys = login.keys;
-        let attempt = self.shared.gate.enter(keys)?;
         self.shared.barrier(deadline).await?;
         let key = login.key.clone();
-        let (found, held) = self
-            .shared
-            .read(move |reader| Ok((reader.account_by_key(&key)?, keys.held(reader)?)))
-            .await?;
-        attempt.admit(&held, self.shared.log_time())?;
+        let found = self.shared.read(move |reader| reader.account_by_key(&key));
+        let found = found.await?;
         let hash = found.as_ref().map(|row| row.password_hash.clone());
-        let password = login.password.clone();
-        let asker = Asker {
-            group: keys.address,
-            account: keys.account,
+        let once = attempt_id(&once_id(request_id)?, &keys, &login.password);
+        let password = || login.password.clone();
+        let tried = self
+            .shared
+            .try_password(once, keys, Work::LogIn, password(), hash, deadline)
+            .await?;
+        let row = found.filter(|_| tried.verified);
+        let row = row.ok_or(Rejection::WrongCredentials)?;
+        let renewed = match is_outdated(&row.password_hash) {
+            true => Some(self.shared.passwords.hash(&tried.turn, password()).await?),
+            false => None,
         };
-        let passwords = &self.shared.passwords;
-        let turn = passwords.turn(Work::LogIn, asker, deadline).await?;
-        let verified = passwords.verify(&turn, password, hash).await?;
-        drop(turn);
-        match found.filter(|_| verified) {
-            Some(row) => Ok(row),
-            None => {
-                let once = failure_id(&once_id(request_id)?, keys, &login.password);
-                Err(self.shared.count_failure(once, keys, deadline).await)
-            }
-        }
+        Ok((row, renewed))
     }
 
     async fn close(

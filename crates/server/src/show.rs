@@ -18,6 +18,7 @@ pub(crate) fn account(row: AccountRow) -> v1::Account {
         created_at_ms: row.created_at.0,
         display_name: row.display_name,
         role: account_role(row.role).into(),
+        suspended: row.suspended,
     }
 }
 

@@ -21,6 +21,7 @@ fn person(name: &str) -> AccountRow {
         created_at: Timestamp(5),
         role: AccountRole::Admin,
         display_name: "Anna".to_owned(),
+        suspended: false,
     }
 }
 
@@ -185,6 +186,7 @@ fn only_the_session_that_asks_is_the_current_one() {
         request_last: 0,
         label: "telephone".to_owned(),
         role: AccountRole::User,
+        suspended: false,
     };
     assert!(session(row.clone(), SessionId(4)).current);
     assert!(!session(row, SessionId(5)).current);

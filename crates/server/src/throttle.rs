@@ -1,12 +1,14 @@
-//! Passwords cannot be guessed fast: who has failed often has to wait before the next attempt.
+//! Passwords cannot be guessed fast: after many failures the next attempt has to wait.
 //!
-//! Failures are counted by the log, for the account's name and for the network address, so they
-//! survive every node; here is read how long an attempt still has to wait, before anything is
-//! hashed. Addresses are those of the connection: no header of a proxy is believed.
+//! Attempts are counted by the log, before a password is verified, so they survive every node and
+//! count on all of them; here is read how long an attempt still has to wait, before anything is
+//! hashed or proposed. An attempt from a place that the account knows (an address or a device from
+//! which it was logged in to), and one in a session, waits apart: guesses from elsewhere do not
+//! keep its owner out. Addresses are those of the connection: no header of a proxy is believed.
 //!
-//! Always true: attempts on one account that are under way on this node at the same time are no
-//! more than may fail without a wait; and no wait lasts longer on this node than it was meant to,
-//! whatever the clocks say.
+//! Always true: attempts of one account from one kind of place that are under way on this node at
+//! the same time are no more than may fail without a wait; and no wait lasts longer on this node
+//! than it was meant to, whatever the clocks say.
 
 use std::{
     collections::HashMap,
@@ -15,17 +17,22 @@ use std::{
 };
 
 use conclave_core::{
-    Accepted, OnceId, Rejection, Throttle, ThrottleKey, Timestamp, limits::THROTTLE_FREE_ACCOUNT,
+    Accepted, LoginKeys, OnceId, SessionId, Throttle, ThrottleKey, Timestamp,
+    limits::THROTTLE_FREE_ACCOUNT,
 };
 use conclave_replica::rows;
 use conclave_wire::{
     Problem,
-    request::{self, throttle_key_of_account, throttle_key_of_address},
+    request::{
+        self, throttle_key_of_account, throttle_key_of_address, throttle_key_of_device,
+        throttle_key_of_pair, throttle_key_of_session,
+    },
 };
 use tokio::time::Instant;
 
 use crate::{
     access::{Deadline, accepted},
+    hash_queue::{Asker, Turn, Work},
     problems::millis,
     shared::Shared,
 };
@@ -35,42 +42,88 @@ use crate::{
 const SEEN_MAX: usize = 16_384;
 /// Attempts under way. At the bound further ones are refused as busy.
 const UNDER_WAY_MAX: usize = 4096;
-/// Separates names of counted failures from all other uses of the hash.
-const FAILURE_CONTEXT: &str = "conclave 2026-11 name of a counted login failure";
+/// Separates names of counted attempts from all other uses of the hash.
+const ATTEMPT_CONTEXT: &str = "conclave 2026-11 name of a counted login failure";
 
-/// By what an attempt is known: whose password is tried, and from where.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Keys {
-    pub(crate) account: ThrottleKey,
-    pub(crate) address: ThrottleKey,
-}
-
-impl Keys {
-    /// `name_key` is the account's name as names are compared. Those whose address is not known
-    /// share one.
-    pub(crate) fn of(name_key: &str, remote: Option<SocketAddr>) -> Self {
-        let unknown = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        let address = remote.map_or(unknown, |remote| remote.ip().to_canonical());
-        Self {
-            account: throttle_key_of_account(name_key),
-            address: throttle_key_of_address(address),
-        }
-    }
-
-    /// What is held against them.
-    pub(crate) fn held(&self, reader: &rows::Reader) -> Result<Held, rows::ReadError> {
-        Ok(Held {
-            account: reader.throttle(&self.account)?,
-            address: reader.throttle(&self.address)?,
-        })
+/// The keys of an attempt to log in. `name_key` is the account's name as names are compared.
+/// Callers whose address is not known share one.
+pub(crate) fn keys_of_login(
+    name_key: &str,
+    remote: Option<SocketAddr>,
+    device_secret: Option<&[u8]>,
+) -> LoginKeys {
+    let unknown = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let address = remote.map_or(unknown, |remote| remote.ip().to_canonical());
+    let account = throttle_key_of_account(name_key);
+    let address = throttle_key_of_address(address);
+    LoginKeys {
+        account,
+        address,
+        pair: throttle_key_of_pair(account, address),
+        device: device_secret.map(|secret| throttle_key_of_device(account, secret)),
+        session: None,
     }
 }
 
-/// What is held against an account and an address.
+/// The keys of a password that is asked for again in a session.
+pub(crate) fn keys_of_session(
+    name_key: &str,
+    remote: Option<SocketAddr>,
+    session: SessionId,
+) -> LoginKeys {
+    LoginKeys {
+        session: Some(throttle_key_of_session(session)),
+        ..keys_of_login(name_key, remote, None)
+    }
+}
+
+/// What a node knows of an attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Held {
+    /// Where the attempt waits apart; `None` if it does not.
+    apart: Option<ThrottleKey>,
+    /// What is held against that place, or against the account.
     account: Option<Throttle>,
+    /// What is held against the address, unless the attempt waits apart.
     address: Option<Throttle>,
+}
+
+impl Held {
+    /// What is held against an attempt.
+    pub(crate) fn of(reader: &rows::Reader, keys: &LoginKeys) -> Result<Self, rows::ReadError> {
+        let apart = match keys.session {
+            Some(session) => Some(session),
+            None => {
+                let places: Vec<_> = keys.device.into_iter().chain([keys.pair]).collect();
+                reader.known_place(&places)?
+            }
+        };
+        Ok(match apart {
+            Some(place) => Self {
+                apart,
+                account: reader.throttle(&place)?,
+                address: None,
+            },
+            None => Self {
+                apart,
+                account: reader.throttle(&keys.account)?,
+                address: reader.throttle(&keys.address)?,
+            },
+        })
+    }
+
+    /// Under which key attempts under way are counted.
+    fn key(&self, keys: &LoginKeys) -> ThrottleKey {
+        self.apart.unwrap_or(keys.account)
+    }
+
+    /// Who asks for a turn to hash: a known place for itself, anybody else for its address.
+    fn asker(&self, keys: &LoginKeys) -> Asker {
+        Asker {
+            group: self.apart.unwrap_or(keys.address),
+            account: keys.account,
+        }
+    }
 }
 
 /// Lets attempts pass, one after the other.
@@ -83,19 +136,18 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// Begins an attempt. This must come before what is held against it is read: an attempt that
-    /// was over before is in what is read then, and one that is not over is counted here.
-    pub(crate) fn enter(&self, keys: Keys) -> Result<Attempt<'_>, Problem> {
+    /// Begins an attempt.
+    fn enter(&self, key: ThrottleKey) -> Result<Attempt<'_>, Problem> {
         let mut under_way = lock(&self.under_way);
-        if under_way.len() >= UNDER_WAY_MAX && !under_way.contains_key(&keys.account) {
+        if under_way.len() >= UNDER_WAY_MAX && !under_way.contains_key(&key) {
             return Err(Problem::Busy);
         }
-        let count = under_way.entry(keys.account).or_default();
+        let count = under_way.entry(key).or_default();
         *count += 1;
         let ahead = *count - 1;
         Ok(Attempt {
             gate: self,
-            keys,
+            key,
             ahead,
         })
     }
@@ -131,23 +183,24 @@ impl Gate {
 /// An attempt that is under way; over when dropped.
 pub(crate) struct Attempt<'a> {
     gate: &'a Gate,
-    keys: Keys,
-    /// Attempts on the same account that were under way already.
+    key: ThrottleKey,
+    /// Attempts with the same key that were under way already.
     ahead: u32,
 }
 
 impl Attempt<'_> {
-    /// Refuses the attempt if it has to wait; `now` is by the clock of this node.
-    pub(crate) fn admit(&self, held: &Held, now: Timestamp) -> Result<(), Problem> {
+    /// Refuses the attempt if it has to wait; `now` is the time of the log as this node knows it.
+    fn admit(&self, held: &Held, address: ThrottleKey, now: Timestamp) -> Result<(), Problem> {
         let left = |key, throttle: Option<Throttle>| {
             throttle.map_or(0, |throttle| self.gate.left_ms(key, &throttle, now))
         };
-        let account = left(self.keys.account, held.account);
-        match account.max(left(self.keys.address, held.address)) {
+        let account = left(self.key, held.account);
+        match account.max(left(address, held.address)) {
             0 => {}
             wait_ms => return Err(Problem::LoginThrottled { wait_ms }),
         }
-        // Guesses that are made at once must not get around the count of those that failed.
+        // Log-ins of one account that are made at once wait for each other here, so that those
+        // that are right do not make each other wait by the log.
         let failures = held.account.map_or(0, |throttle| throttle.failures);
         match self.ahead < THROTTLE_FREE_ACCOUNT.saturating_sub(failures).max(1) {
             true => Ok(()),
@@ -159,49 +212,62 @@ impl Attempt<'_> {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         let mut under_way = lock(&self.gate.under_way);
-        let Some(count) = under_way.get_mut(&self.keys.account) else {
+        let Some(count) = under_way.get_mut(&self.key) else {
             return;
         };
         *count -= 1;
         if *count == 0 {
-            under_way.remove(&self.keys.account);
+            under_way.remove(&self.key);
         }
     }
+}
+
+/// A password that was tried: whether it is right, and the turn in which it was found out.
+pub(crate) struct Tried {
+    pub(crate) verified: bool,
+    /// For what else has to be hashed.
+    pub(crate) turn: Turn,
 }
 
 impl Shared {
-    /// Counts a failed attempt under the name `once`, and gives what the client is told: a count
-    /// that did not get through is told as such, so that nobody learns of a wrong password for
-    /// free.
-    pub(crate) async fn count_failure(
+    /// Verifies a password: waits for nothing that other places have done, is counted by the log
+    /// before anything is hashed, and has a turn of its own. The caller has read `hash` after a
+    /// barrier. `once` is the name of the attempt.
+    ///
+    /// # Errors
+    /// [`Problem::LoginThrottled`], [`Problem::Busy`], or that the log does not answer.
+    pub(crate) async fn try_password(
         &self,
         once: OnceId,
-        keys: Keys,
+        keys: LoginKeys,
+        work: Work,
+        password: String,
+        hash: Option<String>,
         deadline: Deadline,
-    ) -> Problem {
-        let command = request::count_login_failure(once, keys.account, keys.address);
-        let counted = match self.propose(command, deadline).await {
-            Ok(outcome) => accepted(&outcome, |accepted| match accepted {
-                Accepted::LoginFailureCounted { .. } => Some(()),
-                _ => None,
-            }),
-            Err(problem) => Err(problem),
-        };
-        match counted {
-            // The same guess from another address: it is counted already.
-            Ok(()) | Err(Problem::Refused { .. }) => Rejection::WrongCredentials.into(),
-            Err(problem) => problem,
-        }
+    ) -> Result<Tried, Problem> {
+        let held = self.read(move |reader| Held::of(reader, &keys)).await?;
+        let attempt = self.gate.enter(held.key(&keys))?;
+        attempt.admit(&held, keys.address, self.log_time())?;
+        let turn = self.passwords.turn(work, held.asker(&keys), deadline);
+        let turn = turn.await?;
+        let counted = self.propose(request::try_password(once, keys), deadline);
+        accepted(&counted.await?, |accepted| match accepted {
+            Accepted::PasswordTried => Some(()),
+            _ => None,
+        })?;
+        let fits = request::check_password(&password).is_ok();
+        let verified = fits && self.passwords.verify(&turn, password, hash).await?;
+        Ok(Tried { verified, turn })
     }
 }
 
-/// The name under which a failed attempt is counted: the same for a retry, another for another
+/// The name under which an attempt to log in is counted: the same for a retry, another for another
 /// guess, even if a client that guesses gives all its guesses the same request id.
 ///
 /// Nobody can try passwords against it who does not know the request id, which is random and,
 /// for an attempt that failed, nowhere else in the cluster.
-pub(crate) fn failure_id(request_id: &OnceId, keys: Keys, password: &str) -> OnceId {
-    let key = blake3::derive_key(FAILURE_CONTEXT, &request_id.0);
+pub(crate) fn attempt_id(request_id: &OnceId, keys: &LoginKeys, password: &str) -> OnceId {
+    let key = blake3::derive_key(ATTEMPT_CONTEXT, &request_id.0);
     let mut hasher = blake3::Hasher::new_keyed(&key);
     hasher.update(&keys.account.0);
     hasher.update(password.as_bytes());
@@ -221,10 +287,8 @@ mod tests {
 
     use super::*;
 
-    const KEYS: Keys = Keys {
-        account: ThrottleKey([1; 16]),
-        address: ThrottleKey([2; 16]),
-    };
+    const ACCOUNT: ThrottleKey = ThrottleKey([1; 16]);
+    const ADDRESS: ThrottleKey = ThrottleKey([2; 16]);
     const NOW: Timestamp = Timestamp(10_000);
 
     fn failed(failures: u32, failed_at: u64, not_before: u64) -> Option<Throttle> {
@@ -236,7 +300,8 @@ mod tests {
     }
 
     fn wait(gate: &Gate, held: Held, now: u64) -> Option<u64> {
-        match gate.enter(KEYS).unwrap().admit(&held, Timestamp(now)) {
+        let attempt = gate.enter(ACCOUNT).unwrap();
+        match attempt.admit(&held, ADDRESS, Timestamp(now)) {
             Ok(()) => None,
             Err(Problem::LoginThrottled { wait_ms }) => Some(wait_ms),
             Err(problem) => panic!("{problem}"),
@@ -249,6 +314,7 @@ mod tests {
         let held = Held {
             account: failed(6, 10_000, 11_000),
             address: failed(52, 10_000, 12_000),
+            apart: None,
         };
         assert_eq!(wait(&gate, Held::default(), 10_000), None);
         for (now, expected) in [(10_000, Some(2000)), (11_500, Some(500)), (12_000, None)] {
@@ -256,7 +322,7 @@ mod tests {
         }
         let free = Held {
             account: failed(5, 12_000, 12_000),
-            address: None,
+            ..Held::default()
         };
         assert_eq!(wait(&gate, free, 12_000), None, "within what is free");
     }
@@ -267,7 +333,7 @@ mod tests {
         let ahead = 3_600_000;
         let held = Held {
             account: failed(7, ahead, ahead + 2000),
-            address: None,
+            ..Held::default()
         };
         assert_eq!(wait(&gate, held, NOW.0), Some(2000));
         tokio::time::advance(Duration::from_millis(1500)).await;
@@ -276,7 +342,7 @@ mod tests {
         assert_eq!(wait(&gate, held, NOW.0), None);
         let again = Held {
             account: failed(8, ahead, ahead + 4000),
-            address: None,
+            ..Held::default()
         };
         assert_eq!(wait(&gate, again, NOW.0), Some(4000), "another failure");
     }
@@ -286,30 +352,35 @@ mod tests {
         let gate = Gate::default();
         let none = Held::default();
         let guesses: Vec<_> = (0..THROTTLE_FREE_ACCOUNT)
-            .map(|_| gate.enter(KEYS).unwrap())
+            .map(|_| gate.enter(ACCOUNT).unwrap())
             .collect();
-        assert!(guesses.iter().all(|guess| guess.admit(&none, NOW).is_ok()));
-        let more = gate.enter(KEYS).unwrap();
-        assert_eq!(more.admit(&none, NOW), Err(Problem::Busy));
-        let other = Keys {
-            account: ThrottleKey([3; 16]),
-            ..KEYS
-        };
-        assert_eq!(gate.enter(other).unwrap().admit(&none, NOW), Ok(()));
+        assert!(
+            guesses
+                .iter()
+                .all(|guess| guess.admit(&none, ADDRESS, NOW).is_ok())
+        );
+        let more = gate.enter(ACCOUNT).unwrap();
+        assert_eq!(more.admit(&none, ADDRESS, NOW), Err(Problem::Busy));
+        let other = ThrottleKey([3; 16]);
+        assert_eq!(
+            gate.enter(other).unwrap().admit(&none, ADDRESS, NOW),
+            Ok(())
+        );
         drop((guesses, more));
         let failed = Held {
             account: failed(THROTTLE_FREE_ACCOUNT + 3, 1, 2),
-            address: None,
+            ..Held::default()
         };
-        let one = gate.enter(KEYS).unwrap();
-        assert_eq!(one.admit(&failed, NOW), Ok(()));
-        let second = gate.enter(KEYS).unwrap();
-        assert_eq!(second.admit(&failed, NOW), Err(Problem::Busy));
+        let one = gate.enter(ACCOUNT).unwrap();
+        assert_eq!(one.admit(&failed, ADDRESS, NOW), Ok(()));
+        let second = gate.enter(ACCOUNT).unwrap();
+        assert_eq!(second.admit(&failed, ADDRESS, NOW), Err(Problem::Busy));
     }
 
     #[test]
     fn a_retry_is_counted_once_and_another_guess_again() {
-        let id = |request: u8, password: &str| failure_id(&OnceId([request; 16]), KEYS, password);
+        let keys = keys_of_login("alice", None, None);
+        let id = |request: u8, password: &str| attempt_id(&OnceId([request; 16]), &keys, password);
         assert_eq!(id(1, "guess one"), id(1, "guess one"));
         assert_ne!(id(1, "guess one"), id(1, "guess two"));
         assert_ne!(id(1, "guess one"), id(2, "guess one"));
@@ -318,9 +389,20 @@ mod tests {
 
     #[test]
     fn an_address_is_the_same_in_both_of_its_forms() {
-        let keys = |address: &str| Keys::of("alice", Some(address.parse().unwrap()));
+        let keys = |address: &str| keys_of_login("alice", Some(address.parse().unwrap()), None);
         assert_eq!(keys("10.0.0.1:5"), keys("[::ffff:10.0.0.1]:6"));
         assert_ne!(keys("10.0.0.1:5").address, keys("10.0.0.2:5").address);
-        assert_eq!(keys("10.0.0.1:5").account, Keys::of("alice", None).account);
+        let unknown = keys_of_login("alice", None, None);
+        assert_eq!(keys("10.0.0.1:5").account, unknown.account);
+        assert_ne!(keys("10.0.0.1:5").pair, unknown.pair);
+    }
+
+    #[test]
+    fn a_device_and_a_session_are_places_of_one_account() {
+        let device = |name: &str| keys_of_login(name, None, Some(&[7; 32])).device;
+        assert!(device("alice").is_some());
+        assert_ne!(device("alice"), device("bob"));
+        let session = |id| keys_of_session("alice", None, SessionId(id)).session;
+        assert_ne!(session(1), session(2));
     }
 }

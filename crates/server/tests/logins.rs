@@ -4,11 +4,14 @@
 
 mod people;
 
-use conclave_core::Position;
+use conclave_core::{Position, limits::THROTTLE_FREE_ACCOUNT};
 use conclave_server::Registration;
-use conclave_wire::v1::{self, create_account_request::Grant};
+use conclave_wire::v1::{
+    self, create_account_request::Grant, session_service_client::SessionServiceClient,
+};
 use futures::future::join_all;
 use tokio::time::timeout;
+use tonic::transport::Channel;
 
 use people::{PASSWORD, PATIENCE, World, reason};
 
@@ -119,4 +122,212 @@ async fn a_retry_with_an_invite_that_it_used_up_gets_its_first_answer() {
     };
     let refused = world.accounts().create_account(other).await;
     assert_eq!(reason(refused.unwrap_err()), "INVITE_INVALID");
+}
+
+/// Tries a password from a channel, on a device if it has a secret.
+async fn try_from(
+    channel: &Channel,
+    name: &str,
+    password: &str,
+    device: Option<[u8; 32]>,
+) -> Result<(), String> {
+    let request = v1::OpenSessionRequest {
+        name: name.to_owned(),
+        password: password.to_owned(),
+        device_secret: device.map_or_else(Vec::new, Vec::from).into(),
+        ..Default::default()
+    };
+    let mut sessions = SessionServiceClient::new(channel.clone());
+    sessions
+        .open_session(request)
+        .await
+        .map(drop)
+        .map_err(reason)
+}
+
+#[tokio::test]
+async fn guesses_from_many_addresses_keep_nobody_out_who_was_there_before() {
+    let mut world = World::start(Registration::Open).await;
+    world.create("anna", None, None).await.unwrap();
+    world.login("anna").await;
+    let elsewhere = join_all((2..22).map(|host| world.from(host))).await;
+    let mut wrong = 0;
+    for round in 0..5 {
+        let guesses = elsewhere.iter().enumerate().map(|(host, channel)| {
+            let guess = format!("guess {round} of host {host}");
+            async move { try_from(channel, "anna", &guess, None).await.unwrap_err() }
+        });
+        let owner = try_from(&world.channel, "anna", PASSWORD, None);
+        let (refused, opened) = tokio::join!(join_all(guesses), owner);
+        assert_eq!(opened, Ok(()), "round {round}");
+        wrong += refused
+            .iter()
+            .filter(|reason| *reason == "WRONG_CREDENTIALS")
+            .count();
+    }
+    // What was verified of a hundred guesses that were made at twenty places at once.
+    let most = THROTTLE_FREE_ACCOUNT as usize + 5;
+    assert!((1..=most).contains(&wrong), "{wrong} guesses were verified");
+    let waits = try_from(&elsewhere[0], "anna", PASSWORD, None).await;
+    assert_eq!(
+        waits,
+        Err("LOGIN_THROTTLED".to_owned()),
+        "a new place waits"
+    );
+}
+
+#[tokio::test]
+async fn guesses_from_the_owners_address_do_not_keep_its_device_out() {
+    let world = World::start(Registration::Open).await;
+    world.create("anna", None, None).await.unwrap();
+    let device = Some([7; 32]);
+    let own = try_from(&world.channel, "anna", PASSWORD, device).await;
+    own.unwrap();
+    let throttled = async {
+        for guess in 0.. {
+            let guess = format!("guess number {guess}");
+            if try_from(&world.channel, "anna", &guess, None)
+                .await
+                .unwrap_err()
+                == "LOGIN_THROTTLED"
+            {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, throttled).await.unwrap();
+    for _ in 0..3 {
+        let own = try_from(&world.channel, "anna", PASSWORD, device).await;
+        assert_eq!(own, Ok(()));
+    }
+    let other = try_from(&world.channel, "anna", PASSWORD, Some([8; 32])).await;
+    assert_eq!(other, Err("LOGIN_THROTTLED".to_owned()), "another device");
+}
+
+#[tokio::test]
+async fn guesses_at_once_are_verified_no_more_often_than_one_after_the_other() {
+    let world = World::start(Registration::Open).await;
+    world.create("anna", None, None).await.unwrap();
+    let guesses = (0..120).map(|guess| {
+        let (channel, guess) = (world.channel.clone(), format!("guess number {guess}"));
+        async move { try_from(&channel, "anna", &guess, None).await.unwrap_err() }
+    });
+    let refused = timeout(PATIENCE, join_all(guesses)).await.unwrap();
+    let wrong = refused
+        .iter()
+        .filter(|reason| *reason == "WRONG_CREDENTIALS");
+    let most = THROTTLE_FREE_ACCOUNT as usize + 1;
+    assert!((1..=most).contains(&wrong.count()), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_suspended_account_is_shut_and_loses_nothing() {
+    let mut world = World::start(Registration::Open).await;
+    let root = world.administrator("root").await;
+    world.create("anna", None, None).await.unwrap();
+    let anna = world.login("anna").await;
+    let suspend = |request, suspended| v1::SetSuspendedRequest {
+        request,
+        name: "ANNA".to_owned(),
+        suspended,
+    };
+    let asked = suspend(world.number(), true);
+    let refused = world.admin().set_suspended(anna.ask(asked.clone())).await;
+    assert_eq!(reason(refused.unwrap_err()), "NOT_ALLOWED");
+    world.admin().set_suspended(root.ask(asked)).await.unwrap();
+    let own = v1::GetSessionRequest::default();
+    let ended = world.sessions().get_session(anna.ask(own)).await;
+    assert_eq!(reason(ended.unwrap_err()), "SESSION_EXPIRED");
+    let login = |password| try_from(&world.channel, "anna", password, None);
+    assert_eq!(login(PASSWORD).await, Err("ACCOUNT_SUSPENDED".to_owned()));
+    // Only the owner hears of it.
+    assert_eq!(login("no idea").await, Err("WRONG_CREDENTIALS".to_owned()));
+    let list = v1::ListAccountsRequest::default();
+    let listed = world.accounts().list_accounts(root.ask(list)).await;
+    let listed = listed.unwrap().into_inner().accounts;
+    let suspended: Vec<_> = listed.iter().filter(|account| account.suspended).collect();
+    assert_eq!((suspended.len(), suspended[0].name.as_str()), (1, "anna"));
+    let asked = suspend(world.number(), false);
+    world.admin().set_suspended(root.ask(asked)).await.unwrap();
+    assert_eq!(
+        try_from(&world.channel, "anna", PASSWORD, None).await,
+        Ok(())
+    );
+}
+
+#[tokio::test]
+async fn an_administrator_gives_another_password() {
+    let mut world = World::start(Registration::Open).await;
+    let root = world.administrator("root").await;
+    world.create("anna", None, None).await.unwrap();
+    let anna = world.login("anna").await;
+    let reset = v1::ResetPasswordRequest {
+        request: world.number(),
+        name: "anna".to_owned(),
+        new_password: "battery staple".to_owned(),
+    };
+    let refused = world.admin().reset_password(anna.ask(reset.clone())).await;
+    assert_eq!(reason(refused.unwrap_err()), "NOT_ALLOWED");
+    for attempt in ["first", "retry"] {
+        let done = world.admin().reset_password(root.ask(reset.clone())).await;
+        assert!(done.is_ok(), "{attempt}: {done:?}");
+    }
+    let own = v1::GetSessionRequest::default();
+    let ended = world.sessions().get_session(anna.ask(own)).await;
+    assert_eq!(reason(ended.unwrap_err()), "SESSION_EXPIRED");
+    let login = |password| try_from(&world.channel, "anna", password, None);
+    assert_eq!(login(PASSWORD).await, Err("WRONG_CREDENTIALS".to_owned()));
+    assert_eq!(login("battery staple").await, Ok(()));
+}
+
+#[tokio::test]
+async fn an_account_is_deleted_with_its_password_alone() {
+    let mut world = World::start(Registration::Open).await;
+    world.create("anna", None, None).await.unwrap();
+    let anna = world.login("anna").await;
+    let delete = |request, password: &str| v1::DeleteAccountRequest {
+        request,
+        password: password.to_owned(),
+    };
+    for wrong in ["", "no idea at all"] {
+        let asked = delete(world.number(), wrong);
+        let refused = world.accounts().delete_account(anna.ask(asked)).await;
+        assert_eq!(reason(refused.unwrap_err()), "WRONG_CREDENTIALS", "{wrong}");
+    }
+    let right = delete(world.number(), PASSWORD);
+    for attempt in ["first", "retry"] {
+        let done = world
+            .accounts()
+            .delete_account(anna.ask(right.clone()))
+            .await;
+        assert!(done.is_ok(), "{attempt}: {done:?}");
+    }
+    let gone = try_from(&world.channel, "anna", PASSWORD, None).await;
+    assert_eq!(gone, Err("WRONG_CREDENTIALS".to_owned()));
+}
+
+#[tokio::test]
+async fn guesses_in_a_stolen_session_have_to_wait() {
+    let mut world = World::start(Registration::Open).await;
+    world.create("anna", None, None).await.unwrap();
+    let (stolen, own) = (world.login("anna").await, world.login("anna").await);
+    let throttled = async {
+        loop {
+            let asked = v1::DeleteAccountRequest {
+                request: world.number(),
+                password: "a guess that is wrong".to_owned(),
+            };
+            let refused = world.accounts().delete_account(stolen.ask(asked)).await;
+            if reason(refused.unwrap_err()) == "LOGIN_THROTTLED" {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, throttled).await.unwrap();
+    let asked = v1::DeleteAccountRequest {
+        request: world.number(),
+        password: PASSWORD.to_owned(),
+    };
+    let deleted = world.accounts().delete_account(own.ask(asked)).await;
+    assert!(deleted.is_ok(), "another session waits for nothing");
 }

@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use conclave_core::{
-    AccountId, AccountName, Batch, Command, ConversationId, Digest, Grant, MessageRef, MessageText,
-    NamePattern, OnceId, Operation, Origin, Position, Progress, Reaction, Recipient, RoomName,
-    Sequence, SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash, Topic,
+    AccountId, AccountName, Batch, Command, ConversationId, Digest, Grant, LoginKeys, MessageRef,
+    MessageText, NamePattern, OnceId, Operation, Origin, Position, Progress, Reaction, Recipient,
+    RoomName, Sequence, SessionId, SessionLabel, Timestamp, TokenHash, Topic,
     limits::BATCH_COMMANDS_MAX,
 };
 use conclave_storage::log::LogId;
@@ -142,7 +142,8 @@ fn people(writer: &mut Writer) {
             password_version: 1,
             token: TokenHash(token),
             label: SessionLabel::default(),
-            throttle: ThrottleKey([0; 16]),
+            keys: LoginKeys::default(),
+            renewed_hash: None,
         });
     }
     writer.apply();

@@ -15,9 +15,9 @@ use std::{
 };
 
 use conclave_core::{
-    AccountId, AccountName, Batch, Command, Digest, Grant, MessageText, OnceId, Operation, Origin,
-    Recipient, RoomName, SearchQuery, SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash,
-    Topic,
+    AccountId, AccountName, Batch, Command, Digest, Grant, LoginKeys, MessageText, OnceId,
+    Operation, Origin, Recipient, RoomName, SearchQuery, SessionId, SessionLabel, Timestamp,
+    TokenHash, Topic,
 };
 use conclave_storage::{
     log::LogId,
@@ -261,7 +261,8 @@ impl World {
             password_version: 1,
             token: TokenHash([account as u8; 32]),
             label: SessionLabel::default(),
-            throttle: ThrottleKey([0; 16]),
+            keys: LoginKeys::default(),
+            renewed_hash: None,
         };
         let once = |step, operation| {
             let mut id = [step; 16];

@@ -7,7 +7,7 @@ mod read_support;
 mod state_support;
 
 use conclave_core::{
-    Accepted, Operation, Rejection, ThrottleKey,
+    Accepted, LoginKeys, Operation, Rejection, ThrottleKey,
     limits::{BATCH_COMMANDS_MAX, ONCE_BRIEF_ANSWERS_MAX, ONCE_BRIEF_MS, WEBHOOK_KEYS_MAX},
 };
 use conclave_storage::state::{Options, State};
@@ -28,12 +28,16 @@ fn with_webhook(directory: &std::path::Path) -> State {
     state
 }
 
-fn failure(number: u64) -> Operation {
+fn attempt(number: u64) -> Operation {
     let mut key = [0; 16];
     key[..8].copy_from_slice(&number.to_le_bytes());
-    Operation::CountLoginFailure {
-        account: ThrottleKey(key),
-        address: ThrottleKey([255; 16]),
+    Operation::TryPassword {
+        keys: LoginKeys {
+            account: ThrottleKey(key),
+            address: ThrottleKey(key),
+            pair: ThrottleKey(key),
+            ..LoginKeys::default()
+        },
     }
 }
 
@@ -69,7 +73,7 @@ fn no_flood_of_other_requests_makes_a_keyed_post_come_twice() {
     let mut asked = 0;
     while asked <= ONCE_BRIEF_ANSWERS_MAX {
         let flood = (asked..asked + BATCH_COMMANDS_MAX as u64)
-            .map(|number| once(9 << 64 | u128::from(number), failure(number)));
+            .map(|number| once(9 << 64 | u128::from(number), attempt(number)));
         apply(&mut state, flood.collect());
         asked += BATCH_COMMANDS_MAX as u64;
     }
@@ -110,10 +114,10 @@ fn a_webhook_with_too_many_keys_refuses_new_ones_until_a_day_has_gone() {
 fn what_only_a_node_retries_is_forgotten_soon() {
     let directory = tempfile::tempdir().unwrap();
     let mut state = with_webhook(directory.path());
-    let count = || vec![once(7, failure(1))];
+    let count = || vec![once(7, attempt(1))];
     let first = apply(&mut state, count());
     let before = apply_at(&mut state, START + ONCE_BRIEF_MS - 1, count());
     assert_eq!((before.answers, before.events.len()), (first.answers, 0));
     let after = apply_at(&mut state, START + ONCE_BRIEF_MS, count());
-    assert_ne!(after.events, [], "it is another failure");
+    assert_ne!(after.events, [], "it is another attempt");
 }

@@ -58,7 +58,9 @@ fn a_deleted_account_leaves_nothing_and_its_name_is_free() {
         vec![ask(
             1,
             messages + 1,
-            conclave_core::Operation::DeleteAccount,
+            conclave_core::Operation::DeleteAccount {
+                password_version: 1,
+            },
         )],
     );
     assert_eq!(
@@ -68,7 +70,13 @@ fn a_deleted_account_leaves_nothing_and_its_name_is_free() {
     );
     accept(
         &mut state,
-        vec![ask(2, 2, conclave_core::Operation::DeleteAccount)],
+        vec![ask(
+            2,
+            2,
+            conclave_core::Operation::DeleteAccount {
+                password_version: 1,
+            },
+        )],
     );
     let mut before = digest(&state).messages;
     assert!(

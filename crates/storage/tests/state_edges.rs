@@ -168,7 +168,7 @@ fn outside(operation: &Operation) -> bool {
         operation,
         Operation::CreateAccount { .. }
             | Operation::OpenSession { .. }
-            | Operation::CountLoginFailure { .. }
+            | Operation::TryPassword { .. }
             | Operation::OfferSetup { .. }
             | Operation::AdmitNode { .. }
             | Operation::RetireNode { .. }

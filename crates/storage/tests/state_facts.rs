@@ -27,7 +27,8 @@ fn kind(event: &Event) -> u8 {
         Event::InviteUsed { .. } => 7,
         Event::InviteRemoved { .. } => 8,
         Event::LoginFailed { .. } => 9,
-        Event::LoginForgiven { .. } => 10,
+        // That a place is forgotten is told in `state_people`.
+        Event::LoginForgiven { .. } | Event::LoginForgotten { .. } => 10,
         Event::AccountDeleted { .. } => 11,
         Event::SessionOpened { .. } => 12,
         Event::SessionRenewed { .. } => 13,
@@ -56,10 +57,13 @@ fn kind(event: &Event) -> u8 {
         Event::LeaderPreferred { .. } => 36,
         Event::OperatorCreated { .. } => 37,
         Event::OperatorRemoved { .. } => 38,
+        Event::LoginKnown { .. } => 39,
+        Event::PasswordRehashed { .. } => 40,
+        Event::AccountSuspended { .. } => 41,
     }
 }
 
-const KINDS: u8 = 39;
+const KINDS: u8 = 42;
 
 /// All rows of all tables.
 fn everything(directory: &Path) -> Vec<(String, Vec<String>)> {

@@ -55,7 +55,9 @@ fn operation(what: u8, x: u64, y: u64) -> Operation {
         42 => Operation::SetDisplayName {
             display_name: DisplayName::new(room).unwrap(),
         },
-        43 if x < 8 => Operation::DeleteAccount,
+        43 if x < 8 => Operation::DeleteAccount {
+            password_version: 1,
+        },
         _ => invite("den", name),
     }
 }

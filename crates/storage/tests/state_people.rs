@@ -6,9 +6,9 @@ mod read_support;
 mod state_support;
 
 use conclave_core::{
-    AccountId, AccountRole, Command, DisplayName, Grant, Operation, SessionId, SessionLabel,
-    ThrottleKey, TokenHash,
-    limits::{SESSION_MS, THROTTLE_FIRST_MS, THROTTLE_FREE_ACCOUNT},
+    AccountId, AccountRole, Command, DisplayName, Grant, LoginKeys, Operation, SessionId,
+    SessionLabel, ThrottleKey, TokenHash,
+    limits::{LOGIN_PLACES_MAX, SESSION_MS, THROTTLE_FIRST_MS, THROTTLE_FREE_ACCOUNT},
 };
 use conclave_storage::state::State;
 use read_support::*;
@@ -22,7 +22,8 @@ fn open_session(id: u128, account: u64, secret: u8, label: &str) -> Command {
             password_version: 1,
             token: token(secret),
             label: SessionLabel::new(label).unwrap(),
-            throttle: ThrottleKey([0; 16]),
+            keys: LoginKeys::default(),
+            renewed_hash: None,
         },
     )
 }
@@ -172,10 +173,13 @@ fn what_is_held_against_a_name_is_told() {
     let (name, address) = (ThrottleKey([1; 16]), ThrottleKey([2; 16]));
     let failures = THROTTLE_FREE_ACCOUNT + 1;
     for id in 0..failures {
-        let count = Operation::CountLoginFailure {
+        let keys = LoginKeys {
             account: name,
             address,
+            pair: ThrottleKey([4; 16]),
+            ..LoginKeys::default()
         };
+        let count = Operation::TryPassword { keys };
         accept(&mut state, vec![once(u128::from(id), count)]);
     }
     let reader = state.reader();
@@ -187,4 +191,26 @@ fn what_is_held_against_a_name_is_told() {
     assert_eq!(reader.throttle(&ThrottleKey([3; 16])).unwrap(), None);
     let unknown = reader.session_by_token(&TokenHash([3; 32])).unwrap();
     assert_eq!(unknown, None);
+}
+
+#[test]
+fn the_places_of_an_account_are_known_and_the_least_recently_used_goes() {
+    let (_directory, mut state) = opened();
+    people(&mut state, &["ann"]);
+    let place = |number: usize| ThrottleKey([number as u8 + 1; 16]);
+    for number in 0..=LOGIN_PLACES_MAX {
+        let mut login = open_session(1 + number as u128, 1, number as u8, "");
+        if let Operation::OpenSession { keys, .. } = &mut login.operation {
+            keys.pair = place(number);
+        }
+        apply_at(&mut state, START + number as u64, vec![login]);
+    }
+    let reader = state.reader();
+    let known = |number| reader.known_place(&[place(number)]).unwrap();
+    assert_eq!(known(0), None, "the oldest is forgotten");
+    for number in 1..=LOGIN_PLACES_MAX {
+        assert_eq!(known(number), Some(place(number)));
+    }
+    let first = reader.known_place(&[place(0), place(2), place(1)]);
+    assert_eq!(first.unwrap(), Some(place(2)), "the first that is known");
 }

@@ -142,7 +142,16 @@ fn a_deleted_account_leaves_no_block_invitation_or_hidden_message() {
             ask(2, 4, delete(2, &[1], false)),
         ],
     );
-    accept(&mut state, vec![ask(2, 5, Operation::DeleteAccount)]);
+    accept(
+        &mut state,
+        vec![ask(
+            2,
+            5,
+            Operation::DeleteAccount {
+                password_version: 1,
+            },
+        )],
+    );
     sweep(&mut state, at, 2);
     assert_eq!(rows(at, "SELECT account, other FROM blocks"), ["3|1"]);
     let invited = "SELECT conversation, account FROM invitations";

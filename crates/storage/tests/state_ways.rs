@@ -89,7 +89,7 @@ fn check(wishes: &[Wish]) {
 /// Queries that find what does not agree: no row of theirs may ever be there.
 const CONTRADICTIONS: [&str; 16] = [
     "SELECT accounts, admins FROM meta WHERE accounts <> (SELECT count(*) FROM accounts)
-        OR admins <> (SELECT count(*) FROM accounts WHERE role = 1)",
+        OR admins <> (SELECT count(*) FROM accounts WHERE role = 1 AND suspended = 0)",
     "SELECT rooms FROM meta WHERE rooms <>
         (SELECT count(*) FROM conversations WHERE key IS NOT NULL)",
     "SELECT invites, throttles FROM meta WHERE invites <> (SELECT count(*) FROM invites)

@@ -104,6 +104,7 @@ impl From<Rejection> for Problem {
         };
         match rejection {
             Rejection::SessionExpired => Self::SessionExpired { sentence },
+            Rejection::LoginThrottled { wait_ms } => Self::LoginThrottled { wait_ms },
             rejection => Self::Refused {
                 reason: rejection.reason().to_owned(),
                 sentence,
@@ -252,6 +253,7 @@ fn code_of(reason: &str) -> Code {
         "NOT_YOUR_MESSAGE"
         | "NOT_ALLOWED"
         | "NOT_AN_OPERATOR"
+        | "ACCOUNT_SUSPENDED"
         | "BLOCKED"
         | "REGISTRATION_CLOSED"
         | "INVITE_INVALID"

@@ -84,11 +84,33 @@ enum Command {
         /// Whose
         name: String,
     },
+    /// Suspend an account: nobody logs in to it and its sessions end; for administrators
+    Suspend {
+        /// Name of the account
+        name: String,
+    },
+    /// End the suspension of an account: for administrators
+    Reactivate {
+        /// Name of the account
+        name: String,
+    },
+    /// End all sessions of an account: for administrators
+    EndSessions {
+        /// Name of the account
+        name: String,
+    },
+    /// Give an account a new password, end its sessions and print the password: for administrators
+    RequirePassword {
+        /// Name of the account
+        name: String,
+    },
     /// Delete your account and end all its sessions
     Delete {
-        /// Do not ask
+        /// Do not ask for the name
         #[arg(long)]
         yes: bool,
+        #[command(flatten)]
+        password: Password,
     },
     /// List accounts by name
     List {
@@ -135,7 +157,18 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             };
             create(args.connection, name, password, grant).await
         }
-        Command::Delete { yes } => delete(args.connection, yes).await,
+        Command::Delete { yes, password } => delete(args.connection, yes, password).await,
+        Command::RequirePassword { name } => {
+            let client = args.connection.connect().await?.client;
+            let password = client.reset_password(&name).await?;
+            let name = output::clean(&name);
+            note(&format!(
+                "{name} has a new password and no session; hand it over, and let the owner change \
+                it with: conclave passwd"
+            ));
+            output::line(&password)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::List {
             pattern,
             limit,
@@ -182,11 +215,24 @@ async fn change(connection: Connection, command: Command) -> anyhow::Result<Exit
             client.set_account_role(&name, role).await?;
             format!("{} is {shown}", output::clean(&name))
         }
+        Command::Suspend { name } => {
+            client.set_suspended(&name, true).await?;
+            format!("suspended {}", output::clean(&name))
+        }
+        Command::Reactivate { name } => {
+            client.set_suspended(&name, false).await?;
+            format!("reactivated {}", output::clean(&name))
+        }
+        Command::EndSessions { name } => {
+            client.end_sessions(&name).await?;
+            format!("ended the sessions of {}", output::clean(&name))
+        }
         Command::Remove { name } => {
             client.remove_account(&name).await?;
             format!("removed account {}", output::clean(&name))
         }
         Command::Create { .. }
+        | Command::RequirePassword { .. }
         | Command::Delete { .. }
         | Command::List { .. }
         | Command::Blocks => unreachable!("the caller has looked"),
@@ -209,6 +255,7 @@ fn list(accounts: &[v1::Account], format: Format) -> anyhow::Result<ExitCode> {
                 "name": account.name,
                 "display_name": account.display_name,
                 "role": role(account),
+                "suspended": account.suspended,
                 "created_at_ms": account.created_at_ms,
             }))?;
         }
@@ -220,7 +267,10 @@ fn list(accounts: &[v1::Account], format: Format) -> anyhow::Result<ExitCode> {
             account.id.to_string(),
             output::clean(&account.name),
             output::local_time(account.created_at_ms, &zone),
-            role(account).to_owned(),
+            match account.suspended {
+                true => format!("{} (suspended)", role(account)),
+                false => role(account).to_owned(),
+            },
             output::clean(&account.display_name),
         ]
     };
@@ -255,17 +305,24 @@ async fn create(
     Ok(ExitCode::SUCCESS)
 }
 
-async fn delete(connection: Connection, yes: bool) -> anyhow::Result<ExitCode> {
+async fn delete(connection: Connection, yes: bool, password: Password) -> anyhow::Result<ExitCode> {
     let Connected {
         client, from_file, ..
     } = connection.connect().await?;
     let session = client.session(Freshness::default()).await?;
-    let name = session.account.unwrap_or_default().name;
+    let account = session.account.unwrap_or_default();
+    let is_bot = account.role() == v1::AccountRole::Bot;
+    let name = account.name;
     if !yes {
         let asked = name.clone();
         tokio::task::spawn_blocking(move || confirm(&asked)).await??;
     }
-    client.delete_account().await?;
+    // A program has no password.
+    let password = match is_bot {
+        true => String::new(),
+        false => password.ask(Asking::Once).await?,
+    };
+    client.delete_account(&password).await?;
     if from_file {
         credentials::remove(&credentials::path()?)?;
     }

@@ -50,9 +50,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let connected = args.connection.connect_as_nobody().await?;
     let password = args.password.ask(Asking::Once).await?;
     let label = args.label.unwrap_or_else(host_name);
+    let device = credentials::device_secret();
     let login = connected
         .client
-        .login_labelled(&args.name, &password, &label)
+        .login_from(&args.name, &password, &label, device)
         .await?;
     let credentials = Credentials {
         endpoints: connected.client.endpoints(),

@@ -15,7 +15,7 @@ use tokio::{
 use crate::{
     command::{Person, run},
     support::{Cluster, PATIENCE, until},
-    witness::{client_of, next_message, person, sign_up},
+    witness::{PASSWORD, client_of, next_message, person, sign_up},
 };
 
 /// What everybody else has acknowledged is seen.
@@ -147,7 +147,7 @@ async fn logging_out_ends_only_that_session_and_may_be_repeated() {
         first.client.session(FRESH).await.map(drop),
         first.client.unread(1, FRESH).await.map(drop),
         first.client.send(&person("alice"), "x").await.map(drop),
-        first.client.delete_account().await,
+        first.client.delete_account(PASSWORD).await,
     ];
     for outcome in refused {
         let expired = matches!(outcome, Err(CallError::SessionExpired { .. }));

@@ -369,7 +369,7 @@ async fn a_client_that_knows_one_follower_can_do_everything() {
     cluster.kill(follower).await;
     alice.send(&person("bob"), "still here").await.unwrap();
     bob.logout().await.unwrap();
-    alice.delete_account().await.unwrap();
+    alice.delete_account(PASSWORD).await.unwrap();
     let ended = alice.session(fresh).await.unwrap_err();
     assert!(
         matches!(ended, CallError::SessionExpired { .. }),

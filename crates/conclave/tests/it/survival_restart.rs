@@ -276,7 +276,7 @@ async fn a_deleted_account_stays_deleted_on_a_node_that_was_away() {
     agreed_digests(&cluster).await;
     let away = cluster.leader().await;
     cluster.kill(away).await;
-    carol.delete_account().await.unwrap();
+    carol.delete_account(PASSWORD).await.unwrap();
     let again = nobody.create_account("CAROL", NEW_PASSWORD).await.unwrap();
     assert_ne!(again.0, login.account.id);
     cluster.start_node(away).await;

@@ -85,7 +85,7 @@ fn allow(
                 .filter(|session| !session.closed && session.expires_at > now)
                 .ok_or(Rejection::RegistrationClosed)?;
             let by = lookup.account(session.account)?;
-            if by.is_none_or(|by| by.role != AccountRole::Admin) {
+            if by.is_none_or(|by| by.suspended || by.role != AccountRole::Admin) {
                 return Err(Rejection::RegistrationClosed.into());
             }
             Ok((AccountRole::User, None))

@@ -23,6 +23,7 @@ pub(super) fn create_bot(
         token,
         label: SessionLabel::new("bot token")?,
         at: now,
+        began_at: now,
         expires_at: Timestamp(LOG_TIME_MAX_MS),
     };
     let accepted = Accepted::BotCreated { account, session };

@@ -3,7 +3,8 @@
 use super::{Ruling, create_account, join_room, rooms};
 use crate::{
     Accepted, AccountId, AccountName, AccountRole, Bound, Event, Lookup, MemberRole, Rejection,
-    RoomName, Timestamp, TokenHash, limits::WEBHOOKS_PER_ROOM_MAX,
+    RoomName, Timestamp, TokenHash,
+    limits::{WEBHOOKS_PER_ACCOUNT_MAX, WEBHOOKS_PER_ROOM_MAX},
 };
 
 pub(super) fn create_webhook(
@@ -20,6 +21,10 @@ pub(super) fn create_webhook(
     }
     if lookup.webhooks(room.id)?.len() as u64 >= WEBHOOKS_PER_ROOM_MAX {
         let what = Bound::Webhooks;
+        return Err(Rejection::TooMany { what }.into());
+    }
+    if lookup.webhooks_by(by)? >= WEBHOOKS_PER_ACCOUNT_MAX {
+        let what = Bound::WebhooksOfAccount;
         return Err(Rejection::TooMany { what }.into());
     }
     let (poster, created) =

@@ -8,7 +8,19 @@
 use super::{Ruling, Stop, close_session, delete_webhook, rooms};
 use crate::{Accepted, AccountId, AccountName, AccountRole, Event, Lookup, Rejection, Timestamp};
 
-pub(super) fn delete_account(lookup: &impl Lookup, now: Timestamp, by: AccountId) -> Ruling {
+pub(super) fn delete_account(
+    lookup: &impl Lookup,
+    now: Timestamp,
+    by: AccountId,
+    password_version: u64,
+) -> Ruling {
+    let may = |own: &crate::Account| {
+        own.role == AccountRole::Bot || own.password_version == password_version
+    };
+    lookup
+        .account(by)?
+        .filter(may)
+        .ok_or(Rejection::WrongCredentials)?;
     Ok((Accepted::AccountDeleted, go(lookup, now, by, by)?))
 }
 
@@ -35,7 +47,7 @@ fn go(
         return Ok(events);
     }
     let found = lookup.account(account)?.ok_or(Rejection::NoSuchAccount)?;
-    let is_last_admin = found.role == AccountRole::Admin && lookup.admins()? == 1;
+    let is_last_admin = found.is_admin() && lookup.admins()? == 1;
     if is_last_admin && lookup.accounts()? > 1 {
         return Err(Rejection::LastOfItsKind { admin: true }.into());
     }

@@ -8,7 +8,6 @@
 mod admit_node;
 mod advance_positions;
 mod change_password;
-mod count_login_failure;
 mod create_account;
 mod create_bot;
 mod create_invite;
@@ -30,6 +29,7 @@ mod open_session;
 mod operators;
 mod post_by_webhook;
 mod prefer_leader;
+mod restrict_account;
 mod retire_node;
 mod revoke_invite;
 mod revoke_join_token;
@@ -41,12 +41,13 @@ mod set_display_name;
 mod set_member_role;
 mod set_reaction;
 mod set_topic;
+mod try_password;
 
 use crate::{
-    Accepted, Account, AccountId, AccountRole, Answer, Bound, Broken, Command, Event, Lookup, Now,
-    OncePool, Operation, OperatorRequest, Origin, Position, Rejection, Session, SessionId,
-    Timestamp, TokenHash,
-    limits::{SESSION_CLOSED_MS, SESSION_MS, SESSION_RENEW_MS},
+    Accepted, Account, AccountId, Answer, Bound, Broken, Command, Event, Lookup, Now, OncePool,
+    Operation, OperatorRequest, Origin, Position, Rejection, Session, SessionId, Timestamp,
+    TokenHash,
+    limits::{SESSION_CLOSED_MS, SESSION_MS, SESSION_RENEW_MS, SESSION_WHOLE_MS},
     lookup::Remembered,
     now::show_dates,
     requests::Admission,
@@ -72,7 +73,8 @@ pub struct Decision {
 pub enum Remember {
     /// Under the origin of the command: it was executed, or refused by its rule.
     Yes,
-    /// It is remembered already, or the request never reached its rule.
+    /// It is remembered already, the request never reached its rule, or the refusal holds for a
+    /// moment only.
     No,
 }
 
@@ -182,7 +184,9 @@ fn in_session(
         Admission::OutOfRange => return refuse(Rejection::RequestOutOfRange { last }),
         Admission::Fresh => {}
     }
-    if session.closed || session.expires_at <= now {
+    let is_suspended = |account: Account| account.suspended;
+    let suspended = lookup.account(session.account)?.is_some_and(is_suspended);
+    if session.closed || session.expires_at <= now || suspended {
         return refuse(Rejection::SessionExpired);
     }
     let renewal = renewal(&session, now);
@@ -203,7 +207,9 @@ fn rule(
 ) -> Ruling {
     let by = session.account;
     match operation {
-        Operation::DeleteAccount => delete_account::delete_account(lookup, now, by),
+        Operation::DeleteAccount { password_version } => {
+            delete_account::delete_account(lookup, now, by, *password_version)
+        }
         Operation::ChangePassword {
             password_version,
             password_hash,
@@ -254,13 +260,16 @@ fn rule(
         | Operation::CreateWebhook { .. }
         | Operation::DeleteWebhook { .. } => rule_of_rooms(lookup, now, by, operation),
         Operation::SetAccountRole { .. }
+        | Operation::SetSuspended { .. }
+        | Operation::EndSessions { .. }
+        | Operation::ResetPassword { .. }
         | Operation::RemoveAccount { .. }
         | Operation::CreateBot { .. }
         | Operation::CreateInvite { .. }
         | Operation::RevokeInvite { .. } => rule_of_admins(lookup, now, by, operation),
         Operation::CreateAccount { .. }
         | Operation::OpenSession { .. }
-        | Operation::CountLoginFailure { .. }
+        | Operation::TryPassword { .. }
         | Operation::OfferSetup { .. }
         | Operation::AdmitNode { .. }
         | Operation::RetireNode { .. }
@@ -318,7 +327,7 @@ fn rule_of_admins(
     by: AccountId,
     operation: &Operation,
 ) -> Ruling {
-    let is_admin = |found: Account| found.role == AccountRole::Admin;
+    let is_admin = |found: Account| found.is_admin();
     if !lookup.account(by)?.is_some_and(is_admin) {
         return Err(Rejection::NotAllowed.into());
     }
@@ -326,6 +335,14 @@ fn rule_of_admins(
         Operation::SetAccountRole { name, role } => {
             set_account_role::set_account_role(lookup, name, *role)
         }
+        Operation::SetSuspended { name, suspended } => {
+            restrict_account::set_suspended(lookup, now, by, name, *suspended)
+        }
+        Operation::EndSessions { name } => restrict_account::end_sessions(lookup, now, by, name),
+        Operation::ResetPassword {
+            name,
+            password_hash,
+        } => restrict_account::reset_password(lookup, now, by, name, password_hash),
         Operation::RemoveAccount { name } => delete_account::remove_account(lookup, now, by, name),
         Operation::CreateBot { name, token } => create_bot::create_bot(lookup, now, name, *token),
         Operation::CreateInvite { code, ttl_ms, uses } => {
@@ -380,20 +397,20 @@ fn outside_session(
             password_version,
             token,
             label,
-            throttle,
+            keys,
+            renewed_hash,
         } => {
             let asked = open_session::Asked {
                 account: *account,
                 password_version: *password_version,
                 token: *token,
                 label,
-                throttle: *throttle,
+                keys,
+                renewed_hash: renewed_hash.as_deref(),
             };
             open_session::open_session(lookup, now, asked)
         }
-        Operation::CountLoginFailure { account, address } => {
-            count_login_failure::count_login_failure(lookup, now, *account, *address)
-        }
+        Operation::TryPassword { keys } => try_password::try_password(lookup, now, keys),
         Operation::OfferSetup { token } => offer_setup::offer_setup(lookup, *token),
         Operation::AdmitNode { pass, known_last } => {
             admit_node::admit_node(lookup, now, *pass, *known_last)
@@ -424,14 +441,20 @@ fn close_session(session: SessionId, now: Timestamp) -> (Accepted, Vec<Event>) {
 }
 
 fn renewal(session: &Session, now: Timestamp) -> Vec<Event> {
-    let expires_at = now.plus_ms(SESSION_MS);
-    // Subtracted, not added: at the end of time a sum would stay equal and renew for ever.
-    if expires_at.0.saturating_sub(session.expires_at.0) < SESSION_RENEW_MS {
+    // In both directions: log time may have been set back.
+    if now.0.abs_diff(session.used_at.0) < SESSION_RENEW_MS {
         return Vec::new();
     }
+    let end = session.began_at.plus_ms(SESSION_WHOLE_MS);
+    let expires_at = match session.expires_at > end {
+        // A program's.
+        true => session.expires_at,
+        false => now.plus_ms(SESSION_MS).min(end),
+    };
     vec![Event::SessionRenewed {
         session: session.id,
         expires_at,
+        used_at: now,
     }]
 }
 
@@ -456,10 +479,14 @@ fn conclude(ruling: Ruling, before: Vec<Event>) -> Result<Decision, Broken> {
         Err(Stop::Rejected(rejection)) => (Err(rejection), before),
         Err(Stop::Broken(broken)) => return Err(broken),
     };
+    let remember = match answer {
+        Err(Rejection::LoginThrottled { .. }) => Remember::No,
+        _ => Remember::Yes,
+    };
     Ok(Decision {
         answer,
         events,
-        remember: Remember::Yes,
+        remember,
         decided_in: None,
         pool: OncePool::default(),
     })

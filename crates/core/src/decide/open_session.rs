@@ -1,13 +1,20 @@
 //! Opens a session for somebody whose password was verified where the request arrived.
 //!
+//! A success forgives what was held against the owner: from a place that the account knows, what
+//! was counted there; from elsewhere, what was counted for the account, and its share of what was
+//! counted for the address. The place is known from then on.
+//!
 //! Also sweeps away a few sessions whose time has come, so that their number stays bounded by
 //! the rate of log-ins and nobody has to sweep by a clock.
 
-use super::{Ruling, close_session};
+use super::{Ruling, Stop, close_session, create_account::is_hash, try_password};
 use crate::{
-    Accepted, AccountId, AccountRole, Event, Lookup, Rejection, SessionLabel, ThrottleKey,
+    Accepted, AccountId, AccountRole, Event, LoginKeys, Lookup, Rejection, SessionId, SessionLabel,
     Timestamp, TokenHash,
-    limits::{SESSION_MS, SESSIONS_PER_ACCOUNT_MAX, SESSIONS_SWEPT_MAX},
+    limits::{
+        LOGIN_PLACES_MAX, SESSION_MS, SESSION_RENEW_MS, SESSIONS_PER_ACCOUNT_MAX,
+        SESSIONS_SWEPT_MAX,
+    },
 };
 
 /// What is asked for.
@@ -17,17 +24,23 @@ pub(super) struct Asked<'a> {
     pub(super) password_version: u64,
     pub(super) token: TokenHash,
     pub(super) label: &'a SessionLabel,
-    pub(super) throttle: ThrottleKey,
+    pub(super) keys: &'a LoginKeys,
+    pub(super) renewed_hash: Option<&'a str>,
 }
 
 pub(super) fn open_session(lookup: &impl Lookup, now: Timestamp, asked: Asked<'_>) -> Ruling {
     let Asked { account, token, .. } = asked;
     // A program has no password: no session of its account may outlive its webhook.
-    let may = |found: crate::Account| {
+    let may = |found: &crate::Account| {
         found.password_version == asked.password_version && found.role != AccountRole::Bot
     };
-    if !lookup.account(account)?.is_some_and(may) {
-        return Err(Rejection::WrongCredentials.into());
+    let found = lookup.account(account)?.filter(may);
+    let found = found.ok_or(Rejection::WrongCredentials)?;
+    if found.suspended {
+        return Err(Rejection::AccountSuspended.into());
+    }
+    if !asked.renewed_hash.is_none_or(is_hash) {
+        return Err(Rejection::PasswordHashInvalid.into());
     }
     if lookup.token_in_use(&token)? {
         return Err(Rejection::TokenInUse.into());
@@ -43,8 +56,8 @@ pub(super) fn open_session(lookup: &impl Lookup, now: Timestamp, asked: Asked<'_
             .into_iter()
             .map(|session| Event::SessionForgotten { session }),
     );
-    for oldest in open.into_iter().take(too_many) {
-        events.extend(close_session(oldest, now).1);
+    for unused in least_recently_used(lookup, now, open, too_many)? {
+        events.extend(close_session(unused, now).1);
     }
     let session = lookup.session_last()?.next();
     let expires_at = now.plus_ms(SESSION_MS);
@@ -54,12 +67,17 @@ pub(super) fn open_session(lookup: &impl Lookup, now: Timestamp, asked: Asked<'_
         token,
         label: asked.label.clone(),
         at: now,
+        began_at: now,
         expires_at,
     });
-    if lookup.throttle(&asked.throttle)?.is_some() {
-        let key = asked.throttle;
-        events.push(Event::LoginForgiven { key });
+    if let Some(password_hash) = asked.renewed_hash {
+        events.push(Event::PasswordRehashed {
+            account,
+            password_hash: password_hash.to_owned(),
+        });
     }
+    forgive(lookup, now, asked.keys, &mut events)?;
+    remember_places(lookup, now, account, asked.keys, &mut events)?;
     Ok((
         Accepted::SessionOpened {
             session,
@@ -68,4 +86,86 @@ pub(super) fn open_session(lookup: &impl Lookup, now: Timestamp, asked: Asked<'_
         },
         events,
     ))
+}
+
+/// The `count` sessions among `open` that were used least recently. Use is noted once a minute:
+/// of those that were used in the last minute, as far as is known, the ones that were only opened
+/// go first.
+fn least_recently_used(
+    lookup: &impl Lookup,
+    now: Timestamp,
+    open: Vec<SessionId>,
+    count: usize,
+) -> Result<Vec<SessionId>, Stop> {
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let mut ranked = Vec::with_capacity(open.len());
+    for id in open {
+        let Some(session) = lookup.session(id)? else {
+            continue;
+        };
+        let is_recent = now.0.saturating_sub(session.used_at.0) < SESSION_RENEW_MS;
+        let rank = match is_recent {
+            true => (true, u64::from(session.used_at > session.began_at)),
+            false => (false, session.used_at.0),
+        };
+        ranked.push((rank, id));
+    }
+    ranked.sort_unstable();
+    Ok(ranked.into_iter().map(|(_, id)| id).take(count).collect())
+}
+
+fn forgive(
+    lookup: &impl Lookup,
+    now: Timestamp,
+    keys: &LoginKeys,
+    events: &mut Vec<Event>,
+) -> Result<(), Stop> {
+    if let Some(key) = try_password::apart(lookup, keys)? {
+        if lookup.throttle(&key)?.is_some() {
+            events.push(Event::LoginForgiven { key });
+        }
+        return Ok(());
+    }
+    if let Some(share) = lookup.throttle(&keys.pair)? {
+        events.push(Event::LoginForgiven { key: keys.pair });
+        // Keys of different kinds differ; should two be the same, it is forgiven once.
+        if keys.address != keys.pair {
+            events.extend(try_password::forgive_share(
+                lookup,
+                now,
+                keys.address,
+                share.failures,
+            )?);
+        }
+    }
+    let is_forgiven = [keys.pair, keys.address].contains(&keys.account);
+    if !is_forgiven && lookup.throttle(&keys.account)?.is_some() {
+        let key = keys.account;
+        events.push(Event::LoginForgiven { key });
+    }
+    Ok(())
+}
+
+fn remember_places(
+    lookup: &impl Lookup,
+    now: Timestamp,
+    account: AccountId,
+    keys: &LoginKeys,
+    events: &mut Vec<Event>,
+) -> Result<(), Stop> {
+    let own: Vec<_> = keys.device.into_iter().chain([keys.pair]).collect();
+    let mut others = lookup.places_of(account)?;
+    others.retain(|(place, _)| !own.contains(place));
+    others.sort_by_key(|(place, used_at)| (*used_at, *place));
+    let excess = (others.len() + own.len()).saturating_sub(LOGIN_PLACES_MAX);
+    for (place, _) in others.into_iter().take(excess) {
+        events.push(Event::LoginForgotten { account, place });
+    }
+    for place in own {
+        let at = now;
+        events.push(Event::LoginKnown { account, place, at });
+    }
+    Ok(())
 }

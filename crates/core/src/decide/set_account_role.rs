@@ -17,7 +17,7 @@ pub(super) fn set_account_role(
     if found.role == role {
         return Ok((Accepted::Done, Vec::new()));
     }
-    if found.role == AccountRole::Admin && lookup.admins()? == 1 {
+    if found.is_admin() && lookup.admins()? == 1 {
         return Err(Rejection::LastOfItsKind { admin: true }.into());
     }
     let changed = Event::AccountRoleChanged {

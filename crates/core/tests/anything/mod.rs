@@ -3,9 +3,10 @@
 
 use conclave_core::{
     AccountId, AccountName, AccountRole, Command, ConversationId, Digest, DisplayName, Grant,
-    InviteId, JoinTokenId, MemberRole, MessageRef, MessageText, NodeId, OnceId, Operation,
-    OperatorName, OperatorRequest, Origin, Pass, Progress, Reaction, Recipient, RoomName, Sequence,
-    SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash, Topic, WebhookId,
+    InviteId, JoinTokenId, LoginKeys, MemberRole, MessageRef, MessageText, NodeId, OnceId,
+    Operation, OperatorName, OperatorRequest, Origin, Pass, Progress, Reaction, Recipient,
+    RoomName, Sequence, SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash, Topic,
+    WebhookId,
 };
 use proptest::prelude::*;
 
@@ -96,23 +97,34 @@ fn outside_a_session() -> impl Strategy<Value = Operation> {
         1 => edge().prop_map(|id| Grant::Admin(SessionId(id))),
     ];
     let key = || (0u8..3).prop_map(|key| ThrottleKey([key; 16]));
-    let login = (edge(), 0u64..3, token(), key());
+    let place = || prop::option::of(key());
+    let keys = move || {
+        (key(), key(), key(), place(), place()).prop_map(
+            |(account, address, pair, device, session)| LoginKeys {
+                account,
+                address,
+                pair,
+                device,
+                session,
+            },
+        )
+    };
+    let login = (edge(), 0u64..3, token(), keys(), prop::option::of(hash()));
     prop_oneof![
         4 => (name(), hash(), grant).prop_map(|(name, password_hash, grant)| {
             Operation::CreateAccount { name, password_hash, grant }
         }),
-        5 => login.prop_map(|(account, password_version, token, throttle)| {
+        5 => login.prop_map(|(account, password_version, token, keys, renewed_hash)| {
             Operation::OpenSession {
                 account: AccountId(account),
                 password_version,
                 token,
                 label: SessionLabel::default(),
-                throttle,
+                keys,
+                renewed_hash,
             }
         }),
-        1 => (key(), key()).prop_map(|(account, address)| {
-            Operation::CountLoginFailure { account, address }
-        }),
+        2 => keys().prop_map(|keys| Operation::TryPassword { keys }),
         1 => token().prop_map(|token| Operation::OfferSetup { token }),
         1 => (token(), edge(), any::<bool>()).prop_map(|(token, known, secret)| {
             let pass = match secret {
@@ -223,7 +235,9 @@ fn of_accounts() -> impl Strategy<Value = Operation> {
     ]);
     prop_oneof![
         1 => Just(Operation::CloseSession),
-        1 => Just(Operation::DeleteAccount),
+        1 => (0u64..3).prop_map(|password_version| {
+            Operation::DeleteAccount { password_version }
+        }),
         1 => (edge(), hash()).prop_map(|(password_version, password_hash)| {
             Operation::ChangePassword { password_version, password_hash }
         }),
@@ -234,6 +248,13 @@ fn of_accounts() -> impl Strategy<Value = Operation> {
         1 => edge().prop_map(|id| Operation::EndSession { session: SessionId(id) }),
         2 => (name(), role).prop_map(|(name, role)| Operation::SetAccountRole { name, role }),
         1 => name().prop_map(|name| Operation::RemoveAccount { name }),
+        1 => (name(), any::<bool>()).prop_map(|(name, suspended)| {
+            Operation::SetSuspended { name, suspended }
+        }),
+        1 => name().prop_map(|name| Operation::EndSessions { name }),
+        1 => (name(), hash()).prop_map(|(name, password_hash)| {
+            Operation::ResetPassword { name, password_hash }
+        }),
         1 => (name(), token()).prop_map(|(name, token)| Operation::CreateBot { name, token }),
         1 => (token(), edge(), 0u32..3).prop_map(|(code, ttl_ms, uses)| {
             Operation::CreateInvite { code, ttl_ms, uses }

@@ -11,7 +11,9 @@
 //! once:k1 create alice [hash=…] [grant=open|invite:CODE|setup:TOKEN|admin:SESSION]
 //!                                   a request outside a session, named k1
 //! login alice token=t version=1 [label=l] as laptop    the name of the session is `laptop`
-//! login-failed NAME ADDRESS         also: setup TOKEN, hook-post TEXT token=t
+//!                                   also: from=ADDRESS device=DEVICE renewed=HASH
+//! try NAME [from=ADDRESS] [device=DEVICE] [session=KEY]   an attempt with a password
+//!                                   also: setup TOKEN, hook-post TEXT token=t
 //! laptop#2 send bob "hi" [reply=1] [action]    also `#room`, `conversation:1`, `x*99`
 //! laptop#3 advance 1 delivered=2 read=1 [and 2 read=3]
 //! laptop#4 delete 1.2 1.3-5 everyone|me        also: edit 1.2 TEXT, react 1.2 R, unreact 1.2 R
@@ -21,6 +23,8 @@
 //!                                   kick R NAME, topic R TEXT, role R NAME owner|moderator|member,
 //!                                   webhook R NAME token=t, webhook-delete 1
 //! root#1 bot NAME token=t           also: admin NAME yes|no|bot, remove-account NAME,
+//!                                   suspend NAME, reactivate NAME, end-sessions NAME,
+//!                                   reset-password NAME [hash=…],
 //!                                   invite-make CODE [ttl=1h] [uses=1], invite-revoke 1
 //! once:k operate CREDENTIAL token-make t [ttl=1h] [learner]    also: token-revoke t,
 //!                                   prefer 2|nobody, add NAME CREDENTIAL, revoke NAME
@@ -50,7 +54,7 @@ use parse::Fault;
 use crate::support::Memory;
 
 /// What can be pretended.
-const CROWDS: [&str; 7] = [
+const CROWDS: [&str; 8] = [
     "accounts",
     "rooms",
     "members",
@@ -58,6 +62,7 @@ const CROWDS: [&str; 7] = [
     "blocks",
     "invites",
     "throttles",
+    "webhooks",
 ];
 
 /// A state, and the names that a script gives to what is in it.

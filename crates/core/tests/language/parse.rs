@@ -2,10 +2,10 @@
 
 use conclave_core::{
     AccountId, AccountName, AccountRole, Command, ConversationId, Digest, DisplayName, Grant,
-    InviteId, JoinTokenId, MemberRole, MessageRef, MessageText, NodeId, OnceId, Operation,
-    OperatorName, OperatorRequest, Origin, Pass, Progress, Reaction, Recipient, Rejection,
-    RoomName, Sequence, SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash, Topic,
-    WebhookId,
+    InviteId, JoinTokenId, LoginKeys, MemberRole, MessageRef, MessageText, NodeId, OnceId,
+    Operation, OperatorName, OperatorRequest, Origin, Pass, Progress, Reaction, Recipient,
+    Rejection, RoomName, Sequence, SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash,
+    Topic, WebhookId,
 };
 
 use super::{Request, World, opens_session};
@@ -147,13 +147,14 @@ impl Line<'_> {
 
 fn operation(world: &World, line: &Line<'_>) -> Result<Operation, Fault> {
     match line.word(0)? {
-        "create" | "login" | "login-failed" | "setup" | "hook-post" | "admit" | "retire" => {
+        "create" | "login" | "try" | "setup" | "hook-post" | "admit" | "retire" => {
             outside(world, line)
         }
         "send" | "edit" | "react" | "unreact" | "advance" | "delete" => about_messages(line),
         "room-create" | "join" | "leave" | "invite" | "kick" | "topic" | "role" | "webhook"
         | "webhook-delete" => about_rooms(line),
-        "admin" | "remove-account" | "bot" | "invite-make" | "invite-revoke" => governing(line),
+        "admin" | "suspend" | "reactivate" | "end-sessions" | "reset-password"
+        | "remove-account" | "bot" | "invite-make" | "invite-revoke" => governing(line),
         "operator-first" | "operator-reset" | "operate" => operating(line),
         _ => of_oneself(world, line),
     }
@@ -171,11 +172,11 @@ fn outside(world: &World, line: &Line<'_>) -> Result<Operation, Fault> {
             password_version: line.number("version", "1")?,
             token: line.token()?,
             label: SessionLabel::new(line.option("label").unwrap_or_default())?,
-            throttle: throttle(&line.word(1)?.to_ascii_lowercase())?,
+            keys: login_keys(line)?,
+            renewed_hash: line.option("renewed").map(str::to_owned),
         },
-        "login-failed" => Operation::CountLoginFailure {
-            account: throttle(line.word(1)?)?,
-            address: throttle(line.word(2)?)?,
+        "try" => Operation::TryPassword {
+            keys: login_keys(line)?,
         },
         "setup" => Operation::OfferSetup {
             token: TokenHash(filled(line.word(1)?)?),
@@ -210,6 +211,23 @@ fn grant(world: &World, word: &str) -> Result<Grant, Fault> {
     })
 }
 
+fn login_keys(line: &Line<'_>) -> Result<LoginKeys, Fault> {
+    let name = line.word(1)?.to_ascii_lowercase();
+    let address = line.option("from").unwrap_or("home");
+    Ok(LoginKeys {
+        account: throttle(&name)?,
+        address: throttle(address)?,
+        pair: throttle(
+            &format!("{address}/{name}")
+                .chars()
+                .take(16)
+                .collect::<String>(),
+        )?,
+        device: line.option("device").map(throttle).transpose()?,
+        session: line.option("session").map(throttle).transpose()?,
+    })
+}
+
 fn throttle(word: &str) -> Result<ThrottleKey, Fault> {
     Ok(ThrottleKey(filled(word)?))
 }
@@ -217,7 +235,9 @@ fn throttle(word: &str) -> Result<ThrottleKey, Fault> {
 fn of_oneself(world: &World, line: &Line<'_>) -> Result<Operation, Fault> {
     Ok(match line.word(0)? {
         "logout" => Operation::CloseSession,
-        "delete-account" => Operation::DeleteAccount,
+        "delete-account" => Operation::DeleteAccount {
+            password_version: line.number("version", "1")?,
+        },
         "passwd" => Operation::ChangePassword {
             password_version: line.number("version", "1")?,
             password_hash: line.hash()?,
@@ -246,6 +266,17 @@ fn governing(line: &Line<'_>) -> Result<Operation, Fault> {
                 "bot" => AccountRole::Bot,
                 other => return Err(format!("an administrator, {other}?").into()),
             },
+        },
+        verb @ ("suspend" | "reactivate") => Operation::SetSuspended {
+            name: line.name(1)?,
+            suspended: verb == "suspend",
+        },
+        "end-sessions" => Operation::EndSessions {
+            name: line.name(1)?,
+        },
+        "reset-password" => Operation::ResetPassword {
+            name: line.name(1)?,
+            password_hash: line.hash()?,
         },
         "remove-account" => Operation::RemoveAccount {
             name: line.name(1)?,

@@ -63,9 +63,7 @@ pub(super) fn answer(world: &World, answer: &Answer) -> String {
         Accepted::WebhookCreated { webhook, account } => {
             format!("WebhookCreated webhook={webhook} account={}", of(account))
         }
-        Accepted::LoginFailureCounted { not_before } => {
-            format!("LoginFailureCounted not_before={}", time(*not_before))
-        }
+        Accepted::PasswordTried => "PasswordTried".to_owned(),
         Accepted::JoinTokenCreated { expires_at } => {
             format!("JoinTokenCreated expires_at={}", time(*expires_at))
         }
@@ -98,6 +96,8 @@ pub(super) fn event(world: &World, event: &Event) -> String {
         | Event::InviteUsed { .. }
         | Event::InviteRemoved { .. }
         | Event::LoginFailed { .. }
+        | Event::LoginKnown { .. }
+        | Event::LoginForgotten { .. }
         | Event::LoginForgiven { .. } => of_admission(world, event),
         Event::JoinTokenCreated { .. }
         | Event::JoinTokenRemoved { .. }
@@ -115,6 +115,8 @@ pub(super) fn event(world: &World, event: &Event) -> String {
         Event::AccountCreated { .. }
         | Event::AccountDeleted { .. }
         | Event::PasswordChanged { .. }
+        | Event::PasswordRehashed { .. }
+        | Event::AccountSuspended { .. }
         | Event::DisplayNameChanged { .. }
         | Event::AccountRoleChanged { .. }
         | Event::BlockChanged { .. } => of_account(world, event),
@@ -184,6 +186,13 @@ fn of_account(world: &World, event: &Event) -> String {
             "PasswordChanged account={} version={password_version}",
             of(account)
         ),
+        Event::PasswordRehashed { account, .. } => {
+            format!("PasswordRehashed account={}", of(account))
+        }
+        Event::AccountSuspended { account, suspended } => format!(
+            "AccountSuspended account={} suspended={suspended}",
+            of(account)
+        ),
         Event::DisplayNameChanged {
             account,
             display_name,
@@ -216,14 +225,20 @@ fn of_session(world: &World, event: &Event) -> String {
             token,
             label,
             at,
+            began_at,
             expires_at,
         } => {
+            let began = match began_at == at {
+                true => String::new(),
+                false => format!(" began_at={}", time(*began_at)),
+            };
             let label = match label.as_str() {
                 "" => String::new(),
                 label => format!(" label={label:?}"),
             };
             format!(
-                "SessionOpened session={session} account={} token={} at={} expires_at={}{label}",
+                "SessionOpened session={session} account={} token={} at={}{began} \
+                 expires_at={}{label}",
                 account(world, *id),
                 filled(&token.0),
                 time(*at),
@@ -233,9 +248,11 @@ fn of_session(world: &World, event: &Event) -> String {
         Event::SessionRenewed {
             session,
             expires_at,
+            used_at,
         } => format!(
-            "SessionRenewed session={session} expires_at={}",
-            time(*expires_at)
+            "SessionRenewed session={session} expires_at={} used_at={}",
+            time(*expires_at),
+            time(*used_at)
         ),
         Event::SessionClosed { session, forget_at } => format!(
             "SessionClosed session={session} forget_at={}",
@@ -277,6 +294,21 @@ fn of_admission(world: &World, event: &Event) -> String {
             time(*at)
         ),
         Event::LoginForgiven { key } => format!("LoginForgiven key={}", filled(&key.0)),
+        Event::LoginKnown {
+            account: id,
+            place,
+            at,
+        } => format!(
+            "LoginKnown account={} place={} at={}",
+            account(world, *id),
+            filled(&place.0),
+            time(*at)
+        ),
+        Event::LoginForgotten { account: id, place } => format!(
+            "LoginForgotten account={} place={}",
+            account(world, *id),
+            filled(&place.0)
+        ),
         other => panic!("{other:?} lets nobody in"),
     }
 }

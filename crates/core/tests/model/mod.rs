@@ -16,8 +16,8 @@ use conclave_core::{
     Event, InviteId, NodeId, Origin, Position, Progress, Remember, Sequence, SessionId,
     ThrottleKey, Timestamp, TokenHash, WebhookId,
     limits::{
-        DATE_STANDS_MS, DATE_STEADY_MS, LOG_TIME_MAX_MS, SESSION_CLOSED_MS, SESSION_MS,
-        SESSION_RENEW_MS, SESSIONS_PER_ACCOUNT_MAX, THROTTLE_MAX_MS,
+        DATE_STANDS_MS, DATE_STEADY_MS, LOG_TIME_MAX_MS, LOGIN_PLACES_MAX, SESSION_CLOSED_MS,
+        SESSION_MS, SESSION_RENEW_MS, SESSION_WHOLE_MS, SESSIONS_PER_ACCOUNT_MAX, THROTTLE_MAX_MS,
     },
 };
 
@@ -28,17 +28,20 @@ pub(crate) struct Observer {
     date: Timestamp,
     names: BTreeMap<String, AccountId>,
     roles: BTreeMap<AccountId, AccountRole>,
+    suspended: BTreeSet<AccountId>,
     versions: BTreeMap<AccountId, u64>,
     blocks: BTreeSet<(AccountId, AccountId)>,
     setup: Option<TokenHash>,
     /// How often they can be used, and until when.
     invites: BTreeMap<InviteId, (u32, Timestamp)>,
     invite_last: u64,
-    webhooks: BTreeMap<WebhookId, (TokenHash, ConversationId, AccountId)>,
+    /// The secret, the room, the account and the maker.
+    webhooks: BTreeMap<WebhookId, (TokenHash, ConversationId, AccountId, AccountId)>,
     webhook_last: u64,
     /// Accounts of webhooks that are gone.
     hooks_gone: BTreeSet<AccountId>,
     throttled: BTreeSet<ThrottleKey>,
+    places: BTreeMap<ThrottleKey, AccountId>,
     /// Until when each can be used.
     join_tokens: BTreeMap<TokenHash, Timestamp>,
     /// By the keys of their names.
@@ -49,6 +52,8 @@ pub(crate) struct Observer {
     session_last: u64,
     conversation_last: u64,
     open: BTreeMap<SessionId, (AccountId, Timestamp)>,
+    /// When each was opened, and when its use was noted last.
+    used: BTreeMap<SessionId, (Timestamp, Timestamp)>,
     closed: BTreeMap<SessionId, Timestamp>,
     tokens: BTreeMap<TokenHash, SessionId>,
     conversations: BTreeMap<ConversationId, rooms::Seen>,
@@ -117,9 +122,15 @@ impl Observer {
             (command.origin, decision.remember)
             && let Some((_, expires_at)) = self.open.get(&session)
         {
+            let (began_at, used_at) = self.used[&session];
+            let end = began_at.plus_ms(SESSION_WHOLE_MS);
+            let is_noted = self.time.0 - used_at.0 < SESSION_RENEW_MS;
+            assert!(is_noted, "use was not noted");
             let lives_on = expires_at.plus_ms(SESSION_RENEW_MS) > self.time.plus_ms(SESSION_MS);
-            let at_the_end = expires_at.0 == u64::MAX;
-            assert!(lives_on || at_the_end, "use did not renew a session");
+            assert!(
+                lives_on || *expires_at >= end,
+                "use did not renew a session"
+            );
         }
     }
 
@@ -185,7 +196,11 @@ impl Observer {
     }
 
     fn is_governed(&self) -> bool {
-        self.roles.values().any(|role| *role == AccountRole::Admin)
+        let mut admins = self
+            .roles
+            .iter()
+            .filter(|(_, role)| **role == AccountRole::Admin);
+        admins.any(|(id, _)| !self.suspended.contains(id))
     }
 
     fn is_alive(&self, account: AccountId) -> bool {
@@ -197,6 +212,8 @@ impl Observer {
             Event::AccountCreated { .. }
             | Event::AccountDeleted { .. }
             | Event::PasswordChanged { .. }
+            | Event::PasswordRehashed { .. }
+            | Event::AccountSuspended { .. }
             | Event::DisplayNameChanged { .. }
             | Event::AccountRoleChanged { .. }
             | Event::BlockChanged { .. } => self.read_account(event),
@@ -212,6 +229,8 @@ impl Observer {
             | Event::NodeRetired { .. }
             | Event::LeaderPreferred { .. }
             | Event::LoginFailed { .. }
+            | Event::LoginKnown { .. }
+            | Event::LoginForgotten { .. }
             | Event::LoginForgiven { .. } => self.read_admission(event),
             Event::SessionOpened { .. }
             | Event::SessionRenewed { .. }
@@ -250,6 +269,8 @@ impl Observer {
                 assert!(self.is_alive(*account), "an account was deleted twice");
                 self.names.retain(|_, id| id != account);
                 self.roles.remove(account);
+                self.suspended.remove(account);
+                self.places.retain(|_, of| of != account);
                 self.blocks
                     .retain(|(by, of)| by != account && of != account);
                 let has_session = self.open.values().any(|(of, _)| of == account);
@@ -264,10 +285,29 @@ impl Observer {
                 let before = self.versions.insert(*account, *password_version);
                 assert_eq!(before, Some(password_version - 1), "passwords are counted");
                 let sessions = self.open.values().filter(|(of, _)| of == account).count();
-                assert_eq!(
-                    sessions, 1,
+                assert!(
+                    sessions <= 1,
                     "a session outlived the password it was opened with"
                 );
+            }
+            Event::PasswordRehashed { account, .. } => {
+                assert!(self.is_alive(*account), "nobody has this password");
+            }
+            Event::AccountSuspended { account, suspended } => {
+                let changed = match suspended {
+                    true => self.suspended.insert(*account),
+                    false => self.suspended.remove(account),
+                };
+                assert!(changed, "an account was suspended twice");
+                let mut open = self.open.values().filter(|(of, _)| of == account);
+                let is_bot = self.roles.get(account) == Some(&AccountRole::Bot);
+                assert!(
+                    is_bot || open.next().is_none(),
+                    "a session outlived a suspension"
+                );
+                if !suspended {
+                    self.set_role(*account, self.roles[account]);
+                }
             }
             Event::DisplayNameChanged { account, .. } => {
                 assert!(self.is_alive(*account), "nobody is shown");
@@ -341,13 +381,31 @@ impl Observer {
                 at,
             } => {
                 assert!(*failures > 0, "no failure was counted");
-                assert_eq!(*at, self.time);
-                let wait = not_before.0 - at.0;
+                // What is forgiven of an address is set back.
+                assert!(*at <= self.time);
+                let wait = not_before.0.saturating_sub(self.time.0);
                 assert!(wait <= THROTTLE_MAX_MS, "a wait is too long");
                 self.throttled.insert(*key);
             }
             Event::LoginForgiven { key } => {
                 assert!(self.throttled.remove(key), "there was nothing to forgive");
+            }
+            Event::LoginKnown { account, place, at } => {
+                assert_eq!(*at, self.time);
+                assert!(self.is_alive(*account), "nobody logged in");
+                self.places.insert(*place, *account);
+                let places = self.places.values().filter(|of| *of == account);
+                assert!(
+                    places.count() <= LOGIN_PLACES_MAX,
+                    "too many places are known"
+                );
+            }
+            Event::LoginForgotten { account, place } => {
+                assert_eq!(
+                    self.places.remove(place),
+                    Some(*account),
+                    "it was not known"
+                );
             }
             Event::JoinTokenCreated {
                 token, expires_at, ..
@@ -387,6 +445,7 @@ impl Observer {
                 account,
                 token,
                 at,
+                began_at,
                 expires_at,
                 ..
             } => {
@@ -398,13 +457,18 @@ impl Observer {
                     "sessions are numbered without gaps"
                 );
                 assert!(self.is_alive(*account), "a deleted account logged in");
-                assert_eq!(*at, self.date);
+                assert_eq!((*at, *began_at), (self.date, self.time));
                 let until = match self.roles[account] {
                     AccountRole::Bot => Timestamp(LOG_TIME_MAX_MS),
                     AccountRole::User | AccountRole::Admin => self.time.plus_ms(SESSION_MS),
                 };
                 assert_eq!(*expires_at, until);
                 self.open.insert(*session, (*account, *expires_at));
+                self.used.insert(*session, (*began_at, *began_at));
+                assert!(
+                    !self.suspended.contains(account),
+                    "a suspended account logged in"
+                );
                 let of_account = self.open.values().filter(|(of, _)| of == account).count();
                 assert!(
                     of_account <= SESSIONS_PER_ACCOUNT_MAX,
@@ -414,13 +478,16 @@ impl Observer {
             Event::SessionRenewed {
                 session,
                 expires_at,
+                used_at,
             } => {
                 let (_, until) = self
                     .open
                     .get_mut(session)
                     .expect("only an open one is renewed");
-                assert!(*expires_at > *until, "a renewal does not shorten a life");
+                assert!(*expires_at >= *until, "a renewal does not shorten a life");
                 *until = *expires_at;
+                assert_eq!(*used_at, self.time);
+                self.used.get_mut(session).expect("it was opened").1 = *used_at;
             }
             Event::SessionClosed { session, forget_at } => {
                 assert!(

@@ -10,8 +10,18 @@ impl Observer {
     /// Whether `asker` may have made this event with this command.
     pub(super) fn may(&self, asker: Option<AccountId>, command: &Command, event: &Event) -> bool {
         match event {
-            Event::PasswordChanged { account, .. }
-            | Event::DisplayNameChanged { account, .. }
+            Event::PasswordChanged { account, .. } => {
+                let resets = matches!(command.operation, Operation::ResetPassword { .. });
+                asker == Some(*account) || (resets && self.is_admin(asker))
+            }
+            Event::AccountSuspended { account, .. } => {
+                self.is_admin(asker) && asker != Some(*account)
+            }
+            Event::PasswordRehashed { account, .. } => matches!(
+                &command.operation,
+                Operation::OpenSession { account: of, .. } if of == account
+            ),
+            Event::DisplayNameChanged { account, .. }
             | Event::BlockChanged { account, .. }
             | Event::PositionAdvanced { account, .. }
             | Event::ReactionChanged { account, .. }
@@ -24,7 +34,12 @@ impl Observer {
             } => match &command.operation {
                 Operation::PostByWebhook { token, .. } => {
                     let mut known = self.webhooks.values();
-                    known.any(|webhook| *webhook == (*token, *conversation, *by))
+                    let found = known
+                        .find(|known| (known.0, known.1, known.2) == (*token, *conversation, *by));
+                    found.is_some_and(|(.., maker)| {
+                        !self.suspended.contains(maker)
+                            && self.governs(Some(*maker), *conversation, MemberRole::Moderator)
+                    })
                 }
                 _ => asker == Some(*by),
             },
@@ -62,7 +77,10 @@ impl Observer {
                 _ => self.operators.len() > 1 && self.is_operator(command),
             },
             Event::NodeAdmitted { .. } | Event::NodeRetired { .. } => asker.is_none(),
-            Event::LoginFailed { .. } | Event::LoginForgiven { .. } => asker.is_none(),
+            Event::LoginFailed { .. }
+            | Event::LoginForgiven { .. }
+            | Event::LoginKnown { .. }
+            | Event::LoginForgotten { .. } => asker.is_none(),
             Event::InviteUsed { .. }
             | Event::AccountCreated { .. }
             | Event::AccountDeleted { .. } => self.may_govern(asker, command, event),
@@ -86,7 +104,9 @@ impl Observer {
     }
 
     fn is_admin(&self, account: Option<AccountId>) -> bool {
-        account.is_some_and(|id| self.roles.get(&id) == Some(&AccountRole::Admin))
+        account.is_some_and(|id| {
+            self.roles.get(&id) == Some(&AccountRole::Admin) && !self.suspended.contains(&id)
+        })
     }
 
     fn governs(&self, account: Option<AccountId>, room: ConversationId, least: MemberRole) -> bool {
@@ -122,7 +142,7 @@ impl Observer {
             }
             (Event::AccountDeleted { account }, operation) => {
                 let removes = matches!(operation, Operation::RemoveAccount { .. });
-                let deletes = matches!(operation, Operation::DeleteAccount);
+                let deletes = matches!(operation, Operation::DeleteAccount { .. });
                 self.hooks_gone.contains(account)
                     || (deletes && asker == Some(*account))
                     || (removes && self.is_admin(asker))
@@ -145,7 +165,10 @@ impl Observer {
                 let owner = self.open.get(session).map(|(of, _)| *of);
                 match operation {
                     Operation::OpenSession { account, .. } => owner == Some(*account),
-                    Operation::RemoveAccount { .. } => self.is_admin(asker),
+                    Operation::RemoveAccount { .. }
+                    | Operation::SetSuspended { .. }
+                    | Operation::EndSessions { .. }
+                    | Operation::ResetPassword { .. } => self.is_admin(asker),
                     _ => asker.is_some() && owner == asker,
                 }
             }
@@ -208,9 +231,9 @@ impl Observer {
                 self.governs(asker, *conversation, MemberRole::Moderator)
             }
             Event::WebhookDeleted { webhook } => {
-                let (_, room, _) = self.webhooks[webhook];
+                let (_, room, ..) = self.webhooks[webhook];
                 let members = self.conversations[&room].members.keys();
-                let hooks: Vec<_> = self.webhooks.values().map(|(.., id)| id).collect();
+                let hooks: Vec<_> = self.webhooks.values().map(|(_, _, id, _)| id).collect();
                 let mut people =
                     members.filter(|id| !hooks.contains(id) && !self.hooks_gone.contains(id));
                 people.next().is_none()

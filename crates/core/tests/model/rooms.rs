@@ -56,7 +56,7 @@ impl Observer {
             let hooks: BTreeSet<_> = self
                 .webhooks
                 .values()
-                .map(|(.., account)| account)
+                .map(|(_, _, account, _)| account)
                 .collect();
             let people: Vec<_> = seen
                 .members
@@ -224,8 +224,8 @@ impl Observer {
                 token,
                 conversation,
                 account,
+                by,
                 at,
-                ..
             } => {
                 self.webhook_last += 1;
                 assert_eq!(
@@ -237,11 +237,11 @@ impl Observer {
                 assert!(!in_use, "two webhooks have one address");
                 let is_member = self.seen(*conversation).members.contains_key(account);
                 assert!(is_member, "a webhook is not in its room");
-                let row = (*token, *conversation, *account);
+                let row = (*token, *conversation, *account, *by);
                 self.webhooks.insert(*webhook, row);
             }
             Event::WebhookDeleted { webhook } => {
-                let (.., account) = self.webhooks.remove(webhook).expect("there is one");
+                let (_, _, account, _) = self.webhooks.remove(webhook).expect("there is one");
                 self.hooks_gone.insert(account);
             }
             other => panic!("{other:?} is not about a webhook"),

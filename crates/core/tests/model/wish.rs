@@ -1,9 +1,9 @@
 //! What a client wants, in small numbers, and the request that it makes of it.
 
 use conclave_core::{
-    AccountName, AccountRole, DisplayName, Grant, InviteId, JoinTokenId, MemberRole, MessageText,
-    NodeId, Operation, OperatorName, OperatorRequest, Pass, Progress, Reaction, Recipient,
-    RoomName, Sequence, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
+    AccountName, AccountRole, DisplayName, Grant, InviteId, JoinTokenId, LoginKeys, MemberRole,
+    MessageText, NodeId, Operation, OperatorName, OperatorRequest, Pass, Progress, Reaction,
+    Recipient, RoomName, Sequence, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
 };
 use proptest::prelude::*;
 
@@ -24,7 +24,7 @@ pub(crate) enum What {
         account: u64,
         version: u64,
     },
-    FailLogin(usize),
+    Try(usize, usize),
     OfferSetup,
     Admit(u8),
     Retire(u64),
@@ -78,6 +78,9 @@ pub(crate) enum RoomWish {
 pub(crate) enum Government {
     Role(usize, AccountRole),
     Remove(usize),
+    Suspend(usize, bool),
+    EndSessions(usize),
+    ResetPassword(usize),
     Bot(usize),
     Invite(u8),
     Revoke(u64),
@@ -105,7 +108,7 @@ pub(super) fn what(weather: Weather) -> impl Strategy<Value = What> {
         10 => (0..NAMES.len(), 0u64..12).prop_map(|(which, grant)| What::Create(which, grant)),
         16 => (0u64..3, prop_oneof![9 => Just(1u64), 1 => 0u64..3])
             .prop_map(|(account, version)| What::Login { account, version }),
-        2 => (0..NAMES.len()).prop_map(What::FailLogin),
+        3 => (0..NAMES.len(), 0usize..4).prop_map(|(which, place)| What::Try(which, place)),
         2 => Just(What::OfferSetup),
         1 => (0u8..4).prop_map(What::Admit),
         1 => (1u64..9).prop_map(What::Retire),
@@ -184,6 +187,9 @@ fn government() -> impl Strategy<Value = Government> {
     prop_oneof![
         2 => (who(), role).prop_map(|(who, role)| Government::Role(who, role)),
         1 => who().prop_map(Government::Remove),
+        3 => (who(), any::<bool>()).prop_map(|(who, on)| Government::Suspend(who, on)),
+        1 => who().prop_map(Government::EndSessions),
+        1 => who().prop_map(Government::ResetPassword),
         2 => (0..PROGRAMS.len()).prop_map(Government::Bot),
         2 => (0u8..3).prop_map(Government::Invite),
         1 => (1u64..4).prop_map(Government::Revoke),
@@ -209,7 +215,7 @@ impl What {
         match self {
             Self::Create(..)
             | Self::Login { .. }
-            | Self::FailLogin(_)
+            | Self::Try(..)
             | Self::OfferSetup
             | Self::Admit(_)
             | Self::Retire(_)
@@ -228,11 +234,11 @@ impl What {
                 password_version: *version,
                 token: token(clients.number()),
                 label: SessionLabel::default(),
-                throttle: throttle(*account as usize),
+                keys: keys(*account as usize, *version as usize),
+                renewed_hash: (*account == 2).then(|| "$argon2id$renewed".to_owned()),
             },
-            Self::FailLogin(which) => Operation::CountLoginFailure {
-                account: throttle(*which),
-                address: ThrottleKey([9; 16]),
+            Self::Try(which, place) => Operation::TryPassword {
+                keys: keys(*which, *place),
             },
             Self::OfferSetup => Operation::OfferSetup { token: SETUP },
             Self::Admit(which) => Operation::AdmitNode {
@@ -251,7 +257,9 @@ impl What {
                 keyed: *back % 2 == 1,
             },
             Self::Logout => Operation::CloseSession,
-            Self::DeleteAccount | Self::Misplaced(false) => Operation::DeleteAccount,
+            Self::DeleteAccount | Self::Misplaced(false) => Operation::DeleteAccount {
+                password_version: 1,
+            },
             Self::ChangePassword(version) => Operation::ChangePassword {
                 password_version: *version,
                 password_hash: "$argon2id$".to_owned(),
@@ -374,6 +382,17 @@ impl Government {
             Self::Remove(who) => Operation::RemoveAccount {
                 name: somebody(*who),
             },
+            Self::Suspend(who, suspended) => Operation::SetSuspended {
+                name: somebody(*who),
+                suspended: *suspended,
+            },
+            Self::EndSessions(who) => Operation::EndSessions {
+                name: somebody(*who),
+            },
+            Self::ResetPassword(who) => Operation::ResetPassword {
+                name: somebody(*who),
+                password_hash: "$argon2id$reset".to_owned(),
+            },
             Self::Bot(which) => Operation::CreateBot {
                 name: program(*which),
                 token: token(clients.number()),
@@ -466,8 +485,16 @@ fn room_name(which: usize) -> RoomName {
     RoomName::new(ROOMS[which]).expect("it is a name")
 }
 
-fn throttle(which: usize) -> ThrottleKey {
-    ThrottleKey([which as u8; 16])
+/// The keys of an attempt on an account from one of a few places.
+fn keys(which: usize, place: usize) -> LoginKeys {
+    let key = |kind: u8| ThrottleKey([kind + which as u8 + 16 * place as u8; 16]);
+    LoginKeys {
+        account: ThrottleKey([which as u8; 16]),
+        address: ThrottleKey([9; 16]),
+        pair: key(64),
+        device: (place == 2).then(|| key(128)),
+        session: (place == 3).then(|| key(192)),
+    }
 }
 
 fn token(number: u64) -> TokenHash {

@@ -195,6 +195,11 @@ impl Lookup for Memory {
         let all = self.webhooks.values().map(|(webhook, _)| *webhook);
         Ok(all.filter(|webhook| webhook.conversation == room).collect())
     }
+    fn webhooks_by(&self, account: AccountId) -> Result<u64, Broken> {
+        let all = self.webhooks.values();
+        let own = all.filter(|(webhook, _)| webhook.by == account).count() as u64;
+        Ok(own + self.pretended("webhooks"))
+    }
     fn webhook_last(&self) -> Result<WebhookId, Broken> {
         Ok(self.webhook_last)
     }
@@ -207,9 +212,25 @@ impl Lookup for Memory {
     fn throttles_first(&self, limit: usize) -> Result<Vec<ThrottleKey>, Broken> {
         let all = self.throttles.iter();
         let by_time: BTreeMap<_, _> = all
-            .map(|(key, row)| ((row.not_before, *key), *key))
+            .map(|(key, row)| ((row.failures, row.failed_at, *key), *key))
             .collect();
         Ok(by_time.into_values().take(limit).collect())
+    }
+    fn throttles_old(&self, before: Timestamp, limit: usize) -> Result<Vec<ThrottleKey>, Broken> {
+        let old = self.throttles.iter();
+        let old = old.filter(|(_, row)| row.failed_at < before);
+        let by_time: BTreeMap<_, _> = old
+            .map(|(key, row)| ((row.failed_at, *key), *key))
+            .collect();
+        Ok(by_time.into_values().take(limit).collect())
+    }
+    fn places_of(&self, account: AccountId) -> Result<Vec<(ThrottleKey, Timestamp)>, Broken> {
+        let all = self.places.iter();
+        let own = all.filter(|(_, (of, _))| *of == account);
+        Ok(own.map(|(place, (_, at))| (*place, *at)).collect())
+    }
+    fn is_place(&self, place: &ThrottleKey) -> Result<bool, Broken> {
+        Ok(self.places.contains_key(place))
     }
     fn node_last(&self) -> Result<NodeId, Broken> {
         Ok(self.nodes.last.max(NodeId(self.pretended("nodes"))))

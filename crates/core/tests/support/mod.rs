@@ -11,10 +11,10 @@ mod rooms;
 use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
-    Account, AccountId, AccountRole, Batch, Command, Conversation, ConversationId, Decision, Event,
-    Invite, InviteId, Kind, Membership, MessageHead, MessageRef, Now, OnceId, OncePool, Origin,
-    Position, Reaction, Remember, Sequence, Session, SessionId, Throttle, ThrottleKey, Timestamp,
-    TokenHash, Webhook, WebhookId, decide, limits::REQUEST_WINDOW, lookup::Remembered,
+    Account, AccountId, Batch, Command, Conversation, ConversationId, Decision, Event, Invite,
+    InviteId, Kind, Membership, MessageHead, MessageRef, Now, OnceId, OncePool, Origin, Position,
+    Reaction, Remember, Sequence, Session, SessionId, Throttle, ThrottleKey, Timestamp, TokenHash,
+    Webhook, WebhookId, decide, limits::REQUEST_WINDOW, lookup::Remembered,
 };
 
 /// Everything that the log has made so far.
@@ -53,6 +53,7 @@ pub(crate) struct Memory {
     webhooks: BTreeMap<WebhookId, (Webhook, TokenHash)>,
     webhook_last: WebhookId,
     throttles: BTreeMap<ThrottleKey, Throttle>,
+    places: BTreeMap<ThrottleKey, (AccountId, Timestamp)>,
     nodes: nodes::Nodes,
 }
 
@@ -93,6 +94,8 @@ impl Memory {
             Event::AccountCreated { .. }
             | Event::AccountDeleted { .. }
             | Event::PasswordChanged { .. }
+            | Event::PasswordRehashed { .. }
+            | Event::AccountSuspended { .. }
             | Event::DisplayNameChanged { .. }
             | Event::AccountRoleChanged { .. }
             | Event::BlockChanged { .. } => self.write_account(event),
@@ -101,6 +104,8 @@ impl Memory {
             | Event::InviteUsed { .. }
             | Event::InviteRemoved { .. }
             | Event::LoginFailed { .. }
+            | Event::LoginKnown { .. }
+            | Event::LoginForgotten { .. }
             | Event::LoginForgiven { .. } => self.write_admission(event),
             Event::SessionOpened { .. }
             | Event::SessionRenewed { .. }
@@ -142,6 +147,7 @@ impl Memory {
                     id: *account,
                     password_version: 1,
                     role: *role,
+                    suspended: false,
                 };
                 self.accounts.insert(*account, row);
                 self.end_setup();
@@ -152,7 +158,11 @@ impl Memory {
                 password_version,
                 ..
             } => self.account_mut(*account).password_version = *password_version,
-            Event::DisplayNameChanged { account, .. } => {
+            Event::AccountSuspended { account, suspended } => {
+                self.account_mut(*account).suspended = *suspended;
+                self.end_setup();
+            }
+            Event::PasswordRehashed { account, .. } | Event::DisplayNameChanged { account, .. } => {
                 self.account_mut(*account);
             }
             Event::AccountRoleChanged { account, role } => {
@@ -220,6 +230,13 @@ impl Memory {
                 self.throttles
                     .remove(key)
                     .expect("something was held against it");
+            }
+            Event::LoginKnown { account, place, at } => {
+                self.places.insert(*place, (*account, *at));
+            }
+            Event::LoginForgotten { account, place } => {
+                let gone = self.places.remove(place).map(|(of, _)| of);
+                assert_eq!(gone, Some(*account), "a place was not known");
             }
             other => panic!("{other:?} lets nobody in"),
         }
@@ -312,6 +329,7 @@ impl Memory {
                 session,
                 account,
                 token,
+                began_at,
                 expires_at,
                 ..
             } => {
@@ -326,6 +344,8 @@ impl Memory {
                     account: *account,
                     closed: false,
                     expires_at: *expires_at,
+                    began_at: *began_at,
+                    used_at: *began_at,
                     requests: conclave_core::RequestWindow::default(),
                 };
                 self.sessions.insert(*session, (row, *token));
@@ -333,7 +353,12 @@ impl Memory {
             Event::SessionRenewed {
                 session,
                 expires_at,
-            } => self.session_mut(*session).expires_at = *expires_at,
+                used_at,
+            } => {
+                let row = self.session_mut(*session);
+                row.expires_at = *expires_at;
+                row.used_at = *used_at;
+            }
             Event::SessionClosed { session, forget_at } => {
                 let row = self.session_mut(*session);
                 row.closed = true;
@@ -401,6 +426,7 @@ impl Memory {
         self.blocks
             .retain(|(by, of)| *by != account && *of != account);
         self.invitations.retain(|(_, invited)| *invited != account);
+        self.places.retain(|_, (of, _)| *of != account);
         let mine = |(_, member): &(ConversationId, AccountId)| *member == account;
         let left: Vec<_> = self.members.keys().copied().filter(mine).collect();
         for (conversation, _) in left {
@@ -416,7 +442,7 @@ impl Memory {
 
     fn admins_now(&self) -> u64 {
         let all = self.accounts.values();
-        all.filter(|row| row.role == AccountRole::Admin).count() as u64
+        all.filter(|row| row.is_admin()).count() as u64
     }
 
     fn end_setup(&mut self) {

@@ -40,6 +40,7 @@ impl Memory {
                 token,
                 conversation,
                 account,
+                by,
                 ..
             } => {
                 assert_eq!(*webhook, self.webhook_last.next(), "a number is skipped");
@@ -48,6 +49,7 @@ impl Memory {
                     id: *webhook,
                     conversation: *conversation,
                     account: *account,
+                    by: *by,
                 };
                 self.webhooks.insert(*webhook, (row, *token));
             }

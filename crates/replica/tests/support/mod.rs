@@ -532,7 +532,8 @@ pub(crate) async fn open_session(replica: &Replica, who: &str, id: u8) -> Sessio
     let token = TokenHash([id; 32]);
     let operation = Operation::OpenSession {
         label: Default::default(),
-        throttle: conclave_core::ThrottleKey([0; 16]),
+        keys: conclave_core::LoginKeys::default(),
+        renewed_hash: None,
         account,
         password_version: 1,
         token,

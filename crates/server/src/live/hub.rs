@@ -332,6 +332,14 @@ impl Hub {
         }
     }
 
+    /// Ends the streams of an account.
+    pub(crate) fn end_account(&self, account: AccountId) {
+        let streams = self.places().by_account.get(&account).cloned();
+        for subscriber in streams.into_iter().flatten() {
+            subscriber.end(End::SessionClosed);
+        }
+    }
+
     /// Ends all streams, and lets nobody in any more.
     pub(crate) fn close(&self) {
         let mut places = self.places();

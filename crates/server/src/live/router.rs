@@ -75,6 +75,11 @@ impl Router {
                 Event::SessionClosed { session, .. } | Event::SessionForgotten { session } => {
                     self.hub.end_session(*session);
                 }
+                // A program's session is refused, and does not end.
+                Event::AccountSuspended {
+                    account,
+                    suspended: true,
+                } => self.hub.end_account(*account),
                 Event::AccountDeleted { account } => self.directory.forget(*account),
                 event if wanted => {
                     if let Err(error) = self.route(*position, event, &mut routed) {

@@ -8,7 +8,7 @@ use tonic::{Status, Streaming};
 use crate::{
     raw::PATIENCE,
     reason,
-    world::{Caller, SECRET, World},
+    world::{Caller, PASSWORD, SECRET, World},
 };
 
 /// A stream, with the end that it came to.
@@ -86,7 +86,10 @@ async fn a_stream_ends_with_its_session_however_that_ends() {
     world.change_password(Caller::PasserBy).await;
     let () = world
         .ask(Caller::Kicked, "AccountService/DeleteAccount", |request| {
-            v1::DeleteAccountRequest { request }
+            v1::DeleteAccountRequest {
+                request,
+                password: PASSWORD.to_owned(),
+            }
         })
         .await;
     let () = world

@@ -178,7 +178,10 @@ impl World {
             .await;
         let () = self
             .ask(Caller::Gone, "AccountService/DeleteAccount", |request| {
-                v1::DeleteAccountRequest { request }
+                v1::DeleteAccountRequest {
+                    request,
+                    password: PASSWORD.to_owned(),
+                }
             })
             .await;
         let here = log_in(&self.clients, "uri").await;

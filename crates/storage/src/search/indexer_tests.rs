@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use conclave_core::{
-    AccountId, AccountName, Batch, Command, Digest, Grant, MessageText, OnceId, Operation, Origin,
-    Recipient, SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash,
+    AccountId, AccountName, Batch, Command, Digest, Grant, LoginKeys, MessageText, OnceId,
+    Operation, Origin, Recipient, SessionId, SessionLabel, Timestamp, TokenHash,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -31,7 +31,8 @@ fn with_messages(count: u64) -> (TempDir, State, Indexer) {
         password_version: 1,
         token: TokenHash([1; 32]),
         label: SessionLabel::default(),
-        throttle: ThrottleKey([1; 16]),
+        keys: LoginKeys::default(),
+        renewed_hash: None,
     };
     let once = |id| Origin::Once(OnceId([id; 16]));
     apply(&mut state, vec![(once(1), create), (once(2), login)]);

@@ -39,16 +39,19 @@ pub(super) fn event(hasher: &mut Hasher, position: Position, event: &Event) {
             token,
             label,
             at,
+            began_at,
             expires_at,
         } => {
-            put(3, &[session.0, account.0, at.0, expires_at.0]);
+            let numbers = [session.0, account.0, at.0, began_at.0, expires_at.0];
+            put(3, &numbers);
             bytes(hasher, &token.0);
             bytes(hasher, label.as_str().as_bytes());
         }
         Event::SessionRenewed {
             session,
             expires_at,
-        } => put(4, &[session.0, expires_at.0]),
+            used_at,
+        } => put(4, &[session.0, expires_at.0, used_at.0]),
         Event::SessionClosed { session, forget_at } => put(5, &[session.0, forget_at.0]),
         Event::SessionForgotten { session } => put(6, &[session.0]),
         Event::ConversationOpened {
@@ -181,6 +184,24 @@ fn event_of_people(hasher: &mut Hasher, position: Position, event: &Event) {
         Event::LoginForgiven { key } => {
             put(21, &[]);
             bytes(hasher, &key.0);
+        }
+        Event::LoginKnown { account, place, at } => {
+            put(60, &[account.0, at.0]);
+            bytes(hasher, &place.0);
+        }
+        Event::LoginForgotten { account, place } => {
+            put(61, &[account.0]);
+            bytes(hasher, &place.0);
+        }
+        Event::PasswordRehashed {
+            account,
+            password_hash,
+        } => {
+            put(62, &[account.0]);
+            bytes(hasher, password_hash.as_bytes());
+        }
+        Event::AccountSuspended { account, suspended } => {
+            put(63, &[account.0, u64::from(*suspended)]);
         }
         other => event_of_nodes(hasher, position, other),
     }

@@ -10,7 +10,7 @@ use super::{ReadError, Reader, chain, meta::Meta};
 use crate::log::LogId;
 
 /// Every table but the seal, with its primary key.
-pub(super) const TABLES: [(&str, &str); 27] = [
+pub(super) const TABLES: [(&str, &str); 28] = [
     ("meta", "id"),
     ("membership", "id"),
     ("chain_points", "log_index"),
@@ -37,6 +37,7 @@ pub(super) const TABLES: [(&str, &str); 27] = [
     ("retired_nodes", "node"),
     ("webhooks", "id"),
     ("throttles", "key"),
+    ("login_places", "place"),
     ("orphans", "number"),
 ];
 

@@ -24,7 +24,7 @@ macro_rules! select_sessions {
         concat!(
             "SELECT s.id, s.account, a.name, s.closed, s.opened_at, s.expires_at,
                 coalesce((SELECT max(number) FROM answers WHERE session = s.id), 0), s.label,
-                coalesce(a.role, 0)
+                coalesce(a.role, 0), coalesce(a.suspended, 0)
             FROM sessions s LEFT JOIN accounts a ON a.id = s.account ",
             $rest
         )
@@ -139,7 +139,8 @@ impl Reader {
         })
     }
 
-    /// The webhook whose address has this secret, its room, and the account under which it posts.
+    /// The webhook whose address has this secret, its room, and the account under which it posts;
+    /// `None` also if its maker may not make it any more.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -147,7 +148,10 @@ impl Reader {
         &self,
         token: &TokenHash,
     ) -> std::result::Result<Option<(WebhookId, ConversationId, AccountId)>, ReadError> {
-        let sql = "SELECT id, conversation, account FROM webhooks WHERE token = ?1";
+        let sql = "SELECT w.id, w.conversation, w.account FROM webhooks w
+            JOIN accounts a ON a.id = w.by_account AND a.suspended = 0
+            JOIN members m ON m.conversation = w.conversation AND m.account = w.by_account
+            WHERE w.token = ?1 AND m.role >= 1";
         let found = |row: &Row<'_>| {
             let id = WebhookId(number(row, 0)?);
             Ok((
@@ -159,6 +163,26 @@ impl Reader {
         self.read(|c| {
             let mut statement = c.prepare_cached(sql)?;
             statement.query_row([token.0], found).optional()
+        })
+    }
+
+    /// Whether one of these places is known as one of an account: the first that is.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn known_place(
+        &self,
+        places: &[ThrottleKey],
+    ) -> std::result::Result<Option<ThrottleKey>, ReadError> {
+        let sql = "SELECT 1 FROM login_places WHERE place = ?1";
+        self.read(|c| {
+            let mut statement = c.prepare_cached(sql)?;
+            for place in places {
+                if statement.exists([place.0])? {
+                    return Ok(Some(*place));
+                }
+            }
+            Ok(None)
         })
     }
 
@@ -194,7 +218,7 @@ impl Reader {
         self.read(|c| c.prepare_cached(sql)?.exists([id.0]))
     }
 
-    /// What is held against a name or an address.
+    /// What is held against a key.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -218,6 +242,7 @@ fn session(row: &Row<'_>) -> Result<SessionRow> {
         request_last: number(row, 6)?,
         label: row.get(7)?,
         role: account_role(row, 8)?,
+        suspended: row.get(9)?,
     })
 }
 

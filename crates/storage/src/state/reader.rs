@@ -25,7 +25,7 @@ macro_rules! select_accounts {
     ($rest:literal) => {
         concat!(
             "SELECT a.id, a.name, a.password_hash, a.password_version, a.created_at, a.role,
-                a.display_name ",
+                a.display_name, a.suspended ",
             $rest
         )
     };
@@ -159,6 +159,7 @@ pub(super) fn account(row: &Row<'_>) -> Result<AccountRow> {
         created_at: Timestamp(number(row, 4)?),
         role: account_role(row, 5)?,
         display_name: row.get(6)?,
+        suspended: row.get(7)?,
     })
 }
 

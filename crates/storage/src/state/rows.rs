@@ -24,6 +24,8 @@ pub struct AccountRow {
     pub role: AccountRole,
     /// What is shown beside the name; may be empty.
     pub display_name: String,
+    /// Whether an administrator has suspended it.
+    pub suspended: bool,
 }
 
 /// A part of the list of accounts.
@@ -57,6 +59,8 @@ pub struct SessionRow {
     pub label: String,
     /// What its account may do; [`AccountRole::User`] if the account was deleted.
     pub role: AccountRole,
+    /// Whether its account is suspended: then it can do nothing.
+    pub suspended: bool,
 }
 
 /// A conversation, as one member sees it.

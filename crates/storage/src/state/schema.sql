@@ -13,7 +13,7 @@ CREATE TABLE meta (
     once_last INTEGER NOT NULL,
     orphan_last INTEGER NOT NULL,
     orphans INTEGER NOT NULL,              -- how many rows orphans has
-    admins INTEGER NOT NULL,               -- how many accounts are administrators'
+    admins INTEGER NOT NULL,               -- how many are administrators' and not suspended
     rooms INTEGER NOT NULL,                -- how many conversations are rooms
     invite_last INTEGER NOT NULL,
     invites INTEGER NOT NULL,              -- how many rows invites has
@@ -51,7 +51,8 @@ CREATE TABLE accounts (
     password_version INTEGER NOT NULL,     -- counts the passwords, from 1
     created_at INTEGER NOT NULL,
     role INTEGER NOT NULL,                 -- 0 user, 1 administrator, 2 bot
-    display_name TEXT NOT NULL             -- what is shown beside the name; may be empty
+    display_name TEXT NOT NULL,            -- what is shown beside the name; may be empty
+    suspended INTEGER NOT NULL             -- 1: suspended by an administrator
 ) STRICT;
 
 -- Logins: the sessions behind "exactly once".
@@ -59,10 +60,12 @@ CREATE TABLE sessions (
     id INTEGER PRIMARY KEY,
     account INTEGER NOT NULL,
     token BLOB NOT NULL UNIQUE,            -- BLAKE3 of the token; the token is nowhere
-    opened_at INTEGER NOT NULL,
+    opened_at INTEGER NOT NULL,            -- the date that people are shown
     expires_at INTEGER NOT NULL,           -- if closed: when it may be forgotten
     closed INTEGER NOT NULL,
-    label TEXT NOT NULL                    -- what its owner calls it; may be empty
+    label TEXT NOT NULL,                   -- what its owner calls it; may be empty
+    began_at INTEGER NOT NULL,             -- when it was opened, in log time
+    used_at INTEGER NOT NULL               -- when it was used, in log time, noted once a minute
 ) STRICT;
 CREATE INDEX sessions_by_account ON sessions (account);
 CREATE INDEX sessions_by_end ON sessions (expires_at, id);
@@ -268,15 +271,25 @@ CREATE TABLE webhooks (
     created_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX webhooks_by_room ON webhooks (conversation, id);
+CREATE INDEX webhooks_by_maker ON webhooks (by_account);
 
--- Failed log-ins, by name and by address.
+-- Attempts to log in that were not forgiven, by name, address, both, device, session.
 CREATE TABLE throttles (
-    key BLOB PRIMARY KEY,                  -- BLAKE3 of the name or of the address
+    key BLOB PRIMARY KEY,                  -- BLAKE3 of it
     failures INTEGER NOT NULL,
     not_before INTEGER NOT NULL,           -- when the next one may be tried
     failed_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX throttles_by_end ON throttles (not_before, key);
+CREATE INDEX throttles_by_failures ON throttles (failures, failed_at, key);
+CREATE INDEX throttles_by_time ON throttles (failed_at, key);
+
+-- Places from which accounts were logged in to: their guesses wait apart.
+CREATE TABLE login_places (
+    place BLOB PRIMARY KEY,                -- BLAKE3 of the name with an address or a device
+    account INTEGER NOT NULL,
+    used_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX login_places_by_account ON login_places (account, place);
 
 -- What deleted accounts and empty rooms left behind: swept away a few rows per log entry, in
 -- this order.

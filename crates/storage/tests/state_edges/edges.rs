@@ -7,9 +7,9 @@
 
 use conclave_core::{
     AccountId, AccountName, AccountRole, ConversationId, DisplayName, Grant, InviteId, JoinTokenId,
-    MemberRole, MessageRef, MessageText, NodeId, Operation, OperatorName, OperatorRequest, Pass,
-    Progress, Reaction, Recipient, RoomName, Sequence, SessionId, SessionLabel, ThrottleKey,
-    TokenHash, Topic, WebhookId, limits,
+    LoginKeys, MemberRole, MessageRef, MessageText, NodeId, Operation, OperatorName,
+    OperatorRequest, Pass, Progress, Reaction, Recipient, RoomName, Sequence, SessionId,
+    SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId, limits,
 };
 
 /// The edges of 64-bit numbers, of what a database stores, and of our own bounds.
@@ -28,10 +28,10 @@ pub(crate) const NUMBERS: [u64; 11] = [
 ];
 
 /// The operations that the edges are tried with.
-pub(crate) const NAMES: [&str; 37] = [
+pub(crate) const NAMES: [&str; 41] = [
     "create_account",
     "open_session",
-    "count_login_failure",
+    "try_password",
     "offer_setup",
     "admit_node",
     "retire_node",
@@ -55,6 +55,10 @@ pub(crate) const NAMES: [&str; 37] = [
     "create_webhook",
     "delete_webhook",
     "set_account_role",
+    "delete_account",
+    "set_suspended",
+    "end_sessions",
+    "reset_password",
     "remove_account",
     "create_bot",
     "create_invite",
@@ -73,12 +77,16 @@ pub(crate) fn name(operation: &Operation) -> &'static str {
     match operation {
         Operation::CreateAccount { .. } => "create_account",
         Operation::OpenSession { .. } => "open_session",
-        Operation::CountLoginFailure { .. } => "count_login_failure",
+        Operation::TryPassword { .. } => "try_password",
         Operation::OfferSetup { .. } => "offer_setup",
         Operation::AdmitNode { .. } => "admit_node",
         Operation::RetireNode { .. } => "retire_node",
         Operation::PostByWebhook { .. } => "post_by_webhook",
-        Operation::DeleteAccount | Operation::CloseSession => "",
+        Operation::DeleteAccount { .. } => "delete_account",
+        Operation::SetSuspended { .. } => "set_suspended",
+        Operation::EndSessions { .. } => "end_sessions",
+        Operation::ResetPassword { .. } => "reset_password",
+        Operation::CloseSession => "",
         Operation::ChangePassword { .. } => "change_password",
         Operation::SetDisplayName { .. } => "set_display_name",
         Operation::SetBlock { .. } => "set_block",
@@ -127,6 +135,18 @@ pub(crate) fn by_operator(request: OperatorRequest) -> Operation {
 
 fn account(name: &str) -> AccountName {
     AccountName::new(name).unwrap()
+}
+
+/// The keys of an attempt with a password, of one byte.
+fn keys(byte: u8) -> LoginKeys {
+    let key = |turned: u8| ThrottleKey([byte ^ turned; 16]);
+    LoginKeys {
+        account: key(0),
+        address: key(1),
+        pair: key(2),
+        device: Some(key(3)),
+        session: (byte % 2 == 1).then(|| key(4)),
+    }
 }
 
 fn room(name: &str) -> RoomName {
@@ -221,24 +241,27 @@ pub(crate) fn operations(edge: u64) -> Vec<Operation> {
             password_version: edge,
             token,
             label: SessionLabel::default(),
-            throttle: ThrottleKey([byte; 16]),
+            keys: keys(byte),
+            renewed_hash: (edge % 2 == 0).then(|| "$".to_owned()),
         },
         Operation::OpenSession {
             account: AccountId(edge),
             password_version: 1,
             token,
             label: SessionLabel::default(),
-            throttle: ThrottleKey([byte; 16]),
+            keys: keys(byte),
+            renewed_hash: (edge % 2 == 0).then(|| "$".to_owned()),
         },
-        Operation::CountLoginFailure {
-            account: ThrottleKey([byte; 16]),
-            address: ThrottleKey([!byte; 16]),
-        },
+        Operation::TryPassword { keys: keys(byte) },
+        Operation::TryPassword { keys: keys(!byte) },
     ];
     // Session 1 is the one that asks.
     if edge != 1 {
         operations.push(Operation::EndSession {
             session: SessionId(edge),
+        });
+        operations.push(Operation::DeleteAccount {
+            password_version: edge,
         });
     }
     for message in [message(1, edge), message(edge, 1), message(edge, edge)] {
@@ -361,7 +384,8 @@ pub(crate) fn texts() -> Vec<Operation> {
                 password_version: 1,
                 token,
                 label: SessionLabel::new("l".repeat(limits::SESSION_LABEL_BYTES_MAX)).unwrap(),
-                throttle: ThrottleKey([number; 16]),
+                keys: keys(number),
+                renewed_hash: Some("$".repeat(limits::PASSWORD_HASH_BYTES_MAX)),
             },
             Operation::CreateBot {
                 name: account(&more('b')),
@@ -376,6 +400,17 @@ pub(crate) fn texts() -> Vec<Operation> {
                 account: account(&name),
             },
             Operation::LeaveRoom { name: room(&name) },
+            Operation::ResetPassword {
+                name: account(&name),
+                password_hash: "$".repeat(limits::PASSWORD_HASH_BYTES_MAX),
+            },
+            Operation::EndSessions {
+                name: account(&name),
+            },
+            Operation::SetSuspended {
+                name: account(&name),
+                suspended: true,
+            },
             Operation::RemoveAccount {
                 name: account(&name),
             },

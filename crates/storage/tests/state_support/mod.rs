@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use conclave_core::{
-    AccountId, AccountName, Answer, Batch, Command, ConversationId, Digest, Grant, MessageText,
-    OnceId, Operation, Origin, Recipient, SessionId, SessionLabel, ThrottleKey, Timestamp,
+    AccountId, AccountName, Answer, Batch, Command, ConversationId, Digest, Grant, LoginKeys,
+    MessageText, OnceId, Operation, Origin, Recipient, SessionId, SessionLabel, Timestamp,
     TokenHash,
 };
 use conclave_storage::{
@@ -78,7 +78,8 @@ pub(crate) fn login(account: u64) -> Operation {
         password_version: 1,
         token: TokenHash(token),
         label: SessionLabel::default(),
-        throttle: ThrottleKey([0; 16]),
+        keys: LoginKeys::default(),
+        renewed_hash: None,
     }
 }
 

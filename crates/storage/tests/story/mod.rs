@@ -7,9 +7,9 @@ use std::path::Path;
 
 use bytes::Bytes;
 use conclave_core::{
-    AccountId, AccountRole, Command, DisplayName, Event, Grant, MemberRole, NodeId, OnceId,
-    Operation, OperatorName, OperatorRequest, Origin, Pass, Recipient, SessionId, SessionLabel,
-    ThrottleKey, WebhookId,
+    AccountId, AccountRole, Command, DisplayName, Event, Grant, LoginKeys, MemberRole, NodeId,
+    OnceId, Operation, OperatorName, OperatorRequest, Origin, Pass, Recipient, SessionId,
+    SessionLabel, ThrottleKey, WebhookId,
     limits::{INVITE_MS_MAX, JOIN_TOKEN_MS_MAX},
 };
 use conclave_storage::state::{Payload, State};
@@ -101,7 +101,22 @@ fn log_in(account: u64, secret: u8, throttle: u8) -> Operation {
         password_version: 1,
         token: token(secret),
         label: SessionLabel::new("laptop").unwrap(),
-        throttle: ThrottleKey([throttle; 16]),
+        keys: keys(account, throttle, 201),
+        renewed_hash: (throttle > 0).then(|| "$argon2id$renewed".to_owned()),
+    }
+}
+
+/// The keys of an attempt on an account: known if nothing is held against it.
+fn keys(account: u64, throttle: u8, address: u8) -> LoginKeys {
+    let pair = match throttle {
+        0 => 100 + account as u8,
+        held => 150 + held,
+    };
+    LoginKeys {
+        account: ThrottleKey([throttle; 16]),
+        address: ThrottleKey([address; 16]),
+        pair: ThrottleKey([pair; 16]),
+        ..LoginKeys::default()
     }
 }
 
@@ -123,9 +138,8 @@ fn people_come(teller: &mut Teller<'_>) {
     for number in 1..=4 {
         teller.once(log_in(number, number as u8, 0));
     }
-    teller.once(Operation::CountLoginFailure {
-        account: ThrottleKey([2; 16]),
-        address: ThrottleKey([200; 16]),
+    teller.once(Operation::TryPassword {
+        keys: keys(2, 2, 200),
     });
     teller.once(log_in(2, 5, 2));
     let session = SessionId(5);
@@ -171,6 +185,10 @@ fn accounts_change(teller: &mut Teller<'_>) {
             token: token(94),
         },
     );
+    for suspended in [true, false] {
+        let name = account("fay");
+        teller.ask(1, Operation::SetSuspended { name, suspended });
+    }
     let name = account("fay");
     teller.ask(1, Operation::RemoveAccount { name });
 }

@@ -4,8 +4,8 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use conclave_core::{
-    AccountRole, Command, DisplayName, Grant, InviteId, JoinTokenId, MemberRole, NodeId, Operation,
-    OperatorName, OperatorRequest, Pass, Recipient, SessionId, ThrottleKey, WebhookId,
+    AccountRole, Command, DisplayName, Grant, InviteId, JoinTokenId, LoginKeys, MemberRole, NodeId,
+    Operation, OperatorName, OperatorRequest, Pass, Recipient, SessionId, ThrottleKey, WebhookId,
     limits::INVITE_MS_MAX,
 };
 use conclave_storage::state::Entry;
@@ -95,9 +95,8 @@ impl Wish {
             },
             2 => log_in(self.sequence, request),
             3 if self.yes => self.of_operators(),
-            3 => Operation::CountLoginFailure {
-                account: ThrottleKey([self.who as u8; 16]),
-                address: ThrottleKey([200 + few; 16]),
+            3 => Operation::TryPassword {
+                keys: keys(self.who as u64, 200 + few),
             },
             4 if self.yes => self.of_operators(),
             4 => match self.sequence % 4 {
@@ -172,7 +171,9 @@ impl Wish {
         let name = account(PEOPLE[self.who]);
         let text = TEXTS[self.sequence as usize % TEXTS.len()];
         match self.what {
-            6 => Operation::DeleteAccount,
+            6 => Operation::DeleteAccount {
+                password_version: 1,
+            },
             7 => Operation::ChangePassword {
                 password_version: 1,
                 password_hash: format!("$argon2id${request}"),
@@ -228,14 +229,24 @@ fn role(number: u64) -> MemberRole {
     }
 }
 
+/// The keys of an attempt on an account from an address.
+fn keys(account: u64, address: u8) -> LoginKeys {
+    LoginKeys {
+        account: ThrottleKey([account as u8; 16]),
+        address: ThrottleKey([address; 16]),
+        pair: ThrottleKey([account as u8 ^ address; 16]),
+        ..LoginKeys::default()
+    }
+}
+
 fn log_in(account: u64, request: u64) -> Operation {
     let mut operation = login(account);
     if let Operation::OpenSession {
-        token, throttle, ..
+        token, keys: own, ..
     } = &mut operation
     {
         token.0[8..16].copy_from_slice(&request.to_be_bytes());
-        *throttle = ThrottleKey([account as u8; 16]);
+        *own = keys(account, 200 + request as u8 % 3);
     }
     operation
 }

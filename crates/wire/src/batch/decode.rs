@@ -5,9 +5,9 @@
 
 use conclave_core::{
     AccountId, AccountName, AccountRole, ConversationId, DisplayName, Grant, InviteId, JoinTokenId,
-    MemberRole, MessageRef, MessageText, NodeId, Operation, OperatorName, OperatorRequest, Pass,
-    Progress, Reaction, Recipient, Rejection, RoomName, Sequence, SessionId, SessionLabel,
-    ThrottleKey, TokenHash, Topic, WebhookId,
+    LoginKeys, MemberRole, MessageRef, MessageText, NodeId, Operation, OperatorName,
+    OperatorRequest, Pass, Progress, Reaction, Recipient, Rejection, RoomName, Sequence, SessionId,
+    SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
 };
 
 use super::DecodeError;
@@ -89,6 +89,18 @@ fn delete_messages(delete: &peer::DeleteMessages) -> Result<Operation, DecodeErr
     })
 }
 
+fn login_keys(keys: Option<peer::LoginKeys>) -> Result<LoginKeys, DecodeError> {
+    let keys = keys.ok_or(DecodeError::UnknownOperation)?;
+    let optional = |bytes: Option<bytes::Bytes>| bytes.map(|bytes| key(&bytes)).transpose();
+    Ok(LoginKeys {
+        account: key(&keys.account_key)?,
+        address: key(&keys.address_key)?,
+        pair: key(&keys.pair_key)?,
+        device: optional(keys.device_key)?,
+        session: optional(keys.session_key)?,
+    })
+}
+
 fn of_accounts(encoded: Encoded) -> Result<Operation, DecodeError> {
     Ok(match encoded {
         Encoded::CreateAccount(create) => {
@@ -110,11 +122,11 @@ fn of_accounts(encoded: Encoded) -> Result<Operation, DecodeError> {
             password_version: open.password_version,
             token: hash(&open.token_hash)?,
             label: SessionLabel::new(open.label)?,
-            throttle: key(&open.throttle_key)?,
+            keys: login_keys(open.keys)?,
+            renewed_hash: open.renewed_hash,
         },
-        Encoded::CountLoginFailure(count) => Operation::CountLoginFailure {
-            account: key(&count.account_key)?,
-            address: key(&count.address_key)?,
+        Encoded::TryPassword(tried) => Operation::TryPassword {
+            keys: login_keys(tried.keys)?,
         },
         Encoded::OfferSetup(offer) => Operation::OfferSetup {
             token: hash(&offer.token_hash)?,
@@ -124,7 +136,9 @@ fn of_accounts(encoded: Encoded) -> Result<Operation, DecodeError> {
             text: MessageText::new(post.text)?,
             keyed: post.keyed,
         },
-        Encoded::DeleteAccount(peer::DeleteAccount {}) => Operation::DeleteAccount,
+        Encoded::DeleteAccount(delete) => Operation::DeleteAccount {
+            password_version: delete.password_version,
+        },
         Encoded::ChangePassword(change) => Operation::ChangePassword {
             password_version: change.password_version,
             password_hash: change.password_hash,
@@ -148,6 +162,17 @@ fn of_accounts(encoded: Encoded) -> Result<Operation, DecodeError> {
                 2 => AccountRole::Bot,
                 _ => return Err(DecodeError::UnknownOperation),
             },
+        },
+        Encoded::SetSuspended(set) => Operation::SetSuspended {
+            name: AccountName::new(set.name)?,
+            suspended: set.suspended,
+        },
+        Encoded::EndSessions(end) => Operation::EndSessions {
+            name: AccountName::new(end.name)?,
+        },
+        Encoded::ResetPassword(reset) => Operation::ResetPassword {
+            name: AccountName::new(reset.name)?,
+            password_hash: reset.password_hash,
         },
         Encoded::RemoveAccount(remove) => Operation::RemoveAccount {
             name: AccountName::new(remove.name)?,

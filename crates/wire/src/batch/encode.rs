@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use conclave_core::{
-    AccountRole, Grant, MemberRole, Operation, OperatorRequest, Pass, Recipient, ThrottleKey,
-    TokenHash,
+    AccountRole, Grant, LoginKeys, MemberRole, Operation, OperatorRequest, Pass, Recipient,
+    ThrottleKey, TokenHash,
 };
 
 use crate::peer::{self, command::Operation as Encoded};
@@ -14,6 +14,16 @@ fn hash(hash: TokenHash) -> Bytes {
 
 fn key(key: ThrottleKey) -> Bytes {
     Bytes::copy_from_slice(&key.0)
+}
+
+fn login_keys(keys: &LoginKeys) -> peer::LoginKeys {
+    peer::LoginKeys {
+        account_key: key(keys.account),
+        address_key: key(keys.address),
+        pair_key: key(keys.pair),
+        device_key: keys.device.map(key),
+        session_key: keys.session.map(key),
+    }
 }
 
 pub(super) fn operation(operation: &Operation) -> Encoded {
@@ -101,20 +111,19 @@ fn of_accounts(operation: &Operation) -> Encoded {
             password_version,
             token,
             label,
-            throttle,
+            keys,
+            renewed_hash,
         } => Encoded::OpenSession(peer::OpenSession {
             account_id: account.0,
             password_version: *password_version,
             token_hash: hash(*token),
             label: label.as_str().to_owned(),
-            throttle_key: key(*throttle),
+            keys: Some(login_keys(keys)),
+            renewed_hash: renewed_hash.clone(),
         }),
-        Operation::CountLoginFailure { account, address } => {
-            Encoded::CountLoginFailure(peer::CountLoginFailure {
-                account_key: key(*account),
-                address_key: key(*address),
-            })
-        }
+        Operation::TryPassword { keys } => Encoded::TryPassword(peer::TryPassword {
+            keys: Some(login_keys(keys)),
+        }),
         Operation::OfferSetup { token } => Encoded::OfferSetup(peer::OfferSetup {
             token_hash: hash(*token),
         }),
@@ -125,7 +134,11 @@ fn of_accounts(operation: &Operation) -> Encoded {
                 keyed: *keyed,
             })
         }
-        Operation::DeleteAccount => Encoded::DeleteAccount(peer::DeleteAccount {}),
+        Operation::DeleteAccount { password_version } => {
+            Encoded::DeleteAccount(peer::DeleteAccount {
+                password_version: *password_version,
+            })
+        }
         Operation::ChangePassword {
             password_version,
             password_hash,
@@ -153,6 +166,20 @@ fn of_accounts(operation: &Operation) -> Encoded {
                 AccountRole::Admin => 1,
                 AccountRole::Bot => 2,
             },
+        }),
+        Operation::SetSuspended { name, suspended } => Encoded::SetSuspended(peer::SetSuspended {
+            name: name.as_str().to_owned(),
+            suspended: *suspended,
+        }),
+        Operation::EndSessions { name } => Encoded::EndSessions(peer::EndSessions {
+            name: name.as_str().to_owned(),
+        }),
+        Operation::ResetPassword {
+            name,
+            password_hash,
+        } => Encoded::ResetPassword(peer::ResetPassword {
+            name: name.as_str().to_owned(),
+            password_hash: password_hash.clone(),
         }),
         Operation::RemoveAccount { name } => Encoded::RemoveAccount(peer::RemoveAccount {
             name: name.as_str().to_owned(),

@@ -2,9 +2,9 @@
 
 use conclave_core::{
     AccountId, AccountName, AccountRole, ConversationId, DisplayName, Grant, InviteId, JoinTokenId,
-    MemberRole, MessageRef, MessageText, NodeId, Operation, OperatorName, OperatorRequest, Pass,
-    Progress, Reaction, Recipient, RoomName, Sequence, SessionLabel, ThrottleKey, TokenHash, Topic,
-    WebhookId,
+    LoginKeys, MemberRole, MessageRef, MessageText, NodeId, Operation, OperatorName,
+    OperatorRequest, Pass, Progress, Reaction, Recipient, RoomName, Sequence, SessionLabel,
+    ThrottleKey, TokenHash, Topic, WebhookId,
 };
 use proptest::prelude::*;
 
@@ -41,6 +41,19 @@ fn hash() -> impl Strategy<Value = TokenHash> {
 
 fn key() -> impl Strategy<Value = ThrottleKey> {
     any::<[u8; 16]>().prop_map(ThrottleKey)
+}
+
+fn keys() -> impl Strategy<Value = LoginKeys> {
+    let optional = || prop::option::of(key());
+    (key(), key(), key(), optional(), optional()).prop_map(
+        |(account, address, pair, device, session)| LoginKeys {
+            account,
+            address,
+            pair,
+            device,
+            session,
+        },
+    )
 }
 
 fn message() -> impl Strategy<Value = MessageRef> {
@@ -112,7 +125,14 @@ fn of_accounts() -> impl Strategy<Value = Operation> {
     ];
     let label = "[a-z ]{0,20}".prop_map(|label| SessionLabel::new(label).unwrap());
     let plain = prop_oneof![
-        Just(Operation::DeleteAccount),
+        any::<u64>().prop_map(|password_version| Operation::DeleteAccount { password_version }),
+        (name(), any::<bool>())
+            .prop_map(|(name, suspended)| Operation::SetSuspended { name, suspended }),
+        name().prop_map(|name| Operation::EndSessions { name }),
+        (name(), "\\$[ -~]{0,90}").prop_map(|(name, password_hash)| Operation::ResetPassword {
+            name,
+            password_hash,
+        }),
         Just(Operation::CloseSession),
         any::<u64>().prop_map(|id| Operation::EndSession {
             session: SessionId(id)
@@ -122,8 +142,7 @@ fn of_accounts() -> impl Strategy<Value = Operation> {
         }),
         name().prop_map(|name| Operation::RemoveAccount { name }),
         hash().prop_map(|token| Operation::OfferSetup { token }),
-        (key(), key())
-            .prop_map(|(account, address)| Operation::CountLoginFailure { account, address }),
+        keys().prop_map(|keys| Operation::TryPassword { keys }),
         "[a-z é]{0,20}".prop_map(|name| Operation::SetDisplayName {
             display_name: DisplayName::new(name).unwrap()
         }),
@@ -137,15 +156,25 @@ fn of_accounts() -> impl Strategy<Value = Operation> {
                 grant,
             }
         }),
-        (any::<[u64; 2]>(), hash(), label, key()).prop_map(
-            |([account, password_version], token, label, throttle)| Operation::OpenSession {
-                account: AccountId(account),
-                password_version,
-                token,
-                label,
-                throttle,
-            }
-        ),
+        (
+            any::<[u64; 2]>(),
+            hash(),
+            label,
+            keys(),
+            prop::option::of("\\$[ -~]{0,90}"),
+        )
+            .prop_map(
+                |([account, password_version], token, label, keys, renewed_hash)| {
+                    Operation::OpenSession {
+                        account: AccountId(account),
+                        password_version,
+                        token,
+                        label,
+                        keys,
+                        renewed_hash,
+                    }
+                }
+            ),
         (any::<u64>(), "\\$[ -~]{0,90}").prop_map(|(password_version, password_hash)| {
             Operation::ChangePassword {
                 password_version,
@@ -421,10 +450,14 @@ fn a_hash_has_its_length_and_a_role_is_one_that_is_known() {
         }))
     };
     let count = |account: usize, address: usize| {
-        decoded(Encoded::CountLoginFailure(peer::CountLoginFailure {
+        let keys = peer::LoginKeys {
             account_key: vec![0; account].into(),
             address_key: vec![0; address].into(),
-        }))
+            pair_key: vec![0; 16].into(),
+            device_key: None,
+            session_key: Some(vec![0; account].into()),
+        };
+        decoded(Encoded::TryPassword(peer::TryPassword { keys: Some(keys) }))
     };
     assert!(offer(32).is_ok() && count(16, 16).is_ok());
     for bad in [offer(0), offer(31), offer(33), count(15, 16), count(16, 17)] {

@@ -23,16 +23,17 @@ pub fn change_password(
     command(session, request, "change_password", &[], operation)
 }
 
-impl SessionRequest for v1::DeleteAccountRequest {
-    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
-        command(
-            session,
-            self.request,
-            "delete_account",
-            &[],
-            Operation::DeleteAccount,
-        )
-    }
+/// A command that deletes a session's account. The digest leaves the password out.
+///
+/// # Errors
+/// [`Problem::Refused`] if the request carries no number.
+pub fn delete_account(
+    session: SessionId,
+    request: Option<v1::RequestId>,
+    password_version: u64,
+) -> Result<Command, Problem> {
+    let operation = Operation::DeleteAccount { password_version };
+    command(session, request, "delete_account", &[], operation)
 }
 
 impl SessionRequest for v1::CloseSessionRequest {

@@ -70,6 +70,50 @@ impl SessionRequest for v1::RevokeInviteRequest {
     }
 }
 
+/// A command that gives an account another password. The digest leaves the password out: a client
+/// that sends another one with the same number gets the first answer.
+///
+/// # Errors
+/// [`Problem::Refused`] if the name is none or the request carries no number.
+pub fn reset_password(
+    session: SessionId,
+    request: Option<v1::RequestId>,
+    name: &str,
+    password_hash: String,
+) -> Result<Command, Problem> {
+    let name = AccountName::new(name)?;
+    let key = name.key();
+    let operation = Operation::ResetPassword {
+        name,
+        password_hash,
+    };
+    let parts = [key.as_bytes()];
+    command(session, request, "reset_password", &parts, operation)
+}
+
+impl SessionRequest for v1::SetSuspendedRequest {
+    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
+        let name = AccountName::new(self.name)?;
+        let key = name.key();
+        let operation = Operation::SetSuspended {
+            name,
+            suspended: self.suspended,
+        };
+        let parts = [key.as_bytes(), &[u8::from(self.suspended)]];
+        command(session, self.request, "set_suspended", &parts, operation)
+    }
+}
+
+impl SessionRequest for v1::EndSessionsRequest {
+    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
+        let name = AccountName::new(self.name)?;
+        let key = name.key();
+        let operation = Operation::EndSessions { name };
+        let parts = [key.as_bytes()];
+        command(session, self.request, "end_sessions", &parts, operation)
+    }
+}
+
 impl SessionRequest for v1::RemoveAccountRequest {
     fn into_command(self, session: SessionId) -> Result<Command, Problem> {
         let name = AccountName::new(self.name)?;

@@ -18,11 +18,12 @@ use conclave_core::{
 
 use crate::{Problem, v1};
 
-pub use accounts::change_password;
-pub use admin::{create_bot, create_invite};
+pub use accounts::{change_password, delete_account};
+pub use admin::{create_bot, create_invite, reset_password};
 pub use once::{
-    admit_node, count_login_failure, create_account, offer_setup, once_of_webhook, open_session,
-    post_by_webhook, retire_node, throttle_key_of_account, throttle_key_of_address,
+    admit_node, create_account, offer_setup, once_of_webhook, open_session, post_by_webhook,
+    retire_node, throttle_key_of_account, throttle_key_of_address, throttle_key_of_device,
+    throttle_key_of_pair, throttle_key_of_session, try_password,
 };
 pub use operators::{
     by_operator, create_join_token, create_operator, make_first_operator, prefer_leader,
@@ -87,6 +88,21 @@ pub fn chosen_token(bytes: &[u8]) -> Result<Option<[u8; TOKEN_BYTES]>, Problem> 
         .try_into()
         .map_err(|_| invalid("TOKEN_INVALID", "a token has 32 random bytes, or none"))?;
     Ok(Some(token))
+}
+
+/// The secret of a device; `None` if the client shows none.
+///
+/// # Errors
+/// If it is neither empty nor 32 bytes.
+pub fn device_secret(bytes: &[u8]) -> Result<Option<&[u8]>, Problem> {
+    match bytes.len() {
+        0 => Ok(None),
+        TOKEN_BYTES => Ok(Some(bytes)),
+        _ => Err(invalid(
+            "DEVICE_INVALID",
+            "the secret of a device has 32 random bytes, or none",
+        )),
+    }
 }
 
 /// The code of an invite that a client chose; `None` if it leaves that to the node.

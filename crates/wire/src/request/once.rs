@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use blake3::Hasher;
 use conclave_core::{
-    AccountId, AccountName, Command, Grant, MessageText, NodeId, OnceId, Operation, Origin, Pass,
-    SessionLabel, ThrottleKey, TokenHash,
+    AccountId, AccountName, Command, Grant, LoginKeys, MessageText, NodeId, OnceId, Operation,
+    Origin, Pass, SessionId, SessionLabel, ThrottleKey, TokenHash,
 };
 
 use super::digest;
@@ -43,8 +43,8 @@ pub fn create_account(
     once(id, "create_account", &parts, operation)
 }
 
-/// A command that opens a session for an account whose password was verified. `throttle` is what
-/// a success forgives.
+/// A command that opens a session for an account whose password was verified. The keys are those
+/// under which the attempt was counted.
 #[must_use]
 pub fn open_session(
     id: OnceId,
@@ -52,7 +52,8 @@ pub fn open_session(
     password_version: u64,
     token: TokenHash,
     label: SessionLabel,
-    throttle: ThrottleKey,
+    keys: LoginKeys,
+    renewed_hash: Option<String>,
 ) -> Command {
     let number = account.0.to_le_bytes();
     let operation = Operation::OpenSession {
@@ -60,21 +61,17 @@ pub fn open_session(
         password_version,
         token,
         label,
-        throttle,
+        keys,
+        renewed_hash,
     };
     once(id, "open_session", &[&number, &token.0], operation)
 }
 
-/// A command that counts a failed log-in.
+/// A command that counts an attempt with a password before it is verified.
 #[must_use]
-pub fn count_login_failure(id: OnceId, account: ThrottleKey, address: ThrottleKey) -> Command {
-    let operation = Operation::CountLoginFailure { account, address };
-    once(
-        id,
-        "count_login_failure",
-        &[&account.0, &address.0],
-        operation,
-    )
+pub fn try_password(id: OnceId, keys: LoginKeys) -> Command {
+    let parts = [&keys.account.0[..], &keys.address.0];
+    once(id, "try_password", &parts, Operation::TryPassword { keys })
 }
 
 /// A command that offers the role of an administrator to whoever shows a token.
@@ -142,6 +139,27 @@ pub fn throttle_key_of_address(address: IpAddr) -> ThrottleKey {
     ThrottleKey(derived("conclave throttled address", &[&bytes]))
 }
 
+/// Under which key attempts on an account from one address are counted.
+#[must_use]
+pub fn throttle_key_of_pair(account: ThrottleKey, address: ThrottleKey) -> ThrottleKey {
+    let parts = [&account.0[..], &address.0];
+    ThrottleKey(derived("conclave throttled account and address", &parts))
+}
+
+/// Under which key attempts on an account from a device are counted that shows this secret.
+#[must_use]
+pub fn throttle_key_of_device(account: ThrottleKey, secret: &[u8]) -> ThrottleKey {
+    let parts = [&account.0[..], secret];
+    ThrottleKey(derived("conclave throttled device", &parts))
+}
+
+/// Under which key passwords are counted that are asked for again in a session.
+#[must_use]
+pub fn throttle_key_of_session(session: SessionId) -> ThrottleKey {
+    let number = session.0.to_le_bytes();
+    ThrottleKey(derived("conclave throttled session", &[&number]))
+}
+
 /// 128 bits from parts, which carry their length. A context keeps its bits apart from those of
 /// all others.
 fn derived(context: &str, parts: &[&[u8]]) -> [u8; 16] {
@@ -192,8 +210,8 @@ mod tests {
             Grant::Invite(TokenHash([1; 32])),
             Grant::Invite(TokenHash([2; 32])),
             Grant::Setup(TokenHash([1; 32])),
-            Grant::Admin(conclave_core::SessionId(1)),
-            Grant::Admin(conclave_core::SessionId(2)),
+            Grant::Admin(SessionId(1)),
+            Grant::Admin(SessionId(2)),
         ];
         let digests: BTreeSet<_> = grants.map(|grant| asked(grant, "$a").digest).into();
         assert_eq!(digests.len(), grants.len());
@@ -207,9 +225,18 @@ mod tests {
         let (id, a, b) = (OnceId([1; 16]), TokenHash([1; 32]), TokenHash([2; 32]));
         let text = |text: &str| MessageText::new(text).unwrap();
         let key = |byte| ThrottleKey([byte; 16]);
+        let tried = |account, address| {
+            let keys = LoginKeys {
+                account: key(account),
+                address: key(address),
+                ..LoginKeys::default()
+            };
+            try_password(id, keys)
+        };
         let open = |account, token, version| {
             let label = SessionLabel::default();
-            open_session(id, AccountId(account), version, token, label, key(1))
+            let keys = LoginKeys::default();
+            open_session(id, AccountId(account), version, token, label, keys, None)
         };
         let commands = [
             offer_setup(id, a),
@@ -217,8 +244,8 @@ mod tests {
             post_by_webhook(id, a, text("hi"), true),
             post_by_webhook(id, a, text("ho"), true),
             post_by_webhook(id, b, text("hi"), true),
-            count_login_failure(id, key(1), key(2)),
-            count_login_failure(id, key(2), key(1)),
+            tried(1, 2),
+            tried(2, 1),
             open(1, a, 1),
             open(1, b, 1),
             open(2, a, 1),

@@ -34,7 +34,10 @@ fn of_accounts() -> Vec<Row> {
             }
         }),
         Row::new("AccountService/DeleteAccount", ACCOUNTS, |f| {
-            v1::DeleteAccountRequest { request: f.request }
+            v1::DeleteAccountRequest {
+                request: f.request,
+                password: PASSWORD.to_owned(),
+            }
         })
         .alone(),
         Row::new("AccountService/ListAccounts", ACCOUNTS, |_| {
@@ -121,6 +124,29 @@ fn of_admins() -> Vec<Row> {
                 role: v1::AccountRole::Admin.into(),
             }
         }),
+        Row::new("AdminService/SetSuspended", ADMINS, |f| {
+            v1::SetSuspendedRequest {
+                request: f.request,
+                name: "eric".to_owned(),
+                suspended: true,
+            }
+        })
+        .alone(),
+        Row::new("AdminService/EndSessions", ADMINS, |f| {
+            v1::EndSessionsRequest {
+                request: f.request,
+                name: "eric".to_owned(),
+            }
+        })
+        .alone(),
+        Row::new("AdminService/ResetPassword", ADMINS, |f| {
+            v1::ResetPasswordRequest {
+                request: f.request,
+                name: "eric".to_owned(),
+                new_password: "battery staple".to_owned(),
+            }
+        })
+        .alone(),
         Row::new("AdminService/RemoveAccount", ADMINS, |f| {
             v1::RemoveAccountRequest {
                 request: f.request,

@@ -8,7 +8,7 @@ use conclave_core::{
     OperatorName, Reaction, Sequence, Session, SessionId, Throttle, ThrottleKey, Timestamp,
     TokenHash, Webhook, WebhookId,
     limits::{
-        JOIN_TOKENS_MAX, OPERATORS_MAX, REQUEST_WINDOW, ROOMS_PER_ACCOUNT_MAX,
+        JOIN_TOKENS_MAX, LOGIN_PLACES_MAX, OPERATORS_MAX, REQUEST_WINDOW, ROOMS_PER_ACCOUNT_MAX,
         SESSIONS_PER_ACCOUNT_MAX, WEBHOOKS_PER_ROOM_MAX,
     },
     lookup::Remembered,
@@ -355,25 +355,32 @@ impl Lookup for Writer {
     }
 
     fn webhook_by_token(&self, token: &TokenHash) -> Result<Option<Webhook>, Broken> {
-        let sql = "SELECT id, conversation, account FROM webhooks WHERE token = ?1";
+        let sql = "SELECT id, conversation, account, by_account FROM webhooks WHERE token = ?1";
         self.one(sql, [token.0], webhook)
     }
 
     fn webhook(&self, id: WebhookId) -> Result<Option<Webhook>, Broken> {
-        let sql = "SELECT id, conversation, account FROM webhooks WHERE id = ?1";
+        let sql = "SELECT id, conversation, account, by_account FROM webhooks WHERE id = ?1";
         self.one(sql, [sought(id.0)], webhook)
     }
 
     fn webhook_of(&self, account: AccountId) -> Result<Option<Webhook>, Broken> {
-        let sql = "SELECT id, conversation, account FROM webhooks WHERE account = ?1";
+        let sql = "SELECT id, conversation, account, by_account FROM webhooks WHERE account = ?1";
         self.one(sql, [sought(account.0)], webhook)
     }
 
     fn webhooks(&self, room: ConversationId) -> Result<Vec<Webhook>, Broken> {
-        let sql = "SELECT id, conversation, account FROM webhooks
+        let sql = "SELECT id, conversation, account, by_account FROM webhooks
             WHERE conversation = ?1 ORDER BY id LIMIT ?2";
         let key = params![sought(room.0), stored(WEBHOOKS_PER_ROOM_MAX + 1)];
         self.all(sql, key, webhook)
+    }
+
+    fn webhooks_by(&self, account: AccountId) -> Result<u64, Broken> {
+        self.count_of(
+            "SELECT count(*) FROM webhooks WHERE by_account = ?1",
+            [sought(account.0)],
+        )
     }
 
     fn webhook_last(&self) -> Result<WebhookId, Broken> {
@@ -396,7 +403,28 @@ impl Lookup for Writer {
     }
 
     fn throttles_first(&self, limit: usize) -> Result<Vec<ThrottleKey>, Broken> {
-        let sql = "SELECT key FROM throttles ORDER BY not_before, key LIMIT ?1";
+        let sql = "SELECT key FROM throttles ORDER BY failures, failed_at, key LIMIT ?1";
         self.all(sql, [count(limit)], |row| row.get(0).map(ThrottleKey))
+    }
+
+    fn throttles_old(&self, before: Timestamp, limit: usize) -> Result<Vec<ThrottleKey>, Broken> {
+        let sql = "SELECT key FROM throttles WHERE failed_at < ?1
+            ORDER BY failed_at, key LIMIT ?2";
+        let key = params![bound(before.0), count(limit)];
+        self.all(sql, key, |row| row.get(0).map(ThrottleKey))
+    }
+
+    fn places_of(&self, account: AccountId) -> Result<Vec<(ThrottleKey, Timestamp)>, Broken> {
+        let sql = "SELECT place, used_at FROM login_places WHERE account = ?1
+            ORDER BY place LIMIT ?2";
+        // One more than the bound, so that a broken bound is not hidden.
+        let key = params![sought(account.0), count(LOGIN_PLACES_MAX + 1)];
+        self.all(sql, key, |row| {
+            Ok((ThrottleKey(row.get(0)?), Timestamp(number(row, 1)?)))
+        })
+    }
+
+    fn is_place(&self, place: &ThrottleKey) -> Result<bool, Broken> {
+        self.is_there("SELECT 1 FROM login_places WHERE place = ?1", [place.0])
     }
 }

@@ -104,24 +104,28 @@ impl Writer {
     }
 
     pub(super) fn load_account(&self, id: AccountId) -> Result<Option<Account>, Broken> {
-        let sql = "SELECT password_version, role FROM accounts WHERE id = ?1";
+        let sql = "SELECT password_version, role, suspended FROM accounts WHERE id = ?1";
         self.one(sql, [sought(id.0)], |row| {
             Ok(Account {
                 id,
                 password_version: number(row, 0)?,
                 role: account_role(row, 1)?,
+                suspended: row.get(2)?,
             })
         })
     }
 
     pub(super) fn load_session(&self, id: SessionId) -> Result<Option<Session>, Broken> {
-        let sql = "SELECT account, closed, expires_at FROM sessions WHERE id = ?1";
+        let sql = "SELECT account, closed, expires_at, began_at, used_at FROM sessions
+            WHERE id = ?1";
         let found = self.one(sql, [sought(id.0)], |row| {
             Ok(Session {
                 id,
                 account: AccountId(number(row, 0)?),
                 closed: row.get(1)?,
                 expires_at: Timestamp(number(row, 2)?),
+                began_at: Timestamp(number(row, 3)?),
+                used_at: Timestamp(number(row, 4)?),
                 requests: RequestWindow::default(),
             })
         })?;
@@ -205,5 +209,6 @@ pub(super) fn webhook(row: &Row<'_>) -> Result<Webhook> {
         id: WebhookId(number(row, 0)?),
         conversation: ConversationId(number(row, 1)?),
         account: AccountId(number(row, 2)?),
+        by: AccountId(number(row, 3)?),
     })
 }

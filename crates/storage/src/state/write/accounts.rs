@@ -28,6 +28,24 @@ impl Writer {
                 }
                 Ok(())
             }
+            Event::PasswordRehashed {
+                account,
+                password_hash,
+            } => {
+                let sql = "UPDATE accounts SET password_hash = ?2 WHERE id = ?1";
+                self.change_one(sql, params![stored(account.0), password_hash])
+            }
+            Event::AccountSuspended { account, suspended } => {
+                let (role, before) = self.standing_of(*account)?;
+                let sql = "UPDATE accounts SET suspended = ?2 WHERE id = ?1";
+                self.change_one(sql, params![stored(account.0), suspended])?;
+                self.count_admin(role, before, -1);
+                self.count_admin(role, *suspended, 1);
+                if let Some(known) = self.caches.get_mut().accounts.get_mut(account) {
+                    known.suspended = *suspended;
+                }
+                Ok(())
+            }
             Event::DisplayNameChanged {
                 account,
                 display_name,
@@ -36,12 +54,12 @@ impl Writer {
                 self.change_one(sql, params![stored(account.0), display_name.as_str()])
             }
             Event::AccountRoleChanged { account, role } => {
-                let before = self.role_of(*account)?;
+                let (before, suspended) = self.standing_of(*account)?;
                 let sql = "UPDATE accounts SET role = ?2 WHERE id = ?1";
                 let number = account_role_number(*role);
                 self.change_one(sql, params![stored(account.0), number])?;
-                self.count_admin(before, -1);
-                self.count_admin(*role, 1);
+                self.count_admin(before, suspended, -1);
+                self.count_admin(*role, suspended, 1);
                 if let Some(known) = self.caches.get_mut().accounts.get_mut(account) {
                     known.role = *role;
                 }
@@ -65,18 +83,19 @@ impl Writer {
         }
     }
 
-    fn role_of(&self, account: AccountId) -> Result<AccountRole, ApplyError> {
-        let sql = "SELECT role FROM accounts WHERE id = ?1";
+    /// The role of an account, and whether it is suspended.
+    fn standing_of(&self, account: AccountId) -> Result<(AccountRole, bool), ApplyError> {
+        let sql = "SELECT role, suspended FROM accounts WHERE id = ?1";
         let mut statement = self.connection.prepare_cached(sql)?;
-        let role = statement.query_row([stored(account.0)], |row| {
-            crate::state::column::account_role(row, 0)
+        let standing = statement.query_row([stored(account.0)], |row| {
+            Ok((crate::state::column::account_role(row, 0)?, row.get(1)?))
         })?;
-        Ok(role)
+        Ok(standing)
     }
 
-    /// Somebody with this role has come (1) or gone (-1).
-    fn count_admin(&mut self, role: AccountRole, more: i64) {
-        if role == AccountRole::Admin {
+    /// An account of this standing has come (1) or gone (-1).
+    fn count_admin(&mut self, role: AccountRole, suspended: bool, more: i64) {
+        if role == AccountRole::Admin && !suspended {
             self.meta.admins = self.meta.admins.saturating_add_signed(more);
             if self.meta.admins > 0 {
                 self.meta.setup_token = None;
@@ -96,8 +115,9 @@ impl Writer {
             unreachable!("the caller has looked");
         };
         let sql = "INSERT INTO accounts
-                (id, name, key, password_hash, password_version, created_at, role, display_name)
-            VALUES (?1, ?2, ?3, ?4, 1, ?5, ?6, '')";
+                (id, name, key, password_hash, password_version, created_at, role, display_name,
+                    suspended)
+            VALUES (?1, ?2, ?3, ?4, 1, ?5, ?6, '', 0)";
         let key = name.key();
         let (id, since) = (stored(account.0), stored(at.0));
         let number = account_role_number(*role);
@@ -105,11 +125,12 @@ impl Writer {
         self.change_one(sql, row)?;
         self.meta.account_last = *account;
         self.meta.accounts += 1;
-        self.count_admin(*role, 1);
+        self.count_admin(*role, false, 1);
         let row = Account {
             id: *account,
             password_version: 1,
             role: *role,
+            suspended: false,
         };
         let caches = self.caches.get_mut();
         caches.accounts.insert(*account, row);
@@ -121,7 +142,7 @@ impl Writer {
     /// left before.
     fn delete_account(&mut self, account: AccountId) -> Result<(), ApplyError> {
         let id = stored(account.0);
-        let role = self.role_of(account)?;
+        let (role, suspended) = self.standing_of(account)?;
         let sql = "SELECT key FROM accounts WHERE id = ?1";
         let key: String = self
             .connection
@@ -129,7 +150,9 @@ impl Writer {
             .query_row([id], |row| row.get(0))?;
         self.change_one("DELETE FROM accounts WHERE id = ?1", [id])?;
         self.meta.accounts -= 1;
-        self.count_admin(role, -1);
+        self.count_admin(role, suspended, -1);
+        // At most `LOGIN_PLACES_MAX`.
+        self.run("DELETE FROM login_places WHERE account = ?1", [id])?;
         self.run("DELETE FROM blocks WHERE account = ?1 OR other = ?1", [id])?;
         self.run("DELETE FROM invitations WHERE account = ?1", [id])?;
         let caches = self.caches.get_mut();
@@ -189,6 +212,17 @@ impl Writer {
                 self.change_one(sql, params![key.0, failures, until, since])?;
                 self.meta.throttles = self.meta.throttles + 1 - gone as u64;
                 Ok(())
+            }
+            Event::LoginKnown { account, place, at } => {
+                let sql = "INSERT INTO login_places (place, account, used_at)
+                    VALUES (?1, ?2, ?3)
+                    ON CONFLICT (place) DO UPDATE SET account = ?2, used_at = ?3";
+                let [of, since] = [account.0, at.0].map(stored);
+                self.change_one(sql, params![place.0, of, since])
+            }
+            Event::LoginForgotten { account, place } => {
+                let sql = "DELETE FROM login_places WHERE account = ?1 AND place = ?2";
+                self.change_one(sql, params![stored(account.0), place.0])
             }
             Event::LoginForgiven { key } => {
                 self.change_one("DELETE FROM throttles WHERE key = ?1", [key.0])?;

@@ -45,6 +45,8 @@ impl Writer {
             Event::AccountCreated { .. }
             | Event::AccountDeleted { .. }
             | Event::PasswordChanged { .. }
+            | Event::PasswordRehashed { .. }
+            | Event::AccountSuspended { .. }
             | Event::DisplayNameChanged { .. }
             | Event::AccountRoleChanged { .. }
             | Event::BlockChanged { .. } => self.write_account(event)?,
@@ -53,6 +55,8 @@ impl Writer {
             | Event::InviteUsed { .. }
             | Event::InviteRemoved { .. }
             | Event::LoginFailed { .. }
+            | Event::LoginKnown { .. }
+            | Event::LoginForgotten { .. }
             | Event::LoginForgiven { .. } => self.write_admission(event)?,
             Event::JoinTokenCreated { .. }
             | Event::JoinTokenRemoved { .. }

@@ -14,13 +14,16 @@ impl Writer {
                 token,
                 label,
                 at,
+                began_at,
                 expires_at,
             } => {
                 let sql = "INSERT INTO sessions
-                        (id, account, token, opened_at, expires_at, closed, label)
-                    VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6)";
-                let [id, of, since, until] = [session.0, account.0, at.0, expires_at.0].map(stored);
-                let row = params![id, of, token.0, since, until, label.as_str()];
+                        (id, account, token, opened_at, expires_at, closed, label, began_at,
+                        used_at)
+                    VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?7)";
+                let [id, of] = [session.0, account.0].map(stored);
+                let [since, began, until] = [at.0, began_at.0, expires_at.0].map(stored);
+                let row = params![id, of, token.0, since, until, label.as_str(), began];
                 self.change_one(sql, row)?;
                 self.meta.session_last = *session;
                 let row = Session {
@@ -28,6 +31,8 @@ impl Writer {
                     account: *account,
                     closed: false,
                     expires_at: *expires_at,
+                    began_at: *began_at,
+                    used_at: *began_at,
                     requests: Default::default(),
                 };
                 self.caches.get_mut().sessions.insert(*session, row);
@@ -36,10 +41,14 @@ impl Writer {
             Event::SessionRenewed {
                 session,
                 expires_at,
+                used_at,
             } => {
-                let sql = "UPDATE sessions SET expires_at = ?2 WHERE id = ?1";
-                self.change_one(sql, [stored(session.0), stored(expires_at.0)])?;
-                self.in_cache(*session, |row| row.expires_at = *expires_at);
+                let sql = "UPDATE sessions SET expires_at = ?2, used_at = ?3 WHERE id = ?1";
+                self.change_one(sql, [session.0, expires_at.0, used_at.0].map(stored))?;
+                self.in_cache(*session, |row| {
+                    row.expires_at = *expires_at;
+                    row.used_at = *used_at;
+                });
                 Ok(())
             }
             Event::SessionClosed { session, forget_at } => {

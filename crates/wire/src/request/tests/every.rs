@@ -9,7 +9,10 @@ use conclave_core::{
 
 use crate::{
     Problem,
-    request::{SessionRequest, change_password, create_bot, create_invite, create_webhook},
+    request::{
+        SessionRequest, change_password, create_bot, create_invite, create_webhook, delete_account,
+        reset_password,
+    },
     v1::{self, send_message_request::To},
 };
 
@@ -320,7 +323,7 @@ fn of_oneself(request: Id) -> Vec<Meant> {
     };
     let changed = change_password(SESSION, request, 2, password_hash);
     let close = made(v1::CloseSessionRequest { request });
-    let delete = made(v1::DeleteAccountRequest { request });
+    let delete = delete_account(SESSION, request, 2);
     vec![
         block("bob", true),
         block("bob", false),
@@ -331,7 +334,12 @@ fn of_oneself(request: Id) -> Vec<Meant> {
         end(5),
         (changed, change),
         (close, Operation::CloseSession),
-        (delete, Operation::DeleteAccount),
+        (
+            delete,
+            Operation::DeleteAccount {
+                password_version: 2,
+            },
+        ),
     ]
 }
 
@@ -366,6 +374,34 @@ fn of_admins(request: Id) -> Vec<Meant> {
         let name = account(name);
         (made(asked), Operation::RemoveAccount { name })
     };
+    let suspend = |name: &str, suspended| {
+        let asked = v1::SetSuspendedRequest {
+            request,
+            name: name.to_owned(),
+            suspended,
+        };
+        let name = account(name);
+        (made(asked), Operation::SetSuspended { name, suspended })
+    };
+    let end = |name: &str| {
+        let asked = v1::EndSessionsRequest {
+            request,
+            name: name.to_owned(),
+        };
+        let name = account(name);
+        (made(asked), Operation::EndSessions { name })
+    };
+    let reset = |name: &str| {
+        let password_hash = "$argon2id$x".to_owned();
+        let operation = Operation::ResetPassword {
+            name: account(name),
+            password_hash: password_hash.clone(),
+        };
+        (
+            reset_password(SESSION, request, name, password_hash),
+            operation,
+        )
+    };
     let bot = |name: &str, token| {
         let asked = v1::CreateBotRequest {
             request,
@@ -396,6 +432,13 @@ fn of_admins(request: Id) -> Vec<Meant> {
         role("bob", v1::AccountRole::Admin, AccountRole::Admin),
         role("bob", v1::AccountRole::Bot, AccountRole::Bot),
         role("eve", v1::AccountRole::Admin, AccountRole::Admin),
+        suspend("bob", true),
+        suspend("bob", false),
+        suspend("eve", true),
+        end("bob"),
+        end("eve"),
+        reset("bob"),
+        reset("eve"),
         remove("bob"),
         remove("eve"),
         bot("bob", TOKEN),
