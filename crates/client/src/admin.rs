@@ -85,9 +85,10 @@ impl Client {
                         sentence,
                         certain: true,
                     },
-                    Next::NewNumber { .. } | Next::Unknown | Next::Elsewhere { .. } => {
-                        attempts.give_up(Kind::Read, None)
-                    }
+                    Next::NewNumber { .. }
+                    | Next::Unknown
+                    | Next::Wait(_)
+                    | Next::Elsewhere { .. } => attempts.give_up(Kind::Read, None),
                 })
             }
         }

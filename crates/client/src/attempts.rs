@@ -18,6 +18,9 @@ const BACK_OFF_MAX: Duration = Duration::from_millis(200);
 /// slow is asked for longer once the others were.
 const ATTEMPT_FIRST: Duration = Duration::from_millis(600);
 
+/// By how much clients that are told to wait come back later, at most, in milliseconds.
+const SPREAD_MS: u64 = 50;
+
 /// How long to wait after so many waits in a row.
 pub(crate) fn back_off(pauses: u32) -> Duration {
     let longest = BACK_OFF_FIRST
@@ -95,6 +98,19 @@ impl Attempts {
         let until = Instant::now() + back_off(self.pauses);
         self.pauses += 1;
         sleep_until(until.min(self.deadline)).await;
+    }
+
+    /// Waits as long as a node has said, and a little longer, so that clients that were refused
+    /// together do not come back together; `false` at once if the deadline comes before.
+    pub(crate) async fn wait(&mut self, wait: Duration) -> bool {
+        let spread = Duration::from_millis(random::number() % (SPREAD_MS + 1));
+        let until = Instant::now() + wait + spread;
+        if until >= self.deadline {
+            return false;
+        }
+        self.pauses = 0;
+        sleep_until(until).await;
+        true
     }
 
     /// The error when the time is over.

@@ -299,6 +299,11 @@ impl Client {
                     key = Some(self.new_number(key, last, restart, attempts).await?);
                     attempts.maybe_done = false;
                 }
+                Next::Wait(wait) => {
+                    if !attempts.wait(wait).await {
+                        return Err(attempts.give_up(R::KIND, number));
+                    }
+                }
                 Next::Elsewhere { maybe_done, wait } => {
                     attempts.maybe_done |= maybe_done && R::KIND != Kind::Read;
                     self.shared.nodes.failed(&node);

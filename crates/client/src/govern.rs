@@ -139,4 +139,38 @@ impl Client {
         };
         Ok(Position(self.change(request).await?.position))
     }
+
+    /// How much one account may do and keep.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NOT_ALLOWED`.
+    pub async fn account_limits(
+        &self,
+        freshness: Freshness,
+    ) -> Result<Vec<v1::AccountLimit>, CallError> {
+        let request = v1::GetAccountLimitsRequest {
+            read: Some(freshness.options()),
+        };
+        Ok(self.ask(request).await?.limits)
+    }
+
+    /// Gives limits, by their names, other values: all of them, or none.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NOT_ALLOWED`, `ACCOUNT_LIMIT_INVALID`.
+    pub async fn set_account_limits(
+        &self,
+        values: impl IntoIterator<Item = (String, u64)>,
+    ) -> Result<Position, CallError> {
+        let limits = values.into_iter().map(|(name, value)| v1::AccountLimit {
+            name,
+            value,
+            default_value: 0,
+        });
+        let request = v1::SetAccountLimitsRequest {
+            request: None,
+            limits: limits.collect(),
+        };
+        Ok(Position(self.change(request).await?.position))
+    }
 }

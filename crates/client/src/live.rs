@@ -64,7 +64,7 @@ impl Client {
                 sentence,
                 certain: true,
             },
-            Next::NewNumber { .. } | Next::Unknown | Next::Elsewhere { .. } => {
+            Next::NewNumber { .. } | Next::Unknown | Next::Wait(_) | Next::Elsewhere { .. } => {
                 attempts.give_up(R::KIND, None)
             }
         })

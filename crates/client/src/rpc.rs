@@ -162,6 +162,10 @@ rpc!(Operator Once AdminServiceClient::prefer_leader, PreferLeaderRequest => Pre
 rpc!(Operator Read AdminServiceClient::check_cluster, CheckClusterRequest => CheckClusterResponse);
 rpc!(Operator Read AdminServiceClient::transfer_leader,
     TransferLeaderRequest => TransferLeaderResponse);
+rpc!(Read AdminServiceClient::get_account_limits,
+    GetAccountLimitsRequest => GetAccountLimitsResponse);
+rpc!(Numbered AdminServiceClient::set_account_limits,
+    SetAccountLimitsRequest => SetAccountLimitsResponse);
 rpc!(Numbered AdminServiceClient::revoke_invite, RevokeInviteRequest => RevokeInviteResponse);
 
 /// The client for the one call that streams.

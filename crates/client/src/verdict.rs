@@ -3,12 +3,15 @@
 //! Always true: a failure counts as "certainly not done" only if the request never left this
 //! machine or a node says that it refused it at the door.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, time::Duration};
 
 use conclave_wire::Problem;
 use tonic::{Code, ConnectError, Status};
 
 use crate::rpc::Kind;
+
+/// How long to wait before a cluster without space is asked again: it looks every second.
+const NO_SPACE_WAIT: Duration = Duration::from_secs(1);
 
 /// How one attempt failed.
 #[derive(Debug)]
@@ -33,6 +36,8 @@ pub(crate) enum Next {
     /// This number certainly was not and will not be executed for this request: take one above
     /// `last`. With `restart`, also where that is lower than what was counted to.
     NewNumber { last: u64, restart: bool },
+    /// Nothing was done: make the same request again, with the same number, after the wait.
+    Wait(Duration),
     /// Tell the caller that nobody knows any more.
     Unknown,
     /// Ask again, elsewhere, with the same number.
@@ -112,6 +117,8 @@ impl Failure {
             }
             Problem::SessionExpired { sentence } => Next::LogIn { sentence },
             Problem::Busy => elsewhere(false, true),
+            Problem::RateLimited { wait_ms, .. } => Next::Wait(Duration::from_millis(wait_ms)),
+            Problem::NoSpace => Next::Wait(NO_SPACE_WAIT),
             // Neither is a matter of the cluster: another node may serve at once.
             Problem::GoingAway | Problem::CutOff | Problem::Behind => elsewhere(false, false),
             // An earlier attempt may have logged in; this one was stopped at the door.
@@ -199,7 +206,14 @@ mod tests {
             wait: false,
         };
         let throttled = || Problem::LoginThrottled { wait_ms: 1000 };
-        let cases: [(Failure, Kind, bool, Next); 20] = [
+        let limited = || Problem::RateLimited {
+            sentence: String::new(),
+            wait_ms: 70,
+        };
+        let pause = |ms| Next::Wait(Duration::from_millis(ms));
+        let cases: [(Failure, Kind, bool, Next); 22] = [
+            (problem(limited()), Kind::Numbered, true, pause(70)),
+            (problem(Problem::NoSpace), Kind::Once, false, pause(1000)),
             (problem(Problem::Behind), Kind::Read, false, at_once()),
             (
                 problem(throttled()),

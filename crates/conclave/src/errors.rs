@@ -300,6 +300,11 @@ pub(crate) fn of_reason(reason: &str) -> (u8, &'static str) {
         "LEARNER_BEHIND" => (EXIT_CONFLICT, "see that it runs, and ask again"),
         "TOO_MANY_VOTERS" | "TOO_MANY_MEMBERS" => (EXIT_CONFLICT, "remove a node first"),
         "TOO_MANY" => (EXIT_CONFLICT, "remove some that nobody needs"),
+        "QUOTA_EXCEEDED" => (
+            EXIT_CONFLICT,
+            "delete something, or ask an administrator: conclave cluster limits",
+        ),
+        "ACCOUNT_LIMIT_INVALID" => (EXIT_USAGE, "conclave cluster limits shows all of them"),
         "ONESELF" => (EXIT_USAGE, "name somebody else"),
         "QUERY_INVALID" => (
             EXIT_USAGE,

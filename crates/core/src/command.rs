@@ -5,9 +5,9 @@
 //! proposes the [`Batch`]. Nothing is made up while applying.
 
 use crate::{
-    AccountId, AccountName, ConversationId, Digest, DisplayName, InviteId, JoinTokenId,
-    MessageText, NodeId, OnceId, OperatorName, Reaction, RoomName, Sequence, SessionId,
-    SessionLabel, ThrottleKey, Timestamp, TokenHash, Topic, WebhookId,
+    AccountId, AccountLimit, AccountName, ConversationId, Digest, DisplayName, InviteId,
+    JoinTokenId, MessageText, NodeId, OnceId, OperatorName, Reaction, RoomName, Sequence,
+    SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash, Topic, WebhookId,
 };
 
 /// One log entry's worth of commands, decided in this order.
@@ -317,6 +317,11 @@ pub enum Operation {
     RevokeInvite {
         /// Which.
         invite: InviteId,
+    },
+    /// Give limits of accounts other values.
+    SetAccountLimits {
+        /// Which, and the values: 1 to [`crate::account_limits::ACCOUNT_LIMITS`].
+        values: Vec<(AccountLimit, u64)>,
     },
 }
 

@@ -5,9 +5,9 @@
 //! refused.
 
 use crate::{
-    AccountId, AccountName, AccountRole, ConversationId, DisplayName, InviteId, MemberRole,
-    MessageText, NodeId, OperatorName, Progress, Reaction, RoomName, Sequence, SessionId,
-    SessionLabel, ThrottleKey, Timestamp, TokenHash, Topic, WebhookId,
+    AccountId, AccountLimits, AccountName, AccountRole, ConversationId, DisplayName, InviteId,
+    MemberRole, MessageText, NodeId, OperatorName, Progress, Reaction, RoomName, Sequence,
+    SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash, Topic, WebhookId,
 };
 
 /// One fact. Events of one entry are numbered from 0 in the order in which they are written.
@@ -396,5 +396,10 @@ pub enum Event {
     LeaderPreferred {
         /// Which; none: whoever is elected.
         node: Option<NodeId>,
+    },
+    /// Accounts may do and keep something else.
+    AccountLimitsChanged {
+        /// What, all of it.
+        limits: AccountLimits,
     },
 }

@@ -8,6 +8,8 @@
 //! every machine and at every time. Nothing here knows a clock, randomness, a file, a network or
 //! the order of a hash table.
 
+pub mod account_limits;
+pub mod allowance;
 pub mod answer;
 pub mod command;
 pub mod decide;
@@ -24,6 +26,8 @@ pub mod rejection;
 pub mod requests;
 pub mod text;
 
+pub use account_limits::{AccountLimit, AccountLimits};
+pub use allowance::{Allowance, Spend};
 pub use answer::{Accepted, Answer};
 pub use command::{
     AccountRole, Batch, Command, Grant, LoginKeys, MemberRole, MessageRef, Operation,

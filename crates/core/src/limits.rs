@@ -191,6 +191,17 @@ pub const CHANGES_KEPT_MAX: u64 = 131_072;
 /// Messages that one request may delete. More: refused.
 pub const DELETE_MESSAGES_MAX: usize = 500;
 
+/// The longest time that a bucket of tokens takes to fill, in milliseconds of log time, whatever
+/// the limits say: 30 days. Nobody waits longer.
+pub const ALLOWANCE_FILL_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1000;
+
+/// What a message costs besides its text when bytes are counted: its row, its place in the indexes,
+/// its mentions, in bytes. An estimate that is never too low by more than half.
+pub const MESSAGE_COST_BYTES: u64 = 256;
+
+/// The same for a reaction.
+pub const REACTION_COST_BYTES: u64 = 128;
+
 /// Commands in one log entry. The proposer starts another entry at the bound.
 pub const BATCH_COMMANDS_MAX: usize = 1024;
 
@@ -203,6 +214,10 @@ pub const SWEEP_ROWS_PER_ENTRY: usize = 64;
 
 /// Most items on one page of any list.
 pub const PAGE_MAX: usize = 1000;
+
+/// Bytes of the items of one page, about: a page ends with the item that reaches it, so that any
+/// page fits into what clients of gRPC accept by default (4 MiB).
+pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
 
 /// Accounts of one cluster. At the bound creating one is refused.
 pub const ACCOUNTS_MAX: u64 = 1_000_000;

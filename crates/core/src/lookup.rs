@@ -3,9 +3,10 @@
 //! Every value is small and copied. Storage answers from memory in the steady state.
 
 use crate::{
-    AccountId, AccountRole, Answer, ConversationId, Digest, InviteId, JoinTokenId, MemberRole,
-    MessageRef, NodeId, OnceId, OncePool, OperatorName, Progress, Reaction, RequestWindow,
-    Sequence, SessionId, ThrottleKey, Timestamp, TokenHash, WebhookId, limits::THROTTLE_MAX_MS,
+    AccountId, AccountLimits, AccountRole, Allowance, Answer, ConversationId, Digest, InviteId,
+    JoinTokenId, MemberRole, MessageRef, NodeId, OnceId, OncePool, OperatorName, Progress,
+    Reaction, RequestWindow, Sequence, SessionId, ThrottleKey, Timestamp, TokenHash, WebhookId,
+    limits::THROTTLE_MAX_MS,
 };
 
 /// The state cannot be read. Not an answer to anybody: the node has to stop.
@@ -299,6 +300,10 @@ pub trait Lookup {
     fn is_retired(&self, node: NodeId) -> Result<bool, Broken>;
     /// Which node shall lead.
     fn preferred_leader(&self) -> Result<Option<NodeId>, Broken>;
+    /// What accounts may do and keep.
+    fn account_limits(&self) -> Result<AccountLimits, Broken>;
+    /// What an account has used of that.
+    fn allowance(&self, account: AccountId) -> Result<Allowance, Broken>;
     /// This token to join, even if it has run out.
     fn join_token(&self, token: &TokenHash) -> Result<Option<JoinToken>, Broken>;
     /// How many tokens to join there are, those included that have run out and were not swept away.

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    AccountLimit,
     limits::{
         DELETE_MESSAGES_MAX, NAME_BYTES_MAX, PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN,
         REQUEST_WINDOW, TEXT_BYTES_MAX,
@@ -192,6 +193,27 @@ pub enum Rejection {
     /// A time to live outside its bounds.
     #[error("the join token's time is out of range")]
     JoinTokenOutOfRange,
+    /// The account has asked for too much in a short time. Nothing was done, and the number was not
+    /// used: the same request can be made again after the wait.
+    #[error("too many {what} in a short time; wait {wait_ms} ms")]
+    RateLimited {
+        /// What there were too many of.
+        what: String,
+        /// How long to wait, in milliseconds.
+        wait_ms: u64,
+    },
+    /// The account keeps as much as it may.
+    #[error("the account has reached its quota of {what}")]
+    QuotaExceeded {
+        /// Of what.
+        what: String,
+    },
+    /// A limit of accounts that there is not, or a value outside its range.
+    #[error("limit {} has no such value", limit_name(*.number))]
+    AccountLimitInvalid {
+        /// The limit's place in the order.
+        number: u64,
+    },
     /// The call needs a credential of an operator, and shows none that is valid.
     #[error("this needs the credential of an operator")]
     NotAnOperator,
@@ -210,6 +232,10 @@ pub enum Rejection {
     /// The list has too many items.
     #[error("at most {DELETE_MESSAGES_MAX} items may be named at once")]
     ListTooLong,
+}
+
+fn limit_name(number: u64) -> &'static str {
+    AccountLimit::numbered(number).map_or("(unknown)", AccountLimit::name)
 }
 
 /// What there can be no more of.
@@ -309,6 +335,9 @@ impl Rejection {
             Self::InviteOutOfRange => "INVITE_OUT_OF_RANGE",
             Self::JoinTokenInvalid => "JOIN_TOKEN_INVALID",
             Self::JoinTokenOutOfRange => "JOIN_TOKEN_OUT_OF_RANGE",
+            Self::RateLimited { .. } => "RATE_LIMITED",
+            Self::QuotaExceeded { .. } => "QUOTA_EXCEEDED",
+            Self::AccountLimitInvalid { .. } => "ACCOUNT_LIMIT_INVALID",
             Self::NotAnOperator => "NOT_AN_OPERATOR",
             Self::LastOperator => "LAST_OPERATOR",
             Self::NoSuchNode { .. } => "NO_SUCH_NODE",

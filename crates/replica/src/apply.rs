@@ -9,7 +9,11 @@
 use std::{
     collections::VecDeque,
     io,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
     time::Duration,
 };
@@ -58,6 +62,9 @@ const JOBS_MAX: usize = 16;
 /// Pause before a checkpoint that a reader kept from completing is tried again.
 const CHECKPOINT_RETRY: Duration = Duration::from_millis(50);
 
+/// Pause before entries are applied again for which the disk had no room.
+const ROOM_PAUSE: Duration = Duration::from_millis(100);
+
 /// The engine around this state machine.
 pub(crate) type Raft = openraft::Raft<TypeConfig, Machine>;
 
@@ -99,6 +106,7 @@ pub(crate) struct Machine {
     installed: Installed,
     /// Up to where the log may be purged: the meta of the snapshot that openraft is offered.
     fence: watch::Sender<Option<SnapshotMeta>>,
+    stopping: Arc<AtomicBool>,
 }
 
 impl Machine {
@@ -113,12 +121,14 @@ impl Machine {
     ) -> io::Result<(Self, thread::JoinHandle<()>)> {
         let (jobs, waiting) = mpsc::sync_channel(JOBS_MAX);
         let reader = state.reader();
+        let stopping = Arc::new(AtomicBool::new(false));
         let writer = Writer {
             state,
             reader: reader.clone(),
             codec: codec.clone(),
             told,
             pins: Pins::default(),
+            stopping: stopping.clone(),
         };
         let thread = thread::Builder::new()
             .name("state-writer".to_owned())
@@ -133,6 +143,7 @@ impl Machine {
                 synced,
                 installed,
                 fence,
+                stopping,
             },
             thread,
         ))
@@ -140,6 +151,7 @@ impl Machine {
 
     /// Ends the writer thread after the jobs that are waiting.
     pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
         let _ = self.jobs.send(Job::Stop);
     }
 
@@ -315,6 +327,8 @@ struct Writer {
     codec: Arc<dyn Codec>,
     told: Told,
     pins: Pins,
+    /// Nothing is waited for any more.
+    stopping: Arc<AtomicBool>,
 }
 
 impl Writer {
@@ -373,11 +387,31 @@ impl Writer {
         let mut rest = entries;
         while !rest.is_empty() {
             let (now, later) = rest.split_at(self.pins.step(rest));
-            results.extend(self.state.apply(now).map_err(io::Error::other)?);
+            results.extend(self.apply_when_there_is_room(now)?);
             self.pins.reached(self.last_index(), &self.reader);
             rest = later;
         }
         Ok(results)
+    }
+
+    /// Applies entries; while the disk is full it waits for room. Nothing is lost by that: the log
+    /// has them.
+    fn apply_when_there_is_room(
+        &mut self,
+        entries: &[state::Entry],
+    ) -> io::Result<Vec<state::EntryResult>> {
+        let mut told = false;
+        loop {
+            match self.state.apply(entries) {
+                Err(error) if error.is_full() && !self.stopping.load(Ordering::Relaxed) => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::error!("the disk is full: applying waits for room");
+                    }
+                    thread::park_timeout(ROOM_PAUSE);
+                }
+                applied => return applied.map_err(io::Error::other),
+            }
+        }
     }
 
     fn decode(&self, entry: Entry) -> io::Result<state::Entry> {
@@ -401,7 +435,10 @@ impl Writer {
 
     fn checkpoint(&mut self) -> io::Result<Option<state::Applied>> {
         let applied = self.state.applied();
-        let checkpoint = self.state.checkpoint().map_err(io::Error::other)?;
+        let checkpoint = match self.state.checkpoint() {
+            Err(error) if error.is_full() => return Ok(None),
+            checkpoint => checkpoint.map_err(io::Error::other)?,
+        };
         // The writer is this thread: nothing was applied in between.
         Ok((checkpoint.synced_through == applied.last).then_some(applied))
     }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use conclave_core::{Accepted, AccountRole, Command, Position, Rejection, Timestamp, TokenHash};
+use conclave_core::{
+    Accepted, AccountRole, Command, Position, Rejection, Timestamp, TokenHash,
+    allowance::keeps_more,
+};
 use conclave_replica::{
     Outcome,
     rows::{self, Reader},
@@ -116,6 +119,9 @@ impl Shared {
         command: Command,
         deadline: Deadline,
     ) -> Result<Outcome, Problem> {
+        if self.space.refuses() && keeps_more(&command.operation) {
+            return Err(Problem::NoSpace);
+        }
         let _under_way = self.commands.try_acquire().map_err(|_| Problem::Busy)?;
         let outcome = self.replica.propose(command, deadline.left()).await;
         outcome.map_err(|error| problems::of_propose(&error))
@@ -132,6 +138,11 @@ impl Shared {
         let session = self.session(token, deadline).await?;
         let _admitted = session.admit()?;
         let command = request.into_inner().into_command(session.id)?;
+        let fair = &self.sessions.fair;
+        fair.check_rate(&session.of_account, &command.operation)?;
+        let _place = session
+            .of_account
+            .admit(self.commands.available_permits())?;
         self.propose(command, deadline).await
     }
 
@@ -166,7 +177,7 @@ impl Shared {
                 .read(move |reader| reader.session_by_token(&token))
                 .await?;
             if let Some(session) = found {
-                return Ok(self.sessions.keep(token, session.id));
+                return Ok(self.sessions.keep(token, session.id, session.account));
             }
         }
         Err(log_in_first("the session has ended; log in"))
@@ -233,18 +244,35 @@ impl Shared {
         self.door()?;
         let deadline = Deadline::of(metadata);
         let token = token_of(metadata)?;
+        let known = self.sessions.get(&token);
         let fresh = async {
             self.freshen(options, deadline).await?;
+            let _own = match &known {
+                Some(known) => {
+                    let own = self.turns.take_own(known.account, READ_TURN_LIMIT).await;
+                    Some(own.ok_or(Problem::Busy)?)
+                }
+                // Whose it is will be known after this once.
+                None => None,
+            };
             let now = self.log_time();
             self.read(move |reader| match open_session(reader, &token, now)? {
-                Some(session) => read(reader, &session).map(Some),
+                Some(session) => {
+                    let whose = (session.id, session.account);
+                    Ok(Some((whose, read(reader, &session)?)))
+                }
                 None => Ok(None),
             })
             .await
         };
         let result = tokio::time::timeout_at(deadline.0, fresh).await;
         let found = result.unwrap_or(Err(Problem::Busy))?;
-        found.ok_or_else(|| log_in_first("the session has ended; log in"))
+        let ((session, account), found) =
+            found.ok_or_else(|| log_in_first("the session has ended; log in"))?;
+        if known.is_none() {
+            self.sessions.keep(token, session, account);
+        }
+        Ok(found)
     }
 }
 

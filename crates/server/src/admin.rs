@@ -19,6 +19,7 @@ use tonic::{Extensions, Request, Response, Status};
 
 use crate::{
     access::{Deadline, accepted, administrators_only, position_of},
+    account_limits,
     connections::Places,
     creation::CODE_BYTES,
     hash_queue::{Asker, Work},
@@ -231,7 +232,7 @@ impl Admin {
         let outcome = self.shared.propose_in_session(request).await?;
         accepted(&outcome, |accepted| match accepted {
             Accepted::BotCreated { account, session } => {
-                self.shared.sessions.keep(hash, *session);
+                self.shared.sessions.keep(hash, *session, *account);
                 Some(v1::CreateBotResponse {
                     id: account.0,
                     token: show_token(&token),
@@ -371,6 +372,9 @@ fn reachable(known: v1::NodeStatus, status: peer::GetNodeStatusResponse) -> v1::
         waits: status.waits,
         unreached: status.unreached,
         transfers: status.transfers,
+        free_bytes: status.free_bytes,
+        low_space: status.low_space,
+        refuses_growth: status.refuses_growth,
         ..known
     }
 }
@@ -549,6 +553,22 @@ impl AdminService for Admin {
         request: Request<v1::PreferLeaderRequest>,
     ) -> Result<Response<v1::PreferLeaderResponse>, Status> {
         let result = self.shared.prefer_leader(request).await;
+        self.shared.reply(result)
+    }
+
+    async fn get_account_limits(
+        &self,
+        request: Request<v1::GetAccountLimitsRequest>,
+    ) -> Result<Response<v1::GetAccountLimitsResponse>, Status> {
+        let result = account_limits::get(&self.shared, request).await;
+        self.shared.reply(result)
+    }
+
+    async fn set_account_limits(
+        &self,
+        request: Request<v1::SetAccountLimitsRequest>,
+    ) -> Result<Response<v1::SetAccountLimitsResponse>, Status> {
+        let result = account_limits::set(&self.shared, request).await;
         self.shared.reply(result)
     }
 

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
-use crate::{check, digests, join, operator_file, preference, shared::Shared, way_back};
+use crate::{check, digests, join, operator_file, preference, shared::Shared, space, way_back};
 
 /// Starts all of it; whoever stops the node ends it.
-pub(crate) fn start(shared: &Arc<Shared>) -> [JoinHandle<()>; 9] {
+pub(crate) fn start(shared: &Arc<Shared>) -> [JoinHandle<()>; 10] {
     let receiving = shared.clone();
     [
         tokio::spawn(async move { receiving.snapshots.run().await }),
         tokio::spawn(join::tell_addresses(shared.clone())),
+        tokio::spawn(space::watch(shared.clone())),
         tokio::spawn(join::take_place(shared.clone())),
         tokio::spawn(preference::keep(shared.clone())),
         tokio::spawn(way_back::keep(shared.clone())),

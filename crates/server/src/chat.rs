@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use conclave_core::{
     Accepted, AccountId, AccountName, ConversationId, Rejection, RoomName, Sequence,
+    limits::PAGE_BYTES_MAX,
 };
 use conclave_replica::rows::{self, HistoryFrom, HistoryPage};
 use conclave_wire::{
@@ -149,7 +150,9 @@ impl Chat {
             .shared
             .read_in_session(&metadata, request.read, read)
             .await?;
+        let bytes: usize = rows.iter().map(rows::MessageRow::bytes).sum();
         Ok(v1::ListUnreadResponse {
+            more: rows.len() == count || bytes >= PAGE_BYTES_MAX,
             messages: rows.into_iter().map(show::message).collect(),
         })
     }

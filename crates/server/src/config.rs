@@ -74,6 +74,9 @@ pub struct NodeConfig {
     pub snapshot_bytes_per_second: Option<u64>,
     /// What callers may use of both ports.
     pub limits: Limits,
+    /// Below so many free bytes on its disk the cluster refuses what grows; 0: never. If nothing is
+    /// said, 512 MiB or a tenth of the disk, whichever is less.
+    pub min_free_bytes: Option<u64>,
 }
 
 impl Default for NodeConfig {
@@ -102,6 +105,7 @@ impl Default for NodeConfig {
             log_keep_entries: None,
             snapshot_bytes_per_second: None,
             limits: Limits::default(),
+            min_free_bytes: None,
         }
     }
 }
@@ -315,7 +319,7 @@ const TEXTS: [&str; 9] = [
     "log",
 ];
 /// Keys that a variable sets to its number.
-const NUMBERS: [&str; 8] = [
+const NUMBERS: [&str; 9] = [
     "node",
     "bootstrap_expect",
     "replaces",
@@ -324,6 +328,7 @@ const NUMBERS: [&str; 8] = [
     "clock_offset_ms",
     "log_keep_entries",
     "snapshot_bytes_per_second",
+    "min_free_bytes",
 ];
 
 /// The variables that are set.

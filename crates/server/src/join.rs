@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use conclave_replica::{Lane, Members};
+use conclave_replica::{Lane, Members, rows};
 use conclave_wire::{
     Problem, peer,
     v1::{self, change_members_request},
@@ -203,8 +203,10 @@ pub(crate) async fn watch_membership(shared: Arc<Shared>, removed: watch::Sender
 /// has changed.
 pub(crate) async fn tell_addresses(shared: Arc<Shared>) {
     loop {
-        match shared.read(|reader| reader.nodes()).await {
-            Ok(nodes) => {
+        let read = |reader: &rows::Reader| Ok((reader.nodes()?, reader.account_limits()?));
+        match shared.read(read).await {
+            Ok((nodes, limits)) => {
+                shared.sessions.fair.set_limits(limits);
                 let mut known = shared.nodes.write().unwrap_or_else(PoisonError::into_inner);
                 *known = nodes;
             }

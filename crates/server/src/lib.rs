@@ -4,6 +4,7 @@
 //! be refused, and never makes the node panic.
 
 mod access;
+mod account_limits;
 mod accounts;
 mod admin;
 mod admission;
@@ -20,6 +21,7 @@ mod creation;
 mod digests;
 mod durable;
 mod epoch;
+mod fair;
 mod founding;
 mod hash_queue;
 mod identity;
@@ -56,6 +58,7 @@ mod setup;
 mod shared;
 mod show;
 mod snapshots;
+mod space;
 mod strangers;
 mod throttle;
 mod tls;

@@ -32,6 +32,7 @@ use crate::{
     config::{ConfigError, NodeConfig},
     connections::{Places, Ports},
     digests::Digests,
+    fair::Turns,
     identity::IdentityError,
     join, listeners,
     live::{self, LiveState},
@@ -47,6 +48,7 @@ use crate::{
     setup,
     shared::{Clock, Shared},
     snapshots::{self, SNAPSHOT_BYTES_PER_SECOND, Transfer, Transfers},
+    space::Space,
     throttle::Gate,
     tls::{Holder, OwnWatch, Security},
     told::Told,
@@ -60,6 +62,12 @@ const COMMANDS_MAX: usize = 4096;
 const WAITING_MAX: u32 = 8192;
 /// Reads of the database at once; further ones wait a bounded time.
 const READS_MAX: usize = 32;
+/// Of these, reads of one account.
+const READS_OF_ONE_MAX: usize = 4;
+/// Searches at once: as many as the index has connections.
+const SEARCHES_MAX: usize = 4;
+/// Of these, searches of one account.
+const SEARCHES_OF_ONE_MAX: usize = 1;
 /// Repairs at one start: the database, then everything.
 const REPAIRS_MAX: u32 = 2;
 /// How long one attempt to be ready may take.
@@ -234,7 +242,10 @@ impl Node {
             reads: Arc::new(Semaphore::new(READS_MAX)),
             client_places: Places::new(ports.clients, config.limits.held_bytes),
             peer_places: Places::new(ports.peers, config.limits.held_bytes),
+            turns: Turns::new(READS_MAX, READS_OF_ONE_MAX),
+            searches: Turns::new(SEARCHES_MAX, SEARCHES_OF_ONE_MAX),
             live,
+            space: Space::new(&config.data, config.min_free_bytes),
             addresses: watch::Sender::new(Arc::default()),
             digests: Arc::new(Semaphore::new(1)),
             compared: Digests::default(),

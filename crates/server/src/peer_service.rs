@@ -49,6 +49,9 @@ impl Peers {
         mut request: peer::AppendEntriesRequest,
     ) -> Result<peer::AppendEntriesResponse, Status> {
         self.check(caller, request.envelope.take())?;
+        if self.shared.space.is_full() && !request.entries.is_empty() {
+            return Err(Problem::NoSpace.to_status());
+        }
         let request = convert::append_in(request)?;
         let response = self
             .shared

@@ -4,11 +4,15 @@
 //! to where it is complete.
 
 use conclave_core::{Position, query::SearchQuery};
-use conclave_replica::{rows, search::SearchError};
+use conclave_replica::{
+    rows,
+    search::{SearchError, Stop},
+};
 use conclave_wire::{Problem, request, v1};
+use tokio::{task::spawn_blocking, time::timeout};
 use tonic::Request;
 
-use crate::{pages, problems, shared::Shared, show};
+use crate::{access::Deadline, pages, problems, shared::Shared, show};
 
 /// Messages on a page if the client does not say.
 const PAGE_DEFAULT: usize = 20;
@@ -28,23 +32,35 @@ pub(crate) async fn search(
     })?;
     let before = pages::number_of(&request.page_token)?.map(Position);
     let size = request::page_size(request.page_size, PAGE_DEFAULT).min(PAGE_MAX);
+    let deadline = Deadline::of(&metadata);
     let look = |consistency: v1::Consistency| {
-        let (search, query) = (shared.replica.search(), query.clone());
-        let read = move |_: &rows::Reader, session: &rows::SessionRow| {
-            Ok(search.find(session.account, &query, before, size))
-        };
+        let read = |_: &rows::Reader, session: &rows::SessionRow| Ok(session.account);
         let options = v1::ReadOptions {
             consistency: consistency.into(),
             min_position: 0,
         };
         shared.read_in_session(&metadata, Some(options), read)
     };
-    let found = match look(v1::Consistency::Stale).await {
+    let account = match look(v1::Consistency::Stale).await {
         // The session may have been opened elsewhere a moment ago.
         Err(Problem::SessionExpired { .. }) => look(v1::Consistency::Linearizable).await,
         found => found,
+    }?;
+    let turn = shared.searches.take(account, deadline.left()).await;
+    let turn = turn.ok_or(Problem::Busy)?;
+    let (search, stopper) = (shared.replica.search(), StopWhenDropped::default());
+    let stop = stopper.0.clone();
+    let found = spawn_blocking(move || {
+        let found = search.find(account, &query, before, size, &stop);
+        drop(turn);
+        found
+    });
+    let found = timeout(deadline.left(), found).await;
+    let found = found.map_err(|_| Problem::Busy)?;
+    let broken = |_| Problem::Broken {
+        sentence: "a search was stopped".to_owned(),
     };
-    let found = found?.map_err(|error| of_search(&error))?;
+    let found = found.map_err(broken)?.map_err(|error| of_search(&error))?;
     Ok(v1::SearchMessagesResponse {
         messages: found.rows.into_iter().map(show::message).collect(),
         next_page_token: pages::token_of_number(found.next_before.map(|next| next.0)),
@@ -53,9 +69,19 @@ pub(crate) async fn search(
     })
 }
 
+/// Ends a search whose caller has gone or whose time is over.
+#[derive(Default)]
+struct StopWhenDropped(Stop);
+
+impl Drop for StopWhenDropped {
+    fn drop(&mut self) {
+        self.0.set();
+    }
+}
+
 fn of_search(error: &SearchError) -> Problem {
     match error {
-        SearchError::Busy => Problem::Busy,
+        SearchError::Busy | SearchError::Stopped => Problem::Busy,
         SearchError::Closed => Problem::GoingAway,
         SearchError::State(error) => problems::of_rows(error),
         error => {

@@ -14,12 +14,14 @@ use std::{
 
 use axum::http::HeaderMap;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use conclave_core::{SessionId, TokenHash};
+use conclave_core::{AccountId, SessionId, TokenHash};
 use conclave_wire::{
     Problem,
     request::{TOKEN_BYTES, token_hash},
 };
 use tonic::metadata::MetadataMap;
+
+use crate::fair::{Fair, OfAccount};
 
 /// Sessions kept in memory. At the bound the memory is emptied: looking one up again is cheap.
 const KEPT_MAX: usize = 65_536;
@@ -30,6 +32,8 @@ const COMMANDS_MAX: u32 = 256;
 #[derive(Clone)]
 pub(crate) struct Known {
     pub(crate) id: SessionId,
+    pub(crate) account: AccountId,
+    pub(crate) of_account: Arc<OfAccount>,
     under_way: Arc<AtomicU32>,
 }
 
@@ -56,6 +60,7 @@ impl Drop for Admitted {
 /// See the head of this file.
 #[derive(Default)]
 pub(crate) struct Sessions {
+    pub(crate) fair: Fair,
     known: Mutex<HashMap<TokenHash, Known>>,
 }
 
@@ -68,13 +73,15 @@ impl Sessions {
             .cloned()
     }
 
-    pub(crate) fn keep(&self, token: TokenHash, id: SessionId) -> Known {
+    pub(crate) fn keep(&self, token: TokenHash, id: SessionId, account: AccountId) -> Known {
         let mut known = self.known.lock().unwrap_or_else(|error| error.into_inner());
         if known.len() >= KEPT_MAX {
             known.clear();
         }
         let new = || Known {
             id,
+            account,
+            of_account: self.fair.of(account),
             under_way: Arc::default(),
         };
         known.entry(token).or_insert_with(new).clone()
@@ -142,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_session_has_a_bounded_number_of_commands_under_way() {
-        let known = Sessions::default().keep(TokenHash([1; 32]), SessionId(1));
+        let known = Sessions::default().keep(TokenHash([1; 32]), SessionId(1), AccountId(1));
         let admitted: Vec<_> = (0..COMMANDS_MAX).map(|_| known.admit().unwrap()).collect();
         assert!(matches!(known.admit(), Err(Problem::Busy)));
         drop(admitted);

@@ -85,7 +85,7 @@ impl Accounts {
                 expires_at,
                 ..
             } => {
-                self.shared.sessions.keep(hash, *session);
+                self.shared.sessions.keep(hash, *session, row.id);
                 Some(v1::OpenSessionResponse {
                     token: show_token(&token),
                     session_id: session.0,

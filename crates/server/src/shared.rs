@@ -20,11 +20,11 @@ use tokio::{
 };
 
 use crate::{
-    check::Checks, codes::Codes, connections::Places, digests::Digests, identity::Identity,
-    live::LiveState, operators::Operators, passwords::Passwords, peer_service::role_number,
-    problems::millis, registration::Registration, roll_call::RollCall, secret::ClusterSecret,
-    sessions::Sessions, snapshots, throttle::Gate, tls::Security, told::Told,
-    transport::GrpcTransport,
+    check::Checks, codes::Codes, connections::Places, digests::Digests, fair::Turns,
+    identity::Identity, live::LiveState, operators::Operators, passwords::Passwords,
+    peer_service::role_number, problems::millis, registration::Registration, roll_call::RollCall,
+    secret::ClusterSecret, sessions::Sessions, snapshots, space::Space, throttle::Gate,
+    tls::Security, told::Told, transport::GrpcTransport,
 };
 
 /// How long a peer may take to say how it is.
@@ -53,7 +53,13 @@ pub(crate) struct Shared {
     pub(crate) reads: Arc<Semaphore>,
     pub(crate) client_places: Arc<Places>,
     pub(crate) peer_places: Arc<Places>,
+    /// Of each account, among the reads.
+    pub(crate) turns: Turns,
+    /// Searches have turns of their own: they may take long.
+    pub(crate) searches: Turns,
     pub(crate) live: LiveState,
+    /// How much room the disk has.
+    pub(crate) space: Space,
     /// Where clients reach every member.
     pub(crate) addresses: watch::Sender<Arc<[String]>>,
     /// One at a time: it reads every row.
@@ -187,6 +193,9 @@ impl Shared {
             waits: !self.replica.is_admitted(),
             unreached: self.roll.is_unreached(),
             transfers: self.snapshots.transfers().to_wire(),
+            free_bytes: self.space.free(),
+            low_space: self.space.is_low(),
+            refuses_growth: self.space.refuses(),
         }
     }
 

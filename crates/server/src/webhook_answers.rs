@@ -28,8 +28,15 @@ pub(crate) fn refusal(problem: &Problem, keyed: bool) -> Response {
     if status == StatusCode::METHOD_NOT_ALLOWED {
         headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
     }
-    if may_repeat(problem, keyed) {
-        headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+    match problem {
+        Problem::RateLimited { wait_ms, .. } => {
+            let seconds = wait_ms.div_ceil(1000).max(1);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        _ if may_repeat(problem, keyed) => {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        _ => {}
     }
     response
 }
@@ -59,8 +66,11 @@ fn status_of(problem: &Problem) -> StatusCode {
             "REQUEST_REUSED" => StatusCode::CONFLICT,
             "BODY_TOO_LONG" | "TEXT_TOO_LONG" => StatusCode::PAYLOAD_TOO_LARGE,
             "CONTENT_TYPE_INVALID" => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "QUOTA_EXCEEDED" => StatusCode::INSUFFICIENT_STORAGE,
             _ => StatusCode::BAD_REQUEST,
         },
+        Problem::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
+        Problem::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
         Problem::Busy => StatusCode::TOO_MANY_REQUESTS,
         Problem::NoLeader { .. }
         | Problem::OutcomeUnknown { .. }
@@ -75,7 +85,11 @@ fn status_of(problem: &Problem) -> StatusCode {
 
 fn may_repeat(problem: &Problem, keyed: bool) -> bool {
     match problem {
-        Problem::Busy | Problem::NoLeader { .. } | Problem::GoingAway | Problem::Behind => true,
+        Problem::Busy
+        | Problem::NoSpace
+        | Problem::NoLeader { .. }
+        | Problem::GoingAway
+        | Problem::Behind => true,
         // Without a key the message may be there already, and would be there twice.
         Problem::OutcomeUnknown { .. } => keyed,
         _ => false,
@@ -103,6 +117,13 @@ mod tests {
         let broken = Problem::Broken {
             sentence: "the state cannot be read".to_owned(),
         };
+        let limited = Problem::RateLimited {
+            sentence: "…".to_owned(),
+            wait_ms: 1,
+        };
+        let full = Rejection::QuotaExceeded {
+            what: "stored bytes".to_owned(),
+        };
         let cases = [
             (Rejection::TextEmpty.into(), (400, false)),
             (refused("BODY_INVALID", "…"), (400, false)),
@@ -118,6 +139,9 @@ mod tests {
             (refused("BODY_TOO_LONG", "…"), (413, false)),
             (refused("CONTENT_TYPE_INVALID", "…"), (415, false)),
             (Problem::Busy, (429, true)),
+            (Problem::NoSpace, (507, true)),
+            (limited, (429, true)),
+            (full.into(), (507, false)),
             (no_leader, (503, true)),
             (Problem::GoingAway, (503, true)),
             (Problem::Behind, (503, true)),

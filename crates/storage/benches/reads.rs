@@ -82,8 +82,9 @@ impl Writer {
             index: self.index,
         };
         let batch = Batch {
-            proposed_at: Timestamp(1_000_000 + self.index),
-            date: Timestamp(1_000_000 + self.index),
+            // A minute each, so that nobody is told to wait.
+            proposed_at: Timestamp(1_000_000 + 60_000 * self.index),
+            date: Timestamp(1_000_000 + 60_000 * self.index),
             commands: std::mem::take(&mut self.waiting),
         };
         let payload = Payload::Commands(Arc::new(batch));

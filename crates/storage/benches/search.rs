@@ -21,7 +21,7 @@ use conclave_core::{
 };
 use conclave_storage::{
     log::LogId,
-    search::{FILE, Search},
+    search::{FILE, Search, Stop},
     state::{Entry, Options, Payload, State},
 };
 
@@ -92,7 +92,9 @@ fn beside(search: Search, directory: &Path, world: &mut World, words: &Words, ch
 fn wait(search: &Search) {
     let query = SearchQuery::parse("nothing").unwrap();
     loop {
-        let found = search.find(AccountId(1), &query, None, 1).unwrap();
+        let found = search
+            .find(AccountId(1), &query, None, 1, &Stop::default())
+            .unwrap();
         if found.complete_to >= found.applied {
             return;
         }
@@ -136,7 +138,9 @@ fn measure(search: &Search, words: &Words, phrases: &[String], chance: &mut Chan
                 };
                 let query = SearchQuery::parse(&typed).unwrap();
                 let began = Instant::now();
-                let found = search.find(AccountId(who), &query, None, PAGE).unwrap();
+                let found = search
+                    .find(AccountId(who), &query, None, PAGE, &Stop::default())
+                    .unwrap();
                 took.push(began.elapsed());
                 rows += found.rows.len();
             }

@@ -10,7 +10,7 @@ use std::{fs, path::Path};
 
 use conclave_core::{Operation, Recipient, RoomName};
 use conclave_storage::{
-    search::{FILE, Search},
+    search::{FILE, Search, Stop},
     state::{Options, State},
 };
 use rusqlite::Connection;
@@ -112,6 +112,7 @@ fn an_index_that_is_damaged_while_it_is_used_is_built_anew() {
             &search_support::query("word"),
             None,
             1000,
+            &Stop::default(),
         );
         found.ok().filter(|found| found.rows.len() == 600)
     });

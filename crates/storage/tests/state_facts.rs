@@ -55,6 +55,7 @@ fn kind(event: &Event) -> u8 {
         Event::NodeAdmitted { .. } => 34,
         Event::NodeRetired { .. } => 35,
         Event::LeaderPreferred { .. } => 36,
+        Event::AccountLimitsChanged { .. } => 39,
         Event::OperatorCreated { .. } => 37,
         Event::OperatorRemoved { .. } => 38,
         Event::LoginKnown { .. } => 39,
@@ -63,7 +64,7 @@ fn kind(event: &Event) -> u8 {
     }
 }
 
-const KINDS: u8 = 42;
+const KINDS: u8 = 43;
 
 /// All rows of all tables.
 fn everything(directory: &Path) -> Vec<(String, Vec<String>)> {

@@ -19,6 +19,12 @@ const RETRY_NO_LEADER: Duration = Duration::from_millis(100);
 /// How long a client should wait before it asks a busy node again.
 const RETRY_BUSY: Duration = Duration::from_millis(50);
 
+/// How long a client should wait before it asks a cluster without space again.
+const RETRY_NO_SPACE: Duration = Duration::from_secs(1);
+
+const NO_SPACE: &str =
+    "the disks of the cluster are nearly full: only what deletes or ends something is done";
+
 /// Why a call did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
@@ -61,6 +67,19 @@ pub enum Problem {
         /// How long.
         wait_ms: u64,
     },
+    /// The account has asked for too much in a short time. Nothing was done, and the number was not
+    /// used: make the same request again after the wait.
+    #[error("{sentence}")]
+    RateLimited {
+        /// For people.
+        sentence: String,
+        /// How long to wait.
+        wait_ms: u64,
+    },
+    /// The disks are too full for anything that grows. Nothing was proposed: delete something, or
+    /// make room, and ask again.
+    #[error("{NO_SPACE}")]
+    NoSpace,
     /// The node has not applied the position that was asked for. Ask another at once.
     #[error("the node is behind")]
     Behind,
@@ -105,6 +124,7 @@ impl From<Rejection> for Problem {
         match rejection {
             Rejection::SessionExpired => Self::SessionExpired { sentence },
             Rejection::LoginThrottled { wait_ms } => Self::LoginThrottled { wait_ms },
+            Rejection::RateLimited { wait_ms, .. } => Self::RateLimited { sentence, wait_ms },
             rejection => Self::Refused {
                 reason: rejection.reason().to_owned(),
                 sentence,
@@ -127,6 +147,8 @@ impl Problem {
             Self::CutOff => "CUT_OFF",
             Self::GoingAway => "GOING_AWAY",
             Self::LoginThrottled { .. } => "LOGIN_THROTTLED",
+            Self::RateLimited { .. } => "RATE_LIMITED",
+            Self::NoSpace => "NO_SPACE",
             Self::Behind => "BEHIND",
             Self::Broken { .. } => "NODE_BROKEN",
         }
@@ -163,7 +185,10 @@ impl Problem {
             Self::Busy | Self::Behind => {
                 details.set_retry_info(Some(RETRY_BUSY));
             }
-            Self::LoginThrottled { wait_ms } => {
+            Self::NoSpace => {
+                details.set_retry_info(Some(RETRY_NO_SPACE));
+            }
+            Self::LoginThrottled { wait_ms } | Self::RateLimited { wait_ms, .. } => {
                 metadata.insert("wait_ms".to_owned(), wait_ms.to_string());
                 details.set_retry_info(Some(Duration::from_millis(*wait_ms)));
             }
@@ -181,7 +206,9 @@ impl Problem {
         match self {
             Self::Refused { reason, .. } => code_of(reason),
             Self::SessionExpired { .. } => Code::Unauthenticated,
-            Self::Busy | Self::LoginThrottled { .. } => Code::ResourceExhausted,
+            Self::Busy | Self::LoginThrottled { .. } | Self::RateLimited { .. } | Self::NoSpace => {
+                Code::ResourceExhausted
+            }
             Self::NoLeader { .. }
             | Self::GoingAway
             | Self::CutOff
@@ -220,6 +247,11 @@ impl Problem {
             "LOGIN_THROTTLED" => Self::LoginThrottled {
                 wait_ms: number("wait_ms").unwrap_or(0),
             },
+            "RATE_LIMITED" => Self::RateLimited {
+                sentence,
+                wait_ms: number("wait_ms").unwrap_or(0),
+            },
+            "NO_SPACE" => Self::NoSpace,
             "BEHIND" => Self::Behind,
             "NODE_BROKEN" => Self::Broken { sentence },
             "WRONG_CLUSTER" | "WRONG_NODE" | "WRONG_PORT" | "NODE_RETIRED" => {
@@ -260,9 +292,8 @@ fn code_of(reason: &str) -> Code {
         | "JOIN_REFUSED"
         | "JOIN_TOKEN_INVALID"
         | "SETUP_TOKEN_INVALID" => Code::PermissionDenied,
-        "TOO_MANY_ACCOUNTS" | "TOO_MANY" | "TOO_MANY_VOTERS" | "TOO_MANY_MEMBERS" => {
-            Code::ResourceExhausted
-        }
+        "QUOTA_EXCEEDED" | "TOO_MANY_ACCOUNTS" | "TOO_MANY" | "TOO_MANY_VOTERS"
+        | "TOO_MANY_MEMBERS" => Code::ResourceExhausted,
         "LAST_VOTER" | "WOULD_LOSE_QUORUM" | "LEARNER_BEHIND" | "NODE_UNREACHABLE"
         | "NOT_TAKEN_OVER" | "RECIPIENT_GONE" | "NO_SECRET" | "LAST_OF_ITS_KIND"
         | "LAST_OPERATOR" | "NOT_A_MEMBER" | "MESSAGE_GONE" | "NO_STREAM" => {
@@ -292,6 +323,7 @@ fn field_of(reason: &str) -> Option<&'static str> {
         "REACTION_INVALID" => "reaction",
         "ROLE_MISSING" => "role",
         "CODE_INVALID" => "code",
+        "ACCOUNT_LIMIT_INVALID" => "limits",
         "QUERY_INVALID" => "query",
         "RESUME_TOKEN_INVALID" => "resume_token",
         _ => return None,
@@ -320,6 +352,11 @@ mod tests {
             Problem::GoingAway,
             Problem::CutOff,
             Problem::LoginThrottled { wait_ms: 2000 },
+            Problem::RateLimited {
+                sentence: sentence(),
+                wait_ms: 12,
+            },
+            Problem::NoSpace,
             Problem::Behind,
             Problem::WrongAddressee {
                 reason: "WRONG_NODE".to_owned(),

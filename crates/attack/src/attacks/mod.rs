@@ -5,6 +5,7 @@
 
 mod crowd;
 mod floods;
+mod greedy;
 mod silent;
 mod slow;
 mod windows;
@@ -124,6 +125,12 @@ pub const ATTACKS: &[Attack] = &[
         about: "Send empty frames of a body as fast as they are taken",
         count: 12,
         run: |target, bounds| Box::pin(floods::flood(target, bounds, Flood::EmptyData)),
+    },
+    Attack {
+        name: "greedy",
+        about: "One account that does everything as fast as it can, from sixteen sessions",
+        count: 256,
+        run: |target, bounds| Box::pin(greedy::greedy(target, bounds)),
     },
 ];
 

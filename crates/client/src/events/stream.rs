@@ -96,7 +96,7 @@ fn end(failure: Failure) -> Option<CallError> {
             sentence,
             certain: true,
         }),
-        Next::NewNumber { .. } | Next::Unknown | Next::Elsewhere { .. } => None,
+        Next::NewNumber { .. } | Next::Unknown | Next::Wait(_) | Next::Elsewhere { .. } => None,
     }
 }
 

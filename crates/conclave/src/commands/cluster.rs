@@ -2,6 +2,7 @@
 
 mod catching_up;
 mod check;
+mod limits;
 mod members;
 mod recover;
 mod watch;
@@ -49,6 +50,8 @@ enum Command {
         #[arg(short, long, value_enum, default_value_t)]
         output: Format,
     },
+    /// Show how much one account may do and keep, or set some of it; for administrators
+    Limits(limits::Args),
     /// Put one survivor back in service alone, when a majority is gone for good. Works on the
     /// directory of a node that does not run
     Recover(recover::Args),
@@ -64,6 +67,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (output, is_watched) = match args.command {
         Command::Status { output, watch } => (output, watch),
         Command::Check { output } => return check::run(output, &args.connection).await,
+        Command::Limits(limits) => return limits::run(limits, &args.connection).await,
         Command::Recover(args) => return recover::run(&args),
         Command::Change(change) => return members::run(change, &args.connection).await,
     };
@@ -170,6 +174,17 @@ fn warnings(status: &v1::GetClusterStatusResponse) -> Vec<String> {
     };
     let mut warnings: Vec<String> = careless.map(warning).collect();
     warnings.extend(status.nodes.iter().filter_map(clock_warning));
+    for node in status.nodes.iter().filter(|node| node.low_space) {
+        let (id, mib) = (node.node_id, node.free_bytes / (1024 * 1024));
+        warnings.push(format!(
+            "warning: the disk of node {id} has only {mib} MiB left"
+        ));
+    }
+    if status.nodes.iter().any(|node| node.refuses_growth) {
+        let sentence =
+            "warning: the cluster takes nothing that grows until there is room on its disks";
+        warnings.push(sentence.to_owned());
+    }
     for node in &status.nodes {
         let id = node.node_id;
         let address = output::clean(&node.peer_address);

@@ -3,13 +3,9 @@
 use std::net::TcpListener;
 
 use conclave_client::{Client, Freshness, Page};
-use tokio::time::Instant;
 
 use crate::{
-    cluster::Ports,
     command::{ANY_PORT, Home, Served},
-    small_disk::SmallDisk,
-    support::{PATIENCE, until},
     witness::{client_of, person, sign_up},
 };
 
@@ -63,68 +59,6 @@ async fn a_data_directory_in_use_is_refused() {
     let node = home.alone("data").await;
     let alice = alice_at(&node).await;
     assert_eq!(history(&alice).await, ["goes on"]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_stops_the_node_and_loses_nothing() {
-    let home = Home::new().await;
-    let ports = Ports::free(3).expect("there are free ports");
-    let Some(disk) = SmallDisk::mount(&home.path("small"), 96) else {
-        // Seen with `--nocapture`, and in the output of the continuous integration.
-        eprintln!("SKIPPED: this machine lets nobody mount a small disk; run as root");
-        return;
-    };
-    let data = [home.path("one"), home.path("two"), home.path("small/data")];
-    let start = async |node: u64, data| home.one_of_three(ports, node, data).await.unwrap();
-    let (one, two, mut small) =
-        tokio::join!(start(1, &data[0]), start(2, &data[1]), start(3, &data[2]));
-    let login = sign_up(&one.client(), "alice").await;
-    let both = Client::builder().endpoints([&one.client_address, &two.client_address]);
-    let client = both.token(&login.token).build().unwrap();
-    let mut sent = Vec::new();
-    let mut say = async || {
-        let text = format!("{} {}", sent.len(), "x".repeat(8 * 1024));
-        client.send(&person("alice"), text.clone()).await.unwrap();
-        sent.push(text);
-    };
-    say().await;
-    disk.fill();
-    let began = Instant::now();
-    // The others go on while the disk of the third takes no more.
-    let ended = loop {
-        say().await;
-        if let Some(ended) = small.has_ended() {
-            break ended;
-        }
-        assert!(began.elapsed() < PATIENCE, "a full disk is not noticed");
-    };
-    assert_eq!(ended.code(), Some(1), "{}", small.log());
-    assert!(!small.log().contains("panicked"), "{}", small.log());
-    let log = small.log().to_lowercase();
-    let told = log.lines().rfind(|line| line.starts_with("error: "));
-    let told = told.expect("it says why");
-    // In the words of the system, or of the database.
-    let full = ["no space left", "disk is full"];
-    assert!(full.iter().any(|words| told.contains(words)), "{told}");
-    say().await;
-    // With room again it comes back with what it had, and gets the rest.
-    disk.make_room();
-    let small = start(3, &data[2]).await;
-    say().await;
-    let third = client_of(&small.client_address, &login.token);
-    let alices = person("alice");
-    let seen = until("the third node has everything", async || {
-        let stale = Freshness::Stale { min_position: 0 };
-        let page = third.messages(&alices, Page::Newest, 1000, stale).await;
-        let page = page.ok()?.messages;
-        (page.len() == sent.len().min(1000)).then_some(page)
-    })
-    .await;
-    let seen: Vec<String> = seen.into_iter().map(|message| message.text).collect();
-    assert_eq!(seen, sent[sent.len() - seen.len()..]);
-    for node in [one, two, small] {
-        node.kill().await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

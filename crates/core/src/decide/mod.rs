@@ -35,18 +35,21 @@ mod revoke_invite;
 mod revoke_join_token;
 mod rooms;
 mod send_message;
+mod set_account_limits;
 mod set_account_role;
 mod set_block;
 mod set_display_name;
 mod set_member_role;
 mod set_reaction;
 mod set_topic;
+mod spending;
 mod try_password;
 
 use crate::{
-    Accepted, Account, AccountId, Answer, Bound, Broken, Command, Event, Lookup, Now, OncePool,
-    Operation, OperatorRequest, Origin, Position, Rejection, Session, SessionId, Timestamp,
-    TokenHash,
+    Accepted, Account, AccountId, Allowance, Answer, Bound, Broken, Command, Event, Lookup, Now,
+    OncePool, Operation, OperatorRequest, Origin, Position, Rejection, Session, SessionId,
+    Timestamp, TokenHash,
+    decide::spending::{Paid, pay, payer},
     limits::{SESSION_CLOSED_MS, SESSION_MS, SESSION_RENEW_MS, SESSION_WHOLE_MS},
     lookup::Remembered,
     now::show_dates,
@@ -62,6 +65,8 @@ pub struct Decision {
     pub events: Vec<Event>,
     /// Whether and under which name the answer must be remembered.
     pub remember: Remember,
+    /// What an account has used of what it may, if that has changed.
+    pub spent: Option<(AccountId, Allowance)>,
     /// The log index of the entry in which an answer from memory was decided; `None`: this one.
     pub decided_in: Option<u64>,
     /// Where an answer to a request outside a session is remembered.
@@ -143,12 +148,22 @@ fn asked_once(
             answer: Err(Rejection::TooMany { what }),
             events: Vec::new(),
             remember: Remember::No,
+            spent: None,
             decided_in: None,
             pool,
         });
     }
-    let ruling = outside_session(lookup, now, position_of, command);
-    let decision = conclude(ruling, Vec::new())?;
+    let operation = &command.operation;
+    let paid = match payer(lookup, operation)? {
+        Some(account) => match pay(lookup, now, account, operation)? {
+            Ok(paid) => paid,
+            Err(rejection) => return Ok(refused(rejection)),
+        },
+        None => None,
+    };
+    let ruling = within_quotas(paid, operation)
+        .and_then(|()| outside_session(lookup, now, position_of, command));
+    let decision = conclude(ruling, Vec::new(), paid)?;
     Ok(Decision { pool, ..decision })
 }
 
@@ -160,15 +175,7 @@ fn in_session(
     number: u64,
     command: &Command,
 ) -> Result<Decision, Broken> {
-    let refuse = |rejection| {
-        Ok(Decision {
-            answer: Err(rejection),
-            events: Vec::new(),
-            remember: Remember::No,
-            decided_in: None,
-            pool: OncePool::default(),
-        })
-    };
+    let refuse = |rejection| Ok(refused(rejection));
     let Some(session) = lookup.session(id)? else {
         return refuse(Rejection::SessionExpired);
     };
@@ -189,12 +196,33 @@ fn in_session(
     if session.closed || session.expires_at <= now || suspended {
         return refuse(Rejection::SessionExpired);
     }
+    let paid = match pay(lookup, now, session.account, &command.operation)? {
+        Ok(paid) => paid,
+        Err(rejection) => return refuse(rejection),
+    };
     let renewal = renewal(&session, now);
     // The renewal is the command's first event, if there is one.
     let offset = renewal.len() as u64;
     let position_of = |event| position_of(event + offset);
-    let ruling = rule(lookup, now, position_of, &session, &command.operation);
-    conclude(ruling, renewal)
+    let ruling = within_quotas(paid, &command.operation)
+        .and_then(|()| rule(lookup, now, position_of, &session, &command.operation));
+    conclude(ruling, renewal, paid)
+}
+
+fn within_quotas(paid: Option<Paid>, operation: &Operation) -> Result<(), Stop> {
+    Ok(paid.map_or(Ok(()), |paid| paid.check_quotas(operation))?)
+}
+
+/// A request that never reached its rule.
+fn refused(rejection: Rejection) -> Decision {
+    Decision {
+        answer: Err(rejection),
+        events: Vec::new(),
+        remember: Remember::No,
+        spent: None,
+        decided_in: None,
+        pool: OncePool::default(),
+    }
 }
 
 /// The rule of each command of a session.
@@ -266,7 +294,8 @@ fn rule(
         | Operation::RemoveAccount { .. }
         | Operation::CreateBot { .. }
         | Operation::CreateInvite { .. }
-        | Operation::RevokeInvite { .. } => rule_of_admins(lookup, now, by, operation),
+        | Operation::RevokeInvite { .. }
+        | Operation::SetAccountLimits { .. } => rule_of_admins(lookup, now, by, operation),
         Operation::CreateAccount { .. }
         | Operation::OpenSession { .. }
         | Operation::TryPassword { .. }
@@ -349,6 +378,9 @@ fn rule_of_admins(
             create_invite::create_invite(lookup, now, by, *code, *ttl_ms, *uses)
         }
         Operation::RevokeInvite { invite } => revoke_invite::revoke_invite(lookup, *invite),
+        Operation::SetAccountLimits { values } => {
+            set_account_limits::set_account_limits(lookup, values)
+        }
         _ => unreachable!("the caller has looked"),
     }
 }
@@ -468,15 +500,26 @@ fn recall(remembered: Remembered, command: &Command, last: u64) -> Decision {
         answer,
         events: Vec::new(),
         remember: Remember::No,
+        spent: None,
         decided_in,
         pool: OncePool::default(),
     }
 }
 
-fn conclude(ruling: Ruling, before: Vec<Event>) -> Result<Decision, Broken> {
-    let (answer, events) = match ruling {
-        Ok((accepted, events)) => (Ok(accepted), before.into_iter().chain(events).collect()),
-        Err(Stop::Rejected(rejection)) => (Err(rejection), before),
+fn conclude(ruling: Ruling, before: Vec<Event>, paid: Option<Paid>) -> Result<Decision, Broken> {
+    let ruling = ruling.and_then(|(accepted, events)| match paid {
+        Some(paid) => {
+            let spent = paid.settle(&events)?;
+            Ok((accepted, events, Some(spent)))
+        }
+        None => Ok((accepted, events, None)),
+    });
+    let (answer, events, spent) = match ruling {
+        Ok((accepted, events, spent)) => {
+            let events = before.into_iter().chain(events).collect();
+            (Ok(accepted), events, spent)
+        }
+        Err(Stop::Rejected(rejection)) => (Err(rejection), before, paid.map(Paid::spent)),
         Err(Stop::Broken(broken)) => return Err(broken),
     };
     let remember = match answer {
@@ -487,6 +530,7 @@ fn conclude(ruling: Ruling, before: Vec<Event>) -> Result<Decision, Broken> {
         answer,
         events,
         remember,
+        spent,
         decided_in: None,
         pool: OncePool::default(),
     })

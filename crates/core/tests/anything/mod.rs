@@ -2,11 +2,11 @@
 //! tokens from so few that they often mean something.
 
 use conclave_core::{
-    AccountId, AccountName, AccountRole, Command, ConversationId, Digest, DisplayName, Grant,
-    InviteId, JoinTokenId, LoginKeys, MemberRole, MessageRef, MessageText, NodeId, OnceId,
-    Operation, OperatorName, OperatorRequest, Origin, Pass, Progress, Reaction, Recipient,
-    RoomName, Sequence, SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash, Topic,
-    WebhookId,
+    AccountId, AccountLimit, AccountName, AccountRole, Command, ConversationId, Digest,
+    DisplayName, Grant, InviteId, JoinTokenId, LoginKeys, MemberRole, MessageRef, MessageText,
+    NodeId, OnceId, Operation, OperatorName, OperatorRequest, Origin, Pass, Progress, Reaction,
+    Recipient, RoomName, Sequence, SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash,
+    Topic, WebhookId,
 };
 use proptest::prelude::*;
 
@@ -260,5 +260,8 @@ fn of_accounts() -> impl Strategy<Value = Operation> {
             Operation::CreateInvite { code, ttl_ms, uses }
         }),
         1 => edge().prop_map(|id| Operation::RevokeInvite { invite: InviteId(id) }),
+        1 => (edge(), edge()).prop_map(|(which, value)| Operation::SetAccountLimits {
+            values: vec![(AccountLimit::numbered(which % 18).unwrap(), value)],
+        }),
     ]
 }

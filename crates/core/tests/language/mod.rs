@@ -7,7 +7,8 @@
 //! people alice bob                  accounts with a session each; prints nothing
 //! chief root                        an administrator with a session; prints nothing
 //! crowd 999999 [accounts]           pretends that so many more exist; also rooms, members of
-//!                                   every room, invitations, blocks, invites, throttles
+//!                                   every room, invitations, blocks, invites, throttles, bytes
+//!                                   and conversations of every account
 //! once:k1 create alice [hash=…] [grant=open|invite:CODE|setup:TOKEN|admin:SESSION]
 //!                                   a request outside a session, named k1
 //! login alice token=t version=1 [label=l] as laptop    the name of the session is `laptop`
@@ -25,7 +26,8 @@
 //! root#1 bot NAME token=t           also: admin NAME yes|no|bot, remove-account NAME,
 //!                                   suspend NAME, reactivate NAME, end-sessions NAME,
 //!                                   reset-password NAME [hash=…],
-//!                                   invite-make CODE [ttl=1h] [uses=1], invite-revoke 1
+//!                                   invite-make CODE [ttl=1h] [uses=1], invite-revoke 1,
+//!                                   limit NAME VALUE
 //! once:k operate CREDENTIAL token-make t [ttl=1h] [learner]    also: token-revoke t,
 //!                                   prefer 2|nobody, add NAME CREDENTIAL, revoke NAME
 //! once:k operator-first CREDENTIAL  also: operator-reset CREDENTIAL, admit [token=t] [known=3]
@@ -54,7 +56,7 @@ use parse::Fault;
 use crate::support::Memory;
 
 /// What can be pretended.
-const CROWDS: [&str; 8] = [
+const CROWDS: [&str; 10] = [
     "accounts",
     "rooms",
     "members",
@@ -63,6 +65,8 @@ const CROWDS: [&str; 8] = [
     "invites",
     "throttles",
     "webhooks",
+    "bytes",
+    "conversations",
 ];
 
 /// A state, and the names that a script gives to what is in it.

@@ -1,11 +1,11 @@
 //! From a line to a command.
 
 use conclave_core::{
-    AccountId, AccountName, AccountRole, Command, ConversationId, Digest, DisplayName, Grant,
-    InviteId, JoinTokenId, LoginKeys, MemberRole, MessageRef, MessageText, NodeId, OnceId,
-    Operation, OperatorName, OperatorRequest, Origin, Pass, Progress, Reaction, Recipient,
-    Rejection, RoomName, Sequence, SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash,
-    Topic, WebhookId,
+    AccountId, AccountLimit, AccountName, AccountRole, Command, ConversationId, Digest,
+    DisplayName, Grant, InviteId, JoinTokenId, LoginKeys, MemberRole, MessageRef, MessageText,
+    NodeId, OnceId, Operation, OperatorName, OperatorRequest, Origin, Pass, Progress, Reaction,
+    Recipient, Rejection, RoomName, Sequence, SessionId, SessionLabel, ThrottleKey, Timestamp,
+    TokenHash, Topic, WebhookId,
 };
 
 use super::{Request, World, opens_session};
@@ -154,7 +154,7 @@ fn operation(world: &World, line: &Line<'_>) -> Result<Operation, Fault> {
         "room-create" | "join" | "leave" | "invite" | "kick" | "topic" | "role" | "webhook"
         | "webhook-delete" => about_rooms(line),
         "admin" | "suspend" | "reactivate" | "end-sessions" | "reset-password"
-        | "remove-account" | "bot" | "invite-make" | "invite-revoke" => governing(line),
+        | "remove-account" | "bot" | "invite-make" | "invite-revoke" | "limit" => governing(line),
         "operator-first" | "operator-reset" | "operate" => operating(line),
         _ => of_oneself(world, line),
     }
@@ -289,6 +289,12 @@ fn governing(line: &Line<'_>) -> Result<Operation, Fault> {
             code: TokenHash(filled(line.word(1)?)?),
             ttl_ms: time(line.option("ttl").unwrap_or("1h"))?.0,
             uses: line.number("uses", "1")?,
+        },
+        "limit" => Operation::SetAccountLimits {
+            values: vec![(
+                AccountLimit::named(line.word(1)?).ok_or("there is no such limit")?,
+                number(line.word(2)?)?,
+            )],
         },
         _ => Operation::RevokeInvite {
             invite: InviteId(number(line.word(1)?)?),

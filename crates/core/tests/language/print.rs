@@ -1,8 +1,8 @@
 //! From what came of a command to lines that people can compare.
 
 use conclave_core::{
-    Accepted, AccountId, AccountRole, Answer, ConversationId, Event, Progress, Rejection, Sequence,
-    Timestamp,
+    Accepted, AccountId, AccountLimits, AccountRole, Answer, ConversationId, Event, Progress,
+    Rejection, Sequence, Timestamp,
 };
 
 use super::{World, parse::UNITS};
@@ -105,7 +105,8 @@ pub(super) fn event(world: &World, event: &Event) -> String {
         | Event::OperatorRemoved { .. }
         | Event::NodeAdmitted { .. }
         | Event::NodeRetired { .. }
-        | Event::LeaderPreferred { .. } => of_nodes(event),
+        | Event::LeaderPreferred { .. }
+        | Event::AccountLimitsChanged { .. } => of_nodes(event),
         Event::MessageSent { .. }
         | Event::MessageEdited { .. }
         | Event::ReactionChanged { .. }
@@ -149,6 +150,14 @@ fn of_nodes(event: &Event) -> String {
             Some(node) => format!("LeaderPreferred node={node}"),
             None => "LeaderPreferred nobody".to_owned(),
         },
+        Event::AccountLimitsChanged { limits } => {
+            let defaults = AccountLimits::default();
+            let others = limits
+                .iter()
+                .filter(|(limit, value)| defaults.get(*limit) != *value);
+            let told = others.map(|(limit, value)| format!(" {}={value}", limit.name()));
+            format!("AccountLimitsChanged{}", told.collect::<String>())
+        }
         other => panic!("{other:?} is not about nodes"),
     }
 }

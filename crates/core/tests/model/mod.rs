@@ -228,6 +228,7 @@ impl Observer {
             | Event::NodeAdmitted { .. }
             | Event::NodeRetired { .. }
             | Event::LeaderPreferred { .. }
+            | Event::AccountLimitsChanged { .. }
             | Event::LoginFailed { .. }
             | Event::LoginKnown { .. }
             | Event::LoginForgotten { .. }
@@ -433,7 +434,7 @@ impl Observer {
                 assert!(self.retired.insert(*node), "a number is used up twice");
                 self.node_last = self.node_last.max(*node);
             }
-            Event::LeaderPreferred { .. } => {}
+            Event::LeaderPreferred { .. } | Event::AccountLimitsChanged { .. } => {}
             other => panic!("{other:?} lets nobody in"),
         }
     }

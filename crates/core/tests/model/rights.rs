@@ -59,7 +59,8 @@ impl Observer {
             Event::SetupOffered { .. } => !self.is_governed(),
             Event::InviteCreated { .. }
             | Event::InviteRemoved { .. }
-            | Event::AccountRoleChanged { .. } => self.is_admin(asker),
+            | Event::AccountRoleChanged { .. }
+            | Event::AccountLimitsChanged { .. } => self.is_admin(asker),
             Event::JoinTokenCreated { .. } | Event::LeaderPreferred { .. } => {
                 self.is_operator(command)
             }

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
-    Account, AccountId, Broken, Conversation, ConversationId, Invite, InviteId, JoinTokenId, Kind,
-    Lookup, MemberRole, Membership, MessageHead, MessageRef, NodeId, OnceId, OncePool,
-    OperatorName, Reaction, Sequence, Session, SessionId, Throttle, ThrottleKey, Timestamp,
-    TokenHash, Webhook, WebhookId, lookup::JoinToken, lookup::Remembered,
+    Account, AccountId, AccountLimits, Allowance, Broken, Conversation, ConversationId, Invite,
+    InviteId, JoinTokenId, Kind, Lookup, MemberRole, Membership, MessageHead, MessageRef, NodeId,
+    OnceId, OncePool, OperatorName, Reaction, Sequence, Session, SessionId, Throttle, ThrottleKey,
+    Timestamp, TokenHash, Webhook, WebhookId, lookup::JoinToken, lookup::Remembered,
 };
 
 use super::Memory;
@@ -240,6 +240,15 @@ impl Lookup for Memory {
     }
     fn preferred_leader(&self) -> Result<Option<NodeId>, Broken> {
         Ok(self.nodes.preferred)
+    }
+    fn account_limits(&self) -> Result<AccountLimits, Broken> {
+        Ok(self.limits)
+    }
+    fn allowance(&self, account: AccountId) -> Result<Allowance, Broken> {
+        let mut found = self.allowances.get(&account).copied().unwrap_or_default();
+        found.stored_bytes += self.pretended("bytes");
+        found.conversations += self.pretended("conversations");
+        Ok(found)
     }
     fn join_token(&self, token: &TokenHash) -> Result<Option<JoinToken>, Broken> {
         Ok(self.nodes.tokens.get(token).copied())

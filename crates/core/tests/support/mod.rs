@@ -11,10 +11,11 @@ mod rooms;
 use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
-    Account, AccountId, Batch, Command, Conversation, ConversationId, Decision, Event, Invite,
-    InviteId, Kind, Membership, MessageHead, MessageRef, Now, OnceId, OncePool, Origin, Position,
-    Reaction, Remember, Sequence, Session, SessionId, Throttle, ThrottleKey, Timestamp, TokenHash,
-    Webhook, WebhookId, decide, limits::REQUEST_WINDOW, lookup::Remembered,
+    Account, AccountId, AccountLimits, AccountRole, Allowance, Batch, Command, Conversation,
+    ConversationId, Decision, Event, Invite, InviteId, Kind, Membership, MessageHead, MessageRef,
+    Now, OnceId, OncePool, Origin, Position, Reaction, Remember, Sequence, Session, SessionId,
+    Throttle, ThrottleKey, Timestamp, TokenHash, Webhook, WebhookId, decide,
+    limits::REQUEST_WINDOW, lookup::Remembered,
 };
 
 /// Everything that the log has made so far.
@@ -54,6 +55,8 @@ pub(crate) struct Memory {
     webhook_last: WebhookId,
     throttles: BTreeMap<ThrottleKey, Throttle>,
     places: BTreeMap<ThrottleKey, (AccountId, Timestamp)>,
+    allowances: BTreeMap<AccountId, Allowance>,
+    limits: AccountLimits,
     nodes: nodes::Nodes,
 }
 
@@ -69,6 +72,11 @@ impl Memory {
             let position_of = |event| Position::new(self.index, written + event);
             let decision = decide(self, self.now, position_of, command)
                 .expect("a state in memory can always be read");
+            if let Some((account, mut allowance)) = decision.spent {
+                allowance.stored_bytes -= self.pretended("bytes");
+                allowance.conversations -= self.pretended("conversations");
+                self.allowances.insert(account, allowance);
+            }
             for event in &decision.events {
                 self.write(Position::new(self.index, written), event);
                 written += 1;
@@ -91,6 +99,10 @@ impl Memory {
             | Event::NodeAdmitted { .. }
             | Event::NodeRetired { .. }
             | Event::LeaderPreferred { .. } => self.nodes.write(event),
+            Event::AccountLimitsChanged { limits } => {
+                assert_ne!(self.limits, *limits, "nothing is limited anew");
+                self.limits = *limits;
+            }
             Event::AccountCreated { .. }
             | Event::AccountDeleted { .. }
             | Event::PasswordChanged { .. }
@@ -423,6 +435,7 @@ impl Memory {
     fn delete_account(&mut self, account: AccountId) {
         self.accounts.remove(&account).expect("it was created");
         self.names.retain(|_, id| *id != account);
+        self.allowances.remove(&account);
         self.blocks
             .retain(|(by, of)| *by != account && *of != account);
         self.invitations.retain(|(_, invited)| *invited != account);

@@ -23,6 +23,8 @@ use conclave_core::Position;
 use conclave_replica::{Listener, Reader};
 use tokio::sync::Semaphore;
 
+use crate::fair::Turns;
+
 pub(crate) use moments::{hear, share};
 pub(crate) use service::Live;
 
@@ -32,6 +34,8 @@ const STREAMS_MAX: usize = 10_000;
 /// many come, or come again and again, they are never more than a few milliseconds in the way of
 /// everybody else.
 const PAGES_AT_ONCE: usize = 2;
+/// Of these, pages of one account: however many streams it has, others find the other turn.
+const PAGES_OF_ONE: usize = 1;
 
 /// What is live on a node.
 pub(crate) struct LiveState {
@@ -39,7 +43,7 @@ pub(crate) struct LiveState {
     presences: Arc<presence::Presences>,
     typing: moments::Typing,
     streams: Arc<Semaphore>,
-    pages: Arc<Semaphore>,
+    pages: Turns,
 }
 
 /// The end of the feed that the router takes from, before there is a router.
@@ -67,7 +71,7 @@ impl LiveState {
             presences: Arc::default(),
             typing: moments::Typing::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
-            pages: Arc::new(Semaphore::new(PAGES_AT_ONCE)),
+            pages: Turns::new(PAGES_AT_ONCE, PAGES_OF_ONE),
         })
     }
 

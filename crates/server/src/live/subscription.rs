@@ -23,7 +23,7 @@ use super::{
     presence,
     token::Mint,
 };
-use crate::{access::open_session, sessions::log_in_first, shared::Shared, show};
+use crate::{access::open_session, fair::Turn, sessions::log_in_first, shared::Shared, show};
 
 /// Events read from the database at once.
 const PAGE: usize = 200;
@@ -265,10 +265,9 @@ fn unlogged(event: v1::event::Event) -> v1::Event {
 impl Subscription {
     /// The right to read a page; `None` if it is somebody else's for longer than the client may
     /// be left without a word.
-    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        let turn = self.shared.live.pages.clone().acquire_owned();
-        let turn = tokio::time::timeout(self.heartbeat, turn).await.ok()?;
-        Some(turn.expect("nobody closes it"))
+    async fn turn(&self) -> Option<Turn> {
+        let pages = &self.shared.live.pages;
+        pages.take(self.account, self.heartbeat).await
     }
 
     /// The next page after the position.

@@ -214,6 +214,11 @@ impl Shared {
         self.room.notify_all();
     }
 
+    /// Whether the log is being closed: nothing is waited for any more.
+    pub(super) fn is_closing(&self) -> bool {
+        self.lock().closing
+    }
+
     pub(super) fn stats(&self) -> Stats {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {

@@ -11,6 +11,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::bounds::BUFFER_BYTES_KEPT;
 use super::files::{Directory, FileThread, SegmentFile, is_full};
@@ -19,6 +20,9 @@ use super::memory::Location;
 use super::queue::{Change, Failure, Operation, Shared, Work};
 use super::recover::{Recovered, Segment};
 use super::types::{LogId, LogState};
+
+/// Pause before a segment is made again for which the disk had no room.
+const ROOM_PAUSE: Duration = Duration::from_millis(100);
 
 /// See the head of this file.
 pub(super) struct Writer {
@@ -216,18 +220,32 @@ impl Writer {
         let capacity = HEADER_BYTES as u64 + frame_bytes;
         let failed = |error| Failure::new("cannot make the next segment", error);
         let from_spare = capacity <= self.directory.segment_bytes;
-        let spare = if from_spare {
-            // The spare may have failed long ago for want of space that is free by now.
-            let again = |error| match is_full(&error) {
-                true => self
-                    .directory
-                    .prepare("spare", self.directory.segment_bytes),
-                false => Err(error),
-            };
-            self.files.take_spare().or_else(again).map_err(failed)?
-        } else {
-            self.directory.prepare("large", capacity).map_err(failed)?
+        let (mut made, again) = match from_spare {
+            true => (
+                self.files.take_spare(),
+                ("spare", self.directory.segment_bytes),
+            ),
+            false => (
+                self.directory.prepare("large", capacity),
+                ("large", capacity),
+            ),
         };
+        // What is missing may be there soon: nothing was written, so it can be tried again.
+        let mut told = false;
+        while let Err(error) = &made
+            && is_full(error)
+            && !self.shared.is_closing()
+        {
+            // The spare may have failed long ago for want of space that is free by now.
+            made = self.directory.prepare(again.0, again.1);
+            if made.is_err() {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::error!("the disk is full: the log waits for room");
+                }
+                std::thread::park_timeout(ROOM_PAUSE);
+            }
+        }
+        let spare = made.map_err(failed)?;
         self.capacity = spare.capacity;
         let header = SegmentHeader {
             frame_first: self.frame_next,

@@ -5,11 +5,14 @@
 
 use std::sync::Arc;
 
-use conclave_core::{AccountId, Position, SearchQuery, Timestamp, limits::PAGE_MAX};
+use conclave_core::{
+    AccountId, Position, SearchQuery, Timestamp,
+    limits::{PAGE_BYTES_MAX, PAGE_MAX},
+};
 use rusqlite::{Connection, OptionalExtension as _, Result, Rows, params};
 
 use super::{
-    Found, SearchError,
+    Found, SearchError, Stop,
     database::{self, number, stored},
     expression,
     pool::{Pool, Tools},
@@ -23,6 +26,9 @@ const CANDIDATES_MAX: usize = 4096;
 
 /// Candidates that it looks at before it names many conversations.
 const CANDIDATES_WIDE_MAX: usize = 512;
+
+/// Steps of the index's machine between two looks whether to stop: a fraction of a millisecond.
+const STEPS_BETWEEN_LOOKS: i32 = 10_000;
 
 /// Candidates that are asked for at once.
 const BATCH_MAX: usize = 256;
@@ -39,10 +45,13 @@ pub(super) fn find(
     query: &SearchQuery,
     before: Option<Position>,
     limit: usize,
+    stop: &Stop,
 ) -> std::result::Result<Found, SearchError> {
     let scope = Scope::of(reader, account, query)?;
     let mut lent = pool.lend()?;
     let Tools { index, probe } = lent.tools();
+    let asked = stop.clone();
+    index.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || asked.is_set()))?;
     let moment = index.unchecked_transaction()?;
     let mut found = Found {
         rows: Vec::new(),
@@ -68,6 +77,8 @@ pub(super) fn find(
             end: before.map_or(end, |before| before.min(end)),
             limit: limit.clamp(1, PAGE_MAX),
             rows: Vec::new(),
+            bytes: 0,
+            stop,
         };
         let wide = scope.wider();
         let is_over = match &wide {
@@ -80,6 +91,7 @@ pub(super) fn find(
         found.rows = hunt.rows;
     }
     moment.finish()?;
+    index.progress_handler(0, None::<fn() -> bool>)?;
     // Asked for last, so that it is not behind what was found.
     let applied = reader.applied()?.last;
     found.applied = applied.map_or(Position(0), |last| Position::end_of(last.index));
@@ -152,6 +164,8 @@ struct Hunt<'a> {
     end: Position,
     limit: usize,
     rows: Vec<MessageRow>,
+    bytes: usize,
+    stop: &'a Stop,
 }
 
 impl Hunt<'_> {
@@ -167,6 +181,9 @@ impl Hunt<'_> {
         let mut candidates = statement.query(range)?;
         let (mut looked_at, mut wanted) = (0, self.limit);
         while looked_at < candidates_max {
+            if self.stop.is_set() {
+                return Err(SearchError::Stopped);
+            }
             let batch = next_of(&mut candidates, wanted.min(BATCH_MAX))?;
             let Some(last) = batch.last().copied() else {
                 return Ok(true);
@@ -174,7 +191,12 @@ impl Hunt<'_> {
             for row in self.reader.messages_at(self.account, &batch)? {
                 if self.is_current(&row)? {
                     self.end = row.position;
+                    self.bytes += row.bytes();
                     self.rows.push(row);
+                    if self.bytes >= PAGE_BYTES_MAX {
+                        // Full before its time.
+                        self.limit = self.rows.len();
+                    }
                     if self.rows.len() == self.limit {
                         return Ok(true);
                     }

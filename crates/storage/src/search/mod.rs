@@ -20,7 +20,14 @@ mod scope;
 mod signal;
 mod writer;
 
-use std::{path::Path, sync::Arc, thread};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 
 use conclave_core::{AccountId, Position, SearchQuery};
 
@@ -38,6 +45,21 @@ pub const FILE: &str = "search.db";
 #[derive(Clone)]
 pub struct Search {
     running: Arc<Running>,
+}
+
+/// Ends a search that is under way, from outside; clones are one and the same.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// From now on the search that has it ends within a few milliseconds.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// What was found.
@@ -109,6 +131,7 @@ impl Search {
         query: &SearchQuery,
         before: Option<Position>,
         limit: usize,
+        stop: &Stop,
     ) -> Result<Found, SearchError> {
         let running = &self.running;
         let found = find::find(
@@ -118,7 +141,11 @@ impl Search {
             query,
             before,
             limit,
+            stop,
         );
+        if stop.is_set() && found.is_err() {
+            return Err(SearchError::Stopped);
+        }
         if let Err(error) = &found
             && error.is_damage()
         {

@@ -6,7 +6,7 @@
 use std::{collections::HashMap, hash::Hash};
 
 use conclave_core::{
-    Account, AccountId, Conversation, ConversationId, Membership, Session, SessionId,
+    Account, AccountId, Allowance, Conversation, ConversationId, Membership, Session, SessionId,
 };
 
 /// A map that is emptied when it is full: simple, and rare enough at its size.
@@ -64,6 +64,7 @@ pub(super) struct Caches {
     pub(super) room_keys: Bounded<String, ConversationId>,
     /// Whether the first has blocked the second.
     pub(super) blocks: Bounded<(AccountId, AccountId), bool>,
+    pub(super) allowances: Bounded<AccountId, Allowance>,
 }
 
 impl Caches {
@@ -77,6 +78,7 @@ impl Caches {
             members: Bounded::new(rows_max),
             room_keys: Bounded::new(rows_max),
             blocks: Bounded::new(rows_max),
+            allowances: Bounded::new(rows_max),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! facts are never fed as the same bytes; every value has a fixed or a stated length.
 
 use blake3::Hasher;
-use conclave_core::{AccountId, Event, OperatorName, Position};
+use conclave_core::{AccountId, Allowance, Event, OperatorName, Position};
 
 use super::column::{account_role_number, member_role_number};
 
@@ -12,6 +12,15 @@ use super::column::{account_role_number, member_role_number};
 pub(super) fn answer(hasher: &mut Hasher, json: &str) {
     hasher.update(b"a");
     bytes(hasher, json.as_bytes());
+}
+
+/// Feeds what an account has used after it has paid for a request.
+pub(super) fn allowance(hasher: &mut Hasher, account: AccountId, allowance: &Allowance) {
+    hasher.update(b"u");
+    let totals = [account.0, allowance.conversations, allowance.stored_bytes];
+    for value in totals.iter().chain(&allowance.full_at) {
+        hasher.update(&value.to_le_bytes());
+    }
 }
 
 /// Feeds one event.
@@ -246,6 +255,10 @@ fn event_of_nodes(hasher: &mut Hasher, position: Position, event: &Event) {
         Event::NodeAdmitted { node } => put(35, &[node.0]),
         Event::NodeRetired { node } => put(36, &[node.0]),
         Event::LeaderPreferred { node } => put(37, &[node.map_or(0, |node| node.0)]),
+        Event::AccountLimitsChanged { limits } => {
+            let values: Vec<u64> = limits.iter().map(|(_, value)| value).collect();
+            put(60, &values);
+        }
         other => event_of_rooms(hasher, position, other),
     }
 }

@@ -21,7 +21,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{column::number_or_none, mark};
+use super::{column::number_or_none, error::is_full, mark};
 
 /// How often it looks. Nothing to move costs next to nothing; more often would cost syncs.
 const EVERY: Duration = Duration::from_millis(500);
@@ -120,7 +120,8 @@ fn run(
         }
         match step(path, &mut gate.files, &mut marked) {
             Ok(()) => told = false,
-            Err(error) if is_busy(&error) => {}
+            // Both pass by themselves: a reader ends, or there is room again.
+            Err(error) if is_busy(&error) || is_full(&error) => {}
             Err(error) if cannot_open(&error) => {
                 gate.close();
                 if !told {

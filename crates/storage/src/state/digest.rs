@@ -10,11 +10,13 @@ use super::{ReadError, Reader, chain, meta::Meta};
 use crate::log::LogId;
 
 /// Every table but the seal, with its primary key.
-pub(super) const TABLES: [(&str, &str); 28] = [
+pub(super) const TABLES: [(&str, &str); 30] = [
     ("meta", "id"),
     ("membership", "id"),
     ("chain_points", "log_index"),
     ("accounts", "id"),
+    ("allowances", "account"),
+    ("account_limits", "number"),
     ("sessions", "id"),
     ("answers", "session, slot"),
     ("once_answers", "number"),

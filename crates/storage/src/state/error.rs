@@ -94,6 +94,35 @@ impl ApplyError {
     }
 }
 
+impl ApplyError {
+    /// Whether only room on the disk is missing, which may be there the next time.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Sqlite(error) => is_full(error),
+            Self::Broken(Broken(why)) => why.contains(FULL),
+            Self::Contradiction(_) | Self::Answer(_) => false,
+        }
+    }
+}
+
+impl CheckpointError {
+    /// Whether only room on the disk is missing, which may be there the next time.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let Self::Sqlite(error) = self;
+        is_full(error)
+    }
+}
+
+/// How SQLite words that there is no room.
+const FULL: &str = "disk is full";
+
+/// Whether SQLite says that there is no room.
+pub(super) fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+}
+
 /// How SQLite words what [`is_outside`] tells by its code: rules know of failures only in words.
 const OUTSIDE: [&str; 7] = [
     "disk I/O error",

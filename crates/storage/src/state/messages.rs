@@ -4,7 +4,8 @@
 //! it. What many have in common, mentions and reactions, is read in ranges and not one by one.
 
 use conclave_core::{
-    AccountId, ConversationId, MessageRef, Position, Sequence, Timestamp, limits::PAGE_MAX,
+    AccountId, ConversationId, MessageRef, Position, Sequence, Timestamp,
+    limits::{PAGE_BYTES_MAX, PAGE_MAX},
 };
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 
@@ -192,9 +193,17 @@ fn history(
     };
     let mut statement = connection.prepare_cached(sql)?;
     let range = params![key[1], key[0], bound(low), bound(high), count(limit)];
-    let rows = statement.query_map(range, message)?;
-    let mut rows = rows.collect::<Result<Vec<MessageRow>>>()?;
-    let is_full = rows.len() == limit;
+    let mut rows = Vec::new();
+    let mut bytes = 0;
+    for row in statement.query_map(range, message)? {
+        let row = row?;
+        bytes += row.bytes();
+        rows.push(row);
+        if bytes >= PAGE_BYTES_MAX {
+            break;
+        }
+    }
+    let is_full = rows.len() == limit || bytes >= PAGE_BYTES_MAX;
     let is_up = matches!(from, HistoryFrom::After(_));
     if !is_up {
         rows.reverse();

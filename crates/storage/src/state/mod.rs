@@ -6,6 +6,7 @@
 //!
 //! Always true: rows, remembered answers and the place in the log change in one transaction.
 
+mod allowances;
 mod answers;
 mod cache;
 mod chain;

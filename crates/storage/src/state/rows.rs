@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use conclave_core::{
     AccountId, AccountRole, ConversationId, InviteId, JoinTokenId, MemberRole, MessageRef, NodeId,
-    Position, Progress, Sequence, SessionId, Timestamp, WebhookId,
+    Position, Progress, Sequence, SessionId, Timestamp, WebhookId, limits::MESSAGE_COST_BYTES,
 };
 
 /// An account.
@@ -142,6 +142,14 @@ pub struct MessageRow {
     pub mentions: Vec<AccountId>,
     /// What members think of it, in order of the reactions' bytes.
     pub reactions: Vec<ReactionRow>,
+}
+
+impl MessageRow {
+    /// How much it adds to a page, about: its text, and what is shown beside it.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        MESSAGE_COST_BYTES as usize + self.text.as_ref().map_or(0, String::len)
+    }
 }
 
 /// For whom a message is.

@@ -55,6 +55,27 @@ CREATE TABLE accounts (
     suspended INTEGER NOT NULL             -- 1: suspended by an administrator
 ) STRICT;
 
+-- What each account has used of what it may.
+CREATE TABLE allowances (
+    account INTEGER PRIMARY KEY,
+    messages INTEGER NOT NULL,             -- when each bucket of tokens is full again, in
+    bytes INTEGER NOT NULL,                -- microseconds of log time
+    edits INTEGER NOT NULL,
+    reactions INTEGER NOT NULL,
+    deletions INTEGER NOT NULL,
+    positions INTEGER NOT NULL,
+    rooms INTEGER NOT NULL,
+    changes INTEGER NOT NULL,
+    conversations INTEGER NOT NULL,        -- how many it has opened
+    stored_bytes INTEGER NOT NULL          -- texts and reactions, with the rows around them
+) STRICT;
+
+-- What accounts may do and keep, if it is not the default.
+CREATE TABLE account_limits (
+    number INTEGER PRIMARY KEY,            -- the limit's place in the order
+    value INTEGER NOT NULL
+) STRICT;
+
 -- Logins: the sessions behind "exactly once".
 CREATE TABLE sessions (
     id INTEGER PRIMARY KEY,

@@ -21,6 +21,9 @@ use super::{
 /// Messages and changes, of all conversations, that one page looks at.
 pub(super) const STREAM_SCANNED_MAX: usize = 4 * PAGE_MAX;
 
+/// Bytes of the messages of one page, about: a stream whose client does not read holds one.
+const STREAM_BYTES_MAX: usize = 256 * 1024;
+
 /// Conversations of account `?1`, and how far it and a direct peer have come.
 const SEATS: &str = "
 SELECT own.conversation, own.joined_at, c.direct_low IS NULL,
@@ -79,7 +82,7 @@ fn stream(
     let mut advances = view.advances.iter();
     let (mut message, mut change) = (messages.next().transpose()?, changes.next().transpose()?);
     let mut advance = advances.next();
-    let mut scanned = 0;
+    let (mut scanned, mut bytes) = (0, 0);
     loop {
         let heads = [
             message.map(|(at, _)| at),
@@ -89,7 +92,8 @@ fn stream(
         let Some(at) = heads.into_iter().flatten().min() else {
             break;
         };
-        if page.items.len() == limit || scanned == STREAM_SCANNED_MAX {
+        let is_full = page.items.len() == limit || bytes >= STREAM_BYTES_MAX;
+        if is_full || scanned == STREAM_SCANNED_MAX {
             view.finish(&mut page)?;
             return Ok(page);
         }
@@ -108,6 +112,9 @@ fn stream(
         }
         page.scanned_to = Position(at);
         let position = page.scanned_to;
+        if let Some(Happened::Sent(row) | Happened::Edited(row)) = &what {
+            bytes += row.bytes();
+        }
         page.items
             .extend(what.map(|what| StreamItem { position, what }));
     }

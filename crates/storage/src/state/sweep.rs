@@ -3,7 +3,10 @@
 //! Always true: how much goes depends on the entries only, never on how they are grouped into
 //! transactions; and no entry removes more than `SWEEP_ROWS_PER_ENTRY` rows, of whatever tables.
 
-use conclave_core::{AccountId, ConversationId, limits::SWEEP_ROWS_PER_ENTRY};
+use conclave_core::{
+    AccountId, ConversationId,
+    limits::{MESSAGE_COST_BYTES, REACTION_COST_BYTES, SWEEP_ROWS_PER_ENTRY},
+};
 use rusqlite::{Row, params};
 
 use super::{
@@ -12,31 +15,53 @@ use super::{
     writer::Writer,
 };
 
+/// A statement that removes rows, and the bytes that each of them counts for besides its text; for
+/// these the statement returns whose the row was and the bytes of its text.
+type Removal = (&'static str, Option<u64>);
+
 /// What goes with a conversation before the conversation itself: the rows of `?1`, `?2` of them.
-const OF_A_CONVERSATION: [&str; 5] = [
-    "DELETE FROM mentions WHERE (conversation, sequence, account) IN
+const OF_A_CONVERSATION: [Removal; 5] = [
+    (
+        "DELETE FROM mentions WHERE (conversation, sequence, account) IN
         (SELECT conversation, sequence, account FROM mentions WHERE conversation = ?1
             ORDER BY sequence, account LIMIT ?2)",
-    "DELETE FROM reactions WHERE (conversation, sequence, account, reaction) IN
+        None,
+    ),
+    (
+        "DELETE FROM reactions WHERE (conversation, sequence, account, reaction) IN
         (SELECT conversation, sequence, account, reaction FROM reactions WHERE conversation = ?1
-            ORDER BY sequence, account, reaction LIMIT ?2)",
-    "DELETE FROM reaction_counts WHERE (conversation, sequence, reaction) IN
+            ORDER BY sequence, account, reaction LIMIT ?2)
+        RETURNING account, 0",
+        Some(REACTION_COST_BYTES),
+    ),
+    (
+        "DELETE FROM reaction_counts WHERE (conversation, sequence, reaction) IN
         (SELECT conversation, sequence, reaction FROM reaction_counts WHERE conversation = ?1
             ORDER BY sequence, reaction LIMIT ?2)",
+        None,
+    ),
     // Of those who left a room before it was empty.
-    "DELETE FROM hidden WHERE (account, conversation, sequence) IN
+    (
+        "DELETE FROM hidden WHERE (account, conversation, sequence) IN
         (SELECT account, conversation, sequence FROM hidden WHERE conversation = ?1
             ORDER BY account, sequence LIMIT ?2)",
-    "DELETE FROM messages WHERE position IN
-        (SELECT position FROM messages WHERE conversation = ?1 ORDER BY sequence LIMIT ?2)",
+        None,
+    ),
+    (
+        "DELETE FROM messages WHERE position IN
+        (SELECT position FROM messages WHERE conversation = ?1 ORDER BY sequence LIMIT ?2)
+        RETURNING by_account, ifnull(octet_length(text), 0)",
+        Some(MESSAGE_COST_BYTES),
+    ),
 ];
 
 /// What goes with an account later than the account itself.
-const OF_AN_ACCOUNT: [&str; 1] = [
+const OF_AN_ACCOUNT: [Removal; 1] = [(
     "DELETE FROM hidden WHERE (account, conversation, sequence) IN
         (SELECT account, conversation, sequence FROM hidden WHERE account = ?1
             ORDER BY conversation, sequence LIMIT ?2)",
-];
+    None,
+)];
 
 impl Writer {
     /// Sweeps once; called at the end of every entry.
@@ -66,10 +91,14 @@ impl Writer {
     }
 
     /// Removes rows in the order of the statements; gives whether nothing is left.
-    fn sweep_rows(&self, statements: &[&str], id: u64) -> Result<bool, ApplyError> {
+    fn sweep_rows(&mut self, statements: &[Removal], id: u64) -> Result<bool, ApplyError> {
         let mut left = SWEEP_ROWS_PER_ENTRY;
-        for sql in statements {
-            left -= self.run(sql, params![stored(id), count(left)])?;
+        for (sql, each) in statements {
+            let key = params![stored(id), count(left)];
+            left -= match each {
+                Some(each) => self.run_and_free(sql, key, *each)?,
+                None => self.run(sql, key)?,
+            };
             if left == 0 {
                 return Ok(false);
             }

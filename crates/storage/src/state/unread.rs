@@ -10,7 +10,10 @@ use std::{
     collections::{BinaryHeap, VecDeque},
 };
 
-use conclave_core::{AccountId, Position, limits::PAGE_MAX};
+use conclave_core::{
+    AccountId, Position,
+    limits::{PAGE_BYTES_MAX, PAGE_MAX},
+};
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 
 use super::{
@@ -52,7 +55,7 @@ SELECT by_account = ?3 AND ordinal = ?4 FROM messages WHERE conversation = ?1 AN
 
 impl Reader {
     /// The first `limit` messages, by position, that an account has not read: of others, neither
-    /// deleted nor hidden.
+    /// deleted nor hidden; fewer if they are long (see [`PAGE_BYTES_MAX`]).
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -70,12 +73,15 @@ fn unread(connection: &Connection, account: AccountId, limit: usize) -> Result<V
     let first = |(at, place): (usize, &Place)| Reverse((place.first, at));
     let mut next: BinaryHeap<_> = places.iter().enumerate().map(first).collect();
     let mut found = Vec::new();
+    let mut bytes = 0;
     while let Some(Reverse((position, at))) = next.pop() {
         let place = &mut places[at];
         // At first it is only known that nothing unread comes before this position.
         if place.is_looked_at {
-            found.extend(at_position(connection, account, Position(position))?);
-            if found.len() == limit {
+            let row = at_position(connection, account, Position(position))?;
+            bytes += row.as_ref().map_or(0, MessageRow::bytes);
+            found.extend(row);
+            if found.len() == limit || bytes >= PAGE_BYTES_MAX {
                 break;
             }
         }

@@ -10,13 +10,20 @@ use std::{
 };
 
 use blake3::Hasher;
-use conclave_core::{Batch, Now, Origin, Position, Remember, decide};
+use conclave_core::{AccountLimits, Batch, Now, Origin, Position, Remember, decide};
 use rusqlite::Connection;
 
 use super::{
     Applied, ApplyError, Checkpoint, CheckpointError, Entry, EntryResult, OpenError, Options,
-    Payload, Reader, cache::Caches, chain, checkpointer::Checkpointer, database, dates, mark, meta,
-    meta::Meta, points, pool::Pool,
+    Payload, Reader,
+    allowances::{self, Changed},
+    cache::Caches,
+    chain,
+    checkpointer::Checkpointer,
+    database, dates, mark, meta,
+    meta::Meta,
+    points,
+    pool::Pool,
 };
 use crate::log::LogId;
 
@@ -41,6 +48,9 @@ pub(super) struct Writer {
     pub(super) connection: Connection,
     pub(super) caches: RefCell<Caches>,
     pub(super) meta: Meta,
+    /// What this transaction has changed of what accounts have used.
+    pub(super) allowances: Changed,
+    pub(super) limits: AccountLimits,
     rows_max: usize,
 }
 
@@ -210,23 +220,27 @@ impl Writer {
     pub(super) fn open(path: &Path, options: &Options) -> Result<Self, OpenError> {
         let connection = database::open_writer(path, options)?;
         let meta = Meta::load(&connection)?;
+        let limits = allowances::load_limits(&connection)?;
         Ok(Self {
             connection,
             caches: RefCell::new(Caches::new(options.cached_rows_max)),
             meta,
+            allowances: Changed::new(),
+            limits,
             rows_max: options.cached_rows_max,
         })
     }
 
     fn apply(&mut self, entries: &[Entry]) -> Result<Vec<EntryResult>, ApplyError> {
-        let before = self.meta;
+        let before = (self.meta, self.limits);
         self.connection
             .prepare_cached("BEGIN IMMEDIATE")?
             .execute([])?;
         match self.apply_in_transaction(entries) {
             Ok(results) => Ok(results),
             Err(error) => {
-                self.meta = before;
+                (self.meta, self.limits) = before;
+                self.allowances = Changed::new();
                 self.caches = RefCell::new(Caches::new(self.rows_max));
                 if !self.connection.is_autocommit()
                     && let Err(error) = self.connection.execute_batch("ROLLBACK")
@@ -243,6 +257,7 @@ impl Writer {
         for entry in entries {
             results.push(self.apply_entry(entry)?);
         }
+        self.save_allowances()?;
         self.meta.save(&self.connection)?;
         self.connection.prepare_cached("COMMIT")?.execute([])?;
         Ok(results)
@@ -295,6 +310,11 @@ impl Writer {
                 self.forget_once_answers()?;
             }
             let mut decision = decide(self, self.meta.now, position_of, command)?;
+            // Before the events, which count what is kept.
+            if let Some((account, allowance)) = decision.spent {
+                self.set_allowance(account, allowance);
+                chain::allowance(hasher, account, &allowance);
+            }
             for event in std::mem::take(&mut decision.events) {
                 let position = Position::new(index, events.len() as u64);
                 self.write(position, &event)?;

@@ -10,7 +10,7 @@ use conclave_core::{
     Position, Recipient, RoomName, SearchQuery, Sequence, Topic,
 };
 use conclave_storage::{
-    search::{Found, Search},
+    search::{Found, Search, Stop},
     state::{Options, State},
 };
 use tempfile::TempDir;
@@ -190,7 +190,13 @@ pub(crate) fn find(
     limit: usize,
 ) -> Found {
     search
-        .find(AccountId(account), &query(typed), before, limit)
+        .find(
+            AccountId(account),
+            &query(typed),
+            before,
+            limit,
+            &Stop::default(),
+        )
         .unwrap()
 }
 
@@ -217,7 +223,9 @@ pub(crate) fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
 pub(crate) fn settle(search: &Search, state: &State) {
     search.notify();
     wait_for(|| {
-        let found = search.find(AccountId(1), &query("word"), None, 1).ok()?;
+        let found = search
+            .find(AccountId(1), &query("word"), None, 1, &Stop::default())
+            .ok()?;
         (found.complete_to >= applied(state)).then_some(())
     });
 }

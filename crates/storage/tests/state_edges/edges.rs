@@ -6,10 +6,10 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use conclave_core::{
-    AccountId, AccountName, AccountRole, ConversationId, DisplayName, Grant, InviteId, JoinTokenId,
-    LoginKeys, MemberRole, MessageRef, MessageText, NodeId, Operation, OperatorName,
-    OperatorRequest, Pass, Progress, Reaction, Recipient, RoomName, Sequence, SessionId,
-    SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId, limits,
+    AccountId, AccountLimit, AccountName, AccountRole, ConversationId, DisplayName, Grant,
+    InviteId, JoinTokenId, LoginKeys, MemberRole, MessageRef, MessageText, NodeId, Operation,
+    OperatorName, OperatorRequest, Pass, Progress, Reaction, Recipient, RoomName, Sequence,
+    SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId, limits,
 };
 
 /// The edges of 64-bit numbers, of what a database stores, and of our own bounds.
@@ -28,7 +28,7 @@ pub(crate) const NUMBERS: [u64; 11] = [
 ];
 
 /// The operations that the edges are tried with.
-pub(crate) const NAMES: [&str; 41] = [
+pub(crate) const NAMES: [&str; 42] = [
     "create_account",
     "open_session",
     "try_password",
@@ -66,6 +66,7 @@ pub(crate) const NAMES: [&str; 41] = [
     "create_join_token",
     "revoke_join_token",
     "prefer_leader",
+    "set_account_limits",
     "create_operator",
     "revoke_operator",
     "make_first_operator",
@@ -110,6 +111,7 @@ pub(crate) fn name(operation: &Operation) -> &'static str {
         Operation::CreateBot { .. } => "create_bot",
         Operation::CreateInvite { .. } => "create_invite",
         Operation::RevokeInvite { .. } => "revoke_invite",
+        Operation::SetAccountLimits { .. } => "set_account_limits",
         Operation::MakeFirstOperator { .. } => "make_first_operator",
         Operation::ResetOperators { .. } => "reset_operators",
         Operation::ByOperator { request, .. } => match request {
@@ -212,6 +214,9 @@ pub(crate) fn operations(edge: u64) -> Vec<Operation> {
             code: TokenHash([byte; 32].map(|byte| byte ^ 0x55)),
             ttl_ms: 1,
             uses: low,
+        },
+        Operation::SetAccountLimits {
+            values: vec![(AccountLimit::CONVERSATIONS, edge)],
         },
         Operation::RevokeInvite {
             invite: InviteId(edge),

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use bytes::Bytes;
 use conclave_core::{
-    AccountId, AccountRole, Command, DisplayName, Event, Grant, LoginKeys, MemberRole, NodeId,
-    OnceId, Operation, OperatorName, OperatorRequest, Origin, Pass, Recipient, SessionId,
-    SessionLabel, ThrottleKey, WebhookId,
+    AccountId, AccountLimit, AccountRole, Command, DisplayName, Event, Grant, LoginKeys,
+    MemberRole, NodeId, OnceId, Operation, OperatorName, OperatorRequest, Origin, Pass, Recipient,
+    SessionId, SessionLabel, ThrottleKey, WebhookId,
     limits::{INVITE_MS_MAX, JOIN_TOKEN_MS_MAX},
 };
 use conclave_storage::state::{Payload, State};
@@ -219,6 +219,9 @@ fn nodes_change(teller: &mut Teller<'_>) {
     }
     let node = Some(NodeId(2));
     teller.operate(OperatorRequest::PreferLeader { node });
+    let limit = AccountLimit::CONVERSATIONS;
+    let values = vec![(limit, 77)];
+    teller.ask(1, Operation::SetAccountLimits { values });
 }
 
 /// Room 1 is the lobby, room 2 the attic. Webhook 1 posts as account 8.

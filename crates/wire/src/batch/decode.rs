@@ -4,10 +4,10 @@
 //! lengths of lists are judged by the rules alone: an entry in the log is refused, not undecodable.
 
 use conclave_core::{
-    AccountId, AccountName, AccountRole, ConversationId, DisplayName, Grant, InviteId, JoinTokenId,
-    LoginKeys, MemberRole, MessageRef, MessageText, NodeId, Operation, OperatorName,
-    OperatorRequest, Pass, Progress, Reaction, Recipient, Rejection, RoomName, Sequence, SessionId,
-    SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
+    AccountId, AccountLimit, AccountName, AccountRole, ConversationId, DisplayName, Grant,
+    InviteId, JoinTokenId, LoginKeys, MemberRole, MessageRef, MessageText, NodeId, Operation,
+    OperatorName, OperatorRequest, Pass, Progress, Reaction, Recipient, Rejection, RoomName,
+    Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
 };
 
 use super::DecodeError;
@@ -186,6 +186,9 @@ fn of_accounts(encoded: Encoded) -> Result<Operation, DecodeError> {
             ttl_ms: create.ttl_ms,
             uses: create.uses,
         },
+        Encoded::SetAccountLimits(set) => Operation::SetAccountLimits {
+            values: limits(&set.number_value_pairs)?,
+        },
         Encoded::RevokeInvite(revoke) => Operation::RevokeInvite {
             invite: InviteId(revoke.invite_id),
         },
@@ -245,6 +248,19 @@ fn of_operators(encoded: peer::by_operator::Request) -> Result<OperatorRequest, 
             name: OperatorName::new(revoke.name)?,
         },
     })
+}
+
+fn limits(numbers: &[u64]) -> Result<Vec<(AccountLimit, u64)>, DecodeError> {
+    let (pairs, rest) = numbers.as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err(Rejection::ListEmpty.into());
+    }
+    let pairs = pairs.iter().map(|&[number, value]| {
+        // One that is not known here is of a newer version.
+        let limit = AccountLimit::numbered(number).ok_or(DecodeError::UnknownOperation)?;
+        Ok((limit, value))
+    });
+    pairs.collect()
 }
 
 fn of_rooms(encoded: Encoded) -> Result<Operation, DecodeError> {

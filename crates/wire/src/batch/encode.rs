@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use conclave_core::{
-    AccountRole, Grant, LoginKeys, MemberRole, Operation, OperatorRequest, Pass, Recipient,
-    ThrottleKey, TokenHash,
+    AccountLimit, AccountRole, Grant, LoginKeys, MemberRole, Operation, OperatorRequest, Pass,
+    Recipient, ThrottleKey, TokenHash,
 };
 
 use crate::peer::{self, command::Operation as Encoded};
@@ -193,6 +193,12 @@ fn of_accounts(operation: &Operation) -> Encoded {
                 code_hash: hash(*code),
                 ttl_ms: *ttl_ms,
                 uses: *uses,
+            })
+        }
+        Operation::SetAccountLimits { values } => {
+            let pair = |(limit, value): &(AccountLimit, u64)| [limit.number(), *value];
+            Encoded::SetAccountLimits(peer::SetAccountLimits {
+                number_value_pairs: values.iter().flat_map(pair).collect(),
             })
         }
         Operation::RevokeInvite { invite } => Encoded::RevokeInvite(peer::RevokeInvite {

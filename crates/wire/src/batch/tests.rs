@@ -1,10 +1,10 @@
 //! A batch survives its encoding, and bytes from nowhere are errors.
 
 use conclave_core::{
-    AccountId, AccountName, AccountRole, ConversationId, DisplayName, Grant, InviteId, JoinTokenId,
-    LoginKeys, MemberRole, MessageRef, MessageText, NodeId, Operation, OperatorName,
-    OperatorRequest, Pass, Progress, Reaction, Recipient, RoomName, Sequence, SessionLabel,
-    ThrottleKey, TokenHash, Topic, WebhookId,
+    AccountId, AccountLimit, AccountName, AccountRole, ConversationId, DisplayName, Grant,
+    InviteId, JoinTokenId, LoginKeys, MemberRole, MessageRef, MessageText, NodeId, Operation,
+    OperatorName, OperatorRequest, Pass, Progress, Reaction, Recipient, RoomName, Sequence,
+    SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
 };
 use proptest::prelude::*;
 
@@ -184,6 +184,15 @@ fn of_accounts() -> impl Strategy<Value = Operation> {
         (name(), any::<bool>()).prop_map(|(name, blocked)| Operation::SetBlock { name, blocked }),
         (name(), role).prop_map(|(name, role)| Operation::SetAccountRole { name, role }),
         (name(), hash()).prop_map(|(name, token)| Operation::CreateBot { name, token }),
+        prop::collection::vec((0u64..18, any::<u64>()), 1..9).prop_map(|values| {
+            let limit = |number| AccountLimit::numbered(number).unwrap();
+            let values = values
+                .into_iter()
+                .map(|(number, value)| (limit(number), value));
+            Operation::SetAccountLimits {
+                values: values.collect(),
+            }
+        }),
         (hash(), any::<u64>(), any::<u32>())
             .prop_map(|(code, ttl_ms, uses)| Operation::CreateInvite { code, ttl_ms, uses }),
         of_nodes(),

@@ -1,6 +1,9 @@
 //! Requests of administrators.
 
-use conclave_core::{AccountName, AccountRole, Command, InviteId, Operation, SessionId, TokenHash};
+use conclave_core::{
+    AccountLimit, AccountName, AccountRole, Command, InviteId, Operation, Rejection, SessionId,
+    TokenHash, account_limits::ACCOUNT_LIMITS,
+};
 
 use super::{SessionRequest, command, invalid};
 use crate::{Problem, v1};
@@ -38,7 +41,7 @@ pub fn create_invite(
     let ttl_ms = match request.ttl_seconds {
         0 => INVITE_MS_DEFAULT,
         1..INVITE_SECONDS_MIN => {
-            return Err(conclave_core::Rejection::InviteOutOfRange.into());
+            return Err(Rejection::InviteOutOfRange.into());
         }
         seconds => seconds.saturating_mul(1000),
     };
@@ -46,12 +49,42 @@ pub fn create_invite(
     let in_range = ttl_ms <= conclave_core::limits::INVITE_MS_MAX
         && uses <= conclave_core::limits::INVITE_USES_MAX;
     if !in_range {
-        return Err(conclave_core::Rejection::InviteOutOfRange.into());
+        return Err(Rejection::InviteOutOfRange.into());
     }
     let numbers = [ttl_ms, u64::from(uses)].map(u64::to_le_bytes);
     let parts = [&code.0[..], &numbers[0], &numbers[1]];
     let operation = Operation::CreateInvite { code, ttl_ms, uses };
     command(session, request.request, "create_invite", &parts, operation)
+}
+
+impl SessionRequest for v1::SetAccountLimitsRequest {
+    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
+        match self.limits.len() {
+            0 => return Err(Rejection::ListEmpty.into()),
+            1..=ACCOUNT_LIMITS => {}
+            _ => return Err(Rejection::ListTooLong.into()),
+        }
+        let mut values = Vec::with_capacity(self.limits.len());
+        let mut said = Vec::with_capacity(self.limits.len() * 16);
+        for asked in &self.limits {
+            let limit = AccountLimit::named(&asked.name).ok_or_else(|| {
+                let number = u64::MAX;
+                Problem::from(Rejection::AccountLimitInvalid { number })
+            })?;
+            limit.check(asked.value)?;
+            values.push((limit, asked.value));
+            said.extend(limit.number().to_le_bytes());
+            said.extend(asked.value.to_le_bytes());
+        }
+        let operation = Operation::SetAccountLimits { values };
+        command(
+            session,
+            self.request,
+            "set_account_limits",
+            &[&said],
+            operation,
+        )
+    }
 }
 
 impl SessionRequest for v1::RevokeInviteRequest {

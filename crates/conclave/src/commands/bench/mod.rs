@@ -4,6 +4,7 @@
 //! messages are counted on every node, so that no figure rests on messages that are not there.
 
 mod failover;
+mod limits;
 mod live;
 mod process;
 mod snapshot;
@@ -208,6 +209,9 @@ async fn measure(
         },
     };
     let nobody = builder.endpoints(endpoints.clone()).build()?;
+    if let Some(cluster) = cluster {
+        limits::lift(cluster, &nobody).await?;
+    }
     let endpoints = leader_first(&nobody, endpoints).await?;
     let workers = workers(args, &nobody, &endpoints).await?;
     let judge = nobody.with_operator(&credential(args, cluster, &endpoints)?);

@@ -9,19 +9,20 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use conclave_client::{Client, Grant, v1};
+use conclave_client::{Client, v1};
 use conclave_core::limits::TEXT_BYTES_MAX;
 use futures::{StreamExt as _, TryStreamExt as _, future::try_join_all, stream};
 use hdrhistogram::Histogram;
 use serde::Serialize;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::{
+    limits,
     live::{
         crowd::Board,
         load::{self, Load},
     },
-    random_word, stored,
+    stored,
 };
 use crate::{
     cluster::{Founding, LocalCluster, Options, Ports},
@@ -218,18 +219,9 @@ fn report(
 
 /// Makes the first administrator, who lets one machine in.
 async fn join_token(cluster: &LocalCluster, nobody: &Client) -> anyhow::Result<String> {
-    let mut tokens = cluster.setup_token();
-    // What is seen must not be held on to: nobody could write the next one.
-    let setup = timeout(PATIENCE, tokens.wait_for(Option::is_some))
-        .await??
-        .clone();
-    let setup = setup.unwrap_or_default();
-    let password = random_word()?;
-    let grant = Grant::Setup(setup);
-    nobody.create_account_with("root", &password, grant).await?;
-    let login = nobody.login("root", &password).await?;
     let credential = cluster.operator().ok_or_else(|| failed("no operator"))?;
-    let root = nobody.with_token(&login.token)?.with_operator(&credential);
+    let root = limits::lift(cluster, nobody).await?;
+    let root = root.with_operator(&credential);
     let made = root.create_join_token(TOKEN_TTL, true).await?;
     Ok(made.token)
 }

@@ -207,6 +207,19 @@ fn of_admins() -> Vec<Row> {
                 ..Default::default()
             }
         }),
+        Row::new("AdminService/GetAccountLimits", ADMINS, |_| {
+            v1::GetAccountLimitsRequest::default()
+        }),
+        Row::new("AdminService/SetAccountLimits", ADMINS, |f| {
+            v1::SetAccountLimitsRequest {
+                request: f.request,
+                limits: vec![v1::AccountLimit {
+                    name: "conversations".to_owned(),
+                    value: 9000,
+                    default_value: 0,
+                }],
+            }
+        }),
         Row::new("AdminService/CheckCluster", OPERATORS, |_| {
             v1::CheckClusterRequest::default()
         }),

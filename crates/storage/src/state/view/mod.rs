@@ -3,10 +3,10 @@
 mod query;
 
 use conclave_core::{
-    Account, AccountId, Broken, Conversation, ConversationId, Invite, InviteId, JoinToken,
-    JoinTokenId, Lookup, MemberRole, Membership, MessageHead, MessageRef, NodeId, OnceId, OncePool,
-    OperatorName, Reaction, Sequence, Session, SessionId, Throttle, ThrottleKey, Timestamp,
-    TokenHash, Webhook, WebhookId,
+    Account, AccountId, AccountLimits, Allowance, Broken, Conversation, ConversationId, Invite,
+    InviteId, JoinToken, JoinTokenId, Lookup, MemberRole, Membership, MessageHead, MessageRef,
+    NodeId, OnceId, OncePool, OperatorName, Reaction, Sequence, Session, SessionId, Throttle,
+    ThrottleKey, Timestamp, TokenHash, Webhook, WebhookId,
     limits::{
         JOIN_TOKENS_MAX, LOGIN_PLACES_MAX, OPERATORS_MAX, REQUEST_WINDOW, ROOMS_PER_ACCOUNT_MAX,
         SESSIONS_PER_ACCOUNT_MAX, WEBHOOKS_PER_ROOM_MAX,
@@ -309,6 +309,15 @@ impl Lookup for Writer {
 
     fn preferred_leader(&self) -> Result<Option<NodeId>, Broken> {
         Ok(self.meta.preferred_leader)
+    }
+
+    fn account_limits(&self) -> Result<AccountLimits, Broken> {
+        Ok(self.limits)
+    }
+
+    fn allowance(&self, account: AccountId) -> Result<Allowance, Broken> {
+        let found = self.allowance_of(account);
+        Ok(found.map_err(|error| broken(&error))?.unwrap_or_default())
     }
 
     fn join_token(&self, token: &TokenHash) -> Result<Option<JoinToken>, Broken> {

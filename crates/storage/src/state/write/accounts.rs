@@ -149,6 +149,7 @@ impl Writer {
             .prepare_cached(sql)?
             .query_row([id], |row| row.get(0))?;
         self.change_one("DELETE FROM accounts WHERE id = ?1", [id])?;
+        self.forget_allowance(account)?;
         self.meta.accounts -= 1;
         self.count_admin(role, suspended, -1);
         // At most `LOGIN_PLACES_MAX`.

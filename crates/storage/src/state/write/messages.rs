@@ -1,6 +1,9 @@
 //! Messages, what becomes of them, and how far members have come.
 
-use conclave_core::{AccountId, ConversationId, Event, Kind, Position, Sequence};
+use conclave_core::{
+    AccountId, ConversationId, Event, Kind, MessageText, Position, Sequence,
+    limits::{MESSAGE_COST_BYTES, REACTION_COST_BYTES},
+};
 use rusqlite::{OptionalExtension as _, params};
 
 use crate::state::{
@@ -50,6 +53,7 @@ impl Writer {
                 in_room,
             ],
         )?;
+        self.count_stored(*by, MESSAGE_COST_BYTES + bytes(text), 0)?;
         self.write_mentions(*conversation, *sequence, mentions)?;
         let caches = self.caches.get_mut();
         if let Some(known) = caches.conversations.get_mut(conversation) {
@@ -59,6 +63,23 @@ impl Writer {
             known.sent = *ordinal;
         }
         Ok(())
+    }
+
+    /// Counts that a message has a text of another size, for whoever has sent it.
+    fn count_other_text(
+        &mut self,
+        conversation: ConversationId,
+        sequence: Sequence,
+        bytes: u64,
+    ) -> Result<(), ApplyError> {
+        let sql = "SELECT by_account, ifnull(octet_length(text), 0) FROM messages
+            WHERE conversation = ?1 AND sequence = ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let key = [conversation.0, sequence.0].map(stored);
+        let (by, before) =
+            statement.query_row(key, |row| Ok((AccountId(number(row, 0)?), number(row, 1)?)))?;
+        drop(statement);
+        self.count_stored(by, bytes, before)
     }
 
     /// Whether a conversation is a room; what there is not is none.
@@ -104,6 +125,7 @@ impl Writer {
                 text,
                 mentions,
             } => {
+                self.count_other_text(*conversation, *sequence, bytes(text))?;
                 let sql = "UPDATE messages SET text = ?3, edited_at = ?4
                     WHERE conversation = ?1 AND sequence = ?2";
                 let [id, place, since] = [conversation.0, sequence.0, at.0].map(stored);
@@ -116,15 +138,17 @@ impl Writer {
                 sequence,
                 at,
             } => {
+                self.count_other_text(*conversation, *sequence, 0)?;
                 let sql = "UPDATE messages SET text = NULL, deleted_at = ?3
                     WHERE conversation = ?1 AND sequence = ?2";
                 self.change_one(sql, [conversation.0, sequence.0, at.0].map(stored))?;
                 self.forget_mentions(*conversation, *sequence)?;
-                for table in ["reactions", "reaction_counts"] {
-                    let sql =
-                        format!("DELETE FROM {table} WHERE conversation = ?1 AND sequence = ?2");
-                    self.run(&sql, [conversation.0, sequence.0].map(stored))?;
-                }
+                let sql = "DELETE FROM reactions WHERE conversation = ?1 AND sequence = ?2
+                    RETURNING account, 0";
+                let key = [conversation.0, sequence.0].map(stored);
+                self.run_and_free(sql, key, REACTION_COST_BYTES)?;
+                let sql = "DELETE FROM reaction_counts WHERE conversation = ?1 AND sequence = ?2";
+                self.run(sql, key)?;
                 Ok(())
             }
             Event::MessageHidden {
@@ -170,6 +194,10 @@ impl Writer {
             ),
         };
         self.change_one(row, params![id, place, by, reaction.as_str()])?;
+        match present {
+            true => self.count_stored(*account, REACTION_COST_BYTES, 0)?,
+            false => self.count_stored(*account, 0, REACTION_COST_BYTES)?,
+        }
         self.change_one(count, params![id, place, reaction.as_str()])?;
         if !present {
             let sql = "DELETE FROM reaction_counts WHERE conversation = ?1
@@ -230,4 +258,8 @@ impl Writer {
         let mut statement = self.connection.prepare_cached(sql)?;
         Ok(statement.query_row(key, |row| number(row, 0))?)
     }
+}
+
+fn bytes(text: &MessageText) -> u64 {
+    text.as_str().len() as u64
 }

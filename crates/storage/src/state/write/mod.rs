@@ -8,10 +8,12 @@ mod messages;
 mod nodes;
 mod sessions;
 
-use conclave_core::{Event, Position};
+use std::collections::BTreeMap;
+
+use conclave_core::{AccountId, Event, Position};
 use rusqlite::{OptionalExtension as _, Params, ToSql};
 
-use super::{ApplyError, writer::Writer};
+use super::{ApplyError, column::number, writer::Writer};
 
 impl Writer {
     /// Runs a statement that must change exactly one row.
@@ -26,6 +28,30 @@ impl Writer {
 
     pub(super) fn run(&self, sql: &str, params: impl Params) -> Result<usize, ApplyError> {
         Ok(self.connection.prepare_cached(sql)?.execute(params)?)
+    }
+
+    /// Runs a statement that removes rows and returns of each whose it was and how many bytes its
+    /// text had; the accounts keep so much less, and `each` bytes for each row. Gives their number.
+    pub(super) fn run_and_free(
+        &mut self,
+        sql: &str,
+        params: impl Params,
+        each: u64,
+    ) -> Result<usize, ApplyError> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let freed = statement.query_map(params, |row| {
+            Ok((AccountId(number(row, 0)?), number(row, 1)?))
+        })?;
+        let freed = freed.collect::<rusqlite::Result<Vec<_>>>()?;
+        drop(statement);
+        let mut by_account: BTreeMap<AccountId, u64> = BTreeMap::new();
+        for (account, bytes) in &freed {
+            *by_account.entry(*account).or_default() += bytes + each;
+        }
+        for (account, bytes) in by_account {
+            self.count_stored(account, 0, bytes)?;
+        }
+        Ok(freed.len())
     }
 
     fn exists(&self, sql: &str, key: impl ToSql) -> Result<bool, ApplyError> {
@@ -65,6 +91,7 @@ impl Writer {
             | Event::NodeAdmitted { .. }
             | Event::NodeRetired { .. }
             | Event::LeaderPreferred { .. } => self.write_node(event)?,
+            Event::AccountLimitsChanged { limits } => self.write_account_limits(*limits)?,
             Event::SessionOpened { .. }
             | Event::SessionRenewed { .. }
             | Event::SessionClosed { .. }

@@ -2,9 +2,9 @@
 //! operation that it stands for.
 
 use conclave_core::{
-    AccountName, AccountRole, Command, ConversationId, DisplayName, InviteId, MemberRole,
-    MessageRef, MessageText, Operation, Progress, Reaction, Recipient, RoomName, Sequence,
-    SessionId, TokenHash, Topic, WebhookId,
+    AccountLimit, AccountName, AccountRole, Command, ConversationId, DisplayName, InviteId,
+    MemberRole, MessageRef, MessageText, Operation, Progress, Reaction, Recipient, RoomName,
+    Sequence, SessionId, TokenHash, Topic, WebhookId,
 };
 
 use crate::{
@@ -427,6 +427,18 @@ fn of_admins(request: Id) -> Vec<Meant> {
         let asked = v1::RevokeInviteRequest { request, invite_id };
         (made(asked), Operation::RevokeInvite { invite })
     };
+    let limit = |name: &str, value| {
+        let asked = v1::SetAccountLimitsRequest {
+            request,
+            limits: vec![v1::AccountLimit {
+                name: name.to_owned(),
+                value,
+                default_value: 0,
+            }],
+        };
+        let values = vec![(AccountLimit::named(name).unwrap(), value)];
+        (made(asked), Operation::SetAccountLimits { values })
+    };
     vec![
         role("bob", v1::AccountRole::User, AccountRole::User),
         role("bob", v1::AccountRole::Admin, AccountRole::Admin),
@@ -449,5 +461,8 @@ fn of_admins(request: Id) -> Vec<Meant> {
         invited(60, 3),
         revoke(4),
         revoke(5),
+        limit("conversations", 7),
+        limit("conversations", 8),
+        limit("stored-bytes", 7),
     ]
 }

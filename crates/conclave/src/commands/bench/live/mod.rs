@@ -22,7 +22,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use super::process;
+use super::{limits, process};
 use crate::{
     cluster::{LocalCluster, NODES_MAX},
     commands::{demo::throw_away, up::words},
@@ -167,6 +167,8 @@ pub(super) async fn bench(args: &Args) -> anyhow::Result<ExitCode> {
         .await
         .map_err(words)?;
     let leader = cluster.wait_for_leader(PATIENCE).await.map_err(words)?;
+    let nobody = cluster.client_builder().endpoints(cluster.endpoints());
+    limits::lift(&cluster, &nobody.build()?).await?;
     let host = leader % args.nodes + 1;
     let stage = Stage {
         cluster,

@@ -1,0 +1,157 @@
+//! One account that does everything as fast as it can, from sixteen sessions.
+//!
+//! Always true: it does nothing that an account may not do; it only never waits when it is told to.
+
+use std::{sync::Arc, time::Duration};
+
+use conclave_client::{
+    Client, From,
+    core::{MessageRef, Recipient, RoomName},
+};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
+
+use crate::{Bounds, Tally, Target};
+
+/// Sessions of the account: half of what it may have.
+const SESSIONS: usize = 16;
+/// A call of an attacker ends here: one that is told to wait is made anew at once.
+const CALL_LIMIT: Duration = Duration::from_millis(500);
+/// The longest text.
+const TEXT_BYTES: usize = 16 * 1024;
+const PASSWORD: &str = "a greedy password";
+
+/// What one worker does.
+#[derive(Clone, Copy)]
+enum Wish {
+    Send,
+    Edit,
+    React,
+    Search,
+    Subscribe,
+    LogIn,
+}
+
+/// The workers of a session do these in turn: mostly what is written down for good.
+const WISHES: [Wish; 8] = [
+    Wish::Send,
+    Wish::Send,
+    Wish::Send,
+    Wish::Edit,
+    Wish::React,
+    Wish::Search,
+    Wish::Subscribe,
+    Wish::LogIn,
+];
+
+/// Lets `count` workers of one account do what they can; counts calls, those that were refused as
+/// failed.
+pub(super) async fn greedy(target: Arc<Target>, bounds: Bounds) -> Tally {
+    let until = Instant::now() + bounds.duration;
+    let failed = Tally {
+        failed: 1,
+        ..Tally::default()
+    };
+    let Ok((name, sessions, message)) = begin(&target).await else {
+        return failed;
+    };
+    let mut workers = JoinSet::new();
+    for number in 0..bounds.count {
+        let client = sessions[number % SESSIONS].clone();
+        let wish = WISHES[number / SESSIONS % WISHES.len()];
+        let worker = Worker {
+            client,
+            name: name.clone(),
+            message,
+            wish,
+        };
+        workers.spawn(worker.run(until));
+    }
+    let mut all = Tally::default();
+    while let Some(one) = workers.join_next().await {
+        all += one.unwrap_or(failed);
+    }
+    all
+}
+
+/// The account, its sessions, and a message to be edited.
+async fn begin(target: &Target) -> anyhow::Result<(String, Vec<Client>, MessageRef)> {
+    let mut word = [0; 8];
+    getrandom::fill(&mut word).map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
+    let name = format!("greedy{:016x}", u64::from_ne_bytes(word));
+    let patient = target.client().build()?;
+    patient.create_account(&name, PASSWORD).await?;
+    let mut sessions = Vec::with_capacity(SESSIONS);
+    for _ in 0..SESSIONS {
+        let token = patient.login(&name, PASSWORD).await?.token;
+        let hasty = target.client().total_timeout(CALL_LIMIT).build()?;
+        sessions.push(hasty.with_token(&token)?);
+    }
+    let room = RoomName::new(name.clone())?;
+    sessions[0].create_room(&name, "", false).await?;
+    let sent = sessions[0]
+        .send(&Recipient::Room(room), "to be edited")
+        .await?;
+    let message = MessageRef {
+        conversation: sent.conversation,
+        sequence: sent.sequence,
+    };
+    Ok((name, sessions, message))
+}
+
+struct Worker {
+    client: Client,
+    name: String,
+    message: MessageRef,
+    wish: Wish,
+}
+
+impl Worker {
+    async fn run(self, until: Instant) -> Tally {
+        let mut tally = Tally::default();
+        let mut turn: u64 = 0;
+        while let Ok(done) = timeout_at(until, self.once(turn)).await {
+            turn += 1;
+            tally.opened += 1;
+            tally.failed += usize::from(!done);
+            // What fails at once must not keep the others of this process from running.
+            tokio::task::yield_now().await;
+        }
+        tally
+    }
+
+    /// Whether it was done.
+    async fn once(&self, turn: u64) -> bool {
+        let to = Recipient::Conversation(self.message.conversation);
+        match self.wish {
+            Wish::Send => self.client.send(&to, "x".repeat(TEXT_BYTES)).await.is_ok(),
+            Wish::Edit => {
+                let text = "y".repeat(TEXT_BYTES);
+                self.client.edit_message(self.message, text).await.is_ok()
+            }
+            Wish::React => {
+                let present = turn.is_multiple_of(2);
+                let toggled = self.client.set_reaction(self.message, "+", present);
+                toggled.await.is_ok()
+            }
+            Wish::Search => self.client.search("x*", 100, "").await.is_ok(),
+            Wish::Subscribe => {
+                let mut events = self.client.subscribe(From::Beginning);
+                // A page, and again from the beginning.
+                events.next().await.is_ok()
+            }
+            Wish::LogIn => {
+                let Ok(login) = self.client.login(&self.name, PASSWORD).await else {
+                    return false;
+                };
+                // One more that stays would in the end be one of the sixteen less.
+                let Ok(member) = self.client.with_token(&login.token) else {
+                    return false;
+                };
+                member.logout().await.is_ok()
+            }
+        }
+    }
+}

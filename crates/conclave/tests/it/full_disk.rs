@@ -1,0 +1,175 @@
+//! A disk that is full stops no node: what grows is refused, what helps is done, and when there is
+//! room again everything goes on by itself.
+
+use std::time::Duration;
+
+use conclave_client::{
+    Client, Freshness,
+    core::{AccountName, ConversationId, MessageRef, Recipient, Sequence},
+};
+use conclave_wire::{
+    Problem,
+    v1::{self, chat_service_client::ChatServiceClient, send_message_request::To},
+};
+use tokio::time::timeout;
+use tonic::{Request, transport::Channel};
+
+use crate::{
+    small_disk::SmallDisk,
+    support::{Cluster, until},
+};
+
+/// Room for the log of a small node, its state and a mark of a tenth.
+const DISK_MIB: u32 = 256;
+
+struct World {
+    // Before the disks, which are under the directories of the nodes.
+    cluster: Cluster,
+    disks: Vec<SmallDisk>,
+    alice: Client,
+    token: String,
+}
+
+fn bob() -> Recipient {
+    Recipient::Account(AccountName::new("bob").unwrap())
+}
+
+impl World {
+    /// Three nodes on a small disk each; nothing if this machine does not let us.
+    async fn start() -> Option<Self> {
+        let cluster = Cluster::prepare(3).await;
+        let mut disks = Vec::new();
+        for node in cluster.nodes() {
+            let Some(disk) = SmallDisk::mount(&cluster.directory(node), DISK_MIB) else {
+                eprintln!("skipped: needs root to mount a small disk");
+                return None;
+            };
+            disks.push(disk);
+        }
+        cluster.start_all().await;
+        let nobody = cluster.client();
+        for name in ["alice", "bob"] {
+            nobody.create_account(name, "open sesame").await.unwrap();
+        }
+        let token = nobody.login("alice", "open sesame").await.unwrap().token;
+        let alice = nobody.with_token(&token).unwrap();
+        alice.send(&bob(), "first").await.unwrap();
+        alice.send(&bob(), "second").await.unwrap();
+        Some(Self {
+            cluster,
+            disks,
+            alice,
+            token,
+        })
+    }
+
+    fn disk(&self, node: u64) -> &SmallDisk {
+        &self.disks[usize::try_from(node).unwrap() - 1]
+    }
+
+    /// What a node says to a new message, without a library that waits.
+    async fn told(&self, node: u64) -> Option<Problem> {
+        let session = self.alice.session(Freshness::Linearizable).await.ok()?;
+        let address = format!("http://{}", self.cluster.endpoint(node));
+        let channel = Channel::from_shared(address).unwrap().connect_lazy();
+        let mut request = Request::new(v1::SendMessageRequest {
+            request: Some(v1::RequestId {
+                number: session.request_number_last + 1,
+                nonce: 7,
+            }),
+            to: Some(To::RecipientName("bob".to_owned())),
+            text: "more".to_owned(),
+            ..v1::SendMessageRequest::default()
+        });
+        let bearer = format!("Bearer {}", self.token).parse().unwrap();
+        request.metadata_mut().insert("authorization", bearer);
+        let sent = ChatServiceClient::new(channel).send_message(request).await;
+        Problem::from_status(&sent.err()?)
+    }
+
+    /// Whether this node says that its disk has too little room.
+    async fn is_low(&self, node: u64) -> bool {
+        let status = self.cluster.status(node).await;
+        let mut nodes = status.nodes.iter();
+        nodes.any(|row| row.node_id == node && row.low_space)
+    }
+
+    fn all_run(&self) {
+        for node in self.cluster.nodes() {
+            assert!(!self.cluster.has_ended(node), "{}", self.cluster.log(node));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_what_grows_and_nothing_else_and_recovers_by_itself() {
+    let Some(world) = World::start().await else {
+        return;
+    };
+    let leader = world.cluster.leader().await;
+    world.disk(leader).fill();
+    for node in world.cluster.nodes() {
+        until("every node refuses what grows", async || {
+            matches!(world.told(node).await, Some(Problem::NoSpace)).then_some(())
+        })
+        .await;
+    }
+    assert!(world.is_low(leader).await);
+    // Reading, deleting, logging in and out work.
+    let nobody = world.cluster.client();
+    let again = nobody.login("alice", "open sesame").await.unwrap();
+    nobody
+        .with_token(&again.token)
+        .unwrap()
+        .logout()
+        .await
+        .unwrap();
+    let first = MessageRef {
+        conversation: ConversationId(1),
+        sequence: Sequence(1),
+    };
+    let gone = world.alice.delete_messages(&[first], true).await;
+    assert_eq!(gone.unwrap(), 1);
+    world.all_run();
+    // A request that waits goes on when there is room.
+    let (alice, to) = (world.alice.clone(), bob());
+    let waiting = tokio::spawn(async move {
+        loop {
+            if alice.send(&to, "third").await.is_ok() {
+                return;
+            }
+        }
+    });
+    world.disk(leader).make_room();
+    timeout(Duration::from_secs(60), waiting)
+        .await
+        .unwrap()
+        .unwrap();
+    until("the disk has room again", async || {
+        (!world.is_low(leader).await).then_some(())
+    })
+    .await;
+    world.cluster.all_rejoined().await;
+    world.all_run();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_whose_disk_is_full_stops_neither_itself_nor_the_others() {
+    let Some(world) = World::start().await else {
+        return;
+    };
+    let follower = world.cluster.a_follower().await;
+    world.disk(follower).fill();
+    until("it says that its disk is full", async || {
+        world.is_low(follower).await.then_some(())
+    })
+    .await;
+    let text = "x".repeat(16 * 1024);
+    for _ in 0..500 {
+        world.alice.send(&bob(), text.as_str()).await.unwrap();
+    }
+    world.all_run();
+    world.disk(follower).make_room();
+    world.cluster.all_rejoined().await;
+    world.all_run();
+}

@@ -1,0 +1,22 @@
+//! Gives limits of accounts other values: all that are named, or none.
+
+use super::Ruling;
+use crate::{Accepted, AccountLimit, Event, Lookup, Rejection, account_limits::ACCOUNT_LIMITS};
+
+pub(super) fn set_account_limits(lookup: &impl Lookup, values: &[(AccountLimit, u64)]) -> Ruling {
+    match values.len() {
+        0 => return Err(Rejection::ListEmpty.into()),
+        1..=ACCOUNT_LIMITS => {}
+        _ => return Err(Rejection::ListTooLong.into()),
+    }
+    let before = lookup.account_limits()?;
+    let mut limits = before;
+    for (limit, value) in values {
+        limits.set(*limit, *value)?;
+    }
+    let events = match limits == before {
+        true => Vec::new(),
+        false => vec![Event::AccountLimitsChanged { limits }],
+    };
+    Ok((Accepted::Done, events))
+}
