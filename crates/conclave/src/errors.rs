@@ -283,10 +283,16 @@ pub(crate) fn of_reason(reason: &str) -> (u8, &'static str) {
         "TOKEN_ID_INVALID" => (EXIT_USAGE, "conclave token list shows them"),
         "JOIN_REFUSED" => (EXIT_PERMISSION, "give all nodes the same --secret-file"),
         "JOIN_TOKEN_OUT_OF_RANGE" => (EXIT_USAGE, "a token lives at most 7 days"),
-        "NO_SECRET" => (
+        "NO_AUTHORITY_KEY" => (
             EXIT_CONFLICT,
-            "add the node by its number with: conclave cluster add",
+            "name the addresses of voters in --join: learners let no machine in",
         ),
+        "WOULD_LOSE_AUTHORITY" => (
+            EXIT_CONFLICT,
+            "a new voter gets the key within seconds: ask again, after `conclave cluster promote` \
+             if no other voter is left",
+        ),
+        "PEER_ROLE" => (EXIT_PERMISSION, "ask a node that votes"),
         "ADDRESS_TAKEN" => (
             EXIT_CONFLICT,
             "remove the node that has it first, or correct it",

@@ -54,4 +54,4 @@ pub use transport::{
     AppendRequest, AppendResponse, Codec, CodecError, Lane, Listener, Peer, PeerError,
     SnapshotOffer, Transport, VoteRequest, VoteResponse,
 };
-pub use types::{Member, Members, Outcome, ProposeError, ReadError, Role, Status};
+pub use types::{Member, Members, Outcome, Place, ProposeError, ReadError, Role, Status};

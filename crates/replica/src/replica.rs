@@ -1,6 +1,7 @@
 //! The handle: starts a replica, gives it work, asks how it is, stops it.
 
 use std::{
+    collections::BTreeSet,
     io,
     sync::{Arc, Mutex, OnceLock},
     thread,
@@ -22,7 +23,7 @@ use tokio::{
 };
 
 use crate::{
-    Codec, Config, Damage, Listener, Member, Outcome, ProposeError, ReadError, Role, Status,
+    Codec, Config, Damage, Listener, Member, Outcome, Place, ProposeError, ReadError, Role, Status,
     Transport,
     apply::{Machine, Raft, Told},
     campaign::{self, Campaigner, Heard},
@@ -390,6 +391,31 @@ impl Replica {
     pub fn member(&self, node: u64) -> Option<Member> {
         let known = self.inner.config.members.get(&node).cloned();
         known.or_else(|| self.status().members.nodes.get(&node).cloned())
+    }
+
+    /// Returns what this replica knows of a node, without copying anything.
+    #[must_use]
+    pub fn place_of(&self, node: u64) -> Place {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        if membership
+            .get_joint_config()
+            .iter()
+            .any(|set| set.contains(&node))
+        {
+            Place::Voter
+        } else if membership.get_node(&node).is_some() {
+            Place::Learner
+        } else {
+            let config = &self.inner.config;
+            let is_new = membership.get_joint_config().iter().all(BTreeSet::is_empty);
+            // Those that make the cluster together vote before the log says so.
+            match is_new && config.bootstrap && config.members.contains_key(&node) {
+                true => Place::Voter,
+                false => Place::Unknown,
+            }
+        }
     }
 
     /// How this replica is.

@@ -102,6 +102,17 @@ pub enum Role {
     Stopped,
 }
 
+/// What a replica knows of a node, by the newest membership in its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// It votes, in the old or in the new set if the membership changes.
+    Voter,
+    /// It follows without a vote.
+    Learner,
+    /// It is no member, as far as is known here: the others may know more.
+    Unknown,
+}
+
 /// How a replica is, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {

@@ -119,12 +119,18 @@ impl Shared {
         command: Command,
         deadline: Deadline,
     ) -> Result<Outcome, Problem> {
-        if self.space.refuses() && keeps_more(&command.operation) {
-            return Err(Problem::NoSpace);
-        }
+        self.has_room_for(&command)?;
         let _under_way = self.commands.try_acquire().map_err(|_| Problem::Busy)?;
         let outcome = self.replica.propose(command, deadline.left()).await;
         outcome.map_err(|error| problems::of_propose(&error))
+    }
+
+    /// Refuses what would keep more while the disks are full.
+    pub(crate) fn has_room_for(&self, command: &Command) -> Result<(), Problem> {
+        match self.space.refuses() && keeps_more(&command.operation) {
+            true => Err(Problem::NoSpace),
+            false => Ok(()),
+        }
     }
 
     /// Gets a session's command through the log.
@@ -137,13 +143,14 @@ impl Shared {
         let token = token_of(request.metadata())?;
         let session = self.session(token, deadline).await?;
         let _admitted = session.admit()?;
-        let command = request.into_inner().into_command(session.id)?;
+        let (metadata, _, request) = request.into_parts();
+        let command = request.into_command(session.id)?;
         let fair = &self.sessions.fair;
         fair.check_rate(&session.of_account, &command.operation)?;
         let _place = session
             .of_account
             .admit(self.commands.available_permits())?;
-        self.propose(command, deadline).await
+        self.propose_proven(command, &metadata, deadline).await
     }
 
     /// Gets a session's command through the log that is answered by being done; gives the position

@@ -23,6 +23,7 @@ use crate::{
     connections::Places,
     creation::CODE_BYTES,
     hash_queue::{Asker, Work},
+    on_behalf::OnBehalf,
     problems, random,
     sessions::show_token,
     shared::Shared,
@@ -305,8 +306,11 @@ impl Admin {
     ) -> Result<v1::ChangeMembersResponse, Problem> {
         let deadline = Deadline::of(request.metadata());
         self.shared.for_operators(&request, "ChangeMembers").await?;
+        let for_whom = OnBehalf::of(request.metadata());
         let request = request.into_inner();
-        self.shared.change_members(request, deadline).await
+        self.shared
+            .change_members(request, &for_whom, deadline)
+            .await
     }
 
     async fn check(
@@ -328,7 +332,11 @@ impl Admin {
             .await?;
         let leader = self
             .shared
-            .transfer_leader(request.get_ref().node_id, deadline)
+            .transfer_leader(
+                request.get_ref().node_id,
+                &OnBehalf::of(request.metadata()),
+                deadline,
+            )
             .await?;
         Ok(v1::TransferLeaderResponse {
             leader_node_id: leader,

@@ -1,13 +1,14 @@
 //! Machines that want to belong to the cluster: any node answers them.
 //!
-//! Always true: nobody is let in, and the cluster's secret is told to nobody, without a token that
-//! the log takes back in the same moment, or the key that follows from the secret. A machine that
-//! asks again with the same request id gets the number that it was given first.
+//! Always true: no machine is let in without a token that the log takes back in the same moment,
+//! the key that follows from the secret, or the certificate of the member whose place it takes. It
+//! gets certificates for its own key and number, and nothing that another node could use. A machine
+//! that asks again with the same request id and key gets the number that it was given first.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use conclave_core::{Accepted, NodeId, Pass};
-use conclave_replica::{MEMBERS_MAX, Member, Refusal};
+use conclave_replica::{MEMBERS_MAX, Member, Place, Refusal};
 use conclave_wire::{
     Problem, address,
     peer::{self, join_request, join_service_server::JoinService},
@@ -21,9 +22,13 @@ use crate::{
     access::{Deadline, accepted},
     founding::founder_out,
     identity::Founder,
-    problems,
+    keys::{key_invalid, no_key},
+    on_behalf::OnBehalf,
+    peer_guard::caller,
+    peer_roles, problems,
     secret::ClusterSecret,
     shared::Shared,
+    tls::{Caller, PeerNames, PublicKey, Shown},
 };
 
 /// Machines that are being let in at once. At the bound another one is told to ask again.
@@ -45,8 +50,9 @@ impl Admission {
         &self,
         request: peer::JoinRequest,
         deadline: Deadline,
-        from: Option<SocketAddr>,
+        caller: &Caller,
     ) -> Result<peer::JoinResponse, Problem> {
+        let from = caller.address.remote_addr();
         self.shared.door()?;
         let _turn = self.shared.joins.try_acquire().map_err(|_| Problem::Busy)?;
         // What a stranger sends is in the log only up to the length of an address.
@@ -55,7 +61,7 @@ impl Admission {
             .chars()
             .filter(|char| !char.is_control());
         let address: String = shown.take(ADDRESS_SHOWN_MAX).collect();
-        let outcome = self.shared.admit(request, deadline).await;
+        let outcome = self.shared.admit(request, deadline, caller).await;
         match &outcome {
             Ok(let_in) => tracing::info!(node = let_in.node_id, address, "a machine was let in"),
             Err(problem @ Problem::Refused { .. }) => {
@@ -79,8 +85,9 @@ impl JoinService for Admission {
         request: Request<peer::JoinRequest>,
     ) -> Result<Response<peer::JoinResponse>, Status> {
         let deadline = Deadline::of(request.metadata());
-        let from = request.remote_addr();
-        let outcome = self.let_in(request.into_inner(), deadline, from).await;
+        let caller = caller(&request);
+        self.shared.may_ask(&caller, peer_roles::JOIN)?;
+        let outcome = self.let_in(request.into_inner(), deadline, &caller).await;
         outcome
             .map(Response::new)
             .map_err(|problem| problem.to_status())
@@ -91,7 +98,8 @@ impl JoinService for Admission {
         request: Request<peer::IntroduceRequest>,
     ) -> Result<Response<peer::IntroduceResponse>, Status> {
         let shared = &self.shared;
-        let checked = check_key(shared.secret.as_ref(), &request.into_inner().join_key);
+        shared.may_ask(&caller(&request), peer_roles::INTRODUCE)?;
+        let checked = check_key(shared.secret().as_ref(), &request.into_inner().join_key);
         checked.map_err(|problem| problem.to_status())?;
         let mut founders = shared.identity.founders();
         if founders.is_empty() {
@@ -121,7 +129,7 @@ fn members_as_founders(shared: &Shared) -> Vec<Founder> {
 
 /// Whether somebody knows the secret.
 pub(crate) fn check_key(secret: Option<&ClusterSecret>, shown: &[u8]) -> Result<(), Problem> {
-    let secret = secret.ok_or_else(no_secret)?;
+    let secret = secret.ok_or_else(no_key)?;
     // Hashes are compared without telling where they differ.
     if blake3::hash(shown) == blake3::hash(&secret.join_key()) {
         return Ok(());
@@ -132,21 +140,14 @@ pub(crate) fn check_key(secret: Option<&ClusterSecret>, shown: &[u8]) -> Result<
     ))
 }
 
-/// A cluster without a secret has nothing to let a machine in with.
-pub(crate) fn no_secret() -> Problem {
-    problems::refused(
-        "NO_SECRET",
-        "the cluster was started without a secret: nodes join it by number",
-    )
-}
-
 impl Shared {
     async fn admit(
         &self,
         request: peer::JoinRequest,
         deadline: Deadline,
+        caller: &Caller,
     ) -> Result<peer::JoinResponse, Problem> {
-        let secret = self.secret.as_ref().ok_or_else(no_secret)?;
+        let secret = self.secret().ok_or_else(no_key)?;
         let missing = || problems::refused("REQUEST_ID_INVALID", "a request id has 16 bytes");
         let id = request::once_id(&request.request_id)?.ok_or_else(missing)?;
         for address in [&request.peer_address, &request.client_address] {
@@ -159,16 +160,16 @@ impl Shared {
         let pass = match &request.pass {
             Some(join_request::Pass::TokenSecret(shown)) => Pass::Token(token_hash(shown)),
             Some(join_request::Pass::JoinKey(shown)) => {
-                check_key(Some(secret), shown)?;
+                check_key(Some(&secret), shown)?;
                 Pass::Secret { voter: true }
             }
-            None => {
-                return Err(problems::refused(
-                    "JOIN_REFUSED",
-                    "the request shows nothing",
-                ));
-            }
+            None => self.pass_of_member(&request, caller)?,
         };
+        let has_secret = matches!(request.pass, Some(join_request::Pass::JoinKey(_)));
+        // Before a number is used up.
+        if !has_secret && PublicKey::from_bytes(&request.public_key).is_none() {
+            return Err(key_invalid());
+        }
         let limit = BARRIER_LIMIT.min(deadline.left());
         let confirmed = self.replica.read_barrier(limit).await;
         confirmed.map_err(|error| problems::of_read(&error))?;
@@ -182,7 +183,7 @@ impl Shared {
             return Err(problems::of_refusal(Refusal::TooManyMembers));
         }
         let known_last = NodeId(members.keys().next_back().copied().unwrap_or(0));
-        let command = request::admit_node(id, pass, known_last);
+        let command = request::admit_node(id, pass, known_last, &request.public_key);
         let outcome = self.propose(command, deadline).await?;
         let (node, voter) = accepted(&outcome, |accepted| match accepted {
             Accepted::NodeAdmitted { node, voter } => Some((node.0, *voter)),
@@ -201,22 +202,60 @@ impl Shared {
         let add = v1::AddNode {
             node_id: node,
             peer_address: request.peer_address,
-            client_address: request.client_address,
+            client_address: request.client_address.clone(),
             replaces_node_id,
         };
+        let client_address = request.client_address;
         let change = v1::ChangeMembersRequest {
             change: Some(v1::change_members_request::Change::Add(add)),
             dry_run: false,
             // A learner takes no majority away.
             force: false,
         };
-        self.change_members(change, deadline).await?;
+        let for_itself = OnBehalf::default();
+        self.change_members(change, &for_itself, deadline).await?;
+        let certificates = match has_secret {
+            // It signs for itself.
+            true => None,
+            false => {
+                let of = PeerNames {
+                    node,
+                    keeper: false,
+                    may_vote: voter,
+                    takes: replaces_node_id,
+                };
+                Some(self.certificates_for(of, &request.public_key, &client_address)?)
+            }
+        };
         Ok(peer::JoinResponse {
             node_id: node,
-            cluster_secret: secret.as_bytes().to_vec().into(),
             voter,
             replaces_node_id,
             cluster_id: self.identity.cluster_id.clone(),
+            certificates,
         })
+    }
+
+    /// What lets a member in again whose data is damaged: its certificate, for its own place and
+    /// with the vote that it has.
+    fn pass_of_member(
+        &self,
+        request: &peer::JoinRequest,
+        caller: &Caller,
+    ) -> Result<Pass, Problem> {
+        let nothing = || problems::refused("JOIN_REFUSED", "the request shows nothing");
+        let Shown::Node(names) = caller.shown else {
+            return Err(nothing());
+        };
+        if names.node != request.replaces_node_id || self.is_retired(names.node) {
+            return Err(nothing());
+        }
+        match self.replica.place_of(names.node) {
+            Place::Voter => Ok(Pass::Secret { voter: true }),
+            Place::Learner => Ok(Pass::Secret {
+                voter: names.may_vote,
+            }),
+            Place::Unknown => Err(nothing()),
+        }
     }
 }

@@ -49,13 +49,15 @@ impl Shared {
     /// Verifies the password of the session that a request carries.
     ///
     /// # Errors
-    /// [`Problem::LoginThrottled`] after many wrong ones in this session; as every call.
+    /// [`Problem::LoginThrottled`] after many wrong ones in this session; [`Problem::GoingAway`] on a
+    /// node without a vote; as every call.
     pub(crate) async fn password_again(
         &self,
         metadata: &MetadataMap,
         remote: Option<SocketAddr>,
         password: String,
     ) -> Result<Again, Problem> {
+        self.only_where_believed()?;
         let deadline = Deadline::of(metadata);
         let read = |reader: &rows::Reader, session: &rows::SessionRow| {
             Ok((reader.account(session.account)?, session.clone()))

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
-use crate::{check, digests, join, operator_file, preference, shared::Shared, space, way_back};
+use crate::{
+    check, digests, join, keys, operator_file, preference, shared::Shared, space, way_back,
+};
 
 /// Starts all of it; whoever stops the node ends it.
 pub(crate) fn start(shared: &Arc<Shared>) -> [JoinHandle<()>; 10] {
@@ -14,6 +16,7 @@ pub(crate) fn start(shared: &Arc<Shared>) -> [JoinHandle<()>; 10] {
         tokio::spawn(join::tell_addresses(shared.clone())),
         tokio::spawn(space::watch(shared.clone())),
         tokio::spawn(join::take_place(shared.clone())),
+        tokio::spawn(keys::keep(shared.clone())),
         tokio::spawn(preference::keep(shared.clone())),
         tokio::spawn(way_back::keep(shared.clone())),
         tokio::spawn(digests::compare(shared.clone())),

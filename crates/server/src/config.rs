@@ -52,7 +52,7 @@ pub struct NodeConfig {
     pub tls_certificate: Option<PathBuf>,
     /// The private key of `tls_certificate`, in PEM.
     pub tls_key: Option<PathBuf>,
-    /// Speak in plain text: only on loopback.
+    /// Speak with clients in plain text: only on loopback.
     pub plain: bool,
     /// Do not sync the log: for throw-away test nodes only.
     pub unsafe_no_sync: bool,

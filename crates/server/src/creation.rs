@@ -96,6 +96,7 @@ impl Accounts {
         request: Request<v1::CreateAccountRequest>,
     ) -> Result<v1::CreateAccountResponse, Problem> {
         self.shared.door()?;
+        self.shared.only_where_believed()?;
         let deadline = Deadline::of(request.metadata());
         let remote = request.remote_addr();
         let (metadata, _, request) = request.into_parts();

@@ -5,7 +5,7 @@
 //! recovered, and random digits, because two survivors may be recovered by mistake. Nodes, resume
 //! tokens and requests between nodes carry the name, so everything of before is refused.
 
-use crate::{random, secret::ClusterSecret};
+use crate::random;
 
 /// Returns the name of the cluster after one more recovery.
 ///
@@ -19,9 +19,9 @@ pub(crate) fn next(cluster_id: &str) -> Result<String, String> {
 }
 
 /// Returns the name that a member has told, or that of a cluster that was never recovered.
-pub(crate) fn name(told: &str, secret: &ClusterSecret) -> String {
+pub(crate) fn name(told: &str, from_the_start: &str) -> String {
     match told {
-        "" => secret.cluster_id(),
+        "" => from_the_start.to_owned(),
         told => told.to_owned(),
     }
 }

@@ -18,6 +18,7 @@ use tokio::{sync::watch, time::sleep};
 
 use crate::{
     access::Deadline,
+    on_behalf::OnBehalf,
     shared::Shared,
     strangers::{self, JoinError, Trust},
 };
@@ -111,18 +112,25 @@ pub(crate) async fn ask(
 pub(crate) async fn take_place(shared: Arc<Shared>) {
     let node = shared.identity.node;
     let mut told = None;
+    let mut votes_first = false;
     while let Some(wish) = shared.identity.wish() {
         if !stays_caught_up(&shared).await {
             continue;
         }
         let members = shared.replica.status().members;
-        let change = if let Some(old) = predecessor(&members, node, wish.replaces) {
+        let votes = members.all_voters().contains(&node);
+        let is_ready = !votes_first || votes && shared.security.tls.is_keeper();
+        let predecessor = predecessor(&members, node, wish.replaces);
+        let change = if let Some(old) = predecessor.filter(|_| is_ready) {
             change_members_request::Change::Replace(v1::ReplaceNode {
                 old_node_id: old,
                 new_node_id: node,
             })
-        } else if wish.voter && !members.all_voters().contains(&node) {
+        } else if wish.voter && !votes {
             change_members_request::Change::PromoteNodeId(node)
+        } else if predecessor.is_some() {
+            sleep(PAUSE).await;
+            continue;
         } else {
             tracing::info!(node, "this node has its place in the cluster");
             break;
@@ -133,7 +141,12 @@ pub(crate) async fn take_place(shared: Arc<Shared>) {
             force: false,
         };
         let deadline = Deadline::after(PLACE_LIMIT);
-        if let Err(problem) = shared.change_members(request, deadline).await {
+        if let Err(problem) = shared
+            .change_members(request, &OnBehalf::default(), deadline)
+            .await
+        {
+            // The last one with the key of the authority goes only after this node has it.
+            votes_first |= problem.reason() == "WOULD_LOSE_AUTHORITY" && wish.voter;
             let reason = problem.to_string();
             if told.as_ref() != Some(&reason) {
                 tracing::warn!(node, %reason, "this node has to wait for its place");

@@ -85,7 +85,7 @@ pub(crate) fn start(
     let door_of_peers = Door {
         places: shared.peer_places.clone(),
         limits,
-        accept: shared.security.for_peers(),
+        accept: Some(shared.security.for_peers()),
         gate: Gate::Peers(shared.clone()),
         routes: of_peers.prepare(),
         whom: "peers",
@@ -169,7 +169,7 @@ pub(crate) fn introducing(
     Door {
         places: Places::new(Ports::open(limits).peers, limits.held_bytes),
         limits: Arc::new(limits.clone()),
-        accept: security.for_peers(),
+        accept: Some(security.for_peers()),
         gate: Gate::Introducing,
         routes: Routes::new(JoinServiceServer::new(introduction)).prepare(),
         whom: "peers",

@@ -7,9 +7,9 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use conclave_core::Accepted;
-use conclave_replica::{Change, Lane, Member, Members};
+use conclave_replica::{Change, Lane, Member, Members, Place};
 use conclave_wire::{
-    Problem, address,
+    Problem, address, peer,
     request::{self, token_hash},
     v1,
 };
@@ -20,13 +20,13 @@ use tonic::Request;
 use crate::{
     access::{Deadline, accepted, position_of},
     admin::Margin,
-    admission::no_secret,
     join_token::JoinToken,
+    on_behalf::OnBehalf,
     operators::join_token_id,
     problems::{self, millis},
     random,
     shared::Shared,
-    tls::Security,
+    tls::PeerNames,
 };
 
 /// What was asked, on its way.
@@ -41,25 +41,26 @@ impl Shared {
         &self,
         request: Request<v1::CreateJoinTokenRequest>,
     ) -> Result<v1::CreateJoinTokenResponse, Problem> {
-        let cluster = self.secret.as_ref().ok_or_else(no_secret)?;
         let secret = match request::chosen_token(&request.get_ref().secret)? {
             Some(secret) => secret,
             None => random::bytes()?,
         };
         let token = JoinToken {
-            authority: cluster.authority_fingerprint(),
+            authority: self.security.tls.fingerprint().0,
             secret,
         };
         let hash = token_hash(&secret);
         let outcome = self.make_join_token(&request, hash).await?;
-        let members = self.members().into_values();
-        let peer_addresses = members.map(|member| member.peer_address).collect();
+        // A machine shows its token to voters alone.
+        let members = self.members().into_iter();
+        let voters = members.filter(|(node, _)| self.replica.place_of(*node) == Place::Voter);
+        let peer_addresses = voters.map(|(_, member)| member.peer_address).collect();
         accepted(&outcome, |accepted| match accepted {
             Accepted::JoinTokenCreated { expires_at } => Some(v1::CreateJoinTokenResponse {
                 token: token.to_text(),
                 expires_at_ms: expires_at.0,
                 peer_addresses,
-                plain: matches!(self.security, Security::Plain),
+                plain: self.security.plain_clients,
                 token_id: join_token_id(&hash),
                 position: position_of(&outcome),
             }),
@@ -84,17 +85,18 @@ impl Shared {
     pub(crate) async fn change_members(
         &self,
         request: v1::ChangeMembersRequest,
+        for_whom: &OnBehalf,
         deadline: Deadline,
     ) -> Result<v1::ChangeMembersResponse, Problem> {
         change_in(&request)?;
         self.at_leader(deadline, |shared, leader, left| {
-            let request = request.clone();
+            let (request, for_whom) = (request.clone(), for_whom.clone());
             Box::pin(async move {
                 match leader {
                     None => shared.change_members_here(request, left).await,
                     Some((node, member)) => {
                         let peer = shared.transport.grpc_peer(node, &member, Lane::Calls);
-                        peer.change_members(request, left).await
+                        peer.change_members(request, &for_whom, left).await
                     }
                 }
             })
@@ -106,15 +108,17 @@ impl Shared {
     pub(crate) async fn transfer_leader(
         &self,
         to: u64,
+        for_whom: &OnBehalf,
         deadline: Deadline,
     ) -> Result<u64, Problem> {
         self.at_leader(deadline, |shared, leader, left| {
+            let for_whom = for_whom.clone();
             Box::pin(async move {
                 match leader {
                     None => shared.transfer_leader_here(to, left).await,
                     Some((node, member)) => {
                         let peer = shared.transport.grpc_peer(node, &member, Lane::Calls);
-                        peer.hand_over(to, left).await
+                        peer.hand_over(to, &for_whom, left).await
                     }
                 }
             })
@@ -123,7 +127,7 @@ impl Shared {
     }
 
     /// Asks whoever leads, until it answers or there is no time left. `None`: this node.
-    async fn at_leader<T>(
+    pub(crate) async fn at_leader<T>(
         &self,
         deadline: Deadline,
         ask: impl for<'a> Fn(&'a Self, Option<(u64, Member)>, Duration) -> Asked<'a, T>,
@@ -146,9 +150,11 @@ impl Shared {
             };
             match outcome {
                 Some(Ok(done)) => return Ok(done),
-                Some(Err(problem @ (Problem::Refused { .. } | Problem::Broken { .. }))) => {
-                    return Err(problem);
-                }
+                Some(Err(
+                    problem @ (Problem::Refused { .. }
+                    | Problem::Broken { .. }
+                    | Problem::SessionExpired { .. }),
+                )) => return Err(problem),
                 // No leader, another leader, another change: asking again is safe.
                 Some(Err(_)) | None => sleep(PAUSE.min(left)).await,
             }
@@ -165,8 +171,12 @@ impl Shared {
         let of_change = |error| problems::of_change(&error);
         let preview = self.replica.preview_change(&change, limit).await;
         let (before, after) = preview.map_err(of_change)?;
-        let up = self.voters_up().await;
+        let statuses = self.statuses().await;
+        let up: BTreeSet<u64> = statuses.iter().filter_map(answers).collect();
         let changed = after.is_some();
+        if let Some(after) = after.as_ref().filter(|_| !request.force) {
+            keeps_the_key(after, &statuses)?;
+        }
         let mut after = after.unwrap_or_else(|| before.clone());
         let loses_quorum = margin(&before, &up).quorum && !margin(&after, &up).quorum;
         if changed && loses_quorum && !request.force {
@@ -189,6 +199,28 @@ impl Shared {
         })
     }
 
+    /// Whether a node asks for the place that it was let in for, and for nothing else.
+    pub(crate) fn is_own_place(
+        &self,
+        names: PeerNames,
+        request: &v1::ChangeMembersRequest,
+    ) -> bool {
+        use v1::change_members_request::Change as Asked;
+        let node = names.node;
+        let may_vote = names.may_vote;
+        match &request.change {
+            Some(Asked::PromoteNodeId(promoted)) => *promoted == node && may_vote,
+            Some(Asked::Replace(replace)) if replace.new_node_id == node => {
+                let old = replace.old_node_id;
+                let members = self.members();
+                let address = |node| members.get(&node).map(|known: &Member| &known.peer_address);
+                let is_its = old == names.takes || address(old) == address(node);
+                is_its && (may_vote || self.replica.place_of(old) != Place::Voter)
+            }
+            _ => false,
+        }
+    }
+
     /// Hands leadership over if this node leads; gives who leads then.
     pub(crate) async fn transfer_leader_here(
         &self,
@@ -199,13 +231,28 @@ impl Shared {
         let done = self.replica.transfer_leader(to, limit).await;
         done.map_err(|error| problems::of_change(&error))
     }
+}
 
-    /// Members that answer now, voters or not: a learner may become one.
-    async fn voters_up(&self) -> BTreeSet<u64> {
-        let statuses = self.statuses().await.into_iter();
-        let up = statuses.filter(|(_, _, status)| status.is_some());
-        up.map(|(node, ..)| node).collect()
+/// Refuses a membership in which no voter that answers has the key of the authority: no machine
+/// could be let in any more, and no certificate renewed.
+fn keeps_the_key(after: &Members, statuses: &[Told]) -> Result<(), Problem> {
+    let voters = after.all_voters();
+    let has_key = |(node, _, status): &Told| {
+        voters.contains(node) && status.as_ref().is_some_and(|told| told.has_authority_key)
+    };
+    if statuses.iter().any(has_key) {
+        return Ok(());
     }
+    let sentence = "no voter that would be left has got the key of the cluster's authority yet";
+    Err(problems::refused("WOULD_LOSE_AUTHORITY", sentence))
+}
+
+/// A member, and how it is if it says so.
+type Told = (u64, Member, Option<peer::GetNodeStatusResponse>);
+
+/// The members that answer now, voters or not: a learner may become one.
+fn answers((node, _, status): &Told) -> Option<u64> {
+    status.as_ref().map(|_| *node)
 }
 
 fn margin(members: &Members, up: &BTreeSet<u64>) -> Margin {

@@ -50,7 +50,7 @@ use crate::{
     snapshots::{self, SNAPSHOT_BYTES_PER_SECOND, Transfer, Transfers},
     space::Space,
     throttle::Gate,
-    tls::{Holder, OwnWatch, Security},
+    tls::{Holder, OwnWatch},
     told::Told,
     transport::GrpcTransport,
 };
@@ -161,7 +161,7 @@ impl Node {
         let peers = listen(&config.peer_address, "peers").await?;
         let client_address = local_address(&client)?;
         let peer_address = local_address(&peers)?;
-        security::check(config.plain, [client_address, peer_address])?;
+        security::check(config.plain, client_address)?;
         let (certificate, key) = (config.tls_certificate.as_ref(), config.tls_key.as_ref());
         let own_files = security::own_files(config.plain, certificate, key)?;
         let own_certificate = own_files.map(OwnWatch::start).transpose();
@@ -175,7 +175,7 @@ impl Node {
         let node = identity.node;
         let own = members.get(&node).cloned().unwrap_or(own);
         let holder = Holder::at(Some(node), &[&own.client_address]);
-        let security = security::of(config.plain, origin.secret.as_ref(), holder)?;
+        let security = security::of(config.plain, Some(&origin.credentials), holder)?;
 
         let transfers = Transfers::default();
         let rate = config.snapshot_bytes_per_second;
@@ -226,7 +226,7 @@ impl Node {
         let shared = Arc::new(Shared {
             identity,
             security,
-            secret: origin.secret,
+            secret_is_given: config.secret_file.is_some(),
             joins: Semaphore::new(JOINS_MAX),
             nodes: RwLock::default(),
             replica,
@@ -274,12 +274,11 @@ impl Node {
         let (tell, ended) = watch::channel(None);
         tasks.push(tokio::spawn(roll_call::run(shared.clone(), tell)));
         tasks.extend(beside::start(&shared));
-        if let Security::Tls(tls) = &shared.security {
-            tasks.push(tokio::spawn(tls.clone().keep_valid()));
-            if let Some((watch, pair)) = own_certificate {
-                tls.serve_own(pair);
-                tasks.push(tokio::spawn(tls.clone().keep_own(watch)));
-            }
+        let tls = &shared.security.tls;
+        tasks.push(tokio::spawn(tls.clone().keep_valid()));
+        if let Some((watch, pair)) = own_certificate {
+            tls.serve_own(pair);
+            tasks.push(tokio::spawn(tls.clone().keep_own(watch)));
         }
         Ok(Some(Self {
             shared,
@@ -331,21 +330,16 @@ impl Node {
     }
 
     /// By which clients know the cluster: the SHA-256 of the certificate of its authority.
-    /// `None` if the node speaks in plain text.
+    /// `None` if the node speaks with them in plain text.
     #[must_use]
     pub fn fingerprint(&self) -> Option<Fingerprint> {
-        match &self.shared.security {
-            Security::Plain => None,
-            Security::Tls(tls) => Some(tls.fingerprint()),
-        }
+        let security = &self.shared.security;
+        (!security.plain_clients).then(|| security.tls.fingerprint())
     }
 
     /// Reads the operator's own certificate again now, and not with the next look at its files.
     pub fn read_certificate_again(&self) {
-        match &self.shared.security {
-            Security::Plain => {}
-            Security::Tls(tls) => tls.look_at_own_now(),
-        }
+        self.shared.security.tls.look_at_own_now();
     }
 
     /// Waits until it knows a leader and has applied what was acknowledged before the call; gives

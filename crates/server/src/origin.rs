@@ -22,9 +22,9 @@ use crate::{
     node::StartError,
     repair::{self, Health, Note, Surroundings},
     secret::ClusterSecret,
-    security::{self, SecurityError},
+    security::{self, Credentials, SecurityError},
     strangers::Trust,
-    tls::{Holder, Security},
+    tls::{Holder, Issued, NodeKey, Security},
 };
 
 /// Where a machine that asks to be let in keeps the name of its request, so that one that was
@@ -35,8 +35,8 @@ const REQUEST_ID_BYTES: usize = 16;
 /// Who the node is.
 pub(crate) struct Origin {
     pub(crate) identity: Identity,
-    /// The cluster's secret, if it has one.
-    pub(crate) secret: Option<ClusterSecret>,
+    /// By what it proves that it belongs to the cluster.
+    pub(crate) credentials: Credentials,
     /// Where members are reached, as far as flags say; with this node.
     pub(crate) members: BTreeMap<u64, Member>,
 }
@@ -58,10 +58,12 @@ pub(crate) async fn find(
         }
         (kept, given) => kept.or(given),
     };
+    let issued = Issued::load(&config.data).map_err(unusable)?;
     let seeker = Seeker {
         config,
         own,
         secret,
+        issued,
         configured,
     };
     let stored = match repair::look(&claim)? {
@@ -88,6 +90,8 @@ struct Seeker<'a> {
     config: &'a NodeConfig,
     own: &'a Member,
     secret: Option<ClusterSecret>,
+    /// What was signed for this machine before.
+    issued: Option<Issued>,
     configured: BTreeMap<u64, Member>,
 }
 
@@ -100,9 +104,12 @@ impl Seeker<'_> {
             false => self.configured,
         };
         members.entry(identity.node).or_insert(self.own.clone());
+        // After a repair they are others than before.
+        let issued = Issued::load(&self.config.data).map_err(unusable)?;
+        let credentials = credentials(self.secret, issued).ok_or(SecurityError::SecretMissing)?;
         Ok(Origin {
             identity,
-            secret: self.secret,
+            credentials,
             members,
         })
     }
@@ -117,7 +124,7 @@ impl Seeker<'_> {
         let around = Surroundings {
             config: self.config,
             own: self.own,
-            secret: self.secret.as_ref(),
+            credentials: self.credentials(),
             configured: &self.configured,
         };
         repair::come_back(claim, note, stored, &around).await
@@ -126,15 +133,16 @@ impl Seeker<'_> {
     /// What is spoken before the node has its place.
     fn security(&self, node: Option<u64>) -> Result<Security, SecurityError> {
         let holder = Holder::at(node, &[]);
-        security::of(self.config.plain, self.secret.as_ref(), holder)
+        security::of(self.config.plain, self.credentials().as_ref(), holder)
+    }
+
+    fn credentials(&self) -> Option<Credentials> {
+        credentials(self.secret.clone(), self.issued.clone())
     }
 
     /// Makes a cluster of the members that the flags name, or alone.
     fn make(self, claim: Claim) -> Result<Origin, StartError> {
         let alone = self.configured.is_empty();
-        if !alone {
-            self.security(None)?;
-        }
         let node = self.config.node.unwrap_or(1);
         let members = match alone {
             true => BTreeMap::from([(node, self.own.clone())]),
@@ -142,18 +150,15 @@ impl Seeker<'_> {
         };
         // Several nodes that were given no secret cannot agree on one.
         let secret = match (self.secret, alone) {
-            (None, true) => Some(ClusterSecret::generate().map_err(unusable)?),
-            (secret, _) => secret,
+            (Some(secret), _) => secret,
+            (None, true) => ClusterSecret::generate().map_err(unusable)?,
+            (None, false) => return Err(SecurityError::SecretMissing.into()),
         };
-        let name = match &secret {
-            Some(secret) => secret.cluster_id(),
-            None => name_of_cluster(&members),
-        };
-        keep_secret(&self.config.data, secret.as_ref())?;
-        let identity = claim.keep(Stored::made(name, node))?;
+        secret.store(&self.config.data).map_err(unusable)?;
+        let identity = claim.keep(Stored::made(secret.cluster_id(), node))?;
         Ok(Origin {
             identity,
-            secret,
+            credentials: Credentials::Secret(secret),
             members,
         })
     }
@@ -163,7 +168,7 @@ impl Seeker<'_> {
         let not_one = || StartError::Join("this is no token to join".to_owned());
         let token = JoinToken::from_text(text).ok_or_else(not_one)?;
         let pass = join_request::Pass::TokenSecret(token.secret.to_vec().into());
-        let trust = Trust::of_token(&token, self.config.plain);
+        let trust = Trust::of_token(&token);
         self.join(claim, pass, &trust).await
     }
 
@@ -174,8 +179,10 @@ impl Seeker<'_> {
         trust: &Trust,
     ) -> Result<Origin, StartError> {
         let data = &self.config.data;
+        let key = NodeKey::load_or_make(data).map_err(unusable)?;
         let request = peer::JoinRequest {
             request_id: request_id(data).map_err(unusable)?.into(),
+            public_key: key.public().into(),
             pass: Some(pass),
             peer_address: self.own.peer_address.clone(),
             client_address: self.own.client_address.clone(),
@@ -183,20 +190,22 @@ impl Seeker<'_> {
         };
         let asked = join::ask(&self.config.join, trust, &request).await;
         let let_in = asked.map_err(|problem| StartError::Refused(Box::new(problem)))?;
-        let secret = ClusterSecret::from_bytes(&let_in.cluster_secret)
-            .map_err(|error| StartError::Join(error.to_string()))?;
-        keep_secret(data, Some(&secret))?;
+        let credentials = match self.secret {
+            Some(secret) => Credentials::Secret(secret),
+            None => Credentials::Issued(issued_in(&key, &let_in)?),
+        };
+        credentials.store(data).map_err(unusable)?;
         let wish = Wish {
             voter: let_in.voter,
             replaces: let_in.replaces_node_id,
         };
-        let cluster_id = epoch::name(&let_in.cluster_id, &secret);
+        let cluster_id = epoch::name(&let_in.cluster_id, &credentials.cluster_id());
         let stored = Stored::joined(cluster_id, let_in.node_id, Some(wish));
         let identity = claim.keep(stored)?;
         Ok(Origin {
             members: BTreeMap::from([(identity.node, self.own.clone())]),
             identity,
-            secret: Some(secret),
+            credentials,
         })
     }
 
@@ -215,7 +224,7 @@ impl Seeker<'_> {
         let introduction =
             Introduction::new(secret.clone(), data, own, expected).map_err(unusable)?;
         let security = self.security(None)?;
-        let trust = Trust::of(&security);
+        let trust = Trust::of_keepers(&security);
         let door = listeners::introducing(&self.config.limits, introduction.clone(), &security);
         let introducing = Introducing::start(door, same(peers).map_err(unusable)?);
         let found = founding::find(&introduction, &self.config.join, &trust).await;
@@ -225,13 +234,13 @@ impl Seeker<'_> {
             return self.join(claim, pass, &trust).await;
         };
         let node = introduction.number_in(&founders).unwrap_or(0);
-        keep_secret(data, Some(&secret))?;
+        secret.store(data).map_err(unusable)?;
         let mut stored = Stored::made(secret.cluster_id(), node);
         let members = founding::members_of(&founders);
         stored.founders = founders;
         Ok(Origin {
             identity: claim.keep(stored)?,
-            secret: Some(secret),
+            credentials: Credentials::Secret(secret),
             members,
         })
     }
@@ -241,10 +250,11 @@ impl Seeker<'_> {
         let node = self.config.node.unwrap_or(1);
         let trust = Trust::of(&self.security(Some(node))?);
         let cluster = join::find(&self.config.join, node, &trust).await;
-        keep_secret(&self.config.data, self.secret.as_ref())?;
+        let credentials = self.credentials().ok_or(SecurityError::SecretMissing)?;
+        credentials.store(&self.config.data).map_err(unusable)?;
         Ok(Origin {
             identity: claim.keep(Stored::joined(cluster.cluster_id, node, None))?,
-            secret: self.secret,
+            credentials,
             members: BTreeMap::from([(node, self.own.clone())]),
         })
     }
@@ -267,11 +277,25 @@ fn given_secret(config: &NodeConfig) -> Result<Option<ClusterSecret>, StartError
     Ok(Some(secret))
 }
 
-fn keep_secret(data: &Path, secret: Option<&ClusterSecret>) -> Result<(), StartError> {
+/// The secret counts for more: a node that has it signs for itself.
+fn credentials(secret: Option<ClusterSecret>, issued: Option<Issued>) -> Option<Credentials> {
     match secret {
-        Some(secret) => secret.store(data).map_err(unusable),
-        None => Ok(()),
+        Some(secret) => Some(Credentials::Secret(secret)),
+        None => issued.map(Credentials::Issued),
     }
+}
+
+/// What a member has signed for this machine when it was let in.
+pub(crate) fn issued_in(key: &NodeKey, let_in: &peer::JoinResponse) -> Result<Issued, StartError> {
+    let sent = let_in.certificates.clone().unwrap_or_default();
+    let issued = Issued::new(
+        key,
+        sent.cluster_id,
+        &sent.authority,
+        &sent.peer,
+        &sent.clients,
+    );
+    issued.map_err(|error| StartError::Join(format!("what was signed is of no use: {error}")))
 }
 
 /// The name of this machine's request: the same after a crash.
@@ -287,15 +311,6 @@ fn request_id(data: &Path) -> io::Result<Vec<u8>> {
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
     durable::replace(&file, &bytes)?;
     Ok(bytes.to_vec())
-}
-
-/// Every node of a cluster is started with the same members, so every one finds the same name.
-fn name_of_cluster(members: &BTreeMap<u64, Member>) -> String {
-    let mut hasher = blake3::Hasher::new();
-    for (node, member) in members {
-        hasher.update(format!("{node}={}\n", member.peer_address).as_bytes());
-    }
-    hasher.finalize().to_hex()[..16].to_owned()
 }
 
 /// The same socket: what is not taken by one of the two waits for the other.

@@ -17,7 +17,7 @@ use conclave_wire::{
     peer::{self, peer_service_server::PeerService},
 };
 use futures::{Stream, StreamExt as _};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use crate::{
     access::Deadline,
@@ -26,10 +26,11 @@ use crate::{
     digests::points_out,
     epoch, live,
     peer_guard::caller,
+    peer_roles::{self, Call, Standing},
     problems,
     shared::Shared,
     snapshots::{Received, next_part},
-    tls::Caller,
+    tls::{Caller, PeerNames},
 };
 
 /// How long forwarded commands may take here; the forwarder asks elsewhere after that.
@@ -48,7 +49,7 @@ impl Peers {
         caller: &Caller,
         mut request: peer::AppendEntriesRequest,
     ) -> Result<peer::AppendEntriesResponse, Status> {
-        self.check(caller, request.envelope.take())?;
+        self.check(caller, peer_roles::APPEND_ENTRIES, request.envelope.take())?;
         if self.shared.space.is_full() && !request.entries.is_empty() {
             return Err(Problem::NoSpace.to_status());
         }
@@ -62,10 +63,15 @@ impl Peers {
         Ok(convert::appended_out(response))
     }
 
-    /// Checks for whom a request is meant.
-    fn check(&self, caller: &Caller, envelope: Option<peer::Envelope>) -> Result<(), Status> {
+    /// Checks whether the caller may make this call, and for whom the request is meant.
+    fn check(
+        &self,
+        caller: &Caller,
+        call: Call,
+        envelope: Option<peer::Envelope>,
+    ) -> Result<PeerNames, Status> {
         let envelope = envelope.ok_or_else(|| malformed("no envelope"))?;
-        let wrong = |reason: &str, sentence: String| {
+        let wrong = |reason: &str, sentence: String| -> Result<PeerNames, Status> {
             let problem = Problem::WrongAddressee {
                 reason: reason.to_owned(),
                 sentence,
@@ -77,7 +83,7 @@ impl Peers {
             Err(problem.to_status())
         };
         let (cluster, node) = (&self.shared.identity.cluster_id, self.shared.identity.node);
-        self.shared.is_peer(caller, envelope.source_node_id)?;
+        let names = self.shared.is_peer(caller, call, envelope.source_node_id)?;
         if envelope.cluster_id != *cluster {
             return wrong("WRONG_CLUSTER", self.shared.other_cluster());
         }
@@ -93,11 +99,34 @@ impl Peers {
             let sentence = format!("node {source} was started again elsewhere");
             return wrong("NODE_SUPERSEDED", sentence);
         }
-        if self.shared.is_retired(envelope.source_node_id) {
-            let source = envelope.source_node_id;
-            return wrong("NODE_RETIRED", format!("node {source} was removed"));
+        Ok(names)
+    }
+}
+
+impl Peers {
+    /// Refuses what changes the cluster and comes from a node without a vote and without the key of
+    /// the authority, unless what its operator has shown convinces this node, too.
+    async fn on_behalf(
+        &self,
+        caller: &Caller,
+        names: PeerNames,
+        metadata: &MetadataMap,
+        call: &'static str,
+    ) -> Result<(), Status> {
+        if let Standing::Voter | Standing::Keeper = self.shared.standing(caller) {
+            return Ok(());
         }
-        Ok(())
+        let mut shown = Request::new(());
+        *shown.metadata_mut() = metadata.clone();
+        match self.shared.for_operators(&shown, call).await {
+            Ok(_) => Ok(()),
+            Err(Problem::Refused { .. } | Problem::SessionExpired { .. }) => {
+                let node = names.node;
+                let sentence = format!("node {node} asks for no operator");
+                Err(self.shared.refuse(caller, "PEER_ROLE", sentence))
+            }
+            Err(problem) => Err(problem.to_status()),
+        }
     }
 }
 
@@ -174,7 +203,7 @@ impl PeerService for Peers {
     ) -> Result<Response<peer::RequestVoteResponse>, Status> {
         let caller = caller(&request);
         let mut request = request.into_inner();
-        self.check(&caller, request.envelope.take())?;
+        self.check(&caller, peer_roles::REQUEST_VOTE, request.envelope.take())?;
         let request = convert::vote_request_in(request)?;
         let response = self.shared.replica.on_vote(request).await.map_err(failed)?;
         Ok(Response::new(convert::voted_out(&response)))
@@ -186,7 +215,7 @@ impl PeerService for Peers {
     ) -> Result<Response<peer::TransferLeaderResponse>, Status> {
         let caller = caller(&request);
         let request = request.into_inner();
-        self.check(&caller, request.envelope)?;
+        self.check(&caller, peer_roles::TRANSFER_LEADER, request.envelope)?;
         let from = convert::vote_in(request.from_leader)?;
         let last = request.last_log_id.map(convert::log_id_in);
         let heard = self
@@ -204,7 +233,11 @@ impl PeerService for Peers {
     ) -> Result<Response<peer::GetSnapshotProgressResponse>, Status> {
         let caller = caller(&request);
         let mut request = request.into_inner();
-        self.check(&caller, request.envelope.take())?;
+        self.check(
+            &caller,
+            peer_roles::GET_SNAPSHOT_PROGRESS,
+            request.envelope.take(),
+        )?;
         let progress = self.shared.snapshots.progress(&request)?;
         Ok(Response::new(progress))
     }
@@ -221,7 +254,7 @@ impl PeerService for Peers {
         };
         let envelope = header.envelope.take();
         let source = envelope.as_ref().map_or(0, |from| from.source_node_id);
-        self.check(&caller, envelope)?;
+        self.check(&caller, peer_roles::INSTALL_SNAPSHOT, envelope)?;
         let last = header
             .last_log_id
             .ok_or_else(|| malformed("a snapshot of nothing"))?;
@@ -263,16 +296,17 @@ impl PeerService for Peers {
         request: Request<peer::ForwardRequest>,
     ) -> Result<Response<peer::ForwardResponse>, Status> {
         let caller = caller(&request);
-        let request = request.into_inner();
-        let source = request
-            .envelope
-            .as_ref()
-            .map_or(0, |envelope| envelope.source_node_id);
-        self.check(&caller, request.envelope)?;
+        let (metadata, _, request) = request.into_parts();
+        let names = self.check(&caller, peer_roles::FORWARD, request.envelope)?;
         let commands = request.commands.into_iter().map(batch::decode_command);
         let commands = commands.collect::<Result<Vec<_>, _>>();
         let commands = commands.map_err(|error| malformed(&error.to_string()))?;
-        let may_forward = |command| self.shared.may_forward(source, command);
+        if self.shared.standing(&caller) == Standing::Learner {
+            let deadline = Deadline::after(FORWARD_LIMIT);
+            let proven = self.shared.proven(&commands, &metadata, deadline).await;
+            proven.map_err(|problem| self.shared.told(&caller, &problem))?;
+        }
+        let may_forward = |command| self.shared.may_forward(names.node, command);
         if !commands.iter().all(may_forward) {
             let why = "this command is not for this node to forward";
             return Err(Status::permission_denied(why));
@@ -290,7 +324,11 @@ impl PeerService for Peers {
         &self,
         request: Request<peer::ReadIndexRequest>,
     ) -> Result<Response<peer::ReadIndexResponse>, Status> {
-        self.check(&caller(&request), request.into_inner().envelope)?;
+        self.check(
+            &caller(&request),
+            peer_roles::READ_INDEX,
+            request.into_inner().envelope,
+        )?;
         let index = self.shared.replica.read_index_here(READ_INDEX_LIMIT).await;
         Ok(Response::new(convert::read_index_out(index)))
     }
@@ -305,7 +343,7 @@ impl PeerService for Peers {
             .envelope
             .as_ref()
             .map_or(0, |envelope| envelope.source_node_id);
-        self.check(&caller, request.envelope.take())?;
+        self.check(&caller, peer_roles::SHARE_MOMENT, request.envelope.take())?;
         let moment = request.moment.ok_or_else(|| malformed("nothing is told"))?;
         live::hear(&self.shared, source, moment).await;
         Ok(Response::new(peer::ShareMomentResponse {}))
@@ -317,9 +355,13 @@ impl PeerService for Peers {
     ) -> Result<Response<peer::ChangeMembersResponse>, Status> {
         let limit = Deadline::of(request.metadata()).left();
         let caller = caller(&request);
-        let request = request.into_inner();
-        self.check(&caller, request.envelope)?;
+        let (metadata, _, request) = request.into_parts();
+        let names = self.check(&caller, peer_roles::CHANGE_MEMBERS, request.envelope)?;
         let asked = request.request.ok_or_else(|| malformed("no change"))?;
+        if !self.shared.is_own_place(names, &asked) {
+            self.on_behalf(&caller, names, &metadata, "ChangeMembers")
+                .await?;
+        }
         let done = self.shared.change_members_here(asked, limit).await;
         let response = done.map_err(|problem| problem.to_status())?;
         Ok(Response::new(peer::ChangeMembersResponse {
@@ -333,8 +375,10 @@ impl PeerService for Peers {
     ) -> Result<Response<peer::HandOverResponse>, Status> {
         let limit = Deadline::of(request.metadata()).left();
         let caller = caller(&request);
-        let request = request.into_inner();
-        self.check(&caller, request.envelope)?;
+        let (metadata, _, request) = request.into_parts();
+        let names = self.check(&caller, peer_roles::HAND_OVER, request.envelope)?;
+        self.on_behalf(&caller, names, &metadata, "HandOver")
+            .await?;
         let done = self.shared.transfer_leader_here(request.to_node_id, limit);
         let leader_node_id = done.await.map_err(|problem| problem.to_status())?;
         Ok(Response::new(peer::HandOverResponse { leader_node_id }))
@@ -345,7 +389,8 @@ impl PeerService for Peers {
         request: Request<peer::DescribeClusterRequest>,
     ) -> Result<Response<peer::DescribeClusterResponse>, Status> {
         // Also for one that was removed: this is how it learns of it.
-        self.shared.is_node_of_cluster(&caller(&request))?;
+        let call = peer_roles::DESCRIBE_CLUSTER;
+        self.shared.may_call(&caller(&request), call)?;
         let confirmed = self.shared.replica.read_barrier(READ_INDEX_LIMIT).await;
         confirmed.map_err(|error| problems::of_read(&error).to_status())?;
         Ok(Response::new(peer::DescribeClusterResponse {
@@ -358,7 +403,11 @@ impl PeerService for Peers {
         &self,
         request: Request<peer::GetNodeStatusRequest>,
     ) -> Result<Response<peer::GetNodeStatusResponse>, Status> {
-        self.check(&caller(&request), request.into_inner().envelope)?;
+        self.check(
+            &caller(&request),
+            peer_roles::GET_NODE_STATUS,
+            request.into_inner().envelope,
+        )?;
         Ok(Response::new(self.shared.own_status()))
     }
 
@@ -378,7 +427,9 @@ impl PeerService for Peers {
         }
         let own = &self.shared.identity.cluster_id;
         if epoch::is_past(own, &envelope.cluster_id) {
-            self.shared.is_peer(&caller, source)?;
+            // Such a node may be unknown here, or removed: it learns what became of its cluster.
+            let call = peer_roles::DESCRIBE_CLUSTER;
+            self.shared.is_peer(&caller, call, source)?;
             if self.shared.refused.is_news(source) {
                 tracing::warn!(peer = source, "a node from before the recovery is refused");
             }
@@ -386,7 +437,7 @@ impl PeerService for Peers {
         }
         // Whether its life has ended is part of the answer.
         envelope.source_life = 0;
-        self.check(&caller, Some(envelope))?;
+        self.check(&caller, peer_roles::ANNOUNCE, Some(envelope))?;
         self.shared.hear(source, request).await.map(Response::new)
     }
 
@@ -394,7 +445,11 @@ impl PeerService for Peers {
         &self,
         request: Request<peer::GetDigestsRequest>,
     ) -> Result<Response<peer::GetDigestsResponse>, Status> {
-        self.check(&caller(&request), request.into_inner().envelope)?;
+        self.check(
+            &caller(&request),
+            peer_roles::GET_DIGESTS,
+            request.into_inner().envelope,
+        )?;
         let points = self.shared.own_points().await;
         Ok(Response::new(points_out(points)))
     }
@@ -405,10 +460,45 @@ impl PeerService for Peers {
     ) -> Result<Response<peer::CheckNodeResponse>, Status> {
         let caller = caller(&request);
         let request = request.into_inner();
-        self.check(&caller, request.envelope)?;
+        self.check(&caller, peer_roles::CHECK_NODE, request.envelope)?;
         let checked = self.shared.check_here(request.log_index, request.hold);
         let found = checked.await.map_err(|problem| problem.to_status())?;
         Ok(Response::new(found))
+    }
+
+    async fn renew_certificates(
+        &self,
+        request: Request<peer::RenewCertificatesRequest>,
+    ) -> Result<Response<peer::RenewCertificatesResponse>, Status> {
+        let caller = caller(&request);
+        let request = request.into_inner();
+        let call = peer_roles::RENEW_CERTIFICATES;
+        let names = self.check(&caller, call, request.envelope)?;
+        let signed = self
+            .shared
+            .renew_certificates(names.node, &request.public_key);
+        let certificates = signed.map_err(|problem| problem.to_status())?;
+        Ok(Response::new(peer::RenewCertificatesResponse {
+            certificates: Some(certificates),
+        }))
+    }
+
+    async fn get_authority_key(
+        &self,
+        request: Request<peer::GetAuthorityKeyRequest>,
+    ) -> Result<Response<peer::GetAuthorityKeyResponse>, Status> {
+        let caller = caller(&request);
+        let call = peer_roles::GET_AUTHORITY_KEY;
+        let names = self.check(&caller, call, request.into_inner().envelope)?;
+        let secret = self.shared.authority_key_for(names.node).await;
+        let secret = secret.map_err(|problem| problem.to_status())?;
+        tracing::info!(
+            node = names.node,
+            "a voter was given the key of the authority"
+        );
+        Ok(Response::new(peer::GetAuthorityKeyResponse {
+            cluster_secret: secret.as_bytes().to_vec().into(),
+        }))
     }
 }
 

@@ -24,12 +24,12 @@ use crate::{
     identity::{self, Claim, IdentityError, Stored, Wish},
     join,
     node::StartError,
+    origin::issued_in,
     random,
     sealed::{self, SealError},
-    secret::ClusterSecret,
-    security,
+    security::{self, Credentials},
     strangers::Trust,
-    tls::Holder,
+    tls::{Holder, Issued, NodeKey},
     way_back::WayBack,
 };
 
@@ -84,6 +84,10 @@ pub(crate) struct Note {
     state_aside: Option<u64>,
     /// The place that was given, and where the damaged data goes.
     place: Option<NewPlace>,
+    /// What was signed for the new number, if the machine has not got the secret: noted together
+    /// with the place, because with it the machine is not the old one any more.
+    #[serde(default)]
+    issued: Option<Box<Issued>>,
     /// The name of the cluster that gave it; empty before.
     #[serde(default)]
     cluster_id: String,
@@ -142,6 +146,7 @@ fn begin(claim: &Claim, what: What, why: String) -> Result<Note, IdentityError> 
         request_id,
         state_aside: None,
         place: None,
+        issued: None,
         cluster_id: String::new(),
     };
     store(claim, &note)?;
@@ -202,7 +207,8 @@ fn finish(claim: &Claim) -> Result<(), IdentityError> {
 pub(crate) struct Surroundings<'a> {
     pub(crate) config: &'a NodeConfig,
     pub(crate) own: &'a Member,
-    pub(crate) secret: Option<&'a ClusterSecret>,
+    /// By what the machine proves that it belongs to the cluster, if that is not damaged too.
+    pub(crate) credentials: Option<Credentials>,
     pub(crate) configured: &'a BTreeMap<u64, Member>,
 }
 
@@ -242,6 +248,10 @@ pub(crate) async fn come_back(
             }
             let old = Old::of(stored.as_ref(), way_back.as_ref(), around);
             let let_in = ask(&note, &old, around).await?.map_err(stuck)?;
+            if let Some(Credentials::Issued(_)) = &around.credentials {
+                let key = NodeKey::load_or_make(directory).map_err(failed)?;
+                note.issued = Some(Box::new(issued_in(&key, &let_in)?));
+            }
             let new = NewPlace {
                 node: let_in.node_id,
                 voter: let_in.voter && old.voter,
@@ -255,17 +265,20 @@ pub(crate) async fn come_back(
             new
         }
     };
-    let Some(secret) = around.secret else {
+    let Some(credentials) = &around.credentials else {
         let why = note.why;
         let stuck = Stuck::NoSecret;
         return Err(StartError::Damaged { why, stuck });
     };
+    if let Some(issued) = &note.issued {
+        issued.store(directory).map_err(failed)?;
+    }
     aside::move_all(directory, new.aside, &note.why).map_err(failed)?;
     let wish = Wish {
         voter: new.voter,
         replaces: new.replaces,
     };
-    let cluster_id = epoch::name(&note.cluster_id, secret);
+    let cluster_id = epoch::name(&note.cluster_id, &credentials.cluster_id());
     let mut stored = Stored::joined(cluster_id, new.node, Some(wish));
     stored.node_first = new.node_first;
     if let Some(mut way_back) = way_back {
@@ -330,7 +343,7 @@ async fn ask(
     old: &Old,
     around: &Surroundings<'_>,
 ) -> Result<Result<peer::JoinResponse, Stuck>, StartError> {
-    let Some(secret) = around.secret else {
+    let Some(credentials) = &around.credentials else {
         return Ok(Err(match old.addresses.is_empty() {
             true => Stuck::Alone,
             false => Stuck::NoSecret,
@@ -340,12 +353,27 @@ async fn ask(
         return Ok(Err(Stuck::Alone));
     }
     let holder = Holder::at(None, &[]);
-    let trust = Trust::of(&security::of(around.config.plain, Some(secret), holder)?);
+    let security = security::of(around.config.plain, Some(credentials), holder)?;
+    let trust = Trust::of_keepers(&security);
+    let (pass, public_key) = match credentials {
+        Credentials::Secret(secret) => {
+            let key = secret.join_key().to_vec().into();
+            (Some(join_request::Pass::JoinKey(key)), Vec::new())
+        }
+        // Its certificate says who it was: it comes back in its own place.
+        Credentials::Issued(_) => {
+            let key = NodeKey::load_or_make(&around.config.data);
+            (
+                None,
+                key.map_err(|error| StartError::System(error.to_string()))?
+                    .public(),
+            )
+        }
+    };
     let request = peer::JoinRequest {
         request_id: note.request_id.to_vec().into(),
-        pass: Some(join_request::Pass::JoinKey(
-            secret.join_key().to_vec().into(),
-        )),
+        pass,
+        public_key: public_key.into(),
         peer_address: around.own.peer_address.clone(),
         client_address: around.own.client_address.clone(),
         replaces_node_id: old.node,

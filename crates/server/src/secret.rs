@@ -116,6 +116,12 @@ impl ClusterSecret {
         Ok(Some(secret))
     }
 
+    /// Removes it from the directory of a node.
+    pub(crate) fn forget(directory: &Path) -> io::Result<()> {
+        durable::remove(&directory.join(FILE))?;
+        durable::remove(&directory.join(COPY))
+    }
+
     /// Keeps it in the directory of a node, whole or not at all.
     pub(crate) fn store(&self, directory: &Path) -> io::Result<()> {
         sealed::write(&directory.join(COPY), &self.to_text())?;

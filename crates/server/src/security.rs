@@ -1,12 +1,18 @@
-//! Decides how a node speaks with others: encrypted, or in plain text where nobody else can listen.
+//! Decides how a node speaks with others.
 //!
-//! Always true: plain text is spoken on loopback alone, and only by a node that was told to.
+//! Always true: peers speak TLS; plain text is spoken with clients on loopback alone, and only by a
+//! node that was told to.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::{
     secret::ClusterSecret,
-    tls::{Holder, IssueError, LIFETIME, OwnCertificateError, OwnFiles, Security, Tls},
+    tls::{Holder, IssueError, Issued, LIFETIME, OwnCertificateError, OwnFiles, Security, Tls},
 };
 
 /// It is not known how to speak with others.
@@ -41,12 +47,11 @@ impl From<IssueError> for SecurityError {
     }
 }
 
-/// Refuses plain text on addresses where others can listen.
-pub(crate) fn check(plain: bool, bound: [SocketAddr; 2]) -> Result<(), SecurityError> {
-    let exposed = bound.into_iter().find(|at| !at.ip().is_loopback());
-    match exposed.filter(|_| plain) {
-        Some(address) => Err(SecurityError::PlainOffLoopback { address }),
-        None => Ok(()),
+/// Refuses plain text with clients on an address where others can listen.
+pub(crate) fn check(plain: bool, address: SocketAddr) -> Result<(), SecurityError> {
+    match plain && !address.ip().is_loopback() {
+        true => Err(SecurityError::PlainOffLoopback { address }),
+        false => Ok(()),
     }
 }
 
@@ -67,17 +72,47 @@ pub(crate) fn own_files(
     }
 }
 
-/// What a node speaks that was or was not told to speak in plain text.
+/// By what a node proves that it belongs to the cluster.
+#[derive(Clone)]
+pub(crate) enum Credentials {
+    /// It knows the secret, and signs its certificates itself.
+    Secret(ClusterSecret),
+    /// Its certificates were signed by a voter.
+    Issued(Issued),
+}
+
+impl Credentials {
+    /// The name of the cluster.
+    pub(crate) fn cluster_id(&self) -> String {
+        match self {
+            Self::Secret(secret) => secret.cluster_id(),
+            Self::Issued(issued) => issued.cluster_id.clone(),
+        }
+    }
+
+    /// Keeps them in the directory of the node.
+    pub(crate) fn store(&self, directory: &Path) -> io::Result<()> {
+        match self {
+            Self::Secret(secret) => secret.store(directory),
+            Self::Issued(issued) => issued.store(directory),
+        }
+    }
+}
+
+/// Returns how a node speaks that was or was not told to speak in plain text with clients.
 pub(crate) fn of(
     plain: bool,
-    secret: Option<&ClusterSecret>,
+    credentials: Option<&Credentials>,
     holder: Holder,
 ) -> Result<Security, SecurityError> {
-    if plain {
-        return Ok(Security::Plain);
-    }
-    let secret = secret.ok_or(SecurityError::SecretMissing)?;
-    Ok(Security::Tls(Arc::new(Tls::new(secret, holder, LIFETIME)?)))
+    let tls = match credentials.ok_or(SecurityError::SecretMissing)? {
+        Credentials::Secret(secret) => Tls::new(secret, holder, LIFETIME)?,
+        Credentials::Issued(issued) => Tls::of_member(issued, holder)?,
+    };
+    Ok(Security {
+        tls: Arc::new(tls),
+        plain_clients: plain,
+    })
 }
 
 #[cfg(test)]
@@ -86,25 +121,28 @@ mod tests {
 
     #[test]
     fn plain_text_is_spoken_only_where_nobody_else_can_listen() {
-        let check = |plain, client: &str, peer: &str| {
-            check(plain, [client.parse().unwrap(), peer.parse().unwrap()])
-        };
-        for (client, peer) in [("127.0.0.1:1", "127.9.9.9:2"), ("[::1]:1", "[::1]:2")] {
-            assert!(check(true, client, peer).is_ok());
+        let check = |plain, client: &str| check(plain, client.parse().unwrap());
+        for client in ["127.0.0.1:1", "127.9.9.9:2", "[::1]:1"] {
+            assert!(check(true, client).is_ok());
         }
-        for (client, peer) in [
-            ("0.0.0.0:1", "127.0.0.1:2"),
-            ("127.0.0.1:1", "10.0.0.1:2"),
-            ("[::]:1", "[::1]:2"),
-        ] {
-            assert!(check(false, client, peer).is_ok());
-            let refused = check(true, client, peer);
+        for client in ["0.0.0.0:1", "10.0.0.1:2", "[::]:1"] {
+            assert!(check(false, client).is_ok());
+            let refused = check(true, client);
             assert!(
                 matches!(refused, Err(SecurityError::PlainOffLoopback { .. })),
-                "{client} {peer}"
+                "{client}"
             );
         }
-        let refused = of(false, None, Holder::at(None, &[]));
-        assert!(matches!(refused, Err(SecurityError::SecretMissing)));
+    }
+
+    #[test]
+    fn peers_need_the_secret_also_if_clients_are_spoken_to_in_plain_text() {
+        for plain in [false, true] {
+            let refused = of(plain, None, Holder::at(None, &[]));
+            assert!(matches!(refused, Err(SecurityError::SecretMissing)));
+            let secret = Credentials::Secret(ClusterSecret::generate().unwrap());
+            let security = of(plain, Some(&secret), Holder::at(None, &[])).unwrap();
+            assert_eq!(security.for_clients().is_none(), plain);
+        }
     }
 }

@@ -58,6 +58,7 @@ impl Accounts {
         request: Request<v1::OpenSessionRequest>,
     ) -> Result<v1::OpenSessionResponse, Problem> {
         self.shared.door()?;
+        self.shared.only_where_believed()?;
         let deadline = Deadline::of(request.metadata());
         let token = match request::chosen_token(&request.get_ref().token)? {
             Some(token) => token,

@@ -23,7 +23,7 @@ use crate::{
     check::Checks, codes::Codes, connections::Places, digests::Digests, fair::Turns,
     identity::Identity, live::LiveState, operators::Operators, passwords::Passwords,
     peer_service::role_number, problems::millis, registration::Registration, roll_call::RollCall,
-    secret::ClusterSecret, sessions::Sessions, snapshots, space::Space, throttle::Gate,
+    sessions::Sessions, snapshots, space::Space, throttle::Gate,
     tls::Security, told::Told, transport::GrpcTransport,
 };
 
@@ -33,10 +33,10 @@ const STATUS_LIMIT: Duration = Duration::from_millis(500);
 /// What all services of a node share.
 pub(crate) struct Shared {
     pub(crate) identity: Identity,
-    /// Whether what this node sends and hears is encrypted.
+    /// What this node proves to others, and how it speaks with them.
     pub(crate) security: Security,
-    /// The cluster's secret, if it has one.
-    pub(crate) secret: Option<ClusterSecret>,
+    /// Whether the operator gives this node the cluster's secret, whether it votes or not.
+    pub(crate) secret_is_given: bool,
     /// Machines that are being let in.
     pub(crate) joins: Semaphore,
     /// What the log said of nodes when it was last asked.
@@ -72,7 +72,7 @@ pub(crate) struct Shared {
     pub(crate) refused: Told,
     /// What is known of callers that want to be operators.
     pub(crate) operators: Operators,
-    /// Callers that are no peers, and why.
+    /// Callers that were refused, and why.
     pub(crate) callers_refused: Told<(Option<IpAddr>, String)>,
     pub(crate) members: BTreeMap<u64, Member>,
     /// What is known of the lives and the addresses of the others.
@@ -192,6 +192,7 @@ impl Shared {
             life_word: self.roll.life().word,
             waits: !self.replica.is_admitted(),
             unreached: self.roll.is_unreached(),
+            has_authority_key: self.security.tls.is_keeper(),
             transfers: self.snapshots.transfers().to_wire(),
             free_bytes: self.space.free(),
             low_space: self.space.is_low(),

@@ -24,17 +24,21 @@ use crate::{
 pub(crate) struct Trust(Dial);
 
 impl Trust {
-    /// Whoever the token's maker knows; everybody, if plain text is spoken.
-    pub(crate) fn of_token(token: &JoinToken, plain: bool) -> Self {
-        Self(match plain {
-            true => Dial::Plain,
-            false => Dial::by_fingerprint(Fingerprint(token.authority)),
-        })
+    /// Trusts the nodes that have the key of the authority of the cluster in which the token was
+    /// made.
+    pub(crate) fn of_token(token: &JoinToken) -> Self {
+        Self(Dial::by_fingerprint(Fingerprint(token.authority)))
     }
 
-    /// Whoever knows the secret; everybody, if plain text is spoken.
+    /// Trusts the nodes that have a certificate of the cluster.
     pub(crate) fn of(security: &Security) -> Self {
         Self(security.dial_anybody())
+    }
+
+    /// Trusts the nodes that have the key of the cluster's authority: before these a secret may be
+    /// shown.
+    pub(crate) fn of_keepers(security: &Security) -> Self {
+        Self(security.dial_any_keeper())
     }
 
     fn channel(&self, address: &str) -> Result<Channel, PeerError> {

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use conclave_core::{Command, Timestamp};
 use conclave_replica::{
     AppendRequest, AppendResponse, Lane, LogId, Member, Outcome, Peer, PeerError, ProposeError,
@@ -35,6 +36,7 @@ use crate::{
     convert,
     digests::{Points, points_in},
     join::Cluster,
+    on_behalf::OnBehalf,
     reachability::Reachability,
     snapshots,
     tls::{Dial, Security},
@@ -105,6 +107,7 @@ impl GrpcTransport {
             .or_insert_with(|| Arc::new(Reachability::new(node)));
         let peer = Arc::new(GrpcPeer {
             envelope: self.envelope(node),
+            security: self.security.clone(),
             line: RwLock::new(self.line(node, address)),
             reachable: reachable.clone(),
             appends: tokio::sync::Mutex::default(),
@@ -129,8 +132,7 @@ impl GrpcTransport {
     }
 
     fn line(&self, node: u64, address: String) -> Line {
-        let channel = connect_lazily(&address, &self.security.dial(node));
-        Line { address, channel }
+        line_to(&self.security, node, address)
     }
 
     /// What a request to this node begins with.
@@ -171,6 +173,7 @@ pub(crate) fn connect_lazily(address: &str, dial: &Dial) -> Option<Channel> {
 /// One lane to one peer.
 pub(crate) struct GrpcPeer {
     envelope: peer::Envelope,
+    security: Security,
     line: RwLock<Line>,
     reachable: Arc<Reachability>,
     /// The stream of entries, while nobody uses it.
@@ -181,12 +184,23 @@ pub(crate) struct GrpcPeer {
 /// Where a peer is reached, and how.
 struct Line {
     address: String,
+    /// Counts what this node proved when the connection was made.
+    generation: u64,
     /// `None` if the address is invalid.
     channel: Option<Channel>,
 }
 
+fn line_to(security: &Security, node: u64, address: String) -> Line {
+    Line {
+        generation: security.tls.generation(),
+        channel: connect_lazily(&address, &security.dial(node)),
+        address,
+    }
+}
+
 /// An open stream of entries: one response for each request.
 struct Appends {
+    generation: u64,
     requests: mpsc::Sender<peer::AppendEntriesRequest>,
     responses: Streaming<peer::AppendEntriesResponse>,
 }
@@ -231,6 +245,7 @@ impl GrpcPeer {
     }
 
     fn service(&self) -> Result<Service, PeerError> {
+        self.renew_line();
         let line = self.line.read().unwrap_or_else(PoisonError::into_inner);
         let Some(channel) = line.channel.clone() else {
             let sentence = format!("{} is no address", line.address);
@@ -241,6 +256,19 @@ impl GrpcPeer {
             .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX))
     }
 
+    /// Makes another connection if this node can prove more than when it was made.
+    fn renew_line(&self) {
+        let generation = self.security.tls.generation();
+        let line = self.line.read().unwrap_or_else(PoisonError::into_inner);
+        if line.generation == generation {
+            return;
+        }
+        drop(line);
+        let mut line = self.line.write().unwrap_or_else(PoisonError::into_inner);
+        let address = line.address.clone();
+        *line = line_to(&self.security, self.envelope.target_node_id, address);
+    }
+
     /// Sends a request on this lane's stream and takes its response. The stream is put back only
     /// after that: one that was left in the middle is dropped, and the next request opens another.
     async fn append_on_stream(
@@ -248,7 +276,9 @@ impl GrpcPeer {
         request: peer::AppendEntriesRequest,
     ) -> Result<peer::AppendEntriesResponse, PeerError> {
         let mut place = self.appends.lock().await;
-        let mut appends = match place.take() {
+        let generation = self.security.tls.generation();
+        let open = place.take().filter(|open| open.generation == generation);
+        let mut appends = match open {
             Some(appends) => appends,
             None => {
                 let (requests, queue) = mpsc::channel(1);
@@ -258,6 +288,7 @@ impl GrpcPeer {
                     .await;
                 let responses = opened.map_err(|status| failure_of(&status))?.into_inner();
                 Appends {
+                    generation,
                     requests,
                     responses,
                 }
@@ -291,6 +322,7 @@ impl GrpcPeer {
     pub(crate) async fn change_members(
         &self,
         request: v1::ChangeMembersRequest,
+        for_whom: &OnBehalf,
         limit: Duration,
     ) -> Result<v1::ChangeMembersResponse, Problem> {
         let mut request = Request::new(peer::ChangeMembersRequest {
@@ -298,20 +330,45 @@ impl GrpcPeer {
             request: Some(request),
         });
         request.set_timeout(limit);
+        for_whom.put_into(request.metadata_mut());
         let call = |mut service: Service| async move { service.change_members(request).await };
         let response = self.ask(limit, call).await?.response;
         response.ok_or_else(no_leader)
     }
 
     /// Asks the peer, as the leader, to hand leadership over.
-    pub(crate) async fn hand_over(&self, to: u64, limit: Duration) -> Result<u64, Problem> {
+    pub(crate) async fn hand_over(
+        &self,
+        to: u64,
+        for_whom: &OnBehalf,
+        limit: Duration,
+    ) -> Result<u64, Problem> {
         let mut request = Request::new(peer::HandOverRequest {
             envelope: Some(self.envelope.clone()),
             to_node_id: to,
         });
         request.set_timeout(limit);
+        for_whom.put_into(request.metadata_mut());
         let call = |mut service: Service| async move { service.hand_over(request).await };
         Ok(self.ask(limit, call).await?.leader_node_id)
+    }
+
+    /// Hands one command to the peer, as the leader, with what the client has shown.
+    pub(crate) async fn forward_proven(
+        &self,
+        command: &Command,
+        shown: &OnBehalf,
+        limit: Duration,
+    ) -> Result<Result<Outcome, ProposeError>, Problem> {
+        let mut request = Request::new(peer::ForwardRequest {
+            envelope: Some(self.envelope.clone()),
+            commands: vec![batch::encode_command(command)],
+        });
+        request.set_timeout(limit);
+        shown.put_into(request.metadata_mut());
+        let call = |mut service: Service| async move { service.forward(request).await };
+        let outcome = self.ask(limit, call).await?.outcomes.pop();
+        Ok(convert::outcome_in(outcome.unwrap_or_default(), limit))
     }
 
     /// Asks the peer which cluster it belongs to.
@@ -362,6 +419,33 @@ impl GrpcPeer {
 }
 
 impl GrpcPeer {
+    /// Asks the peer for the cluster's secret.
+    pub(crate) async fn authority_key(&self, limit: Duration) -> Result<Bytes, PeerError> {
+        let request = peer::GetAuthorityKeyRequest {
+            envelope: Some(self.envelope.clone()),
+        };
+        let call = |mut service: Service| async move { service.get_authority_key(request).await };
+        Ok(self.call(limit, call).await?.cluster_secret)
+    }
+
+    /// Asks the peer for other certificates for the key of this node.
+    pub(crate) async fn certificates(
+        &self,
+        public_key: Vec<u8>,
+        limit: Duration,
+    ) -> Result<peer::Certificates, PeerError> {
+        let request = peer::RenewCertificatesRequest {
+            envelope: Some(self.envelope.clone()),
+            public_key: public_key.into(),
+        };
+        let call = |mut service: Service| async move { service.renew_certificates(request).await };
+        Ok(self
+            .call(limit, call)
+            .await?
+            .certificates
+            .unwrap_or_default())
+    }
+
     /// What the peer's state was after some entries.
     pub(crate) async fn digests(&self, limit: Duration) -> Result<Points, PeerError> {
         let request = peer::GetDigestsRequest {

@@ -88,6 +88,7 @@ impl Hooks {
     /// Posts a message; gives its place in the room and in the log.
     async fn post(&self, request: Request) -> Result<(u64, u64), Problem> {
         self.shared.door()?;
+        self.shared.only_where_believed()?;
         let deadline = Deadline::usual();
         let token = token_of(request.uri().path())?;
         let key = key_of(request.headers())?;

@@ -290,15 +290,24 @@ fn code_of(reason: &str) -> Code {
         | "REGISTRATION_CLOSED"
         | "INVITE_INVALID"
         | "JOIN_REFUSED"
+        | "PEER_ROLE"
         | "JOIN_TOKEN_INVALID"
         | "SETUP_TOKEN_INVALID" => Code::PermissionDenied,
         "QUOTA_EXCEEDED" | "TOO_MANY_ACCOUNTS" | "TOO_MANY" | "TOO_MANY_VOTERS"
         | "TOO_MANY_MEMBERS" => Code::ResourceExhausted,
-        "LAST_VOTER" | "WOULD_LOSE_QUORUM" | "LEARNER_BEHIND" | "NODE_UNREACHABLE"
-        | "NOT_TAKEN_OVER" | "RECIPIENT_GONE" | "NO_SECRET" | "LAST_OF_ITS_KIND"
-        | "LAST_OPERATOR" | "NOT_A_MEMBER" | "MESSAGE_GONE" | "NO_STREAM" => {
-            Code::FailedPrecondition
-        }
+        "LAST_VOTER"
+        | "WOULD_LOSE_QUORUM"
+        | "LEARNER_BEHIND"
+        | "NODE_UNREACHABLE"
+        | "NOT_TAKEN_OVER"
+        | "RECIPIENT_GONE"
+        | "NO_AUTHORITY_KEY"
+        | "WOULD_LOSE_AUTHORITY"
+        | "LAST_OF_ITS_KIND"
+        | "LAST_OPERATOR"
+        | "NOT_A_MEMBER"
+        | "MESSAGE_GONE"
+        | "NO_STREAM" => Code::FailedPrecondition,
         "REQUEST_TOO_OLD" => Code::OutOfRange,
         _ => Code::InvalidArgument,
     }

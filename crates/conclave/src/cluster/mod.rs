@@ -60,7 +60,7 @@ pub(crate) struct Options {
     pub(crate) founding: Founding,
     /// Where they listen.
     pub(crate) ports: Ports,
-    /// Whether they speak in plain text.
+    /// Whether they speak with clients in plain text.
     pub(crate) plain: bool,
     /// What is added to the environment of which node.
     pub(crate) environment: BTreeMap<u64, Vec<(String, String)>>,

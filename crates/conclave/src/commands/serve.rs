@@ -96,7 +96,7 @@ pub(crate) struct Args {
     /// The private key of --tls-certificate (PEM)
     #[arg(long, value_name = "FILE")]
     tls_key: Option<PathBuf>,
-    /// Speak in plain text: only on loopback
+    /// Speak with clients in plain text: only on loopback
     #[arg(long)]
     plain: bool,
     /// Acknowledge before the disk has it: for throw-away nodes only
@@ -424,10 +424,10 @@ fn damaged_hint(stuck: &Stuck) -> &'static str {
 fn security_hint(error: &SecurityError) -> &'static str {
     match error {
         SecurityError::PlainOffLoopback { .. } => {
-            "leave --plain out: then all that is sent is encrypted"
+            "leave --plain out: then all that clients send is encrypted"
         }
         SecurityError::SecretMissing => {
-            "give every node the same --secret-file; on loopback alone, --plain needs none"
+            "give every node the same --secret-file: `conclave token secret` makes one"
         }
         SecurityError::OwnHalf => {
             "give --tls-certificate and --tls-key, or neither: without them clients know the \

@@ -47,7 +47,7 @@ pub(crate) struct Args {
     /// The first port; node 2 listens ten ports further
     #[arg(long, default_value = "7400", value_name = "PORT")]
     base_port: u16,
-    /// Let the nodes speak encrypted, as they do on several machines
+    /// Let clients be spoken to encrypted, as on several machines; the nodes always are
     #[arg(long)]
     tls: bool,
     /// Leave a node dead that has died

@@ -29,6 +29,9 @@ use crate::{
     witness::{PASSWORD, stranger_at},
 };
 
+/// 32 bytes as 43 letters: the secret of clusters that are started by hand.
+const SECRET_OF_TESTS: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+
 /// A port that the system chooses.
 pub(crate) const ANY_PORT: &str = "127.0.0.1:0";
 
@@ -161,6 +164,7 @@ impl Home {
     pub(crate) async fn new() -> Self {
         let turn = turn().await;
         let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("secret"), SECRET_OF_TESTS).unwrap();
         Self {
             directory,
             _turn: turn,
@@ -211,9 +215,12 @@ impl Home {
         let members = (1..=3).map(|n| format!("{n}={}/{}", ports.peer(n), ports.client(n)));
         let members: Vec<String> = members.collect();
         let (client, peer) = (ports.client(node), ports.peer(node));
+        let secret = self.secret_file();
         let args = [
             "--data",
             data.to_str().unwrap(),
+            "--secret-file",
+            secret.to_str().unwrap(),
             "--node",
             &node.to_string(),
             "--members",
@@ -224,6 +231,11 @@ impl Home {
             &peer,
         ];
         Served::start(&self.path(&format!("node-{node}.log")), &args, &[]).await
+    }
+
+    /// Where the secret lies that the nodes of a cluster in this directory have in common.
+    pub(crate) fn secret_file(&self) -> PathBuf {
+        self.path("secret")
     }
 
     /// A cluster of three, and where it listens.

@@ -18,7 +18,7 @@ use crate::{
 const WAIT_VARIABLE: &str = "CONCLAVE_REPAIR_WAIT_SECONDS";
 
 /// Changes a byte in the middle of what the log of this directory holds; gives the file as it was.
-fn hurt_log(directory: &Path) -> (PathBuf, Vec<u8>) {
+pub(crate) fn hurt_log(directory: &Path) -> (PathBuf, Vec<u8>) {
     let file = file_of(directory, "log", &mut Dice(3));
     let good = fs::read(&file).unwrap();
     let used = good.iter().rposition(|byte| *byte != 0).unwrap();
@@ -77,20 +77,6 @@ async fn a_node_alone_makes_a_damaged_database_again_from_a_log_that_has_everyth
     assert_eq!(history(&alice_at(&node).await).await, ["kept"]);
     assert!(data.join("damaged-1/state.db").exists());
     assert!(!data.join("damaged.json").exists());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_node_of_a_cluster_without_a_secret_says_that_it_has_to_be_added() {
-    let home = Home::new().await;
-    let (ports, [one, two, three]) = home.three().await;
-    three.stop().await;
-    let data = home.path("node-3");
-    hurt_log(&data);
-    let ended = home.one_of_three(ports, 3, &data).await.unwrap_err();
-    ended.failed(65, "the cluster has no secret");
-    for node in [one, two] {
-        node.stop().await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! What no client of ours would send: calls with hand-made bytes, and bytes that are no calls.
 
+use conclave_server::ClusterSecret;
 use conclave_wire::{
     Problem,
     peer::{self, peer_service_client::PeerServiceClient},
@@ -16,7 +17,11 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::support::PATIENCE;
+use crate::{
+    command::Home,
+    forger::{self, ANY_PEER, Forger, Use},
+    support::PATIENCE,
+};
 
 /// A visit to a web page, of somebody who does not stay on the line.
 const HTTP1: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
@@ -65,6 +70,21 @@ pub(crate) fn refusal<T: std::fmt::Debug>(answer: Result<T, Status>) -> (Code, S
     (status.code(), problem.reason().to_owned())
 }
 
+/// A node of three that is not this one.
+pub(crate) fn other_than(node: u64) -> u64 {
+    node % 3 + 1
+}
+
+/// A connection as this node of the cluster that has its secret in this home.
+pub(crate) fn peer_channel(home: &Home, address: &str, node: u64) -> Channel {
+    let text = std::fs::read_to_string(home.secret_file()).unwrap();
+    let secret = ClusterSecret::from_text(&text).unwrap();
+    let name = format!("node-{node}.peer.{}.conclave.internal", secret.cluster_id());
+    let names = [ANY_PEER, &name];
+    let pair = Forger::knowing(&secret).issue(&names, Use::Peer);
+    forger::channel(&forger::config(&secret, Some(&pair)), address, ANY_PEER)
+}
+
 /// Calls that are meant for another than node `own` of `cluster`, with a term that would depose
 /// anybody.
 pub(crate) async fn foreign_peers_are_refused(
@@ -72,7 +92,7 @@ pub(crate) async fn foreign_peers_are_refused(
     own: u64,
     mut service: PeerServiceClient<Channel>,
 ) {
-    let other = own % 3 + 1;
+    let other = other_than(own);
     let cases = [
         ("another-cluster", own, "WRONG_CLUSTER"),
         ("", own, "WRONG_CLUSTER"),

@@ -13,7 +13,8 @@ use rcgen::{
     Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519,
 };
 use rustls::{
-    ClientConfig, RootCertStore,
+    ClientConfig, ConfigBuilder, RootCertStore,
+    client::WantsClientCert,
     crypto::ring::default_provider,
     pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName},
     version::TLS13,
@@ -141,20 +142,30 @@ fn wanted(names: &[&str], usage: Use, days: [i64; 2]) -> CertificateParams {
 
 /// Believes the authority of this cluster and shows `pair`, if there is one.
 pub(crate) fn config(secret: &ClusterSecret, pair: Option<&Pair>) -> Arc<ClientConfig> {
+    match pair {
+        Some(pair) => config_with(secret, pair.chain.clone(), pair.key.serialize_der()),
+        None => Arc::new(believing(secret).with_no_client_auth()),
+    }
+}
+
+/// The same with a pair that was found somewhere: certificates, and a key in PKCS #8.
+pub(crate) fn config_with(
+    secret: &ClusterSecret,
+    chain: Vec<CertificateDer<'static>>,
+    key: Vec<u8>,
+) -> Arc<ClientConfig> {
+    let key = PrivatePkcs8KeyDer::from(key);
+    let config = believing(secret).with_client_auth_cert(chain, key.into());
+    Arc::new(config.unwrap())
+}
+
+fn believing(secret: &ClusterSecret) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     let mut roots = RootCertStore::empty();
     roots.add(secret.authority().into()).unwrap();
-    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+    ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_protocol_versions(&[&TLS13])
         .unwrap()
-        .with_root_certificates(roots);
-    Arc::new(match pair {
-        Some(pair) => {
-            let key = PrivatePkcs8KeyDer::from(pair.key.serialize_der());
-            let chain = pair.chain.clone();
-            config.with_client_auth_cert(chain, key.into()).unwrap()
-        }
-        None => config.with_no_client_auth(),
-    })
+        .with_root_certificates(roots)
 }
 
 /// Connects to who is under this name at this address.

@@ -35,6 +35,7 @@ mod own_certificate;
 mod readme;
 mod recover;
 mod refusals;
+mod roles;
 mod secrets;
 mod small_disk;
 mod snapshots;

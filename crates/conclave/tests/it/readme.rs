@@ -315,11 +315,13 @@ async fn on_one_machine_more(desk: &Desk, block: &str) {
     let member = |node| format!("{node}={}/{}", ports.peer(node), ports.client(node));
     let list: Vec<String> = (1..=FOUNDERS).map(member).collect();
     let mut nodes = Vec::new();
+    let secret = desk.home.secret_file();
     for node in 1..=FOUNDERS {
         let start = format!(
-            "exec conclave serve --node {node} --members {} --data {} --client-address {} \
-             --peer-address {}",
+            "exec conclave serve --node {node} --members {} --secret-file {} --data {} \
+             --client-address {} --peer-address {}",
             list.join(","),
+            secret.display(),
             desk.home.path(&format!("founder-{node}")).display(),
             ports.client(node),
             ports.peer(node)
@@ -330,6 +332,7 @@ async fn on_one_machine_more(desk: &Desk, block: &str) {
     let data: Vec<_> = (1..=FOUNDERS).map(founder).collect();
     let at = first_operator(desk, ports, &data).await;
     let data = desk.home.path("fourth");
+    let block = block.replace(MACHINE_SECRET, secret.to_str().unwrap());
     let block = block.replace(MACHINE_DATA, data.to_str().unwrap());
     let block = at_home(&block, ports, ALL);
     let (add, rest) = block.split_once('\n').unwrap();

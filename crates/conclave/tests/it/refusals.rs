@@ -331,7 +331,7 @@ async fn a_node_that_was_removed_is_a_peer_no_more_whatever_it_shows() {
     assert!(again.message().contains("was removed"), "{again}");
     let line = format!("node {gone} was removed");
     let log = cluster.log(asked);
-    assert_eq!(lines(&log, &["a peer was refused", &line]), 1, "{log}");
+    assert_eq!(lines(&log, &[CALL, &line]), 1, "{log}");
 }
 
 /// A machine that asks to be let in.

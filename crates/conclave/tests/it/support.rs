@@ -156,6 +156,11 @@ impl Cluster {
         Self::build_with(nodes, 1, 1, BTreeMap::new()).await
     }
 
+    /// A cluster of which no node runs yet, with so many places, of which the first make it.
+    pub(crate) async fn prepare_with_places(nodes: u64, founders: u64) -> Self {
+        Self::build_with(nodes, founders, 1, BTreeMap::new()).await
+    }
+
     /// A cluster of which no node runs yet, and whose nodes find each other.
     pub(crate) async fn prepare_meeting(nodes: u64) -> Self {
         let mut cluster = Self::build(nodes, 1, BTreeMap::new()).await;

@@ -2,14 +2,17 @@
 
 use std::{fs, net::SocketAddr, path::Path};
 
+use conclave_wire::peer::{Envelope, ForwardRequest, peer_service_client::PeerServiceClient};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     time::timeout,
 };
+use tonic::{Code, transport::Endpoint};
 
 use crate::{
     command::{Home, Person, Served},
+    forger,
     support::{Cluster, PATIENCE},
 };
 
@@ -152,18 +155,16 @@ async fn plain_text_is_refused_where_others_can_listen() {
     let home = Home::new().await;
     let log = home.path("log");
     let data = home.path("data").display().to_string();
-    for (client, peer) in [("0.0.0.0:0", "127.0.0.1:0"), ("127.0.0.1:0", "0.0.0.0:0")] {
-        let args = [
-            "--data",
-            &data,
-            "--client-address",
-            client,
-            "--peer-address",
-            peer,
-        ];
-        let refused = Served::start(&log, &args, &[]).await.err().unwrap();
-        refused.failed(1, "plain text is for loopback only");
-    }
+    let args = [
+        "--data",
+        &data,
+        "--client-address",
+        "0.0.0.0:0",
+        "--peer-address",
+        "127.0.0.1:0",
+    ];
+    let refused = Served::start(&log, &args, &[]).await.err().unwrap();
+    refused.failed(1, "plain text is for loopback only");
     let members = "1=127.0.0.1:1/127.0.0.1:2,2=127.0.0.1:3/127.0.0.1:4";
     let args = ["--data", &data, "--node", "1", "--members", members];
     let here = [
@@ -175,4 +176,42 @@ async fn plain_text_is_refused_where_others_can_listen() {
     let args = [&args[..], &here].concat();
     let refused = Served::start_encrypted(&log, &args).await.err().unwrap();
     refused.failed(1, "need the same secret");
+    // Also where clients are spoken to in plain text: peers are not.
+    let refused = Served::start(&log, &args, &[]).await.err().unwrap();
+    refused.failed(1, "need the same secret");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_on_the_machine_gets_nothing_from_the_peer_port_of_a_plain_cluster() {
+    let cluster = Cluster::start(1).await;
+    let address = cluster.peer_address(1);
+    // In plain text nobody is heard.
+    let at = format!("http://{address}");
+    let plain = Endpoint::from_shared(at).unwrap().connect_lazy();
+    let refused = PeerServiceClient::new(plain)
+        .forward(ForwardRequest::default())
+        .await;
+    refused.expect_err("plain text is not spoken");
+    // Encrypted, who has no certificate is heard and refused.
+    let secret = cluster.secret();
+    let channel = forger::channel(&forger::config(&secret, None), &address, forger::ANY_PEER);
+    let mut peers = PeerServiceClient::new(channel);
+    let request = ForwardRequest {
+        envelope: Some(Envelope {
+            cluster_id: secret.cluster_id(),
+            source_node_id: 1,
+            target_node_id: 1,
+            ..Envelope::default()
+        }),
+        ..Default::default()
+    };
+    let refused = peers.forward(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
+    let log = cluster.log(1);
+    for line in [
+        "a connection for peers was refused",
+        "a call for peers was refused",
+    ] {
+        assert_eq!(log.matches(line).count(), 1, "{log}");
+    }
 }

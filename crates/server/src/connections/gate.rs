@@ -15,7 +15,7 @@ use crate::{
     listeners::CLIENT_MESSAGE_BYTES_MAX,
     sessions::token_in,
     shared::Shared,
-    tls::{Caller, Security, Shown},
+    tls::{Caller, Shown},
     webhooks,
 };
 
@@ -135,11 +135,9 @@ fn of_peer(
     limits: &Limits,
 ) -> Result<Entry, Status> {
     let path = parts.uri.path();
-    let member = match (&shared.security, caller.shown) {
-        (Security::Tls(_), Shown::Node(node)) => !shared.is_retired(node),
-        (Security::Tls(_), Shown::Plain | Shown::Nothing) => false,
-        // In plain text every node says who it is with each request.
-        (Security::Plain, _) => path.starts_with(BETWEEN_NODES),
+    let member = match caller.shown {
+        Shown::Node(names) => !shared.is_retired(names.node),
+        Shown::Plain | Shown::Nothing => false,
     };
     if member {
         return Ok(Entry {
@@ -152,7 +150,10 @@ fn of_peer(
     }
     if path.starts_with(BETWEEN_NODES) && !OPEN_FOR_MACHINES.contains(&path) {
         // One that was removed is told so by the call itself.
-        shared.is_node_of_cluster(caller)?;
+        if !matches!(caller.shown, Shown::Node(_)) {
+            let sentence = "this port is for nodes of the cluster, with a certificate";
+            return Err(shared.refuse(caller, "NOT_A_PEER", sentence.to_owned()));
+        }
     }
     Ok(stranger(limits))
 }

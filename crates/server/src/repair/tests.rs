@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use super::*;
+use crate::secret::ClusterSecret;
 use crate::way_back::Place;
 
 fn claim(directory: &Path) -> Claim {
@@ -39,7 +40,7 @@ async fn come_back(directory: &Path, secret: Option<&ClusterSecret>) -> Result<S
     let around = Surroundings {
         config: &config,
         own: &own,
-        secret,
+        credentials: secret.cloned().map(Credentials::Secret),
         configured: &configured,
     };
     let claim = claim(directory);

@@ -21,7 +21,10 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use crate::{
-    tls::{Accept, names},
+    tls::{
+        Accept,
+        names::{self, PeerNames},
+    },
     told::Told,
 };
 
@@ -31,12 +34,12 @@ type Refusals = Told<(IpAddr, String)>;
 /// What a caller has shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shown {
-    /// The connection is in plain text: everybody is believed.
+    /// The connection is in plain text, as only clients may speak.
     Plain,
     /// It is encrypted, and the caller has shown no certificate of a peer.
     Nothing,
-    /// The certificate of this node.
-    Node(u64),
+    /// The certificate of a node.
+    Node(PeerNames),
 }
 
 /// Who calls; every request carries it as an extension.

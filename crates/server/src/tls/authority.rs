@@ -1,16 +1,16 @@
-//! The certificate authority of a cluster, which every node makes for itself from the cluster's
+//! The certificate authority of a cluster, which every voter makes for itself from the cluster's
 //! secret.
 //!
-//! Always true: all nodes of a cluster make the same certificate, bit for bit, at every start; so
-//! none is ever sent or kept, and whoever has pinned it goes on trusting the cluster.
+//! Always true: all voters of a cluster make the same certificate, bit for bit, at every start; so
+//! a client that has pinned it goes on trusting the cluster.
 
 use std::time::Duration;
 
 use conclave_wire::trust::Fingerprint;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, SerialNumber,
-    date_time_ymd,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PublicKeyData,
+    SerialNumber, SignatureAlgorithm, date_time_ymd,
 };
 use rustls::{
     crypto::{CryptoProvider, ring},
@@ -25,6 +25,9 @@ const KEY_CONTEXT: &str = "conclave 2026-11 the certificate authority of a clust
 const PKCS8_BEFORE_SEED: [u8; 16] = [
     0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
 ];
+/// Length of an uncompressed point of P-256, and how it begins.
+const POINT_BYTES: usize = 65;
+const POINT_UNCOMPRESSED: u8 = 4;
 /// From when to when the authority is valid: dates that no node has to agree on.
 const VALID_FROM_YEAR: i32 = 2026;
 const VALID_UNTIL_YEAR: i32 = 2126;
@@ -112,9 +115,8 @@ impl Authority {
         &self.cluster_id
     }
 
-    /// A new key and a certificate for it with these names, and the authority's own behind it, so
-    /// that somebody who comes for the first time sees it. Names that cannot stand in a
-    /// certificate are left out.
+    /// Makes a new key and a certificate for it, and puts the authority's own behind it, so
+    /// that a machine that comes for the first time sees it.
     pub(crate) fn issue(
         &self,
         names: &[String],
@@ -122,6 +124,20 @@ impl Authority {
         valid: Validity,
     ) -> Result<CertifiedKey, IssueError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let leaf = self.sign(&key, names, usage, valid)?;
+        let chain = vec![leaf, self.certificate.clone()];
+        Ok(certified(chain, key.serialize_der())?)
+    }
+
+    /// Signs a certificate for a key that another machine may have. Names that cannot stand in a
+    /// certificate are left out.
+    pub(crate) fn sign(
+        &self,
+        key: &impl PublicKeyData,
+        names: &[String],
+        usage: Use,
+        valid: Validity,
+    ) -> Result<CertificateDer<'static>, IssueError> {
         let possible = |name: &&String| CertificateParams::new(vec![(*name).clone()]).is_ok();
         let names: Vec<String> = names.iter().filter(possible).cloned().collect();
         let mut wanted = CertificateParams::new(names)?;
@@ -136,9 +152,29 @@ impl Authority {
             let asks = ExtendedKeyUsagePurpose::ClientAuth;
             wanted.extended_key_usages.push(asks);
         }
-        let leaf = wanted.signed_by(&key, &self.issuer)?;
-        let chain = vec![leaf.der().clone(), self.certificate.clone()];
-        Ok(certified(chain, key.serialize_der())?)
+        Ok(wanted.signed_by(key, &self.issuer)?.der().clone())
+    }
+}
+
+/// The public key of a machine: a point of P-256, uncompressed.
+pub(crate) struct PublicKey([u8; POINT_BYTES]);
+
+impl PublicKey {
+    /// Takes what a machine has sent; `None` if it has not the form of a key. One that is no point
+    /// of the curve is of no use to the machine that sent it.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let bytes: [u8; POINT_BYTES] = bytes.try_into().ok()?;
+        (bytes[0] == POINT_UNCOMPRESSED).then_some(Self(bytes))
+    }
+}
+
+impl PublicKeyData for PublicKey {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &PKCS_ECDSA_P256_SHA256
     }
 }
 
@@ -153,7 +189,7 @@ pub(crate) fn fingerprint_of(certificate: &CertificateDer<'_>) -> Fingerprint {
     Fingerprint(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
 }
 
-fn certified(
+pub(super) fn certified(
     chain: Vec<CertificateDer<'static>>,
     pkcs8: Vec<u8>,
 ) -> Result<CertifiedKey, rustls::Error> {

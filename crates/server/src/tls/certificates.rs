@@ -1,7 +1,8 @@
 //! The two certificates of a node: one with which it is a peer, one with which it answers clients.
 //!
-//! Both are made when the node starts, live in memory alone, and are made anew long before they
-//! expire; connections that are open go on. Always true: the one for clients is good for no peer.
+//! A node that has the key of the authority makes both when it starts, and keeps them in memory
+//! alone; any other node gets them from one that has it. Both are replaced long before they expire;
+//! connections that are open go on. Always true: the one for clients is good for no peer.
 
 use std::{
     fmt,
@@ -10,11 +11,11 @@ use std::{
     time::Duration,
 };
 
-use rustls::sign::CertifiedKey;
+use rustls::{pki_types::CertificateDer, sign::CertifiedKey};
 
 use crate::tls::{
-    authority::{Authority, IssueError, Use, Validity},
-    names,
+    authority::{Authority, IssueError, PublicKey, Use, Validity},
+    names::{self, PeerNames},
 };
 
 /// How long a certificate is valid. A node that runs makes another after two thirds of it.
@@ -41,6 +42,12 @@ pub(crate) struct Holder {
     pub(crate) node: Option<u64>,
     /// Hosts under which clients reach the node.
     pub(crate) hosts: Vec<String>,
+}
+
+/// Both certificates of a node, signed for a key that only it has.
+pub(crate) struct Signed {
+    pub(crate) peer: CertificateDer<'static>,
+    pub(crate) clients: CertificateDer<'static>,
 }
 
 impl Holder {
@@ -70,12 +77,13 @@ pub(crate) struct Certificates {
     current: RwLock<Current>,
 }
 
+/// Both with their keys.
 #[derive(Clone)]
-struct Current {
-    peer: Arc<CertifiedKey>,
-    clients: Arc<CertifiedKey>,
-    made_at: Duration,
-    renew_at: Duration,
+pub(super) struct Current {
+    pub(super) peer: Arc<CertifiedKey>,
+    pub(super) clients: Arc<CertifiedKey>,
+    pub(super) made_at: Duration,
+    pub(super) renew_at: Duration,
 }
 
 impl Current {
@@ -109,6 +117,55 @@ impl Certificates {
         })
     }
 
+    /// Takes those that an authority has signed for this node.
+    pub(super) fn of_member(
+        current: Current,
+        holder: Holder,
+        lifetime: Duration,
+        now: WallClock,
+    ) -> Self {
+        Self {
+            holder,
+            lifetime,
+            now,
+            current: RwLock::new(current),
+        }
+    }
+
+    pub(super) fn replace(&self, current: Current) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
+    }
+
+    /// Whether it is time to replace them.
+    pub(crate) fn are_due(&self) -> bool {
+        self.current().is_due((self.now)())
+    }
+
+    /// Signs both for another machine, for as long as this node's own are valid.
+    pub(super) fn sign_for(
+        &self,
+        authority: &Authority,
+        key: &PublicKey,
+        of: PeerNames,
+        hosts: Vec<String>,
+    ) -> Result<Signed, IssueError> {
+        let valid = validity((self.now)(), self.lifetime);
+        let cluster_id = authority.cluster_id();
+        let of_peer = of.to_names(cluster_id);
+        let of_clients = names_for_clients(cluster_id, hosts);
+        Ok(Signed {
+            peer: authority.sign(key, &of_peer, Use::Peer, valid)?,
+            clients: authority.sign(key, &of_clients, Use::Clients, valid)?,
+        })
+    }
+
+    /// Makes both anew with the authority's key, due or not.
+    pub(super) fn make(&self, authority: &Authority) -> Result<(), IssueError> {
+        let made = make(authority, &self.holder, self.lifetime, (self.now)())?;
+        self.replace(made);
+        Ok(())
+    }
+
     pub(crate) fn peer(&self) -> Arc<CertifiedKey> {
         self.current().peer
     }
@@ -119,12 +176,10 @@ impl Certificates {
 
     /// Makes both anew if it is time; whether it did.
     pub(crate) fn renew_if_due(&self, authority: &Authority) -> Result<bool, IssueError> {
-        let now = (self.now)();
-        if !self.current().is_due(now) {
+        if !self.are_due() {
             return Ok(false);
         }
-        let made = make(authority, &self.holder, self.lifetime, now)?;
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = made;
+        self.make(authority)?;
         Ok(true)
     }
 
@@ -147,21 +202,39 @@ fn make(
     lifetime: Duration,
     now: Duration,
 ) -> Result<Current, IssueError> {
-    let valid = Validity {
-        from: now.saturating_sub(BACKDATED),
-        until: now + lifetime,
-    };
+    let valid = validity(now, lifetime);
     let cluster_id = authority.cluster_id();
-    let mut of_peer = vec![names::ANY_PEER.to_owned()];
-    of_peer.extend(holder.node.map(|node| names::peer(node, cluster_id)));
-    let mut of_clients = vec![names::ANY_NODE.to_owned(), names::nodes_of(cluster_id)];
-    of_clients.extend(holder.hosts.iter().cloned());
+    let of_peer = PeerNames {
+        node: holder.node.unwrap_or(0),
+        keeper: true,
+        ..PeerNames::default()
+    };
+    let of_peer = of_peer.to_names(cluster_id);
+    let of_clients = names_for_clients(cluster_id, holder.hosts.clone());
     Ok(Current {
         peer: Arc::new(authority.issue(&of_peer, Use::Peer, valid)?),
         clients: Arc::new(authority.issue(&of_clients, Use::Clients, valid)?),
         made_at: now,
-        renew_at: now + lifetime * 2 / 3,
+        renew_at: now + renew_after(lifetime),
     })
+}
+
+fn names_for_clients(cluster_id: &str, hosts: Vec<String>) -> Vec<String> {
+    let mut names = vec![names::ANY_NODE.to_owned(), names::nodes_of(cluster_id)];
+    names.extend(hosts);
+    names
+}
+
+fn validity(now: Duration, lifetime: Duration) -> Validity {
+    Validity {
+        from: now.saturating_sub(BACKDATED),
+        until: now + lifetime,
+    }
+}
+
+/// After how long certificates of this lifetime are replaced.
+pub(super) fn renew_after(lifetime: Duration) -> Duration {
+    lifetime * 2 / 3
 }
 
 #[cfg(test)]

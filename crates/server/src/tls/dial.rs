@@ -1,4 +1,4 @@
-//! The way to another machine: in plain text, or encrypted and under a name that it must have.
+//! The way to another machine: encrypted, and under a name that it must have.
 
 use std::{io, sync::Arc};
 
@@ -13,49 +13,35 @@ use crate::tls::{names, strangers};
 
 /// How to reach one machine.
 #[derive(Clone)]
-pub(crate) enum Dial {
-    /// In plain text.
-    Plain,
-    /// Encrypted.
-    Tls {
-        connector: TlsConnector,
-        /// Under which it must have a certificate.
-        name: ServerName<'static>,
-    },
+pub(crate) struct Dial {
+    connector: TlsConnector,
+    /// Under which it must have a certificate.
+    name: ServerName<'static>,
 }
 
 impl Dial {
     pub(super) fn tls(config: Arc<ClientConfig>, name: String) -> Self {
         let name = ServerName::try_from(name).expect("names are made of letters and digits");
-        Self::Tls {
+        Self {
             connector: TlsConnector::from(config),
             name,
         }
     }
 
-    /// To any node of the cluster whose authority has this fingerprint, for somebody who has shown
-    /// nothing yet.
+    /// To any node that has the key of the authority with this fingerprint, for a machine that has
+    /// shown nothing yet: what it shows next is a secret.
     pub(crate) fn by_fingerprint(fingerprint: Fingerprint) -> Self {
         let config = strangers::asks(fingerprint);
-        Self::tls(Arc::new(config), names::ANY_PEER.to_owned())
+        Self::tls(Arc::new(config), names::ANY_KEEPER.to_owned())
     }
 
     /// A connection that is made when it is first used. The time that the endpoint allows for
     /// connecting holds for the handshake too.
     pub(crate) fn channel(&self, endpoint: &Endpoint) -> Channel {
-        match self {
-            Self::Plain => {
-                endpoint.connect_with_connector_lazy(tower::service_fn(|uri: Uri| async move {
-                    Ok::<_, io::Error>(TokioIo::new(reach(&uri).await?))
-                }))
-            }
-            Self::Tls { connector, name } => {
-                let (connector, name) = (connector.clone(), name.clone());
-                endpoint.connect_with_connector_lazy(tower::service_fn(move |uri| {
-                    connect(connector.clone(), name.clone(), uri)
-                }))
-            }
-        }
+        let (connector, name) = (self.connector.clone(), self.name.clone());
+        endpoint.connect_with_connector_lazy(tower::service_fn(move |uri| {
+            connect(connector.clone(), name.clone(), uri)
+        }))
     }
 }
 

@@ -1,13 +1,16 @@
 //! Encryption: what a node shows to peers and clients, and what it believes of them.
 //!
-//! All of it follows from the secret of the cluster. Always true: whoever does not know the secret
-//! is no peer, and cannot pass for a node before a client that has pinned the authority.
+//! The authority follows from the secret of the cluster, which voters alone have; any other node
+//! has a key of its own and certificates that a voter has signed for it. Always true: a machine
+//! without such a certificate is no peer, and cannot pass for a node before a client that has
+//! pinned the authority.
 
 mod accept;
 mod authority;
 mod certificates;
 mod clients;
 mod dial;
+mod issued;
 mod names;
 mod own;
 mod peers;
@@ -16,12 +19,15 @@ mod strangers;
 mod tests;
 
 use std::{
-    sync::{Arc, PoisonError},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use conclave_wire::trust::Fingerprint;
-use rustls::{ClientConfig, ServerConfig, sign::CertifiedKey};
+use rustls::{ClientConfig, ServerConfig, pki_types::CertificateDer, sign::CertifiedKey};
 use tokio::{
     sync::Notify,
     time::{sleep, timeout},
@@ -30,9 +36,11 @@ use tokio::{
 pub use self::own::OwnCertificateError;
 pub(crate) use self::{
     accept::{Caller, Handshakes, Shown},
-    authority::IssueError,
-    certificates::{Holder, LIFETIME},
+    authority::{IssueError, PublicKey},
+    certificates::{Holder, LIFETIME, Signed},
     dial::Dial,
+    issued::{Issued, NodeKey},
+    names::PeerNames,
     own::{Files as OwnFiles, Watch as OwnWatch},
 };
 use self::{
@@ -48,46 +56,40 @@ const HTTP1: &[u8] = b"http/1.1";
 /// The pause after certificates could not be made anew.
 const RENEW_AGAIN: Duration = Duration::from_secs(60);
 
-/// Whether what a node sends and hears is encrypted.
+/// How a node speaks with peers and with clients. Peers always speak TLS: a port for peers that
+/// believes every caller would give the cluster to every user of the machine.
 #[derive(Clone)]
-pub(crate) enum Security {
-    /// It is not: only on loopback, and only if that was asked for.
-    Plain,
-    /// It is.
-    Tls(Arc<Tls>),
+pub(crate) struct Security {
+    /// The node's certificates.
+    pub(crate) tls: Arc<Tls>,
+    /// Whether the port for clients answers in plain text: on loopback alone.
+    pub(crate) plain_clients: bool,
 }
 
 impl Security {
-    /// How to reach a node.
+    /// Returns how to reach a node.
     pub(crate) fn dial(&self, node: u64) -> Dial {
-        match self {
-            Self::Plain => Dial::Plain,
-            Self::Tls(tls) => tls.dial(node),
-        }
+        self.tls.dial(node)
     }
 
-    /// How to reach whichever node of the cluster is at an address.
+    /// Returns how to reach whichever node of the cluster is at an address.
     pub(crate) fn dial_anybody(&self) -> Dial {
-        match self {
-            Self::Plain => Dial::Plain,
-            Self::Tls(tls) => Dial::tls(tls.asks.clone(), names::ANY_PEER.to_owned()),
-        }
+        Dial::tls(self.tls.asks.clone(), names::ANY_PEER.to_owned())
     }
 
-    /// How the port for peers answers; `None`: in plain text.
-    pub(crate) fn for_peers(&self) -> Option<Accept> {
-        match self {
-            Self::Plain => None,
-            Self::Tls(tls) => Some(tls.accept_peers()),
-        }
+    /// The same for a node that has the key of the authority.
+    pub(crate) fn dial_any_keeper(&self) -> Dial {
+        Dial::tls(self.tls.asks.clone(), names::ANY_KEEPER.to_owned())
     }
 
-    /// How the port for clients answers; `None`: in plain text.
+    /// Returns how the port for peers answers.
+    pub(crate) fn for_peers(&self) -> Accept {
+        self.tls.accept_peers()
+    }
+
+    /// Returns how the port for clients answers; `None`: in plain text.
     pub(crate) fn for_clients(&self) -> Option<Accept> {
-        match self {
-            Self::Plain => None,
-            Self::Tls(tls) => Some(tls.accept_clients()),
-        }
+        (!self.plain_clients).then(|| self.tls.accept_clients())
     }
 }
 
@@ -98,10 +100,21 @@ pub(crate) struct Accept {
     cluster_id: Arc<str>,
 }
 
+/// The secret of the cluster, and the authority that follows from it.
+struct Keeper {
+    secret: ClusterSecret,
+    authority: Authority,
+}
+
 /// The certificates of one node, and what is made of them.
 pub(crate) struct Tls {
-    authority: Authority,
+    cluster_id: String,
+    root: CertificateDer<'static>,
+    /// Present on nodes that have the key of the authority: voters alone.
+    keeper: RwLock<Option<Arc<Keeper>>>,
     certificates: Arc<Certificates>,
+    /// Counts how often what this node proves to its peers has changed.
+    generation: AtomicU64,
     own: Own,
     /// Whether the files of the own certificate are to be looked at now.
     look_now: Notify,
@@ -126,29 +139,138 @@ impl Tls {
         lifetime: Duration,
         now: WallClock,
     ) -> Result<Self, IssueError> {
-        let authority = Authority::of(secret);
-        let certificates = Certificates::new(&authority, holder, lifetime, now)?;
-        let certificates = Arc::new(certificates);
-        let own = Own::default();
-        let root = authority.certificate();
-        Ok(Self {
-            asks: Arc::new(peers::asks(root, certificates.clone())),
-            answers_peers: Arc::new(peers::answers(root, certificates.clone())),
+        let keeper = Keeper::of(secret.clone());
+        let root = keeper.authority.certificate().clone();
+        let certificates = Certificates::new(&keeper.authority, holder, lifetime, now)?;
+        Ok(Self::with(
+            secret.cluster_id(),
+            root,
+            Some(keeper),
+            certificates,
+        ))
+    }
+
+    /// Those that the cluster has issued to a member without the key of the authority.
+    pub(crate) fn of_member(member: &Issued, holder: Holder) -> Result<Self, IssueError> {
+        let (cluster_id, root) = (member.cluster_id.clone(), member.authority());
+        let current = member.certificates()?;
+        let now = Arc::new(wall_clock);
+        let certificates = Certificates::of_member(current, holder, LIFETIME, now);
+        Ok(Self::with(cluster_id, root, None, certificates))
+    }
+
+    fn with(
+        cluster_id: String,
+        root: CertificateDer<'static>,
+        keeper: Option<Keeper>,
+        certificates: Certificates,
+    ) -> Self {
+        let (certificates, own) = (Arc::new(certificates), Own::default());
+        Self {
+            asks: Arc::new(peers::asks(&root, certificates.clone())),
+            answers_peers: Arc::new(peers::answers(&root, certificates.clone())),
             answers_clients: Arc::new(clients::answers(certificates.clone(), own.clone())),
-            authority,
+            keeper: RwLock::new(keeper.map(Arc::new)),
+            generation: AtomicU64::new(0),
+            cluster_id,
+            root,
             certificates,
             own,
             look_now: Notify::new(),
-        })
+        }
     }
 
     /// By which people know the cluster: the SHA-256 of its authority's certificate.
     pub(crate) fn fingerprint(&self) -> Fingerprint {
-        authority::fingerprint_of(self.authority.certificate())
+        authority::fingerprint_of(&self.root)
+    }
+
+    /// The cluster's secret, if this node has it.
+    pub(crate) fn secret(&self) -> Option<ClusterSecret> {
+        self.keeper().map(|keeper| keeper.secret.clone())
+    }
+
+    /// Whether this node has the key of the authority.
+    pub(crate) fn is_keeper(&self) -> bool {
+        self.keeper().is_some()
+    }
+
+    fn keeper(&self) -> Option<Arc<Keeper>> {
+        // It is replaced at once.
+        let keeper = self.keeper.read().unwrap_or_else(PoisonError::into_inner);
+        keeper.clone()
+    }
+
+    /// Counts how often what this node proves to its peers has changed: a connection from before
+    /// proves less.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Makes this node one that has the key of the authority.
+    ///
+    /// # Errors
+    /// If the certificates cannot be made.
+    pub(crate) fn become_keeper(&self, secret: ClusterSecret) -> Result<(), IssueError> {
+        let keeper = Keeper::of(secret);
+        self.certificates.make(&keeper.authority)?;
+        let mut place = self.keeper.write().unwrap_or_else(PoisonError::into_inner);
+        *place = Some(Arc::new(keeper));
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Makes this node one that has not got the key of the authority.
+    pub(crate) fn become_member(&self, issued: &Issued) -> Result<(), IssueError> {
+        self.take(issued)?;
+        let mut place = self.keeper.write().unwrap_or_else(PoisonError::into_inner);
+        *place = None;
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Signs certificates for the key of another machine; `None` if this node has not the key of
+    /// the authority.
+    pub(crate) fn sign_for(
+        &self,
+        key: &PublicKey,
+        of: PeerNames,
+        client_address: &str,
+    ) -> Option<Result<Signed, IssueError>> {
+        let keeper = self.keeper()?;
+        let hosts = Holder::at(None, &[client_address]).hosts;
+        let (authority, certificates) = (&keeper.authority, &self.certificates);
+        Some(certificates.sign_for(authority, key, of, hosts))
+    }
+
+    /// The name of the cluster that stands in certificates.
+    pub(crate) fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
+    /// The certificate of the authority.
+    pub(crate) fn root(&self) -> &CertificateDer<'static> {
+        &self.root
+    }
+
+    /// Whether it is time for other certificates, which this node cannot make itself.
+    pub(crate) fn needs_others(&self) -> bool {
+        !self.is_keeper() && self.certificates.are_due()
+    }
+
+    /// Takes other certificates that a member has signed.
+    pub(crate) fn take(&self, issued: &Issued) -> Result<(), IssueError> {
+        self.certificates.replace(issued.certificates()?);
+        Ok(())
+    }
+
+    /// The time since 1970 by this machine's clock.
+    fn now() -> Duration {
+        wall_clock()
     }
 
     fn dial(&self, node: u64) -> Dial {
-        let name = names::peer(node, self.authority.cluster_id());
+        let name = names::peer(node, &self.cluster_id);
         Dial::tls(self.asks.clone(), name)
     }
 
@@ -163,7 +285,7 @@ impl Tls {
     fn accept(&self, config: &Arc<ServerConfig>) -> Accept {
         Accept {
             config: config.clone(),
-            cluster_id: self.authority.cluster_id().into(),
+            cluster_id: self.cluster_id.as_str().into(),
         }
     }
 
@@ -205,7 +327,12 @@ impl Tls {
     pub(crate) async fn keep_valid(self: Arc<Self>) {
         loop {
             sleep(self.certificates.look_again_after()).await;
-            match self.certificates.renew_if_due(&self.authority) {
+            let Some(keeper) = self.keeper() else {
+                // Others sign them (`crate::keys`).
+                sleep(RENEW_AGAIN).await;
+                continue;
+            };
+            match self.certificates.renew_if_due(&keeper.authority) {
                 Ok(true) => tracing::info!("the node's certificates were renewed"),
                 Ok(false) => {}
                 Err(error) => {
@@ -215,6 +342,13 @@ impl Tls {
                 }
             }
         }
+    }
+}
+
+impl Keeper {
+    fn of(secret: ClusterSecret) -> Self {
+        let authority = Authority::of(&secret);
+        Self { secret, authority }
     }
 }
 

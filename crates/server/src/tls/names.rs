@@ -8,8 +8,53 @@ use webpki::EndEntityCert;
 pub(crate) const ANY_NODE: &str = conclave_wire::trust::NODES_NAME;
 /// What all of them end with.
 pub(crate) const INTERNAL: &str = ".conclave.internal";
-/// Any peer, for machines that do not belong to the cluster yet.
+/// Any peer.
 pub(crate) const ANY_PEER: &str = "peers.conclave.internal";
+/// Any node that has the key of the cluster's authority: machines that want to join show their
+/// pass to no other.
+pub(crate) const ANY_KEEPER: &str = "keepers.conclave.internal";
+/// A node that was admitted with the right to become a voter.
+const MAY_VOTE: &str = "may-vote.conclave.internal";
+/// Names of a certificate that are looked at: one of this cluster has fewer.
+const NAMES_MAX: usize = 64;
+
+/// What the certificate of a peer says of it. The authority has signed it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PeerNames {
+    /// Its number.
+    pub(crate) node: u64,
+    /// Whether it has the key of the authority: it has signed the certificate itself.
+    pub(crate) keeper: bool,
+    /// Whether it may become a voter without an administrator.
+    pub(crate) may_vote: bool,
+    /// The member whose place it may take without an administrator; 0 if none.
+    pub(crate) takes: u64,
+}
+
+impl PeerNames {
+    /// Returns the names that say so.
+    pub(crate) fn to_names(self, cluster_id: &str) -> Vec<String> {
+        let mut names = vec![ANY_PEER.to_owned()];
+        if self.node != 0 {
+            names.push(peer(self.node, cluster_id));
+        }
+        if self.keeper {
+            names.push(ANY_KEEPER.to_owned());
+        }
+        if self.may_vote {
+            names.push(MAY_VOTE.to_owned());
+        }
+        if self.takes != 0 {
+            names.push(takes(self.takes));
+        }
+        names
+    }
+}
+
+/// A node that was admitted in the place of this one.
+fn takes(node: u64) -> String {
+    format!("takes-{node}.conclave.internal")
+}
 
 /// The nodes of one cluster, for clients.
 pub(crate) fn nodes_of(cluster_id: &str) -> String {
@@ -21,17 +66,35 @@ pub(crate) fn peer(node: u64, cluster_id: &str) -> String {
     format!("node-{node}.peer.{cluster_id}.conclave.internal")
 }
 
-/// For which node of the cluster a certificate is; `None` if for none. Whether it is to be
+/// Returns for which node of the cluster a certificate is; `None` if for none. Whether it is to be
 /// believed must have been checked before.
-pub(crate) fn peer_in(certificate: &CertificateDer<'_>, cluster_id: &str) -> Option<u64> {
+pub(crate) fn peer_in(certificate: &CertificateDer<'_>, cluster_id: &str) -> Option<PeerNames> {
     let certificate = EndEntityCert::try_from(certificate).ok()?;
     let suffix = format!(".peer.{cluster_id}.conclave.internal");
-    certificate.valid_dns_names().find_map(|name| {
-        let node = name.strip_prefix("node-")?.strip_suffix(&suffix)?;
-        node.parse()
-            .ok()
-            .filter(|node| peer(*node, cluster_id) == name)
-    })
+    let mut found = PeerNames::default();
+    for name in certificate.valid_dns_names().take(NAMES_MAX) {
+        if let Some(node) = number_in(name, "node-", &suffix, |node| peer(node, cluster_id)) {
+            found.node = node;
+        }
+        if let Some(node) = number_in(name, "takes-", INTERNAL, takes) {
+            found.takes = node;
+        }
+        found.keeper |= name == ANY_KEEPER;
+        found.may_vote |= name == MAY_VOTE;
+    }
+    (found.node != 0).then_some(found)
+}
+
+/// The number between the two, if it is written as `name_of` writes it.
+fn number_in(
+    name: &str,
+    prefix: &str,
+    suffix: &str,
+    name_of: impl Fn(u64) -> String,
+) -> Option<u64> {
+    let number = name.strip_prefix(prefix)?.strip_suffix(suffix)?;
+    let number = number.parse().ok()?;
+    (name_of(number) == name).then_some(number)
 }
 
 #[cfg(test)]
@@ -56,7 +119,11 @@ mod tests {
             let issued = authority.issue(&names, Use::Peer, valid).unwrap();
             peer_in(&issued.cert[0], "c")
         };
-        assert_eq!(node_in(&peer(3, "c")), Some(3));
+        let three = PeerNames {
+            node: 3,
+            ..PeerNames::default()
+        };
+        assert_eq!(node_in(&peer(3, "c")), Some(three));
         for other in [
             &peer(3, "d"),
             "node-03.peer.c.conclave.internal",
@@ -65,6 +132,16 @@ mod tests {
             &nodes_of("c"),
         ] {
             assert_eq!(node_in(other), None, "{other}");
+        }
+        for (keeper, may_vote, takes) in [(true, false, 0), (false, true, 7), (false, false, 0)] {
+            let said = PeerNames {
+                keeper,
+                may_vote,
+                takes,
+                ..three
+            };
+            let issued = authority.issue(&said.to_names("c"), Use::Peer, valid);
+            assert_eq!(peer_in(&issued.unwrap().cert[0], "c"), Some(said));
         }
     }
 }

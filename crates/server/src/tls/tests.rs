@@ -22,6 +22,15 @@ use tokio_stream::wrappers::TcpListenerStream;
 use super::*;
 use crate::tls::{accept::Arrival, authority::provider};
 
+/// What the certificate of node 2 says.
+fn said_of_two() -> PeerNames {
+    PeerNames {
+        node: 2,
+        keeper: true,
+        ..PeerNames::default()
+    }
+}
+
 /// Failures only if the machine is unwell.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// 2027, when all of this is valid.
@@ -89,7 +98,7 @@ async fn refusal(server: &Tls, caller: &Tls) -> String {
     let (address, mut shown) = port(Some(server.accept_peers())).await;
     // It believes the server, so that only the server can refuse.
     let certificates = caller.certificates.clone();
-    let config = peers::asks(server.authority.certificate(), certificates);
+    let config = peers::asks(server.root(), certificates);
     let refused = greeting(address, Arc::new(config), names::ANY_PEER.to_owned()).await;
     assert!(shown.try_recv().is_err(), "it got through");
     refused.unwrap_err().to_string()
@@ -102,7 +111,7 @@ async fn a_peer_is_known_by_its_number() {
     let name = names::peer(1, &secret(7).cluster_id());
     let heard = greeting(address, two.asks.clone(), name).await.unwrap();
     assert_eq!(heard, "hello");
-    assert_eq!(shown.recv().await, Some(Shown::Node(2)));
+    assert_eq!(shown.recv().await, Some(Shown::Node(said_of_two())));
 }
 
 #[tokio::test]
@@ -131,7 +140,7 @@ async fn a_peer_whose_clock_is_hours_ahead_is_believed() {
     let name = names::peer(1, &secret(7).cluster_id());
     let heard = greeting(address, two.asks.clone(), name).await.unwrap();
     assert_eq!(heard, "hello");
-    assert_eq!(shown.recv().await, Some(Shown::Node(2)));
+    assert_eq!(shown.recv().await, Some(Shown::Node(said_of_two())));
 }
 
 #[tokio::test]
@@ -148,7 +157,7 @@ async fn the_certificate_for_clients_is_not_that_of_a_peer() {
     let server = tls(7, 1);
     let (address, mut shown) = port(Some(server.accept_peers())).await;
     let key = tls(7, 2).certificates.clients();
-    let config = believing(server.authority.certificate());
+    let config = believing(server.root());
     let config = config.with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(
         key.as_ref().clone(),
     )));
@@ -172,7 +181,7 @@ fn believing(
 #[tokio::test]
 async fn who_shows_no_certificate_is_nobody() {
     let server = tls(7, 1);
-    let config = Arc::new(believing(server.authority.certificate()).with_no_client_auth());
+    let config = Arc::new(believing(server.root()).with_no_client_auth());
     let (address, mut shown) = port(Some(server.accept_peers())).await;
     let heard = greeting(address, config.clone(), names::ANY_PEER.to_owned()).await;
     assert_eq!(heard.unwrap(), "hello");
@@ -203,7 +212,7 @@ async fn plain_text_gets_no_answer_and_delays_nobody() {
             assert!(heard.len() <= 7 && !heard.contains("HTTP"), "{heard}");
         }
         assert!(shown.try_recv().is_err(), "it got through");
-        let config = Arc::new(believing(server.authority.certificate()).with_no_client_auth());
+        let config = Arc::new(believing(server.root()).with_no_client_auth());
         let names = [names::ANY_PEER, names::ANY_NODE].map(str::to_owned);
         let mut heard = Vec::new();
         for name in names {
@@ -225,7 +234,7 @@ async fn a_connection_goes_on_when_certificates_are_renewed() {
     let arrivals = TcpListenerStream::new(listener);
     let arrivals = secured(arrivals, Some(tls.accept_clients()));
     let mut arrivals = std::pin::pin!(arrivals);
-    let config = Arc::new(believing(tls.authority.certificate()).with_no_client_auth());
+    let config = Arc::new(believing(tls.root()).with_no_client_auth());
     let connect = async |config: &Arc<ClientConfig>| {
         let stream = TcpStream::connect(address).await.unwrap();
         let name = ServerName::try_from(names::ANY_NODE).unwrap();
@@ -236,7 +245,11 @@ async fn a_connection_goes_on_when_certificates_are_renewed() {
     let mut old_here = arrival.unwrap();
 
     *time.lock().unwrap() += LIFETIME * 2 / 3;
-    assert!(tls.certificates.renew_if_due(&tls.authority).unwrap());
+    assert!(
+        tls.certificates
+            .renew_if_due(&tls.keeper().unwrap().authority)
+            .unwrap()
+    );
     let (new, _new_here) = tokio::join!(connect(&config), arrivals.next());
     let shown = |stream: &tokio_rustls::client::TlsStream<TcpStream>| {
         stream.get_ref().1.peer_certificates().unwrap()[0].clone()

@@ -82,15 +82,15 @@ pub fn offer_setup(id: OnceId, token: TokenHash) -> Command {
 }
 
 /// A command that gives a machine its number. A retry may know of more nodes than the first
-/// attempt did: it is the same request all the same.
+/// attempt did: it is the same request all the same. With another key it is another request.
 #[must_use]
-pub fn admit_node(id: OnceId, pass: Pass, known_last: NodeId) -> Command {
+pub fn admit_node(id: OnceId, pass: Pass, known_last: NodeId, public_key: &[u8]) -> Command {
     let shown = match pass {
         Pass::Token(token) => token.0.to_vec(),
         Pass::Secret { voter } => vec![u8::from(voter)],
     };
     let operation = Operation::AdmitNode { pass, known_last };
-    once(id, "admit_node", &[&shown], operation)
+    once(id, "admit_node", &[&shown, public_key], operation)
 }
 
 /// A command that uses up the number of a node.

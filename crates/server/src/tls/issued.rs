@@ -1,0 +1,227 @@
+//! The key of a node that has not the key of the authority, and the certificates that a voter has
+//! signed for it, as they lie in the node's directory.
+//!
+//! Always true: the key is made on the node and never leaves it; both files are written whole, and
+//! only their owner reads them.
+
+use std::{fmt, io, path::Path, sync::Arc, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls::pki_types::CertificateDer;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    sealed::{self, SealError},
+    tls::{
+        Signed, Tls,
+        authority::{IssueError, certified},
+        certificates::{Current, LIFETIME, renew_after},
+    },
+};
+
+/// Where the key stands in the directory of a node.
+const KEY_FILE: &str = "node.key";
+/// Where its certificates stand.
+const FILE: &str = "certificates.json";
+
+/// The key pair of a node.
+pub(crate) struct NodeKey {
+    pair: KeyPair,
+}
+
+impl NodeKey {
+    /// Returns the key of this directory; makes one if there is none that can be used.
+    pub(crate) fn load_or_make(directory: &Path) -> io::Result<Self> {
+        if let Some(kept) = Self::load(directory)? {
+            return Ok(kept);
+        }
+        let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(io::Error::other)?;
+        let text = URL_SAFE_NO_PAD.encode(pair.serialize_der());
+        sealed::write(&directory.join(KEY_FILE), &text)?;
+        Ok(Self { pair })
+    }
+
+    /// Returns the key of this directory, if there is one that can be used.
+    pub(crate) fn load(directory: &Path) -> io::Result<Option<Self>> {
+        let text = match sealed::read::<String>(&directory.join(KEY_FILE)) {
+            Ok(text) => text,
+            Err(SealError::Io(error)) => return Err(error),
+            Err(error @ (SealError::Damaged(_) | SealError::Foreign(_))) => {
+                tracing::warn!(%error, file = KEY_FILE, "a file is of no use");
+                None
+            }
+        };
+        let bytes = text.and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
+        let pair = bytes.and_then(|bytes| KeyPair::try_from(bytes).ok());
+        Ok(pair.map(|pair| Self { pair }))
+    }
+
+    /// Returns what others may know of it.
+    pub(crate) fn public(&self) -> Vec<u8> {
+        self.pair.public_key_raw().to_vec()
+    }
+
+    fn secret_der(&self) -> Vec<u8> {
+        self.pair.serialize_der()
+    }
+}
+
+/// What a voter has signed for a node, with the node's key.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Issued {
+    pub(crate) cluster_id: String,
+    authority: String,
+    peer: String,
+    clients: String,
+    /// When they were signed, in seconds since 1970.
+    made_at_s: u64,
+    #[serde(skip)]
+    key: Vec<u8>,
+}
+
+impl fmt::Debug for Issued {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Issued({})", self.cluster_id)
+    }
+}
+
+impl Issued {
+    /// Takes what a voter has sent.
+    ///
+    /// # Errors
+    /// If it is not for this key.
+    pub(crate) fn new(
+        key: &NodeKey,
+        cluster_id: String,
+        authority: &[u8],
+        peer: &[u8],
+        clients: &[u8],
+    ) -> Result<Self, IssueError> {
+        let issued = Self {
+            cluster_id,
+            authority: URL_SAFE_NO_PAD.encode(authority),
+            peer: URL_SAFE_NO_PAD.encode(peer),
+            clients: URL_SAFE_NO_PAD.encode(clients),
+            made_at_s: Tls::now().as_secs(),
+            key: key.secret_der(),
+        };
+        issued.certificates()?;
+        Ok(issued)
+    }
+
+    /// Returns the certificates of this directory, if there are some that can be used.
+    pub(crate) fn load(directory: &Path) -> io::Result<Option<Self>> {
+        let found = match sealed::read::<Self>(&directory.join(FILE)) {
+            Ok(found) => found,
+            Err(SealError::Io(error)) => return Err(error),
+            Err(error @ (SealError::Damaged(_) | SealError::Foreign(_))) => {
+                tracing::warn!(%error, file = FILE, "a file is of no use");
+                None
+            }
+        };
+        let (Some(mut found), Some(key)) = (found, NodeKey::load(directory)?) else {
+            return Ok(None);
+        };
+        found.key = key.secret_der();
+        Ok(found.certificates().is_ok().then_some(found))
+    }
+
+    /// Keeps them in the directory of the node, beside its key.
+    pub(crate) fn store(&self, directory: &Path) -> io::Result<()> {
+        sealed::write(&directory.join(FILE), self)
+    }
+
+    /// The certificate of the authority.
+    pub(super) fn authority(&self) -> CertificateDer<'static> {
+        der(&self.authority)
+    }
+
+    pub(super) fn certificates(&self) -> Result<Current, IssueError> {
+        let with_key = |leaf: &str| {
+            let chain = vec![der(leaf), self.authority()];
+            let pair = certified(chain, self.key.clone())?;
+            pair.keys_match()?;
+            Ok::<_, IssueError>(Arc::new(pair))
+        };
+        Ok(Current {
+            peer: with_key(&self.peer)?,
+            clients: with_key(&self.clients)?,
+            made_at: Duration::from_secs(self.made_at_s),
+            renew_at: Duration::from_secs(self.made_at_s) + renew_after(LIFETIME),
+        })
+    }
+}
+
+impl Signed {
+    /// Returns both as they are sent.
+    pub(crate) fn to_wire(&self) -> (Vec<u8>, Vec<u8>) {
+        (self.peer.to_vec(), self.clients.to_vec())
+    }
+}
+
+fn der(text: &str) -> CertificateDer<'static> {
+    // What is no certificate is refused where it is used.
+    URL_SAFE_NO_PAD.decode(text).unwrap_or_default().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
+    use super::*;
+    use crate::{
+        secret::ClusterSecret,
+        tls::{Holder, PeerNames, PublicKey},
+    };
+
+    fn issued_for(key: &NodeKey, secret: &ClusterSecret) -> Result<Issued, IssueError> {
+        let keeper = Tls::new(secret, Holder::at(Some(1), &[]), LIFETIME).unwrap();
+        let public = PublicKey::from_bytes(&key.public()).unwrap();
+        let of = PeerNames {
+            node: 4,
+            ..PeerNames::default()
+        };
+        let signed = keeper.sign_for(&public, of, "h:1").unwrap().unwrap();
+        let (peer, clients) = signed.to_wire();
+        Issued::new(key, secret.cluster_id(), keeper.root(), &peer, &clients)
+    }
+
+    #[test]
+    fn a_node_keeps_its_key_and_what_was_signed_for_it_and_only_its_owner_reads_the_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        let secret = ClusterSecret::generate().unwrap();
+        assert!(Issued::load(directory).unwrap().is_none());
+        let key = NodeKey::load_or_make(directory).unwrap();
+        let mode = fs::metadata(directory.join(KEY_FILE))
+            .unwrap()
+            .permissions();
+        assert_eq!(mode.mode() & 0o777, 0o600);
+        issued_for(&key, &secret).unwrap().store(directory).unwrap();
+        let again = NodeKey::load_or_make(directory).unwrap();
+        assert_eq!(again.public(), key.public());
+        let member = Issued::load(directory).unwrap().unwrap();
+        let tls = Tls::of_member(&member, Holder::at(Some(4), &[])).unwrap();
+        assert!(!tls.is_keeper() && tls.secret().is_none());
+        let of_secret = Tls::new(&secret, Holder::at(Some(1), &[]), LIFETIME).unwrap();
+        assert_eq!(tls.fingerprint(), of_secret.fingerprint());
+        let text = fs::read_to_string(directory.join(FILE)).unwrap();
+        let private = URL_SAFE_NO_PAD.encode(key.secret_der());
+        assert!(!text.contains(&private) && !text.contains(&secret.to_text()));
+    }
+
+    #[test]
+    fn what_was_signed_for_another_key_is_of_no_use() {
+        let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let secret = ClusterSecret::generate().unwrap();
+        let [one, other] = [0, 1].map(|n: usize| {
+            let directory = directories[n].path();
+            (directory, NodeKey::load_or_make(directory).unwrap())
+        });
+        issued_for(&one.1, &secret).unwrap().store(one.0).unwrap();
+        fs::copy(one.0.join(FILE), other.0.join(FILE)).unwrap();
+        assert!(Issued::load(other.0).unwrap().is_none());
+        assert!(Issued::load(one.0).unwrap().is_some());
+    }
+}
