@@ -6,28 +6,23 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use conclave_core::{Accepted, AccountName, Command, SessionId, TokenHash};
-use conclave_replica::rows;
+use conclave_core::{Accepted, Command, SessionId, TokenHash};
 use conclave_wire::{
     Problem, peer,
     request::{self, SessionRequest, TOKEN_BYTES, token_hash},
     v1::{self, admin_service_server::AdminService},
 };
 use tokio::time::Instant;
-use tonic::{Extensions, Request, Response, Status};
+use tonic::{Request, Response, Status};
 
 use crate::{
-    access::{Deadline, accepted, administrators_only, position_of},
+    access::{Deadline, accepted, position_of},
     account_limits,
     connections::Places,
-    creation::CODE_BYTES,
-    hash_queue::{Asker, Work},
     on_behalf::OnBehalf,
     problems, random,
     sessions::show_token,
     shared::Shared,
-    throttle::keys_of_session,
 };
 
 /// How old may be what strangers are told of the cluster.
@@ -43,28 +38,6 @@ struct WithToken(v1::CreateBotRequest, TokenHash);
 impl SessionRequest for WithToken {
     fn into_command(self, session: SessionId) -> Result<Command, Problem> {
         request::create_bot(session, self.0, self.1)
-    }
-}
-
-/// A request for another password, with its hash.
-struct Reset {
-    request: Option<v1::RequestId>,
-    name: String,
-    hash: String,
-}
-
-impl SessionRequest for Reset {
-    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
-        request::reset_password(session, self.request, &self.name, self.hash)
-    }
-}
-
-/// A request for an invite, with the hash of its code.
-struct WithCode(v1::CreateInviteRequest, TokenHash);
-
-impl SessionRequest for WithCode {
-    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
-        request::create_invite(session, self.0, self.1)
     }
 }
 
@@ -188,38 +161,6 @@ impl Admin {
         })
     }
 
-    /// Gives an account another password. Whether the caller may is looked up before it is hashed.
-    async fn reset_password(
-        &self,
-        request: Request<v1::ResetPasswordRequest>,
-    ) -> Result<v1::ResetPasswordResponse, Problem> {
-        let deadline = Deadline::of(request.metadata());
-        let remote = request.remote_addr();
-        let (metadata, _, request) = request.into_parts();
-        let name = AccountName::new(request.name.as_str())?;
-        request::check_password(&request.new_password)?;
-        let read = |_: &rows::Reader, session: &rows::SessionRow| Ok(session.clone());
-        let session = self.shared.read_in_session(&metadata, None, read).await?;
-        administrators_only(&session)?;
-        let keys = keys_of_session(&name.key(), remote, session.id);
-        let asker = Asker {
-            group: keys.address,
-            account: keys.account,
-        };
-        let passwords = &self.shared.passwords;
-        let turn = passwords.turn(Work::Again, asker, deadline).await?;
-        let hash = passwords.hash(&turn, request.new_password).await?;
-        drop(turn);
-        let reset = Reset {
-            request: request.request,
-            name: request.name,
-            hash,
-        };
-        let reset = Request::from_parts(metadata, Extensions::default(), reset);
-        let position = self.shared.done_in_session(reset).await?;
-        Ok(v1::ResetPasswordResponse { position })
-    }
-
     async fn create_bot(
         &self,
         request: Request<v1::CreateBotRequest>,
@@ -241,60 +182,6 @@ impl Admin {
                 })
             }
             _ => None,
-        })
-    }
-
-    async fn create_invite(
-        &self,
-        request: Request<v1::CreateInviteRequest>,
-    ) -> Result<v1::CreateInviteResponse, Problem> {
-        let code = match request::invite_code(&request.get_ref().code)? {
-            Some(code) => code,
-            None => random::bytes::<CODE_BYTES>()?,
-        };
-        let hash = token_hash(&code);
-        let request = request.map(|request| WithCode(request, hash));
-        let outcome = self.shared.propose_in_session(request).await?;
-        accepted(&outcome, |accepted| match accepted {
-            Accepted::InviteCreated { invite, expires_at } => Some(v1::CreateInviteResponse {
-                invite_id: invite.0,
-                code: URL_SAFE_NO_PAD.encode(code),
-                expires_at_ms: expires_at.0,
-                position: position_of(&outcome),
-            }),
-            _ => None,
-        })
-    }
-
-    async fn invites(
-        &self,
-        request: Request<v1::ListInvitesRequest>,
-    ) -> Result<v1::ListInvitesResponse, Problem> {
-        let (metadata, _, request) = request.into_parts();
-        let now = self.shared.replica.now();
-        let read = move |reader: &rows::Reader, session: &rows::SessionRow| {
-            if let Err(refused) = administrators_only(session) {
-                return Ok(Err(refused));
-            }
-            let mut invites = reader.invites()?;
-            invites.retain(|invite| invite.expires_at > now.log_time);
-            invites
-                .iter_mut()
-                .for_each(|invite| invite.expires_at = now.date_of(invite.expires_at));
-            Ok(Ok(invites))
-        };
-        let found = self
-            .shared
-            .read_in_session(&metadata, request.read, read)
-            .await?;
-        let invites = found?.into_iter().map(|row| v1::Invite {
-            invite_id: row.id.0,
-            by_name: row.by_name.unwrap_or_default(),
-            expires_at_ms: row.expires_at.0,
-            uses_left: row.uses_left,
-        });
-        Ok(v1::ListInvitesResponse {
-            invites: invites.collect(),
         })
     }
 }
@@ -461,7 +348,7 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::ResetPasswordRequest>,
     ) -> Result<Response<v1::ResetPasswordResponse>, Status> {
-        self.shared.reply(Self::reset_password(self, request).await)
+        self.shared.reply(self.give_password(request).await)
     }
 
     async fn remove_account(
@@ -482,7 +369,7 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::CreateInviteRequest>,
     ) -> Result<Response<v1::CreateInviteResponse>, Status> {
-        self.shared.reply(Self::create_invite(self, request).await)
+        self.shared.reply(self.invite(request).await)
     }
 
     async fn list_invites(

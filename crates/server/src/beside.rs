@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Starts all of it; whoever stops the node ends it.
-pub(crate) fn start(shared: &Arc<Shared>) -> [JoinHandle<()>; 10] {
+pub(crate) fn start(shared: &Arc<Shared>) -> [JoinHandle<()>; 11] {
     let receiving = shared.clone();
     [
         tokio::spawn(async move { receiving.snapshots.run().await }),

@@ -23,8 +23,8 @@ use crate::{
     check::Checks, codes::Codes, connections::Places, digests::Digests, fair::Turns,
     identity::Identity, live::LiveState, operators::Operators, passwords::Passwords,
     peer_service::role_number, problems::millis, registration::Registration, roll_call::RollCall,
-    sessions::Sessions, snapshots, space::Space, throttle::Gate,
-    tls::Security, told::Told, transport::GrpcTransport,
+    sessions::Sessions, snapshots, space::Space, throttle::Gate, tls::Security, told::Told,
+    transport::GrpcTransport,
 };
 
 /// How long a peer may take to say how it is.

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use conclave_client::{Client, Freshness, v1};
-use conclave_core::{AccountId, NodeId, OnceId, SessionLabel, ThrottleKey, TokenHash};
+use conclave_core::{AccountId, LoginKeys, NodeId, OnceId, SessionLabel, ThrottleKey, TokenHash};
 use conclave_server::ClusterSecret;
 use conclave_wire::{
     DESCRIPTORS, Problem,
@@ -280,16 +280,26 @@ async fn a_command_of_a_learner_is_believed_only_with_the_token_of_its_session()
         ..Default::default()
     };
     let for_bob = send.into_command(session).unwrap();
+    let key = ThrottleKey([7; 16]);
+    let keys = LoginKeys {
+        account: key,
+        address: key,
+        pair: key,
+        device: None,
+        session: None,
+    };
     let log_in = request::open_session(
         OnceId([7; 16]),
         AccountId(bob.account.id),
         1,
         TokenHash([7; 32]),
         SessionLabel::new("thief".to_owned()).unwrap(),
-        ThrottleKey([7; 16]),
+        keys.clone(),
+        None,
     );
+    let guess = request::try_password(OnceId([9; 16]), keys);
     let retire = request::retire_node(OnceId([8; 16]), NodeId(1));
-    for command in [&for_bob, &log_in, &retire] {
+    for command in [&for_bob, &log_in, &guess, &retire] {
         // With no token, with that of somebody else, and with one that nobody has.
         for token in ["", &alice.token, &"A".repeat(43)] {
             let mut asked = Request::new(ForwardRequest {
