@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use conclave_core::{
-    AccountId, AccountName, Batch, Command, Digest, Grant, MessageText, OnceId, Operation, Origin,
-    Recipient, SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash,
+    AccountId, AccountName, Batch, Command, Digest, Grant, LoginKeys, MessageText, OnceId,
+    Operation, Origin, Recipient, SessionId, SessionLabel, Timestamp, TokenHash,
 };
 use conclave_storage::log::LogId;
 use conclave_storage::state::{Entry, Options, Payload, State};
@@ -55,7 +55,8 @@ impl Log {
                 password_version: 1,
                 token: TokenHash(token),
                 label: SessionLabel::default(),
-                throttle: ThrottleKey([0; 16]),
+                keys: LoginKeys::default(),
+                renewed_hash: None,
             };
             let once = |step: u64, operation| Command {
                 origin: Origin::Once(OnceId(u128::from(account * 2 + step).to_be_bytes())),

@@ -172,7 +172,10 @@ fn who_leaves_a_room_last_gets_its_bytes_back_and_who_is_gone_has_none() {
     );
     let all = MESSAGE_COST_BYTES + 3;
     assert_eq!((stored(&state, 2), stored(&state, 3)), (all, all));
-    accept(&mut state, vec![ask(3, 3, Operation::DeleteAccount)]);
+    let delete = Operation::DeleteAccount {
+        password_version: 1,
+    };
+    accept(&mut state, vec![ask(3, 3, delete)]);
     let of_bea = |state: &State| state.reader().allowance(AccountId(3)).unwrap();
     assert_eq!(of_bea(&state), Allowance::default());
     let gone = apply(&mut state, vec![ask(2, 3, leave("lobby"))]).events;

@@ -11,11 +11,11 @@ mod rooms;
 use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
-    Account, AccountId, AccountLimits, AccountRole, Allowance, Batch, Command, Conversation,
-    ConversationId, Decision, Event, Invite, InviteId, Kind, Membership, MessageHead, MessageRef,
-    Now, OnceId, OncePool, Origin, Position, Reaction, Remember, Sequence, Session, SessionId,
-    Throttle, ThrottleKey, Timestamp, TokenHash, Webhook, WebhookId, decide,
-    limits::REQUEST_WINDOW, lookup::Remembered,
+    Account, AccountId, AccountLimits, Allowance, Batch, Command, Conversation, ConversationId,
+    Decision, Event, Invite, InviteId, Kind, Membership, MessageHead, MessageRef, Now, OnceId,
+    OncePool, Origin, Position, Reaction, Remember, Sequence, Session, SessionId, Throttle,
+    ThrottleKey, Timestamp, TokenHash, Webhook, WebhookId, decide, limits::REQUEST_WINDOW,
+    lookup::Remembered,
 };
 
 /// Everything that the log has made so far.
