@@ -205,10 +205,15 @@ struct Appends {
     responses: Streaming<peer::AppendEntriesResponse>,
 }
 
-type Service = PeerServiceClient<Channel>;
+pub(crate) type Service = PeerServiceClient<Channel>;
 
 impl GrpcPeer {
-    async fn call<T, F>(
+    /// What a request to the peer begins with.
+    pub(crate) fn envelope(&self) -> peer::Envelope {
+        self.envelope.clone()
+    }
+
+    pub(crate) async fn call<T, F>(
         &self,
         limit: Duration,
         call: impl FnOnce(Service) -> F,

@@ -61,6 +61,7 @@ fn kind(event: &Event) -> u8 {
         Event::LoginKnown { .. } => 39,
         Event::PasswordRehashed { .. } => 40,
         Event::AccountSuspended { .. } => 41,
+        Event::AuthorityExchanged { .. } => 42,
     }
 }
 
@@ -147,8 +148,8 @@ fn people_and_what_lets_them_in_have_their_rows() {
         at,
         "SELECT account_last, accounts, session_last, conversation_last, admins, rooms,
             invite_last, invites, webhook_last, throttles, setup_token, node_last,
-            preferred_leader FROM meta",
-        &["9|7|7|4|1|2|3|1|2|1|-|9|2"],
+            preferred_leader, authority_generation, authority_next FROM meta",
+        &["9|7|7|4|1|2|3|1|2|1|-|9|2|1|32x02"],
     );
     check(
         at,

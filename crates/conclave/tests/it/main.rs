@@ -36,6 +36,7 @@ mod readme;
 mod recover;
 mod refusals;
 mod roles;
+mod rotation;
 mod secrets;
 mod small_disk;
 mod snapshots;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use conclave_core::{Event, NodeId, OperatorName};
+use conclave_core::{Event, NodeId, OperatorName, lookup::PeerAuthority};
 use rusqlite::params;
 
 use crate::state::{
@@ -85,6 +85,23 @@ impl Writer {
                 self.meta.node_last = self.meta.node_last.max(*node);
                 let sql = "INSERT INTO retired_nodes (node) VALUES (?1)";
                 self.change_one(sql, [stored(node.0)])
+            }
+            Event::AuthorityExchanged {
+                generation,
+                authority,
+                is_final,
+            } => {
+                self.meta.authority = match is_final {
+                    true => PeerAuthority {
+                        generation: *generation,
+                        next: None,
+                    },
+                    false => PeerAuthority {
+                        next: Some(*authority),
+                        ..self.meta.authority
+                    },
+                };
+                Ok(())
             }
             Event::LeaderPreferred { node } => {
                 self.meta.preferred_leader = *node;
