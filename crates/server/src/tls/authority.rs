@@ -24,6 +24,9 @@ use rustls::{
 use crate::secret::ClusterSecret;
 
 const KEY_CONTEXT: &str = "conclave 2026-11 the certificate authority of a cluster";
+const MARK_CONTEXT: &str = "conclave 2026-11 the mark of an authority";
+/// How many hexadecimal digits of its mark stand in the name of an authority.
+const MARK_DIGITS: usize = 16;
 /// What stands before the 32 bytes of an Ed25519 key in PKCS #8 (RFC 8410, section 7).
 const PKCS8_BEFORE_SEED: [u8; 16] = [
     0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
@@ -182,10 +185,15 @@ impl Signer {
         // 63 bits: a serial number is positive.
         let name = u64::from_str_radix(&cluster_id, 16).expect("its name is 16 hexadecimal digits");
         wanted.serial_number = Some(SerialNumber::from((name >> 1).max(1)));
-        // By its name it is told from those before, where a node may believe two.
+        // By its name it is told from others, where a node may believe two: also from one that was
+        // made for the same exchange and given up.
         let name = match secret.generation() {
             0 => format!("conclave cluster {cluster_id}"),
-            generation => format!("conclave cluster {cluster_id} exchange {generation}"),
+            generation => {
+                let mark = blake3::Hash::from_bytes(secret.derive(MARK_CONTEXT)).to_hex();
+                let mark = &mark[..MARK_DIGITS];
+                format!("conclave cluster {cluster_id} exchange {generation} {mark}")
+            }
         };
         wanted.distinguished_name = name_of(&name);
         wanted.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -284,6 +292,12 @@ mod tests {
         }
         assert_ne!(secret.authority_id(), second.authority_id());
         assert_ne!(second.authority_id(), third.authority_id());
+        // Two that were made for the same exchange have different names.
+        let names = authorities.each_ref().map(|authority| {
+            let anchor = webpki::anchor_from_trusted_cert(authority.certificate()).unwrap();
+            anchor.subject.to_vec()
+        });
+        assert!(names[0] != names[1] && names[1] != names[2]);
     }
 
     #[test]
