@@ -26,7 +26,7 @@ use crate::{
     Codec, Config, Damage, Listener, Member, Outcome, Place, ProposeError, ReadError, Role, Status,
     Transport,
     apply::{Machine, Raft, Told},
-    campaign::{self, Campaigner, Heard},
+    campaign::{self, Campaigner},
     change::Finisher,
     clocks::{Clocks, Others},
     contact::Contact,
@@ -111,7 +111,6 @@ pub(crate) struct Inner {
     proposer: proposer::Handle,
     pub(crate) reads: reads::Handle,
     campaign: campaign::Handle,
-    pub(crate) heard: Heard,
     leader: watch::Receiver<Option<u64>>,
     applied: watch::Receiver<u64>,
     pub(crate) clocks: Clocks,
@@ -207,16 +206,15 @@ impl Replica {
             tokio::spawn(Finisher { raft: raft.clone() }.run()),
             tokio::spawn(Retention::new(raft.clone(), log_view, config.retention, offers).run()),
         ];
-        let heard = Heard::new();
+        let contact = Contact::new();
         let campaign = Campaigner {
             node: config.node,
             raft: raft.clone(),
-            heard: heard.clone(),
+            contact: contact.clone(),
             lease: Duration::from_millis(config.timers.election_max_ms),
         };
         let inner = Inner {
             campaign: campaign.start(),
-            heard,
             proposer: proposer.start(),
             reads: reads.start(),
             part: Part::new(config.admitted),
@@ -230,7 +228,7 @@ impl Replica {
             leader,
             applied,
             clocks,
-            contact: Contact::default(),
+            contact,
             odd: OnceLock::new(),
             tasks: Mutex::new(tasks),
             writer: Mutex::new(Some(writer)),
