@@ -55,17 +55,17 @@ fn kind(event: &Event) -> u8 {
         Event::NodeAdmitted { .. } => 34,
         Event::NodeRetired { .. } => 35,
         Event::LeaderPreferred { .. } => 36,
-        Event::AccountLimitsChanged { .. } => 39,
         Event::OperatorCreated { .. } => 37,
         Event::OperatorRemoved { .. } => 38,
         Event::LoginKnown { .. } => 39,
         Event::PasswordRehashed { .. } => 40,
         Event::AccountSuspended { .. } => 41,
-        Event::AuthorityExchanged { .. } => 42,
+        Event::AccountLimitsChanged { .. } => 42,
+        Event::AuthorityExchanged { .. } => 43,
     }
 }
 
-const KINDS: u8 = 43;
+const KINDS: u8 = 44;
 
 /// All rows of all tables.
 fn everything(directory: &Path) -> Vec<(String, Vec<String>)> {

@@ -276,7 +276,7 @@ async fn what_a_removed_voter_has_kept_is_worth_nothing_after_an_exchange() {
     let other = *voters.iter().find(|node| **node != leader).unwrap();
     let config = thief(&pair_of(&kept, other));
     let before = forger::channel(&config, &cluster.peer_address(leader), ANY_PEER);
-    let cluster_id = kept.cluster_id();
+    let cluster_id = cluster.name().await;
     let asked = GetAuthorityKeyRequest {
         envelope: Some(Envelope {
             cluster_id: cluster_id.clone(),
@@ -334,7 +334,7 @@ async fn a_copy_of_a_learners_directory_is_worth_nothing_after_an_exchange() {
     let leader = cluster.leader().await;
     let copy = stolen(&cluster.directory(4), &old);
     let before = forger::channel(&copy, &cluster.peer_address(leader), ANY_PEER);
-    let cluster_id = old.cluster_id();
+    let cluster_id = cluster.name().await;
     let refused = refused_calls(&before, &cluster_id, 4, leader).await;
     let heard = refused.iter().all(|(name, _)| name != "GetNodeStatus");
     assert!(heard, "it was believed before");
