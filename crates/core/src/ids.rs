@@ -172,6 +172,11 @@ bytes! {
     AuthorityId, 32
 }
 
+impl AuthorityId {
+    /// Stands in the place of one that is wanted and still to be made.
+    pub const WANTED: Self = Self([0; 32]);
+}
+
 impl std::fmt::Debug for AuthorityId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("AuthorityId(")?;

@@ -10,6 +10,8 @@
 //! 3. Once all members have it they make their connections anew, and the log ends the exchange:
 //!    every node goes on with the new one alone, also one that was down by then.
 //!
+//! A member that goes meanwhile may have got the secret: then the log wants another one.
+//!
 //! Whoever leads goes on with it; a leader that has not got the secret that was announced makes and
 //! announces another one. Always true: no member is left behind, because the log ends nothing
 //! before all members have on disk what they need.
@@ -49,8 +51,6 @@ const PREPARE_LIMIT: Duration = Duration::from_secs(3);
 const BARRIER_LIMIT: Duration = Duration::from_secs(1);
 /// How long the log may take to announce an authority, or to end the exchange.
 const PROPOSE_LIMIT: Duration = Duration::from_secs(3);
-/// In the place of an authority: one is wanted, and is still to be made.
-pub(crate) const WANTED: AuthorityId = AuthorityId([0; 32]);
 
 /// What has to happen one after the other.
 #[derive(Default)]
@@ -150,7 +150,8 @@ impl Shared {
             return match has_ended {
                 true => Err(problems::refused(
                     "EXCHANGE_MISSED",
-                    "it has ended without this node",
+                    "it has ended without this node: let the machine join again with an empty \
+                     directory and a new token",
                 )),
                 false => Ok(()),
             };

@@ -3,12 +3,12 @@
 //! Always true: asking again for the same exchange begins no other one. It is begun only if all
 //! members answer, because it ends only after all of them have taken part.
 
-use conclave_core::OnceId;
+use conclave_core::{AuthorityId, OnceId};
 use conclave_replica::Member;
 use conclave_wire::{Problem, peer, request, v1};
 use tonic::Request;
 
-use crate::{access::Deadline, exchange::WANTED, problems, random, shared::Shared};
+use crate::{access::Deadline, problems, random, shared::Shared};
 
 /// A member, and how it is if it says so.
 type Told = (u64, Member, Option<peer::GetNodeStatusResponse>);
@@ -53,7 +53,7 @@ impl Shared {
             all_answer(&statuses)?;
             self.only_where_believed()?;
             let id = OnceId(random::bytes()?);
-            let command = request::exchange_authority(id, wanted, WANTED, false);
+            let command = request::exchange_authority(id, wanted, AuthorityId::WANTED, false);
             self.propose(command, deadline).await?;
             told.under_way = true;
         }

@@ -254,7 +254,8 @@ impl Tls {
     }
 
     fn keeper(&self) -> Option<Arc<Keeper>> {
-        self.belief().keeper
+        let belief = self.belief.read().unwrap_or_else(PoisonError::into_inner);
+        belief.keeper.clone()
     }
 
     fn belief(&self) -> Belief {
