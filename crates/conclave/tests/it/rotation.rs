@@ -257,6 +257,7 @@ async fn no_member_is_left_behind_and_one_that_was_away_comes_back() {
 async fn what_a_removed_voter_has_kept_is_worth_nothing_after_an_exchange() {
     let cluster = Cluster::start(4).await;
     let root = cluster.operator_client().await;
+    let cluster_id = cluster.name().await;
     let removed = cluster.a_follower().await;
     let kept = secret_in(&cluster.directory(removed));
     let remove = v1::ChangeMembersRequest {
@@ -276,7 +277,6 @@ async fn what_a_removed_voter_has_kept_is_worth_nothing_after_an_exchange() {
     let other = *voters.iter().find(|node| **node != leader).unwrap();
     let config = thief(&pair_of(&kept, other));
     let before = forger::channel(&config, &cluster.peer_address(leader), ANY_PEER);
-    let cluster_id = cluster.name().await;
     let asked = GetAuthorityKeyRequest {
         envelope: Some(Envelope {
             cluster_id: cluster_id.clone(),
