@@ -193,7 +193,7 @@ pub(crate) fn operations(edge: u64) -> Vec<Operation> {
         Operation::ExchangeAuthority {
             generation: edge,
             authority: AuthorityId([7; 32]),
-            is_final: edge % 2 == 0,
+            is_final: edge.is_multiple_of(2),
         },
         Operation::ChangePassword {
             password_version: edge,
