@@ -5,7 +5,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use conclave_replica::{Lane, Member, Place};
+use bytes::Bytes;
+use conclave_replica::{Lane, Member, PeerError, Place};
 use conclave_wire::{Problem, peer};
 use tokio::time::sleep;
 
@@ -14,6 +15,7 @@ use crate::{
     secret::ClusterSecret,
     shared::Shared,
     tls::{Issued, NodeKey, PeerNames, PublicKey},
+    transport::{GrpcPeer, Service},
 };
 
 /// How often a node looks whether it needs a key or certificates.
@@ -207,4 +209,33 @@ async fn renew(shared: &Arc<Shared>) -> Result<Issued, String> {
         return Ok(issued);
     }
     Err(why)
+}
+
+impl GrpcPeer {
+    /// Asks the peer for the cluster's secret.
+    async fn authority_key(&self, limit: Duration) -> Result<Bytes, PeerError> {
+        let request = peer::GetAuthorityKeyRequest {
+            envelope: Some(self.envelope()),
+        };
+        let call = |mut service: Service| async move { service.get_authority_key(request).await };
+        Ok(self.call(limit, call).await?.cluster_secret)
+    }
+
+    /// Asks the peer for other certificates for the key of this node.
+    async fn certificates(
+        &self,
+        public_key: Vec<u8>,
+        limit: Duration,
+    ) -> Result<peer::Certificates, PeerError> {
+        let request = peer::RenewCertificatesRequest {
+            envelope: Some(self.envelope()),
+            public_key: public_key.into(),
+        };
+        let call = |mut service: Service| async move { service.renew_certificates(request).await };
+        Ok(self
+            .call(limit, call)
+            .await?
+            .certificates
+            .unwrap_or_default())
+    }
 }

@@ -1,7 +1,7 @@
 //! The secret of the cluster is exchanged while it runs: people notice nothing, and what was known
 //! before is worth nothing.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::Duration};
 
 use conclave_client::{Client, v1};
 use conclave_server::ClusterSecret;
@@ -68,6 +68,14 @@ fn have_gone_on(cluster: &Cluster, voters: &[u64], old: &ClusterSecret) {
         let directory = cluster.directory(*voter);
         assert_eq!(secret_in(&directory), new, "node {voter}");
         assert!(!directory.join(NEXT).exists(), "node {voter}");
+        let text = new.to_text();
+        let seed = text.rsplit('.').next().unwrap();
+        assert!(
+            !cluster.log(*voter).contains(seed),
+            "the secret is in a log"
+        );
+        let file = fs::metadata(directory.join("secret")).unwrap();
+        assert_eq!(file.permissions().mode() & 0o777, 0o600);
     }
 }
 
