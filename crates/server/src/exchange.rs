@@ -120,7 +120,7 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
     loop {
         sleep(LOOK_EVERY).await;
         let (tls, known) = (&shared.security.tls, shared.peer_authority());
-        let is_idle = known.next.is_none() && known.generation == tls.exchanges();
+        let is_idle = known.next.is_none() && known.generation <= tls.exchanges();
         if is_idle && tls.prepared().is_none() {
             continue;
         }
@@ -168,7 +168,7 @@ impl Shared {
             let confirmed = self.replica.read_barrier(BARRIER_LIMIT).await;
             confirmed.map_err(|error| problems::of_read(&error))?;
             let known = self.authority_now().await?;
-            if known.next != Some(prepared) && known.generation == tls.exchanges() {
+            if known.next != Some(prepared) && known.generation <= tls.exchanges() {
                 self.on_disk(forget).await?;
                 tls.forget_next();
             }
@@ -257,8 +257,8 @@ impl Shared {
 
     /// Takes the next steps of an exchange, if this node leads.
     async fn drive(&self) -> Result<(), String> {
-        let status = self.replica.status();
-        if status.role != Role::Leader {
+        let leads = self.replica.status().role == Role::Leader;
+        if !leads || self.peer_authority().next.is_none() {
             return Ok(());
         }
         // What leaders before have proposed is known then.

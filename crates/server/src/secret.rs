@@ -11,6 +11,7 @@
 use std::{fmt, fs, io, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use conclave_core::limits::EXCHANGES_MAX;
 
 use crate::{
     durable,
@@ -109,7 +110,8 @@ impl ClusterSecret {
                 seed: seed.try_into().map_err(|_| NoSecret)?,
             }),
         };
-        if exchanged.as_ref().is_some_and(|part| part.generation == 0) {
+        let is_possible = |part: &Exchanged| (1..=EXCHANGES_MAX).contains(&part.generation);
+        if !exchanged.as_ref().is_none_or(is_possible) {
             return Err(NoSecret);
         }
         Ok(Self {
@@ -305,6 +307,7 @@ mod tests {
         for wrong in [
             text.replace(".1.", ".0."),
             text.replace(".1.", ".-1."),
+            text.replace(".1.", ".1000001."),
             text.replace(".1.", "."),
             format!("{text}.1"),
             text[..text.len() - 1].to_owned(),
