@@ -304,3 +304,65 @@ async fn listeners_that_run_show_new_certificates_before_the_old_ones_expire() {
     renewing.abort();
     draining.iter().for_each(tokio::task::JoinHandle::abort);
 }
+
+/// A node that asks and one that answers, each as far as an exchange has come for it.
+#[tokio::test]
+async fn nodes_speak_with_each_other_however_far_an_exchange_has_come_and_with_nobody_from_before()
+{
+    let (old, new) = (secret(7), secret(7).exchange().unwrap());
+    // Of another leader, which has died since.
+    let given_up = Next::Secret(secret(7).exchange().unwrap());
+    let next = Next::Secret(new);
+    let at = |steps: usize, node: u64| {
+        let tls = Tls::new(&old, Holder::at(Some(node), &[]), LIFETIME).unwrap();
+        if steps > 0 {
+            tls.prepare(&given_up).unwrap();
+            tls.forget_next();
+            tls.prepare(&next).unwrap();
+        }
+        if steps > 1 {
+            tls.go_on_with_next();
+        }
+        tls
+    };
+    let name = names::peer(1, &old.cluster_id());
+    for (asks, answers, believed) in [
+        (0, 0, Some(0)),
+        (0, 1, Some(0)),
+        (1, 0, Some(0)),
+        (1, 1, Some(1)),
+        (1, 2, Some(1)),
+        (2, 1, Some(1)),
+        (2, 2, Some(1)),
+        (0, 2, None),
+        (2, 0, None),
+    ] {
+        let (one, two) = (at(answers, 1), at(asks, 2));
+        let (address, mut shown) = port(Some(one.accept_peers())).await;
+        let heard = greeting(address, two.asks(), name.clone()).await;
+        let case = format!("{asks} asks {answers}: {heard:?}");
+        assert_eq!(heard.is_ok(), believed.is_some(), "{case}");
+        let expected = believed.map(|generation| {
+            Shown::Node(PeerNames {
+                generation,
+                ..said_of_two()
+            })
+        });
+        assert_eq!(shown.try_recv().ok(), expected, "{case}");
+        let counts = expected.is_some_and(|_| one.believes(0));
+        assert_eq!(counts, expected.is_some() && answers < 2, "{case}");
+    }
+    // Who comes with what was before and takes whoever answers is refused, too.
+    let (one, two) = (at(2, 1), at(0, 2));
+    assert!(
+        refusal(&one, &two).await.contains("UnknownCA"),
+        "it is refused"
+    );
+    // One that was prepared by a leader that died shows nothing that is not believed.
+    let two = at(0, 2);
+    two.prepare(&given_up).unwrap();
+    let (address, mut shown) = port(Some(at(1, 1).accept_peers())).await;
+    let heard = greeting(address, two.asks(), name.clone()).await;
+    assert_eq!(heard.unwrap(), "hello");
+    assert_eq!(shown.recv().await, Some(Shown::Node(said_of_two())));
+}
