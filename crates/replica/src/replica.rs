@@ -10,6 +10,7 @@ use std::{
 
 use conclave_core::Command;
 use conclave_storage::{
+    DiskFailure,
     log::{self, LogStore, SegmentLog},
     search::{Search, SearchError},
     state::{self, Reader, State},
@@ -80,6 +81,9 @@ pub enum StartError {
     /// Damage was found after log and state were opened.
     #[error("{0}")]
     Damaged(Damage),
+    /// The disk failed after log and state were opened.
+    #[error("the disk has failed")]
+    Disk(#[source] DiskFailure),
     /// The node is not among the members.
     #[error("node {node} is not among the members of the cluster")]
     NotAMember {
@@ -458,6 +462,12 @@ impl Replica {
     /// campaigns as soon as its lease has run out, and not only after an election timeout.
     pub fn connection_lost(&self, node: u64) {
         self.inner.campaign.lost(node);
+    }
+
+    /// Leaves it to the other voters to campaign early, or takes its turn among them again. It is
+    /// elected all the same if none of them is.
+    pub fn stand_back(&self, stands_back: bool) {
+        self.inner.campaign.stand_back(stands_back);
     }
 
     /// Hands leadership, if this node has it, to the follower with the most of the log. Gives

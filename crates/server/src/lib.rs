@@ -23,6 +23,7 @@ mod durable;
 mod epoch;
 mod fair;
 mod founding;
+mod full_leader;
 mod hash_queue;
 mod identity;
 mod invites;
@@ -74,7 +75,7 @@ mod way_back;
 mod webhook_answers;
 mod webhooks;
 
-pub use conclave_replica::LogId;
+pub use conclave_replica::{DiskFailure, Fault, LogId};
 pub use config::{ConfigError, NodeConfig, Overrides};
 pub use connections::Limits;
 pub use identity::IdentityError;
