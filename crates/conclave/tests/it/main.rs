@@ -19,6 +19,7 @@ mod cluster;
 mod command;
 mod damage;
 mod damage_edges;
+mod failed_disk;
 mod foreign;
 mod forger;
 mod full_disk;
