@@ -32,8 +32,8 @@ impl SegmentLog {
         self.shared.damage.get().cloned()
     }
 
-    /// Returns what the disk refused, if that is why the log takes nothing more: the node must stop,
-    /// and another copy of the data does not help.
+    /// Returns what the disk refused, if that is why the log takes nothing more: the node must
+    /// stop, and another copy of the data does not help.
     #[must_use]
     pub fn disk_failure(&self) -> Option<DiskFailure> {
         self.shared.disk_failure()
