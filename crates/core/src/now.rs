@@ -26,11 +26,17 @@ impl Now {
     /// that says neither, with zeros, changes neither.
     #[must_use]
     pub fn next(self, batch: &Batch) -> Self {
-        let date = batch.date.min(Timestamp(LOG_TIME_MAX_MS));
-        let log_time = log_time(self.log_time, batch.proposed_at);
-        // The date that keeps its distance to log time: two readings of a clock differ a little,
-        // and the date at which a session ends must not change with every entry.
-        let steady = self.date.plus_ms(log_time.0 - self.log_time.0);
+        self.at(batch.proposed_at, batch.date)
+    }
+
+    /// The times of the next entry, if it says these. A date of zero says nothing.
+    #[must_use]
+    pub fn at(self, proposed_at: Timestamp, date: Timestamp) -> Self {
+        let date = date.min(Timestamp(LOG_TIME_MAX_MS));
+        let log_time = log_time(self.log_time, proposed_at);
+        // Two readings of a clock differ a little, and the date at which a session ends must not
+        // change with every entry.
+        let steady = self.steady_date(log_time);
         let jitter = date < self.date && self.date <= date.plus_ms(DATE_STANDS_MS);
         let date = if date == Timestamp(0) {
             self.date
@@ -42,6 +48,13 @@ impl Now {
             date
         };
         Self { log_time, date }
+    }
+
+    /// The date at `log_time`, if dates keep their distance to log time.
+    #[must_use]
+    pub fn steady_date(self, log_time: Timestamp) -> Timestamp {
+        self.date
+            .plus_ms(log_time.0.saturating_sub(self.log_time.0))
     }
 
     /// The date of a moment in log time. The end of log time, which means never, stays what it is.

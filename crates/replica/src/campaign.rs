@@ -9,7 +9,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::apply::Raft;
+use crate::{apply::Raft, contact::Contact};
 
 /// Broken connections that wait to be looked at; more at once say nothing new.
 const HINTS_MAX: usize = 16;
@@ -31,26 +31,6 @@ const BETWEEN_FOLLOWERS: Duration = Duration::from_millis(40);
 const AGAIN: Duration = Duration::from_millis(20);
 /// Time after the end of the lease in which a hint counts; then the engine's own timer has run.
 const HINT_LIFE: Duration = Duration::from_millis(500);
-
-/// When this node last heard from the leader.
-#[derive(Clone, Debug)]
-pub(crate) struct Heard(Arc<Mutex<Instant>>);
-
-impl Heard {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(Mutex::new(Instant::now())))
-    }
-
-    /// Notes that entries or a sign of life have come.
-    pub(crate) fn note(&self) {
-        // One value is written at once: it is sound whatever panicked.
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-
-    fn at(&self) -> Instant {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Takes hints.
 #[derive(Clone)]
@@ -76,7 +56,7 @@ impl Handle {
 pub(crate) struct Campaigner {
     pub(crate) node: u64,
     pub(crate) raft: Raft,
-    pub(crate) heard: Heard,
+    pub(crate) contact: Contact,
     /// The time after a sign of life in which no voter grants a vote.
     pub(crate) lease: Duration,
 }
@@ -106,13 +86,16 @@ impl Campaigner {
     /// leader that is heard again begins a new lease, and the hint was wrong.
     async fn campaign(&self, lost: u64, turn: u32) {
         let (hinted, term) = (Instant::now(), self.term());
-        let heard = self.heard.at();
+        let heard = self.contact.last_or_start();
         let lease_ends = heard + self.lease;
         let mut at = lease_ends + BETWEEN_FOLLOWERS * turn;
         let end = lease_ends.max(hinted) + HINT_LIFE;
         while at < end {
             sleep_until(at).await;
-            if self.heard.at() != heard || self.term() != term || self.turn_after(lost).is_none() {
+            if self.contact.last_or_start() != heard
+                || self.term() != term
+                || self.turn_after(lost).is_none()
+            {
                 return;
             }
             tracing::debug!(node = self.node, term, peer = lost, "campaigning early");

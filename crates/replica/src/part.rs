@@ -1,4 +1,4 @@
-//! Whether a replica takes part in its cluster, and when its leader last reached it.
+//! Whether a replica takes part in its cluster.
 //!
 //! A replica that waits to be admitted has its log and its state open and answers reads, but it
 //! neither votes, nor campaigns, nor takes entries: its data may be older than what it has
@@ -6,15 +6,12 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
 use openraft::{ChangeMembers, async_runtime::watch::WatchReceiver as _};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::{
     ChangeError, Member, PeerError, Replica, Role, StartError, change::refused, engine::bootstrap,
@@ -24,15 +21,12 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Part {
     admitted: AtomicBool,
-    /// When a leader last reached this replica.
-    contact: Mutex<Option<Instant>>,
 }
 
 impl Part {
     pub(crate) fn new(admitted: bool) -> Self {
         Self {
             admitted: AtomicBool::new(admitted),
-            contact: Mutex::new(None),
         }
     }
 
@@ -44,13 +38,6 @@ impl Part {
                 "this node waits until its peers have confirmed its data".to_owned(),
             )),
         }
-    }
-
-    /// Notes that a leader has reached this replica.
-    pub(crate) fn reached(&self) {
-        // One value is written at once: it is sound after any panic.
-        let mut contact = self.contact.lock().unwrap_or_else(PoisonError::into_inner);
-        *contact = Some(Instant::now());
     }
 }
 
@@ -73,14 +60,6 @@ impl Replica {
         self.inner.part.admitted.store(true, Ordering::Release);
         self.inner.raft.runtime_config().elect(true);
         Ok(())
-    }
-
-    /// Returns how long ago a leader last reached this replica; `None` if none has.
-    #[must_use]
-    pub fn contact(&self) -> Option<Duration> {
-        let contact = self.inner.part.contact.lock();
-        let contact = *contact.unwrap_or_else(PoisonError::into_inner);
-        contact.map(|at| at.elapsed())
     }
 
     /// Returns the index up to which `node` has acknowledged the log to this leader, in this term.

@@ -35,11 +35,9 @@ impl Replica {
             entries: entries.map_err(|error| PeerError::Failed(error.to_string()))?,
             leader_commit: request.committed.map(log_id_in),
         };
-        self.inner.heard.note();
         let response = self.inner.raft.append_entries(rpc).await.map_err(failed)?;
         if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
-            self.inner.part.reached();
-            self.inner.contact.heard();
+            self.inner.contact.note();
         }
         Ok(match response {
             AppendEntriesResponse::Success => AppendResponse::Success,

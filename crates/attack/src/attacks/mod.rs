@@ -6,6 +6,7 @@
 mod crowd;
 mod floods;
 mod greedy;
+mod guesses;
 mod silent;
 mod slow;
 mod windows;
@@ -131,6 +132,12 @@ pub const ATTACKS: &[Attack] = &[
         about: "One account that does everything as fast as it can, from sixteen sessions",
         count: 256,
         run: |target, bounds| Box::pin(greedy::greedy(target, bounds)),
+    },
+    Attack {
+        name: "guesses",
+        about: "Guess the password of one account at all nodes while its owner logs in",
+        count: 60,
+        run: |target, bounds| Box::pin(guesses::guesses(target, bounds)),
     },
 ];
 

@@ -171,6 +171,31 @@ async fn floods_of_frames_do_not_disturb_an_honest_client() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn guesses_at_all_nodes_are_counted_together_and_keep_the_owner_in() {
+    let cluster = Cluster::start(3).await;
+    let target = target(&cluster, true).await;
+    let neighbour = cluster.client();
+    let password = "a neighbour's password";
+    let created = neighbour.create_account("neighbour", password).await;
+    created.unwrap();
+    let attacking = tokio::spawn({
+        let target = target.clone();
+        async move { run(&target, "guesses", 30, 8).await }
+    });
+    while !attacking.is_finished() {
+        // From the address of the guesses.
+        let login = neighbour.login("neighbour", password).await.unwrap();
+        let member = neighbour.with_token(&login.token).unwrap();
+        member.logout().await.unwrap();
+    }
+    let tally = attacking.await.unwrap();
+    assert_eq!(tally.failed, 0, "the owner was kept out: {tally}");
+    assert!(tally.cut > 0, "{tally}");
+    // Five are free; then each one waits longer, from a second on.
+    assert!((1..=10).contains(&tally.opened), "{tally}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_cancels_a_hundred_calls_keeps_its_connection() {
     let cluster = Cluster::start(1).await;
     let target = target(&cluster, true).await;

@@ -9,10 +9,7 @@ use std::{
     time::Duration,
 };
 
-use conclave_core::{
-    Now, Timestamp,
-    limits::{DATE_STANDS_MS, DATE_STEADY_MS},
-};
+use conclave_core::{Now, Timestamp, limits::DATE_STANDS_MS};
 
 use super::{CLOCK_SKEW_MAX_MS, ClockStatus};
 
@@ -85,18 +82,11 @@ impl Known {
 
     /// The times now.
     pub(super) fn now(&self, elapsed: i64) -> Now {
-        let log_time = self.log_time(elapsed);
-        let since = log_time.saturating_sub(signed(self.applied.log_time));
-        let steady = signed(self.applied.date).saturating_add(since);
-        // As the rules do, so that the date at which a session ends does not tremble.
-        let date = match self.date_base.map(|base| base.saturating_add(elapsed)) {
-            Some(agreed) if agreed.abs_diff(steady) > DATE_STEADY_MS => agreed,
-            Some(_) | None => steady,
-        };
-        Now {
-            log_time: unsigned(log_time),
-            date: unsigned(date),
-        }
+        let log_time = unsigned(self.log_time(elapsed));
+        let agreed = self.date_base.map(|base| base.saturating_add(elapsed));
+        let steady = || self.applied.steady_date(log_time);
+        self.applied
+            .at(log_time, agreed.map_or_else(steady, unsigned))
     }
 
     fn log_time(&self, elapsed: i64) -> i64 {
