@@ -111,7 +111,9 @@ async fn a_full_disk_refuses_what_grows_and_nothing_else_and_recovers_by_itself(
     let other = world.cluster.a_follower().await;
     // Two of three, so that no other leader helps.
     let full = [leader, other];
-    full.map(|node| world.disk(node).fill());
+    for node in full {
+        world.disk(node).fill();
+    }
     for node in world.cluster.nodes() {
         until("every node refuses what grows", async || {
             matches!(world.told(node).await, Some(Problem::NoSpace)).then_some(())
@@ -144,7 +146,9 @@ async fn a_full_disk_refuses_what_grows_and_nothing_else_and_recovers_by_itself(
             }
         }
     });
-    full.map(|node| world.disk(node).make_room());
+    for node in full {
+        world.disk(node).make_room();
+    }
     timeout(Duration::from_secs(60), waiting)
         .await
         .unwrap()
