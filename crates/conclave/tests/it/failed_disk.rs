@@ -10,7 +10,7 @@ use std::{
 use conclave_client::core::{AccountName, Recipient};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
-use crate::support::Cluster;
+use crate::support::{Cluster, until};
 
 /// Reading it at 0 is an I/O error, as of a disk that does not give a sector.
 const UNREADABLE: &str = "/proc/self/mem";
@@ -95,12 +95,14 @@ fn segment(data: &Path) -> PathBuf {
 async fn a_disk_that_gives_nothing_back_at_the_start_is_a_failed_disk_and_no_damage() {
     let cluster = Cluster::start(3).await;
     let node = cluster.a_follower().await;
-    cluster.stop(node).await;
     let data = cluster.directory(node);
+    let mark = data.join("state.mark");
+    until("its state was synced", async || mark.exists().then_some(())).await;
+    cluster.stop(node).await;
     for file in [
         segment(&data),
         data.join("state.db"),
-        data.join("state.mark"),
+        mark,
         data.join("identity.json"),
     ] {
         let well = file.with_extension("well");
