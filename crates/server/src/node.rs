@@ -33,6 +33,7 @@ use crate::{
     config::{ConfigError, NodeConfig},
     connections::{Places, Ports},
     digests::Digests,
+    exchange::{self, Exchange},
     fair::Turns,
     identity::IdentityError,
     join, listeners,
@@ -193,6 +194,8 @@ impl Node {
         let own = members.get(&node).cloned().unwrap_or(own);
         let holder = Holder::at(Some(node), &[&own.client_address]);
         let security = security::of(config.plain, Some(&origin.credentials), holder)?;
+        let resumed = exchange::resume(&config.data, &security.tls);
+        resumed.map_err(|error| identity.claim().failed(error))?;
 
         let transfers = Transfers::default();
         let rate = config.snapshot_bytes_per_second;
@@ -245,6 +248,7 @@ impl Node {
             identity,
             security,
             secret_is_given: config.secret_file.is_some(),
+            exchange: Exchange::default(),
             joins: Semaphore::new(JOINS_MAX),
             nodes: RwLock::default(),
             replica,

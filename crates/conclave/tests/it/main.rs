@@ -37,6 +37,7 @@ mod readme;
 mod recover;
 mod refusals;
 mod roles;
+mod rotation;
 mod secrets;
 mod small_disk;
 mod snapshots;
