@@ -19,6 +19,7 @@ mod cluster;
 mod command;
 mod damage;
 mod damage_edges;
+mod edges;
 mod foreign;
 mod forger;
 mod full_disk;
