@@ -31,6 +31,7 @@ mod replica;
 mod retention;
 mod scrub;
 mod snapshot;
+mod start_error;
 mod synced;
 mod transport;
 mod types;
@@ -49,7 +50,8 @@ pub use damage::Damage;
 pub use membership::{Change, ChangeError, MEMBERS_MAX, Refusal, VOTERS_MAX};
 pub use pins::Pin;
 pub use recover::{Standing, Survivor};
-pub use replica::{Replica, StartError};
+pub use replica::Replica;
+pub use start_error::StartError;
 pub use transport::{
     AppendRequest, AppendResponse, Codec, CodecError, Lane, Listener, Peer, PeerError,
     SnapshotOffer, Transport, VoteRequest, VoteResponse,

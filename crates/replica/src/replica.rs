@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    io,
     sync::{Arc, Mutex, OnceLock},
     thread,
     time::Duration,
@@ -11,7 +10,7 @@ use std::{
 use conclave_core::Command;
 use conclave_storage::{
     log::{self, LogStore, SegmentLog},
-    search::{Search, SearchError},
+    search::Search,
     state::{self, Reader, State},
 };
 use futures::future::join_all;
@@ -23,8 +22,8 @@ use tokio::{
 };
 
 use crate::{
-    Codec, Config, Damage, Listener, Member, Outcome, Place, ProposeError, ReadError, Role, Status,
-    Transport,
+    Codec, Config, Listener, Member, Outcome, Place, ProposeError, ReadError, Role, StartError,
+    Status, Transport,
     apply::{Machine, Raft, Told},
     campaign::{self, Campaigner},
     change::Finisher,
@@ -49,50 +48,6 @@ const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 /// How often the leader looks whether a hand-over has happened.
 const HAND_OVER_POLL: Duration = Duration::from_millis(10);
-
-/// A replica could not be started.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The log cannot be opened. If it is damaged, the node must not vote with it: see
-    /// `docs/operations.md`.
-    #[error("the log cannot be opened")]
-    Log(#[from] log::OpenError),
-    /// The state cannot be opened.
-    #[error("the state cannot be opened")]
-    State {
-        /// Why.
-        #[source]
-        source: state::OpenError,
-        /// Whether the log still has every entry since the first.
-        log_has_all: bool,
-    },
-    /// The index of the full text search cannot be made.
-    #[error("the search index cannot be opened")]
-    Search(#[from] SearchError),
-    /// The log begins after the end of the state: entries in between are nowhere.
-    #[error("the state ends at entry {applied}, and the log begins after entry {purged}")]
-    StateTooOld {
-        /// The last entry of the state.
-        applied: u64,
-        /// The last entry that the log has forgotten.
-        purged: u64,
-    },
-    /// Damage was found after log and state were opened.
-    #[error("{0}")]
-    Damaged(Damage),
-    /// The node is not among the members.
-    #[error("node {node} is not among the members of the cluster")]
-    NotAMember {
-        /// The node.
-        node: u64,
-    },
-    /// A file or a thread could not be made.
-    #[error("the replica cannot start")]
-    Io(#[from] io::Error),
-    /// The consensus engine refused to start.
-    #[error("the consensus engine cannot start: {0}")]
-    Engine(String),
-}
 
 /// One voter of the cluster. Cheap to clone; all clones are the same replica.
 #[derive(Clone)]

@@ -49,8 +49,8 @@ impl Shared {
     /// Verifies the password of the session that a request carries.
     ///
     /// # Errors
-    /// [`Problem::LoginThrottled`] after many wrong ones in this session; [`Problem::GoingAway`] on a
-    /// node without a vote; as every call.
+    /// [`Problem::LoginThrottled`] after many wrong ones in this session; [`Problem::GoingAway`] on
+    /// a node without a vote; as every call.
     pub(crate) async fn password_again(
         &self,
         metadata: &MetadataMap,

@@ -9,6 +9,8 @@
 
 #[path = "authorization/live.rs"]
 mod live;
+#[path = "authorization/peer_port.rs"]
+mod peer_port;
 #[path = "authorization/populate.rs"]
 mod populate;
 #[path = "authorization/raw.rs"]

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use conclave_server::{Node, NodeConfig, Registration};
+use conclave_server::{ClusterSecret, Node, NodeConfig, Registration};
 use conclave_wire::{
     Problem,
     v1::{self, account_service_client::AccountServiceClient, create_account_request::Grant},
@@ -33,9 +33,12 @@ async fn start(nodes: u64, data: &std::path::Path) -> Vec<Node> {
         .zip(&addresses)
         .map(|(node, [peer, client])| format!("{node}={peer}/{client}"))
         .collect();
+    let secret = data.join("secret");
+    std::fs::write(&secret, ClusterSecret::generate().unwrap().to_text()).unwrap();
     let start = |(node, [peer, client]): (u64, &[String; 2])| {
         Node::start(NodeConfig {
             plain: true,
+            secret_file: Some(secret.clone()),
             data: data.join(node.to_string()),
             node: Some(node),
             peer_address: peer.clone(),

@@ -55,12 +55,12 @@ fn kind(event: &Event) -> u8 {
         Event::NodeAdmitted { .. } => 34,
         Event::NodeRetired { .. } => 35,
         Event::LeaderPreferred { .. } => 36,
-        Event::AccountLimitsChanged { .. } => 39,
         Event::OperatorCreated { .. } => 37,
         Event::OperatorRemoved { .. } => 38,
         Event::LoginKnown { .. } => 39,
         Event::PasswordRehashed { .. } => 40,
         Event::AccountSuspended { .. } => 41,
+        Event::AccountLimitsChanged { .. } => 42,
     }
 }
 

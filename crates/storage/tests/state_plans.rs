@@ -144,7 +144,7 @@ fn no_statement_scans_a_table() {
                 "log_index",
                 "log_index DESC",
                 "i.id",
-                "not_before, key",
+                "failures, failed_at, key",
                 "expires_at, token",
             ]
             .iter()

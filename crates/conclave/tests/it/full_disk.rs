@@ -36,12 +36,13 @@ fn bob() -> Recipient {
 
 impl World {
     /// Three nodes on a small disk each; nothing if this machine does not let us.
+    #[expect(clippy::print_stderr, reason = "seen with `--nocapture`")]
     async fn start() -> Option<Self> {
         let cluster = Cluster::prepare(3).await;
         let mut disks = Vec::new();
         for node in cluster.nodes() {
             let Some(disk) = SmallDisk::mount(&cluster.directory(node), DISK_MIB) else {
-                eprintln!("skipped: needs root to mount a small disk");
+                eprintln!("SKIPPED: this machine lets nobody mount a small disk; run as root");
                 return None;
             };
             disks.push(disk);

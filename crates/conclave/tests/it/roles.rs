@@ -294,7 +294,7 @@ async fn a_command_of_a_learner_is_believed_only_with_the_token_of_its_session()
         1,
         TokenHash([7; 32]),
         SessionLabel::new("thief".to_owned()).unwrap(),
-        keys.clone(),
+        keys,
         None,
     );
     let guess = request::try_password(OnceId([9; 16]), keys);

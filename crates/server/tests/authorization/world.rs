@@ -14,7 +14,7 @@ use conclave_wire::{
 use prost::Message;
 use tonic::{Request, Status, transport::Channel};
 
-use crate::{populate, raw, rows::Row};
+use crate::{peer_port, populate, raw, rows::Row};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// The number of no conversation, webhook or session.
@@ -200,7 +200,7 @@ impl World {
         let node = populate::start_again(config).await;
         Self {
             clients: connect(node.client_address()).await,
-            peers: connect(node.peer_address()).await,
+            peers: peer_port::connect(node.peer_address()).await,
             operator: populate::operator(data.path()).await,
             _node: node,
             _data: data,

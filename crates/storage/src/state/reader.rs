@@ -32,6 +32,9 @@ macro_rules! select_accounts {
 }
 pub(super) use select_accounts;
 
+/// Columns of `select_accounts!`: where those that a statement adds begin.
+pub(super) const ACCOUNT_COLUMNS: usize = 8;
+
 /// Answers questions; a cheap clone.
 #[derive(Clone)]
 pub struct Reader {
@@ -180,7 +183,7 @@ fn accounts(
     let mut page_so_far = AccountsPage::default();
     let (mut seen, mut last_key) = (0, None);
     while let Some(row) = rows.next()? {
-        let key: String = row.get(7)?;
+        let key: String = row.get(ACCOUNT_COLUMNS)?;
         if !key.starts_with(pattern.prefix()) {
             return Ok(page_so_far);
         }

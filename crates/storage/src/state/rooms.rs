@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 use super::{
     MemberRow, ReadError, Reader, RoomRow, RoomsPage,
     column::{bound, count, member_role, member_role_or_none, number, sought},
-    reader::{account, page, select_accounts},
+    reader::{ACCOUNT_COLUMNS, account, page, select_accounts},
 };
 
 /// Names that one page looks at for a pattern.
@@ -214,6 +214,6 @@ fn room(row: &Row<'_>) -> Result<RoomRow> {
 fn member(row: &Row<'_>) -> Result<MemberRow> {
     Ok(MemberRow {
         account: account(row)?,
-        role: member_role(row, 7)?,
+        role: member_role(row, ACCOUNT_COLUMNS)?,
     })
 }

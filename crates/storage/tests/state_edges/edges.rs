@@ -247,7 +247,7 @@ pub(crate) fn operations(edge: u64) -> Vec<Operation> {
             token,
             label: SessionLabel::default(),
             keys: keys(byte),
-            renewed_hash: (edge % 2 == 0).then(|| "$".to_owned()),
+            renewed_hash: edge.is_multiple_of(2).then(|| "$".to_owned()),
         },
         Operation::OpenSession {
             account: AccountId(edge),
@@ -255,7 +255,7 @@ pub(crate) fn operations(edge: u64) -> Vec<Operation> {
             token,
             label: SessionLabel::default(),
             keys: keys(byte),
-            renewed_hash: (edge % 2 == 0).then(|| "$".to_owned()),
+            renewed_hash: edge.is_multiple_of(2).then(|| "$".to_owned()),
         },
         Operation::TryPassword { keys: keys(byte) },
         Operation::TryPassword { keys: keys(!byte) },

@@ -4,9 +4,9 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use conclave_core::{
-    AccountRole, Command, DisplayName, Grant, InviteId, JoinTokenId, LoginKeys, MemberRole, NodeId,
-    Operation, OperatorName, OperatorRequest, Pass, Recipient, SessionId, ThrottleKey, WebhookId,
-    limits::INVITE_MS_MAX,
+    AccountLimit, AccountRole, Command, DisplayName, Grant, InviteId, JoinTokenId, LoginKeys,
+    MemberRole, NodeId, Operation, OperatorName, OperatorRequest, Pass, Recipient, SessionId,
+    ThrottleKey, WebhookId, limits::INVITE_MS_MAX,
 };
 use conclave_storage::state::Entry;
 use proptest::prelude::*;
@@ -43,7 +43,7 @@ pub(crate) fn wish() -> impl Strategy<Value = Wish> {
     let what = prop_oneof![
         1 => prop::sample::select(vec![6u8, 10, 11, 13, 24]),
         20 => 0u8..6,
-        20 => prop::sample::select(vec![7u8, 8, 9, 12, 14, 15]),
+        20 => prop::sample::select(vec![7u8, 8, 9, 12, 14, 15, 35]),
         30 => 16u8..21,
         30 => prop::sample::select(vec![21u8, 22, 23, 24, 25, 26, 27, 28, 29, 30]),
         30 => 31u8..35,
@@ -115,6 +115,7 @@ impl Wish {
             },
             5 => post(150 + few, text),
             6..=20 => self.about_people(request),
+            35 => self.of_administrators(request),
             21 => create_room(room_name, self.yes),
             22 | 23 => join(room_name),
             24 => leave(room_name),
@@ -164,6 +165,25 @@ impl Wish {
         Operation::ByOperator {
             credential,
             request,
+        }
+    }
+
+    fn of_administrators(self, request: u64) -> Operation {
+        let name = account(PEOPLE[self.who]);
+        // What keeps people out is rare, as above.
+        match self.sequence {
+            1 => Operation::EndSessions { name },
+            2 => Operation::ResetPassword {
+                name,
+                password_hash: format!("$argon2id${request}"),
+            },
+            3 => Operation::SetSuspended {
+                name,
+                suspended: self.yes,
+            },
+            _ => Operation::SetAccountLimits {
+                values: vec![(AccountLimit::CONVERSATIONS, 100 * self.place)],
+            },
         }
     }
 
@@ -242,11 +262,17 @@ fn keys(account: u64, address: u8) -> LoginKeys {
 fn log_in(account: u64, request: u64) -> Operation {
     let mut operation = login(account);
     if let Operation::OpenSession {
-        token, keys: own, ..
+        token,
+        keys: own,
+        renewed_hash,
+        ..
     } = &mut operation
     {
         token.0[8..16].copy_from_slice(&request.to_be_bytes());
         *own = keys(account, 200 + request as u8 % 3);
+        *renewed_hash = request
+            .is_multiple_of(5)
+            .then(|| "$argon2id$new".to_owned());
     }
     operation
 }

@@ -1,0 +1,51 @@
+//! Why a replica could not be started.
+
+use std::io;
+
+use conclave_storage::{log, search::SearchError, state};
+
+use crate::Damage;
+
+/// A replica could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The log cannot be opened. If it is damaged, the node must not vote with it: see
+    /// `docs/operations.md`.
+    #[error("the log cannot be opened")]
+    Log(#[from] log::OpenError),
+    /// The state cannot be opened.
+    #[error("the state cannot be opened")]
+    State {
+        /// Why.
+        #[source]
+        source: state::OpenError,
+        /// Whether the log still has every entry since the first.
+        log_has_all: bool,
+    },
+    /// The index of the full text search cannot be made.
+    #[error("the search index cannot be opened")]
+    Search(#[from] SearchError),
+    /// The log begins after the end of the state: entries in between are nowhere.
+    #[error("the state ends at entry {applied}, and the log begins after entry {purged}")]
+    StateTooOld {
+        /// The last entry of the state.
+        applied: u64,
+        /// The last entry that the log has forgotten.
+        purged: u64,
+    },
+    /// Damage was found after log and state were opened.
+    #[error("{0}")]
+    Damaged(Damage),
+    /// The node is not among the members.
+    #[error("node {node} is not among the members of the cluster")]
+    NotAMember {
+        /// The node.
+        node: u64,
+    },
+    /// A file or a thread could not be made.
+    #[error("the replica cannot start")]
+    Io(#[from] io::Error),
+    /// The consensus engine refused to start.
+    #[error("the consensus engine cannot start: {0}")]
+    Engine(String),
+}
