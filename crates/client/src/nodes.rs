@@ -353,7 +353,11 @@ mod tests {
         for address in ["b:1", "c:1"] {
             nodes.failed(&nodes.at(address).unwrap());
         }
-        assert_eq!(nodes.pick().address, "a:1", "all have failed, and it was the first");
+        assert_eq!(
+            nodes.pick().address,
+            "a:1",
+            "all have failed, and it was the first"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ mod bad_start;
 mod canary;
 mod chat;
 mod clocks;
+mod clocks_set;
 #[allow(
     dead_code,
     unused_imports,

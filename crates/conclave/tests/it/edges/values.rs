@@ -1,6 +1,8 @@
 //! Requests with one field at an edge: every field of a message, and of the messages in it.
 
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage as _, Value};
+use prost_reflect::{
+    DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage as _, Value,
+};
 
 /// Where numbers of 32 or 64 bits change their meaning.
 const NUMBERS: [u64; 8] = [
