@@ -35,6 +35,8 @@ const SECONDS_DEFAULT: u64 = 12;
 const SEED_DEFAULT: u64 = 1;
 /// How long a request of a client that retries may take.
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(3);
+/// How much of what happened before the longest wait is told.
+const BEFORE_WAIT: Duration = Duration::from_secs(2);
 /// How long a change of the membership may take.
 const CHANGE_MAX: Duration = Duration::from_secs(10);
 /// The host whose node is added and removed.
@@ -117,8 +119,8 @@ struct Storm<'a> {
     changing: Option<Changing>,
     /// How many faults lose what is sent from one host to another.
     lost: BTreeMap<(u8, u8), u32>,
-    /// What has happened, and when.
-    told: Vec<String>,
+    /// What has happened, and how long after the beginning.
+    told: Vec<(Duration, String)>,
     faults: u32,
     changes: u32,
 }
@@ -158,10 +160,18 @@ impl Story {
         } = storm;
         let heard = people.finish().await;
         let longest = &heard.longest;
-        if longest.wait > WAIT_MAX {
-            told.iter().for_each(|line| println!("{line}"));
-            heard.slow.iter().for_each(|slow| println!("{slow}"));
+        // Before and during the longest wait, or all of it if that was too long.
+        let (from, to) = (
+            longest.at.saturating_sub(BEFORE_WAIT),
+            longest.at + longest.wait,
+        );
+        let is_failed = longest.wait > WAIT_MAX;
+        for (at, what) in told {
+            if is_failed || (from..to).contains(&at) {
+                println!("mixed {at:7.1?}  {what}");
+            }
         }
+        heard.slow.iter().for_each(|slow| println!("{slow}"));
         self.say(&format!(
             "{faults} faults and {changes} changes of the membership in {seconds} s, {SEED}={seed}; \
              {} requests; longest wait {longest}",
@@ -216,8 +226,7 @@ impl Storm<'_> {
     }
 
     fn tell(&mut self, what: &str) {
-        let seconds = self.began.elapsed().as_secs_f64();
-        self.told.push(format!("mixed {seconds:7.3} s  {what}"));
+        self.told.push((self.began.elapsed(), what.to_owned()));
     }
 
     /// Hosts at which something happens, or has happened a moment ago.

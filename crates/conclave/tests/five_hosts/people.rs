@@ -35,7 +35,7 @@ pub(crate) struct Waited {
     pub(crate) wait: Duration,
     what: String,
     /// Since they began.
-    at: Duration,
+    pub(crate) at: Duration,
 }
 
 impl fmt::Display for Waited {
