@@ -92,13 +92,16 @@ impl Admin {
     }
 
     /// What anybody may know: whether the cluster serves, and who leads. However many ask, the
-    /// other nodes are asked once in a while.
+    /// other nodes are asked once in a while; who leads is what this node knows now.
     async fn public_status(&self) -> v1::GetClusterStatusResponse {
         let mut kept = self.shared.operators.public_status.lock().await;
         if let Some((at, status)) = &*kept
             && at.elapsed() < PUBLIC_STATUS_AGE_MAX
         {
-            return status.clone();
+            return v1::GetClusterStatusResponse {
+                leader_id: self.shared.replica.status().leader.unwrap_or(0),
+                ..status.clone()
+            };
         }
         let mut status = self.status().await;
         status.partial = true;

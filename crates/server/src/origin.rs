@@ -155,7 +155,11 @@ impl Seeker<'_> {
             (None, false) => return Err(SecurityError::SecretMissing.into()),
         };
         secret.store(&self.config.data).map_err(unusable)?;
-        let identity = claim.keep(Stored::made(secret.cluster_id(), node))?;
+        let name = match alone {
+            true => secret.cluster_id(),
+            false => name_of_cluster(&secret, &members),
+        };
+        let identity = claim.keep(Stored::made(name, node))?;
         Ok(Origin {
             identity,
             credentials: Credentials::Secret(secret),
@@ -311,6 +315,17 @@ fn request_id(data: &Path) -> io::Result<Vec<u8>> {
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
     durable::replace(&file, &bytes)?;
     Ok(bytes.to_vec())
+}
+
+/// Names a cluster by its secret and by the list that its nodes were started with: nodes whose
+/// lists differ in one letter begin with different entries, and must not be one cluster.
+fn name_of_cluster(secret: &ClusterSecret, members: &BTreeMap<u64, Member>) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for (node, member) in members {
+        hasher.update(format!("{node}={}\n", member.peer_address).as_bytes());
+    }
+    let list = hasher.finalize().to_hex();
+    format!("{}-{}", secret.cluster_id(), &list[..8])
 }
 
 /// The same socket: what is not taken by one of the two waits for the other.

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use conclave_server::ClusterSecret;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
@@ -132,6 +133,9 @@ async fn lists_that_differ_are_named_once_and_no_peer_comes_and_goes() {
     let ports = crate::cluster::Ports::free(2).expect("there are free ports");
     let (one, two) = (ports.peer(1), ports.peer(2));
     let list = |first: &str| format!("1={first}/{},2={two}/{}", ports.client(1), ports.client(2));
+    let secret = home.path("secret");
+    std::fs::write(&secret, ClusterSecret::generate().unwrap().to_text()).unwrap();
+    let secret = secret.display().to_string();
     let written = [list(&one), list(&one.replace("127.0.0.1", "localhost"))];
     let mut nodes = Vec::new();
     for (number, members) in (1..).zip(&written) {
@@ -141,7 +145,7 @@ async fn lists_that_differ_are_named_once_and_no_peer_comes_and_goes() {
         let args = ["--data", &data, "--node", &number, "--members", members];
         let places = ["--client-address", &client, "--peer-address", &peer];
         let log = home.path(&format!("{number}.log"));
-        let args = [&args[..], &places].concat();
+        let args = [&args[..], &places, &["--secret-file", &secret]].concat();
         nodes.push(Served::start(&log, &args, &[]).await.unwrap());
     }
     until("one says how the lists differ", async || {

@@ -169,9 +169,9 @@ async fn ask(config: &Arc<ClientConfig>, address: &str, envelope: &Envelope) -> 
     answer.map(drop)
 }
 
-fn envelope(secret: &ClusterSecret, source: u64, target: u64) -> Envelope {
+fn envelope(cluster_id: &str, source: u64, target: u64) -> Envelope {
     Envelope {
-        cluster_id: secret.cluster_id(),
+        cluster_id: cluster_id.to_owned(),
         source_node_id: source,
         target_node_id: target,
         source_life: 0,
@@ -228,7 +228,12 @@ async fn a_peer_with_a_wrong_certificate_does_not_get_through_and_the_log_says_w
     for (what, pair, why) in &wrong {
         let config = config(&secret, Some(pair));
         for _ in 0..2 {
-            let refused = ask(&config, &node.peer_address, &envelope(&secret, 2, 1)).await;
+            let refused = ask(
+                &config,
+                &node.peer_address,
+                &envelope(&secret.cluster_id(), 2, 1),
+            )
+            .await;
             let refused = refused.expect_err(what);
             assert_ne!(
                 refused.code(),
@@ -241,9 +246,13 @@ async fn a_peer_with_a_wrong_certificate_does_not_get_through_and_the_log_says_w
     }
     // The right one, so that it is the certificate and nothing else that was wrong.
     let right = config(&secret, Some(&inside.issue(&names, Use::Peer)));
-    ask(&right, &node.peer_address, &envelope(&secret, 2, 1))
-        .await
-        .unwrap();
+    ask(
+        &right,
+        &node.peer_address,
+        &envelope(&secret.cluster_id(), 2, 1),
+    )
+    .await
+    .unwrap();
     node.stop().await;
 }
 
@@ -269,7 +278,12 @@ async fn a_node_speaks_for_itself_alone_and_who_shows_nothing_for_nobody() {
         (&as_nobody, nobody),
     ] {
         for _ in 0..2 {
-            let refused = ask(who, &node.peer_address, &envelope(&secret, 3, 1)).await;
+            let refused = ask(
+                who,
+                &node.peer_address,
+                &envelope(&secret.cluster_id(), 3, 1),
+            )
+            .await;
             let refused = refused.unwrap_err();
             assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
             assert!(refused.message().contains(why), "{refused}");
@@ -280,7 +294,7 @@ async fn a_node_speaks_for_itself_alone_and_who_shows_nothing_for_nobody() {
     for config in [&as_any, &as_nobody] {
         let channel = forger::channel(config, &node.peer_address, ANY_PEER);
         let mut peers = PeerServiceClient::new(channel);
-        let envelope = Some(envelope(&secret, 2, 1));
+        let envelope = Some(envelope(&secret.cluster_id(), 2, 1));
         let (asked, vote) = (envelope.clone(), RequestVoteRequest::default());
         let vote = RequestVoteRequest { envelope, ..vote };
         let refused = [
@@ -308,7 +322,8 @@ async fn a_node_that_was_removed_is_a_peer_no_more_whatever_it_shows() {
     let gone = cluster.a_follower().await;
     let asked = (1..=3).find(|node| *node != gone).unwrap();
     let pair = Forger::knowing(&secret).issue(&[ANY_PEER, &name_of(&secret, gone)], Use::Peer);
-    let (config, envelope) = (config(&secret, Some(&pair)), envelope(&secret, gone, asked));
+    let envelope = envelope(&cluster.name().await, gone, asked);
+    let config = config(&secret, Some(&pair));
     let address = cluster.peer_address(asked);
     ask(&config, &address, &envelope).await.unwrap();
     // One connection from before, which is of no use afterwards.

@@ -193,7 +193,7 @@ async fn a_stranger_gets_nothing_from_the_port_for_peers() {
     let secret = cluster.secret();
     let config = forger::config(&secret, None);
     let channel = forger::channel(&config, &cluster.peer_address(1), ANY_PEER);
-    let refused = refused_calls(&channel, &secret.cluster_id(), 1, 1).await;
+    let refused = refused_calls(&channel, &cluster.name().await, 1, 1).await;
     all_were_refused_but(&refused, &FOR_ALL, "NOT_A_PEER");
     assert_eq!(cluster.log(1).matches(REFUSED).count(), 1);
 }
@@ -210,7 +210,7 @@ async fn a_learner_has_no_secret_and_acts_for_nobody_and_a_removed_one_not_for_i
     let config = stolen(&directory, &secret);
     let address = cluster.peer_address(leader);
     let channel = forger::channel(&config, &address, ANY_PEER);
-    let cluster_id = secret.cluster_id();
+    let cluster_id = cluster.name().await;
     let refused = refused_calls(&channel, &cluster_id, 4, leader).await;
     let allowed = [&FOR_ALL[..], &FOR_LEARNERS].concat();
     all_were_refused_but(&refused, &allowed, "PEER_ROLE");
@@ -304,7 +304,7 @@ async fn a_command_of_a_learner_is_believed_only_with_the_token_of_its_session()
         for token in ["", &alice.token, &"A".repeat(43)] {
             let mut asked = Request::new(ForwardRequest {
                 envelope: Some(Envelope {
-                    cluster_id: secret.cluster_id(),
+                    cluster_id: cluster.name().await,
                     source_node_id: 4,
                     target_node_id: leader,
                     ..Envelope::default()
@@ -338,7 +338,7 @@ async fn a_node_with_a_certificate_that_is_no_member_asks_how_a_node_is_and_noth
     let pair = Forger::knowing(&secret).issue(&[ANY_PEER, &name], Use::Peer);
     let config = forger::config(&secret, Some(&pair));
     let channel = forger::channel(&config, &cluster.peer_address(1), ANY_PEER);
-    let refused = refused_calls(&channel, &secret.cluster_id(), 9, 1).await;
+    let refused = refused_calls(&channel, &cluster.name().await, 9, 1).await;
     let allowed = [
         &FOR_ALL[..],
         &["Announce", "DescribeCluster", "GetNodeStatus"],

@@ -303,6 +303,12 @@ impl Cluster {
         .await
     }
 
+    /// What the nodes call their cluster.
+    pub(crate) async fn name(&self) -> String {
+        let node = self.nodes()[0];
+        self.status(node).await.cluster_id
+    }
+
     /// How this node sees the cluster now, if it answers.
     pub(crate) async fn try_status(&self, node: u64) -> Option<v1::GetClusterStatusResponse> {
         let told = self.local.status(node).await.ok()?;

@@ -198,7 +198,7 @@ async fn a_stranger_on_the_machine_gets_nothing_from_the_peer_port_of_a_plain_cl
     let mut peers = PeerServiceClient::new(channel);
     let request = ForwardRequest {
         envelope: Some(Envelope {
-            cluster_id: secret.cluster_id(),
+            cluster_id: cluster.name().await,
             source_node_id: 1,
             target_node_id: 1,
             ..Envelope::default()

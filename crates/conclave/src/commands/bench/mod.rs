@@ -273,25 +273,8 @@ fn credential(
     })
 }
 
-/// How often nodes are asked for their leader: what they tell strangers is up to a second old.
-const LEADER_LOOKS: u32 = 30;
-/// Pause between two looks.
-const LEADER_PAUSE: Duration = Duration::from_millis(100);
-
 /// The same addresses, that of the leader first.
 async fn leader_first(nobody: &Client, endpoints: Vec<String>) -> anyhow::Result<Vec<String>> {
-    let mut looks = 1;
-    loop {
-        match leader_first_now(nobody, endpoints.clone()).await {
-            Ok(sorted) => return Ok(sorted),
-            Err(error) if looks == LEADER_LOOKS => return Err(error),
-            Err(_) => sleep(LEADER_PAUSE).await,
-        }
-        looks += 1;
-    }
-}
-
-async fn leader_first_now(nobody: &Client, endpoints: Vec<String>) -> anyhow::Result<Vec<String>> {
     let statuses = nobody.cluster_statuses().await;
     let told = |(at, status): (String, Result<_, CallError>)| Some((at, status.ok()?));
     let known: Vec<(String, v1::GetClusterStatusResponse)> =
