@@ -340,7 +340,7 @@ async fn whom_one_has_blocked_is_listed() {
 
 #[tokio::test]
 async fn a_request_that_is_too_long_for_its_caller_is_refused_with_a_reason() {
-    let mut world = World::start(Registration::Open).await;
+    let world = World::start(Registration::Open).await;
     // The longest that is read says what is wrong with it, and one that is longer says so, too.
     for (bytes, word) in [
         (15 * 1024, "NAME_TOO_LONG"),

@@ -10,6 +10,7 @@
     reason = "it says what it does to whoever watches"
 )]
 
+mod chance;
 mod host;
 mod lab;
 mod mixed;

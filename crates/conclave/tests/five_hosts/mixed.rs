@@ -22,7 +22,9 @@ use tokio::{
 use v1::change_members_request::Change;
 
 use crate::{
-    DESK, HOSTS, PATIENCE, Story, TOKEN_TTL, client,
+    DESK, HOSTS, PATIENCE, Story, TOKEN_TTL,
+    chance::{Dice, KINDS, Kind},
+    client,
     host::{Node, endpoint},
     lab::Lab,
     people::People,
@@ -51,27 +53,6 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(25);
 const STATUS_LIMIT: Duration = Duration::from_secs(1);
 /// The node that leads is struck in so many of a hundred cases; in the others, any node.
 const LEADER_PERCENT: u64 = 60;
-
-/// Random numbers that a seed makes again (splitmix64).
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn within(&mut self, range: std::ops::Range<u64>) -> u64 {
-        range.start + self.next() % (range.end - range.start)
-    }
-
-    fn one_of<T: Copy>(&mut self, many: &[T]) -> Option<T> {
-        let place = self.next() % u64::try_from(many.len().max(1)).unwrap();
-        many.get(usize::try_from(place).unwrap()).copied()
-    }
-}
 
 /// What is wrong with a host.
 #[derive(Clone, Debug)]
@@ -123,6 +104,8 @@ struct Storm<'a> {
     told: Vec<(Duration, String)>,
     faults: u32,
     changes: u32,
+    /// Kinds that have not come yet in this round.
+    kinds: Vec<Kind>,
 }
 
 fn number_from(variable: &str, default: u64) -> u64 {
@@ -149,6 +132,7 @@ impl Story {
             told: Vec::new(),
             faults: 0,
             changes: 0,
+            kinds: Vec::new(),
         };
         storm.blow(duration).await;
         storm.calm().await;
@@ -173,8 +157,8 @@ impl Story {
         }
         heard.slow.iter().for_each(|slow| println!("{slow}"));
         self.say(&format!(
-            "{faults} faults and {changes} changes of the membership in {seconds} s, {SEED}={seed}; \
-             {} requests; longest wait {longest}",
+            "{faults} faults and {changes} changes of the membership in {seconds} s, \
+             {SEED}={seed}; {} requests; longest wait {longest}",
             heard.requests
         ));
         assert!(longest.wait <= WAIT_MAX, "{longest}");
@@ -316,7 +300,12 @@ impl Storm<'_> {
 
     /// One more thing happens, if it may.
     async fn strike(&mut self) {
-        let kind = self.dice.within(0..12);
+        if self.kinds.is_empty() {
+            self.kinds = KINDS.to_vec();
+        }
+        let left = u64::try_from(self.kinds.len()).unwrap();
+        let place = usize::try_from(self.dice.within(0..left)).unwrap();
+        let kind = self.kinds[place];
         let Some(host) = self.target().await else {
             return;
         };
@@ -327,28 +316,37 @@ impl Storm<'_> {
         let both = |many: &[u8]| [from(many), to(many)].concat();
         let peer = [self.dice.one_of(&others).unwrap()];
         let fault = match kind {
-            0 | 1 => Fault::Killed,
-            2 | 3 => Fault::Hangs,
-            4 => Fault::Unplugged,
-            5 => Fault::Lost(from(&all)),
-            6 => Fault::Lost(to(&all)),
-            7 => Fault::Lost(match self.dice.within(0..3) {
+            Kind::Kill => Fault::Killed,
+            Kind::Hang => Fault::Hangs,
+            Kind::Unplug => Fault::Unplugged,
+            Kind::Silence => Fault::Lost(from(&all)),
+            Kind::Deafen => Fault::Lost(to(&all)),
+            Kind::CutLink => Fault::Lost(match self.dice.within(0..3) {
                 0 => both(&peer),
                 1 => from(&peer),
                 _ => to(&peer),
             }),
-            8 => Fault::Lost(both(&others)),
-            9 => Fault::Lost(match self.dice.within(0..3) {
+            Kind::CutFromPeers => Fault::Lost(both(&others)),
+            Kind::CutFromPeople => Fault::Lost(match self.dice.within(0..3) {
                 0 => both(&[DESK]),
                 1 => from(&[DESK]),
                 _ => to(&[DESK]),
             }),
-            10 => return self.transfer(),
-            _ => return self.change_members(),
+            Kind::Transfer => {
+                self.kinds.swap_remove(place);
+                return self.transfer();
+            }
+            Kind::ChangeMembers => {
+                if self.change_members() {
+                    self.kinds.swap_remove(place);
+                }
+                return;
+            }
         };
         if !self.may_strike(host) {
             return;
         }
+        self.kinds.swap_remove(place);
         let lasts = Duration::from_millis(self.dice.within(FAULT_MS));
         self.tell(&format!("host {host}: {fault:?} for {lasts:?}"));
         self.faults += 1;
@@ -458,7 +456,9 @@ impl Storm<'_> {
         tokio::spawn(async move { root.transfer_leader(number).await });
     }
 
-    fn change_members(&mut self) {
+    /// A node votes, or votes no more; `false` if none may now.
+    fn change_members(&mut self) -> bool {
+        let before = self.changing.is_some();
         let resting = self.story.numbers.keys();
         let resting = resting.copied().find(|host| !self.voting.contains(host));
         if let Some(host) = resting {
@@ -479,6 +479,7 @@ impl Storm<'_> {
                 false => self.add_guest(),
             }
         }
+        !before && self.changing.is_some()
     }
 
     fn promote(&mut self, host: u8) {

@@ -17,8 +17,8 @@ const NUMBERS: [u64; 8] = [
 ];
 /// Numbers that no enum has, beside those that most have.
 const ENUMS: [i32; 5] = [0, 1, 99, i32::MAX, i32::MIN];
-/// Lengths of texts and bytes: nothing, one, that of an id, of a name and of a secret, one more, the
-/// longest text, and far more.
+/// Lengths of texts and bytes: nothing, one, that of an id, of a name and of a secret, one more,
+/// the longest text, and far more.
 const LENGTHS: [usize; 7] = [0, 1, 16, 32, 33, 16 * 1024, 64 * 1024];
 /// Texts that are unusual in another way than their length.
 const TEXTS: [&str; 3] = ["\0", "\u{202e}\u{1f980}", "' OR 1=1 --"];
