@@ -111,6 +111,7 @@ pub fn price(operation: &Operation) -> Price {
         | Operation::OfferSetup { .. }
         | Operation::AdmitNode { .. }
         | Operation::RetireNode { .. }
+        | Operation::ExchangeAuthority { .. }
         | Operation::ByOperator { .. }
         | Operation::MakeFirstOperator { .. }
         | Operation::ResetOperators { .. }
@@ -189,6 +190,7 @@ pub fn keeps(operation: &Operation) -> Keeps {
         | Operation::OfferSetup { .. }
         | Operation::AdmitNode { .. }
         | Operation::RetireNode { .. }
+        | Operation::ExchangeAuthority { .. }
         | Operation::ByOperator { .. }
         | Operation::MakeFirstOperator { .. }
         | Operation::ResetOperators { .. } => Keeps::Nothing,

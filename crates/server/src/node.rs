@@ -9,7 +9,7 @@ use std::{
     path::Path,
     sync::{
         Arc, RwLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -149,6 +149,7 @@ pub struct Node {
     removed: watch::Receiver<bool>,
     ended: watch::Receiver<Option<Ended>>,
     stopped: Arc<AtomicBool>,
+    clock_offset_ms: Arc<AtomicI64>,
 }
 
 impl Node {
@@ -206,7 +207,8 @@ impl Node {
         let roll = roll.map_err(|error| identity.claim().failed(error))?;
         let transport = GrpcTransport::new(node, cluster_id, roll.life().word, locks, sender);
         let transport = Arc::new(transport);
-        let clock = clock(config.clock_offset_ms);
+        let clock_offset_ms = Arc::new(AtomicI64::new(config.clock_offset_ms));
+        let clock = clock(clock_offset_ms.clone());
         let replica_config = conclave_replica::Config {
             node,
             members: members.clone(),
@@ -311,6 +313,7 @@ impl Node {
             removed,
             ended,
             stopped: Arc::default(),
+            clock_offset_ms,
         }))
     }
 
@@ -362,6 +365,11 @@ impl Node {
     /// Reads the operator's own certificate again now, and not with the next look at its files.
     pub fn read_certificate_again(&self) {
         self.shared.security.tls.look_at_own_now();
+    }
+
+    /// Sets by how much the clock is off, for tests.
+    pub fn set_clock_offset(&self, offset_ms: i64) {
+        self.clock_offset_ms.store(offset_ms, Ordering::Relaxed);
     }
 
     /// Waits until it knows a leader and has applied what was acknowledged before the call; gives
@@ -463,13 +471,14 @@ fn retention(config: &NodeConfig) -> LogRetention {
     }
 }
 
-fn clock(offset_ms: i64) -> Clock {
+fn clock(offset_ms: Arc<AtomicI64>) -> Clock {
     Arc::new(move || {
         #[expect(clippy::disallowed_methods, reason = "the edge at which time enters")]
         let now = std::time::SystemTime::now();
         let since = now
             .duration_since(std::time::UNIX_EPOCH)
             .unwrap_or_default();
+        let offset_ms = offset_ms.load(Ordering::Relaxed);
         Timestamp(millis(since).saturating_add_signed(offset_ms))
     })
 }

@@ -243,17 +243,18 @@ impl Settings {
 /// Changes what is logged while the node runs.
 type FilterHandle = reload::Handle<EnvFilter, tracing_subscriber::Registry>;
 
-/// Reads again what may change while a node runs: its certificate, and what it logs. Everything
-/// else is read at its next start.
+/// Reads again what may change while a node runs: its certificate, what it logs, and how far tests
+/// set its clock off. Everything else is read at its next start.
 fn read_again(settings: &Settings, filter: &FilterHandle, node: &Node) {
     node.read_certificate_again();
     let read = settings.load().map_err(wrong_config);
-    let read = read.and_then(|config| Ok((log_filter(&config.log)?, config.log)));
+    let read = read.and_then(|config| Ok((log_filter(&config.log)?, config)));
     match read {
-        Ok((new, log)) => {
+        Ok((new, config)) => {
+            node.set_clock_offset(config.clock_offset_ms);
             // It fails only if the subscriber is gone, and then nothing is logged.
             let _ = filter.reload(new);
-            tracing::info!(log, "the settings were read again");
+            tracing::info!(log = config.log, "the settings were read again");
         }
         Err(error) => tracing::warn!(%error, "the settings stay as they are"),
     }

@@ -132,6 +132,29 @@ impl Cluster {
         cluster
     }
 
+    /// A cluster whose clocks can be set; see [`Cluster::set_clock`].
+    pub(crate) async fn start_with_settable_clocks(nodes: u64) -> Self {
+        let mut cluster = Self::prepare(nodes).await;
+        for node in 1..=nodes {
+            let file = cluster.settings_file(node);
+            fs::write(&file, "").unwrap();
+            cluster.set_variable(node, "CONCLAVE_CONFIG", file.to_str().unwrap());
+        }
+        cluster.start_all().await;
+        cluster
+    }
+
+    fn settings_file(&self, node: u64) -> PathBuf {
+        self.directory(node).with_extension("toml")
+    }
+
+    /// Sets the clock of this node so many milliseconds ahead of that of the machine.
+    pub(crate) fn set_clock(&self, node: u64, offset_ms: i64) {
+        let settings = format!("clock_offset_ms = {offset_ms}\n");
+        fs::write(self.settings_file(node), settings).unwrap();
+        self.local.read_again(node).unwrap();
+    }
+
     /// A cluster whose nodes keep so many entries of the log, so that who was away for longer is
     /// sent a snapshot.
     pub(crate) async fn start_with_short_logs(nodes: u64, keep_entries: u64) -> Self {
