@@ -31,8 +31,8 @@ use crate::{
 /// The header by which a node that does not lead names the one that does.
 const LEADER_HEADER: &str = "conclave-leader";
 
-/// How long a node may take before others are asked who leads: longer than an answer, shorter
-/// than an attempt.
+/// How long a node may take before it and others are asked for a sign of life and for the leader:
+/// longer than an answer, shorter than an attempt.
 const ASK_OTHERS_AFTER: Duration = Duration::from_millis(400);
 /// How often they are asked, and how long they have for the answer.
 const ASK_OTHERS_EVERY: Duration = Duration::from_millis(200);
@@ -363,8 +363,8 @@ impl Client {
     }
 
     /// Ends when there is reason to leave this node before it has answered: another call has gone
-    /// elsewhere, or another node says that somebody else leads. A node that is merely slow, or
-    /// waits for the leader, is not left.
+    /// elsewhere, another node says that somebody else leads, or others give a sign of life and
+    /// this node does not. A node that is merely slow, or waits for the leader, is not left.
     async fn left_behind(&self, node: &Node) {
         let nodes = &self.shared.nodes;
         sleep(ASK_OTHERS_AFTER).await;
@@ -373,27 +373,44 @@ impl Client {
                 return;
             }
             let again = Instant::now() + ASK_OTHERS_EVERY;
-            // One call asks for all, and the answers are heeded: the first one that names somebody
-            // else is enough, because others may be as dead as this node.
-            if let Ok(_asking) = self.shared.asking_others.try_lock() {
-                let asked = nodes.others(node, OTHERS_ASKED).into_iter();
-                let mut asked: FuturesUnordered<_> = asked
-                    .map(async |other| {
-                        let request = v1::GetSessionRequest {
-                            read: Some(Freshness::Stale { min_position: 0 }.options()),
-                        };
-                        // What counts is the leader that it names; an error names it as well.
-                        let _ = self.attempt(&other, request, ASK_OTHERS_EVERY).await;
-                    })
-                    .collect();
-                while let Ok(Some(())) = timeout_at(again, asked.next()).await {
-                    if nodes.pick().address != node.address {
-                        return;
-                    }
-                }
+            // One call asks for all, and the answers are heeded.
+            if let Ok(_asking) = self.shared.asking_others.try_lock()
+                && self.is_better_left(node, again).await
+            {
+                return;
             }
             sleep_until(again).await;
         }
+    }
+
+    /// Asks this node and others for a sign of life, until then.
+    async fn is_better_left(&self, node: &Node, until: Instant) -> bool {
+        let nodes = &self.shared.nodes;
+        let others = nodes.others(node, OTHERS_ASKED);
+        let asked = others.iter().map(|other| &**other).chain([node]);
+        let mut asked: FuturesUnordered<_> = asked
+            .map(async |asked: &Node| {
+                let request = v1::GetSessionRequest {
+                    read: Some(Freshness::Stale { min_position: 0 }.options()),
+                };
+                // What counts is the leader that it names, and that it answers; an error does both.
+                let answer = self.attempt(asked, request, ASK_OTHERS_EVERY).await;
+                let lives = matches!(answer, Ok(_) | Err(Failure::Problem(_)));
+                (asked.address == node.address, lives)
+            })
+            .collect();
+        let (mut own_lives, mut other_lives) = (false, false);
+        while let Ok(Some((is_own, lives))) = timeout_at(until, asked.next()).await {
+            // The first that names somebody else is enough: others may be as dead as this node.
+            if nodes.pick().address != node.address {
+                return true;
+            }
+            match is_own {
+                true => own_lives = lives,
+                false => other_lives |= lives,
+            }
+        }
+        other_lives && !own_lives
     }
 
     /// A request in the name of the session.

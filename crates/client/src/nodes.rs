@@ -117,7 +117,8 @@ impl Nodes {
             .collect()
     }
 
-    /// The node did not serve: the next call goes to another one, unless one does already.
+    /// The node did not serve: the next call goes to another one, unless one does already. Those
+    /// that have failed a moment ago come after the others.
     pub(crate) fn failed(&self, node: &Node) {
         let mut state = self.state();
         let Some(index) = state.index_of(&node.address) else {
@@ -130,7 +131,7 @@ impl Nodes {
         }
         known.failed_at = Some(Instant::now());
         if state.preferred == index {
-            state.preferred = (index + 1) % state.known.len();
+            state.preferred = state.next_after(index);
         }
     }
 
@@ -220,6 +221,17 @@ impl State {
     fn index_of(&self, address: &str) -> Option<usize> {
         let address = bare(address);
         self.known.iter().position(|k| k.node.address == address)
+    }
+
+    /// The next one in order that has not failed just now, or else the one that failed first.
+    fn next_after(&self, index: usize) -> usize {
+        let count = self.known.len();
+        let in_turn = (index + 1..=index + count).map(|place| place % count);
+        let sound = in_turn
+            .clone()
+            .find(|place| !self.known[*place].failed_just_now());
+        let first_failed = in_turn.min_by_key(|place| self.known[*place].failed_at);
+        sound.or(first_failed).unwrap_or(index)
     }
 }
 
@@ -324,6 +336,28 @@ mod tests {
             nodes.failed(&node);
             seen.push(node.address.clone());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_that_failed_just_now_are_passed_over_while_there_are_others() {
+        let nodes = nodes(&["a:1", "b:1", "c:1"]);
+        nodes.failed(&nodes.at("b:1").unwrap());
+        nodes.failed(&nodes.pick());
+        assert_eq!(nodes.pick().address, "c:1");
+        // A follower names the leader, and cannot know that this client does not reach it.
+        tokio::time::advance(HINT_DISTRUST).await;
+        nodes.leads("a:1");
+        nodes.failed(&nodes.pick());
+        assert_eq!(nodes.pick().address, "b:1", "that was long ago");
+        tokio::time::advance(HINT_DISTRUST / 2).await;
+        for address in ["b:1", "c:1"] {
+            nodes.failed(&nodes.at(address).unwrap());
+        }
+        assert_eq!(
+            nodes.pick().address,
+            "a:1",
+            "all have failed, and it was the first"
+        );
     }
 
     #[tokio::test(start_paused = true)]

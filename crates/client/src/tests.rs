@@ -15,6 +15,8 @@ use crate::{
 
 /// Long enough for an answer on this machine, short enough to wait for in a test.
 const ATTEMPT: Duration = Duration::from_secs(1);
+/// In so long a node is asked for a sign of life, and left if it gives none.
+const ASK_OTHERS: Duration = Duration::from_millis(600);
 const TOTAL_SHORT: Duration = Duration::from_secs(2);
 const TOTAL_LONG: Duration = Duration::from_secs(60);
 
@@ -338,6 +340,47 @@ async fn a_node_that_hangs_is_left_once_another_names_the_leader() {
     assert!(started.elapsed() < TOTAL_LONG / 4);
     assert_eq!((hung.sends().len(), leader.sends().len()), (1, 1));
     assert_eq!(hung.sends(), leader.sends(), "the same number");
+}
+
+/// Machines from which nothing comes back: their connections are made, and that is all.
+async fn mute() -> (tokio::net::TcpListener, String) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    (listener, address)
+}
+
+#[tokio::test]
+async fn nodes_that_give_no_sign_of_life_are_left_while_others_give_one() {
+    let (first, second) = (mute().await, mute().await);
+    let well = Fake::start(vec![]).await;
+    let client = Client::builder()
+        .endpoints([&first.1, &second.1, &well.address])
+        .token("token")
+        .attempt_timeout(TOTAL_LONG / 2)
+        .total_timeout(TOTAL_LONG)
+        .build()
+        .unwrap();
+    let started = Instant::now();
+    // A log-in has no short first attempt: it may hash a password.
+    client.login("alice", "correct horse").await.unwrap();
+    assert!(started.elapsed() < TOTAL_LONG / 4);
+}
+
+#[tokio::test]
+async fn a_node_that_is_slow_and_gives_a_sign_of_life_is_not_left() {
+    let slow = Fake::always(|| Step::Hang).await;
+    let well = Fake::start(vec![]).await;
+    let limit = 3 * ASK_OTHERS;
+    let client = Client::builder()
+        .endpoints([&slow.address, &well.address])
+        .token("token")
+        .attempt_timeout(limit)
+        .total_timeout(TOTAL_LONG)
+        .build()
+        .unwrap();
+    let started = Instant::now();
+    client.login("alice", "correct horse").await.unwrap();
+    assert!(started.elapsed() >= limit, "{:?}", started.elapsed());
 }
 
 #[tokio::test]

@@ -350,6 +350,7 @@ pub(crate) fn of_reason(reason: &str) -> (u8, &'static str) {
         ),
         "PATTERN_INVALID" => (EXIT_USAGE, "quote the pattern: conclave account list 'al*'"),
         "LIST_TOO_LONG" => (EXIT_USAGE, "name fewer at once"),
+        "REQUEST_TOO_LONG" => (EXIT_USAGE, "send less at once"),
         _ => (
             EXIT_USAGE,
             "run the command with --help to see what it takes",

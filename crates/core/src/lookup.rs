@@ -11,8 +11,13 @@ use crate::{
 
 /// The state cannot be read. Not an answer to anybody: the node has to stop.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the state cannot be read: {0}")]
-pub struct Broken(pub String);
+#[error("the state cannot be read: {why}")]
+pub struct Broken {
+    /// What was found.
+    pub why: String,
+    /// The number that the storage has for it, if it has one. Rules do not look at it.
+    pub code: Option<i32>,
+}
 
 /// What rules know of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 
 use crate::{
-    check, digests, exchange, join, keys, operator_file, preference, shared::Shared, space,
-    way_back,
+    check, digests, exchange, full_leader, join, keys, operator_file, preference, shared::Shared,
+    space, way_back,
 };
 
 /// Starts all of it; whoever stops the node ends it.
-pub(crate) fn start(shared: &Arc<Shared>) -> [JoinHandle<()>; 12] {
+pub(crate) fn start(shared: &Arc<Shared>) -> [JoinHandle<()>; 13] {
     let receiving = shared.clone();
     [
         tokio::spawn(async move { receiving.snapshots.run().await }),
@@ -20,6 +20,7 @@ pub(crate) fn start(shared: &Arc<Shared>) -> [JoinHandle<()>; 12] {
         tokio::spawn(keys::keep(shared.clone())),
         tokio::spawn(exchange::keep(shared.clone())),
         tokio::spawn(preference::keep(shared.clone())),
+        tokio::spawn(full_leader::keep(shared.clone())),
         tokio::spawn(way_back::keep(shared.clone())),
         tokio::spawn(digests::compare(shared.clone())),
         tokio::spawn(digests::make(shared.clone())),

@@ -65,7 +65,7 @@ pub struct NodeConfig {
     /// How long a node that is cut off from every leader answers stale reads and keeps streams, in
     /// seconds: what was revoked meanwhile is not revoked there.
     pub stale_seconds: u64,
-    /// For tests: the clock is off by this many milliseconds.
+    /// For tests: the clock is off by this many milliseconds. Read again at SIGHUP.
     pub clock_offset_ms: i64,
     /// For tests: entries of the log kept behind the database.
     pub log_keep_entries: Option<u64>,

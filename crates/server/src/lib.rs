@@ -24,6 +24,7 @@ mod epoch;
 mod exchange;
 mod fair;
 mod founding;
+mod full_leader;
 mod hash_queue;
 mod identity;
 mod invites;
@@ -76,7 +77,7 @@ mod way_back;
 mod webhook_answers;
 mod webhooks;
 
-pub use conclave_replica::LogId;
+pub use conclave_replica::{DiskFailure, Fault, LogId};
 pub use config::{ConfigError, NodeConfig, Overrides};
 pub use connections::Limits;
 pub use identity::IdentityError;

@@ -6,15 +6,16 @@
 use std::{
     io,
     net::SocketAddr,
+    path::Path,
     sync::{
         Arc, RwLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
 
 use conclave_core::Timestamp;
-use conclave_replica::{LogRetention, Member, Replica, Timers};
+use conclave_replica::{DiskFailure, LogRetention, Member, Replica, Timers};
 use conclave_wire::{Problem, address, trust::Fingerprint};
 use tokio::{
     net::{TcpListener, TcpSocket, lookup_host},
@@ -111,6 +112,9 @@ pub enum StartError {
         #[source]
         stuck: Stuck,
     },
+    /// The disk failed while the node started.
+    #[error("the disk has failed: {0}")]
+    Disk(DiskFailure),
     /// The node cannot be what its flags say.
     #[error("{0}")]
     Join(String),
@@ -120,6 +124,19 @@ pub enum StartError {
     /// Something that should always work does not.
     #[error("the node cannot start: {0}")]
     System(String),
+}
+
+impl StartError {
+    /// What the disk refuses, if that is what keeps the node from starting. Its data is as it was.
+    #[must_use]
+    pub fn disk_failure(&self) -> Option<DiskFailure> {
+        match self {
+            Self::Replica(error) => error.disk_failure(),
+            Self::Identity(error) => DiskFailure::in_causes(error),
+            Self::Disk(failure) => Some(failure.clone()),
+            _ => None,
+        }
+    }
 }
 
 /// A running node.
@@ -132,6 +149,7 @@ pub struct Node {
     removed: watch::Receiver<bool>,
     ended: watch::Receiver<Option<Ended>>,
     stopped: Arc<AtomicBool>,
+    clock_offset_ms: Arc<AtomicI64>,
 }
 
 impl Node {
@@ -189,7 +207,8 @@ impl Node {
         let roll = roll.map_err(|error| identity.claim().failed(error))?;
         let transport = GrpcTransport::new(node, cluster_id, roll.life().word, locks, sender);
         let transport = Arc::new(transport);
-        let clock = clock(config.clock_offset_ms);
+        let clock_offset_ms = Arc::new(AtomicI64::new(config.clock_offset_ms));
+        let clock = clock(clock_offset_ms.clone());
         let replica_config = conclave_replica::Config {
             node,
             members: members.clone(),
@@ -219,7 +238,8 @@ impl Node {
             Err(error) => {
                 replica.stop().await;
                 let Some(damage) = replica.damage() else {
-                    return Err(StartError::System(error.to_string()));
+                    let system = || StartError::System(error.to_string());
+                    return Err(replica.disk_failure().map_or_else(system, StartError::Disk));
                 };
                 repair::note(identity.claim(), &damage)?;
                 return Ok(None);
@@ -293,6 +313,7 @@ impl Node {
             removed,
             ended,
             stopped: Arc::default(),
+            clock_offset_ms,
         }))
     }
 
@@ -346,6 +367,11 @@ impl Node {
         self.shared.security.tls.look_at_own_now();
     }
 
+    /// Sets by how much the clock is off, for tests.
+    pub fn set_clock_offset(&self, offset_ms: i64) {
+        self.clock_offset_ms.store(offset_ms, Ordering::Relaxed);
+    }
+
     /// Waits until it knows a leader and has applied what was acknowledged before the call; gives
     /// the leader. Never ends while there is no quorum.
     pub async fn ready(&self) -> u64 {
@@ -386,6 +412,22 @@ impl Node {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         self.ended.borrow().as_ref().map(|ended| ended.hint)
+    }
+
+    /// What the disk has refused, if that is why it must stop: its data is left as it is, and
+    /// started again it only helps once the disk is well.
+    #[must_use]
+    pub fn disk_failure(&self) -> Option<DiskFailure> {
+        match self.is_damaged() {
+            true => None,
+            false => self.shared.replica.disk_failure(),
+        }
+    }
+
+    /// Returns the directory of its data.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        self.shared.identity.claim().directory()
     }
 
     /// Whether its data was found to be damaged while it ran: started again, it repairs itself.
@@ -429,13 +471,14 @@ fn retention(config: &NodeConfig) -> LogRetention {
     }
 }
 
-fn clock(offset_ms: i64) -> Clock {
+fn clock(offset_ms: Arc<AtomicI64>) -> Clock {
     Arc::new(move || {
         #[expect(clippy::disallowed_methods, reason = "the edge at which time enters")]
         let now = std::time::SystemTime::now();
         let since = now
             .duration_since(std::time::UNIX_EPOCH)
             .unwrap_or_default();
+        let offset_ms = offset_ms.load(Ordering::Relaxed);
         Timestamp(millis(since).saturating_add_signed(offset_ms))
     })
 }

@@ -337,3 +337,18 @@ async fn whom_one_has_blocked_is_listed() {
     let own = world.sessions().get_session(anna.ask(own)).await.unwrap();
     assert_eq!(own.into_inner().account.unwrap().display_name, "Anna A.");
 }
+
+#[tokio::test]
+async fn a_request_that_is_too_long_for_its_caller_is_refused_with_a_reason() {
+    let world = World::start(Registration::Open).await;
+    // The longest that is read says what is wrong with it, and one that is longer says so, too.
+    for (bytes, word) in [
+        (15 * 1024, "NAME_TOO_LONG"),
+        (17 * 1024, "REQUEST_TOO_LONG"),
+        (512 * 1024, "REQUEST_TOO_LONG"),
+    ] {
+        let refused = world.create(&"x".repeat(bytes), None, None).await;
+        assert_eq!(refused, Err(word.to_owned()), "{bytes} bytes");
+    }
+    world.create("eve", None, None).await.unwrap();
+}

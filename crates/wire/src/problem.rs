@@ -294,7 +294,7 @@ fn code_of(reason: &str) -> Code {
         | "JOIN_TOKEN_INVALID"
         | "SETUP_TOKEN_INVALID" => Code::PermissionDenied,
         "QUOTA_EXCEEDED" | "TOO_MANY_ACCOUNTS" | "TOO_MANY" | "TOO_MANY_VOTERS"
-        | "TOO_MANY_MEMBERS" => Code::ResourceExhausted,
+        | "TOO_MANY_MEMBERS" | "REQUEST_TOO_LONG" => Code::ResourceExhausted,
         "LAST_VOTER"
         | "WOULD_LOSE_QUORUM"
         | "LEARNER_BEHIND"

@@ -109,6 +109,12 @@ impl Node {
         self.signal(Signal::CONT)
     }
 
+    /// Has it read its settings again.
+    #[allow(dead_code, reason = "only tests change settings")]
+    pub(crate) fn read_again(&self) -> io::Result<()> {
+        self.signal(Signal::HUP)
+    }
+
     fn signal(&self, signal: Signal) -> io::Result<()> {
         // Once it was waited for, its number may be somebody else's.
         if self.child.id().is_none() {

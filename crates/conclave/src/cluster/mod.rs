@@ -298,6 +298,13 @@ impl LocalCluster {
         resumed.map_err(process(node, "resume"))
     }
 
+    /// Has this node read its settings again.
+    #[allow(dead_code, reason = "only tests change settings")]
+    pub(crate) fn read_again(&self, node: u64) -> Result<(), ClusterError> {
+        let read = self.slot(node).as_ref().map_or(Ok(()), Node::read_again);
+        read.map_err(process(node, "signal"))
+    }
+
     /// Nodes that ended by themselves since the last look. They run no more.
     pub(crate) fn take_ended(&self) -> Result<Vec<(u64, ExitStatus)>, ClusterError> {
         let mut ended = Vec::new();

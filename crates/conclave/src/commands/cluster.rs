@@ -185,6 +185,13 @@ fn warnings(status: &v1::GetClusterStatusResponse) -> Vec<String> {
             "warning: the disk of node {id} has only {mib} MiB left"
         ));
     }
+    let preferred = status.preferred_leader_id;
+    let mut low = status.nodes.iter().filter(|node| node.low_space);
+    if low.any(|node| node.node_id == preferred) && status.leader_id != preferred {
+        warnings.push(format!(
+            "warning: node {preferred}, the preferred leader, leads again when its disk has room"
+        ));
+    }
     if status.nodes.iter().any(|node| node.refuses_growth) {
         let sentence =
             "warning: the cluster takes nothing that grows until there is room on its disks";

@@ -4,6 +4,7 @@ use std::{fs::File, path::PathBuf, process::Stdio, time::Duration};
 
 use conclave_client::OperatorCredential;
 use conclave_server::OPERATOR_FILE;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines},
     process::{Child, ChildStdout, Command},
@@ -105,6 +106,28 @@ impl Node {
     /// What it has written to its log.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Stops its process where it is, as a machine that hangs does.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets a process that was stopped go on.
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        // The process keeps its number until it is waited for.
+        let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok());
+        let pid = pid.and_then(Pid::from_raw).expect("it runs");
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Removes everything that the node of a host has kept. Its log stays.
+    pub(crate) fn wipe(lab: &Lab, host: u8) {
+        std::fs::remove_dir_all(lab.directory.join(format!("host-{host}"))).unwrap();
     }
 
     /// Ends it as a power cut does.

@@ -14,13 +14,13 @@ use crate::{
 
 const FIVE_YEARS_MS: i64 = 5 * 365 * 24 * 60 * 60 * 1000;
 /// How far a date may be from the truth on a busy machine.
-const NEAR_MS: u64 = 5 * 60 * 1000;
+pub(crate) const NEAR_MS: u64 = 5 * 60 * 1000;
 const HOUR: Duration = Duration::from_secs(3600);
 const STALE: Freshness = Freshness::Stale { min_position: 0 };
 
 /// What time it is by the clock of this machine.
 #[expect(clippy::disallowed_methods, reason = "the test compares with it")]
-fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     u64::try_from(since.unwrap().as_millis()).unwrap()
 }

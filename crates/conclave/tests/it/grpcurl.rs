@@ -17,7 +17,7 @@ use crate::{
 use call::{Answer, Remote};
 use lines::{Expected, Invocation, Line};
 
-mod call;
+pub(crate) mod call;
 mod lines;
 
 /// Where the document has its node.

@@ -9,6 +9,7 @@ mod bad_start;
 mod canary;
 mod chat;
 mod clocks;
+mod clocks_set;
 #[allow(
     dead_code,
     unused_imports,
@@ -19,6 +20,8 @@ mod cluster;
 mod command;
 mod damage;
 mod damage_edges;
+mod edges;
+mod failed_disk;
 mod foreign;
 mod forger;
 mod full_disk;

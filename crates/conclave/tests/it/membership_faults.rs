@@ -76,6 +76,7 @@ async fn disturbed(cluster: &Cluster, root: &Client, change: Change, dice: &mut 
     }
     asked.await.unwrap();
     let took = began.elapsed();
+    eprintln!("made after {took:.1?}");
     assert!(took < CHANGE_LIMIT, "{took:?}");
     if kind == 0 {
         cluster.start_node(leader).await;

@@ -60,15 +60,25 @@ impl Cluster {
 
     /// A cluster whose nodes speak encrypted and may have only so many open files.
     pub(crate) async fn start_with_descriptors(nodes: u64, descriptors: u64) -> Self {
+        Self::start_after(nodes, &format!("ulimit -n {descriptors}"), false).await
+    }
+
+    /// A cluster whose nodes are told of a write beyond a limit, and are not ended by it.
+    pub(crate) async fn start_with_writes_that_fail(nodes: u64) -> Self {
+        Self::start_after(nodes, "trap '' XFSZ", true).await
+    }
+
+    /// A cluster whose nodes are started by a shell, after it has done this.
+    async fn start_after(nodes: u64, first: &str, plain: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let script = directory.path().join("conclave");
         let program = env!("CARGO_BIN_EXE_conclave");
-        let text = format!("#!/bin/sh\nulimit -n {descriptors}\nexec '{program}' \"$@\"\n");
+        let text = format!("#!/bin/sh\n{first}\nexec '{program}' \"$@\"\n");
         fs::write(&script, text).unwrap();
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
         let options = |mut options: Options| {
             options.program = script;
-            options.plain = false;
+            options.plain = plain;
             options
         };
         let turn = TURNS.acquire_many(1).await.unwrap();
@@ -120,6 +130,29 @@ impl Cluster {
         let cluster = Self::build(offsets_ms.len() as u64, 1, environment).await;
         cluster.start_all().await;
         cluster
+    }
+
+    /// A cluster whose clocks can be set; see [`Cluster::set_clock`].
+    pub(crate) async fn start_with_settable_clocks(nodes: u64) -> Self {
+        let mut cluster = Self::prepare(nodes).await;
+        for node in 1..=nodes {
+            let file = cluster.settings_file(node);
+            fs::write(&file, "").unwrap();
+            cluster.set_variable(node, "CONCLAVE_CONFIG", file.to_str().unwrap());
+        }
+        cluster.start_all().await;
+        cluster
+    }
+
+    fn settings_file(&self, node: u64) -> PathBuf {
+        self.directory(node).with_extension("toml")
+    }
+
+    /// Sets the clock of this node so many milliseconds ahead of that of the machine.
+    pub(crate) fn set_clock(&self, node: u64, offset_ms: i64) {
+        let settings = format!("clock_offset_ms = {offset_ms}\n");
+        fs::write(self.settings_file(node), settings).unwrap();
+        self.local.read_again(node).unwrap();
     }
 
     /// A cluster whose nodes keep so many entries of the log, so that who was away for longer is

@@ -12,11 +12,13 @@ use std::{
 
 use axum::body::HttpBody;
 use bytes::{Buf, Bytes};
+use conclave_wire::Problem;
 use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::Status;
 
 use super::{meter::Connection, places::Places};
+use crate::problems;
 
 /// What a request may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,15 +84,15 @@ impl RequestBody {
         self.got += bytes;
         if self.got > self.allowance.bytes {
             let sentence = "the request is longer than its caller may send";
-            return Err(Status::resource_exhausted(sentence));
+            return Err(problems::refused("REQUEST_TOO_LONG", sentence).to_status());
         }
         // A member of the cluster is believed, and its streams have no end.
         if self.allowance.within.is_some() && !self.inner.is_end_stream() {
             self.held += bytes;
             self.books.hold(bytes, false);
             if self.books.are_full() {
-                let sentence = "too many unfinished requests of this connection";
-                return Err(Status::resource_exhausted(sentence));
+                // Too many unfinished requests of this connection.
+                return Err(Problem::Busy.to_status());
             }
         }
         Ok(())

@@ -173,7 +173,7 @@ fn reason(status: &Status) -> String {
 }
 
 /// Messages as they are described; holds the description of the answer.
-struct Dynamic(MessageDescriptor);
+pub(crate) struct Dynamic(pub(crate) MessageDescriptor);
 
 impl Codec for Dynamic {
     type Encode = DynamicMessage;

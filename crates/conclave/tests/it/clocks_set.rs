@@ -1,0 +1,189 @@
+//! Clocks that are set while real nodes run: nobody is logged out, nothing expires early, and the
+//! times that are shown are right again soon.
+//!
+//! `CONCLAVE_CLOCK_SECONDS` sets for how long a clock stays wrong.
+
+#![allow(clippy::print_stderr, reason = "it tells how long dates took")]
+
+use std::{sync::Arc, time::Duration};
+
+use conclave_client::{Client, Freshness, Grant, v1};
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    clocks::{NEAR_MS, now_ms},
+    support::{Cluster, until},
+    witness::{PASSWORD, Speaker, Witness},
+};
+
+const HOUR_MS: i64 = 60 * 60 * 1000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+const YEAR_MS: i64 = 365 * DAY_MS;
+const HALF_AN_HOUR: Duration = Duration::from_secs(30 * 60);
+/// How soon the times that are shown have to be right again.
+const RIGHT_AGAIN: Duration = Duration::from_secs(60);
+/// How far a date may be from the clock that it follows, in milliseconds: readings and an entry.
+const CLOSE_MS: u64 = 10_000;
+/// For how long a clock stays wrong: several readings of the others.
+const SECONDS: u64 = 4;
+
+/// A cluster with somebody who is logged in, and with what expires within half an hour.
+struct Scene {
+    cluster: Cluster,
+    root: Client,
+    alice: Speaker,
+    invites: Vec<String>,
+    session: v1::GetSessionResponse,
+    _witness: Arc<Witness>,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let cluster = Cluster::start_with_settable_clocks(3).await;
+        let (root, _) = cluster.administrator().await;
+        let witness = Witness::new();
+        let alice = witness.speaker(&cluster.client(), "alice", "bob").await;
+        alice.say().await.unwrap();
+        let mut invites = Vec::new();
+        for _ in 0..3 {
+            let invite = root.create_invite(HALF_AN_HOUR, 1).await.unwrap();
+            invites.push(invite.code);
+        }
+        root.create_join_token(HALF_AN_HOUR, false).await.unwrap();
+        let session = alice.client.session(Freshness::Linearizable).await;
+        Self {
+            cluster,
+            root,
+            session: session.unwrap(),
+            alice,
+            invites,
+            _witness: witness,
+        }
+    }
+
+    /// The session is the same, and everything that expires within half an hour is there, and ends
+    /// within about that time by clocks that are so far ahead of that of this machine.
+    async fn nothing_has_expired(&mut self, ahead_ms: i64) {
+        let session = self.alice.client.session(Freshness::Linearizable).await;
+        let session = session.expect("nobody is logged out");
+        assert_eq!(session.session_id, self.session.session_id);
+        let now = now_ms().saturating_add_signed(ahead_ms);
+        let lasts = session.expires_at_ms.saturating_sub(now);
+        let lasted = self.session.expires_at_ms - self.session.opened_at_ms;
+        assert!(lasts.abs_diff(lasted) < NEAR_MS, "{lasts} of {lasted}");
+        let half_an_hour = u64::try_from(HALF_AN_HOUR.as_millis()).unwrap();
+        let tokens = self.root.join_tokens().await.unwrap();
+        let invites = self.root.invites(Freshness::Linearizable).await.unwrap();
+        assert_eq!((tokens.len(), invites.len()), (1, self.invites.len()));
+        let ends = invites.iter().map(|invite| invite.expires_at_ms);
+        for end in ends.chain([tokens[0].expires_at_ms]) {
+            let left = end.abs_diff(now + half_an_hour);
+            assert!(left < NEAR_MS, "half an hour is {left} ms off");
+        }
+        // It is as good as its word.
+        let code = self.invites.pop().unwrap();
+        let name = format!("guest{}", self.invites.len());
+        let grant = Grant::Invite(code);
+        let made = self.root.create_account_with(&name, PASSWORD, grant).await;
+        made.unwrap();
+    }
+
+    /// Waits until what is sent is dated by clocks that are so far ahead of that of this machine.
+    async fn dates_follow(&self, ahead_ms: i64) {
+        let began = Instant::now();
+        loop {
+            let sent = self.alice.say().await.unwrap();
+            let right = now_ms().saturating_add_signed(ahead_ms);
+            let off = sent.sent_at.0.abs_diff(right);
+            if off < CLOSE_MS {
+                break;
+            }
+            assert!(began.elapsed() < RIGHT_AGAIN, "dates are {off} ms off");
+            sleep(Duration::from_millis(100)).await;
+        }
+        eprintln!("dates were right again after {:?}", began.elapsed());
+    }
+
+    /// Waits until exactly these nodes are named as those whose clocks are off.
+    async fn clocks_are_off(&self, nodes: &[u64]) {
+        until("the status names whose clock is off", async || {
+            let status = self.cluster.try_status(self.cluster.leader().await).await?;
+            let off = status.nodes.iter().filter(|node| node.clock_is_off);
+            let off: Vec<u64> = off.map(|node| node.node_id).collect();
+            (off == nodes).then_some(())
+        })
+        .await;
+    }
+
+    /// So much is said, one after the other, and dated rightly each time.
+    async fn is_said(&self, messages: u32) {
+        for _ in 0..messages {
+            let sent = self.alice.say().await.unwrap();
+            let off = sent.sent_at.0.abs_diff(now_ms());
+            assert!(off < CLOSE_MS, "a message is dated {off} ms off");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_a_year_ahead_for_one_entry_or_for_a_while_changes_nothing() {
+    let mut scene = Scene::new().await;
+    let leader = scene.cluster.leader().await;
+    scene.cluster.set_clock(leader, YEAR_MS);
+    scene.is_said(1).await;
+    scene.cluster.set_clock(leader, 0);
+    scene.is_said(1).await;
+    scene.nothing_has_expired(0).await;
+
+    scene.cluster.set_clock(leader, YEAR_MS);
+    scene.clocks_are_off(&[leader]).await;
+    let asked = std::env::var("CONCLAVE_CLOCK_SECONDS").ok();
+    let seconds = asked.map_or(SECONDS, |text| text.parse().unwrap());
+    let until = Instant::now() + Duration::from_secs(seconds);
+    while Instant::now() < until {
+        scene.is_said(1).await;
+        sleep(Duration::from_millis(100)).await;
+    }
+    scene.nothing_has_expired(0).await;
+    scene.cluster.set_clock(leader, 0);
+    scene.clocks_are_off(&[]).await;
+    scene.is_said(3).await;
+    scene.nothing_has_expired(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_a_day_behind_that_becomes_leader_changes_nothing() {
+    let mut scene = Scene::new().await;
+    let behind = scene.cluster.a_follower().await;
+    scene.cluster.set_clock(behind, -DAY_MS);
+    scene.clocks_are_off(&[behind]).await;
+    until("the node whose clock is behind leads", async || {
+        let moved = scene.root.transfer_leader(behind).await;
+        (moved.ok()? == behind).then_some(())
+    })
+    .await;
+    scene.is_said(5).await;
+    scene.nothing_has_expired(0).await;
+    // The next leader takes up what this one has left.
+    scene.cluster.kill(behind).await;
+    scene.is_said(5).await;
+    scene.nothing_has_expired(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clocks_that_are_all_set_back_and_forth_by_an_hour_end_nothing() {
+    let mut scene = Scene::new().await;
+    for ahead_ms in [-HOUR_MS, 0] {
+        for node in scene.cluster.nodes() {
+            scene.cluster.set_clock(node, ahead_ms);
+        }
+        scene.dates_follow(ahead_ms).await;
+        // By then half an hour has passed for who believes the clocks.
+        scene.nothing_has_expired(ahead_ms).await;
+    }
+    // All of them are down, and what is written down says enough.
+    scene.cluster.kill_all().await;
+    scene.cluster.start_all().await;
+    scene.is_said(3).await;
+    scene.nothing_has_expired(0).await;
+}
