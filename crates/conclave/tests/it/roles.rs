@@ -221,7 +221,7 @@ async fn a_learner_has_no_secret_and_acts_for_nobody_and_a_removed_one_not_for_i
     let allowed = [&FOR_ALL[..], &FOR_LEARNERS].concat();
     all_were_refused_but(&refused, &allowed, "PEER_ROLE");
     let log = cluster.log(leader);
-    assert_eq!(log.matches("is not for it").count(), 6, "{log}");
+    assert_eq!(log.matches("is not for it").count(), 7, "{log}");
     // Nor does it speak for another node.
     let refused = refused_calls(&channel, &cluster_id, 1, leader).await;
     assert!(
