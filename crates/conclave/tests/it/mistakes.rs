@@ -134,7 +134,7 @@ async fn lists_that_differ_are_named_once_and_no_peer_comes_and_goes() {
     let (one, two) = (ports.peer(1), ports.peer(2));
     let list = |first: &str| format!("1={first}/{},2={two}/{}", ports.client(1), ports.client(2));
     let secret = home.path("secret");
-    std::fs::write(&secret, ClusterSecret::generate().unwrap().to_text()).unwrap();
+    fs::write(&secret, ClusterSecret::generate().unwrap().to_text()).unwrap();
     let secret = secret.display().to_string();
     let written = [list(&one), list(&one.replace("127.0.0.1", "localhost"))];
     let mut nodes = Vec::new();
