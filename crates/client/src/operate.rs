@@ -127,6 +127,18 @@ impl Client {
         self.ask(request).await
     }
 
+    /// Asks for an exchange of the cluster's secret, and how far it is. Repeating it is safe: the
+    /// exchange with this number is begun once.
+    ///
+    /// # Errors
+    /// [`CallError`]; `NOT_AN_OPERATOR`, `MEMBERS_UNREACHABLE`, `EXCHANGE_INVALID`.
+    pub async fn rotate_secret(
+        &self,
+        request: v1::RotateSecretRequest,
+    ) -> Result<v1::RotateSecretResponse, CallError> {
+        self.ask(request).await
+    }
+
     /// Hands leadership to a voter; 0: to whoever has most of the log. Gives who leads then.
     ///
     /// # Errors

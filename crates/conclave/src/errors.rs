@@ -299,6 +299,11 @@ pub(crate) fn of_reason(reason: &str) -> (u8, &'static str) {
         ),
         "ADDRESS_INVALID" => (EXIT_USAGE, "write it as HOST:PORT"),
         "LAST_VOTER" => (EXIT_CONFLICT, "give another node a vote first"),
+        "MEMBERS_UNREACHABLE" => (
+            EXIT_UNAVAILABLE,
+            "start the nodes that do not answer, or remove them (conclave cluster remove): such a \
+             machine joins again with an empty directory and a new token",
+        ),
         "WOULD_LOSE_QUORUM" => (
             EXIT_CONFLICT,
             "start the nodes that are down first (conclave cluster status), or use --force",

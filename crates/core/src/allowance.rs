@@ -72,7 +72,8 @@ pub type Price = [Option<(Spend, u64)>; 2];
 /// What an operation takes from the account that asks for it.
 ///
 /// What ends something (a session, an account, a block on a machine) is free, and so is what
-/// administrators do to others: those must work at the worst moment.
+/// administrators do to others: those must work at the worst moment. Without a wildcard, so that a
+/// new operation has a price before it builds.
 #[must_use]
 pub fn price(operation: &Operation) -> Price {
     let one = |spend| [Some((spend, 1)), None];
@@ -104,31 +105,96 @@ pub fn price(operation: &Operation) -> Price {
         | Operation::DeleteWebhook { .. }
         | Operation::CreateBot { .. }
         | Operation::CreateInvite { .. } => one(Spend::Changes),
-        _ => [None, None],
+        // Without an account that could pay: bounded where they arrive, by throttles and grants.
+        Operation::CreateAccount { .. }
+        | Operation::TryPassword { .. }
+        | Operation::OfferSetup { .. }
+        | Operation::AdmitNode { .. }
+        | Operation::RetireNode { .. }
+        | Operation::ExchangeAuthority { .. }
+        | Operation::ByOperator { .. }
+        | Operation::MakeFirstOperator { .. }
+        | Operation::ResetOperators { .. }
+        // What ends something of one's own.
+        | Operation::DeleteAccount { .. }
+        | Operation::ChangePassword { .. }
+        | Operation::CloseSession
+        | Operation::EndSession { .. }
+        // What administrators do to others.
+        | Operation::SetAccountRole { .. }
+        | Operation::SetSuspended { .. }
+        | Operation::EndSessions { .. }
+        | Operation::ResetPassword { .. }
+        | Operation::RemoveAccount { .. }
+        | Operation::RevokeInvite { .. }
+        | Operation::SetAccountLimits { .. } => [None, None],
     }
 }
 
-/// Whether an operation makes the state larger for good. What deletes or ends something does not,
-/// nor does what is needed to come to that: logging in, and what administrators do.
+/// What an operation leaves behind for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    /// Nothing: it deletes or ends something, puts another value in the same place, or is needed
+    /// to come to that, such as logging in and what administrators and operators do.
+    Nothing,
+    /// Rows whose number has a bound of its own.
+    Rows,
+    /// What counts as stored bytes of the account that asks.
+    StoredBytes,
+}
+
+/// Returns what an operation leaves behind. Without a wildcard, so that a new operation has an
+/// answer before it builds.
 #[must_use]
-pub fn keeps_more(operation: &Operation) -> bool {
-    matches!(
-        operation,
-        Operation::SendMessage { .. }
-            | Operation::PostByWebhook { .. }
-            | Operation::EditMessage { .. }
-            | Operation::SetReaction { present: true, .. }
-            | Operation::CreateAccount { .. }
-            | Operation::SetDisplayName { .. }
-            | Operation::SetBlock { blocked: true, .. }
-            | Operation::CreateRoom { .. }
-            | Operation::JoinRoom { .. }
-            | Operation::InviteToRoom { .. }
-            | Operation::SetTopic { .. }
-            | Operation::CreateWebhook { .. }
-            | Operation::CreateBot { .. }
-            | Operation::CreateInvite { .. }
-    )
+pub fn keeps(operation: &Operation) -> Keeps {
+    match operation {
+        Operation::SetReaction { present: true, .. }
+        | Operation::SendMessage { .. }
+        | Operation::PostByWebhook { .. }
+        | Operation::EditMessage { .. } => Keeps::StoredBytes,
+        Operation::SetBlock { blocked: true, .. }
+        | Operation::CreateAccount { .. }
+        | Operation::SetDisplayName { .. }
+        | Operation::CreateRoom { .. }
+        | Operation::JoinRoom { .. }
+        | Operation::InviteToRoom { .. }
+        | Operation::SetTopic { .. }
+        | Operation::CreateWebhook { .. }
+        | Operation::CreateBot { .. }
+        | Operation::CreateInvite { .. } => Keeps::Rows,
+        // Logging in and out.
+        Operation::OpenSession { .. }
+        | Operation::TryPassword { .. }
+        | Operation::CloseSession
+        | Operation::EndSession { .. }
+        | Operation::EndSessions { .. }
+        // Another value in the same place.
+        | Operation::AdvancePositions { .. }
+        | Operation::ChangePassword { .. }
+        | Operation::ResetPassword { .. }
+        | Operation::SetMemberRole { .. }
+        | Operation::SetAccountRole { .. }
+        | Operation::SetSuspended { .. }
+        | Operation::SetAccountLimits { .. }
+        // Deleting, leaving and revoking.
+        | Operation::SetReaction { present: false, .. }
+        | Operation::SetBlock { blocked: false, .. }
+        | Operation::DeleteAccount { .. }
+        | Operation::DeleteMessages { .. }
+        | Operation::LeaveRoom { .. }
+        | Operation::KickFromRoom { .. }
+        | Operation::DeleteWebhook { .. }
+        | Operation::RemoveAccount { .. }
+        | Operation::RevokeInvite { .. }
+        // Machines, their operators and the first administrator: few, and needed to get out.
+        | Operation::OfferSetup { .. }
+        | Operation::AdmitNode { .. }
+        | Operation::RetireNode { .. }
+        | Operation::ExchangeAuthority { .. }
+        | Operation::ByOperator { .. }
+        | Operation::MakeFirstOperator { .. }
+        | Operation::ResetOperators { .. } => Keeps::Nothing,
+    }
 }
 
 /// What an account has used.

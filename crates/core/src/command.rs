@@ -5,8 +5,8 @@
 //! proposes the [`Batch`]. Nothing is made up while applying.
 
 use crate::{
-    AccountId, AccountLimit, AccountName, ConversationId, Digest, DisplayName, InviteId,
-    JoinTokenId, MessageText, NodeId, OnceId, OperatorName, Reaction, RoomName, Sequence,
+    AccountId, AccountLimit, AccountName, AuthorityId, ConversationId, Digest, DisplayName,
+    InviteId, JoinTokenId, MessageText, NodeId, OnceId, OperatorName, Reaction, RoomName, Sequence,
     SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash, Topic, WebhookId,
 };
 
@@ -97,6 +97,16 @@ pub enum Operation {
     RetireNode {
         /// Which.
         node: NodeId,
+    },
+    /// Exchange the key of the authority that peers believe, in two steps. Only a leader proposes
+    /// it; a step that is not the next one changes nothing.
+    ExchangeAuthority {
+        /// How many exchanges there will have been.
+        generation: u64,
+        /// The authority that peers will believe.
+        authority: AuthorityId,
+        /// Whether the one before is not believed any more; otherwise this one is announced.
+        is_final: bool,
     },
     /// Do what an operator asks for.
     ByOperator {

@@ -5,9 +5,9 @@
 //! refused.
 
 use crate::{
-    AccountId, AccountLimits, AccountName, AccountRole, ConversationId, DisplayName, InviteId,
-    MemberRole, MessageText, NodeId, OperatorName, Progress, Reaction, RoomName, Sequence,
-    SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash, Topic, WebhookId,
+    AccountId, AccountLimits, AccountName, AccountRole, AuthorityId, ConversationId, DisplayName,
+    InviteId, MemberRole, MessageText, NodeId, OperatorName, Progress, Reaction, RoomName,
+    Sequence, SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash, Topic, WebhookId,
 };
 
 /// One fact. Events of one entry are numbered from 0 in the order in which they are written.
@@ -391,6 +391,15 @@ pub enum Event {
     NodeRetired {
         /// Which.
         node: NodeId,
+    },
+    /// The key of the authority that peers believe is exchanged, or is about to be.
+    AuthorityExchanged {
+        /// How many exchanges there will have been.
+        generation: u64,
+        /// The authority.
+        authority: AuthorityId,
+        /// Whether the one before is not believed any more; otherwise this one is announced.
+        is_final: bool,
     },
     /// Another node shall lead while it is well.
     LeaderPreferred {

@@ -167,6 +167,24 @@ bytes! {
     JoinTokenId, 4
 }
 
+bytes! {
+    /// SHA-256 of the certificate of an authority: which one peers believe. It is no secret.
+    AuthorityId, 32
+}
+
+impl AuthorityId {
+    /// Stands in the place of one that is wanted and still to be made.
+    pub const WANTED: Self = Self([0; 32]);
+}
+
+impl std::fmt::Debug for AuthorityId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AuthorityId(")?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        f.write_str(")")
+    }
+}
+
 impl JoinTokenId {
     /// Gives the id of the token with this hash.
     #[must_use]

@@ -36,8 +36,8 @@ pub use command::{
 pub use decide::{Decision, Remember, decide};
 pub use event::Event;
 pub use ids::{
-    AccountId, ConversationId, Digest, InviteId, JoinTokenId, NodeId, OnceId, Position, Sequence,
-    SessionId, ThrottleKey, Timestamp, TokenHash, WebhookId,
+    AccountId, AuthorityId, ConversationId, Digest, InviteId, JoinTokenId, NodeId, OnceId,
+    Position, Sequence, SessionId, ThrottleKey, Timestamp, TokenHash, WebhookId,
 };
 pub use lookup::{
     Account, Broken, Conversation, Invite, JoinToken, Kind, Lookup, Membership, MessageHead,

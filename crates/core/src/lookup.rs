@@ -3,16 +3,21 @@
 //! Every value is small and copied. Storage answers from memory in the steady state.
 
 use crate::{
-    AccountId, AccountLimits, AccountRole, Allowance, Answer, ConversationId, Digest, InviteId,
-    JoinTokenId, MemberRole, MessageRef, NodeId, OnceId, OncePool, OperatorName, Progress,
-    Reaction, RequestWindow, Sequence, SessionId, ThrottleKey, Timestamp, TokenHash, WebhookId,
-    limits::THROTTLE_MAX_MS,
+    AccountId, AccountLimits, AccountRole, Allowance, Answer, AuthorityId, ConversationId, Digest,
+    InviteId, JoinTokenId, MemberRole, MessageRef, NodeId, OnceId, OncePool, OperatorName,
+    Progress, Reaction, RequestWindow, Sequence, SessionId, ThrottleKey, Timestamp, TokenHash,
+    WebhookId, limits::THROTTLE_MAX_MS,
 };
 
 /// The state cannot be read. Not an answer to anybody: the node has to stop.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the state cannot be read: {0}")]
-pub struct Broken(pub String);
+#[error("the state cannot be read: {why}")]
+pub struct Broken {
+    /// What was found.
+    pub why: String,
+    /// The number that the storage has for it, if it has one. Rules do not look at it.
+    pub code: Option<i32>,
+}
 
 /// What rules know of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +126,15 @@ pub struct JoinToken {
     pub expires_at: Timestamp,
     /// Whether the machine shall vote.
     pub voter: bool,
+}
+
+/// Which authority peers believe.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerAuthority {
+    /// How often its key was exchanged.
+    pub generation: u64,
+    /// The authority that will take its place, once all members are prepared.
+    pub next: Option<AuthorityId>,
 }
 
 /// What is held against a key: a name, an address, both together, a device, a session.
@@ -300,6 +314,8 @@ pub trait Lookup {
     fn is_retired(&self, node: NodeId) -> Result<bool, Broken>;
     /// Which node shall lead.
     fn preferred_leader(&self) -> Result<Option<NodeId>, Broken>;
+    /// Which authority peers believe, and which one they are about to.
+    fn authority(&self) -> Result<PeerAuthority, Broken>;
     /// What accounts may do and keep.
     fn account_limits(&self) -> Result<AccountLimits, Broken>;
     /// What an account has used of that.

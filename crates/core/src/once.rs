@@ -42,7 +42,8 @@ impl OncePool {
             Operation::PostByWebhook { .. }
             | Operation::TryPassword { .. }
             | Operation::OfferSetup { .. }
-            | Operation::RetireNode { .. } => Self::Brief,
+            | Operation::RetireNode { .. }
+            | Operation::ExchangeAuthority { .. } => Self::Brief,
             _ => Self::Lasting,
         })
     }

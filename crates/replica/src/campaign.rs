@@ -7,7 +7,13 @@
 //! Always true: a leader that a quorum still hears is not disturbed. The engine refuses a pre-vote
 //! while its lease lasts, here and on every voter that is asked.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     sync::mpsc,
@@ -30,6 +36,7 @@ const HINT_LIFE: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub(crate) struct Handle {
     hints: mpsc::Sender<u64>,
+    stands_back: Arc<AtomicBool>,
 }
 
 impl Handle {
@@ -37,6 +44,11 @@ impl Handle {
     pub(crate) fn lost(&self, node: u64) {
         // A hint that finds no place is not the only one.
         let _ = self.hints.try_send(node);
+    }
+
+    /// Leaves early campaigns to the others, or takes part in them again.
+    pub(crate) fn stand_back(&self, stands_back: bool) {
+        self.stands_back.store(stands_back, Ordering::Relaxed);
     }
 }
 
@@ -53,12 +65,17 @@ impl Campaigner {
     /// Starts the campaigner; it ends when the last handle is dropped.
     pub(crate) fn start(self) -> Handle {
         let (hints, waiting) = mpsc::channel(HINTS_MAX);
-        tokio::spawn(self.run(waiting));
-        Handle { hints }
+        let stands_back = Arc::<AtomicBool>::default();
+        tokio::spawn(self.run(waiting, stands_back.clone()));
+        Handle { hints, stands_back }
     }
 
-    async fn run(self, mut hints: mpsc::Receiver<u64>) {
+    async fn run(self, mut hints: mpsc::Receiver<u64>, stands_back: Arc<AtomicBool>) {
         while let Some(lost) = hints.recv().await {
+            // The engine's own timer still makes it a candidate, if no other node becomes one.
+            if stands_back.load(Ordering::Relaxed) {
+                continue;
+            }
             if let Some(turn) = self.turn_after(lost) {
                 self.campaign(lost, turn).await;
             }

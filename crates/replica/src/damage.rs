@@ -1,11 +1,13 @@
 //! Damage: bytes on this node's disk that are not what was written there.
 //!
-//! It is not a full disk, a disk that fails, a directory in use, or a newer format: of those
-//! nothing here is said, and another copy of the data would not help.
+//! It is not a full disk, a directory in use, or a newer format, nor a disk that does not read,
+//! write or sync: of those another copy of the data would not help. What the disk refuses is told
+//! as a [`DiskFailure`], and never as damage.
 
 use std::{sync::Arc, thread, time::Duration};
 
 use conclave_storage::{
+    DiskFailure,
     log::{LogStore as _, SegmentLog},
     search::Search,
     state::{Reader, State},
@@ -71,9 +73,25 @@ impl StartError {
             _ => None,
         }
     }
+
+    /// What the disk refuses, if that is what keeps the replica from starting.
+    #[must_use]
+    pub fn disk_failure(&self) -> Option<DiskFailure> {
+        match self.damage() {
+            Some(_) => None,
+            None => DiskFailure::in_causes(self),
+        }
+    }
 }
 
 impl Replica {
+    /// What the disk has refused since the start, if anything. [`Replica::failed`] ends then: the
+    /// node must stop, and must leave its data as it is.
+    #[must_use]
+    pub fn disk_failure(&self) -> Option<DiskFailure> {
+        disk_failure(&self.inner.log, &self.inner.reader)
+    }
+
     /// Ends when a promise is broken, with the reason: the process must stop. Never ends on a
     /// replica that is well or was stopped in order.
     pub async fn failed(&self) -> String {
@@ -82,18 +100,24 @@ impl Replica {
         loop {
             tokio::time::sleep(FAILED_POLL).await;
             let damage = self.damage().map(|damage| damage.to_string());
+            if let Some(failure) = self.disk_failure().filter(|_| damage.is_none()) {
+                tracing::error!(error = %failure, "the disk has failed");
+                return failure.why;
+            }
             if let Some(why) = damage.or_else(|| self.inner.reader.failure()) {
                 tracing::error!(error = %why, "a promise is broken");
                 return why;
             }
             let broken = match &metrics.borrow_watched().running_state {
                 Err(openraft::errors::Fatal::Stopped) | Ok(()) => None,
-                Err(fatal) => {
-                    tracing::error!(error = %fatal, "a promise is broken");
-                    Some(first_cause(fatal))
-                }
+                Err(fatal) => Some((first_cause(fatal), fatal.to_string())),
             };
-            if let Some(why) = broken {
+            if let Some((why, in_full)) = broken {
+                if let Some(failure) = self.disk_failure() {
+                    tracing::error!(error = %failure, "the disk has failed");
+                    return failure.why;
+                }
+                tracing::error!(error = %in_full, "a promise is broken");
                 self.look_for_damage().await;
                 return why;
             }
@@ -131,6 +155,11 @@ pub(crate) fn found(log: &SegmentLog, reader: &Reader) -> Option<Damage> {
     log.damage().map(Damage::Log).or_else(of_state)
 }
 
+/// What the disk has refused since log and state were opened.
+pub(crate) fn disk_failure(log: &SegmentLog, reader: &Reader) -> Option<DiskFailure> {
+    log.disk_failure().or_else(|| reader.disk_failure())
+}
+
 /// Starts the search, which reads the state.
 pub(crate) fn start_search(
     config: &Config,
@@ -152,7 +181,8 @@ pub(crate) async fn ended(
     log: Arc<SegmentLog>,
     reader: &Reader,
 ) -> StartError {
-    let damage = found(&log, reader);
+    let found = found(&log, reader).map(StartError::Damaged);
+    let found = found.or_else(|| disk_failure(&log, reader).map(StartError::Disk));
     machine.stop();
     let joined = spawn_blocking(move || {
         log.close();
@@ -161,7 +191,7 @@ pub(crate) async fn ended(
     if !matches!(joined.await, Ok(Ok(()))) {
         tracing::error!("a thread of the replica has panicked");
     }
-    damage.map_or(error, StartError::Damaged)
+    found.unwrap_or(error)
 }
 
 /// Whether the log, which is sound, still has every entry since the first.

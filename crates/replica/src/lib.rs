@@ -41,6 +41,7 @@ mod log_suite_tests;
 
 pub use clocks::{CLOCK_SKEW_MAX_MS, ClockStatus};
 pub use conclave_storage::{
+    DiskFailure, Fault,
     log::{Entry, EntryKind, LogId, Verified, Vote},
     search, state as rows,
     state::{ChainPoint, CheckError, Pinned, Reader},

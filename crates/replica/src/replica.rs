@@ -413,6 +413,12 @@ impl Replica {
         self.inner.campaign.lost(node);
     }
 
+    /// Leaves it to the other voters to campaign early, or takes its turn among them again. It is
+    /// elected all the same if none of them is.
+    pub fn stand_back(&self, stands_back: bool) {
+        self.inner.campaign.stand_back(stands_back);
+    }
+
     /// Hands leadership, if this node has it, to the follower with the most of the log. Gives
     /// whether somebody else leads when `limit` has passed.
     pub async fn hand_over(&self, limit: Duration) -> bool {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use conclave_storage::{log, search::SearchError, state};
+use conclave_storage::{DiskFailure, log, search::SearchError, state};
 
 use crate::Damage;
 
@@ -36,6 +36,9 @@ pub enum StartError {
     /// Damage was found after log and state were opened.
     #[error("{0}")]
     Damaged(Damage),
+    /// The disk failed after log and state were opened.
+    #[error("the disk has failed")]
+    Disk(#[source] DiskFailure),
     /// The node is not among the members.
     #[error("node {node} is not among the members of the cluster")]
     NotAMember {

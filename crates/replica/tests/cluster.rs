@@ -232,6 +232,21 @@ async fn a_broken_connection_to_a_dead_leader_begins_the_election_early() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_that_stands_back_leaves_the_election_to_the_other() {
+    let cluster = Cluster::start_with_timers(3, SLOW).await;
+    let leader = cluster.leader().await;
+    // The turns go in a circle, so this one would campaign first.
+    let (first, second) = (leader % 3 + 1, (leader + 1) % 3 + 1);
+    cluster.node(first).stand_back(true);
+    cluster.stop_node(leader).await;
+    for node in [first, second] {
+        cluster.node(node).connection_lost(leader);
+    }
+    assert_eq!(cluster.leader_among(&[first, second]).await, second);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broken_connection_to_a_living_leader_changes_nothing() {
     let timers = Timers {
         election_min_ms: 600,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use conclave_core::{
     Accepted, AccountRole, Command, Position, Rejection, Timestamp, TokenHash,
-    allowance::keeps_more,
+    allowance::{Keeps, keeps},
 };
 use conclave_replica::{
     Outcome,
@@ -127,7 +127,7 @@ impl Shared {
 
     /// Refuses what would keep more while the disks are full.
     pub(crate) fn has_room_for(&self, command: &Command) -> Result<(), Problem> {
-        match self.space.refuses() && keeps_more(&command.operation) {
+        match self.space.refuses() && keeps(&command.operation) != Keeps::Nothing {
             true => Err(Problem::NoSpace),
             false => Ok(()),
         }

@@ -446,6 +446,14 @@ impl AdminService for Admin {
         self.shared.reply(result)
     }
 
+    async fn rotate_secret(
+        &self,
+        request: Request<v1::RotateSecretRequest>,
+    ) -> Result<Response<v1::RotateSecretResponse>, Status> {
+        let result = self.shared.rotate_secret(request).await;
+        self.shared.reply(result)
+    }
+
     async fn prefer_leader(
         &self,
         request: Request<v1::PreferLeaderRequest>,

@@ -223,6 +223,7 @@ impl Shared {
                     keeper: false,
                     may_vote: voter,
                     takes: replaces_node_id,
+                    ..PeerNames::default()
                 };
                 Some(self.certificates_for(of, &request.public_key, &client_address)?)
             }
@@ -247,7 +248,8 @@ impl Shared {
         let Shown::Node(names) = caller.shown else {
             return Err(nothing());
         };
-        if names.node != request.replaces_node_id || self.is_retired(names.node) {
+        let is_believed = self.security.tls.believes(names.generation);
+        if names.node != request.replaces_node_id || self.is_retired(names.node) || !is_believed {
             return Err(nothing());
         }
         match self.replica.place_of(names.node) {

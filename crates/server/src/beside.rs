@@ -5,11 +5,12 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 
 use crate::{
-    check, digests, join, keys, operator_file, preference, shared::Shared, space, way_back,
+    check, digests, exchange, full_leader, join, keys, operator_file, preference, shared::Shared,
+    space, way_back,
 };
 
 /// Starts all of it; whoever stops the node ends it.
-pub(crate) fn start(shared: &Arc<Shared>) -> [JoinHandle<()>; 11] {
+pub(crate) fn start(shared: &Arc<Shared>) -> [JoinHandle<()>; 13] {
     let receiving = shared.clone();
     [
         tokio::spawn(async move { receiving.snapshots.run().await }),
@@ -17,7 +18,9 @@ pub(crate) fn start(shared: &Arc<Shared>) -> [JoinHandle<()>; 11] {
         tokio::spawn(space::watch(shared.clone())),
         tokio::spawn(join::take_place(shared.clone())),
         tokio::spawn(keys::keep(shared.clone())),
+        tokio::spawn(exchange::keep(shared.clone())),
         tokio::spawn(preference::keep(shared.clone())),
+        tokio::spawn(full_leader::keep(shared.clone())),
         tokio::spawn(way_back::keep(shared.clone())),
         tokio::spawn(digests::compare(shared.clone())),
         tokio::spawn(digests::make(shared.clone())),

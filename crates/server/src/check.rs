@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use conclave_replica::{Lane, Member, Pin, Pinned, Role};
+use conclave_replica::{CheckError, Lane, Member, Pin, Pinned, Role};
 use conclave_wire::{Problem, peer, v1};
 use futures::future::join_all;
 use tokio::{sync::Semaphore, time::sleep};
@@ -151,6 +151,7 @@ impl Shared {
                 found.log_frames = verified.frames;
             }
             Err(error) => {
+                found.unread = !error.is_damage();
                 found.problem = error.to_string();
                 return found;
             }
@@ -161,7 +162,10 @@ impl Shared {
                 self.compared.note(pinned.index(), digest.digest);
                 found.digest = digest.digest.to_vec().into();
             }
-            Err(error) => found.problem = error.to_string(),
+            Err(error) => {
+                found.unread = !matches!(error, CheckError::Damaged(_));
+                found.problem = error.to_string();
+            }
         }
         found
     }
@@ -323,7 +327,10 @@ fn found_in(told: &mut v1::NodeCheck, found: Option<peer::CheckNodeResponse>) {
     told.digest = found.digest;
     told.problem = found.problem;
     if !told.problem.is_empty() {
-        told.set_verdict(v1::CheckVerdict::Damaged);
+        told.set_verdict(match found.unread {
+            true => v1::CheckVerdict::Unread,
+            false => v1::CheckVerdict::Damaged,
+        });
     }
 }
 
@@ -400,6 +407,12 @@ mod tests {
             log_whole: true,
             ..peer::CheckNodeResponse::default()
         };
+        let unread = peer::CheckNodeResponse {
+            unread: true,
+            ..problem.clone()
+        };
+        found_in(&mut told, Some(unread));
+        assert_eq!(told.verdict(), v1::CheckVerdict::Unread);
         found_in(&mut told, Some(problem));
         assert_eq!(told.verdict(), v1::CheckVerdict::Damaged);
         assert!(told.log_whole);

@@ -5,7 +5,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use conclave_replica::{Lane, Member, Place};
+use bytes::Bytes;
+use conclave_replica::{Lane, Member, PeerError, Place};
 use conclave_wire::{Problem, peer};
 use tokio::time::sleep;
 
@@ -14,6 +15,7 @@ use crate::{
     secret::ClusterSecret,
     shared::Shared,
     tls::{Issued, NodeKey, PeerNames, PublicKey},
+    transport::{GrpcPeer, Service},
 };
 
 /// How often a node looks whether it needs a key or certificates.
@@ -60,13 +62,7 @@ impl Shared {
         let signed = signed.map_err(|error| Problem::Broken {
             sentence: error.to_string(),
         })?;
-        let (peer, clients) = signed.to_wire();
-        Ok(peer::Certificates {
-            authority: tls.root().to_vec().into(),
-            peer: peer.into(),
-            clients: clients.into(),
-            cluster_id: tls.cluster_id().to_owned(),
-        })
+        Ok(signed.to_wire())
     }
 
     /// Signs other certificates for a member. They give no right to a place: it has its place.
@@ -146,7 +142,7 @@ async fn fetch_key(shared: &Arc<Shared>) -> Result<(), String> {
             why = format!("node {node} gives something that is no key");
             continue;
         };
-        if secret.authority_fingerprint() != shared.security.tls.fingerprint().0 {
+        if secret.authority_id() != shared.security.tls.authority_id() {
             why = format!("node {node} gives the key of another authority");
             continue;
         }
@@ -169,7 +165,9 @@ async fn fetch_key(shared: &Arc<Shared>) -> Result<(), String> {
 /// secret, or that is to get a vote, keeps it.
 fn is_demoted(shared: &Shared) -> bool {
     let is_settled = shared.replica.status().members_settled;
-    is_settled && !shared.secret_is_given && shared.identity.wish().is_none()
+    // While the secret is exchanged it is about to get other certificates anyway.
+    let is_exchanging = shared.peer_authority().next.is_some();
+    is_settled && !is_exchanging && !shared.secret_is_given && shared.identity.wish().is_none()
 }
 
 /// Has a voter sign certificates for the key of this node, and forgets the secret.
@@ -199,9 +197,11 @@ async fn renew(shared: &Arc<Shared>) -> Result<Issued, String> {
                 continue;
             }
         };
-        let cluster_id = shared.security.tls.cluster_id().to_owned();
-        let issued = Issued::new(&key, cluster_id, &sent.authority, &sent.peer, &sent.clients);
-        let issued = issued.map_err(|error| error.to_string())?;
+        let issued = Issued::new(&key, &sent).map_err(|error| error.to_string())?;
+        if issued.authority_id() != shared.security.tls.authority_id() {
+            why = format!("node {node} signs by another authority");
+            continue;
+        }
         issued.store(directory).map_err(|error| error.to_string())?;
         let taken = shared.security.tls.take(&issued);
         taken.map_err(|error| error.to_string())?;
@@ -209,4 +209,33 @@ async fn renew(shared: &Arc<Shared>) -> Result<Issued, String> {
         return Ok(issued);
     }
     Err(why)
+}
+
+impl GrpcPeer {
+    /// Asks the peer for the cluster's secret.
+    async fn authority_key(&self, limit: Duration) -> Result<Bytes, PeerError> {
+        let request = peer::GetAuthorityKeyRequest {
+            envelope: Some(self.envelope()),
+        };
+        let call = |mut service: Service| async move { service.get_authority_key(request).await };
+        Ok(self.call(limit, call).await?.cluster_secret)
+    }
+
+    /// Asks the peer for other certificates for the key of this node.
+    async fn certificates(
+        &self,
+        public_key: Vec<u8>,
+        limit: Duration,
+    ) -> Result<peer::Certificates, PeerError> {
+        let request = peer::RenewCertificatesRequest {
+            envelope: Some(self.envelope()),
+            public_key: public_key.into(),
+        };
+        let call = |mut service: Service| async move { service.renew_certificates(request).await };
+        Ok(self
+            .call(limit, call)
+            .await?
+            .certificates
+            .unwrap_or_default())
+    }
 }

@@ -46,7 +46,7 @@ impl Shared {
             None => random::bytes()?,
         };
         let token = JoinToken {
-            authority: self.security.tls.fingerprint().0,
+            authority: self.security.tls.authority_id().0,
             secret,
         };
         let hash = token_hash(&secret);
@@ -168,6 +168,11 @@ impl Shared {
         limit: Duration,
     ) -> Result<v1::ChangeMembersResponse, Problem> {
         let change = change_in(&request)?;
+        // A machine that is added while the secret is exchanged must be prepared, too.
+        let _adding = match change {
+            Change::Add { .. } => Some(self.exchange.adding.lock().await),
+            _ => None,
+        };
         let of_change = |error| problems::of_change(&error);
         let preview = self.replica.preview_change(&change, limit).await;
         let (before, after) = preview.map_err(of_change)?;

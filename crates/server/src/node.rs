@@ -6,6 +6,7 @@
 use std::{
     io,
     net::SocketAddr,
+    path::Path,
     sync::{
         Arc, RwLock,
         atomic::{AtomicBool, AtomicI64, Ordering},
@@ -14,7 +15,7 @@ use std::{
 };
 
 use conclave_core::Timestamp;
-use conclave_replica::{LogRetention, Member, Replica, Timers};
+use conclave_replica::{DiskFailure, LogRetention, Member, Replica, Timers};
 use conclave_wire::{Problem, address, trust::Fingerprint};
 use tokio::{
     net::{TcpListener, TcpSocket, lookup_host},
@@ -32,6 +33,7 @@ use crate::{
     config::{ConfigError, NodeConfig},
     connections::{Places, Ports},
     digests::Digests,
+    exchange::{self, Exchange},
     fair::Turns,
     identity::IdentityError,
     join, listeners,
@@ -110,6 +112,9 @@ pub enum StartError {
         #[source]
         stuck: Stuck,
     },
+    /// The disk failed while the node started.
+    #[error("the disk has failed: {0}")]
+    Disk(DiskFailure),
     /// The node cannot be what its flags say.
     #[error("{0}")]
     Join(String),
@@ -119,6 +124,19 @@ pub enum StartError {
     /// Something that should always work does not.
     #[error("the node cannot start: {0}")]
     System(String),
+}
+
+impl StartError {
+    /// What the disk refuses, if that is what keeps the node from starting. Its data is as it was.
+    #[must_use]
+    pub fn disk_failure(&self) -> Option<DiskFailure> {
+        match self {
+            Self::Replica(error) => error.disk_failure(),
+            Self::Identity(error) => DiskFailure::in_causes(error),
+            Self::Disk(failure) => Some(failure.clone()),
+            _ => None,
+        }
+    }
 }
 
 /// A running node.
@@ -177,6 +195,8 @@ impl Node {
         let own = members.get(&node).cloned().unwrap_or(own);
         let holder = Holder::at(Some(node), &[&own.client_address]);
         let security = security::of(config.plain, Some(&origin.credentials), holder)?;
+        let resumed = exchange::resume(&config.data, &security.tls);
+        resumed.map_err(|error| identity.claim().failed(error))?;
 
         let transfers = Transfers::default();
         let rate = config.snapshot_bytes_per_second;
@@ -218,7 +238,8 @@ impl Node {
             Err(error) => {
                 replica.stop().await;
                 let Some(damage) = replica.damage() else {
-                    return Err(StartError::System(error.to_string()));
+                    let system = || StartError::System(error.to_string());
+                    return Err(replica.disk_failure().map_or_else(system, StartError::Disk));
                 };
                 repair::note(identity.claim(), &damage)?;
                 return Ok(None);
@@ -229,6 +250,7 @@ impl Node {
             identity,
             security,
             secret_is_given: config.secret_file.is_some(),
+            exchange: Exchange::default(),
             joins: Semaphore::new(JOINS_MAX),
             nodes: RwLock::default(),
             replica,
@@ -390,6 +412,22 @@ impl Node {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         self.ended.borrow().as_ref().map(|ended| ended.hint)
+    }
+
+    /// What the disk has refused, if that is why it must stop: its data is left as it is, and
+    /// started again it only helps once the disk is well.
+    #[must_use]
+    pub fn disk_failure(&self) -> Option<DiskFailure> {
+        match self.is_damaged() {
+            true => None,
+            false => self.shared.replica.disk_failure(),
+        }
+    }
+
+    /// Returns the directory of its data.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        self.shared.identity.claim().directory()
     }
 
     /// Whether its data was found to be damaged while it ran: started again, it repairs itself.

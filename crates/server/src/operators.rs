@@ -6,7 +6,8 @@
 use std::net::IpAddr;
 
 use conclave_core::{
-    Accepted, Command, JoinTokenId, OnceId, Operation, OperatorRequest, Rejection, TokenHash,
+    Accepted, AuthorityId, Command, JoinTokenId, OnceId, Operation, OperatorRequest, Rejection,
+    TokenHash,
 };
 use conclave_replica::{Outcome, Refusal};
 use conclave_wire::{
@@ -256,6 +257,12 @@ impl Shared {
     pub(crate) fn may_forward(&self, source: u64, command: &Command) -> bool {
         match &command.operation {
             Operation::MakeFirstOperator { .. } | Operation::OfferSetup { .. } => false,
+            // It may be wished for elsewhere; which one it is says the leader, which has made it.
+            Operation::ExchangeAuthority {
+                authority,
+                is_final,
+                ..
+            } => *authority == AuthorityId::WANTED && !is_final,
             Operation::ResetOperators { .. } => {
                 let voters = self.replica.status().members.all_voters();
                 voters.contains(&source)

@@ -52,6 +52,17 @@ pub(crate) async fn find(
     let given = given_secret(config)?;
     let kept = ClusterSecret::load(&config.data).map_err(unusable)?;
     let secret = match (kept, given) {
+        (Some(kept), Some(given)) if kept.follows(&given) => {
+            tracing::warn!(
+                "the secret that was given is from before an exchange: replace its file"
+            );
+            Some(kept)
+        }
+        // The operator brings back a voter that an exchange has left behind.
+        (Some(kept), Some(given)) if given.follows(&kept) => {
+            given.store(&config.data).map_err(unusable)?;
+            Some(given)
+        }
         (Some(kept), Some(given)) if kept != given => {
             let sentence = "the secret that was given is not the one of this data directory";
             return Err(StartError::Join(sentence.to_owned()));
@@ -281,9 +292,11 @@ fn given_secret(config: &NodeConfig) -> Result<Option<ClusterSecret>, StartError
     Ok(Some(secret))
 }
 
-/// The secret counts for more: a node that has it signs for itself.
+/// The secret counts for more: a node that has it signs for itself. One from before an exchange
+/// counts for nothing.
 fn credentials(secret: Option<ClusterSecret>, issued: Option<Issued>) -> Option<Credentials> {
-    match secret {
+    let generation = issued.as_ref().map_or(0, |issued| issued.generation);
+    match secret.filter(|secret| secret.generation() >= generation) {
         Some(secret) => Some(Credentials::Secret(secret)),
         None => issued.map(Credentials::Issued),
     }
@@ -292,13 +305,7 @@ fn credentials(secret: Option<ClusterSecret>, issued: Option<Issued>) -> Option<
 /// What a member has signed for this machine when it was let in.
 pub(crate) fn issued_in(key: &NodeKey, let_in: &peer::JoinResponse) -> Result<Issued, StartError> {
     let sent = let_in.certificates.clone().unwrap_or_default();
-    let issued = Issued::new(
-        key,
-        sent.cluster_id,
-        &sent.authority,
-        &sent.peer,
-        &sent.clients,
-    );
+    let issued = Issued::new(key, &sent);
     issued.map_err(|error| StartError::Join(format!("what was signed is of no use: {error}")))
 }
 

@@ -40,6 +40,10 @@ impl Shared {
         let node = names.node;
         let (reason, sentence) = match standing {
             Standing::Removed => ("NODE_RETIRED", format!("node {node} was removed")),
+            Standing::Stranger => {
+                let sentence = "its certificate is from before the secret was exchanged";
+                ("NOT_A_PEER", format!("node {node}: {sentence}"))
+            }
             _ => {
                 let what = standing.as_str();
                 let name = call.name();

@@ -94,6 +94,7 @@ calls! {
     ANNOUNCE "conclave.peer.v1.PeerService/Announce" KNOWN
     RENEW_CERTIFICATES "conclave.peer.v1.PeerService/RenewCertificates" MEMBERS
     GET_AUTHORITY_KEY "conclave.peer.v1.PeerService/GetAuthorityKey" DECIDERS
+    PREPARE_EXCHANGE "conclave.peer.v1.PeerService/PrepareExchange" DECIDERS
     JOIN "conclave.peer.v1.JoinService/Join" ALL
     INTRODUCE "conclave.peer.v1.JoinService/Introduce" ALL
 }
@@ -120,6 +121,9 @@ impl Shared {
     }
 
     fn standing_of(&self, names: PeerNames) -> Standing {
+        if !self.security.tls.believes(names.generation) {
+            return Stranger;
+        }
         if self.is_retired(names.node) {
             return Removed;
         }
@@ -172,6 +176,7 @@ mod tests {
             GET_SNAPSHOT_PROGRESS,
             INSTALL_SNAPSHOT,
             GET_AUTHORITY_KEY,
+            PREPARE_EXCHANGE,
         ];
         for call in CALLS {
             let is_deciding = decide.contains(call);

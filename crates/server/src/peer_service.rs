@@ -483,6 +483,19 @@ impl PeerService for Peers {
         }))
     }
 
+    async fn prepare_exchange(
+        &self,
+        request: Request<peer::PrepareExchangeRequest>,
+    ) -> Result<Response<peer::PrepareExchangeResponse>, Status> {
+        let caller = caller(&request);
+        let mut request = request.into_inner();
+        let envelope = request.envelope.take();
+        self.check(&caller, peer_roles::PREPARE_EXCHANGE, envelope)?;
+        let prepared = self.shared.prepare_here(request).await;
+        let prepared = prepared.map_err(|problem| problem.to_status())?;
+        Ok(Response::new(prepared))
+    }
+
     async fn get_authority_key(
         &self,
         request: Request<peer::GetAuthorityKeyRequest>,
@@ -497,7 +510,7 @@ impl PeerService for Peers {
             "a voter was given the key of the authority"
         );
         Ok(Response::new(peer::GetAuthorityKeyResponse {
-            cluster_secret: secret.as_bytes().to_vec().into(),
+            cluster_secret: secret.to_bytes().into(),
         }))
     }
 }

@@ -1,7 +1,8 @@
 //! The node that an administrator wants to lead does, while it is well.
 //!
-//! Always true: leadership is handed over only to a voter that answers and has nearly everything,
-//! and has done so for a while; a preference never makes a cluster elect in vain.
+//! Always true: leadership is handed over only to a voter that answers, has nearly everything and
+//! has room on its disk, and has done so for a while; a preference never makes a cluster elect in
+//! vain.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +17,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// For how many looks in a row the node must have been well.
 const LOOKS_WELL: u32 = 3;
 /// How far it may be behind, in entries.
-const LAG_MAX: u64 = 1000;
+pub(crate) const LAG_MAX: u64 = 1000;
 /// How long it may take to say how it is.
 const STATUS_LIMIT: Duration = Duration::from_millis(500);
 /// How long a hand-over may take.
@@ -63,5 +64,5 @@ async fn is_well(shared: &Shared, node: u64) -> bool {
     let peer = shared.transport.grpc_peer(node, &member, Lane::Calls);
     let last = shared.replica.status().log_index_last;
     let status = peer.status(STATUS_LIMIT).await;
-    status.is_ok_and(|status| status.applied_index + LAG_MAX >= last)
+    status.is_ok_and(|status| !status.low_space && status.applied_index + LAG_MAX >= last)
 }

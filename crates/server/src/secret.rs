@@ -3,10 +3,15 @@
 //! What the nodes must have in common without asking each other follows from it: the name of the
 //! cluster, its certificate authority, the key that lets a machine in. Always true: it is never
 //! shown, neither in a log nor in an error.
+//!
+//! It has two parts once it was exchanged: the one from the start, from which the cluster's name
+//! and what clients have pinned follow for good, and the one by which peers know each other and let
+//! machines in, which is random each time.
 
 use std::{fmt, fs, io, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use conclave_core::limits::EXCHANGES_MAX;
 
 use crate::{
     durable,
@@ -22,9 +27,23 @@ const COPY: &str = "secret.copy";
 const NAME_CONTEXT: &str = "conclave 2026-11 the name of a cluster";
 const JOIN_CONTEXT: &str = "conclave 2026-11 the key that lets a machine into a cluster";
 
-/// 32 random bytes, or what an operator gave to all nodes.
+/// Between the parts of one that was exchanged, as text.
+const SEPARATOR: char = '.';
+
+/// 32 random bytes, or what an operator gave to all nodes; and what it was exchanged for.
 #[derive(Clone, PartialEq, Eq)]
-pub struct ClusterSecret([u8; SECRET_BYTES]);
+pub struct ClusterSecret {
+    founding: [u8; SECRET_BYTES],
+    exchanged: Option<Exchanged>,
+}
+
+/// What stands in the place of the part from the start, between peers.
+#[derive(Clone, PartialEq, Eq)]
+struct Exchanged {
+    /// How many exchanges there have been; from 1.
+    generation: u64,
+    seed: [u8; SECRET_BYTES],
+}
 
 impl fmt::Debug for ClusterSecret {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,7 +53,7 @@ impl fmt::Debug for ClusterSecret {
 
 /// A text is not the secret of a cluster. It does not say what the text was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a cluster's secret is 32 bytes as 43 letters of base64url")]
+#[error("a cluster's secret is one line as `conclave` wrote it: 43 letters of base64url or more")]
 pub struct NoSecret;
 
 impl ClusterSecret {
@@ -43,19 +62,72 @@ impl ClusterSecret {
     /// # Errors
     /// If the system gives no random bytes.
     pub fn generate() -> io::Result<Self> {
-        let mut bytes = [0; SECRET_BYTES];
-        getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-        Ok(Self(bytes))
+        let founding = random()?;
+        Ok(Self {
+            founding,
+            exchanged: None,
+        })
+    }
+
+    /// Makes what it is exchanged for: the same cluster, and nothing else that can be known.
+    pub(crate) fn exchange(&self) -> io::Result<Self> {
+        let generation = self.generation() + 1;
+        let seed = random()?;
+        Ok(Self {
+            exchanged: Some(Exchanged { generation, seed }),
+            ..*self
+        })
+    }
+
+    /// Returns the secret that the cluster had at the start.
+    pub(crate) fn at_the_start(&self) -> Self {
+        Self {
+            exchanged: None,
+            ..*self
+        }
+    }
+
+    /// Returns how often it was exchanged.
+    pub(crate) fn generation(&self) -> u64 {
+        self.exchanged
+            .as_ref()
+            .map_or(0, |exchanged| exchanged.generation)
+    }
+
+    /// Returns whether `self` is what `other` was exchanged for, sooner or later.
+    pub(crate) fn follows(&self, other: &Self) -> bool {
+        self.founding == other.founding && self.generation() > other.generation()
     }
 
     /// These bytes, as a member has sent them.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, NoSecret> {
-        bytes.try_into().map(Self).map_err(|_| NoSecret)
+        let (founding, rest) = bytes.split_first_chunk().ok_or(NoSecret)?;
+        let exchanged = match rest.split_first_chunk() {
+            None if rest.is_empty() => None,
+            None => return Err(NoSecret),
+            Some((generation, seed)) => Some(Exchanged {
+                generation: u64::from_be_bytes(*generation),
+                seed: seed.try_into().map_err(|_| NoSecret)?,
+            }),
+        };
+        let is_possible = |part: &Exchanged| (1..=EXCHANGES_MAX).contains(&part.generation);
+        if !exchanged.as_ref().is_none_or(is_possible) {
+            return Err(NoSecret);
+        }
+        Ok(Self {
+            founding: *founding,
+            exchanged,
+        })
     }
 
-    /// For a new member, and for nobody else.
-    pub(crate) fn as_bytes(&self) -> &[u8; SECRET_BYTES] {
-        &self.0
+    /// For a voter, and for no other node.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.founding.to_vec();
+        if let Some(Exchanged { generation, seed }) = &self.exchanged {
+            bytes.extend(generation.to_be_bytes());
+            bytes.extend(seed);
+        }
+        bytes
     }
 
     /// What [`ClusterSecret::to_text`] gave.
@@ -63,20 +135,47 @@ impl ClusterSecret {
     /// # Errors
     /// [`NoSecret`] if it is anything else.
     pub fn from_text(text: &str) -> Result<Self, NoSecret> {
-        let bytes = URL_SAFE_NO_PAD.decode(text.trim()).map_err(|_| NoSecret)?;
-        Self::from_bytes(&bytes)
+        let part = |text: &str| {
+            let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| NoSecret)?;
+            bytes.try_into().map_err(|_| NoSecret)
+        };
+        let mut parts = text.trim().split(SEPARATOR);
+        let founding = part(parts.next().unwrap_or_default())?;
+        let exchanged = match (parts.next(), parts.next(), parts.next()) {
+            (None, ..) => None,
+            (Some(generation), Some(seed), None) => Some(Exchanged {
+                generation: generation.parse().map_err(|_| NoSecret)?,
+                seed: part(seed)?,
+            }),
+            _ => return Err(NoSecret),
+        };
+        Self::from_bytes(
+            &Self {
+                founding,
+                exchanged,
+            }
+            .to_bytes(),
+        )
     }
 
-    /// 43 letters, for a file that only its owner can read.
+    /// One line, for a file that only its owner can read: 43 letters, and as many for what it was
+    /// exchanged for.
     #[must_use]
     pub fn to_text(&self) -> String {
-        URL_SAFE_NO_PAD.encode(self.0)
+        let founding = URL_SAFE_NO_PAD.encode(self.founding);
+        match &self.exchanged {
+            None => founding,
+            Some(Exchanged { generation, seed }) => {
+                let seed = URL_SAFE_NO_PAD.encode(seed);
+                format!("{founding}{SEPARATOR}{generation}{SEPARATOR}{seed}")
+            }
+        }
     }
 
     /// The name of the cluster: the same on every node, and it tells nothing of the secret.
     #[must_use]
     pub fn cluster_id(&self) -> String {
-        let name = self.derive(NAME_CONTEXT);
+        let name = blake3::derive_key(NAME_CONTEXT, &self.founding);
         blake3::Hash::from_bytes(name).to_hex()[..16].to_owned()
     }
 
@@ -85,9 +184,11 @@ impl ClusterSecret {
         self.derive(JOIN_CONTEXT)
     }
 
-    /// 32 bytes for one purpose, from which neither the secret nor another purpose's follow.
+    /// 32 bytes for one purpose of peers, from which neither the secret nor another purpose's
+    /// follow.
     pub(crate) fn derive(&self, context: &str) -> [u8; SECRET_BYTES] {
-        blake3::derive_key(context, &self.0)
+        let seed = self.exchanged.as_ref().map(|exchanged| &exchanged.seed);
+        blake3::derive_key(context, seed.unwrap_or(&self.founding))
     }
 
     /// The secret that a node keeps in its directory, if it has one. It is there twice, and one
@@ -127,6 +228,12 @@ impl ClusterSecret {
         sealed::write(&directory.join(COPY), &self.to_text())?;
         durable::replace(&directory.join(FILE), self.to_text().as_bytes())
     }
+}
+
+fn random() -> io::Result<[u8; SECRET_BYTES]> {
+    let mut bytes = [0; SECRET_BYTES];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -169,6 +276,47 @@ mod tests {
             fs::write(directory.join(file), "short").unwrap();
         }
         assert!(ClusterSecret::load(directory).is_err());
+    }
+
+    #[test]
+    fn one_that_was_exchanged_is_the_same_cluster_and_lets_nobody_in_with_what_was_before() {
+        let first = ClusterSecret::generate().unwrap();
+        let second = first.exchange().unwrap();
+        let third = second.exchange().unwrap();
+        assert_eq!((first.generation(), third.generation()), (0, 2));
+        assert_eq!(third.at_the_start(), first);
+        assert!(third.follows(&first) && third.follows(&second) && !second.follows(&third));
+        assert!(
+            !ClusterSecret::generate()
+                .unwrap()
+                .exchange()
+                .unwrap()
+                .follows(&first)
+        );
+        let directory = tempfile::tempdir().unwrap();
+        for (secret, other) in [(&second, &first), (&third, &second)] {
+            assert_eq!(secret.cluster_id(), first.cluster_id());
+            assert_ne!(secret.join_key(), other.join_key());
+            let again = ClusterSecret::from_bytes(&secret.to_bytes()).unwrap();
+            assert_eq!(&again, secret);
+            secret.store(directory.path()).unwrap();
+            let again = ClusterSecret::load(directory.path()).unwrap();
+            assert_eq!(again.as_ref(), Some(secret));
+        }
+        let text = second.to_text();
+        for wrong in [
+            text.replace(".1.", ".0."),
+            text.replace(".1.", ".-1."),
+            text.replace(".1.", ".1000001."),
+            text.replace(".1.", "."),
+            format!("{text}.1"),
+            text[..text.len() - 1].to_owned(),
+        ] {
+            assert_eq!(ClusterSecret::from_text(&wrong), Err(NoSecret), "{wrong}");
+        }
+        for bytes in [0, 31, 33, 40, 71, 73] {
+            assert!(ClusterSecret::from_bytes(&vec![1; bytes]).is_err());
+        }
     }
 
     #[test]

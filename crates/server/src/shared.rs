@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use conclave_core::{NodeId, Timestamp};
+use conclave_core::{NodeId, Timestamp, lookup::PeerAuthority};
 use conclave_replica::{Lane, Member, Replica, rows};
 use conclave_wire::{Problem, peer};
 use futures::future::join_all;
@@ -20,8 +20,8 @@ use tokio::{
 };
 
 use crate::{
-    check::Checks, codes::Codes, connections::Places, digests::Digests, fair::Turns,
-    identity::Identity, live::LiveState, operators::Operators, passwords::Passwords,
+    check::Checks, codes::Codes, connections::Places, digests::Digests, exchange::Exchange,
+    fair::Turns, identity::Identity, live::LiveState, operators::Operators, passwords::Passwords,
     peer_service::role_number, problems::millis, registration::Registration, roll_call::RollCall,
     sessions::Sessions, snapshots, space::Space, throttle::Gate, tls::Security, told::Told,
     transport::GrpcTransport,
@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) security: Security,
     /// Whether the operator gives this node the cluster's secret, whether it votes or not.
     pub(crate) secret_is_given: bool,
+    /// How the secret is exchanged while the cluster runs.
+    pub(crate) exchange: Exchange,
     /// Machines that are being let in.
     pub(crate) joins: Semaphore,
     /// What the log said of nodes when it was last asked.
@@ -151,6 +153,12 @@ impl Shared {
         nodes.preferred_leader
     }
 
+    /// Which authority peers believe, as the log said when it was last asked.
+    pub(crate) fn peer_authority(&self) -> PeerAuthority {
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        nodes.authority
+    }
+
     /// Whether a node with this number was removed: nothing is done for it any more.
     pub(crate) fn is_retired(&self, node: u64) -> bool {
         let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
@@ -197,6 +205,13 @@ impl Shared {
             free_bytes: self.space.free(),
             low_space: self.space.is_low(),
             refuses_growth: self.space.refuses(),
+            exchanges: self.security.tls.exchanges(),
+            prepared_authority_sha256: self
+                .security
+                .tls
+                .prepared()
+                .map_or_else(Vec::new, |id| id.0.to_vec())
+                .into(),
         }
     }
 

@@ -1,7 +1,8 @@
 //! How much room the disk of this node has, and what follows from it.
 //!
 //! Below a mark the cluster refuses what grows (`NO_SPACE`): the leader looks at its own disk and
-//! asks the voters about theirs, the others ask the leader. A file of reserve keeps room for what a
+//! asks the voters about theirs, the others ask the leader. A leader whose own disk alone is to
+//! blame transfers leadership instead (`full_leader.rs`). A file of reserve keeps room for what a
 //! node must write in any case: votes, entries that were accepted, deletions. It is given up when
 //! the disk is nearly full and made again when there is room. A node whose disk is full takes no
 //! entries from the leader, and votes and answers all the same.
@@ -53,6 +54,8 @@ pub(crate) struct Space {
     is_low: AtomicBool,
     is_full: AtomicBool,
     refuses: AtomicBool,
+    /// Whether this node leads and is about to be relieved of that: see `full_leader.rs`.
+    is_leaving: AtomicBool,
 }
 
 /// The disk as it is now.
@@ -114,6 +117,7 @@ impl Space {
             is_low: AtomicBool::default(),
             is_full: AtomicBool::default(),
             refuses: AtomicBool::default(),
+            is_leaving: AtomicBool::default(),
         }
     }
 
@@ -135,6 +139,17 @@ impl Space {
     /// Whether the cluster, as this node knows it, refuses what grows.
     pub(crate) fn refuses(&self) -> bool {
         self.refuses.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether another voter is about to lead instead of this node. Until then the mark
+    /// leaves enough room to go on.
+    pub(crate) fn set_leaving(&self, is_leaving: bool) {
+        self.is_leaving.store(is_leaving, Ordering::Relaxed);
+    }
+
+    /// Whether this disk alone is a reason for the leader to refuse what grows.
+    fn is_in_the_way(&self) -> bool {
+        self.is_low() && !self.is_leaving.load(Ordering::Relaxed)
     }
 
     /// Looks at the disk; gives up the reserve or makes it again.
@@ -215,7 +230,7 @@ async fn ask(shared: &Shared) {
             let status = found.and_then(|(.., status)| status.as_ref());
             status.map(|status| !status.low_space)
         };
-        space.is_low()
+        space.is_in_the_way()
             || status.members.voters.iter().any(|voters| {
                 let told: Vec<Option<bool>> = voters.iter().map(has_room).collect();
                 lacks_room(&told)

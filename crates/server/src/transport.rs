@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use conclave_core::{Command, Timestamp};
 use conclave_replica::{
     AppendRequest, AppendResponse, Lane, LogId, Member, Outcome, Peer, PeerError, ProposeError,
@@ -205,10 +204,15 @@ struct Appends {
     responses: Streaming<peer::AppendEntriesResponse>,
 }
 
-type Service = PeerServiceClient<Channel>;
+pub(crate) type Service = PeerServiceClient<Channel>;
 
 impl GrpcPeer {
-    async fn call<T, F>(
+    /// What a request to the peer begins with.
+    pub(crate) fn envelope(&self) -> peer::Envelope {
+        self.envelope.clone()
+    }
+
+    pub(crate) async fn call<T, F>(
         &self,
         limit: Duration,
         call: impl FnOnce(Service) -> F,
@@ -419,33 +423,6 @@ impl GrpcPeer {
 }
 
 impl GrpcPeer {
-    /// Asks the peer for the cluster's secret.
-    pub(crate) async fn authority_key(&self, limit: Duration) -> Result<Bytes, PeerError> {
-        let request = peer::GetAuthorityKeyRequest {
-            envelope: Some(self.envelope.clone()),
-        };
-        let call = |mut service: Service| async move { service.get_authority_key(request).await };
-        Ok(self.call(limit, call).await?.cluster_secret)
-    }
-
-    /// Asks the peer for other certificates for the key of this node.
-    pub(crate) async fn certificates(
-        &self,
-        public_key: Vec<u8>,
-        limit: Duration,
-    ) -> Result<peer::Certificates, PeerError> {
-        let request = peer::RenewCertificatesRequest {
-            envelope: Some(self.envelope.clone()),
-            public_key: public_key.into(),
-        };
-        let call = |mut service: Service| async move { service.renew_certificates(request).await };
-        Ok(self
-            .call(limit, call)
-            .await?
-            .certificates
-            .unwrap_or_default())
-    }
-
     /// What the peer's state was after some entries.
     pub(crate) async fn digests(&self, limit: Duration) -> Result<Points, PeerError> {
         let request = peer::GetDigestsRequest {

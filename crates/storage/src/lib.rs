@@ -3,6 +3,9 @@
 //! Synchronous on purpose: whoever calls decides on which thread to wait. Knows neither consensus
 //! nor the network.
 
+mod fault;
 pub mod log;
 pub mod search;
 pub mod state;
+
+pub use fault::{DiskFailure, Fault};

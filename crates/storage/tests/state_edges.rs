@@ -172,6 +172,7 @@ fn outside(operation: &Operation) -> bool {
             | Operation::OfferSetup { .. }
             | Operation::AdmitNode { .. }
             | Operation::RetireNode { .. }
+            | Operation::ExchangeAuthority { .. }
             | Operation::ByOperator { .. }
             | Operation::MakeFirstOperator { .. }
             | Operation::ResetOperators { .. }

@@ -61,10 +61,11 @@ fn kind(event: &Event) -> u8 {
         Event::PasswordRehashed { .. } => 40,
         Event::AccountSuspended { .. } => 41,
         Event::AccountLimitsChanged { .. } => 42,
+        Event::AuthorityExchanged { .. } => 43,
     }
 }
 
-const KINDS: u8 = 43;
+const KINDS: u8 = 44;
 
 /// All rows of all tables.
 fn everything(directory: &Path) -> Vec<(String, Vec<String>)> {
@@ -147,8 +148,8 @@ fn people_and_what_lets_them_in_have_their_rows() {
         at,
         "SELECT account_last, accounts, session_last, conversation_last, admins, rooms,
             invite_last, invites, webhook_last, throttles, setup_token, node_last,
-            preferred_leader FROM meta",
-        &["9|7|7|4|1|2|3|1|2|1|-|9|2"],
+            preferred_leader, authority_generation, authority_next FROM meta",
+        &["9|7|7|4|1|2|3|1|2|1|-|9|2|1|32x02"],
     );
     check(
         at,

@@ -7,7 +7,7 @@ mod state_support;
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use conclave_core::{Accepted, NodeId, Operation, Pass};
+use conclave_core::{Accepted, AuthorityId, NodeId, Operation, Pass, lookup::PeerAuthority};
 use conclave_storage::state::{NodesRow, Options, Payload, State};
 use state_support::*;
 
@@ -53,4 +53,42 @@ fn a_number_is_used_up_in_the_transaction_that_removes_its_node() {
         (retired.answers, retired.events),
         (vec![Ok(Accepted::Done)], vec![])
     );
+}
+
+#[test]
+fn what_a_node_that_goes_may_have_got_is_not_believed() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut state = State::open(directory.path(), Options::default()).unwrap();
+    members(&mut state, &[1, 2, 3]);
+    let authority = AuthorityId([7; 32]);
+    let step = |generation, authority, is_final| Operation::ExchangeAuthority {
+        generation,
+        authority,
+        is_final,
+    };
+    let next = |state: &State| state.reader().nodes().unwrap().authority;
+    apply(&mut state, vec![once(1, step(1, authority, false))]);
+    members(&mut state, &[1, 2, 3, 4]);
+    assert_eq!(
+        next(&state).next,
+        Some(authority),
+        "one that comes has nothing"
+    );
+    members(&mut state, &[1, 2, 4]);
+    assert_eq!(next(&state).next, Some(AuthorityId::WANTED));
+    // So the exchange does not end with what it has.
+    apply(&mut state, vec![once(2, step(1, authority, true))]);
+    assert_eq!(next(&state).generation, 0);
+    let other = AuthorityId([8; 32]);
+    apply(&mut state, vec![once(3, step(1, other, false))]);
+    apply(&mut state, vec![once(4, step(1, other, true))]);
+    let ended = PeerAuthority {
+        generation: 1,
+        next: None,
+    };
+    assert_eq!(next(&state), ended);
+    members(&mut state, &[1, 2]);
+    drop(state);
+    let state = State::open(directory.path(), Options::default()).unwrap();
+    assert_eq!(next(&state), ended);
 }

@@ -5,6 +5,7 @@ mod check;
 mod limits;
 mod members;
 mod recover;
+mod rotate_secret;
 mod watch;
 
 use std::{io::IsTerminal as _, process::ExitCode};
@@ -55,6 +56,9 @@ enum Command {
     /// Put one survivor back in service alone, when a majority is gone for good. Works on the
     /// directory of a node that does not run
     Recover(recover::Args),
+    /// Give the cluster another secret while it runs: what removed machines have kept, and copies
+    /// of directories, prove nothing any more. All members must answer; for operators
+    RotateSecret(rotate_secret::Args),
     #[command(flatten)]
     Change(members::Command),
 }
@@ -69,6 +73,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Check { output } => return check::run(output, &args.connection).await,
         Command::Limits(limits) => return limits::run(limits, &args.connection).await,
         Command::Recover(args) => return recover::run(&args),
+        Command::RotateSecret(how) => return rotate_secret::run(how, &args.connection).await,
         Command::Change(change) => return members::run(change, &args.connection).await,
     };
     let connected = args.connection.connect_as_operator_if_any().await?;
@@ -178,6 +183,13 @@ fn warnings(status: &v1::GetClusterStatusResponse) -> Vec<String> {
         let (id, mib) = (node.node_id, node.free_bytes / (1024 * 1024));
         warnings.push(format!(
             "warning: the disk of node {id} has only {mib} MiB left"
+        ));
+    }
+    let preferred = status.preferred_leader_id;
+    let mut low = status.nodes.iter().filter(|node| node.low_space);
+    if low.any(|node| node.node_id == preferred) && status.leader_id != preferred {
+        warnings.push(format!(
+            "warning: node {preferred}, the preferred leader, leads again when its disk has room"
         ));
     }
     if status.nodes.iter().any(|node| node.refuses_growth) {

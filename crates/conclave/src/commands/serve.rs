@@ -5,13 +5,18 @@
 //! become a default.
 
 mod catching_up;
+mod disk;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use conclave_server::{
-    ConfigError, IdentityError, Node, NodeConfig, Overrides, OwnCertificateError, Registration,
-    SecurityError, StartError, Stuck,
+    ConfigError, Fault, IdentityError, Node, NodeConfig, Overrides, OwnCertificateError,
+    Registration, SecurityError, StartError, Stuck,
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -144,6 +149,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (file, flags) = (args.config.clone(), from_flags(args));
     let settings = Settings { file, flags };
     let config = settings.load().map_err(wrong_config)?;
+    let data = config.data.clone();
     let screen = Screen::new();
     let filter = log_to(&screen, &config.log)?;
     // Messages and password hashes are in the files of a node: whoever made its directory, and
@@ -156,7 +162,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let mut others = OtherSignals::new()?;
     let node = tokio::select! {
-        node = Box::pin(Node::start(config)) => node.map_err(no_start)?,
+        node = Box::pin(Node::start(config)) => node.map_err(|error| no_start(&data, error))?,
         // A node that joins may wait for long to be let in.
         () = signals.next() => return Ok(ExitCode::SUCCESS),
         // There is nothing to read again yet.
@@ -285,6 +291,9 @@ async fn serve(node: &Node, signals: &mut Signals) -> anyhow::Result<()> {
                     tokio::time::sleep(LAST_WORDS).await;
                     return Err(repair(&reason));
                 }
+                if let Some(failure) = node.disk_failure() {
+                    return Err(disk::failed(node.data(), &failure).into());
+                }
                 let sentence = format!("node {} has stopped: {reason}", node.node());
                 let hint = node.hint().unwrap_or(
                     "docs/operations.md says what each reason means; nothing acknowledged is \
@@ -341,7 +350,15 @@ fn wrong_config(error: ConfigError) -> CommandError {
 }
 
 /// Why the node did not start, in words for whoever started it.
-fn no_start(error: StartError) -> anyhow::Error {
+fn no_start(data: &Path, error: StartError) -> anyhow::Error {
+    let is_of_lock = matches!(error, StartError::Identity(IdentityError::Lock { .. }));
+    let failure = error.disk_failure();
+    // A lock that another user has made has words of its own.
+    let failure = failure.filter(|failure| !(is_of_lock && failure.fault == Fault::Refused));
+    if let Some(failure) = failure {
+        tracing::error!(error = %failure, "the disk has failed");
+        return disk::failed(data, &failure).into();
+    }
     let (sentence, hint) = match &error {
         StartError::Config(_) => {
             let hint = "addresses are written as HOST:PORT, members as \
@@ -388,10 +405,12 @@ fn no_start(error: StartError) -> anyhow::Error {
         }
         StartError::Replica(_) => (
             chain(&error),
-            "make room if the disk is full; otherwise leave the files as they are and see \
-             docs/operations.md",
+            "leave the files as they are and see docs/operations.md",
         ),
-        StartError::Listen { .. } | StartError::Identity(_) | StartError::System(_) => (
+        StartError::Listen { .. }
+        | StartError::Identity(_)
+        | StartError::Disk(_)
+        | StartError::System(_) => (
             chain(&error),
             "docs/operations.md says how a node is started",
         ),

@@ -108,7 +108,12 @@ async fn a_full_disk_refuses_what_grows_and_nothing_else_and_recovers_by_itself(
         return;
     };
     let leader = world.cluster.leader().await;
-    world.disk(leader).fill();
+    let other = world.cluster.a_follower().await;
+    // Two of three, so that no other leader helps.
+    let full = [leader, other];
+    for node in full {
+        world.disk(node).fill();
+    }
     for node in world.cluster.nodes() {
         until("every node refuses what grows", async || {
             matches!(world.told(node).await, Some(Problem::NoSpace)).then_some(())
@@ -141,7 +146,9 @@ async fn a_full_disk_refuses_what_grows_and_nothing_else_and_recovers_by_itself(
             }
         }
     });
-    world.disk(leader).make_room();
+    for node in full {
+        world.disk(node).make_room();
+    }
     timeout(Duration::from_secs(60), waiting)
         .await
         .unwrap()
@@ -171,6 +178,62 @@ async fn a_follower_whose_disk_is_full_stops_neither_itself_nor_the_others() {
     }
     world.all_run();
     world.disk(follower).make_room();
+    world.cluster.all_rejoined().await;
+    world.all_run();
+}
+
+/// For how long the node that was asked has been running.
+async fn uptime_ms(world: &World, node: u64) -> u64 {
+    let status = world.cluster.status(node).await;
+    let own = status.nodes.iter().find(|row| row.node_id == node);
+    own.expect("it is a member").uptime_ms
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_disk_is_full_lets_another_lead_and_leads_again_when_it_has_room() {
+    let Some(world) = World::start().await else {
+        return;
+    };
+    let full = world.cluster.leader().await;
+    let operator = world.cluster.operator_client().await;
+    operator.prefer_leader(full).await.unwrap();
+    world.disk(full).fill();
+    let leader = until("another node leads", async || {
+        let status = world.cluster.try_status(full).await?;
+        (![0, full].contains(&status.leader_id)).then_some(status.leader_id)
+    })
+    .await;
+    // It takes what grows, and so do all nodes.
+    until("no node refuses what grows", async || {
+        let status = world.cluster.try_status(leader).await?;
+        let refuses = status.nodes.iter().any(|row| row.refuses_growth);
+        (!refuses && status.nodes.iter().all(|row| row.reachable)).then_some(())
+    })
+    .await;
+    let status = world.cluster.status(leader).await;
+    let low = |row: &&v1::NodeStatus| row.low_space;
+    let low: Vec<u64> = status
+        .nodes
+        .iter()
+        .filter(low)
+        .map(|row| row.node_id)
+        .collect();
+    assert_eq!((low, status.preferred_leader_id), (vec![full], full));
+    // For longer than a preferred leader that is well has to wait, leadership stays where it is.
+    let term = world.cluster.term(leader).await;
+    let until_ms = uptime_ms(&world, leader).await + 6000;
+    while uptime_ms(&world, leader).await < until_ms {
+        world.alice.send(&bob(), "goes on").await.unwrap();
+    }
+    assert_eq!(world.cluster.leader().await, leader);
+    assert_eq!(world.cluster.term(leader).await, term, "it moved meanwhile");
+    world.all_run();
+    world.disk(full).make_room();
+    until("the preferred leader leads again", async || {
+        let status = world.cluster.try_status(leader).await?;
+        (status.leader_id == full).then_some(())
+    })
+    .await;
     world.cluster.all_rejoined().await;
     world.all_run();
 }

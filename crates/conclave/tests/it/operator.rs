@@ -72,7 +72,8 @@ async fn who_is_no_operator_runs_no_machine_and_is_told_so_once_in_the_log() {
     assert!((1..=11 * 3).contains(&lines), "{lines} lines");
 
     let person = Person::new(&at(&cluster));
-    let commands: [&[&str]; 7] = [
+    let commands: [&[&str]; 8] = [
+        &["cluster", "rotate-secret"],
         &["cluster", "remove", "2"],
         &["cluster", "transfer-leader"],
         &["cluster", "preferred-leader", "2"],

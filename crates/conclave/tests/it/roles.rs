@@ -37,7 +37,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// What a node writes when it turns a call away.
 const REFUSED: &str = "a call for peers was refused";
 /// Calls that a machine without a certificate may make: what allows them stands in the request.
-const FOR_ALL: [&str; 2] = ["Introduce", "Join"];
+pub(crate) const FOR_ALL: [&str; 2] = ["Introduce", "Join"];
 /// What a member without a vote may ask for by itself.
 const FOR_LEARNERS: [&str; 9] = [
     "Announce",
@@ -104,7 +104,7 @@ fn message(kind: &MessageDescriptor, cluster: &str, source: u64, target: u64) ->
 
 /// Makes every call, twice; gives the names of those that were refused because of who asked, each
 /// with the reason.
-async fn refused_calls(
+pub(crate) async fn refused_calls(
     channel: &Channel,
     cluster: &str,
     source: u64,
@@ -141,7 +141,7 @@ fn all_names() -> BTreeSet<String> {
 
 /// All calls but these were refused both times, with this reason.
 #[track_caller]
-fn all_were_refused_but(refused: &[(String, String)], allowed: &[&str], reason: &str) {
+pub(crate) fn all_were_refused_but(refused: &[(String, String)], allowed: &[&str], reason: &str) {
     for name in all_names() {
         let reasons: Vec<&str> = refused
             .iter()
@@ -157,7 +157,7 @@ fn all_were_refused_but(refused: &[(String, String)], allowed: &[&str], reason: 
 
 /// What lies in the directory of a node that has not got the key of the authority: what a thief
 /// has.
-fn stolen(directory: &Path, secret: &ClusterSecret) -> Arc<ClientConfig> {
+pub(crate) fn stolen(directory: &Path, secret: &ClusterSecret) -> Arc<ClientConfig> {
     let first = |file: &str| {
         let text = std::fs::read_to_string(directory.join(file)).unwrap();
         let values = serde_json::Deserializer::from_str(&text).into_iter::<serde_json::Value>();
@@ -173,6 +173,12 @@ fn stolen(directory: &Path, secret: &ClusterSecret) -> Arc<ClientConfig> {
 /// A cluster of three with a learner that came by a token: node 4.
 async fn with_a_learner() -> (Cluster, Client) {
     let cluster = Cluster::prepare_with_places(4, 3).await;
+    let root = with_a_learner_in(&cluster).await;
+    (cluster, root)
+}
+
+/// Starts a cluster with four places in this way; gives its operator.
+pub(crate) async fn with_a_learner_in(cluster: &Cluster) -> Client {
     join_all((1..=3).map(|node| cluster.start_node(node))).await;
     let root = cluster.operator_client().await;
     let token = root.create_join_token(HOUR, true).await.unwrap().token;
@@ -184,7 +190,7 @@ async fn with_a_learner() -> (Cluster, Client) {
         (status.nodes.len() == 4).then_some(())
     })
     .await;
-    (cluster, root)
+    root
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -60,15 +60,25 @@ impl Cluster {
 
     /// A cluster whose nodes speak encrypted and may have only so many open files.
     pub(crate) async fn start_with_descriptors(nodes: u64, descriptors: u64) -> Self {
+        Self::start_after(nodes, &format!("ulimit -n {descriptors}"), false).await
+    }
+
+    /// A cluster whose nodes are told of a write beyond a limit, and are not ended by it.
+    pub(crate) async fn start_with_writes_that_fail(nodes: u64) -> Self {
+        Self::start_after(nodes, "trap '' XFSZ", true).await
+    }
+
+    /// A cluster whose nodes are started by a shell, after it has done this.
+    async fn start_after(nodes: u64, first: &str, plain: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let script = directory.path().join("conclave");
         let program = env!("CARGO_BIN_EXE_conclave");
-        let text = format!("#!/bin/sh\nulimit -n {descriptors}\nexec '{program}' \"$@\"\n");
+        let text = format!("#!/bin/sh\n{first}\nexec '{program}' \"$@\"\n");
         fs::write(&script, text).unwrap();
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
         let options = |mut options: Options| {
             options.program = script;
-            options.plain = false;
+            options.plain = plain;
             options
         };
         let turn = TURNS.acquire_many(1).await.unwrap();

@@ -19,6 +19,7 @@ mod delete_messages;
 mod delete_webhook;
 mod edit_message;
 mod end_session;
+mod exchange_authority;
 mod invite_to_room;
 mod join_room;
 mod kick_from_room;
@@ -302,6 +303,7 @@ fn rule(
         | Operation::OfferSetup { .. }
         | Operation::AdmitNode { .. }
         | Operation::RetireNode { .. }
+        | Operation::ExchangeAuthority { .. }
         | Operation::ByOperator { .. }
         | Operation::MakeFirstOperator { .. }
         | Operation::ResetOperators { .. }
@@ -448,6 +450,11 @@ fn outside_session(
             admit_node::admit_node(lookup, now, *pass, *known_last)
         }
         Operation::RetireNode { node } => retire_node::retire_node(lookup, *node),
+        Operation::ExchangeAuthority {
+            generation,
+            authority,
+            is_final,
+        } => exchange_authority::exchange_authority(lookup, *generation, *authority, *is_final),
         Operation::ByOperator {
             credential,
             request,

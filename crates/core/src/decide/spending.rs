@@ -5,7 +5,8 @@
 
 use crate::{
     AccountId, AccountLimit, AccountLimits, Allowance, Broken, Event, Lookup, Operation, Rejection,
-    Timestamp, allowance::price,
+    Timestamp,
+    allowance::{Keeps, keeps, price},
 };
 
 /// What a request was paid with.
@@ -56,13 +57,7 @@ pub(super) fn payer(
 impl Paid {
     /// Refuses what would be kept beyond a quota.
     pub(super) fn check_quotas(&self, operation: &Operation) -> Result<(), Rejection> {
-        let keeps = matches!(
-            operation,
-            Operation::SendMessage { .. }
-                | Operation::PostByWebhook { .. }
-                | Operation::EditMessage { .. }
-                | Operation::SetReaction { present: true, .. }
-        );
+        let keeps = keeps(operation) == Keeps::StoredBytes;
         let stored = self.allowance.stored_bytes;
         if keeps && self.limits.is_reached(AccountLimit::STORED_BYTES, stored) {
             return Err(exceeded("stored bytes"));

@@ -2,11 +2,11 @@
 //! tokens from so few that they often mean something.
 
 use conclave_core::{
-    AccountId, AccountLimit, AccountName, AccountRole, Command, ConversationId, Digest,
-    DisplayName, Grant, InviteId, JoinTokenId, LoginKeys, MemberRole, MessageRef, MessageText,
-    NodeId, OnceId, Operation, OperatorName, OperatorRequest, Origin, Pass, Progress, Reaction,
-    Recipient, RoomName, Sequence, SessionId, SessionLabel, ThrottleKey, Timestamp, TokenHash,
-    Topic, WebhookId,
+    AccountId, AccountLimit, AccountName, AccountRole, AuthorityId, Command, ConversationId,
+    Digest, DisplayName, Grant, InviteId, JoinTokenId, LoginKeys, MemberRole, MessageRef,
+    MessageText, NodeId, OnceId, Operation, OperatorName, OperatorRequest, Origin, Pass, Progress,
+    Reaction, Recipient, RoomName, Sequence, SessionId, SessionLabel, ThrottleKey, Timestamp,
+    TokenHash, Topic, WebhookId,
 };
 use proptest::prelude::*;
 
@@ -134,6 +134,10 @@ fn outside_a_session() -> impl Strategy<Value = Operation> {
             Operation::AdmitNode { pass, known_last: NodeId(known) }
         }),
         1 => edge().prop_map(|node| Operation::RetireNode { node: NodeId(node) }),
+        1 => (edge(), token(), any::<bool>()).prop_map(|(generation, token, is_final)| {
+            let authority = AuthorityId(token.0);
+            Operation::ExchangeAuthority { generation, authority, is_final }
+        }),
         1 => (token(), text(), any::<bool>()).prop_map(|(token, text, keyed)| {
             Operation::PostByWebhook { token, text, keyed }
         }),

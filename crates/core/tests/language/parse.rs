@@ -1,11 +1,11 @@
 //! From a line to a command.
 
 use conclave_core::{
-    AccountId, AccountLimit, AccountName, AccountRole, Command, ConversationId, Digest,
-    DisplayName, Grant, InviteId, JoinTokenId, LoginKeys, MemberRole, MessageRef, MessageText,
-    NodeId, OnceId, Operation, OperatorName, OperatorRequest, Origin, Pass, Progress, Reaction,
-    Recipient, Rejection, RoomName, Sequence, SessionId, SessionLabel, ThrottleKey, Timestamp,
-    TokenHash, Topic, WebhookId,
+    AccountId, AccountLimit, AccountName, AccountRole, AuthorityId, Command, ConversationId,
+    Digest, DisplayName, Grant, InviteId, JoinTokenId, LoginKeys, MemberRole, MessageRef,
+    MessageText, NodeId, OnceId, Operation, OperatorName, OperatorRequest, Origin, Pass, Progress,
+    Reaction, Recipient, Rejection, RoomName, Sequence, SessionId, SessionLabel, ThrottleKey,
+    Timestamp, TokenHash, Topic, WebhookId,
 };
 
 use super::{Request, World, opens_session};
@@ -147,7 +147,7 @@ impl Line<'_> {
 
 fn operation(world: &World, line: &Line<'_>) -> Result<Operation, Fault> {
     match line.word(0)? {
-        "create" | "login" | "try" | "setup" | "hook-post" | "admit" | "retire" => {
+        "create" | "login" | "try" | "setup" | "hook-post" | "admit" | "retire" | "exchange" => {
             outside(world, line)
         }
         "send" | "edit" | "react" | "unreact" | "advance" | "delete" => about_messages(line),
@@ -192,6 +192,11 @@ fn outside(world: &World, line: &Line<'_>) -> Result<Operation, Fault> {
         },
         "retire" => Operation::RetireNode {
             node: NodeId(number(line.word(1)?)?),
+        },
+        "exchange" => Operation::ExchangeAuthority {
+            generation: number(line.word(1)?)?,
+            authority: AuthorityId(filled(line.word(2)?)?),
+            is_final: line.has("final"),
         },
         _ => Operation::PostByWebhook {
             token: line.token()?,

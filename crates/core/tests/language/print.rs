@@ -105,6 +105,7 @@ pub(super) fn event(world: &World, event: &Event) -> String {
         | Event::OperatorRemoved { .. }
         | Event::NodeAdmitted { .. }
         | Event::NodeRetired { .. }
+        | Event::AuthorityExchanged { .. }
         | Event::LeaderPreferred { .. }
         | Event::AccountLimitsChanged { .. } => of_nodes(event),
         Event::MessageSent { .. }
@@ -146,6 +147,11 @@ fn of_nodes(event: &Event) -> String {
         Event::JoinTokenRemoved { .. } => "JoinTokenRemoved".to_owned(),
         Event::NodeAdmitted { node } => format!("NodeAdmitted node={node}"),
         Event::NodeRetired { node } => format!("NodeRetired node={node}"),
+        Event::AuthorityExchanged {
+            generation,
+            is_final,
+            ..
+        } => format!("AuthorityExchanged generation={generation} final={is_final}"),
         Event::LeaderPreferred { node } => match node {
             Some(node) => format!("LeaderPreferred node={node}"),
             None => "LeaderPreferred nobody".to_owned(),

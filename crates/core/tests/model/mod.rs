@@ -47,6 +47,8 @@ pub(crate) struct Observer {
     /// By the keys of their names.
     operators: BTreeMap<String, TokenHash>,
     node_last: NodeId,
+    /// Whether another authority of the peers is announced.
+    exchanging: bool,
     retired: BTreeSet<NodeId>,
     account_last: u64,
     session_last: u64,
@@ -227,6 +229,7 @@ impl Observer {
             | Event::OperatorRemoved { .. }
             | Event::NodeAdmitted { .. }
             | Event::NodeRetired { .. }
+            | Event::AuthorityExchanged { .. }
             | Event::LeaderPreferred { .. }
             | Event::AccountLimitsChanged { .. }
             | Event::LoginFailed { .. }
@@ -433,6 +436,10 @@ impl Observer {
             Event::NodeRetired { node } => {
                 assert!(self.retired.insert(*node), "a number is used up twice");
                 self.node_last = self.node_last.max(*node);
+            }
+            Event::AuthorityExchanged { is_final, .. } => {
+                let was_announced = std::mem::replace(&mut self.exchanging, !is_final);
+                assert!(was_announced || !is_final, "nothing was announced");
             }
             Event::LeaderPreferred { .. } | Event::AccountLimitsChanged { .. } => {}
             other => panic!("{other:?} lets nobody in"),

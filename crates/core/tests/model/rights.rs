@@ -65,8 +65,12 @@ impl Observer {
                 self.is_operator(command)
             }
             Event::JoinTokenRemoved { .. } => {
-                let admits = matches!(command.operation, Operation::AdmitNode { .. });
-                admits || self.is_operator(command)
+                let is_used_up = matches!(
+                    command.operation,
+                    Operation::AdmitNode { .. }
+                        | Operation::ExchangeAuthority { is_final: true, .. }
+                );
+                is_used_up || self.is_operator(command)
             }
             Event::OperatorCreated { by: Some(_), .. } => self.is_operator(command),
             Event::OperatorCreated { by: None, .. } => match command.operation {
@@ -77,7 +81,9 @@ impl Observer {
                 Operation::ResetOperators { .. } => true,
                 _ => self.operators.len() > 1 && self.is_operator(command),
             },
-            Event::NodeAdmitted { .. } | Event::NodeRetired { .. } => asker.is_none(),
+            Event::NodeAdmitted { .. }
+            | Event::NodeRetired { .. }
+            | Event::AuthorityExchanged { .. } => asker.is_none(),
             Event::LoginFailed { .. }
             | Event::LoginForgiven { .. }
             | Event::LoginKnown { .. }

@@ -1,9 +1,10 @@
 //! What a client wants, in small numbers, and the request that it makes of it.
 
 use conclave_core::{
-    AccountName, AccountRole, DisplayName, Grant, InviteId, JoinTokenId, LoginKeys, MemberRole,
-    MessageText, NodeId, Operation, OperatorName, OperatorRequest, Pass, Progress, Reaction,
-    Recipient, RoomName, Sequence, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
+    AccountName, AccountRole, AuthorityId, DisplayName, Grant, InviteId, JoinTokenId, LoginKeys,
+    MemberRole, MessageText, NodeId, Operation, OperatorName, OperatorRequest, Pass, Progress,
+    Reaction, Recipient, RoomName, Sequence, SessionLabel, ThrottleKey, TokenHash, Topic,
+    WebhookId,
 };
 use proptest::prelude::*;
 
@@ -28,6 +29,7 @@ pub(crate) enum What {
     OfferSetup,
     Admit(u8),
     Retire(u64),
+    Exchange(u64, u8, bool),
     /// Post through the webhook whose secret is this many requests old.
     Post(u64),
     Logout,
@@ -112,6 +114,8 @@ pub(super) fn what(weather: Weather) -> impl Strategy<Value = What> {
         2 => Just(What::OfferSetup),
         1 => (0u8..4).prop_map(What::Admit),
         1 => (1u64..9).prop_map(What::Retire),
+        2 => (1u64..3, 0u8..2, any::<bool>())
+            .prop_map(|(generation, which, last)| What::Exchange(generation, which, last)),
         2 => (0u64..4).prop_map(What::Post),
     ];
     let own = prop_oneof![
@@ -219,6 +223,7 @@ impl What {
             | Self::OfferSetup
             | Self::Admit(_)
             | Self::Retire(_)
+            | Self::Exchange(..)
             | Self::Operate(..)
             | Self::Post(_) => false,
             Self::Misplaced(inside) => *inside,
@@ -250,6 +255,11 @@ impl What {
             },
             Self::Retire(node) => Operation::RetireNode {
                 node: NodeId(*node),
+            },
+            Self::Exchange(generation, which, is_final) => Operation::ExchangeAuthority {
+                generation: *generation,
+                authority: AuthorityId([*which; 32]),
+                is_final: *is_final,
             },
             Self::Post(back) => Operation::PostByWebhook {
                 token: program_token(*back as usize % PROGRAMS.len()),

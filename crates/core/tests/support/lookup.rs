@@ -6,7 +6,8 @@ use conclave_core::{
     Account, AccountId, AccountLimits, Allowance, Broken, Conversation, ConversationId, Invite,
     InviteId, JoinTokenId, Kind, Lookup, MemberRole, Membership, MessageHead, MessageRef, NodeId,
     OnceId, OncePool, OperatorName, Reaction, Sequence, Session, SessionId, Throttle, ThrottleKey,
-    Timestamp, TokenHash, Webhook, WebhookId, lookup::JoinToken, lookup::Remembered,
+    Timestamp, TokenHash, Webhook, WebhookId,
+    lookup::{JoinToken, PeerAuthority, Remembered},
 };
 
 use super::Memory;
@@ -240,6 +241,9 @@ impl Lookup for Memory {
     }
     fn preferred_leader(&self) -> Result<Option<NodeId>, Broken> {
         Ok(self.nodes.preferred)
+    }
+    fn authority(&self) -> Result<PeerAuthority, Broken> {
+        Ok(self.nodes.authority)
     }
     fn account_limits(&self) -> Result<AccountLimits, Broken> {
         Ok(self.limits)

@@ -98,6 +98,7 @@ impl Memory {
             | Event::OperatorRemoved { .. }
             | Event::NodeAdmitted { .. }
             | Event::NodeRetired { .. }
+            | Event::AuthorityExchanged { .. }
             | Event::LeaderPreferred { .. } => self.nodes.write(event),
             Event::AccountLimitsChanged { limits } => {
                 assert_ne!(self.limits, *limits, "nothing is limited anew");

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use conclave_core::{Event, NodeId, OperatorName, Timestamp, TokenHash, lookup::JoinToken};
+use conclave_core::{
+    Event, NodeId, OperatorName, Timestamp, TokenHash,
+    lookup::{JoinToken, PeerAuthority},
+};
 
 /// A part of [`super::Memory`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,6 +13,7 @@ pub(super) struct Nodes {
     pub(super) last: NodeId,
     pub(super) retired: BTreeSet<NodeId>,
     pub(super) preferred: Option<NodeId>,
+    pub(super) authority: PeerAuthority,
     pub(super) tokens: BTreeMap<TokenHash, JoinToken>,
     /// By the keys of their names.
     pub(super) operators: BTreeMap<String, (OperatorName, TokenHash)>,
@@ -48,6 +52,20 @@ impl Nodes {
             Event::NodeRetired { node } => {
                 assert!(self.retired.insert(*node), "retired twice");
                 self.last = self.last.max(*node);
+            }
+            Event::AuthorityExchanged {
+                generation,
+                authority,
+                is_final,
+            } => {
+                assert!(*generation > self.authority.generation, "a step back");
+                match is_final {
+                    true => {
+                        assert_eq!(self.authority.next.take(), Some(*authority));
+                        self.authority.generation = *generation;
+                    }
+                    false => self.authority.next = Some(*authority),
+                }
             }
             Event::LeaderPreferred { node } => {
                 assert_ne!(self.preferred, *node, "nothing is preferred anew");

@@ -136,7 +136,9 @@ fn of_peer(
 ) -> Result<Entry, Status> {
     let path = parts.uri.path();
     let member = match caller.shown {
-        Shown::Node(names) => !shared.is_retired(names.node),
+        Shown::Node(names) => {
+            !shared.is_retired(names.node) && shared.security.tls.believes(names.generation)
+        }
         Shown::Plain | Shown::Nothing => false,
     };
     if member {

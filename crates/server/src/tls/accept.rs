@@ -7,11 +7,12 @@ use std::{
     io,
     net::IpAddr,
     pin::Pin,
+    sync::{Arc, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
 
-use rustls::{CertificateError, Error as TlsError};
+use rustls::{CertificateError, Error as TlsError, pki_types::CertificateDer};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -19,10 +20,11 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tonic::transport::server::{Connected, TcpConnectInfo};
+use webpki::EndEntityCert;
 
 use crate::{
     tls::{
-        Accept,
+        Accept, Answers, Root,
         names::{self, PeerNames},
     },
     told::Told,
@@ -75,6 +77,28 @@ impl Connected for Arrival {
     }
 }
 
+impl Accept {
+    fn now(&self) -> Arc<Answers> {
+        let answers = self.answers.read().unwrap_or_else(PoisonError::into_inner);
+        answers.clone()
+    }
+}
+
+impl Answers {
+    /// Returns what the certificate of a peer says, and which authority has signed it. It was
+    /// verified: its issuer is one of those that are believed.
+    fn peer_in(&self, leaf: &CertificateDer<'_>, cluster_id: &str) -> Option<PeerNames> {
+        let mut names = names::peer_in(leaf, cluster_id)?;
+        let leaf = EndEntityCert::try_from(leaf).ok()?;
+        let is_issuer = |root: &&Root| {
+            let anchor = webpki::anchor_from_trusted_cert(&root.certificate);
+            anchor.is_ok_and(|anchor| anchor.subject.as_ref() == leaf.issuer())
+        };
+        names.generation = self.roots.iter().find(is_issuer)?.generation;
+        Some(names)
+    }
+}
+
 /// The handshakes of one listener.
 pub(crate) struct Handshakes {
     refusals: Refusals,
@@ -105,12 +129,13 @@ impl Handshakes {
             });
         };
         let from = stream.peer_addr().ok();
-        let acceptor = TlsAcceptor::from(accept.config);
+        let answers = accept.now();
+        let acceptor = TlsAcceptor::from(answers.config.clone());
         let reason = match timeout(limit, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => {
                 let certificates = stream.get_ref().1.peer_certificates();
                 let leaf = certificates.and_then(|certificates| certificates.first());
-                let node = leaf.and_then(|leaf| names::peer_in(leaf, &accept.cluster_id));
+                let node = leaf.and_then(|leaf| answers.peer_in(leaf, &accept.cluster_id));
                 let shown = node.map_or(Shown::Nothing, Shown::Node);
                 let stream = Wire::Tls(Box::new(stream));
                 return Some(Arrival { stream, shown });

@@ -1,11 +1,14 @@
 //! The certificate authority of a cluster, which every voter makes for itself from the cluster's
 //! secret.
 //!
-//! Always true: all voters of a cluster make the same certificate, bit for bit, at every start; so
-//! a client that has pinned it goes on trusting the cluster.
+//! There are two of them, the same until the secret is exchanged: the one that clients have pinned
+//! follows from the secret that the cluster had at the start, the one that peers believe from what
+//! it was exchanged for last. Always true: all voters of a cluster make the same certificates, bit
+//! for bit, at every start; so a client that has pinned one goes on trusting the cluster.
 
 use std::time::Duration;
 
+use conclave_core::AuthorityId;
 use conclave_wire::trust::Fingerprint;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -18,9 +21,12 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use crate::secret::{ClusterSecret, SECRET_BYTES};
+use crate::secret::ClusterSecret;
 
 const KEY_CONTEXT: &str = "conclave 2026-11 the certificate authority of a cluster";
+const MARK_CONTEXT: &str = "conclave 2026-11 the mark of an authority";
+/// How many hexadecimal digits of its mark stand in the name of an authority.
+const MARK_DIGITS: usize = 16;
 /// What stands before the 32 bytes of an Ed25519 key in PKCS #8 (RFC 8410, section 7).
 const PKCS8_BEFORE_SEED: [u8; 16] = [
     0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
@@ -60,54 +66,50 @@ pub(crate) enum IssueError {
 }
 
 impl ClusterSecret {
-    /// By which the cluster's certificate authority is known: SHA-256 of its certificate.
-    pub(crate) fn authority_fingerprint(&self) -> [u8; SECRET_BYTES] {
-        fingerprint_of(Authority::of(self).certificate()).0
+    /// By which the authority that peers believe is known.
+    pub(crate) fn authority_id(&self) -> AuthorityId {
+        id_of(Authority::of(self).certificate())
     }
 
     /// The certificate of the cluster's authority in DER: what clients pin.
     #[must_use]
     pub fn authority(&self) -> Vec<u8> {
-        Authority::of(self).certificate().to_vec()
+        Authority::of(self).certificate_for_clients().to_vec()
     }
 }
 
 /// Signs the certificates of nodes.
 pub(crate) struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    certificate: CertificateDer<'static>,
+    peers: Signer,
+    clients: Signer,
     cluster_id: String,
+    generation: u64,
 }
 
 impl Authority {
     /// That of the cluster with this secret.
     pub(crate) fn of(secret: &ClusterSecret) -> Self {
-        let cluster_id = secret.cluster_id();
-        let pkcs8 = [&PKCS8_BEFORE_SEED[..], &secret.derive(KEY_CONTEXT)].concat();
-        let key =
-            KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(pkcs8), &PKCS_ED25519);
-        let key = key.expect("every seed is an Ed25519 key");
-        let mut wanted = CertificateParams::default();
-        wanted.not_before = date_time_ymd(VALID_FROM_YEAR, 1, 1);
-        wanted.not_after = date_time_ymd(VALID_UNTIL_YEAR, 1, 1);
-        // 63 bits: a serial number is positive.
-        let name = u64::from_str_radix(&cluster_id, 16).expect("its name is 16 hexadecimal digits");
-        wanted.serial_number = Some(SerialNumber::from((name >> 1).max(1)));
-        wanted.distinguished_name = name_of(&format!("conclave cluster {cluster_id}"));
-        wanted.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        wanted.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let certificate = wanted.self_signed(&key);
-        let certificate = certificate.expect("all of it is fixed and well formed");
         Self {
-            certificate: certificate.der().clone(),
-            issuer: Issuer::new(wanted, key),
-            cluster_id,
+            peers: Signer::of(secret),
+            clients: Signer::of(&secret.at_the_start()),
+            cluster_id: secret.cluster_id(),
+            generation: secret.generation(),
         }
     }
 
-    /// Its certificate: what clients pin.
+    /// How often the secret had been exchanged.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The certificate of the one that peers believe.
     pub(crate) fn certificate(&self) -> &CertificateDer<'static> {
-        &self.certificate
+        &self.peers.certificate
+    }
+
+    /// The certificate of the other: what clients pin.
+    pub(crate) fn certificate_for_clients(&self) -> &CertificateDer<'static> {
+        &self.clients.certificate
     }
 
     /// Which cluster's it is.
@@ -125,7 +127,7 @@ impl Authority {
     ) -> Result<CertifiedKey, IssueError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let leaf = self.sign(&key, names, usage, valid)?;
-        let chain = vec![leaf, self.certificate.clone()];
+        let chain = vec![leaf, self.signer(usage).certificate.clone()];
         Ok(certified(chain, key.serialize_der())?)
     }
 
@@ -152,7 +154,56 @@ impl Authority {
             let asks = ExtendedKeyUsagePurpose::ClientAuth;
             wanted.extended_key_usages.push(asks);
         }
-        Ok(wanted.signed_by(key, &self.issuer)?.der().clone())
+        let signed = wanted.signed_by(key, &self.signer(usage).issuer)?;
+        Ok(signed.der().clone())
+    }
+
+    fn signer(&self, usage: Use) -> &Signer {
+        match usage {
+            Use::Peer => &self.peers,
+            Use::Clients => &self.clients,
+        }
+    }
+}
+
+/// One of the two.
+struct Signer {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: CertificateDer<'static>,
+}
+
+impl Signer {
+    fn of(secret: &ClusterSecret) -> Self {
+        let cluster_id = secret.cluster_id();
+        let pkcs8 = [&PKCS8_BEFORE_SEED[..], &secret.derive(KEY_CONTEXT)].concat();
+        let key =
+            KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(pkcs8), &PKCS_ED25519);
+        let key = key.expect("every seed is an Ed25519 key");
+        let mut wanted = CertificateParams::default();
+        wanted.not_before = date_time_ymd(VALID_FROM_YEAR, 1, 1);
+        wanted.not_after = date_time_ymd(VALID_UNTIL_YEAR, 1, 1);
+        // 63 bits: a serial number is positive.
+        let name = u64::from_str_radix(&cluster_id, 16).expect("its name is 16 hexadecimal digits");
+        wanted.serial_number = Some(SerialNumber::from((name >> 1).max(1)));
+        // By its name it is told from others, where a node may believe two: also from one that was
+        // made for the same exchange and given up.
+        let name = match secret.generation() {
+            0 => format!("conclave cluster {cluster_id}"),
+            generation => {
+                let mark = blake3::Hash::from_bytes(secret.derive(MARK_CONTEXT)).to_hex();
+                let mark = &mark[..MARK_DIGITS];
+                format!("conclave cluster {cluster_id} exchange {generation} {mark}")
+            }
+        };
+        wanted.distinguished_name = name_of(&name);
+        wanted.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        wanted.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let certificate = wanted.self_signed(&key);
+        let certificate = certificate.expect("all of it is fixed and well formed");
+        Self {
+            certificate: certificate.der().clone(),
+            issuer: Issuer::new(wanted, key),
+        }
     }
 }
 
@@ -189,6 +240,11 @@ pub(crate) fn fingerprint_of(certificate: &CertificateDer<'_>) -> Fingerprint {
     Fingerprint(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
 }
 
+/// The same, as it stands in the log.
+pub(crate) fn id_of(certificate: &CertificateDer<'_>) -> AuthorityId {
+    AuthorityId(fingerprint_of(certificate).0)
+}
+
 pub(super) fn certified(
     chain: Vec<CertificateDer<'static>>,
     pkcs8: Vec<u8>,
@@ -221,6 +277,27 @@ mod tests {
             *"db236d79e7a41163",
             "what clients have pinned must stay the same in all versions"
         );
+    }
+
+    #[test]
+    fn peers_get_another_authority_with_each_exchange_and_clients_keep_theirs() {
+        let secret = ClusterSecret::from_bytes(&[7; 32]).unwrap();
+        let (second, third) = (secret.exchange().unwrap(), secret.exchange().unwrap());
+        let authorities = [&secret, &second, &third].map(Authority::of);
+        for authority in &authorities {
+            assert_eq!(
+                authority.certificate_for_clients(),
+                authorities[0].certificate()
+            );
+        }
+        assert_ne!(secret.authority_id(), second.authority_id());
+        assert_ne!(second.authority_id(), third.authority_id());
+        // Two that were made for the same exchange have different names.
+        let names = authorities.each_ref().map(|authority| {
+            let anchor = webpki::anchor_from_trusted_cert(authority.certificate()).unwrap();
+            anchor.subject.to_vec()
+        });
+        assert!(names[0] != names[1] && names[1] != names[2]);
     }
 
     #[test]

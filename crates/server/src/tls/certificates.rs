@@ -11,7 +11,8 @@ use std::{
     time::Duration,
 };
 
-use rustls::{pki_types::CertificateDer, sign::CertifiedKey};
+use rustls::{DistinguishedName, pki_types::CertificateDer, sign::CertifiedKey};
+use webpki::EndEntityCert;
 
 use crate::tls::{
     authority::{Authority, IssueError, PublicKey, Use, Validity},
@@ -46,8 +47,13 @@ pub(crate) struct Holder {
 
 /// Both certificates of a node, signed for a key that only it has.
 pub(crate) struct Signed {
-    pub(crate) peer: CertificateDer<'static>,
-    pub(crate) clients: CertificateDer<'static>,
+    pub(super) peer: CertificateDer<'static>,
+    pub(super) clients: CertificateDer<'static>,
+    /// Those that have signed them.
+    pub(super) authority: CertificateDer<'static>,
+    pub(super) clients_authority: CertificateDer<'static>,
+    pub(super) generation: u64,
+    pub(super) cluster_id: String,
 }
 
 impl Holder {
@@ -75,18 +81,42 @@ pub(crate) struct Certificates {
     lifetime: Duration,
     now: WallClock,
     current: RwLock<Current>,
+    /// Those by the authority that will be believed next.
+    next: RwLock<Option<Current>>,
 }
 
 /// Both with their keys.
 #[derive(Clone)]
 pub(super) struct Current {
-    pub(super) peer: Arc<CertifiedKey>,
-    pub(super) clients: Arc<CertifiedKey>,
-    pub(super) made_at: Duration,
-    pub(super) renew_at: Duration,
+    peer: Arc<CertifiedKey>,
+    clients: Arc<CertifiedKey>,
+    /// The name of the authority that peers have to believe.
+    issuer: DistinguishedName,
+    made_at: Duration,
+    renew_at: Duration,
 }
 
 impl Current {
+    /// Takes both, made at this time.
+    pub(super) fn new(
+        peer: CertifiedKey,
+        clients: CertifiedKey,
+        made_at: Duration,
+        lifetime: Duration,
+    ) -> Result<Self, IssueError> {
+        let issuer = peer.end_entity_cert()?;
+        let issuer = EndEntityCert::try_from(issuer).map_err(|_| {
+            rustls::Error::InvalidCertificate(rustls::CertificateError::BadEncoding)
+        })?;
+        Ok(Self {
+            issuer: DistinguishedName::in_sequence(issuer.issuer()),
+            peer: Arc::new(peer),
+            clients: Arc::new(clients),
+            made_at,
+            renew_at: made_at + renew_after(lifetime),
+        })
+    }
+
     /// Whether others may doubt them soon, or do already: they are old, or the clock by which they
     /// were made was ahead and has gone back since.
     fn is_due(&self, now: Duration) -> bool {
@@ -114,6 +144,7 @@ impl Certificates {
             lifetime,
             now,
             current,
+            next: RwLock::default(),
         })
     }
 
@@ -129,6 +160,7 @@ impl Certificates {
             lifetime,
             now,
             current: RwLock::new(current),
+            next: RwLock::default(),
         }
     }
 
@@ -156,6 +188,10 @@ impl Certificates {
         Ok(Signed {
             peer: authority.sign(key, &of_peer, Use::Peer, valid)?,
             clients: authority.sign(key, &of_clients, Use::Clients, valid)?,
+            authority: authority.certificate().clone(),
+            clients_authority: authority.certificate_for_clients().clone(),
+            generation: authority.generation(),
+            cluster_id: cluster_id.to_owned(),
         })
     }
 
@@ -166,6 +202,43 @@ impl Certificates {
         Ok(())
     }
 
+    /// The one with which the node is a peer, before a node that believes the authorities with
+    /// these names: the newest that it believes.
+    pub(crate) fn peer_for<'a>(
+        &self,
+        mut believed: impl Iterator<Item = &'a [u8]>,
+    ) -> Arc<CertifiedKey> {
+        let next = self.next.read().unwrap_or_else(PoisonError::into_inner);
+        match &*next {
+            Some(next) if believed.any(|name| name == next.issuer.as_ref()) => next.peer.clone(),
+            _ => self.current().peer,
+        }
+    }
+
+    /// Makes others by the authority that will be believed next.
+    pub(super) fn make_next(&self, authority: &Authority) -> Result<(), IssueError> {
+        let made = make(authority, &self.holder, self.lifetime, (self.now)())?;
+        self.set_next(Some(made));
+        Ok(())
+    }
+
+    pub(super) fn set_next(&self, next: Option<Current>) {
+        *self.next.write().unwrap_or_else(PoisonError::into_inner) = next;
+    }
+
+    /// Puts those by the next authority in the place of those before, if there are some.
+    pub(super) fn go_on_with_next(&self) {
+        let next = self
+            .next
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(next) = next {
+            self.replace(next);
+        }
+    }
+
+    #[cfg(test)]
     pub(crate) fn peer(&self) -> Arc<CertifiedKey> {
         self.current().peer
     }
@@ -211,12 +284,9 @@ fn make(
     };
     let of_peer = of_peer.to_names(cluster_id);
     let of_clients = names_for_clients(cluster_id, holder.hosts.clone());
-    Ok(Current {
-        peer: Arc::new(authority.issue(&of_peer, Use::Peer, valid)?),
-        clients: Arc::new(authority.issue(&of_clients, Use::Clients, valid)?),
-        made_at: now,
-        renew_at: now + renew_after(lifetime),
-    })
+    let peer = authority.issue(&of_peer, Use::Peer, valid)?;
+    let clients = authority.issue(&of_clients, Use::Clients, valid)?;
+    Current::new(peer, clients, now, lifetime)
 }
 
 fn names_for_clients(cluster_id: &str, hosts: Vec<String>) -> Vec<String> {
@@ -233,7 +303,7 @@ fn validity(now: Duration, lifetime: Duration) -> Validity {
 }
 
 /// After how long certificates of this lifetime are replaced.
-pub(super) fn renew_after(lifetime: Duration) -> Duration {
+fn renew_after(lifetime: Duration) -> Duration {
     lifetime * 2 / 3
 }
 

@@ -62,6 +62,9 @@ fn in_words(error: io::Error) -> io::Error {
         Some(rustls::Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         )) => io::Error::new(io::ErrorKind::InvalidData, NOT_A_PEER_PORT),
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        )) => io::Error::new(io::ErrorKind::InvalidData, OTHER_AUTHORITY),
         _ => error,
     }
 }
@@ -69,6 +72,12 @@ fn in_words(error: io::Error) -> io::Error {
 /// What is said when somebody else is there, most often the same node for its clients.
 const NOT_A_PEER_PORT: &str = "what answers there is not this peer: is it the port for clients? \
                                nodes speak with each other on the peer port";
+
+/// What is said when the other side is of another cluster, or this node was left behind.
+const OTHER_AUTHORITY: &str = "what answers there is known by another authority: it is of another \
+                               cluster, or the cluster's secret was exchanged without this \
+                               machine; then let it join with an empty directory and a new token \
+                               (conclave token create)";
 
 /// Connects to the host and the port of an address.
 async fn reach(uri: &Uri) -> io::Result<TcpStream> {

@@ -4,9 +4,11 @@
 //! Always true: the key is made on the node and never leaves it; both files are written whole, and
 //! only their owner reads them.
 
-use std::{fmt, io, path::Path, sync::Arc, time::Duration};
+use std::{fmt, io, path::Path, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use conclave_core::AuthorityId;
+use conclave_wire::peer;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
@@ -15,8 +17,9 @@ use crate::{
     sealed::{self, SealError},
     tls::{
         Signed, Tls,
-        authority::{IssueError, certified},
-        certificates::{Current, LIFETIME, renew_after},
+        authority::{IssueError, certified, id_of},
+        certificates::{Current, LIFETIME},
+        peers,
     },
 };
 
@@ -72,6 +75,10 @@ impl NodeKey {
 pub(crate) struct Issued {
     pub(crate) cluster_id: String,
     authority: String,
+    /// The one that clients have pinned.
+    clients_authority: String,
+    /// How often the secret had been exchanged.
+    pub(crate) generation: u64,
     peer: String,
     clients: String,
     /// When they were signed, in seconds since 1970.
@@ -91,18 +98,14 @@ impl Issued {
     ///
     /// # Errors
     /// If it is not for this key.
-    pub(crate) fn new(
-        key: &NodeKey,
-        cluster_id: String,
-        authority: &[u8],
-        peer: &[u8],
-        clients: &[u8],
-    ) -> Result<Self, IssueError> {
+    pub(crate) fn new(key: &NodeKey, sent: &peer::Certificates) -> Result<Self, IssueError> {
         let issued = Self {
-            cluster_id,
-            authority: URL_SAFE_NO_PAD.encode(authority),
-            peer: URL_SAFE_NO_PAD.encode(peer),
-            clients: URL_SAFE_NO_PAD.encode(clients),
+            cluster_id: sent.cluster_id.clone(),
+            authority: URL_SAFE_NO_PAD.encode(&sent.authority),
+            clients_authority: URL_SAFE_NO_PAD.encode(&sent.clients_authority),
+            generation: sent.generation,
+            peer: URL_SAFE_NO_PAD.encode(&sent.peer),
+            clients: URL_SAFE_NO_PAD.encode(&sent.clients),
             made_at_s: Tls::now().as_secs(),
             key: key.secret_der(),
         };
@@ -112,11 +115,16 @@ impl Issued {
 
     /// Returns the certificates of this directory, if there are some that can be used.
     pub(crate) fn load(directory: &Path) -> io::Result<Option<Self>> {
-        let found = match sealed::read::<Self>(&directory.join(FILE)) {
+        Self::load_from(directory, FILE)
+    }
+
+    /// The same from a file of another name.
+    pub(crate) fn load_from(directory: &Path, file: &str) -> io::Result<Option<Self>> {
+        let found = match sealed::read::<Self>(&directory.join(file)) {
             Ok(found) => found,
             Err(SealError::Io(error)) => return Err(error),
             Err(error @ (SealError::Damaged(_) | SealError::Foreign(_))) => {
-                tracing::warn!(%error, file = FILE, "a file is of no use");
+                tracing::warn!(%error, file, "a file is of no use");
                 None
             }
         };
@@ -132,31 +140,48 @@ impl Issued {
         sealed::write(&directory.join(FILE), self)
     }
 
-    /// The certificate of the authority.
+    /// The certificate of the authority that peers believe.
     pub(super) fn authority(&self) -> CertificateDer<'static> {
         der(&self.authority)
     }
 
+    /// The certificate of the authority that clients have pinned.
+    pub(super) fn clients_authority(&self) -> CertificateDer<'static> {
+        der(&self.clients_authority)
+    }
+
+    /// By which the authority that peers believe is known.
+    pub(crate) fn authority_id(&self) -> AuthorityId {
+        id_of(&self.authority())
+    }
+
     pub(super) fn certificates(&self) -> Result<Current, IssueError> {
-        let with_key = |leaf: &str| {
-            let chain = vec![der(leaf), self.authority()];
-            let pair = certified(chain, self.key.clone())?;
+        let with_key = |leaf: &str, authority| {
+            let pair = certified(vec![der(leaf), authority], self.key.clone())?;
             pair.keys_match()?;
-            Ok::<_, IssueError>(Arc::new(pair))
+            Ok::<_, IssueError>(pair)
         };
-        Ok(Current {
-            peer: with_key(&self.peer)?,
-            clients: with_key(&self.clients)?,
-            made_at: Duration::from_secs(self.made_at_s),
-            renew_at: Duration::from_secs(self.made_at_s) + renew_after(LIFETIME),
-        })
+        // What is no certificate of an authority cannot be believed.
+        peers::is_authority(&self.authority())?;
+        let peer = with_key(&self.peer, self.authority())?;
+        let clients = with_key(&self.clients, self.clients_authority())?;
+        let made_at = Duration::from_secs(self.made_at_s);
+        Current::new(peer, clients, made_at, LIFETIME)
     }
 }
 
 impl Signed {
-    /// Returns both as they are sent.
-    pub(crate) fn to_wire(&self) -> (Vec<u8>, Vec<u8>) {
-        (self.peer.to_vec(), self.clients.to_vec())
+    /// Returns both as they are sent, with the authorities.
+    pub(crate) fn to_wire(&self) -> peer::Certificates {
+        let bytes = |certificate: &CertificateDer<'_>| certificate.to_vec().into();
+        peer::Certificates {
+            authority: bytes(&self.authority),
+            clients_authority: bytes(&self.clients_authority),
+            generation: self.generation,
+            peer: bytes(&self.peer),
+            clients: bytes(&self.clients),
+            cluster_id: self.cluster_id.clone(),
+        }
     }
 }
 
@@ -183,8 +208,7 @@ mod tests {
             ..PeerNames::default()
         };
         let signed = keeper.sign_for(&public, of, "h:1").unwrap().unwrap();
-        let (peer, clients) = signed.to_wire();
-        Issued::new(key, secret.cluster_id(), keeper.root(), &peer, &clients)
+        Issued::new(key, &signed.to_wire())
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod authority;
 mod certificates;
 mod clients;
 mod dial;
+mod exchange;
 mod issued;
 mod names;
 mod own;
@@ -26,6 +27,7 @@ use std::{
     time::Duration,
 };
 
+use conclave_core::AuthorityId;
 use conclave_wire::trust::Fingerprint;
 use rustls::{ClientConfig, ServerConfig, pki_types::CertificateDer, sign::CertifiedKey};
 use tokio::{
@@ -39,6 +41,7 @@ pub(crate) use self::{
     authority::{IssueError, PublicKey},
     certificates::{Holder, LIFETIME, Signed},
     dial::Dial,
+    exchange::Next,
     issued::{Issued, NodeKey},
     names::PeerNames,
     own::{Files as OwnFiles, Watch as OwnWatch},
@@ -74,12 +77,12 @@ impl Security {
 
     /// Returns how to reach whichever node of the cluster is at an address.
     pub(crate) fn dial_anybody(&self) -> Dial {
-        Dial::tls(self.tls.asks.clone(), names::ANY_PEER.to_owned())
+        Dial::tls(self.tls.asks(), names::ANY_PEER.to_owned())
     }
 
     /// The same for a node that has the key of the authority.
     pub(crate) fn dial_any_keeper(&self) -> Dial {
-        Dial::tls(self.tls.asks.clone(), names::ANY_KEEPER.to_owned())
+        Dial::tls(self.tls.asks(), names::ANY_KEEPER.to_owned())
     }
 
     /// Returns how the port for peers answers.
@@ -96,8 +99,24 @@ impl Security {
 /// How a listener answers.
 #[derive(Clone)]
 pub(crate) struct Accept {
-    config: Arc<ServerConfig>,
+    /// It is another one after what is believed has changed.
+    answers: Arc<RwLock<Arc<Answers>>>,
     cluster_id: Arc<str>,
+}
+
+/// How a listener answers now.
+struct Answers {
+    config: Arc<ServerConfig>,
+    /// The authorities whose certificates it believes.
+    roots: Vec<Root>,
+}
+
+/// An authority that is believed.
+#[derive(Clone)]
+struct Root {
+    /// How often the secret had been exchanged.
+    generation: u64,
+    certificate: CertificateDer<'static>,
 }
 
 /// The secret of the cluster, and the authority that follows from it.
@@ -106,21 +125,38 @@ struct Keeper {
     authority: Authority,
 }
 
+/// What a node believes of peers, and what it has got to be believed itself.
+#[derive(Clone)]
+struct Belief {
+    root: Root,
+    /// Present on nodes that have the key of the authority: voters alone.
+    keeper: Option<Arc<Keeper>>,
+    /// What takes their place when the exchange ends.
+    next: Option<(Root, Option<Arc<Keeper>>)>,
+}
+
+impl Belief {
+    fn roots(&self) -> Vec<Root> {
+        let next = self.next.iter().map(|(root, _)| root.clone());
+        [self.root.clone()].into_iter().chain(next).collect()
+    }
+}
+
 /// The certificates of one node, and what is made of them.
 pub(crate) struct Tls {
     cluster_id: String,
-    root: CertificateDer<'static>,
-    /// Present on nodes that have the key of the authority: voters alone.
-    keeper: RwLock<Option<Arc<Keeper>>>,
+    /// The authority that clients have pinned.
+    root_for_clients: CertificateDer<'static>,
+    belief: RwLock<Belief>,
     certificates: Arc<Certificates>,
     /// Counts how often what this node proves to its peers has changed.
     generation: AtomicU64,
     own: Own,
     /// Whether the files of the own certificate are to be looked at now.
     look_now: Notify,
-    asks: Arc<ClientConfig>,
-    answers_peers: Arc<ServerConfig>,
-    answers_clients: Arc<ServerConfig>,
+    asks: RwLock<Arc<ClientConfig>>,
+    answers_peers: Arc<RwLock<Arc<Answers>>>,
+    answers_clients: Arc<RwLock<Arc<Answers>>>,
 }
 
 impl Tls {
@@ -140,49 +176,71 @@ impl Tls {
         now: WallClock,
     ) -> Result<Self, IssueError> {
         let keeper = Keeper::of(secret.clone());
-        let root = keeper.authority.certificate().clone();
+        let root_for_clients = keeper.authority.certificate_for_clients().clone();
         let certificates = Certificates::new(&keeper.authority, holder, lifetime, now)?;
+        let belief = Belief {
+            root: keeper.root(),
+            keeper: Some(Arc::new(keeper)),
+            next: None,
+        };
+        let cluster_id = secret.cluster_id();
         Ok(Self::with(
-            secret.cluster_id(),
-            root,
-            Some(keeper),
+            cluster_id,
+            root_for_clients,
+            belief,
             certificates,
         ))
     }
 
     /// Those that the cluster has issued to a member without the key of the authority.
     pub(crate) fn of_member(member: &Issued, holder: Holder) -> Result<Self, IssueError> {
-        let (cluster_id, root) = (member.cluster_id.clone(), member.authority());
         let current = member.certificates()?;
         let now = Arc::new(wall_clock);
         let certificates = Certificates::of_member(current, holder, LIFETIME, now);
-        Ok(Self::with(cluster_id, root, None, certificates))
+        let belief = Belief {
+            root: member.root(),
+            keeper: None,
+            next: None,
+        };
+        let (cluster_id, clients) = (member.cluster_id.clone(), member.clients_authority());
+        Ok(Self::with(cluster_id, clients, belief, certificates))
     }
 
     fn with(
         cluster_id: String,
-        root: CertificateDer<'static>,
-        keeper: Option<Keeper>,
+        root_for_clients: CertificateDer<'static>,
+        belief: Belief,
         certificates: Certificates,
     ) -> Self {
         let (certificates, own) = (Arc::new(certificates), Own::default());
+        let roots = belief.roots();
+        let for_clients = Answers {
+            config: Arc::new(clients::answers(certificates.clone(), own.clone())),
+            roots: Vec::new(),
+        };
         Self {
-            asks: Arc::new(peers::asks(&root, certificates.clone())),
-            answers_peers: Arc::new(peers::answers(&root, certificates.clone())),
-            answers_clients: Arc::new(clients::answers(certificates.clone(), own.clone())),
-            keeper: RwLock::new(keeper.map(Arc::new)),
+            asks: RwLock::new(asks(&roots, &certificates)),
+            answers_peers: Arc::new(RwLock::new(answers(roots, &certificates))),
+            answers_clients: Arc::new(RwLock::new(Arc::new(for_clients))),
+            belief: RwLock::new(belief),
             generation: AtomicU64::new(0),
             cluster_id,
-            root,
+            root_for_clients,
             certificates,
             own,
             look_now: Notify::new(),
         }
     }
 
-    /// By which people know the cluster: the SHA-256 of its authority's certificate.
+    /// By which people know the cluster: the SHA-256 of the certificate of the authority that
+    /// clients pin.
     pub(crate) fn fingerprint(&self) -> Fingerprint {
-        authority::fingerprint_of(&self.root)
+        authority::fingerprint_of(&self.root_for_clients)
+    }
+
+    /// By which the authority is known that peers believe.
+    pub(crate) fn authority_id(&self) -> AuthorityId {
+        authority::id_of(&self.root())
     }
 
     /// The cluster's secret, if this node has it.
@@ -196,9 +254,14 @@ impl Tls {
     }
 
     fn keeper(&self) -> Option<Arc<Keeper>> {
+        let belief = self.belief.read().unwrap_or_else(PoisonError::into_inner);
+        belief.keeper.clone()
+    }
+
+    fn belief(&self) -> Belief {
         // It is replaced at once.
-        let keeper = self.keeper.read().unwrap_or_else(PoisonError::into_inner);
-        keeper.clone()
+        let belief = self.belief.read().unwrap_or_else(PoisonError::into_inner);
+        belief.clone()
     }
 
     /// Counts how often what this node proves to its peers has changed: a connection from before
@@ -214,18 +277,14 @@ impl Tls {
     pub(crate) fn become_keeper(&self, secret: ClusterSecret) -> Result<(), IssueError> {
         let keeper = Keeper::of(secret);
         self.certificates.make(&keeper.authority)?;
-        let mut place = self.keeper.write().unwrap_or_else(PoisonError::into_inner);
-        *place = Some(Arc::new(keeper));
-        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.change(|belief| belief.keeper = Some(Arc::new(keeper)));
         Ok(())
     }
 
     /// Makes this node one that has not got the key of the authority.
     pub(crate) fn become_member(&self, issued: &Issued) -> Result<(), IssueError> {
         self.take(issued)?;
-        let mut place = self.keeper.write().unwrap_or_else(PoisonError::into_inner);
-        *place = None;
-        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.change(|belief| belief.keeper = None);
         Ok(())
     }
 
@@ -237,10 +296,19 @@ impl Tls {
         of: PeerNames,
         client_address: &str,
     ) -> Option<Result<Signed, IssueError>> {
-        let keeper = self.keeper()?;
+        Some(self.sign_by(&*self.keeper()?, key, of, client_address))
+    }
+
+    fn sign_by(
+        &self,
+        keeper: &Keeper,
+        key: &PublicKey,
+        of: PeerNames,
+        client_address: &str,
+    ) -> Result<Signed, IssueError> {
         let hosts = Holder::at(None, &[client_address]).hosts;
         let (authority, certificates) = (&keeper.authority, &self.certificates);
-        Some(certificates.sign_for(authority, key, of, hosts))
+        certificates.sign_for(authority, key, of, hosts)
     }
 
     /// The name of the cluster that stands in certificates.
@@ -248,9 +316,9 @@ impl Tls {
         &self.cluster_id
     }
 
-    /// The certificate of the authority.
-    pub(crate) fn root(&self) -> &CertificateDer<'static> {
-        &self.root
+    /// The certificate of the authority that peers believe.
+    pub(crate) fn root(&self) -> CertificateDer<'static> {
+        self.belief().root.certificate
     }
 
     /// Whether it is time for other certificates, which this node cannot make itself.
@@ -269,9 +337,14 @@ impl Tls {
         wall_clock()
     }
 
+    fn asks(&self) -> Arc<ClientConfig> {
+        let asks = self.asks.read().unwrap_or_else(PoisonError::into_inner);
+        asks.clone()
+    }
+
     fn dial(&self, node: u64) -> Dial {
         let name = names::peer(node, &self.cluster_id);
-        Dial::tls(self.asks.clone(), name)
+        Dial::tls(self.asks(), name)
     }
 
     fn accept_peers(&self) -> Accept {
@@ -282,9 +355,9 @@ impl Tls {
         self.accept(&self.answers_clients)
     }
 
-    fn accept(&self, config: &Arc<ServerConfig>) -> Accept {
+    fn accept(&self, answers: &Arc<RwLock<Arc<Answers>>>) -> Accept {
         Accept {
-            config: config.clone(),
+            answers: answers.clone(),
             cluster_id: self.cluster_id.as_str().into(),
         }
     }
@@ -350,6 +423,29 @@ impl Keeper {
         let authority = Authority::of(&secret);
         Self { secret, authority }
     }
+
+    fn root(&self) -> Root {
+        Root {
+            generation: self.secret.generation(),
+            certificate: self.authority.certificate().clone(),
+        }
+    }
+}
+
+fn certificates_of(roots: &[Root]) -> Vec<CertificateDer<'static>> {
+    let certificates = roots.iter().map(|root| root.certificate.clone());
+    certificates.collect()
+}
+
+fn asks(roots: &[Root], certificates: &Arc<Certificates>) -> Arc<ClientConfig> {
+    let believed = certificates_of(roots);
+    Arc::new(peers::asks(&believed, certificates.clone()))
+}
+
+fn answers(roots: Vec<Root>, certificates: &Arc<Certificates>) -> Arc<Answers> {
+    let believed = certificates_of(&roots);
+    let config = Arc::new(peers::answers(&believed, certificates.clone()));
+    Arc::new(Answers { config, roots })
 }
 
 fn wall_clock() -> Duration {

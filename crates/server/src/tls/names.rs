@@ -29,6 +29,9 @@ pub(crate) struct PeerNames {
     pub(crate) may_vote: bool,
     /// The member whose place it may take without an administrator; 0 if none.
     pub(crate) takes: u64,
+    /// Which authority has signed it: how often the secret had been exchanged. It follows from
+    /// the connection, and stands in no name.
+    pub(crate) generation: u64,
 }
 
 impl PeerNames {

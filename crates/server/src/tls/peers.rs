@@ -7,9 +7,13 @@
 use std::sync::Arc;
 
 use rustls::{
-    ClientConfig, RootCertStore, ServerConfig, SignatureScheme,
-    client::{ResolvesClientCert, Resumption},
-    pki_types::CertificateDer,
+    ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig,
+    SignatureScheme,
+    client::{
+        ResolvesClientCert, Resumption, WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    pki_types::{CertificateDer, ServerName, UnixTime},
     server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier},
     sign::CertifiedKey,
     version::TLS13,
@@ -22,14 +26,15 @@ use crate::tls::{HTTP2, authority::provider, certificates::Certificates};
 struct AsPeer(Arc<Certificates>);
 
 impl ResolvesServerCert for AsPeer {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.peer())
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let believed = hello.certificate_authorities().unwrap_or_default();
+        Some(self.0.peer_for(believed.iter().map(AsRef::as_ref)))
     }
 }
 
 impl ResolvesClientCert for AsPeer {
-    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.peer())
+    fn resolve(&self, believed: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.peer_for(believed.iter().copied()))
     }
 
     fn has_certs(&self) -> bool {
@@ -39,11 +44,11 @@ impl ResolvesClientCert for AsPeer {
 
 /// How the port for peers answers.
 pub(super) fn answers(
-    authority: &CertificateDer<'static>,
+    authorities: &[CertificateDer<'static>],
     certificates: Arc<Certificates>,
 ) -> ServerConfig {
     let provider = Arc::new(provider());
-    let roots = Arc::new(roots(authority));
+    let roots = Arc::new(roots(authorities));
     let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
         .allow_unauthenticated()
         .build()
@@ -60,13 +65,19 @@ pub(super) fn answers(
 
 /// How a node asks another one.
 pub(super) fn asks(
-    authority: &CertificateDer<'static>,
+    authorities: &[CertificateDer<'static>],
     certificates: Arc<Certificates>,
 ) -> ClientConfig {
-    let mut config = ClientConfig::builder_with_provider(Arc::new(provider()))
+    let provider = Arc::new(provider());
+    let roots = Arc::new(roots(authorities));
+    let hints = roots.subjects();
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone());
+    let verifier = verifier.build().expect("there is a root");
+    let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])
         .expect("the provider speaks TLS 1.3")
-        .with_root_certificates(roots(authority))
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Believing { verifier, hints }))
         .with_client_cert_resolver(Arc::new(AsPeer(certificates)));
     config.resumption = Resumption::disabled();
     config.alpn_protocols = vec![HTTP2.to_vec()];
@@ -79,9 +90,66 @@ pub(super) fn forget_sessions(config: &mut ServerConfig) {
     config.send_tls13_tickets = 0;
 }
 
-fn roots(authority: &CertificateDer<'static>) -> RootCertStore {
+fn roots(authorities: &[CertificateDer<'static>]) -> RootCertStore {
     let mut roots = RootCertStore::empty();
-    let added = roots.add(authority.clone());
-    added.expect("the authority is a certificate that was made here");
+    for authority in authorities {
+        let added = roots.add(authority.clone());
+        added.expect("the authority is a certificate that was looked at before");
+    }
     roots
+}
+
+/// Refuses what is no certificate that signs others.
+pub(super) fn is_authority(certificate: &CertificateDer<'static>) -> Result<(), Error> {
+    RootCertStore::empty().add(certificate.clone())
+}
+
+/// Verifies as usual, and tells the other side which authorities it believes, so that a node that
+/// has certificates of two shows the right one.
+#[derive(Debug)]
+struct Believing {
+    verifier: Arc<WebPkiServerVerifier>,
+    hints: Vec<DistinguishedName>,
+}
+
+impl ServerCertVerifier for Believing {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.verifier
+            .verify_server_cert(certificate, others, name, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier
+            .verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier
+            .verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+
+    fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {
+        Some(&self.hints)
+    }
 }

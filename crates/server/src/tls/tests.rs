@@ -98,7 +98,7 @@ async fn refusal(server: &Tls, caller: &Tls) -> String {
     let (address, mut shown) = port(Some(server.accept_peers())).await;
     // It believes the server, so that only the server can refuse.
     let certificates = caller.certificates.clone();
-    let config = peers::asks(server.root(), certificates);
+    let config = peers::asks(&[server.root()], certificates);
     let refused = greeting(address, Arc::new(config), names::ANY_PEER.to_owned()).await;
     assert!(shown.try_recv().is_err(), "it got through");
     refused.unwrap_err().to_string()
@@ -109,7 +109,7 @@ async fn a_peer_is_known_by_its_number() {
     let (one, two) = (tls(7, 1), tls(7, 2));
     let (address, mut shown) = port(Some(one.accept_peers())).await;
     let name = names::peer(1, &secret(7).cluster_id());
-    let heard = greeting(address, two.asks.clone(), name).await.unwrap();
+    let heard = greeting(address, two.asks(), name).await.unwrap();
     assert_eq!(heard, "hello");
     assert_eq!(shown.recv().await, Some(Shown::Node(said_of_two())));
 }
@@ -119,7 +119,7 @@ async fn a_node_is_not_taken_for_another_one() {
     let (one, two) = (tls(7, 1), tls(7, 2));
     let (address, _shown) = port(Some(one.accept_peers())).await;
     let name = names::peer(3, &secret(7).cluster_id());
-    let refused = greeting(address, two.asks.clone(), name).await;
+    let refused = greeting(address, two.asks(), name).await;
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("certificate"), "{refused}");
 }
@@ -138,7 +138,7 @@ async fn a_peer_whose_clock_is_hours_ahead_is_believed() {
     let one = tls(7, 1);
     let (address, mut shown) = port(Some(one.accept_peers())).await;
     let name = names::peer(1, &secret(7).cluster_id());
-    let heard = greeting(address, two.asks.clone(), name).await.unwrap();
+    let heard = greeting(address, two.asks(), name).await.unwrap();
     assert_eq!(heard, "hello");
     assert_eq!(shown.recv().await, Some(Shown::Node(said_of_two())));
 }
@@ -157,7 +157,7 @@ async fn the_certificate_for_clients_is_not_that_of_a_peer() {
     let server = tls(7, 1);
     let (address, mut shown) = port(Some(server.accept_peers())).await;
     let key = tls(7, 2).certificates.clients();
-    let config = believing(server.root());
+    let config = believing(&server.root());
     let config = config.with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(
         key.as_ref().clone(),
     )));
@@ -181,7 +181,7 @@ fn believing(
 #[tokio::test]
 async fn who_shows_no_certificate_is_nobody() {
     let server = tls(7, 1);
-    let config = Arc::new(believing(server.root()).with_no_client_auth());
+    let config = Arc::new(believing(&server.root()).with_no_client_auth());
     let (address, mut shown) = port(Some(server.accept_peers())).await;
     let heard = greeting(address, config.clone(), names::ANY_PEER.to_owned()).await;
     assert_eq!(heard.unwrap(), "hello");
@@ -212,7 +212,7 @@ async fn plain_text_gets_no_answer_and_delays_nobody() {
             assert!(heard.len() <= 7 && !heard.contains("HTTP"), "{heard}");
         }
         assert!(shown.try_recv().is_err(), "it got through");
-        let config = Arc::new(believing(server.root()).with_no_client_auth());
+        let config = Arc::new(believing(&server.root()).with_no_client_auth());
         let names = [names::ANY_PEER, names::ANY_NODE].map(str::to_owned);
         let mut heard = Vec::new();
         for name in names {
@@ -234,7 +234,7 @@ async fn a_connection_goes_on_when_certificates_are_renewed() {
     let arrivals = TcpListenerStream::new(listener);
     let arrivals = secured(arrivals, Some(tls.accept_clients()));
     let mut arrivals = std::pin::pin!(arrivals);
-    let config = Arc::new(believing(tls.root()).with_no_client_auth());
+    let config = Arc::new(believing(&tls.root()).with_no_client_auth());
     let connect = async |config: &Arc<ClientConfig>| {
         let stream = TcpStream::connect(address).await.unwrap();
         let name = ServerName::try_from(names::ANY_NODE).unwrap();
@@ -285,7 +285,7 @@ async fn listeners_that_run_show_new_certificates_before_the_old_ones_expire() {
         let shown = async || {
             let stream = TcpStream::connect(address).await.unwrap();
             let name = ServerName::try_from(name.clone()).unwrap();
-            let connector = TlsConnector::from(two.asks.clone());
+            let connector = TlsConnector::from(two.asks());
             // One that has expired would not be believed.
             let mut stream = connector.connect(name, stream).await.unwrap();
             let mut text = String::new();
@@ -303,4 +303,66 @@ async fn listeners_that_run_show_new_certificates_before_the_old_ones_expire() {
     }
     renewing.abort();
     draining.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+/// A node that asks and one that answers, each as far as an exchange has come for it.
+#[tokio::test]
+async fn nodes_speak_with_each_other_however_far_an_exchange_has_come_and_with_nobody_from_before()
+{
+    let (old, new) = (secret(7), secret(7).exchange().unwrap());
+    // Of another leader, which has died since.
+    let given_up = Next::Secret(secret(7).exchange().unwrap());
+    let next = Next::Secret(new);
+    let at = |steps: usize, node: u64| {
+        let tls = Tls::new(&old, Holder::at(Some(node), &[]), LIFETIME).unwrap();
+        if steps > 0 {
+            tls.prepare(&given_up).unwrap();
+            tls.forget_next();
+            tls.prepare(&next).unwrap();
+        }
+        if steps > 1 {
+            tls.go_on_with_next();
+        }
+        tls
+    };
+    let name = names::peer(1, &old.cluster_id());
+    for (asks, answers, believed) in [
+        (0, 0, Some(0)),
+        (0, 1, Some(0)),
+        (1, 0, Some(0)),
+        (1, 1, Some(1)),
+        (1, 2, Some(1)),
+        (2, 1, Some(1)),
+        (2, 2, Some(1)),
+        (0, 2, None),
+        (2, 0, None),
+    ] {
+        let (one, two) = (at(answers, 1), at(asks, 2));
+        let (address, mut shown) = port(Some(one.accept_peers())).await;
+        let heard = greeting(address, two.asks(), name.clone()).await;
+        let case = format!("{asks} asks {answers}: {heard:?}");
+        assert_eq!(heard.is_ok(), believed.is_some(), "{case}");
+        let expected = believed.map(|generation| {
+            Shown::Node(PeerNames {
+                generation,
+                ..said_of_two()
+            })
+        });
+        assert_eq!(shown.try_recv().ok(), expected, "{case}");
+        let counts = expected.is_some_and(|_| one.believes(0));
+        assert_eq!(counts, expected.is_some() && answers < 2, "{case}");
+    }
+    // Who comes with what was before and takes whoever answers is refused, too.
+    let (one, two) = (at(2, 1), at(0, 2));
+    assert!(
+        refusal(&one, &two).await.contains("UnknownCA"),
+        "it is refused"
+    );
+    // One that was prepared by a leader that died shows nothing that is not believed.
+    let two = at(0, 2);
+    two.prepare(&given_up).unwrap();
+    let (address, mut shown) = port(Some(at(1, 1).accept_peers())).await;
+    let heard = greeting(address, two.asks(), name.clone()).await;
+    assert_eq!(heard.unwrap(), "hello");
+    assert_eq!(shown.recv().await, Some(Shown::Node(said_of_two())));
 }

@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use super::bounds::FILL_BYTES_MAX;
 use super::format::SegmentHeader;
 use super::types::{OpenError, Syncer};
+use crate::fault::{self, Fault, patiently};
 
 const SEGMENT_SUFFIX: &str = ".segment";
 const UNFINISHED_SUFFIX: &str = ".tmp";
@@ -216,8 +216,7 @@ impl FileThread {
                         if let Err(error) = &spare
                             && !is_full(error)
                         {
-                            let same = io::Error::new(error.kind(), error.to_string());
-                            failed("cannot prepare the next segment", same);
+                            failed("cannot prepare the next segment", same(error));
                         }
                         // Nobody takes it any more when the log is being closed.
                         let _ = outbox.send(spare);
@@ -275,10 +274,15 @@ impl Drop for FileThread {
 
 /// Whether only room is missing, which may be there the next time.
 pub(super) fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
+    fault::of_io(error) == Fault::Full
+}
+
+/// The same error once more: for another reader of it.
+pub(super) fn same(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
 }
 
 /// Removes an old segment; an error if it cannot be made durable.
@@ -288,25 +292,4 @@ fn remove(directory: &Directory, path: &Path) -> io::Result<()> {
         return Ok(());
     }
     directory.sync_directory(&directory.path)
-}
-/// Opens a file; waits a while for a descriptor if they have run out: others are given back.
-fn patiently(mut open: impl FnMut() -> io::Result<File>) -> io::Result<File> {
-    /// For how long, in all: 5 s.
-    const TRIES: u32 = 200;
-    const PAUSE: Duration = Duration::from_millis(25);
-    const EMFILE: i32 = rustix::io::Errno::MFILE.raw_os_error();
-    const ENFILE: i32 = rustix::io::Errno::NFILE.raw_os_error();
-    for _ in 1..TRIES {
-        match open() {
-            Err(error) if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) => {
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "the system tells of no descriptor"
-                )]
-                thread::sleep(PAUSE);
-            }
-            opened => return opened,
-        }
-    }
-    open()
 }

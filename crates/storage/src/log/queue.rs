@@ -14,6 +14,7 @@ use super::bounds::{QUEUE_BYTES_MAX, QUEUE_OPERATIONS_MAX};
 use super::files::SegmentFile;
 use super::memory::{Location, Memory};
 use super::types::{Completion, Entry, LogId, Stats, Vote};
+use crate::fault::{self, DiskFailure};
 
 /// A change that was made in memory and is to be made on disk.
 #[derive(Debug)]
@@ -57,6 +58,12 @@ impl Failure {
             action,
             cause: Arc::new(cause),
         }
+    }
+
+    /// What the disk has to do with it, if it has.
+    fn of_disk(&self) -> Option<DiskFailure> {
+        let why = format!("{}: {}", self.action, self.cause);
+        DiskFailure::of(fault::of_io(&self.cause), why)
     }
 
     pub(super) fn to_io(&self) -> io::Error {
@@ -206,6 +213,11 @@ impl Shared {
         for operation in self.fail(failure) {
             (operation.done)(Err(failure.to_io()));
         }
+    }
+
+    /// What the disk refused, if that is why nothing is accepted any more.
+    pub(super) fn disk_failure(&self) -> Option<DiskFailure> {
+        self.lock().failure.as_ref().and_then(Failure::of_disk)
     }
 
     pub(super) fn close(&self) {

@@ -128,7 +128,9 @@ impl SegmentLog {
         let last = &span[span.len() - 1];
         let end = u64::from(last.location.offset) + last.record_bytes as u64;
         let mut bytes = vec![0; (end - start) as usize];
-        file.file.read_exact_at(&mut bytes, start)?;
+        if let Err(error) = file.file.read_exact_at(&mut bytes, start) {
+            return Err(self.unread(&file.path, start, error));
+        }
         let decode = |planned: &OnDisk| {
             let at = (u64::from(planned.location.offset) - start) as usize;
             match decode_record(&bytes[at..at + planned.record_bytes]) {

@@ -4,14 +4,16 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
-use super::files::SegmentFile;
+use super::files::{SegmentFile, same};
 use super::format::{FrameView, HEADER_BYTES};
 use super::queue::Failure;
 use super::recover::{damaged, read_header};
 use super::segment_log::SegmentLog;
 use super::types::OpenError;
+use crate::fault::{self, DiskFailure, Fault};
 
 /// This is what reading the whole log again has found good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,8 +32,15 @@ impl SegmentLog {
         self.shared.damage.get().cloned()
     }
 
+    /// Returns what the disk refused, if that is why the log takes nothing more: the node must
+    /// stop, and another copy of the data does not help.
+    #[must_use]
+    pub fn disk_failure(&self) -> Option<DiskFailure> {
+        self.shared.disk_failure()
+    }
+
     /// Reads every frame that was synced and checks it; `pause` is called between two segments
-    /// and says whether to go on. Damage is remembered.
+    /// and says whether to go on. Damage is remembered, and so is what the disk refuses.
     ///
     /// # Errors
     /// [`OpenError::Damaged`], or [`OpenError::Io`] if a file cannot be read.
@@ -82,13 +91,42 @@ impl SegmentLog {
             .give_up(&Failure::new("this node must not go on", cause));
     }
 
-    /// Remembers damage, and takes nothing more: a vote that waits must not be given.
+    /// Remembers damage or a failed disk, and takes nothing more: a vote that waits must not be
+    /// given.
     pub(super) fn note(&self, error: &OpenError) {
         if error.is_damage() {
             let why = error.to_string();
             // The first one is the one to tell.
             let _ = self.shared.damage.set(why.clone());
             self.fence(&why);
+        }
+        if let OpenError::Io { source, .. } = error
+            && fault::of_io(source) == Fault::Failed
+        {
+            let failure = Failure::new("cannot read a segment", same(source));
+            self.shared.give_up(&failure);
+        }
+    }
+
+    /// Notes that entries which were read before cannot be read from this place of a file, and
+    /// returns the error for the one who asked: an end that is missing is damage.
+    pub(super) fn unread(&self, path: &Path, offset: u64, source: io::Error) -> io::Error {
+        let for_caller = same(&source);
+        match fault::of_io(&source) {
+            Fault::Damage => {
+                let reason = "the segment has lost its end";
+                let error = damaged(path, usize::try_from(offset).unwrap_or(0), reason);
+                self.note(&error);
+                io::Error::new(io::ErrorKind::InvalidData, error)
+            }
+            _ => {
+                self.note(&OpenError::Io {
+                    action: "read",
+                    path: path.to_path_buf(),
+                    source,
+                });
+                for_caller
+            }
         }
     }
 
@@ -110,7 +148,14 @@ fn verify_segment(
         path: path.clone(),
         source,
     };
-    let bytes = fs::read(path).map_err(failed)?;
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        // Nothing of what was written is left.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(damaged(path, 0, "the segment file is missing"));
+        }
+        Err(error) => return Err(failed(error)),
+    };
     let named = path.file_stem().and_then(|name| name.to_str());
     let named = named.and_then(|name| name.parse().ok()).unwrap_or(0);
     read_header(path, &bytes, named)?;

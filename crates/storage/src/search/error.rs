@@ -44,7 +44,8 @@ impl SearchError {
     }
 }
 
-/// Whether SQLite says that the file is damaged.
+/// Whether SQLite says that the file is damaged. The disk need not be asked: an index that it does
+/// not give cannot be built anew either, and the state behind it tells of a failed disk.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     let code = error.sqlite_error_code();
     matches!(

@@ -254,6 +254,14 @@ fn event_of_nodes(hasher: &mut Hasher, position: Position, event: &Event) {
         }
         Event::NodeAdmitted { node } => put(35, &[node.0]),
         Event::NodeRetired { node } => put(36, &[node.0]),
+        Event::AuthorityExchanged {
+            generation,
+            authority,
+            is_final,
+        } => {
+            put(64, &[*generation, u64::from(*is_final)]);
+            bytes(hasher, &authority.0);
+        }
         Event::LeaderPreferred { node } => put(37, &[node.map_or(0, |node| node.0)]),
         Event::AccountLimitsChanged { limits } => {
             let values: Vec<u64> = limits.iter().map(|(_, value)| value).collect();

@@ -21,7 +21,8 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{column::number_or_none, error::is_full, mark};
+use super::{column::number_or_none, mark};
+use crate::fault::{self, Fault};
 
 /// How often it looks. Nothing to move costs next to nothing; more often would cost syncs.
 const EVERY: Duration = Duration::from_millis(500);
@@ -66,7 +67,7 @@ impl Checkpointer {
     /// Starts it; `failed` is called at once when the disk fails.
     pub(super) fn start(
         path: PathBuf,
-        failed: impl Fn(&rusqlite::Error) + Send + 'static,
+        failed: impl Fn(Fault, String) + Send + 'static,
     ) -> io::Result<Self> {
         let gate = Arc::new(Mutex::new(Gate::default()));
         let (stop, stopped) = mpsc::sync_channel(0);
@@ -109,7 +110,7 @@ fn run(
     path: &Path,
     gate: &Mutex<Gate>,
     stopped: &mpsc::Receiver<()>,
-    failed: &dyn Fn(&rusqlite::Error),
+    failed: &dyn Fn(Fault, String),
 ) {
     let mut marked = None;
     let mut told = false;
@@ -120,8 +121,8 @@ fn run(
         }
         match step(path, &mut gate.files, &mut marked) {
             Ok(()) => told = false,
-            // Both pass by themselves: a reader ends, or there is room again.
-            Err(error) if is_busy(&error) || is_full(&error) => {}
+            // It passes by itself: a reader ends.
+            Err(error) if is_busy(&error) => {}
             Err(error) if cannot_open(&error) => {
                 gate.close();
                 if !told {
@@ -129,10 +130,14 @@ fn run(
                 }
                 told = true;
             }
-            Err(error) => {
-                failed(&error);
-                gate.failure = Some(error);
-            }
+            Err(error) => match fault::judge(path, &error) {
+                // It passes by itself: there is room again.
+                (Fault::Full, _) => {}
+                (fault, why) => {
+                    failed(fault, why);
+                    gate.failure = Some(error);
+                }
+            },
         }
     }
 }

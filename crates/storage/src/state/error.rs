@@ -1,9 +1,13 @@
 //! Why an operation on the state failed, per operation.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use conclave_core::Broken;
-use rusqlite::ErrorCode;
+
+use crate::fault::{self, DiskFailure, Fault};
 
 /// The state cannot be opened. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +24,9 @@ pub enum OpenError {
     /// SQLite refused.
     #[error("the database cannot be opened")]
     Sqlite(#[from] rusqlite::Error),
+    /// The disk does not give it.
+    #[error("the database cannot be used")]
+    Disk(#[source] DiskFailure),
     /// The SQLite library has known bugs in what we rely on.
     #[error("SQLite {found} is too old; at least {needed} is needed")]
     SqliteTooOld {
@@ -70,39 +77,53 @@ impl OpenError {
     pub fn is_damage(&self) -> bool {
         match self {
             // What this program has made itself can be opened, unless something else is to blame.
-            Self::Sqlite(error) => !is_outside(error),
+            Self::Sqlite(error) => fault::of_sqlite(error) == Fault::Damage,
             Self::Behind { .. } | Self::NotOursAnyMore { .. } => true,
             Self::Io { .. }
+            | Self::Disk(_)
             | Self::SqliteTooOld { .. }
             | Self::NotOurs { .. }
             | Self::Version { .. }
             | Self::NotWal { .. } => false,
         }
     }
-}
 
-impl ApplyError {
-    /// Whether the file does not hold what was written to it, as far as can be told.
-    #[must_use]
-    pub fn is_damage(&self) -> bool {
-        match self {
-            Self::Sqlite(error) => !is_outside(error),
-            Self::Broken(Broken(why)) => !OUTSIDE.iter().any(|words| why.contains(words)),
-            Self::Contradiction(_) => true,
-            Self::Answer(_) => false,
-        }
+    /// Asks the disk about what looks like damage of the database at `state`.
+    pub(super) fn settled(self, state: &Path) -> Self {
+        let (fault, why) = match &self {
+            Self::Sqlite(error) => fault::judge(state, error),
+            error if error.is_damage() => fault::judge_damage(state, error.to_string()),
+            _ => return self,
+        };
+        DiskFailure::of(fault, why).map_or(self, Self::Disk)
     }
 }
 
 impl ApplyError {
+    /// Says what is to blame for the failure of the database at `state`, and in whose words.
+    pub(super) fn judge(&self, state: &Path) -> (Fault, String) {
+        match self {
+            Self::Sqlite(error) => fault::judge(state, error),
+            Self::Broken(Broken {
+                why,
+                code: Some(code),
+            }) => {
+                let code = rusqlite::ffi::Error::new(*code);
+                let error = rusqlite::Error::SqliteFailure(code, Some(why.clone()));
+                fault::judge(state, &error)
+            }
+            Self::Broken(Broken { code: None, .. }) | Self::Contradiction(_) => {
+                fault::judge_damage(state, self.to_string())
+            }
+            Self::Full(why) => (Fault::Full, why.clone()),
+            Self::Answer(_) | Self::Closed => (Fault::Elsewhere, self.to_string()),
+        }
+    }
+
     /// Whether only room on the disk is missing, which may be there the next time.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        match self {
-            Self::Sqlite(error) => is_full(error),
-            Self::Broken(Broken(why)) => why.contains(FULL),
-            Self::Contradiction(_) | Self::Answer(_) => false,
-        }
+        matches!(self, Self::Full(_))
     }
 }
 
@@ -110,51 +131,14 @@ impl CheckpointError {
     /// Whether only room on the disk is missing, which may be there the next time.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        let Self::Sqlite(error) = self;
-        is_full(error)
+        matches!(self, Self::Full(_))
     }
 }
-
-/// How SQLite words that there is no room.
-const FULL: &str = "disk is full";
-
-/// Whether SQLite says that there is no room.
-pub(super) fn is_full(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
-}
-
-/// How SQLite words what [`is_outside`] tells by its code: rules know of failures only in words.
-const OUTSIDE: [&str; 7] = [
-    "disk I/O error",
-    "disk is full",
-    "unable to open",
-    "permission",
-    "readonly",
-    "locked",
-    "out of memory",
-];
 
 /// Whether the disk, the memory, another process or the statement is to blame, and not what the
 /// file holds.
 pub(crate) fn is_outside(error: &rusqlite::Error) -> bool {
-    // A number that no column takes: the rules have let it through, and the file has no part in it.
-    if matches!(error, rusqlite::Error::ToSqlConversionFailure(_)) {
-        return true;
-    }
-    let code = error.sqlite_error_code();
-    matches!(
-        code,
-        Some(
-            ErrorCode::SystemIoFailure
-                | ErrorCode::DiskFull
-                | ErrorCode::CannotOpen
-                | ErrorCode::PermissionDenied
-                | ErrorCode::ReadOnly
-                | ErrorCode::DatabaseBusy
-                | ErrorCode::DatabaseLocked
-                | ErrorCode::OutOfMemory
-        )
-    )
+    fault::of_sqlite(error) != Fault::Damage
 }
 
 /// Entries were not applied; the transaction was rolled back. The node must stop.
@@ -172,6 +156,12 @@ pub enum ApplyError {
     /// Rows contradict each other.
     #[error("the state contradicts itself: {0}")]
     Contradiction(&'static str),
+    /// There is no room. Trying again is safe.
+    #[error("there is no room for the state: {0}")]
+    Full(String),
+    /// An exchange has failed before, and the database is not open any more.
+    #[error("the state was closed by a failed exchange")]
+    Closed,
 }
 
 /// The database file could not be synced. The node must stop.
@@ -180,6 +170,12 @@ pub enum CheckpointError {
     /// SQLite failed.
     #[error("the state cannot be synced")]
     Sqlite(#[from] rusqlite::Error),
+    /// There is no room. Trying again is safe.
+    #[error("there is no room to sync the state: {0}")]
+    Full(String),
+    /// An exchange has failed before, and the database is not open any more.
+    #[error("the state was closed by a failed exchange")]
+    Closed,
 }
 
 /// A snapshot was not installed. Except for `Reopen` and `Swap` the old state is still in use.

@@ -22,6 +22,7 @@ use super::{
     snapshot::with_suffix,
     writer::{Writer, checkpoint},
 };
+use crate::fault::Fault;
 
 /// How long running reads may take to end. Snapshots that are being made end by themselves.
 const READERS_WAIT: Duration = Duration::from_secs(10);
@@ -72,6 +73,7 @@ impl State {
         }
         if let Err(error) = bring(snapshot, &new) {
             self.pool.resume();
+            self.pool.note_io(&error);
             return Err(InstallError::Unreadable(error));
         }
         let (exchanged, reopened) = self.exchange_alone(&new);
@@ -81,13 +83,20 @@ impl State {
             self.pool.close();
         }
         // A damaged state may show only when it is closed.
-        if let Err(InstallError::Close(error)) = &exchanged {
-            self.pool.note(error);
+        match &exchanged {
+            Err(InstallError::Close(error)) => self.pool.note(error),
+            Err(InstallError::Swap(error)) => self.pool.note_io(error),
+            _ => {}
         }
-        if let Err(error) = &reopened
-            && error.is_damage()
-        {
-            self.pool.note_sentence(&error.to_string());
+        let reopened = reopened.map_err(|error| error.settled(&self.path));
+        match &reopened {
+            Err(super::OpenError::Disk(failure)) => {
+                self.pool.remember(failure.fault, failure.why.clone());
+            }
+            Err(error) if error.is_damage() => {
+                self.pool.remember(Fault::Damage, error.to_string());
+            }
+            _ => {}
         }
         exchanged?;
         reopened.map_err(InstallError::Reopen)?;

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use conclave_core::{
-    AccountId, ConversationId, InviteId, NodeId, Now, Position, SessionId, Timestamp, TokenHash,
-    WebhookId,
+    AccountId, AuthorityId, ConversationId, InviteId, NodeId, Now, Position, SessionId, Timestamp,
+    TokenHash, WebhookId, lookup::PeerAuthority,
 };
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 
@@ -36,6 +36,7 @@ pub(super) struct Meta {
     pub(super) setup_token: Option<TokenHash>,
     pub(super) node_last: NodeId,
     pub(super) preferred_leader: Option<NodeId>,
+    pub(super) authority: PeerAuthority,
     pub(super) chain: [u8; 32],
 }
 
@@ -44,7 +45,8 @@ impl Meta {
         let sql = "SELECT applied_term, applied_node, applied_index, log_time, account_last,
                 accounts, session_last, conversation_last, once_last, orphan_last,
                 orphans, chain, admins, rooms, invite_last, invites, webhook_last, throttles,
-                changes, changes_after, setup_token, node_last, preferred_leader, date
+                changes, changes_after, setup_token, node_last, preferred_leader, date,
+                authority_generation, authority_next
             FROM meta WHERE id = 1";
         connection
             .prepare_cached(sql)?
@@ -85,6 +87,10 @@ impl Meta {
             setup_token: row.get::<_, Option<[u8; 32]>>(20)?.map(TokenHash),
             node_last: NodeId(number(row, 21)?),
             preferred_leader: number_or_none(row, 22)?.map(NodeId),
+            authority: PeerAuthority {
+                generation: number(row, 24)?,
+                next: row.get::<_, Option<[u8; 32]>>(25)?.map(AuthorityId),
+            },
         })
     }
 
@@ -95,7 +101,7 @@ impl Meta {
                 orphans = ?11, chain = ?12, admins = ?13, rooms = ?14, invite_last = ?15,
                 invites = ?16, webhook_last = ?17, throttles = ?18, changes = ?19,
                 changes_after = ?20, setup_token = ?21, node_last = ?22, preferred_leader = ?23,
-                date = ?24
+                date = ?24, authority_generation = ?25, authority_next = ?26
             WHERE id = 1";
         connection.prepare_cached(sql)?.execute(params![
             self.applied.map(|id| bits(id.term)),
@@ -122,6 +128,8 @@ impl Meta {
             stored(self.node_last.0),
             self.preferred_leader.map(|node| stored(node.0)),
             stored(self.now.date.0),
+            stored(self.authority.generation),
+            self.authority.next.map(|next| next.0),
         ])?;
         Ok(())
     }

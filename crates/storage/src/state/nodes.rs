@@ -6,30 +6,29 @@ use conclave_core::{NodeId, limits::NODES_EVER_MAX};
 
 use super::{
     ReadError, Reader,
-    column::{number, number_or_none, stored},
+    column::{number, stored},
+    meta::Meta,
     rows::NodesRow,
 };
 
 impl Reader {
-    /// What the log says of nodes: which numbers are used up, and which node shall lead.
+    /// What the log says of nodes: which numbers are used up, which node shall lead, and
+    /// which authority peers believe.
     ///
     /// # Errors
     /// See [`ReadError`].
     pub fn nodes(&self) -> Result<NodesRow, ReadError> {
         self.read(|c| {
-            let sql = "SELECT node_last, preferred_leader FROM meta WHERE id = 1";
-            let mut statement = c.prepare_cached(sql)?;
-            let (last, preferred_leader) = statement.query_row([], |row| {
-                Ok((NodeId(number(row, 0)?), number_or_none(row, 1)?.map(NodeId)))
-            })?;
+            let meta = Meta::load(c)?;
             // Eight bytes each.
             let sql = "SELECT node FROM retired_nodes ORDER BY node LIMIT ?1";
             let mut statement = c.prepare_cached(sql)?;
             let retired =
                 statement.query_map([stored(NODES_EVER_MAX)], |row| number(row, 0).map(NodeId))?;
             Ok(NodesRow {
-                last,
-                preferred_leader,
+                last: meta.node_last,
+                preferred_leader: meta.preferred_leader,
+                authority: meta.authority,
                 retired: retired.collect::<rusqlite::Result<BTreeSet<_>>>()?,
             })
         })

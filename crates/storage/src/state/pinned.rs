@@ -11,11 +11,8 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::{
-    Digest, ReadError, Reader, digest,
-    meta::Meta,
-    pool::{Lent, is_damage},
-};
+use super::{Digest, ReadError, Reader, digest, meta::Meta, pool::Lent};
+use crate::fault::{DiskFailure, Fault};
 
 /// How often is looked whether a long check must end.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -40,6 +37,9 @@ pub enum CheckError {
     /// The file does not hold what was written to it.
     #[error("the database is damaged: {0}")]
     Damaged(String),
+    /// The disk does not give all of it.
+    #[error("the disk has failed: {0}")]
+    Failed(String),
     /// SQLite failed for another reason.
     #[error("the database cannot be read")]
     Sqlite(#[source] rusqlite::Error),
@@ -71,11 +71,18 @@ impl Reader {
         self.pool().damage()
     }
 
-    /// What the disk refused while the state was synced in the background, if anything: the node
-    /// must stop at once, and must not sync again.
+    /// Returns why the state cannot be read, written or synced, if that is so: the node must stop
+    /// at once, and must not sync again.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
-        self.pool().failure()
+        self.pool().failure().map(|(_, why)| why)
+    }
+
+    /// Returns the same, if the disk is to blame for it.
+    #[must_use]
+    pub fn disk_failure(&self) -> Option<DiskFailure> {
+        let (fault, why) = self.pool().failure()?;
+        DiskFailure::of(fault, why)
     }
 }
 
@@ -112,8 +119,11 @@ impl Pinned {
         if verdict == "ok" {
             return Ok(());
         }
-        self.lent.pool().note_sentence(&verdict);
-        Err(CheckError::Damaged(verdict))
+        // Of a page that the disk does not give, SQLite says that it is not in use as it should be.
+        Err(match self.lent.pool().note_sentence(&verdict) {
+            Fault::Damage => CheckError::Damaged(verdict),
+            _ => CheckError::Failed(verdict),
+        })
     }
 
     /// Interrupts a statement that takes long when the state is to be replaced.
@@ -137,11 +147,11 @@ impl Pinned {
     }
 
     fn failed(&self, error: rusqlite::Error) -> CheckError {
-        self.lent.pool().note(&error);
-        match is_damage(&error) {
-            true => CheckError::Damaged(error.to_string()),
-            false if self.lent.pool().is_wanted_back() => CheckError::Interrupted,
-            false => CheckError::Sqlite(error),
+        match self.lent.pool().found(&error) {
+            Fault::Damage => CheckError::Damaged(error.to_string()),
+            Fault::Failed => CheckError::Failed(error.to_string()),
+            _ if self.lent.pool().is_wanted_back() => CheckError::Interrupted,
+            _ => CheckError::Sqlite(error),
         }
     }
 }

@@ -4,15 +4,17 @@
 //! replaced nobody reads; afterwards everybody reads the new one.
 
 use std::{
+    io,
     ops::Deref,
     path::PathBuf,
     sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 
 use super::{Options, ReadError, database};
+use crate::fault::{self, Fault};
 
 /// What the mutex guards.
 #[derive(Default)]
@@ -38,8 +40,8 @@ pub(super) struct Pool {
     changed: Condvar,
     /// What was found to be damaged first.
     damage: OnceLock<String>,
-    /// What the disk refused first, beside the writer.
-    failure: OnceLock<String>,
+    /// What keeps the state from being read or written first, and what is to blame.
+    failure: OnceLock<(Fault, String)>,
 }
 
 /// A connection until it is dropped.
@@ -130,17 +132,46 @@ impl Pool {
         self.changed.notify_all();
     }
 
-    /// Remembers an error that says that the file is damaged.
+    /// Remembers an error that says that the file is damaged, or that the disk has failed.
     pub(super) fn note(&self, error: &rusqlite::Error) {
-        if is_damage(error) {
-            self.note_sentence(&error.to_string());
-        }
+        self.found(error);
     }
 
-    /// Remembers that the file is damaged.
-    pub(super) fn note_sentence(&self, why: &str) {
+    /// The same, and returns what the error means.
+    pub(super) fn found(&self, error: &rusqlite::Error) -> Fault {
+        if fault::of_sqlite(error) == Fault::Damage && !fault::is_malformed(error) {
+            // A question may be to blame; the writer knows that its statements are good.
+            return Fault::Elsewhere;
+        }
+        let (fault, why) = fault::judge(&self.path, error);
+        // A file that cannot be opened now is perhaps one too many.
+        if fault != Fault::Refused {
+            self.remember(fault, why);
+        }
+        fault
+    }
+
+    /// Remembers that what was read of the file makes no sense, or that the disk does not give it;
+    /// says which.
+    pub(super) fn note_sentence(&self, why: &str) -> Fault {
+        let (fault, why) = fault::judge_damage(&self.path, why.to_owned());
+        self.remember(fault, why);
+        fault
+    }
+
+    /// Remembers what the system says to a file beside the database.
+    pub(super) fn note_io(&self, error: &io::Error) {
+        self.remember(fault::of_io(error), error.to_string());
+    }
+
+    /// Remembers what has been found.
+    pub(super) fn remember(&self, fault: Fault, why: String) {
         // The first one is the one to tell.
-        let _ = self.damage.set(why.to_owned());
+        match fault {
+            Fault::Damage => drop(self.damage.set(why)),
+            Fault::Failed | Fault::Refused => drop(self.failure.set((fault, why))),
+            Fault::Full | Fault::Elsewhere => {}
+        }
     }
 
     /// What was found to be damaged, if anything.
@@ -148,17 +179,16 @@ impl Pool {
         self.damage.get().cloned()
     }
 
-    /// Remembers that the disk has failed.
-    pub(super) fn note_failure(&self, error: &rusqlite::Error) {
-        match is_damage(error) {
-            true => self.note(error),
-            // The first one is the one to tell.
-            false => drop(self.failure.set(error.to_string())),
+    /// Remembers why the state cannot be synced, whatever is to blame.
+    pub(super) fn note_failure(&self, fault: Fault, why: String) {
+        match fault {
+            Fault::Damage => self.remember(fault, why),
+            _ => drop(self.failure.set((fault, why))),
         }
     }
 
-    /// What the disk refused, if anything.
-    pub(super) fn failure(&self) -> Option<String> {
+    /// Why nothing can be written or read any more, if that is so.
+    pub(super) fn failure(&self) -> Option<(Fault, String)> {
         self.failure.get().cloned()
     }
 
@@ -166,15 +196,6 @@ impl Pool {
     pub(super) fn is_wanted_back(&self) -> bool {
         self.shelf().mode != Mode::Open
     }
-}
-
-/// Whether SQLite says that the file is damaged.
-pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
-    let code = error.sqlite_error_code();
-    matches!(
-        code,
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-    )
 }
 
 impl Lent {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use conclave_core::{
     AccountId, AccountRole, ConversationId, InviteId, JoinTokenId, MemberRole, MessageRef, NodeId,
     Position, Progress, Sequence, SessionId, Timestamp, WebhookId, limits::MESSAGE_COST_BYTES,
+    lookup::PeerAuthority,
 };
 
 /// An account.
@@ -369,6 +370,8 @@ pub struct NodesRow {
     pub last: NodeId,
     /// The node that shall lead while it is well.
     pub preferred_leader: Option<NodeId>,
+    /// Which authority peers believe, and which one they are about to.
+    pub authority: PeerAuthority,
     /// Numbers that nobody is let in with any more.
     pub retired: BTreeSet<NodeId>,
 }

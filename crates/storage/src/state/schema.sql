@@ -24,6 +24,8 @@ CREATE TABLE meta (
     setup_token BLOB,                      -- BLAKE3 of the token on offer
     node_last INTEGER NOT NULL,            -- greatest number of a node given out or used up
     preferred_leader INTEGER,              -- the node that shall lead while it is well
+    authority_generation INTEGER NOT NULL, -- how often the key of the peers' authority was exchanged
+    authority_next BLOB,                   -- SHA-256 of the certificate of the one that is announced
     chain BLOB NOT NULL                    -- BLAKE3 over everything decided since the first entry
 ) STRICT;
 
@@ -327,4 +329,5 @@ CREATE TABLE seal (
 ) STRICT;
 
 INSERT INTO meta VALUES
-    (1, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, NULL, zeroblob(32));
+    (1, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, NULL, 0, NULL,
+    zeroblob(32));

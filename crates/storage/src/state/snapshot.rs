@@ -63,7 +63,9 @@ impl Reader {
         }
         // What is copied from a damaged state must not become somebody else's.
         match &made {
-            Err(SnapshotError::Damaged(verdict)) => self.pool().note_sentence(verdict),
+            Err(SnapshotError::Damaged(verdict)) => {
+                self.pool().note_sentence(verdict);
+            }
             Err(SnapshotError::Sqlite(error)) => self.pool().note(error),
             _ => {}
         }
@@ -172,7 +174,7 @@ fn seal(target: Connection) -> Result<(), SnapshotError> {
     Ok(())
 }
 
-pub(super) fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)

@@ -25,7 +25,10 @@ use super::{
     points,
     pool::Pool,
 };
-use crate::log::LogId;
+use crate::{
+    fault::{self, Fault},
+    log::LogId,
+};
 
 /// The name of the database in a node's directory.
 pub(super) const FILE: &str = "state.db";
@@ -65,17 +68,10 @@ impl State {
             path: path.clone(),
             source,
         })?;
-        let writer = Writer::open(&path, &options).map_err(|error| match error {
-            OpenError::NotOurs { found } if matches!(mark::read(&path), Ok(Some(_))) => {
-                OpenError::NotOursAnyMore { found }
-            }
-            error => error,
-        })?;
-        let applied = meta::load_applied(&writer.connection)?;
-        check_mark(&path, &applied)?;
+        let (writer, applied) = open(&path, &options).map_err(|error| error.settled(&path))?;
         let pool = Arc::new(Pool::new(path.clone(), options.clone()));
         let noting = pool.clone();
-        let failed = move |error: &rusqlite::Error| noting.note_failure(error);
+        let failed = move |fault, why| noting.note_failure(fault, why);
         let checkpointer = Checkpointer::start(path.clone(), failed);
         let checkpointer = checkpointer.map_err(|source| OpenError::Io {
             path: path.clone(),
@@ -118,12 +114,18 @@ impl State {
         if let Some(failure) = self.checkpointer.take_failure() {
             return Err(failure.into());
         }
-        let writer = self.writer.as_mut().ok_or(CLOSED)?;
-        let results = writer.apply(entries).inspect_err(|error| {
-            if error.is_damage() {
-                self.pool.note_sentence(&error.to_string());
+        let writer = self.writer.as_mut().ok_or(ApplyError::Closed)?;
+        let results = match writer.apply(entries) {
+            Ok(results) => results,
+            Err(error) => {
+                let (fault, why) = error.judge(&self.path);
+                if fault == Fault::Full {
+                    return Err(ApplyError::Full(why));
+                }
+                self.pool.remember(fault, why);
+                return Err(error);
             }
-        })?;
+        };
         self.applied.last = Some(last.id);
         self.applied.log_time = writer.meta.now.log_time;
         self.applied.date = writer.meta.now.date;
@@ -153,9 +155,18 @@ impl State {
         if let Some(failure) = alone.take_failure() {
             return Err(failure.into());
         }
-        let writer = self.writer.as_ref().ok_or(rusqlite::Error::InvalidQuery)?;
-        let complete = checkpoint(&writer.connection, "FULL");
-        let complete = complete.inspect_err(|error| self.pool.note(error))?;
+        let writer = self.writer.as_ref().ok_or(CheckpointError::Closed)?;
+        let complete = match checkpoint(&writer.connection, "FULL") {
+            Ok(complete) => complete,
+            Err(error) => {
+                let (fault, why) = fault::judge(&self.path, &error);
+                if fault == Fault::Full {
+                    return Err(CheckpointError::Full(why));
+                }
+                self.pool.remember(fault, why);
+                return Err(error.into());
+            }
+        };
         if complete {
             self.synced_through = self.applied.last;
             self.mark();
@@ -180,6 +191,19 @@ impl State {
     }
 }
 
+/// Opens the database and finds out how far it has come.
+fn open(path: &Path, options: &Options) -> Result<(Writer, Applied), OpenError> {
+    let writer = Writer::open(path, options).map_err(|error| match error {
+        OpenError::NotOurs { found } if matches!(mark::read(path), Ok(Some(_))) => {
+            OpenError::NotOursAnyMore { found }
+        }
+        error => error,
+    })?;
+    let applied = meta::load_applied(&writer.connection)?;
+    check_mark(path, &applied)?;
+    Ok((writer, applied))
+}
+
 /// Refuses a database that has lost what it had.
 fn check_mark(path: &Path, applied: &Applied) -> Result<(), OpenError> {
     let io = |source| OpenError::Io {
@@ -192,8 +216,6 @@ fn check_mark(path: &Path, applied: &Applied) -> Result<(), OpenError> {
         _ => Ok(()),
     }
 }
-
-const CLOSED: ApplyError = ApplyError::Contradiction("it was closed by a failed exchange");
 
 impl Drop for State {
     fn drop(&mut self) {

@@ -6,10 +6,10 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use conclave_core::{
-    AccountId, AccountLimit, AccountName, AccountRole, ConversationId, DisplayName, Grant,
-    InviteId, JoinTokenId, LoginKeys, MemberRole, MessageRef, MessageText, NodeId, Operation,
-    OperatorName, OperatorRequest, Pass, Progress, Reaction, Recipient, RoomName, Sequence,
-    SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId, limits,
+    AccountId, AccountLimit, AccountName, AccountRole, AuthorityId, ConversationId, DisplayName,
+    Grant, InviteId, JoinTokenId, LoginKeys, MemberRole, MessageRef, MessageText, NodeId,
+    Operation, OperatorName, OperatorRequest, Pass, Progress, Reaction, Recipient, RoomName,
+    Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId, limits,
 };
 
 /// The edges of 64-bit numbers, of what a database stores, and of our own bounds.
@@ -28,13 +28,14 @@ pub(crate) const NUMBERS: [u64; 11] = [
 ];
 
 /// The operations that the edges are tried with.
-pub(crate) const NAMES: [&str; 42] = [
+pub(crate) const NAMES: [&str; 43] = [
     "create_account",
     "open_session",
     "try_password",
     "offer_setup",
     "admit_node",
     "retire_node",
+    "exchange_authority",
     "post_by_webhook",
     "change_password",
     "set_display_name",
@@ -82,6 +83,7 @@ pub(crate) fn name(operation: &Operation) -> &'static str {
         Operation::OfferSetup { .. } => "offer_setup",
         Operation::AdmitNode { .. } => "admit_node",
         Operation::RetireNode { .. } => "retire_node",
+        Operation::ExchangeAuthority { .. } => "exchange_authority",
         Operation::PostByWebhook { .. } => "post_by_webhook",
         Operation::DeleteAccount { .. } => "delete_account",
         Operation::SetSuspended { .. } => "set_suspended",
@@ -188,6 +190,11 @@ pub(crate) fn operations(edge: u64) -> Vec<Operation> {
             known_last: NodeId(edge),
         },
         Operation::RetireNode { node: NodeId(edge) },
+        Operation::ExchangeAuthority {
+            generation: edge,
+            authority: AuthorityId([7; 32]),
+            is_final: edge.is_multiple_of(2),
+        },
         Operation::ChangePassword {
             password_version: edge,
             password_hash: "$".to_owned(),

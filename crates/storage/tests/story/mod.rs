@@ -7,9 +7,9 @@ use std::path::Path;
 
 use bytes::Bytes;
 use conclave_core::{
-    AccountId, AccountLimit, AccountRole, Command, DisplayName, Event, Grant, LoginKeys,
-    MemberRole, NodeId, OnceId, Operation, OperatorName, OperatorRequest, Origin, Pass, Recipient,
-    SessionId, SessionLabel, ThrottleKey, WebhookId,
+    AccountId, AccountLimit, AccountRole, AuthorityId, Command, DisplayName, Event, Grant,
+    LoginKeys, MemberRole, NodeId, OnceId, Operation, OperatorName, OperatorRequest, Origin, Pass,
+    Recipient, SessionId, SessionLabel, ThrottleKey, WebhookId,
     limits::{INVITE_MS_MAX, JOIN_TOKEN_MS_MAX},
 };
 use conclave_storage::state::{Payload, State};
@@ -203,6 +203,13 @@ fn nodes_change(teller: &mut Teller<'_>) {
     }
     let name = OperatorName::new("max").unwrap();
     teller.operate(OperatorRequest::RevokeOperator { name });
+    for (generation, is_final) in [(1, false), (1, true), (2, false)] {
+        teller.once(Operation::ExchangeAuthority {
+            generation,
+            authority: AuthorityId([generation as u8; 32]),
+            is_final,
+        });
+    }
     for (first, voter) in [(96, true), (97, false)] {
         teller.operate(OperatorRequest::CreateJoinToken {
             token: token(first),

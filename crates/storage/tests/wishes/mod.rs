@@ -4,9 +4,9 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use conclave_core::{
-    AccountLimit, AccountRole, Command, DisplayName, Grant, InviteId, JoinTokenId, LoginKeys,
-    MemberRole, NodeId, Operation, OperatorName, OperatorRequest, Pass, Recipient, SessionId,
-    ThrottleKey, WebhookId, limits::INVITE_MS_MAX,
+    AccountLimit, AccountRole, AuthorityId, Command, DisplayName, Grant, InviteId, JoinTokenId,
+    LoginKeys, MemberRole, NodeId, Operation, OperatorName, OperatorRequest, Pass, Recipient,
+    SessionId, ThrottleKey, WebhookId, limits::INVITE_MS_MAX,
 };
 use conclave_storage::state::Entry;
 use proptest::prelude::*;
@@ -99,7 +99,7 @@ impl Wish {
                 keys: keys(self.who as u64, 200 + few),
             },
             4 if self.yes => self.of_operators(),
-            4 => match self.sequence % 4 {
+            4 => match self.sequence % 5 {
                 0 => Operation::RetireNode {
                     node: NodeId(self.place),
                 },
@@ -110,6 +110,11 @@ impl Wish {
                 2 => Operation::AdmitNode {
                     pass: Pass::Token(token(150 + self.place as u8 % 4)),
                     known_last: NodeId(0),
+                },
+                3 => Operation::ExchangeAuthority {
+                    generation: 1 + self.place % 2,
+                    authority: AuthorityId([7; 32]),
+                    is_final: self.yes,
                 },
                 _ => Operation::OfferSetup { token: token(100) },
             },

@@ -4,10 +4,10 @@
 //! lengths of lists are judged by the rules alone: an entry in the log is refused, not undecodable.
 
 use conclave_core::{
-    AccountId, AccountLimit, AccountName, AccountRole, ConversationId, DisplayName, Grant,
-    InviteId, JoinTokenId, LoginKeys, MemberRole, MessageRef, MessageText, NodeId, Operation,
-    OperatorName, OperatorRequest, Pass, Progress, Reaction, Recipient, Rejection, RoomName,
-    Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
+    AccountId, AccountLimit, AccountName, AccountRole, AuthorityId, ConversationId, DisplayName,
+    Grant, InviteId, JoinTokenId, LoginKeys, MemberRole, MessageRef, MessageText, NodeId,
+    Operation, OperatorName, OperatorRequest, Pass, Progress, Reaction, Recipient, Rejection,
+    RoomName, Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
 };
 
 use super::DecodeError;
@@ -209,6 +209,11 @@ fn of_nodes(encoded: Encoded) -> Result<Operation, DecodeError> {
                 known_last: NodeId(admit.known_last_node_id),
             }
         }
+        Encoded::ExchangeAuthority(exchange) => Operation::ExchangeAuthority {
+            generation: exchange.generation,
+            authority: AuthorityId(hash(&exchange.authority_sha256)?.0),
+            is_final: exchange.is_final,
+        },
         Encoded::RetireNode(retire) => Operation::RetireNode {
             node: NodeId(retire.node_id),
         },

@@ -222,6 +222,15 @@ fn of_nodes(operation: &Operation) -> Encoded {
             })
         }
         Operation::RetireNode { node } => Encoded::RetireNode(peer::RetireNode { node_id: node.0 }),
+        Operation::ExchangeAuthority {
+            generation,
+            authority,
+            is_final,
+        } => Encoded::ExchangeAuthority(peer::ExchangeAuthority {
+            generation: *generation,
+            authority_sha256: authority.0.to_vec().into(),
+            is_final: *is_final,
+        }),
         Operation::ByOperator {
             credential,
             request,

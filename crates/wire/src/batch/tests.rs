@@ -1,10 +1,10 @@
 //! A batch survives its encoding, and bytes from nowhere are errors.
 
 use conclave_core::{
-    AccountId, AccountLimit, AccountName, AccountRole, ConversationId, DisplayName, Grant,
-    InviteId, JoinTokenId, LoginKeys, MemberRole, MessageRef, MessageText, NodeId, Operation,
-    OperatorName, OperatorRequest, Pass, Progress, Reaction, Recipient, RoomName, Sequence,
-    SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
+    AccountId, AccountLimit, AccountName, AccountRole, AuthorityId, ConversationId, DisplayName,
+    Grant, InviteId, JoinTokenId, LoginKeys, MemberRole, MessageRef, MessageText, NodeId,
+    Operation, OperatorName, OperatorRequest, Pass, Progress, Reaction, Recipient, RoomName,
+    Sequence, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
 };
 use proptest::prelude::*;
 
@@ -208,6 +208,13 @@ fn of_nodes() -> impl Strategy<Value = Operation> {
     prop_oneof![
         (pass, node()).prop_map(|(pass, known_last)| Operation::AdmitNode { pass, known_last }),
         node().prop_map(|node| Operation::RetireNode { node }),
+        (any::<u64>(), any::<[u8; 32]>(), any::<bool>()).prop_map(
+            |(generation, authority, is_final)| Operation::ExchangeAuthority {
+                generation,
+                authority: AuthorityId(authority),
+                is_final,
+            }
+        ),
         hash().prop_map(|token| Operation::MakeFirstOperator { token }),
         hash().prop_map(|token| Operation::ResetOperators { token }),
         (hash(), of_operators()).prop_map(|(credential, request)| Operation::ByOperator {

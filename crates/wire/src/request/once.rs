@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use blake3::Hasher;
 use conclave_core::{
-    AccountId, AccountName, Command, Grant, LoginKeys, MessageText, NodeId, OnceId, Operation,
-    Origin, Pass, SessionId, SessionLabel, ThrottleKey, TokenHash,
+    AccountId, AccountName, AuthorityId, Command, Grant, LoginKeys, MessageText, NodeId, OnceId,
+    Operation, Origin, Pass, SessionId, SessionLabel, ThrottleKey, TokenHash,
 };
 
 use super::digest;
@@ -99,6 +99,25 @@ pub fn retire_node(id: OnceId, node: NodeId) -> Command {
     let number = node.0.to_le_bytes();
     let operation = Operation::RetireNode { node };
     once(id, "retire_node", &[&number], operation)
+}
+
+/// A command that announces another authority of the peers, or puts it in the place of the one
+/// before.
+#[must_use]
+pub fn exchange_authority(
+    id: OnceId,
+    generation: u64,
+    authority: AuthorityId,
+    is_final: bool,
+) -> Command {
+    let (number, last) = (generation.to_le_bytes(), [u8::from(is_final)]);
+    let operation = Operation::ExchangeAuthority {
+        generation,
+        authority,
+        is_final,
+    };
+    let parts = [&number[..], &authority.0, &last];
+    once(id, "exchange_authority", &parts, operation)
 }
 
 /// A command that posts a message through a webhook. `keyed`: the id follows from an idempotency

@@ -122,6 +122,7 @@ fn exit(found: &v1::CheckClusterResponse) -> u8 {
         EXIT_DAMAGED
     } else if has(&[
         CheckVerdict::Unreachable,
+        CheckVerdict::Unread,
         CheckVerdict::Behind,
         CheckVerdict::Unspecified,
     ]) {
@@ -140,6 +141,7 @@ fn word(verdict: CheckVerdict) -> &'static str {
         CheckVerdict::Unreachable => "unreachable",
         CheckVerdict::Behind => "behind",
         CheckVerdict::NoMajority => "no majority",
+        CheckVerdict::Unread => "unread",
     }
 }
 
@@ -227,13 +229,14 @@ mod tests {
 
     #[test]
     fn the_exit_code_tells_what_is_damaged_from_what_was_not_seen() {
-        use CheckVerdict::{Behind, Damaged, NoMajority, Odd, Same, Unreachable};
-        let cases: [(&[CheckVerdict], u8); 6] = [
+        use CheckVerdict::{Behind, Damaged, NoMajority, Odd, Same, Unreachable, Unread};
+        let cases: [(&[CheckVerdict], u8); 7] = [
             (&[Same, Same, Same], 0),
             (&[Same, Same, Odd], EXIT_DAMAGED),
             (&[Same, Damaged, Unreachable], EXIT_DAMAGED),
             (&[NoMajority, NoMajority], EXIT_DAMAGED),
             (&[Same, Same, Unreachable], EXIT_UNAVAILABLE),
+            (&[Same, Same, Unread], EXIT_UNAVAILABLE),
             (&[Same, Same, Behind], EXIT_UNAVAILABLE),
         ];
         for (verdicts, code) in cases {

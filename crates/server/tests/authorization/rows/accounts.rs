@@ -201,6 +201,12 @@ fn of_admins() -> Vec<Row> {
                 ..Default::default()
             }
         }),
+        Row::new("AdminService/RotateSecret", OPERATORS, |_| {
+            v1::RotateSecretRequest {
+                dry_run: true,
+                ..Default::default()
+            }
+        }),
         Row::new("AdminService/PreferLeader", OPERATORS, |_| {
             v1::PreferLeaderRequest {
                 node_id: 1,

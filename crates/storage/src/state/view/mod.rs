@@ -11,7 +11,7 @@ use conclave_core::{
         JOIN_TOKENS_MAX, LOGIN_PLACES_MAX, OPERATORS_MAX, REQUEST_WINDOW, ROOMS_PER_ACCOUNT_MAX,
         SESSIONS_PER_ACCOUNT_MAX, WEBHOOKS_PER_ROOM_MAX,
     },
-    lookup::Remembered,
+    lookup::{PeerAuthority, Remembered},
 };
 use rusqlite::{Row, params};
 
@@ -309,6 +309,10 @@ impl Lookup for Writer {
 
     fn preferred_leader(&self) -> Result<Option<NodeId>, Broken> {
         Ok(self.meta.preferred_leader)
+    }
+
+    fn authority(&self) -> Result<PeerAuthority, Broken> {
+        Ok(self.meta.authority)
     }
 
     fn account_limits(&self) -> Result<AccountLimits, Broken> {

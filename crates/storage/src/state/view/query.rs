@@ -19,8 +19,11 @@ use crate::state::{
     writer::Writer,
 };
 
-pub(super) fn broken(error: &impl std::fmt::Display) -> Broken {
-    Broken(error.to_string())
+pub(super) fn broken(error: &rusqlite::Error) -> Broken {
+    Broken {
+        why: error.to_string(),
+        code: error.sqlite_extended_error_code(),
+    }
 }
 
 impl Writer {
@@ -196,7 +199,10 @@ pub(super) fn first_answer(row: &Row<'_>) -> Result<FirstAnswer> {
 }
 
 pub(super) fn remembered((digest, json, decided_in): FirstAnswer) -> Result<Remembered, Broken> {
-    let answer: Answer = serde_json::from_str(&json).map_err(|error| broken(&error))?;
+    let answer: Answer = serde_json::from_str(&json).map_err(|error| Broken {
+        why: error.to_string(),
+        code: None,
+    })?;
     Ok(Remembered {
         digest: Digest(digest),
         answer,

@@ -90,6 +90,7 @@ impl Writer {
             | Event::OperatorRemoved { .. }
             | Event::NodeAdmitted { .. }
             | Event::NodeRetired { .. }
+            | Event::AuthorityExchanged { .. }
             | Event::LeaderPreferred { .. } => self.write_node(event)?,
             Event::AccountLimitsChanged { limits } => self.write_account_limits(*limits)?,
             Event::SessionOpened { .. }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use conclave_core::{Event, NodeId, OperatorName};
+use conclave_core::{AuthorityId, Event, NodeId, OperatorName, lookup::PeerAuthority};
 use rusqlite::params;
 
 use crate::state::{
@@ -28,6 +28,10 @@ impl Writer {
             .query_map([count(NODES_MAX)], |row| number(row, 0))?
             .collect::<rusqlite::Result<_>>()?;
         for gone in known.difference(nodes) {
+            // It may have got what is about to be believed: another authority is wanted.
+            if let Some(next) = &mut self.meta.authority.next {
+                *next = AuthorityId::WANTED;
+            }
             let sql = "DELETE FROM cluster_nodes WHERE node = ?1";
             self.change_one(sql, [stored(*gone)])?;
             // It may have been used up by a command before it went.
@@ -85,6 +89,23 @@ impl Writer {
                 self.meta.node_last = self.meta.node_last.max(*node);
                 let sql = "INSERT INTO retired_nodes (node) VALUES (?1)";
                 self.change_one(sql, [stored(node.0)])
+            }
+            Event::AuthorityExchanged {
+                generation,
+                authority,
+                is_final,
+            } => {
+                self.meta.authority = match is_final {
+                    true => PeerAuthority {
+                        generation: *generation,
+                        next: None,
+                    },
+                    false => PeerAuthority {
+                        next: Some(*authority),
+                        ..self.meta.authority
+                    },
+                };
+                Ok(())
             }
             Event::LeaderPreferred { node } => {
                 self.meta.preferred_leader = *node;

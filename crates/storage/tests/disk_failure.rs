@@ -1,0 +1,176 @@
+//! A disk that does not read, write or sync is a failed disk, and never damage of what is on it.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod log_support;
+mod state_support;
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::symlink,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use conclave_storage::{
+    Fault,
+    log::{LogStore as _, Options, SegmentLog, Syncer, Vote},
+    state::{OpenError, State},
+};
+use rustix::io::Errno;
+
+/// Reading it at 0 is an I/O error, as of a disk that does not give a sector.
+const UNREADABLE: &str = "/proc/self/mem";
+
+/// A disk whose syncs fail from some moment on.
+#[derive(Debug)]
+struct Disk {
+    fails: AtomicBool,
+    with: Errno,
+}
+
+impl Syncer for Disk {
+    fn sync(&self, _: &File) -> io::Result<()> {
+        match self.fails.load(Ordering::SeqCst) {
+            true => Err(self.with.into()),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Puts in the place of a file one that the system does not read.
+fn make_unreadable(path: &Path) {
+    fs::remove_file(path).unwrap();
+    symlink(UNREADABLE, path).unwrap();
+}
+
+/// A log whose disk fails with `errno` at its second entry.
+fn failed_log(errno: Errno) -> (tempfile::TempDir, SegmentLog) {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Arc::new(Disk {
+        fails: AtomicBool::new(false),
+        with: errno,
+    });
+    let options = Options {
+        syncer: Some(disk.clone()),
+        ..log_support::options()
+    };
+    let log = SegmentLog::open(dir.path(), options).unwrap();
+    log_support::append(&log, vec![log_support::entry(1, 1, 50)]);
+    assert_eq!(log.disk_failure(), None);
+    disk.fails.store(true, Ordering::SeqCst);
+    let (done, result) = log_support::completion();
+    log.append(vec![log_support::entry(1, 2, 50)], done)
+        .unwrap();
+    result.recv().unwrap().unwrap_err();
+    (dir, log)
+}
+
+#[test]
+fn a_sync_of_the_log_that_fails_is_told_as_a_failed_disk() {
+    for (errno, fault) in [
+        (Errno::IO, Fault::Failed),
+        (Errno::ROFS, Fault::Failed),
+        (Errno::DQUOT, Fault::Full),
+        (Errno::ACCESS, Fault::Refused),
+    ] {
+        let (dir, log) = failed_log(errno);
+        let failure = log.disk_failure().unwrap();
+        assert_eq!(failure.fault, fault, "{errno:?}");
+        assert!(failure.why.contains("os error"), "{failure}");
+        assert_eq!(log.damage(), None);
+        drop(log);
+        // On a disk that is well again it is a whole log.
+        log_support::open(dir.path());
+    }
+}
+
+#[test]
+fn a_segment_that_the_disk_does_not_give_is_a_failed_disk_and_one_that_is_gone_is_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = log_support::open(dir.path());
+    for index in 1..=60 {
+        log_support::append(&log, vec![log_support::entry(1, index, 500)]);
+    }
+    let first = log_support::segments(dir.path()).remove(0);
+    make_unreadable(&first);
+    log.verify(|| true).unwrap_err();
+    assert_eq!(log.disk_failure().unwrap().fault, Fault::Failed);
+    assert_eq!(log.damage(), None);
+    let (done, _) = log_support::completion();
+    let vote = Vote {
+        term: 9,
+        node: 1,
+        committed: false,
+    };
+    log.save_vote(vote, done)
+        .expect_err("it takes nothing more");
+    drop(log);
+    let error = log_support::try_open(dir.path()).err().unwrap();
+    assert!(!error.is_damage(), "{error:?}");
+
+    let dir = tempfile::tempdir().unwrap();
+    let log = log_support::open(dir.path());
+    for index in 1..=60 {
+        log_support::append(&log, vec![log_support::entry(1, index, 500)]);
+    }
+    fs::remove_file(log_support::segments(dir.path()).remove(0)).unwrap();
+    let error = log.verify(|| true).unwrap_err();
+    assert!(error.is_damage(), "{error:?}");
+    assert!(log.damage().is_some());
+    assert_eq!(log.disk_failure(), None);
+}
+
+#[test]
+fn entries_whose_segment_was_cut_are_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = log_support::open(dir.path());
+    for index in 1..=60 {
+        log_support::append(&log, vec![log_support::entry(1, index, 500)]);
+    }
+    let first = log_support::segments(dir.path()).remove(0);
+    let file = File::options().write(true).open(first).unwrap();
+    file.set_len(0).unwrap();
+    log.read(1..3, usize::MAX).unwrap_err();
+    assert!(log.damage().is_some());
+    assert_eq!(log.disk_failure(), None);
+}
+
+/// A state with some messages, in a directory of its own.
+fn state() -> (tempfile::TempDir, State) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut state = State::open(dir.path(), state_support::tiny()).unwrap();
+    state_support::people(&mut state, &["alice", "bob"]);
+    (dir, state)
+}
+
+#[test]
+fn a_database_that_the_disk_does_not_give_is_a_failed_disk_at_the_start() {
+    let (dir, state) = state();
+    drop(state);
+    make_unreadable(&dir.path().join("state.db"));
+    let error = State::open(dir.path(), state_support::tiny())
+        .err()
+        .unwrap();
+    assert!(!error.is_damage(), "{error:?}");
+    let OpenError::Disk(failure) = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(failure.fault, Fault::Failed);
+}
+
+#[test]
+fn a_database_that_the_disk_gives_no_longer_is_a_failed_disk_for_its_readers() {
+    let (dir, state) = state();
+    // No connection for reading is open yet.
+    make_unreadable(&dir.path().join("state.db"));
+    let reader = state.reader();
+    reader.applied().unwrap_err();
+    assert_eq!(reader.damage(), None);
+    assert_eq!(reader.disk_failure().unwrap().fault, Fault::Failed);
+    assert!(reader.failure().is_some(), "the node stops");
+}
