@@ -73,7 +73,14 @@ fn main() -> ExitCode {
         .status();
     match status.unwrap().success() {
         true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+        false => {
+            let kept = directory.keep();
+            println!(
+                "five_hosts: the logs of the hosts are in {}",
+                kept.display()
+            );
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -85,7 +85,7 @@ struct Changing {
 enum Changed {
     Votes,
     VotesNoMore,
-    Joined(Node, u64),
+    Joined(Box<Node>, u64),
     Removed,
 }
 
@@ -283,7 +283,7 @@ impl Storm<'_> {
                 Changed::Votes => drop(self.voting.insert(host)),
                 Changed::VotesNoMore => drop(self.voting.remove(&host)),
                 Changed::Joined(node, number) => {
-                    self.story.nodes.insert(host, node);
+                    self.story.nodes.insert(host, *node);
                     self.story.numbers.insert(host, number);
                     self.voting.insert(host);
                 }
@@ -524,7 +524,7 @@ impl Storm<'_> {
                 assert!(Instant::now() < deadline, "host {GUEST} never votes");
                 sleep(LOOK_INTERVAL).await;
             }
-            Changed::Joined(node, number)
+            Changed::Joined(Box::new(node), number)
         });
         self.changing = Some(Changing { host: GUEST, task });
     }
