@@ -265,7 +265,7 @@ fn event_of_nodes(hasher: &mut Hasher, position: Position, event: &Event) {
         Event::LeaderPreferred { node } => put(37, &[node.map_or(0, |node| node.0)]),
         Event::AccountLimitsChanged { limits } => {
             let values: Vec<u64> = limits.iter().map(|(_, value)| value).collect();
-            put(60, &values);
+            put(65, &values);
         }
         other => event_of_rooms(hasher, position, other),
     }
@@ -363,4 +363,21 @@ fn numbers(hasher: &mut Hasher, accounts: &[AccountId]) {
 pub(super) fn bytes(hasher: &mut Hasher, bytes: &[u8]) {
     hasher.update(&(bytes.len() as u64).to_le_bytes());
     hasher.update(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_kind_of_event_is_fed_under_a_number_of_its_own() {
+        let source = include_str!("chain.rs");
+        let rules = source.split("#[cfg(test)]").next().unwrap_or_default();
+        let mut numbers = BTreeSet::new();
+        for call in rules.split("put(").skip(1) {
+            let number = call.split(',').next().unwrap_or_default();
+            assert!(numbers.insert(number), "{number} stands for two kinds");
+        }
+        assert!(numbers.len() > 40, "{numbers:?}");
+    }
 }
