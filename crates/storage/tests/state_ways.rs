@@ -183,5 +183,5 @@ fn the_wishes_come_true_often_enough_to_mean_something() {
             *told.entry(kind).or_default() += 1;
         }
     }
-    assert_eq!(told.len(), 43, "{told:?}");
+    assert_eq!(told.len(), 44, "{told:?}");
 }
