@@ -265,7 +265,7 @@ fn of_accounts() -> impl Strategy<Value = Operation> {
         }),
         1 => edge().prop_map(|id| Operation::RevokeInvite { invite: InviteId(id) }),
         1 => (edge(), edge()).prop_map(|(which, value)| Operation::SetAccountLimits {
-            values: vec![(AccountLimit::numbered(which % 18).unwrap(), value)],
+            values: vec![(AccountLimit::numbered(which % 18).expect("there are 18"), value)],
         }),
     ]
 }
