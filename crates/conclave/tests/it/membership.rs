@@ -115,8 +115,7 @@ async fn a_removed_node_stops_and_says_why_and_a_removed_leader_hands_over_first
         talking.go_on(MESSAGES_PER_CHANGE).await;
     }
     // Started again it does not come back as if nothing had happened.
-    cluster.start_node(follower).await;
-    cluster.ends(follower).await;
+    cluster.start_refused_node(follower).await;
     talking.finish_without_error().await;
     let left = cluster.nodes().into_iter();
     let left = left.filter(|node| ![leader, follower].contains(node));

@@ -112,10 +112,7 @@ async fn one_of_two_voters_goes_on_alone_and_the_lost_one_is_refused_when_it_com
     talking.go_on(20).await;
     let more = talking.finish_without_error().await;
 
-    // It may hear of it before it listens.
-    if cluster.try_start_node(2).await.is_ok() {
-        cluster.ends(2).await;
-    }
+    cluster.start_refused_node(2).await;
     let log = cluster.log(2);
     assert!(
         log.contains("the cluster was recovered without this node"),

@@ -404,6 +404,13 @@ impl Cluster {
         self.local.start_node(node).await.unwrap();
     }
 
+    /// Starts this node, which is refused and ends: before it listens, or after.
+    pub(crate) async fn start_refused_node(&self, node: u64) {
+        if self.try_start_node(node).await.is_ok() {
+            self.ends(node).await;
+        }
+    }
+
     /// Starts this node, which may end before it listens; why it did then.
     pub(crate) async fn try_start_node(&self, node: u64) -> Result<(), String> {
         let started = self.local.start_node(node).await;

@@ -223,8 +223,7 @@ async fn a_machine_takes_the_place_of_a_dead_one_and_the_preferred_node_leads() 
     let members: Vec<u64> = (1..=4).filter(|node| *node != dead).collect();
     voters_are(&cluster, 4, 3, &members).await;
     // Whoever comes back is told that it was replaced.
-    cluster.start_node(dead).await;
-    cluster.ends(dead).await;
+    cluster.start_refused_node(dead).await;
 
     for preferred in [4, members[0]] {
         root.prefer_leader(preferred).await.unwrap();
