@@ -16,4 +16,6 @@ pub use attacks::{ATTACKS, Attack, Tally, attack};
 pub use frames::{Frame, PREFACE, Request, header_block};
 pub use honest::{Honest, Noticed};
 pub use report::{Report, run};
-pub use target::{Bounds, COUNT_MAX, DURATION_MAX, Port, Target, TargetError, Wire};
+pub use target::{
+    Bounds, COUNT_MAX, DURATION_MAX, Port, Target, TargetError, Wire, any_certificate,
+};

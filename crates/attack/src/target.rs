@@ -169,17 +169,22 @@ impl Target {
 
 fn believing_everything() -> ClientConfig {
     let provider = Arc::new(ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider.clone())
+    let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])
         .expect("the provider speaks TLS 1.3")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anything(provider)))
+        .with_custom_certificate_verifier(any_certificate())
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec()];
     config
 }
 
-/// An attacker does not care to whom it speaks.
+/// Returns a verifier that accepts every certificate: an attacker does not care to whom it speaks.
+#[must_use]
+pub fn any_certificate() -> Arc<dyn ServerCertVerifier> {
+    Arc::new(Anything(Arc::new(ring::default_provider())))
+}
+
 #[derive(Debug)]
 struct Anything(Arc<CryptoProvider>);
 

@@ -3,19 +3,14 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::Duration};
 
+use conclave_attack::any_certificate;
 use conclave_client::{Client, v1};
 use conclave_server::ClusterSecret;
 use conclave_wire::peer::{
     Envelope, GetAuthorityKeyRequest, peer_service_client::PeerServiceClient,
 };
 use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{
-        CryptoProvider, ring::default_provider, verify_tls12_signature, verify_tls13_signature,
-    },
-    pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime},
-    version::TLS13,
+    ClientConfig, crypto::ring::default_provider, pki_types::PrivatePkcs8KeyDer, version::TLS13,
 };
 use serde_json::json;
 use tokio::{io::AsyncReadExt as _, time::timeout};
@@ -369,15 +364,16 @@ fn thief(pair: &Pair) -> Arc<ClientConfig> {
         .with_protocol_versions(&[&TLS13])
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody(default_provider())))
+        .with_custom_certificate_verifier(any_certificate())
         .with_client_auth_cert(pair.chain.clone(), key.into());
     Arc::new(config.unwrap())
 }
 
 fn believing_anybody(config: &Arc<ClientConfig>) -> Arc<ClientConfig> {
     let mut config = ClientConfig::clone(config);
-    let anybody = Arc::new(Anybody(default_provider()));
-    config.dangerous().set_certificate_verifier(anybody);
+    config
+        .dangerous()
+        .set_certificate_verifier(any_certificate());
     Arc::new(config)
 }
 
@@ -396,45 +392,4 @@ async fn talk_goes_on(client: &Client) {
     let witness = Witness::new();
     let carol = witness.speaker(client, "carol", "dave").await;
     assert!(carol.say().await.is_ok());
-}
-
-/// Believes whoever answers, as a thief does.
-#[derive(Debug)]
-struct Anybody(CryptoProvider);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
