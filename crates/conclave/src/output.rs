@@ -66,11 +66,39 @@ pub(crate) fn table_lines(header: &[&str], rows: &[Vec<String>]) -> Vec<String> 
 
 /// One message as one line.
 pub(crate) fn message_line(message: &v1::Message, zone: &TimeZone) -> String {
+    line_of(message, &clean(&message.text), zone)
+}
+
+/// One message that was found as one line, with what was looked for in bold if `is_marked`; of a
+/// long text the part around it.
+pub(crate) fn found_line(
+    message: &v1::Message,
+    hit: Option<&v1::SearchHit>,
+    zone: &TimeZone,
+    is_marked: bool,
+) -> String {
+    let Some(hit) = hit else {
+        return message_line(message, zone);
+    };
+    let part = |part: &v1::SnippetPart| {
+        let text = clean(&part.text);
+        if part.is_match && is_marked {
+            format!("\x1b[1m{text}\x1b[0m")
+        } else {
+            text
+        }
+    };
+    let text: String = hit.snippet.iter().map(part).collect();
+    line_of(message, &text, zone)
+}
+
+/// One message with this text, which has no control characters of others, as one line.
+fn line_of(message: &v1::Message, text: &str, zone: &TimeZone) -> String {
     let sender = person(&message.sender_name);
     let text = match (message.deleted, message.action) {
         (true, _) => "(deleted)".to_owned(),
-        (false, true) => format!("* {sender} {}", clean(&message.text)),
-        (false, false) => clean(&message.text),
+        (false, true) => format!("* {sender} {text}"),
+        (false, false) => text.to_owned(),
     };
     let answered = match message.reply_to {
         0 => String::new(),

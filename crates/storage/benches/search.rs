@@ -17,7 +17,7 @@ use std::{
 use conclave_core::{
     AccountId, AccountName, Batch, Command, Digest, Grant, LoginKeys, MessageText, OnceId,
     Operation, Origin, Recipient, RoomName, SearchQuery, SessionId, SessionLabel, Timestamp,
-    TokenHash, Topic,
+    TokenHash, Topic, query::Zone,
 };
 use conclave_storage::{
     log::LogId,
@@ -89,11 +89,15 @@ fn beside(search: Search, directory: &Path, world: &mut World, words: &Words, ch
     println!("the index was {behind:.1?} behind at the end");
 }
 
+fn query(typed: &str) -> SearchQuery {
+    SearchQuery::parse(typed, &Zone::default()).unwrap()
+}
+
 fn wait(search: &Search) {
-    let query = SearchQuery::parse("nothing").unwrap();
+    let nothing = query("nothing");
     loop {
         let found = search
-            .find(AccountId(1), &query, None, 1, &Stop::default())
+            .find(AccountId(1), &nothing, None, 1, &Stop::default())
             .unwrap();
         if found.complete_to >= found.applied {
             return;
@@ -136,7 +140,7 @@ fn measure(search: &Search, words: &Words, phrases: &[String], chance: &mut Chan
                     "prefix" => format!("{}*", &words.all[100 + chance.below(900)][..3]),
                     _ => format!("{common} before:1970-01-0{}", 2 + chance.below(6)),
                 };
-                let query = SearchQuery::parse(&typed).unwrap();
+                let query = query(&typed);
                 let began = Instant::now();
                 let found = search
                     .find(AccountId(who), &query, None, PAGE, &Stop::default())

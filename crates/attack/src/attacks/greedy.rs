@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use conclave_client::{
-    Client, From,
+    Client, Days, From,
     core::{MessageRef, Recipient, RoomName},
 };
 use tokio::{
@@ -136,7 +136,10 @@ impl Worker {
                 let toggled = self.client.set_reaction(self.message, "+", present);
                 toggled.await.is_ok()
             }
-            Wish::Search => self.client.search("x*", 100, "").await.is_ok(),
+            Wish::Search => {
+                let days = Days::default();
+                self.client.search("x*", &days, 100, "").await.is_ok()
+            }
             Wish::Subscribe => {
                 let mut events = self.client.subscribe(From::Beginning);
                 // A page, and again from the beginning.
