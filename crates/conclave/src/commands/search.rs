@@ -22,9 +22,10 @@ const PAGE_MAX: usize = 100;
 /// What `search` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Words, "a phrase", word*, -word, from:NAME, in:#ROOM, in:NAME, has:link, is:unread, on:,
-    /// before: and after:YYYY-MM-DD
-    #[arg(required = true, value_name = "WORD", allow_hyphen_values = true)]
+    /// Words, "a phrase", word*, from:NAME, in:#ROOM, in:NAME, has:link, is:unread, on:, before:
+    /// and after:YYYY-MM-DD; -word leaves out what has it: write it behind -- or in quotes, as in
+    /// 'party -tonight'
+    #[arg(required = true, value_name = "WORD")]
     query: Vec<String>,
     /// At most so many
     #[arg(long, default_value_t = 20)]

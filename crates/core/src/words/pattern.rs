@@ -55,7 +55,9 @@ impl Pattern {
         let end = Words::of(text).end();
         match &text[end..] {
             "*" => pattern.is_prefix = last_is_word,
-            signs @ ("+" | "++" | "#") if last_is_word => signs.clone_into(&mut pattern.signs),
+            signs if last_is_word && signs.chars().all(|sign| matches!(sign, '+' | '#')) => {
+                signs.clone_into(&mut pattern.signs);
+            }
             _ => {}
         }
         Some(pattern)

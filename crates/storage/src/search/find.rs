@@ -28,9 +28,6 @@ use crate::state::{MessageRow, Reader};
 /// Candidates that one page looks at. Then it ends, perhaps short, and says where to go on.
 const CANDIDATES_MAX: usize = 4096;
 
-/// Candidates that it looks at before it names many conversations.
-const CANDIDATES_WIDE_MAX: usize = 512;
-
 /// Steps of the index's machine between two looks whether to stop: a fraction of a millisecond.
 const STEPS_BETWEEN_LOOKS: i32 = 10_000;
 
@@ -95,12 +92,7 @@ pub(super) fn find(
             bytes: 0,
             stop,
         };
-        let wide = scope.wider();
-        let is_over = match &wide {
-            Some(wide) => hunt.within(wide, CANDIDATES_WIDE_MAX)?,
-            None => false,
-        };
-        let is_over = is_over || hunt.within(&scope, CANDIDATES_MAX)?;
+        let is_over = hunt.within(&scope)?;
         let may_go_on = !is_over || hunt.rows.len() == hunt.limit;
         found.next_before = may_go_on.then_some(hunt.looked_to);
         found.rows = hunt.rows;
@@ -167,19 +159,15 @@ struct Hunt<'a> {
 }
 
 impl Hunt<'_> {
-    /// Goes on within a scope. Whether it is over: the page is full, or nothing is left.
-    fn within(
-        &mut self,
-        scope: &Scope,
-        candidates_max: usize,
-    ) -> std::result::Result<bool, SearchError> {
+    /// Looks at candidates. Whether it is over: the page is full, or nothing is left.
+    fn within(&mut self, scope: &Scope) -> std::result::Result<bool, SearchError> {
         let whole = expression::within(self.query, scope);
         let sql = if whole.is_some() { CANDIDATES } else { ALL };
         let mut statement = self.index.prepare_cached(sql)?;
         let range = params![whole, stored(self.first), stored(self.end)];
         let mut candidates = statement.query(range)?;
         let (mut looked_at, mut wanted) = (0, self.limit);
-        while looked_at < candidates_max {
+        while looked_at < CANDIDATES_MAX {
             if self.stop.is_set() {
                 return Err(SearchError::Stopped);
             }

@@ -9,13 +9,10 @@ use conclave_core::{
 
 use crate::state::{MessageRow, ReadError, Reader};
 
-/// Conversations that a search names to the index at most: as many as an account has rooms. With
-/// more, rows are sorted out afterwards.
+/// Conversations that a search names to the index at most: as many as an account has rooms. So
+/// the time that it takes tells nothing of other conversations. With more, rows are sorted out
+/// afterwards.
 const CONVERSATIONS_NAMED_MAX: usize = 256;
-
-/// Up to so many conversations are named at once. Naming more takes time that is wasted if what
-/// is looked for is everywhere, so it is tried without first.
-const CONVERSATIONS_FEW_MAX: usize = 64;
 
 /// Where a search looks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,15 +28,6 @@ pub(super) struct Scope {
 }
 
 impl Scope {
-    /// The same without the conversations, if that is to be tried first.
-    pub(super) fn wider(&self) -> Option<Self> {
-        let conversations = self.conversations.as_ref()?;
-        (conversations.len() > CONVERSATIONS_FEW_MAX).then_some(Self {
-            conversations: None,
-            ..self.clone()
-        })
-    }
-
     /// `None`: nothing can be found there.
     pub(super) fn of(
         reader: &Reader,
