@@ -319,7 +319,7 @@ pub(crate) fn of_reason(reason: &str) -> (u8, &'static str) {
         "ONESELF" => (EXIT_USAGE, "name somebody else"),
         "QUERY_INVALID" => (
             EXIT_USAGE,
-            "write words, \"a phrase\", word*, -word, from:NAME, in:#ROOM, before: and after:2026-11-20",
+            "write words, \"a phrase\", word*, from:NAME, in:#ROOM, before: and after:YYYY-MM-DD",
         ),
         "NO_SUCH_MESSAGE" => (
             EXIT_NOT_FOUND,

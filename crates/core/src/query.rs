@@ -464,7 +464,7 @@ pub fn has_link(text: &str) -> bool {
     let begins = |scheme: &str| {
         let found = text.match_indices("://");
         let mut found = found.filter(|(at, _)| {
-            let before = text[..*at].as_bytes();
+            let before = &text.as_bytes()[..*at];
             let from = before.len().checked_sub(scheme.len());
             from.is_some_and(|from| before[from..].eq_ignore_ascii_case(scheme.as_bytes()))
         });

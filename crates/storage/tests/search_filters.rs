@@ -161,6 +161,24 @@ fn an_exclusion_that_fits_much_goes_on_page_by_page() {
 }
 
 #[test]
+fn a_search_in_long_texts_goes_on_page_by_page() {
+    let mut world = world();
+    let to = || Recipient::Room(RoomName::new("lobby").unwrap());
+    world.says(ALICE, "lobby", "word wanted");
+    let long = format!("word barred {}", "x ".repeat(8000));
+    for _ in 0..30 {
+        let said = (0..10).map(|_| send(to(), &long)).collect();
+        world.ask_all(ALICE, said);
+    }
+    world.settle();
+    // 300 candidates only, but of nearly 5 MB.
+    let first = find(&world.search, BOB, "word -barred", None, 20);
+    assert!(first.rows.is_empty() && first.next_before.is_some());
+    let next = find(&world.search, BOB, "word -barred", first.next_before, 20);
+    assert_eq!(texts(&next), ["word wanted"]);
+}
+
+#[test]
 fn no_query_is_an_error_to_the_index() {
     let mut world = world();
     world.says(ALICE, "lobby", "word 東京 🎉 ไทย \"quoted\" NEAR");

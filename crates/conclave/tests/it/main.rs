@@ -40,6 +40,7 @@ mod recover;
 mod refusals;
 mod roles;
 mod rotation;
+mod search;
 mod secrets;
 mod small_disk;
 mod snapshots;

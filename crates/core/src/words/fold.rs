@@ -11,6 +11,31 @@ pub(super) fn cluster(cluster: &str, folded: &mut String) {
         folded.push(char::from(byte.to_ascii_lowercase()));
         return;
     }
+    let mut characters = cluster.chars();
+    if let (Some(single), None) = (characters.next(), characters.next())
+        && is_folded(single)
+    {
+        folded.push(single);
+        return;
+    }
+    any_cluster(cluster, folded);
+}
+
+/// Letters that are what they fold to, of the scripts in which most messages are written. They
+/// need no look into the tables.
+fn is_folded(character: char) -> bool {
+    match character {
+        'й' => true,
+        'а'..='я' | 'α'..='ρ' | 'σ'..='ω' | 'א'..='ת' => true,
+        'ا'..='ب' | 'ت'..='غ' | 'ف'..='و' | 'ي' => true,
+        'ก'..='ะ' | 'า' | 'ა'..='ჰ' => true,
+        'अ'..='न' | 'प'..='य' | 'அ'..='ஓ' | 'க'..='ஹ' => true,
+        'ぁ'..='ゔ' | '一'..='鿿' | '가'..='힣' => true,
+        _ => false,
+    }
+}
+
+fn any_cluster(cluster: &str, folded: &mut String) {
     let begin = folded.len();
     for character in cluster.nfkd() {
         let last = folded[begin..].chars().next_back();
@@ -153,4 +178,18 @@ pub(super) fn is_invisible(character: char) -> bool {
             | '\u{1d173}'..='\u{1d17a}'
             | '\u{e0000}'..='\u{e0fff}'
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_that_need_no_look_fold_to_themselves() {
+        for character in ('\u{80}'..=char::MAX).filter(|one| is_folded(*one)) {
+            let mut folded = String::new();
+            any_cluster(&character.to_string(), &mut folded);
+            assert_eq!(folded, character.to_string(), "{character}");
+        }
+    }
 }

@@ -106,6 +106,32 @@ impl Words {
     /// Parts and folds a text.
     #[must_use]
     pub fn of(text: &str) -> Self {
+        if text.is_ascii() {
+            return Self::of_ascii(text);
+        }
+        Self::of_any(text)
+    }
+
+    /// The same as [`Self::of_any`] in a small part of the time.
+    fn of_ascii(text: &str) -> Self {
+        let mut words = Self::default();
+        let mut open = false;
+        for (at, byte) in text.bytes().enumerate() {
+            let is_word = byte.is_ascii_alphanumeric();
+            if is_word {
+                words.cluster(at..at + 1);
+                if !open {
+                    words.begin(Kind::Word);
+                }
+                let folded = char::from(byte.to_ascii_lowercase());
+                words.push(folded.encode_utf8(&mut [0; 4]));
+            }
+            open = is_word;
+        }
+        words
+    }
+
+    fn of_any(text: &str) -> Self {
         let mut words = Self::default();
         let mut open = false;
         let mut folded = String::new();

@@ -175,6 +175,11 @@ fn the_rules_have_a_name_that_holds_their_tables() {
 
 proptest! {
     #[test]
+    fn plain_texts_are_parted_like_others(text in "[ -~\r\n\t\0]{0,60}") {
+        prop_assert_eq!(Words::of_ascii(&text), Words::of_any(&text));
+    }
+
+    #[test]
     fn folding_twice_changes_nothing(text in any::<String>()) {
         let texts: Vec<String> = Words::of(&text).tokens().map(|(_, t)| t.to_owned()).collect();
         for once in texts {

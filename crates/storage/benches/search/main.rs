@@ -20,7 +20,7 @@ use std::{
 use conclave_core::{
     AccountId, AccountName, Batch, Command, Digest, Grant, LoginKeys, MessageText, OnceId,
     Operation, Origin, Recipient, RoomName, SearchQuery, SessionId, SessionLabel, Timestamp,
-    TokenHash, Topic, query::Zone,
+    TokenHash, Topic, query::Zone, words as parted,
 };
 use vocabulary::{Chance, Words};
 
@@ -33,6 +33,8 @@ use conclave_storage::{
 const MESSAGES: usize = 1_000_000;
 /// Applied while the indexer works.
 const MESSAGES_BESIDE: usize = 100_000;
+/// Parted and folded, to see how long that takes.
+const MESSAGES_PARTED: usize = 100_000;
 const ROOMS: usize = 200;
 /// They are in all rooms and say everything.
 const SPEAKERS: u64 = 20;
@@ -75,8 +77,22 @@ fn main() {
         let share = bytes as f64 / talked.bytes as f64;
         println!("{name}: {} MiB, {share:.2} times the text", bytes >> 20);
     }
+    part(&words, &mut chance);
     measure(&search, &words, &talked.phrases, &mut chance);
     beside(search, directory.path(), &mut world, &words, &mut chance);
+}
+
+/// How long it takes to part and fold texts, which is a part of indexing.
+fn part(words: &Words, chance: &mut Chance) {
+    let texts = (0..MESSAGES_PARTED).map(|_| words.message(chance).0);
+    let texts: Vec<String> = texts.collect();
+    let began = Instant::now();
+    let parted = texts
+        .iter()
+        .map(|text| parted::Words::of(text).tokens().len());
+    let tokens: usize = parted.sum();
+    let each = began.elapsed() / MESSAGES_PARTED as u32;
+    println!("a message is parted in {each:.1?}; {MESSAGES_PARTED} have {tokens} tokens");
 }
 
 /// How much slower the log is applied while the indexer works, and how far behind it falls.

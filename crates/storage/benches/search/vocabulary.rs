@@ -21,7 +21,7 @@ const SCRIPTS: [Script; 13] = [
     script("Latin", &[(0x61, 0x7a)], (2, 9), " "),
     script(
         "Latin with accents",
-        &[(0x61, 0x7a), (0xe0, 0xfe)],
+        &[(0x61, 0x7a), (0xe0, 0xf6)],
         (2, 9),
         " ",
     ),

@@ -11,12 +11,8 @@ use super::{
 };
 
 /// What the index is asked for within a scope; `None`: for everything.
-pub(super) fn within(query: &SearchQuery, scope: &Scope) -> Option<String> {
-    let mut all: Vec<String> = Vec::new();
-    let mut asked: Vec<Asked> = query.wanted().iter().flat_map(terms::of_pattern).collect();
-    asked.sort();
-    asked.dedup();
-    all.extend(asked.iter().map(term));
+pub(super) fn within(query: &SearchQuery, asked: &[Asked], scope: &Scope) -> Option<String> {
+    let mut all: Vec<String> = asked.iter().map(term).collect();
     if query.has_link() {
         all.push(quoted(&terms::link_tag()));
     }
@@ -46,20 +42,21 @@ mod tests {
 
     use super::*;
 
-    fn query(typed: &str) -> SearchQuery {
-        SearchQuery::parse(typed, &Zone::default()).unwrap()
+    fn whole(typed: &str, scope: &Scope) -> Option<String> {
+        let query = SearchQuery::parse(typed, &Zone::default()).unwrap();
+        within(&query, &terms::of_query(&query).0, scope)
     }
 
     #[test]
     fn what_is_typed_becomes_terms_between_quotes() {
-        let typed = query("a\"b OR \"c d\" ee* {tags} 東京都 -x has:link");
+        let typed = "a\"b OR \"c d\" ee* {tags} 東京都 -x has:link";
         let everywhere = Scope::default();
-        let whole = concat!(
-            "\"a\" AND \"b\" AND \"c\" AND \"d\" AND \"ee\" * AND \"or\" AND \"tags\" AND ",
-            "\"京都\" AND \"東京\" AND \"\u{e000}l\""
+        let expected = concat!(
+            "\"a\" AND \"b\" AND \"c\" AND \"d\" AND \"or\" AND \"tags\" AND ",
+            "\"京都\" AND \"東京\" AND \"ee\" * AND \"\u{e000}l\""
         );
-        assert_eq!(within(&typed, &everywhere).unwrap(), whole);
-        assert_eq!(within(&query("-x"), &everywhere), None);
+        assert_eq!(whole(typed, &everywhere).unwrap(), expected);
+        assert_eq!(whole("-x", &everywhere), None);
     }
 
     #[test]
@@ -69,10 +66,10 @@ mod tests {
             by: Some(AccountId(3)),
             ..Scope::default()
         };
-        let whole = concat!(
+        let expected = concat!(
             "\"x\" AND \"\u{e000}a3\" AND ",
             "(\"\u{e000}c7\" OR \"\u{e000}c12\")"
         );
-        assert_eq!(within(&query("x"), &scope).unwrap(), whole);
+        assert_eq!(whole("x", &scope).unwrap(), expected);
     }
 }

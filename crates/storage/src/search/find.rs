@@ -21,12 +21,15 @@ use super::{
     docs, expression,
     pool::Pool,
     scope::Scope,
-    terms,
+    terms::{self, Asked},
 };
 use crate::state::{MessageRow, Reader};
 
 /// Candidates that one page looks at. Then it ends, perhaps short, and says where to go on.
 const CANDIDATES_MAX: usize = 4096;
+
+/// Bytes of text that one page looks into. Then it ends likewise: a few tenths of a second.
+const TEXT_BYTES_MAX: usize = 4 << 20;
 
 /// Steps of the index's machine between two looks whether to stop: a fraction of a millisecond.
 const STEPS_BETWEEN_LOOKS: i32 = 10_000;
@@ -77,12 +80,14 @@ pub(super) fn find(
             Some(before) => docs::first_from(&moment, before)?,
             None => end,
         };
+        let (asked, is_exact) = terms::of_query(query);
         let mut hunt = Hunt {
             index: &moment,
             reader,
             account,
             query,
-            must_look: !is_exact(query),
+            asked: &asked,
+            must_look: !is_exact,
             read_to: BTreeMap::new(),
             first,
             end: before_id.min(end),
@@ -90,6 +95,7 @@ pub(super) fn find(
             limit: limit.clamp(1, PAGE_MAX),
             rows: Vec::new(),
             bytes: 0,
+            text_bytes: 0,
             stop,
         };
         let is_over = hunt.within(&scope)?;
@@ -104,11 +110,6 @@ pub(super) fn find(
     found.applied = applied.map_or(Position(0), |last| Position::end_of(last.index));
     found.complete_to = found.complete_to.min(found.applied);
     Ok(found)
-}
-
-/// Whether the index alone knows which texts are looked for.
-fn is_exact(query: &SearchQuery) -> bool {
-    query.wanted().iter().all(terms::is_exact) && query.excluded().is_empty()
 }
 
 /// The first number that a query's dates allow, and the one after the last. Dates went back at
@@ -143,6 +144,8 @@ struct Hunt<'a> {
     reader: &'a Reader,
     account: AccountId,
     query: &'a SearchQuery,
+    /// What the index is asked for.
+    asked: &'a [Asked],
     /// Whether texts are looked into before rows are made of them.
     must_look: bool,
     /// How far the caller has read, as far as it was asked.
@@ -155,19 +158,21 @@ struct Hunt<'a> {
     limit: usize,
     rows: Vec<MessageRow>,
     bytes: usize,
+    /// Of the texts that were looked into.
+    text_bytes: usize,
     stop: &'a Stop,
 }
 
 impl Hunt<'_> {
     /// Looks at candidates. Whether it is over: the page is full, or nothing is left.
     fn within(&mut self, scope: &Scope) -> std::result::Result<bool, SearchError> {
-        let whole = expression::within(self.query, scope);
+        let whole = expression::within(self.query, self.asked, scope);
         let sql = if whole.is_some() { CANDIDATES } else { ALL };
         let mut statement = self.index.prepare_cached(sql)?;
         let range = params![whole, stored(self.first), stored(self.end)];
         let mut candidates = statement.query(range)?;
         let (mut looked_at, mut wanted) = (0, self.limit);
-        while looked_at < CANDIDATES_MAX {
+        while looked_at < CANDIDATES_MAX && self.text_bytes < TEXT_BYTES_MAX {
             if self.stop.is_set() {
                 return Err(SearchError::Stopped);
             }
@@ -196,8 +201,14 @@ impl Hunt<'_> {
         if self.must_look {
             // A text is read faster than a row; most candidates of a phrase do not say it.
             let texts = self.reader.texts_at(&positions)?;
-            let said = texts.iter().filter(|(_, text)| self.query.is_said_by(text));
+            self.text_bytes += texts.iter().map(|(_, text)| text.len()).sum::<usize>();
+            let (query, stop) = (self.query, self.stop);
+            let said = texts.iter();
+            let said = said.filter(|(_, text)| !stop.is_set() && query.is_said_by(text));
             let said: BTreeSet<Position> = said.map(|(position, _)| *position).collect();
+            if stop.is_set() {
+                return Err(SearchError::Stopped);
+            }
             positions.retain(|position| said.contains(position));
         }
         for row in self.reader.messages_at(self.account, &positions)? {

@@ -6,14 +6,13 @@
 //!
 //! Always true: a text that a query looks for has all terms that the query's expression asks for.
 
-use std::collections::BTreeSet;
+use std::{cmp::Reverse, collections::BTreeSet};
 
 use conclave_core::{
-    AccountId, ConversationId,
+    AccountId, ConversationId, SearchQuery,
+    query::has_link,
     words::{Element, Kind, Pattern, Words},
 };
-
-use conclave_core::query::has_link;
 
 /// Longer words are cut in the index: keys and sums would fill it, and nobody has two that begin
 /// so.
@@ -21,6 +20,12 @@ const TERM_BYTES_MAX: usize = 48;
 
 /// Terms that one element of a query asks for: more would not narrow it much.
 const TERMS_OF_ELEMENT_MAX: usize = 12;
+
+/// Terms that one query asks for: more would not narrow it much either.
+const TERMS_OF_QUERY_MAX: usize = 32;
+
+/// Of these, beginnings, the longest: each stands for many terms, which takes a few milliseconds.
+const PREFIXES_OF_QUERY_MAX: usize = 6;
 
 /// Begins the tags. Folded texts have no characters for private use.
 const TAG: char = '\u{e000}';
@@ -43,29 +48,21 @@ pub(super) fn link_tag() -> String {
 /// The terms of a message, between spaces.
 pub(super) fn of_message(text: &str, conversation: ConversationId, by: AccountId) -> String {
     let words = Words::of(text);
-    let mut terms = BTreeSet::new();
+    let mut tags = vec![conversation_tag(conversation), account_tag(by)];
+    if has_link(text) {
+        tags.push(link_tag());
+    }
+    let mut terms: Vec<&str> = tags.iter().map(String::as_str).collect();
     for (kind, text) in words.tokens() {
         match kind.gram() {
-            None => {
-                terms.insert(cut(text).to_owned());
-            }
+            None => terms.push(cut(text)),
             // At the end of a run a term is shorter, so that each place in it begins a term.
-            Some(length) => terms.extend(windows(text, length, 1).map(str::to_owned)),
+            Some(length) => terms.extend(windows(text, length, 1)),
         }
     }
-    terms.insert(conversation_tag(conversation));
-    terms.insert(account_tag(by));
-    if has_link(text) {
-        terms.insert(link_tag());
-    }
-    let mut all = String::with_capacity(text.len() * 2);
-    for term in terms {
-        if !all.is_empty() {
-            all.push(' ');
-        }
-        all.push_str(&term);
-    }
-    all
+    terms.sort_unstable();
+    terms.dedup();
+    terms.join(" ")
 }
 
 /// A term that a query asks for.
@@ -76,8 +73,24 @@ pub(super) struct Asked {
     pub(super) is_prefix: bool,
 }
 
+/// The terms that a text has if it says what a query looks for, and whether each text with them
+/// says it.
+pub(super) fn of_query(query: &SearchQuery) -> (Vec<Asked>, bool) {
+    let all: BTreeSet<Asked> = query.wanted().iter().flat_map(of_pattern).collect();
+    let count = all.len();
+    let (mut prefixes, mut asked): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|asked| asked.is_prefix);
+    prefixes.sort_by_key(|asked| Reverse(asked.text.len()));
+    prefixes.truncate(PREFIXES_OF_QUERY_MAX);
+    asked.truncate(TERMS_OF_QUERY_MAX - prefixes.len());
+    asked.append(&mut prefixes);
+    let is_exact =
+        asked.len() == count && query.wanted().iter().all(is_exact) && query.excluded().is_empty();
+    (asked, is_exact)
+}
+
 /// The terms that a text has if it says what a pattern looks for.
-pub(super) fn of_pattern(pattern: &Pattern) -> Vec<Asked> {
+fn of_pattern(pattern: &Pattern) -> Vec<Asked> {
     let last = pattern.elements().len() - 1;
     let elements = pattern.elements().iter().enumerate();
     let asked = elements.flat_map(|(at, element)| {
@@ -106,7 +119,7 @@ fn of_element(element: &Element, is_prefix: bool) -> Vec<Asked> {
 }
 
 /// Whether every text with the terms of a pattern says what it looks for.
-pub(super) fn is_exact(pattern: &Pattern) -> bool {
+fn is_exact(pattern: &Pattern) -> bool {
     let [element] = pattern.elements() else {
         return false;
     };

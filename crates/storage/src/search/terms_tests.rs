@@ -37,6 +37,25 @@ fn long_words_are_cut_and_still_found() {
     assert_eq!(of_pattern(&pattern)[0].text, key[..TERM_BYTES_MAX]);
 }
 
+#[test]
+fn a_query_asks_for_a_bounded_number_of_terms() {
+    let asked = |typed: &str| {
+        let query = SearchQuery::parse(typed, &Zone::default()).unwrap();
+        let (asked, is_exact) = of_query(&query);
+        let prefixes = asked.iter().filter(|asked| asked.is_prefix).count();
+        (asked.len(), prefixes, is_exact)
+    };
+    assert_eq!(asked("a bb* c"), (3, 1, true));
+    assert_eq!(asked("東 京 都 市 区 町"), (6, 6, true));
+    assert_eq!(asked("東 京 都 市 区 町 村"), (6, 6, false));
+    let letters: String = ('a'..='z')
+        .chain('0'..='9')
+        .flat_map(|c| [c, ' '])
+        .collect();
+    assert_eq!(asked(&format!("\"{letters}\"")), (32, 0, false));
+    assert_eq!(asked("東京都庁舎前"), (5, 0, false));
+}
+
 /// Whether a message with these terms is proposed for a pattern.
 fn is_proposed(terms: &[String], pattern: &Pattern) -> bool {
     of_pattern(pattern).iter().all(|asked| {
