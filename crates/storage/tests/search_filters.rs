@@ -150,6 +150,7 @@ fn an_exclusion_that_fits_much_goes_on_page_by_page() {
     world.says(ALICE, "lobby", "word wanted");
     for _ in 0..25 {
         let said = (0..200).map(|_| send(to(), "word barred")).collect();
+        world.now += 60_000;
         world.ask_all(ALICE, said);
     }
     world.settle();
@@ -168,6 +169,8 @@ fn a_search_in_long_texts_goes_on_page_by_page() {
     let long = format!("word barred {}", "x ".repeat(8000));
     for _ in 0..30 {
         let said = (0..10).map(|_| send(to(), &long)).collect();
+        // Slowly enough for the limits of an account.
+        world.now += 60_000;
         world.ask_all(ALICE, said);
     }
     world.settle();

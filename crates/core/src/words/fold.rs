@@ -24,15 +24,27 @@ pub(super) fn cluster(cluster: &str, folded: &mut String) {
 /// Letters that are what they fold to, of the scripts in which most messages are written. They
 /// need no look into the tables.
 fn is_folded(character: char) -> bool {
-    match character {
-        'й' => true,
-        'а'..='я' | 'α'..='ρ' | 'σ'..='ω' | 'א'..='ת' => true,
-        'ا'..='ب' | 'ت'..='غ' | 'ف'..='و' | 'ي' => true,
-        'ก'..='ะ' | 'า' | 'ა'..='ჰ' => true,
-        'अ'..='न' | 'प'..='य' | 'அ'..='ஓ' | 'க'..='ஹ' => true,
-        'ぁ'..='ゔ' | '一'..='鿿' | '가'..='힣' => true,
-        _ => false,
-    }
+    matches!(
+        character,
+        'а'..='я'
+            | 'α'..='ρ'
+            | 'σ'..='ω'
+            | 'א'..='ת'
+            | 'ا'..='ب'
+            | 'ت'..='غ'
+            | 'ف'..='و'
+            | 'ي'
+            | 'अ'..='न'
+            | 'प'..='य'
+            | 'அ'..='ஓ'
+            | 'க'..='ஹ'
+            | 'ก'..='ะ'
+            | 'า'
+            | 'ა'..='ჰ'
+            | 'ぁ'..='ゔ'
+            | '一'..='鿿'
+            | '가'..='힣'
+    )
 }
 
 fn any_cluster(cluster: &str, folded: &mut String) {
