@@ -20,9 +20,9 @@ use std::{
 use conclave_core::{
     AccountId, AccountName, Batch, Command, Digest, Grant, LoginKeys, MessageText, OnceId,
     Operation, Origin, Recipient, RoomName, SearchQuery, SessionId, SessionLabel, Timestamp,
-    TokenHash, Topic, query::Zone, words as parted,
+    TokenHash, Topic, query::Zone, words::Words,
 };
-use vocabulary::{Chance, Words};
+use vocabulary::{Chance, Vocabulary};
 
 use conclave_storage::{
     log::LogId,
@@ -56,7 +56,7 @@ fn main() {
     }
     let directory = tempfile::tempdir().unwrap();
     let mut chance = Chance(88_172_645_463_325_252);
-    let words = Words::new(&mut chance);
+    let words = Vocabulary::new(&mut chance);
     let mut world = World::new(directory.path());
     let talked = world.talk(&words, &mut chance, MESSAGES, || {});
     let bytes = talked.bytes >> 20;
@@ -83,20 +83,24 @@ fn main() {
 }
 
 /// How long it takes to part and fold texts, which is a part of indexing.
-fn part(words: &Words, chance: &mut Chance) {
+fn part(words: &Vocabulary, chance: &mut Chance) {
     let texts = (0..MESSAGES_PARTED).map(|_| words.message(chance).0);
     let texts: Vec<String> = texts.collect();
     let began = Instant::now();
-    let parted = texts
-        .iter()
-        .map(|text| parted::Words::of(text).tokens().len());
+    let parted = texts.iter().map(|text| Words::of(text).tokens().len());
     let tokens: usize = parted.sum();
     let each = began.elapsed() / MESSAGES_PARTED as u32;
     println!("a message is parted in {each:.1?}; {MESSAGES_PARTED} have {tokens} tokens");
 }
 
 /// How much slower the log is applied while the indexer works, and how far behind it falls.
-fn beside(search: Search, directory: &Path, world: &mut World, words: &Words, chance: &mut Chance) {
+fn beside(
+    search: Search,
+    directory: &Path,
+    world: &mut World,
+    words: &Vocabulary,
+    chance: &mut Chance,
+) {
     drop(search);
     let alone = world.talk(words, chance, MESSAGES_BESIDE, || {}).took;
     let search = Search::start(directory, world.state.reader()).unwrap();
@@ -126,7 +130,7 @@ fn wait(search: &Search) {
     }
 }
 
-fn measure(search: &Search, words: &Words, phrases: &[String], chance: &mut Chance) {
+fn measure(search: &Search, words: &Vocabulary, phrases: &[String], chance: &mut Chance) {
     println!("| asked for | by a member of | p50 | p99 | worst | rows |");
     println!("|---|---|---|---|---|---|");
     for (who, rooms) in [
@@ -171,7 +175,8 @@ fn measure(search: &Search, words: &Words, phrases: &[String], chance: &mut Chan
                     "-word" => format!("{} -{common}", some(0, 30)),
                     "prefix" => {
                         let word = some(100, 900);
-                        word.chars().take(3).chain(['*']).collect()
+                        let star = (word.chars().count() > 1).then_some('*');
+                        word.chars().take(3).chain(star).collect()
                     }
                     "has:link" => format!("{common} has:link"),
                     _ => format!("{common} before:1970-01-0{}", 2 + chance.below(6)),
@@ -307,7 +312,7 @@ impl World {
     /// Says `messages` things, and calls `then` after each transaction.
     fn talk(
         &mut self,
-        words: &Words,
+        words: &Vocabulary,
         chance: &mut Chance,
         messages: usize,
         then: impl Fn(),
@@ -330,7 +335,7 @@ impl World {
         talked
     }
 
-    fn message(&mut self, words: &Words, chance: &mut Chance, talked: &mut Talked) -> Command {
+    fn message(&mut self, words: &Vocabulary, chance: &mut Chance, talked: &mut Talked) -> Command {
         let (text, phrase) = words.message(chance);
         if chance.below(100) == 0 {
             talked.phrases.push(phrase);

@@ -3,6 +3,8 @@
 //! The words mean nothing, but have the lengths, letters and spaces of their scripts: an index
 //! sees how many different words and neighbours there are, and how many bytes they take.
 
+use conclave_core::words::Words;
+
 /// Words of each script.
 const WORDS: usize = 30_000;
 
@@ -77,7 +79,7 @@ impl Chance {
 }
 
 /// Vocabularies, the most common word of each first.
-pub(crate) struct Words {
+pub(crate) struct Vocabulary {
     tongues: Vec<Tongue>,
     /// How often each word and those before it are said.
     sums: Vec<f64>,
@@ -89,7 +91,7 @@ pub(crate) struct Tongue {
     pub(crate) space: &'static str,
 }
 
-impl Words {
+impl Vocabulary {
     pub(crate) fn new(chance: &mut Chance) -> Self {
         let (mut sums, mut sum) = (Vec::new(), 0.0);
         for rank in 0..WORDS {
@@ -98,7 +100,7 @@ impl Words {
         }
         let tongue = |script: &Script| Tongue {
             name: script.name,
-            words: (0..WORDS).map(|_| word(script, chance)).collect(),
+            words: words(script, chance),
             space: script.space,
         };
         let tongues = SCRIPTS.iter().map(tongue).collect();
@@ -138,6 +140,18 @@ impl Words {
     }
 }
 
+/// Words that are found alone.
+fn words(script: &Script, chance: &mut Chance) -> Vec<String> {
+    let mut words = Vec::with_capacity(WORDS);
+    while words.len() < WORDS {
+        let word = word(script, chance);
+        if Words::of(&word).tokens().len() == 1 {
+            words.push(word);
+        }
+    }
+    words
+}
+
 /// Letters are not equally common either.
 fn word(script: &Script, chance: &mut Chance) -> String {
     let (least, most) = script.length;
@@ -148,5 +162,7 @@ fn word(script: &Script, chance: &mut Chance) -> String {
         let at = (share * share * f64::from(last - first + 1)) as u32;
         char::from_u32(first + at.min(last - first)).unwrap_or('a')
     };
-    (0..length).map(letter).collect()
+    // Some scripts have holes among their letters.
+    let word = (0..length).map(letter);
+    word.filter(|letter| letter.is_alphabetic()).collect()
 }
