@@ -32,13 +32,13 @@ use crate::{pace::Pace, problems::millis};
 const KEPT_MAX: usize = 65_536;
 /// Commands of one account under way on one node: four sessions with full windows.
 const COMMANDS_OF_ONE_MAX: usize = 1024;
-/// Log-ins of one account on one node that may come at once: more than it may have sessions.
-const LOG_INS_AT_ONCE: u32 = 40;
+/// Log-ins of one account on one node that may come at once: half of the sessions that it may have.
+const LOG_INS_AT_ONCE: u32 = 16;
 /// For how long this node refuses by itself at most, what the log has refused: limits may be
 /// raised meanwhile.
 const REFUSED_MAX: Duration = Duration::from_secs(1);
 /// One more log-in comes back after this time. A script that logs in for each message is slower.
-const LOG_IN_EVERY: Duration = Duration::from_secs(2);
+const LOG_IN_EVERY: Duration = Duration::from_secs(1);
 
 /// One account, as this node knows it.
 #[derive(Default)]

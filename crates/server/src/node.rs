@@ -41,7 +41,7 @@ use crate::{
     origin,
     passwords::Passwords,
     problems::millis,
-    read_turns::ReadTurns,
+    read_turns::{Paces, ReadTurns},
     registration::Registration,
     repair::{self, Stuck},
     roll_call::{self, Ended, RollCall},
@@ -233,7 +233,8 @@ impl Node {
         };
         let snapshots = snapshots::Receiver::new(replica.snapshots_dir(), transfers);
         let applied = *replica.applied().borrow();
-        let live = match LiveState::start(replica.reader(), blocks, applied) {
+        let paces = Paces::default();
+        let live = match LiveState::start(replica.reader(), blocks, applied, &paces) {
             Ok(live) => live,
             Err(error) => {
                 replica.stop().await;
@@ -266,8 +267,8 @@ impl Node {
             reads: Arc::new(Semaphore::new(READS_MAX)),
             client_places: Places::new(ports.clients, config.limits.held_bytes),
             peer_places: Places::new(ports.peers, config.limits.held_bytes),
-            turns: ReadTurns::new(READS_MAX, READS_OF_ONE_MAX),
-            searches: ReadTurns::new(SEARCHES_MAX, SEARCHES_OF_ONE_MAX),
+            turns: ReadTurns::new(READS_MAX, READS_OF_ONE_MAX, &paces),
+            searches: ReadTurns::new(SEARCHES_MAX, SEARCHES_OF_ONE_MAX, &paces),
             live,
             space: Space::new(&config.data, config.min_free_bytes),
             addresses: watch::Sender::new(Arc::default()),

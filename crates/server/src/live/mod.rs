@@ -23,7 +23,7 @@ use conclave_core::Position;
 use conclave_replica::{Listener, Reader};
 use tokio::sync::Semaphore;
 
-use crate::read_turns::ReadTurns;
+use crate::read_turns::{Paces, ReadTurns};
 
 pub(crate) use moments::{hear, share};
 pub(crate) use service::Live;
@@ -61,7 +61,12 @@ pub(crate) fn listener() -> (Arc<dyn Listener>, Blocks) {
 
 impl LiveState {
     /// Starts the router. Everything up to entry `applied` is in the database.
-    pub(crate) fn start(reader: Reader, blocks: Blocks, applied: u64) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        reader: Reader,
+        blocks: Blocks,
+        applied: u64,
+        paces: &Paces,
+    ) -> std::io::Result<Self> {
         let Blocks { hub, blocks } = blocks;
         hub.publish(None, Position::end_of(applied));
         // The thread ends by itself when the replica, and so the feed, is gone.
@@ -71,7 +76,7 @@ impl LiveState {
             presences: Arc::default(),
             typing: moments::Typing::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
-            pages: ReadTurns::new(PAGES_AT_ONCE, PAGES_OF_ONE),
+            pages: ReadTurns::new(PAGES_AT_ONCE, PAGES_OF_ONE, paces),
         })
     }
 
