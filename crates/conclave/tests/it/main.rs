@@ -53,3 +53,4 @@ mod survival_restart;
 mod tls;
 mod tokens;
 mod witness;
+mod words;
