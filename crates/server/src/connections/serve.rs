@@ -32,6 +32,7 @@ use super::{
     limits::Limits,
     meter::{Connection, Cut, Stage},
     places::{Place, Places},
+    refusals::Refusals,
     turns::Turns,
 };
 use crate::{
@@ -82,6 +83,7 @@ struct Shared {
     door: Door,
     handshakes: Handshakes,
     turns: Option<Arc<Turns>>,
+    refusals: Refusals,
     told: Told<(super::address::Address, Cut)>,
 }
 
@@ -95,6 +97,7 @@ pub(crate) async fn serve(door: Door, listener: TcpListener, mut end: watch::Rec
     let shared = Arc::new(Shared {
         handshakes: Handshakes::new(door.whom),
         turns,
+        refusals: Refusals::default(),
         told: Told::default(),
         door,
     });
@@ -445,8 +448,9 @@ impl Session {
             Ok(entry) => entry,
             Err(status) => {
                 drop(body);
-                call.is_answered();
                 let response = status.into_http::<tonic::body::Body>();
+                call.is_answered();
+                self.hold(&response).await;
                 let counted = Some(self.books.clone());
                 return response.map(|body| AnswerBody::new(body, counted, call));
             }
@@ -461,6 +465,23 @@ impl Session {
         let request = Request::from_parts(parts, tonic::body::Body::new(body));
         let Ok(response) = door.routes.clone().oneshot(request).await;
         call.is_answered();
+        self.hold(&response).await;
         response.map(|body| AnswerBody::new(body, counted, call))
+    }
+
+    /// Waits if this answer is one refusal too many.
+    fn hold<T>(&self, response: &Response<T>) -> impl Future<Output = ()> + use<T> {
+        let hold = match self.shared.door.for_clients {
+            true => {
+                let address = self.books.connection.address;
+                self.shared.refusals.hold(address, response)
+            }
+            false => Duration::ZERO,
+        };
+        async move {
+            if !hold.is_zero() {
+                sleep(hold).await;
+            }
+        }
     }
 }
