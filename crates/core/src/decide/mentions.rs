@@ -94,7 +94,8 @@ impl Named {
 /// At most [`MENTIONS_MAX`] names.
 fn named(text: &str) -> Vec<Named> {
     let mut all = Vec::new();
-    if !text.contains(is_at) {
+    // One after the other: looking for one sign is much faster than looking at each character.
+    if !text.contains('@') && !text.contains('\u{ff20}') {
         return all;
     }
     let mut code = code::parts(text).into_iter().peekable();
@@ -391,11 +392,11 @@ mod tests {
             }
             // A fence before it makes code of everything.
             let quoted = format!("~~~~~\n{}", text.replace('~', "-"));
-            prop_assert_eq!(super::named(&quoted).len(), 0);
+            prop_assert_eq!(named(&quoted).len(), 0);
             let plain = text.replace(['`', '~'], "");
-            let before = super::named(&plain).len().min(MENTIONS_MAX - 1);
+            let before = named(&plain).len().min(MENTIONS_MAX - 1);
             let with_bob = format!("{plain} @bob");
-            prop_assert_eq!(super::named(&with_bob).len(), before + 1);
+            prop_assert_eq!(named(&with_bob).len(), before + 1);
         }
     }
 
