@@ -146,7 +146,8 @@ impl Client {
     /// is if it is so already.
     ///
     /// # Errors
-    /// [`CallError`]; `NO_SUCH_MESSAGE`, `MESSAGE_GONE`, `TOO_MANY`, `LINE_INVALID`, `BLOCKED`.
+    /// [`CallError`]; `NO_SUCH_MESSAGE`, `MESSAGE_GONE`, `TOO_MANY`, `LINE_INVALID`,
+    /// `REACTION_INVALID`, `BLOCKED`.
     pub async fn set_reaction(
         &self,
         message: MessageRef,

@@ -241,7 +241,7 @@ fn text_of(body: &[u8]) -> Result<MessageText, Problem> {
         return Err(bad());
     }
     let post: Post = serde_json::from_slice(body).map_err(|_| bad())?;
-    Ok(MessageText::new(post.text)?)
+    Ok(conclave_text::message(post.text)?)
 }
 
 #[cfg(test)]

@@ -54,3 +54,4 @@ mod survival_restart;
 mod tls;
 mod tokens;
 mod witness;
+mod words;
