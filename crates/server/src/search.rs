@@ -66,6 +66,7 @@ pub(crate) async fn search(
         next_page_token: pages::token_of_number(found.next_before.map(|next| next.0)),
         complete_to_position: found.complete_to.0,
         applied_position: found.applied.0,
+        page_size: pages::told(size),
     })
 }
 

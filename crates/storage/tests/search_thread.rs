@@ -26,7 +26,10 @@ fn indexers() -> usize {
 fn wait_until_no_indexer() {
     let deadline = Instant::now() + Duration::from_secs(10);
     while indexers() != 0 {
-        assert!(Instant::now() < deadline, "a thread outlived its last handle");
+        assert!(
+            Instant::now() < deadline,
+            "a thread outlived its last handle"
+        );
         std::thread::yield_now();
     }
 }
