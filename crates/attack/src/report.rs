@@ -3,7 +3,10 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use hdrhistogram::Histogram;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep},
+};
 
 use crate::{Attack, Bounds, Honest, Noticed, Tally, Target};
 
@@ -24,7 +27,8 @@ pub struct Report {
     pub took: Duration,
 }
 
-/// Measures an honest client for `calm`, then attacks.
+/// Measures an honest client for `calm`, then attacks. The attack runs where `on` says, the honest
+/// client where this is called.
 ///
 /// # Errors
 /// If the honest client cannot work before the attack.
@@ -33,13 +37,14 @@ pub async fn run(
     target: &Arc<Target>,
     bounds: Bounds,
     calm: Duration,
+    on: &Handle,
 ) -> anyhow::Result<Report> {
     let honest = Honest::start(target).await?;
     sleep(calm).await;
     let term = honest.term(target).await;
     let before = honest.take().await;
     let began = Instant::now();
-    let tally = (attack.run)(target.clone(), bounds).await;
+    let tally = on.spawn((attack.run)(target.clone(), bounds)).await?;
     let took = began.elapsed();
     let during = honest.take().await;
     let elections = honest.term(target).await.saturating_sub(term);

@@ -30,9 +30,9 @@ const TABLE: [(&str, u64, u64); ACCOUNT_LIMITS] = [
     // 200 a second; half a minute of it at once.
     ("messages-per-minute", 12_000, 1),
     ("messages-burst", 6_000, 1),
-    // 1 MiB a second; a minute of it at once.
-    ("bytes-per-minute", 60 * MIB, 1),
-    ("bytes-burst", 64 * MIB, TEXT_BYTES_MAX as u64),
+    // 256 KiB a second, sixteen of the longest texts; a quarter of a minute of it at once.
+    ("bytes-per-minute", 15 * MIB, 1),
+    ("bytes-burst", 4 * MIB, TEXT_BYTES_MAX as u64),
     ("edits-per-minute", 600, 1),
     ("edits-burst", 600, 1),
     ("reactions-per-minute", 1_200, 1),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use conclave_core::{
     Accepted, AccountRole, Command, Position, Rejection, Timestamp, TokenHash,
-    allowance::{Keeps, keeps},
+    allowance::{Keeps, keeps, price},
 };
 use conclave_replica::{
     Outcome,
@@ -16,6 +16,7 @@ use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use crate::{
     problems,
+    read_turns::OwnTurn,
     sessions::{Known, log_in_first, token_of},
     shared::Shared,
 };
@@ -27,6 +28,9 @@ const LIMIT_MAX: Duration = Duration::from_secs(10);
 /// How long a read may wait for its turn. A page takes milliseconds; who waits this long is one of
 /// too many.
 const READ_TURN_LIMIT: Duration = Duration::from_secs(2);
+/// How long a refusal is held back at most. It holds a stream of its caller's own connection, of
+/// which that has only so many.
+const HELD_BACK_MAX: Duration = Duration::from_secs(1);
 /// What is left of the client's time for the answer to travel back, at most a quarter of it: less
 /// and a busy machine would let the client's patience end before it hears why.
 const MARGIN: Duration = Duration::from_millis(100);
@@ -145,12 +149,17 @@ impl Shared {
         let _admitted = session.admit()?;
         let (metadata, _, request) = request.into_parts();
         let command = request.into_command(session.id)?;
-        let fair = &self.sessions.fair;
-        fair.check_rate(&session.of_account, &command.operation)?;
-        let _place = session
-            .of_account
-            .admit(self.commands.available_permits())?;
-        self.propose_proven(command, &metadata, deadline).await
+        let (of_account, price) = (&session.of_account, price(&command.operation));
+        let rate = self.sessions.fair.check_rate(of_account, &price);
+        if let Err(problem) = rate {
+            return Err(held_back(problem, deadline).await);
+        }
+        let _place = of_account.admit(self.commands.available_permits())?;
+        let outcome = self.propose_proven(command, &metadata, deadline).await?;
+        if let Err(rejection) = &outcome.answer {
+            of_account.is_refused(&price, rejection);
+        }
+        Ok(outcome)
     }
 
     /// Gets a session's command through the log that is answered by being done; gives the position
@@ -254,7 +263,7 @@ impl Shared {
         let known = self.sessions.get(&token);
         let fresh = async {
             self.freshen(options, deadline).await?;
-            let _own = match &known {
+            let mut own = match &known {
                 Some(known) => {
                     let own = self.turns.take_own(known.account, READ_TURN_LIMIT).await;
                     Some(own.ok_or(Problem::Busy)?)
@@ -263,12 +272,13 @@ impl Shared {
                 None => None,
             };
             let now = self.log_time();
-            self.read(move |reader| match open_session(reader, &token, now)? {
-                Some(session) => {
-                    let whose = (session.id, session.account);
-                    Ok(Some((whose, read(reader, &session)?)))
-                }
-                None => Ok(None),
+            self.read(move |reader| {
+                own.iter_mut().for_each(OwnTurn::begins);
+                let Some(session) = open_session(reader, &token, now)? else {
+                    return Ok(None);
+                };
+                let whose = (session.id, session.account);
+                Ok(Some((whose, read(reader, &session)?)))
             })
             .await
         };
@@ -281,6 +291,16 @@ impl Shared {
         }
         Ok(found)
     }
+}
+
+/// Returns a refusal no sooner than it asks the caller to wait, within bounds: a caller that asks
+/// again at once is slowed down, and one that waits loses nothing.
+pub(crate) async fn held_back(problem: Problem, deadline: Deadline) -> Problem {
+    if let Problem::RateLimited { wait_ms, .. } = &problem {
+        let wait = Duration::from_millis(*wait_ms).min(HELD_BACK_MAX);
+        tokio::time::sleep(wait.min(deadline.left())).await;
+    }
+    problem
 }
 
 /// Whether a session is an administrator's.

@@ -2,10 +2,13 @@
 //!
 //! The log counts what an account does, once for all nodes; what is refused there has already cost
 //! an entry. So each node keeps a copy of the buckets on its own clock, and refuses what would be
-//! refused anyway before it is proposed. And an account gets places among the commands under way
-//! only as long as others find twice as many free.
+//! refused anyway before it is proposed; what the log refuses all the same, because the account
+//! also uses other nodes, this node refuses by itself until the log has said that it will not. An
+//! account gets places among the commands under way only as long as others find twice as many free,
+//! and its log-ins, each of which costs a hash, are counted before the next one is hashed.
 //!
-//! Always true: an account that has nothing under way here finds a place while any is free.
+//! Always true: an account that has nothing under way here finds a place while any is free; a wrong
+//! password does not count as a log-in, so nobody else can use up an account's log-ins.
 
 use std::{
     collections::HashMap,
@@ -16,19 +19,26 @@ use std::{
     time::Duration,
 };
 
-use conclave_core::{AccountId, AccountLimits, Allowance, Operation, Timestamp, allowance::price};
-use conclave_wire::Problem;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout},
+use conclave_core::{
+    AccountId, AccountLimits, Allowance, Rejection, Timestamp,
+    allowance::{Price, SPENDS},
 };
+use conclave_wire::Problem;
+use tokio::time::Instant;
 
-use crate::problems::millis;
+use crate::{pace::Pace, problems::millis};
 
 /// Accounts kept in memory. At the bound those go that have nothing under way.
 const KEPT_MAX: usize = 65_536;
 /// Commands of one account under way on one node: four sessions with full windows.
 const COMMANDS_OF_ONE_MAX: usize = 1024;
+/// Log-ins of one account on one node that may come at once: more than it may have sessions.
+const LOG_INS_AT_ONCE: u32 = 40;
+/// For how long this node refuses by itself at most, what the log has refused: limits may be
+/// raised meanwhile.
+const REFUSED_MAX: Duration = Duration::from_secs(1);
+/// One more log-in comes back after this time. A script that logs in for each message is slower.
+const LOG_IN_EVERY: Duration = Duration::from_secs(2);
 
 /// One account, as this node knows it.
 #[derive(Default)]
@@ -36,6 +46,9 @@ pub(crate) struct OfAccount {
     under_way: AtomicUsize,
     /// The buckets on this node's clock. The totals in it are not used.
     buckets: Mutex<Allowance>,
+    /// Until when the log refuses each kind of spending, as it has said.
+    refused: Mutex<[Option<Instant>; SPENDS]>,
+    log_ins: Mutex<Pace>,
 }
 
 /// A command of an account under way; over when dropped.
@@ -81,16 +94,60 @@ impl Fair {
     }
 
     /// Refuses what the log would refuse, as far as this node can know.
-    pub(crate) fn check_rate(&self, of: &OfAccount, operation: &Operation) -> Result<(), Problem> {
+    pub(crate) fn check_rate(&self, of: &OfAccount, price: &Price) -> Result<(), Problem> {
+        of.check_refused(price)?;
         let limits = *self.limits.read().unwrap_or_else(PoisonError::into_inner);
         // Any clock that runs evenly does: a bucket is full until something was taken.
         let now = Timestamp(millis(self.started.elapsed()));
-        let taken = lock(&of.buckets).take(&limits, now, &price(operation));
+        let taken = lock(&of.buckets).take(&limits, now, price);
         Ok(taken?)
     }
 }
 
 impl OfAccount {
+    /// Notes that the log has refused what the account asked for.
+    pub(crate) fn is_refused(&self, price: &Price, rejection: &Rejection) {
+        let Rejection::RateLimited { what, wait_ms } = rejection else {
+            return;
+        };
+        let until = Instant::now() + Duration::from_millis(*wait_ms).min(REFUSED_MAX);
+        let mut refused = lock(&self.refused);
+        for (spend, _) in price.iter().flatten() {
+            if spend.words() == what {
+                refused[*spend as usize] = Some(until);
+            }
+        }
+    }
+
+    fn check_refused(&self, price: &Price) -> Result<(), Rejection> {
+        let refused = *lock(&self.refused);
+        for (spend, _) in price.iter().flatten() {
+            let until = refused[*spend as usize];
+            let wait = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
+                return Err(limited(spend.words(), wait));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses to hash one more password of an account that logs in all the time.
+    ///
+    /// # Errors
+    /// [`Rejection::RateLimited`] with the time after which a log-in is possible.
+    pub(crate) fn check_log_ins(&self) -> Result<(), Rejection> {
+        let wait = lock(&self.log_ins).ahead(LOG_IN_EVERY * (LOG_INS_AT_ONCE - 1));
+        match wait.is_zero() {
+            true => Ok(()),
+            false => Err(limited("log-ins", wait)),
+        }
+    }
+
+    /// Counts a log-in with the right password.
+    pub(crate) fn has_logged_in(&self) {
+        lock(&self.log_ins).spend(LOG_IN_EVERY);
+    }
+
     /// A place for one more command, if the account has a right to one; `free` places are left for
     /// all.
     pub(crate) fn admit(self: &Arc<Self>, free: usize) -> Result<Place, Problem> {
@@ -103,63 +160,10 @@ impl OfAccount {
     }
 }
 
-/// Reads of the database, pages of streams or searches at once, shared fairly: an account waits for
-/// its own turn before it waits with the others, so that however much it asks for, others wait for
-/// few of its turns.
-///
-/// Always true: at most `of_one` turns of an account are held or waited for with others.
-pub(crate) struct Turns {
-    all: Arc<Semaphore>,
-    of_one: usize,
-    accounts: Mutex<HashMap<AccountId, Arc<Semaphore>>>,
-}
-
-/// A turn; over when dropped.
-pub(crate) struct Turn {
-    _own: OwnedSemaphorePermit,
-    _common: OwnedSemaphorePermit,
-}
-
-impl Turns {
-    pub(crate) fn new(all: usize, of_one: usize) -> Self {
-        Self {
-            all: Arc::new(Semaphore::new(all)),
-            of_one,
-            accounts: Mutex::default(),
-        }
-    }
-
-    /// Waits for a turn; `None` if it does not come within `limit`.
-    pub(crate) async fn take(&self, account: AccountId, limit: Duration) -> Option<Turn> {
-        let taken = async {
-            let own = self.of(account).acquire_owned().await.ok()?;
-            let common = self.all.clone().acquire_owned().await.ok()?;
-            Some(Turn {
-                _own: own,
-                _common: common,
-            })
-        };
-        timeout(limit, taken).await.ok().flatten()
-    }
-
-    /// Waits for this account's own turn alone; what is common is waited for elsewhere.
-    pub(crate) async fn take_own(
-        &self,
-        account: AccountId,
-        limit: Duration,
-    ) -> Option<OwnedSemaphorePermit> {
-        let own = self.of(account).acquire_owned();
-        timeout(limit, own).await.ok()?.ok()
-    }
-
-    fn of(&self, account: AccountId) -> Arc<Semaphore> {
-        let mut accounts = lock(&self.accounts);
-        if accounts.len() >= KEPT_MAX && !accounts.contains_key(&account) {
-            // Whoever holds a turn or waits for one has the semaphore in hand.
-            accounts.retain(|_, of| Arc::strong_count(of) > 1);
-        }
-        let new = || Arc::new(Semaphore::new(self.of_one));
-        accounts.entry(account).or_insert_with(new).clone()
+fn limited(what: &str, wait: Duration) -> Rejection {
+    Rejection::RateLimited {
+        what: what.to_owned(),
+        wait_ms: millis(wait).max(1),
     }
 }
 
@@ -169,19 +173,19 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use conclave_core::{MessageRef, Reaction};
+    use conclave_core::{MessageRef, Operation, Reaction, Spend, allowance::price};
 
     use super::*;
 
-    fn react() -> Operation {
-        Operation::SetReaction {
+    fn react() -> Price {
+        price(&Operation::SetReaction {
             message: MessageRef {
                 conversation: conclave_core::ConversationId(1),
                 sequence: conclave_core::Sequence(1),
             },
             reaction: Reaction::new("x".to_owned()).unwrap(),
             present: true,
-        }
+        })
     }
 
     #[test]
@@ -211,34 +215,42 @@ mod tests {
                 Err(refused) => break refused,
             }
         };
-        let (_, burst) = AccountLimits::default().rate(conclave_core::Spend::Reactions);
+        let (_, burst) = AccountLimits::default().rate(Spend::Reactions);
         assert!(taken >= burst, "{taken}");
         assert!(matches!(refused, Problem::RateLimited { .. }));
         assert!(fair.check_rate(&fair.of(AccountId(2)), &react()).is_ok());
     }
 
-    #[tokio::test]
-    async fn one_that_asks_for_many_turns_keeps_others_waiting_for_few() {
-        let turns = Arc::new(Turns::new(1, 1));
-        let long = Duration::from_secs(60);
-        let first = turns.take(AccountId(1), long).await;
-        let many: Vec<_> = (0..100)
-            .map(|_| {
-                let turns = turns.clone();
-                tokio::spawn(async move { turns.take(AccountId(1), long).await.is_some() })
-            })
-            .collect();
-        let other = turns.clone();
-        let other = tokio::spawn(async move { other.take(AccountId(2), long).await.is_some() });
-        while turns.accounts.lock().unwrap().len() < 2 {
-            tokio::task::yield_now().await;
+    #[tokio::test(start_paused = true)]
+    async fn what_the_log_has_refused_is_refused_here_until_it_would_not_be() {
+        let fair = Fair::default();
+        let of = fair.of(AccountId(1));
+        let (what, wait_ms) = (Spend::Reactions.words().to_owned(), 300);
+        of.is_refused(&react(), &Rejection::RateLimited { what, wait_ms });
+        let refused = fair.check_rate(&of, &react());
+        assert!(matches!(
+            refused,
+            Err(Problem::RateLimited { wait_ms: 300, .. })
+        ));
+        let other = [None, None];
+        assert!(fair.check_rate(&of, &other).is_ok());
+        tokio::time::advance(Duration::from_millis(300)).await;
+        assert!(fair.check_rate(&of, &react()).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_log_ins_with_the_right_password_count() {
+        let fair = Fair::default();
+        let of = fair.of(AccountId(1));
+        for _ in 0..LOG_INS_AT_ONCE {
+            // Checked twice as often as the password is right.
+            assert!(of.check_log_ins().is_ok());
+            assert!(of.check_log_ins().is_ok());
+            of.has_logged_in();
         }
-        drop(first);
-        assert!(other.await.unwrap());
-        // At most one of the many came before.
-        let before = many.iter().filter(|task| task.is_finished()).count();
-        assert!(before < 100, "{before}");
-        many.iter().for_each(tokio::task::JoinHandle::abort);
-        assert!(turns.take(AccountId(3), long).await.is_some());
+        assert!(of.check_log_ins().is_err());
+        assert!(fair.of(AccountId(2)).check_log_ins().is_ok());
+        tokio::time::advance(LOG_IN_EVERY).await;
+        assert!(of.check_log_ins().is_ok());
     }
 }

@@ -13,7 +13,7 @@ use conclave_wire::{
 use tonic::{Request, Response, Status};
 
 use crate::{
-    access::{Deadline, accepted, position_of},
+    access::{Deadline, accepted, held_back, position_of},
     accounts::{Accounts, once_id},
     hash_queue::Work,
     passwords::is_outdated,
@@ -112,6 +112,12 @@ impl Accounts {
         let key = login.key.clone();
         let found = self.shared.read(move |reader| reader.account_by_key(&key));
         let found = found.await?;
+        if let Some(row) = &found {
+            let of = self.shared.sessions.fair.of(row.id);
+            if let Err(rejection) = of.check_log_ins() {
+                return Err(held_back(rejection.into(), deadline).await);
+            }
+        }
         let hash = found.as_ref().map(|row| row.password_hash.clone());
         let once = attempt_id(&once_id(request_id)?, &keys, &login.password);
         let password = || login.password.clone();
@@ -121,6 +127,7 @@ impl Accounts {
             .await?;
         let row = found.filter(|_| tried.verified);
         let row = row.ok_or(Rejection::WrongCredentials)?;
+        self.shared.sessions.fair.of(row.id).has_logged_in();
         let renewed = match is_outdated(&row.password_hash) {
             true => Some(self.shared.passwords.hash(&tried.turn, password()).await?),
             false => None,

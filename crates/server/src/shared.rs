@@ -21,10 +21,10 @@ use tokio::{
 
 use crate::{
     check::Checks, codes::Codes, connections::Places, digests::Digests, exchange::Exchange,
-    fair::Turns, identity::Identity, live::LiveState, operators::Operators, passwords::Passwords,
-    peer_service::role_number, problems::millis, registration::Registration, roll_call::RollCall,
-    sessions::Sessions, snapshots, space::Space, throttle::Gate, tls::Security, told::Told,
-    transport::GrpcTransport,
+    identity::Identity, live::LiveState, operators::Operators, passwords::Passwords,
+    peer_service::role_number, problems::millis, read_turns::ReadTurns, registration::Registration,
+    roll_call::RollCall, sessions::Sessions, snapshots, space::Space, throttle::Gate,
+    tls::Security, told::Told, transport::GrpcTransport,
 };
 
 /// How long a peer may take to say how it is.
@@ -56,9 +56,9 @@ pub(crate) struct Shared {
     pub(crate) client_places: Arc<Places>,
     pub(crate) peer_places: Arc<Places>,
     /// Of each account, among the reads.
-    pub(crate) turns: Turns,
+    pub(crate) turns: ReadTurns,
     /// Searches have turns of their own: they may take long.
-    pub(crate) searches: Turns,
+    pub(crate) searches: ReadTurns,
     pub(crate) live: LiveState,
     /// How much room the disk has.
     pub(crate) space: Space,

@@ -9,6 +9,7 @@ use conclave_client::{
     core::{MessageRef, Recipient, RoomName},
 };
 use tokio::{
+    sync::Semaphore,
     task::JoinSet,
     time::{Instant, timeout_at},
 };
@@ -17,6 +18,8 @@ use crate::{Bounds, Tally, Target};
 
 /// Sessions of the account: half of what it may have.
 const SESSIONS: usize = 16;
+/// Log-ins at once: with one more than 32 sessions the account would end its own.
+const LOG_INS: usize = 12;
 /// A call of an attacker ends here: one that is told to wait is made anew at once.
 const CALL_LIMIT: Duration = Duration::from_millis(500);
 /// The longest text.
@@ -57,6 +60,7 @@ pub(super) async fn greedy(target: Arc<Target>, bounds: Bounds) -> Tally {
     let Ok((name, sessions, message)) = begin(&target).await else {
         return failed;
     };
+    let log_ins = Arc::new(Semaphore::new(LOG_INS));
     let mut workers = JoinSet::new();
     for number in 0..bounds.count {
         let client = sessions[number % SESSIONS].clone();
@@ -66,6 +70,7 @@ pub(super) async fn greedy(target: Arc<Target>, bounds: Bounds) -> Tally {
             name: name.clone(),
             message,
             wish,
+            log_ins: log_ins.clone(),
         };
         workers.spawn(worker.run(until));
     }
@@ -106,6 +111,7 @@ struct Worker {
     name: String,
     message: MessageRef,
     wish: Wish,
+    log_ins: Arc<Semaphore>,
 }
 
 impl Worker {
@@ -136,13 +142,16 @@ impl Worker {
                 let toggled = self.client.set_reaction(self.message, "+", present);
                 toggled.await.is_ok()
             }
-            Wish::Search => self.client.search("x*", 100, "").await.is_ok(),
+            Wish::Search => self.client.search("xxx*", 100, "").await.is_ok(),
             Wish::Subscribe => {
                 let mut events = self.client.subscribe(From::Beginning);
                 // A page, and again from the beginning.
                 events.next().await.is_ok()
             }
             Wish::LogIn => {
+                let Ok(_place) = self.log_ins.acquire().await else {
+                    return false;
+                };
                 let Ok(login) = self.client.login(&self.name, PASSWORD).await else {
                     return false;
                 };

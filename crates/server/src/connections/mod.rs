@@ -16,6 +16,7 @@ mod io;
 mod limits;
 mod meter;
 mod places;
+mod refusals;
 mod serve;
 mod turns;
 

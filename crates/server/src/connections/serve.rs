@@ -36,6 +36,7 @@ use super::{
     limits::Limits,
     meter::{Connection, Cut, Stage},
     places::{Place, Places},
+    refusals::Refusals,
     turns::Turns,
 };
 use crate::{
@@ -88,6 +89,7 @@ struct Shared {
     door: Door,
     handshakes: Handshakes,
     turns: Option<Arc<Turns>>,
+    refusals: Refusals,
     told: Told<(super::address::Address, Cut)>,
 }
 
@@ -101,6 +103,7 @@ pub(crate) async fn serve(door: Door, listener: TcpListener, mut end: watch::Rec
     let shared = Arc::new(Shared {
         handshakes: Handshakes::new(door.whom),
         turns,
+        refusals: Refusals::default(),
         told: Told::default(),
         door,
     });
@@ -448,12 +451,14 @@ impl Session {
         };
         if let Some(response) = refused {
             drop(body);
-            return self.counted(response, call);
+            return self.counted(response, call).await;
         }
         let decided = match self.books.are_full() {
             true if !is_call => {
                 drop(body);
-                return self.counted(webhooks::refusal(&Problem::Busy, false), call);
+                return self
+                    .counted(webhooks::refusal(&Problem::Busy, false), call)
+                    .await;
             }
             true => Err(tonic::Status::resource_exhausted(
                 "too many unread answers of this connection",
@@ -464,7 +469,9 @@ impl Session {
             Ok(entry) => entry,
             Err(status) => {
                 drop(body);
-                return self.counted(status.into_http::<tonic::body::Body>(), call);
+                return self
+                    .counted(status.into_http::<tonic::body::Body>(), call)
+                    .await;
             }
         };
         if entry.known {
@@ -477,17 +484,35 @@ impl Session {
         let request = Request::from_parts(parts, tonic::body::Body::new(body));
         let Ok(response) = door.routes.clone().oneshot(request).await;
         call.is_answered();
+        self.hold(&response).await;
         response.map(|body| AnswerBody::new(body, counted, call))
     }
 
     /// Gives an answer that was made before the services were asked; its bytes count.
-    fn counted<B>(&self, response: Response<B>, mut call: Call) -> Response<AnswerBody>
+    async fn counted<B>(&self, response: Response<B>, mut call: Call) -> Response<AnswerBody>
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         call.is_answered();
+        self.hold(&response).await;
         let counted = Some(self.books.clone());
         response.map(|body| AnswerBody::new(tonic::body::Body::new(body), counted, call))
+    }
+
+    /// Waits if this answer is one refusal too many.
+    fn hold<T>(&self, response: &Response<T>) -> impl Future<Output = ()> + use<T> {
+        let hold = match self.shared.door.for_clients {
+            true => {
+                let address = self.books.connection.address;
+                self.shared.refusals.hold(address, response)
+            }
+            false => Duration::ZERO,
+        };
+        async move {
+            if !hold.is_zero() {
+                sleep(hold).await;
+            }
+        }
     }
 }

@@ -23,7 +23,7 @@ use conclave_core::Position;
 use conclave_replica::{Listener, Reader};
 use tokio::sync::Semaphore;
 
-use crate::fair::Turns;
+use crate::read_turns::ReadTurns;
 
 pub(crate) use moments::{hear, share};
 pub(crate) use service::Live;
@@ -43,7 +43,7 @@ pub(crate) struct LiveState {
     presences: Arc<presence::Presences>,
     typing: moments::Typing,
     streams: Arc<Semaphore>,
-    pages: Turns,
+    pages: ReadTurns,
 }
 
 /// The end of the feed that the router takes from, before there is a router.
@@ -71,7 +71,7 @@ impl LiveState {
             presences: Arc::default(),
             typing: moments::Typing::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
-            pages: Turns::new(PAGES_AT_ONCE, PAGES_OF_ONE),
+            pages: ReadTurns::new(PAGES_AT_ONCE, PAGES_OF_ONE),
         })
     }
 

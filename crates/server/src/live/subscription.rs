@@ -23,7 +23,9 @@ use super::{
     presence,
     token::Mint,
 };
-use crate::{access::open_session, fair::Turn, sessions::log_in_first, shared::Shared, show};
+use crate::{
+    access::open_session, read_turns::ReadTurn, sessions::log_in_first, shared::Shared, show,
+};
 
 /// Events read from the database at once.
 const PAGE: usize = 200;
@@ -265,7 +267,7 @@ fn unlogged(event: v1::event::Event) -> v1::Event {
 impl Subscription {
     /// The right to read a page; `None` if it is somebody else's for longer than the client may
     /// be left without a word.
-    async fn turn(&self) -> Option<Turn> {
+    async fn turn(&self) -> Option<ReadTurn> {
         let pages = &self.shared.live.pages;
         pages.take(self.account, self.heartbeat).await
     }

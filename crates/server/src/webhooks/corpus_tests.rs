@@ -207,3 +207,44 @@ fn a_body_that_is_cut_or_changed_anywhere_makes_no_panic() {
         }
     }
 }
+
+#[test]
+fn no_letter_of_unicode_steers_what_is_shown() {
+    let steers = |c: char| {
+        let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        (c.is_control() && c != '\n') || turns || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
+    };
+    let all: Vec<char> = ('\0'..=char::MAX).collect();
+    for some in all.chunks(997) {
+        let written: String = some.iter().collect();
+        let label = serde_json::json!({"alertname": written, written.clone(): written});
+        let part = serde_json::json!({"type": "text", "text": written});
+        let section = serde_json::json!({"type": "rich_text_section", "elements": [part]});
+        for (event, body) in [
+            ("", serde_json::json!({"text": written})),
+            (
+                "",
+                serde_json::json!({"attachments": [{"title": written, "footer": written}]}),
+            ),
+            (
+                "",
+                serde_json::json!({"blocks": [{"type": "rich_text", "elements": [section]}]}),
+            ),
+            (
+                "",
+                serde_json::json!({"status": written, "alerts": [{"labels": label}]}),
+            ),
+            (
+                "issues",
+                serde_json::json!({"action": written, "issue": {"title": written}}),
+            ),
+            ("unknown", serde_json::json!({"sender": {"login": written}})),
+        ] {
+            let case = serde_json::json!({"event": event, "body": body});
+            let told = told(&headers_of(&case), &bytes_of(&case));
+            if let Ok(Told::Message(text)) = told {
+                assert!(!text.contains(steers), "{text:?}");
+            }
+        }
+    }
+}

@@ -84,7 +84,7 @@ impl Event<'_> {
     }
 
     fn written(&self, path: &str) -> String {
-        excerpt(text_at(self.body, path), BODY_CHARACTERS)
+        excerpt(&without_comments(text_at(self.body, path)), BODY_CHARACTERS)
     }
 
     /// `#7 Title (https://…)` of what is numbered.
@@ -385,6 +385,14 @@ impl Event<'_> {
         let did = join(&[self.action.clone(), event, name], " ");
         (link(&did, address), String::new())
     }
+}
+
+/// Leaves out what GitHub does not show either: hints of a template, in `<!-- … -->`.
+fn without_comments(text: &str) -> String {
+    let mut parts = text.split("<!--");
+    let first = parts.next().unwrap_or_default();
+    let shown = parts.map(|part| part.split_once("-->").map_or("", |(_, shown)| shown));
+    std::iter::once(first).chain(shown).collect()
 }
 
 fn short(commit: &str) -> String {

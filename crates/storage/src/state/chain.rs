@@ -16,11 +16,9 @@ pub(super) fn answer(hasher: &mut Hasher, json: &str) {
 
 /// Feeds what an account has used after it has paid for a request.
 pub(super) fn allowance(hasher: &mut Hasher, account: AccountId, allowance: &Allowance) {
-    hasher.update(b"u");
     let totals = [account.0, allowance.conversations, allowance.stored_bytes];
-    for value in totals.iter().chain(&allowance.full_at) {
-        hasher.update(&value.to_le_bytes());
-    }
+    let values = totals.into_iter().chain(allowance.full_at);
+    words(hasher, b"u", values);
 }
 
 /// Feeds one event.
@@ -344,19 +342,39 @@ fn event_of_rooms(hasher: &mut Hasher, position: Position, event: &Event) {
 
 /// Feeds the kind of an event, its place, and its numbers: as many as its kind has.
 fn head(hasher: &mut Hasher, kind: u8, position: Position, values: &[u64]) {
-    hasher.update(&[b'e', kind]);
-    hasher.update(&position.0.to_le_bytes());
+    let values = values.iter().copied();
+    words(
+        hasher,
+        &[b'e', kind],
+        std::iter::once(position.0).chain(values),
+    );
+}
+
+/// Feeds a tag and numbers. Many small pieces would each cost as much as one that holds them all.
+fn words(hasher: &mut Hasher, tag: &[u8], values: impl Iterator<Item = u64>) {
+    const WORD: usize = size_of::<u64>();
+    let mut piece = [0; 16 * WORD];
+    piece[..tag.len()].copy_from_slice(tag);
+    let mut end = tag.len();
     for value in values {
-        hasher.update(&value.to_le_bytes());
+        if end + WORD > piece.len() {
+            hasher.update(&piece[..end]);
+            end = 0;
+        }
+        piece[end..end + WORD].copy_from_slice(&value.to_le_bytes());
+        end += WORD;
     }
+    hasher.update(&piece[..end]);
 }
 
 /// Feeds numbers of accounts with their count before them.
 fn numbers(hasher: &mut Hasher, accounts: &[AccountId]) {
-    hasher.update(&(accounts.len() as u64).to_le_bytes());
-    for account in accounts {
-        hasher.update(&account.0.to_le_bytes());
-    }
+    let count = std::iter::once(accounts.len() as u64);
+    words(
+        hasher,
+        &[],
+        count.chain(accounts.iter().map(|account| account.0)),
+    );
 }
 
 /// Feeds bytes with their length before them.
@@ -368,6 +386,22 @@ pub(super) fn bytes(hasher: &mut Hasher, bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn numbers_are_fed_as_the_same_bytes_whatever_their_count() {
+        for count in 0..100_u64 {
+            let mut in_pieces = Hasher::new();
+            words(&mut in_pieces, b"e1", 0..count);
+            let mut one_by_one = Hasher::new();
+            one_by_one.update(b"e1");
+            (0..count).for_each(|value| {
+                one_by_one.update(&value.to_le_bytes());
+            });
+            assert_eq!(in_pieces.finalize(), one_by_one.finalize(), "{count}");
+        }
+    }
 
     #[test]
     fn every_kind_of_event_is_fed_under_a_number_of_its_own() {

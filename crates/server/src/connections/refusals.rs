@@ -1,0 +1,127 @@
+//! Holds back the answers of callers that are refused all the time.
+//!
+//! A refusal is cheap, but a caller that asks again at once for what it cannot get can ask for
+//! thousands of them in a second. Each address gets as many at once as an honest program with a
+//! mistake in it, or a building full of people, may cause; then each waits.
+//!
+//! Always true: what was granted is never held back, and neither is what is refused because this
+//! node cannot serve at the moment, so that clients find another leader as fast as ever.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::http::{HeaderMap, Response};
+use tonic::{Code, Status};
+
+use super::address::Address;
+use crate::pace::Pace;
+
+/// Refusals of an address without a wait.
+const AT_ONCE: u32 = 2000;
+/// One more comes back after this time.
+const EVERY: Duration = Duration::from_millis(2);
+/// How long an answer is held back at most: it holds a stream of its caller's connection.
+const HELD_BACK_MAX: Duration = Duration::from_secs(1);
+/// Addresses kept in memory. At the bound those go that would not wait.
+const KEPT_MAX: usize = 65_536;
+
+/// See the head of this file.
+#[derive(Default)]
+pub(super) struct Refusals {
+    of: Mutex<BTreeMap<Address, Pace>>,
+}
+
+impl Refusals {
+    /// Returns for how long to hold an answer back.
+    pub(super) fn hold<T>(&self, address: Address, answer: &Response<T>) -> Duration {
+        match is_refusal(answer) {
+            true => self.count(address),
+            false => Duration::ZERO,
+        }
+    }
+
+    fn count(&self, address: Address) -> Duration {
+        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        if of.len() >= KEPT_MAX && !of.contains_key(&address) {
+            of.retain(|_, pace| !pace.ahead(Duration::ZERO).is_zero());
+        }
+        let pace = of.entry(address).or_default();
+        pace.spend(EVERY);
+        pace.ahead(EVERY * AT_ONCE).min(HELD_BACK_MAX)
+    }
+}
+
+/// Whether the caller was refused for what it asked.
+fn is_refusal<T>(answer: &Response<T>) -> bool {
+    answer.status().is_client_error() || code(answer.headers()).is_some_and(is_fault_of_caller)
+}
+
+/// The code of a call that has ended without an answer of its own.
+fn code(headers: &HeaderMap) -> Option<Code> {
+    Status::from_header_map(headers).map(|status| status.code())
+}
+
+fn is_fault_of_caller(code: Code) -> bool {
+    !matches!(
+        code,
+        Code::Ok
+            | Code::Cancelled
+            | Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unavailable
+            | Code::Internal
+            | Code::Aborted
+            | Code::DataLoss
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn address(last: u8) -> Address {
+        Address::of(IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_refusals_is_slowed_down_and_its_neighbours_are_not() {
+        let refusals = Refusals::default();
+        let invalid = Status::invalid_argument("no").into_http::<()>();
+        for _ in 0..AT_ONCE {
+            assert_eq!(refusals.hold(address(1), &invalid), Duration::ZERO);
+        }
+        assert_eq!(refusals.hold(address(1), &invalid), EVERY);
+        for _ in 0..10 * AT_ONCE {
+            assert!(refusals.hold(address(1), &invalid) <= HELD_BACK_MAX);
+        }
+        assert_eq!(refusals.hold(address(2), &invalid), Duration::ZERO);
+        advance(20 * AT_ONCE * EVERY).await;
+        assert_eq!(refusals.hold(address(1), &invalid), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_the_caller_cannot_help_is_never_held_back() {
+        let answer = |code| Status::new(code, "why").into_http::<()>();
+        for code in [Code::Unavailable, Code::DeadlineExceeded, Code::Internal] {
+            assert!(!is_refusal(&answer(code)), "{code:?}");
+        }
+        assert!(!is_refusal(&Response::new(())));
+        for code in [
+            Code::InvalidArgument,
+            Code::Unauthenticated,
+            Code::Unimplemented,
+            Code::NotFound,
+        ] {
+            assert!(is_refusal(&answer(code)), "{code:?}");
+        }
+        let unknown = Response::builder().status(404).body(()).unwrap();
+        assert!(is_refusal(&unknown));
+    }
+}

@@ -1,0 +1,48 @@
+//! How far a caller is ahead of the rate at which it may use something.
+//!
+//! Always true: what was not used does not add up; a caller that rests is as free as a new one.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The time at which all that was used is paid back (the generic cell rate algorithm).
+#[derive(Debug, Default)]
+pub(crate) struct Pace(Option<Instant>);
+
+impl Pace {
+    /// Counts something that is paid back after `cost`.
+    pub(crate) fn spend(&mut self, cost: Duration) {
+        let now = Instant::now();
+        self.0 = Some(self.0.map_or(now, |at| at.max(now)) + cost);
+    }
+
+    /// Returns how long to wait until no more than `allowed` is to be paid back.
+    pub(crate) fn ahead(&self, allowed: Duration) -> Duration {
+        let free = Instant::now() + allowed;
+        self.0
+            .map_or(Duration::ZERO, |at| at.saturating_duration_since(free))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_used_is_paid_back_and_rest_does_not_add_up() {
+        let second = Duration::from_secs(1);
+        let mut pace = Pace::default();
+        tokio::time::advance(60 * second).await;
+        assert_eq!(pace.ahead(Duration::ZERO), Duration::ZERO);
+        pace.spend(3 * second);
+        pace.spend(second);
+        assert_eq!(pace.ahead(Duration::ZERO), 4 * second);
+        assert_eq!(pace.ahead(3 * second), second);
+        tokio::time::advance(2 * second).await;
+        assert_eq!(pace.ahead(Duration::ZERO), 2 * second);
+        tokio::time::advance(60 * second).await;
+        pace.spend(second);
+        assert_eq!(pace.ahead(Duration::ZERO), second);
+    }
+}

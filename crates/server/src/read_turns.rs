@@ -1,0 +1,224 @@
+//! Reads of the database, pages of streams or searches at once, shared fairly.
+//!
+//! An account waits for its own turn before it waits with the others, so that however much it asks
+//! for, others wait for few of its turns. An account that reads all the time gets its turns back
+//! later: after [`AT_ONCE`] of work its turns rest until they have worked one part in [`REST`] of the
+//! time.
+//!
+//! Always true: at most `of_one` turns of an account are held or waited for with others; a turn
+//! comes back at most [`REST_MAX`] after its work has ended.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use conclave_core::AccountId;
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep, timeout},
+};
+
+use crate::pace::Pace;
+
+/// Accounts kept in memory. At the bound those go that hold no turn and wait for none.
+const KEPT_MAX: usize = 65_536;
+/// Work of one account on one node without a rest: the first synchronisation of a client with a
+/// hundred thousand messages takes less.
+const AT_ONCE: Duration = Duration::from_secs(2);
+/// An account that reads all the time works one part in so many of it: a quarter of one core.
+const REST: u32 = 4;
+/// The longest rest of a turn.
+const REST_MAX: Duration = Duration::from_secs(1);
+
+/// Gives turns to accounts.
+pub(crate) struct ReadTurns {
+    all: Arc<Semaphore>,
+    of_one: usize,
+    accounts: Mutex<HashMap<AccountId, Arc<OfAccount>>>,
+}
+
+struct OfAccount {
+    turns: Arc<Semaphore>,
+    pace: Mutex<Pace>,
+}
+
+/// A turn of the account's own; over when dropped, or after a rest.
+pub(crate) struct OwnTurn {
+    of: Arc<OfAccount>,
+    permit: Option<OwnedSemaphorePermit>,
+    began: Option<Instant>,
+}
+
+/// A turn; over when dropped.
+pub(crate) struct ReadTurn {
+    _own: OwnTurn,
+    _common: OwnedSemaphorePermit,
+}
+
+impl ReadTurns {
+    /// `all` turns at once, and `of_one` of one account.
+    pub(crate) fn new(all: usize, of_one: usize) -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(all)),
+            of_one,
+            accounts: Mutex::default(),
+        }
+    }
+
+    /// Waits for a turn; `None` if it does not come within `limit`. The work begins with it.
+    pub(crate) async fn take(&self, account: AccountId, limit: Duration) -> Option<ReadTurn> {
+        let taken = async {
+            let mut own = self.own(account).await?;
+            let common = self.all.clone().acquire_owned().await.ok()?;
+            own.begins();
+            Some(ReadTurn {
+                _own: own,
+                _common: common,
+            })
+        };
+        timeout(limit, taken).await.ok().flatten()
+    }
+
+    /// Waits for this account's own turn alone; what is common is waited for elsewhere, and the
+    /// work begins when the caller says so.
+    pub(crate) async fn take_own(&self, account: AccountId, limit: Duration) -> Option<OwnTurn> {
+        timeout(limit, self.own(account)).await.ok().flatten()
+    }
+
+    async fn own(&self, account: AccountId) -> Option<OwnTurn> {
+        let of = self.of(account);
+        let permit = of.turns.clone().acquire_owned().await.ok()?;
+        Some(OwnTurn {
+            of,
+            permit: Some(permit),
+            began: None,
+        })
+    }
+
+    fn of(&self, account: AccountId) -> Arc<OfAccount> {
+        let mut accounts = lock(&self.accounts);
+        if accounts.len() >= KEPT_MAX && !accounts.contains_key(&account) {
+            // A turn, and a caller that waits for one, has it in hand.
+            accounts.retain(|_, of| Arc::strong_count(of) > 1);
+        }
+        let new = || {
+            Arc::new(OfAccount {
+                turns: Arc::new(Semaphore::new(self.of_one)),
+                pace: Mutex::default(),
+            })
+        };
+        accounts.entry(account).or_insert_with(new).clone()
+    }
+}
+
+impl OwnTurn {
+    /// Notes that the work begins.
+    pub(crate) fn begins(&mut self) {
+        self.began = Some(Instant::now());
+    }
+}
+
+impl Drop for OwnTurn {
+    fn drop(&mut self) {
+        let worked = self.began.map_or(Duration::ZERO, |began| began.elapsed());
+        let rest = {
+            let mut pace = lock(&self.of.pace);
+            pace.spend(worked.min(AT_ONCE) * REST);
+            pace.ahead(AT_ONCE * REST).min(REST_MAX)
+        };
+        if rest.is_zero() {
+            return;
+        }
+        // Without a runtime the node is ending, and there is nothing to rest for.
+        if let (Some(permit), Ok(runtime)) = (self.permit.take(), Handle::try_current()) {
+            let of = self.of.clone();
+            runtime.spawn(async move {
+                sleep(rest).await;
+                drop((permit, of));
+            });
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // Sound after every statement that changes it.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn one_that_asks_for_many_turns_keeps_others_waiting_for_few() {
+        let turns = Arc::new(ReadTurns::new(1, 1));
+        let first = turns.take(AccountId(1), LONG).await;
+        let many: Vec<_> = (0..100)
+            .map(|_| {
+                let turns = turns.clone();
+                tokio::spawn(async move { turns.take(AccountId(1), LONG).await.is_some() })
+            })
+            .collect();
+        let other = turns.clone();
+        let other = tokio::spawn(async move { other.take(AccountId(2), LONG).await.is_some() });
+        while turns.accounts.lock().unwrap().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        drop(first);
+        assert!(other.await.unwrap());
+        // At most one of the many came before.
+        let before = many.iter().filter(|task| task.is_finished()).count();
+        assert!(before < 100, "{before}");
+        many.iter().for_each(tokio::task::JoinHandle::abort);
+        assert!(turns.take(AccountId(3), LONG).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_account_that_reads_all_the_time_works_a_quarter_of_it() {
+        let turns = ReadTurns::new(8, 1);
+        let page = Duration::from_millis(10);
+        let read = async |account| {
+            let turn = turns.take(AccountId(account), LONG).await;
+            advance(page).await;
+            drop(turn);
+        };
+        let began = Instant::now();
+        let mut pages = 0;
+        while began.elapsed() < LONG {
+            read(1).await;
+            pages += 1;
+        }
+        let worked = page * pages;
+        assert!(worked >= AT_ONCE + LONG / 10, "{worked:?}");
+        assert!(worked <= AT_ONCE + LONG / REST + 2 * page, "{worked:?}");
+        // Another account waits for nothing, and neither does one that has rested.
+        for account in [2, 1] {
+            if account == 1 {
+                advance(AT_ONCE * REST).await;
+            }
+            let began = Instant::now();
+            while began.elapsed() < AT_ONCE / 2 {
+                read(account).await;
+            }
+            assert!(began.elapsed() < AT_ONCE / 2 + 2 * page, "{account}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_read_that_took_long_rests_for_a_moment_only() {
+        let turns = ReadTurns::new(8, 1);
+        let turn = turns.take(AccountId(1), LONG).await;
+        advance(LONG).await;
+        drop(turn);
+        let began = Instant::now();
+        assert!(turns.take(AccountId(1), LONG).await.is_some());
+        assert!(began.elapsed() <= REST_MAX + Duration::from_millis(5));
+    }
+}
