@@ -1,8 +1,9 @@
 //! What a request is by its headers: a call of gRPC, a post to a webhook, or neither.
 //!
-//! Always true: what is neither gets a status of HTTP that says so and a body of JSON that says why.
-//! A client that is not served never gets 200, so a mistyped address of a webhook is noticed, and so
-//! is a probe of a path that does not exist. No path is repeated in an answer: it may hold a secret.
+//! Always true: what is neither gets a status of HTTP that says so and a body of JSON that says
+//! why. A client that is not served never gets 200, so a mistyped address of a webhook is noticed,
+//! and so is a probe of a path that does not exist. No path is repeated in an answer: it may hold
+//! a secret.
 
 use axum::{
     body::Body,

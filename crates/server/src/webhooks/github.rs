@@ -1,8 +1,8 @@
 //! Events of GitHub, and of servers that send what it sends (Gitea, Forgejo).
 //!
 //! Always true: an event tells in its first line in which repository who did what, and leads there;
-//! one that this version does not know is told by its name. Names of people have no `@` before them:
-//! a login elsewhere is not an account here.
+//! one that this version does not know is told by its name. Names of people have no `@` before
+//! them: a login elsewhere is not an account here.
 
 use serde_json::Value;
 
@@ -427,7 +427,8 @@ mod tests {
             "commits": [commit(1), commit(2)], "repository": {"full_name": "o/r"},
             "sender": {"login": "anna"}});
         let expected = "[o/r] anna pushed 2 commits to main \
-            (https://git.example/o/r/compare/a...b)\n- 0000000 Fix 1 (anna)\n- 0000000 Fix 2 (anna)";
+            (https://git.example/o/r/compare/a...b)\n- 0000000 Fix 1 (anna)\n\
+            - 0000000 Fix 2 (anna)";
         assert_eq!(message("push", &body), expected);
         body["commits"] = (0..25).map(commit).collect();
         body["forced"] = true.into();

@@ -354,7 +354,8 @@ mod tests {
     fn everything_of_an_attachment_is_shown_once() {
         let body = json!({"text": "Build", "attachments": [{
             "fallback": "not shown", "pretext": "pre", "author_name": "ci",
-            "author_link": "https://ci.example", "title": "#7", "title_link": "https://ci.example/7",
+            "author_link": "https://ci.example", "title": "#7",
+            "title_link": "https://ci.example/7",
             "text": "failed", "fields": [{"title": "branch", "value": "main", "short": true},
             {"title": "tries", "value": 3}], "image_url": "https://ci.example/7.png",
             "footer": "ci.example", "ts": 1_700_000_000
