@@ -52,9 +52,9 @@ pub(crate) fn not_served(parts: &Parts, for_clients: bool) -> Option<Response> {
     let refusal = match for_clients {
         false => Refusal::OTHER_PORT,
         true if webhooks::is_for_webhooks(path) => return None,
-        true if is_of_service(path) || path == "*" => match &parts.method {
-            &Method::OPTIONS => return Some(options()),
-            &Method::POST => Refusal::of_content(parts),
+        true if is_of_service(path) || path == "*" => match parts.method {
+            Method::OPTIONS => return Some(options()),
+            Method::POST => Refusal::of_content(parts),
             _ => Refusal::NOT_POSTED,
         },
         true => Refusal::of_path(path),
@@ -180,7 +180,7 @@ impl Refusal {
         let is_probe = |probe: &&str| path.eq_ignore_ascii_case(&probe[1..]);
         if is(&["hook", "hooks", "webhook", "webhooks"]) {
             Self::NEARLY_A_WEBHOOK
-        } else if PROBES.iter().any(|probe| is_probe(&probe)) {
+        } else if PROBES.iter().any(is_probe) {
             Self::NO_PROBE
         } else {
             Self::NOWHERE
