@@ -126,6 +126,7 @@ impl Accounts {
         Ok(v1::ListAccountsResponse {
             accounts: page.rows.into_iter().map(show::account).collect(),
             next_page_token: pages::token_of_key(page.next_after_key),
+            page_size: pages::told(size),
         })
     }
 

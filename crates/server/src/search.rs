@@ -74,6 +74,7 @@ pub(crate) async fn search(
         complete_to_position: found.complete_to.0,
         applied_position: found.applied.0,
         hits,
+        page_size: pages::told(size),
     })
 }
 
