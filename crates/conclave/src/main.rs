@@ -13,6 +13,7 @@ mod learned;
 mod names;
 mod operators;
 mod output;
+mod pipe;
 mod progress;
 mod trust;
 

@@ -11,6 +11,15 @@ pub(crate) fn recipient(word: &str) -> Result<Recipient, String> {
     .map_err(|rejection| rejection.to_string())
 }
 
+/// The same as it is typed in a shell.
+pub(crate) fn shown(recipient: &Recipient) -> String {
+    match recipient {
+        Recipient::Account(name) => name.as_str().to_owned(),
+        Recipient::Room(name) => format!("'#{}'", name.as_str()),
+        Recipient::Conversation(id) => format!("'deleted account #{}'", id.0),
+    }
+}
+
 /// A room by its name, with or without the `#` that a shell may take for a comment.
 pub(crate) fn room(word: &str) -> Result<String, String> {
     let name = word.strip_prefix('#').unwrap_or(word);

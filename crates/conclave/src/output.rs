@@ -31,6 +31,11 @@ pub(crate) fn line(text: &str) -> io::Result<()> {
     stdout.flush()
 }
 
+/// Whether a person looks at stdout, and not a program.
+pub(crate) fn is_for_people() -> bool {
+    io::stdout().is_terminal()
+}
+
 /// Writes one value as one line.
 ///
 /// # Errors
@@ -194,7 +199,7 @@ pub(crate) fn clean_lines(text: &str) -> String {
 
 /// JSON in which also the controls that JSON would allow are escaped. They can only stand in
 /// strings.
-fn json_text(value: &Value) -> String {
+pub(crate) fn json_text(value: &Value) -> String {
     let mut text = String::new();
     for character in value.to_string().chars() {
         if is_unseen(character) {

@@ -35,6 +35,7 @@ mod moved;
 mod old_data;
 mod operator;
 mod own_certificate;
+mod reading;
 mod readme;
 mod recover;
 mod refusals;
