@@ -18,6 +18,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(files, [&root])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    let mut public = descriptors.clone();
+    public.file.retain(|file| file.package() == "conclave.v1");
+    fs::write(out.join("public.bin"), public.encode_to_vec())?;
     tonic_prost_build::configure()
         .bytes(".")
         .codec_path("crate::codec::SmallCodec")

@@ -95,7 +95,7 @@ impl Client {
     /// Sets what is shown beside the account's name; empty for nothing.
     ///
     /// # Errors
-    /// [`CallError`]; `LINE_INVALID`.
+    /// [`CallError`]; `LINE_INVALID`, `NAME_ALIKE`.
     pub async fn set_display_name(&self, display_name: &str) -> Result<Position, CallError> {
         let request = v1::SetDisplayNameRequest {
             request: None,

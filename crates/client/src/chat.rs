@@ -49,6 +49,15 @@ impl From<String> for Outgoing {
     }
 }
 
+/// How far the days of a query are from those of UTC.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Days {
+    /// Minutes that they begin before those of UTC.
+    pub utc_offset_minutes: i32,
+    /// Those that have another offset.
+    pub day_offsets: Vec<v1::DayOffset>,
+}
+
 /// Which page of a conversation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Page {
@@ -137,7 +146,8 @@ impl Client {
     /// is if it is so already.
     ///
     /// # Errors
-    /// [`CallError`]; `NO_SUCH_MESSAGE`, `MESSAGE_GONE`, `TOO_MANY`, `LINE_INVALID`, `BLOCKED`.
+    /// [`CallError`]; `NO_SUCH_MESSAGE`, `MESSAGE_GONE`, `TOO_MANY`, `LINE_INVALID`,
+    /// `REACTION_INVALID`, `BLOCKED`.
     pub async fn set_reaction(
         &self,
         message: MessageRef,
@@ -153,16 +163,16 @@ impl Client {
         Ok(Position(self.change(request).await?.position))
     }
 
-    /// One page of the messages with all these words that the caller may see, the newest first.
-    /// `"several words"` in this order, `word*` for a beginning; `from:NAME`, `in:#ROOM`,
-    /// `in:NAME`, `before:YYYY-MM-DD` and `after:YYYY-MM-DD` narrow it. `page_token` is from the
-    /// page before, empty for the first.
+    /// One page of the messages that a query finds, of those that the caller may see, the newest
+    /// first. What a query may say is in `docs/protocol.md`. Its days are those of `days`.
+    /// `page_token` is from the page before, empty for the first.
     ///
     /// # Errors
     /// [`CallError`].
     pub async fn search(
         &self,
         query: &str,
+        days: &Days,
         page_size: u32,
         page_token: &str,
     ) -> Result<v1::SearchMessagesResponse, CallError> {
@@ -170,6 +180,8 @@ impl Client {
             query: query.to_owned(),
             page_size,
             page_token: page_token.to_owned(),
+            utc_offset_minutes: days.utc_offset_minutes,
+            day_offsets: days.day_offsets.clone(),
         };
         self.ask(request).await
     }

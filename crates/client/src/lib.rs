@@ -94,7 +94,7 @@ pub use builder::{
     KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, TOTAL_TIMEOUT, check_address,
 };
 pub use call::Client;
-pub use chat::{Outgoing, Page, Sent};
+pub use chat::{Days, Outgoing, Page, Sent};
 pub use conclave_core as core;
 pub use conclave_wire::trust::{Fingerprint, NoFingerprint};
 pub use conclave_wire::{OperatorCredential, v1};

@@ -176,6 +176,7 @@ mod tests {
             "conclave react 3.17 👍",
             "conclave react 3.17 👍 --remove",
             "conclave search deploy from:bob in:#ops",
+            "conclave search -o json --limit 5 -- deploy -tonight -from:bob",
             "conclave room create ops --private --topic on-call",
             "conclave room list op* --own",
             "conclave room kick #ops bob",

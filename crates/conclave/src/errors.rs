@@ -82,7 +82,7 @@ pub(crate) fn tell_usage(error: &clap::Error) -> ExitCode {
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
-    let _ = write!(io::stderr(), "{}", usage(error));
+    let _ = writeln!(io::stderr(), "{}", clean_lines(&usage(error)));
     ExitCode::from(EXIT_USAGE)
 }
 
@@ -334,16 +334,31 @@ pub(crate) fn of_reason(reason: &str) -> (u8, &'static str) {
             "leave --everyone out to delete it for yourself alone",
         ),
         "NAME_TAKEN" => (EXIT_CONFLICT, "choose another name"),
+        "NAME_ALIKE" => (
+            EXIT_CONFLICT,
+            "choose a name that nobody takes for that of another account",
+        ),
         "ACCOUNT_SUSPENDED" => (EXIT_PERMISSION, "ask an administrator"),
         "TOO_MANY_ACCOUNTS" => (EXIT_CONFLICT, "delete accounts that nobody needs"),
         "RECIPIENT_GONE" => (
             EXIT_CONFLICT,
             "the conversation can be read but not continued",
         ),
-        "PASSWORD_TOO_SHORT" | "PASSWORD_TOO_LONG" => {
-            (EXIT_USAGE, "choose a password of 8 to 256 bytes")
-        }
-        "TEXT_EMPTY" | "TEXT_TOO_LONG" => (EXIT_USAGE, "send 1 byte to 16 KiB of text"),
+        "PASSWORD_CHARACTER" => (
+            EXIT_USAGE,
+            "choose a password of letters, digits, signs and spaces",
+        ),
+        "PASSWORD_TOO_SHORT" | "PASSWORD_TOO_LONG" => (
+            EXIT_USAGE,
+            "choose a password of at least 8 characters and at most 256 bytes",
+        ),
+        "TEXT_EMPTY" => (EXIT_USAGE, "send something that can be seen"),
+        "TEXT_TOO_LONG" => (EXIT_USAGE, "send at most 16 KiB of text"),
+        "LINE_INVALID" => (EXIT_USAGE, "leave out what it names, or write less"),
+        "REACTION_INVALID" => (
+            EXIT_USAGE,
+            "react with one emoji, or with a word such as +1",
+        ),
         "NAME_EMPTY" | "NAME_TOO_LONG" | "NAME_CHARACTER" => (
             EXIT_USAGE,
             "a name has 1 to 32 letters, digits, '.', '_' or '-'",

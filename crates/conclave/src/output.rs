@@ -6,7 +6,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use conclave_client::v1;
-use conclave_core::text::is_unseen;
+use conclave_text::is_hidden;
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
 
@@ -20,20 +20,56 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Writes one line.
+/// Writes one line. Whatever comes from outside is clean already where lines are made; this makes
+/// sure. Tabs stay, because they part columns, and so do sequences that only set colours and
+/// weights.
 ///
 /// # Errors
 /// If stdout is closed or full.
 pub(crate) fn line(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
+    stdout.write_all(harmless(text).as_bytes())?;
     stdout.write_all(b"\n")?;
     stdout.flush()
 }
 
+<<<<<<< HEAD
 /// Whether a person looks at stdout, and not a program.
 pub(crate) fn is_for_people() -> bool {
     io::stdout().is_terminal()
+=======
+fn harmless(text: &str) -> String {
+    let mut harmless = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("\x1b[") {
+        let (before, sequence) = rest.split_at(at);
+        let style = sequence[2..].trim_start_matches(|c: char| c.is_ascii_digit() || c == ';');
+        harmless.push_str(&without_hidden(before));
+        match style.strip_prefix('m') {
+            Some(after) => {
+                harmless.push_str(&sequence[..sequence.len() - after.len()]);
+                rest = after;
+            }
+            None => rest = &sequence[1..],
+        }
+    }
+    harmless.push_str(&without_hidden(rest));
+    harmless
+}
+
+fn without_hidden(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let is_break = |c: char| matches!(c, '\n' | '\t');
+    for piece in text.split_inclusive(is_break) {
+        let (cell, end) = match piece.strip_suffix(is_break) {
+            Some(cell) => (cell, &piece[cell.len()..]),
+            None => (piece, ""),
+        };
+        kept.push_str(&clean(cell));
+        kept.push_str(end);
+    }
+    kept
+>>>>>>> all
 }
 
 /// Writes one value as one line.
@@ -57,13 +93,14 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
 /// The same, not written yet.
 pub(crate) fn table_lines(header: &[&str], rows: &[Vec<String>]) -> Vec<String> {
     if !io::stdout().is_terminal() {
-        return rows.iter().map(|row| row.join("\t")).collect();
+        let row = |row: &Vec<String>| row.iter().map(|cell| clean(cell)).collect::<Vec<_>>();
+        return rows.iter().map(|cells| row(cells).join("\t")).collect();
     }
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header(header.iter().map(|title| title.to_uppercase()));
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.iter().map(|cell| clean(cell)));
     }
     let lines = table.lines();
     lines.map(|row| row.trim_end().to_owned()).collect()
@@ -71,11 +108,39 @@ pub(crate) fn table_lines(header: &[&str], rows: &[Vec<String>]) -> Vec<String> 
 
 /// One message as one line.
 pub(crate) fn message_line(message: &v1::Message, zone: &TimeZone) -> String {
+    line_of(message, &clean(&message.text), zone)
+}
+
+/// One message that was found as one line, with what was looked for in bold if `is_marked`; of a
+/// long text the part around it.
+pub(crate) fn found_line(
+    message: &v1::Message,
+    hit: Option<&v1::SearchHit>,
+    zone: &TimeZone,
+    is_marked: bool,
+) -> String {
+    let Some(hit) = hit else {
+        return message_line(message, zone);
+    };
+    let part = |part: &v1::SnippetPart| {
+        let text = clean(&part.text);
+        if part.is_match && is_marked {
+            format!("\x1b[1m{text}\x1b[0m")
+        } else {
+            text
+        }
+    };
+    let text: String = hit.snippet.iter().map(part).collect();
+    line_of(message, &text, zone)
+}
+
+/// One message with this text, which has no control characters of others, as one line.
+fn line_of(message: &v1::Message, text: &str, zone: &TimeZone) -> String {
     let sender = person(&message.sender_name);
     let text = match (message.deleted, message.action) {
         (true, _) => "(deleted)".to_owned(),
-        (false, true) => format!("* {sender} {}", clean(&message.text)),
-        (false, false) => clean(&message.text),
+        (false, true) => format!("* {sender} {text}"),
+        (false, false) => text.to_owned(),
     };
     let answered = match message.reply_to {
         0 => String::new(),
@@ -167,34 +232,14 @@ pub(crate) fn local_time(ms: u64, zone: &TimeZone) -> String {
     }
 }
 
-/// Text that is safe to show on one line: line breaks and tabs become spaces; everything else that
-/// steers a terminal, reorders a line or cannot be seen is left out. Joiners stay between
-/// characters of scripts that need them.
+/// Text that is safe to show on one line.
 pub(crate) fn clean(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len());
-    let mut characters = text.chars().peekable();
-    while let Some(character) = characters.next() {
-        let joins = matches!(character, '\u{200c}' | '\u{200d}')
-            && clean
-                .chars()
-                .next_back()
-                .is_some_and(|before| !before.is_ascii())
-            && characters
-                .peek()
-                .is_some_and(|next| !next.is_ascii() && !is_unseen(*next));
-        match character {
-            '\n' | '\t' | '\u{2028}' | '\u{2029}' => clean.push(' '),
-            unseen if is_unseen(unseen) && !joins => {}
-            shown => clean.push(shown),
-        }
-    }
-    clean
+    conclave_text::shown(text)
 }
 
 /// The same for text of several lines, which stay.
 pub(crate) fn clean_lines(text: &str) -> String {
-    let lines: Vec<String> = text.lines().map(clean).collect();
-    lines.join("\n")
+    conclave_text::shown_lines(text)
 }
 
 /// JSON in which also the controls that JSON would allow are escaped. They can only stand in
@@ -202,7 +247,7 @@ pub(crate) fn clean_lines(text: &str) -> String {
 pub(crate) fn json_text(value: &Value) -> String {
     let mut text = String::new();
     for character in value.to_string().chars() {
-        if is_unseen(character) {
+        if is_hidden(character) {
             for unit in character.encode_utf16(&mut [0; 2]) {
                 text.push_str(&format!("\\u{unit:04x}"));
             }
@@ -215,6 +260,8 @@ pub(crate) fn json_text(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn message(text: &str) -> v1::Message {
@@ -245,31 +292,57 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_steers_a_terminal_is_shown() {
-        let cases = [
-            ("\x1b[2Jgone", "[2Jgone"),
-            ("a\rb\x07\x08\x7f", "ab"),
-            ("\u{9b}31mred", "31mred"),
-            ("tab\there", "tab here"),
-            ("\u{202e}txt.exe", "txt.exe"),
-            ("naïve 漢字 🎉", "naïve 漢字 🎉"),
-            ("ad\u{200b}m\u{feff}i\u{ad}n\u{200d}", "admin"),
-            ("hi\u{e0041}\u{e007f}", "hi"),
-            (
-                "👩\u{200d}💻 می\u{200c}خواهم",
-                "👩\u{200d}💻 می\u{200c}خواهم",
-            ),
-        ];
-        for (text, shown) in cases {
-            assert_eq!(clean(text), shown, "{text:?}");
+    fn nothing_that_steers_a_terminal_is_written() {
+        assert_eq!(harmless("a\tb\x1b[2J\u{202e}\nc\u{200b}"), "a\tb[2J\nc");
+        assert_eq!(harmless("a \x1b[1mb\x1b[0m c"), "a \x1b[1mb\x1b[0m c");
+        assert_eq!(harmless("\x1b[1\x1b[é\x1b["), "[1[é[");
+        let cells = [vec!["\x1b]0;x\x07".to_owned(), "a\tb\nc".to_owned()]];
+        assert_eq!(table_lines(&["x", "y"], &cells), ["]0;x\ta b c"]);
+        let hidden = v1::Message {
+            reactions: vec![v1::Reaction {
+                reaction: "\u{202e}x".to_owned(),
+                count: 2,
+                mine: false,
+            }],
+            room_name: "o\u{200b}ps".to_owned(),
+            ..message("a\u{2066}b")
+        };
+        let shown = message_line(&hidden, &TimeZone::UTC);
+        assert!(shown.ends_with("alice → #ops  3.17  ab [x 2]"), "{shown}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_message_shows_what_cannot_be_seen(text in any::<String>(), name in "\\PC{0,9}") {
+            let message = v1::Message {
+                sender_name: name.clone(),
+                room_name: name.clone(),
+                reactions: vec![v1::Reaction { reaction: name, count: 1, mine: true }],
+                ..message(&text)
+            };
+            let shown = message_line(&message, &TimeZone::UTC);
+            prop_assert_eq!(&harmless(&shown), &shown);
+            let alone = ['\u{200c}', '\u{200d}', '\u{fe0e}', '\u{fe0f}'];
+            let is_bad = |c: char| is_hidden(c) && !alone.contains(&c) && !is_selector(c);
+            prop_assert!(!shown.contains(is_bad), "{:?}", shown);
+            let json = json_text(&message_json(&message));
+            prop_assert!(!json.contains(is_hidden), "{:?}", json);
         }
+    }
+
+    /// Selectors of ideographs and of Mongolian letters, and the tags of flags.
+    fn is_selector(character: char) -> bool {
+        matches!(
+            character,
+            '\u{180b}'..='\u{180f}' | '\u{fe00}'..='\u{fe02}' | '\u{e0020}'..='\u{e01ef}'
+        )
     }
 
     #[test]
     fn json_is_one_line_without_controls_and_means_the_same() {
         let value = message_json(&message("a\n\u{9b}31m\x7f\u{202e}\u{e0041}\"é"));
         let text = json_text(&value);
-        assert!(!text.chars().any(is_unseen), "{text:?}");
+        assert!(!text.chars().any(is_hidden), "{text:?}");
         let read: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(read, value);
     }

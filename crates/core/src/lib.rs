@@ -25,6 +25,7 @@ pub mod query;
 pub mod rejection;
 pub mod requests;
 pub mod text;
+pub mod words;
 
 pub use account_limits::{AccountLimit, AccountLimits};
 pub use allowance::{Allowance, Spend};

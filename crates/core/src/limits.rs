@@ -6,8 +6,9 @@
 /// Longest account name in bytes (names are ASCII, so also in characters). Longer: refused.
 pub const NAME_BYTES_MAX: usize = 32;
 
-/// Shortest password in bytes. Shorter: refused before it is hashed.
-pub const PASSWORD_BYTES_MIN: usize = 8;
+/// Shortest password in characters (code points once it is normalised). Shorter: refused before it
+/// is hashed.
+pub const PASSWORD_CHARACTERS_MIN: usize = 8;
 
 /// Longest password in bytes; argon2 reads it whole, so it must have an end. Longer: refused.
 pub const PASSWORD_BYTES_MAX: usize = 256;
@@ -86,17 +87,35 @@ pub const SESSIONS_PER_ACCOUNT_MAX: usize = 32;
 /// up; more lets a backlog shrink.
 pub const SESSIONS_SWEPT_MAX: usize = 8;
 
-/// Longest display name in bytes of UTF-8. Longer: refused.
-pub const DISPLAY_NAME_BYTES_MAX: usize = 64;
+/// Longest display name in characters as people count them. Longer: refused where the request
+/// arrives.
+pub const DISPLAY_NAME_CHARACTERS_MAX: usize = 64;
 
-/// Longest topic of a room in bytes of UTF-8: one line of a wide terminal. Longer: refused.
-pub const TOPIC_BYTES_MAX: usize = 256;
+/// Longest display name in bytes of UTF-8, the bound behind the one in characters: 8 for each, so
+/// that every script fits and marks without end do not. Longer: refused.
+pub const DISPLAY_NAME_BYTES_MAX: usize = 512;
 
-/// Longest label of a session in bytes of UTF-8. Longer: refused.
-pub const SESSION_LABEL_BYTES_MAX: usize = 64;
+/// Longest topic of a room in characters as people count them: a few lines of a terminal. Longer:
+/// refused where the request arrives.
+pub const TOPIC_CHARACTERS_MAX: usize = 256;
 
-/// Longest reaction in bytes of UTF-8: the longest emoji sequence has 28, and short words fit.
-pub const REACTION_BYTES_MAX: usize = 32;
+/// Longest topic of a room in bytes of UTF-8, 8 for each character. Longer: refused.
+pub const TOPIC_BYTES_MAX: usize = 2048;
+
+/// Longest label of a session in characters as people count them. Longer: refused where the request
+/// arrives.
+pub const SESSION_LABEL_CHARACTERS_MAX: usize = 64;
+
+/// Longest label of a session in bytes of UTF-8, 8 for each character. Longer: refused.
+pub const SESSION_LABEL_BYTES_MAX: usize = 512;
+
+/// Longest reaction in characters as people count them: a short word. Longer: refused where the
+/// request arrives.
+pub const REACTION_CHARACTERS_MAX: usize = 32;
+
+/// Longest reaction in bytes of UTF-8: a family with colours of skin has 41, and 32 letters of most
+/// scripts fit. Longer: refused.
+pub const REACTION_BYTES_MAX: usize = 64;
 
 /// Different reactions to one message. At the bound another kind is refused.
 pub const REACTION_KINDS_MAX: usize = 32;
@@ -106,6 +125,10 @@ pub const REACTIONS_OF_ONE_MAX: usize = 8;
 
 /// Accounts that one message can mention. Names after that many are not mentions.
 pub const MENTIONS_MAX: usize = 32;
+
+/// Names that are looked up for one at sign: the whole run of characters, then what is before its
+/// last dots. What remains after that many is no mention.
+pub const MENTION_LOOKUPS_MAX: usize = 4;
 
 /// Rooms of one cluster. At the bound creating one is refused.
 pub const ROOMS_MAX: u64 = 100_000;

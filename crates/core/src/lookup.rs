@@ -188,6 +188,8 @@ pub trait Lookup {
     fn account(&self, id: AccountId) -> Result<Option<Account>, Broken>;
     /// The account whose name has this key (see [`crate::AccountName::key`]).
     fn account_by_key(&self, key: &str) -> Result<Option<Account>, Broken>;
+    /// An account whose name looks like this (see [`crate::AccountName::look`]), the first one.
+    fn account_by_look(&self, look: &str) -> Result<Option<AccountId>, Broken>;
     /// How many accounts there are.
     fn accounts(&self) -> Result<u64, Broken>;
     /// The greatest account number ever given.
@@ -220,6 +222,13 @@ pub trait Lookup {
         conversation: ConversationId,
         account: AccountId,
     ) -> Result<Option<Membership>, Broken>;
+    /// Whether an edit has mentioned a member in what it had read already, and it has not read
+    /// since.
+    fn has_late_mention(
+        &self,
+        conversation: ConversationId,
+        account: AccountId,
+    ) -> Result<bool, Broken>;
     /// A message of a conversation.
     fn message(
         &self,

@@ -59,6 +59,30 @@ name! {
     OperatorName
 }
 
+impl AccountName {
+    /// Returns the form in which looks are compared: see [`look`].
+    #[must_use]
+    pub fn look(&self) -> String {
+        look(&self.0)
+    }
+}
+
+/// Returns the same for names that are easily taken for each other: the digits one and zero look
+/// like letters, and so does a capital `I`; `rn` looks like `m` and `vv` like `w`; and signs at the
+/// end are taken for those of a sentence. A rule of ASCII alone, the same for ever.
+#[must_use]
+pub fn look(written: &str) -> String {
+    let trimmed = written.trim_end_matches(['.', '_', '-']);
+    let core = if trimmed.is_empty() { written } else { trimmed };
+    let letters = core.chars().map(|character| match character {
+        'I' | '1' => 'l',
+        '0' => 'o',
+        other => other.to_ascii_lowercase(),
+    });
+    let letters: String = letters.collect();
+    letters.replace("rn", "m").replace("vv", "w")
+}
+
 impl OperatorName {
     /// Gives the name of the operator that a new cluster has, and that a reset leaves.
     #[must_use]
@@ -106,6 +130,36 @@ mod tests {
                 "{bad}"
             );
         }
+    }
+
+    #[test]
+    fn names_that_are_taken_for_each_other_have_one_look() {
+        let alike = [
+            ["alice", "aIice"],
+            ["alice", "a1ice"],
+            ["bob", "b0b"],
+            ["modem", "modern"],
+            ["will", "vvi1l"],
+            ["bob", "bob."],
+            ["bob", "bob_-"],
+            ["Ilya", "llya"],
+        ];
+        for [one, other] in alike {
+            assert_eq!(look(one), look(other), "{one} {other}");
+        }
+        let different = [
+            ["ilya", "llya"],
+            ["bob", "bob2"],
+            ["bob", "_bob"],
+            ["bob.s", "bob_s"],
+            [".", "-"],
+            ["p2", "p3"],
+        ];
+        for [one, other] in different {
+            assert_ne!(look(one), look(other), "{one} {other}");
+        }
+        let name = AccountName::new("B0b.").unwrap();
+        assert_eq!(look(&name.look()), name.look(), "once more changes nothing");
     }
 
     #[test]

@@ -1,18 +1,26 @@
-//! What somebody looks for in messages: words, phrases, beginnings of words, and filters.
+//! What a search looks for: words, phrases, beginnings of words, and filters.
 //!
-//! Says only what is asked for. Which words a text has, and what the asker may see, is the
-//! business of the index.
+//! Says only what is asked for. What the caller may see is the business of the index.
 //!
-//! Always true: a query has 1 to [`QUERY_TERMS_MAX`] terms, each with a letter or a digit.
+//! Always true: a query has a word, an exclusion or a filter, and at most [`QUERY_TERMS_MAX`]
+//! conditions besides the filters that are there once.
+
+mod days;
 
 use std::{fmt, iter::Peekable, str::CharIndices};
 
-use crate::{AccountName, Rejection, RoomName, Timestamp};
+use crate::{
+    AccountName, Rejection, RoomName, Timestamp,
+    words::{Kind, Pattern, Words},
+};
 
-/// Longest query in bytes of UTF-8: one line. Longer: refused.
-pub const QUERY_BYTES_MAX: usize = 256;
+pub use days::{DAYS_MAX, Day, OFFSET_MINUTES_MAX, Zone, days_in};
 
-/// Words and phrases of one query: each makes the search longer. More: refused.
+/// Longest query in bytes of UTF-8: one line, also in scripts of three or four bytes a letter.
+/// Longer: refused.
+pub const QUERY_BYTES_MAX: usize = 512;
+
+/// Words, phrases and exclusions of one query: each makes the search longer. More: refused.
 pub const QUERY_TERMS_MAX: usize = 16;
 
 /// Beginnings of words in one query: each stands for many words. More: refused.
@@ -21,24 +29,27 @@ pub const QUERY_PREFIXES_MAX: usize = 4;
 /// Characters before the `*`: fewer would stand for a large part of all words.
 pub const QUERY_PREFIX_CHARACTERS_MIN: usize = 2;
 
-const DAY_MS: u64 = 24 * 60 * 60 * 1000;
-
 /// A valid query. See [`SearchQuery::parse`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SearchQuery {
-    terms: Vec<Term>,
+    wanted: Vec<Pattern>,
+    excluded: Vec<Exclusion>,
     filters: Filters,
 }
 
-/// Something that a message must say. Letters of another case or with other accents are the same.
+/// Something that a message must not be or say.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Term {
-    /// This word. With signs inside, like `well-known`: its parts, one after the other.
-    Word(String),
-    /// A word that begins like this.
-    Prefix(String),
-    /// These words, one after the other.
-    Phrase(String),
+pub enum Exclusion {
+    /// It says this.
+    Says(Pattern),
+    /// It was sent by this account.
+    From(AccountName),
+    /// It stands here.
+    In(Place),
+    /// It has a link.
+    Link,
+    /// The caller has not read it.
+    Unread,
 }
 
 /// Where a message must stand.
@@ -56,6 +67,9 @@ struct Filters {
     place: Option<Place>,
     sent_from: Option<Timestamp>,
     sent_before: Option<Timestamp>,
+    on: bool,
+    link: bool,
+    unread: bool,
 }
 
 /// The kinds of filters.
@@ -69,6 +83,12 @@ pub enum Filter {
     Before,
     /// `after:YYYY-MM-DD`
     After,
+    /// `on:YYYY-MM-DD`
+    On,
+    /// `has:link`
+    Has,
+    /// `is:unread`
+    Is,
 }
 
 impl fmt::Display for Filter {
@@ -78,6 +98,9 @@ impl fmt::Display for Filter {
             Self::In => "in:",
             Self::Before => "before:",
             Self::After => "after:",
+            Self::On => "on:",
+            Self::Has => "has:",
+            Self::Is => "is:",
         })
     }
 }
@@ -91,8 +114,8 @@ pub enum QueryError {
         /// How many.
         bytes: usize,
     },
-    /// There are filters or signs, or nothing.
-    #[error("the query has no word to look for: at least one letter or digit is needed")]
+    /// There are signs, or nothing.
+    #[error("the query has nothing to look for: a letter, a digit, a symbol or a filter is needed")]
     NoWord,
     /// More than [`QUERY_TERMS_MAX`].
     #[error("the word at character {at} is one too many: at most {QUERY_TERMS_MAX} are allowed")]
@@ -159,28 +182,55 @@ pub enum QueryError {
         /// Which.
         filter: Filter,
     },
+    /// `on:` beside `before:` or `after:`.
+    #[error("on: at character {at} says the whole time: leave out before: and after:")]
+    OnBesideOthers {
+        /// Where the later one begins.
+        at: usize,
+    },
+    /// What follows is not what the filter knows.
+    #[error("{filter} at character {at} knows only {filter}{known}")]
+    NotKnown {
+        /// Where it begins.
+        at: usize,
+        /// Which.
+        filter: Filter,
+        /// What it knows.
+        known: &'static str,
+    },
+    /// A date with a minus.
+    #[error("{filter} at character {at} cannot be excluded: use the other of before: and after:")]
+    DateExcluded {
+        /// Where it begins.
+        at: usize,
+        /// Which.
+        filter: Filter,
+    },
 }
 
 impl SearchQuery {
-    /// Reads what somebody has typed: words that all must be there, `"several words"` in this
-    /// order, `word*` for a beginning; and, in any order with them, `from:NAME`, `in:#ROOM` or
-    /// `in:NAME`, `before:YYYY-MM-DD` and `after:YYYY-MM-DD` in UTC, which both leave out the day
-    /// that they name. Anything else is a word to look for: nothing here is an operator.
+    /// Reads a query as it is typed: words that all must be there, `"several words"` in this
+    /// order, `word*` for a beginning, a `-` before what must not be there; and, in any order
+    /// with them, `from:NAME`, `in:#ROOM` or `in:NAME`, `has:link`, `is:unread`, `on:YYYY-MM-DD`,
+    /// `before:YYYY-MM-DD` and `after:YYYY-MM-DD`, which both leave out the day that they name.
+    /// Days are those of `zone`. Anything else is a word to look for: nothing is an operator.
     ///
     /// # Errors
     /// See [`QueryError`].
-    pub fn parse(typed: &str) -> Result<Self, QueryError> {
+    pub fn parse(typed: &str, zone: &Zone) -> Result<Self, QueryError> {
         if typed.len() > QUERY_BYTES_MAX {
             return Err(QueryError::TooLong { bytes: typed.len() });
         }
         let mut query = Self {
-            terms: Vec::new(),
+            wanted: Vec::new(),
+            excluded: Vec::new(),
             filters: Filters::default(),
         };
         for piece in pieces(typed)? {
-            query.take(&piece)?;
+            query.take(&piece, zone)?;
         }
-        if query.terms.is_empty() {
+        let is_empty = query.wanted.is_empty() && query.excluded.is_empty();
+        if is_empty && query.filters == Filters::default() {
             return Err(QueryError::NoWord);
         }
         Ok(query)
@@ -188,11 +238,17 @@ impl SearchQuery {
 
     /// What a message must say: all of it.
     #[must_use]
-    pub fn terms(&self) -> &[Term] {
-        &self.terms
+    pub fn wanted(&self) -> &[Pattern] {
+        &self.wanted
     }
 
-    /// Who must have sent it.
+    /// What a message must not be or say: none of it.
+    #[must_use]
+    pub fn excluded(&self) -> &[Exclusion] {
+        &self.excluded
+    }
+
+    /// Its sender.
     #[must_use]
     pub fn from(&self) -> Option<&AccountName> {
         self.filters.from.as_ref()
@@ -216,35 +272,107 @@ impl SearchQuery {
         self.filters.sent_before
     }
 
-    fn take(&mut self, piece: &Piece) -> Result<(), QueryError> {
+    /// Whether it must have a link.
+    #[must_use]
+    pub fn has_link(&self) -> bool {
+        self.filters.link
+    }
+
+    /// Whether the caller must not have read it.
+    #[must_use]
+    pub fn is_unread(&self) -> bool {
+        self.filters.unread
+    }
+
+    /// Whether a text says all that it must and nothing that it must not.
+    #[must_use]
+    pub fn is_said_by(&self, text: &str) -> bool {
+        let says = |exclusion: &Exclusion| matches!(exclusion, Exclusion::Says(_));
+        if !self.wanted.is_empty() || self.excluded.iter().any(says) {
+            let words = Words::of(text);
+            let is_excluded = |exclusion: &Exclusion| match exclusion {
+                Exclusion::Says(pattern) => pattern.is_in(text, &words),
+                _ => false,
+            };
+            if !self.wanted.iter().all(|one| one.is_in(text, &words))
+                || self.excluded.iter().any(is_excluded)
+            {
+                return false;
+            }
+        }
+        let needs_link = self.filters.link;
+        let bars_link = self.excluded.contains(&Exclusion::Link);
+        if needs_link || bars_link {
+            let has_link = has_link(text);
+            return has_link == needs_link && has_link != bars_link;
+        }
+        true
+    }
+
+    fn take(&mut self, piece: &Piece, zone: &Zone) -> Result<(), QueryError> {
         let at = piece.at;
-        if !piece.quoted
+        if !piece.is_quoted
             && let Some((filter, value)) = as_filter(&piece.text)
         {
-            return self.filters.set(at, filter, value);
+            if !piece.is_excluded {
+                return self.filters.set(at, filter, value, zone);
+            }
+            let exclusion = exclusion_of(at, filter, value)?;
+            return self.exclude(at, exclusion);
         }
-        let Some(term) = piece.term()? else {
+        let Some(pattern) = piece.pattern()? else {
             return Ok(());
         };
-        if self.terms.len() == QUERY_TERMS_MAX {
-            return Err(QueryError::TooManyTerms { at });
+        if piece.is_excluded {
+            self.exclude(at, Exclusion::Says(pattern))?;
+        } else {
+            self.has_room_for_term(at)?;
+            self.wanted.push(pattern);
         }
-        self.terms.push(term);
-        let prefixes = self.terms.iter().filter(|t| matches!(t, Term::Prefix(_)));
+        let says = self
+            .excluded
+            .iter()
+            .filter_map(|exclusion| match exclusion {
+                Exclusion::Says(pattern) => Some(pattern),
+                _ => None,
+            });
+        let prefixes = self.wanted.iter().chain(says).filter(|one| one.is_prefix());
         if prefixes.count() > QUERY_PREFIXES_MAX {
             return Err(QueryError::TooManyPrefixes { at });
+        }
+        Ok(())
+    }
+
+    fn exclude(&mut self, at: usize, exclusion: Exclusion) -> Result<(), QueryError> {
+        self.has_room_for_term(at)?;
+        self.excluded.push(exclusion);
+        Ok(())
+    }
+
+    fn has_room_for_term(&self, at: usize) -> Result<(), QueryError> {
+        if self.wanted.len() + self.excluded.len() == QUERY_TERMS_MAX {
+            return Err(QueryError::TooManyTerms { at });
         }
         Ok(())
     }
 }
 
 impl Filters {
-    fn set(&mut self, at: usize, filter: Filter, value: &str) -> Result<(), QueryError> {
+    fn set(
+        &mut self,
+        at: usize,
+        filter: Filter,
+        value: &str,
+        zone: &Zone,
+    ) -> Result<(), QueryError> {
         let is_there = match filter {
             Filter::From => self.from.is_some(),
             Filter::In => self.place.is_some(),
-            Filter::Before => self.sent_before.is_some(),
-            Filter::After => self.sent_from.is_some(),
+            Filter::Before => self.sent_before.is_some() && !self.on,
+            Filter::After => self.sent_from.is_some() && !self.on,
+            Filter::On => self.on,
+            // Said twice it means the same.
+            Filter::Has | Filter::Is => false,
         };
         if is_there {
             return Err(QueryError::FilterTwice { at, filter });
@@ -252,49 +380,131 @@ impl Filters {
         if value.is_empty() {
             return Err(QueryError::FilterEmpty { at, filter });
         }
-        let not_a_name = |source| QueryError::NotAName { at, filter, source };
-        let day = || day_begins(value).ok_or(QueryError::NotADate { at, filter });
+        let has_days = self.sent_from.is_some() || self.sent_before.is_some();
+        let is_day = matches!(filter, Filter::Before | Filter::After | Filter::On);
+        if is_day && (self.on || has_days && filter == Filter::On) {
+            return Err(QueryError::OnBesideOthers { at });
+        }
+        let day = || Day::parse(value).ok_or(QueryError::NotADate { at, filter });
         match filter {
-            Filter::From => self.from = Some(AccountName::new(value).map_err(not_a_name)?),
-            Filter::In => {
-                self.place = Some(match value.strip_prefix('#') {
-                    Some(room) => Place::Room(RoomName::new(room).map_err(not_a_name)?),
-                    None => Place::Direct(AccountName::new(value).map_err(not_a_name)?),
-                });
+            Filter::From => self.from = Some(name_of(at, filter, value)?),
+            Filter::In => self.place = Some(place_of(at, filter, value)?),
+            Filter::Before => self.sent_before = Some(zone.begin(day()?)),
+            Filter::After => self.sent_from = Some(zone.begin(day()?.next())),
+            Filter::On => {
+                let day = day()?;
+                self.sent_from = Some(zone.begin(day));
+                self.sent_before = Some(zone.begin(day.next()));
+                self.on = true;
             }
-            Filter::Before => self.sent_before = Some(Timestamp(day()?)),
-            Filter::After => self.sent_from = Some(Timestamp(day()?).plus_ms(DAY_MS)),
+            Filter::Has => {
+                known(at, filter, value)?;
+                self.link = true;
+            }
+            Filter::Is => {
+                known(at, filter, value)?;
+                self.unread = true;
+            }
         }
         Ok(())
     }
+}
+
+fn exclusion_of(at: usize, filter: Filter, value: &str) -> Result<Exclusion, QueryError> {
+    if value.is_empty() {
+        return Err(QueryError::FilterEmpty { at, filter });
+    }
+    Ok(match filter {
+        Filter::From => Exclusion::From(name_of(at, filter, value)?),
+        Filter::In => Exclusion::In(place_of(at, filter, value)?),
+        Filter::Before | Filter::After | Filter::On => {
+            return Err(QueryError::DateExcluded { at, filter });
+        }
+        Filter::Has => {
+            known(at, filter, value)?;
+            Exclusion::Link
+        }
+        Filter::Is => {
+            known(at, filter, value)?;
+            Exclusion::Unread
+        }
+    })
+}
+
+/// Whether the value of `has:` or `is:` is the one that there is.
+fn known(at: usize, filter: Filter, value: &str) -> Result<(), QueryError> {
+    let known = match filter {
+        Filter::Has => "link",
+        _ => "unread",
+    };
+    if value.eq_ignore_ascii_case(known) {
+        return Ok(());
+    }
+    Err(QueryError::NotKnown { at, filter, known })
+}
+
+fn name_of(at: usize, filter: Filter, value: &str) -> Result<AccountName, QueryError> {
+    // As people write it in messages.
+    let value = value.strip_prefix('@').unwrap_or(value);
+    AccountName::new(value).map_err(|source| QueryError::NotAName { at, filter, source })
+}
+
+fn place_of(at: usize, filter: Filter, value: &str) -> Result<Place, QueryError> {
+    let Some(room) = value.strip_prefix('#') else {
+        return name_of(at, filter, value).map(Place::Direct);
+    };
+    let room = RoomName::new(room);
+    let room = room.map_err(|source| QueryError::NotAName { at, filter, source })?;
+    Ok(Place::Room(room))
+}
+
+/// Whether a text names a place on the web.
+#[must_use]
+pub fn has_link(text: &str) -> bool {
+    let begins = |scheme: &str| {
+        let found = text.match_indices("://");
+        let mut found = found.filter(|(at, _)| {
+            let before = &text.as_bytes()[..*at];
+            let from = before.len().checked_sub(scheme.len());
+            from.is_some_and(|from| before[from..].eq_ignore_ascii_case(scheme.as_bytes()))
+        });
+        found.any(|(at, sign)| text[at + sign.len()..].starts_with(char::is_alphanumeric))
+    };
+    begins("http") || begins("https")
 }
 
 /// Something between spaces, or between quotes.
 struct Piece {
     /// Its first character, counted from 1.
     at: usize,
-    quoted: bool,
+    is_quoted: bool,
+    is_excluded: bool,
     text: String,
 }
 
 impl Piece {
     /// `None`: only signs, which no text is searched for.
-    fn term(&self) -> Result<Option<Term>, QueryError> {
-        if !self.text.contains(char::is_alphanumeric) {
-            return Ok(None);
+    fn pattern(&self) -> Result<Option<Pattern>, QueryError> {
+        if self.is_quoted {
+            return Ok(Pattern::phrase(&self.text));
         }
-        if self.quoted {
-            return Ok(Some(Term::Phrase(self.text.clone())));
-        }
-        let Some(beginning) = self.text.strip_suffix('*') else {
-            return Ok(Some(Term::Word(self.text.clone())));
-        };
+        let pattern = Pattern::word(&self.text);
         // What counts is the last part: in `a-b*` it is `b` that begins a word.
-        let ending = beginning.chars().rev().take_while(|c| c.is_alphanumeric());
-        if ending.count() < QUERY_PREFIX_CHARACTERS_MIN {
+        let is_short = |last: &crate::words::Element| {
+            last.kind == Kind::Word
+                && last
+                    .text
+                    .chars()
+                    .nth(QUERY_PREFIX_CHARACTERS_MIN - 1)
+                    .is_none()
+        };
+        if let Some(pattern) = &pattern
+            && pattern.is_prefix()
+            && pattern.elements().last().is_some_and(is_short)
+        {
             return Err(QueryError::PrefixTooShort { at: self.at });
         }
-        Ok(Some(Term::Prefix(beginning.to_owned())))
+        Ok(pattern)
     }
 }
 
@@ -307,15 +517,33 @@ fn pieces(typed: &str) -> Result<Vec<Piece>, QueryError> {
             continue;
         }
         let at = position(byte);
-        let quoted = first == '"';
-        let text = if quoted {
+        // A minus before a space is a sign like any other.
+        let excluded = match (first, rest.peek()) {
+            ('-', Some((_, next))) if !is_space(*next) => rest.next(),
+            _ => None,
+        };
+        let is_excluded = excluded.is_some();
+        let (byte, first) = excluded.unwrap_or((byte, first));
+        let is_quoted = is_quote(first);
+        let text = if is_quoted {
+            let at = position(byte);
             phrase(&mut rest).ok_or(QueryError::QuoteOpen { at })?
         } else {
             word(first, &mut rest)
         };
-        found.push(Piece { at, quoted, text });
+        found.push(Piece {
+            at,
+            is_quoted,
+            is_excluded,
+            text,
+        });
     }
     Ok(found)
+}
+
+/// Also those that a keyboard makes of plain ones.
+fn is_quote(character: char) -> bool {
+    matches!(character, '"' | '“' | '”' | '„' | '＂')
 }
 
 fn is_space(character: char) -> bool {
@@ -327,7 +555,7 @@ fn phrase(rest: &mut Peekable<CharIndices<'_>>) -> Option<String> {
     let mut text = String::new();
     for (_, next) in rest {
         match next {
-            '"' => return Some(text),
+            quote if is_quote(quote) => return Some(text),
             space if is_space(space) => text.push(' '),
             other => text.push(other),
         }
@@ -350,41 +578,12 @@ fn as_filter(word: &str) -> Option<(Filter, &str)> {
         "in" => Filter::In,
         "before" => Filter::Before,
         "after" => Filter::After,
+        "on" => Filter::On,
+        "has" => Filter::Has,
+        "is" => Filter::Is,
         _ => return None,
     };
     Some((filter, value))
-}
-
-/// Milliseconds from 1970 to the beginning of a day that is written as 2026-11-20.
-fn day_begins(date: &str) -> Option<u64> {
-    let mut parts = date.split('-');
-    let mut number = |digits: usize| {
-        let part = parts.next()?;
-        let is_number = part.len() == digits && part.bytes().all(|b| b.is_ascii_digit());
-        is_number.then(|| part.parse::<u64>().ok())?
-    };
-    let (year, month, day) = (number(4)?, number(2)?, number(2)?);
-    if parts.next().is_some() || year < 1970 || !(1..=12).contains(&month) {
-        return None;
-    }
-    let days_of = |month: u64| match month {
-        2 if is_leap(year) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    };
-    if !(1..=days_of(month)).contains(&day) {
-        return None;
-    }
-    let years: u64 = (1970..year)
-        .map(|y| if is_leap(y) { 366 } else { 365 })
-        .sum();
-    let months: u64 = (1..month).map(days_of).sum();
-    Some((years + months + day - 1) * DAY_MS)
-}
-
-fn is_leap(year: u64) -> bool {
-    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
 }
 
 #[cfg(test)]

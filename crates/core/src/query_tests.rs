@@ -5,66 +5,162 @@ use proptest::prelude::*;
 use super::*;
 
 fn parse(typed: &str) -> SearchQuery {
-    SearchQuery::parse(typed).unwrap_or_else(|error| panic!("{typed}: {error}"))
+    let query = SearchQuery::parse(typed, &Zone::default());
+    query.unwrap_or_else(|error| panic!("{typed}: {error}"))
 }
 
 fn refused(typed: &str) -> QueryError {
-    SearchQuery::parse(typed).expect_err(typed)
+    SearchQuery::parse(typed, &Zone::default()).expect_err(typed)
 }
 
-fn word(text: &str) -> Term {
-    Term::Word(text.to_owned())
+fn word(text: &str) -> Pattern {
+    Pattern::word(text).unwrap()
 }
 
-fn phrase(text: &str) -> Term {
-    Term::Phrase(text.to_owned())
-}
-
-fn prefix(text: &str) -> Term {
-    Term::Prefix(text.to_owned())
+fn phrase(text: &str) -> Pattern {
+    Pattern::phrase(text).unwrap()
 }
 
 #[test]
 fn words_phrases_and_beginnings_are_told_apart() {
-    let query = parse("  red\t\"blue  green\" yel* ");
-    let terms = [word("red"), phrase("blue  green"), prefix("yel")];
-    assert_eq!(query.terms(), terms);
+    let query = parse("  red\t\"blue  green\" yel* “as typed”");
+    let terms = [
+        word("red"),
+        phrase("blue green"),
+        word("yel*"),
+        phrase("as typed"),
+    ];
+    assert_eq!(query.wanted(), terms);
+    assert!(query.wanted()[2].is_prefix());
     assert_eq!((query.from(), query.place()), (None, None));
     assert_eq!((query.sent_from(), query.sent_before()), (None, None));
 }
 
 #[test]
 fn nothing_is_an_operator() {
-    for typed in ["AND", "NEAR(a", "a*b", "-a", "(a", "text:a", "x\"y", "{a}"] {
-        assert_eq!(parse(typed).terms(), [word(typed)], "{typed}");
+    for typed in [
+        "AND", "NEAR(a", "a*b", "(a", "text:a", "x\"y", "{a}", "a-b", "c++",
+    ] {
+        assert_eq!(parse(typed).wanted(), [word(typed)], "{typed}");
     }
 }
 
 #[test]
 fn signs_alone_are_not_looked_for() {
-    assert_eq!(parse("a - \"!\" * :) b").terms(), [word("a"), word("b")]);
-    assert_eq!(parse("\"a\"b").terms(), [phrase("a"), word("b")]);
+    assert_eq!(parse("a - \"!\" * :) b").wanted(), [word("a"), word("b")]);
+    assert_eq!(parse("\"a\"b").wanted(), [phrase("a"), word("b")]);
+    assert_eq!(parse("a -!").excluded(), []);
+    assert_eq!(parse("🎉").wanted(), [word("🎉")]);
+}
+
+#[test]
+fn a_minus_excludes() {
+    let query = parse("party -tonight -\"at noon\" -from:bob -in:#ops -has:link -is:unread");
+    assert_eq!(query.wanted(), [word("party")]);
+    let bob = AccountName::new("bob").unwrap();
+    let ops = RoomName::new("ops").unwrap();
+    let excluded = [
+        Exclusion::Says(word("tonight")),
+        Exclusion::Says(phrase("at noon")),
+        Exclusion::From(bob),
+        Exclusion::In(Place::Room(ops)),
+        Exclusion::Link,
+        Exclusion::Unread,
+    ];
+    assert_eq!(query.excluded(), excluded);
+    assert_eq!(parse("-x").excluded(), [Exclusion::Says(word("x"))]);
+    let (at, filter) = (3, Filter::Before);
+    let dated = refused("x -before:2026-01-01");
+    assert_eq!(dated, QueryError::DateExcluded { at, filter });
+}
+
+#[test]
+fn texts_are_judged_by_all_conditions() {
+    for (typed, text, said) in [
+        ("party -tonight", "party at noon", true),
+        ("party -tonight", "Party TONIGHT", false),
+        ("party -\"at noon\"", "party at noon", false),
+        ("party -\"at noon\"", "noon party at", true),
+        ("-x", "y", true),
+        ("has:link", "see https://example.org", true),
+        ("has:link", "see HTTP://Example.org/x", true),
+        ("has:link", "see http:// and ftp://x", false),
+        ("-has:link docs", "docs: https://example.org", false),
+        ("-has:link docs", "docs", true),
+        ("has:link -has:link", "https://example.org", false),
+        ("has:link -has:link", "none", false),
+        ("from:bob", "anything", true),
+    ] {
+        assert_eq!(parse(typed).is_said_by(text), said, "{typed} in {text}");
+    }
 }
 
 #[test]
 fn filters_are_read_in_any_case_and_order() {
     let query = parse("FROM:Alice x in:#Lobby After:2026-11-20 before:2026-11-22");
-    assert_eq!(query.terms(), [word("x")]);
+    assert_eq!(query.wanted(), [word("x")]);
     assert_eq!(query.from().map(AccountName::as_str), Some("Alice"));
     let lobby = RoomName::new("Lobby").unwrap();
     assert_eq!(query.place(), Some(&Place::Room(lobby)));
     // 2026-11-21 00:00 and 2026-11-22 00:00: exactly the day between.
     assert_eq!(query.sent_from(), Some(Timestamp(1_795_219_200_000)));
     assert_eq!(query.sent_before(), Some(Timestamp(1_795_305_600_000)));
+    let on = parse("on:2026-11-21");
+    assert_eq!(on.sent_from(), query.sent_from());
+    assert_eq!(on.sent_before(), query.sent_before());
 
     let bob = AccountName::new("bob").unwrap();
-    assert_eq!(parse("in:bob x").place(), Some(&Place::Direct(bob)));
+    assert_eq!(parse("in:bob x").place(), Some(&Place::Direct(bob.clone())));
+    assert_eq!(parse("from:@bob").from(), Some(&bob));
     assert_eq!(parse("\"from:bob\"").from(), None);
+    assert!(parse("has:LINK Is:Unread").has_link());
+    assert!(parse("is:unread").is_unread());
+}
+
+#[test]
+fn days_are_those_of_the_callers_zone() {
+    const HOUR: u64 = 60 * 60 * 1000;
+    let utc = parse("on:2026-03-29").sent_from().unwrap().0;
+    let day = |date: &str| Day::parse(date).unwrap();
+    let between = |typed: &str, zone: &Zone| {
+        let query = SearchQuery::parse(typed, zone).unwrap();
+        (
+            query.sent_from().map(|at| at.0),
+            query.sent_before().map(|at| at.0),
+        )
+    };
+    let tokyo = Zone::new(540, Vec::new()).unwrap();
+    let (from, to) = (utc - 9 * HOUR, utc + 15 * HOUR);
+    assert_eq!(between("on:2026-03-29", &tokyo), (Some(from), Some(to)));
+    assert_eq!(between("before:2026-03-29", &tokyo), (None, Some(from)));
+    assert_eq!(between("after:2026-03-29", &tokyo), (Some(to), None));
+    // The clocks of Berlin go forward on this day: it has 23 hours.
+    let berlin = Zone::new(60, vec![(day("2026-03-30"), 120)]).unwrap();
+    let (from, to) = (utc - HOUR, utc + 22 * HOUR);
+    assert_eq!(between("on:2026-03-29", &berlin), (Some(from), Some(to)));
+    let first = Zone::new(OFFSET_MINUTES_MAX, Vec::new()).unwrap();
+    assert_eq!(between("on:1970-01-01", &first), (Some(0), Some(6 * HOUR)));
+
+    assert_eq!(Zone::new(OFFSET_MINUTES_MAX + 1, Vec::new()), None);
+    assert_eq!(Zone::new(0, vec![(day("2026-03-30"), -1081)]), None);
+    assert_eq!(
+        Zone::new(0, vec![(day("2026-03-30"), 0); DAYS_MAX + 1]),
+        None
+    );
+}
+
+#[test]
+fn the_days_of_a_query_are_those_whose_offsets_matter() {
+    let days = days_in("x on:2026-03-29 -before:2026-03-30 \"2026-01-01");
+    let day = |date: &str| Day::parse(date).unwrap();
+    assert_eq!(days, ["2026-03-29", "2026-03-30", "2026-03-31"].map(day));
+    let many: String = (1..20).map(|n| format!("2026-01-{n:02} ")).collect();
+    assert_eq!(days_in(&many).len(), DAYS_MAX);
 }
 
 #[test]
 fn dates_are_those_of_the_calendar() {
-    let begins = |date: &str| day_begins(date).map(|ms| ms / DAY_MS);
+    let begins = |date: &str| Day::parse(date).map(|day| day.begin_ms() / 86_400_000);
     for (date, days) in [
         ("1970-01-01", 0),
         ("1970-12-31", 364),
@@ -95,9 +191,19 @@ fn dates_are_those_of_the_calendar() {
 }
 
 #[test]
-fn a_query_needs_a_word() {
-    for typed in ["", "  ", "from:alice", "!!", "\"\"", "*", "in:#lobby ..."] {
+fn a_query_needs_something_to_look_for() {
+    for typed in ["", "  ", "!!", "\"\"", "*", "...", "-", "-!", "\u{200b}"] {
         assert_eq!(refused(typed), QueryError::NoWord, "{typed}");
+    }
+    for typed in [
+        "from:alice",
+        "in:#lobby ...",
+        "before:2026-01-01",
+        "is:unread",
+        "-x",
+        "🎉",
+    ] {
+        parse(typed);
     }
 }
 
@@ -125,16 +231,31 @@ fn an_error_says_what_is_wrong_and_where() {
         refused("x before:soon"),
         QueryError::NotADate { at, filter }
     );
+    let (filter, known) = (Filter::Has, "link");
+    assert_eq!(
+        refused("x has:file"),
+        QueryError::NotKnown { at, filter, known }
+    );
+    assert_eq!(refused("é -\"x"), QueryError::QuoteOpen { at: 4 });
+    let at = 15;
+    assert_eq!(
+        refused("on:2026-11-20 before:2026-11-21"),
+        QueryError::OnBesideOthers { at }
+    );
+    assert_eq!(
+        refused("after:2026-11-20 on:2026-11-21"),
+        QueryError::OnBesideOthers { at: 18 }
+    );
     let sentence = "before: at character 3 needs a date such as 2026-11-20";
     assert_eq!(refused("x before:soon").to_string(), sentence);
 }
 
 #[test]
 fn everything_has_a_maximum() {
-    assert!(SearchQuery::parse(&"x".repeat(QUERY_BYTES_MAX)).is_ok());
+    parse(&"x".repeat(QUERY_BYTES_MAX));
     let bytes = QUERY_BYTES_MAX + 1;
     assert_eq!(refused(&"x".repeat(bytes)), QueryError::TooLong { bytes });
-    assert_eq!(parse(&"x ".repeat(16)).terms().len(), QUERY_TERMS_MAX);
+    assert_eq!(parse(&"x ".repeat(16)).wanted().len(), QUERY_TERMS_MAX);
     let at = 33;
     assert_eq!(refused(&"x ".repeat(17)), QueryError::TooManyTerms { at });
     let at = 17;
@@ -146,28 +267,29 @@ fn everything_has_a_maximum() {
 
 proptest! {
     #[test]
-    fn no_input_is_too_strange(typed in any::<String>()) {
-        let _ = SearchQuery::parse(&typed);
+    fn no_input_is_too_strange(typed in any::<String>(), text in any::<String>()) {
+        if let Ok(query) = SearchQuery::parse(&typed, &Zone::default()) {
+            let _ = query.is_said_by(&text);
+            let _ = query.is_said_by(&typed);
+        }
+        let _ = days_in(&typed);
     }
 
     #[test]
-    fn what_is_accepted_has_terms_with_letters_or_digits(
-        typed in "([ \"*:#a1é-]|from:|in:|before:2026-|after:|\\PC){0,40}",
+    fn what_is_accepted_has_bounds(
+        typed in "([ \"*:#a1é-]|from:|in:|-|on:2026-11-2|before:2026-|after:|has:|\\PC){0,40}",
     ) {
-        if let Ok(query) = SearchQuery::parse(&typed) {
-            prop_assert!((1..=QUERY_TERMS_MAX).contains(&query.terms().len()));
-            for term in query.terms() {
-                let (Term::Word(text) | Term::Prefix(text) | Term::Phrase(text)) = term;
-                prop_assert!(text.contains(char::is_alphanumeric));
-                prop_assert!(!text.contains(char::is_control));
-            }
+        if let Ok(query) = SearchQuery::parse(&typed, &Zone::default()) {
+            prop_assert!(query.wanted().len() + query.excluded().len() <= QUERY_TERMS_MAX);
+            prop_assert!(query.wanted().iter().all(|one| !one.elements().is_empty()));
+            let _ = query.is_said_by(&typed);
         }
     }
 
     #[test]
     fn plain_words_come_back_as_they_are(words in prop::collection::vec("[a-z0-9é]{1,9}", 1..9)) {
-        let query = SearchQuery::parse(&words.join(" "));
-        let terms: Vec<Term> = words.iter().map(|text| word(text)).collect();
-        prop_assert_eq!(query.map(|query| query.terms), Ok(terms));
+        let query = parse(&words.join(" "));
+        let terms: Vec<Pattern> = words.iter().map(|text| word(text)).collect();
+        prop_assert_eq!(query.wanted(), terms);
     }
 }

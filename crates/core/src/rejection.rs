@@ -7,10 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AccountLimit,
-    limits::{
-        DELETE_MESSAGES_MAX, NAME_BYTES_MAX, PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN,
-        REQUEST_WINDOW, TEXT_BYTES_MAX,
-    },
+    limits::{DELETE_MESSAGES_MAX, NAME_BYTES_MAX, REQUEST_WINDOW, TEXT_BYTES_MAX},
     text::Line,
 };
 
@@ -35,18 +32,15 @@ pub enum Rejection {
     /// Another account has this name, in whatever case.
     #[error("the name is taken")]
     NameTaken,
+    /// Another account has a name that is easily taken for this one.
+    #[error("the name is easily taken for that of another account")]
+    NameAlike,
     /// The cluster has as many accounts as it may have.
     #[error("the cluster has as many accounts as it can hold")]
     TooManyAccounts,
     /// A wildcard pattern with characters that no name has.
     #[error("a pattern consists of letters, digits, '.', '_', '-', '*' and '?'")]
     PatternInvalid,
-    /// The password is too short.
-    #[error("the password is shorter than {PASSWORD_BYTES_MIN} bytes")]
-    PasswordTooShort,
-    /// The password is too long.
-    #[error("the password is longer than {PASSWORD_BYTES_MAX} bytes")]
-    PasswordTooLong,
     /// The password's hash is not one that a node of this version makes.
     #[error("the password hash is malformed")]
     PasswordHashInvalid,
@@ -128,9 +122,8 @@ pub enum Rejection {
         /// The number in it.
         sequence: u64,
     },
-    /// A short text is empty where it must not be, too long, or has a character that cannot be
-    /// seen.
-    #[error("{what} has at most {bytes_max} bytes and no control or invisible characters")]
+    /// A short text is empty where it must not be, too long, or has a control character.
+    #[error("{what} has at most {bytes_max} bytes and no control characters")]
     LineInvalid {
         /// Which kind of text.
         what: Line,
@@ -298,10 +291,9 @@ impl Rejection {
             Self::NameTooLong { .. } => "NAME_TOO_LONG",
             Self::NameCharacter { .. } => "NAME_CHARACTER",
             Self::NameTaken => "NAME_TAKEN",
+            Self::NameAlike => "NAME_ALIKE",
             Self::TooManyAccounts => "TOO_MANY_ACCOUNTS",
             Self::PatternInvalid => "PATTERN_INVALID",
-            Self::PasswordTooShort => "PASSWORD_TOO_SHORT",
-            Self::PasswordTooLong => "PASSWORD_TOO_LONG",
             Self::PasswordHashInvalid => "PASSWORD_HASH_INVALID",
             Self::WrongCredentials => "WRONG_CREDENTIALS",
             Self::LoginThrottled { .. } => "LOGIN_THROTTLED",

@@ -1,10 +1,10 @@
 //! What every call of a client goes through: the door, its deadline, its session, its reading.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use conclave_core::{
     Accepted, AccountRole, Command, Position, Rejection, Timestamp, TokenHash,
-    allowance::{Keeps, keeps, price},
+    allowance::{Keeps, Price, keeps, price},
 };
 use conclave_replica::{
     Outcome,
@@ -15,6 +15,7 @@ use tokio::{task::spawn_blocking, time::Instant};
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use crate::{
+    fair::{OfAccount, Place},
     problems,
     read_turns::OwnTurn,
     sessions::{Known, log_in_first, token_of},
@@ -150,16 +151,26 @@ impl Shared {
         let (metadata, _, request) = request.into_parts();
         let command = request.into_command(session.id)?;
         let (of_account, price) = (&session.of_account, price(&command.operation));
-        let rate = self.sessions.fair.check_rate(of_account, &price);
-        if let Err(problem) = rate {
-            return Err(held_back(problem, deadline).await);
-        }
-        let _place = of_account.admit(self.commands.available_permits())?;
+        let _place = self.fair_place(of_account, &price, deadline).await?;
         let outcome = self.propose_proven(command, &metadata, deadline).await?;
         if let Err(rejection) = &outcome.answer {
             of_account.is_refused(&price, rejection);
         }
         Ok(outcome)
+    }
+
+    /// A place among the commands under way for one of an account, if the account may have what it
+    /// costs.
+    pub(crate) async fn fair_place(
+        &self,
+        of_account: &Arc<OfAccount>,
+        price: &Price,
+        deadline: Deadline,
+    ) -> Result<Place, Problem> {
+        match self.sessions.fair.check_rate(of_account, price) {
+            Ok(()) => of_account.admit(self.commands.available_permits()),
+            Err(problem) => Err(held_back(problem, deadline).await),
+        }
     }
 
     /// Gets a session's command through the log that is answered by being done; gives the position

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use conclave_core::{Accepted, AccountRole, Command, NamePattern, OnceId, SessionId};
+use conclave_core::{
+    Accepted, AccountRole, Command, NamePattern, OnceId, Rejection, SessionId, name,
+};
 use conclave_replica::rows;
+use conclave_text::Password;
 use conclave_wire::{
     Problem,
     request::{self, SessionRequest},
@@ -123,6 +126,7 @@ impl Accounts {
         Ok(v1::ListAccountsResponse {
             accounts: page.rows.into_iter().map(show::account).collect(),
             next_page_token: pages::token_of_key(page.next_after_key),
+            page_size: pages::told(size),
         })
     }
 
@@ -132,7 +136,7 @@ impl Accounts {
     ) -> Result<v1::ChangePasswordResponse, Problem> {
         let remote = request.remote_addr();
         let (metadata, _, request) = request.into_parts();
-        request::check_password(&request.new_password)?;
+        let new_password = Password::new(&request.new_password)?;
         let number = request.request.as_ref().map_or(0, |asked| asked.number);
         let again = self
             .shared
@@ -140,7 +144,7 @@ impl Accounts {
             .await?;
         let password_version = again.version(number)?;
         let passwords = &self.shared.passwords;
-        let password_hash = passwords.hash(&again.turn, request.new_password).await?;
+        let password_hash = passwords.hash(&again.turn, new_password).await?;
         drop(again);
         let changed = Verified {
             request: request.request,
@@ -150,6 +154,44 @@ impl Accounts {
         let changed = Request::from_parts(metadata, Extensions::default(), changed);
         let position = self.shared.done_in_session(changed).await?;
         Ok(v1::ChangePasswordResponse { position })
+    }
+
+    /// Sets a display name that is not easily taken for the name of another account.
+    ///
+    /// That is looked up here and not decided by the log, because it follows tables of Unicode. An
+    /// account that is created at the same moment is not seen, and one that is created later may
+    /// have such a name: then the display name was there first.
+    async fn name_oneself(
+        &self,
+        request: Request<v1::SetDisplayNameRequest>,
+    ) -> Result<u64, Problem> {
+        // Bounded first: what it looks like takes longer to find.
+        let display_name = conclave_text::display_name(&request.get_ref().display_name)?;
+        let names = conclave_text::names_like(display_name.as_str());
+        if !names.is_empty() {
+            let number = request.get_ref().request.as_ref();
+            let number = number.map_or(0, |asked| asked.number);
+            let read = move |reader: &rows::Reader, session: &rows::SessionRow| {
+                // A retry gets its first answer.
+                if reader.is_answered(session.id, number)? {
+                    return Ok(false);
+                }
+                for name in &names {
+                    let key = reader.account_by_key(&name.to_ascii_lowercase())?;
+                    let look = reader.account_by_look(&name::look(name))?;
+                    let mut found = key.into_iter().chain(look);
+                    if found.any(|other| other.id != session.account) {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            };
+            let metadata = request.metadata();
+            if self.shared.read_in_session(metadata, None, read).await? {
+                return Err(Rejection::NameAlike.into());
+            }
+        }
+        self.shared.done_in_session(request).await
     }
 
     async fn blocks(
@@ -204,7 +246,7 @@ impl AccountService for Accounts {
         &self,
         request: Request<v1::SetDisplayNameRequest>,
     ) -> Result<Response<v1::SetDisplayNameResponse>, Status> {
-        let done = self.shared.done_in_session(request).await;
+        let done = self.name_oneself(request).await;
         let response = done.map(|position| v1::SetDisplayNameResponse { position });
         self.shared.reply(response)
     }

@@ -166,7 +166,10 @@ impl Chat {
             .read_in_session(&metadata, request.read, read)
             .await??;
         let Some(found) = found else {
-            return Ok(v1::ListMessagesResponse::default());
+            return Ok(v1::ListMessagesResponse {
+                page_size: pages::told(size),
+                ..Default::default()
+            });
         };
         let page = found.page;
         // At the end of the conversation whatever comes will be after its last message.
@@ -179,6 +182,7 @@ impl Chat {
             previous_before_sequence: page.older.map_or(0, |older| older.0),
             next_after_sequence: page.newer.map_or(last, |newer| newer.0),
             messages: page.rows.into_iter().map(show::message).collect(),
+            page_size: pages::told(size),
         })
     }
 
@@ -199,6 +203,7 @@ impl Chat {
         Ok(v1::ListUnreadResponse {
             more: rows.len() == count || bytes >= PAGE_BYTES_MAX,
             messages: rows.into_iter().map(show::message).collect(),
+            page_size: pages::told(count),
         })
     }
 
@@ -220,6 +225,7 @@ impl Chat {
         Ok(v1::ListConversationsResponse {
             next_page_token: pages::token_of_number(next.map(|last| last.id.0)),
             conversations: rows.into_iter().map(show::conversation).collect(),
+            page_size: pages::told(size),
         })
     }
 

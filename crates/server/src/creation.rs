@@ -9,6 +9,7 @@ use conclave_core::{
     Accepted, AccountName, AccountRole, Grant, OnceId, Rejection, SessionId, ThrottleKey,
 };
 use conclave_replica::rows;
+use conclave_text::Password;
 use conclave_wire::{
     Problem,
     request::{self, token_hash},
@@ -54,8 +55,8 @@ enum Found {
     Allowed,
     /// It shows a code that allows nothing.
     WrongCode(Rejection),
-    /// The name is taken.
-    Taken,
+    /// The name is taken, or easily taken for another account's.
+    Taken(Rejection),
 }
 
 impl Found {
@@ -82,8 +83,11 @@ impl Found {
         if let Some(wrong) = wrong {
             return Ok(Self::WrongCode(wrong));
         }
-        match reader.account_by_key(&name.key())? {
-            Some(_) => Ok(Self::Taken),
+        if reader.account_by_key(&name.key())?.is_some() {
+            return Ok(Self::Taken(Rejection::NameTaken));
+        }
+        match reader.account_by_look(&name.look())? {
+            Some(_) => Ok(Self::Taken(Rejection::NameAlike)),
             None => Ok(Self::Allowed),
         }
     }
@@ -101,7 +105,7 @@ impl Accounts {
         let remote = request.remote_addr();
         let (metadata, _, request) = request.into_parts();
         let name = AccountName::new(request.name)?;
-        request::check_password(&request.password)?;
+        let password = Password::new(&request.password)?;
         let once = once_id(&request.request_id)?;
         let shown = shown(request.grant)?;
         let grant = self.grant(shown, &metadata, deadline).await?;
@@ -114,7 +118,7 @@ impl Accounts {
         };
         let passwords = &self.shared.passwords;
         let turn = passwords.turn(Work::Create, asker, deadline).await?;
-        let hash = passwords.hash(&turn, request.password).await?;
+        let hash = passwords.hash(&turn, password).await?;
         drop(turn);
         let command = request::create_account(once, name, hash, grant);
         let outcome = self.shared.propose(command, deadline).await?;
@@ -194,7 +198,7 @@ impl Accounts {
                 codes.count(address);
                 Err(rejection.into())
             }
-            Found::Taken => Err(Rejection::NameTaken.into()),
+            Found::Taken(rejection) => Err(rejection.into()),
         }
     }
 }

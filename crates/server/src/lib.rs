@@ -26,6 +26,7 @@ mod fair;
 mod founding;
 mod full_leader;
 mod hash_queue;
+mod http;
 mod identity;
 mod invites;
 mod join;
@@ -76,7 +77,6 @@ mod tls;
 mod told;
 mod transport;
 mod way_back;
-mod webhook_answers;
 mod webhooks;
 
 pub use conclave_replica::{DiskFailure, Fault, LogId};

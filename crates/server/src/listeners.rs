@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use axum::response::IntoResponse as _;
 use conclave_replica::Role;
 use conclave_wire::{
-    DESCRIPTORS, Problem,
+    PUBLIC_DESCRIPTORS, Problem,
     peer::{join_service_server::JoinServiceServer, peer_service_server::PeerServiceServer},
     v1::{
         account_service_server::AccountServiceServer, admin_service_server::AdminServiceServer,
@@ -49,8 +49,8 @@ const LOOK_UP_EVERY: Duration = Duration::from_secs(10);
 const ADDRESSES_MAX: usize = 8;
 /// How often is looked whether the node is healthy.
 const HEALTH_EVERY: Duration = Duration::from_millis(500);
-/// What `grpc.health.v1` knows besides the whole node.
-const SERVICES: [&str; 7] = [
+/// What `grpc.health.v1` knows: the whole node, and each service for clients.
+pub(crate) const SERVICES: [&str; 7] = [
     "",
     "conclave.v1.AccountService",
     "conclave.v1.SessionService",
@@ -70,8 +70,10 @@ pub(crate) fn start(
     let (reporter, health) = tonic_health::server::health_reporter();
     let routes = client_routes(shared).add_service(health);
     let webhooks = webhooks::router(shared.clone());
-    let of_clients = with_fallback(routes.into_axum_router().merge(webhooks), "client", "peers");
-    let of_peers = with_fallback(peer_routes(shared).into_axum_router(), "peer", "clients");
+    let router = routes.into_axum_router().merge(webhooks);
+    let of_clients = with_fallback(router, "client", "peers", &["/conclave.peer."]);
+    let router = peer_routes(shared).into_axum_router();
+    let of_peers = with_fallback(router, "peer", "clients", &["/conclave.v1.", "/grpc."]);
     let limits = Arc::new(limits.clone());
     let door_of_clients = Door {
         places: shared.client_places.clone(),
@@ -148,13 +150,16 @@ fn client_routes(shared: &Arc<Shared>) -> Routes {
                 })
                 .max_decoding_message_size(max),
             );
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(DESCRIPTORS)
-        .build_v1();
-    match reflection {
-        Ok(reflection) => routes.add_service(reflection),
-        Err(error) => {
-            tracing::error!(%error, "reflection is not served");
+    let described = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(PUBLIC_DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    // Many tools know only the older of the two versions.
+    match (described().build_v1(), described().build_v1alpha()) {
+        (Ok(reflection), Ok(older)) => routes.add_service(reflection).add_service(older),
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::error!(%error, "failed to serve reflection");
             routes
         }
     }
@@ -189,12 +194,17 @@ fn peer_routes(shared: &Arc<Shared>) -> Routes {
     Routes::new(peers).add_service(JoinServiceServer::new(admission))
 }
 
-/// Answers what no service of this listener knows.
-fn with_fallback(router: axum::Router, this: &'static str, others: &'static str) -> Routes {
+/// Answers a call that no service of this listener knows; `elsewhere` is where paths begin that
+/// the other listener serves.
+fn with_fallback(
+    router: axum::Router,
+    this: &'static str,
+    others: &'static str,
+    elsewhere: &'static [&'static str],
+) -> Routes {
     let answer = move |request: axum::extract::Request| async move {
         let path = request.uri().path();
-        let known = path.starts_with("/conclave.") || path.starts_with("/grpc.health.");
-        let status = match known {
+        let status = match elsewhere.iter().any(|start| path.starts_with(start)) {
             true => Problem::WrongAddressee {
                 reason: "WRONG_PORT".to_owned(),
                 sentence: format!("this is the {this} port; it does not serve {others}"),

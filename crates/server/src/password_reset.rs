@@ -5,6 +5,7 @@
 
 use conclave_core::{AccountName, Command, SessionId};
 use conclave_replica::rows;
+use conclave_text::Password;
 use conclave_wire::{
     Problem,
     request::{self, SessionRequest},
@@ -42,7 +43,7 @@ impl Admin {
         let remote = request.remote_addr();
         let (metadata, _, request) = request.into_parts();
         let name = AccountName::new(request.name.as_str())?;
-        request::check_password(&request.new_password)?;
+        let password = Password::new(&request.new_password)?;
         let read = |_: &rows::Reader, session: &rows::SessionRow| Ok(session.clone());
         let session = self.shared.read_in_session(&metadata, None, read).await?;
         administrators_only(&session)?;
@@ -53,7 +54,7 @@ impl Admin {
         };
         let passwords = &self.shared.passwords;
         let turn = passwords.turn(Work::Again, asker, deadline).await?;
-        let hash = passwords.hash(&turn, request.new_password).await?;
+        let hash = passwords.hash(&turn, password).await?;
         drop(turn);
         let reset = Reset {
             request: request.request,

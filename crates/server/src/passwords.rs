@@ -11,6 +11,7 @@ use argon2::{
     Argon2, Params,
     password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
 };
+use conclave_text::Password;
 use conclave_wire::Problem;
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
@@ -48,7 +49,7 @@ impl Passwords {
         Ok(Self {
             turns: Turns::new((TURNS_PER_LANE * lanes).min(TURNS_MAX)),
             lanes: Arc::new(Semaphore::new(lanes)),
-            nobody: hash("nobody's password")?,
+            nobody: hash(b"nobody's password")?,
         })
     }
 
@@ -66,8 +67,8 @@ impl Passwords {
     }
 
     /// The PHC string of a new password.
-    pub(crate) async fn hash(&self, _turn: &Turn, password: String) -> Result<String, Problem> {
-        self.run(move || hash(&password)).await?
+    pub(crate) async fn hash(&self, _turn: &Turn, password: Password) -> Result<String, Problem> {
+        self.run(move || hash(password.as_bytes())).await?
     }
 
     /// Whether `password` is the one of `hash`. `None` and the empty hash, which is no password's,
@@ -75,7 +76,7 @@ impl Passwords {
     pub(crate) async fn verify(
         &self,
         _turn: &Turn,
-        password: String,
+        password: Password,
         hash: Option<String>,
     ) -> Result<bool, Problem> {
         let hash = hash.filter(|hash| !hash.is_empty());
@@ -126,15 +127,15 @@ fn argon2() -> Result<Argon2<'static>, Problem> {
     ))
 }
 
-fn hash(password: &str) -> Result<String, Problem> {
+fn hash(password: &[u8]) -> Result<String, Problem> {
     let salt: [u8; 16] = random::bytes()?;
-    let hashed = argon2()?.hash_password_with_salt(password.as_bytes(), &salt);
+    let hashed = argon2()?.hash_password_with_salt(password, &salt);
     hashed
         .map(|hash| hash.to_string())
         .map_err(|_| broken("the password cannot be hashed"))
 }
 
-fn verify(password: &str, hash: &str) -> Result<bool, Problem> {
+fn verify(password: &Password, hash: &str) -> Result<bool, Problem> {
     let hash = PasswordHash::new(hash).map_err(|_| broken("a stored password hash is damaged"))?;
     Ok(argon2()?
         .verify_password(password.as_bytes(), &hash)
@@ -146,6 +147,10 @@ mod tests {
     use conclave_core::ThrottleKey;
 
     use super::*;
+
+    fn password(typed: &str) -> Password {
+        Password::typed(typed).unwrap()
+    }
 
     async fn turn(passwords: &Passwords) -> Turn {
         let key = ThrottleKey([0; 16]);
@@ -161,22 +166,27 @@ mod tests {
     async fn a_password_is_known_again_and_no_other_is() {
         let passwords = Passwords::new().unwrap();
         let turn = turn(&passwords).await;
-        let hash = passwords.hash(&turn, "correct horse".to_owned()).await;
+        let hash = passwords.hash(&turn, password("correct horse")).await;
         let hash = hash.unwrap();
         assert!(
             hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
             "{hash}"
         );
         assert!(!is_outdated(&hash));
-        let verify = |password: &str, hash: Option<String>| {
-            passwords.verify(&turn, password.to_owned(), hash)
-        };
+        let verify =
+            |typed: &str, hash: Option<String>| passwords.verify(&turn, password(typed), hash);
         assert!(verify("correct horse", Some(hash.clone())).await.unwrap());
         assert!(!verify("battery staple", Some(hash.clone())).await.unwrap());
         for nobody in [None, Some(String::new())] {
             assert!(!verify("nobody's password", nobody).await.unwrap());
         }
-        let again = passwords.hash(&turn, "correct horse".to_owned()).await;
+        let spelled = passwords.hash(&turn, password("pässwörter")).await.unwrap();
+        assert!(
+            verify("pa\u{308}sswo\u{308}rter", Some(spelled))
+                .await
+                .unwrap()
+        );
+        let again = passwords.hash(&turn, password("correct horse")).await;
         assert_ne!(again.unwrap(), hash, "salted");
     }
 
@@ -189,7 +199,7 @@ mod tests {
         let old = Argon2::new(algorithm, version, params);
         let hash = old.hash_password_with_salt(b"correct horse", &[7; 16]);
         let hash = hash.unwrap().to_string();
-        let verified = passwords.verify(&turn, "correct horse".to_owned(), Some(hash.clone()));
+        let verified = passwords.verify(&turn, password("correct horse"), Some(hash.clone()));
         assert!(verified.await.unwrap());
         assert!(is_outdated(&hash));
     }

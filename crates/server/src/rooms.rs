@@ -102,6 +102,7 @@ impl Rooms {
         Ok(v1::ListRoomsResponse {
             rooms: page.rows.into_iter().map(show::room).collect(),
             next_page_token: pages::token_of_key(page.next_after_key),
+            page_size: pages::told(size),
         })
     }
 
@@ -129,6 +130,7 @@ impl Rooms {
         Ok(v1::ListMembersResponse {
             next_page_token: pages::token_of_number(next.map(|last| last.account.id.0)),
             members: rows.into_iter().map(show::member).collect(),
+            page_size: pages::told(size),
         })
     }
 

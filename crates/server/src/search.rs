@@ -3,7 +3,11 @@
 //! What is found is what this node has indexed: a search never waits for the others, and says up
 //! to where it is complete.
 
-use conclave_core::{Position, query::SearchQuery};
+use conclave_core::{
+    Position,
+    query::{DAYS_MAX, Day, OFFSET_MINUTES_MAX, SearchQuery, Zone},
+    words::{SnippetPart, snippet},
+};
 use conclave_replica::{
     rows,
     search::{SearchError, Stop},
@@ -25,11 +29,14 @@ pub(crate) async fn search(
     request: Request<v1::SearchMessagesRequest>,
 ) -> Result<v1::SearchMessagesResponse, Problem> {
     let (metadata, _, request) = request.into_parts();
-    let query = SearchQuery::parse(&request.query).map_err(|error| Problem::Refused {
-        reason: "QUERY_INVALID".to_owned(),
-        sentence: error.to_string(),
-        request_last: None,
+    let zone = zone_of(&request).ok_or_else(|| {
+        invalid(format!(
+            "an offset from UTC has at most {OFFSET_MINUTES_MAX} minutes, and at most {DAYS_MAX} \
+             days such as 2026-11-20 have their own"
+        ))
     })?;
+    let query = SearchQuery::parse(&request.query, &zone);
+    let query = query.map_err(|error| invalid(error.to_string()))?;
     let before = pages::number_of(&request.page_token)?.map(Position);
     let size = request::page_size(request.page_size, PAGE_DEFAULT).min(PAGE_MAX);
     let deadline = Deadline::of(&metadata);
@@ -53,20 +60,58 @@ pub(crate) async fn search(
     let found = spawn_blocking(move || {
         let found = search.find(account, &query, before, size, &stop);
         drop(turn);
-        found
+        found.map(|found| (hits(&found.rows, &query), found))
     });
     let found = timeout(deadline.left(), found).await;
     let found = found.map_err(|_| Problem::Busy)?;
     let broken = |_| Problem::Broken {
         sentence: "a search was stopped".to_owned(),
     };
-    let found = found.map_err(broken)?.map_err(|error| of_search(&error))?;
+    let (hits, found) = found.map_err(broken)?.map_err(|error| of_search(&error))?;
     Ok(v1::SearchMessagesResponse {
         messages: found.rows.into_iter().map(show::message).collect(),
         next_page_token: pages::token_of_number(found.next_before.map(|next| next.0)),
         complete_to_position: found.complete_to.0,
         applied_position: found.applied.0,
+        hits,
+        page_size: pages::told(size),
     })
+}
+
+fn invalid(sentence: String) -> Problem {
+    Problem::Refused {
+        reason: "QUERY_INVALID".to_owned(),
+        sentence,
+        request_last: None,
+    }
+}
+
+/// The caller's days; `None`: there are no such.
+fn zone_of(request: &v1::SearchMessagesRequest) -> Option<Zone> {
+    if request.day_offsets.len() > DAYS_MAX {
+        return None;
+    }
+    let days = request.day_offsets.iter().map(|own| {
+        let day = Day::parse(&own.day)?;
+        Some((day, own.utc_offset_minutes))
+    });
+    Zone::new(request.utc_offset_minutes, days.collect::<Option<_>>()?)
+}
+
+/// Why each message was found.
+fn hits(rows: &[rows::MessageRow], query: &SearchQuery) -> Vec<v1::SearchHit> {
+    let part = |part: SnippetPart| v1::SnippetPart {
+        text: part.text,
+        is_match: part.is_match,
+    };
+    let hit = |row: &rows::MessageRow| {
+        let text = row.text.as_deref().unwrap_or_default();
+        let snippet = snippet(text, query.wanted());
+        v1::SearchHit {
+            snippet: snippet.into_iter().map(part).collect(),
+        }
+    };
+    rows.iter().map(hit).collect()
 }
 
 /// Ends a search whose caller has gone or whose time is over.

@@ -5,6 +5,7 @@
 
 use conclave_core::{Accepted, AccountName, LoginKeys, Rejection, SessionLabel};
 use conclave_replica::rows;
+use conclave_text::Password;
 use conclave_wire::{
     Problem,
     request::{self, TOKEN_BYTES},
@@ -36,12 +37,12 @@ impl Login {
     fn of(request: &Request<v1::OpenSessionRequest>) -> Result<Self, Problem> {
         let remote = request.remote_addr();
         let request = request.get_ref();
-        let label = SessionLabel::new(request.label.as_str())?;
+        let label = conclave_text::session_label(&request.label)?;
         // A name or password that nobody can have is told like one that nobody has.
         let device = request::device_secret(&request.device_secret)?;
-        let wrong = |_| Rejection::WrongCredentials;
-        let name = AccountName::new(request.name.as_str()).map_err(wrong)?;
-        request::check_password(&request.password).map_err(wrong)?;
+        let wrong = Rejection::WrongCredentials;
+        let name = AccountName::new(request.name.as_str()).map_err(|_| wrong.clone())?;
+        Password::typed(&request.password).map_err(|_| wrong)?;
         let key = name.key();
         Ok(Self {
             keys: keys_of_login(&key, remote, device),
@@ -120,16 +121,19 @@ impl Accounts {
         }
         let hash = found.as_ref().map(|row| row.password_hash.clone());
         let once = attempt_id(&once_id(request_id)?, &keys, &login.password);
-        let password = || login.password.clone();
+        let password = login.password.clone();
         let tried = self
             .shared
-            .try_password(once, keys, Work::LogIn, password(), hash, deadline)
+            .try_password(once, keys, Work::LogIn, password, hash, deadline)
             .await?;
         let row = found.filter(|_| tried.verified);
         let row = row.ok_or(Rejection::WrongCredentials)?;
         self.shared.sessions.fair.of(row.id).has_logged_in();
         let renewed = match is_outdated(&row.password_hash) {
-            true => Some(self.shared.passwords.hash(&tried.turn, password()).await?),
+            true => {
+                let password = Password::typed(&login.password)?;
+                Some(self.shared.passwords.hash(&tried.turn, password).await?)
+            }
             false => None,
         };
         Ok((row, renewed))

@@ -21,6 +21,7 @@ use conclave_core::{
     limits::THROTTLE_FREE_ACCOUNT,
 };
 use conclave_replica::rows;
+use conclave_text::Password;
 use conclave_wire::{
     Problem,
     request::{
@@ -255,8 +256,10 @@ impl Shared {
             Accepted::PasswordTried => Some(()),
             _ => None,
         })?;
-        let fits = request::check_password(&password).is_ok();
-        let verified = fits && self.passwords.verify(&turn, password, hash).await?;
+        let verified = match Password::typed(&password) {
+            Ok(password) => self.passwords.verify(&turn, password, hash).await?,
+            Err(_) => false,
+        };
         Ok(Tried { verified, turn })
     }
 }

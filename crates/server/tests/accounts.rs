@@ -339,6 +339,36 @@ async fn whom_one_has_blocked_is_listed() {
 }
 
 #[tokio::test]
+async fn a_display_name_that_is_taken_for_anothers_name_is_refused() {
+    let mut world = World::start(Registration::Open).await;
+    world.create("anna", None, None).await.unwrap();
+    world.create("bob", None, None).await.unwrap();
+    let bob = world.login("bob").await;
+    let later = world.number();
+    let ahead = later.map(|id| v1::RequestId {
+        number: id.number + 7,
+        ..id
+    });
+    let ask = async |request, display_name: &str| {
+        let name = v1::SetDisplayNameRequest {
+            request,
+            display_name: display_name.to_owned(),
+        };
+        world.accounts().set_display_name(bob.ask(name)).await
+    };
+    ask(ahead, "Bob B.").await.unwrap();
+    // A number that was passed over is as fresh as any.
+    for display_name in ["anna", "ANNA", "\u{430}nn\u{430}", "a n n a", "\u{ff41}nna"] {
+        let refused = ask(later, display_name).await.unwrap_err();
+        assert_eq!(reason(refused), "NAME_ALIKE", "{display_name}");
+    }
+    let hidden = ask(later, "Bo\u{202e}b").await.unwrap_err();
+    assert_eq!(reason(hidden), "LINE_INVALID");
+    ask(later, "bob").await.unwrap();
+    ask(ahead, "Bob B.").await.unwrap();
+}
+
+#[tokio::test]
 async fn a_request_that_is_too_long_for_its_caller_is_refused_with_a_reason() {
     let world = World::start(Registration::Open).await;
     // The longest that is read says what is wrong with it, and one that is longer says so, too.

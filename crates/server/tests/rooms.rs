@@ -337,8 +337,38 @@ async fn a_search_finds_what_its_asker_may_see_as_soon_as_it_says_so() {
     assert_eq!(found.messages.len(), 1);
     assert_eq!(found.messages[0].sequence, secret.sequence);
     assert_eq!(search(&eve, "secret").await.unwrap().messages, []);
-    assert_eq!(
-        search(&anna, "in:#vault").await,
-        Err("QUERY_INVALID".to_owned())
-    );
+    assert_eq!(search(&anna, "in:#vault").await.unwrap().messages.len(), 1);
+    assert_eq!(search(&eve, "in:#vault").await.unwrap().messages, []);
+    let part = |text: &str, is_match| v1::SnippetPart {
+        text: text.to_owned(),
+        is_match,
+    };
+    let snippet = [
+        part("the ", false),
+        part("secret", true),
+        part(" word", false),
+    ];
+    assert_eq!(found.hits.len(), 1);
+    assert_eq!(found.hits[0].snippet, snippet);
+    let invalid = Err("QUERY_INVALID".to_owned());
+    assert_eq!(search(&anna, "\"in").await, invalid);
+    let in_zone = async |day: &str, utc_offset_minutes| {
+        let ask = v1::SearchMessagesRequest {
+            query: "secret".to_owned(),
+            utc_offset_minutes,
+            day_offsets: vec![v1::DayOffset {
+                day: day.to_owned(),
+                utc_offset_minutes,
+            }],
+            ..Default::default()
+        };
+        let found = anna.chat().search_messages(anna.asks(ask)).await;
+        found
+            .map(|found| found.into_inner().messages.len())
+            .map_err(reason)
+    };
+    assert_eq!(in_zone("2026-11-20", -1080).await, Ok(1));
+    let invalid = Err("QUERY_INVALID".to_owned());
+    assert_eq!(in_zone("2026-11-20", 1081).await, invalid);
+    assert_eq!(in_zone("2026-11-31", 60).await, invalid);
 }

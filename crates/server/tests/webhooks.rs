@@ -109,10 +109,17 @@ impl World {
 
     /// Sender and text of everything in the room.
     async fn texts(&self) -> Vec<(String, String)> {
+        self.page(0).await
+    }
+
+    /// Sender and text of what is in the room behind a sequence.
+    async fn page(&self, after: u64) -> Vec<(String, String)> {
         let page = v1::ListMessagesRequest {
             conversation: Some(v1::list_messages_request::Conversation::RoomName(
                 "ops".to_owned(),
             )),
+            from: Some(v1::list_messages_request::From::AfterSequence(after)),
+            page_size: 1000,
             ..Default::default()
         };
         let mut chat = ChatServiceClient::new(self.channel.clone());
@@ -192,9 +199,11 @@ async fn what_is_wrong_with_a_post_is_told_in_a_sentence() {
     let (_, path) = world.webhook("builds").await;
     let address = world.node.client_address();
     let good = r#"{"text": "green"}"#;
-    let long = format!(r#"{{"text": "{}"}}"#, "x".repeat(16 * 1024 + 1));
+    let long = format!(r#"{{"text": "{}"}}"#, "x".repeat(256 * 1024));
     let nobody = format!("/hooks/{}", "A".repeat(43));
-    let plain = "content-type: text/plain\r\n";
+    let xml = "content-type: text/xml\r\n";
+    let packed = "content-encoding: br\r\n";
+    let wide = "content-type: application/json; charset=utf-16\r\n";
     let bad_key = "idempotency-key:\r\n";
     let answers = [
         (world.post(&path, "", "green").await, 400, "BODY_INVALID"),
@@ -224,11 +233,21 @@ async fn what_is_wrong_with_a_post_is_told_in_a_sentence() {
             405,
             "METHOD_NOT_ALLOWED",
         ),
-        (world.post(&path, "", &long).await, 413, "TEXT_TOO_LONG"),
+        (world.post(&path, "", &long).await, 413, "BODY_TOO_LONG"),
         (
-            http(address, "POST", &path, plain, good).await,
+            http(address, "POST", &path, xml, good).await,
             415,
             "CONTENT_TYPE_INVALID",
+        ),
+        (
+            http(address, "POST", &path, packed, good).await,
+            415,
+            "CONTENT_ENCODING_INVALID",
+        ),
+        (
+            http(address, "POST", &path, wide, good).await,
+            415,
+            "CHARSET_INVALID",
         ),
     ];
     for ((status, head, body), expected, reason) in answers {
@@ -241,6 +260,75 @@ async fn what_is_wrong_with_a_post_is_told_in_a_sentence() {
         assert!(!sentence.is_empty() && !sentence.contains(&path["/hooks/".len()..]));
     }
     assert_eq!(world.texts().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_is_too_long_is_cut_and_the_answer_says_so() {
+    let mut world = World::start().await;
+    let (_, path) = world.webhook("builds").await;
+    let long = format!(r#"{{"text": "{}"}}"#, "long ".repeat(10_000));
+    // The slash behind the secret is of a sender that adds one to each address.
+    let (status, _, told) = world.post(&format!("{path}/"), "", &long).await;
+    assert_eq!((status, &told["cut"]), (200, &json!(true)));
+    let texts = world.texts().await;
+    assert!(texts[0].1.ends_with("16 KiB)") && texts[0].1.len() <= 16 * 1024);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_of_five_senders_are_in_the_room_or_refused_with_the_cause() {
+    let mut world = World::start().await;
+    let (_, path) = world.webhook("world").await;
+    let address = world.node.client_address();
+    let mut expected = Vec::new();
+    for line in [
+        include_str!("webhook_bodies/slack.jsonl"),
+        include_str!("webhook_bodies/mattermost.jsonl"),
+        include_str!("webhook_bodies/grafana.jsonl"),
+        include_str!("webhook_bodies/alertmanager.jsonl"),
+        include_str!("webhook_bodies/github.jsonl"),
+    ]
+    .into_iter()
+    .flat_map(str::lines)
+    {
+        let case: Value = serde_json::from_str(line).unwrap();
+        let body = match &case["body"] {
+            Value::String(body) => body.clone(),
+            body => body.to_string(),
+        };
+        let mut headers = String::new();
+        let kind = case["type"].as_str().unwrap_or("application/json");
+        if !kind.is_empty() {
+            headers += &format!("content-type: {kind}\r\n");
+        }
+        if let Some(event) = case["event"].as_str() {
+            headers += &format!("x-github-event: {event}\r\n");
+        }
+        let (status, _, told) = http(address, "POST", &path, &headers, &body).await;
+        let name = &case["name"];
+        match case["refused"].as_str() {
+            Some(reason) => {
+                assert!((400..500).contains(&status), "{name}: {status} {told}");
+                assert_eq!(told["error"]["reason"], reason, "{name}");
+            }
+            None => assert_eq!(status, 200, "{name}: {told}"),
+        }
+        match case["nothing"] == true {
+            true => assert_eq!(told["posted"], false, "{name}"),
+            false if status == 200 => expected.push(case),
+            false => {}
+        }
+    }
+    let mut texts = Vec::new();
+    while texts.len() < expected.len() {
+        let after = texts.len() as u64;
+        texts.extend(world.page(after).await);
+    }
+    assert_eq!(texts.len(), expected.len());
+    for ((_, text), case) in texts.iter().zip(&expected) {
+        for part in case["says"].as_array().unwrap() {
+            assert!(text.contains(part.as_str().unwrap()), "{case}: {text}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

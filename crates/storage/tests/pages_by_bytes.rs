@@ -18,7 +18,7 @@ use search_support::World;
 use state_support::{accept, ask, people, say};
 
 /// More bytes than two pages have.
-const MESSAGES: u64 = 300;
+const MESSAGES: u64 = 200;
 
 const ANN: AccountId = AccountId(1);
 const BEA: AccountId = AccountId(2);

@@ -201,11 +201,14 @@ fn what_is_typed_is_never_obeyed() {
         ("alpha' beta;--", 1),
         ("text:alpha", 0),
         ("tags:c2", 1),
+        ("\u{e000}c1", 0),
         ("{tags}:alpha", 0),
         ("c2 alpha", 0),
         ("^alpha", 1),
         ("^beta", 1),
         ("-beta", 1),
+        ("alpha -beta", 0),
+        ("--beta", 1),
         ("alpha + beta", 1),
         ("(alpha", 1),
         ("alpha)", 1),
@@ -216,6 +219,7 @@ fn what_is_typed_is_never_obeyed() {
         ("\"alpha\0beta\"", 1),
         ("ⅻ", 0),
         ("\u{1e900}", 0),
+        ("\u{e000}c1 alpha", 0),
     ] {
         assert_eq!(world.finds(BOB, typed).len(), count, "{typed}");
     }

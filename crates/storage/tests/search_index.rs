@@ -72,7 +72,7 @@ fn an_index_is_kept_over_a_restart() {
 
 #[test]
 fn a_damaged_index_is_built_anew() {
-    let damages: [fn(&Path); 7] = [
+    let damages: [fn(&Path); 8] = [
         |file| fs::write(file, "no database at all, but a text of some length").unwrap(),
         |file| fs::write(file, "").unwrap(),
         |file| {
@@ -87,6 +87,7 @@ fn a_damaged_index_is_built_anew() {
         |file| run(file, "DROP TABLE docs"),
         |file| run(file, "DELETE FROM meta"),
         |file| run(file, "PRAGMA user_version = 99"),
+        |file| run(file, "UPDATE meta SET tables = 'rules of long ago'"),
     ];
     let mut world = world();
     for damage in damages {
@@ -152,6 +153,29 @@ fn an_index_after_which_edits_were_forgotten_is_built_anew() {
     assert_eq!(world.finds(BOB, "blue"), ["blue one"]);
     assert!(world.finds(BOB, "red").is_empty());
     assert_eq!(count(&world, "word"), 600);
+}
+
+#[test]
+fn an_index_of_older_rules_is_built_anew_while_it_is_searched() {
+    let mut world = world();
+    assert_eq!(count(&world, "word"), 600);
+    // Made by rules that knew none of these words, and marked as such.
+    world.restart(|directory| {
+        let file = directory.join(FILE);
+        run(&file, "UPDATE meta SET tables = 'rules of long ago'");
+        run(&file, "DELETE FROM words; DELETE FROM docs");
+    });
+    wait_for(|| {
+        let found = find(&world.search, BOB, "word", None, 1000);
+        // Before everything is searched the answer says so.
+        assert!(found.rows.len() == 600 || found.complete_to < found.applied);
+        (found.rows.len() == 600).then_some(())
+    });
+    let name = "SELECT tables FROM meta";
+    let name: String = index(world.directory.path())
+        .query_row(name, [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(name, conclave_core::words::tables_version());
 }
 
 #[test]

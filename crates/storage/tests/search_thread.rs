@@ -6,9 +6,7 @@
 mod search_support;
 mod state_support;
 
-use std::time::{Duration, Instant};
-
-use search_support::World;
+use search_support::{World, wait_for};
 
 /// Threads of this process that keep an index.
 fn indexers() -> usize {
@@ -24,14 +22,7 @@ fn indexers() -> usize {
 /// Waits until no thread keeps an index. A thread that was joined stays in the kernel's list for a
 /// moment longer: joining ends when the thread has left its memory, before it has left the list.
 fn wait_until_no_indexer() {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while indexers() != 0 {
-        assert!(
-            Instant::now() < deadline,
-            "a thread outlived its last handle"
-        );
-        std::thread::yield_now();
-    }
+    wait_for(|| (indexers() == 0).then_some(()));
 }
 
 #[test]

@@ -223,7 +223,7 @@ fn rooms_and_messages_have_their_rows() {
     check(
         at,
         "SELECT * FROM mentions WHERE conversation < 4",
-        &["1|2|2", "1|2|8", "1|4|2"],
+        &["1|2|2|0", "1|2|8|0", "1|4|2|0"],
     );
     check(at, "SELECT * FROM reactions", &["1|2|2|+1"]);
     check(at, "SELECT * FROM reaction_counts", &["1|2|+1|1"]);

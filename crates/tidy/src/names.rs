@@ -83,6 +83,41 @@ pub fn hash_order(path: &str, text: &str) -> Vec<Problem> {
         .collect()
 }
 
+/// What follows the tables of Unicode in a library or in the compiler.
+const TABLES: [&str; 12] = [
+    "unicode_",
+    ".is_alphanumeric(",
+    ".is_alphabetic(",
+    ".is_numeric(",
+    ".is_whitespace(",
+    ".is_lowercase(",
+    ".is_uppercase(",
+    ".to_lowercase(",
+    ".to_uppercase(",
+    ".split_whitespace(",
+    ".trim()",
+    "is_whitespace)",
+];
+
+/// This finds questions to tables of Unicode, which differ between versions: nodes that were
+/// upgraded would decide something else than the others.
+pub fn unicode_tables(path: &str, text: &str) -> Vec<Problem> {
+    numbered(text)
+        .filter(|(_, content)| {
+            let code = content.split("//").next().unwrap_or_default();
+            TABLES.iter().any(|table| code.contains(table))
+        })
+        .map(|(line, _)| {
+            Problem::new(
+                path,
+                line,
+                "what the log decides asks no table of Unicode",
+                "ask ASCII or fixed ranges, or prepare the text in `crates/text`",
+            )
+        })
+        .collect()
+}
+
 /// The name that a line declares, if it declares a type, a trait or a module.
 fn declared(line: &str) -> Option<&str> {
     let mut words = line.split_whitespace();
@@ -164,5 +199,25 @@ mod tests {
         );
         assert_eq!(hash_order("a.rs", "let x: HashSet<u8>;").len(), 1);
         assert!(hash_order("a.rs", "let x: BTreeMap<u8, u8>; // no HashMap").is_empty());
+    }
+
+    #[test]
+    fn a_table_of_unicode_is_caught() {
+        let bad = [
+            "use unicode_normalization::X;",
+            "c.is_alphanumeric()",
+            "text.trim().len()",
+        ];
+        for line in bad {
+            assert_eq!(unicode_tables("a.rs", line).len(), 1, "{line}");
+        }
+        let good = [
+            "c.is_ascii_alphanumeric()",
+            "text.trim_ascii()",
+            "x // unicode_x",
+        ];
+        for line in good {
+            assert!(unicode_tables("a.rs", line).is_empty(), "{line}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use conclave_tidy::{
     File, Problem, arrows, clocks, columns, comments, forbidden_dependencies, forbidden_names,
     foreign_paths, hash_order, header, length, links, lock_sources, named_documents, notebook,
-    promised_tests, read_tree, story,
+    promised_tests, read_tree, story, unicode_tables,
 };
 
 static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -120,6 +120,17 @@ fn the_rules_know_no_hash_order() {
     check(&files("crates/core/src/", ".rs"), |file| {
         hash_order(&file.path, &file.text)
     });
+}
+
+#[test]
+fn what_the_log_decides_asks_no_table_of_unicode() {
+    // Words of a search are found by each node for itself; they decide nothing.
+    let search = ["query.rs", "query_tests.rs", "words.rs"];
+    let mut decided = files("crates/core/src/", ".rs");
+    decided.retain(|file| !search.iter().any(|name| file.path.ends_with(name)));
+    decided.extend(files("crates/storage/src/state/", ".rs"));
+    decided.extend(files("crates/wire/src/batch/", ".rs"));
+    check(&decided, |file| unicode_tables(&file.path, &file.text));
 }
 
 #[test]

@@ -32,8 +32,11 @@ pub use generated::peer::v1 as peer;
 /// What clients see. Generated from `proto/conclave/v1`; the comments there are the reference.
 pub use generated::v1;
 
-/// The encoded descriptors of all files, for reflection.
+/// The encoded descriptors of all files.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// The encoded descriptors of what clients see, for reflection.
+pub const PUBLIC_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/public.bin"));
 
 pub use operator::OperatorCredential;
 pub use problem::Problem;

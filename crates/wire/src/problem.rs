@@ -134,6 +134,16 @@ impl From<Rejection> for Problem {
     }
 }
 
+impl From<conclave_text::Refused> for Problem {
+    fn from(refused: conclave_text::Refused) -> Self {
+        Self::Refused {
+            reason: refused.reason.to_owned(),
+            sentence: refused.sentence,
+            request_last: None,
+        }
+    }
+}
+
 impl Problem {
     /// The stable word of `ErrorInfo`.
     #[must_use]
@@ -271,7 +281,7 @@ impl Problem {
 
 fn code_of(reason: &str) -> Code {
     match reason {
-        "NAME_TAKEN" | "TOKEN_IN_USE" | "NODE_NUMBER_TAKEN" | "ADDRESS_TAKEN" => {
+        "NAME_TAKEN" | "NAME_ALIKE" | "TOKEN_IN_USE" | "NODE_NUMBER_TAKEN" | "ADDRESS_TAKEN" => {
             Code::AlreadyExists
         }
         "NO_SUCH_ACCOUNT"
@@ -317,7 +327,7 @@ fn code_of(reason: &str) -> Code {
 fn field_of(reason: &str) -> Option<&'static str> {
     Some(match reason {
         "NAME_EMPTY" | "NAME_TOO_LONG" | "NAME_CHARACTER" => "name",
-        "PASSWORD_TOO_SHORT" | "PASSWORD_TOO_LONG" => "password",
+        "PASSWORD_TOO_SHORT" | "PASSWORD_TOO_LONG" | "PASSWORD_CHARACTER" => "password",
         "TEXT_EMPTY" | "TEXT_TOO_LONG" => "text",
         "PATTERN_INVALID" => "pattern",
         "REQUEST_OUT_OF_RANGE" | "REQUEST_REUSED" => "request.number",

@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use conclave_client::{
-    Client, From,
+    Client, Days, From,
     core::{MessageRef, Recipient, RoomName},
 };
 use tokio::{
@@ -142,7 +142,10 @@ impl Worker {
                 let toggled = self.client.set_reaction(self.message, "+", present);
                 toggled.await.is_ok()
             }
-            Wish::Search => self.client.search("xxx*", 100, "").await.is_ok(),
+            Wish::Search => {
+                let days = Days::default();
+                self.client.search("xxx*", &days, 100, "").await.is_ok()
+            }
             Wish::Subscribe => {
                 let mut events = self.client.subscribe(From::Beginning);
                 // A page, and again from the beginning.

@@ -73,7 +73,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 fn host_name() -> String {
     let name = rustix::system::uname();
     let name = name.nodename().to_string_lossy().into_owned();
-    conclave_core::SessionLabel::new(name.clone()).map_or_else(|_| String::new(), |_| name)
+    conclave_text::session_label(&name).map_or_else(|_| String::new(), |_| name)
 }
 
 /// How often to ask for a password.

@@ -1,8 +1,14 @@
 //! `conclave search`: finds messages by their words.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, IsTerminal as _},
+    process::ExitCode,
+};
 
-use jiff::tz::TimeZone;
+use conclave_client::{Days, v1};
+use conclave_core::query::{Day, days_in};
+use jiff::{Timestamp, tz::TimeZone};
+use serde_json::{Value, json};
 
 use crate::{
     connection::Connection,
@@ -16,7 +22,9 @@ const PAGE_MAX: usize = 100;
 /// What `search` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Words, "a phrase", word*, from:NAME, in:#ROOM, in:NAME, before: and after:YYYY-MM-DD
+    /// Words, "a phrase", word*, from:NAME, in:#ROOM, in:NAME, has:link, is:unread, on:, before:
+    /// and after:YYYY-MM-DD; -word leaves out what has it: write it behind -- or in quotes, as in
+    /// 'party -tonight'
     #[arg(required = true, value_name = "WORD")]
     query: Vec<String>,
     /// At most so many
@@ -37,15 +45,20 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let client = args.connection.connect().await?.client;
     let query = args.query.join(" ");
     let zone = TimeZone::system();
+    let days = days_of(&query, &zone);
+    let is_marked = io::stdout().is_terminal();
     let mut left = args.limit;
     let mut token = String::new();
     while left > 0 {
         let size = u32::try_from(left.min(PAGE_MAX))?;
-        let page = client.search(&query, size, &token).await?;
-        for message in page.messages.iter().take(left) {
+        let page = client.search(&query, &days, size, &token).await?;
+        for (at, message) in page.messages.iter().take(left).enumerate() {
+            let hit = page.hits.get(at);
             match args.output {
-                Format::Table => output::line(&output::message_line(message, &zone))?,
-                Format::Json => output::json_line(&output::message_json(message))?,
+                Format::Table => {
+                    output::line(&output::found_line(message, hit, &zone, is_marked))?;
+                }
+                Format::Json => output::json_line(&found_json(message, hit))?,
             }
         }
         left -= page.messages.len().min(left);
@@ -58,4 +71,79 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A message for programs, and why it was found.
+fn found_json(message: &v1::Message, hit: Option<&v1::SearchHit>) -> Value {
+    let mut value = output::message_json(message);
+    let part = |part: &v1::SnippetPart| json!({ "text": part.text, "match": part.is_match });
+    let parts = hit.map(|hit| hit.snippet.iter().map(part).collect::<Vec<Value>>());
+    value["snippet"] = parts.into();
+    value
+}
+
+/// How far the days of a query are from those of UTC in a zone, on each of them.
+fn days_of(query: &str, zone: &TimeZone) -> Days {
+    let offset_of = |day: Day| {
+        let begin = Timestamp::from_millisecond(day.begin_ms().try_into().ok()?).ok()?;
+        let date = begin.to_zoned(TimeZone::UTC).date();
+        let offset = date.to_zoned(zone.clone()).ok()?.offset();
+        Some(v1::DayOffset {
+            day: date.to_string(),
+            utc_offset_minutes: offset.seconds() / 60,
+        })
+    };
+    let offsets = days_in(query).into_iter().filter_map(offset_of);
+    Days {
+        utc_offset_minutes: 0,
+        day_offsets: offsets.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_day_of_a_query_has_the_offset_of_its_beginning() {
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        let days = days_of("x on:2026-03-29 before:2026-12-24", &zone);
+        let offset = |day: &str, utc_offset_minutes| v1::DayOffset {
+            day: day.to_owned(),
+            utc_offset_minutes,
+        };
+        let offsets = [
+            offset("2026-03-29", 60),
+            offset("2026-03-30", 120),
+            offset("2026-12-24", 60),
+            offset("2026-12-25", 60),
+        ];
+        assert_eq!(days.day_offsets, offsets);
+        assert_eq!(days_of("x before:soon", &zone), Days::default());
+    }
+
+    #[test]
+    fn a_match_is_marked_on_a_terminal_alone() {
+        let message = v1::Message {
+            text: "the red balloon".to_owned(),
+            ..Default::default()
+        };
+        let part = |text: &str, is_match| v1::SnippetPart {
+            text: text.to_owned(),
+            is_match,
+        };
+        let hit = v1::SearchHit {
+            snippet: vec![
+                part("the ", false),
+                part("r\x1bed", true),
+                part(" x", false),
+            ],
+        };
+        let line = |is_marked| output::found_line(&message, Some(&hit), &TimeZone::UTC, is_marked);
+        assert!(line(true).contains("the \x1b[1mr"));
+        assert_eq!(line(true).matches('\x1b').count(), 2);
+        assert!(!line(false).contains('\x1b'));
+        let json = found_json(&message, Some(&hit));
+        assert_eq!(json["snippet"][1]["match"], true);
+    }
 }

@@ -203,35 +203,68 @@ async fn a_client_that_cancels_a_hundred_calls_keeps_its_connection() {
         .open(target.addresses(Port::Client)[0])
         .await
         .unwrap();
-    let headers = Request {
-        path: "/conclave.v1.AdminService/GetClusterStatus",
-        token: None,
-    };
-    let block = headers.headers();
+    let of = |path: &'static str| Request { path, token: None }.headers();
+    let (watch, call) = (
+        of("/grpc.health.v1.Health/Watch"),
+        of("/conclave.v1.AdminService/GetClusterStatus"),
+    );
+    // A stream that stays open beside the calls.
     let mut bytes = [PREFACE, &Frame::Settings.bytes()].concat();
-    for call in 0..100 {
-        bytes.extend(Frame::Headers(2 * call + 1, &block, false).bytes());
-        bytes.extend(Frame::Reset(2 * call + 1).bytes());
-    }
-    bytes.extend(Frame::Headers(201, &block, false).bytes());
-    bytes.extend(Frame::Data(201, &[0; 5], true).bytes());
-    wire.write_all(&bytes).await.unwrap();
-    const GOODBYE: u8 = 7;
-    const DATA: u8 = 0;
-    let answered = async {
-        loop {
-            let mut head = [0; 9];
-            wire.read_exact(&mut head).await.unwrap();
-            let length =
-                usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
-            let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-            let mut payload = vec![0; length];
-            wire.read_exact(&mut payload).await.unwrap();
-            assert_ne!(head[3], GOODBYE, "the connection is closed: {payload:?}");
-            if head[3] == DATA && stream == 201 {
-                return;
-            }
+    bytes.extend(Frame::Headers(1, &watch, false).bytes());
+    bytes.extend(Frame::Data(1, &[0; 5], true).bytes());
+    let mut stream = 1;
+    // A thousand in all, a hundred at once, each hundred followed by a call that is waited for.
+    for _ in 0..10 {
+        for _ in 0..100 {
+            stream += 2;
+            bytes.extend(Frame::Headers(stream, &call, false).bytes());
+            bytes.extend(Frame::Reset(stream).bytes());
         }
-    };
-    timeout(PATIENCE, answered).await.unwrap();
+        stream += 2;
+        bytes.extend(Frame::Headers(stream, &call, false).bytes());
+        bytes.extend(Frame::Data(stream, &[0; 5], true).bytes());
+        wire.write_all(&bytes).await.unwrap();
+        bytes.clear();
+        let answered = async { while !is_data_of(stream, &mut wire).await {} };
+        timeout(PATIENCE, answered).await.unwrap();
+    }
+}
+
+/// Reads a frame; tells whether it is data of a stream. Fails if it ends the connection, or the
+/// first stream.
+async fn is_data_of<T: tokio::io::AsyncRead + Unpin>(stream: u32, wire: &mut T) -> bool {
+    const DATA: u8 = 0;
+    const RESET: u8 = 3;
+    const GOODBYE: u8 = 7;
+    let mut head = [0; 9];
+    wire.read_exact(&mut head).await.unwrap();
+    let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+    let of = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+    let mut payload = vec![0; length];
+    wire.read_exact(&mut payload).await.unwrap();
+    assert_ne!(head[3], GOODBYE, "the connection is closed: {payload:?}");
+    assert!(
+        head[3] != RESET || of != 1,
+        "the stream is closed: {payload:?}"
+    );
+    head[3] == DATA && of == stream
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_cancelled_calls_is_cut_with_a_line_that_names_its_address() {
+    let cluster = Cluster::start(1).await;
+    let target = target(&cluster, true).await;
+    let tally = run(&target, "rapid-reset", 2, 4).await;
+    assert!(tally.cut > 0, "{tally}");
+    let told = until("the node has said so", async || {
+        let log = cluster.log(1);
+        let mut lines = log.lines();
+        let line = lines.find(|line| line.contains("a connection for clients was cut"));
+        line.map(str::to_owned)
+    })
+    .await;
+    assert!(
+        told.contains("127.0.0.1") && told.contains("flood"),
+        "{told}"
+    );
 }

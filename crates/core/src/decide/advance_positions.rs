@@ -1,10 +1,13 @@
 //! Moves a member's positions forward, never back, and never past the end.
+//!
+//! A member that has read everything and says so again has seen what was edited since: mentions
+//! that came by an edit are read then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Ruling;
 use crate::{
-    Accepted, AccountId, ConversationId, Event, Lookup, Progress, Rejection,
+    Accepted, AccountId, Broken, ConversationId, Event, Lookup, Progress, Rejection, Sequence,
     limits::POSITIONS_PER_REQUEST_MAX,
 };
 
@@ -20,6 +23,7 @@ pub(super) fn advance_positions(
     }
     // A conversation that is named twice is advanced once.
     let mut after: BTreeMap<ConversationId, Progress> = BTreeMap::new();
+    let mut read_again = BTreeSet::new();
     for (conversation, asked) in positions {
         let found = lookup
             .conversation(*conversation)?
@@ -36,6 +40,9 @@ pub(super) fn advance_positions(
             }
             .into());
         }
+        if asked.read > Sequence(0) && asked.read >= before.read {
+            read_again.insert(*conversation);
+        }
         let known = after.entry(*conversation).or_insert(before);
         known.delivered = known.delivered.max(furthest);
         known.read = known.read.max(asked.read);
@@ -43,7 +50,12 @@ pub(super) fn advance_positions(
     let mut events = Vec::new();
     for (conversation, progress) in after {
         let before = lookup.membership(conversation, by)?;
-        if before.is_none_or(|before| before.progress != progress) {
+        let has_moved = before.is_none_or(|before| before.progress != progress);
+        let reads_late = || {
+            let again = read_again.contains(&conversation);
+            Ok::<_, Broken>(again && lookup.has_late_mention(conversation, by)?)
+        };
+        if has_moved || reads_late()? {
             events.push(Event::PositionAdvanced {
                 conversation,
                 account: by,

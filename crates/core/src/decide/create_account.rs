@@ -40,6 +40,9 @@ pub(super) fn new_account(
     if lookup.account_by_key(&name.key())?.is_some() {
         return Err(Rejection::NameTaken.into());
     }
+    if lookup.account_by_look(&name.look())?.is_some() {
+        return Err(Rejection::NameAlike.into());
+    }
     if lookup.accounts()? >= ACCOUNTS_MAX {
         return Err(Rejection::TooManyAccounts.into());
     }

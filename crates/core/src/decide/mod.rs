@@ -8,6 +8,7 @@
 mod admit_node;
 mod advance_positions;
 mod change_password;
+mod code;
 mod create_account;
 mod create_bot;
 mod create_invite;

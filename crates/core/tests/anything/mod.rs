@@ -71,7 +71,8 @@ fn room() -> impl Strategy<Value = RoomName> {
 }
 
 fn text() -> impl Strategy<Value = MessageText> {
-    "[a@ ]{1,9}".prop_map(|text| MessageText::new(text).expect("a short text"))
+    let texts = prop_oneof![4 => "[a@ ]{1,9}", 2 => "[aAb@＠._`~/中é\n-]{1,24}", 1 => ".{1,9}"];
+    texts.prop_map(|text| MessageText::new(text).expect("a short text"))
 }
 
 fn hash() -> impl Strategy<Value = String> {

@@ -19,6 +19,10 @@ impl Lookup for Memory {
     fn account_by_key(&self, key: &str) -> Result<Option<Account>, Broken> {
         Ok(self.names.get(key).map(|id| self.accounts[id]))
     }
+    fn account_by_look(&self, look: &str) -> Result<Option<AccountId>, Broken> {
+        let is_like = |id: &&AccountId| self.looks.get(id).is_some_and(|of| of == look);
+        Ok(self.names.values().filter(is_like).min().copied())
+    }
     fn accounts(&self) -> Result<u64, Broken> {
         Ok(self.accounts.len() as u64 + self.pretended("accounts"))
     }
@@ -74,6 +78,15 @@ impl Lookup for Memory {
         account: AccountId,
     ) -> Result<Option<Membership>, Broken> {
         Ok(self.members.get(&(conversation, account)).copied())
+    }
+    fn has_late_mention(
+        &self,
+        conversation: ConversationId,
+        account: AccountId,
+    ) -> Result<bool, Broken> {
+        let of =
+            |(c, _, a): &(ConversationId, Sequence, AccountId)| (*c, *a) == (conversation, account);
+        Ok(self.late.iter().any(of))
     }
     fn message(
         &self,

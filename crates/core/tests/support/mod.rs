@@ -13,9 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use conclave_core::{
     Account, AccountId, AccountLimits, Allowance, Batch, Command, Conversation, ConversationId,
     Decision, Event, Invite, InviteId, Kind, Membership, MessageHead, MessageRef, Now, OnceId,
-    OncePool, Origin, Position, Reaction, Remember, Sequence, Session, SessionId, Throttle,
-    ThrottleKey, Timestamp, TokenHash, Webhook, WebhookId, decide, limits::REQUEST_WINDOW,
-    lookup::Remembered,
+    OncePool, Origin, Position, Progress, Reaction, Remember, Sequence, Session, SessionId,
+    Throttle, ThrottleKey, Timestamp, TokenHash, Webhook, WebhookId, decide,
+    limits::REQUEST_WINDOW, lookup::Remembered,
 };
 
 /// Everything that the log has made so far.
@@ -29,6 +29,7 @@ pub(crate) struct Memory {
     pub(crate) pretended: BTreeMap<&'static str, u64>,
     accounts: BTreeMap<AccountId, Account>,
     names: BTreeMap<String, AccountId>,
+    looks: BTreeMap<AccountId, String>,
     account_last: AccountId,
     sessions: BTreeMap<SessionId, (Session, TokenHash)>,
     session_last: SessionId,
@@ -46,6 +47,8 @@ pub(crate) struct Memory {
     invitations: BTreeSet<(ConversationId, AccountId)>,
     messages: BTreeMap<(ConversationId, Sequence), MessageHead>,
     hidden: BTreeSet<(ConversationId, Sequence, AccountId)>,
+    mentions: BTreeSet<(ConversationId, Sequence, AccountId)>,
+    late: BTreeSet<(ConversationId, Sequence, AccountId)>,
     reactions: BTreeSet<(MessageRef, AccountId, Reaction)>,
     blocks: BTreeSet<(AccountId, AccountId)>,
     setup_token: Option<TokenHash>,
@@ -156,6 +159,7 @@ impl Memory {
                 self.account_last = *account;
                 let before = self.names.insert(name.key(), *account);
                 assert_eq!(before, None, "a name was given twice");
+                self.looks.insert(*account, name.look());
                 let row = Account {
                     id: *account,
                     password_version: 1,
@@ -262,8 +266,10 @@ impl Memory {
                 sequence,
                 by,
                 ordinal,
+                mentions,
                 ..
             } => {
+                self.mention(*conversation, *sequence, mentions, false);
                 let sent = self.sent(*conversation, *by) + 1;
                 assert_eq!(*ordinal, sent, "a sender's messages are numbered");
                 let row = self.conversations.get_mut(conversation);
@@ -280,11 +286,15 @@ impl Memory {
             Event::MessageEdited {
                 conversation,
                 sequence,
+                mentions,
                 ..
-            } => assert!(
-                !self.messages[&(*conversation, *sequence)].deleted,
-                "a deleted message was edited"
-            ),
+            } => {
+                assert!(
+                    !self.messages[&(*conversation, *sequence)].deleted,
+                    "a deleted message was edited"
+                );
+                self.mention(*conversation, *sequence, mentions, true);
+            }
             Event::ReactionChanged {
                 conversation,
                 sequence,
@@ -310,6 +320,7 @@ impl Memory {
             } => {
                 let member = self.members.get_mut(&(*conversation, *account));
                 member.expect("only members advance").progress = *progress;
+                self.read_late(*conversation, *account, *progress);
             }
             Event::MessageHidden {
                 conversation,
@@ -326,6 +337,7 @@ impl Memory {
             } => {
                 let head = self.messages.get_mut(&(*conversation, *sequence));
                 head.expect("only messages are deleted").deleted = true;
+                self.mention(*conversation, *sequence, &[], false);
                 let gone = MessageRef {
                     conversation: *conversation,
                     sequence: *sequence,
@@ -334,6 +346,39 @@ impl Memory {
             }
             other => panic!("{other:?} is not about a message"),
         }
+    }
+
+    /// Writes whom a message mentions now. Who has read it before it was edited is mentioned late.
+    fn mention(
+        &mut self,
+        conversation: ConversationId,
+        sequence: Sequence,
+        accounts: &[AccountId],
+        edited: bool,
+    ) {
+        let stays = |(c, s, a): &(ConversationId, Sequence, AccountId)| {
+            (*c, *s) != (conversation, sequence) || accounts.contains(a)
+        };
+        self.mentions.retain(stays);
+        self.late.retain(stays);
+        for account in accounts {
+            let key = (conversation, sequence, *account);
+            let member = self.members.get(&(conversation, *account));
+            let has_read = member.is_some_and(|member| member.progress.read >= sequence);
+            if self.mentions.insert(key) && edited && has_read {
+                self.late.insert(key);
+            }
+        }
+    }
+
+    pub(super) fn read_late(
+        &mut self,
+        conversation: ConversationId,
+        account: AccountId,
+        progress: Progress,
+    ) {
+        self.late
+            .retain(|(c, s, a)| (*c, *a) != (conversation, account) || *s > progress.read);
     }
 
     fn write_session(&mut self, event: &Event) {
@@ -436,6 +481,7 @@ impl Memory {
     fn delete_account(&mut self, account: AccountId) {
         self.accounts.remove(&account).expect("it was created");
         self.names.retain(|_, id| *id != account);
+        self.looks.remove(&account);
         self.allowances.remove(&account);
         self.blocks
             .retain(|(by, of)| *by != account && *of != account);

@@ -82,6 +82,7 @@ impl Memory {
                 assert_eq!(before, None, "a member joined twice");
                 self.joined_at.insert(key, position);
                 self.invitations.remove(&key);
+                self.read_late(*conversation, *account, *progress);
                 *self.member_count(*conversation) += 1;
             }
             Event::MemberLeft {

@@ -5,8 +5,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::http::{Request, Response};
+use axum::{
+    body::HttpBody,
+    http::{Request, Response},
+};
 use bytes::Bytes;
+use conclave_wire::Problem;
 use futures::future::BoxFuture;
 use hyper::{
     body::Incoming,
@@ -36,8 +40,10 @@ use super::{
     turns::Turns,
 };
 use crate::{
+    http,
     tls::{Accept, Caller, Handshakes},
     told::Told,
+    webhooks,
 };
 
 /// The bytes with which HTTP/2 begins.
@@ -438,7 +444,22 @@ impl Session {
     async fn answer(&self, request: Request<Incoming>, mut call: Call) -> Response<AnswerBody> {
         let door = &self.shared.door;
         let (mut parts, body) = request.into_parts();
+        let is_call = http::is_call(&parts);
+        let refused = match is_call {
+            true => None,
+            false => http::not_served(&parts, door.for_clients),
+        };
+        if let Some(response) = refused {
+            drop(body);
+            return self.counted(response, call).await;
+        }
         let decided = match self.books.are_full() {
+            true if !is_call => {
+                drop(body);
+                return self
+                    .counted(webhooks::refusal(&Problem::Busy, false), call)
+                    .await;
+            }
             true => Err(tonic::Status::resource_exhausted(
                 "too many unread answers of this connection",
             )),
@@ -448,11 +469,9 @@ impl Session {
             Ok(entry) => entry,
             Err(status) => {
                 drop(body);
-                let response = status.into_http::<tonic::body::Body>();
-                call.is_answered();
-                self.hold(&response).await;
-                let counted = Some(self.books.clone());
-                return response.map(|body| AnswerBody::new(body, counted, call));
+                return self
+                    .counted(status.into_http::<tonic::body::Body>(), call)
+                    .await;
             }
         };
         if entry.known {
@@ -467,6 +486,18 @@ impl Session {
         call.is_answered();
         self.hold(&response).await;
         response.map(|body| AnswerBody::new(body, counted, call))
+    }
+
+    /// Gives an answer that was made before the services were asked; its bytes count.
+    async fn counted<B>(&self, response: Response<B>, mut call: Call) -> Response<AnswerBody>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        call.is_answered();
+        self.hold(&response).await;
+        let counted = Some(self.books.clone());
+        response.map(|body| AnswerBody::new(tonic::body::Body::new(body), counted, call))
     }
 
     /// Waits if this answer is one refusal too many.

@@ -4,12 +4,14 @@
 
 use std::{fs, io, path::Path};
 
-use conclave_core::Position;
+use conclave_core::{ConversationId, Position, words::tables_version};
 use rusqlite::{Connection, OpenFlags, Row};
 
 use super::{
+    docs,
     error::{SearchError, is_outside},
     schema::{APPLICATION_ID, TABLES, VERSION},
+    terms,
 };
 
 /// How long a connection waits for a lock, in milliseconds. Only a foreign program holds one.
@@ -61,16 +63,21 @@ fn try_open(path: &Path) -> rusqlite::Result<Option<Connection>> {
     if tables == 0 {
         let transaction = connection.transaction()?;
         transaction.execute_batch(TABLES)?;
+        let sql = "INSERT INTO meta VALUES (1, 0, NULL, ?1)";
+        transaction.execute(sql, [tables_version()])?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.commit()?;
     }
     // A damaged file shall show it now and not in the middle of a search.
     indexed_to(&connection)?;
-    connection.query_row("SELECT max(position) FROM docs", [], |_| Ok(()))?;
-    let sql = "SELECT count(*) FROM words WHERE words MATCH 'tags : \"c1\"'";
-    connection.query_row(sql, [], |_| Ok(()))?;
-    Ok(Some(connection))
+    docs::last(&connection)?;
+    let sql = "SELECT count(*) FROM words WHERE words MATCH ?1";
+    let tag = format!("\"{}\"", terms::conversation_tag(ConversationId(1)));
+    connection.query_row(sql, [tag], |_| Ok(()))?;
+    let sql = "SELECT tables FROM meta WHERE id = 1";
+    let tables: String = connection.query_row(sql, [], |row| row.get(0))?;
+    Ok((tables == tables_version()).then_some(connection))
 }
 
 fn is_ours(connection: &Connection) -> rusqlite::Result<bool> {

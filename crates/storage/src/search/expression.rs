@@ -1,69 +1,62 @@
 //! A query in the language of the index.
 //!
-//! Always true: what somebody typed stands between quotes, with the quotes in it doubled, so it
-//! is looked for and never obeyed.
+//! Always true: a term stands between quotes and consists of letters, digits and what is not
+//! ASCII, so it is looked for and never obeyed.
 
-use conclave_core::{AccountId, ConversationId, SearchQuery, query::Term};
+use conclave_core::SearchQuery;
 
-use super::scope::Scope;
+use super::{
+    scope::Scope,
+    terms::{self, Asked},
+};
 
-/// The tag of a conversation.
-pub(super) fn conversation_tag(id: ConversationId) -> String {
-    format!("c{id}")
-}
-
-/// The tag of a sender.
-pub(super) fn account_tag(id: AccountId) -> String {
-    format!("a{id}")
-}
-
-/// What the text must say, whoever says it wherever.
-pub(super) fn of_text(query: &SearchQuery) -> String {
-    let terms: Vec<String> = query.terms().iter().map(term).collect();
-    format!("{{text}} : ({})", terms.join(" AND "))
-}
-
-/// The same within a scope.
-pub(super) fn within(query: &SearchQuery, scope: &Scope) -> String {
-    let mut whole = of_text(query);
-    if let Some(conversations) = &scope.conversations {
-        let tags = conversations
-            .iter()
-            .map(|id| quoted(&conversation_tag(*id)));
-        let tags: Vec<String> = tags.collect();
-        whole += &format!(" AND {{tags}} : ({})", tags.join(" OR "));
+/// What the index is asked for within a scope; `None`: for everything.
+pub(super) fn within(query: &SearchQuery, asked: &[Asked], scope: &Scope) -> Option<String> {
+    let mut all: Vec<String> = asked.iter().map(term).collect();
+    if query.has_link() {
+        all.push(quoted(&terms::link_tag()));
     }
     if let Some(by) = scope.by {
-        whole += &format!(" AND {{tags}} : {}", quoted(&account_tag(by)));
+        all.push(quoted(&terms::account_tag(by)));
     }
-    whole
+    if let Some(conversations) = &scope.conversations {
+        let tags = conversations.iter().map(|id| terms::conversation_tag(*id));
+        let tags: Vec<String> = tags.map(|tag| quoted(&tag)).collect();
+        all.push(format!("({})", tags.join(" OR ")));
+    }
+    (!all.is_empty()).then(|| all.join(" AND "))
 }
 
-fn term(term: &Term) -> String {
-    match term {
-        Term::Word(text) | Term::Phrase(text) => quoted(text),
-        Term::Prefix(text) => quoted(text) + " *",
-    }
+fn term(term: &Asked) -> String {
+    let star = if term.is_prefix { " *" } else { "" };
+    quoted(&term.text) + star
 }
 
-fn quoted(text: &str) -> String {
-    // A zero byte would end the whole expression; to the index it is a sign like any other.
-    format!("\"{}\"", text.replace('\0', " ").replace('"', "\"\""))
+fn quoted(term: &str) -> String {
+    format!("\"{term}\"")
 }
 
 #[cfg(test)]
 mod tests {
+    use conclave_core::{AccountId, ConversationId, query::Zone};
+
     use super::*;
 
-    fn query(typed: &str) -> SearchQuery {
-        SearchQuery::parse(typed).unwrap()
+    fn whole(typed: &str, scope: &Scope) -> Option<String> {
+        let query = SearchQuery::parse(typed, &Zone::default()).unwrap();
+        within(&query, &terms::of_query(&query).0, scope)
     }
 
     #[test]
-    fn whatever_is_typed_stands_between_quotes() {
-        let typed = query("a\"b OR \"c d\" ee* {tags}");
-        let whole = r#"{text} : ("a""b" AND "OR" AND "c d" AND "ee" * AND "{tags}")"#;
-        assert_eq!(of_text(&typed), whole);
+    fn what_is_typed_becomes_terms_between_quotes() {
+        let typed = "a\"b OR \"c d\" ee* {tags} 東京都 -x has:link";
+        let everywhere = Scope::default();
+        let expected = concat!(
+            "\"a\" AND \"b\" AND \"c\" AND \"d\" AND \"or\" AND \"tags\" AND ",
+            "\"京都\" AND \"東京\" AND \"ee\" * AND \"\u{e000}l\""
+        );
+        assert_eq!(whole(typed, &everywhere).unwrap(), expected);
+        assert_eq!(whole("-x", &everywhere), None);
     }
 
     #[test]
@@ -71,13 +64,12 @@ mod tests {
         let scope = Scope {
             conversations: Some(vec![ConversationId(7), ConversationId(12)]),
             by: Some(AccountId(3)),
+            ..Scope::default()
         };
-        let whole = r#"{text} : ("x") AND {tags} : ("c7" OR "c12") AND {tags} : "a3""#;
-        assert_eq!(within(&query("x"), &scope), whole);
-        let everywhere = Scope {
-            conversations: None,
-            by: None,
-        };
-        assert_eq!(within(&query("x"), &everywhere), of_text(&query("x")));
+        let expected = concat!(
+            "\"x\" AND \"\u{e000}a3\" AND ",
+            "(\"\u{e000}c7\" OR \"\u{e000}c12\")"
+        );
+        assert_eq!(whole("x", &scope).unwrap(), expected);
     }
 }

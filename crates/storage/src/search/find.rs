@@ -1,31 +1,35 @@
-//! Finds messages: the index proposes positions, the state gives the rows.
+//! Finds messages: the index proposes positions, the state gives the rows, and their texts decide.
 //!
 //! Always true: one page looks at a bounded number of candidates, and all of them were in the
 //! index at one moment.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use conclave_core::{
-    AccountId, Position, SearchQuery, Timestamp,
+    AccountId, ConversationId, Position, SearchQuery, Sequence, Timestamp,
     limits::{PAGE_BYTES_MAX, PAGE_MAX},
+    query::Exclusion,
 };
-use rusqlite::{Connection, OptionalExtension as _, Result, Rows, params};
+use rusqlite::{Connection, Result, Rows, params};
 
 use super::{
     Found, SearchError, Stop,
     database::{self, number, stored},
-    expression,
-    pool::{Pool, Tools},
-    probe::Probe,
+    docs, expression,
+    pool::Pool,
     scope::Scope,
+    terms::{self, Asked},
 };
 use crate::state::{MessageRow, Reader};
 
 /// Candidates that one page looks at. Then it ends, perhaps short, and says where to go on.
 const CANDIDATES_MAX: usize = 4096;
 
-/// Candidates that it looks at before it names many conversations.
-const CANDIDATES_WIDE_MAX: usize = 512;
+/// Bytes of text that one page looks into. Then it ends likewise: a few tenths of a second.
+const TEXT_BYTES_MAX: usize = 4 << 20;
 
 /// Steps of the index's machine between two looks whether to stop: a fraction of a millisecond.
 const STEPS_BETWEEN_LOOKS: i32 = 10_000;
@@ -33,9 +37,14 @@ const STEPS_BETWEEN_LOOKS: i32 = 10_000;
 /// Candidates that are asked for at once.
 const BATCH_MAX: usize = 256;
 
-/// `?1` expression, `?2` first position, `?3` the one after the last.
+/// `?1` expression, `?2` first number, `?3` the one after the last.
 const CANDIDATES: &str = "
-SELECT rowid FROM words WHERE words MATCH ?1 AND rowid >= ?2 AND rowid < ?3 ORDER BY rowid DESC";
+SELECT d.id, d.position FROM words w CROSS JOIN docs d ON d.id = w.rowid
+WHERE words MATCH ?1 AND w.rowid >= ?2 AND w.rowid < ?3 ORDER BY w.rowid DESC";
+
+/// The same if nothing is asked of the index.
+const ALL: &str = "
+SELECT id, position FROM docs WHERE ?1 IS NULL AND id >= ?2 AND id < ?3 ORDER BY id DESC";
 
 /// See [`super::Search::find`].
 pub(super) fn find(
@@ -48,8 +57,8 @@ pub(super) fn find(
     stop: &Stop,
 ) -> std::result::Result<Found, SearchError> {
     let scope = Scope::of(reader, account, query)?;
-    let mut lent = pool.lend()?;
-    let Tools { index, probe } = lent.tools();
+    let lent = pool.lend()?;
+    let index = lent.index();
     let asked = stop.clone();
     index.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || asked.is_set()))?;
     let moment = index.unchecked_transaction()?;
@@ -66,28 +75,32 @@ pub(super) fn find(
         } else {
             Vec::new()
         };
-        let (first, end) = range(&moment, query, &steps, found.complete_to)?;
+        let (first, end) = range(&moment, query, &steps)?;
+        let before_id = match before {
+            Some(before) => docs::first_from(&moment, before)?,
+            None => end,
+        };
+        let (asked, is_exact) = terms::of_query(query);
         let mut hunt = Hunt {
             index: &moment,
             reader,
             account,
-            probe,
             query,
+            asked: &asked,
+            must_look: !is_exact,
+            read_to: BTreeMap::new(),
             first,
-            end: before.map_or(end, |before| before.min(end)),
+            end: before_id.min(end),
+            looked_to: before.unwrap_or(Position(u64::MAX)),
             limit: limit.clamp(1, PAGE_MAX),
             rows: Vec::new(),
             bytes: 0,
+            text_bytes: 0,
             stop,
         };
-        let wide = scope.wider();
-        let is_over = match &wide {
-            Some(wide) => hunt.within(wide, CANDIDATES_WIDE_MAX)?,
-            None => false,
-        };
-        let is_over = is_over || hunt.within(&scope, CANDIDATES_MAX)?;
+        let is_over = hunt.within(&scope)?;
         let may_go_on = !is_over || hunt.rows.len() == hunt.limit;
-        found.next_before = may_go_on.then_some(hunt.end);
+        found.next_before = may_go_on.then_some(hunt.looked_to);
         found.rows = hunt.rows;
     }
     moment.finish()?;
@@ -99,22 +112,15 @@ pub(super) fn find(
     Ok(found)
 }
 
-/// The first position that a query's dates allow, and the one after the last. Dates went back at
+/// The first number that a query's dates allow, and the one after the last. Dates went back at
 /// the entries in `steps`, so that in between there may be messages with other dates.
-fn range(
-    index: &Connection,
-    query: &SearchQuery,
-    steps: &[u64],
-    indexed_to: Position,
-) -> Result<(Position, Position)> {
-    let end = Position(indexed_to.0.saturating_add(1));
-    let mut whole = (end, Position(0));
-    let step_at = |index: &u64| Position::new(*index, 0).min(end);
-    let ends = steps.iter().map(step_at).chain([end]);
-    let mut begin = Position(0);
-    for end in ends {
+fn range(index: &Connection, query: &SearchQuery, steps: &[u64]) -> Result<(u64, u64)> {
+    let end = docs::end(index)?;
+    let mut whole = (end, 0);
+    let mut begin = 1;
+    let mut part = |end: u64| -> Result<()> {
         let first_at = |time: Option<Timestamp>, else_at| match time {
-            Some(time) => first_at(index, time, begin, end),
+            Some(time) => docs::first_not(index, begin, end, |_, at| at < time),
             None => Ok(else_at),
         };
         let first = first_at(query.sent_from(), begin)?;
@@ -123,33 +129,13 @@ fn range(
             whole = (whole.0.min(first), whole.1.max(after));
         }
         begin = end;
+        Ok(())
+    };
+    for step in steps {
+        part(docs::first_from(index, Position::new(*step, 0))?)?;
     }
+    part(end)?;
     Ok(whole)
-}
-
-/// The first position from `begin` on and before `end` at which a message was sent at `time` or
-/// later; else `end`. Dates grow with positions there, so the place is found by halving.
-fn first_at(
-    index: &Connection,
-    time: Timestamp,
-    begin: Position,
-    end: Position,
-) -> Result<Position> {
-    let sql = "SELECT position, sent_at FROM docs
-        WHERE position >= ?1 AND position < ?2 ORDER BY position LIMIT 1";
-    let mut statement = index.prepare_cached(sql)?;
-    // Messages before `low` are earlier; those from `high` on are not.
-    let (mut low, mut high) = (begin.0, end.0);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let read = |row: &rusqlite::Row<'_>| Ok((number(row, 0)?, number(row, 1)?));
-        let next = statement.query_row([stored(middle), stored(high)], read);
-        match next.optional()? {
-            Some((position, sent_at)) if sent_at < time.0 => low = position + 1,
-            _ => high = middle,
-        }
-    }
-    Ok(Position(low))
 }
 
 /// A search under way.
@@ -157,30 +143,36 @@ struct Hunt<'a> {
     index: &'a Connection,
     reader: &'a Reader,
     account: AccountId,
-    probe: &'a mut Probe,
     query: &'a SearchQuery,
-    first: Position,
-    /// What is before this was not looked at yet.
-    end: Position,
+    /// What the index is asked for.
+    asked: &'a [Asked],
+    /// Whether texts are looked into before rows are made of them.
+    must_look: bool,
+    /// How far the caller has read, as far as it was asked.
+    read_to: BTreeMap<ConversationId, Sequence>,
+    first: u64,
+    /// Numbers before this were not looked at yet.
+    end: u64,
+    /// The same as a position.
+    looked_to: Position,
     limit: usize,
     rows: Vec<MessageRow>,
     bytes: usize,
+    /// Of the texts that were looked into.
+    text_bytes: usize,
     stop: &'a Stop,
 }
 
 impl Hunt<'_> {
-    /// Goes on within a scope. Whether it is over: the page is full, or nothing is left.
-    fn within(
-        &mut self,
-        scope: &Scope,
-        candidates_max: usize,
-    ) -> std::result::Result<bool, SearchError> {
-        let whole = expression::within(self.query, scope);
-        let mut statement = self.index.prepare_cached(CANDIDATES)?;
-        let range = params![whole, stored(self.first.0), stored(self.end.0)];
+    /// Looks at candidates. Whether it is over: the page is full, or nothing is left.
+    fn within(&mut self, scope: &Scope) -> std::result::Result<bool, SearchError> {
+        let whole = expression::within(self.query, self.asked, scope);
+        let sql = if whole.is_some() { CANDIDATES } else { ALL };
+        let mut statement = self.index.prepare_cached(sql)?;
+        let range = params![whole, stored(self.first), stored(self.end)];
         let mut candidates = statement.query(range)?;
         let (mut looked_at, mut wanted) = (0, self.limit);
-        while looked_at < candidates_max {
+        while looked_at < CANDIDATES_MAX && self.text_bytes < TEXT_BYTES_MAX {
             if self.stop.is_set() {
                 return Err(SearchError::Stopped);
             }
@@ -188,21 +180,10 @@ impl Hunt<'_> {
             let Some(last) = batch.last().copied() else {
                 return Ok(true);
             };
-            for row in self.reader.messages_at(self.account, &batch)? {
-                if self.is_current(&row)? {
-                    self.end = row.position;
-                    self.bytes += row.bytes();
-                    self.rows.push(row);
-                    if self.bytes >= PAGE_BYTES_MAX {
-                        // Full before its time.
-                        self.limit = self.rows.len();
-                    }
-                    if self.rows.len() == self.limit {
-                        return Ok(true);
-                    }
-                }
+            if self.look_at(scope, &batch)? {
+                return Ok(true);
             }
-            self.end = last;
+            (self.end, self.looked_to) = last;
             looked_at += batch.len();
             // Where little may be seen, more is asked for at once.
             wanted = (2 * batch.len()).max(self.limit - self.rows.len());
@@ -210,32 +191,94 @@ impl Hunt<'_> {
         Ok(false)
     }
 
-    /// Whether the message is of the dates that are asked for, and its text still says what is
-    /// looked for: it may have been edited since.
-    fn is_current(&mut self, row: &MessageRow) -> Result<bool> {
+    /// Takes what fits of some candidates. Whether the page is full.
+    fn look_at(
+        &mut self,
+        scope: &Scope,
+        batch: &[(u64, Position)],
+    ) -> std::result::Result<bool, SearchError> {
+        let mut positions: Vec<Position> = batch.iter().map(|(_, position)| *position).collect();
+        if self.must_look {
+            // A text is read faster than a row; most candidates of a phrase do not say it.
+            let texts = self.reader.texts_at(&positions)?;
+            self.text_bytes += texts.iter().map(|(_, text)| text.len()).sum::<usize>();
+            let (query, stop) = (self.query, self.stop);
+            let said = texts.iter();
+            let said = said.filter(|(_, text)| !stop.is_set() && query.is_said_by(text));
+            let said: BTreeSet<Position> = said.map(|(position, _)| *position).collect();
+            if stop.is_set() {
+                return Err(SearchError::Stopped);
+            }
+            positions.retain(|position| said.contains(position));
+        }
+        for row in self.reader.messages_at(self.account, &positions)? {
+            if !scope.has(&row) || !self.is_current(&row)? {
+                continue;
+            }
+            let is_this = |(_, position): &&(u64, Position)| *position == row.position;
+            if let Some(this) = batch.iter().find(is_this) {
+                (self.end, self.looked_to) = *this;
+            }
+            self.bytes += row.bytes();
+            self.rows.push(row);
+            if self.bytes >= PAGE_BYTES_MAX {
+                // Full before its time.
+                self.limit = self.rows.len();
+            }
+            if self.rows.len() == self.limit {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the message is what is looked for, as it is now: it may have been edited since.
+    fn is_current(&mut self, row: &MessageRow) -> std::result::Result<bool, SearchError> {
         let from = self.query.sent_from().unwrap_or_default();
         let before = self.query.sent_before();
         if row.sent_at < from || before.is_some_and(|before| row.sent_at >= before) {
             return Ok(false);
         }
-        let Some(text) = &row.text else {
+        if !row
+            .text
+            .as_ref()
+            .is_some_and(|text| self.query.is_said_by(text))
+        {
             return Ok(false);
-        };
-        if row.edited_at.is_none() {
-            return Ok(true);
         }
-        self.probe.matches(text, &expression::of_text(self.query))
+        let bars_unread = self.query.excluded().contains(&Exclusion::Unread);
+        if self.query.is_unread() || bars_unread {
+            let is_unread = self.is_unread(row)?;
+            return Ok(is_unread == self.query.is_unread() && is_unread != bars_unread);
+        }
+        Ok(true)
+    }
+
+    fn is_unread(&mut self, row: &MessageRow) -> std::result::Result<bool, SearchError> {
+        if row.by == self.account {
+            return Ok(false);
+        }
+        let read_to = match self.read_to.get(&row.conversation) {
+            Some(read_to) => *read_to,
+            None => {
+                let read_to = self.reader.read_to(self.account, row.conversation)?;
+                let read_to = read_to.unwrap_or_default();
+                self.read_to.insert(row.conversation, read_to);
+                read_to
+            }
+        };
+        Ok(row.sequence > read_to)
     }
 }
 
-/// The next positions, at most `limit`; none at the end.
-fn next_of(candidates: &mut Rows<'_>, limit: usize) -> Result<Vec<Position>> {
+/// The next numbers and positions, at most `limit`; none at the end.
+fn next_of(candidates: &mut Rows<'_>, limit: usize) -> Result<Vec<(u64, Position)>> {
     let mut batch = Vec::with_capacity(limit);
     while batch.len() < limit {
         let Some(row) = candidates.next()? else {
             break;
         };
-        batch.push(Position(number(row, 0)?));
+        batch.push((number(row, 0)?, Position(number(row, 1)?)));
     }
     Ok(batch)
 }

@@ -12,10 +12,11 @@ use conclave_core::Position;
 
 use super::{
     SearchError, database,
+    docs::Doc,
     error::{is_damage, is_outside},
     pool::Pool,
     signal::Signal,
-    writer::{Doc, Writer},
+    writer::Writer,
 };
 use crate::state::{IndexPage, IndexRow, ReadError, Reader};
 
@@ -191,7 +192,7 @@ impl Indexer {
             ));
         }
         if page.scanned_to > from {
-            writer.write(&page.rows, begun_at, page.scanned_to)?;
+            write(writer, &page.rows, begun_at, page.scanned_to)?;
         }
         Ok(if page.complete {
             Step::UpToDate
@@ -230,13 +231,26 @@ impl Indexer {
         if !rows.is_empty() {
             tracing::debug!(rows = rows.len(), "the search index was mended");
             let begun_at = writer.begun_at().unwrap_or_default();
-            writer.write(&rows, begun_at, writer.indexed_to())?;
+            let to = writer.indexed_to();
+            write(writer, &rows, begun_at, to)?;
         }
         // At the end the next round begins.
         let is_round = to >= writer.indexed_to();
         self.compared_to = if is_round { Position(0) } else { to };
         Ok(())
     }
+}
+
+fn write(
+    writer: &mut Writer,
+    rows: &[IndexRow],
+    begun_at: Position,
+    to: Position,
+) -> Result<(), Trouble> {
+    if writer.write(rows, begun_at, to)? {
+        return Ok(());
+    }
+    Err(Trouble::Unusable("it has lost messages"))
 }
 
 /// What to write so that the index has what the state has, after `after` and up to `to`.

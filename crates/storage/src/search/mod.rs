@@ -9,15 +9,16 @@
 //! finds a text that is no longer there.
 
 mod database;
+mod docs;
 mod error;
 mod expression;
 mod find;
 mod indexer;
 mod pool;
-mod probe;
 mod schema;
 mod scope;
 mod signal;
+mod terms;
 mod writer;
 
 use std::{

@@ -11,7 +11,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::{SearchError, database, probe::Probe};
+use super::{SearchError, database};
 
 /// Searches at the same time. More wait: two for each core of a small machine.
 const SEARCHES_MAX: usize = 4;
@@ -19,16 +19,10 @@ const SEARCHES_MAX: usize = 4;
 /// How long a search waits for its turn before it fails as busy.
 const SEARCH_WAIT: Duration = Duration::from_secs(2);
 
-/// What one search works with.
-pub(super) struct Tools {
-    pub(super) index: Connection,
-    pub(super) probe: Probe,
-}
-
 /// What the mutex guards.
 #[derive(Default)]
 struct Shelf {
-    idle: Vec<Tools>,
+    idle: Vec<Connection>,
     lent: usize,
     mode: Mode,
 }
@@ -48,10 +42,10 @@ pub(super) struct Pool {
     changed: Condvar,
 }
 
-/// Tools until they are dropped.
+/// A connection until it is dropped.
 pub(super) struct Lent {
     pool: Arc<Pool>,
-    tools: Option<Tools>,
+    index: Option<Connection>,
 }
 
 impl Pool {
@@ -69,7 +63,7 @@ impl Pool {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lends tools, making some if none are idle.
+    /// Lends a connection, opening one if none is idle.
     pub(super) fn lend(self: &Arc<Self>) -> Result<Lent, SearchError> {
         let must_wait = |shelf: &mut Shelf| match shelf.mode {
             Mode::Open => shelf.lent >= SEARCHES_MAX,
@@ -91,13 +85,10 @@ impl Pool {
         drop(shelf);
         let mut lent = Lent {
             pool: self.clone(),
-            tools: idle,
+            index: idle,
         };
-        if lent.tools.is_none() {
-            lent.tools = Some(Tools {
-                index: database::open_reader(&self.path)?,
-                probe: Probe::new()?,
-            });
+        if lent.index.is_none() {
+            lent.index = Some(database::open_reader(&self.path)?);
         }
         Ok(lent)
     }
@@ -138,8 +129,8 @@ impl Pool {
 }
 
 impl Lent {
-    pub(super) fn tools(&mut self) -> &mut Tools {
-        self.tools.as_mut().expect("they are here until dropped")
+    pub(super) fn index(&self) -> &Connection {
+        self.index.as_ref().expect("it is here until dropped")
     }
 }
 
@@ -148,8 +139,8 @@ impl Drop for Lent {
         let mut shelf = self.pool.shelf();
         shelf.lent -= 1;
         // A connection in a transaction was left by a panic or an error: it is closed instead.
-        let back = self.tools.take();
-        let reusable = back.filter(|tools| tools.index.is_autocommit());
+        let back = self.index.take();
+        let reusable = back.filter(Connection::is_autocommit);
         if shelf.mode == Mode::Open {
             shelf.idle.extend(reusable);
         } else {

@@ -2,61 +2,73 @@
 //!
 //! A scope makes a search fast, not right: what may be seen is decided when the rows are read.
 
-use conclave_core::{AccountId, ConversationId, SearchQuery, query::Place};
+use conclave_core::{
+    AccountId, ConversationId, SearchQuery,
+    query::{Exclusion, Place},
+};
 
-use crate::state::{ReadError, Reader};
+use crate::state::{MessageRow, ReadError, Reader};
 
-/// Conversations that a search names to the index at most: as many as an account has rooms. With
-/// more, rows are sorted out afterwards.
+/// Conversations that a search names to the index at most: as many as an account has rooms. So
+/// the time that it takes tells nothing of other conversations. With more, rows are sorted out
+/// afterwards.
 const CONVERSATIONS_NAMED_MAX: usize = 256;
 
-/// Up to so many conversations are named at once. Naming more takes time that is wasted if what
-/// is looked for is everywhere, so it is tried without first.
-const CONVERSATIONS_FEW_MAX: usize = 64;
-
 /// Where a search looks.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Scope {
     /// In these; `None`: in all.
     pub(super) conversations: Option<Vec<ConversationId>>,
     /// What this account sent; `None`: everybody.
     pub(super) by: Option<AccountId>,
+    /// Not in these.
+    pub(super) not_in: Vec<ConversationId>,
+    /// Not what these sent.
+    pub(super) not_by: Vec<AccountId>,
 }
 
 impl Scope {
-    /// The same without the conversations, if that is to be tried first.
-    pub(super) fn wider(&self) -> Option<Self> {
-        let conversations = self.conversations.as_ref()?;
-        (conversations.len() > CONVERSATIONS_FEW_MAX).then_some(Self {
-            conversations: None,
-            by: self.by,
-        })
-    }
-
     /// `None`: nothing can be found there.
     pub(super) fn of(
         reader: &Reader,
         account: AccountId,
         query: &SearchQuery,
     ) -> Result<Option<Self>, ReadError> {
-        let mut by = None;
+        let mut scope = Self::default();
         if let Some(name) = query.from() {
             let Some(found) = reader.account_by_key(&name.key())? else {
                 return Ok(None);
             };
-            by = Some(found.id);
+            scope.by = Some(found.id);
         }
-        let conversations = match query.place() {
+        scope.conversations = match query.place() {
             Some(place) => place_of(reader, account, place)?.map(|id| vec![id]),
-            None => own(reader, account)?,
+            None => own(reader, account, query.is_unread())?,
         };
-        if let Some([]) = conversations.as_deref() {
+        if let Some([]) = scope.conversations.as_deref() {
             return Ok(None);
         }
-        if query.place().is_some() && conversations.is_none() {
+        if query.place().is_some() && scope.conversations.is_none() {
             return Ok(None);
         }
-        Ok(Some(Self { conversations, by }))
+        for exclusion in query.excluded() {
+            match exclusion {
+                Exclusion::From(name) => {
+                    let found = reader.account_by_key(&name.key())?;
+                    scope.not_by.extend(found.map(|found| found.id));
+                }
+                Exclusion::In(place) => scope.not_in.extend(place_of(reader, account, place)?),
+                Exclusion::Says(_) | Exclusion::Link | Exclusion::Unread => {}
+            }
+        }
+        Ok(Some(scope))
+    }
+
+    /// Whether a message is of the senders and conversations that are asked for.
+    pub(super) fn has(&self, row: &MessageRow) -> bool {
+        self.by.is_none_or(|by| by == row.by)
+            && !self.not_by.contains(&row.by)
+            && !self.not_in.contains(&row.conversation)
     }
 }
 
@@ -75,10 +87,16 @@ fn place_of(
 }
 
 /// `None`: more than are named.
-fn own(reader: &Reader, account: AccountId) -> Result<Option<Vec<ConversationId>>, ReadError> {
+fn own(
+    reader: &Reader,
+    account: AccountId,
+    is_unread: bool,
+) -> Result<Option<Vec<ConversationId>>, ReadError> {
     let rows = reader.conversations(account, None, CONVERSATIONS_NAMED_MAX + 1)?;
     if rows.len() > CONVERSATIONS_NAMED_MAX {
         return Ok(None);
     }
-    Ok(Some(rows.into_iter().map(|row| row.id).collect()))
+    // What is counted as unread leaves out what is deleted; so does a search.
+    let rows = rows.into_iter().filter(|row| !is_unread || row.unread > 0);
+    Ok(Some(rows.map(|row| row.id).collect()))
 }

@@ -5,36 +5,19 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use conclave_core::{AccountId, ConversationId, Position, Timestamp};
-use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
+use conclave_core::Position;
+use rusqlite::{Connection, OptionalExtension as _, Result, params};
 
 use super::{
     SearchError,
     database::{self, number, stored},
-    expression::{account_tag, conversation_tag},
+    docs::{self, Doc, doc},
+    terms,
 };
 use crate::state::IndexRow;
 
 /// Prepared statements that are kept: more than there are.
 const STATEMENTS_MAX: usize = 32;
-
-/// What the index knows of a message besides its words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Doc {
-    pub(super) conversation: ConversationId,
-    pub(super) by: AccountId,
-    pub(super) sent_at: Timestamp,
-}
-
-impl From<&IndexRow> for Doc {
-    fn from(row: &IndexRow) -> Self {
-        Self {
-            conversation: row.conversation,
-            by: row.by,
-            sent_at: row.sent_at,
-        }
-    }
-}
 
 /// The open index.
 pub(super) struct Writer {
@@ -69,23 +52,26 @@ impl Writer {
         self.begun_at
     }
 
-    /// Puts rows in or takes them out; afterwards the index is complete up to `to`.
+    /// Puts rows in or takes them out; afterwards the index is complete up to `to`. `false`: there
+    /// is no number for one of them, and nothing was changed.
     pub(super) fn write(
         &mut self,
         rows: &[IndexRow],
         begun_at: Position,
         to: Position,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let transaction = self.connection.transaction()?;
         for row in rows {
-            write_row(&transaction, row)?;
+            if !write_row(&transaction, row)? {
+                return Ok(false);
+            }
         }
         let sql = "UPDATE meta SET indexed_to = ?1, begun_at = ?2 WHERE id = 1";
         let place = [stored(to.0), stored(begun_at.0)];
         transaction.prepare_cached(sql)?.execute(place)?;
         transaction.commit()?;
         (self.indexed_to, self.begun_at) = (to, Some(begun_at));
-        Ok(())
+        Ok(true)
     }
 
     /// Up to `limit` messages of the index after `after` and up to `to`.
@@ -95,52 +81,60 @@ impl Writer {
         to: Position,
         limit: usize,
     ) -> Result<BTreeMap<Position, Doc>> {
-        let sql = "SELECT position, conversation, by_account, sent_at FROM docs
-            WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3";
-        let range = [stored(after.0), stored(to.0), stored(limit as u64)];
+        let first = docs::first_from(&self.connection, Position(after.0.saturating_add(1)))?;
+        let sql = "SELECT id, position, conversation, by_account, sent_at FROM docs
+            WHERE id >= ?1 AND position <= ?2 ORDER BY id LIMIT ?3";
+        let range = [stored(first), stored(to.0), stored(limit as u64)];
         let mut statement = self.connection.prepare_cached(sql)?;
-        statement.query_map(range, doc)?.collect()
+        let found = statement.query_map(range, doc)?;
+        found
+            .map(|found| found.map(|(_, position, doc)| (position, doc)))
+            .collect()
     }
 
     /// The last message of the index before `before`.
     pub(super) fn doc_before(&self, before: Position) -> Result<Option<(Position, Doc)>> {
-        let sql = "SELECT position, conversation, by_account, sent_at FROM docs
-            WHERE position < ?1 ORDER BY position DESC LIMIT 1";
+        let end = docs::first_from(&self.connection, before)?;
+        let sql = "SELECT id, position, conversation, by_account, sent_at FROM docs
+            WHERE id < ?1 ORDER BY id DESC LIMIT 1";
         let mut statement = self.connection.prepare_cached(sql)?;
-        statement.query_row([stored(before.0)], doc).optional()
+        let found = statement.query_row([stored(end)], doc).optional()?;
+        Ok(found.map(|(_, position, doc)| (position, doc)))
     }
 }
 
-fn doc(row: &Row<'_>) -> Result<(Position, Doc)> {
-    let doc = Doc {
-        conversation: ConversationId(number(row, 1)?),
-        by: AccountId(number(row, 2)?),
-        sent_at: Timestamp(number(row, 3)?),
-    };
-    Ok((Position(number(row, 0)?), doc))
-}
-
-fn write_row(connection: &Connection, row: &IndexRow) -> Result<()> {
+/// `false`: between its neighbours there is no number left, as if the list of messages had lost
+/// one that was never there.
+fn write_row(connection: &Connection, row: &IndexRow) -> Result<bool> {
     let run = |sql: &str, values: &[&dyn rusqlite::ToSql]| {
         connection.prepare_cached(sql)?.execute(values)
     };
-    let position = stored(row.position.0);
+    let free = docs::first_from(connection, row.position)?;
+    let next = docs::next(connection, free)?;
+    let own = next.filter(|(_, position)| *position == row.position);
     let Some(text) = &row.text else {
-        let removed = run("DELETE FROM docs WHERE position = ?1", params![position])?;
-        if removed > 0 {
-            run("DELETE FROM words WHERE rowid = ?1", params![position])?;
+        if let Some((id, _)) = own {
+            run("DELETE FROM docs WHERE id = ?1", params![stored(id)])?;
+            run("DELETE FROM words WHERE rowid = ?1", params![stored(id)])?;
         }
-        return Ok(());
+        return Ok(true);
     };
-    let sql = "INSERT INTO docs (position, conversation, by_account, sent_at)
-        VALUES (?1, ?2, ?3, ?4) ON CONFLICT (position) DO NOTHING";
-    let of = [row.conversation.0, row.by.0, row.sent_at.0].map(stored);
-    let added = run(sql, params![position, of[0], of[1], of[2]])?;
-    if added == 0 {
-        run("DELETE FROM words WHERE rowid = ?1", params![position])?;
+    let id = match (own, next) {
+        (Some((id, _)), _) => id,
+        (None, Some((next, _))) if next == free => return Ok(false),
+        (None, _) => free,
+    };
+    if own.is_none() {
+        let sql = "INSERT INTO docs (id, position, conversation, by_account, sent_at)
+            VALUES (?1, ?2, ?3, ?4, ?5)";
+        let of = [row.position.0, row.conversation.0, row.by.0, row.sent_at.0].map(stored);
+        run(sql, params![stored(id), of[0], of[1], of[2], of[3]])?;
     }
-    let tags = conversation_tag(row.conversation) + " " + &account_tag(row.by);
-    let sql = "INSERT INTO words (rowid, text, tags) VALUES (?1, ?2, ?3)";
-    run(sql, params![position, text, tags])?;
-    Ok(())
+    if next.is_some() {
+        run("DELETE FROM words WHERE rowid = ?1", params![stored(id)])?;
+    }
+    let terms = terms::of_message(text, row.conversation, row.by);
+    let sql = "INSERT INTO words (rowid, terms) VALUES (?1, ?2)";
+    run(sql, params![stored(id), terms])?;
+    Ok(true)
 }

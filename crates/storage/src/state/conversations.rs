@@ -32,9 +32,14 @@ SELECT own.conversation, own.delivered, own.read, c.name, c.topic, peer.id, peer
             LIMIT ?4) h
         CROSS JOIN messages m ON m.conversation = own.conversation AND m.sequence = h.sequence
         WHERE m.by_account <> ?1 AND m.text IS NOT NULL),
-    (SELECT count(*) FROM (SELECT sequence FROM mentions
-            WHERE account = ?1 AND conversation = own.conversation AND sequence > own.read
-            LIMIT ?4) n
+    (SELECT min(count(*), ?4) FROM (
+            SELECT sequence FROM (SELECT sequence FROM mentions
+                WHERE account = ?1 AND conversation = own.conversation AND sequence > own.read
+                LIMIT ?4)
+            UNION ALL SELECT sequence FROM (SELECT sequence FROM mentions
+                WHERE account = ?1 AND conversation = own.conversation
+                    AND sequence <= own.read AND late = 1
+                LIMIT ?4)) n
         WHERE NOT EXISTS (SELECT 1 FROM hidden h WHERE h.account = ?1
             AND h.conversation = own.conversation AND h.sequence = n.sequence))
 FROM members own JOIN conversations c ON c.id = own.conversation

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::{Options, error::OpenError};
 
 /// The version of the tables. Another one is refused.
-pub const SCHEMA_VERSION: i32 = 6;
+pub const SCHEMA_VERSION: i32 = 7;
 
 /// Marks the file as ours ("Conc").
 const APPLICATION_ID: i32 = 0x436f_6e63;

@@ -3,12 +3,12 @@
 //! Always true: a row says what a message is now. An index that takes in all pages up to the
 //! applied position holds what the state holds, whatever it took in before.
 
-use conclave_core::{AccountId, ConversationId, Position, Timestamp};
+use conclave_core::{AccountId, ConversationId, Position, Timestamp, limits::PAGE_MAX};
 use rusqlite::{Connection, OptionalExtension as _, Result, Row};
 
 use super::{
     ReadError, Reader,
-    column::{bound, count, number},
+    column::{bound, count, number, sought},
     reader::{mark, page},
     stream::STREAM_SCANNED_MAX,
 };
@@ -69,6 +69,27 @@ impl Reader {
         limit: usize,
     ) -> std::result::Result<IndexPage, ReadError> {
         self.read(|c| for_index(c, after, page(limit)))
+    }
+
+    /// The texts at these positions, of the first [`PAGE_MAX`] of them, for the search alone: it
+    /// shows none before it was asked whether the caller may see it.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub(crate) fn texts_at(
+        &self,
+        positions: &[Position],
+    ) -> std::result::Result<Vec<(Position, String)>, ReadError> {
+        let sql = "SELECT text FROM messages WHERE position = ?1 AND text IS NOT NULL";
+        self.read(|c| {
+            let mut statement = c.prepare_cached(sql)?;
+            let mut texts = Vec::with_capacity(positions.len());
+            for position in positions.iter().take(PAGE_MAX) {
+                let found = statement.query_row([sought(position.0)], |row| row.get(0));
+                texts.extend(found.optional()?.map(|text| (*position, text)));
+            }
+            Ok(texts)
+        })
     }
 }
 

@@ -7,7 +7,8 @@ use conclave_core::{
     AccountId, ConversationId, InviteId, OnceId, SessionId, Throttle, ThrottleKey, Timestamp,
     TokenHash, WebhookId,
     limits::{
-        BLOCKS_PER_ACCOUNT_MAX, INVITES_MAX, SESSIONS_PER_ACCOUNT_MAX, WEBHOOKS_PER_ROOM_MAX,
+        BLOCKS_PER_ACCOUNT_MAX, INVITES_MAX, REQUEST_WINDOW, SESSIONS_PER_ACCOUNT_MAX,
+        WEBHOOKS_PER_ROOM_MAX,
     },
 };
 use rusqlite::{Error, OptionalExtension as _, Result, Row, params};
@@ -216,6 +217,20 @@ impl Reader {
     pub fn is_answered_once(&self, id: &OnceId) -> std::result::Result<bool, ReadError> {
         let sql = "SELECT 1 FROM once_answers WHERE id = ?1";
         self.read(|c| c.prepare_cached(sql)?.exists([id.0]))
+    }
+
+    /// Whether an answer to this request of a session is remembered.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn is_answered(
+        &self,
+        session: SessionId,
+        number: u64,
+    ) -> std::result::Result<bool, ReadError> {
+        let sql = "SELECT 1 FROM answers WHERE session = ?1 AND slot = ?2 AND number = ?3";
+        let key = [session.0, number % REQUEST_WINDOW, number].map(sought);
+        self.read(|c| c.prepare_cached(sql)?.exists(key))
     }
 
     /// What is held against a key.

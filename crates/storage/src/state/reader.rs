@@ -100,6 +100,18 @@ impl Reader {
         self.read(|c| c.prepare_cached(sql)?.query_row([key], account).optional())
     }
 
+    /// The first account whose name looks like this (see [`conclave_core::AccountName::look`]).
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn account_by_look(
+        &self,
+        look: &str,
+    ) -> std::result::Result<Option<AccountRow>, ReadError> {
+        let sql = select_accounts!("FROM accounts a WHERE a.look = ?1 ORDER BY a.id LIMIT 1");
+        self.read(|c| c.prepare_cached(sql)?.query_row([look], account).optional())
+    }
+
     /// The account with this number.
     ///
     /// # Errors

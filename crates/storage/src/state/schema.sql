@@ -49,6 +49,7 @@ CREATE TABLE accounts (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL,                    -- as its owner wrote it
     key TEXT NOT NULL UNIQUE,              -- lower case: the form in which names are compared
+    look TEXT NOT NULL,                    -- the form in which looks of names are compared
     password_hash TEXT NOT NULL,           -- argon2id in PHC form; empty: no password logs in
     password_version INTEGER NOT NULL,     -- counts the passwords, from 1
     created_at INTEGER NOT NULL,
@@ -56,6 +57,7 @@ CREATE TABLE accounts (
     display_name TEXT NOT NULL,            -- what is shown beside the name; may be empty
     suspended INTEGER NOT NULL             -- 1: suspended by an administrator
 ) STRICT;
+CREATE INDEX accounts_by_look ON accounts (look, id);
 
 -- What each account has used of what it may.
 CREATE TABLE allowances (
@@ -188,9 +190,12 @@ CREATE TABLE mentions (
     conversation INTEGER NOT NULL,
     sequence INTEGER NOT NULL,
     account INTEGER NOT NULL,
+    late INTEGER NOT NULL,                 -- 1: came by an edit of what the member had read, and
+                                           -- the member has not read since
     PRIMARY KEY (conversation, sequence, account)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX mentions_by_account ON mentions (account, conversation, sequence);
+CREATE INDEX mentions_late ON mentions (account, conversation, sequence) WHERE late = 1;
 
 -- What members think of a message.
 CREATE TABLE reactions (

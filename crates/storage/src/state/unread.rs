@@ -11,7 +11,7 @@ use std::{
 };
 
 use conclave_core::{
-    AccountId, Position,
+    AccountId, ConversationId, Position, Sequence,
     limits::{PAGE_BYTES_MAX, PAGE_MAX},
 };
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
@@ -65,6 +65,24 @@ impl Reader {
         limit: usize,
     ) -> std::result::Result<Vec<MessageRow>, ReadError> {
         self.read(|c| unread(c, account, page(limit)))
+    }
+
+    /// The last message of a conversation that an account has read; `None`: it is not in it.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn read_to(
+        &self,
+        account: AccountId,
+        conversation: ConversationId,
+    ) -> std::result::Result<Option<Sequence>, ReadError> {
+        let sql = "SELECT read FROM members WHERE conversation = ?1 AND account = ?2";
+        self.read(|c| {
+            let mut statement = c.prepare_cached(sql)?;
+            let key = [conversation.0, account.0].map(sought);
+            let found = statement.query_row(key, |row| number(row, 0));
+            Ok(found.optional()?.map(Sequence))
+        })
     }
 }
 

@@ -34,6 +34,8 @@ pub(crate) struct Model {
     pub(crate) directs: BTreeSet<u64>,
     /// By account, conversation and sequence.
     hidden: BTreeSet<(u64, u64, u64)>,
+    /// Mentions that came by an edit of what the account had read, by the same.
+    late: BTreeSet<(u64, u64, u64)>,
 }
 
 impl Model {
@@ -70,6 +72,7 @@ impl Model {
                     advanced_at: None,
                 };
                 self.members.insert((conversation.0, account.0), member);
+                self.read_late(account.0, conversation.0, progress.read.0);
             }
             Event::MemberLeft {
                 conversation,
@@ -87,6 +90,7 @@ impl Model {
                 let member = self.members.get_mut(&key).unwrap();
                 member.read = progress.read.0;
                 member.advanced_at = Some(position);
+                self.read_late(account.0, conversation.0, progress.read.0);
             }
             Event::MessageHidden {
                 conversation,
@@ -129,7 +133,9 @@ impl Model {
             } => {
                 let message = self.message_mut(conversation.0, sequence.0);
                 message.text = Some(text.as_str().to_owned());
-                message.mentions = numbers(mentions);
+                let before = std::mem::replace(&mut message.mentions, numbers(mentions));
+                let after = message.mentions.clone();
+                self.mention_by_edit((conversation.0, sequence.0), &before, &after);
             }
             Event::MessageDeleted {
                 conversation,
@@ -137,8 +143,10 @@ impl Model {
                 ..
             } => {
                 let message = self.message_mut(conversation.0, sequence.0);
-                (message.text, message.mentions) = (None, Vec::new());
+                message.text = None;
                 message.reactions.clear();
+                let before = std::mem::take(&mut message.mentions);
+                self.mention_by_edit((conversation.0, sequence.0), &before, &[]);
             }
             Event::ReactionChanged {
                 conversation,
@@ -157,6 +165,32 @@ impl Model {
             }
             _ => {}
         }
+    }
+
+    fn mention_by_edit(&mut self, message: (u64, u64), before: &[u64], after: &[u64]) {
+        let (conversation, sequence) = message;
+        for account in before.iter().filter(|account| !after.contains(account)) {
+            self.late.remove(&(*account, conversation, sequence));
+        }
+        for account in after.iter().filter(|account| !before.contains(account)) {
+            let member = self.members.get(&(conversation, *account));
+            if member.is_some_and(|member| member.read >= sequence) {
+                self.late.insert((*account, conversation, sequence));
+            }
+        }
+    }
+
+    fn read_late(&mut self, account: u64, conversation: u64, read: u64) {
+        let is_read =
+            |(a, c, s): &(u64, u64, u64)| (*a, *c) == (account, conversation) && *s <= read;
+        self.late.retain(|key| !is_read(key));
+    }
+
+    /// How many mentions of an account came late in a conversation and are shown.
+    pub(crate) fn late(&self, account: u64, conversation: u64) -> usize {
+        let own = self.late.difference(&self.hidden);
+        own.filter(|(a, c, _)| (*a, *c) == (account, conversation))
+            .count()
     }
 
     fn message_mut(&mut self, conversation: u64, sequence: u64) -> &mut Message {

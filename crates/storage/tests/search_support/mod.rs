@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use conclave_core::{
     Accepted, AccountId, AccountName, Answer, ConversationId, MessageRef, MessageText, Operation,
-    Position, Recipient, RoomName, SearchQuery, Sequence, Topic,
+    Position, Recipient, RoomName, SearchQuery, Sequence, Topic, query::Zone,
 };
 use conclave_storage::{
     search::{Found, Search, Stop},
@@ -179,7 +179,7 @@ pub(crate) fn send(to: Recipient, text: &str) -> Operation {
 }
 
 pub(crate) fn query(typed: &str) -> SearchQuery {
-    SearchQuery::parse(typed).unwrap()
+    SearchQuery::parse(typed, &Zone::default()).unwrap()
 }
 
 pub(crate) fn find(

@@ -406,7 +406,7 @@ fn out_of_bounds() -> Vec<peer::command::Operation> {
         Encoded::EditMessage(peer::EditMessage::default()),
         Encoded::SetReaction(peer::SetReaction::default()),
         Encoded::SetDisplayName(peer::SetDisplayName {
-            display_name: "x".repeat(65),
+            display_name: "x".repeat(513),
         }),
         Encoded::SetTopic(peer::SetTopic {
             name: name(),

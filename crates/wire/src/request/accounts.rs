@@ -1,6 +1,6 @@
 //! Requests about one's own account and sessions.
 
-use conclave_core::{AccountName, Command, DisplayName, Operation, SessionId};
+use conclave_core::{AccountName, Command, Operation, SessionId};
 
 use super::{SessionRequest, command};
 use crate::{Problem, v1};
@@ -60,14 +60,13 @@ impl SessionRequest for v1::EndSessionRequest {
 
 impl SessionRequest for v1::SetDisplayNameRequest {
     fn into_command(self, session: SessionId) -> Result<Command, Problem> {
-        let display_name = DisplayName::new(self.display_name)?;
-        let digest_of = display_name.clone();
+        let display_name = conclave_text::display_name(&self.display_name)?;
         let operation = Operation::SetDisplayName { display_name };
         command(
             session,
             self.request,
             "set_display_name",
-            &[digest_of.as_str().as_bytes()],
+            &[self.display_name.as_bytes()],
             operation,
         )
     }

@@ -12,8 +12,7 @@ mod rooms;
 
 use blake3::Hasher;
 use conclave_core::{
-    Command, Digest, OnceId, Operation, Origin, Rejection, SessionId, TokenHash,
-    limits::{PAGE_MAX, PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN},
+    Command, Digest, OnceId, Operation, Origin, SessionId, TokenHash, limits::PAGE_MAX,
 };
 
 use crate::{Problem, v1};
@@ -49,18 +48,6 @@ fn invalid(reason: &str, sentence: &str) -> Problem {
 #[must_use]
 pub fn token_hash(token: &[u8]) -> TokenHash {
     TokenHash(*blake3::hash(token).as_bytes())
-}
-
-/// The bounds of a password.
-///
-/// # Errors
-/// [`Rejection::PasswordTooShort`] or [`Rejection::PasswordTooLong`].
-pub fn check_password(password: &str) -> Result<(), Rejection> {
-    match password.len() {
-        ..PASSWORD_BYTES_MIN => Err(Rejection::PasswordTooShort),
-        PASSWORD_BYTES_MIN..=PASSWORD_BYTES_MAX => Ok(()),
-        _ => Err(Rejection::PasswordTooLong),
-    }
 }
 
 /// The name of a request outside a session; `None` if the client chose none.

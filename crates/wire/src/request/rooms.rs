@@ -1,7 +1,7 @@
 //! Requests about rooms.
 
 use conclave_core::{
-    AccountName, Command, MemberRole, Operation, RoomName, SessionId, TokenHash, Topic, WebhookId,
+    AccountName, Command, MemberRole, Operation, RoomName, SessionId, TokenHash, WebhookId,
 };
 
 use super::{SessionRequest, command, invalid};
@@ -37,11 +37,11 @@ pub fn create_webhook(
 impl SessionRequest for v1::CreateRoomRequest {
     fn into_command(self, session: SessionId) -> Result<Command, Problem> {
         let name = RoomName::new(self.name)?;
-        let topic = Topic::new(self.topic)?;
-        let (key, about) = (name.key(), topic.clone());
+        let topic = conclave_text::topic(&self.topic)?;
+        let key = name.key();
         let parts = [
             key.as_bytes(),
-            about.as_str().as_bytes(),
+            self.topic.as_bytes(),
             &[u8::from(self.private)],
         ];
         let operation = Operation::CreateRoom {
@@ -118,14 +118,14 @@ impl SessionRequest for v1::KickFromRoomRequest {
 impl SessionRequest for v1::SetTopicRequest {
     fn into_command(self, session: SessionId) -> Result<Command, Problem> {
         let name = RoomName::new(self.name)?;
-        let topic = Topic::new(self.topic)?;
-        let (key, about) = (name.key(), topic.clone());
+        let topic = conclave_text::topic(&self.topic)?;
+        let key = name.key();
         let operation = Operation::SetTopic { name, topic };
         command(
             session,
             self.request,
             "set_topic",
-            &[key.as_bytes(), about.as_str().as_bytes()],
+            &[key.as_bytes(), self.topic.as_bytes()],
             operation,
         )
     }

@@ -35,6 +35,11 @@ impl Lookup for Writer {
         }
     }
 
+    fn account_by_look(&self, look: &str) -> Result<Option<AccountId>, Broken> {
+        let sql = "SELECT id FROM accounts WHERE look = ?1 ORDER BY id LIMIT 1";
+        self.one(sql, [look], |row| number(row, 0).map(AccountId))
+    }
+
     fn accounts(&self) -> Result<u64, Broken> {
         Ok(self.meta.accounts)
     }
@@ -125,6 +130,16 @@ impl Lookup for Writer {
     ) -> Result<Option<Membership>, Broken> {
         let load = || self.load_membership(conversation, account);
         self.cached(|caches| &mut caches.members, (conversation, account), load)
+    }
+
+    fn has_late_mention(
+        &self,
+        conversation: ConversationId,
+        account: AccountId,
+    ) -> Result<bool, Broken> {
+        let sql = "SELECT 1 FROM mentions
+            WHERE account = ?1 AND conversation = ?2 AND late = 1 LIMIT 1";
+        self.is_there(sql, [account.0, conversation.0].map(sought))
     }
 
     fn message(

@@ -211,6 +211,8 @@ impl Writer {
             sent,
         };
         self.insert_member(position, *conversation, *account, membership, sent)?;
+        // What was late before it left is as read as everything else here.
+        self.read_late_mentions(*conversation, *account, progress.read)?;
         let sql = "DELETE FROM invitations WHERE conversation = ?1 AND account = ?2";
         self.run(sql, [conversation.0, account.0].map(stored))?;
         self.count_members(*conversation, 1)

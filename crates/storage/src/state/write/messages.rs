@@ -1,5 +1,7 @@
 //! Messages, what becomes of them, and how far members have come.
 
+use std::collections::BTreeSet;
+
 use conclave_core::{
     AccountId, ConversationId, Event, Kind, MessageText, Position, Sequence,
     limits::{MESSAGE_COST_BYTES, REACTION_COST_BYTES},
@@ -99,10 +101,52 @@ impl Writer {
         sequence: Sequence,
         mentions: &[AccountId],
     ) -> Result<(), ApplyError> {
-        let sql = "INSERT INTO mentions (conversation, sequence, account) VALUES (?1, ?2, ?3)";
+        let sql = "INSERT INTO mentions (conversation, sequence, account, late)
+            VALUES (?1, ?2, ?3, 0)";
         for account in mentions {
             self.change_one(sql, [conversation.0, sequence.0, account.0].map(stored))?;
         }
+        Ok(())
+    }
+
+    /// Writes the mentions of an edited message. What stays is not touched, so that it counts once;
+    /// what is new to a member that has read the message is late.
+    fn rewrite_mentions(
+        &self,
+        conversation: ConversationId,
+        sequence: Sequence,
+        mentions: &[AccountId],
+    ) -> Result<(), ApplyError> {
+        let key = [conversation.0, sequence.0].map(stored);
+        let sql = "SELECT account FROM mentions WHERE conversation = ?1 AND sequence = ?2
+            ORDER BY account";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let before = statement.query_map(key, |row| number(row, 0).map(AccountId))?;
+        let before = before.collect::<Result<BTreeSet<AccountId>, _>>()?;
+        let after = BTreeSet::from_iter(mentions.iter().copied());
+        let sql = "DELETE FROM mentions WHERE conversation = ?1 AND sequence = ?2 AND account = ?3";
+        for account in before.difference(&after) {
+            self.change_one(sql, [conversation.0, sequence.0, account.0].map(stored))?;
+        }
+        let sql = "INSERT INTO mentions (conversation, sequence, account, late)
+            VALUES (?1, ?2, ?3, EXISTS (SELECT 1 FROM members
+                WHERE conversation = ?1 AND account = ?3 AND read >= ?2))";
+        for account in after.difference(&before) {
+            self.change_one(sql, [conversation.0, sequence.0, account.0].map(stored))?;
+        }
+        Ok(())
+    }
+
+    /// Notes that a member has read what came late, up to a sequence.
+    pub(super) fn read_late_mentions(
+        &self,
+        conversation: ConversationId,
+        account: AccountId,
+        read: Sequence,
+    ) -> Result<(), ApplyError> {
+        let sql = "UPDATE mentions SET late = 0
+            WHERE account = ?1 AND conversation = ?2 AND sequence <= ?3 AND late = 1";
+        self.run(sql, [account.0, conversation.0, read.0].map(stored))?;
         Ok(())
     }
 
@@ -130,8 +174,7 @@ impl Writer {
                     WHERE conversation = ?1 AND sequence = ?2";
                 let [id, place, since] = [conversation.0, sequence.0, at.0].map(stored);
                 self.change_one(sql, params![id, place, text.as_str(), since])?;
-                self.forget_mentions(*conversation, *sequence)?;
-                self.write_mentions(*conversation, *sequence, mentions)
+                self.rewrite_mentions(*conversation, *sequence, mentions)
             }
             Event::MessageDeleted {
                 conversation,
@@ -235,6 +278,7 @@ impl Writer {
             position.0,
         ];
         self.change_one(sql, row.map(stored))?;
+        self.read_late_mentions(*conversation, *account, progress.read)?;
         if let Some(known) = self
             .caches
             .get_mut()

@@ -2,35 +2,51 @@
 //!
 //! Always true: who does not know a secret costs a look at the database and no more: no body is
 //! read for it and nothing is proposed. The secret is in no log and in no answer. A post with an
-//! idempotency key is in the room once, however often and to whichever node it is sent.
+//! idempotency key is in the room once, however often and to whichever node it is sent. What is
+//! posted can be read by people, whichever of the known programs has sent it.
+
+mod alerts;
+mod answers;
+mod body;
+#[cfg(test)]
+mod corpus_tests;
+mod github;
+mod slack;
+mod text;
 
 use std::{
     collections::HashMap,
+    pin::Pin,
     sync::{Arc, Mutex},
 };
 
 use axum::{
     Router,
-    body::Bytes,
-    extract::{DefaultBodyLimit, FromRequest as _, Request, State},
-    http::{HeaderMap, StatusCode, header},
+    body::{Body, Bytes, HttpBody as _},
+    extract::{Request, State},
+    http::{HeaderMap, Method},
     response::Response,
     routing::{any, post},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use conclave_core::{Accepted, MessageText, OnceId, Rejection, TokenHash};
+use conclave_core::{Accepted, AccountId, OnceId, Rejection, TokenHash, allowance::price};
 use conclave_wire::{
     Problem,
     request::{self, TOKEN_BYTES},
 };
-use serde::Deserialize;
+use futures::future::poll_fn;
+use serde_json::Value;
+
+use answers::{not_posted, posted, refused};
+use body::Shape;
 
 use crate::{
     access::{Deadline, accepted},
-    random,
+    http, random,
     shared::Shared,
-    webhook_answers::{posted, refusal, refused},
 };
+
+pub(crate) use answers::refusal;
 
 /// What comes before the secret in the path of a webhook.
 pub(crate) const PATH: &str = "/hooks/";
@@ -38,12 +54,37 @@ pub(crate) const PATH: &str = "/hooks/";
 const KEY_HEADER: &str = "idempotency-key";
 /// Longest idempotency key in bytes: far more than a UUID. Longer: refused.
 const KEY_BYTES_MAX: usize = 128;
-/// Longest body in bytes: the longest text, even if most of it is escaped. Longer: refused.
-const BODY_BYTES_MAX: usize = 64 * 1024;
+/// The header by which GitHub says what has happened.
+const GITHUB_HEADER: &str = "x-github-event";
+/// Bytes of a body that are taken and dropped after it was refused, so that its sender is told why
+/// instead of losing its connection.
+const DROPPED_BYTES_MAX: usize = 512 * 1024;
 /// Posts under way on one node, and so bodies in memory. At the bound: refused as busy.
 const POSTS_MAX: usize = 256;
 /// Posts of one webhook under way on one node. At the bound: refused as busy.
 const POSTS_OF_ONE_MAX: usize = 16;
+
+/// What is told of a post.
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    /// This text.
+    Message(String),
+    /// Nothing, and why.
+    Nothing(&'static str),
+}
+
+/// What has become of a post.
+enum Outcome {
+    /// It has a sequence in its room and a position in the log; perhaps its text was cut.
+    Posted(u64, u64, bool),
+    /// It is worth no message.
+    NotPosted(&'static str),
+}
+
+/// Whether requests to a path are answered here.
+pub(crate) fn is_for_webhooks(path: &str) -> bool {
+    path.starts_with(PATH) || path == PATH.trim_end_matches('/')
+}
 
 /// Answers everything below [`PATH`].
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
@@ -61,7 +102,8 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 async fn answer(State(hooks): State<Hooks>, request: Request) -> Response {
     let keyed = request.headers().contains_key(KEY_HEADER);
     match hooks.post(request).await {
-        Ok((sequence, position)) => posted(sequence, position),
+        Ok(Outcome::Posted(sequence, position, was_cut)) => posted(sequence, position, was_cut),
+        Ok(Outcome::NotPosted(why)) => not_posted(why),
         Err(problem) => {
             tracing::debug!(%problem, "a webhook's post was refused");
             refusal(&problem, keyed)
@@ -69,7 +111,10 @@ async fn answer(State(hooks): State<Hooks>, request: Request) -> Response {
     }
 }
 
-async fn only_post() -> Response {
+async fn only_post(method: Method) -> Response {
+    if method == Method::OPTIONS {
+        return http::options();
+    }
     let sentence = r#"this is the address of a webhook: POST {"text": "…"} to it as JSON"#;
     refusal(&refused("METHOD_NOT_ALLOWED", sentence), false)
 }
@@ -85,8 +130,8 @@ struct Hooks {
 }
 
 impl Hooks {
-    /// Posts a message; gives its place in the room and in the log.
-    async fn post(&self, request: Request) -> Result<(u64, u64), Problem> {
+    /// Posts a message, if there is one.
+    async fn post(&self, request: Request) -> Result<Outcome, Problem> {
         self.shared.door()?;
         self.shared.only_where_believed()?;
         let deadline = Deadline::usual();
@@ -97,12 +142,27 @@ impl Hooks {
             Some(key) => request::once_of_webhook(&token, &key),
             None => OnceId(random::bytes()?),
         };
-        check_content_type(request.headers())?;
-        self.look(token, deadline).await?;
+        let account = self.look(token, deadline).await?;
         let _place = Place::take(&self.places, token).ok_or(Problem::Busy)?;
-        let body = body_of(request, deadline).await?;
-        let command = request::post_by_webhook(once, token, text_of(&body)?, keyed);
+        let (parts, mut body) = request.into_parts();
+        let shape = Shape::of(&parts.headers);
+        let body = body_of(&mut body, deadline).await;
+        let told = told_by(&parts.headers, &shape?.read(&body?)?)?;
+        let (text, was_cut) = match told {
+            Told::Message(message) => text::fit(&text::clean(&message)),
+            Told::Nothing(why) => return Ok(Outcome::NotPosted(why)),
+        };
+        let text = conclave_text::message(text)?;
+        let command = request::post_by_webhook(once, token, text, keyed);
+        let (of, price) = (
+            self.shared.sessions.fair.of(account),
+            price(&command.operation),
+        );
+        let _fair = self.shared.fair_place(&of, &price, deadline).await?;
         let outcome = self.shared.propose(command, deadline).await?;
+        if let Err(rejection) = &outcome.answer {
+            of.is_refused(&price, rejection);
+        }
         if let Err(Rejection::RequestReused { .. }) = outcome.answer {
             let sentence = "the idempotency key was used for another text";
             return Err(refused("REQUEST_REUSED", sentence));
@@ -110,14 +170,14 @@ impl Hooks {
         accepted(&outcome, |accepted| match accepted {
             Accepted::MessageSent {
                 sequence, position, ..
-            } => Some((sequence.0, position.0)),
+            } => Some(Outcome::Posted(sequence.0, position.0, was_cut)),
             _ => None,
         })
     }
 
-    /// Whether there is such a webhook. One that this node has not heard of may have been made
+    /// The account of a webhook. One that this node has not heard of may have been made
     /// elsewhere a moment ago: then everything that was acknowledged is waited for, once.
-    async fn look(&self, token: TokenHash, deadline: Deadline) -> Result<(), Problem> {
+    async fn look(&self, token: TokenHash, deadline: Deadline) -> Result<AccountId, Problem> {
         for fresh in [false, true] {
             if fresh {
                 self.shared.barrier(deadline).await?;
@@ -126,8 +186,8 @@ impl Hooks {
                 .shared
                 .read(move |reader| reader.webhook_by_token(&token))
                 .await?;
-            if found.is_some() {
-                return Ok(());
+            if let Some((_, _, account)) = found {
+                return Ok(account);
             }
         }
         Err(Rejection::NoSuchWebhook.into())
@@ -181,6 +241,7 @@ impl Drop for Place {
 /// The hash of the secret in a path.
 fn token_of(path: &str) -> Result<TokenHash, Problem> {
     let secret = path.strip_prefix(PATH).unwrap_or_default();
+    let secret = secret.strip_suffix('/').unwrap_or(secret);
     match URL_SAFE_NO_PAD.decode(secret) {
         Ok(secret) if secret.len() == TOKEN_BYTES => Ok(request::token_hash(&secret)),
         // Nobody has an address like this.
@@ -204,50 +265,66 @@ fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     key.map(|key| Some(key.to_owned())).ok_or_else(bad)
 }
 
-fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
-    let kind = headers.get(header::CONTENT_TYPE);
-    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    match kind.eq_ignore_ascii_case("application/json") {
-        true => Ok(()),
-        false => Err(refused(
-            "CONTENT_TYPE_INVALID",
-            "the body must be JSON, with the header `content-type: application/json`",
+/// The whole body, unless it is too long or too slow.
+async fn body_of(body: &mut Body, deadline: Deadline) -> Result<Bytes, Problem> {
+    let whole = tokio::time::timeout(deadline.left(), read(body)).await;
+    whole.map_err(|_| refused("BODY_INVALID", "the body did not arrive in time"))?
+}
+
+async fn read(body: &mut Body) -> Result<Bytes, Problem> {
+    let mut whole = Vec::new();
+    let mut dropped = 0;
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await {
+        let broken = |_| refused("BODY_INVALID", "the body did not arrive as a whole");
+        let Ok(data) = frame.map_err(broken)?.into_data() else {
+            continue;
+        };
+        match whole.len() + data.len() > body::BYTES_MAX {
+            false if dropped == 0 => whole.extend_from_slice(&data),
+            _ => dropped += data.len(),
+        }
+        if dropped > DROPPED_BYTES_MAX {
+            break;
+        }
+    }
+    match dropped {
+        0 => Ok(whole.into()),
+        _ => Err(refused("BODY_TOO_LONG", "the body has more than 256 KiB")),
+    }
+}
+
+/// What a body tells people.
+fn told_by(headers: &HeaderMap, body: &Value) -> Result<Told, Problem> {
+    if let Some(event) = headers.get(GITHUB_HEADER) {
+        let event = event.to_str().unwrap_or("event");
+        return Ok(github::told(event, body));
+    }
+    if alerts::is_notification(body) {
+        return Ok(Told::Message(alerts::notification(body)));
+    }
+    if alerts::is_old_grafana(body) {
+        return Ok(Told::Message(alerts::old_grafana(body)));
+    }
+    let bad = |sentence: &str| refused("BODY_INVALID", sentence);
+    if !(body["text"].is_string() || body["text"].is_null()) {
+        return Err(bad("the field `text` of the body is no text"));
+    }
+    match slack::text_of(body) {
+        Some(text) if text.trim().is_empty() && !body["text"].is_string() => {
+            Err(bad("nothing in the body is text"))
+        }
+        Some(text) => Ok(Told::Message(text)),
+        None => Err(bad(
+            "the body has none of the fields `text`, `blocks` and `attachments`, and is neither \
+             of Alertmanager nor of Grafana; events of GitHub have the header X-GitHub-Event",
         )),
     }
 }
 
-/// The whole body, unless it is too long or too slow.
-async fn body_of(mut request: Request, deadline: Deadline) -> Result<Bytes, Problem> {
-    DefaultBodyLimit::max(BODY_BYTES_MAX).apply(&mut request);
-    let body = tokio::time::timeout(deadline.left(), Bytes::from_request(request, &())).await;
-    let body = body.map_err(|_| refused("BODY_INVALID", "the body did not arrive in time"))?;
-    body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => refused("BODY_TOO_LONG", "the body has more than 64 KiB"),
-        _ => refused("BODY_INVALID", "the body did not arrive as a whole"),
-    })
-}
-
-/// What a body asks to post. What else is in it is for other servers.
-#[derive(Deserialize)]
-struct Post {
-    text: String,
-}
-
-fn text_of(body: &[u8]) -> Result<MessageText, Problem> {
-    let bad = || refused("BODY_INVALID", r#"the body is not JSON like {"text": "…"}"#);
-    // A list would be taken for an object without the names of its parts.
-    if !body.trim_ascii_start().starts_with(b"{") {
-        return Err(bad());
-    }
-    let post: Post = serde_json::from_slice(body).map_err(|_| bad())?;
-    Ok(MessageText::new(post.text)?)
-}
-
 #[cfg(test)]
 mod tests {
-    use axum::{body::Body, http::HeaderValue};
-    use conclave_core::limits::TEXT_BYTES_MAX;
+    use axum::http::HeaderValue;
+    use serde_json::json;
 
     use super::*;
 
@@ -268,12 +345,14 @@ mod tests {
         let secret = [7; TOKEN_BYTES];
         let path = format!("{PATH}{}", URL_SAFE_NO_PAD.encode(secret));
         assert_eq!(token_of(&path), Ok(request::token_hash(&secret)));
+        assert_eq!(token_of(&format!("{path}/")), token_of(&path));
         for bad in [
             "/hooks/",
             "/hooks/YWJj",
             "/hooks/!",
             "/other",
             &format!("{path}/x"),
+            &format!("{path}//"),
         ] {
             assert_eq!(reason(token_of(bad)), "NO_SUCH_WEBHOOK", "{bad}");
         }
@@ -297,50 +376,46 @@ mod tests {
     }
 
     #[test]
-    fn a_post_is_json_and_says_so() {
-        let check = |kind: &[u8]| check_content_type(&headers("content-type", &[kind]));
-        assert_eq!(check(b"application/json"), Ok(()));
-        assert_eq!(check(b"Application/JSON; charset=utf-8"), Ok(()));
-        assert_eq!(reason(check(b"text/plain")), "CONTENT_TYPE_INVALID");
-        assert_eq!(
-            reason(check_content_type(&HeaderMap::new())),
-            "CONTENT_TYPE_INVALID"
-        );
-    }
-
-    #[test]
     fn the_text_is_the_whole_post() {
-        let text = |body: &str| text_of(body.as_bytes()).map(|text| text.as_str().to_owned());
-        assert_eq!(
-            text(r#"{"text": "hi\n", "icon": 1}"#),
-            Ok("hi\n".to_owned())
-        );
-        for bad in ["", "hi", "{}", r#"{"text": 1}"#, r#"["text"]"#] {
-            assert_eq!(reason(text(bad)), "BODY_INVALID", "{bad}");
+        let told = |body: Value| told_by(&HeaderMap::new(), &body);
+        let message = |text: &str| Ok(Told::Message(text.to_owned()));
+        assert_eq!(told(json!({"text": "hi\n", "icon": 1})), message("hi"));
+        assert_eq!(told(json!({"text": ""})), message(""));
+        for bad in [
+            json!({}),
+            json!({"text": 1}),
+            json!({"content": "x"}),
+            json!({"blocks": []}),
+            json!({"blocks": [{"type": "divider"}]}),
+        ] {
+            assert_eq!(reason(told(bad.clone())), "BODY_INVALID", "{bad}");
         }
-        assert_eq!(reason(text(r#"{"text": ""}"#)), "TEXT_EMPTY");
-        let long = format!(r#"{{"text": "{}"}}"#, "x".repeat(TEXT_BYTES_MAX + 1));
-        assert_eq!(reason(text(&long)), "TEXT_TOO_LONG");
     }
 
     #[tokio::test]
-    async fn a_body_of_more_than_64_kib_is_refused() {
+    async fn a_body_of_more_than_256_kib_is_refused_and_taken_to_its_end() {
         let read = async |bytes| {
-            let request = Request::new(Body::from(vec![b' '; bytes]));
-            body_of(request, Deadline::usual()).await
+            let mut body = Body::from(vec![b' '; bytes]);
+            body_of(&mut body, Deadline::usual()).await
         };
-        assert_eq!(read(BODY_BYTES_MAX).await.unwrap().len(), BODY_BYTES_MAX);
-        assert_eq!(reason(read(BODY_BYTES_MAX + 1).await), "BODY_TOO_LONG");
+        let most = body::BYTES_MAX;
+        assert_eq!(read(most).await.unwrap().len(), most);
+        assert_eq!(reason(read(most + 1).await), "BODY_TOO_LONG");
+        assert_eq!(reason(read(4 * most).await), "BODY_TOO_LONG");
+        let parts = (0..2000).map(|_| Ok::<_, std::io::Error>(vec![b' '; 1000]));
+        let mut body = Body::from_stream(futures::stream::iter(parts));
+        let refused = body_of(&mut body, Deadline::usual()).await;
+        assert_eq!(reason(refused), "BODY_TOO_LONG");
+        // What is left of it is not waited for.
+        assert!(!body.is_end_stream());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_never_comes_ends_with_the_deadline() {
         let never = futures::stream::pending::<Result<Bytes, std::io::Error>>();
-        let request = Request::new(Body::from_stream(never));
-        assert_eq!(
-            reason(body_of(request, Deadline::usual()).await),
-            "BODY_INVALID"
-        );
+        let mut body = Body::from_stream(never);
+        let body = body_of(&mut body, Deadline::usual()).await;
+        assert_eq!(reason(body), "BODY_INVALID");
     }
 
     #[test]

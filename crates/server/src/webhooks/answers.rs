@@ -3,31 +3,37 @@
 //! Always true: whoever is told to ask again may do so without a message appearing twice.
 
 use axum::{
-    body::Body,
     http::{HeaderValue, StatusCode, header},
     response::Response,
 };
 use conclave_wire::Problem;
 use serde_json::json;
 
+use crate::http;
+
 /// When to ask a node again that could not serve, in seconds: longer than an election.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
-/// The message has its place.
-pub(crate) fn posted(sequence: u64, position: u64) -> Response {
-    let body = json!({"sequence": sequence, "position": position});
-    respond(StatusCode::OK, &body)
+/// The message has its place; perhaps its text was cut.
+pub(super) fn posted(sequence: u64, position: u64, was_cut: bool) -> Response {
+    let mut body = json!({"sequence": sequence, "position": position});
+    if was_cut {
+        body["cut"] = true.into();
+    }
+    http::with_json(StatusCode::OK, &body)
+}
+
+/// It was understood, and is worth no message.
+pub(super) fn not_posted(why: &str) -> Response {
+    http::with_json(StatusCode::OK, &json!({"posted": false, "sentence": why}))
 }
 
 /// It was refused. `keyed`: the post had an idempotency key.
 pub(crate) fn refusal(problem: &Problem, keyed: bool) -> Response {
-    let error = json!({"reason": problem.reason(), "sentence": problem.to_string()});
-    let status = status_of(problem);
-    let mut response = respond(status, &json!({"error": error}));
+    let (reason, sentence) = (problem.reason(), problem.to_string());
+    let hint = hint_of(reason);
+    let mut response = http::refusal(status_of(problem), reason, &sentence, hint);
     let headers = response.headers_mut();
-    if status == StatusCode::METHOD_NOT_ALLOWED {
-        headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
-    }
     match problem {
         Problem::RateLimited { wait_ms, .. } => {
             let seconds = wait_ms.div_ceil(1000).max(1);
@@ -42,7 +48,7 @@ pub(crate) fn refusal(problem: &Problem, keyed: bool) -> Response {
 }
 
 /// What is refused before the rules are asked.
-pub(crate) fn refused(reason: &str, sentence: &str) -> Problem {
+pub(super) fn refused(reason: &str, sentence: &str) -> Problem {
     Problem::Refused {
         reason: reason.to_owned(),
         sentence: sentence.to_owned(),
@@ -50,12 +56,18 @@ pub(crate) fn refused(reason: &str, sentence: &str) -> Problem {
     }
 }
 
-fn respond(status: StatusCode, body: &serde_json::Value) -> Response {
-    let mut response = Response::new(Body::from(body.to_string()));
-    *response.status_mut() = status;
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, json);
-    response
+/// What the sender can do, where that is not in the sentence.
+fn hint_of(reason: &str) -> Option<&'static str> {
+    Some(match reason {
+        "NO_SUCH_WEBHOOK" => {
+            "the path is /hooks/SECRET as it was shown when the webhook was made; it ends with the \
+             rights of its maker: a moderator of the room makes another one"
+        }
+        "BODY_INVALID" => r#"send {"text": "…"} as JSON in UTF-8"#,
+        "BODY_TOO_LONG" => "send less: the first 256 KiB would hold more than a message shows",
+        "METHOD_NOT_ALLOWED" => "use POST",
+        _ => return None,
+    })
 }
 
 fn status_of(problem: &Problem) -> StatusCode {
@@ -65,7 +77,9 @@ fn status_of(problem: &Problem) -> StatusCode {
             "METHOD_NOT_ALLOWED" => StatusCode::METHOD_NOT_ALLOWED,
             "REQUEST_REUSED" => StatusCode::CONFLICT,
             "BODY_TOO_LONG" | "TEXT_TOO_LONG" => StatusCode::PAYLOAD_TOO_LARGE,
-            "CONTENT_TYPE_INVALID" => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "CONTENT_TYPE_INVALID" | "CHARSET_INVALID" | "CONTENT_ENCODING_INVALID" => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
             "QUOTA_EXCEEDED" => StatusCode::INSUFFICIENT_STORAGE,
             _ => StatusCode::BAD_REQUEST,
         },
@@ -138,6 +152,8 @@ mod tests {
             ),
             (refused("BODY_TOO_LONG", "…"), (413, false)),
             (refused("CONTENT_TYPE_INVALID", "…"), (415, false)),
+            (refused("CHARSET_INVALID", "…"), (415, false)),
+            (refused("CONTENT_ENCODING_INVALID", "…"), (415, false)),
             (Problem::Busy, (429, true)),
             (Problem::NoSpace, (507, true)),
             (limited, (429, true)),
@@ -167,14 +183,19 @@ mod tests {
             serde_json::from_slice::<serde_json::Value>(&bytes).unwrap()
         };
         assert_eq!(
-            body(posted(3, 4096)).await,
+            body(posted(3, 4096, false)).await,
             json!({"sequence": 3, "position": 4096})
         );
-        let refusal = refusal(&Rejection::NoSuchWebhook.into(), false);
+        assert_eq!(body(posted(3, 4096, true)).await["cut"], json!(true));
+        let sentence = "the webhook works";
+        let expected = json!({"posted": false, "sentence": sentence});
+        assert_eq!(body(not_posted(sentence)).await, expected);
+        let refusal = body(refusal(&Rejection::NoSuchWebhook.into(), false)).await;
         let error = json!({
             "reason": "NO_SUCH_WEBHOOK",
             "sentence": "there is no such webhook",
         });
-        assert_eq!(body(refusal).await, json!({"error": error}));
+        assert_eq!(refusal["error"], error);
+        assert!(refusal["hint"].as_str().unwrap().contains("/hooks/"));
     }
 }

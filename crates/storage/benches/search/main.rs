@@ -1,4 +1,5 @@
-//! Measures searches among a million messages, and how fast the index is built.
+//! Measures searches among a million messages in twelve scripts, how large the index is beside
+//! their texts, and how fast it is built.
 //!
 //! The words follow Zipf's law, as those of people do. The state is made by applying entries, the
 //! index by the indexer with all its pauses.
@@ -6,6 +7,8 @@
 #![allow(clippy::print_stdout, reason = "the table is what this program is for")]
 #![allow(clippy::disallowed_methods, reason = "it measures time")]
 #![allow(clippy::unwrap_used, reason = "a failure ends the measurement")]
+
+mod vocabulary;
 
 use std::{
     path::Path,
@@ -17,8 +20,10 @@ use std::{
 use conclave_core::{
     AccountId, AccountName, Batch, Command, Digest, Grant, LoginKeys, MessageText, OnceId,
     Operation, Origin, Recipient, RoomName, SearchQuery, SessionId, SessionLabel, Timestamp,
-    TokenHash, Topic,
+    TokenHash, Topic, query::Zone, words::Words,
 };
+use vocabulary::{Chance, Vocabulary};
+
 use conclave_storage::{
     log::LogId,
     search::{FILE, Search, Stop},
@@ -27,9 +32,10 @@ use conclave_storage::{
 
 const MESSAGES: usize = 1_000_000;
 /// Applied while the indexer works.
-const MESSAGES_BESIDE: usize = 200_000;
+const MESSAGES_BESIDE: usize = 100_000;
+/// Parted and folded, to see how long that takes.
+const MESSAGES_PARTED: usize = 100_000;
 const ROOMS: usize = 200;
-const WORDS: usize = 50_000;
 /// They are in all rooms and say everything.
 const SPEAKERS: u64 = 20;
 /// It is in the first `ROOMS_OF_LISTENER` rooms.
@@ -50,7 +56,7 @@ fn main() {
     }
     let directory = tempfile::tempdir().unwrap();
     let mut chance = Chance(88_172_645_463_325_252);
-    let words = Words::new();
+    let words = Vocabulary::new(&mut chance);
     let mut world = World::new(directory.path());
     let talked = world.talk(&words, &mut chance, MESSAGES, || {});
     let bytes = talked.bytes >> 20;
@@ -66,17 +72,35 @@ fn main() {
     let speed = MESSAGES as f64 / took.as_secs_f64();
     println!("indexed in {took:.1?}: {speed:.0} messages/s");
     for (name, file) in [("index", FILE), ("state", "state.db")] {
-        let bytes = std::fs::metadata(directory.path().join(file))
-            .unwrap()
-            .len();
-        println!("{name}: {} MiB", bytes >> 20);
+        let bytes = std::fs::metadata(directory.path().join(file));
+        let bytes = bytes.unwrap().len();
+        let share = bytes as f64 / talked.bytes as f64;
+        println!("{name}: {} MiB, {share:.2} times the text", bytes >> 20);
     }
+    part(&words, &mut chance);
     measure(&search, &words, &talked.phrases, &mut chance);
     beside(search, directory.path(), &mut world, &words, &mut chance);
 }
 
+/// How long it takes to part and fold texts, which is a part of indexing.
+fn part(words: &Vocabulary, chance: &mut Chance) {
+    let texts = (0..MESSAGES_PARTED).map(|_| words.message(chance).0);
+    let texts: Vec<String> = texts.collect();
+    let began = Instant::now();
+    let parted = texts.iter().map(|text| Words::of(text).tokens().len());
+    let tokens: usize = parted.sum();
+    let each = began.elapsed() / MESSAGES_PARTED as u32;
+    println!("a message is parted in {each:.1?}; {MESSAGES_PARTED} have {tokens} tokens");
+}
+
 /// How much slower the log is applied while the indexer works, and how far behind it falls.
-fn beside(search: Search, directory: &Path, world: &mut World, words: &Words, chance: &mut Chance) {
+fn beside(
+    search: Search,
+    directory: &Path,
+    world: &mut World,
+    words: &Vocabulary,
+    chance: &mut Chance,
+) {
     drop(search);
     let alone = world.talk(words, chance, MESSAGES_BESIDE, || {}).took;
     let search = Search::start(directory, world.state.reader()).unwrap();
@@ -89,11 +113,15 @@ fn beside(search: Search, directory: &Path, world: &mut World, words: &Words, ch
     println!("the index was {behind:.1?} behind at the end");
 }
 
+fn query(typed: &str) -> SearchQuery {
+    SearchQuery::parse(typed, &Zone::default()).unwrap()
+}
+
 fn wait(search: &Search) {
-    let query = SearchQuery::parse("nothing").unwrap();
+    let nothing = query("nothing");
     loop {
         let found = search
-            .find(AccountId(1), &query, None, 1, &Stop::default())
+            .find(AccountId(1), &nothing, None, 1, &Stop::default())
             .unwrap();
         if found.complete_to >= found.applied {
             return;
@@ -102,7 +130,7 @@ fn wait(search: &Search) {
     }
 }
 
-fn measure(search: &Search, words: &Words, phrases: &[String], chance: &mut Chance) {
+fn measure(search: &Search, words: &Vocabulary, phrases: &[String], chance: &mut Chance) {
     println!("| asked for | by a member of | p50 | p99 | worst | rows |");
     println!("|---|---|---|---|---|---|");
     for (who, rooms) in [
@@ -118,25 +146,42 @@ fn measure(search: &Search, words: &Words, phrases: &[String], chance: &mut Chan
             "phrase",
             "from:",
             "in:",
+            "one letter of Han",
+            "emoji",
+            "from: alone",
+            "-word",
+            "has:link",
             "prefix",
             "before:",
         ] {
             let mut took = Vec::with_capacity(SEARCHES);
             let mut rows = 0;
             for _ in 0..SEARCHES {
-                let common = &words.all[chance.below(30)];
+                let tongue = words.tongue(chance);
+                let mut some =
+                    |first: usize, count: usize| tongue.words[first + chance.below(count)].clone();
+                let common = some(0, 30);
                 let typed = match kind {
-                    "common" => common.clone(),
-                    "medium" => words.all[1000 + chance.below(1000)].clone(),
-                    "rare" => words.all[30_000 + chance.below(20_000)].clone(),
-                    "two common" => format!("{common} {}", words.all[chance.below(30)]),
+                    "common" => common,
+                    "medium" => some(1000, 1000),
+                    "rare" => some(15_000, 15_000),
+                    "two common" => format!("{common} {}", some(0, 30)),
                     "phrase" => format!("\"{}\"", phrases[chance.below(phrases.len())]),
+                    "one letter of Han" => words.letter(chance),
+                    "emoji" => "👍".to_owned(),
                     "from:" => format!("{common} from:speaker-{}", 1 + chance.below(20)),
                     "in:" => format!("{common} in:#room-{}", chance.below(rooms)),
-                    "prefix" => format!("{}*", &words.all[100 + chance.below(900)][..3]),
+                    "from: alone" => format!("from:speaker-{}", 1 + chance.below(20)),
+                    "-word" => format!("{} -{common}", some(0, 30)),
+                    "prefix" => {
+                        let word = some(100, 900);
+                        let star = (word.chars().count() > 1).then_some('*');
+                        word.chars().take(3).chain(star).collect()
+                    }
+                    "has:link" => format!("{common} has:link"),
                     _ => format!("{common} before:1970-01-0{}", 2 + chance.below(6)),
                 };
-                let query = SearchQuery::parse(&typed).unwrap();
+                let query = query(&typed);
                 let began = Instant::now();
                 let found = search
                     .find(AccountId(who), &query, None, PAGE, &Stop::default())
@@ -151,59 +196,6 @@ fn measure(search: &Search, words: &Words, phrases: &[String], chance: &mut Chan
             println!("| {kind} | {rooms} | {p50:.1?} | {p99:.1?} | {worst:.1?} | {rows:.1} |");
         }
     }
-}
-
-/// A xorshift generator: the same sequence each time.
-struct Chance(u64);
-
-impl Chance {
-    fn unit(&mut self) -> f64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        ((self.unit() * end as f64) as usize).min(end - 1)
-    }
-}
-
-/// A vocabulary, the most common word first.
-struct Words {
-    all: Vec<String>,
-    /// How often each word and those before it are said.
-    sums: Vec<f64>,
-}
-
-impl Words {
-    fn new() -> Self {
-        let (mut sums, mut sum) = (Vec::new(), 0.0);
-        for rank in 0..WORDS {
-            sum += 1.0 / (rank as f64 + 2.7);
-            sums.push(sum);
-        }
-        let all = (0..WORDS).map(word).collect();
-        Self { all, sums }
-    }
-
-    fn any(&self, chance: &mut Chance) -> &str {
-        let sought = chance.unit() * self.sums[WORDS - 1];
-        let rank = self.sums.partition_point(|sum| *sum < sought);
-        &self.all[rank.min(WORDS - 1)]
-    }
-}
-
-/// Syllables that spell the number.
-fn word(number: usize) -> String {
-    let (consonants, vowels) = (b"nrtslcdpmhgbfvkz", b"aeiou");
-    let (mut word, mut rest) = (String::new(), number + 100);
-    while rest > 0 {
-        word.push(char::from(consonants[rest % 16]));
-        word.push(char::from(vowels[rest / 16 % 5]));
-        rest /= 80;
-    }
-    word
 }
 
 fn create_room(name: &RoomName) -> Operation {
@@ -320,7 +312,7 @@ impl World {
     /// Says `messages` things, and calls `then` after each transaction.
     fn talk(
         &mut self,
-        words: &Words,
+        words: &Vocabulary,
         chance: &mut Chance,
         messages: usize,
         then: impl Fn(),
@@ -343,13 +335,11 @@ impl World {
         talked
     }
 
-    fn message(&mut self, words: &Words, chance: &mut Chance, talked: &mut Talked) -> Command {
-        let count = 3 + chance.below(17);
-        let text: Vec<&str> = (0..count).map(|_| words.any(chance)).collect();
+    fn message(&mut self, words: &Vocabulary, chance: &mut Chance, talked: &mut Talked) -> Command {
+        let (text, phrase) = words.message(chance);
         if chance.below(100) == 0 {
-            talked.phrases.push(text[..2].join(" "));
+            talked.phrases.push(phrase);
         }
-        let text = text.join(" ");
         talked.bytes += text.len();
         let room = format!("room-{}", chance.below(ROOMS));
         let send = Operation::SendMessage {

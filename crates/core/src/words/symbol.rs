@@ -1,0 +1,42 @@
+//! Emoji and other symbols, which are looked for as they are.
+//!
+//! The colour of a skin and the form in which an emoji is drawn make no difference.
+
+use unicode_properties::{GeneralCategory, UnicodeEmoji as _, UnicodeGeneralCategory as _};
+
+/// Joins emoji to one, as the members of a family.
+pub(super) const JOINER: char = '\u{200d}';
+
+/// The folded form of a cluster that is a symbol; `None`: it is none.
+pub(super) fn of(cluster: &str) -> Option<String> {
+    let first = cluster.chars().next()?;
+    if !is_symbol(first) {
+        return None;
+    }
+    let is_form = |c: char| matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{1f3fb}'..='\u{1f3ff}');
+    let mut shape: String = cluster.chars().filter(|c| !is_form(*c)).collect();
+    while shape.ends_with(JOINER) {
+        shape.pop();
+    }
+    // A colour alone is a symbol like others.
+    (!shape.is_empty()).then_some(shape).or(Some(first.into()))
+}
+
+fn is_symbol(first: char) -> bool {
+    if first < '¢' {
+        return false;
+    }
+    match first {
+        // Signs beside words, not looked for.
+        '©' | '®' | '™' | '℠' | '°' | '¦' | '\u{fffc}' | '\u{fffd}' => false,
+        // Letters and numbers in circles and squares are those letters and numbers.
+        '\u{2100}'..='\u{214f}' | '\u{2460}'..='\u{24ff}' | '\u{3200}'..='\u{33ff}' => false,
+        first => {
+            first.is_emoji_char()
+                || matches!(
+                    first.general_category(),
+                    GeneralCategory::OtherSymbol | GeneralCategory::CurrencySymbol
+                )
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Text for people, made of what programs send.
+//!
+//! Always true: what comes out has no control characters but line feeds, none that turn the
+//! direction of writing, and no more than its bound; what was cut ends with a sign.
+
+use conclave_core::limits::TEXT_BYTES_MAX;
+use serde_json::Value;
+
+/// Stands where a part was cut.
+const CUT: &str = "…";
+/// Stands at the end of a message that was cut.
+const CUT_MESSAGE: &str = "\n… (the rest was cut: a message has at most 16 KiB)";
+/// Longest address that is shown, in bytes: longer than browsers keep whole. Longer: left out.
+const URL_BYTES_MAX: usize = 2048;
+
+/// Cleans what a program wrote: sequences for terminals and control characters go, lines end with a
+/// line feed.
+pub(super) fn clean(text: &str) -> String {
+    let mut cleaned = String::with_capacity(text.len());
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '\n' => cleaned.push('\n'),
+            '\t' => cleaned.push_str("    "),
+            '\r' if characters.peek() == Some(&'\n') => {}
+            '\r' | '\u{2028}' | '\u{2029}' => cleaned.push('\n'),
+            // A sequence that colours a terminal, as logs of builds have them.
+            '\u{1b}' if characters.peek() == Some(&'[') => {
+                characters.next();
+                let is_middle = |next: &char| matches!(next, ' '..='?');
+                while characters.next_if(is_middle).is_some() {}
+                characters.next_if(|next| matches!(next, '@'..='~'));
+            }
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {}
+            character if character.is_control() => {}
+            character => cleaned.push(character),
+        }
+    }
+    cleaned
+}
+
+/// Cleans what belongs into one line, and cuts it to a number of characters.
+pub(super) fn line(text: &str, characters_max: usize) -> String {
+    let cleaned = clean(text);
+    let words: Vec<&str> = cleaned.split_whitespace().collect();
+    cut(&words.join(" "), characters_max)
+}
+
+/// Cleans what may have several lines, and cuts it to a number of characters.
+pub(super) fn excerpt(text: &str, characters_max: usize) -> String {
+    cut(clean(text).trim(), characters_max)
+}
+
+/// Cuts a text to a number of characters.
+fn cut(text: &str, characters_max: usize) -> String {
+    match text.char_indices().nth(characters_max) {
+        None => text.to_owned(),
+        Some((at, _)) => format!("{}{CUT}", text[..at].trim_end()),
+    }
+}
+
+/// Cuts a text to the length of a message; tells whether it was longer.
+pub(super) fn fit(text: &str) -> (String, bool) {
+    let text = text.trim_end();
+    if text.len() <= TEXT_BYTES_MAX {
+        return (text.to_owned(), false);
+    }
+    let at = text.floor_char_boundary(TEXT_BYTES_MAX - CUT_MESSAGE.len());
+    (format!("{}{CUT_MESSAGE}", text[..at].trim_end()), true)
+}
+
+/// An address, or nothing if it is none that a reader can follow.
+pub(super) fn url(text: &str) -> &str {
+    let text = text.trim();
+    let known = ["http://", "https://", "mailto:"];
+    let is_known = known.iter().any(|scheme| starts_with(text, scheme));
+    let is_one = !text.contains(|c: char| c.is_whitespace() || c.is_control());
+    match is_known && is_one && text.len() <= URL_BYTES_MAX {
+        true => text,
+        false => "",
+    }
+}
+
+fn starts_with(text: &str, beginning: &str) -> bool {
+    let start = text.get(..beginning.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(beginning))
+}
+
+/// A label and where it leads: `label (address)`.
+pub(super) fn link(label: &str, address: &str) -> String {
+    let address = url(address);
+    match (label.is_empty(), address.is_empty()) {
+        (_, true) => label.to_owned(),
+        (true, false) => address.to_owned(),
+        (false, false) if label == address => address.to_owned(),
+        (false, false) => format!("{label} ({address})"),
+    }
+}
+
+/// What stands at `path`, whose steps are divided by dots; `Null` if nothing does.
+pub(super) fn at<'a>(value: &'a Value, path: &str) -> &'a Value {
+    path.split('.').fold(value, |value, step| &value[step])
+}
+
+/// The text at `path`; empty if there is none.
+pub(super) fn text_at<'a>(value: &'a Value, path: &str) -> &'a str {
+    at(value, path).as_str().unwrap_or_default()
+}
+
+/// The text, number or truth value at `path` as a text; empty if there is none.
+pub(super) fn word_at(value: &Value, path: &str) -> String {
+    word(at(value, path))
+}
+
+/// A text, number or truth value as a text; empty for anything else.
+pub(super) fn word(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        Value::Bool(is_so) => is_so.to_string(),
+        Value::Null | Value::Array(_) | Value::Object(_) => String::new(),
+    }
+}
+
+/// The list at `path`; empty if there is none.
+pub(super) fn list_at<'a>(value: &'a Value, path: &str) -> &'a [Value] {
+    at(value, path).as_array().map_or(&[], Vec::as_slice)
+}
+
+/// The first of several texts that is not empty.
+pub(super) fn first_of<'a>(value: &'a Value, paths: &[&str]) -> &'a str {
+    let mut texts = paths.iter().map(|path| text_at(value, path).trim());
+    texts.find(|text| !text.is_empty()).unwrap_or_default()
+}
+
+/// Joins what is not empty.
+pub(super) fn join(parts: &[String], between: &str) -> String {
+    let parts: Vec<&str> = parts.iter().map(|part| part.trim_end()).collect();
+    let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    parts.join(between)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_steers_a_terminal_or_cannot_be_seen_goes() {
+        let cases = [
+            ("a\r\nb\rc\u{2028}d", "a\nb\nc\nd"),
+            ("\u{1b}[31mred\u{1b}[0m \u{1b}]0;title\u{7}", "red ]0;title"),
+            ("\u{1b}[1;32", ""),
+            ("a\tb\0c\u{85}d", "a    bcd"),
+            ("\u{feff}safe\u{202e}txt", "safetxt"),
+            ("👩🏻‍❤️‍💋‍👨🏾", "👩🏻‍❤️‍💋‍👨🏾"),
+        ];
+        for (sent, shown) in cases {
+            assert_eq!(clean(sent), shown, "{sent:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_and_says_so() {
+        assert_eq!(line("  one\n two ", 20), "one two");
+        assert_eq!(line("żółw łódka", 4), "żółw…");
+        assert_eq!(excerpt("a\nb\nc", 3), "a\nb…");
+        let (text, was_cut) = fit(&"ż".repeat(TEXT_BYTES_MAX));
+        assert!(text.len() <= TEXT_BYTES_MAX && was_cut);
+        assert!(text.ends_with("16 KiB)"), "{}", &text[text.len() - 80..]);
+        assert_eq!(fit("short\n\n"), ("short".to_owned(), false));
+        let just = "x".repeat(TEXT_BYTES_MAX);
+        assert_eq!(fit(&just), (just.clone(), false));
+    }
+
+    #[test]
+    fn an_address_is_one_that_a_reader_can_follow() {
+        assert_eq!(url(" HTTPS://x.example/a "), "HTTPS://x.example/a");
+        for bad in [
+            "",
+            "javascript:alert(1)",
+            "https://a b",
+            "/relative",
+            "żółw",
+        ] {
+            assert_eq!(url(bad), "", "{bad}");
+        }
+        assert_eq!(link("x", "https://x.example"), "x (https://x.example)");
+        assert_eq!(link("x", "javascript:x"), "x");
+        assert_eq!(link("", "https://x.example"), "https://x.example");
+    }
+}

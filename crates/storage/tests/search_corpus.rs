@@ -1,0 +1,126 @@
+//! The corpus of searches: texts and queries in many scripts, and what is found.
+//!
+//! `search_corpus.tsv` is the table; a line more is a test more.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod search_support;
+mod state_support;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use conclave_core::{Recipient, RoomName};
+use search_support::{World, find, send, texts};
+
+const CORPUS: &str = include_str!("search_corpus.tsv");
+
+/// Fewer pairs than this are no corpus.
+const PAIRS_MIN: usize = 300;
+/// Scripts likewise.
+const SCRIPTS_MIN: usize = 12;
+/// Pairs of each kind in each script.
+const PAIRS_OF_KIND_MIN: usize = 2;
+
+struct Pair {
+    line: usize,
+    script: &'static str,
+    text: String,
+    query: String,
+    found: bool,
+}
+
+fn pairs() -> Vec<Pair> {
+    let lines = CORPUS.lines().enumerate();
+    let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    let pairs = lines.map(|(at, line)| {
+        let line_number = at + 1;
+        let columns: Vec<&str> = line.split('\t').collect();
+        let [script, text, query, found] = columns[..] else {
+            panic!("line {line_number} has {} columns", columns.len());
+        };
+        Pair {
+            line: line_number,
+            script,
+            text: unescaped(text),
+            query: unescaped(query),
+            found: match found {
+                "found" => true,
+                "not" => false,
+                other => panic!("line {line_number}: {other}"),
+            },
+        }
+    });
+    pairs.collect()
+}
+
+/// `\u{200b}` and `\\` are what they stand for.
+fn unescaped(column: &str) -> String {
+    let (mut text, mut rest) = (String::new(), column);
+    while let Some((before, escape)) = rest.split_once('\\') {
+        text.push_str(before);
+        rest = match escape.strip_prefix("u{") {
+            Some(escape) => {
+                let (number, rest) = escape.split_once('}').unwrap();
+                let number = u32::from_str_radix(number, 16).unwrap();
+                text.push(char::from_u32(number).unwrap());
+                rest
+            }
+            None => {
+                text.push('\\');
+                escape.strip_prefix('\\').unwrap()
+            }
+        };
+    }
+    text + rest
+}
+
+#[test]
+fn the_corpus_is_large_and_of_many_scripts() {
+    let pairs = pairs();
+    assert!(pairs.len() >= PAIRS_MIN, "{} pairs", pairs.len());
+    let mut scripts: BTreeMap<&str, [usize; 2]> = BTreeMap::new();
+    for pair in &pairs {
+        scripts.entry(pair.script).or_default()[usize::from(pair.found)] += 1;
+    }
+    assert!(scripts.len() >= SCRIPTS_MIN, "{scripts:?}");
+    for (script, kinds) in scripts {
+        let is_enough = kinds.iter().all(|count| *count >= PAIRS_OF_KIND_MIN);
+        assert!(is_enough, "{script}: {kinds:?}");
+    }
+    let mut seen = BTreeSet::new();
+    for pair in &pairs {
+        assert!(
+            seen.insert((&pair.text, &pair.query)),
+            "line {} again",
+            pair.line
+        );
+    }
+}
+
+#[test]
+fn every_pair_of_the_corpus_is_right() {
+    let pairs = pairs();
+    let all: BTreeSet<&str> = pairs.iter().map(|pair| pair.text.as_str()).collect();
+    let mut world = World::of(&["alice", "bob"]);
+    world.room("lobby", 1, &[2]);
+    let to = || Recipient::Room(RoomName::new("lobby").unwrap());
+    let messages = all.iter().map(|text| send(to(), text)).collect();
+    world.ask_all(1, messages);
+    world.settle();
+    let mut wrong = Vec::new();
+    for pair in &pairs {
+        let found = texts(&find(&world.search, 2, &pair.query, None, 1000));
+        if found.contains(&pair.text) != pair.found {
+            let Pair {
+                line, text, query, ..
+            } = pair;
+            wrong.push(format!("line {line}: {query} in {text}"));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
