@@ -16,6 +16,7 @@ mod output;
 mod pipe;
 mod progress;
 mod trust;
+mod zone;
 
 use std::process::ExitCode;
 

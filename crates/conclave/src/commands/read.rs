@@ -12,6 +12,7 @@ use crate::{
         reader::{How, Reader},
     },
     connection::Connection,
+    errors::note,
     learned,
     names::{message_id, recipient},
     output::Format,
@@ -27,8 +28,9 @@ pub(crate) struct Args {
     /// conversation
     #[arg(long, value_name = "N", value_parser = count())]
     unread: Option<u16>,
-    /// The last messages of the conversation with this user or in this room
-    #[arg(long, value_name = "USER|#ROOM", value_parser = recipient)]
+    /// The last messages of the conversation with this user or in this room, or of the one with
+    /// this number in the list of conversations, as id:7
+    #[arg(long, value_name = "USER|#ROOM|id:N", value_parser = recipient)]
     with: Option<Recipient>,
     /// How many [default: 20]
     #[arg(long, value_name = "N", value_parser = count(), conflicts_with = "unread")]
@@ -82,7 +84,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         How {
             freshness: freshness(args.stale),
             format: args.output,
-            zone: jiff::tz::TimeZone::system(),
+            zone: args.connection.zone(),
             peek: args.peek,
         },
     );
@@ -91,7 +93,19 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         match (&args.with, args.unread) {
             (Some(with), Some(unread)) => reader.unread_with(with, unread).await?,
             (Some(with), None) => reader.history(with, args.before, count).await?,
-            (None, _) => reader.unread(count).await?,
+            (None, _) => {
+                let (shown, is_cut) = reader.unread(count).await?;
+                if is_cut {
+                    let (what, more) = match reader.marks() {
+                        true => ("read", count),
+                        false => ("read --peek", count.saturating_mul(2).min(PAGE_MAX as u16)),
+                    };
+                    note(&format!(
+                        "newer ones are unread: conclave {what} --unread {more}"
+                    ));
+                }
+                shown
+            }
         };
         return Ok(ExitCode::SUCCESS);
     }
@@ -108,7 +122,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             (with, _) => loop {
                 let page = match with {
                     Some(with) => reader.unread_with(with, count).await?,
-                    None => reader.unread(count).await?,
+                    None => reader.unread(count).await?.0,
                 };
                 // Whoever follows has seen everything before. A page may be short and yet not the
                 // last one.

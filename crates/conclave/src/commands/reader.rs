@@ -86,10 +86,14 @@ impl Reader {
         self.pipe.is_closed()
     }
 
-    /// Shows the next unread messages; gives their positions.
-    pub(crate) async fn unread(&mut self, count: u16) -> anyhow::Result<Vec<u64>> {
-        let messages = self.client.unread(count.into(), self.freshness).await?;
-        self.show_all(&messages).await
+    /// Shows the next unread messages; gives their positions, and whether there are more.
+    pub(crate) async fn unread(&mut self, count: u16) -> anyhow::Result<(Vec<u64>, bool)> {
+        let count = usize::from(count);
+        // One more tells whether there are more.
+        let mut page = self.client.unread_page(count + 1, self.freshness).await?;
+        let is_cut = page.more || page.messages.len() > count;
+        page.messages.truncate(count);
+        Ok((self.show_all(&page.messages).await?, is_cut))
     }
 
     /// Shows the next messages of a conversation from the first unread one on, if one is unread;
@@ -172,10 +176,15 @@ impl Reader {
         with: &Recipient,
         page: Page,
         count: usize,
-    ) -> Result<v1::ListMessagesResponse, CallError> {
-        self.client
+    ) -> Result<v1::ListMessagesResponse, CommandError> {
+        let page = self
+            .client
             .messages(with, page, count, self.freshness)
-            .await
+            .await;
+        page.map_err(|error| {
+            let argument = format!("--with {}", names::shown(with));
+            CommandError::about(&argument, &error)
+        })
     }
 
     async fn show_all(&mut self, messages: &[v1::Message]) -> anyhow::Result<Vec<u64>> {

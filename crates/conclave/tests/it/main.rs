@@ -28,6 +28,7 @@ mod full_disk;
 mod grpcurl;
 mod hostile_users;
 mod live;
+mod manners;
 mod membership;
 mod membership_faults;
 mod mistakes;
