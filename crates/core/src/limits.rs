@@ -99,8 +99,9 @@ pub const DISPLAY_NAME_BYTES_MAX: usize = 512;
 /// refused where the request arrives.
 pub const TOPIC_CHARACTERS_MAX: usize = 256;
 
-/// Longest topic of a room in bytes of UTF-8, 8 for each character. Longer: refused.
-pub const TOPIC_BYTES_MAX: usize = 2048;
+/// Longest topic of a room in bytes of UTF-8, 3 for each character: letters of every living script.
+/// A page of the longest topics stays below 1 MiB. Longer: refused.
+pub const TOPIC_BYTES_MAX: usize = 768;
 
 /// Longest label of a session in characters as people count them. Longer: refused where the request
 /// arrives.
@@ -113,9 +114,9 @@ pub const SESSION_LABEL_BYTES_MAX: usize = 512;
 /// request arrives.
 pub const REACTION_CHARACTERS_MAX: usize = 32;
 
-/// Longest reaction in bytes of UTF-8: a family with colours of skin has 41, and 32 letters of most
-/// scripts fit. Longer: refused.
-pub const REACTION_BYTES_MAX: usize = 64;
+/// Longest reaction in bytes of UTF-8: a family with colours of skin has 41; 32 letters of Latin
+/// fit, and 24 of Greek or Cyrillic. Longer: refused.
+pub const REACTION_BYTES_MAX: usize = 48;
 
 /// Different reactions to one message. At the bound another kind is refused.
 pub const REACTION_KINDS_MAX: usize = 32;

@@ -32,8 +32,8 @@ use crate::{pace::Pace, problems::millis};
 const KEPT_MAX: usize = 65_536;
 /// Commands of one account under way on one node: four sessions with full windows.
 const COMMANDS_OF_ONE_MAX: usize = 1024;
-/// Log-ins of one account on one node that may come at once: half of the sessions that it may have.
-const LOG_INS_AT_ONCE: u32 = 16;
+/// Log-ins of one account on one node that may come at once: as many as it may have sessions.
+const LOG_INS_AT_ONCE: u32 = 32;
 /// For how long this node refuses by itself at most, what the log has refused: limits may be
 /// raised meanwhile.
 const REFUSED_MAX: Duration = Duration::from_secs(1);

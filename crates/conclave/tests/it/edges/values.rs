@@ -94,6 +94,7 @@ fn edges(kind: &Kind) -> Vec<(Value, String)> {
             .filter_map(|n| u32::try_from(*n).ok())
             .map(|n| told(Value::U32(n), &n))
             .collect(),
+        Kind::Sint32 => ENUMS.iter().map(|n| told(Value::I32(*n), n)).collect(),
         Kind::Enum(_) => ENUMS
             .iter()
             .map(|n| told(Value::EnumNumber(*n), n))
