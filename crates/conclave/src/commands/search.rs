@@ -20,8 +20,8 @@ const PAGE_MAX: usize = 100;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Words, "a phrase", word*, from:NAME, in:#ROOM, in:NAME, in:id:7, has:link, is:unread, on:,
-    /// before: and after:YYYY-MM-DD; -word leaves out what has it: write it behind -- or in quotes, as in
-    /// 'party -tonight'
+    /// before: and after:YYYY-MM-DD; -word leaves out what has it: write it behind -- or in
+    /// quotes, as in 'party -tonight'
     #[arg(required = true, value_name = "WORD")]
     query: Vec<String>,
     /// At most so many
