@@ -226,11 +226,23 @@ impl Client {
         count: usize,
         freshness: Freshness,
     ) -> Result<Vec<v1::Message>, CallError> {
+        Ok(self.unread_page(count, freshness).await?.messages)
+    }
+
+    /// The same, and whether there may be more.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn unread_page(
+        &self,
+        count: usize,
+        freshness: Freshness,
+    ) -> Result<v1::ListUnreadResponse, CallError> {
         let request = v1::ListUnreadRequest {
             count: page_size(count),
             read: Some(freshness.options()),
         };
-        Ok(self.ask(request).await?.messages)
+        self.ask(request).await
     }
 
     /// The first `count_max` conversations of the caller, in the order in which they were opened.

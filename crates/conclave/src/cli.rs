@@ -162,6 +162,9 @@ mod tests {
             "conclave read",
             "conclave read --unread 5 --stale -o json",
             "conclave read --with bob --limit 3 --follow",
+            "conclave read --with bob --unread 5 --peek",
+            "conclave read --with #ops --before 3.17",
+            "conclave read --limit 3",
             "conclave conversations",
             "conclave delete 3.17 3.18 --everyone",
             "conclave send #ops hello",
@@ -203,8 +206,10 @@ mod tests {
             assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
         }
         let wrong = [
-            "conclave read --unread 5 --with bob",
-            "conclave read --limit 3",
+            "conclave read --unread 5 --limit 3",
+            "conclave read --before 3.17",
+            "conclave read --with bob --before 3.17 --follow",
+            "conclave read --with bob --before 17",
             "conclave read --unread 0",
             "conclave read --follow --stale",
             "conclave read --since 5",

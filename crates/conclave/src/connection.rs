@@ -5,11 +5,12 @@
 use std::{path::PathBuf, time::Duration};
 
 use conclave_client::{Authority, Client, Fingerprint, check_address};
+use jiff::tz::TimeZone;
 
 use crate::{
     credentials,
     errors::{CommandError, EXIT_PERMISSION},
-    operators, trust,
+    operators, trust, zone,
 };
 
 /// Where a local cluster listens: see `conclave up`.
@@ -72,6 +73,15 @@ pub(crate) struct Connection {
         value_name = "SECONDS"
     )]
     timeout: u64,
+    /// Zone in which times are shown, such as Asia/Tokyo or UTC [default: TZ, else the system's]
+    #[arg(
+        long,
+        global = true,
+        value_name = "ZONE",
+        value_parser = zone::named,
+        help_heading = "Output"
+    )]
+    zone: Option<TimeZone>,
 }
 
 /// A client, and what it was made from.
@@ -90,6 +100,11 @@ pub(crate) struct Connected {
 }
 
 impl Connection {
+    /// The zone in which times are shown.
+    pub(crate) fn zone(&self) -> TimeZone {
+        zone::chosen(self.zone.as_ref())
+    }
+
     /// A client with the session of the environment or of the last login.
     ///
     /// # Errors

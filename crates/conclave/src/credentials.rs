@@ -132,12 +132,77 @@ pub(crate) fn save(path: &Path, credentials: &Credentials) -> Result<(), Command
     replace(path, credentials)
 }
 
+/// Makes the file that is to replace the one at `path`, without its content: what would be opened
+/// elsewhere for it is opened only if it can be kept.
+///
+/// # Errors
+/// If it cannot be written.
+pub(crate) fn reserve(path: &Path) -> Result<Reserved, CommandError> {
+    Reserved::new(path).map_err(|error| failed("write", path, &error))
+}
+
+/// A file without its content, with its final permissions, beside the one that it replaces. It goes
+/// when it is dropped.
+pub(crate) struct Reserved {
+    path: PathBuf,
+    temporary: PathBuf,
+    file: File,
+}
+
+impl Reserved {
+    fn new(path: &Path) -> io::Result<Self> {
+        let directory = path.parent().expect("the file is in a directory");
+        DirBuilder::new()
+            .recursive(true)
+            .mode(DIRECTORY_MODE)
+            .create(directory)?;
+        fs::set_permissions(directory, Permissions::from_mode(DIRECTORY_MODE))?;
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{}.new", std::process::id()));
+        let temporary = PathBuf::from(name);
+        // Left over from a process with the same number that was killed.
+        let _ = fs::remove_file(&temporary);
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(FILE_MODE)
+            .open(&temporary)?;
+        Ok(Self {
+            path: path.to_owned(),
+            temporary,
+            file,
+        })
+    }
+
+    /// Writes the content and puts the file in its place.
+    ///
+    /// # Errors
+    /// If it cannot be written; then the old file is as it was.
+    pub(crate) fn fill(mut self, content: &impl Serialize) -> Result<(), CommandError> {
+        self.write(content)
+            .map_err(|error| failed("write", &self.path, &error))
+    }
+
+    fn write(&mut self, content: &impl Serialize) -> io::Result<()> {
+        self.file.write_all(&serde_json::to_vec_pretty(content)?)?;
+        self.file.sync_all()?;
+        fs::rename(&self.temporary, &self.path)
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        // It is gone if it has its place.
+        let _ = fs::remove_file(&self.temporary);
+    }
+}
+
 /// Replaces a file that is the user's alone.
 ///
 /// # Errors
 /// If it cannot be written.
 pub(crate) fn replace(path: &Path, content: &impl Serialize) -> Result<(), CommandError> {
-    write(path, content).map_err(|error| failed("write", path, &error))
+    reserve(path)?.fill(content)
 }
 
 /// Removes the file if there is one.
@@ -151,34 +216,6 @@ pub(crate) fn remove(path: &Path) -> Result<(), CommandError> {
         }
         _ => Ok(()),
     }
-}
-
-fn write(path: &Path, content: &impl Serialize) -> io::Result<()> {
-    let directory = path.parent().expect("the file is in a directory");
-    DirBuilder::new()
-        .recursive(true)
-        .mode(DIRECTORY_MODE)
-        .create(directory)?;
-    fs::set_permissions(directory, Permissions::from_mode(DIRECTORY_MODE))?;
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
-    let temporary = PathBuf::from(name);
-    // Left over from a process with the same number that was killed.
-    let _ = fs::remove_file(&temporary);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(FILE_MODE)
-        .open(&temporary)?;
-    let json = serde_json::to_vec_pretty(content)?;
-    let written = file
-        .write_all(&json)
-        .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written
 }
 
 pub(crate) fn failed(verb: &str, path: &Path, error: &io::Error) -> CommandError {
@@ -218,6 +255,12 @@ mod tests {
         assert_eq!(mode(path.parent().unwrap()), 0o700);
         let files = fs::read_dir(path.parent().unwrap()).unwrap().count();
         assert_eq!(files, 1, "no temporary file is left");
+        let reserved = reserve(&path).unwrap();
+        assert_eq!(mode(&reserved.temporary), 0o600);
+        drop(reserved);
+        let files = fs::read_dir(path.parent().unwrap()).unwrap().count();
+        assert_eq!(files, 1, "what was not filled is gone");
+        assert_eq!(load(&path).unwrap(), Some(credentials("second")));
         remove(&path).unwrap();
         remove(&path).unwrap();
         assert_eq!(load(&path).unwrap(), None);

@@ -58,6 +58,19 @@ impl CommandError {
         }
     }
 
+    /// The words for a failed call. If it was refused, the sentence begins with the argument that
+    /// was refused.
+    pub(crate) fn about(argument: &str, error: &CallError) -> Self {
+        let plain = Self::from(error);
+        match error {
+            CallError::Refused { .. } => {
+                let sentence = format!("{argument}: {plain}");
+                plain.with_sentence(sentence)
+            }
+            _ => plain,
+        }
+    }
+
     /// The exit code.
     pub(crate) fn exit(&self) -> u8 {
         self.exit
@@ -125,7 +138,8 @@ fn known(error: &anyhow::Error) -> CommandError {
     )
 }
 
-fn reader_is_gone(error: &anyhow::Error) -> bool {
+/// Whether it failed because the program behind stdout has gone.
+pub(crate) fn reader_is_gone(error: &anyhow::Error) -> bool {
     let cause = error.downcast_ref::<io::Error>();
     cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }

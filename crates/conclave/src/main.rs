@@ -13,8 +13,10 @@ mod learned;
 mod names;
 mod operators;
 mod output;
+mod pipe;
 mod progress;
 mod trust;
+mod zone;
 
 use std::process::ExitCode;
 

@@ -2,13 +2,35 @@
 
 use conclave_core::{AccountName, ConversationId, MessageRef, Recipient, RoomName, Sequence};
 
-/// A person by its name, or a room as `#name`.
+/// How a direct conversation is shown whose other account was deleted, before its number.
+pub(crate) const DELETED_ACCOUNT: &str = "deleted account #";
+/// What stands before the number of a conversation; no name has a colon.
+const NUMBER_PREFIX: &str = "id:";
+
+/// A person by its name, a room as `#name`, a conversation by its number as `id:7`, or as it is
+/// shown where the other account was deleted.
 pub(crate) fn recipient(word: &str) -> Result<Recipient, String> {
+    let mut prefixes = [NUMBER_PREFIX, DELETED_ACCOUNT].into_iter();
+    if let Some(digits) = prefixes.find_map(|prefix| word.strip_prefix(prefix)) {
+        let id = number(digits).filter(|id| *id > 0).map(ConversationId);
+        return id
+            .map(Recipient::Conversation)
+            .ok_or_else(|| "a conversation has a number, such as id:7".to_owned());
+    }
     match word.strip_prefix('#') {
         Some(room) => RoomName::new(room).map(Recipient::Room),
         None => AccountName::new(word).map(Recipient::Account),
     }
     .map_err(|rejection| rejection.to_string())
+}
+
+/// The same as it is typed in a shell.
+pub(crate) fn shown(recipient: &Recipient) -> String {
+    match recipient {
+        Recipient::Account(name) => name.as_str().to_owned(),
+        Recipient::Room(name) => format!("'#{}'", name.as_str()),
+        Recipient::Conversation(id) => format!("{NUMBER_PREFIX}{}", id.0),
+    }
 }
 
 /// A room by its name, with or without the `#` that a shell may take for a comment.
@@ -20,11 +42,6 @@ pub(crate) fn room(word: &str) -> Result<String, String> {
 
 /// The message with this ID: conversation, dot, sequence.
 pub(crate) fn message_id(id: &str) -> Result<MessageRef, String> {
-    let number = |digits: &str| {
-        // `parse` alone would take a sign.
-        let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
-        plain.then(|| digits.parse::<u64>().ok()).flatten()
-    };
     id.split_once('.')
         .and_then(|(conversation, sequence)| Some((number(conversation)?, number(sequence)?)))
         .map(|(conversation, sequence)| MessageRef {
@@ -32,6 +49,12 @@ pub(crate) fn message_id(id: &str) -> Result<MessageRef, String> {
             sequence: Sequence(sequence),
         })
         .ok_or_else(|| "an ID is two numbers, such as 3.17".to_owned())
+}
+
+fn number(digits: &str) -> Option<u64> {
+    // `parse` alone would take a sign.
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| digits.parse().ok()).flatten()
 }
 
 #[cfg(test)]
@@ -48,6 +71,29 @@ mod tests {
         assert_eq!(room("#ops"), Ok("ops".to_owned()));
         assert_eq!(room("ops"), Ok("ops".to_owned()));
         assert!(room("##ops").is_err());
+    }
+
+    #[test]
+    fn a_conversation_has_a_number_where_no_name_is_left() {
+        let seventh = Recipient::Conversation(ConversationId(7));
+        for word in ["id:7", "deleted account #7"] {
+            assert_eq!(recipient(word), Ok(seventh.clone()), "{word}");
+        }
+        for bad in [
+            "id:",
+            "id:0",
+            "id:+7",
+            "id:x",
+            "deleted account #",
+            "deleted account",
+        ] {
+            assert!(recipient(bad).is_err(), "{bad}");
+        }
+        assert!(matches!(recipient("7"), Ok(Recipient::Account(_))));
+        for word in ["id:7", "#ops", "bob"] {
+            let is = recipient(word).unwrap();
+            assert_eq!(recipient(shown(&is).trim_matches('\'')), Ok(is), "{word}");
+        }
     }
 
     #[test]

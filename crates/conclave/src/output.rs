@@ -10,6 +10,12 @@ use conclave_text::is_hidden;
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
 
+use crate::{
+    errors::{CommandError, EXIT_FAILED, note},
+    names::DELETED_ACCOUNT,
+    zone,
+};
+
 /// In which form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
@@ -31,6 +37,18 @@ pub(crate) fn line(text: &str) -> io::Result<()> {
     stdout.write_all(harmless(text).as_bytes())?;
     stdout.write_all(b"\n")?;
     stdout.flush()
+}
+
+/// Whether a person looks at stdout, and not a program.
+pub(crate) fn is_for_people() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Whether stdout may get colours and weights: a terminal that knows them, unless the person has
+/// set `NO_COLOR`.
+pub(crate) fn is_styled() -> bool {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    is_for_people() && set("NO_COLOR").is_none() && set("TERM").is_some_and(|term| term != "dumb")
 }
 
 fn harmless(text: &str) -> String {
@@ -66,6 +84,41 @@ fn without_hidden(text: &str) -> String {
     kept
 }
 
+/// Cuts a list that was asked for with one row more than its limit, and says so if there are more.
+pub(crate) fn cut<T>(rows: &mut Vec<T>, limit: u32) {
+    let limit = limit as usize;
+    if rows.len() > limit {
+        rows.truncate(limit);
+        note(&format!(
+            "only the first {limit} are shown: --limit {} for more",
+            limit.max(1) * 2
+        ));
+    }
+}
+
+/// Writes a secret that is shown once. If that fails, takes back what was made for it: a secret
+/// that was shown to nobody would be good for ever.
+///
+/// # Errors
+/// If stdout is closed or full.
+pub(crate) async fn secret_line<T, E>(
+    text: &str,
+    take_back: impl Future<Output = Result<T, E>>,
+) -> Result<(), CommandError> {
+    let Err(error) = line(text) else {
+        return Ok(());
+    };
+    let end = match take_back.await {
+        Ok(_) => "what was made is taken back",
+        Err(_) => "what was made is still there: list it and take it back",
+    };
+    Err(CommandError::new(
+        EXIT_FAILED,
+        format!("stdout: cannot write the secret that is shown once: {error}; {end}"),
+        "give stdout a place that takes it, and ask again",
+    ))
+}
+
 /// Writes one value as one line.
 ///
 /// # Errors
@@ -86,7 +139,7 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
 
 /// The same, not written yet.
 pub(crate) fn table_lines(header: &[&str], rows: &[Vec<String>]) -> Vec<String> {
-    if !io::stdout().is_terminal() {
+    if !is_for_people() {
         let row = |row: &Vec<String>| row.iter().map(|cell| clean(cell)).collect::<Vec<_>>();
         return rows.iter().map(|cells| row(cells).join("\t")).collect();
     }
@@ -130,7 +183,10 @@ pub(crate) fn found_line(
 
 /// One message with this text, which has no control characters of others, as one line.
 fn line_of(message: &v1::Message, text: &str, zone: &TimeZone) -> String {
-    let sender = person(&message.sender_name);
+    let sender = match message.room_name.is_empty() {
+        true => peer(&message.sender_name, message.conversation_id),
+        false => person(&message.sender_name),
+    };
     let text = match (message.deleted, message.action) {
         (true, _) => "(deleted)".to_owned(),
         (false, true) => format!("* {sender} {text}"),
@@ -152,17 +208,21 @@ fn line_of(message: &v1::Message, text: &str, zone: &TimeZone) -> String {
     format!(
         "[{}] {sender} → {}  {}.{}  {answered}{text}{edited}{}",
         local_time(message.sent_at_ms, zone),
-        place(&message.room_name, &message.recipient_name),
+        place(
+            &message.room_name,
+            &message.recipient_name,
+            message.conversation_id
+        ),
         message.conversation_id,
         message.sequence,
         reactions.collect::<String>(),
     )
 }
 
-/// A room, or the person of a direct conversation.
-pub(crate) fn place(room_name: &str, person_name: &str) -> String {
+/// A room, or the person of a direct conversation with this number.
+pub(crate) fn place(room_name: &str, person_name: &str, conversation: u64) -> String {
     if room_name.is_empty() {
-        person(person_name)
+        peer(person_name, conversation)
     } else {
         format!("#{}", clean(room_name))
     }
@@ -203,6 +263,15 @@ pub(crate) fn message_json(message: &v1::Message) -> Value {
     })
 }
 
+/// Somebody in a direct conversation. Without a name, what `--with` takes instead of it.
+fn peer(name: &str, conversation: u64) -> String {
+    if name.is_empty() {
+        format!("{DELETED_ACCOUNT}{conversation}")
+    } else {
+        clean(name)
+    }
+}
+
 /// A name, or what to show where its account is gone.
 pub(crate) fn person(name: &str) -> String {
     if name.is_empty() {
@@ -212,7 +281,7 @@ pub(crate) fn person(name: &str) -> String {
     }
 }
 
-/// Log time as people of this zone read it.
+/// Log time as people of this zone read it; with a `Z` if it is UTC.
 pub(crate) fn local_time(ms: u64, zone: &TimeZone) -> String {
     let time = i64::try_from(ms)
         .ok()
@@ -220,7 +289,8 @@ pub(crate) fn local_time(ms: u64, zone: &TimeZone) -> String {
     match time {
         Some(time) => {
             let local = time.to_zoned(zone.clone());
-            local.strftime("%Y-%m-%d %H:%M:%S").to_string()
+            let mark = if zone::is_utc(zone) { "Z" } else { "" };
+            format!("{}{mark}", local.strftime("%Y-%m-%d %H:%M:%S"))
         }
         None => "?".to_owned(),
     }
@@ -238,7 +308,7 @@ pub(crate) fn clean_lines(text: &str) -> String {
 
 /// JSON in which also the controls that JSON would allow are escaped. They can only stand in
 /// strings.
-fn json_text(value: &Value) -> String {
+pub(crate) fn json_text(value: &Value) -> String {
     let mut text = String::new();
     for character in value.to_string().chars() {
         if is_hidden(character) {
@@ -274,7 +344,7 @@ mod tests {
     fn a_message_is_one_line() {
         assert_eq!(
             message_line(&message("two\nlines"), &TimeZone::UTC),
-            "[2023-11-14 22:13:20] alice → bob  3.17  two lines"
+            "[2023-11-14 22:13:20Z] alice → bob  3.17  two lines"
         );
         let deleted = v1::Message {
             deleted: true,
@@ -282,7 +352,7 @@ mod tests {
             ..message("")
         };
         let shown = message_line(&deleted, &TimeZone::UTC);
-        assert!(shown.ends_with("(deleted account) → bob  3.17  (deleted)"));
+        assert!(shown.ends_with("deleted account #3 → bob  3.17  (deleted)"));
     }
 
     #[test]
@@ -344,5 +414,8 @@ mod tests {
     #[test]
     fn a_time_beyond_the_calendar_is_no_panic() {
         assert_eq!(local_time(u64::MAX, &TimeZone::UTC), "?");
+        let tokyo = zone::named("Asia/Tokyo").unwrap();
+        let shown = local_time(1_700_000_000_000, &tokyo);
+        assert_eq!(shown, "2023-11-15 07:13:20");
     }
 }

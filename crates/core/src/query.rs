@@ -10,7 +10,7 @@ mod days;
 use std::{fmt, iter::Peekable, str::CharIndices};
 
 use crate::{
-    AccountName, Rejection, RoomName, Timestamp,
+    AccountName, ConversationId, Rejection, RoomName, Timestamp,
     words::{Kind, Pattern, Words},
 };
 
@@ -59,6 +59,8 @@ pub enum Place {
     Room(RoomName),
     /// In the direct conversation with this account.
     Direct(AccountName),
+    /// In the conversation with this number.
+    Number(ConversationId),
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -450,6 +452,11 @@ fn name_of(at: usize, filter: Filter, value: &str) -> Result<AccountName, QueryE
 }
 
 fn place_of(at: usize, filter: Filter, value: &str) -> Result<Place, QueryError> {
+    // No name has a colon.
+    let number = value.strip_prefix("id:");
+    if let Some(id) = number.and_then(|digits| digits.parse().ok()) {
+        return Ok(Place::Number(ConversationId(id)));
+    }
     let Some(room) = value.strip_prefix('#') else {
         return name_of(at, filter, value).map(Place::Direct);
     };

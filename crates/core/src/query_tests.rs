@@ -111,6 +111,8 @@ fn filters_are_read_in_any_case_and_order() {
 
     let bob = AccountName::new("bob").unwrap();
     assert_eq!(parse("in:bob x").place(), Some(&Place::Direct(bob.clone())));
+    let seventh = Place::Number(ConversationId(7));
+    assert_eq!(parse("in:id:7 x").place(), Some(&seventh));
     assert_eq!(parse("from:@bob").from(), Some(&bob));
     assert_eq!(parse("\"from:bob\"").from(), None);
     assert!(parse("has:LINK Is:Unread").has_link());

@@ -6,7 +6,7 @@ use conclave_core::{
     Accepted, AccountId, AccountName, ConversationId, Rejection, RoomName, Sequence,
     limits::PAGE_BYTES_MAX,
 };
-use conclave_replica::rows::{self, HistoryFrom, HistoryPage};
+use conclave_replica::rows::{self, ConversationRow, HistoryFrom, HistoryPage};
 use conclave_wire::{
     Problem, request,
     v1::{self, chat_service_server::ChatService},
@@ -52,8 +52,18 @@ impl Which {
     }
 }
 
+/// A page, and how far its reader has come.
+struct Found {
+    id: ConversationId,
+    page: HistoryPage,
+    /// The conversation as its reader sees it; with the newest page alone.
+    own: Option<ConversationRow>,
+    /// Unread messages of others before the newest page.
+    unread_before: u64,
+}
+
 /// What reading a page came to; `None` if the two have not written to each other yet.
-type Page = Result<Option<(ConversationId, HistoryPage)>, Rejection>;
+type Page = Result<Option<Found>, Rejection>;
 
 fn find_page(
     reader: &rows::Reader,
@@ -76,10 +86,41 @@ fn find_page(
     };
     // A room that can be seen and joined, but was not, is as good as none: who is not a member is
     // told the same everywhere.
-    let page = reader.history(account, id, from, size)?;
-    Ok(page
-        .map(|page| Some((id, page)))
-        .ok_or(Rejection::NoSuchConversation))
+    let own = match from {
+        HistoryFrom::End => conversation_of(reader, account, id)?,
+        HistoryFrom::Before(_) | HistoryFrom::After(_) => None,
+    };
+    let Some(page) = reader.history(account, id, from, size)? else {
+        return Ok(Err(Rejection::NoSuchConversation));
+    };
+    let unread_before = own.as_ref().map(|own| unread_before(own, account, &page));
+    Ok(Ok(Some(Found {
+        id,
+        page,
+        own,
+        unread_before: unread_before.unwrap_or(0),
+    })))
+}
+
+/// Returns the conversation with this number as its member sees it.
+fn conversation_of(
+    reader: &rows::Reader,
+    account: AccountId,
+    id: ConversationId,
+) -> Result<Option<ConversationRow>, rows::ReadError> {
+    let after = id.0.checked_sub(1).map(ConversationId);
+    let mut rows = reader.conversations(account, after, 1)?;
+    Ok(rows.pop().filter(|row| row.id == id))
+}
+
+/// Counts the unread messages of others that are older than the page. `own` was read before the
+/// page was: what came in between counts in neither.
+fn unread_before(own: &ConversationRow, account: AccountId, page: &HistoryPage) -> u64 {
+    let unread = page.rows.iter().filter(|row| {
+        let place = own.progress.read < row.sequence && row.sequence <= own.sequence_last;
+        place && row.by != account && row.text.is_some()
+    });
+    own.unread.saturating_sub(unread.count() as u64)
 }
 
 impl Chat {
@@ -124,16 +165,20 @@ impl Chat {
             .shared
             .read_in_session(&metadata, request.read, read)
             .await??;
-        let Some((id, page)) = found else {
+        let Some(found) = found else {
             return Ok(v1::ListMessagesResponse {
                 page_size: pages::told(size),
                 ..Default::default()
             });
         };
+        let page = found.page;
         // At the end of the conversation whatever comes will be after its last message.
         let last = page.sequence_last.0.max(after);
         Ok(v1::ListMessagesResponse {
-            conversation_id: id.0,
+            conversation_id: found.id.0,
+            sequence_read: found.own.as_ref().map_or(0, |own| own.progress.read.0),
+            unread: found.own.as_ref().map_or(0, |own| own.unread),
+            unread_before: found.unread_before,
             previous_before_sequence: page.older.map_or(0, |older| older.0),
             next_after_sequence: page.newer.map_or(last, |newer| newer.0),
             messages: page.rows.into_iter().map(show::message).collect(),

@@ -7,7 +7,6 @@ use std::{
 
 use conclave_client::{Freshness, Grant, v1};
 use conclave_core::AccountName;
-use jiff::tz::TimeZone;
 use serde_json::json;
 
 use crate::{
@@ -177,15 +176,16 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         } => {
             let freshness = freshness(stale);
             let Connected { client, .. } = args.connection.connect().await?;
-            let accounts = client
-                .list_all_accounts(&pattern, limit as usize, freshness)
+            let mut accounts = client
+                .list_all_accounts(&pattern, limit as usize + 1, freshness)
                 .await?;
-            list(&accounts, output)
+            output::cut(&mut accounts, limit);
+            list(&accounts, output, &args.connection)
         }
         Command::Blocks => {
             let client = args.connection.connect().await?.client;
             let accounts = client.blocks(Freshness::default()).await?;
-            list(&accounts, Format::Table)
+            list(&accounts, Format::Table, &args.connection)
         }
         other => change(args.connection, other).await,
     }
@@ -242,7 +242,11 @@ async fn change(connection: Connection, command: Command) -> anyhow::Result<Exit
 }
 
 /// Shows accounts.
-fn list(accounts: &[v1::Account], format: Format) -> anyhow::Result<ExitCode> {
+fn list(
+    accounts: &[v1::Account],
+    format: Format,
+    connection: &Connection,
+) -> anyhow::Result<ExitCode> {
     let role = |account: &v1::Account| match account.role() {
         v1::AccountRole::Admin => "admin",
         v1::AccountRole::Bot => "bot",
@@ -261,7 +265,7 @@ fn list(accounts: &[v1::Account], format: Format) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let zone = TimeZone::system();
+    let zone = connection.zone();
     let row = |account: &v1::Account| {
         vec![
             account.id.to_string(),

@@ -30,7 +30,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let client = args.connection.connect().await?.client;
     let Command::Create { name } = args.command;
     let created = client.create_bot(&name).await?;
-    output::line(&created.token)?;
+    output::secret_line(&created.token, client.remove_account(&name)).await?;
     note("the program uses it as CONCLAVE_TOKEN; it does not expire");
     Ok(ExitCode::SUCCESS)
 }

@@ -33,9 +33,10 @@ pub(crate) struct Args {
 /// If nobody is logged in or no node serves.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let client = args.connection.connect().await?.client;
-    let conversations = client
-        .conversations(args.limit as usize, freshness(args.stale))
+    let mut conversations = client
+        .conversations(args.limit as usize + 1, freshness(args.stale))
         .await?;
+    output::cut(&mut conversations, args.limit);
     if args.output == Format::Json {
         for conversation in conversations {
             output::json_line(&json!({
@@ -56,7 +57,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let row = |conversation: &v1::Conversation| {
         vec![
             conversation.id.to_string(),
-            output::place(&conversation.room_name, &conversation.peer_name),
+            output::place(
+                &conversation.room_name,
+                &conversation.peer_name,
+                conversation.id,
+            ),
             conversation.sequence_last.to_string(),
             conversation.unread.to_string(),
             conversation.unread_mentions.to_string(),

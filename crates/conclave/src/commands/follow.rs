@@ -20,6 +20,8 @@ use crate::{
 /// How long a follower waits for more before it marks what it has shown as read: one request for
 /// a burst instead of one for each message.
 const MARK_AFTER: Duration = Duration::from_millis(200);
+/// How often a follower looks whether somebody is left to read what it writes.
+const CLOSED_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Waits until a node streams; gives the position from which it does.
 ///
@@ -50,22 +52,25 @@ pub(crate) async fn run(
 ) -> anyhow::Result<ExitCode> {
     let mut filter = Filter::new(with);
     loop {
-        let next = if reader.read.is_empty() {
-            events.next().await
-        } else {
-            match tokio::time::timeout(MARK_AFTER, events.next()).await {
-                Ok(next) => next,
-                Err(_) => {
-                    reader.mark().await?;
-                    continue;
+        let limit = match reader.has_more_to_mark() {
+            true => MARK_AFTER,
+            false => CLOSED_LOOK_INTERVAL,
+        };
+        let next = match tokio::time::timeout(limit, events.next()).await {
+            Ok(next) => next?,
+            Err(_) => {
+                reader.mark().await?;
+                if reader.is_closed() {
+                    return Ok(ExitCode::SUCCESS);
                 }
+                continue;
             }
         };
-        match next? {
+        match next {
             Item::Event(event) => {
                 // Those shown before come first; none of them comes again.
                 if !shown.remove(&event.position) && filter.lets_through(&event) {
-                    show(reader, &event)?;
+                    show(reader, &event).await?;
                 }
             }
             item => tell(&item),
@@ -73,31 +78,20 @@ pub(crate) async fn run(
     }
 }
 
-fn show(reader: &mut Reader, event: &v1::Event) -> anyhow::Result<()> {
-    if let (Some(Kind::MessageSent(message)), Format::Table) = (&event.event, reader.format) {
-        reader.show(message)?;
-        return Ok(());
-    }
-    match reader.format {
-        Format::Json => {
-            if let Some(line) = as_json(event) {
-                output::json_line(&line)?;
-            }
-        }
-        Format::Table => {
-            if let Some(line) = as_line(event, &reader.zone) {
-                output::line(&line)?;
-            }
-        }
-    }
-    if let Some(Kind::MessageSent(message)) = &event.event {
-        let last = reader.read.entry(message.conversation_id).or_default();
-        *last = message.sequence.max(*last);
+async fn show(reader: &mut Reader, event: &v1::Event) -> anyhow::Result<()> {
+    let line = match reader.format() {
+        Format::Json => as_json(event).map(|line| output::json_text(&line)),
+        Format::Table => as_line(event, reader.zone()),
+    };
+    match (&event.event, line) {
+        (Some(Kind::MessageSent(message)), Some(line)) => reader.write(&line, message).await?,
+        (_, Some(line)) => reader.write_other(&line).await?,
+        (_, None) => {}
     }
     Ok(())
 }
 
-/// What is not a new message, for people; nothing if it is not worth a line.
+/// What happened, for people; nothing if it is not worth a line.
 fn as_line(event: &v1::Event, zone: &jiff::tz::TimeZone) -> Option<String> {
     let id = |message: &Option<v1::MessageRef>| {
         let message = message.unwrap_or_default();
@@ -105,7 +99,9 @@ fn as_line(event: &v1::Event, zone: &jiff::tz::TimeZone) -> Option<String> {
     };
     let somebody = |name: &str| output::person(name);
     Some(match event.event.as_ref()? {
-        Kind::MessageEdited(message) => output::message_line(message, zone),
+        Kind::MessageSent(message) | Kind::MessageEdited(message) => {
+            output::message_line(message, zone)
+        }
         Kind::MessageDeleted(deleted) => format!("{} was deleted", id(&deleted.message)),
         Kind::ReactionChanged(changed) => format!(
             "{} {} {} {}",

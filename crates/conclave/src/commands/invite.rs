@@ -4,7 +4,6 @@ use std::{process::ExitCode, time::Duration};
 
 use conclave_client::{Freshness, v1};
 use conclave_core::InviteId;
-use jiff::tz::TimeZone;
 use serde_json::json;
 
 use crate::{
@@ -58,7 +57,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Create { days, uses } => {
             let ttl = Duration::from_secs(days * 24 * 60 * 60);
             let created = client.create_invite(ttl, uses).await?;
-            output::line(&created.code)?;
+            let take_back = client.revoke_invite(InviteId(created.invite_id));
+            output::secret_line(&created.code, take_back).await?;
             // Whoever is invited knows by this that it is the same cluster.
             let fingerprint = authority.map(|authority| authority.fingerprint());
             let fingerprint = fingerprint.map(|is| format!(" --fingerprint {is}"));
@@ -69,7 +69,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Command::List { output } => {
             let invites = client.invites(Freshness::default()).await?;
-            list(&invites, output)?;
+            list(&invites, output, &args.connection)?;
         }
         Command::Revoke { id } => {
             client.revoke_invite(InviteId(id)).await?;
@@ -79,7 +79,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn list(invites: &[v1::Invite], format: Format) -> anyhow::Result<()> {
+fn list(invites: &[v1::Invite], format: Format, connection: &Connection) -> anyhow::Result<()> {
     if format == Format::Json {
         for invite in invites {
             output::json_line(&json!({
@@ -91,7 +91,7 @@ fn list(invites: &[v1::Invite], format: Format) -> anyhow::Result<()> {
         }
         return Ok(());
     }
-    let zone = TimeZone::system();
+    let zone = connection.zone();
     let row = |invite: &v1::Invite| {
         vec![
             invite.invite_id.to_string(),

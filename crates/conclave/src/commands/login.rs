@@ -46,7 +46,7 @@ pub(crate) struct Password {
 /// If the password is wrong, no node serves, or the credentials cannot be kept.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     // Before the password is asked for, so that nobody types it in vain.
-    let path = credentials::path()?;
+    let place = credentials::reserve(&credentials::path()?)?;
     let connected = args.connection.connect_as_nobody().await?;
     let password = args.password.ask(Asking::Once).await?;
     let label = args.label.unwrap_or_else(host_name);
@@ -60,11 +60,23 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         user: login.account.name.clone(),
         token: login.token,
     };
-    if let Some(authority) = &connected.authority {
+    let pinned = match &connected.authority {
         // Also for the nodes that this one has named.
-        trust::pin(&credentials.endpoints, authority)?;
+        Some(authority) => trust::pin(&credentials.endpoints, authority),
+        None => Ok(()),
+    };
+    if let Err(error) = pinned.and_then(|()| place.fill(&credentials)) {
+        // A session that no file keeps would stay open for ever.
+        let closed = match connected.client.with_token(&credentials.token) {
+            Ok(client) => client.logout().await.is_ok(),
+            Err(_) => false,
+        };
+        let sentence = match closed {
+            true => format!("{error}; the session was closed again"),
+            false => format!("{error}; the session is still open: conclave sessions"),
+        };
+        return Err(error.with_sentence(sentence).into());
     }
-    credentials::save(&path, &credentials)?;
     note(&format!("logged in as {}", credentials.user));
     Ok(ExitCode::SUCCESS)
 }

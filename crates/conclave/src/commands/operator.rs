@@ -13,7 +13,6 @@ use std::{
 
 use conclave_client::{OperatorCredential, new_credential};
 use conclave_server::{OPERATOR_FILE, OPERATOR_RESET_FILE};
-use jiff::tz::TimeZone;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -145,7 +144,7 @@ async fn list(output: Format, connection: &Connection) -> anyhow::Result<()> {
             all.iter().map(row).collect::<Vec<_>>()
         ))?);
     }
-    let zone = TimeZone::system();
+    let zone = connection.zone();
     let row = |row: conclave_client::v1::Operator| {
         let by = match row.by_name.is_empty() {
             true => "the cluster".to_owned(),

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use conclave_client::v1;
-use jiff::tz::TimeZone;
 use serde_json::json;
 
 use crate::{
@@ -29,6 +28,7 @@ pub(crate) struct Args {
 /// # Errors
 /// If nobody is logged in or no node serves.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let zone = args.connection.zone();
     let client = args.connection.connect().await?.client;
     let presences = client.presence(args.names).await?;
     let state = |presence: &v1::Presence| match presence.state() {
@@ -46,7 +46,6 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let zone = TimeZone::system();
     let row = |presence: &v1::Presence| {
         let last_seen = match presence.last_seen_at_ms {
             0 => String::new(),

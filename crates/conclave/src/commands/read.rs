@@ -1,19 +1,20 @@
 //! `conclave read`: unread messages, the last page of a conversation, and what comes.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    process::ExitCode,
-};
+use std::{collections::BTreeSet, process::ExitCode};
 
 use conclave_client::From;
-use conclave_core::{Position, Recipient, limits::PAGE_MAX};
-use jiff::tz::TimeZone;
+use conclave_core::{MessageRef, Position, Recipient, limits::PAGE_MAX};
 
 use crate::{
-    commands::{account::freshness, follow, reader::Reader},
+    commands::{
+        account::freshness,
+        follow,
+        reader::{How, Reader},
+    },
     connection::Connection,
+    errors::note,
     learned,
-    names::recipient,
+    names::{message_id, recipient},
     output::Format,
 };
 
@@ -23,15 +24,29 @@ const COUNT_DEFAULT: u16 = 20;
 /// What `read` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The next unread messages, the oldest first [default: 20]
-    #[arg(long, value_name = "N", value_parser = count(), conflicts_with = "with")]
+    /// The next unread messages, the oldest first [default: 20]; with --with those of the
+    /// conversation
+    #[arg(long, value_name = "N", value_parser = count())]
     unread: Option<u16>,
-    /// The last messages of the conversation with this user or in this room
-    #[arg(long, value_name = "USER|#ROOM", value_parser = recipient)]
+    /// The last messages of the conversation with this user or in this room, or of the one with
+    /// this number in the list of conversations, as id:7
+    #[arg(long, value_name = "USER|#ROOM|id:N", value_parser = recipient)]
     with: Option<Recipient>,
-    /// With --with: how many [default: 20]
-    #[arg(long, value_name = "N", value_parser = count(), requires = "with")]
+    /// How many [default: 20]
+    #[arg(long, value_name = "N", value_parser = count(), conflicts_with = "unread")]
     limit: Option<u16>,
+    /// With --with: messages before this one
+    #[arg(
+        long,
+        value_name = "ID",
+        value_parser = message_id,
+        requires = "with",
+        conflicts_with_all = ["unread", "follow"]
+    )]
+    before: Option<MessageRef>,
+    /// Mark nothing as read
+    #[arg(long)]
+    peek: bool,
     /// Then show what comes, until Ctrl-C
     #[arg(long)]
     follow: bool,
@@ -64,46 +79,59 @@ fn count() -> clap::builder::RangedI64ValueParser<u16> {
 /// If nobody is logged in or no node serves.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let connected = args.connection.connect().await?;
-    let mut reader = Reader {
-        client: connected.client.clone(),
-        freshness: freshness(args.stale),
-        format: args.output,
-        zone: TimeZone::system(),
-        read: BTreeMap::new(),
-    };
+    let mut reader = Reader::new(
+        connected.client.clone(),
+        How {
+            freshness: freshness(args.stale),
+            format: args.output,
+            zone: args.connection.zone(),
+            peek: args.peek,
+        },
+    );
+    let count = args.unread.or(args.limit).unwrap_or(COUNT_DEFAULT);
     if !args.follow {
-        match &args.with {
-            Some(with) => {
-                reader
-                    .history(with, args.limit.unwrap_or(COUNT_DEFAULT))
-                    .await?
+        match (&args.with, args.unread) {
+            (Some(with), Some(unread)) => reader.unread_with(with, unread).await?,
+            (Some(with), None) => reader.history(with, args.before, count).await?,
+            (None, _) => {
+                let (shown, is_cut) = reader.unread(count).await?;
+                if is_cut {
+                    let (what, more) = match reader.marks() {
+                        true => ("read", count),
+                        false => ("read --peek", count.saturating_mul(2).min(PAGE_MAX as u16)),
+                    };
+                    note(&format!(
+                        "newer ones are unread: conclave {what} --unread {more}"
+                    ));
+                }
+                shown
             }
-            None => reader.unread(args.unread.unwrap_or(COUNT_DEFAULT)).await?,
         };
         return Ok(ExitCode::SUCCESS);
     }
     let from = args
         .since
         .map_or(From::Now, |since| From::After(Position(since)));
-    let mut events = reader.client.subscribe(from);
+    let mut events = reader.client().subscribe(from);
     let mut shown = BTreeSet::new();
     if args.since.is_none() {
         // The stream comes first, so that nothing falls between the page and it.
         let start = follow::started(&mut events).await?;
-        match &args.with {
-            Some(with) => {
-                let count = args.limit.unwrap_or(COUNT_DEFAULT);
-                shown.extend(reader.history(with, count).await?);
-            }
-            None => loop {
-                let count = args.unread.unwrap_or(COUNT_DEFAULT);
-                let page = reader.unread(count).await?;
-                let full = page.len() >= usize::from(count);
+        match (&args.with, args.unread) {
+            (Some(with), None) => shown.extend(reader.history(with, None, count).await?),
+            (with, _) => loop {
+                let page = match with {
+                    Some(with) => reader.unread_with(with, count).await?,
+                    None => reader.unread(count).await?.0,
+                };
+                // Whoever follows has seen everything before. A page may be short and yet not the
+                // last one.
+                let is_last = page.is_empty() || !reader.marks();
                 shown.extend(page);
-                // Whoever follows has seen everything before.
-                if !full {
+                if is_last {
                     break;
                 }
+                reader.wait_until_marked().await?;
             },
         }
         shown.retain(|position| *position > start);

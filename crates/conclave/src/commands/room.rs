@@ -203,10 +203,11 @@ fn shown(role: v1::MemberRole) -> &'static str {
 }
 
 async fn members(client: &Client, room: &str, listing: Listing) -> anyhow::Result<()> {
-    let limit = listing.limit as usize;
-    let members = client
+    let limit = listing.limit as usize + 1;
+    let mut members = client
         .all_members(room, limit, freshness(listing.stale))
         .await?;
+    output::cut(&mut members, listing.limit);
     let rows = members.into_iter().map(|member| {
         let role = shown(member.role());
         let account = member.account.unwrap_or_default();
@@ -235,10 +236,11 @@ async fn members(client: &Client, room: &str, listing: Listing) -> anyhow::Resul
 }
 
 async fn list(client: &Client, pattern: &str, own: bool, listing: Listing) -> anyhow::Result<()> {
-    let limit = listing.limit as usize;
-    let rooms = client
+    let limit = listing.limit as usize + 1;
+    let mut rooms = client
         .all_rooms(pattern, own, limit, freshness(listing.stale))
         .await?;
+    output::cut(&mut rooms, listing.limit);
     if listing.output == Format::Json {
         for room in rooms {
             output::json_line(&json!({

@@ -1,9 +1,6 @@
 //! `conclave search`: finds messages by their words.
 
-use std::{
-    io::{self, IsTerminal as _},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use conclave_client::{Days, v1};
 use conclave_core::query::{Day, days_in};
@@ -22,9 +19,9 @@ const PAGE_MAX: usize = 100;
 /// What `search` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Words, "a phrase", word*, from:NAME, in:#ROOM, in:NAME, has:link, is:unread, on:, before:
-    /// and after:YYYY-MM-DD; -word leaves out what has it: write it behind -- or in quotes, as in
-    /// 'party -tonight'
+    /// Words, "a phrase", word*, from:NAME, in:#ROOM, in:NAME, in:id:7, has:link, is:unread, on:,
+    /// before: and after:YYYY-MM-DD; -word leaves out what has it: write it behind -- or in
+    /// quotes, as in 'party -tonight'
     #[arg(required = true, value_name = "WORD")]
     query: Vec<String>,
     /// At most so many
@@ -44,15 +41,23 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let client = args.connection.connect().await?.client;
     let query = args.query.join(" ");
-    let zone = TimeZone::system();
+    let zone = args.connection.zone();
     let days = days_of(&query, &zone);
-    let is_marked = io::stdout().is_terminal();
-    let mut left = args.limit;
+    let is_marked = output::is_styled();
+    let (mut shown, mut is_cut) = (0, false);
     let mut token = String::new();
-    while left > 0 {
-        let size = u32::try_from(left.min(PAGE_MAX))?;
-        let page = client.search(&query, &days, size, &token).await?;
-        for (at, message) in page.messages.iter().take(left).enumerate() {
+    while !is_cut {
+        // One more tells whether there are more.
+        let size = (args.limit - shown).saturating_add(1).min(PAGE_MAX);
+        let page = client
+            .search(&query, &days, u32::try_from(size)?, &token)
+            .await?;
+        for (at, message) in page.messages.iter().enumerate() {
+            is_cut = shown == args.limit;
+            if is_cut {
+                break;
+            }
+            shown += 1;
             let hit = page.hits.get(at);
             match args.output {
                 Format::Table => {
@@ -61,7 +66,6 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 Format::Json => output::json_line(&found_json(message, hit))?,
             }
         }
-        left -= page.messages.len().min(left);
         token = page.next_page_token;
         if token.is_empty() {
             if page.complete_to_position < page.applied_position {
@@ -69,6 +73,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
             break;
         }
+    }
+    if is_cut {
+        note(&format!(
+            "there are older ones: --limit {} for more",
+            args.limit.max(1).saturating_mul(2)
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }

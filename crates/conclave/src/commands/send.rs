@@ -1,26 +1,32 @@
-//! `conclave send`: one message, or one for each line of stdin.
+//! `conclave send`: one message, from the command line, a file or stdin, or one for each line.
 //!
 //! Always true, unless it is interrupted: a message is either told as sent, with its ID, or named
 //! in an error that says whether it may have been sent.
 
+mod input;
+mod terminal;
+
 use std::{
-    io::{self, BufRead, IsTerminal as _, Read as _},
+    fs::File,
+    io::{self, IsTerminal as _},
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use conclave_client::{CallError, Client, IN_FLIGHT_MAX, Outgoing, RequestKey, Sent};
-use conclave_core::{MessageRef, Recipient, limits::TEXT_BYTES_MAX};
+use conclave_core::{MessageRef, Recipient};
 use futures::{StreamExt as _, stream};
 use tokio::sync::{mpsc, oneshot};
 
+use self::{input::Lines, terminal::Terminal};
 use crate::{
     connection::Connection,
     errors::{
         CommandError, EXIT_FAILED, EXIT_PERMISSION, EXIT_TEMPORARY, EXIT_UNAVAILABLE, EXIT_USAGE,
-        show,
+        reader_is_gone, show,
     },
-    names::{message_id, recipient},
+    names::{self, message_id, recipient},
     output,
 };
 
@@ -32,6 +38,12 @@ pub(crate) struct Args {
     to: Recipient,
     /// The message ('/me waves' tells what you do); '-' or nothing: one for each line of stdin
     text: Option<String>,
+    /// Send the text in this file as one message
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["text", "stdin_as_one", "at_once"])]
+    file: Option<PathBuf>,
+    /// Send everything on stdin as one message
+    #[arg(long, conflicts_with_all = ["text", "at_once"])]
+    stdin_as_one: bool,
     /// The message that this one answers, such as 3.17
     #[arg(long, value_parser = message_id, value_name = "ID")]
     reply_to: Option<MessageRef>,
@@ -53,47 +65,82 @@ pub(crate) struct Args {
 /// that of the worst.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let to = args.to;
-    let text = args.text.filter(|text| text != "-");
-    if text.is_none() && io::stdin().is_terminal() {
-        return Err(CommandError::new(
-            EXIT_USAGE,
-            "there is no message",
-            "write it behind the name: conclave send USER 'TEXT', or conclave send '#ROOM' 'TEXT'",
-        )
-        .into());
-    }
+    // Before a node is asked: what cannot be sent is told at once.
+    let message = match (&args.text, &args.file) {
+        (_, Some(path)) => Some(of_file(path)?),
+        (_, None) if args.stdin_as_one => Some(of_stdin().await?),
+        (Some(text), None) if text != "-" => Some(outgoing(text.clone())),
+        (Some(_), None) => None,
+        (None, None) if io::stdin().is_terminal() => {
+            return Err(CommandError::new(
+                EXIT_USAGE,
+                "there is no message",
+                "write it behind the name: conclave send USER 'TEXT', or conclave send '#ROOM' \
+                 'TEXT'; - to type one after the other",
+            )
+            .into());
+        }
+        (None, None) => None,
+    };
+    let Some(mut message) = message else {
+        let needs_one = match (&args.again, &args.reply_to) {
+            (Some(_), _) => Some("--again needs the text of the message"),
+            (None, Some(_)) => Some("--reply-to needs one message, not one for each line"),
+            (None, None) => None,
+        };
+        if let Some(sentence) = needs_one {
+            let hint = "write the text behind the name, or use --file or --stdin-as-one";
+            return Err(CommandError::new(EXIT_USAGE, sentence, hint).into());
+        }
+        let client = args.connection.connect().await?.client;
+        let at_once = if args.at_once { IN_FLIGHT_MAX } else { 1 };
+        return send_lines(&client, &to, at_once).await;
+    };
+    message.reply_to = args.reply_to.map(|message| message.sequence);
     let client = args.connection.connect().await?.client;
-    match (text, args.again) {
-        (Some(text), Some(key)) => {
-            let message = outgoing(text, args.reply_to);
-            let sent = client.send_message_again(key, &to, &message).await;
-            told(sent.map_err(|error| anyhow::Error::from(worded(&error, None)))?)
-        }
-        (Some(text), None) => {
-            let message = outgoing(text, args.reply_to);
-            let sent = client.send_message(&to, &message).await;
-            told(sent.map_err(|error| anyhow::Error::from(worded(&error, None)))?)
-        }
-        (None, Some(_)) => Err(CommandError::new(
-            EXIT_USAGE,
-            "--again needs the text of the message",
-            "repeat the whole message, exactly as it was",
-        )
-        .into()),
-        (None, None) => {
-            let at_once = if args.at_once { IN_FLIGHT_MAX } else { 1 };
-            send_lines(&client, &to, at_once).await
-        }
+    let sent = match args.again {
+        Some(key) => client.send_message_again(key, &to, &message).await,
+        None => client.send_message(&to, &message).await,
+    };
+    told(sent.map_err(|error| anyhow::Error::from(worded(&error, &to, None)))?)
+}
+
+/// The text in a file as one message, as it is there.
+fn of_file(path: &Path) -> Result<Outgoing, CommandError> {
+    let source = format!("--file {}", path.display());
+    let file = File::open(path).map_err(|error| {
+        let hint = "name a file of text that you may read";
+        CommandError::new(EXIT_USAGE, format!("{source}: {error}"), hint)
+    })?;
+    literal(&source, input::whole(&source, file)?)
+}
+
+/// What is on stdin as one message, as it is there.
+async fn of_stdin() -> anyhow::Result<Outgoing> {
+    const SOURCE: &str = "--stdin-as-one";
+    let read = tokio::task::spawn_blocking(|| input::whole(SOURCE, io::stdin().lock()));
+    Ok(literal(SOURCE, read.await??)?)
+}
+
+fn literal(source: &str, text: String) -> Result<Outgoing, CommandError> {
+    if text.is_empty() {
+        let sentence = format!("{source}: there is no text; nothing was sent");
+        return Err(CommandError::new(EXIT_USAGE, sentence, "give it some text"));
     }
+    Ok(Outgoing {
+        text,
+        action: false,
+        reply_to: None,
+    })
 }
 
 /// A message as it was typed: `/me waves` tells what its sender does.
-fn outgoing(text: String, reply_to: Option<MessageRef>) -> Outgoing {
+fn outgoing(text: String) -> Outgoing {
     let action = text.strip_prefix("/me ").map(str::to_owned);
     Outgoing {
         action: action.is_some(),
         text: action.unwrap_or(text),
-        reply_to: reply_to.map(|message| message.sequence),
+        reply_to: None,
     }
 }
 
@@ -108,14 +155,9 @@ async fn send_lines(client: &Client, to: &Recipient, at_once: usize) -> anyhow::
     // A line waits here until one of those under way is done: stdin is not read ahead.
     let (sender, receiver) = mpsc::channel(1);
     // Not awaited: if the process ends, a thread that waits for the terminal is left behind.
-    tokio::task::spawn_blocking(move || {
-        let mut lines = Lines::new(io::stdin().lock());
-        while let Some(line) = lines.next_line() {
-            let last = line.is_err();
-            if sender.blocking_send(line).is_err() || last {
-                return;
-            }
-        }
+    tokio::task::spawn_blocking(move || match io::stdin().is_terminal() {
+        true => read_terminal(&sender),
+        false => read_lines(&sender),
     });
     let lines = stream::unfold(receiver, async |mut receiver| {
         receiver.recv().await.map(|line| (line, receiver))
@@ -129,17 +171,23 @@ async fn send_lines(client: &Client, to: &Recipient, at_once: usize) -> anyhow::
             .map(async |line| {
                 let (number, text) = line?;
                 line_last.store(number, Ordering::Relaxed);
-                let sent = client.send_message(to, &outgoing(text, None)).await;
-                sent.map_err(|error| worded(&error, Some(number)))
+                let sent = client.send_message(to, &outgoing(text)).await;
+                sent.map_err(|error| worded(&error, to, Some(number)))
             })
             .buffered(at_once),
     );
     let mut worst = 0;
+    let mut is_heard = true;
     while let Some(outcome) = outcomes.next().await {
         match outcome {
-            Ok(sent) => {
-                told(sent)?;
-            }
+            Ok(sent) if is_heard => match told(sent) {
+                // What is to be sent is sent, whether or not the program behind a pipe listens.
+                Err(error) if reader_is_gone(&error) => is_heard = false,
+                told => {
+                    told?;
+                }
+            },
+            Ok(_) => {}
             Err(error) => {
                 show(&error);
                 worst = worst.max(error.exit());
@@ -163,6 +211,43 @@ async fn send_lines(client: &Client, to: &Recipient, at_once: usize) -> anyhow::
     Ok(ExitCode::from(worst))
 }
 
+type Line = Result<(u64, String), CommandError>;
+
+/// Reads one line after the other, until nobody wants more.
+fn read_lines(sender: &mpsc::Sender<Line>) {
+    let mut lines = Lines::new(io::stdin().lock());
+    while let Some(line) = lines.next_line() {
+        let last = line.is_err();
+        if sender.blocking_send(line).is_err() || last {
+            return;
+        }
+    }
+}
+
+/// The same on a terminal.
+fn read_terminal(sender: &mpsc::Sender<Line>) {
+    let mut terminal = match Terminal::stdin() {
+        Ok(terminal) => terminal,
+        // Then it is read as anything else is.
+        Err(_) => return read_lines(sender),
+    };
+    while let Some(messages) = terminal.next_messages() {
+        match messages {
+            Ok(messages) => {
+                for message in messages {
+                    if sender.blocking_send(Ok(message)).is_err() {
+                        return;
+                    }
+                }
+            }
+            Err(error) => {
+                let _ = sender.blocking_send(Err(error));
+                return;
+            }
+        }
+    }
+}
+
 /// Whether the next line would fail in the same way.
 fn ends_all(exit: u8) -> bool {
     matches!(
@@ -172,8 +257,8 @@ fn ends_all(exit: u8) -> bool {
 }
 
 /// An error in words that say which message, and how to go on.
-fn worded(error: &CallError, line: Option<u64>) -> CommandError {
-    let plain = CommandError::from(error);
+fn worded(error: &CallError, to: &Recipient, line: Option<u64>) -> CommandError {
+    let plain = CommandError::about(&names::shown(to), error);
     let sentence = match line {
         Some(line) => format!("line {line}: {plain}"),
         None => plain.to_string(),
@@ -187,61 +272,6 @@ fn worded(error: &CallError, line: Option<u64>) -> CommandError {
             format!("it may have been sent; ask again with the same text and --again {key}"),
         ),
         _ => plain.with_sentence(sentence),
-    }
-}
-
-/// Lines of at most a message each.
-struct Lines<R> {
-    input: R,
-    number: u64,
-}
-
-impl<R: BufRead> Lines<R> {
-    fn new(input: R) -> Self {
-        Self { input, number: 0 }
-    }
-
-    /// The next line that is not empty, with its number; nothing at the end. After an error there
-    /// is no going on.
-    fn next_line(&mut self) -> Option<Result<(u64, String), CommandError>> {
-        loop {
-            self.number += 1;
-            let mut line = Vec::new();
-            // A message, its line break, and a byte that shows that it is too long.
-            let mut part = self.input.by_ref().take(TEXT_BYTES_MAX as u64 + 3);
-            match part.read_until(b'\n', &mut line) {
-                Ok(0) => return None,
-                Ok(_) => {}
-                Err(error) => return Some(Err(self.error(&error.to_string()))),
-            }
-            if line.last() == Some(&b'\n') {
-                line.pop();
-            }
-            if line.last() == Some(&b'\r') {
-                line.pop();
-            }
-            if line.is_empty() {
-                continue;
-            }
-            if line.len() > TEXT_BYTES_MAX {
-                return Some(Err(self.error("it is longer than 16 KiB")));
-            }
-            return Some(match String::from_utf8(line) {
-                Ok(text) => Ok((self.number, text)),
-                Err(_) => Err(self.error("it is not UTF-8")),
-            });
-        }
-    }
-
-    fn error(&self, what: &str) -> CommandError {
-        CommandError::new(
-            EXIT_USAGE,
-            format!(
-                "line {}: {what}; it and what follows are not sent",
-                self.number
-            ),
-            "convert the text (iconv -t UTF-8) or split the line, and send the rest",
-        )
     }
 }
 
@@ -260,45 +290,6 @@ fn request_key(key: &str) -> Result<RequestKey, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn lines(input: &[u8]) -> Vec<Result<(u64, String), String>> {
-        let mut lines = Lines::new(input);
-        let mut seen = Vec::new();
-        while let Some(line) = lines.next_line() {
-            let last = line.is_err();
-            seen.push(line.map_err(|error| error.to_string()));
-            if last {
-                break;
-            }
-        }
-        seen
-    }
-
-    #[test]
-    fn each_line_is_a_message_and_empty_ones_are_none() {
-        let seen = lines(b"one\r\n\n  two \nthree");
-        let expected = [(1, "one"), (3, "  two "), (4, "three")];
-        let expected = expected.map(|(number, text)| Ok((number, text.to_owned())));
-        assert_eq!(seen, expected);
-    }
-
-    #[test]
-    fn a_line_that_is_not_utf_8_is_named() {
-        let seen = lines(b"good\n\xff\xfe\nmore\n");
-        let error = "line 2: it is not UTF-8; it and what follows are not sent";
-        assert_eq!(seen, [Ok((1, "good".to_owned())), Err(error.to_owned())]);
-    }
-
-    #[test]
-    fn a_line_may_be_as_long_as_a_message() {
-        let longest = "x".repeat(TEXT_BYTES_MAX);
-        for end in ["", "\n", "\r\n"] {
-            let seen = lines(format!("{longest}{end}").as_bytes());
-            assert_eq!(seen, [Ok((1, longest.clone()))], "{end:?}");
-        }
-        assert!(lines(format!("{longest}x\n").as_bytes())[0].is_err());
-        assert!(lines(&b"x".repeat(10 * TEXT_BYTES_MAX))[0].is_err());
-    }
 
     #[test]
     fn a_key_that_was_shown_is_understood() {
@@ -324,7 +315,7 @@ mod tests {
                 nonce: 2,
             }),
         };
-        let shown = format!("{:?}", worded(&error, Some(7)));
+        let shown = format!("{:?}", worded(&error, &recipient("bob").unwrap(), Some(7)));
         assert!(shown.contains("--again 1:0000000000000002"), "{shown}");
         assert!(shown.contains("line 7: "), "{shown}");
     }

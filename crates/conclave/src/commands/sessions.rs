@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use conclave_client::{Freshness, v1};
 use conclave_core::SessionId;
-use jiff::tz::TimeZone;
 use serde_json::json;
 
 use crate::{
@@ -50,7 +49,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let zone = TimeZone::system();
+    let zone = args.connection.zone();
     let row = |session: &v1::Session| {
         vec![
             session.session_id.to_string(),

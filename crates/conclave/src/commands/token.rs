@@ -6,7 +6,7 @@ use std::{process::ExitCode, time::Duration};
 
 use conclave_client::v1;
 use conclave_server::ClusterSecret;
-use jiff::{Span, SpanRelativeTo, tz::TimeZone};
+use jiff::{Span, SpanRelativeTo};
 use serde_json::json;
 
 use crate::{
@@ -110,23 +110,25 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let made = client.create_join_token(ttl, role == Role::Learner).await?;
     let join = made.peer_addresses.join(",");
     if output == Format::Json {
-        output::json_line(&json!({
+        let line = output::json_text(&json!({
             "id": made.token_id,
             "token": made.token,
             "join": made.peer_addresses,
             "plain": made.plain,
             "expires_at_ms": made.expires_at_ms,
-        }))?;
+        }));
+        output::secret_line(&line, client.revoke_join_token(&made.token_id)).await?;
         return Ok(ExitCode::SUCCESS);
     }
     let replaces = replaces.map_or(String::new(), |node| format!(" --replaces {node}"));
     let plain = if made.plain { " --plain" } else { "" };
-    output::line(&format!(
+    let command = format!(
         "conclave serve --join {} --token {}{replaces}{plain}",
         output::clean(&join),
         output::clean(&made.token)
-    ))?;
-    let until = output::local_time(made.expires_at_ms, &TimeZone::system());
+    );
+    output::secret_line(&command, client.revoke_join_token(&made.token_id)).await?;
+    let until = output::local_time(made.expires_at_ms, &args.connection.zone());
     note(&format!(
         "run it on the next machine, with --client-address and --peer-address of that machine; \
          it lets one machine in, until {until}, unless: conclave token revoke {}",
@@ -156,7 +158,7 @@ async fn list(output: Format, connection: &Connection) -> anyhow::Result<ExitCod
         output::json_line(&json!(tokens.iter().map(row).collect::<Vec<_>>()))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let zone = TimeZone::system();
+    let zone = connection.zone();
     let row = |token: &v1::JoinToken| {
         vec![
             output::clean(&token.token_id),

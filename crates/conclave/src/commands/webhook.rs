@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use conclave_client::{Freshness, v1};
 use conclave_core::WebhookId;
-use jiff::tz::TimeZone;
 use serde_json::json;
 
 use crate::{
@@ -65,12 +64,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let created = client.create_webhook(&room, &name).await?;
             let node = endpoints.first().map_or("127.0.0.1:7400", String::as_str);
             let scheme = if is_encrypted { "https" } else { "http" };
-            output::line(&format!("{scheme}://{node}{}", created.path))?;
+            let take_back = client.delete_webhook(WebhookId(created.webhook_id));
+            let address = format!("{scheme}://{node}{}", created.path);
+            output::secret_line(&address, take_back).await?;
             note("POST {\"text\": \"…\"} as application/json to it, on any node");
         }
         Command::List { room, output } => {
             let webhooks = client.webhooks(&room, Freshness::default()).await?;
-            list(&webhooks, output)?;
+            list(&webhooks, output, &args.connection)?;
         }
         Command::Delete { id } => {
             client.delete_webhook(WebhookId(id)).await?;
@@ -80,7 +81,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn list(webhooks: &[v1::Webhook], format: Format) -> anyhow::Result<()> {
+fn list(webhooks: &[v1::Webhook], format: Format, connection: &Connection) -> anyhow::Result<()> {
     if format == Format::Json {
         for webhook in webhooks {
             output::json_line(&json!({
@@ -92,7 +93,7 @@ fn list(webhooks: &[v1::Webhook], format: Format) -> anyhow::Result<()> {
         }
         return Ok(());
     }
-    let zone = TimeZone::system();
+    let zone = connection.zone();
     let row = |webhook: &v1::Webhook| {
         vec![
             webhook.webhook_id.to_string(),

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use conclave_client::Freshness;
-use jiff::tz::TimeZone;
 use serde_json::json;
 
 use crate::{
@@ -41,7 +40,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     output::line(&output::clean(&account.name))?;
-    let until = output::local_time(session.expires_at_ms, &TimeZone::system());
+    let until = output::local_time(session.expires_at_ms, &args.connection.zone());
     note(&format!("session {} until {until}", session.session_id));
     Ok(ExitCode::SUCCESS)
 }

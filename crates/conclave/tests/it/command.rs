@@ -38,16 +38,19 @@ pub(crate) const ANY_PORT: &str = "127.0.0.1:0";
 /// The program with these arguments and an environment without anything of ours.
 pub(crate) fn program(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_conclave"));
+    prepared(&mut command).args(args);
     command
-        .args(args)
+}
+
+fn prepared(command: &mut Command) -> &mut Command {
+    command
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("NO_COLOR", "1")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    command
+        .kill_on_drop(true)
 }
 
 /// How a command ended and what it said.
@@ -129,7 +132,19 @@ impl Person {
 
     /// The command, ready to be run in this person's home.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = program(args);
+        self.at_home(program(args))
+    }
+
+    /// A script of a shell in this person's home, for which `$CONCLAVE` is the program.
+    pub(crate) fn shell(&self, script: &str) -> Command {
+        let mut command = Command::new("sh");
+        prepared(&mut command)
+            .args(["-c", script])
+            .env("CONCLAVE", env!("CARGO_BIN_EXE_conclave"));
+        self.at_home(command)
+    }
+
+    fn at_home(&self, mut command: Command) -> Command {
         command
             .env("HOME", self.home.path())
             .env("XDG_CONFIG_HOME", self.home.path())

@@ -1,0 +1,132 @@
+//! What the program at the other end of stdout has taken.
+//!
+//! Bytes that were written to a pipe were not shown to anybody yet: `head -1` ends with most of
+//! them unread. What stdout is otherwise (a terminal, a file, a socket) takes what is written.
+//!
+//! Always true: no wait has no end, unless it is for a follower's reader, which may take its time.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{FileType, fstat},
+    io::ioctl_fionread,
+};
+
+/// How long the next line waits for the one before to be taken. A reader that takes longer takes
+/// many lines at once (a pager, a program that waits for the end), and is not waited for again.
+const LINE_WAIT: Duration = Duration::from_secs(1);
+/// How long the end waits for the last lines to be taken.
+const END_WAIT: Duration = Duration::from_secs(1);
+/// Between two looks at the pipe, after the first ones.
+const LOOK_INTERVAL: Duration = Duration::from_millis(1);
+/// Between the first looks: a reader that waits for the line takes it within some of these.
+const LOOK_INTERVAL_FIRST: Duration = Duration::from_micros(20);
+/// How many first looks there are: they block the thread.
+const LOOKS_FIRST: usize = 50;
+
+/// Stdout, and what was written to it.
+pub(crate) struct Pipe {
+    is_pipe: bool,
+    written: u64,
+    /// Whether the reader takes line by line, as far as is known.
+    by_line: bool,
+}
+
+impl Pipe {
+    /// Looks at what stdout is.
+    pub(crate) fn stdout() -> Self {
+        let mode = fstat(io::stdout()).map(|stat| FileType::from_raw_mode(stat.st_mode));
+        Self {
+            is_pipe: mode == Ok(FileType::Fifo),
+            written: 0,
+            by_line: true,
+        }
+    }
+
+    /// Adds so many bytes that were written; returns how many there were in all.
+    pub(crate) fn add(&mut self, bytes: usize) -> u64 {
+        self.written += bytes as u64;
+        self.written
+    }
+
+    /// Returns how many of the bytes that were written have been taken.
+    pub(crate) fn taken(&self) -> u64 {
+        self.written.saturating_sub(self.left())
+    }
+
+    /// Waits until the line before was taken, if the reader takes line by line.
+    ///
+    /// # Errors
+    /// If the reader has closed the pipe.
+    pub(crate) async fn line_taken(&mut self) -> io::Result<()> {
+        if self.by_line {
+            self.by_line = self.all_taken(Some(LINE_WAIT)).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits some time until everything was taken; returns whether it was.
+    ///
+    /// # Errors
+    /// If the reader has closed the pipe before.
+    pub(crate) async fn end_taken(&self) -> io::Result<bool> {
+        self.all_taken(Some(END_WAIT)).await
+    }
+
+    /// Waits until everything was taken, however long that is.
+    ///
+    /// # Errors
+    /// If the reader has closed the pipe before.
+    pub(crate) async fn wait_until_taken(&self) -> io::Result<()> {
+        self.all_taken(None).await.map(drop)
+    }
+
+    /// Whether nobody is left to read.
+    pub(crate) fn is_closed(&self) -> bool {
+        let stdout = io::stdout();
+        let mut look = [PollFd::new(&stdout, PollFlags::empty())];
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        self.is_pipe
+            && poll(&mut look, Some(&now)).is_ok()
+            && look[0].revents().contains(PollFlags::ERR)
+    }
+
+    async fn all_taken(&self, limit: Option<Duration>) -> io::Result<bool> {
+        let begun = Instant::now();
+        let mut looks = 0;
+        loop {
+            if self.left() == 0 {
+                return Ok(true);
+            }
+            if self.is_closed() {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            if limit.is_some_and(|limit| begun.elapsed() >= limit) {
+                return Ok(false);
+            }
+            looks += 1;
+            if looks <= LOOKS_FIRST {
+                std::thread::sleep(LOOK_INTERVAL_FIRST);
+            } else {
+                tokio::time::sleep(LOOK_INTERVAL).await;
+            }
+        }
+    }
+
+    /// Bytes that wait in the pipe. Others may have written to it, too: then these count as if
+    /// they were ours, and less is taken for read than was.
+    fn left(&self) -> u64 {
+        if !self.is_pipe {
+            return 0;
+        }
+        // A system that does not tell has taken what was written.
+        ioctl_fionread(io::stdout()).unwrap_or(0)
+    }
+}

@@ -1,0 +1,129 @@
+//! What is marked as read is what a person could see: pages, pipes that are closed early or not
+//! read, and looks that mark nothing.
+
+use tokio::{io::AsyncReadExt as _, time::timeout};
+
+use crate::{
+    command::{Person, run},
+    support::{Cluster, PATIENCE},
+};
+
+/// Messages that wait: three times what `read` shows unless it is told how many.
+const WAITING: usize = 60;
+
+/// A reader for whom messages wait in #news, and the cluster in which they do.
+async fn reader() -> (Cluster, Person) {
+    let cluster = Cluster::start(1).await;
+    let endpoints = [cluster.endpoint(1)];
+    let alice = Person::named(&endpoints, "alice").await;
+    let bob = Person::named(&endpoints, "bob").await;
+    alice.run(&["room", "create", "news"]).await.succeeded();
+    bob.run(&["room", "join", "news"]).await.succeeded();
+    let lines: Vec<String> = (1..=WAITING).map(|n| format!("news {n}\n")).collect();
+    let lines = lines.concat();
+    let sent = alice.run_with(&["send", "#news", "-"], lines.as_bytes());
+    sent.await.succeeded();
+    (cluster, bob)
+}
+
+async fn unread(person: &Person) -> u64 {
+    let listed = person.run(&["conversations", "-o", "json"]).await.json();
+    listed[0]["unread"].as_u64().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_message_is_marked_as_read_that_was_not_shown() {
+    let (_cluster, bob) = reader().await;
+    let peeked = bob.run(&["read", "--limit", "5", "--peek"]).await;
+    assert_eq!(peeked.succeeded().lines().count(), 5);
+    assert_eq!(unread(&bob).await, 60, "a look marks nothing");
+
+    let newest = bob.run(&["read", "--with", "#news"]).await;
+    let hint = "40 older ones are unread, so none is marked: conclave read --with '#news' \
+                --unread 60";
+    assert!(newest.stderr.contains(hint), "{newest:?}");
+    let shown = newest.succeeded();
+    assert_eq!(shown.lines().count(), 20);
+    assert!(
+        shown.contains("news 41\n") && shown.contains("news 60\n"),
+        "{shown}"
+    );
+    assert_eq!(unread(&bob).await, 60, "40 older ones were not shown");
+
+    let before = bob
+        .run(&["read", "--with", "#news", "--before", "1.41"])
+        .await;
+    let shown = before.succeeded();
+    assert!(
+        shown.contains("news 21\n") && shown.contains("news 40\n"),
+        "{shown}"
+    );
+    let other = bob
+        .run(&["read", "--with", "#news", "--before", "9.41"])
+        .await;
+    other.failed(2, "--before names a message of conversation 9");
+    assert_eq!(unread(&bob).await, 60);
+
+    // From the first unread one on, as many as asked for; then the rest.
+    let some = bob
+        .run(&["read", "--with", "#news", "--unread", "15"])
+        .await;
+    assert!(some.stderr.contains("newer messages: "), "{some:?}");
+    let shown = some.succeeded();
+    assert!(
+        shown.contains("news 1\n") && shown.contains("news 15\n"),
+        "{shown}"
+    );
+    assert_eq!(unread(&bob).await, 45);
+    let rest = bob.run(&["read", "--with", "#news", "--limit", "45"]).await;
+    assert_eq!(rest.stderr, "");
+    assert_eq!(rest.succeeded().lines().count(), 45);
+    assert_eq!(unread(&bob).await, 0);
+    let none = bob
+        .run(&["read", "--with", "#news", "--unread", "15"])
+        .await;
+    assert_eq!(none.succeeded(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_that_is_closed_early_has_taken_what_is_read_and_no_more() {
+    let (_cluster, bob) = reader().await;
+    // The outer shell tells on stderr how the program ended.
+    let script = |command: &str, lines: usize| {
+        format!(r#"{{ "$CONCLAVE" {command}; echo "ended with $?" >&2; }} | head -{lines}"#)
+    };
+    let cases = [
+        ("read --unread 60", 1, 59),
+        ("read --unread 60 -o json", 3, 56),
+        ("read --with '#news' --unread 30", 1, 55),
+        ("read --follow", 2, 53),
+    ];
+    for (command, lines, left) in cases {
+        let ran = run(bob.shell(&script(command, lines)), b"").await;
+        assert_eq!(ran.stderr, "ended with 0\n", "{command}");
+        assert_eq!(ran.stdout.lines().count(), lines, "{command}");
+        assert_eq!(unread(&bob).await, left, "{command}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_in_a_pipe_is_not_read() {
+    let (_cluster, bob) = reader().await;
+    // A program that looks at the output only after the command has ended.
+    let mut child = bob.command(&["read", "--unread", "60"]).spawn().unwrap();
+    let ended = timeout(PATIENCE, child.wait()).await.unwrap().unwrap();
+    assert!(ended.success(), "{ended}");
+    let (mut shown, mut told) = (String::new(), String::new());
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_to_string(&mut shown).await.unwrap();
+    let mut stderr = child.stderr.take().unwrap();
+    stderr.read_to_string(&mut told).await.unwrap();
+    assert_eq!(shown.lines().count(), 60);
+    assert!(told.contains("60 of these were not taken"), "{told}");
+    assert_eq!(unread(&bob).await, 60);
+
+    let taken = r#""$CONCLAVE" read --unread 60 | cat"#;
+    let ran = run(bob.shell(taken), b"").await;
+    assert_eq!((ran.stderr.as_str(), ran.stdout.lines().count()), ("", 60));
+    assert_eq!(unread(&bob).await, 0);
+}
