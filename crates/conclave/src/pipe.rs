@@ -5,16 +5,14 @@
 //!
 //! Always true: no wait has no end, unless it is for a follower's reader, which may take its time.
 
-use std::{
-    io,
-    time::{Duration, Instant},
-};
+use std::{io, time::Duration};
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{FileType, fstat},
     io::ioctl_fionread,
 };
+use tokio::time::Instant;
 
 /// How long the next line waits for the one before to be taken. A reader that takes longer takes
 /// many lines at once (a pager, a program that waits for the end), and is not waited for again.
@@ -113,7 +111,7 @@ impl Pipe {
             }
             looks += 1;
             if looks <= LOOKS_FIRST {
-                std::thread::sleep(LOOK_INTERVAL_FIRST);
+                look_interval_first();
             } else {
                 tokio::time::sleep(LOOK_INTERVAL).await;
             }
@@ -129,4 +127,12 @@ impl Pipe {
         // A system that does not tell has taken what was written.
         ioctl_fionread(io::stdout()).unwrap_or(0)
     }
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the wait is for a condition; the timer of the runtime is fifty times as coarse"
+)]
+fn look_interval_first() {
+    std::thread::sleep(LOOK_INTERVAL_FIRST);
 }
