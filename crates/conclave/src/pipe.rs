@@ -16,9 +16,9 @@ use tokio::time::Instant;
 
 /// How long the next line waits for the one before to be taken. A reader that takes longer takes
 /// many lines at once (a pager, a program that waits for the end), and is not waited for again.
-const LINE_WAIT: Duration = Duration::from_secs(1);
+const LINE_WAIT: Duration = Duration::from_secs(2);
 /// How long the end waits for the last lines to be taken.
-const END_WAIT: Duration = Duration::from_secs(1);
+const END_WAIT: Duration = Duration::from_secs(2);
 /// Between two looks at the pipe, after the first ones.
 const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 /// Between the first looks: a reader that waits for the line takes it within some of these.

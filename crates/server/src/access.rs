@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use axum::http::HeaderMap;
 use conclave_core::{
     Accepted, AccountRole, Command, Position, Rejection, Timestamp, TokenHash,
     allowance::{Keeps, Price, keeps, price},
@@ -16,7 +17,7 @@ use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use crate::{
     fair::{OfAccount, Place},
-    problems,
+    problems::{self, millis},
     read_turns::OwnTurn,
     sessions::{Known, log_in_first, token_of},
     shared::Shared,
@@ -45,9 +46,17 @@ pub(crate) struct Deadline(Instant);
 
 impl Deadline {
     pub(crate) fn of(metadata: &MetadataMap) -> Self {
-        let asked = metadata
-            .get("grpc-timeout")
-            .and_then(|value| value.to_str().ok());
+        let asked = metadata.get("grpc-timeout");
+        Self::asked(asked.and_then(|value| value.to_str().ok()))
+    }
+
+    /// That of a call with these headers.
+    pub(crate) fn in_headers(headers: &HeaderMap) -> Self {
+        let asked = headers.get("grpc-timeout");
+        Self::asked(asked.and_then(|value| value.to_str().ok()))
+    }
+
+    fn asked(asked: Option<&str>) -> Self {
         let limit = asked
             .and_then(parse_timeout)
             .map_or(LIMIT_DEFAULT, |asked| asked.min(LIMIT_MAX));
@@ -304,12 +313,14 @@ impl Shared {
     }
 }
 
-/// Returns a refusal no sooner than it asks the caller to wait, within bounds: a caller that asks
-/// again at once is slowed down, and one that waits loses nothing.
-pub(crate) async fn held_back(problem: Problem, deadline: Deadline) -> Problem {
-    if let Problem::RateLimited { wait_ms, .. } = &problem {
-        let wait = Duration::from_millis(*wait_ms).min(HELD_BACK_MAX);
-        tokio::time::sleep(wait.min(deadline.left())).await;
+/// Returns a refusal no sooner than it asks the caller to wait, within bounds, and asks it to wait
+/// for the rest: a caller that asks again at once is slowed down, and one that waits loses nothing.
+pub(crate) async fn held_back(mut problem: Problem, deadline: Deadline) -> Problem {
+    if let Problem::RateLimited { wait_ms, .. } = &mut problem {
+        let wait = Duration::from_millis(*wait_ms);
+        let held = wait.min(HELD_BACK_MAX).min(deadline.left());
+        tokio::time::sleep(held).await;
+        *wait_ms = millis(wait.saturating_sub(held)).max(1);
     }
     problem
 }
@@ -369,6 +380,23 @@ fn unexpected(outcome: &Outcome) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_that_was_held_back_asks_for_the_rest_of_the_wait() {
+        for (wait, held, rest) in [(300, 300, 1), (2_500, 1_000, 1_500)] {
+            let limited = Problem::RateLimited {
+                sentence: "too many".to_owned(),
+                wait_ms: wait,
+            };
+            let began = Instant::now();
+            let told = held_back(limited, Deadline::usual()).await;
+            let took = began.elapsed().as_millis();
+            assert!((held..held + 5).contains(&took), "{took}");
+            assert!(matches!(told, Problem::RateLimited { wait_ms, .. } if wait_ms == rest));
+        }
+        let other = held_back(Problem::Busy, Deadline::usual()).await;
+        assert_eq!(other, Problem::Busy);
+    }
 
     #[test]
     fn the_time_limit_of_a_client_is_understood() {

@@ -5,7 +5,8 @@
 //! refused anyway before it is proposed; what the log refuses all the same, because the account
 //! also uses other nodes, this node refuses by itself until the log has said that it will not. An
 //! account gets places among the commands under way only as long as others find twice as many free,
-//! and its log-ins, each of which costs a hash, are counted before the next one is hashed.
+//! and its log-ins, each of which costs a hash, are counted: with too many, no more are hashed. What
+//! is under way at the same time passes together.
 //!
 //! Always true: an account that has nothing under way here finds a place while any is free; a wrong
 //! password does not count as a log-in, so nobody else can use up an account's log-ins.
@@ -145,7 +146,7 @@ impl OfAccount {
 
     /// Counts a log-in with the right password.
     pub(crate) fn has_logged_in(&self) {
-        lock(&self.log_ins).spend(LOG_IN_EVERY);
+        lock(&self.log_ins).spend(LOG_IN_EVERY, LOG_IN_EVERY * (LOG_INS_AT_ONCE + 1));
     }
 
     /// A place for one more command, if the account has a right to one; `free` places are left for

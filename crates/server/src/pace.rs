@@ -11,10 +11,12 @@ use tokio::time::Instant;
 pub(crate) struct Pace(Option<Instant>);
 
 impl Pace {
-    /// Counts something that is paid back after `cost`.
-    pub(crate) fn spend(&mut self, cost: Duration) {
+    /// Counts something that is paid back after `cost`; all together after `most` at the latest, so
+    /// that a flood is forgotten that long after its end.
+    pub(crate) fn spend(&mut self, cost: Duration, most: Duration) {
         let now = Instant::now();
-        self.0 = Some(self.0.map_or(now, |at| at.max(now)) + cost);
+        let at = self.0.map_or(now, |at| at.max(now)) + cost;
+        self.0 = Some(at.min(now + most));
     }
 
     /// Returns how long to wait until no more than `allowed` is to be paid back.
@@ -35,14 +37,16 @@ mod tests {
         let mut pace = Pace::default();
         tokio::time::advance(60 * second).await;
         assert_eq!(pace.ahead(Duration::ZERO), Duration::ZERO);
-        pace.spend(3 * second);
-        pace.spend(second);
+        pace.spend(3 * second, 60 * second);
+        pace.spend(second, 60 * second);
         assert_eq!(pace.ahead(Duration::ZERO), 4 * second);
         assert_eq!(pace.ahead(3 * second), second);
         tokio::time::advance(2 * second).await;
         assert_eq!(pace.ahead(Duration::ZERO), 2 * second);
         tokio::time::advance(60 * second).await;
-        pace.spend(second);
+        pace.spend(second, 60 * second);
         assert_eq!(pace.ahead(Duration::ZERO), second);
+        (0..100).for_each(|_| pace.spend(second, 5 * second));
+        assert_eq!(pace.ahead(Duration::ZERO), 5 * second);
     }
 }

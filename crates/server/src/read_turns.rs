@@ -3,7 +3,8 @@
 //! An account waits for its own turn before it waits with the others, so that however much it asks
 //! for, others wait for few of its turns. An account that reads all the time gets its turns back
 //! later: after [`AT_ONCE`] of work, of all kinds together, its turns rest until they have worked
-//! one part in [`REST`] of the time.
+//! one part in [`REST`] of the time; a little more if each read is long, since no rest is longer
+//! than [`REST_MAX`].
 //!
 //! Always true: at most `of_one` turns of an account are held or waited for with others; a turn
 //! comes back at most [`REST_MAX`] after its work has ended.
@@ -43,6 +44,9 @@ impl Paces {
         let mut all = lock(&self.0);
         if all.len() >= KEPT_MAX && !all.contains_key(&account) {
             all.retain(|_, pace| !lock(pace).ahead(Duration::ZERO).is_zero());
+            if all.len() >= KEPT_MAX {
+                return Arc::default();
+            }
         }
         all.entry(account).or_default().clone()
     }
@@ -65,7 +69,7 @@ pub(crate) struct OwnTurn {
 
 /// A turn; over when dropped.
 pub(crate) struct ReadTurn {
-    _own: OwnTurn,
+    own: OwnTurn,
     _common: OwnedSemaphorePermit,
 }
 
@@ -80,14 +84,14 @@ impl ReadTurns {
         }
     }
 
-    /// Waits for a turn; `None` if it does not come within `limit`. The work begins with it.
+    /// Waits for a turn; `None` if it does not come within `limit`. The work begins when the caller
+    /// says so.
     pub(crate) async fn take(&self, account: AccountId, limit: Duration) -> Option<ReadTurn> {
         let taken = async {
-            let mut own = self.own(account).await?;
+            let own = self.own(account).await?;
             let common = self.all.clone().acquire_owned().await.ok()?;
-            own.begins();
             Some(ReadTurn {
-                _own: own,
+                own,
                 _common: common,
             })
         };
@@ -120,6 +124,13 @@ impl ReadTurns {
     }
 }
 
+impl ReadTurn {
+    /// Notes that the work begins.
+    pub(crate) fn begins(&mut self) {
+        self.own.begins();
+    }
+}
+
 impl OwnTurn {
     /// Notes that the work begins.
     pub(crate) fn begins(&mut self) {
@@ -132,7 +143,7 @@ impl Drop for OwnTurn {
         let worked = self.began.map_or(Duration::ZERO, |began| began.elapsed());
         let rest = {
             let mut pace = lock(&self.pace);
-            pace.spend(worked.min(AT_ONCE) * REST);
+            pace.spend(worked.min(AT_ONCE) * REST, AT_ONCE * REST + REST_MAX);
             pace.ahead(AT_ONCE * REST).min(REST_MAX)
         };
         if rest.is_zero() {
@@ -190,7 +201,8 @@ mod tests {
         let turns = ReadTurns::new(8, 1, &Paces::default());
         let page = Duration::from_millis(10);
         let read = async |account| {
-            let turn = turns.take(AccountId(account), LONG).await;
+            let mut turn = turns.take(AccountId(account), LONG).await;
+            turn.iter_mut().for_each(ReadTurn::begins);
             advance(page).await;
             drop(turn);
         };
@@ -219,7 +231,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_read_that_took_long_rests_for_a_moment_only() {
         let turns = ReadTurns::new(8, 1, &Paces::default());
-        let turn = turns.take(AccountId(1), LONG).await;
+        let mut turn = turns.take(AccountId(1), LONG).await;
+        turn.iter_mut().for_each(ReadTurn::begins);
         advance(LONG).await;
         drop(turn);
         let began = Instant::now();

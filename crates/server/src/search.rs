@@ -54,13 +54,15 @@ pub(crate) async fn search(
         found => found,
     }?;
     let turn = shared.searches.take(account, deadline.left()).await;
-    let turn = turn.ok_or(Problem::Busy)?;
+    let mut turn = turn.ok_or(Problem::Busy)?;
     let (search, stopper) = (shared.replica.search(), StopWhenDropped::default());
     let stop = stopper.0.clone();
     let found = spawn_blocking(move || {
+        turn.begins();
         let found = search.find(account, &query, before, size, &stop);
+        let found = found.map(|found| (hits(&found.rows, &query), found));
         drop(turn);
-        found.map(|found| (hits(&found.rows, &query), found))
+        found
     });
     let found = timeout(deadline.left(), found).await;
     let found = found.map_err(|_| Problem::Busy)?;

@@ -12,7 +12,7 @@ use unicode_security::skeleton;
 
 use crate::character::is_nothing;
 
-/// Returns the names that a display name could be taken for, as they would be written: at most 4,
+/// Returns the names that a display name could be taken for, as they would be written: at most 5,
 /// none if it looks like no name of an account. Those accounts have such a name in lower case, or
 /// one with its [`look`](name::look).
 #[must_use]
@@ -20,7 +20,14 @@ pub fn names_like(display_name: &str) -> BTreeSet<String> {
     let seen = display_name.chars().filter(|c| !is_nothing(*c));
     let written: String = seen.nfkc().collect();
     let lower = written.to_lowercase();
+    // The skeleton of a capital I is that of a small L, and it is as well a capital i.
+    let is_capital_i = |c| matches!(c, 'I' | '\u{399}' | '\u{406}' | '\u{4c0}');
+    let with_i: String = written
+        .chars()
+        .map(|c| if is_capital_i(c) { 'i' } else { c })
+        .collect();
     let forms = [
+        skeleton(&with_i).collect(),
         skeleton(&written).collect(),
         skeleton(&lower).collect(),
         written,
@@ -68,6 +75,9 @@ mod tests {
             ("mary", "rnary"),
             ("Ⅰvan", "lvan"),
             ("b0b", "bob"),
+            // In Greek capitals.
+            ("\u{39c}\u{399}\u{39a}\u{395}", "mike"),
+            ("\u{391}L\u{399}C\u{395}", "alice"),
             ("вob", "bob"),
         ];
         for (display_name, account) in alike {

@@ -5,7 +5,8 @@
 //! mistake in it, or a building full of people, may cause; then each waits.
 //!
 //! Always true: what was granted is never held back, and neither is what is refused because this
-//! node cannot serve at the moment, so that clients find another leader as fast as ever.
+//! node cannot serve at the moment or has no room, so that clients go to another node as fast as
+//! ever. A rate that is exceeded has been waited for where it was found.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use axum::http::{HeaderMap, Response};
+use axum::http::{HeaderMap, Response, StatusCode};
 use tonic::{Code, Status};
 
 use super::address::Address;
@@ -25,7 +26,7 @@ const AT_ONCE: u32 = 2000;
 const EVERY: Duration = Duration::from_millis(2);
 /// How long an answer is held back at most: it holds a stream of its caller's connection.
 const HELD_BACK_MAX: Duration = Duration::from_secs(1);
-/// Addresses kept in memory. At the bound those go that would not wait.
+/// Addresses kept in memory. At the bound those go that owe nothing; a new one is not counted then.
 const KEPT_MAX: usize = 65_536;
 
 /// See the head of this file.
@@ -47,16 +48,21 @@ impl Refusals {
         let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
         if of.len() >= KEPT_MAX && !of.contains_key(&address) {
             of.retain(|_, pace| !pace.ahead(Duration::ZERO).is_zero());
+            if of.len() >= KEPT_MAX {
+                return Duration::ZERO;
+            }
         }
         let pace = of.entry(address).or_default();
-        pace.spend(EVERY);
+        pace.spend(EVERY, EVERY * AT_ONCE + HELD_BACK_MAX);
         pace.ahead(EVERY * AT_ONCE).min(HELD_BACK_MAX)
     }
 }
 
 /// Whether the caller was refused for what it asked.
 fn is_refusal<T>(answer: &Response<T>) -> bool {
-    answer.status().is_client_error() || code(answer.headers()).is_some_and(is_fault_of_caller)
+    let is_error = answer.status().is_client_error();
+    let is_too_many = answer.status() == StatusCode::TOO_MANY_REQUESTS;
+    (is_error && !is_too_many) || code(answer.headers()).is_some_and(is_fault_of_caller)
 }
 
 /// The code of a call that has ended without an answer of its own.
@@ -71,6 +77,7 @@ fn is_fault_of_caller(code: Code) -> bool {
             | Code::Cancelled
             | Code::Unknown
             | Code::DeadlineExceeded
+            | Code::ResourceExhausted
             | Code::Unavailable
             | Code::Internal
             | Code::Aborted
@@ -102,16 +109,25 @@ mod tests {
             assert!(refusals.hold(address(1), &invalid) <= HELD_BACK_MAX);
         }
         assert_eq!(refusals.hold(address(2), &invalid), Duration::ZERO);
-        advance(20 * AT_ONCE * EVERY).await;
+        // However long the flood was.
+        advance(HELD_BACK_MAX + EVERY).await;
         assert_eq!(refusals.hold(address(1), &invalid), Duration::ZERO);
     }
 
     #[test]
     fn what_the_caller_cannot_help_is_never_held_back() {
         let answer = |code| Status::new(code, "why").into_http::<()>();
-        for code in [Code::Unavailable, Code::DeadlineExceeded, Code::Internal] {
+        for code in [
+            Code::Unavailable,
+            Code::DeadlineExceeded,
+            Code::Internal,
+            // BUSY and NO_SPACE, with which clients go to another node.
+            Code::ResourceExhausted,
+        ] {
             assert!(!is_refusal(&answer(code)), "{code:?}");
         }
+        let busy = Response::builder().status(429).body(()).unwrap();
+        assert!(!is_refusal(&busy));
         assert!(!is_refusal(&Response::new(())));
         for code in [
             Code::InvalidArgument,

@@ -40,6 +40,7 @@ use super::{
     turns::Turns,
 };
 use crate::{
+    access::Deadline,
     http,
     tls::{Accept, Caller, Handshakes},
     told::Told,
@@ -444,6 +445,7 @@ impl Session {
     async fn answer(&self, request: Request<Incoming>, mut call: Call) -> Response<AnswerBody> {
         let door = &self.shared.door;
         let (mut parts, body) = request.into_parts();
+        let deadline = Deadline::in_headers(&parts.headers);
         let is_call = http::is_call(&parts);
         let refused = match is_call {
             true => None,
@@ -451,13 +453,13 @@ impl Session {
         };
         if let Some(response) = refused {
             drop(body);
-            return self.counted(response, call).await;
+            return self.counted(response, call, deadline).await;
         }
         let decided = match self.books.are_full() {
             true if !is_call => {
                 drop(body);
                 return self
-                    .counted(webhooks::refusal(&Problem::Busy, false), call)
+                    .counted(webhooks::refusal(&Problem::Busy, false), call, deadline)
                     .await;
             }
             true => Err(tonic::Status::resource_exhausted(
@@ -470,7 +472,7 @@ impl Session {
             Err(status) => {
                 drop(body);
                 return self
-                    .counted(status.into_http::<tonic::body::Body>(), call)
+                    .counted(status.into_http::<tonic::body::Body>(), call, deadline)
                     .await;
             }
         };
@@ -484,28 +486,38 @@ impl Session {
         let request = Request::from_parts(parts, tonic::body::Body::new(body));
         let Ok(response) = door.routes.clone().oneshot(request).await;
         call.is_answered();
-        self.hold(&response).await;
+        self.hold(&response, deadline).await;
         response.map(|body| AnswerBody::new(body, counted, call))
     }
 
     /// Gives an answer that was made before the services were asked; its bytes count.
-    async fn counted<B>(&self, response: Response<B>, mut call: Call) -> Response<AnswerBody>
+    async fn counted<B>(
+        &self,
+        response: Response<B>,
+        mut call: Call,
+        deadline: Deadline,
+    ) -> Response<AnswerBody>
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         call.is_answered();
-        self.hold(&response).await;
+        self.hold(&response, deadline).await;
         let counted = Some(self.books.clone());
         response.map(|body| AnswerBody::new(tonic::body::Body::new(body), counted, call))
     }
 
-    /// Waits if this answer is one refusal too many.
-    fn hold<T>(&self, response: &Response<T>) -> impl Future<Output = ()> + use<T> {
+    /// Waits if this answer is one refusal too many, and no longer than the caller does.
+    fn hold<T>(
+        &self,
+        response: &Response<T>,
+        deadline: Deadline,
+    ) -> impl Future<Output = ()> + use<T> {
         let hold = match self.shared.door.for_clients {
             true => {
                 let address = self.books.connection.address;
-                self.shared.refusals.hold(address, response)
+                let hold = self.shared.refusals.hold(address, response);
+                hold.min(deadline.left())
             }
             false => Duration::ZERO,
         };

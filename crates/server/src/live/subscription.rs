@@ -125,10 +125,10 @@ impl State {
     async fn catch_up(&mut self) -> Option<Response> {
         // In a box of its own: an idle stream does not keep room for it.
         let turn = Box::pin(self.subscription.turn()).await;
-        let Some(_turn) = turn else {
+        let Some(turn) = turn else {
             return Some(Ok(self.tell(v1::event::Event::Heartbeat(v1::Heartbeat {}))));
         };
-        let page = match self.subscription.page().await {
+        let page = match self.subscription.page(turn).await {
             Ok(Some(page)) => page,
             Ok(None) => return Some(self.fail(log_in_first("the session has ended; log in"))),
             Err(Problem::Busy) => {
@@ -273,15 +273,18 @@ impl Subscription {
     }
 
     /// The next page after the position.
-    fn page(&self) -> BoxFuture<'static, Page> {
+    fn page(&self, mut turn: ReadTurn) -> BoxFuture<'static, Page> {
         let shared = self.shared.clone();
         let (token, account, after) = (self.token, self.account, self.position);
         Box::pin(async move {
             shared.not_cut_off()?;
             let now = shared.log_time();
-            let read = move |reader: &rows::Reader| match open_session(reader, &token, now)? {
-                Some(_) => reader.stream(account, after, PAGE).map(Some),
-                None => Ok(None),
+            let read = move |reader: &rows::Reader| {
+                turn.begins();
+                match open_session(reader, &token, now)? {
+                    Some(_) => reader.stream(account, after, PAGE).map(Some),
+                    None => Ok(None),
+                }
             };
             shared.read(read).await
         })

@@ -143,7 +143,7 @@ impl Hooks {
             None => OnceId(random::bytes()?),
         };
         let account = self.look(token, deadline).await?;
-        let _place = Place::take(&self.places, token).ok_or(Problem::Busy)?;
+        let place = Place::take(&self.places, token).ok_or(Problem::Busy)?;
         let (parts, mut body) = request.into_parts();
         let shape = Shape::of(&parts.headers);
         let body = body_of(&mut body, deadline).await;
@@ -154,6 +154,8 @@ impl Hooks {
         };
         let text = conclave_text::message(text)?;
         let command = request::post_by_webhook(once, token, text, keyed);
+        // The body is read: a post that waits for its rate keeps no place of others.
+        drop(place);
         let (of, price) = (
             self.shared.sessions.fair.of(account),
             price(&command.operation),

@@ -239,19 +239,18 @@ impl Hunt<'_> {
         if row.sent_at < from || before.is_some_and(|before| row.sent_at >= before) {
             return Ok(false);
         }
-        if !row
-            .text
-            .as_ref()
-            .is_some_and(|text| self.query.is_said_by(text))
-        {
-            return Ok(false);
-        }
         let bars_unread = self.query.excluded().contains(&Exclusion::Unread);
         if self.query.is_unread() || bars_unread {
             let is_unread = self.is_unread(row)?;
-            return Ok(is_unread == self.query.is_unread() && is_unread != bars_unread);
+            if is_unread != self.query.is_unread() || is_unread == bars_unread {
+                return Ok(false);
+            }
         }
-        Ok(true)
+        let Some(text) = &row.text else {
+            return Ok(false);
+        };
+        self.text_bytes += text.len();
+        Ok(self.query.is_said_by(text))
     }
 
     fn is_unread(&mut self, row: &MessageRow) -> std::result::Result<bool, SearchError> {
