@@ -5,8 +5,8 @@
 //! refused anyway before it is proposed; what the log refuses all the same, because the account
 //! also uses other nodes, this node refuses by itself until the log has said that it will not. An
 //! account gets places among the commands under way only as long as others find twice as many free,
-//! and its log-ins, each of which costs a hash, are counted: with too many, no more are hashed. What
-//! is under way at the same time passes together.
+//! and its log-ins, each of which costs a hash, are counted: with too many, no more are hashed.
+//! What is under way at the same time passes together.
 //!
 //! Always true: an account that has nothing under way here finds a place while any is free; a wrong
 //! password does not count as a log-in, so nobody else can use up an account's log-ins.
