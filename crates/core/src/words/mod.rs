@@ -1,6 +1,6 @@
 //! Texts as a search sees them: folded words, runs of scripts without spaces, and symbols.
 //!
-//! For the index of a node and for queries alone: the rules of [`crate::decide`] do not use it,
+//! For the index of a node and for queries alone: the rules of `decide` do not use it,
 //! so its tables may change with a library. An index that was made with other tables is told by
 //! [`tables_version`] and is built anew.
 //!
