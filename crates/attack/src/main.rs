@@ -1,7 +1,7 @@
 //! `conclave-attack`: attacks a cluster on this machine and prints what an honest client noticed.
 //!
-//! The attack takes only the time of the processors that nobody else wants: on machines of its own
-//! it would take none from the nodes and the honest client.
+//! The attack takes only the time of the processors that other processes leave: on machines of its
+//! own it would take none from the nodes and the honest client.
 
 use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 

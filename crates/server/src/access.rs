@@ -32,7 +32,7 @@ const LIMIT_MAX: Duration = Duration::from_secs(10);
 const READ_TURN_LIMIT: Duration = Duration::from_secs(2);
 /// How long a refusal is held back at most. It holds a stream of its caller's own connection, of
 /// which that has only so many.
-const HELD_BACK_MAX: Duration = Duration::from_secs(1);
+pub(crate) const HELD_BACK_MAX: Duration = Duration::from_secs(1);
 /// What is left of the client's time for the answer to travel back, at most a quarter of it: less
 /// and a busy machine would let the client's patience end before it hears why.
 const MARGIN: Duration = Duration::from_millis(100);

@@ -113,11 +113,11 @@ impl Accounts {
         let key = login.key.clone();
         let found = self.shared.read(move |reader| reader.account_by_key(&key));
         let found = found.await?;
-        if let Some(row) = &found {
-            let of = self.shared.sessions.fair.of(row.id);
-            if let Err(rejection) = of.check_log_ins() {
-                return Err(held_back(rejection.into(), deadline).await);
-            }
+        let of = found
+            .as_ref()
+            .map(|row| self.shared.sessions.fair.of(row.id));
+        if let Some(Err(rejection)) = of.as_ref().map(|of| of.check_log_ins()) {
+            return Err(held_back(rejection.into(), deadline).await);
         }
         let hash = found.as_ref().map(|row| row.password_hash.clone());
         let once = attempt_id(&once_id(request_id)?, &keys, &login.password);
@@ -128,7 +128,7 @@ impl Accounts {
             .await?;
         let row = found.filter(|_| tried.verified);
         let row = row.ok_or(Rejection::WrongCredentials)?;
-        self.shared.sessions.fair.of(row.id).has_logged_in();
+        of.iter().for_each(|of| of.has_logged_in());
         let renewed = match is_outdated(&row.password_hash) {
             true => {
                 let password = Password::typed(&login.password)?;

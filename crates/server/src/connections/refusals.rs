@@ -18,14 +18,12 @@ use axum::http::{HeaderMap, Response, StatusCode};
 use tonic::{Code, Status};
 
 use super::address::Address;
-use crate::pace::Pace;
+use crate::{access::HELD_BACK_MAX, pace::Pace};
 
 /// Refusals of an address without a wait.
 const AT_ONCE: u32 = 2000;
 /// One more comes back after this time.
 const EVERY: Duration = Duration::from_millis(2);
-/// How long an answer is held back at most: it holds a stream of its caller's connection.
-const HELD_BACK_MAX: Duration = Duration::from_secs(1);
 /// Addresses kept in memory. At the bound those go that owe nothing; a new one is not counted then.
 const KEPT_MAX: usize = 65_536;
 
