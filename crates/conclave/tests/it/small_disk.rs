@@ -1,7 +1,7 @@
 //! A disk of a few megabytes, to be filled.
 
 use std::{
-    fs::{self, File},
+    fs::{self, OpenOptions},
     io::Write as _,
     path::{Path, PathBuf},
     process::Command,
@@ -29,9 +29,14 @@ impl SmallDisk {
         mounted.then(|| Self { at: at.to_owned() })
     }
 
-    /// Fills it to the last byte.
+    /// Fills it to the last byte; again, if a node has given up its reserve since.
     pub(crate) fn fill(&self) {
-        let mut file = File::create(self.ballast()).unwrap();
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .create(true)
+            .append(true)
+            .open(self.ballast())
+            .unwrap();
         while file.write_all(&[b'x'; BLOCK_BYTES]).is_ok() {}
     }
 
