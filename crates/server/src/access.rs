@@ -163,7 +163,7 @@ impl Shared {
         let _place = self.fair_place(of_account, &price, deadline).await?;
         let outcome = self.propose_proven(command, &metadata, deadline).await?;
         if let Err(rejection) = &outcome.answer {
-            of_account.is_refused(&price, rejection);
+            of_account.note_refused(&price, rejection);
         }
         Ok(outcome)
     }
