@@ -7,6 +7,8 @@
 //! account gets places among the commands under way only as long as others find twice as many free,
 //! and what costs a node work although nothing of it is written has a pace: log-ins, each of which
 //! costs a hash, and the opening of streams. What is under way at the same time passes together.
+//! Refusals by rate have a pace as well: a caller that asks again as soon as it may, from many
+//! connections at once, is refused nearly every time.
 //!
 //! Always true: an account that has nothing under way here finds a place while any is free; a wrong
 //! password does not count as a log-in, so other people cannot use up an account's log-ins.
@@ -70,6 +72,12 @@ impl Paced {
     }
 }
 
+/// Refusals by rate of one account on one node without a wait of their own: one for each session
+/// and some more.
+const REFUSALS_AT_ONCE: u32 = 64;
+/// One more comes back after this time.
+const REFUSAL_EVERY: Duration = Duration::from_millis(50);
+
 /// One account, as this node knows it.
 #[derive(Default)]
 pub(crate) struct OfAccount {
@@ -79,6 +87,7 @@ pub(crate) struct OfAccount {
     /// Until when the log refuses each kind of spending, as it has said.
     refused: Mutex<[Option<Instant>; SPENDS]>,
     paces: Mutex<[Pace; PACED]>,
+    refusals: Mutex<Pace>,
 }
 
 /// A command of an account under way; over when dropped.
@@ -183,6 +192,15 @@ impl OfAccount {
         check_pace(pace, paced)?;
         count_pace(pace, paced);
         Ok(())
+    }
+
+    /// Counts a refusal by rate; returns for how long to hold it back if it asks for `wait`, at most
+    /// `most`.
+    pub(crate) fn hold(&self, wait: Duration, most: Duration) -> Duration {
+        let mut refusals = lock(&self.refusals);
+        let at_once = REFUSAL_EVERY * REFUSALS_AT_ONCE;
+        refusals.spend(REFUSAL_EVERY, at_once + most);
+        wait.max(refusals.ahead(at_once)).min(most)
     }
 
     /// A place for one more command, if the account has a right to one; `free` places are left for
@@ -321,5 +339,21 @@ mod tests {
         // What was refused was not counted.
         tokio::time::advance(every * 3).await;
         assert_eq!(begun(10 * at_once), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_refused_all_the_time_waits_longer_than_it_is_asked_to() {
+        let fair = Fair::default();
+        let of = fair.of(AccountId(1));
+        let (wait, most) = (Duration::from_millis(60), Duration::from_secs(1));
+        for _ in 0..REFUSALS_AT_ONCE {
+            assert_eq!(of.hold(wait, most), wait);
+        }
+        (0..1000).for_each(|_| assert!(of.hold(wait, most) >= wait));
+        assert_eq!(of.hold(wait, most), most);
+        assert_eq!(fair.of(AccountId(2)).hold(wait, most), wait);
+        // However many there were, they are forgotten as soon as that.
+        tokio::time::advance(REFUSAL_EVERY * REFUSALS_AT_ONCE + most).await;
+        assert_eq!(of.hold(wait, most), wait);
     }
 }

@@ -117,8 +117,10 @@ impl Accounts {
         let of = found
             .as_ref()
             .map(|row| self.shared.sessions.fair.of(row.id));
-        if let Some(Err(rejection)) = of.as_ref().map(|of| of.check(Paced::LogIn)) {
-            return Err(held_back(rejection.into(), deadline).await);
+        if let Some(of) = &of
+            && let Err(rejection) = of.check(Paced::LogIn)
+        {
+            return Err(held_back(rejection.into(), of, deadline).await);
         }
         let hash = found.as_ref().map(|row| row.password_hash.clone());
         let once = attempt_id(&once_id(request_id)?, &keys, &login.password);

@@ -52,7 +52,7 @@ impl Live {
         let session = self.session(token, deadline).await?;
         let of_account = shared.sessions.fair.of(session.account);
         if let Err(rejection) = of_account.check_and_count(Paced::Stream) {
-            return Err(held_back(rejection.into(), deadline).await);
+            return Err(held_back(rejection.into(), &of_account, deadline).await);
         }
         let live = &shared.live;
         let permit = live.streams.clone().try_acquire_owned();
