@@ -187,15 +187,12 @@ impl Reader {
         with: &Recipient,
         page: Page,
         count: usize,
-    ) -> Result<v1::ListMessagesResponse, CommandError> {
+    ) -> anyhow::Result<v1::ListMessagesResponse> {
         let page = self
             .client
             .messages(with, page, count, self.freshness)
             .await;
-        page.map_err(|error| {
-            let argument = format!("--with {}", names::shown(with));
-            CommandError::about(&argument, &error)
-        })
+        Ok(page?)
     }
 
     /// Notes how many unread messages come before the first one that is shown.
