@@ -3,7 +3,7 @@
 
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines},
-    process::{Child, ChildStderr, ChildStdout},
+    process::{Child, ChildStderr, ChildStdout, Command},
     time::timeout,
 };
 
@@ -28,6 +28,14 @@ async fn reader() -> (Cluster, Person) {
     let sent = alice.run_with(&["send", "#news", "-"], lines.as_bytes());
     sent.await.succeeded();
     (cluster, bob)
+}
+
+/// A command that waits for the program behind its pipe as long as a test does, however busy the
+/// machine is.
+fn patient(mut command: Command) -> Command {
+    let wait = PATIENCE.as_secs().to_string();
+    command.env("CONCLAVE_PIPE_WAIT", wait);
+    command
 }
 
 async fn unread(person: &Person) -> u64 {
@@ -158,7 +166,7 @@ async fn a_follower_from_a_position_marks_nothing_over_what_it_did_not_show() {
 
     // Once the older ones are read, those that the followers have shown are, too.
     let older = r#""$CONCLAVE" read --with '#news' --unread 40 | cat"#;
-    let older = run(bob.shell(older), b"").await.succeeded();
+    let older = run(patient(bob.shell(older)), b"").await.succeeded();
     assert!(older.ends_with("news 40\n"), "{older}");
     until_all_is_read(&bob).await;
     for follower in followers {
@@ -191,7 +199,7 @@ async fn a_pipe_that_is_closed_early_has_taken_what_is_read_and_no_more() {
         ("read --follow", 2, 53),
     ];
     for (command, lines, left) in cases {
-        let ran = run(bob.shell(&script(command, lines)), b"").await;
+        let ran = run(patient(bob.shell(&script(command, lines))), b"").await;
         assert_eq!(ran.stderr, "ended with 0\n", "{command}");
         assert_eq!(ran.stdout.lines().count(), lines, "{command}");
         assert_eq!(unread(&bob).await, left, "{command}");
@@ -215,7 +223,7 @@ async fn what_waits_in_a_pipe_is_not_read() {
     assert_eq!(unread(&bob).await, 60);
 
     let taken = r#""$CONCLAVE" read --unread 60 | cat"#;
-    let ran = run(bob.shell(taken), b"").await;
+    let ran = run(patient(bob.shell(taken)), b"").await;
     assert_eq!((ran.stderr.as_str(), ran.stdout.lines().count()), ("", 60));
     assert_eq!(unread(&bob).await, 0);
 }
