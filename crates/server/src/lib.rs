@@ -31,6 +31,7 @@ mod identity;
 mod invites;
 mod join;
 mod join_token;
+mod kept;
 mod keys;
 mod listeners;
 mod live;
