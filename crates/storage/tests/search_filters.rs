@@ -5,10 +5,9 @@
 mod search_support;
 mod state_support;
 
-use conclave_core::{
-    AccountId, MessageRef, Operation, Progress, Recipient, RoomName, SearchQuery, query::Zone,
-};
+use conclave_core::{AccountId, MessageRef, Operation, Progress, Recipient, RoomName};
 use conclave_storage::search::Stop;
+use conclave_words::{SearchQuery, query::Zone};
 use proptest::prelude::*;
 use search_support::{World, find, january, send, texts};
 

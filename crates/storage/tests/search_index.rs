@@ -175,7 +175,7 @@ fn an_index_of_older_rules_is_built_anew_while_it_is_searched() {
     let name: String = index(world.directory.path())
         .query_row(name, [], |row| row.get(0))
         .unwrap();
-    assert_eq!(name, conclave_core::words::tables_version());
+    assert_eq!(name, conclave_words::tables_version());
 }
 
 #[test]

@@ -7,12 +7,13 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use conclave_core::{
     Accepted, AccountId, AccountName, Answer, ConversationId, MessageRef, MessageText, Operation,
-    Position, Recipient, RoomName, SearchQuery, Sequence, Topic, query::Zone,
+    Position, Recipient, RoomName, Sequence, Topic,
 };
 use conclave_storage::{
     search::{Found, Search, Stop},
     state::{Options, State},
 };
+use conclave_words::{SearchQuery, query::Zone};
 use tempfile::TempDir;
 
 use crate::state_support::{START, apply_at, ask, people};

@@ -1,7 +1,6 @@
 //! Texts as a search sees them: folded words, runs of scripts without spaces, and symbols.
 //!
-//! For the index of a node and for queries alone: the rules of `decide` do not use it,
-//! so its tables may change with a library. An index that was made with other tables is told by
+//! The tables may change with a library: an index that was made with other tables is told by
 //! [`tables_version`] and is built anew.
 //!
 //! Always true: a query and a text go through the same code, so what is the same to a reader is
