@@ -20,7 +20,8 @@ use unicode_segmentation::UnicodeSegmentation as _;
 pub use pattern::{Element, Pattern};
 pub use snippet::{SNIPPET_CHARACTERS_MAX, SnippetPart, snippet};
 
-/// Counts the rules of this module. Raise it whenever a text may give other words than before.
+/// Counts the rules of this module and of [`conclave_text::is_ignorable`]. Raise it whenever a text
+/// may give other words than before.
 const RULES_VERSION: u32 = 1;
 
 /// Names the rules and the tables of Unicode behind them. An index of another name is outdated.
