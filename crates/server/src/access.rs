@@ -163,7 +163,7 @@ impl Shared {
         let _place = self.fair_place(of_account, &price, deadline).await?;
         let outcome = self.propose_proven(command, &metadata, deadline).await?;
         if let Err(rejection) = &outcome.answer {
-            of_account.is_refused(&price, rejection);
+            of_account.note_refused(&price, rejection);
         }
         Ok(outcome)
     }
@@ -178,7 +178,7 @@ impl Shared {
     ) -> Result<Place, Problem> {
         match self.sessions.fair.check_rate(of_account, price) {
             Ok(()) => of_account.admit(self.commands.available_permits()),
-            Err(problem) => Err(held_back(problem, deadline).await),
+            Err(problem) => Err(held_back(problem, of_account, deadline).await),
         }
     }
 
@@ -315,10 +315,15 @@ impl Shared {
 
 /// Returns a refusal no sooner than it asks the caller to wait, within bounds, and asks it to wait
 /// for the rest: a caller that asks again at once is slowed down, and one that waits loses nothing.
-pub(crate) async fn held_back(mut problem: Problem, deadline: Deadline) -> Problem {
+/// One that is refused all the time is held back longer.
+pub(crate) async fn held_back(
+    mut problem: Problem,
+    of_account: &OfAccount,
+    deadline: Deadline,
+) -> Problem {
     if let Problem::RateLimited { wait_ms, .. } = &mut problem {
         let wait = Duration::from_millis(*wait_ms);
-        let held = wait.min(HELD_BACK_MAX).min(deadline.left());
+        let held = of_account.hold(wait, HELD_BACK_MAX).min(deadline.left());
         tokio::time::sleep(held).await;
         *wait_ms = millis(wait.saturating_sub(held)).max(1);
     }
@@ -383,18 +388,19 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_refusal_that_was_held_back_asks_for_the_rest_of_the_wait() {
+        let of_account = OfAccount::default();
         for (wait, held, rest) in [(300, 300, 1), (2_500, 1_000, 1_500)] {
             let limited = Problem::RateLimited {
                 sentence: "too many".to_owned(),
                 wait_ms: wait,
             };
             let began = Instant::now();
-            let told = held_back(limited, Deadline::usual()).await;
+            let told = held_back(limited, &of_account, Deadline::usual()).await;
             let took = began.elapsed().as_millis();
             assert!((held..held + 5).contains(&took), "{took}");
             assert!(matches!(told, Problem::RateLimited { wait_ms, .. } if wait_ms == rest));
         }
-        let other = held_back(Problem::Busy, Deadline::usual()).await;
+        let other = held_back(Problem::Busy, &of_account, Deadline::usual()).await;
         assert_eq!(other, Problem::Busy);
     }
 

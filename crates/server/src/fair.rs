@@ -5,11 +5,13 @@
 //! refused anyway before it is proposed; what the log refuses all the same, because the account
 //! also uses other nodes, this node refuses by itself until the log has said that it will not. An
 //! account gets places among the commands under way only as long as others find twice as many free,
-//! and its log-ins, each of which costs a hash, are counted: with too many, no more are hashed.
-//! What is under way at the same time passes together.
+//! and what costs a node work although nothing of it is written has a pace: log-ins, each of which
+//! costs a hash, and the opening of streams. What is under way at the same time passes together.
+//! Refusals by rate have a pace as well: a caller that asks again as soon as it may, from many
+//! connections at once, is refused nearly every time.
 //!
 //! Always true: an account that has nothing under way here finds a place while any is free; a wrong
-//! password does not count as a log-in, so nobody else can use up an account's log-ins.
+//! password does not count as a log-in, so other people cannot use up an account's log-ins.
 
 use std::{
     collections::HashMap,
@@ -33,13 +35,48 @@ use crate::{pace::Pace, problems::millis};
 const KEPT_MAX: usize = 65_536;
 /// Commands of one account under way on one node: four sessions with full windows.
 const COMMANDS_OF_ONE_MAX: usize = 1024;
-/// Log-ins of one account on one node that may come at once: as many as it may have sessions.
-const LOG_INS_AT_ONCE: u32 = 32;
 /// For how long this node refuses by itself at most, what the log has refused: limits may be
 /// raised meanwhile.
 const REFUSED_MAX: Duration = Duration::from_secs(1);
-/// One more log-in comes back after this time. A script that logs in for each message is slower.
-const LOG_IN_EVERY: Duration = Duration::from_secs(1);
+
+/// What costs work although nothing of it is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Paced {
+    /// A log-in with the right password.
+    LogIn,
+    /// A stream that begins.
+    Stream,
+}
+
+/// How many kinds there are.
+const PACED: usize = 2;
+
+impl Paced {
+    /// How many may come at once on one node, and after which time one more may.
+    const fn rate(self) -> (u32, Duration) {
+        match self {
+            // As many as an account may have sessions. A script that logs in for each message is
+            // slower than one in a second.
+            Self::LogIn => (32, Duration::from_secs(1)),
+            // All sessions come anew twice, after two nodes were lost. A client whose connection
+            // breaks all the time backs off further than this.
+            Self::Stream => (64, Duration::from_millis(250)),
+        }
+    }
+
+    const fn words(self) -> &'static str {
+        match self {
+            Self::LogIn => "log-ins",
+            Self::Stream => "streams that begin",
+        }
+    }
+}
+
+/// Refusals by rate of one account on one node without a wait of their own: one for each session
+/// and some more.
+const REFUSALS_AT_ONCE: u32 = 64;
+/// One more comes back after this time.
+const REFUSAL_EVERY: Duration = Duration::from_millis(50);
 
 /// One account, as this node knows it.
 #[derive(Default)]
@@ -49,7 +86,8 @@ pub(crate) struct OfAccount {
     buckets: Mutex<Allowance>,
     /// Until when the log refuses each kind of spending, as it has said.
     refused: Mutex<[Option<Instant>; SPENDS]>,
-    log_ins: Mutex<Pace>,
+    paces: Mutex<[Pace; PACED]>,
+    refusals: Mutex<Pace>,
 }
 
 /// A command of an account under way; over when dropped.
@@ -107,7 +145,7 @@ impl Fair {
 
 impl OfAccount {
     /// Notes that the log has refused what the account asked for.
-    pub(crate) fn is_refused(&self, price: &Price, rejection: &Rejection) {
+    pub(crate) fn note_refused(&self, price: &Price, rejection: &Rejection) {
         let Rejection::RateLimited { what, wait_ms } = rejection else {
             return;
         };
@@ -132,21 +170,37 @@ impl OfAccount {
         Ok(())
     }
 
-    /// Refuses to hash one more password of an account that logs in all the time.
+    /// Refuses what this account does too often; counts nothing.
     ///
     /// # Errors
-    /// [`Rejection::RateLimited`] with the time after which a log-in is possible.
-    pub(crate) fn check_log_ins(&self) -> Result<(), Rejection> {
-        let wait = lock(&self.log_ins).ahead(LOG_IN_EVERY * (LOG_INS_AT_ONCE - 1));
-        match wait.is_zero() {
-            true => Ok(()),
-            false => Err(limited("log-ins", wait)),
-        }
+    /// [`Rejection::RateLimited`] with the time after which it is possible.
+    pub(crate) fn check(&self, paced: Paced) -> Result<(), Rejection> {
+        check_pace(&lock(&self.paces)[paced as usize], paced)
     }
 
-    /// Counts a log-in with the right password.
-    pub(crate) fn has_logged_in(&self) {
-        lock(&self.log_ins).spend(LOG_IN_EVERY, LOG_IN_EVERY * (LOG_INS_AT_ONCE + 1));
+    /// Counts what was done, whether or not it was checked before.
+    pub(crate) fn count(&self, paced: Paced) {
+        count_pace(&mut lock(&self.paces)[paced as usize], paced);
+    }
+
+    /// Counts what is about to be done, unless it is refused.
+    ///
+    /// # Errors
+    /// As of [`Self::check`].
+    pub(crate) fn check_and_count(&self, paced: Paced) -> Result<(), Rejection> {
+        let pace = &mut lock(&self.paces)[paced as usize];
+        check_pace(pace, paced)?;
+        count_pace(pace, paced);
+        Ok(())
+    }
+
+    /// Counts a refusal by rate; returns for how long to hold it back if it asks for `wait`, at most
+    /// `most`.
+    pub(crate) fn hold(&self, wait: Duration, most: Duration) -> Duration {
+        let mut refusals = lock(&self.refusals);
+        let at_once = REFUSAL_EVERY * REFUSALS_AT_ONCE;
+        refusals.spend(REFUSAL_EVERY, at_once + most);
+        wait.max(refusals.ahead(at_once)).min(most)
     }
 
     /// A place for one more command, if the account has a right to one; `free` places are left for
@@ -159,6 +213,20 @@ impl OfAccount {
         }
         Ok(Place(self.clone()))
     }
+}
+
+fn check_pace(pace: &Pace, paced: Paced) -> Result<(), Rejection> {
+    let (at_once, every) = paced.rate();
+    let wait = pace.ahead(every * (at_once - 1));
+    match wait.is_zero() {
+        true => Ok(()),
+        false => Err(limited(paced.words(), wait)),
+    }
+}
+
+fn count_pace(pace: &mut Pace, paced: Paced) {
+    let (at_once, every) = paced.rate();
+    pace.spend(every, every * (at_once + 1));
 }
 
 fn limited(what: &str, wait: Duration) -> Rejection {
@@ -199,7 +267,7 @@ mod tests {
         }
         assert!((30..=50).contains(&held.len()), "{}", held.len());
         assert!(modest.admit(all - held.len()).is_ok());
-        // Whoever has nothing under way gets the last place.
+        // An account that has nothing under way gets the last place.
         assert!(fair.of(AccountId(3)).admit(1).is_ok());
         held.pop();
         assert!(greedy.admit(all - held.len()).is_ok());
@@ -227,7 +295,7 @@ mod tests {
         let fair = Fair::default();
         let of = fair.of(AccountId(1));
         let (what, wait_ms) = (Spend::Reactions.words().to_owned(), 300);
-        of.is_refused(&react(), &Rejection::RateLimited { what, wait_ms });
+        of.note_refused(&react(), &Rejection::RateLimited { what, wait_ms });
         let refused = fair.check_rate(&of, &react());
         assert!(matches!(
             refused,
@@ -243,15 +311,49 @@ mod tests {
     async fn only_log_ins_with_the_right_password_count() {
         let fair = Fair::default();
         let of = fair.of(AccountId(1));
-        for _ in 0..LOG_INS_AT_ONCE {
+        let (at_once, every) = Paced::LogIn.rate();
+        for _ in 0..at_once {
             // Checked twice as often as the password is right.
-            assert!(of.check_log_ins().is_ok());
-            assert!(of.check_log_ins().is_ok());
-            of.has_logged_in();
+            assert!(of.check(Paced::LogIn).is_ok());
+            assert!(of.check(Paced::LogIn).is_ok());
+            of.count(Paced::LogIn);
         }
-        assert!(of.check_log_ins().is_err());
-        assert!(fair.of(AccountId(2)).check_log_ins().is_ok());
-        tokio::time::advance(LOG_IN_EVERY).await;
-        assert!(of.check_log_ins().is_ok());
+        assert!(of.check(Paced::LogIn).is_err());
+        assert!(of.check(Paced::Stream).is_ok());
+        assert!(fair.of(AccountId(2)).check(Paced::LogIn).is_ok());
+        tokio::time::advance(every).await;
+        assert!(of.check(Paced::LogIn).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn streams_that_begin_all_the_time_begin_at_a_pace() {
+        let fair = Fair::default();
+        let of = fair.of(AccountId(1));
+        let (at_once, every) = Paced::Stream.rate();
+        let begun = |tries: u32| {
+            let begun = (0..tries).filter(|_| of.check_and_count(Paced::Stream).is_ok());
+            begun.count()
+        };
+        assert_eq!(begun(10 * at_once), at_once as usize);
+        assert!(fair.of(AccountId(2)).check(Paced::Stream).is_ok());
+        // What was refused was not counted.
+        tokio::time::advance(every * 3).await;
+        assert_eq!(begun(10 * at_once), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_refused_all_the_time_waits_longer_than_it_is_asked_to() {
+        let fair = Fair::default();
+        let of = fair.of(AccountId(1));
+        let (wait, most) = (Duration::from_millis(60), Duration::from_secs(1));
+        for _ in 0..REFUSALS_AT_ONCE {
+            assert_eq!(of.hold(wait, most), wait);
+        }
+        (0..1000).for_each(|_| assert!(of.hold(wait, most) >= wait));
+        assert_eq!(of.hold(wait, most), most);
+        assert_eq!(fair.of(AccountId(2)).hold(wait, most), wait);
+        // However many there were, they are forgotten as soon as that.
+        tokio::time::advance(REFUSAL_EVERY * REFUSALS_AT_ONCE + most).await;
+        assert_eq!(of.hold(wait, most), wait);
     }
 }

@@ -16,6 +16,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     access::{Deadline, accepted, held_back, position_of},
     accounts::{Accounts, once_id},
+    fair::Paced,
     hash_queue::Work,
     passwords::is_outdated,
     random,
@@ -116,8 +117,10 @@ impl Accounts {
         let of = found
             .as_ref()
             .map(|row| self.shared.sessions.fair.of(row.id));
-        if let Some(Err(rejection)) = of.as_ref().map(|of| of.check_log_ins()) {
-            return Err(held_back(rejection.into(), deadline).await);
+        if let Some(of) = &of
+            && let Err(rejection) = of.check(Paced::LogIn)
+        {
+            return Err(held_back(rejection.into(), of, deadline).await);
         }
         let hash = found.as_ref().map(|row| row.password_hash.clone());
         let once = attempt_id(&once_id(request_id)?, &keys, &login.password);
@@ -128,7 +131,7 @@ impl Accounts {
             .await?;
         let row = found.filter(|_| tried.verified);
         let row = row.ok_or(Rejection::WrongCredentials)?;
-        of.iter().for_each(|of| of.has_logged_in());
+        of.iter().for_each(|of| of.count(Paced::LogIn));
         let renewed = match is_outdated(&row.password_hash) {
             true => {
                 let password = Password::typed(&login.password)?;

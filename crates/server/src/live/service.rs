@@ -19,7 +19,8 @@ use super::{
     token::{self, Mint},
 };
 use crate::{
-    access::{Deadline, open_session},
+    access::{Deadline, held_back, open_session},
+    fair::Paced,
     sessions::{log_in_first, token_of},
     shared::Shared,
 };
@@ -47,11 +48,16 @@ impl Live {
         let token = token_of(metadata)?;
         // First: who has no session neither holds a stream's place while it waits, nor is told
         // what positions there are. That the session still holds is looked at with every page.
-        let session = self.session(token, Deadline::of(metadata)).await?;
+        let deadline = Deadline::of(metadata);
+        let session = self.session(token, deadline).await?;
+        let of_account = shared.sessions.fair.of(session.account);
+        if let Err(rejection) = of_account.check_and_count(Paced::Stream) {
+            return Err(held_back(rejection.into(), &of_account, deadline).await);
+        }
         let live = &shared.live;
         let permit = live.streams.clone().try_acquire_owned();
         let permit = permit.map_err(|_| Problem::Busy)?;
-        let position = self.begin(&request, Deadline::of(metadata)).await?;
+        let position = self.begin(&request, deadline).await?;
         let place = live
             .hub
             .register(session.account, session.id, request.ephemeral)

@@ -163,7 +163,7 @@ impl Hooks {
         let _fair = self.shared.fair_place(&of, &price, deadline).await?;
         let outcome = self.shared.propose(command, deadline).await?;
         if let Err(rejection) = &outcome.answer {
-            of.is_refused(&price, rejection);
+            of.note_refused(&price, rejection);
         }
         if let Err(Rejection::RequestReused { .. }) = outcome.answer {
             let sentence = "the idempotency key was used for another text";

@@ -1,8 +1,13 @@
 //! Streams of those who lose what let them in while the stream runs.
 
-use conclave_wire::v1::{self, PresenceState, event::Event, send_message_request::To};
+use std::time::Duration;
+
+use conclave_wire::{
+    Problem,
+    v1::{self, PresenceState, event::Event, send_message_request::To},
+};
 use futures::future::join_all;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tonic::{Status, Streaming};
 
 use crate::{
@@ -138,6 +143,29 @@ async fn without_a_session_no_stream_tells_whether_a_position_exists() {
     for (caller, got) in join_all(tried).await {
         assert_eq!(got, "SESSION_EXPIRED", "{caller:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_opens_streams_all_the_time_keeps_itself_waiting_and_no_other() {
+    let world = World::start().await;
+    // More than may begin at once, and than come back while these are opened.
+    let mut wait = None;
+    for _ in 0..1000 {
+        match world.subscribe(Caller::Member, Default::default()).await {
+            Ok(_) => {}
+            Err(status) => {
+                wait = Some(Problem::from_status(&status));
+                break;
+            }
+        }
+    }
+    let Some(Some(Problem::RateLimited { wait_ms, .. })) = wait else {
+        panic!("not a refusal by rate: {wait:?}");
+    };
+    Ear::new(&world, Caller::Owner).await;
+    // A client that waits as it was told is served.
+    sleep(Duration::from_millis(wait_ms)).await;
+    Ear::new(&world, Caller::Member).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
