@@ -3,16 +3,17 @@
 //! What is found is what this node has indexed: a search never waits for the others, and says up
 //! to where it is complete.
 
-use conclave_core::{
-    Position,
-    query::{DAYS_MAX, Day, OFFSET_MINUTES_MAX, SearchQuery, Zone},
-    words::{SnippetPart, snippet},
-};
+use conclave_core::Position;
 use conclave_replica::{
     rows,
     search::{SearchError, Stop},
 };
 use conclave_wire::{Problem, request, v1};
+use conclave_words::{
+    SearchQuery, SnippetPart,
+    query::{DAYS_MAX, Day, OFFSET_MINUTES_MAX, Zone},
+    snippet,
+};
 use tokio::{task::spawn_blocking, time::timeout};
 use tonic::Request;
 

@@ -6,6 +6,7 @@
 use std::{borrow::Cow, io::Read as _};
 
 use axum::http::{HeaderMap, header};
+use conclave_text::BYTE_ORDER_MARK;
 use conclave_wire::Problem;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use serde_json::{Map, Value};
@@ -149,7 +150,7 @@ impl Shape {
 
     fn json(self, bytes: &[u8]) -> Result<Value, Problem> {
         let text = self.charset.decode(bytes)?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text);
         let value: Value = serde_json::from_str(text)
             .map_err(|error| invalid(&format!("the body is not JSON: {error}")))?;
         match value {
