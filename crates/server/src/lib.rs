@@ -36,6 +36,7 @@ mod keys;
 mod listeners;
 mod live;
 mod lives;
+mod long_work;
 mod membership;
 mod node;
 mod on_behalf;

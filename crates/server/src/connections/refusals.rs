@@ -22,7 +22,7 @@ use crate::{access::HELD_BACK_MAX, kept::Kept, pace::Pace};
 /// Refusals of an address without a wait.
 const AT_ONCE: u32 = 2000;
 /// One more comes back after this time.
-const EVERY: Duration = Duration::from_millis(2);
+const EVERY: Duration = Duration::from_millis(10);
 /// Addresses kept in memory. At the bound those go that owe nothing; a new one is not counted then.
 const KEPT_MAX: usize = 65_536;
 
