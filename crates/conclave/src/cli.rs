@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::{
     commands::{
@@ -117,7 +117,7 @@ impl Cli {
             Command::Operator(args) => until_interrupted(operator::run(args)).await,
             Command::Trust(args) => trust::run(args),
             Command::Cluster(args) => until_interrupted(cluster::run(args)).await,
-            Command::Completions(args) => completions::run(args),
+            Command::Completions(args) => completions::run(args, Self::command()),
         }
     }
 }

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 
 use crate::{
     credentials,
-    errors::{CommandError, EXIT_PERMISSION},
+    errors::{CommandError, EXIT_PERMISSION, OPERATOR_HINT},
     operators, trust, zone,
 };
 
@@ -149,7 +149,7 @@ impl Connection {
         let connected = self.connect_as_operator_if_any().await?;
         if !connected.client.is_operator() {
             let sentence = "this needs the credential of an operator, and none is known here";
-            return Err(CommandError::new(EXIT_PERMISSION, sentence, operators::HINT).into());
+            return Err(CommandError::new(EXIT_PERMISSION, sentence, OPERATOR_HINT).into());
         }
         Ok(connected)
     }

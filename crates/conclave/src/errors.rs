@@ -9,8 +9,9 @@ use std::{
 };
 
 use conclave_client::{ANOTHER_AUTHORITY, BuildError, CallError, NOT_PROVEN, NOT_VALID_NOW};
+use conclave_text::shown_lines;
 
-use crate::{arguments, output::clean_lines};
+use crate::arguments;
 
 /// It failed, and no other code says it better.
 pub(crate) const EXIT_FAILED: u8 = 1;
@@ -30,6 +31,12 @@ pub(crate) const EXIT_UNAVAILABLE: u8 = 69;
 pub(crate) const EXIT_TEMPORARY: u8 = 75;
 /// Ctrl-C.
 pub(crate) const EXIT_INTERRUPTED: u8 = 130;
+
+/// Where a credential comes from, for people who have none.
+pub(crate) const OPERATOR_HINT: &str = concat!(
+    "the first node of a cluster writes one to operator.token in its data directory: name a copy ",
+    "with --operator-file FILE, or keep it with: conclave operator use FILE"
+);
 
 /// A failure with the words for it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,7 +89,7 @@ pub(crate) fn tell_usage(error: &clap::Error) -> ExitCode {
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
-    let _ = writeln!(io::stderr(), "{}", clean_lines(&usage(error)));
+    let _ = writeln!(io::stderr(), "{}", shown_lines(&usage(error)));
     ExitCode::from(EXIT_USAGE)
 }
 
@@ -98,14 +105,14 @@ fn usage(error: &clap::Error) -> String {
 pub(crate) fn show(error: &CommandError) {
     let CommandError { sentence, hint, .. } = error;
     // A sentence may come from a server, or quote what another person has written.
-    let (sentence, hint) = (clean_lines(sentence), clean_lines(hint));
+    let (sentence, hint) = (shown_lines(sentence), shown_lines(hint));
     // Nobody is left to be told if stderr is closed.
     let _ = writeln!(io::stderr(), "error: {sentence}\nhint: {hint}");
 }
 
 /// Shows something that is neither data nor an error.
 pub(crate) fn note(text: &str) {
-    let _ = writeln!(io::stderr(), "{}", clean_lines(text));
+    let _ = writeln!(io::stderr(), "{}", shown_lines(text));
 }
 
 fn known(error: &anyhow::Error) -> CommandError {
@@ -279,7 +286,7 @@ pub(crate) fn of_reason(reason: &str) -> (u8, &'static str) {
             "a token lets one machine in, once and in time: make another with: \
              conclave token create",
         ),
-        "NOT_AN_OPERATOR" => (EXIT_PERMISSION, crate::operators::HINT),
+        "NOT_AN_OPERATOR" => (EXIT_PERMISSION, OPERATOR_HINT),
         "LAST_OPERATOR" => (
             EXIT_CONFLICT,
             "add another first with: conclave operator create NAME",

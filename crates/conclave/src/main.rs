@@ -16,6 +16,7 @@ mod operators;
 mod output;
 mod pipe;
 mod progress;
+mod scratch;
 mod trust;
 mod zone;
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     credentials,
-    errors::{CommandError, EXIT_FAILED, EXIT_PERMISSION, EXIT_USAGE},
+    errors::{CommandError, EXIT_FAILED, EXIT_PERMISSION, EXIT_USAGE, OPERATOR_HINT},
 };
 
 /// Clusters whose credential is kept. At the bound the one that was kept first is forgotten.
@@ -41,19 +41,13 @@ struct Kept {
 pub(crate) fn read(path: &Path) -> Result<OperatorCredential, CommandError> {
     let text = read_private(path)?.ok_or_else(|| {
         let sentence = format!("there is no file {}", path.display());
-        CommandError::new(EXIT_USAGE, sentence, HINT)
+        CommandError::new(EXIT_USAGE, sentence, OPERATOR_HINT)
     })?;
     OperatorCredential::from_text(&text).ok_or_else(|| {
         let sentence = format!("{} holds no credential of an operator", path.display());
-        CommandError::new(EXIT_USAGE, sentence, HINT)
+        CommandError::new(EXIT_USAGE, sentence, OPERATOR_HINT)
     })
 }
-
-/// Where a credential comes from, for people who have none.
-pub(crate) const HINT: &str = concat!(
-    "the first node of a cluster writes one to operator.token in its data directory: name a copy ",
-    "with --operator-file FILE, or keep it with: conclave operator use FILE"
-);
 
 /// Finds the credential that is kept for the cluster at one of these addresses.
 ///

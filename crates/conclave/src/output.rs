@@ -301,11 +301,6 @@ pub(crate) fn clean(text: &str) -> String {
     conclave_text::shown(text)
 }
 
-/// The same for text of several lines, which stay.
-pub(crate) fn clean_lines(text: &str) -> String {
-    conclave_text::shown_lines(text)
-}
-
 /// JSON in which also the controls that JSON would allow are escaped. They can only stand in
 /// strings.
 pub(crate) fn json_text(value: &Value) -> String {

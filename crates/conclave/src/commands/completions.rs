@@ -5,10 +5,6 @@ use std::{
     process::ExitCode,
 };
 
-use clap::CommandFactory as _;
-
-use crate::cli::Cli;
-
 /// What `completions` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -16,13 +12,13 @@ pub(crate) struct Args {
     shell: clap_complete::Shell,
 }
 
-/// Writes the completions to stdout.
+/// Writes the completions of `program` to stdout.
 ///
 /// # Errors
 /// If stdout is closed or full.
-pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: Args, mut program: clap::Command) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "conclave", &mut script);
+    clap_complete::generate(args.shell, &mut program, "conclave", &mut script);
     io::stdout().write_all(&script)?;
     Ok(ExitCode::SUCCESS)
 }

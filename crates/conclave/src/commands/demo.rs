@@ -22,10 +22,11 @@ use tokio::{
 };
 
 use crate::{
-    cluster::{ClusterError, Founding, LocalCluster, NODES_MAX, Options, Ports},
+    cluster::{ClusterError, LocalCluster, NODES_MAX},
     commands::up::{interrupted, words},
     errors::{CommandError, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, EXIT_USAGE, note},
     output::{self, Format},
+    scratch,
 };
 use load::Load;
 use timeline::{Step, timeline};
@@ -113,7 +114,7 @@ async fn play(args: &Args) -> anyhow::Result<ExitCode> {
         silent: args.headless,
     };
     display.event(Duration::ZERO, &format!("starting {} nodes", args.nodes));
-    let cluster = throw_away(args.nodes, false, directory.path())
+    let cluster = scratch::cluster(args.nodes, false, directory.path())
         .await
         .map_err(words)?;
     let load = Load::begin(&cluster).await?;
@@ -179,29 +180,6 @@ async fn play(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Findings of one kind that are shown.
 const FINDINGS_SHOWN: usize = 5;
-
-/// Starts a cluster that nobody needs afterwards.
-pub(crate) async fn throw_away(
-    nodes: u64,
-    tls: bool,
-    directory: &std::path::Path,
-) -> Result<LocalCluster, ClusterError> {
-    let program = std::env::current_exe().map_err(|source| ClusterError::File {
-        path: "the program itself".into(),
-        source,
-    })?;
-    let options = Options {
-        program,
-        directory: directory.to_owned(),
-        nodes,
-        founders: nodes,
-        founding: Founding::Meeting,
-        ports: Ports::free(nodes).ok_or(ClusterError::NoPorts { nodes })?,
-        plain: !tls,
-        environment: Default::default(),
-    };
-    LocalCluster::start(options, READY_LIMIT).await
-}
 
 /// Kills and starts nodes as the timeline says; gives when which was killed.
 async fn disturb(

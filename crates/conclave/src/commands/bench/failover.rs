@@ -23,12 +23,12 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::random_word;
 use crate::{
     cluster::{LocalCluster, NODES_MAX},
-    commands::{demo::throw_away, up::words},
+    commands::up::words,
     errors::{CommandError, EXIT_FAILED},
     output::{self, Format},
+    scratch::{self, random_word},
 };
 
 /// Time in which the nodes are all there again after a kill.
@@ -110,7 +110,7 @@ pub(super) async fn bench(args: &Args) -> anyhow::Result<ExitCode> {
     let directory = tempfile::Builder::new()
         .prefix("conclave-bench-")
         .tempdir()?;
-    let cluster = throw_away(args.nodes, args.tls, directory.path()).await;
+    let cluster = scratch::cluster(args.nodes, args.tls, directory.path()).await;
     let cluster = cluster.map_err(words)?;
     let shared = Arc::new(Shared::default());
     let mut tasks = JoinSet::new();

@@ -6,8 +6,8 @@ use std::time::Duration;
 use conclave_client::{Client, Freshness, Grant};
 use tokio::time::timeout;
 
-use super::random_word;
 use crate::cluster::LocalCluster;
+use crate::scratch::random_word;
 
 /// How long the cluster may take to offer the setup token.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -35,13 +35,13 @@ use tokio::{
 
 use crate::{
     cluster::{LocalCluster, NODES_MAX},
-    commands::{
-        demo::throw_away,
-        up::{interrupted, words},
+    commands::up::{interrupted, words},
+    errors::{
+        CommandError, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PERMISSION, EXIT_UNAVAILABLE,
+        OPERATOR_HINT,
     },
-    errors::{CommandError, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PERMISSION, EXIT_UNAVAILABLE},
-    operators,
     output::{self, Format},
+    scratch::{self, random_bytes, random_word},
     trust,
 };
 use process::{cpu_us, server_cpu_us};
@@ -170,7 +170,7 @@ async fn bench(args: &Sends) -> anyhow::Result<ExitCode> {
         .tempdir()?;
     let cluster = match args.endpoints.is_empty() {
         true => Some(
-            throw_away(args.nodes, args.tls, directory.path())
+            scratch::cluster(args.nodes, args.tls, directory.path())
                 .await
                 .map_err(words)?,
         ),
@@ -269,7 +269,7 @@ fn credential(
     };
     found.ok_or_else(|| {
         let sentence = "only an operator is told what the nodes hold in the end";
-        CommandError::new(EXIT_PERMISSION, sentence, operators::HINT)
+        CommandError::new(EXIT_PERMISSION, sentence, OPERATOR_HINT)
     })
 }
 
@@ -400,17 +400,6 @@ fn show(report: &Report) -> std::io::Result<()> {
         ),
     ];
     output::table(&["measured", "value"], &rows)
-}
-
-/// A word that nobody guesses.
-pub(crate) fn random_word() -> anyhow::Result<String> {
-    Ok(URL_SAFE_NO_PAD.encode(random_bytes::<16>()?))
-}
-
-fn random_bytes<const N: usize>() -> anyhow::Result<[u8; N]> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes)?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use conclave_client::{
 use conclave_history::{Action, Event, Recorder, What};
 use tokio::{task::JoinSet, time::Instant};
 
-use crate::{cluster::LocalCluster, commands::bench::random_word};
+use crate::{cluster::LocalCluster, scratch::random_word};
 
 /// People who talk; each odd one talks with the next.
 const PEOPLE: u64 = 8;

@@ -24,7 +24,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::commands::bench::{latencies, random_word};
+use crate::{commands::bench::latencies, scratch::random_word};
 
 /// Streams that share a session on one node.
 const STREAMS_PER_SESSION: usize = 16;

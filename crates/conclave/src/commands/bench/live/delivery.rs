@@ -15,7 +15,7 @@ use super::{
     failed,
     load::{self, Load},
 };
-use crate::commands::bench::random_word;
+use crate::scratch::random_word;
 
 /// Between two messages that are measured.
 const PROBE_EVERY: Duration = Duration::from_millis(3);

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::crowd::{Board, client};
-use crate::commands::bench::{latencies, random_word};
+use crate::{commands::bench::latencies, scratch::random_word};
 
 /// How long the maximal rate is looked for, after as long to warm up.
 const FULL_SPEED: Duration = Duration::from_secs(2);

@@ -25,9 +25,10 @@ use tokio::time::{Instant, sleep};
 use super::{limits, process};
 use crate::{
     cluster::{LocalCluster, NODES_MAX},
-    commands::{demo::throw_away, up::words},
+    commands::up::words,
     errors::{CommandError, EXIT_FAILED, EXIT_UNAVAILABLE},
     output::{self, Format},
+    scratch,
 };
 
 /// Subscribers that one node takes.
@@ -163,7 +164,7 @@ pub(super) async fn bench(args: &Args) -> anyhow::Result<ExitCode> {
     let directory = tempfile::Builder::new()
         .prefix("conclave-bench-")
         .tempdir()?;
-    let cluster = throw_away(args.nodes, false, directory.path())
+    let cluster = scratch::cluster(args.nodes, false, directory.path())
         .await
         .map_err(words)?;
     let leader = cluster.wait_for_leader(PATIENCE).await.map_err(words)?;

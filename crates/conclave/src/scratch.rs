@@ -1,0 +1,54 @@
+//! A cluster that is thrown away after it was measured or shown, and words for its accounts.
+
+use std::{path::Path, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use crate::cluster::{ClusterError, Founding, LocalCluster, Options, Ports};
+
+/// How long the cluster may take until it serves.
+const READY_LIMIT: Duration = Duration::from_secs(30);
+
+/// Starts a cluster of this program in `directory`, on ports that are free.
+///
+/// # Errors
+/// If a node does not start or does not serve in time, or too few ports are free.
+pub(crate) async fn cluster(
+    nodes: u64,
+    tls: bool,
+    directory: &Path,
+) -> Result<LocalCluster, ClusterError> {
+    let program = std::env::current_exe().map_err(|source| ClusterError::File {
+        path: "the program itself".into(),
+        source,
+    })?;
+    let options = Options {
+        program,
+        directory: directory.to_owned(),
+        nodes,
+        founders: nodes,
+        founding: Founding::Meeting,
+        ports: Ports::free(nodes).ok_or(ClusterError::NoPorts { nodes })?,
+        plain: !tls,
+        environment: Default::default(),
+    };
+    LocalCluster::start(options, READY_LIMIT).await
+}
+
+/// Makes a word that cannot be guessed, of 128 bits.
+///
+/// # Errors
+/// If the machine gives no random bytes.
+pub(crate) fn random_word() -> anyhow::Result<String> {
+    Ok(URL_SAFE_NO_PAD.encode(random_bytes::<16>()?))
+}
+
+/// Takes random bytes from the machine.
+///
+/// # Errors
+/// If it gives none.
+pub(crate) fn random_bytes<const N: usize>() -> anyhow::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}
