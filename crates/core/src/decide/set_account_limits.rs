@@ -1,6 +1,6 @@
 //! Gives limits of accounts other values: all that are named, or none.
 
-use super::Ruling;
+use super::ruling::Ruling;
 use crate::{Accepted, AccountLimit, Event, Lookup, Rejection, account_limits::ACCOUNT_LIMITS};
 
 pub(super) fn set_account_limits(lookup: &impl Lookup, values: &[(AccountLimit, u64)]) -> Ruling {
