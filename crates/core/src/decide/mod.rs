@@ -15,6 +15,7 @@ mod create_invite;
 mod create_join_token;
 mod create_room;
 mod create_webhook;
+mod dates;
 mod delete_account;
 mod delete_messages;
 mod delete_webhook;
@@ -53,9 +54,9 @@ use crate::{
     OperatorRequest, Origin, Position, Rejection, Session, SessionId, Timestamp, TokenHash,
     limits::{SESSION_MS, SESSION_RENEW_MS, SESSION_WHOLE_MS},
     lookup::Remembered,
-    now::show_dates,
     requests::Admission,
 };
+use dates::show_dates;
 use ruling::{Ruling, Stop, close_session};
 use spending::{Paid, pay, payer};
 
