@@ -7,8 +7,7 @@
 use std::collections::{BTreeMap, btree_map::Entry};
 
 use conclave_core::{
-    AccountId, AccountLimit, AccountLimits, Allowance, account_limits::ACCOUNT_LIMITS,
-    allowance::SPENDS,
+    AccountId, AccountLimit, AccountLimits, Allowance, limit_table::ACCOUNT_LIMITS, spend::SPENDS,
 };
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 
