@@ -11,8 +11,9 @@
 use crate::{
     AccountLimits, Operation, Rejection, Spend, Timestamp,
     limits::{ALLOWANCE_FILL_MS_MAX, LOG_TIME_MAX_MS},
-    spend::SPENDS,
 };
+
+pub use crate::spend::SPENDS;
 
 /// What one request takes: at most two kinds of tokens.
 pub type Price = [Option<(Spend, u64)>; 2];
