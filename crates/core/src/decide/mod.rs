@@ -28,6 +28,7 @@ mod kick_from_room;
 mod leave_room;
 mod mentions;
 mod offer_setup;
+mod once_pool;
 mod open_session;
 mod operators;
 mod post_by_webhook;
