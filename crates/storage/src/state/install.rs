@@ -18,11 +18,12 @@ use rusqlite::OptionalExtension as _;
 
 use super::{
     Applied, InstallError, State, database, digest, meta,
-    snapshot::remove_if_there,
-    snapshot::with_suffix,
     writer::{Writer, checkpoint},
 };
-use crate::fault::Fault;
+use crate::{
+    fault::Fault,
+    files::{remove_if_there, with_suffix},
+};
 
 /// How long running reads may take to end. Snapshots that are being made end by themselves.
 const READERS_WAIT: Duration = Duration::from_secs(10);

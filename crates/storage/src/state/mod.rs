@@ -59,5 +59,4 @@ pub use rows::{
     SessionRow, StreamItem, StreamPage, To, WebhookRow, With,
 };
 pub use snapshot::SnapshotFile;
-pub(crate) use snapshot::with_suffix;
 pub use writer::State;

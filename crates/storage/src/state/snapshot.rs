@@ -9,7 +9,7 @@
 use std::{
     fs::{self, File},
     io,
-    path::{Path, PathBuf},
+    path::Path,
     thread,
     time::Duration,
 };
@@ -17,6 +17,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, backup};
 
 use super::{Applied, Reader, SnapshotError, database, digest, meta, pool::Pool};
+use crate::files::{remove_if_there, with_suffix};
 
 /// Pages that are copied between two looks at whether the state is being replaced: 1 MiB.
 const STEP_PAGES: i32 = 256;
@@ -172,19 +173,6 @@ fn seal(target: Connection) -> Result<(), SnapshotError> {
     )?;
     target.close().map_err(|(_, error)| error)?;
     Ok(())
-}
-
-pub(crate) fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-pub(super) fn remove_if_there(file: &Path) -> io::Result<()> {
-    match fs::remove_file(file) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
