@@ -17,8 +17,8 @@ use rusqlite::{Connection, Result, Rows, params};
 
 use super::{
     Found, SearchError, Stop,
-    database::{self, number, stored},
-    docs, expression,
+    column::{number, stored},
+    database, docs, expression,
     pool::Pool,
     scope::Scope,
     terms::{self, Asked},

@@ -8,6 +8,7 @@
 //! the state of that moment for the one who asks, so nobody finds what it may not see, and nobody
 //! finds a text that is no longer there.
 
+mod column;
 mod database;
 mod docs;
 mod error;
