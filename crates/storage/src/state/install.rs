@@ -18,6 +18,7 @@ use rusqlite::OptionalExtension as _;
 
 use super::{
     Applied, InstallError, State, database, digest, meta,
+    snapshot::NEW,
     writer::{Writer, checkpoint},
 };
 use crate::{
@@ -27,14 +28,6 @@ use crate::{
 
 /// How long running reads may take to end. Snapshots that are being made end by themselves.
 const READERS_WAIT: Duration = Duration::from_secs(10);
-
-/// The place of a snapshot that is judged good and not yet in use.
-const NEW: &str = ".new";
-
-/// Removes what an interrupted exchange left behind: without its name it never was the state.
-pub(super) fn clean_up(state: &Path) -> io::Result<()> {
-    remove_if_there(&with_suffix(state, NEW))
-}
 
 /// A snapshot that was found to be whole, of this version, and what its maker has sealed.
 #[derive(Debug)]
