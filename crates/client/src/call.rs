@@ -20,7 +20,8 @@ use tonic::{
 use crate::{
     CallError, Freshness, RequestKey,
     attempts::{Attempts, Key, Under},
-    builder::{BuildError, Builder, IN_FLIGHT_MAX, Times, authorization, credential_header},
+    connect::{BuildError, Times, authorization, credential_header},
+    limits::IN_FLIGHT_MAX,
     nodes::{Node, Nodes},
     numbers::{Numbers, Taken},
     rpc::{Kind, Rpc},
@@ -95,12 +96,6 @@ impl Session {
 }
 
 impl Client {
-    /// A builder with the default times.
-    #[must_use]
-    pub fn builder() -> Builder {
-        Builder::default()
-    }
-
     pub(crate) fn new(shared: Arc<Shared>, session: Arc<Session>) -> Self {
         Self {
             shared,
