@@ -17,7 +17,11 @@ use tokio::{
 };
 use tonic::Streaming;
 
-use super::{Disconnect, Item, Reconnect, SubscribeOptions, token::Resume};
+use super::{
+    item::{Disconnect, Item, Reconnect},
+    options::SubscribeOptions,
+    token::Resume,
+};
 use crate::{
     CallError, Client,
     attempts::back_off,
