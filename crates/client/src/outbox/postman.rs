@@ -13,9 +13,10 @@ use tokio::{
 };
 
 use super::{
-    OutboxError, Outcome, Room,
+    error::{OutboxError, Outcome},
     journal::Writer,
     record::{Numbered, Record},
+    room::Room,
 };
 use crate::{
     CallError, Client, Outgoing, RequestKey, Sent, attempts::Under, chat::send_request,
