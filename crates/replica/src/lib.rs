@@ -20,6 +20,7 @@ mod installed;
 mod log_store;
 mod membership;
 mod network;
+mod observe;
 mod offers;
 mod part;
 mod peer_calls;

@@ -27,7 +27,7 @@ use crate::{
     apply::{Machine, Raft, Told},
     campaign::{self, Campaigner},
     change::Finisher,
-    clocks::{Clocks, Others},
+    clocks::{Clocks, rounds::Others},
     contact::Contact,
     convert::members_out,
     damage::{check_pair, ended, log_has_all, start_search},

@@ -13,7 +13,7 @@ use std::{
 use conclave_storage::state::{Judged, Reader};
 
 use crate::{
-    Codec, Replica, SnapshotOffer, Vote,
+    Codec, SnapshotOffer, Vote,
     convert::members_out,
     convert::stored_members_in,
     offers::{Made, Offers},
@@ -96,13 +96,4 @@ pub(crate) fn clean_directory(directory: &Path) -> io::Result<()> {
 /// Where snapshots lie that are sent or received.
 pub(crate) fn directory(data: &Path) -> PathBuf {
     data.join("snapshots")
-}
-
-impl Replica {
-    /// Where received snapshots are put before [`Replica::on_snapshot`], in files whose names
-    /// begin with `receive`; others are removed at the next start.
-    #[must_use]
-    pub fn snapshots_dir(&self) -> PathBuf {
-        directory(&self.inner.config.data)
-    }
 }
