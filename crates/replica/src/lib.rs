@@ -6,6 +6,7 @@
 //! Always true: an answer leaves only after its entry is on disk on a majority and its events are
 //! in this node's database; a node that does not lead never acknowledges a write on its own.
 
+mod admission;
 mod apply;
 mod campaign;
 mod change;
@@ -15,6 +16,8 @@ mod contact;
 mod convert;
 mod damage;
 mod engine;
+mod failure;
+mod finisher;
 mod following;
 mod installed;
 mod log_store;
@@ -22,6 +25,7 @@ mod membership;
 mod network;
 mod observe;
 mod offers;
+mod opening;
 mod part;
 mod peer_calls;
 mod pins;
