@@ -194,8 +194,8 @@ impl OfAccount {
         Ok(())
     }
 
-    /// Counts a refusal by rate; returns for how long to hold it back if it asks for `wait`, at most
-    /// `most`.
+    /// Counts a refusal by rate that asks the caller to wait; returns for how long to hold it back,
+    /// at most `most`.
     pub(crate) fn hold(&self, wait: Duration, most: Duration) -> Duration {
         let mut refusals = lock(&self.refusals);
         let at_once = REFUSAL_EVERY * REFUSALS_AT_ONCE;

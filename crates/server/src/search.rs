@@ -14,10 +14,10 @@ use conclave_words::{
     query::{DAYS_MAX, Day, OFFSET_MINUTES_MAX, Zone},
     snippet,
 };
-use tokio::{task::spawn_blocking, time::timeout};
+use tokio::time::timeout;
 use tonic::Request;
 
-use crate::{access::Deadline, pages, problems, shared::Shared, show};
+use crate::{access::Deadline, long_work, pages, problems, shared::Shared, show};
 
 /// Messages on a page if the client does not say.
 const PAGE_DEFAULT: usize = 20;
@@ -58,7 +58,7 @@ pub(crate) async fn search(
     let mut turn = turn.ok_or(Problem::Busy)?;
     let (search, stopper) = (shared.replica.search(), StopWhenDropped::default());
     let stop = stopper.0.clone();
-    let found = spawn_blocking(move || {
+    let found = long_work::run("search", move || {
         turn.begins();
         let found = search.find(account, &query, before, size, &stop);
         let found = found.map(|found| (hits(&found.rows, &query), found));

@@ -5,6 +5,7 @@
 //! written, and nothing outside the tree is read.
 
 mod arrows;
+mod circles;
 mod documents;
 mod names;
 mod proto;
@@ -14,6 +15,7 @@ mod tree;
 use std::fmt;
 
 pub use arrows::{DEPENDENCIES_ALLOWED, arrows, forbidden_dependencies};
+pub use circles::circles;
 pub use documents::{
     anchors, foreign_paths, links, lock_sources, named_documents, notebook, promised_tests,
 };

@@ -36,7 +36,8 @@ const SENDERS: [(&str, &str); 5] = [
 ];
 
 fn told(headers: &HeaderMap, body: &[u8]) -> Result<Told, Problem> {
-    let told = told_by(headers, &Shape::of(headers)?.read(body)?)?;
+    let shape = Shape::of(headers)?;
+    let told = told_by(headers, &shape.read(&shape.unpack(body)?)?)?;
     Ok(match told {
         Told::Message(message) => {
             let (text, _) = text::fit(&text::clean(&message));
