@@ -9,9 +9,9 @@
 //! the next one leaves only after the answer to the one before it; and no message is ever sent
 //! under a second number unless the first one certainly was not executed.
 
+mod delivery;
 mod error;
 mod journal;
-mod postman;
 mod record;
 mod room;
 
@@ -30,8 +30,8 @@ use conclave_core::Recipient;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::{Client, Outgoing, chat::send_request};
+use delivery::{Delivery, Entry, Input};
 use journal::Journal;
-use postman::{Entry, Input, Postman};
 use room::{Room, cost, room_now};
 
 pub use error::{OutboxError, Outcome};
@@ -183,8 +183,8 @@ impl Outbox {
             waiting: waiting.subscribe(),
         };
         let journal = journal.map(Journal::start);
-        let postman = Postman::new(client, journal, receiver, waiting);
-        tokio::spawn(postman.run(entries));
+        let delivery = Delivery::new(client, journal, receiver, waiting);
+        tokio::spawn(delivery.run(entries));
         (outbox, restored)
     }
 

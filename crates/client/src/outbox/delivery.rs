@@ -60,7 +60,7 @@ struct Delivered {
     outcome: Outcome,
 }
 
-pub(super) struct Postman {
+pub(super) struct Delivery {
     client: Client,
     journal: Option<Writer>,
     inputs: mpsc::Receiver<Input>,
@@ -72,7 +72,7 @@ pub(super) struct Postman {
     waiting: watch::Sender<usize>,
 }
 
-impl Postman {
+impl Delivery {
     pub(super) fn new(
         client: Client,
         journal: Option<Writer>,
