@@ -84,9 +84,9 @@ mod verdict;
 mod vouched;
 
 #[cfg(test)]
-mod cuttable;
-#[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod flaky_connection;
 #[cfg(test)]
 mod tests;
 
