@@ -26,7 +26,7 @@ use crate::{
     numbers::{Numbers, Taken},
     rpc::{Kind, Rpc},
     trust::Trust,
-    verdict::{Failure, Next},
+    verdict::{Failure, RetryDecision},
 };
 
 /// The header by which a node that does not lead names the one that does.
@@ -277,15 +277,15 @@ impl Client {
                 return Err(attempts.give_up(R::KIND, number));
             }
             match failure.next(R::KIND, attempts.maybe_done) {
-                Next::Refused { reason, sentence } => {
+                RetryDecision::Refused { reason, sentence } => {
                     return Err(CallError::Refused { reason, sentence });
                 }
-                Next::LogIn { sentence } => {
+                RetryDecision::LogIn { sentence } => {
                     let certain = !attempts.maybe_done;
                     return Err(CallError::SessionExpired { sentence, certain });
                 }
-                Next::Unknown => return Err(attempts.unknown(number)),
-                Next::NewNumber { last, restart } => {
+                RetryDecision::Unknown => return Err(attempts.unknown(number)),
+                RetryDecision::NewNumber { last, restart } => {
                     new_numbers += 1;
                     if new_numbers > NEW_NUMBERS_MAX {
                         attempts.maybe_done = false;
@@ -294,12 +294,12 @@ impl Client {
                     key = Some(self.new_number(key, last, restart, attempts).await?);
                     attempts.maybe_done = false;
                 }
-                Next::Wait(wait) => {
+                RetryDecision::Wait(wait) => {
                     if !attempts.wait(wait).await {
                         return Err(attempts.give_up(R::KIND, number));
                     }
                 }
-                Next::Elsewhere { maybe_done, wait } => {
+                RetryDecision::Elsewhere { maybe_done, wait } => {
                     attempts.maybe_done |= maybe_done && R::KIND != Kind::Read;
                     self.shared.nodes.failed(&node);
                     attempts.pause(wait, self.shared.nodes.len()).await;
