@@ -19,7 +19,7 @@ use tonic::{
 
 use crate::{
     CallError, Freshness, RequestKey,
-    attempts::{Attempts, Key, Under},
+    attempts::{Attempts, Key, KeyedCallError},
     connect::{BuildError, Times, authorization, credential_header},
     limits::IN_FLIGHT_MAX,
     nodes::{Node, Nodes},
@@ -181,14 +181,14 @@ impl Client {
         request: R,
         key: RequestKey,
         maybe_done: bool,
-    ) -> Result<R::Answer, Under> {
+    ) -> Result<R::Answer, KeyedCallError> {
         let mut attempts = Attempts::new(self.shared.times.total);
         attempts.maybe_done = maybe_done;
         let _permit = self.admit(&mut attempts).await?;
         let key = Some(Key::Kept(key));
         let answer = self.attempt_until_done(request, &mut attempts, key).await;
         match (answer, attempts.number_refused) {
-            (Err(_), Some((reason, last))) => Err(Under::Number {
+            (Err(_), Some((reason, last))) => Err(KeyedCallError::Number {
                 reason,
                 last,
                 maybe_done: attempts.maybe_done,

@@ -19,7 +19,7 @@ use super::{
     room::Room,
 };
 use crate::{
-    CallError, Client, Outgoing, RequestKey, Sent, attempts::Under, chat::send_request,
+    CallError, Client, Outgoing, RequestKey, Sent, attempts::KeyedCallError, chat::send_request,
     numbers::Taken,
 };
 
@@ -210,7 +210,7 @@ async fn deliver(client: &Client, journal: Option<&Writer>, entry: &Entry) -> Ou
         let answer = client.change_under(request.clone(), taken.key, maybe_done);
         match answer.await {
             Ok(sent) => return Ok(Sent::from(sent)),
-            Err(Under::Call(error)) => {
+            Err(KeyedCallError::Call(error)) => {
                 match error {
                     CallError::NotDone { .. } => {}
                     CallError::Unknown { .. } => maybe_done = true,
@@ -218,7 +218,7 @@ async fn deliver(client: &Client, journal: Option<&Writer>, entry: &Entry) -> Ou
                 }
                 held = Some(taken);
             }
-            Err(Under::Number {
+            Err(KeyedCallError::Number {
                 reason,
                 last,
                 maybe_done: doubt,
