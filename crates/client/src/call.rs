@@ -150,7 +150,7 @@ impl Client {
     }
 
     /// A call that changes something in the session, with the next number.
-    pub(crate) async fn change<R: Rpc>(&self, request: R) -> Result<R::Answer, CallError> {
+    pub(crate) async fn call<R: Rpc>(&self, request: R) -> Result<R::Answer, CallError> {
         let mut attempts = Attempts::new(self.shared.times.total);
         let _permit = self.admit(&mut attempts).await?;
         self.learn_numbers(&mut attempts).await?;
@@ -162,7 +162,7 @@ impl Client {
     }
 
     /// The same request again whose outcome is unknown. It never gets another number.
-    pub(crate) async fn change_again<R: Rpc>(
+    pub(crate) async fn retry<R: Rpc>(
         &self,
         request: R,
         key: RequestKey,
@@ -176,7 +176,7 @@ impl Client {
 
     /// One message of an outbox under a number that stays its own: where the number is refused,
     /// that is the error. `maybe_done`: it may have been executed before.
-    pub(crate) async fn change_under<R: Rpc>(
+    pub(crate) async fn call_with_key<R: Rpc>(
         &self,
         request: R,
         key: RequestKey,

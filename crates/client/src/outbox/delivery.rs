@@ -207,7 +207,7 @@ async fn deliver(client: &Client, journal: Option<&Writer>, entry: &Entry) -> Ou
             Some(taken) => taken,
             None => number(client, journal, entry.id, session).await?,
         };
-        let answer = client.change_under(request.clone(), taken.key, maybe_done);
+        let answer = client.call_with_key(request.clone(), taken.key, maybe_done);
         match answer.await {
             Ok(sent) => return Ok(Sent::from(sent)),
             Err(KeyedCallError::Call(error)) => {
