@@ -41,9 +41,9 @@ use crate::{
         log_id_out, members_out, stored_members_in,
     },
     installed::Installed,
-    offers::Offers,
     pins::{Pin, Pins},
     snapshot::SnapshotData,
+    snapshot_store::SnapshotStore,
     synced::Synced,
 };
 
@@ -101,7 +101,7 @@ pub(crate) struct Machine {
     jobs: mpsc::SyncSender<Job>,
     codec: Arc<dyn Codec>,
     reader: state::Reader,
-    offers: Offers,
+    store: SnapshotStore,
     synced: Synced,
     installed: Installed,
     /// Up to where the log may be purged: the meta of the snapshot that openraft is offered.
@@ -114,7 +114,7 @@ impl Machine {
     pub(crate) fn start(
         state: State,
         codec: Arc<dyn Codec>,
-        offers: Offers,
+        store: SnapshotStore,
         told: Told,
         synced: Synced,
         installed: Installed,
@@ -139,7 +139,7 @@ impl Machine {
                 jobs,
                 codec,
                 reader,
-                offers,
+                store,
                 synced,
                 installed,
                 fence,
@@ -193,7 +193,7 @@ impl Machine {
     fn snapshot(&self, meta: SnapshotMeta) -> Snapshot<Leader, u64, Member, SnapshotData> {
         let own = SnapshotData::Own {
             reader: self.reader.clone(),
-            offers: self.offers.clone(),
+            store: self.store.clone(),
             index: meta.last_log_id.map_or(0, |id| id.index()),
         };
         Snapshot {
@@ -254,7 +254,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         }
         self.job(|done| Job::Install { file, done }).await?;
         // The log that went on after it is gone.
-        self.offers.forget();
+        self.store.forget();
         self.move_fence().await?;
         Ok(())
     }
@@ -262,12 +262,12 @@ impl RaftStateMachine<TypeConfig> for Machine {
     async fn get_current_snapshot(
         &mut self,
     ) -> Result<Option<Snapshot<Leader, u64, Member, SnapshotData>>, io::Error> {
-        if let Some(made) = self.offers.kept() {
+        if let Some(made) = self.store.cached() {
             // Older than the fence perhaps, but the log goes on after it: a receiver that was
             // interrupted need not begin again.
             return Ok(Some(Snapshot {
                 meta: self.meta(&made.applied)?,
-                snapshot: SnapshotData::Kept(made),
+                snapshot: SnapshotData::Cached(made),
             }));
         }
         let meta = self.fence.borrow().clone();

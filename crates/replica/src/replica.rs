@@ -35,13 +35,13 @@ use crate::{
     installed::Installed,
     log_store::Log,
     network::Network,
-    offers::Offers,
     opening::{check_pair, ended, start_search},
     part::Part,
     proposer::{self, Proposer, Reach},
     reads::{self, Reads},
     retention::Retention,
     snapshot,
+    snapshot_store::SnapshotStore,
 };
 
 /// Pause before a command or a read is tried again while nobody seems to lead.
@@ -100,7 +100,7 @@ impl Replica {
         let (applied_tx, applied) = watch::channel(last);
         let snapshots = snapshot::directory(&config.data);
         snapshot::clean_directory(&snapshots)?;
-        let offers = Offers::new(&snapshots);
+        let store = SnapshotStore::new(&snapshots);
         let search = start_search(&config, &log, &reader)?;
         let clocks = Clocks::new(config.node, config.clock.clone(), state.now());
         let told = Told {
@@ -112,21 +112,15 @@ impl Replica {
         let log_view = Log::new(log.clone(), codec.clone());
         let synced = log_view.synced();
         let installed = Installed::new(&config.data);
-        let (machine, writer) = Machine::start(
-            state,
-            codec.clone(),
-            offers.clone(),
-            told,
-            synced,
-            installed,
-        )?;
+        let (machine, writer) =
+            Machine::start(state, codec.clone(), store.clone(), told, synced, installed)?;
 
         let network = Network {
             node: config.node,
             transport: transport.clone(),
             codec: codec.clone(),
             members: config.members.clone(),
-            offers: offers.clone(),
+            store: store.clone(),
         };
         let raft = match start_engine(&config, network, &log_view, &machine).await {
             Ok(raft) => raft,
@@ -160,7 +154,7 @@ impl Replica {
             tokio::spawn(watch_leader(raft.clone(), config.node, leader_tx)),
             tokio::spawn(clocks.clone().run(others)),
             tokio::spawn(Finisher { raft: raft.clone() }.run()),
-            tokio::spawn(Retention::new(raft.clone(), log_view, config.retention, offers).run()),
+            tokio::spawn(Retention::new(raft.clone(), log_view, config.retention, store).run()),
         ];
         let contact = Contact::new();
         let campaign = Campaigner {

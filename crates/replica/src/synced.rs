@@ -79,7 +79,7 @@ mod tests {
         installed::Installed,
         log_store::Log,
         log_suite_tests::TextCodec,
-        offers::Offers,
+        snapshot_store::SnapshotStore,
     };
 
     /// A log whose disk has written, and does not say so before it is asked.
@@ -166,7 +166,7 @@ mod tests {
         let (mut machine, writer) = Machine::start(
             state,
             codec.clone(),
-            Offers::new(&snapshots),
+            SnapshotStore::new(&snapshots),
             told,
             log.synced(),
             installed,
