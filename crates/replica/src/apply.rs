@@ -21,7 +21,7 @@ use std::{
 use conclave_core::Now;
 use conclave_storage::{
     search::Search,
-    state::{self, Judged, State},
+    state::{self, State, VerifiedSnapshot},
 };
 use futures::StreamExt as _;
 use openraft::{
@@ -81,7 +81,7 @@ enum Job {
         done: Done<Option<state::Applied>>,
     },
     Install {
-        file: Judged,
+        file: VerifiedSnapshot,
         done: Done<()>,
     },
     Applied {
@@ -443,8 +443,10 @@ impl Writer {
         Ok((checkpoint.synced_through == applied.last).then_some(applied))
     }
 
-    fn install(&mut self, file: &Judged) -> io::Result<()> {
-        self.state.install_judged(file).map_err(io::Error::other)?;
+    fn install(&mut self, file: &VerifiedSnapshot) -> io::Result<()> {
+        self.state
+            .install_verified(file)
+            .map_err(io::Error::other)?;
         let log_index = self.last_index();
         self.pins.reached(log_index, &self.reader);
         tracing::info!(log_index, "snapshot installed");

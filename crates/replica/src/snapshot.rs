@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use conclave_storage::state::{Judged, Reader};
+use conclave_storage::state::{Reader, VerifiedSnapshot};
 
 use crate::{
     Codec, SnapshotOffer, Vote,
@@ -36,7 +36,7 @@ pub(crate) enum SnapshotData {
     /// A file of this node's state that is there already.
     Cached(Arc<SnapshotFile>),
     /// A verified file from the leader.
-    Received(Judged),
+    Received(VerifiedSnapshot),
 }
 
 impl SnapshotData {

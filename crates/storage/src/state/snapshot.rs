@@ -33,7 +33,7 @@ const ROOM_BYTES: u64 = 32 * 1024 * 1024;
 /// By how much the thread gives way to others, as `nice` counts.
 const GIVE_WAY: i32 = 10;
 
-/// The place of a snapshot that is judged good and not yet in use.
+/// The place of a snapshot that is verified and not yet in use.
 pub(super) const NEW: &str = ".new";
 
 /// A finished snapshot file.
