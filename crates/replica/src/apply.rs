@@ -115,7 +115,7 @@ impl Machine {
         state: State,
         codec: Arc<dyn Codec>,
         store: SnapshotStore,
-        told: Told,
+        observers: Observers,
         synced: Synced,
         installed: Installed,
     ) -> io::Result<(Self, thread::JoinHandle<()>)> {
@@ -126,7 +126,7 @@ impl Machine {
             state,
             reader: reader.clone(),
             codec: codec.clone(),
-            told,
+            observers,
             pins: Pins::default(),
             stopping: stopping.clone(),
         };
@@ -308,8 +308,8 @@ fn bytes_of(entry: &Entry) -> usize {
     }
 }
 
-/// Who is told after each transaction.
-pub(crate) struct Told {
+/// What is notified after each transaction.
+pub(crate) struct Observers {
     /// The index of the last entry that is in the database.
     pub(crate) applied: watch::Sender<u64>,
     /// Also hears what happened.
@@ -325,7 +325,7 @@ struct Writer {
     state: State,
     reader: state::Reader,
     codec: Arc<dyn Codec>,
-    told: Told,
+    observers: Observers,
     pins: Pins,
     /// Nothing is waited for any more.
     stopping: Arc<AtomicBool>,
@@ -374,10 +374,10 @@ impl Writer {
             events.extend(result.events);
         }
         let last = self.last_index();
-        self.told.clocks.applied(self.now());
-        self.told.listener.applied(last, events);
-        self.told.applied.send_replace(last);
-        self.told.search.notify();
+        self.observers.clocks.applied(self.now());
+        self.observers.listener.applied(last, events);
+        self.observers.applied.send_replace(last);
+        self.observers.search.notify();
         Ok(())
     }
 
@@ -450,10 +450,10 @@ impl Writer {
         let log_index = self.last_index();
         self.pins.reached(log_index, &self.reader);
         tracing::info!(log_index, "snapshot installed");
-        self.told.clocks.applied(self.now());
-        self.told.listener.installed(log_index);
-        self.told.applied.send_replace(log_index);
-        self.told.search.notify();
+        self.observers.clocks.applied(self.now());
+        self.observers.listener.installed(log_index);
+        self.observers.applied.send_replace(log_index);
+        self.observers.search.notify();
         Ok(())
     }
 

@@ -24,7 +24,7 @@ use tokio::{
 use crate::{
     Codec, Config, Listener, Member, Outcome, Place, ProposeError, ReadError, Role, StartError,
     Status, Transport,
-    apply::{Machine, Raft, Told},
+    apply::{Machine, Observers, Raft},
     campaign::{self, Campaigner},
     clocks::{Clocks, rounds::Others},
     contact::Contact,
@@ -103,7 +103,7 @@ impl Replica {
         let store = SnapshotStore::new(&snapshots);
         let search = start_search(&config, &log, &reader)?;
         let clocks = Clocks::new(config.node, config.clock.clone(), state.now());
-        let told = Told {
+        let observers = Observers {
             applied: applied_tx,
             listener,
             search: search.clone(),
@@ -112,8 +112,14 @@ impl Replica {
         let log_view = Log::new(log.clone(), codec.clone());
         let synced = log_view.synced();
         let installed = Installed::new(&config.data);
-        let (machine, writer) =
-            Machine::start(state, codec.clone(), store.clone(), told, synced, installed)?;
+        let (machine, writer) = Machine::start(
+            state,
+            codec.clone(),
+            store.clone(),
+            observers,
+            synced,
+            installed,
+        )?;
 
         let network = Network {
             node: config.node,

@@ -73,7 +73,7 @@ mod tests {
     use super::*;
     use crate::{
         Listener,
-        apply::{Machine, Told},
+        apply::{Machine, Observers},
         clocks::Clocks,
         convert::entry_in,
         installed::Installed,
@@ -153,7 +153,7 @@ mod tests {
             held: Mutex::default(),
         });
         let state = State::open(directory.path(), state::Options::default()).unwrap();
-        let told = Told {
+        let observers = Observers {
             applied: watch::Sender::new(0),
             listener: Arc::new(Deaf),
             search: Search::start(directory.path(), state.reader()).unwrap(),
@@ -167,7 +167,7 @@ mod tests {
             state,
             codec.clone(),
             SnapshotStore::new(&snapshots),
-            told,
+            observers,
             log.synced(),
             installed,
         )
