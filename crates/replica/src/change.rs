@@ -1,8 +1,8 @@
 //! Changes the membership through the log.
 //!
 //! A change of one voter is one entry. A replacement of a voter is two entries: first both sets
-//! of voters (a joint configuration), then the new set alone. The [`Finisher`](crate::finisher::Finisher) of the node that
-//! leads writes the second entry, also when an earlier leader wrote the first one.
+//! of voters (a joint configuration), then the new set alone. The finisher (`finisher.rs`) of the
+//! node that leads writes the second entry, also when an earlier leader wrote the first one.
 //!
 //! Always true: one change at a time; a change starts from a committed membership with one set of
 //! voters; a leader that dies or loses leadership at any moment leaves nothing that the next
