@@ -10,12 +10,14 @@ mod attacks;
 mod frames;
 mod honest;
 mod report;
+mod tally;
 mod target;
 
-pub use attacks::{ATTACKS, Attack, Tally, attack};
+pub use attacks::{ATTACKS, Attack, attack};
 pub use frames::{Frame, PREFACE, Request, header_block};
 pub use honest::{Honest, Noticed};
 pub use report::{Report, run};
+pub use tally::Tally;
 pub use target::{
     Bounds, COUNT_MAX, DURATION_MAX, Port, Target, TargetError, Wire, any_certificate,
 };

@@ -75,7 +75,7 @@ impl Client {
             request: None,
             password: password.to_owned(),
         };
-        self.change(request).await?;
+        self.call(request).await?;
         Ok(())
     }
 
@@ -89,7 +89,7 @@ impl Client {
             old_password: old.to_owned(),
             new_password: new.to_owned(),
         };
-        Ok(Position(self.change(request).await?.position))
+        Ok(Position(self.call(request).await?.position))
     }
 
     /// Sets what is shown beside the account's name; empty for nothing.
@@ -101,7 +101,7 @@ impl Client {
             request: None,
             display_name: display_name.to_owned(),
         };
-        Ok(Position(self.change(request).await?.position))
+        Ok(Position(self.call(request).await?.position))
     }
 
     /// Blocks somebody, or ends that. Who is blocked cannot write to the caller or invite it.
@@ -114,7 +114,7 @@ impl Client {
             name: name.to_owned(),
             blocked,
         };
-        Ok(Position(self.change(request).await?.position))
+        Ok(Position(self.call(request).await?.position))
     }
 
     /// Everybody whom the caller has blocked.

@@ -7,7 +7,7 @@ use crate::{
     CallError, Client,
     attempts::Attempts,
     rpc::{Kind, Rpc},
-    verdict::Next,
+    verdict::RetryDecision,
 };
 
 impl Client {
@@ -80,15 +80,17 @@ impl Client {
             Err(failure) => {
                 attempts.last = failure.to_string();
                 Err(match failure.next(Kind::Read, false) {
-                    Next::Refused { reason, sentence } => CallError::Refused { reason, sentence },
-                    Next::LogIn { sentence } => CallError::SessionExpired {
+                    RetryDecision::Refused { reason, sentence } => {
+                        CallError::Refused { reason, sentence }
+                    }
+                    RetryDecision::LogIn { sentence } => CallError::SessionExpired {
                         sentence,
                         certain: true,
                     },
-                    Next::NewNumber { .. }
-                    | Next::Unknown
-                    | Next::Wait(_)
-                    | Next::Elsewhere { .. } => attempts.give_up(Kind::Read, None),
+                    RetryDecision::NewNumber { .. }
+                    | RetryDecision::Unknown
+                    | RetryDecision::Wait(_)
+                    | RetryDecision::Elsewhere { .. } => attempts.give_up(Kind::Read, None),
                 })
             }
         }

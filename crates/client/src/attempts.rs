@@ -139,7 +139,7 @@ impl Attempts {
 
 /// Why a request under a number that stays its own did not succeed.
 #[derive(Debug)]
-pub(crate) enum Under {
+pub(crate) enum KeyedCallError {
     /// Its number is refused.
     Number {
         /// Why.
@@ -153,7 +153,7 @@ pub(crate) enum Under {
     Call(CallError),
 }
 
-impl From<CallError> for Under {
+impl From<CallError> for KeyedCallError {
     fn from(error: CallError) -> Self {
         Self::Call(error)
     }

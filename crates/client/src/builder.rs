@@ -4,16 +4,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use conclave_wire::{OperatorCredential, address};
-use tonic::{
-    metadata::{Ascii, MetadataValue},
-    transport::{Channel, Endpoint},
-};
-
 use crate::{
     call::{Client, Session, Shared},
+    connect::{BuildError, Times, authorization},
+    limits::ENDPOINTS_MAX,
     nodes::Nodes,
-    trust::{Authority, NamedBy, Roots, Trust},
+    trust::{Authority, Roots, Trust},
 };
 
 /// How long connecting to a node may take before another one is tried.
@@ -22,59 +18,6 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a call may take with all its attempts.
 pub const TOTAL_TIMEOUT: Duration = Duration::from_secs(15);
-/// How often an idle connection is tried, so that a dead one is found before it is needed.
-pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
-/// How long such a trial may take before the connection is given up.
-pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Nodes that one client knows. More: refused when building; ignored when learned from hints.
-pub const ENDPOINTS_MAX: usize = 32;
-
-/// Requests of one session that may be under way at once; the others wait for their turn. Half a
-/// [`conclave_core::limits::REQUEST_WINDOW`], so that two programs may share a session.
-pub const IN_FLIGHT_MAX: usize = 128;
-
-const _: () = assert!((IN_FLIGHT_MAX as u64) < conclave_core::limits::REQUEST_WINDOW);
-
-/// A client cannot be built from this.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// No node was named.
-    #[error("no endpoint was named")]
-    NoEndpoint,
-    /// Too many nodes were named.
-    #[error("{named} endpoints were named; at most {ENDPOINTS_MAX} are allowed")]
-    TooManyEndpoints {
-        /// How many.
-        named: usize,
-    },
-    /// This is no address.
-    #[error("'{address}' is not an address such as 127.0.0.1:7400: {why}")]
-    Address {
-        /// What was given.
-        address: String,
-        /// Why it is none.
-        why: &'static str,
-        /// What is wrong with it, if the parser says.
-        #[source]
-        source: Option<tonic::transport::Error>,
-    },
-    /// Others could listen there, and it is not known whom to believe.
-    #[error("'{address}' is not on this machine, and the authority of its cluster is not known")]
-    Unprotected {
-        /// What was given.
-        address: String,
-    },
-    /// The scheme contradicts what is known of the cluster.
-    #[error("'{address}' asks for plain text, but the cluster is known to be encrypted")]
-    Plain {
-        /// What was given.
-        address: String,
-    },
-    /// The token has characters that no token has.
-    #[error("the session token is malformed")]
-    Token,
-}
 
 /// Collects what a [`Client`] needs.
 #[derive(Clone, Debug)]
@@ -83,14 +26,6 @@ pub struct Builder {
     token: Option<String>,
     trust: Trust,
     times: Times,
-}
-
-/// The times of a client.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Times {
-    pub(crate) connect: Duration,
-    pub(crate) attempt: Duration,
-    pub(crate) total: Duration,
 }
 
 impl Default for Builder {
@@ -105,6 +40,14 @@ impl Default for Builder {
                 total: TOTAL_TIMEOUT,
             },
         }
+    }
+}
+
+impl Client {
+    /// A builder with the default times.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
     }
 }
 
@@ -197,82 +140,4 @@ impl Builder {
         let session = Session::new(self.token.as_deref().map(authorization).transpose()?);
         Ok(Client::new(Arc::new(shared), Arc::new(session)))
     }
-}
-
-/// The header that carries the token.
-pub(crate) fn authorization(token: &str) -> Result<MetadataValue<Ascii>, BuildError> {
-    let mut value: MetadataValue<Ascii> = format!("Bearer {token}")
-        .parse()
-        .map_err(|_| BuildError::Token)?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-/// The header that carries the credential of an operator.
-pub(crate) fn credential_header(credential: &OperatorCredential) -> MetadataValue<Ascii> {
-    let header = credential.to_header().parse();
-    let mut value: MetadataValue<Ascii> = header.expect("it is base64 with a word before it");
-    value.set_sensitive(true);
-    value
-}
-
-/// Whether this can be the address of a node.
-///
-/// # Errors
-/// [`BuildError::Address`], with what is wrong.
-pub fn check_address(address: &str) -> Result<(), BuildError> {
-    let wrong = |why| BuildError::Address {
-        address: address.to_owned(),
-        why,
-        source: None,
-    };
-    address::check(bare(address)).map_err(wrong)
-}
-
-/// A connection to an address, made when it is first used.
-pub(crate) fn channel(
-    address: &str,
-    connect: Duration,
-    trust: &Trust,
-    named_by: NamedBy,
-) -> Result<Channel, BuildError> {
-    let bare = bare(address);
-    let given = || address.to_owned();
-    let malformed = |source| BuildError::Address {
-        address: given(),
-        why: "it cannot be part of a URI",
-        source,
-    };
-    check_address(address)?;
-    let is_encrypted = trust.is_encrypted();
-    if is_encrypted && address.trim().starts_with(PLAIN_SCHEME) {
-        return Err(BuildError::Plain { address: given() });
-    }
-    let wants_tls = !is_encrypted && address.trim().starts_with(TLS_SCHEME);
-    if wants_tls || !trust.allows(bare) {
-        return Err(BuildError::Unprotected { address: given() });
-    }
-    // The scheme says nothing here: what the connection is made of decides.
-    let endpoint = Endpoint::from_shared(format!("{PLAIN_SCHEME}{bare}"))
-        .map_err(|source| malformed(Some(source)))?
-        .connect_timeout(connect)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .keep_alive_while_idle(true);
-    Ok(trust.channel(&endpoint, named_by))
-}
-
-const PLAIN_SCHEME: &str = "http://";
-const TLS_SCHEME: &str = "https://";
-
-/// An address without scheme and trailing slash: the form in which nodes name each other.
-pub(crate) fn bare(address: &str) -> &str {
-    let address = address.trim();
-    let schemes = [PLAIN_SCHEME, TLS_SCHEME];
-    let mut without = schemes
-        .iter()
-        .filter_map(|scheme| address.strip_prefix(scheme));
-    let address = without.next().unwrap_or(address);
-    address.strip_suffix('/').unwrap_or(address)
 }

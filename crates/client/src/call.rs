@@ -19,13 +19,14 @@ use tonic::{
 
 use crate::{
     CallError, Freshness, RequestKey,
-    attempts::{Attempts, Key, Under},
-    builder::{BuildError, Builder, IN_FLIGHT_MAX, Times, authorization, credential_header},
+    attempts::{Attempts, Key, KeyedCallError},
+    connect::{BuildError, Times, authorization, credential_header},
+    limits::IN_FLIGHT_MAX,
     nodes::{Node, Nodes},
     numbers::{Numbers, Taken},
     rpc::{Kind, Rpc},
     trust::Trust,
-    verdict::{Failure, Next},
+    verdict::{Failure, RetryDecision},
 };
 
 /// The header by which a node that does not lead names the one that does.
@@ -95,12 +96,6 @@ impl Session {
 }
 
 impl Client {
-    /// A builder with the default times.
-    #[must_use]
-    pub fn builder() -> Builder {
-        Builder::default()
-    }
-
     pub(crate) fn new(shared: Arc<Shared>, session: Arc<Session>) -> Self {
         Self {
             shared,
@@ -155,7 +150,7 @@ impl Client {
     }
 
     /// A call that changes something in the session, with the next number.
-    pub(crate) async fn change<R: Rpc>(&self, request: R) -> Result<R::Answer, CallError> {
+    pub(crate) async fn call<R: Rpc>(&self, request: R) -> Result<R::Answer, CallError> {
         let mut attempts = Attempts::new(self.shared.times.total);
         let _permit = self.admit(&mut attempts).await?;
         self.learn_numbers(&mut attempts).await?;
@@ -167,7 +162,7 @@ impl Client {
     }
 
     /// The same request again whose outcome is unknown. It never gets another number.
-    pub(crate) async fn change_again<R: Rpc>(
+    pub(crate) async fn retry<R: Rpc>(
         &self,
         request: R,
         key: RequestKey,
@@ -181,19 +176,19 @@ impl Client {
 
     /// One message of an outbox under a number that stays its own: where the number is refused,
     /// that is the error. `maybe_done`: it may have been executed before.
-    pub(crate) async fn change_under<R: Rpc>(
+    pub(crate) async fn call_with_key<R: Rpc>(
         &self,
         request: R,
         key: RequestKey,
         maybe_done: bool,
-    ) -> Result<R::Answer, Under> {
+    ) -> Result<R::Answer, KeyedCallError> {
         let mut attempts = Attempts::new(self.shared.times.total);
         attempts.maybe_done = maybe_done;
         let _permit = self.admit(&mut attempts).await?;
         let key = Some(Key::Kept(key));
         let answer = self.attempt_until_done(request, &mut attempts, key).await;
         match (answer, attempts.number_refused) {
-            (Err(_), Some((reason, last))) => Err(Under::Number {
+            (Err(_), Some((reason, last))) => Err(KeyedCallError::Number {
                 reason,
                 last,
                 maybe_done: attempts.maybe_done,
@@ -282,15 +277,15 @@ impl Client {
                 return Err(attempts.give_up(R::KIND, number));
             }
             match failure.next(R::KIND, attempts.maybe_done) {
-                Next::Refused { reason, sentence } => {
+                RetryDecision::Refused { reason, sentence } => {
                     return Err(CallError::Refused { reason, sentence });
                 }
-                Next::LogIn { sentence } => {
+                RetryDecision::LogIn { sentence } => {
                     let certain = !attempts.maybe_done;
                     return Err(CallError::SessionExpired { sentence, certain });
                 }
-                Next::Unknown => return Err(attempts.unknown(number)),
-                Next::NewNumber { last, restart } => {
+                RetryDecision::Unknown => return Err(attempts.unknown(number)),
+                RetryDecision::NewNumber { last, restart } => {
                     new_numbers += 1;
                     if new_numbers > NEW_NUMBERS_MAX {
                         attempts.maybe_done = false;
@@ -299,12 +294,12 @@ impl Client {
                     key = Some(self.new_number(key, last, restart, attempts).await?);
                     attempts.maybe_done = false;
                 }
-                Next::Wait(wait) => {
+                RetryDecision::Wait(wait) => {
                     if !attempts.wait(wait).await {
                         return Err(attempts.give_up(R::KIND, number));
                     }
                 }
-                Next::Elsewhere { maybe_done, wait } => {
+                RetryDecision::Elsewhere { maybe_done, wait } => {
                     attempts.maybe_done |= maybe_done && R::KIND != Kind::Read;
                     self.shared.nodes.failed(&node);
                     attempts.pause(wait, self.shared.nodes.len()).await;

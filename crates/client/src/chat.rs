@@ -92,7 +92,7 @@ impl Client {
         message: &Outgoing,
     ) -> Result<Sent, CallError> {
         let request = send_request(to, message)?;
-        self.change(request).await.map(Sent::from)
+        self.call(request).await.map(Sent::from)
     }
 
     /// Asks for the outcome of a message that is unknown; sends it if it was not sent. Everything
@@ -120,7 +120,7 @@ impl Client {
         message: &Outgoing,
     ) -> Result<Sent, CallError> {
         let request = send_request(to, message)?;
-        self.change_again(request, key).await.map(Sent::from)
+        self.retry(request, key).await.map(Sent::from)
     }
 
     /// Gives a message of the caller's another text. It keeps its place and its time.
@@ -139,7 +139,7 @@ impl Client {
             message: Some(reference(&message)),
             text: text.as_str().to_owned(),
         };
-        Ok(Position(self.change(request).await?.position))
+        Ok(Position(self.call(request).await?.position))
     }
 
     /// Adds a reaction to a message (an emoji or a short word), or takes it away. It stays as it
@@ -160,7 +160,7 @@ impl Client {
             reaction: reaction.to_owned(),
             present,
         };
-        Ok(Position(self.change(request).await?.position))
+        Ok(Position(self.call(request).await?.position))
     }
 
     /// One page of the messages that a query finds, of those that the caller may see, the newest
@@ -285,7 +285,7 @@ impl Client {
             request: None,
             progress: progress.iter().map(one).collect(),
         };
-        Ok(Position(self.change(request).await?.position))
+        Ok(Position(self.call(request).await?.position))
     }
 
     /// Deletes messages, all or none; gives how many were not deleted before.
@@ -302,7 +302,7 @@ impl Client {
             messages: messages.iter().map(reference).collect(),
             for_everyone,
         };
-        Ok(self.change(request).await?.count)
+        Ok(self.call(request).await?.count)
     }
 }
 

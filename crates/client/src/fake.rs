@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use crate::cuttable::Cuttable;
+use crate::flaky_connection::FlakyConnection;
 use conclave_core::Rejection;
 use conclave_wire::{
     Problem,
@@ -120,7 +120,7 @@ impl Fake {
         };
         let incoming = TcpListenerStream::new(listener).map(move |stream| {
             let cut = WatchStream::from_changes(cut.subscribe());
-            stream.map(|stream| Cuttable { stream, cut })
+            stream.map(|stream| FlakyConnection { stream, cut })
         });
         let router = Server::builder()
             .add_service(ChatServiceServer::new(node.clone()))

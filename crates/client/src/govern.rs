@@ -29,7 +29,7 @@ impl Client {
             name: name.to_owned(),
             role: role.into(),
         };
-        Ok(Position(self.change(request).await?.position))
+        Ok(Position(self.call(request).await?.position))
     }
 
     /// Suspends an account, or reactivates it. Nothing of it is deleted.
@@ -42,7 +42,7 @@ impl Client {
             name: name.to_owned(),
             suspended,
         };
-        Ok(Position(self.change(request).await?.position))
+        Ok(Position(self.call(request).await?.position))
     }
 
     /// Ends all sessions of an account.
@@ -54,7 +54,7 @@ impl Client {
             request: None,
             name: name.to_owned(),
         };
-        Ok(Position(self.change(request).await?.position))
+        Ok(Position(self.call(request).await?.position))
     }
 
     /// Gives an account a new password, made up here, and ends all its sessions. The password is
@@ -69,7 +69,7 @@ impl Client {
             name: name.to_owned(),
             new_password: new_password.clone(),
         };
-        self.change(request).await?;
+        self.call(request).await?;
         Ok(new_password)
     }
 
@@ -82,7 +82,7 @@ impl Client {
             request: None,
             name: name.to_owned(),
         };
-        Ok(Position(self.change(request).await?.position))
+        Ok(Position(self.call(request).await?.position))
     }
 
     /// Creates an account for a program. The token in the answer is its session's: a secret that
@@ -96,7 +96,7 @@ impl Client {
             name: name.to_owned(),
             token: random::bytes::<TOKEN_BYTES>().to_vec().into(),
         };
-        self.change(request).await
+        self.call(request).await
     }
 
     /// Makes an invite with which `uses` accounts can be created within `ttl`. Its code in the
@@ -116,7 +116,7 @@ impl Client {
             ttl_seconds: ttl.as_secs(),
             uses,
         };
-        self.change(request).await
+        self.call(request).await
     }
 
     /// The invites that have not run out.
@@ -137,7 +137,7 @@ impl Client {
             request: None,
             invite_id: invite.0,
         };
-        Ok(Position(self.change(request).await?.position))
+        Ok(Position(self.call(request).await?.position))
     }
 
     /// How much one account may do and keep.
@@ -171,6 +171,6 @@ impl Client {
             request: None,
             limits: limits.collect(),
         };
-        Ok(Position(self.change(request).await?.position))
+        Ok(Position(self.call(request).await?.position))
     }
 }

@@ -65,9 +65,11 @@ mod attempts;
 mod builder;
 mod call;
 mod chat;
+mod connect;
 mod error;
 mod events;
 mod govern;
+mod limits;
 mod live;
 mod nodes;
 mod numbers;
@@ -82,24 +84,23 @@ mod verdict;
 mod vouched;
 
 #[cfg(test)]
-mod cuttable;
-#[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod flaky_connection;
 #[cfg(test)]
 mod tests;
 
 pub use account::Grant;
-pub use builder::{
-    ATTEMPT_TIMEOUT, BuildError, Builder, CONNECT_TIMEOUT, ENDPOINTS_MAX, IN_FLIGHT_MAX,
-    KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, TOTAL_TIMEOUT, check_address,
-};
+pub use builder::{ATTEMPT_TIMEOUT, Builder, CONNECT_TIMEOUT, TOTAL_TIMEOUT};
 pub use call::Client;
 pub use chat::{Days, Outgoing, Page, Sent};
 pub use conclave_core as core;
 pub use conclave_wire::trust::{Fingerprint, NoFingerprint};
 pub use conclave_wire::{OperatorCredential, v1};
+pub use connect::{BuildError, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, check_address};
 pub use error::{CallError, RequestKey};
 pub use events::{Disconnect, Events, From, HEARTBEAT, Item, Reconnect, SubscribeOptions};
+pub use limits::{ENDPOINTS_MAX, IN_FLIGHT_MAX};
 pub use operate::new_credential;
 pub use outbox::{
     OUTBOX_BYTES_MAX, OUTBOX_MESSAGES_MAX, Outbox, OutboxError, Outcome, Restored, Ticket,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use conclave_core::ConversationId;
 use conclave_wire::v1;
 
-use crate::{CallError, Client, attempts::Attempts, rpc::Rpc, verdict::Next};
+use crate::{CallError, Client, attempts::Attempts, rpc::Rpc, verdict::RetryDecision};
 
 impl Client {
     /// Who of these is there, in the order of the names: 1 to 100.
@@ -59,14 +59,15 @@ impl Client {
         };
         attempts.last = failure.to_string();
         Err(match failure.next(R::KIND, false) {
-            Next::Refused { reason, sentence } => CallError::Refused { reason, sentence },
-            Next::LogIn { sentence } => CallError::SessionExpired {
+            RetryDecision::Refused { reason, sentence } => CallError::Refused { reason, sentence },
+            RetryDecision::LogIn { sentence } => CallError::SessionExpired {
                 sentence,
                 certain: true,
             },
-            Next::NewNumber { .. } | Next::Unknown | Next::Wait(_) | Next::Elsewhere { .. } => {
-                attempts.give_up(R::KIND, None)
-            }
+            RetryDecision::NewNumber { .. }
+            | RetryDecision::Unknown
+            | RetryDecision::Wait(_)
+            | RetryDecision::Elsewhere { .. } => attempts.give_up(R::KIND, None),
         })
     }
 }

@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use tonic::transport::Channel;
 
 use crate::{
-    builder::{BuildError, ENDPOINTS_MAX, bare, channel},
+    connect::{BuildError, bare, channel},
+    limits::ENDPOINTS_MAX,
     trust::{NamedBy, Trust},
 };
 

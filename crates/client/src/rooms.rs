@@ -22,7 +22,7 @@ impl Client {
             topic: topic.to_owned(),
             private,
         };
-        let created = self.change(request).await?;
+        let created = self.call(request).await?;
         Ok(ConversationId(created.conversation_id))
     }
 
@@ -35,7 +35,7 @@ impl Client {
             request: None,
             name: bare(room),
         };
-        let joined = self.change(request).await?;
+        let joined = self.call(request).await?;
         Ok(ConversationId(joined.conversation_id))
     }
 
@@ -48,7 +48,7 @@ impl Client {
             request: None,
             name: bare(room),
         };
-        Ok(Position(self.change(request).await?.position))
+        Ok(Position(self.call(request).await?.position))
     }
 
     /// Invites somebody. Whoever is a member or invited already stays so.
@@ -62,7 +62,7 @@ impl Client {
             name: bare(room),
             account_name: account.to_owned(),
         };
-        Ok(Position(self.change(request).await?.position))
+        Ok(Position(self.call(request).await?.position))
     }
 
     /// Removes a member of a lower role, or an invitation.
@@ -75,7 +75,7 @@ impl Client {
             name: bare(room),
             account_name: account.to_owned(),
         };
-        Ok(Position(self.change(request).await?.position))
+        Ok(Position(self.call(request).await?.position))
     }
 
     /// Sets the topic; empty for none.
@@ -88,7 +88,7 @@ impl Client {
             name: bare(room),
             topic: topic.to_owned(),
         };
-        Ok(Position(self.change(request).await?.position))
+        Ok(Position(self.call(request).await?.position))
     }
 
     /// Gives a member another role.
@@ -108,7 +108,7 @@ impl Client {
             account_name: account.to_owned(),
             role: role.into(),
         };
-        Ok(Position(self.change(request).await?.position))
+        Ok(Position(self.call(request).await?.position))
     }
 
     /// One page of the rooms that the caller may see and whose names match: `*` is any run of
@@ -208,7 +208,7 @@ impl Client {
             account_name: account_name.to_owned(),
             secret: random::bytes::<TOKEN_BYTES>().to_vec().into(),
         };
-        self.change(request).await
+        self.call(request).await
     }
 
     /// The webhooks of a room.
@@ -236,7 +236,7 @@ impl Client {
             request: None,
             webhook_id: webhook.0,
         };
-        Ok(Position(self.change(request).await?.position))
+        Ok(Position(self.call(request).await?.position))
     }
 }
 

@@ -95,7 +95,7 @@ impl Client {
     /// # Errors
     /// [`CallError`], but never [`CallError::SessionExpired`].
     pub async fn logout(&self) -> Result<(), CallError> {
-        match self.change(v1::CloseSessionRequest::default()).await {
+        match self.call(v1::CloseSessionRequest::default()).await {
             Ok(_) | Err(CallError::SessionExpired { .. }) => Ok(()),
             Err(error) => Err(error),
         }
@@ -128,6 +128,6 @@ impl Client {
             request: None,
             session_id: session.0,
         };
-        Ok(Position(self.change(request).await?.position))
+        Ok(Position(self.call(request).await?.position))
     }
 }

@@ -31,7 +31,7 @@ use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::transport::{Channel, Endpoint, Uri};
 
-use crate::vouched::Vouched;
+use crate::vouched::{Vouched, name_of_host};
 
 /// The certificate authority of a cluster.
 #[derive(Clone, PartialEq, Eq)]
@@ -388,12 +388,6 @@ async fn connect(
         vouched.note(stream.get_ref().1.peer_certificates());
     }
     Ok(TokioIo::new(stream))
-}
-
-/// The host of an address, as a certificate names it.
-pub(crate) fn name_of_host(host: &str) -> Option<ServerName<'static>> {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    ServerName::try_from(host.to_owned()).ok()
 }
 
 /// Connects to the host and the port of an address.

@@ -28,7 +28,7 @@ pub(crate) enum Failure {
 
 /// What to do next.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Next {
+pub(crate) enum RetryDecision {
     /// Tell the caller that the rules said no.
     Refused { reason: String, sentence: String },
     /// Tell the caller to log in.
@@ -83,7 +83,7 @@ impl Failure {
 
     /// What follows, for a request of this kind. `maybe_done`: an earlier attempt with the same
     /// number may have been executed.
-    pub(crate) fn next(self, kind: Kind, maybe_done: bool) -> Next {
+    pub(crate) fn next(self, kind: Kind, maybe_done: bool) -> RetryDecision {
         let problem = match self {
             Self::Problem(problem) => problem,
             Self::NotConnected(_) => return elsewhere(false, true),
@@ -97,33 +97,37 @@ impl Failure {
             } => {
                 let last = match (kind, request_last) {
                     (Kind::Numbered, Some(last)) => last,
-                    _ => return Next::Refused { reason, sentence },
+                    _ => return RetryDecision::Refused { reason, sentence },
                 };
                 match (reason.as_str(), maybe_done) {
                     // Another request has this number, so this one never had.
-                    ("REQUEST_REUSED", _) | ("REQUEST_TOO_OLD", false) => Next::NewNumber {
-                        last,
-                        restart: false,
-                    },
-                    ("REQUEST_OUT_OF_RANGE", false) => Next::NewNumber {
+                    ("REQUEST_REUSED", _) | ("REQUEST_TOO_OLD", false) => {
+                        RetryDecision::NewNumber {
+                            last,
+                            restart: false,
+                        }
+                    }
+                    ("REQUEST_OUT_OF_RANGE", false) => RetryDecision::NewNumber {
                         last,
                         restart: true,
                     },
-                    ("REQUEST_TOO_OLD", true) => Next::Unknown,
+                    ("REQUEST_TOO_OLD", true) => RetryDecision::Unknown,
                     // An earlier copy on its way may come into range yet.
                     ("REQUEST_OUT_OF_RANGE", true) => elsewhere(true, true),
-                    _ => Next::Refused { reason, sentence },
+                    _ => RetryDecision::Refused { reason, sentence },
                 }
             }
-            Problem::SessionExpired { sentence } => Next::LogIn { sentence },
+            Problem::SessionExpired { sentence } => RetryDecision::LogIn { sentence },
             Problem::Busy => elsewhere(false, true),
-            Problem::RateLimited { wait_ms, .. } => Next::Wait(Duration::from_millis(wait_ms)),
-            Problem::NoSpace => Next::Wait(NO_SPACE_WAIT),
+            Problem::RateLimited { wait_ms, .. } => {
+                RetryDecision::Wait(Duration::from_millis(wait_ms))
+            }
+            Problem::NoSpace => RetryDecision::Wait(NO_SPACE_WAIT),
             // Neither is a matter of the cluster: another node may serve at once.
             Problem::GoingAway | Problem::CutOff | Problem::Behind => elsewhere(false, false),
             // An earlier attempt may have logged in; this one was stopped at the door.
-            Problem::LoginThrottled { .. } if maybe_done => Next::Unknown,
-            problem @ Problem::LoginThrottled { .. } => Next::Refused {
+            Problem::LoginThrottled { .. } if maybe_done => RetryDecision::Unknown,
+            problem @ Problem::LoginThrottled { .. } => RetryDecision::Refused {
                 reason: problem.reason().to_owned(),
                 sentence: problem.to_string(),
             },
@@ -146,8 +150,8 @@ impl fmt::Display for Failure {
     }
 }
 
-fn elsewhere(maybe_done: bool, wait: bool) -> Next {
-    Next::Elsewhere { maybe_done, wait }
+fn elsewhere(maybe_done: bool, wait: bool) -> RetryDecision {
+    RetryDecision::Elsewhere { maybe_done, wait }
 }
 
 /// The last cause is the one that says something: "connection refused".
@@ -165,26 +169,26 @@ mod tests {
 
     use super::*;
 
-    const NEW: Next = Next::NewNumber {
+    const NEW: RetryDecision = RetryDecision::NewNumber {
         last: 7,
         restart: false,
     };
-    const RESTART: Next = Next::NewNumber {
+    const RESTART: RetryDecision = RetryDecision::NewNumber {
         last: 7,
         restart: true,
     };
-    const DOOR: Next = Next::Elsewhere {
+    const DOOR: RetryDecision = RetryDecision::Elsewhere {
         maybe_done: false,
         wait: true,
     };
-    const DOUBT: Next = Next::Elsewhere {
+    const DOUBT: RetryDecision = RetryDecision::Elsewhere {
         maybe_done: true,
         wait: true,
     };
 
     #[test]
     fn what_follows_from_each_failure() {
-        let refused = |rejection: Rejection| Next::Refused {
+        let refused = |rejection: Rejection| RetryDecision::Refused {
             reason: rejection.reason().to_owned(),
             sentence: rejection.to_string(),
         };
@@ -201,7 +205,7 @@ mod tests {
             || Rejection::RequestTooOld { last: 7 },
             || Rejection::RequestOutOfRange { last: 7 },
         );
-        let at_once = || Next::Elsewhere {
+        let at_once = || RetryDecision::Elsewhere {
             maybe_done: false,
             wait: false,
         };
@@ -210,8 +214,8 @@ mod tests {
             sentence: String::new(),
             wait_ms: 70,
         };
-        let pause = |ms| Next::Wait(Duration::from_millis(ms));
-        let cases: [(Failure, Kind, bool, Next); 22] = [
+        let pause = |ms| RetryDecision::Wait(Duration::from_millis(ms));
+        let cases: [(Failure, Kind, bool, RetryDecision); 22] = [
             (problem(limited()), Kind::Numbered, true, pause(70)),
             (problem(Problem::NoSpace), Kind::Once, false, pause(1000)),
             (problem(Problem::Behind), Kind::Read, false, at_once()),
@@ -219,12 +223,17 @@ mod tests {
                 problem(throttled()),
                 Kind::Once,
                 false,
-                Next::Refused {
+                RetryDecision::Refused {
                     reason: "LOGIN_THROTTLED".to_owned(),
                     sentence: throttled().to_string(),
                 },
             ),
-            (problem(throttled()), Kind::Once, true, Next::Unknown),
+            (
+                problem(throttled()),
+                Kind::Once,
+                true,
+                RetryDecision::Unknown,
+            ),
             (
                 rule(Rejection::NameTaken),
                 Kind::Once,
@@ -241,7 +250,12 @@ mod tests {
             (rule(reused()), Kind::Numbered, true, NEW),
             (rule(reused()), Kind::Once, true, refused(reused())),
             (rule(too_old()), Kind::Numbered, false, NEW),
-            (rule(too_old()), Kind::Numbered, true, Next::Unknown),
+            (
+                rule(too_old()),
+                Kind::Numbered,
+                true,
+                RetryDecision::Unknown,
+            ),
             (rule(out_of_range()), Kind::Numbered, false, RESTART),
             (rule(out_of_range()), Kind::Numbered, true, DOUBT),
             (problem(Problem::Busy), Kind::Numbered, false, DOOR),

@@ -9,9 +9,11 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use rustls::{client::verify_server_name, pki_types::CertificateDer, server::ParsedCertificate};
-
-use crate::trust::name_of_host;
+use rustls::{
+    client::verify_server_name,
+    pki_types::{CertificateDer, ServerName},
+    server::ParsedCertificate,
+};
 
 /// See the head of this file.
 #[derive(Debug, Default)]
@@ -67,6 +69,12 @@ impl Vouched {
             parsed.is_ok_and(|parsed| verify_server_name(&parsed, &name).is_ok())
         })
     }
+}
+
+/// The host of an address, as a certificate names it.
+pub(crate) fn name_of_host(host: &str) -> Option<ServerName<'static>> {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    ServerName::try_from(host.to_owned()).ok()
 }
 
 #[cfg(test)]

@@ -9,62 +9,11 @@
 //! also if the limits or the log time were changed meanwhile.
 
 use crate::{
-    AccountLimits, Operation, Rejection, Timestamp,
+    AccountLimits, Operation, Rejection, Spend, Timestamp,
     limits::{ALLOWANCE_FILL_MS_MAX, LOG_TIME_MAX_MS},
 };
 
-/// How many kinds of spending there are.
-pub const SPENDS: usize = 8;
-
-/// What is counted apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Spend {
-    /// Messages sent.
-    Messages = 0,
-    /// Bytes of texts, sent or edited.
-    Bytes = 1,
-    /// Messages edited.
-    Edits = 2,
-    /// Reactions added or taken away.
-    Reactions = 3,
-    /// Messages deleted, for whomever.
-    Deletions = 4,
-    /// Requests that say what was read.
-    Positions = 5,
-    /// Rooms created.
-    Rooms = 6,
-    /// Everything else that is stored.
-    Changes = 7,
-}
-
-impl Spend {
-    /// All of them, in the order of their numbers.
-    pub const ALL: [Self; SPENDS] = [
-        Self::Messages,
-        Self::Bytes,
-        Self::Edits,
-        Self::Reactions,
-        Self::Deletions,
-        Self::Positions,
-        Self::Rooms,
-        Self::Changes,
-    ];
-
-    /// What there were too many of, in words for people.
-    #[must_use]
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::Messages => "messages",
-            Self::Bytes => "bytes of text",
-            Self::Edits => "edits",
-            Self::Reactions => "reactions",
-            Self::Deletions => "deletions",
-            Self::Positions => "marks of what was read",
-            Self::Rooms => "new rooms",
-            Self::Changes => "changes",
-        }
-    }
-}
+pub use crate::spend::SPENDS;
 
 /// What one request takes: at most two kinds of tokens.
 pub type Price = [Option<(Spend, u64)>; 2];
@@ -283,7 +232,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{AccountLimit, account_limits::ACCOUNT_LIMIT_MAX};
+    use crate::{AccountLimit, limit_table::ACCOUNT_LIMIT_MAX};
 
     fn limits(per_minute: u64, burst: u64) -> AccountLimits {
         let mut limits = AccountLimits::default();

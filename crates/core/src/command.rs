@@ -330,7 +330,7 @@ pub enum Operation {
     },
     /// Give limits of accounts other values.
     SetAccountLimits {
-        /// Which, and the values: 1 to [`crate::account_limits::ACCOUNT_LIMITS`].
+        /// Which, and the values: 1 to [`crate::limit_table::ACCOUNT_LIMITS`].
         values: Vec<(AccountLimit, u64)>,
     },
 }

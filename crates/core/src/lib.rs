@@ -15,6 +15,7 @@ pub mod command;
 pub mod decide;
 pub mod event;
 pub mod ids;
+pub mod limit_table;
 pub mod limits;
 pub mod lookup;
 pub mod name;
@@ -23,10 +24,11 @@ pub mod once;
 pub mod pattern;
 pub mod rejection;
 pub mod requests;
+pub mod spend;
 pub mod text;
 
-pub use account_limits::{AccountLimit, AccountLimits};
-pub use allowance::{Allowance, Spend};
+pub use account_limits::AccountLimits;
+pub use allowance::Allowance;
 pub use answer::{Accepted, Answer};
 pub use command::{
     AccountRole, Batch, Command, Grant, LoginKeys, MemberRole, MessageRef, Operation,
@@ -38,6 +40,7 @@ pub use ids::{
     AccountId, AuthorityId, ConversationId, Digest, InviteId, JoinTokenId, NodeId, OnceId,
     Position, Sequence, SessionId, ThrottleKey, Timestamp, TokenHash, WebhookId,
 };
+pub use limit_table::AccountLimit;
 pub use lookup::{
     Account, Broken, Conversation, Invite, JoinToken, Kind, Lookup, Membership, MessageHead,
     Session, Throttle, Webhook,
@@ -46,6 +49,7 @@ pub use name::{AccountName, OperatorName, RoomName};
 pub use now::Now;
 pub use once::OncePool;
 pub use pattern::NamePattern;
-pub use rejection::{Bound, Rejection};
+pub use rejection::{Bound, Line, Rejection};
 pub use requests::RequestWindow;
-pub use text::{DisplayName, Line, MessageText, Reaction, SessionLabel, Topic};
+pub use spend::Spend;
+pub use text::{DisplayName, MessageText, Reaction, SessionLabel, Topic};

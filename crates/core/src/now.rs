@@ -8,7 +8,7 @@
 //! and nothing is ordered by a date.
 
 use crate::{
-    Accepted, Batch, Decision, Event, Timestamp,
+    Batch, Timestamp,
     limits::{DATE_STANDS_MS, DATE_STEADY_MS, LOG_TIME_MAX_MS},
 };
 
@@ -73,35 +73,6 @@ impl Now {
 /// The log time of a batch: never earlier than the one before, whatever the leader says.
 fn log_time(before: Timestamp, proposed_at: Timestamp) -> Timestamp {
     before.max(proposed_at.min(Timestamp(LOG_TIME_MAX_MS)))
-}
-
-/// Turns the times that people are shown from log time into dates. What is compared with log time
-/// later stays as it is.
-pub(crate) fn show_dates(decision: &mut Decision, now: Now) {
-    for event in &mut decision.events {
-        match event {
-            Event::AccountCreated { at, .. }
-            | Event::SessionOpened { at, .. }
-            | Event::ConversationOpened { at, .. }
-            | Event::MessageSent { at, .. }
-            | Event::MessageEdited { at, .. }
-            | Event::MessageDeleted { at, .. }
-            | Event::RoomCreated { at, .. }
-            | Event::WebhookCreated { at, .. }
-            | Event::JoinTokenCreated { at, .. }
-            | Event::OperatorCreated { at, .. } => *at = now.date_of(*at),
-            _ => {}
-        }
-    }
-    if let Ok(
-        Accepted::MessageSent { sent_at: at, .. }
-        | Accepted::SessionOpened { expires_at: at, .. }
-        | Accepted::InviteCreated { expires_at: at, .. }
-        | Accepted::JoinTokenCreated { expires_at: at },
-    ) = &mut decision.answer
-    {
-        *at = now.date_of(*at);
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! answer that guards against a second execution is kept for its whole time.
 
 use crate::{
-    Broken, Lookup, Operation, WebhookId,
+    WebhookId,
     limits::{
         ONCE_ANSWER_MS, ONCE_ANSWERS_MAX, ONCE_BRIEF_ANSWERS_MAX, ONCE_BRIEF_MS, WEBHOOK_KEYS_MAX,
     },
@@ -27,27 +27,6 @@ pub enum OncePool {
 }
 
 impl OncePool {
-    /// Returns the pool of an operation.
-    ///
-    /// # Errors
-    /// [`Broken`] if the state cannot be read.
-    pub fn of(lookup: &impl Lookup, operation: &Operation) -> Result<Self, Broken> {
-        Ok(match operation {
-            Operation::PostByWebhook {
-                token, keyed: true, ..
-            } => match lookup.webhook_by_token(token)? {
-                Some(webhook) => Self::Webhook(webhook.id),
-                None => Self::Brief,
-            },
-            Operation::PostByWebhook { .. }
-            | Operation::TryPassword { .. }
-            | Operation::OfferSetup { .. }
-            | Operation::RetireNode { .. }
-            | Operation::ExchangeAuthority { .. } => Self::Brief,
-            _ => Self::Lasting,
-        })
-    }
-
     /// Returns how many answers it holds.
     #[must_use]
     pub fn answers_max(self) -> u64 {

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use crate::{
     AccountLimit,
     limits::{DELETE_MESSAGES_MAX, NAME_BYTES_MAX, REQUEST_WINDOW, TEXT_BYTES_MAX},
-    text::Line,
 };
 
 /// Why a command was refused, in words for people. Nothing was changed.
@@ -229,6 +228,30 @@ pub enum Rejection {
 
 fn limit_name(number: u64) -> &'static str {
     AccountLimit::numbered(number).map_or("(unknown)", AccountLimit::name)
+}
+
+/// The kinds of short texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Line {
+    /// A display name.
+    DisplayName,
+    /// A topic of a room.
+    Topic,
+    /// A label of a session.
+    SessionLabel,
+    /// A reaction to a message.
+    Reaction,
+}
+
+impl std::fmt::Display for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::DisplayName => "a display name",
+            Self::Topic => "a topic",
+            Self::SessionLabel => "a session's label",
+            Self::Reaction => "a reaction",
+        })
+    }
 }
 
 /// What there can be no more of.

@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Rejection,
+    Line, Rejection,
     limits::{
         DISPLAY_NAME_BYTES_MAX, REACTION_BYTES_MAX, SESSION_LABEL_BYTES_MAX, TEXT_BYTES_MAX,
         TOPIC_BYTES_MAX,
@@ -83,30 +83,6 @@ macro_rules! line {
             }
         }
     };
-}
-
-/// The kinds of short texts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Line {
-    /// See [`DisplayName`].
-    DisplayName,
-    /// See [`Topic`].
-    Topic,
-    /// See [`SessionLabel`].
-    SessionLabel,
-    /// See [`Reaction`].
-    Reaction,
-}
-
-impl std::fmt::Display for Line {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::DisplayName => "a display name",
-            Self::Topic => "a topic",
-            Self::SessionLabel => "a session's label",
-            Self::Reaction => "a reaction",
-        })
-    }
 }
 
 line! {

@@ -4,17 +4,17 @@
 //! compared with each other. A failing log shrinks to a few steps; turn it into a script.
 
 #[allow(dead_code, reason = "storage uses the rest")]
-mod anything;
+mod generated_commands;
 mod model;
 mod support;
 
 use std::collections::BTreeSet;
 
-use anything::{commands, time};
 use conclave_core::{
     Accepted, Batch, Command, Decision, Event, Lookup, Origin, Rejection, Remember, Timestamp,
     limits::{ONCE_ANSWERS_MAX, REQUEST_WINDOW},
 };
+use generated_commands::{commands, time};
 use model::{
     Observer,
     plan::{History, Step, Weather, What, plan, play},

@@ -9,12 +9,14 @@
 
 mod checks;
 mod event;
+mod findings;
 mod history;
 mod index;
 mod recorder;
 mod verdict;
 
 pub use event::{Action, Event, Observed, What};
+pub use findings::{FINDINGS_MAX, Finding, Findings};
 pub use history::{EVENTS_MAX, History, LINE_BYTES_MAX, ReadError};
 pub use recorder::{Recorder, RecorderFull};
-pub use verdict::{FINDINGS_MAX, Finding, Findings, Verdict, judge};
+pub use verdict::{Verdict, judge};

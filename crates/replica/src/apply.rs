@@ -21,7 +21,7 @@ use std::{
 use conclave_core::Now;
 use conclave_storage::{
     search::Search,
-    state::{self, Judged, State},
+    state::{self, State, VerifiedSnapshot},
 };
 use futures::StreamExt as _;
 use openraft::{
@@ -41,9 +41,9 @@ use crate::{
         log_id_out, members_out, stored_members_in,
     },
     installed::Installed,
-    offers::Offers,
     pins::{Pin, Pins},
     snapshot::SnapshotData,
+    snapshot_store::SnapshotStore,
     synced::Synced,
 };
 
@@ -81,7 +81,7 @@ enum Job {
         done: Done<Option<state::Applied>>,
     },
     Install {
-        file: Judged,
+        file: VerifiedSnapshot,
         done: Done<()>,
     },
     Applied {
@@ -101,7 +101,7 @@ pub(crate) struct Machine {
     jobs: mpsc::SyncSender<Job>,
     codec: Arc<dyn Codec>,
     reader: state::Reader,
-    offers: Offers,
+    store: SnapshotStore,
     synced: Synced,
     installed: Installed,
     /// Up to where the log may be purged: the meta of the snapshot that openraft is offered.
@@ -114,8 +114,8 @@ impl Machine {
     pub(crate) fn start(
         state: State,
         codec: Arc<dyn Codec>,
-        offers: Offers,
-        told: Told,
+        store: SnapshotStore,
+        observers: Observers,
         synced: Synced,
         installed: Installed,
     ) -> io::Result<(Self, thread::JoinHandle<()>)> {
@@ -126,7 +126,7 @@ impl Machine {
             state,
             reader: reader.clone(),
             codec: codec.clone(),
-            told,
+            observers,
             pins: Pins::default(),
             stopping: stopping.clone(),
         };
@@ -139,7 +139,7 @@ impl Machine {
                 jobs,
                 codec,
                 reader,
-                offers,
+                store,
                 synced,
                 installed,
                 fence,
@@ -193,7 +193,7 @@ impl Machine {
     fn snapshot(&self, meta: SnapshotMeta) -> Snapshot<Leader, u64, Member, SnapshotData> {
         let own = SnapshotData::Own {
             reader: self.reader.clone(),
-            offers: self.offers.clone(),
+            store: self.store.clone(),
             index: meta.last_log_id.map_or(0, |id| id.index()),
         };
         Snapshot {
@@ -254,7 +254,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         }
         self.job(|done| Job::Install { file, done }).await?;
         // The log that went on after it is gone.
-        self.offers.forget();
+        self.store.forget();
         self.move_fence().await?;
         Ok(())
     }
@@ -262,12 +262,12 @@ impl RaftStateMachine<TypeConfig> for Machine {
     async fn get_current_snapshot(
         &mut self,
     ) -> Result<Option<Snapshot<Leader, u64, Member, SnapshotData>>, io::Error> {
-        if let Some(made) = self.offers.kept() {
+        if let Some(made) = self.store.cached() {
             // Older than the fence perhaps, but the log goes on after it: a receiver that was
             // interrupted need not begin again.
             return Ok(Some(Snapshot {
                 meta: self.meta(&made.applied)?,
-                snapshot: SnapshotData::Kept(made),
+                snapshot: SnapshotData::Cached(made),
             }));
         }
         let meta = self.fence.borrow().clone();
@@ -308,8 +308,8 @@ fn bytes_of(entry: &Entry) -> usize {
     }
 }
 
-/// Who is told after each transaction.
-pub(crate) struct Told {
+/// What is notified after each transaction.
+pub(crate) struct Observers {
     /// The index of the last entry that is in the database.
     pub(crate) applied: watch::Sender<u64>,
     /// Also hears what happened.
@@ -325,7 +325,7 @@ struct Writer {
     state: State,
     reader: state::Reader,
     codec: Arc<dyn Codec>,
-    told: Told,
+    observers: Observers,
     pins: Pins,
     /// Nothing is waited for any more.
     stopping: Arc<AtomicBool>,
@@ -374,10 +374,10 @@ impl Writer {
             events.extend(result.events);
         }
         let last = self.last_index();
-        self.told.clocks.applied(self.now());
-        self.told.listener.applied(last, events);
-        self.told.applied.send_replace(last);
-        self.told.search.notify();
+        self.observers.clocks.applied(self.now());
+        self.observers.listener.applied(last, events);
+        self.observers.applied.send_replace(last);
+        self.observers.search.notify();
         Ok(())
     }
 
@@ -443,15 +443,17 @@ impl Writer {
         Ok((checkpoint.synced_through == applied.last).then_some(applied))
     }
 
-    fn install(&mut self, file: &Judged) -> io::Result<()> {
-        self.state.install_judged(file).map_err(io::Error::other)?;
+    fn install(&mut self, file: &VerifiedSnapshot) -> io::Result<()> {
+        self.state
+            .install_verified(file)
+            .map_err(io::Error::other)?;
         let log_index = self.last_index();
         self.pins.reached(log_index, &self.reader);
         tracing::info!(log_index, "snapshot installed");
-        self.told.clocks.applied(self.now());
-        self.told.listener.installed(log_index);
-        self.told.applied.send_replace(log_index);
-        self.told.search.notify();
+        self.observers.clocks.applied(self.now());
+        self.observers.listener.installed(log_index);
+        self.observers.applied.send_replace(log_index);
+        self.observers.search.notify();
         Ok(())
     }
 

@@ -1,40 +1,31 @@
-//! Changes the membership through the log, and finishes a replacement that another leader began.
+//! Changes the membership through the log.
 //!
 //! A change of one voter is one entry. A replacement of a voter is two entries: first both sets
-//! of voters (a joint configuration), then the new set alone. The [`Finisher`] of the node that
-//! leads writes the second entry, also when an earlier leader wrote the first one.
+//! of voters (a joint configuration), then the new set alone. The finisher (`finisher.rs`) of the
+//! node that leads writes the second entry, also when an earlier leader wrote the first one.
 //!
 //! Always true: one change at a time; a change starts from a committed membership with one set of
 //! voters; a leader that dies or loses leadership at any moment leaves nothing that the next
 //! leader does not finish. A node that does not lead changes nothing.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use conclave_core::NodeId;
-use openraft::{
-    EntryPayload, Instant as _, ServerState,
-    async_runtime::watch::WatchReceiver as _,
-    errors::{ChangeMembershipError, ClientWriteError, RaftError},
-    raft::Precondition,
-};
+use openraft::{Instant as _, async_runtime::watch::WatchReceiver as _};
 use tokio::{
     task::spawn_blocking,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 
 use crate::{
     Change, ChangeError, MEMBERS_MAX, Members, Refusal, Replica, Role,
-    apply::Raft,
-    convert::{LogId, TypeConfig, members_in, members_out},
+    convert::LogId,
+    finisher::{AGAIN, NotWritten, Seen, write},
 };
 
 /// Entries that a node may lack when it becomes a voter or the leader: it has them within a
 /// heartbeat or two.
 const LAG_MAX: u64 = 1000;
-/// Pause before an entry is offered to the engine again, which is not ready for it yet.
-const AGAIN: Duration = Duration::from_millis(20);
-/// Time in which an entry of the finisher is committed; after that it looks again at what is so.
-const FINISH_LIMIT: Duration = Duration::from_secs(1);
 /// Time in which the node that is to lead has to answer a heartbeat: several heartbeats.
 const ANSWER_LIMIT: Duration = Duration::from_millis(500);
 /// How often is looked whether it has.
@@ -256,135 +247,11 @@ impl Replica {
     }
 }
 
-/// Finishes joint configurations for as long as the node runs.
-pub(crate) struct Finisher {
-    pub(crate) raft: Raft,
-}
-
-impl Finisher {
-    /// Writes the second entry of each replacement while this node leads; ends with the engine.
-    pub(crate) async fn run(self) {
-        let mut metrics = self.raft.server_metrics();
-        loop {
-            let seen = Seen::new(&metrics.borrow_and_update());
-            if seen.leads && seen.committed && seen.members.voters.len() > 1 {
-                let members = finished(&seen.members);
-                let written = write(&self.raft, &members, &seen.at);
-                match timeout(FINISH_LIMIT, written).await {
-                    Ok(Ok(())) => {
-                        let voters = members.all_voters();
-                        tracing::info!(?voters, "replacement finished");
-                    }
-                    Ok(Err(NotWritten::Error(ChangeError::Stopping))) => return,
-                    Ok(Err(NotWritten::Error(error))) => {
-                        tracing::debug!(%error, "replacement not finished yet");
-                    }
-                    Ok(Err(NotWritten::NotYet)) | Err(_) => {}
-                }
-                sleep(AGAIN).await;
-            } else if metrics.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-}
-
-/// The newest membership in the log of this node, which may not be committed.
-struct Seen {
-    leads: bool,
-    leader: Option<u64>,
-    members: Members,
-    at: Option<LogId>,
-    committed: bool,
-}
-
-impl Seen {
-    fn new(metrics: &openraft::metrics::RaftServerMetrics<TypeConfig>) -> Self {
-        let newest = &metrics.membership_config;
-        Self {
-            leads: metrics.state == ServerState::Leader,
-            leader: metrics.current_leader,
-            members: members_out(newest.membership()),
-            at: *newest.log_id(),
-            committed: newest.log_id() == metrics.committed_membership_config.log_id(),
-        }
-    }
-}
-
 /// Returns the first entry of a replacement: both sets of voters, and all nodes of both.
 fn joint(before: &Members, after: &Members) -> Members {
     let voters = [before.all_voters(), after.all_voters()];
     Members {
         voters: voters.into(),
         nodes: before.nodes.clone(),
-    }
-}
-
-/// Returns the second entry of a replacement: the last set of voters. A voter of an earlier set
-/// that is not in the last one leaves the cluster: only replacements make two sets.
-fn finished(joint: &Members) -> Members {
-    let voters: BTreeSet<u64> = joint.voters.last().cloned().unwrap_or_default();
-    let replaced = joint.all_voters();
-    let stays = |node: &u64| voters.contains(node) || !replaced.contains(node);
-    let nodes = joint.nodes.clone().into_iter();
-    Members {
-        nodes: nodes.filter(|(node, _)| stays(node)).collect(),
-        voters: vec![voters],
-    }
-}
-
-/// Why an entry is not written, or not known to be.
-enum NotWritten {
-    /// The engine is not ready for it, or another change came first: look again.
-    NotYet,
-    Error(ChangeError),
-}
-
-/// Writes one entry with this membership, if the newest one is still the one of entry `at`, and
-/// waits until it is committed.
-async fn write(raft: &Raft, members: &Members, at: &Option<LogId>) -> Result<(), NotWritten> {
-    let broken = |error: String| NotWritten::Error(ChangeError::Broken(error));
-    let members = members_in(members.clone()).map_err(|error| broken(error.to_string()))?;
-    let unchanged = Precondition::LastMembershipLogId {
-        last_membership_log_id: *at,
-    };
-    let written = raft.append_membership(members, EntryPayload::Blank, [unchanged]);
-    written.await.map(drop).map_err(not_written)
-}
-
-/// Translates why the engine has not committed a membership.
-pub(crate) fn refused(error: Failed) -> ChangeError {
-    match not_written(error) {
-        NotWritten::NotYet => ChangeError::UnderWay,
-        NotWritten::Error(error) => error,
-    }
-}
-
-type Failed = RaftError<TypeConfig, ClientWriteError<TypeConfig>>;
-
-fn not_written(error: Failed) -> NotWritten {
-    let broken = |error: String| NotWritten::Error(ChangeError::Broken(error));
-    let error = match error {
-        RaftError::Fatal(_) => return NotWritten::Error(ChangeError::Stopping),
-        RaftError::APIError(error) => error,
-    };
-    match error {
-        // Without a leader: this one has to hear from a majority first.
-        ClientWriteError::ForwardToLeader(to) if to.leader_id.is_none() => NotWritten::NotYet,
-        ClientWriteError::ForwardToLeader(to) | ClientWriteError::LogEntryDiscarded(to) => {
-            NotWritten::Error(ChangeError::NotLeader {
-                leader: to.leader_id,
-            })
-        }
-        ClientWriteError::PreconditionFailed(_)
-        | ClientWriteError::ChangeMembershipError(
-            ChangeMembershipError::InProgress(_) | ChangeMembershipError::UncommittedLeaderLog(_),
-        ) => NotWritten::NotYet,
-        ClientWriteError::ChangeMembershipError(
-            error @ (ChangeMembershipError::EmptyMembership(_)
-            | ChangeMembershipError::LearnerNotFound(_)
-            | ChangeMembershipError::UnsupportedMembershipTransition(_)
-            | ChangeMembershipError::NodeMetadataChanged(_)),
-        ) => broken(error.to_string()),
     }
 }

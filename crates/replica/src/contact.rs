@@ -1,17 +1,8 @@
-//! When a leader last reached this node, and for how long the node has been cut off.
-//!
-//! Always true: a node that is cut off counts from the last time that a leader spoke to it, or, if
-//! it takes itself for the leader, from the last time that a majority answered it.
+//! When a leader last reached this node.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use openraft::{Instant as _, async_runtime::watch::WatchReceiver as _};
 use tokio::time::Instant;
-
-use crate::Replica;
 
 /// When a leader last reached this node: the only place where that is noted.
 #[derive(Clone, Debug)]
@@ -42,26 +33,5 @@ impl Contact {
     /// Returns the same, or the start: a node that starts has some time to find a leader.
     pub(crate) fn last_or_start(&self) -> Instant {
         self.last().unwrap_or(self.started)
-    }
-}
-
-impl Replica {
-    /// Returns how long ago a leader last reached this replica; `None` if none has.
-    #[must_use]
-    pub fn contact(&self) -> Option<Duration> {
-        self.inner.contact.last().map(|at| at.elapsed())
-    }
-
-    /// How long ago a leader that has a majority was heard, or a majority answered this leader.
-    /// What others were told since then may be unknown here.
-    #[must_use]
-    pub fn cut_off_for(&self) -> Duration {
-        let metrics = self.inner.raft.metrics();
-        let acked = {
-            let metrics = metrics.borrow_watched();
-            metrics.last_quorum_acked.map(|acked| acked.elapsed())
-        };
-        let heard = self.inner.contact.last_or_start().elapsed();
-        acked.map_or(heard, |acked| heard.min(acked))
     }
 }

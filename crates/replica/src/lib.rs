@@ -6,6 +6,7 @@
 //! Always true: an answer leaves only after its entry is on disk on a majority and its events are
 //! in this node's database; a node that does not lead never acknowledges a write on its own.
 
+mod admission;
 mod apply;
 mod campaign;
 mod change;
@@ -15,12 +16,15 @@ mod contact;
 mod convert;
 mod damage;
 mod engine;
+mod failure;
+mod finisher;
 mod following;
 mod installed;
 mod log_store;
 mod membership;
 mod network;
-mod offers;
+mod observe;
+mod opening;
 mod part;
 mod peer_calls;
 mod pins;
@@ -31,6 +35,7 @@ mod replica;
 mod retention;
 mod scrub;
 mod snapshot;
+mod snapshot_store;
 mod start_error;
 mod synced;
 mod transport;

@@ -17,8 +17,8 @@ use openraft::{
 use crate::{
     Codec, Lane, Member, Peer, PeerError, Transport,
     convert::{Leader, TypeConfig, Vote, entry_out, log_id_in, log_id_out, vote_in, vote_out},
-    offers::Offers,
     snapshot::SnapshotData,
+    snapshot_store::SnapshotStore,
     transport,
 };
 
@@ -33,7 +33,7 @@ pub(crate) struct Network {
     /// Where members are reached according to this node's configuration; what the log says is
     /// used for members that the configuration does not know.
     pub(crate) members: BTreeMap<u64, Member>,
-    pub(crate) offers: Offers,
+    pub(crate) store: SnapshotStore,
 }
 
 impl Network {
@@ -45,7 +45,7 @@ impl Network {
             append_limit: (lane == Lane::Log).then_some(APPEND_LIMIT),
             peer: self.transport.peer(target, member, lane),
             codec: self.codec.clone(),
-            offers: self.offers.clone(),
+            store: self.store.clone(),
         }
     }
 }
@@ -72,7 +72,7 @@ pub(crate) struct Connection {
     append_limit: Option<Duration>,
     peer: Arc<dyn Peer>,
     codec: Arc<dyn Codec>,
-    offers: Offers,
+    store: SnapshotStore,
 }
 
 impl Connection {
@@ -177,19 +177,19 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         let unreadable =
             |error: std::io::Error| StreamingError::Unreachable(Unreachable::new(&error));
         let cancel = Box::pin(cancel);
-        let made = snapshot.snapshot.into_made().await.map_err(unreadable)?;
+        let made = snapshot.snapshot.into_file().await.map_err(unreadable)?;
         let offer = made.offer(vote_out(&vote), &*self.codec);
         let offer = offer.map_err(unreadable)?;
         let sent = self.peer.install_snapshot(offer, option.hard_ttl());
         futures::select_biased! {
             sent = sent.fuse() => match sent {
                 Ok(vote) => {
-                    self.offers.received();
+                    self.store.received();
                     Ok(SnapshotResponse::new(vote_in(vote)))
                 }
                 Err(error) => {
                     if matches!(error, PeerError::BadSnapshot(_)) {
-                        self.offers.forget();
+                        self.store.forget();
                     }
                     Err(self.rpc_error(error, RPCTypes::InstallSnapshot).into())
                 }

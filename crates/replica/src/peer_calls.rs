@@ -1,6 +1,6 @@
 //! What peers ask of a replica: to take entries, to vote, to campaign, to install a snapshot.
 
-use conclave_storage::state::Judged;
+use conclave_storage::state::VerifiedSnapshot;
 use openraft::{
     raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest},
     storage::Snapshot,
@@ -98,9 +98,9 @@ impl Replica {
     pub async fn on_snapshot(&self, offer: SnapshotOffer) -> Result<Vote, PeerError> {
         self.inner.part.check()?;
         // Before the engine hears of it: to the engine a snapshot that fails is a broken disk.
-        let judging = spawn_blocking(move || Judged::new(offer.file));
-        let judged = judging.await.map_err(failed)?;
-        let judged = judged.map_err(|error| PeerError::BadSnapshot(error.to_string()))?;
+        let verifying = spawn_blocking(move || VerifiedSnapshot::new(offer.file));
+        let verified = verifying.await.map_err(failed)?;
+        let verified = verified.map_err(|error| PeerError::BadSnapshot(error.to_string()))?;
         let membership = members_in(offer.members).map_err(failed)?;
         let last_membership = StoredMembers::new(offer.members_at.map(log_id_in), membership);
         let meta = SnapshotMeta {
@@ -109,7 +109,7 @@ impl Replica {
         };
         let snapshot = Snapshot {
             meta,
-            snapshot: SnapshotData::Received(judged),
+            snapshot: SnapshotData::Received(verified),
         };
         let vote = vote_in(offer.vote);
         let response = self.inner.raft.install_full_snapshot(vote, snapshot).await;

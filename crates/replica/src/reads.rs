@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use openraft::raft::ReadPolicy;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::{Lane, Member, ReadError, Replica, Transport, apply::Raft};
+use crate::{Lane, Member, ReadError, Transport, apply::Raft};
 
 /// Readers waiting for a confirmation. At the bound further ones wait before they queue, until
 /// their own deadline.
@@ -103,15 +103,5 @@ impl Reads {
             Ok(Err(ReadError::NotLeader { leader })) => Err(leader),
             Ok(Err(_)) | Err(_) => Err(None),
         }
-    }
-}
-
-impl Replica {
-    /// How many entries that are committed this node has not applied yet. `None` if no leader
-    /// says so within `limit`.
-    pub async fn entries_behind(&self, limit: Duration) -> Option<u64> {
-        let confirmed = tokio::time::timeout(limit, self.inner.reads.confirm()).await;
-        let committed = confirmed.ok()?.ok()?.ok()?;
-        Some(committed.saturating_sub(*self.applied().borrow()))
     }
 }

@@ -21,9 +21,7 @@ use conclave_storage::{
 };
 
 use crate::{
-    Codec, Members, StartError,
-    damage::{check_pair, log_has_all},
-    installed::Installed,
+    Codec, Members, StartError, damage::log_has_all, installed::Installed, opening::check_pair,
 };
 
 /// Entries of the log that are read at once when the newest membership is looked for.

@@ -24,23 +24,24 @@ use tokio::{
 use crate::{
     Codec, Config, Listener, Member, Outcome, Place, ProposeError, ReadError, Role, StartError,
     Status, Transport,
-    apply::{Machine, Raft, Told},
+    apply::{Machine, Observers, Raft},
     campaign::{self, Campaigner},
-    change::Finisher,
-    clocks::{Clocks, Others},
+    clocks::{Clocks, rounds::Others},
     contact::Contact,
     convert::members_out,
-    damage::{check_pair, ended, log_has_all, start_search},
+    damage::log_has_all,
     engine::start_engine,
+    finisher::Finisher,
     installed::Installed,
     log_store::Log,
     network::Network,
-    offers::Offers,
+    opening::{check_pair, ended, start_search},
     part::Part,
     proposer::{self, Proposer, Reach},
     reads::{self, Reads},
     retention::Retention,
     snapshot,
+    snapshot_store::SnapshotStore,
 };
 
 /// Pause before a command or a read is tried again while nobody seems to lead.
@@ -99,10 +100,10 @@ impl Replica {
         let (applied_tx, applied) = watch::channel(last);
         let snapshots = snapshot::directory(&config.data);
         snapshot::clean_directory(&snapshots)?;
-        let offers = Offers::new(&snapshots);
+        let store = SnapshotStore::new(&snapshots);
         let search = start_search(&config, &log, &reader)?;
         let clocks = Clocks::new(config.node, config.clock.clone(), state.now());
-        let told = Told {
+        let observers = Observers {
             applied: applied_tx,
             listener,
             search: search.clone(),
@@ -114,8 +115,8 @@ impl Replica {
         let (machine, writer) = Machine::start(
             state,
             codec.clone(),
-            offers.clone(),
-            told,
+            store.clone(),
+            observers,
             synced,
             installed,
         )?;
@@ -125,7 +126,7 @@ impl Replica {
             transport: transport.clone(),
             codec: codec.clone(),
             members: config.members.clone(),
-            offers: offers.clone(),
+            store: store.clone(),
         };
         let raft = match start_engine(&config, network, &log_view, &machine).await {
             Ok(raft) => raft,
@@ -159,7 +160,7 @@ impl Replica {
             tokio::spawn(watch_leader(raft.clone(), config.node, leader_tx)),
             tokio::spawn(clocks.clone().run(others)),
             tokio::spawn(Finisher { raft: raft.clone() }.run()),
-            tokio::spawn(Retention::new(raft.clone(), log_view, config.retention, offers).run()),
+            tokio::spawn(Retention::new(raft.clone(), log_view, config.retention, store).run()),
         ];
         let contact = Contact::new();
         let campaign = Campaigner {

@@ -11,7 +11,9 @@ use std::{collections::VecDeque, time::Duration};
 use openraft::async_runtime::watch::WatchReceiver as _;
 use tokio::time::Instant;
 
-use crate::{LogRetention, apply::Raft, following::Following, log_store::Log, offers::Offers};
+use crate::{
+    LogRetention, apply::Raft, following::Following, log_store::Log, snapshot_store::SnapshotStore,
+};
 
 /// How often is looked.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -37,12 +39,12 @@ pub(crate) struct Retention {
     limits: LogRetention,
     marks: VecDeque<Mark>,
     fenced: Mark,
-    offers: Offers,
+    store: SnapshotStore,
     following: Following,
 }
 
 impl Retention {
-    pub(crate) fn new(raft: Raft, log: Log, limits: LogRetention, offers: Offers) -> Self {
+    pub(crate) fn new(raft: Raft, log: Log, limits: LogRetention, store: SnapshotStore) -> Self {
         let index = raft.metrics().borrow_watched().last_log_index.unwrap_or(0);
         let start = Mark { index, bytes: 0 };
         Self {
@@ -51,7 +53,7 @@ impl Retention {
             limits,
             marks: VecDeque::from([start]),
             fenced: start,
-            offers,
+            store,
             following: Following::default(),
         }
     }
@@ -107,7 +109,7 @@ impl Retention {
         let clock = Instant::now();
         let needed = self.following.needed_after(matched, clock);
         let upto = upto.min(needed.unwrap_or(u64::MAX).max(bound));
-        self.offers.purging(upto, bound, clock)
+        self.store.purging(upto, bound, clock)
     }
 
     fn mark(&mut self, now: Mark) {

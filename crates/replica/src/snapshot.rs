@@ -10,13 +10,13 @@ use std::{
     sync::Arc,
 };
 
-use conclave_storage::state::{Judged, Reader};
+use conclave_storage::state::{Reader, VerifiedSnapshot};
 
 use crate::{
-    Codec, Replica, SnapshotOffer, Vote,
+    Codec, SnapshotOffer, Vote,
     convert::members_out,
     convert::stored_members_in,
-    offers::{Made, Offers},
+    snapshot_store::{SnapshotFile, SnapshotStore},
 };
 
 /// Where a receiver keeps what it has of a snapshot, also while its process does not run.
@@ -29,26 +29,26 @@ pub(crate) enum SnapshotData {
         /// Where to read it.
         reader: Reader,
         /// Who keeps the files.
-        offers: Offers,
+        store: SnapshotStore,
         /// The entry that it must hold at least.
         index: u64,
     },
     /// A file of this node's state that is there already.
-    Kept(Arc<Made>),
+    Cached(Arc<SnapshotFile>),
     /// A verified file from the leader.
-    Received(Judged),
+    Received(VerifiedSnapshot),
 }
 
 impl SnapshotData {
     /// Makes the file, if there is none yet.
-    pub(crate) async fn into_made(self) -> io::Result<Arc<Made>> {
+    pub(crate) async fn into_file(self) -> io::Result<Arc<SnapshotFile>> {
         match self {
             Self::Own {
                 reader,
-                offers,
+                store,
                 index,
-            } => offers.take(&reader, index).await,
-            Self::Kept(made) => Ok(made),
+            } => store.take(&reader, index).await,
+            Self::Cached(made) => Ok(made),
             Self::Received(_) => Err(io::Error::other(
                 "a received snapshot is installed, not sent on",
             )),
@@ -56,7 +56,7 @@ impl SnapshotData {
     }
 }
 
-impl Made {
+impl SnapshotFile {
     /// Says what it holds. Whoever sends it keeps this for as long: else the file may go.
     pub(crate) fn offer(&self, vote: Vote, codec: &dyn Codec) -> io::Result<SnapshotOffer> {
         let last = self.applied.last;
@@ -96,13 +96,4 @@ pub(crate) fn clean_directory(directory: &Path) -> io::Result<()> {
 /// Where snapshots lie that are sent or received.
 pub(crate) fn directory(data: &Path) -> PathBuf {
     data.join("snapshots")
-}
-
-impl Replica {
-    /// Where received snapshots are put before [`Replica::on_snapshot`], in files whose names
-    /// begin with `receive`; others are removed at the next start.
-    #[must_use]
-    pub fn snapshots_dir(&self) -> PathBuf {
-        directory(&self.inner.config.data)
-    }
 }

@@ -52,3 +52,39 @@ pub enum StartError {
     #[error("the consensus engine cannot start: {0}")]
     Engine(String),
 }
+
+impl StartError {
+    /// The damage that keeps the replica from starting, if that is why.
+    #[must_use]
+    pub fn damage(&self) -> Option<Damage> {
+        match self {
+            Self::Log(error) if error.is_damage() => Some(Damage::Log(error.to_string())),
+            Self::State {
+                source,
+                log_has_all,
+            } if source.is_damage() => {
+                let cause = std::error::Error::source(source);
+                let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
+                Some(Damage::State {
+                    why: format!("{source}{cause}"),
+                    log_has_all: *log_has_all,
+                })
+            }
+            Self::Damaged(damage) => Some(damage.clone()),
+            Self::StateTooOld { .. } => Some(Damage::State {
+                why: self.to_string(),
+                log_has_all: false,
+            }),
+            _ => None,
+        }
+    }
+
+    /// What the disk refuses, if that is what keeps the replica from starting.
+    #[must_use]
+    pub fn disk_failure(&self) -> Option<DiskFailure> {
+        match self.damage() {
+            Some(_) => None,
+            None => DiskFailure::in_causes(self),
+        }
+    }
+}

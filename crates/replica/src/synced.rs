@@ -73,13 +73,13 @@ mod tests {
     use super::*;
     use crate::{
         Listener,
-        apply::{Machine, Told},
+        apply::{Machine, Observers},
         clocks::Clocks,
         convert::entry_in,
         installed::Installed,
         log_store::Log,
         log_suite_tests::TextCodec,
-        offers::Offers,
+        snapshot_store::SnapshotStore,
     };
 
     /// A log whose disk has written, and does not say so before it is asked.
@@ -153,7 +153,7 @@ mod tests {
             held: Mutex::default(),
         });
         let state = State::open(directory.path(), state::Options::default()).unwrap();
-        let told = Told {
+        let observers = Observers {
             applied: watch::Sender::new(0),
             listener: Arc::new(Deaf),
             search: Search::start(directory.path(), state.reader()).unwrap(),
@@ -166,8 +166,8 @@ mod tests {
         let (mut machine, writer) = Machine::start(
             state,
             codec.clone(),
-            Offers::new(&snapshots),
-            told,
+            SnapshotStore::new(&snapshots),
+            observers,
             log.synced(),
             installed,
         )

@@ -18,6 +18,8 @@ use std::{
 
 use rusqlite::{ErrorCode, ffi};
 
+use crate::files::with_suffix;
+
 /// Bytes that are read at once of a file that is perhaps damaged.
 const READ_BYTES: usize = 1024 * 1024;
 /// Bytes that are written to find out why the disk takes no more: more than a transaction writes
@@ -205,7 +207,7 @@ pub(crate) fn judge(state: &Path, error: &rusqlite::Error) -> (Fault, String) {
 /// a page that the disk does not give SQLite says that it is malformed.
 pub(crate) fn judge_damage(state: &Path, why: String) -> (Fault, String) {
     for suffix in ["", "-wal"] {
-        match read_whole(&crate::state::with_suffix(state, suffix)) {
+        match read_whole(&with_suffix(state, suffix)) {
             // A file that is gone gives nothing back of what was written.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return settled(Fault::Damage, &error, why),

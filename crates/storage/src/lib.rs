@@ -4,6 +4,7 @@
 //! nor the network.
 
 mod fault;
+mod files;
 pub mod log;
 pub mod search;
 pub mod state;

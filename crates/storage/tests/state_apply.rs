@@ -2,17 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod generated_commands;
 mod read_support;
 mod state_support;
-mod wishes;
 
 use std::{path::Path, process};
 
 use conclave_core::{Rejection, limits::SWEEP_ROWS_PER_ENTRY};
 use conclave_storage::state::{Entry, Options, Payload, State};
+use generated_commands::{log, wish};
 use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 use state_support::*;
-use wishes::{log, wish};
 
 #[test]
 fn a_retry_gets_the_first_answer_even_after_the_node_was_restarted() {

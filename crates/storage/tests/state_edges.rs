@@ -5,10 +5,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[path = "../../core/tests/anything/mod.rs"]
-mod anything;
 #[path = "state_edges/edges.rs"]
 mod edges;
+#[path = "../../core/tests/generated_commands/mod.rs"]
+mod generated_commands;
 mod state_support;
 #[path = "../../core/tests/support/mod.rs"]
 #[allow(dead_code, reason = "a part of the core's own tests")]
@@ -16,12 +16,12 @@ mod support;
 
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
-use anything::{any_operation, commands, time};
 use conclave_core::{
     AccountName, Answer, Batch, Command, Digest as Said, Grant, NodeId, OnceId, Operation,
     OperatorRequest, Origin, Timestamp, TokenHash,
 };
 use conclave_storage::state::{Options, Payload, State};
+use generated_commands::{any_operation, commands, time};
 use proptest::prelude::*;
 use state_support::*;
 use support::Memory;

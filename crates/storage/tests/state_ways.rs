@@ -3,18 +3,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod generated_commands;
 mod read_support;
 mod state_support;
 mod story;
-mod wishes;
 
 use std::path::Path;
 
 use conclave_storage::state::{Digest, Entry, EntryResult, Options, State};
+use generated_commands::*;
 use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 use state_support::*;
 use story::rows;
-use wishes::*;
 
 /// How a log is brought into a state.
 #[derive(Clone)]

@@ -11,12 +11,12 @@ mod silent;
 mod slow;
 mod windows;
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
 use self::floods::Flood;
-use crate::{Bounds, Target};
+use crate::{Bounds, Tally, Target};
 
 /// An attack by name.
 pub struct Attack {
@@ -145,34 +145,4 @@ pub const ATTACKS: &[Attack] = &[
 #[must_use]
 pub fn attack(name: &str) -> Option<&'static Attack> {
     ATTACKS.iter().find(|attack| attack.name == name)
-}
-
-/// What an attack did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Connections that were opened, or requests that were sent.
-    pub opened: usize,
-    /// Connections that could not be opened.
-    pub failed: usize,
-    /// Connections that the nodes closed before the attack ended.
-    pub cut: usize,
-}
-
-impl fmt::Display for Tally {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            opened,
-            failed,
-            cut,
-        } = self;
-        write!(out, "{opened} opened, {failed} failed, {cut} cut")
-    }
-}
-
-impl std::ops::AddAssign for Tally {
-    fn add_assign(&mut self, other: Self) {
-        self.opened += other.opened;
-        self.failed += other.failed;
-        self.cut += other.cut;
-    }
 }

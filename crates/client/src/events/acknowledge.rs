@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use super::Task;
+use super::task::Task;
 use crate::{CallError, Client};
 
 /// From the beginning of one call to the beginning of the next.

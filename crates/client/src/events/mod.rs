@@ -8,7 +8,10 @@
 //! moves; and it ends only when it is dropped, or when going on makes no sense.
 
 mod acknowledge;
+mod item;
+mod options;
 mod stream;
+mod task;
 mod token;
 
 #[cfg(test)]
@@ -19,15 +22,17 @@ use std::{collections::VecDeque, time::Duration};
 use bytes::Bytes;
 use conclave_core::{ConversationId, Position, Sequence};
 use conclave_wire::v1::{self, event::Event as Kind};
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::sync::mpsc;
 
 use crate::{CallError, Client};
 use acknowledge::Acknowledge;
 use stream::{Batch, Stream};
+use task::Task;
 use token::Resume;
 
-/// Longest silence that is asked of a node before it gives a sign of life.
-pub const HEARTBEAT: Duration = Duration::from_secs(1);
+pub use item::{Disconnect, Item, Reconnect};
+pub use options::{HEARTBEAT, SubscribeOptions};
+
 /// Responses of a node (about 64 KiB each) that wait for [`Events::next`]. At the bound the
 /// stream is not read until one is taken.
 const BATCHES_MAX: usize = 4;
@@ -49,68 +54,6 @@ pub enum From {
     Token(Vec<u8>),
 }
 
-/// What a stream does besides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SubscribeOptions {
-    /// Tell the senders of direct messages that they have been delivered, once they were handed
-    /// out.
-    pub acknowledge_delivery: bool,
-    /// Whether presence and typing are wanted.
-    pub presence: bool,
-    /// Longest silence before a sign of life, 0.5 s to 60 s: a node that is silent for two and a
-    /// half times as long is left.
-    pub heartbeat: Duration,
-}
-
-impl Default for SubscribeOptions {
-    fn default() -> Self {
-        Self {
-            acknowledge_delivery: true,
-            presence: true,
-            heartbeat: HEARTBEAT,
-        }
-    }
-}
-
-/// One thing that a stream tells.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Item {
-    /// Something happened. Of the events that are about the stream itself only
-    /// [`v1::event::Event::Started`] (once, first) and [`v1::event::Event::Gap`] are given.
-    Event(v1::Event),
-    /// The stream is lost, or still lost after another round over all nodes. It will come back by
-    /// itself.
-    Disconnected(Disconnect),
-    /// The stream is back, and what came late has been given.
-    Reconnected(Reconnect),
-}
-
-/// How a stream was lost.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Disconnect {
-    /// Attempts to get it back so far: 0 when it has just been lost.
-    pub attempt: u32,
-    /// The node that was tried last.
-    pub node: String,
-    /// For how long it has been gone.
-    pub gone_for: Duration,
-    /// Why, for people.
-    pub sentence: String,
-}
-
-/// How a stream came back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reconnect {
-    /// The attempt that succeeded: 1 for the first.
-    pub attempt: u32,
-    /// The node that streams now.
-    pub node: String,
-    /// For how long the stream was gone.
-    pub gone_for: Duration,
-    /// Events that came late: those that were given between then and now.
-    pub missed: u64,
-}
-
 /// A stream of everything that the caller may see. See [`Client::subscribe`].
 #[derive(Debug)]
 pub struct Events {
@@ -125,16 +68,6 @@ pub struct Events {
     ended: Option<CallError>,
     acknowledge: Option<Acknowledge>,
     _task: Task,
-}
-
-/// A task that ends with its owner.
-#[derive(Debug)]
-struct Task(JoinHandle<()>);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 impl Client {

@@ -17,14 +17,18 @@ use tokio::{
 };
 use tonic::Streaming;
 
-use super::{Disconnect, Item, Reconnect, SubscribeOptions, token::Resume};
+use super::{
+    item::{Disconnect, Item, Reconnect},
+    options::SubscribeOptions,
+    token::Resume,
+};
 use crate::{
     CallError, Client,
     attempts::back_off,
     nodes::Node,
     random,
     rpc::{self, live},
-    verdict::{Failure, Next},
+    verdict::{Failure, RetryDecision},
 };
 
 /// How much longer than an attempt a node may take to begin: it waits about as long itself until
@@ -91,12 +95,17 @@ impl Late {
 /// The error with which a stream ends, if another node would say the same.
 fn end(failure: Failure) -> Option<CallError> {
     match failure.next(rpc::Kind::Read, false) {
-        Next::Refused { reason, sentence } => Some(CallError::Refused { reason, sentence }),
-        Next::LogIn { sentence } => Some(CallError::SessionExpired {
+        RetryDecision::Refused { reason, sentence } => {
+            Some(CallError::Refused { reason, sentence })
+        }
+        RetryDecision::LogIn { sentence } => Some(CallError::SessionExpired {
             sentence,
             certain: true,
         }),
-        Next::NewNumber { .. } | Next::Unknown | Next::Wait(_) | Next::Elsewhere { .. } => None,
+        RetryDecision::NewNumber { .. }
+        | RetryDecision::Unknown
+        | RetryDecision::Wait(_)
+        | RetryDecision::Elsewhere { .. } => None,
     }
 }
 

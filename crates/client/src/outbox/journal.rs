@@ -18,7 +18,7 @@ use conclave_core::Recipient;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    OutboxError,
+    error::OutboxError,
     record::{Numbered, Record},
 };
 use crate::Outgoing;

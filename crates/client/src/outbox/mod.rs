@@ -9,16 +9,17 @@
 //! the next one leaves only after the answer to the one before it; and no message is ever sent
 //! under a second number unless the first one certainly was not executed.
 
+mod delivery;
+mod error;
 mod journal;
-mod postman;
 mod record;
+mod room;
 
 #[cfg(test)]
 mod tests;
 
 use std::{
-    io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -26,58 +27,21 @@ use std::{
 };
 
 use conclave_core::Recipient;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use crate::{CallError, Client, Outgoing, Sent, chat::send_request};
+use crate::{Client, Outgoing, chat::send_request};
+use delivery::{Delivery, Entry, Input};
 use journal::Journal;
-use postman::{Entry, Input, Postman};
+use room::{Room, cost, room_now};
+
+pub use error::{OutboxError, Outcome};
 
 /// Messages that an outbox holds. At the bound [`Outbox::send`] waits.
 pub const OUTBOX_MESSAGES_MAX: usize = 10_000;
 /// Bytes that they may have. At the bound [`Outbox::send`] waits.
 pub const OUTBOX_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// What a message costs beside its text, about.
-const MESSAGE_EXTRA_BYTES: usize = 256;
 /// Messages on their way to the task. At the bound the sender waits.
 const INPUTS_MAX: usize = 256;
-
-/// What became of a message.
-pub type Outcome = Result<Sent, OutboxError>;
-
-/// Why an outbox cannot do what it should.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum OutboxError {
-    /// The message was refused, or its outcome cannot be known any more
-    /// ([`CallError::Unknown`]: its session has ended, or the memory of its number). It is no
-    /// longer in the outbox.
-    #[error(transparent)]
-    Call(#[from] CallError),
-    /// The file cannot be read or written. What was not taken was not sent.
-    #[error("cannot keep messages in {}", path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: Arc<io::Error>,
-    },
-    /// Another program uses the file.
-    #[error("{} is in use by another program", path.display())]
-    InUse {
-        /// Which.
-        path: PathBuf,
-    },
-    /// The file is something else.
-    #[error("{} is no outbox of this version", path.display())]
-    NotAnOutbox {
-        /// Which.
-        path: PathBuf,
-    },
-    /// The outbox has ended before the message was acknowledged. It is still in the file, if
-    /// there is one.
-    #[error("the outbox has ended")]
-    Ended,
-}
 
 /// Takes messages and sends them, whatever it takes. Clones are the same outbox; it ends with the
 /// last of them.
@@ -219,8 +183,8 @@ impl Outbox {
             waiting: waiting.subscribe(),
         };
         let journal = journal.map(Journal::start);
-        let postman = Postman::new(client, journal, receiver, waiting);
-        tokio::spawn(postman.run(entries));
+        let delivery = Delivery::new(client, journal, receiver, waiting);
+        tokio::spawn(delivery.run(entries));
         (outbox, restored)
     }
 
@@ -234,25 +198,4 @@ impl Outbox {
             _bytes: bytes.expect(OPEN),
         }
     }
-}
-
-/// The room that a message takes in the outbox until it is dropped.
-#[derive(Debug)]
-pub(super) struct Room {
-    _message: OwnedSemaphorePermit,
-    _bytes: OwnedSemaphorePermit,
-}
-
-/// The room of a message that is there already; none if the bounds were greater when it came.
-fn room_now(messages: &Arc<Semaphore>, bytes: &Arc<Semaphore>, text: &Outgoing) -> Option<Room> {
-    let message = Arc::clone(messages).try_acquire_owned().ok()?;
-    let bytes = Arc::clone(bytes).try_acquire_many_owned(cost(text)).ok()?;
-    Some(Room {
-        _message: message,
-        _bytes: bytes,
-    })
-}
-
-fn cost(message: &Outgoing) -> u32 {
-    u32::try_from(message.text.len() + MESSAGE_EXTRA_BYTES).expect("a text is small")
 }

@@ -1,6 +1,6 @@
 //! Gives a machine that may join a number which no node has had.
 
-use super::Ruling;
+use super::ruling::Ruling;
 use crate::{
     Accepted, Bound, Event, Lookup, NodeId, Pass, Rejection, Timestamp, limits::NODES_EVER_MAX,
 };

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Ruling;
+use super::ruling::Ruling;
 use crate::{
     Accepted, AccountId, Broken, ConversationId, Event, Lookup, Progress, Rejection, Sequence,
     limits::POSITIONS_PER_REQUEST_MAX,

@@ -1,6 +1,9 @@
 //! Changes a password that was verified where the request arrived, and ends all other sessions.
 
-use super::{Ruling, close_session, create_account::is_hash};
+use super::{
+    create_account::is_hash,
+    ruling::{Ruling, close_session},
+};
 use crate::{Accepted, Event, Lookup, Rejection, Session, Timestamp};
 
 pub(super) fn change_password(

@@ -1,6 +1,6 @@
 //! Creates an account under a name that nobody has, if something allows it.
 
-use super::{Ruling, Stop};
+use super::ruling::{Ruling, Stop};
 use crate::{
     Accepted, AccountId, AccountName, AccountRole, Event, Grant, Lookup, Rejection, Timestamp,
     limits::{ACCOUNTS_MAX, PASSWORD_HASH_BYTES_MAX},

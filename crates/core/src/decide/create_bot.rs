@@ -1,6 +1,6 @@
 //! Creates an account for a program: without a password, with a session that does not expire.
 
-use super::{Ruling, create_account::new_account};
+use super::{create_account::new_account, ruling::Ruling};
 use crate::{
     Accepted, AccountName, AccountRole, Event, Lookup, Rejection, SessionLabel, Timestamp,
     TokenHash, limits::LOG_TIME_MAX_MS,

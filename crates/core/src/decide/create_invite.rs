@@ -1,6 +1,6 @@
 //! Makes an invite. Also sweeps away a few that have run out.
 
-use super::Ruling;
+use super::ruling::Ruling;
 use crate::{
     Accepted, AccountId, Bound, Event, Lookup, Rejection, Timestamp, TokenHash,
     limits::{INVITE_MS_MAX, INVITE_USES_MAX, INVITES_MAX, SESSIONS_SWEPT_MAX},

@@ -1,6 +1,6 @@
 //! Makes a token with which one machine can join. Also sweeps away a few that have run out.
 
-use super::Ruling;
+use super::ruling::Ruling;
 use crate::{
     Accepted, Bound, Event, JoinTokenId, Lookup, OperatorName, Rejection, Timestamp, TokenHash,
     limits::{JOIN_TOKEN_MS_MAX, JOIN_TOKENS_MAX, SESSIONS_SWEPT_MAX},

@@ -1,6 +1,6 @@
 //! Creates a room under a name that no other has; its creator owns it.
 
-use super::Ruling;
+use super::ruling::Ruling;
 use crate::{
     Accepted, AccountId, Bound, Event, Lookup, MemberRole, Progress, Rejection, RoomName,
     Timestamp, Topic,

@@ -1,6 +1,6 @@
 //! Makes an address for programs: an account without a password that is a member of the room.
 
-use super::{Ruling, create_account, join_room, rooms};
+use super::{create_account, join_room, rooms, ruling::Ruling};
 use crate::{
     Accepted, AccountId, AccountName, AccountRole, Bound, Event, Lookup, MemberRole, Rejection,
     RoomName, Timestamp, TokenHash,

@@ -5,7 +5,10 @@
 //! conversation whose last member goes is removed with all its messages. It leaves its rooms as
 //! if it had left them itself. The last administrator goes last.
 
-use super::{Ruling, Stop, close_session, delete_webhook, rooms};
+use super::{
+    delete_webhook, rooms,
+    ruling::{Ruling, Stop, close_session},
+};
 use crate::{Accepted, AccountId, AccountName, AccountRole, Event, Lookup, Rejection, Timestamp};
 
 pub(super) fn delete_account(

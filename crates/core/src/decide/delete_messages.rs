@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Ruling;
+use super::ruling::Ruling;
 use crate::{
     Accepted, AccountId, Event, Lookup, MemberRole, MessageRef, Rejection, Timestamp,
     limits::DELETE_MESSAGES_MAX,

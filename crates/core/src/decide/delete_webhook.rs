@@ -1,6 +1,6 @@
 //! Removes a webhook and the account under which it posts. Its messages stay.
 
-use super::{Ruling, Stop};
+use super::ruling::{Ruling, Stop};
 use crate::{Accepted, AccountId, Event, Lookup, MemberRole, Rejection, Webhook, WebhookId};
 
 pub(super) fn delete_webhook(lookup: &impl Lookup, by: AccountId, id: WebhookId) -> Ruling {

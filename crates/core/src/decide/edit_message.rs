@@ -1,6 +1,10 @@
 //! Gives a message another text; it keeps its place and its time.
 
-use super::{Ruling, Stop, mentions::mentions, send_message::own_place};
+use super::{
+    mentions::mentions,
+    ruling::{Ruling, Stop},
+    send_message::own_place,
+};
 use crate::{
     Accepted, AccountId, Event, Lookup, MessageHead, MessageRef, MessageText, Rejection, Timestamp,
 };

@@ -1,6 +1,6 @@
 //! Ends a session of the asker's own account.
 
-use super::{Ruling, close_session};
+use super::ruling::{Ruling, close_session};
 use crate::{Accepted, AccountId, Lookup, Rejection, SessionId, Timestamp};
 
 pub(super) fn end_session(

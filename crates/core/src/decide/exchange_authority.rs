@@ -4,7 +4,7 @@
 //! was deposed in between finishes nothing that its successor has begun anew. Tokens from before
 //! end with the last step: they name an authority that is worth nothing then.
 
-use super::Ruling;
+use super::ruling::Ruling;
 use crate::{
     Accepted, AuthorityId, Event, Lookup, Timestamp,
     limits::{EXCHANGES_MAX, JOIN_TOKENS_MAX},

@@ -1,6 +1,6 @@
 //! Allows somebody to join a room, and tells it so. Inviting a member, or twice, is no error.
 
-use super::{Ruling, rooms};
+use super::{rooms, ruling::Ruling};
 use crate::{
     Accepted, AccountId, AccountName, Bound, Event, Lookup, MemberRole, Rejection, RoomName,
     limits::INVITATIONS_PER_ROOM_MAX,

@@ -1,7 +1,10 @@
 //! Makes somebody a member of a room: a public one, or one that it is invited to. Joining twice
 //! is joining once.
 
-use super::{Ruling, Stop, rooms};
+use super::{
+    rooms,
+    ruling::{Ruling, Stop},
+};
 use crate::{
     Accepted, AccountId, Bound, Event, Lookup, MemberRole, Progress, Rejection, RoomName,
     limits::{ROOM_MEMBERS_MAX, ROOMS_PER_ACCOUNT_MAX},

@@ -1,6 +1,6 @@
 //! Removes a member of a lower role, or an invitation.
 
-use super::{Ruling, rooms};
+use super::{rooms, ruling::Ruling};
 use crate::{Accepted, AccountId, AccountName, Event, Lookup, MemberRole, Rejection, RoomName};
 
 pub(super) fn kick_from_room(

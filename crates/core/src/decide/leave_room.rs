@@ -1,6 +1,6 @@
 //! Makes somebody no longer a member of a room.
 
-use super::{Ruling, rooms};
+use super::{rooms, ruling::Ruling};
 use crate::{Accepted, AccountId, Lookup, Rejection, RoomName};
 
 pub(super) fn leave_room(lookup: &impl Lookup, by: AccountId, name: &RoomName) -> Ruling {

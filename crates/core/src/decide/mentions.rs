@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Stop, code};
+use super::{code, ruling::Stop};
 use crate::{
     AccountId, AccountName, ConversationId, Lookup, MessageText,
     limits::{MENTION_LOOKUPS_MAX, MENTIONS_MAX, NAME_BYTES_MAX},

@@ -15,6 +15,7 @@ mod create_invite;
 mod create_join_token;
 mod create_room;
 mod create_webhook;
+mod dates;
 mod delete_account;
 mod delete_messages;
 mod delete_webhook;
@@ -27,6 +28,7 @@ mod kick_from_room;
 mod leave_room;
 mod mentions;
 mod offer_setup;
+mod once_pool;
 mod open_session;
 mod operators;
 mod post_by_webhook;
@@ -36,6 +38,7 @@ mod retire_node;
 mod revoke_invite;
 mod revoke_join_token;
 mod rooms;
+mod ruling;
 mod send_message;
 mod set_account_limits;
 mod set_account_role;
@@ -48,63 +51,17 @@ mod spending;
 mod try_password;
 
 use crate::{
-    Accepted, Account, AccountId, Allowance, Answer, Bound, Broken, Command, Event, Lookup, Now,
-    OncePool, Operation, OperatorRequest, Origin, Position, Rejection, Session, SessionId,
-    Timestamp, TokenHash,
-    decide::spending::{Paid, pay, payer},
-    limits::{SESSION_CLOSED_MS, SESSION_MS, SESSION_RENEW_MS, SESSION_WHOLE_MS},
+    Account, AccountId, Bound, Broken, Command, Event, Lookup, Now, OncePool, Operation,
+    OperatorRequest, Origin, Position, Rejection, Session, SessionId, Timestamp, TokenHash,
+    limits::{SESSION_MS, SESSION_RENEW_MS, SESSION_WHOLE_MS},
     lookup::Remembered,
-    now::show_dates,
     requests::Admission,
 };
+use dates::show_dates;
+use ruling::{Ruling, Stop, close_session};
+use spending::{Paid, pay, payer};
 
-/// What a command comes to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decision {
-    /// For the one who asked.
-    pub answer: Answer,
-    /// To be written, in this order. Empty if the command was refused or answered from memory.
-    pub events: Vec<Event>,
-    /// Whether and under which name the answer must be remembered.
-    pub remember: Remember,
-    /// What an account has used of what it may, if that has changed.
-    pub spent: Option<(AccountId, Allowance)>,
-    /// The log index of the entry in which an answer from memory was decided; `None`: this one.
-    pub decided_in: Option<u64>,
-    /// Where an answer to a request outside a session is remembered.
-    pub pool: OncePool,
-}
-
-/// Where an answer is to be remembered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Remember {
-    /// Under the origin of the command: it was executed, or refused by its rule.
-    Yes,
-    /// It is remembered already, the request never reached its rule, or the refusal holds for a
-    /// moment only.
-    No,
-}
-
-/// Why a rule ends early.
-pub(crate) enum Stop {
-    Rejected(Rejection),
-    Broken(Broken),
-}
-
-impl From<Rejection> for Stop {
-    fn from(rejection: Rejection) -> Self {
-        Self::Rejected(rejection)
-    }
-}
-
-impl From<Broken> for Stop {
-    fn from(broken: Broken) -> Self {
-        Self::Broken(broken)
-    }
-}
-
-/// What a rule gives: the answer and the events behind it.
-pub(crate) type Ruling = Result<(Accepted, Vec<Event>), Stop>;
+pub use ruling::{Decision, Remember};
 
 /// Decides `command`.
 ///
@@ -469,15 +426,6 @@ fn outside_session(
         }
         _ => Err(Rejection::SessionMisplaced { needed: true }.into()),
     }
-}
-
-/// Ends a session; what it has answered is remembered for as long as a client may ask again.
-fn close_session(session: SessionId, now: Timestamp) -> (Accepted, Vec<Event>) {
-    let forget_at = now.plus_ms(SESSION_CLOSED_MS);
-    (
-        Accepted::SessionClosed,
-        vec![Event::SessionClosed { session, forget_at }],
-    )
 }
 
 fn renewal(session: &Session, now: Timestamp) -> Vec<Event> {

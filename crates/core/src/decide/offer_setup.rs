@@ -1,6 +1,6 @@
 //! Offers the role of an administrator to whoever shows a token, while there is none.
 
-use super::Ruling;
+use super::ruling::Ruling;
 use crate::{Accepted, Event, Lookup, Rejection, TokenHash};
 
 pub(super) fn offer_setup(lookup: &impl Lookup, token: TokenHash) -> Ruling {

@@ -7,7 +7,11 @@
 //! Also sweeps away a few sessions whose time has come, so that their number stays bounded by
 //! the rate of log-ins and nobody has to sweep by a clock.
 
-use super::{Ruling, Stop, close_session, create_account::is_hash, try_password};
+use super::{
+    create_account::is_hash,
+    ruling::{Ruling, Stop, close_session},
+    try_password,
+};
 use crate::{
     Accepted, AccountId, AccountRole, Event, LoginKeys, Lookup, Rejection, SessionId, SessionLabel,
     Timestamp, TokenHash,

@@ -5,7 +5,7 @@
 //! Always true: once a cluster has an operator it always has one, and no two operators have the
 //! same name or the same credential.
 
-use super::Ruling;
+use super::ruling::Ruling;
 use crate::{
     Accepted, Bound, Event, Lookup, OperatorName, Rejection, Timestamp, TokenHash,
     limits::OPERATORS_MAX,

@@ -4,7 +4,7 @@
 //! removed from the room, left it, became a plain member, was suspended, or deleted its account.
 
 use super::{
-    Ruling,
+    ruling::Ruling,
     send_message::{Draft, send_message},
 };
 use crate::{

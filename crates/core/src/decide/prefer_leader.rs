@@ -3,7 +3,7 @@
 //! Always true: the number is one that a node can have. Whether it is a member is known where the
 //! request arrives, because the rules do not see the membership.
 
-use super::Ruling;
+use super::ruling::Ruling;
 use crate::{Accepted, Event, Lookup, NodeId, Rejection, limits::NODES_EVER_MAX};
 
 pub(super) fn prefer_leader(lookup: &impl Lookup, node: Option<NodeId>) -> Ruling {

@@ -4,7 +4,10 @@
 //! Always true: an administrator cannot do any of these to its own account, so one that is not
 //! suspended is left.
 
-use super::{Ruling, Stop, close_session, create_account::is_hash};
+use super::{
+    create_account::is_hash,
+    ruling::{Ruling, Stop, close_session},
+};
 use crate::{
     Accepted, Account, AccountId, AccountName, AccountRole, Event, Lookup, Rejection, Timestamp,
 };

@@ -1,6 +1,6 @@
 //! Uses up the number of a node that was removed.
 
-use super::Ruling;
+use super::ruling::Ruling;
 use crate::{Accepted, Bound, Event, Lookup, NodeId, Rejection, limits::NODES_EVER_MAX};
 
 pub(super) fn retire_node(lookup: &impl Lookup, node: NodeId) -> Ruling {

@@ -1,6 +1,6 @@
 //! Takes an invite back. One that is not there is taken back already.
 
-use super::Ruling;
+use super::ruling::Ruling;
 use crate::{Accepted, Event, InviteId, Lookup};
 
 pub(super) fn revoke_invite(lookup: &impl Lookup, invite: InviteId) -> Ruling {

@@ -1,6 +1,6 @@
 //! Takes a token to join back. One that is not there was used, has run out or was taken back.
 
-use super::Ruling;
+use super::ruling::Ruling;
 use crate::{Accepted, Event, JoinTokenId, Lookup};
 
 pub(super) fn revoke_join_token(lookup: &impl Lookup, id: JoinTokenId) -> Ruling {

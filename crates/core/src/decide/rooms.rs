@@ -3,7 +3,7 @@
 //! Always true: a private room that somebody is neither in nor invited to is, for it, no room; a
 //! room in which people are has an owner.
 
-use super::{Stop, delete_webhook};
+use super::{delete_webhook, ruling::Stop};
 use crate::{
     AccountId, AccountName, ConversationId, Event, Kind, Lookup, MemberRole, Membership, Rejection,
     RoomName, limits::EVENTS_PER_COMMAND_MAX, limits::ROOMS_PER_ACCOUNT_MAX,

@@ -1,6 +1,9 @@
 //! Sends a message; the first one between two people opens their conversation.
 
-use super::{Ruling, Stop, mentions::mentions};
+use super::{
+    mentions::mentions,
+    ruling::{Ruling, Stop},
+};
 use crate::{
     Accepted, AccountId, ConversationId, Event, Kind, Lookup, MessageText, Position, Recipient,
     Rejection, Sequence, Timestamp,

@@ -1,7 +1,7 @@
 //! Gives limits of accounts other values: all that are named, or none.
 
-use super::Ruling;
-use crate::{Accepted, AccountLimit, Event, Lookup, Rejection, account_limits::ACCOUNT_LIMITS};
+use super::ruling::Ruling;
+use crate::{Accepted, AccountLimit, Event, Lookup, Rejection, limit_table::ACCOUNT_LIMITS};
 
 pub(super) fn set_account_limits(lookup: &impl Lookup, values: &[(AccountLimit, u64)]) -> Ruling {
     match values.len() {

@@ -1,6 +1,6 @@
 //! Makes somebody an administrator, or a user again. The last administrator stays one.
 
-use super::Ruling;
+use super::ruling::Ruling;
 use crate::{Accepted, AccountName, AccountRole, Event, Lookup, Rejection};
 
 pub(super) fn set_account_role(

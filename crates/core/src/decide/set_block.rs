@@ -1,6 +1,6 @@
 //! Blocks somebody, or ends that. What is so already is no error.
 
-use super::{Ruling, rooms::somebody};
+use super::{rooms::somebody, ruling::Ruling};
 use crate::{
     Accepted, AccountId, AccountName, Bound, Event, Lookup, Rejection,
     limits::BLOCKS_PER_ACCOUNT_MAX,

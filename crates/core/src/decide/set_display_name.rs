@@ -1,6 +1,6 @@
 //! Sets what is shown beside an account's name.
 
-use super::Ruling;
+use super::ruling::Ruling;
 use crate::{Accepted, AccountId, DisplayName, Event};
 
 pub(super) fn set_display_name(by: AccountId, display_name: &DisplayName) -> Ruling {

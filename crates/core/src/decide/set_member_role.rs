@@ -1,6 +1,6 @@
 //! Gives a member another role. A room keeps an owner.
 
-use super::{Ruling, rooms};
+use super::{rooms, ruling::Ruling};
 use crate::{Accepted, AccountId, AccountName, Event, Lookup, MemberRole, Rejection, RoomName};
 
 pub(super) fn set_member_role(

@@ -1,6 +1,6 @@
 //! Adds a reaction to a message, or takes it away. What is so already is no error.
 
-use super::{Ruling, edit_message::standing, send_message::own_place};
+use super::{edit_message::standing, ruling::Ruling, send_message::own_place};
 use crate::{
     Accepted, AccountId, Bound, Event, Lookup, MessageRef, Reaction, Rejection,
     limits::{REACTION_KINDS_MAX, REACTIONS_OF_ONE_MAX},

@@ -1,6 +1,6 @@
 //! Says what a room is about.
 
-use super::{Ruling, rooms};
+use super::{rooms, ruling::Ruling};
 use crate::{Accepted, AccountId, Event, Lookup, MemberRole, RoomName, Topic};
 
 pub(super) fn set_topic(

@@ -6,7 +6,7 @@
 //! that others have done. Every other attempt is counted for the account, for the address, and for
 //! both together.
 
-use super::{Ruling, Stop};
+use super::ruling::{Ruling, Stop};
 use crate::{
     Accepted, Event, LoginKeys, Lookup, Rejection, Throttle, ThrottleKey, Timestamp,
     limits::{

@@ -11,7 +11,7 @@ use std::{
 
 use conclave_core::{Now, Timestamp, limits::DATE_STANDS_MS};
 
-use super::{CLOCK_SKEW_MAX_MS, ClockStatus};
+use super::status::{CLOCK_SKEW_MAX_MS, ClockStatus};
 
 /// How old a reading may be to count for a majority, in milliseconds: several rounds.
 const FRESH_MS: i64 = 10_000;

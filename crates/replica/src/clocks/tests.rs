@@ -1,9 +1,11 @@
 //! The times of nodes whose clocks say anything.
 
+use std::collections::BTreeSet;
+
 use conclave_core::limits::{DATE_STANDS_MS, DATE_STEADY_MS};
 use proptest::prelude::*;
 
-use super::*;
+use super::{known::Reading, *};
 
 const YEAR: u64 = 365 * 24 * 60 * 60 * 1000;
 const HOUR: u64 = 60 * 60 * 1000;

@@ -6,9 +6,10 @@ use std::{fs, io, path::Path};
 
 use conclave_core::{ConversationId, Position};
 use conclave_words::tables_version;
-use rusqlite::{Connection, OpenFlags, Row};
+use rusqlite::{Connection, OpenFlags};
 
 use super::{
+    column::number,
     docs,
     error::{SearchError, is_outside},
     schema::{APPLICATION_ID, TABLES, VERSION},
@@ -117,15 +118,4 @@ pub(super) fn indexed_to(connection: &Connection) -> rusqlite::Result<Position> 
     connection
         .prepare_cached(sql)?
         .query_row([], |row| number(row, 0).map(Position))
-}
-
-/// How a number is stored. A client's invention may be too great: it lies behind every row.
-pub(super) fn stored(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// A number that was stored.
-pub(super) fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
-    let value: i64 = row.get(column)?;
-    u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
 }

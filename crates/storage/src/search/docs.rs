@@ -6,7 +6,7 @@
 use conclave_core::{AccountId, ConversationId, Position, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Result, Row};
 
-use super::database::{number, stored};
+use super::column::{number, stored};
 use crate::state::IndexRow;
 
 /// What the index knows of a message besides its terms.

@@ -5,7 +5,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use conclave_core::{
@@ -16,9 +19,9 @@ use conclave_words::{SearchQuery, query::Exclusion};
 use rusqlite::{Connection, Result, Rows, params};
 
 use super::{
-    Found, SearchError, Stop,
-    database::{self, number, stored},
-    docs, expression,
+    SearchError,
+    column::{number, stored},
+    database, docs, expression,
     pool::Pool,
     scope::Scope,
     terms::{self, Asked},
@@ -46,7 +49,36 @@ WHERE words MATCH ?1 AND w.rowid >= ?2 AND w.rowid < ?3 ORDER BY w.rowid DESC";
 const ALL: &str = "
 SELECT id, position FROM docs WHERE ?1 IS NULL AND id >= ?2 AND id < ?3 ORDER BY id DESC";
 
-/// See [`super::Search::find`].
+/// Ends a search that is under way, from outside; clones are one and the same.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// From now on the search that has it ends within a few milliseconds.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Newest first. A page may be short, even empty, and yet not the last.
+    pub rows: Vec<MessageRow>,
+    /// Ask for what is before this to go on; `None` at the end.
+    pub next_before: Option<Position>,
+    /// Everything up to here was searched; what came after it (messages, edits, deletions) may
+    /// be missing.
+    pub complete_to: Position,
+    /// How far the state had come.
+    pub applied: Position,
+}
+
+/// Finds a page of messages: see [`super::Search::find`].
 pub(super) fn find(
     pool: &Arc<Pool>,
     reader: &Reader,

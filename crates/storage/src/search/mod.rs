@@ -8,6 +8,7 @@
 //! the state of that moment for the one who asks, so nobody finds what it may not see, and nobody
 //! finds a text that is no longer there.
 
+mod column;
 mod database;
 mod docs;
 mod error;
@@ -21,24 +22,18 @@ mod signal;
 mod terms;
 mod writer;
 
-use std::{
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-};
+use std::{path::Path, sync::Arc, thread};
 
 use conclave_core::{AccountId, Position};
 use conclave_words::SearchQuery;
 
-use crate::state::{MessageRow, Reader};
+use crate::state::Reader;
 use indexer::Indexer;
 use pool::Pool;
 use signal::Signal;
 
 pub use error::SearchError;
+pub use find::{Found, Stop};
 
 /// The name of the index in a node's directory.
 pub const FILE: &str = "search.db";
@@ -47,35 +42,6 @@ pub const FILE: &str = "search.db";
 #[derive(Clone)]
 pub struct Search {
     running: Arc<Running>,
-}
-
-/// Ends a search that is under way, from outside; clones are one and the same.
-#[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<AtomicBool>);
-
-impl Stop {
-    /// From now on the search that has it ends within a few milliseconds.
-    pub fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// What was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// Newest first. A page may be short, even empty, and yet not the last.
-    pub rows: Vec<MessageRow>,
-    /// Ask for what is before this to go on; `None` at the end.
-    pub next_before: Option<Position>,
-    /// Everything up to here was searched; what came after it (messages, edits, deletions) may
-    /// be missing.
-    pub complete_to: Position,
-    /// How far the state had come.
-    pub applied: Position,
 }
 
 struct Running {

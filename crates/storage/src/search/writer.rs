@@ -10,7 +10,8 @@ use rusqlite::{Connection, OptionalExtension as _, Result, params};
 
 use super::{
     SearchError,
-    database::{self, number, stored},
+    column::{number, stored},
+    database,
     docs::{self, Doc, doc},
     terms,
 };

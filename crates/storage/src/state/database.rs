@@ -1,4 +1,4 @@
-//! Opens the database file: as the writer, as a reader, or as a snapshot that is to be judged.
+//! Opens the database file: as the writer, as a reader, or as a snapshot that is to be verified.
 //!
 //! Always true: no connection leaves here whose file is not ours and of a version that we know.
 

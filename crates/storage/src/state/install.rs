@@ -1,6 +1,6 @@
 //! Puts a snapshot in the place of the state.
 //!
-//! The order: judge the snapshot; put it beside the state as `state.db.new`, synced; close every
+//! The order: verify the snapshot; put it beside the state as `state.db.new`, synced; close every
 //! connection, so that SQLite empties the write-ahead log into the old database; make sure that
 //! the log is gone; rename. A write-ahead log must never meet a database that it does not belong
 //! to: that is why it goes before the name changes.
@@ -18,55 +18,52 @@ use rusqlite::OptionalExtension as _;
 
 use super::{
     Applied, InstallError, State, database, digest, meta,
-    snapshot::remove_if_there,
-    snapshot::with_suffix,
+    snapshot::NEW,
     writer::{Writer, checkpoint},
 };
-use crate::fault::Fault;
+use crate::{
+    fault::Fault,
+    files::{remove_if_there, with_suffix},
+};
 
 /// How long running reads may take to end. Snapshots that are being made end by themselves.
 const READERS_WAIT: Duration = Duration::from_secs(10);
 
-/// The place of a snapshot that is judged good and not yet in use.
-const NEW: &str = ".new";
-
-/// Removes what an interrupted exchange left behind: without its name it never was the state.
-pub(super) fn clean_up(state: &Path) -> io::Result<()> {
-    remove_if_there(&with_suffix(state, NEW))
-}
-
 /// A snapshot that was found to be whole, of this version, and what its maker has sealed.
 #[derive(Debug)]
-pub struct Judged(PathBuf);
+pub struct VerifiedSnapshot(PathBuf);
 
-impl Judged {
+impl VerifiedSnapshot {
     /// Looks at every page and every row of this file, which nobody may change any more.
     ///
     /// # Errors
     /// [`InstallError::Unreadable`], [`InstallError::Refused`] and [`InstallError::Damaged`]: it
     /// is worth nothing. Whoever made it must make another one.
     pub fn new(snapshot: PathBuf) -> Result<Self, InstallError> {
-        judge(&snapshot)?;
+        verify(&snapshot)?;
         Ok(Self(snapshot))
     }
 }
 
 impl State {
-    /// Replaces the state by a snapshot; one that is judged good is used up. Readers wait, and then
+    /// Replaces the state by a snapshot; a verified one is used up. Readers wait, and then
     /// read the new state.
     ///
     /// # Errors
     /// See [`InstallError`].
     pub fn install(&mut self, snapshot: &Path) -> Result<Applied, InstallError> {
-        self.install_judged(&Judged::new(snapshot.to_owned())?)
+        self.install_verified(&VerifiedSnapshot::new(snapshot.to_owned())?)
     }
 
-    /// The same for one that is already judged.
+    /// Replaces the state by a snapshot that is verified already.
     ///
     /// # Errors
     /// See [`InstallError`].
-    pub fn install_judged(&mut self, snapshot: &Judged) -> Result<Applied, InstallError> {
-        let Judged(snapshot) = snapshot;
+    pub fn install_verified(
+        &mut self,
+        snapshot: &VerifiedSnapshot,
+    ) -> Result<Applied, InstallError> {
+        let VerifiedSnapshot(snapshot) = snapshot;
         let new = with_suffix(&self.path, NEW);
         if !self.pool.pause(READERS_WAIT) {
             return Err(InstallError::Busy);
@@ -167,8 +164,8 @@ fn refused(why: impl Into<String>) -> InstallError {
 }
 
 /// Refuses whatever is not a whole snapshot of our version.
-fn judge(snapshot: &Path) -> Result<(), InstallError> {
-    judge_header(snapshot)?;
+fn verify(snapshot: &Path) -> Result<(), InstallError> {
+    verify_header(snapshot)?;
     let connection = database::open_read_only(snapshot).map_err(InstallError::Damaged)?;
     database::check_kind(&connection).map_err(|error| refused(error.to_string()))?;
     let verdict: String = connection
@@ -196,7 +193,7 @@ fn judge(snapshot: &Path) -> Result<(), InstallError> {
 }
 
 /// Looks at what SQLite would not refuse: a missing end, or a write-ahead log that is elsewhere.
-fn judge_header(snapshot: &Path) -> Result<(), InstallError> {
+fn verify_header(snapshot: &Path) -> Result<(), InstallError> {
     let mut file = File::open(snapshot).map_err(InstallError::Unreadable)?;
     let mut header = [0; 100];
     file.read_exact(&mut header)

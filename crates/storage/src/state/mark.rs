@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::snapshot::with_suffix;
+use crate::files::with_suffix;
 
 /// The name of the file in a node's directory.
 const FILE: &str = "state.mark";

@@ -49,7 +49,7 @@ pub use entry::{Applied, Checkpoint, Entry, EntryResult, Options, Payload};
 pub(crate) use error::is_outside;
 pub use error::{ApplyError, CheckpointError, InstallError, OpenError, ReadError, SnapshotError};
 pub use index::{IndexPage, IndexRow};
-pub use install::Judged;
+pub use install::VerifiedSnapshot;
 pub use pinned::{CheckError, Pinned};
 pub use points::{CHAIN_POINT_ENTRIES, CHAIN_POINTS_KEPT, ChainPoint};
 pub use reader::Reader;
@@ -59,5 +59,4 @@ pub use rows::{
     SessionRow, StreamItem, StreamPage, To, WebhookRow, With,
 };
 pub use snapshot::SnapshotFile;
-pub(crate) use snapshot::with_suffix;
 pub use writer::State;

@@ -4,12 +4,14 @@
 //! somebody who can wait, on a machine whose callers cannot: by a thread that gives way to all
 //! others, with pauses, and synced as it goes, so that no flood of pages waits for the disk.
 //!
+//! An exchange that was interrupted leaves a file, which is removed here as well.
+//!
 //! Always true: the file appears under its name only when it is whole, sealed and synced.
 
 use std::{
     fs::{self, File},
     io,
-    path::{Path, PathBuf},
+    path::Path,
     thread,
     time::Duration,
 };
@@ -17,6 +19,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, backup};
 
 use super::{Applied, Reader, SnapshotError, database, digest, meta, pool::Pool};
+use crate::files::{remove_if_there, with_suffix};
 
 /// Pages that are copied between two looks at whether the state is being replaced: 1 MiB.
 const STEP_PAGES: i32 = 256;
@@ -29,6 +32,9 @@ const REST: Duration = Duration::from_millis(4);
 const ROOM_BYTES: u64 = 32 * 1024 * 1024;
 /// By how much the thread gives way to others, as `nice` counts.
 const GIVE_WAY: i32 = 10;
+
+/// The place of a snapshot that is verified and not yet in use.
+pub(super) const NEW: &str = ".new";
 
 /// A finished snapshot file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,17 +180,9 @@ fn seal(target: Connection) -> Result<(), SnapshotError> {
     Ok(())
 }
 
-pub(crate) fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-pub(super) fn remove_if_there(file: &Path) -> io::Result<()> {
-    match fs::remove_file(file) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+/// Removes what an interrupted exchange left behind: without its name it never was the state.
+pub(super) fn clean_up(state: &Path) -> io::Result<()> {
+    remove_if_there(&with_suffix(state, NEW))
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use super::{
     meta::Meta,
     points,
     pool::Pool,
+    snapshot,
 };
 use crate::{
     fault::{self, Fault},
@@ -64,7 +65,7 @@ impl State {
     /// See [`OpenError`]. A file of another program or version is left as it is.
     pub fn open(directory: &Path, options: Options) -> Result<Self, OpenError> {
         let path = directory.join(FILE);
-        super::install::clean_up(&path).map_err(|source| OpenError::Io {
+        snapshot::clean_up(&path).map_err(|source| OpenError::Io {
             path: path.clone(),
             source,
         })?;

@@ -2,7 +2,7 @@
 
 use conclave_core::{
     AccountLimit, AccountName, AccountRole, Command, InviteId, Operation, Rejection, SessionId,
-    TokenHash, account_limits::ACCOUNT_LIMITS,
+    TokenHash, limit_table::ACCOUNT_LIMITS,
 };
 
 use super::{SessionRequest, command, invalid};

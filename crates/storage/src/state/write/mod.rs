@@ -3,6 +3,7 @@
 //! Always true: a cache changes with its row, in the same function.
 
 mod accounts;
+mod allowances;
 mod conversations;
 mod messages;
 mod nodes;

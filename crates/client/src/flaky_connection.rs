@@ -15,17 +15,17 @@ use tokio_stream::wrappers::WatchStream;
 use tonic::transport::server::Connected;
 
 /// A connection that breaks when it is told to.
-pub(crate) struct Cuttable {
+pub(crate) struct FlakyConnection {
     pub(crate) stream: TcpStream,
     pub(crate) cut: WatchStream<u64>,
 }
 
-impl Connected for Cuttable {
+impl Connected for FlakyConnection {
     type ConnectInfo = ();
     fn connect_info(&self) {}
 }
 
-impl AsyncRead for Cuttable {
+impl AsyncRead for FlakyConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -38,7 +38,7 @@ impl AsyncRead for Cuttable {
     }
 }
 
-impl AsyncWrite for Cuttable {
+impl AsyncWrite for FlakyConnection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

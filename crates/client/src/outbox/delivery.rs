@@ -13,12 +13,13 @@ use tokio::{
 };
 
 use super::{
-    OutboxError, Outcome, Room,
+    error::{OutboxError, Outcome},
     journal::Writer,
     record::{Numbered, Record},
+    room::Room,
 };
 use crate::{
-    CallError, Client, Outgoing, RequestKey, Sent, attempts::Under, chat::send_request,
+    CallError, Client, Outgoing, RequestKey, Sent, attempts::KeyedCallError, chat::send_request,
     numbers::Taken,
 };
 
@@ -59,7 +60,7 @@ struct Delivered {
     outcome: Outcome,
 }
 
-pub(super) struct Postman {
+pub(super) struct Delivery {
     client: Client,
     journal: Option<Writer>,
     inputs: mpsc::Receiver<Input>,
@@ -71,7 +72,7 @@ pub(super) struct Postman {
     waiting: watch::Sender<usize>,
 }
 
-impl Postman {
+impl Delivery {
     pub(super) fn new(
         client: Client,
         journal: Option<Writer>,
@@ -206,10 +207,10 @@ async fn deliver(client: &Client, journal: Option<&Writer>, entry: &Entry) -> Ou
             Some(taken) => taken,
             None => number(client, journal, entry.id, session).await?,
         };
-        let answer = client.change_under(request.clone(), taken.key, maybe_done);
+        let answer = client.call_with_key(request.clone(), taken.key, maybe_done);
         match answer.await {
             Ok(sent) => return Ok(Sent::from(sent)),
-            Err(Under::Call(error)) => {
+            Err(KeyedCallError::Call(error)) => {
                 match error {
                     CallError::NotDone { .. } => {}
                     CallError::Unknown { .. } => maybe_done = true,
@@ -217,7 +218,7 @@ async fn deliver(client: &Client, journal: Option<&Writer>, entry: &Entry) -> Ou
                 }
                 held = Some(taken);
             }
-            Err(Under::Number {
+            Err(KeyedCallError::Number {
                 reason,
                 last,
                 maybe_done: doubt,

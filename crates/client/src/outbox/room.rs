@@ -1,0 +1,38 @@
+//! The room that messages take in an outbox.
+//!
+//! Always true: a message gives its room back when it is dropped, and not before.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::Outgoing;
+
+/// What a message costs beside its text, about.
+const MESSAGE_EXTRA_BYTES: usize = 256;
+
+/// The room that a message takes in the outbox until it is dropped.
+#[derive(Debug)]
+pub(super) struct Room {
+    pub(super) _message: OwnedSemaphorePermit,
+    pub(super) _bytes: OwnedSemaphorePermit,
+}
+
+/// The room of a message that is there already; none if the bounds were greater when it came.
+pub(super) fn room_now(
+    messages: &Arc<Semaphore>,
+    bytes: &Arc<Semaphore>,
+    text: &Outgoing,
+) -> Option<Room> {
+    let message = Arc::clone(messages).try_acquire_owned().ok()?;
+    let bytes = Arc::clone(bytes).try_acquire_many_owned(cost(text)).ok()?;
+    Some(Room {
+        _message: message,
+        _bytes: bytes,
+    })
+}
+
+/// Returns the bytes that a message counts for.
+pub(super) fn cost(message: &Outgoing) -> u32 {
+    u32::try_from(message.text.len() + MESSAGE_EXTRA_BYTES).expect("a text is small")
+}
