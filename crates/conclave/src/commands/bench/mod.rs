@@ -19,7 +19,6 @@ use std::{
     time::Duration,
 };
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use conclave_client::{
     CallError, Client, OperatorCredential,
     core::{AccountName, Recipient, limits::TEXT_BYTES_MAX},
@@ -40,6 +39,7 @@ use crate::{
         CommandError, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PERMISSION, EXIT_UNAVAILABLE,
         OPERATOR_HINT,
     },
+    operators,
     output::{self, Format},
     scratch::{self, random_bytes, random_word},
     trust,
