@@ -1,8 +1,7 @@
-//! What every call of a client goes through: the door, its deadline, its session, its reading.
+//! What every call of a client goes through: the door, its session, its reading.
 
 use std::{sync::Arc, time::Duration};
 
-use axum::http::HeaderMap;
 use conclave_core::{
     Accepted, AccountRole, Command, Position, Rejection, Timestamp, TokenHash,
     allowance::{Keeps, Price, keeps, price},
@@ -12,10 +11,11 @@ use conclave_replica::{
     rows::{self, Reader},
 };
 use conclave_wire::{Problem, request::SessionRequest, v1};
-use tokio::{task::spawn_blocking, time::Instant};
+use tokio::task::spawn_blocking;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use crate::{
+    deadline::Deadline,
     fair::{OfAccount, Place},
     problems::{self, millis},
     read_turns::OwnTurn,
@@ -23,75 +23,14 @@ use crate::{
     shared::Shared,
 };
 
-/// How long a call may take if the client does not say.
-const LIMIT_DEFAULT: Duration = Duration::from_secs(5);
-/// How long a call may take at most, whatever the client says.
-const LIMIT_MAX: Duration = Duration::from_secs(10);
 /// How long a read may wait for its turn. A page takes milliseconds; who waits this long is one of
 /// too many.
 const READ_TURN_LIMIT: Duration = Duration::from_secs(2);
 /// How long a refusal is held back at most. It holds a stream of its caller's own connection, of
 /// which that has only so many.
 pub(crate) const HELD_BACK_MAX: Duration = Duration::from_secs(1);
-/// What is left of the client's time for the answer to travel back, at most a quarter of it: less
-/// and a busy machine would let the client's patience end before it hears why.
-const MARGIN: Duration = Duration::from_millis(100);
-
 /// What a look into the database gives.
 type Found<T> = Result<T, rows::ReadError>;
-
-/// Until when a call must be answered.
-#[derive(Clone, Copy)]
-pub(crate) struct Deadline(Instant);
-
-impl Deadline {
-    pub(crate) fn of(metadata: &MetadataMap) -> Self {
-        let asked = metadata.get("grpc-timeout");
-        Self::asked(asked.and_then(|value| value.to_str().ok()))
-    }
-
-    /// That of a call with these headers.
-    pub(crate) fn in_headers(headers: &HeaderMap) -> Self {
-        let asked = headers.get("grpc-timeout");
-        Self::asked(asked.and_then(|value| value.to_str().ok()))
-    }
-
-    fn asked(asked: Option<&str>) -> Self {
-        let limit = asked
-            .and_then(parse_timeout)
-            .map_or(LIMIT_DEFAULT, |asked| asked.min(LIMIT_MAX));
-        Self(Instant::now() + limit.saturating_sub(MARGIN.min(limit / 4)))
-    }
-
-    /// That of a call whose caller cannot say one.
-    pub(crate) fn usual() -> Self {
-        Self::of(&MetadataMap::new())
-    }
-
-    /// That of what this node asks by itself.
-    pub(crate) fn after(limit: Duration) -> Self {
-        Self(Instant::now() + limit)
-    }
-
-    pub(crate) fn left(self) -> Duration {
-        self.0.saturating_duration_since(Instant::now())
-    }
-}
-
-/// A time-out as gRPC writes it: up to eight digits and a unit.
-fn parse_timeout(text: &str) -> Option<Duration> {
-    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let number: u64 = number.parse().ok().filter(|_| number.len() <= 8)?;
-    Some(match unit {
-        "H" => Duration::from_secs(number * 3600),
-        "M" => Duration::from_secs(number * 60),
-        "S" => Duration::from_secs(number),
-        "m" => Duration::from_millis(number),
-        "u" => Duration::from_micros(number),
-        "n" => Duration::from_nanos(number),
-        _ => return None,
-    })
-}
 
 impl Shared {
     /// Refuses what comes when the node is stopping.
@@ -302,7 +241,7 @@ impl Shared {
             })
             .await
         };
-        let result = tokio::time::timeout_at(deadline.0, fresh).await;
+        let result = tokio::time::timeout_at(deadline.instant(), fresh).await;
         let found = result.unwrap_or(Err(Problem::Busy))?;
         let ((session, account), found) =
             found.ok_or_else(|| log_in_first("the session has ended; log in"))?;
@@ -384,6 +323,8 @@ fn unexpected(outcome: &Outcome) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -402,14 +343,5 @@ mod tests {
         }
         let other = held_back(Problem::Busy, &of_account, Deadline::usual()).await;
         assert_eq!(other, Problem::Busy);
-    }
-
-    #[test]
-    fn the_time_limit_of_a_client_is_understood() {
-        assert_eq!(parse_timeout("2S"), Some(Duration::from_secs(2)));
-        assert_eq!(parse_timeout("150m"), Some(Duration::from_millis(150)));
-        for bad in ["", "S", "2", "2x", "123456789S", "-1S"] {
-            assert_eq!(parse_timeout(bad), None, "{bad}");
-        }
     }
 }

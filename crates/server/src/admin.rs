@@ -16,9 +16,10 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    access::{Deadline, accepted, position_of},
+    access::{accepted, position_of},
     account_limits,
     connections::Places,
+    deadline::Deadline,
     on_behalf::OnBehalf,
     problems, random,
     sessions::show_token,

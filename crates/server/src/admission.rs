@@ -19,7 +19,8 @@ use tokio::time::sleep;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    access::{Deadline, accepted},
+    access::accepted,
+    deadline::Deadline,
     founding::founder_out,
     identity::Founder,
     keys::{key_invalid, no_key},

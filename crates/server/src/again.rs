@@ -12,7 +12,7 @@ use conclave_wire::Problem;
 use tonic::metadata::MetadataMap;
 
 use crate::{
-    access::Deadline,
+    deadline::Deadline,
     hash_queue::{Turn, Work},
     random,
     sessions::log_in_first,

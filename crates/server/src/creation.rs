@@ -18,8 +18,9 @@ use conclave_wire::{
 use tonic::{Request, metadata::MetadataMap};
 
 use crate::{
-    access::{Deadline, accepted, open_session, position_of},
+    access::{accepted, open_session, position_of},
     accounts::{Accounts, once_id},
+    deadline::Deadline,
     hash_queue::{Asker, Work},
     problems::millis,
     registration::Shown,

@@ -29,7 +29,7 @@ use futures::future::join_all;
 use tokio::{sync::Mutex, time::sleep};
 
 use crate::{
-    access::Deadline,
+    deadline::Deadline,
     durable, problems, random,
     sealed::{self, SealError},
     secret::ClusterSecret,

@@ -15,7 +15,7 @@ use conclave_core::ThrottleKey;
 use conclave_wire::Problem;
 use tokio::{sync::oneshot, time::timeout};
 
-use crate::access::Deadline;
+use crate::deadline::Deadline;
 
 /// Callers that wait for each kind of work. At the bound: see the head of this file.
 const WAITING_MAX: usize = 256;

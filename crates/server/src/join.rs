@@ -17,7 +17,7 @@ use conclave_wire::{
 use tokio::{sync::watch, time::sleep};
 
 use crate::{
-    access::Deadline,
+    deadline::Deadline,
     on_behalf::OnBehalf,
     shared::Shared,
     strangers::{self, JoinError, Trust},

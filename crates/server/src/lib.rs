@@ -18,6 +18,7 @@ mod config;
 mod connections;
 mod convert;
 mod creation;
+mod deadline;
 mod digests;
 mod durable;
 mod epoch;

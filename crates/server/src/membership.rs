@@ -18,8 +18,9 @@ use tokio::time::{Instant, sleep};
 use tonic::Request;
 
 use crate::{
-    access::{Deadline, accepted, position_of},
+    access::{accepted, position_of},
     admin::Margin,
+    deadline::Deadline,
     join_token::JoinToken,
     on_behalf::OnBehalf,
     operators::join_token_id,

@@ -19,8 +19,9 @@ use tokio::{sync::Mutex, time::Instant};
 use tonic::{Request, metadata::MetadataMap};
 
 use crate::{
-    access::{Deadline, accepted, administrators_only, open_session, position_of},
+    access::{accepted, administrators_only, open_session, position_of},
     accounts::once_id,
+    deadline::Deadline,
     problems, random,
     sessions::token_of,
     shared::Shared,

@@ -14,8 +14,9 @@ use conclave_wire::{
 use tonic::{Extensions, Request};
 
 use crate::{
-    access::{Deadline, administrators_only},
+    access::administrators_only,
     admin::Admin,
+    deadline::Deadline,
     hash_queue::{Asker, Work},
     throttle::keys_of_session,
 };

@@ -16,7 +16,7 @@ use conclave_wire::Problem;
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use crate::{
-    access::Deadline,
+    deadline::Deadline,
     hash_queue::{Asker, Turn, Turns, Work},
     random,
 };

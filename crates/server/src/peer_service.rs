@@ -20,9 +20,9 @@ use futures::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use crate::{
-    access::Deadline,
     codec::{members_in, members_out},
     convert::{self, malformed},
+    deadline::Deadline,
     digests::points_out,
     epoch, live,
     peer_guard::caller,

@@ -14,7 +14,9 @@ use conclave_replica::{Lane, Outcome, Place, ProposeError};
 use conclave_wire::Problem;
 use tonic::metadata::MetadataMap;
 
-use crate::{access::Deadline, on_behalf::OnBehalf, problems, sessions::token_of, shared::Shared};
+use crate::{
+    deadline::Deadline, on_behalf::OnBehalf, problems, sessions::token_of, shared::Shared,
+};
 
 impl Shared {
     /// Whether the leader believes what this node has verified.

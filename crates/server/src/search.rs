@@ -16,7 +16,7 @@ use conclave_wire::{Problem, request, v1};
 use tokio::{task::spawn_blocking, time::timeout};
 use tonic::Request;
 
-use crate::{access::Deadline, pages, problems, shared::Shared, show};
+use crate::{deadline::Deadline, pages, problems, shared::Shared, show};
 
 /// Messages on a page if the client does not say.
 const PAGE_DEFAULT: usize = 20;

@@ -14,8 +14,9 @@ use conclave_wire::{
 use tonic::{Request, Response, Status};
 
 use crate::{
-    access::{Deadline, accepted, held_back, position_of},
+    access::{accepted, held_back, position_of},
     accounts::{Accounts, once_id},
+    deadline::Deadline,
     fair::Paced,
     hash_queue::Work,
     passwords::is_outdated,

@@ -32,7 +32,8 @@ use conclave_wire::{
 use tokio::time::Instant;
 
 use crate::{
-    access::{Deadline, accepted},
+    access::accepted,
+    deadline::Deadline,
     hash_queue::{Asker, Turn, Work},
     problems::millis,
     shared::Shared,

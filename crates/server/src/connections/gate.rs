@@ -11,7 +11,7 @@ use tonic::{Status, metadata::MetadataMap};
 
 use super::{bodies::Allowance, limits::Limits};
 use crate::{
-    access::Deadline,
+    deadline::Deadline,
     listeners::CLIENT_MESSAGE_BYTES_MAX,
     sessions::token_in,
     shared::Shared,

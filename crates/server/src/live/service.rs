@@ -19,7 +19,8 @@ use super::{
     token::{self, Mint},
 };
 use crate::{
-    access::{Deadline, held_back, open_session},
+    access::{held_back, open_session},
+    deadline::Deadline,
     fair::Paced,
     sessions::{log_in_first, token_of},
     shared::Shared,

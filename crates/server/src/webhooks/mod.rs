@@ -40,11 +40,7 @@ use serde_json::Value;
 use answers::{not_posted, posted, refused};
 use body::Shape;
 
-use crate::{
-    access::{Deadline, accepted},
-    http, random,
-    shared::Shared,
-};
+use crate::{access::accepted, deadline::Deadline, http, random, shared::Shared};
 
 pub(crate) use answers::refusal;
 
