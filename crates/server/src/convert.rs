@@ -5,11 +5,13 @@
 use std::time::Duration;
 
 use conclave_replica::{
-    AppendRequest, AppendResponse, Entry, EntryKind, LogId, Outcome, PeerError, ProposeError,
-    ReadError, Vote, VoteRequest, VoteResponse,
+    AppendRequest, AppendResponse, Entry, EntryKind, LogId, Members, Outcome, PeerError,
+    ProposeError, ReadError, Role, Vote, VoteRequest, VoteResponse,
 };
 use conclave_wire::{answer, peer};
 use tonic::Status;
+
+use crate::codec::members_in;
 
 /// A part of a peer's message is missing or makes no sense.
 pub(crate) fn malformed(what: &str) -> Status {
@@ -267,4 +269,31 @@ pub(crate) fn read_index_in(response: peer::ReadIndexResponse) -> Result<u64, Re
         }),
         None => Err(ReadError::NotLeader { leader: None }),
     }
+}
+
+/// What a member says of its cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct Cluster {
+    pub(crate) cluster_id: String,
+    pub(crate) members: Members,
+}
+
+pub(crate) fn cluster_in(response: peer::DescribeClusterResponse) -> Cluster {
+    Cluster {
+        cluster_id: response.cluster_id,
+        members: members_in(response.membership.unwrap_or_default()),
+    }
+}
+
+/// The numbers of `conclave.v1.NodeRole`.
+pub(crate) fn role_number(role: Role) -> i32 {
+    use conclave_wire::v1::NodeRole;
+    let role = match role {
+        Role::Leader => NodeRole::Leader,
+        Role::Follower => NodeRole::Follower,
+        Role::Candidate => NodeRole::Candidate,
+        Role::Learner => NodeRole::Learner,
+        Role::Stopped => NodeRole::Stopped,
+    };
+    role.into()
 }

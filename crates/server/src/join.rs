@@ -17,6 +17,7 @@ use conclave_wire::{
 use tokio::{sync::watch, time::sleep};
 
 use crate::{
+    convert::Cluster,
     deadline::Deadline,
     on_behalf::OnBehalf,
     shared::Shared,
@@ -40,13 +41,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const ADDRESSES_EVERY: Duration = Duration::from_millis(500);
 /// How long the leader may take to confirm what it knows.
 const BARRIER_LIMIT: Duration = Duration::from_secs(1);
-
-/// Which cluster a node has come into.
-#[derive(Clone, Debug)]
-pub(crate) struct Cluster {
-    pub(crate) cluster_id: String,
-    pub(crate) members: Members,
-}
 
 /// Asks the nodes at these addresses until one says that `node` belongs to its cluster.
 pub(crate) async fn find(addresses: &[String], node: u64, trust: &Trust) -> Cluster {

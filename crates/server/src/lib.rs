@@ -46,6 +46,7 @@ mod pace;
 mod pages;
 mod password_reset;
 mod passwords;
+mod peer_connect;
 mod peer_guard;
 mod peer_roles;
 mod peer_service;

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use conclave_replica::{PeerError, Role, SnapshotOffer, Vote};
+use conclave_replica::{PeerError, SnapshotOffer, Vote};
 use conclave_wire::{
     Problem, batch,
     peer::{self, peer_service_server::PeerService},
@@ -151,19 +151,6 @@ fn failed(error: PeerError) -> Status {
         sentence: error.to_string(),
     }
     .to_status()
-}
-
-/// The numbers of `conclave.v1.NodeRole`.
-pub(crate) fn role_number(role: Role) -> i32 {
-    use conclave_wire::v1::NodeRole;
-    let role = match role {
-        Role::Leader => NodeRole::Leader,
-        Role::Follower => NodeRole::Follower,
-        Role::Candidate => NodeRole::Candidate,
-        Role::Learner => NodeRole::Learner,
-        Role::Stopped => NodeRole::Stopped,
-    };
-    role.into()
 }
 
 #[tonic::async_trait]

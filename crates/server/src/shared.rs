@@ -20,9 +20,9 @@ use tokio::{
 };
 
 use crate::{
-    check::Checks, codes::Codes, connections::Places, digests::Digests, exchange::Exchange,
-    identity::Identity, live::LiveState, operators::Operators, passwords::Passwords,
-    peer_service::role_number, problems::millis, read_turns::ReadTurns, registration::Registration,
+    check::Checks, codes::Codes, connections::Places, convert::role_number, digests::Digests,
+    exchange::Exchange, identity::Identity, live::LiveState, operators::Operators,
+    passwords::Passwords, problems::millis, read_turns::ReadTurns, registration::Registration,
     roll_call::RollCall, sessions::Sessions, snapshots, space::Space, throttle::Gate,
     tls::Security, told::Told, transport::GrpcTransport,
 };

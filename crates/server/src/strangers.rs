@@ -14,10 +14,10 @@ use conclave_wire::{
 use tonic::{Request, Response, Status, transport::Channel};
 
 use crate::{
-    join::Cluster,
+    convert::{Cluster, cluster_in},
     join_token::JoinToken,
+    peer_connect::{connect_lazily, failure_of},
     tls::{Dial, Security},
-    transport::{cluster_in, connect_lazily, failure_of},
 };
 
 /// Whom a machine believes that it has reached the cluster.

@@ -25,29 +25,18 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{
-    Request, Response, Status, Streaming,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Request, Response, Status, Streaming, transport::Channel};
 
 use crate::{
-    codec::members_in,
-    convert,
+    convert::{self, Cluster, cluster_in},
     digests::{Points, points_in},
-    join::Cluster,
     on_behalf::OnBehalf,
+    peer_connect::{connect_lazily, failure_of},
     reachability::Reachability,
     snapshots,
-    tls::{Dial, Security},
+    tls::Security,
 };
 
-/// How long a connection may take to be made: longer than a flood of strangers can delay it. A
-/// machine that is well answers far sooner.
-const CONNECT_LIMIT: Duration = Duration::from_secs(1);
-/// How often a connection is asked for a sign of life, and how long that may take: a machine that
-/// is gone without a word is noticed within half a second.
-const KEEP_ALIVE_EVERY: Duration = Duration::from_millis(250);
-const KEEP_ALIVE_LIMIT: Duration = Duration::from_millis(250);
 /// Largest message between nodes in bytes: the largest entry and what is around it.
 pub(crate) const PEER_MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
@@ -154,19 +143,6 @@ impl Transport for GrpcTransport {
     fn peer(&self, node: u64, member: &Member, lane: Lane) -> Arc<dyn Peer> {
         self.grpc_peer(node, member, lane)
     }
-}
-
-pub(crate) fn connect_lazily(address: &str, dial: &Dial) -> Option<Channel> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).ok()?;
-    let endpoint = endpoint
-        .connect_timeout(CONNECT_LIMIT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEP_ALIVE_EVERY)
-        .keep_alive_timeout(KEEP_ALIVE_LIMIT)
-        .keep_alive_while_idle(true)
-        .initial_stream_window_size(4 * 1024 * 1024)
-        .initial_connection_window_size(8 * 1024 * 1024);
-    Some(dial.channel(&endpoint))
 }
 
 /// One lane to one peer.
@@ -453,32 +429,6 @@ fn no_leader() -> Problem {
     Problem::NoLeader {
         nodes_reachable: None,
     }
-}
-
-pub(crate) fn cluster_in(response: peer::DescribeClusterResponse) -> Cluster {
-    Cluster {
-        cluster_id: response.cluster_id,
-        members: members_in(response.membership.unwrap_or_default()),
-    }
-}
-
-/// What a refused or broken call proves.
-pub(crate) fn failure_of(status: &Status) -> PeerError {
-    if let Some(problem) = Problem::from_status(status) {
-        return PeerError::Failed(problem.to_string());
-    }
-    // A connection that broke may have carried the request: only one that was never made proves
-    // that nothing was asked.
-    let first = std::error::Error::source(status);
-    let causes = std::iter::successors(first, |error| error.source());
-    if causes
-        .clone()
-        .any(|cause| cause.is::<tonic::ConnectError>())
-    {
-        let last = causes.last().map(ToString::to_string);
-        return PeerError::Unreachable(last.unwrap_or_else(|| status.message().to_owned()));
-    }
-    PeerError::Failed(status.message().to_owned())
 }
 
 impl Peer for GrpcPeer {
