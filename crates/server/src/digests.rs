@@ -8,27 +8,20 @@
 //! Always true: a node judges itself alone. It is odd only if a majority of the voters has one
 //! other state after the same entry; if there is no majority nothing is changed.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use conclave_replica::{Lane, Pin};
-use conclave_wire::peer;
 use futures::future::join_all;
 use tokio::time::sleep;
 
-use crate::shared::Shared;
+use crate::{
+    digest_points::{Kind, Points},
+    shared::Shared,
+};
 
 /// Every so many entries every node makes the digest of all rows: it reads all of them, which
 /// takes seconds for a gigabyte.
 const ROWS_EVERY: u64 = 65_536;
-/// Digests of all rows that are remembered: more than are made while a node is asked.
-const KEPT_MAX: usize = 16;
 /// How often nodes are compared.
 const COMPARE_EVERY: Duration = Duration::from_secs(2);
 /// How long a peer may take to answer.
@@ -37,47 +30,6 @@ const ASK_LIMIT: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(3600);
 /// Between two pieces of a state that is read for its digest.
 const BREATH: Duration = Duration::from_millis(1);
-
-/// What a node's state was: by what was compared, and after which entry.
-pub(crate) type Points = BTreeMap<(Kind, u64), [u8; 32]>;
-
-/// What was made a digest of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
-    /// All answers and events.
-    Chain,
-    /// All rows.
-    Rows,
-}
-
-/// What this node has made.
-#[derive(Debug, Default)]
-pub(crate) struct Digests {
-    rows: Mutex<BTreeMap<u64, [u8; 32]>>,
-    /// An entry after which there is no majority; 0 if none.
-    differs_at: AtomicU64,
-}
-
-impl Digests {
-    /// Remembers what all rows were after an entry.
-    pub(crate) fn note(&self, index: u64, digest: [u8; 32]) {
-        let mut rows = self.lock();
-        rows.insert(index, digest);
-        while rows.len() > KEPT_MAX {
-            rows.pop_first();
-        }
-    }
-
-    /// An entry after which the voters differ and none has a majority; 0 if none.
-    pub(crate) fn differs_at(&self) -> u64 {
-        self.differs_at.load(Ordering::Relaxed)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, [u8; 32]>> {
-        // It is sound after every statement that changes it.
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// What comparing comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,39 +72,10 @@ impl Shared {
             }
             Err(problem) => tracing::debug!(%problem, "the chain is not read"),
         }
-        let rows = self.compared.lock();
-        points.extend(rows.iter().map(|(at, digest)| ((Kind::Rows, *at), *digest)));
+        let rows = self.compared.rows().into_iter();
+        points.extend(rows.map(|(at, digest)| ((Kind::Rows, at), digest)));
         points
     }
-}
-
-/// What a peer is told.
-pub(crate) fn points_out(points: Points) -> peer::GetDigestsResponse {
-    let mut told = peer::GetDigestsResponse::default();
-    for ((kind, log_index), digest) in points {
-        let point = peer::PointDigest {
-            log_index,
-            digest: digest.to_vec().into(),
-        };
-        match kind {
-            Kind::Chain => told.chain.push(point),
-            Kind::Rows => told.rows.push(point),
-        }
-    }
-    told
-}
-
-/// What a peer has told; what is malformed is left out.
-pub(crate) fn points_in(told: peer::GetDigestsResponse) -> Points {
-    let of = |kind, points: Vec<peer::PointDigest>| {
-        points.into_iter().filter_map(move |point| {
-            let digest = point.digest[..].try_into().ok()?;
-            Some(((kind, point.log_index), digest))
-        })
-    };
-    of(Kind::Chain, told.chain)
-        .chain(of(Kind::Rows, told.rows))
-        .collect()
 }
 
 /// Compares this node with the others, for as long as it runs; fences it if it is the odd one.
@@ -174,7 +97,9 @@ pub(crate) async fn compare(shared: Arc<Shared>) {
             of_voters.push(own.clone());
         }
         match judge(&own, &of_voters, voters.len()) {
-            Verdict::Fine => shared.compared.differs_at.store(0, Ordering::Relaxed),
+            Verdict::Fine => {
+                shared.compared.set_differs_at(0);
+            }
             Verdict::Odd(log_index) => {
                 let sentence = format!(
                     "a majority of the voters has another state than this node after entry \
@@ -189,10 +114,7 @@ pub(crate) async fn compare(shared: Arc<Shared>) {
                 return;
             }
             Verdict::NoMajority(log_index) => {
-                let before = shared
-                    .compared
-                    .differs_at
-                    .swap(log_index, Ordering::Relaxed);
+                let before = shared.compared.set_differs_at(log_index);
                 if before != log_index {
                     tracing::error!(
                         node,
@@ -273,26 +195,5 @@ mod tests {
         let strange = points(&[(64, 7)]);
         let all = [ahead.clone(), ahead, strange.clone()];
         assert_eq!(judge(&strange, &all, 3), Verdict::Fine);
-    }
-
-    #[test]
-    fn what_a_peer_tells_is_what_it_has() {
-        let mut told = points(&[(64, 1), (128, 2)]);
-        told.insert((Kind::Rows, 64), [5; 32]);
-        assert_eq!(points_in(points_out(told.clone())), told);
-        let mut malformed = points_out(told);
-        malformed.rows[0].digest = vec![1, 2].into();
-        assert_eq!(points_in(malformed).len(), 2);
-    }
-
-    #[test]
-    fn only_the_newest_digests_are_kept() {
-        let digests = Digests::default();
-        for index in 1..=2 * KEPT_MAX as u64 {
-            digests.note(index, [0; 32]);
-        }
-        let rows = digests.lock();
-        assert_eq!(rows.len(), KEPT_MAX);
-        assert_eq!(rows.keys().next(), Some(&(KEPT_MAX as u64 + 1)));
     }
 }

@@ -19,6 +19,7 @@ mod connections;
 mod convert;
 mod creation;
 mod deadline;
+mod digest_points;
 mod digests;
 mod durable;
 mod epoch;

@@ -32,7 +32,7 @@ use crate::{
     codes::Codes,
     config::{ConfigError, NodeConfig},
     connections::{Places, Ports},
-    digests::Digests,
+    digest_points::Digests,
     exchange::{self, Exchange},
     identity::IdentityError,
     join, listeners,

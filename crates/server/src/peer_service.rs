@@ -23,7 +23,7 @@ use crate::{
     codec::{members_in, members_out},
     convert::{self, malformed},
     deadline::Deadline,
-    digests::points_out,
+    digest_points::points_out,
     epoch, live,
     peer_guard::caller,
     peer_roles::{self, Call, Standing},

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use crate::{
-    check::Checks, codes::Codes, connections::Places, convert::role_number, digests::Digests,
+    check::Checks, codes::Codes, connections::Places, convert::role_number, digest_points::Digests,
     exchange::Exchange, identity::Identity, live::LiveState, operators::Operators,
     passwords::Passwords, problems::millis, read_turns::ReadTurns, registration::Registration,
     roll_call::RollCall, sessions::Sessions, snapshots, space::Space, throttle::Gate,

@@ -29,7 +29,7 @@ use tonic::{Request, Response, Status, Streaming, transport::Channel};
 
 use crate::{
     convert::{self, Cluster, cluster_in},
-    digests::{Points, points_in},
+    digest_points::{Points, points_in},
     on_behalf::OnBehalf,
     peer_connect::{connect_lazily, failure_of},
     reachability::Reachability,
