@@ -8,18 +8,18 @@
 //! Always true: a check changes nothing. A node that is found odd finds that out by itself
 //! (`digests.rs`).
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use conclave_replica::{CheckError, Lane, Member, Pin, Pinned, Role};
 use conclave_wire::{Problem, peer, v1};
 use futures::future::join_all;
-use tokio::{sync::Semaphore, time::sleep};
+use tokio::time::sleep;
 
-use crate::{problems, random, shared::Shared};
+use crate::{
+    check_state::{Check, sound},
+    problems, random,
+    shared::Shared,
+};
 
 /// How long a node may take to come to the entry at which it is to hold its state.
 const HOLD_LIMIT: Duration = Duration::from_secs(3);
@@ -40,54 +40,6 @@ const BREATH: Duration = Duration::from_millis(1);
 /// How long after its start a node looks whether it shall check, and how often then.
 const FIRST_AFTER: Duration = Duration::from_secs(600);
 const EVERY: Duration = Duration::from_secs(24 * 3600);
-
-/// What belongs to checks on one node.
-#[derive(Debug)]
-pub(crate) struct Checks {
-    held: Mutex<Option<Pinned>>,
-    /// One look at a time.
-    look: Semaphore,
-    /// The check that is under way, or the last one.
-    last: Mutex<Option<Arc<Check>>>,
-}
-
-impl Default for Checks {
-    fn default() -> Self {
-        Self {
-            held: Mutex::default(),
-            look: Semaphore::new(1),
-            last: Mutex::default(),
-        }
-    }
-}
-
-/// One check, as far as it is.
-#[derive(Debug)]
-pub(crate) struct Check(Mutex<v1::CheckClusterResponse>);
-
-impl Check {
-    fn lock(&self) -> MutexGuard<'_, v1::CheckClusterResponse> {
-        sound(&self.0)
-    }
-
-    /// How far it is.
-    pub(crate) fn progress(&self) -> v1::CheckClusterResponse {
-        self.lock().clone()
-    }
-
-    fn set(&self, node: u64, change: impl FnOnce(&mut v1::NodeCheck)) {
-        let mut progress = self.lock();
-        let found = progress.nodes.iter_mut().find(|n| n.node_id == node);
-        if let Some(found) = found {
-            change(found);
-        }
-    }
-}
-
-/// What is locked here is sound after every statement that changes it.
-fn sound<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// What a node can do for a check.
 impl Shared {
@@ -211,12 +163,12 @@ impl Shared {
             client_address: member.client_address.clone(),
             ..v1::NodeCheck::default()
         };
-        let check = Arc::new(Check(Mutex::new(v1::CheckClusterResponse {
+        let check = Arc::new(Check::begin(v1::CheckClusterResponse {
             check_id: u64::from_le_bytes(random::bytes()?).max(1),
             finished: false,
             log_index: 0,
             nodes: members.iter().map(node).collect(),
-        })));
+        }));
         *last = Some(check.clone());
         tokio::spawn(self.clone().lead(check.clone(), members));
         Ok(check)

@@ -1,8 +1,8 @@
 //! What the state of a node was at fixed places of the log: the digests by which nodes are compared
 //! (`digests.rs`), as they are remembered and sent.
 //!
-//! Always true: only the newest digests are remembered, and what a peer has sent that is malformed is
-//! left out.
+//! Always true: only the newest digests are remembered, and what a peer has sent that is malformed
+//! is left out.
 
 use std::{
     collections::BTreeMap,

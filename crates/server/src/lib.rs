@@ -12,6 +12,7 @@ mod again;
 mod beside;
 mod chat;
 mod check;
+mod check_state;
 mod codec;
 mod codes;
 mod config;

@@ -27,7 +27,7 @@ use tokio::{
 use crate::{
     admission::JOINS_MAX,
     beside,
-    check::Checks,
+    check_state::Checks,
     codec::WireCodec,
     codes::Codes,
     config::{ConfigError, NodeConfig},
