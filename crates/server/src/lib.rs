@@ -80,6 +80,7 @@ mod throttle;
 mod tls;
 mod told;
 mod transport;
+mod try_password;
 mod way_back;
 mod webhooks;
 

@@ -23,7 +23,8 @@ use crate::{
     random,
     sessions::{log_in_first, show_token},
     show,
-    throttle::{attempt_id, keys_of_login},
+    throttle::keys_of_login,
+    try_password::attempt_id,
 };
 
 /// A request to log in, its bounds checked.

@@ -1,10 +1,11 @@
 //! Passwords cannot be guessed fast: after many failures the next attempt has to wait.
 //!
-//! Attempts are counted by the log, before a password is verified, so they survive every node and
-//! count on all of them; here is read how long an attempt still has to wait, before anything is
-//! hashed or proposed. An attempt from a place that the account knows (an address or a device from
-//! which it was logged in to), and one in a session, waits apart: guesses from elsewhere do not
-//! keep its owner out. Addresses are those of the connection: no header of a proxy is believed.
+//! Attempts are counted by the log, before a password is verified (`try_password.rs`), so they
+//! survive every node and count on all of them; here is read how long an attempt still has to wait,
+//! before anything is hashed or proposed. An attempt from a place that the account
+//! knows (an address or a device from which it was logged in to), and one in a session, waits apart:
+//! guesses from elsewhere do not keep its owner out. Addresses are those of the connection: no
+//! header of a proxy is believed.
 //!
 //! Always true: attempts of one account from one kind of place that are under way on this node at
 //! the same time are no more than may fail without a wait; and no wait lasts longer on this node
@@ -17,36 +18,25 @@ use std::{
 };
 
 use conclave_core::{
-    Accepted, LoginKeys, OnceId, SessionId, Throttle, ThrottleKey, Timestamp,
-    limits::THROTTLE_FREE_ACCOUNT,
+    LoginKeys, SessionId, Throttle, ThrottleKey, Timestamp, limits::THROTTLE_FREE_ACCOUNT,
 };
 use conclave_replica::rows;
-use conclave_text::Password;
 use conclave_wire::{
     Problem,
     request::{
-        self, throttle_key_of_account, throttle_key_of_address, throttle_key_of_device,
+        throttle_key_of_account, throttle_key_of_address, throttle_key_of_device,
         throttle_key_of_pair, throttle_key_of_session,
     },
 };
 use tokio::time::Instant;
 
-use crate::{
-    access::accepted,
-    deadline::Deadline,
-    hash_queue::{Asker, Turn, Work},
-    problems::millis,
-    shared::Shared,
-};
+use crate::{hash_queue::Asker, problems::millis};
 
 /// Waits whose beginning is remembered. At the bound all are forgotten: they begin again, and
 /// none gets longer than it was meant to be from then on.
 const SEEN_MAX: usize = 16_384;
 /// Attempts under way. At the bound further ones are refused as busy.
 const UNDER_WAY_MAX: usize = 4096;
-/// Separates names of counted attempts from all other uses of the hash.
-const ATTEMPT_CONTEXT: &str = "conclave 2026-11 name of a counted login failure";
-
 /// The keys of an attempt to log in. `name_key` is the account's name as names are compared.
 /// Callers whose address is not known share one.
 pub(crate) fn keys_of_login(
@@ -115,12 +105,12 @@ impl Held {
     }
 
     /// Under which key attempts under way are counted.
-    fn key(&self, keys: &LoginKeys) -> ThrottleKey {
+    pub(crate) fn key(&self, keys: &LoginKeys) -> ThrottleKey {
         self.apart.unwrap_or(keys.account)
     }
 
     /// Who asks for a turn to hash: a known place for itself, anybody else for its address.
-    fn asker(&self, keys: &LoginKeys) -> Asker {
+    pub(crate) fn asker(&self, keys: &LoginKeys) -> Asker {
         Asker {
             group: self.apart.unwrap_or(keys.address),
             account: keys.account,
@@ -139,7 +129,7 @@ pub(crate) struct Gate {
 
 impl Gate {
     /// Begins an attempt.
-    fn enter(&self, key: ThrottleKey) -> Result<Attempt<'_>, Problem> {
+    pub(crate) fn enter(&self, key: ThrottleKey) -> Result<Attempt<'_>, Problem> {
         let mut under_way = lock(&self.under_way);
         if under_way.len() >= UNDER_WAY_MAX && !under_way.contains_key(&key) {
             return Err(Problem::Busy);
@@ -192,7 +182,12 @@ pub(crate) struct Attempt<'a> {
 
 impl Attempt<'_> {
     /// Refuses the attempt if it has to wait; `now` is the time of the log as this node knows it.
-    fn admit(&self, held: &Held, address: ThrottleKey, now: Timestamp) -> Result<(), Problem> {
+    pub(crate) fn admit(
+        &self,
+        held: &Held,
+        address: ThrottleKey,
+        now: Timestamp,
+    ) -> Result<(), Problem> {
         let left = |key, throttle: Option<Throttle>| {
             throttle.map_or(0, |throttle| self.gate.left_ms(key, &throttle, now))
         };
@@ -222,62 +217,6 @@ impl Drop for Attempt<'_> {
             under_way.remove(&self.key);
         }
     }
-}
-
-/// A password that was tried: whether it is right, and the turn in which it was found out.
-pub(crate) struct Tried {
-    pub(crate) verified: bool,
-    /// For what else has to be hashed.
-    pub(crate) turn: Turn,
-}
-
-impl Shared {
-    /// Verifies a password: waits for nothing that other places have done, is counted by the log
-    /// before anything is hashed, and has a turn of its own. The caller has read `hash` after a
-    /// barrier. `once` is the name of the attempt.
-    ///
-    /// # Errors
-    /// [`Problem::LoginThrottled`], [`Problem::Busy`], or that the log does not answer.
-    pub(crate) async fn try_password(
-        &self,
-        once: OnceId,
-        keys: LoginKeys,
-        work: Work,
-        password: String,
-        hash: Option<String>,
-        deadline: Deadline,
-    ) -> Result<Tried, Problem> {
-        let held = self.read(move |reader| Held::of(reader, &keys)).await?;
-        let attempt = self.gate.enter(held.key(&keys))?;
-        attempt.admit(&held, keys.address, self.log_time())?;
-        let turn = self.passwords.turn(work, held.asker(&keys), deadline);
-        let turn = turn.await?;
-        let counted = self.propose(request::try_password(once, keys), deadline);
-        accepted(&counted.await?, |accepted| match accepted {
-            Accepted::PasswordTried => Some(()),
-            _ => None,
-        })?;
-        let verified = match Password::typed(&password) {
-            Ok(password) => self.passwords.verify(&turn, password, hash).await?,
-            Err(_) => false,
-        };
-        Ok(Tried { verified, turn })
-    }
-}
-
-/// The name under which an attempt to log in is counted: the same for a retry, another for another
-/// guess, even if a client that guesses gives all its guesses the same request id.
-///
-/// Nobody can try passwords against it who does not know the request id, which is random and,
-/// for an attempt that failed, nowhere else in the cluster.
-pub(crate) fn attempt_id(request_id: &OnceId, keys: &LoginKeys, password: &str) -> OnceId {
-    let key = blake3::derive_key(ATTEMPT_CONTEXT, &request_id.0);
-    let mut hasher = blake3::Hasher::new_keyed(&key);
-    hasher.update(&keys.account.0);
-    hasher.update(password.as_bytes());
-    let mut id = [0; 16];
-    hasher.finalize_xof().fill(&mut id);
-    OnceId(id)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -379,16 +318,6 @@ mod tests {
         assert_eq!(one.admit(&failed, ADDRESS, NOW), Ok(()));
         let second = gate.enter(ACCOUNT).unwrap();
         assert_eq!(second.admit(&failed, ADDRESS, NOW), Err(Problem::Busy));
-    }
-
-    #[test]
-    fn a_retry_is_counted_once_and_another_guess_again() {
-        let keys = keys_of_login("alice", None, None);
-        let id = |request: u8, password: &str| attempt_id(&OnceId([request; 16]), &keys, password);
-        assert_eq!(id(1, "guess one"), id(1, "guess one"));
-        assert_ne!(id(1, "guess one"), id(1, "guess two"));
-        assert_ne!(id(1, "guess one"), id(2, "guess one"));
-        assert_ne!(id(1, "guess one"), OnceId([1; 16]));
     }
 
     #[test]
