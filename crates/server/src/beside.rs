@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     check, digests, exchange, full_leader, join, keys, operator_file, preference, shared::Shared,
-    space, way_back,
+    space_watch, way_back,
 };
 
 /// Starts all of it; whoever stops the node ends it.
@@ -15,7 +15,7 @@ pub(crate) fn start(shared: &Arc<Shared>) -> [JoinHandle<()>; 13] {
     [
         tokio::spawn(async move { receiving.snapshots.run().await }),
         tokio::spawn(join::tell_addresses(shared.clone())),
-        tokio::spawn(space::watch(shared.clone())),
+        tokio::spawn(space_watch::watch(shared.clone())),
         tokio::spawn(join::take_place(shared.clone())),
         tokio::spawn(keys::keep(shared.clone())),
         tokio::spawn(exchange::keep(shared.clone())),

@@ -75,6 +75,7 @@ mod shared;
 mod show;
 mod snapshots;
 mod space;
+mod space_watch;
 mod strangers;
 mod throttle;
 mod tls;

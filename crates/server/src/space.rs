@@ -1,37 +1,21 @@
-//! How much room the disk of this node has, and what follows from it.
+//! How much room the disk of this node has.
 //!
-//! Below a mark the cluster refuses what grows (`NO_SPACE`): the leader looks at its own disk and
-//! asks the voters about theirs, the others ask the leader. A leader whose own disk alone is to
-//! blame transfers leadership instead (`full_leader.rs`). A file of reserve keeps room for what a
-//! node must write in any case: votes, entries that were accepted, deletions. It is given up when
-//! the disk is nearly full and made again when there is room. A node whose disk is full takes no
-//! entries from the leader, and votes and answers all the same.
+//! Below a mark the cluster refuses what grows: `space_watch.rs` decides that. A file of reserve
+//! keeps room for what a node must write in any case: votes, entries that were accepted, deletions.
+//! It is given up when the disk is nearly full and made again when there is room. A node whose disk
+//! is full takes no entries from the leader, and votes and answers all the same.
 //!
-//! Always true: refusing begins long before the room is used up, and ends by itself.
+//! Always true: the reserve is only made where there is far more room than it takes.
 
 use std::{
     fs::{File, OpenOptions},
     io::{self, Write as _},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Duration,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use conclave_replica::{Lane, Role};
 use rustix::fs::FallocateFlags;
-use tokio::{task::spawn_blocking, time::sleep};
 
-use crate::shared::Shared;
-
-/// How often a node looks at its disk. In between a disk takes less than the mark.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How many of these looks pass between two questions to others.
-const ASK_EVERY_LOOKS: u32 = 2;
-/// How long another node may take to say how its disk is.
-const STATUS_LIMIT: Duration = Duration::from_millis(500);
 /// The mark is never above this: half a gibibyte, more than a minute of the fastest writing.
 const MARK_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// On a small disk the mark is this part of it: a tenth.
@@ -147,13 +131,18 @@ impl Space {
         self.is_leaving.store(is_leaving, Ordering::Relaxed);
     }
 
+    /// Notes whether the cluster refuses what grows; gives what was noted before.
+    pub(crate) fn set_refuses(&self, refuses: bool) -> bool {
+        self.refuses.swap(refuses, Ordering::Relaxed)
+    }
+
     /// Whether this disk alone is a reason for the leader to refuse what grows.
-    fn is_in_the_way(&self) -> bool {
+    pub(crate) fn is_in_the_way(&self) -> bool {
         self.is_low() && !self.is_leaving.load(Ordering::Relaxed)
     }
 
     /// Looks at the disk; gives up the reserve or makes it again.
-    fn look(&self) -> io::Result<()> {
+    pub(crate) fn look(&self) -> io::Result<()> {
         let disk = Disk::of(&self.data, self.mark)?;
         let reserve = self.data.join(RESERVE);
         let has_reserve = reserve.exists();
@@ -201,68 +190,6 @@ fn make(path: &Path, bytes: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Keeps an eye on the disks for as long as the node runs.
-pub(crate) async fn watch(shared: Arc<Shared>) {
-    let mut looks: u32 = 0;
-    loop {
-        let looking = shared.clone();
-        match spawn_blocking(move || looking.space.look()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "the disk was not looked at"),
-            Err(error) => tracing::warn!(%error, "the disk was not looked at"),
-        }
-        if looks.is_multiple_of(ASK_EVERY_LOOKS) {
-            ask(&shared).await;
-        }
-        looks = looks.wrapping_add(1);
-        sleep(LOOK_EVERY).await;
-    }
-}
-
-/// Finds out whether the cluster refuses what grows.
-async fn ask(shared: &Shared) {
-    let status = shared.replica.status();
-    let space = &shared.space;
-    let refuses = if status.role == Role::Leader {
-        let statuses = shared.statuses().await;
-        let has_room = |voter: &u64| {
-            let found = statuses.iter().find(|(node, ..)| node == voter);
-            let status = found.and_then(|(.., status)| status.as_ref());
-            status.map(|status| !status.low_space)
-        };
-        space.is_in_the_way()
-            || status.members.voters.iter().any(|voters| {
-                let told: Vec<Option<bool>> = voters.iter().map(has_room).collect();
-                lacks_room(&told)
-            })
-    } else {
-        let leader = *shared.replica.leader().borrow();
-        let Some((node, member)) =
-            leader.and_then(|node| Some((node, shared.replica.member(node)?)))
-        else {
-            return;
-        };
-        let peer = shared.transport.grpc_peer(node, &member, Lane::Calls);
-        match peer.status(STATUS_LIMIT).await {
-            Ok(told) => told.refuses_growth,
-            Err(_) => return,
-        }
-    };
-    if space.refuses.swap(refuses, Ordering::Relaxed) != refuses {
-        tracing::info!(
-            refuses,
-            "whether the cluster refuses what grows has changed"
-        );
-    }
-}
-
-/// Whether too few voters have room: some have none, and those that say that they have some are no
-/// majority. One that does not answer says nothing.
-fn lacks_room(voters: &[Option<bool>]) -> bool {
-    let with_room = voters.iter().filter(|room| **room == Some(true)).count();
-    voters.contains(&Some(false)) && with_room <= voters.len() / 2
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,17 +211,6 @@ mod tests {
             !Disk::sized(0, 100 * MIB, Some(0)).is_low(false),
             "0 switches it off"
         );
-    }
-
-    #[test]
-    fn a_majority_with_room_is_enough_and_silence_is_not_a_lack() {
-        let (yes, no) = (Some(true), Some(false));
-        assert!(!lacks_room(&[yes, yes, no]));
-        assert!(lacks_room(&[yes, no, no]));
-        assert!(lacks_room(&[yes, no, None]));
-        assert!(!lacks_room(&[yes, None, None]));
-        assert!(lacks_room(&[no]));
-        assert!(!lacks_room(&[]));
     }
 
     #[test]
