@@ -41,6 +41,7 @@ mod lives;
 mod membership;
 mod node;
 mod on_behalf;
+mod operator_calls;
 mod operator_file;
 mod operators;
 mod origin;

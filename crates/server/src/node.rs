@@ -37,7 +37,7 @@ use crate::{
     identity::IdentityError,
     join, listeners,
     live::{self, LiveState},
-    operators::Operators,
+    operator_calls::Operators,
     origin,
     passwords::Passwords,
     problems::millis,

@@ -3,8 +3,6 @@
 //! Always true: no session stands in for a credential, an administrator's neither; what changes
 //! the log is decided by the log once more; a call that is refused never reaches the log.
 
-use std::net::IpAddr;
-
 use conclave_core::{
     Accepted, AuthorityId, Command, JoinTokenId, OnceId, Operation, OperatorRequest, Rejection,
     TokenHash,
@@ -15,7 +13,6 @@ use conclave_wire::{
     request::{self, TOKEN_BYTES, chosen_token},
     v1,
 };
-use tokio::{sync::Mutex, time::Instant};
 use tonic::{Request, metadata::MetadataMap};
 
 use crate::{
@@ -25,24 +22,7 @@ use crate::{
     problems, random,
     sessions::token_of,
     shared::Shared,
-    told::Told,
 };
-
-/// What a node knows of callers that want to be operators.
-#[derive(Default)]
-pub(crate) struct Operators {
-    /// Callers that were refused, so that the log says it once for each address and call.
-    refused: Told<(Option<IpAddr>, &'static str)>,
-    /// What those are told of the cluster who are neither operators nor administrators.
-    pub(crate) public_status: Mutex<Option<(Instant, v1::GetClusterStatusResponse)>>,
-}
-
-impl Operators {
-    /// Whether the log was not told of this for a while; now it is.
-    pub(crate) fn is_news(&self, what: &'static str) -> bool {
-        self.refused.is_news((None, what))
-    }
-}
 
 /// The credential that a request shows.
 fn shown(metadata: &MetadataMap) -> Option<TokenHash> {
@@ -105,7 +85,7 @@ impl Shared {
 
     fn no_operator<T>(&self, request: &Request<T>, call: &'static str) -> Problem {
         let from = request.remote_addr().map(|from| from.ip());
-        if self.operators.refused.is_news((from, call)) {
+        if self.operators.is_news_from(from, call) {
             let from = from.map(|from| from.to_string());
             tracing::warn!(from, call, "a call for operators was refused");
         }

@@ -22,7 +22,7 @@ use tokio::{
 use crate::{
     check_state::Checks, codes::Codes, connections::Places, convert::role_number,
     digest_points::Digests, exchange::Exchange, identity::Identity, live::LiveState,
-    operators::Operators, passwords::Passwords, problems::millis, read_turns::ReadTurns,
+    operator_calls::Operators, passwords::Passwords, problems::millis, read_turns::ReadTurns,
     registration::Registration, roll_call::RollCall, sessions::Sessions, snapshots, space::Space,
     throttle::Gate, tls::Security, told::Told, transport::GrpcTransport,
 };
