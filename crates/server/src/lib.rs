@@ -25,6 +25,7 @@ mod digests;
 mod durable;
 mod epoch;
 mod exchange;
+mod exchange_state;
 mod fair;
 mod founding;
 mod full_leader;

@@ -33,7 +33,7 @@ use crate::{
     config::{ConfigError, NodeConfig},
     connections::{Places, Ports},
     digest_points::Digests,
-    exchange::{self, Exchange},
+    exchange_state::{self, Exchange},
     identity::IdentityError,
     join, listeners,
     live::{self, LiveState},
@@ -195,7 +195,7 @@ impl Node {
         let own = members.get(&node).cloned().unwrap_or(own);
         let holder = Holder::at(Some(node), &[&own.client_address]);
         let security = security::of(config.plain, Some(&origin.credentials), holder)?;
-        let resumed = exchange::resume(&config.data, &security.tls);
+        let resumed = exchange_state::resume(&config.data, &security.tls);
         resumed.map_err(|error| identity.claim().failed(error))?;
 
         let transfers = Transfers::default();

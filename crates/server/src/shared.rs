@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::{
     check_state::Checks, codes::Codes, connections::Places, convert::role_number,
-    digest_points::Digests, exchange::Exchange, identity::Identity, live::LiveState,
+    digest_points::Digests, exchange_state::Exchange, identity::Identity, live::LiveState,
     operator_calls::Operators, passwords::Passwords, problems::millis, read_turns::ReadTurns,
     registration::Registration, roll_call::RollCall, sessions::Sessions, snapshots, space::Space,
     throttle::Gate, tls::Security, told::Told, transport::GrpcTransport,
