@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 
 use crate::{
-    check, digests, exchange, full_leader, join, keys, operator_file, preference, shared::Shared,
-    space_watch, way_back,
+    check, digests, exchange, full_leader, join, keys, operator_file, peers_file_writer,
+    preference, shared::Shared, space_watch,
 };
 
 /// Starts all of it; whoever stops the node ends it.
@@ -21,7 +21,7 @@ pub(crate) fn start(shared: &Arc<Shared>) -> [JoinHandle<()>; 13] {
         tokio::spawn(exchange::keep(shared.clone())),
         tokio::spawn(preference::keep(shared.clone())),
         tokio::spawn(full_leader::keep(shared.clone())),
-        tokio::spawn(way_back::keep(shared.clone())),
+        tokio::spawn(peers_file_writer::keep(shared.clone())),
         tokio::spawn(digests::compare(shared.clone())),
         tokio::spawn(digests::make(shared.clone())),
         tokio::spawn(check::daily(shared.clone())),

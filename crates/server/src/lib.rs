@@ -54,6 +54,8 @@ mod peer_connect;
 mod peer_guard;
 mod peer_roles;
 mod peer_service;
+mod peers_file;
+mod peers_file_writer;
 mod preference;
 mod problems;
 mod proof;
@@ -84,7 +86,6 @@ mod tls;
 mod told;
 mod transport;
 mod try_password;
-mod way_back;
 mod webhooks;
 
 pub use conclave_replica::{DiskFailure, Fault, LogId};

@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::{
+    peers_file::Place,
     random,
     sealed::{self, SealError},
-    way_back::Place,
 };
 
 /// Where a directory keeps its lives and those of others.

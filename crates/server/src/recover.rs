@@ -23,9 +23,10 @@ use crate::{
     codec::WireCodec,
     epoch,
     identity::{self, Claim, IdentityError, Stored},
-    lives, random,
+    lives,
+    peers_file::{PeersFile, Place},
+    random,
     repair::{self, Health},
-    way_back::{Place, WayBack},
 };
 
 /// How the copy of a directory is named, after the directory and before a number.
@@ -188,13 +189,13 @@ impl Recovery {
             peer_address: own.peer_address.clone(),
             client_address: own.client_address.clone(),
         };
-        let way_back = WayBack {
+        let peers_file = PeersFile {
             node,
             node_first: stored.node_first,
             voter: true,
             members: BTreeMap::from([(node, place)]),
         };
-        way_back
+        peers_file
             .store(data)
             .map_err(failed("forgetting the lost nodes"))?;
         let members = Members {

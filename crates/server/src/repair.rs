@@ -25,12 +25,12 @@ use crate::{
     join,
     node::StartError,
     origin::issued_in,
+    peers_file::PeersFile,
     random,
     sealed::{self, SealError},
     security::{self, Credentials},
     strangers::Trust,
     tls::{Holder, Issued, NodeKey},
-    way_back::WayBack,
 };
 
 mod aside;
@@ -235,7 +235,7 @@ pub(crate) async fn come_back(
         tracing::warn!("the damaged database is set aside and made again from the log");
         return Ok(stored.clone());
     }
-    let way_back = WayBack::load(directory).map_err(failed)?;
+    let peers_file = PeersFile::load(directory).map_err(failed)?;
     let new = match note.place {
         Some(new) => new,
         None => {
@@ -246,7 +246,7 @@ pub(crate) async fn come_back(
             if lately >= KEPT_MAX {
                 return Err(stuck(Stuck::TooOften));
             }
-            let old = Old::of(stored.as_ref(), way_back.as_ref(), around);
+            let old = Old::of(stored.as_ref(), peers_file.as_ref(), around);
             let let_in = ask(&note, &old, around).await?.map_err(stuck)?;
             if let Some(Credentials::Issued(_)) = &around.credentials {
                 let key = NodeKey::load_or_make(directory).map_err(failed)?;
@@ -281,10 +281,10 @@ pub(crate) async fn come_back(
     let cluster_id = epoch::name(&note.cluster_id, &credentials.cluster_id());
     let mut stored = Stored::joined(cluster_id, new.node, Some(wish));
     stored.node_first = new.node_first;
-    if let Some(mut way_back) = way_back {
-        way_back.node = new.node;
-        way_back.node_first = new.node_first;
-        way_back.store(directory).map_err(failed)?;
+    if let Some(mut peers_file) = peers_file {
+        peers_file.node = new.node;
+        peers_file.node_first = new.node_first;
+        peers_file.store(directory).map_err(failed)?;
     }
     identity::write(directory, &stored).map_err(failed)?;
     finish(claim)?;
@@ -307,13 +307,17 @@ struct Old {
 }
 
 impl Old {
-    fn of(stored: Option<&Stored>, way_back: Option<&WayBack>, around: &Surroundings<'_>) -> Self {
+    fn of(
+        stored: Option<&Stored>,
+        peers_file: Option<&PeersFile>,
+        around: &Surroundings<'_>,
+    ) -> Self {
         let node = stored.map(|stored| stored.node);
-        let node = node.or(way_back.map(|known| known.node));
+        let node = node.or(peers_file.map(|known| known.node));
         let first = stored.and_then(|stored| stored.node_first);
-        let first = first.or(way_back.and_then(|known| known.node_first));
+        let first = first.or(peers_file.and_then(|known| known.node_first));
         let founders = stored.map(|stored| founding::members_of(&stored.founders));
-        let known = way_back.into_iter().flat_map(|known| {
+        let known = peers_file.into_iter().flat_map(|known| {
             // Its own address may have been another one.
             let others = known.members.iter();
             others.filter(|(other, _)| **other != known.node)
@@ -331,7 +335,7 @@ impl Old {
         Self {
             node: node.unwrap_or(0),
             node_first: first.or(node).or(around.config.node),
-            voter: way_back.is_none_or(|known| known.voter),
+            voter: peers_file.is_none_or(|known| known.voter),
             addresses,
         }
     }

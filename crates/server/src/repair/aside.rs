@@ -11,7 +11,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::way_back::WayBack;
+use crate::peers_file::PeersFile;
 
 /// Directories with damaged data that are kept, and repairs within [`LATELY`] after which the
 /// machine is to blame: a fourth one would only be damaged as well.
@@ -31,7 +31,7 @@ const REST: [&str; 5] = ["identity.json", "joining", "instance", "log", "snapsho
 /// Whether a node has used this directory.
 pub(super) fn was_used(directory: &Path) -> bool {
     let used = |name: &str| directory.join(name).exists();
-    used("log") || used("state.db") || WayBack::is_there(directory)
+    used("log") || used("state.db") || PeersFile::is_there(directory)
 }
 
 /// How many repairs there were within the last hour.

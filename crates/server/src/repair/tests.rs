@@ -3,8 +3,8 @@
 use std::{fs, path::Path};
 
 use super::*;
+use crate::peers_file::Place;
 use crate::secret::ClusterSecret;
-use crate::way_back::Place;
 
 fn claim(directory: &Path) -> Claim {
     Claim::take(directory).unwrap()
@@ -146,13 +146,13 @@ async fn nothing_is_set_aside_while_nobody_lets_the_node_in() {
         client_address: String::new(),
     };
     let members = BTreeMap::from([(2, place("127.0.0.1:1")), (3, place("c:1"))]);
-    let way_back = WayBack {
+    let peers_file = PeersFile {
         node: 3,
         voter: true,
         members,
-        ..WayBack::default()
+        ..PeersFile::default()
     };
-    way_back.store(path).unwrap();
+    peers_file.store(path).unwrap();
     assert!(matches!(
         why_stuck(come_back(path, None).await),
         Stuck::NoSecret

@@ -14,9 +14,9 @@ use super::lock;
 use crate::{
     convert::malformed,
     lives::{Announced, Known, Lineage},
+    peers_file::Place,
     shared::Shared,
     strangers,
-    way_back::Place,
 };
 
 /// Words of lives in one announcement at most.
