@@ -10,7 +10,7 @@ use conclave_wire::{
 use tokio::net::TcpStream;
 use tonic::Status;
 
-use super::lock;
+use super::state::lock;
 use crate::{
     convert::malformed,
     lives::{Announced, Known, Lineage},
