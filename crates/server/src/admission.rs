@@ -23,11 +23,11 @@ use crate::{
     deadline::Deadline,
     founding::founder_out,
     identity::Founder,
-    keys::{key_invalid, no_key},
+    keys::key_invalid,
     on_behalf::OnBehalf,
     peer_guard::caller,
     peer_roles, problems,
-    secret::ClusterSecret,
+    secret::{check_key, no_key},
     shared::Shared,
     tls::{Caller, PeerNames, PublicKey, Shown},
 };
@@ -126,19 +126,6 @@ fn members_as_founders(shared: &Shared) -> Vec<Founder> {
             instance: String::new(),
         })
         .collect()
-}
-
-/// Whether somebody knows the secret.
-pub(crate) fn check_key(secret: Option<&ClusterSecret>, shown: &[u8]) -> Result<(), Problem> {
-    let secret = secret.ok_or_else(no_key)?;
-    // Hashes are compared without telling where they differ.
-    if blake3::hash(shown) == blake3::hash(&secret.join_key()) {
-        return Ok(());
-    }
-    Err(problems::refused(
-        "JOIN_REFUSED",
-        "the key does not belong to this cluster",
-    ))
 }
 
 impl Shared {

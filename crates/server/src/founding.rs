@@ -21,10 +21,9 @@ use tokio::time::sleep;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    admission::check_key,
     durable,
     identity::Founder,
-    secret::ClusterSecret,
+    secret::{ClusterSecret, check_key},
     strangers::{self, Trust},
 };
 

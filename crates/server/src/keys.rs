@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use crate::{
     problems,
-    secret::ClusterSecret,
+    secret::{ClusterSecret, no_key},
     shared::Shared,
     tls::{Issued, NodeKey, PeerNames, PublicKey},
     transport::{GrpcPeer, Service},
@@ -26,14 +26,6 @@ const ASK_LIMIT: Duration = Duration::from_secs(2);
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How long the members may take to confirm who votes.
 const BARRIER_LIMIT: Duration = Duration::from_secs(1);
-
-/// Refuses on a node that has not got the key of the authority.
-pub(crate) fn no_key() -> Problem {
-    problems::refused(
-        "NO_AUTHORITY_KEY",
-        "this node has not got the key of the cluster's authority: voters have it",
-    )
-}
 
 /// Refuses what is not a key.
 pub(crate) fn key_invalid() -> Problem {

@@ -12,9 +12,10 @@ use std::{fmt, fs, io, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use conclave_core::limits::EXCHANGES_MAX;
+use conclave_wire::Problem;
 
 use crate::{
-    durable,
+    durable, problems,
     sealed::{self, SealError},
 };
 
@@ -228,6 +229,27 @@ impl ClusterSecret {
         sealed::write(&directory.join(COPY), &self.to_text())?;
         durable::replace(&directory.join(FILE), self.to_text().as_bytes())
     }
+}
+
+/// Whether somebody knows the secret.
+pub(crate) fn check_key(secret: Option<&ClusterSecret>, shown: &[u8]) -> Result<(), Problem> {
+    let secret = secret.ok_or_else(no_key)?;
+    // Hashes are compared without telling where they differ.
+    if blake3::hash(shown) == blake3::hash(&secret.join_key()) {
+        return Ok(());
+    }
+    Err(problems::refused(
+        "JOIN_REFUSED",
+        "the key does not belong to this cluster",
+    ))
+}
+
+/// Refuses on a node that has not got the key of the authority.
+pub(crate) fn no_key() -> Problem {
+    problems::refused(
+        "NO_AUTHORITY_KEY",
+        "this node has not got the key of the cluster's authority: voters have it",
+    )
 }
 
 fn random() -> io::Result<[u8; SECRET_BYTES]> {
