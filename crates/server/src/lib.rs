@@ -13,6 +13,7 @@ mod beside;
 mod chat;
 mod check;
 mod check_state;
+mod client_port;
 mod codec;
 mod codes;
 mod config;

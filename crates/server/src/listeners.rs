@@ -30,6 +30,7 @@ use crate::{
     admin::Admin,
     admission::Admission,
     chat::Chat,
+    client_port::{CLIENT_MESSAGE_BYTES_MAX, SERVICES},
     connections::{self, Door, Gate, Limits, Places, Ports},
     founding::Introduction,
     live::{self, Live},
@@ -41,25 +42,12 @@ use crate::{
     webhooks,
 };
 
-/// Largest message from a client in bytes: far more than the largest request.
-pub(crate) const CLIENT_MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Between two looks at where members are: their names may have other addresses by then.
 const LOOK_UP_EVERY: Duration = Duration::from_secs(10);
 /// Addresses of one member for which places are kept.
 const ADDRESSES_MAX: usize = 8;
 /// How often is looked whether the node is healthy.
 const HEALTH_EVERY: Duration = Duration::from_millis(500);
-/// What `grpc.health.v1` knows: the whole node, and each service for clients.
-pub(crate) const SERVICES: [&str; 7] = [
-    "",
-    "conclave.v1.AccountService",
-    "conclave.v1.SessionService",
-    "conclave.v1.ChatService",
-    "conclave.v1.RoomService",
-    "conclave.v1.LiveService",
-    "conclave.v1.AdminService",
-];
-
 /// Serves on both listeners until the tasks are aborted.
 pub(crate) fn start(
     shared: &Arc<Shared>,

@@ -19,10 +19,11 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     access::{accepted, position_of},
+    client_port::HOOKS,
     pages, random,
     sessions::show_token,
     shared::Shared,
-    show, webhooks,
+    show,
 };
 
 /// Rooms or members on a page if the client does not say.
@@ -148,7 +149,7 @@ impl Rooms {
         accepted(&outcome, |accepted| match accepted {
             Accepted::WebhookCreated { webhook, .. } => Some(v1::CreateWebhookResponse {
                 webhook_id: webhook.0,
-                path: format!("{}{}", webhooks::PATH, show_token(&secret)),
+                path: format!("{}{}", HOOKS, show_token(&secret)),
                 position: position_of(&outcome),
             }),
             _ => None,
