@@ -21,7 +21,9 @@ use crate::{
     deadline::Deadline,
     on_behalf::OnBehalf,
     shared::Shared,
+    start_error::StartError,
     strangers::{self, JoinError, Trust},
+    tls::{Issued, NodeKey},
 };
 
 /// How long a member may take to describe its cluster.
@@ -99,6 +101,13 @@ pub(crate) async fn ask(
         reasons.tell(first.unwrap_or_else(|| "there is no address to ask".to_owned()));
         sleep(PAUSE).await;
     }
+}
+
+/// What a member has signed for this machine when it was let in.
+pub(crate) fn issued_in(key: &NodeKey, let_in: &peer::JoinResponse) -> Result<Issued, StartError> {
+    let sent = let_in.certificates.clone().unwrap_or_default();
+    let issued = Issued::new(key, &sent);
+    issued.map_err(|error| StartError::Join(format!("what was signed is of no use: {error}")))
 }
 
 /// Takes the place that the node shall have, once it has had everything that is acknowledged for

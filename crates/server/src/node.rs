@@ -30,11 +30,10 @@ use crate::{
     check_state::Checks,
     codec::WireCodec,
     codes::Codes,
-    config::{ConfigError, NodeConfig},
+    config::NodeConfig,
     connections::{Places, Ports},
     digest_points::Digests,
     exchange_state::{self, Exchange},
-    identity::IdentityError,
     join, listeners,
     live::{self, LiveState},
     operator_calls::Operators,
@@ -43,7 +42,7 @@ use crate::{
     problems::millis,
     read_turns::{Paces, ReadTurns},
     registration::Registration,
-    repair::{self, Stuck},
+    repair,
     roll_call::{self, Ended, RollCall},
     security::{self, SecurityError},
     sessions::Sessions,
@@ -51,6 +50,7 @@ use crate::{
     shared::{Clock, Shared},
     snapshots::{self, SNAPSHOT_BYTES_PER_SECOND, Transfer, Transfers},
     space::Space,
+    start_error::StartError,
     throttle::Gate,
     tls::{Holder, OwnWatch},
     told::Told,
@@ -76,68 +76,6 @@ const REPAIRS_MAX: u32 = 2;
 const READY_LIMIT: Duration = Duration::from_secs(1);
 /// Pause before the next attempt.
 const READY_PAUSE: Duration = Duration::from_millis(20);
-
-/// A node could not be started.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The configuration makes no sense.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The data directory cannot be used.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// An address cannot be listened on.
-    #[error("cannot listen on {address} for {whom}")]
-    Listen {
-        /// The address.
-        address: String,
-        /// Clients or peers.
-        whom: &'static str,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The replica does not start.
-    #[error(transparent)]
-    Replica(#[from] conclave_replica::StartError),
-    /// It is not known how to speak with others.
-    #[error(transparent)]
-    Security(#[from] SecurityError),
-    /// Its data is damaged, and it cannot come back by itself. Nothing was changed.
-    #[error("the data of this node is damaged ({why}), and {stuck}")]
-    Damaged {
-        /// What is damaged.
-        why: String,
-        /// Why it does not come back.
-        #[source]
-        stuck: Stuck,
-    },
-    /// The disk failed while the node started.
-    #[error("the disk has failed: {0}")]
-    Disk(DiskFailure),
-    /// The node cannot be what its flags say.
-    #[error("{0}")]
-    Join(String),
-    /// The cluster does not let it in.
-    #[error("the cluster does not let this node in: {0}")]
-    Refused(Box<Problem>),
-    /// Something that should always work does not.
-    #[error("the node cannot start: {0}")]
-    System(String),
-}
-
-impl StartError {
-    /// What the disk refuses, if that is what keeps the node from starting. Its data is as it was.
-    #[must_use]
-    pub fn disk_failure(&self) -> Option<DiskFailure> {
-        match self {
-            Self::Replica(error) => error.disk_failure(),
-            Self::Identity(error) => DiskFailure::in_causes(error),
-            Self::Disk(failure) => Some(failure.clone()),
-            _ => None,
-        }
-    }
-}
 
 /// A running node.
 pub struct Node {

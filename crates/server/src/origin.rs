@@ -16,13 +16,13 @@ use crate::{
     durable, epoch,
     founding::{self, Found, Introduction},
     identity::{Claim, Identity, Stored, Wish},
-    join,
+    join::{self, issued_in},
     join_token::JoinToken,
     listeners,
-    node::StartError,
     repair::{self, Health, Note, Surroundings},
     secret::ClusterSecret,
     security::{self, Credentials, SecurityError},
+    start_error::StartError,
     strangers::Trust,
     tls::{Holder, Issued, NodeKey, Security},
 };
@@ -300,13 +300,6 @@ fn credentials(secret: Option<ClusterSecret>, issued: Option<Issued>) -> Option<
         Some(secret) => Some(Credentials::Secret(secret)),
         None => issued.map(Credentials::Issued),
     }
-}
-
-/// What a member has signed for this machine when it was let in.
-pub(crate) fn issued_in(key: &NodeKey, let_in: &peer::JoinResponse) -> Result<Issued, StartError> {
-    let sent = let_in.certificates.clone().unwrap_or_default();
-    let issued = Issued::new(key, &sent);
-    issued.map_err(|error| StartError::Join(format!("what was signed is of no use: {error}")))
 }
 
 /// The name of this machine's request: the same after a crash.

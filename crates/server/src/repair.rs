@@ -12,23 +12,19 @@
 use std::{collections::BTreeMap, io, time::Duration};
 
 use conclave_replica::{Damage, Member};
-use conclave_wire::{
-    Problem,
-    peer::{self, join_request},
-};
+use conclave_wire::peer::{self, join_request};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     config::NodeConfig,
     durable, epoch, founding,
     identity::{self, Claim, IdentityError, Stored, Wish},
-    join,
-    node::StartError,
-    origin::issued_in,
+    join::{self, issued_in},
     peers_file::PeersFile,
     random,
     sealed::{self, SealError},
     security::{self, Credentials},
+    start_error::{StartError, Stuck},
     strangers::Trust,
     tls::{Holder, Issued, NodeKey},
 };
@@ -40,29 +36,6 @@ pub(crate) use aside::KEPT_MAX;
 /// The note that this directory is damaged.
 const FILE: &str = "damaged.json";
 const REQUEST_ID_BYTES: usize = 16;
-
-/// Why a node whose data is damaged does not come back by itself.
-#[derive(Debug, thiserror::Error)]
-pub enum Stuck {
-    /// There is nobody to get the data from.
-    #[error("no other node is known that has the data")]
-    Alone,
-    /// Without a secret a machine is not let in.
-    #[error("the cluster has no secret with which a machine is let in")]
-    NoSecret,
-    /// The disk or the memory of this machine must be bad.
-    #[error("it was repaired {} times within an hour", KEPT_MAX)]
-    TooOften,
-    /// There was no majority.
-    #[error("no majority of the others has let it in within {waited:?}")]
-    NotLetIn {
-        /// How long was waited.
-        waited: Duration,
-    },
-    /// The others do not want it.
-    #[error("the others do not let it in: {0}")]
-    Refused(Box<Problem>),
-}
 
 /// What is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
