@@ -3,9 +3,9 @@
 //! Attempts are counted by the log, before a password is verified (`try_password.rs`), so they
 //! survive every node and count on all of them; here is read how long an attempt still has to wait,
 //! before anything is hashed or proposed. An attempt from a place that the account
-//! knows (an address or a device from which it was logged in to), and one in a session, waits apart:
-//! guesses from elsewhere do not keep its owner out. Addresses are those of the connection: no
-//! header of a proxy is believed.
+//! knows (an address or a device from which it was logged in to), and one in a session, waits
+//! apart: guesses from elsewhere do not keep its owner out. Addresses are those of the connection:
+//! no header of a proxy is believed.
 //!
 //! Always true: attempts of one account from one kind of place that are under way on this node at
 //! the same time are no more than may fail without a wait; and no wait lasts longer on this node
