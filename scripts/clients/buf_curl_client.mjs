@@ -1,37 +1,26 @@
 // Does with `buf curl` what docs/protocol.md says a client can do; see `run`. The program knows no
 // protocol of ours: it asks the nodes for it by reflection.
 //
-// Takes the addresses of the nodes from CONCLAVE_ENDPOINTS and their process ids from CONCLAVE_PIDS,
-// both in the order of the nodes.
+// Takes the nodes as `common.mjs` does.
 
 import { execFile, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { createRequire } from "node:module";
-import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
+
+import { ENDPOINTS, PATIENCE_MS, failures, followOverAKill, repeat, waitUntilAllServe } from "./common.mjs";
 
 // The program itself: what npm has in `.bin` starts it as a child, which outlives it when killed.
 const require = createRequire(`${process.env.CONCLAVE_MODULES}/`);
 const BUF = require.resolve(`@bufbuild/buf-${process.platform}-${process.arch}/bin/buf`);
-const ENDPOINTS = process.env.CONCLAVE_ENDPOINTS.split(",");
-const PIDS = process.env.CONCLAVE_PIDS.split(",").map(Number);
+const { fail, expect } = failures("buf curl");
 const PREFIX = `buf${Date.now() % 1e9}`;
 // Each call is a process: fewer than with the other clients.
 const MESSAGES = 24;
 const KILL_AFTER = 8;
-const PATIENCE_MS = 60_000;
 const HOW = ["curl", "--protocol", "grpc", "--http2-prior-knowledge"];
 
 const run = promisify(execFile);
-
-function fail(sentence) {
-  console.error(`error: buf curl: ${sentence}`);
-  process.exit(1);
-}
-
-function expect(condition, sentence) {
-  if (!condition) fail(sentence);
-}
 
 function words(endpoint, method, request, token) {
   const header = token ? ["-H", `authorization: Bearer ${token}`] : [];
@@ -46,35 +35,19 @@ async function once(endpoint, method, request, token) {
 
 // Repeats a call, on one node after the other, until it has an answer.
 async function again(method, request, token) {
-  const until = Date.now() + PATIENCE_MS;
-  for (let node = 0; ; node += 1) {
-    try {
-      return await once(ENDPOINTS[node % ENDPOINTS.length], method, request, token);
-    } catch (error) {
-      const told = `${error.stderr ?? ""}${error.stdout ?? ""}`;
-      const open = /unavailable|deadline_exceeded|resource_exhausted|unknown/i.test(told);
-      if (!(open || error.killed) || Date.now() > until) fail(`${method}: ${told || error}`);
-      await sleep(200);
-    }
-  }
+  const told = (error) => `${error.stderr ?? ""}${error.stdout ?? ""}`;
+  const open = /unavailable|deadline_exceeded|resource_exhausted|unknown/i;
+  return repeat(
+    (attempt) => once(ENDPOINTS[attempt % ENDPOINTS.length], method, request, token),
+    (error) => open.test(told(error)) || error.killed,
+    (error) => fail(`${method}: ${told(error) || error}`),
+  );
 }
 
-async function waitUntilAllServe() {
-  for (const endpoint of ENDPOINTS) {
-    const until = Date.now() + PATIENCE_MS;
-    let last = "";
-    for (;;) {
-      try {
-        const health = await once(endpoint, "grpc.health.v1.Health/Check", {});
-        if (health.status === "SERVING") break;
-        last = JSON.stringify(health);
-      } catch (error) {
-        last = `${error.stderr ?? error}`;
-      }
-      expect(Date.now() < until, `${endpoint} does not serve: ${last}`);
-      await sleep(200);
-    }
-  }
+// What a node says of itself, unless it is that it serves.
+async function health(endpoint) {
+  const answer = await once(endpoint, "grpc.health.v1.Health/Check", {});
+  return answer.status === "SERVING" ? "" : JSON.stringify(answer);
 }
 
 async function person(name) {
@@ -119,7 +92,7 @@ function stream(by, node, token, seen, onMessage) {
 }
 
 const limit = setTimeout(() => fail("it took too long"), 2 * PATIENCE_MS);
-await waitUntilAllServe();
+await waitUntilAllServe(health, fail);
 const [alice, bob] = [await person("alice"), await person("bob")];
 const wrong = { name: alice.name, password: "wrong horse" };
 const refusal = await once(ENDPOINTS[0], "conclave.v1.SessionService/OpenSession", wrong).then(
@@ -140,22 +113,13 @@ const talking = (async () => {
     expect(first.sequence === second.sequence, "a retry was another message");
   }
 })();
-const seen = [];
-let token = "";
-let killed = false;
-let node = ENDPOINTS.length - 1;
-while (seen.length < MESSAGES) {
-  const here = node;
-  token = await stream(bob, here, token, seen, () => {
-    if (seen.length < KILL_AFTER || killed) return;
-    killed = true;
-    process.kill(PIDS[here], "SIGKILL");
-  });
-  // The one that was killed is the last of the list.
-  node = (node + 1) % ENDPOINTS.length;
-  if (node === ENDPOINTS.length - 1) node = 0;
-}
-expect(killed, "no node was killed");
+const seen = await followOverAKill({
+  stream: (node, token, seen, onMessage) => stream(bob, node, token, seen, onMessage),
+  token: "",
+  count: MESSAGES,
+  killAfter: KILL_AFTER,
+  fail,
+});
 expect(seen.join() === sent.join(), `the stream has a gap or told something twice: ${seen}`);
 await talking;
 const paged = [];

@@ -1,22 +1,20 @@
 // Does with grpc-js what docs/protocol.md says a client can do; see `run`.
 //
-// Takes the addresses of the nodes from CONCLAVE_ENDPOINTS and their process ids from CONCLAVE_PIDS,
-// both in the order of the nodes, and the protocol from CONCLAVE_PROTO.
+// Takes the protocol from CONCLAVE_PROTO, and the nodes as `common.mjs` does.
 
 import { randomBytes } from "node:crypto";
 import { createRequire } from "node:module";
-import { setTimeout as sleep } from "node:timers/promises";
+
+import { ENDPOINTS, PATIENCE_MS, failures, followOverAKill, repeat, waitUntilAllServe } from "./common.mjs";
 
 const require = createRequire(`${process.env.CONCLAVE_MODULES}/`);
 const grpc = require("@grpc/grpc-js");
 const { loadSync } = require("@grpc/proto-loader");
 
-const ENDPOINTS = process.env.CONCLAVE_ENDPOINTS.split(",");
-const PIDS = process.env.CONCLAVE_PIDS.split(",").map(Number);
+const { fail, expect } = failures("grpc-js");
 const PREFIX = `js${Date.now() % 1e9}`;
 const MESSAGES = 150;
 const KILL_AFTER = 40;
-const PATIENCE_MS = 60_000;
 
 const proto = grpc.loadPackageDefinition(
   loadSync(
@@ -50,15 +48,6 @@ const OPTIONS = {
   "grpc.default_authority": "conclave",
 };
 
-function fail(sentence) {
-  console.error(`error: grpc-js: ${sentence}`);
-  process.exit(1);
-}
-
-function expect(condition, sentence) {
-  if (!condition) fail(sentence);
-}
-
 function of(Service, target = ALL) {
   return new Service(target, grpc.credentials.createInsecure(), OPTIONS);
 }
@@ -81,19 +70,16 @@ function once(client, method, request, token) {
 // Repeats a call until it has an answer. Each caller repeats the same request.
 async function again(client, method, request, token) {
   const { UNAVAILABLE, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNKNOWN } = grpc.status;
-  const until = Date.now() + PATIENCE_MS;
-  for (;;) {
-    try {
-      return await once(client, method, request, token);
-    } catch (error) {
-      const open = [UNAVAILABLE, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNKNOWN];
-      if (!open.includes(error.code) || Date.now() > until) fail(`${method}: ${error.message}`);
-      await sleep(200);
-    }
-  }
+  const open = [UNAVAILABLE, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNKNOWN];
+  return repeat(
+    () => once(client, method, request, token),
+    (error) => open.includes(error.code),
+    (error) => fail(`${method}: ${error.message}`),
+  );
 }
 
-async function waitUntilAllServe() {
+// What a node says of itself, unless it is that it serves.
+async function health(endpoint) {
   const raw = (bytes) => bytes;
   const definition = {
     Check: {
@@ -107,21 +93,13 @@ async function waitUntilAllServe() {
     },
   };
   const Health = grpc.makeGenericClientConstructor(definition, "Health");
-  for (const endpoint of ENDPOINTS) {
-    const health = of(Health, endpoint);
-    const until = Date.now() + PATIENCE_MS;
-    for (;;) {
-      try {
-        // One field: the status, of which 1 is SERVING.
-        const answer = await once(health, "Check", Buffer.alloc(0));
-        if (answer.equals(Buffer.from([8, 1]))) break;
-      } catch {
-        // It does not answer yet.
-      }
-      expect(Date.now() < until, `${endpoint} does not serve`);
-      await sleep(200);
-    }
-    health.close();
+  const client = of(Health, endpoint);
+  try {
+    const answer = await once(client, "Check", Buffer.alloc(0));
+    // One field: the status, of which 1 is SERVING.
+    return answer.equals(Buffer.from([8, 1])) ? "" : answer.toString("hex");
+  } finally {
+    client.close();
   }
 }
 
@@ -206,29 +184,19 @@ function stream(by, node, token, seen, onMessage) {
 }
 
 const limit = setTimeout(() => fail("it took too long"), 2 * PATIENCE_MS);
-await waitUntilAllServe();
+await waitUntilAllServe(health, fail);
 const [alice, bob] = [await person("alice"), await person("bob")];
 const sent = Array.from({ length: MESSAGES }, (_, number) => `message ${number}`);
 const talking = (async () => {
   for (const text of sent) await send(alice, bob.name, text);
 })();
-const seen = [];
-let token = Buffer.alloc(0);
-let killed = false;
-let node = ENDPOINTS.length - 1;
-while (seen.length < MESSAGES) {
-  const here = node;
-  token = await stream(bob, here, token, seen, () => {
-    if (seen.length < KILL_AFTER || killed) return;
-    killed = true;
-    process.kill(PIDS[here], "SIGKILL");
-  });
-  // The one that was killed is the last of the list.
-  node = (node + 1) % ENDPOINTS.length;
-  if (node === ENDPOINTS.length - 1) node = 0;
-  if (seen.length < MESSAGES) await sleep(50);
-}
-expect(killed, "no node was killed");
+const seen = await followOverAKill({
+  stream: (node, token, seen, onMessage) => stream(bob, node, token, seen, onMessage),
+  token: Buffer.alloc(0),
+  count: MESSAGES,
+  killAfter: KILL_AFTER,
+  fail,
+});
 expect(seen.join() === sent.join(), "the stream has a gap or told something twice");
 await talking;
 const paged = await pages(bob, alice.name);

@@ -1,7 +1,7 @@
 //! How a command ends: exit codes, and errors in words for people.
 //!
 //! Always true: an error is told once, as `error:` (what happened) and `hint:` (what to do), on
-//! stderr, never as a Debug dump.
+//! stderr, never as a Debug dump. A refusal begins with the argument that caused it.
 
 use std::{
     io::{self, Write as _},
@@ -10,7 +10,7 @@ use std::{
 
 use conclave_client::{ANOTHER_AUTHORITY, BuildError, CallError, NOT_PROVEN, NOT_VALID_NOW};
 
-use crate::output::clean_lines;
+use crate::{arguments, output::clean_lines};
 
 /// It failed, and no other code says it better.
 pub(crate) const EXIT_FAILED: u8 = 1;
@@ -55,19 +55,6 @@ impl CommandError {
         Self {
             sentence: sentence.into(),
             ..self
-        }
-    }
-
-    /// The words for a failed call. If it was refused, the sentence begins with the argument that
-    /// was refused.
-    pub(crate) fn about(argument: &str, error: &CallError) -> Self {
-        let plain = Self::from(error);
-        match error {
-            CallError::Refused { .. } => {
-                let sentence = format!("{argument}: {plain}");
-                plain.with_sentence(sentence)
-            }
-            _ => plain,
         }
     }
 
@@ -169,7 +156,10 @@ impl From<&CallError> for CommandError {
         match error {
             CallError::Refused { reason, sentence } => {
                 let (exit, hint) = of_reason(reason);
-                Self::new(exit, sentence, hint)
+                match arguments::blamed(reason) {
+                    Some(argument) => Self::new(exit, format!("{argument}: {sentence}"), hint),
+                    None => Self::new(exit, sentence, hint),
+                }
             }
             CallError::SessionExpired { sentence, certain } => {
                 let hint = if *certain {

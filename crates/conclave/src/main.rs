@@ -3,6 +3,7 @@
 //! Data goes to stdout, talk to stderr. Every failure ends as one `error:` and one `hint:` line
 //! and an exit code that means something; nothing is ever shown as a Debug dump.
 
+mod arguments;
 mod cli;
 mod cluster;
 mod commands;
@@ -20,10 +21,10 @@ mod zone;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 fn main() -> ExitCode {
-    let cli = match cli::Cli::try_parse() {
+    let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => return errors::tell_usage(&error),
     };
@@ -42,4 +43,12 @@ fn main() -> ExitCode {
         Err(error) => Err(error.into()),
     };
     result.unwrap_or_else(|error| errors::tell(&error))
+}
+
+/// Reads the command line, and keeps its arguments for the errors that they cause.
+fn parse() -> Result<cli::Cli, clap::Error> {
+    let mut command = cli::Cli::command();
+    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    arguments::remember(arguments::Given::of(&command, &matches));
+    cli::Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }

@@ -14,11 +14,14 @@ use rustix::{
 };
 use tokio::time::Instant;
 
-/// How long the next line waits for the one before to be taken. A reader that takes longer takes
-/// many lines at once (a pager, a program that waits for the end), and is not waited for again.
-const LINE_WAIT: Duration = Duration::from_secs(2);
-/// How long the end waits for the last lines to be taken.
-const END_WAIT: Duration = Duration::from_secs(2);
+/// How long the next line waits for the one before to be taken, and the end for the last lines,
+/// unless [`WAIT_VARIABLE`] says otherwise. A reader that takes longer takes many lines at once (a
+/// pager, a program that waits for the end), and the next lines do not wait for it.
+const WAIT: Duration = Duration::from_secs(2);
+/// The same in seconds, for programs that are slow or a machine that is busy.
+const WAIT_VARIABLE: &str = "CONCLAVE_PIPE_WAIT";
+/// Longest wait that can be asked for, in seconds: an hour. Longer: this long.
+const WAIT_SECONDS_MAX: u64 = 60 * 60;
 /// Between two looks at the pipe, after the first ones.
 const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 /// Between the first looks: a reader that waits for the line takes it within some of these.
@@ -32,6 +35,8 @@ pub(crate) struct Pipe {
     written: u64,
     /// Whether the reader takes line by line, as far as is known.
     by_line: bool,
+    /// How long a line is waited for.
+    wait: Duration,
 }
 
 impl Pipe {
@@ -42,6 +47,7 @@ impl Pipe {
             is_pipe: mode == Ok(FileType::Fifo),
             written: 0,
             by_line: true,
+            wait: wait_of(std::env::var(WAIT_VARIABLE).ok().as_deref()),
         }
     }
 
@@ -62,7 +68,7 @@ impl Pipe {
     /// If the reader has closed the pipe.
     pub(crate) async fn line_taken(&mut self) -> io::Result<()> {
         if self.by_line {
-            self.by_line = self.all_taken(Some(LINE_WAIT)).await?;
+            self.by_line = self.all_taken(Some(self.wait)).await?;
         }
         Ok(())
     }
@@ -72,7 +78,7 @@ impl Pipe {
     /// # Errors
     /// If the reader has closed the pipe before.
     pub(crate) async fn end_taken(&self) -> io::Result<bool> {
-        self.all_taken(Some(END_WAIT)).await
+        self.all_taken(Some(self.wait)).await
     }
 
     /// Waits until everything was taken, however long that is.
@@ -129,10 +135,33 @@ impl Pipe {
     }
 }
 
+/// Returns the wait that the variable asks for; without a number, the usual one.
+fn wait_of(variable: Option<&str>) -> Duration {
+    let seconds = variable.and_then(|seconds| seconds.parse().ok());
+    seconds.map_or(WAIT, |seconds: u64| {
+        Duration::from_secs(seconds.min(WAIT_SECONDS_MAX))
+    })
+}
+
 #[allow(
     clippy::disallowed_methods,
     reason = "the wait is for a condition; the timer of the runtime is fifty times as coarse"
 )]
 fn look_interval_first() {
     std::thread::sleep(LOOK_INTERVAL_FIRST);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_a_number_of_seconds_within_its_bound() {
+        assert_eq!(wait_of(Some("60")), Duration::from_secs(60));
+        assert_eq!(wait_of(Some("0")), Duration::ZERO);
+        assert_eq!(wait_of(Some("99999999")), Duration::from_secs(3600));
+        for none in [None, Some(""), Some("soon"), Some("-1")] {
+            assert_eq!(wait_of(none), WAIT, "{none:?}");
+        }
+    }
 }

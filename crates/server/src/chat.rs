@@ -58,7 +58,7 @@ struct Found {
     page: HistoryPage,
     /// The conversation as its reader sees it; with the newest page alone.
     own: Option<ConversationRow>,
-    /// Unread messages of others before the newest page.
+    /// Unread messages of others before the page.
     unread_before: u64,
 }
 
@@ -93,12 +93,21 @@ fn find_page(
     let Some(page) = reader.history(account, id, from, size)? else {
         return Ok(Err(Rejection::NoSuchConversation));
     };
-    let unread_before = own.as_ref().map(|own| unread_before(own, account, &page));
+    // An empty page stands where it was asked for.
+    let edge = match from {
+        HistoryFrom::End => u64::MAX,
+        HistoryFrom::Before(before) => before.0,
+        HistoryFrom::After(after) => after.0.saturating_add(1),
+    };
+    let edge = Sequence(edge.min(page.sequence_last.0 + 1));
+    let edge = page.rows.first().map_or(edge, |row| row.sequence);
+    // Counted after the page was read: what comes in between is newer than the page.
+    let unread_before = reader.unread_before(account, id, edge)?;
     Ok(Ok(Some(Found {
         id,
         page,
         own,
-        unread_before: unread_before.unwrap_or(0),
+        unread_before,
     })))
 }
 
@@ -111,16 +120,6 @@ fn conversation_of(
     let after = id.0.checked_sub(1).map(ConversationId);
     let mut rows = reader.conversations(account, after, 1)?;
     Ok(rows.pop().filter(|row| row.id == id))
-}
-
-/// Counts the unread messages of others that are older than the page. `own` was read before the
-/// page was: what came in between counts in neither.
-fn unread_before(own: &ConversationRow, account: AccountId, page: &HistoryPage) -> u64 {
-    let unread = page.rows.iter().filter(|row| {
-        let place = own.progress.read < row.sequence && row.sequence <= own.sequence_last;
-        place && row.by != account && row.text.is_some()
-    });
-    own.unread.saturating_sub(unread.count() as u64)
 }
 
 impl Chat {

@@ -29,8 +29,25 @@ const PROBES: [&str; 9] = [
 /// Methods that an address for programs takes.
 const METHODS: HeaderValue = HeaderValue::from_static("OPTIONS, POST");
 
-/// Whether the headers are those of a call of gRPC, of which a service decides.
-pub(crate) fn is_call(parts: &Parts) -> bool {
+/// What a request is.
+pub(crate) enum Asked {
+    /// A call of gRPC, of which a service decides.
+    Call,
+    /// For a webhook.
+    Webhook,
+    /// Neither, and the answer that says so.
+    Neither(Response),
+}
+
+/// Tells what a request is by its headers.
+pub(crate) fn asked(parts: &Parts, for_clients: bool) -> Asked {
+    if is_call(parts) {
+        return Asked::Call;
+    }
+    not_served(parts, for_clients).map_or(Asked::Webhook, Asked::Neither)
+}
+
+fn is_call(parts: &Parts) -> bool {
     parts.version == Version::HTTP_2
         && parts.method == Method::POST
         && has_type_of_call(&parts.headers)
@@ -43,11 +60,8 @@ fn has_type_of_call(headers: &HeaderMap) -> bool {
         .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
 }
 
-/// Answers a request that is neither a call nor for a webhook; `None` for those two.
-pub(crate) fn not_served(parts: &Parts, for_clients: bool) -> Option<Response> {
-    if is_call(parts) {
-        return None;
-    }
+/// Answers a request that is no call; `None` if it is for a webhook.
+fn not_served(parts: &Parts, for_clients: bool) -> Option<Response> {
     let path = parts.uri.path();
     let refusal = match for_clients {
         false => Refusal::OTHER_PORT,
@@ -206,6 +220,14 @@ mod tests {
             request = request.header(header::CONTENT_TYPE, kind);
         }
         request.body(()).unwrap().into_parts().0
+    }
+
+    /// The answer; `None`: it is served.
+    fn not_served(parts: &Parts, for_clients: bool) -> Option<Response> {
+        match asked(parts, for_clients) {
+            Asked::Call | Asked::Webhook => None,
+            Asked::Neither(answer) => Some(answer),
+        }
     }
 
     /// The status of the answer; `None`: it is served.

@@ -19,6 +19,11 @@ impl Pace {
         self.0 = Some(at.min(now + most));
     }
 
+    /// Whether something is to be paid back.
+    pub(crate) fn owes(&self) -> bool {
+        !self.ahead(Duration::ZERO).is_zero()
+    }
+
     /// Returns how long to wait until no more than `allowed` is to be paid back.
     pub(crate) fn ahead(&self, allowed: Duration) -> Duration {
         let free = Instant::now() + allowed;

@@ -49,56 +49,79 @@ fn bad_token() -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use conclave_core::limits::{
-        DISPLAY_NAME_BYTES_MAX, MENTIONS_MAX, NAME_BYTES_MAX, PAGE_BYTES_MAX, PAGE_MAX,
-        REACTION_BYTES_MAX, TEXT_BYTES_MAX, TOPIC_BYTES_MAX,
+    use conclave_core::{
+        AccountId, ConversationId, Position, Sequence, Timestamp,
+        limits::{
+            DISPLAY_NAME_BYTES_MAX, MENTIONS_MAX, NAME_BYTES_MAX, PAGE_BYTES_MAX, PAGE_MAX,
+            REACTION_BYTES_MAX, REACTION_KINDS_MAX, TEXT_BYTES_MAX, TOPIC_BYTES_MAX,
+        },
     };
+    use conclave_replica::rows::{Delivery, MessageRow, ReactionRow, To};
     use conclave_wire::v1;
     use prost::Message as _;
 
     use super::*;
+    use crate::show;
 
     /// What a client of gRPC takes if it is not told otherwise.
     const CLIENTS_TAKE: usize = 4 * 1024 * 1024;
-    /// Kinds of reactions that a message has at most.
-    const REACTIONS: usize = 32;
 
     fn text(bytes: usize) -> String {
         "x".repeat(bytes)
     }
 
-    fn worst_message(text_bytes: usize) -> v1::Message {
-        let reaction = v1::Reaction {
+    /// A message as large as one with this text and so many mentions and reactions may be.
+    fn worst_message(text_bytes: usize, mentions: usize, reactions: usize) -> MessageRow {
+        let reaction = ReactionRow {
             reaction: text(REACTION_BYTES_MAX),
-            count: u32::MAX,
+            count: u64::from(u32::MAX),
             mine: true,
         };
-        v1::Message {
-            conversation_id: u64::MAX,
-            sequence: u64::MAX,
-            position: u64::MAX,
-            sender_id: u64::MAX,
-            sender_name: text(NAME_BYTES_MAX),
-            recipient_name: text(NAME_BYTES_MAX),
-            sent_at_ms: u64::MAX,
-            text: text(text_bytes),
-            deleted: true,
-            delivery: i32::MAX,
-            room_name: text(NAME_BYTES_MAX),
-            edited_at_ms: u64::MAX,
-            reply_to: u64::MAX,
+        MessageRow {
+            position: Position(u64::MAX),
+            conversation: ConversationId(u64::MAX),
+            sequence: Sequence(u64::MAX),
+            by: AccountId(u64::MAX),
+            by_name: Some(text(NAME_BYTES_MAX)),
+            to: To::Peer {
+                account: AccountId(u64::MAX),
+                name: Some(text(NAME_BYTES_MAX)),
+                delivery: Delivery::Read,
+            },
+            sent_at: Timestamp(u64::MAX),
+            text: Some(text(text_bytes)),
+            edited_at: Some(Timestamp(u64::MAX)),
+            reply_to: Some(Sequence(u64::MAX)),
             action: true,
-            mentioned_ids: vec![u64::MAX; MENTIONS_MAX],
-            reactions: vec![reaction; REACTIONS],
+            mentions: vec![AccountId(u64::MAX); mentions],
+            reactions: vec![reaction; reactions],
         }
     }
 
     #[test]
+    fn no_message_is_longer_than_it_is_counted() {
+        for text_bytes in [1, 300, TEXT_BYTES_MAX] {
+            for mentions in [0, 1, MENTIONS_MAX] {
+                for reactions in [0, 1, REACTION_KINDS_MAX] {
+                    let row = worst_message(text_bytes, mentions, reactions);
+                    let counted = row.bytes();
+                    // As it stands in a page, with its length before it.
+                    let page = v1::ListMessagesResponse {
+                        messages: vec![show::message(row)],
+                        ..Default::default()
+                    };
+                    let is = page.encoded_len();
+                    assert!(is <= counted, "{text_bytes} {mentions} {reactions}: {is}");
+                }
+            }
+        }
+        // So a page, which ends with the message that reaches its bytes, is what clients take.
+        let longest = worst_message(TEXT_BYTES_MAX, MENTIONS_MAX, REACTION_KINDS_MAX).bytes();
+        assert!(PAGE_BYTES_MAX + longest < CLIENTS_TAKE / 3);
+    }
+
+    #[test]
     fn the_largest_page_of_each_list_is_what_every_client_takes() {
-        // As many messages as a page has, and the last one that fits is the longest.
-        let least = PAGE_BYTES_MAX / PAGE_MAX;
-        let mut messages = vec![worst_message(least); PAGE_MAX];
-        messages.push(worst_message(TEXT_BYTES_MAX));
         let account = v1::Account {
             id: u64::MAX,
             name: text(NAME_BYTES_MAX),
@@ -129,10 +152,6 @@ mod tests {
             account: Some(account.clone()),
             ..Default::default()
         };
-        let messages = v1::ListMessagesResponse {
-            messages,
-            ..Default::default()
-        };
         let conversations = v1::ListConversationsResponse {
             conversations: vec![conversation; PAGE_MAX],
             ..Default::default()
@@ -149,8 +168,6 @@ mod tests {
             accounts: vec![account; PAGE_MAX],
             ..Default::default()
         };
-        let longest = messages.encoded_len();
-        assert!(longest < CLIENTS_TAKE * 9 / 10, "{longest}");
         for (name, bytes) in [
             ("conversations", conversations.encoded_len()),
             ("rooms", rooms.encoded_len()),

@@ -13,12 +13,12 @@ use argon2::{
 };
 use conclave_text::Password;
 use conclave_wire::Problem;
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::sync::Semaphore;
 
 use crate::{
     deadline::Deadline,
     hash_queue::{Asker, Turn, Turns, Work},
-    random,
+    long_work, random,
 };
 
 /// Attempts that have a turn for each thread that hashes: while one hashes, another is counted by
@@ -96,7 +96,7 @@ impl Passwords {
             .acquire_owned()
             .await
             .map_err(|_| Problem::GoingAway)?;
-        let done = spawn_blocking(move || {
+        let done = long_work::run("hash", move || {
             let result = work();
             drop(lane);
             result

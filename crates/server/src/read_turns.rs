@@ -10,7 +10,6 @@
 //! comes back at most [`REST_MAX`] after its work has ended.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -22,9 +21,10 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::pace::Pace;
+use crate::{kept::Kept, pace::Pace};
 
-/// Accounts kept in memory. At the bound those go that hold no turn and wait for none.
+/// Accounts kept in memory. At the bound those go that hold no turn, wait for none and need no
+/// rest. A new account reads without a rest then, and gets no turn while all the others have one.
 const KEPT_MAX: usize = 65_536;
 /// Work of one account on one node without a rest: the first synchronisation of a client with a
 /// hundred pages takes about as much.
@@ -36,19 +36,20 @@ const REST: u32 = 8;
 const REST_MAX: Duration = Duration::from_secs(1);
 
 /// How much each account has read on this node, in whatever way. Clones share it.
-#[derive(Clone, Default)]
-pub(crate) struct Paces(Arc<Mutex<HashMap<AccountId, Arc<Mutex<Pace>>>>>);
+#[derive(Clone)]
+pub(crate) struct Paces(Arc<Mutex<Kept<AccountId, Arc<Mutex<Pace>>>>>);
+
+impl Default for Paces {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Kept::new(KEPT_MAX))))
+    }
+}
 
 impl Paces {
     fn of(&self, account: AccountId) -> Arc<Mutex<Pace>> {
         let mut all = lock(&self.0);
-        if all.len() >= KEPT_MAX && !all.contains_key(&account) {
-            all.retain(|_, pace| !lock(pace).ahead(Duration::ZERO).is_zero());
-            if all.len() >= KEPT_MAX {
-                return Arc::default();
-            }
-        }
-        all.entry(account).or_default().clone()
+        let found = all.entry(account, |pace| lock(pace).owes(), Arc::default);
+        found.cloned().unwrap_or_default()
     }
 }
 
@@ -56,7 +57,7 @@ impl Paces {
 pub(crate) struct ReadTurns {
     all: Arc<Semaphore>,
     of_one: usize,
-    accounts: Mutex<HashMap<AccountId, Arc<Semaphore>>>,
+    accounts: Mutex<Kept<AccountId, Arc<Semaphore>>>,
     paces: Paces,
 }
 
@@ -79,7 +80,7 @@ impl ReadTurns {
         Self {
             all: Arc::new(Semaphore::new(all)),
             of_one,
-            accounts: Mutex::default(),
+            accounts: Mutex::new(Kept::new(KEPT_MAX)),
             paces: paces.clone(),
         }
     }
@@ -105,7 +106,7 @@ impl ReadTurns {
     }
 
     async fn own(&self, account: AccountId) -> Option<OwnTurn> {
-        let permit = self.of(account).acquire_owned().await.ok()?;
+        let permit = self.of(account)?.acquire_owned().await.ok()?;
         Some(OwnTurn {
             pace: self.paces.of(account),
             permit: Some(permit),
@@ -113,14 +114,12 @@ impl ReadTurns {
         })
     }
 
-    fn of(&self, account: AccountId) -> Arc<Semaphore> {
+    fn of(&self, account: AccountId) -> Option<Arc<Semaphore>> {
         let mut accounts = lock(&self.accounts);
-        if accounts.len() >= KEPT_MAX && !accounts.contains_key(&account) {
-            // A turn, and a caller that waits for one, has it in hand.
-            accounts.retain(|_, of| Arc::strong_count(of) > 1);
-        }
+        // A turn, and a caller that waits for one, has it in hand.
+        let is_held = |of: &Arc<Semaphore>| Arc::strong_count(of) > 1;
         let new = || Arc::new(Semaphore::new(self.of_one));
-        accounts.entry(account).or_insert_with(new).clone()
+        accounts.entry(account, is_held, new).cloned()
     }
 }
 

@@ -3,20 +3,21 @@
 //! What is found is what this node has indexed: a search never waits for the others, and says up
 //! to where it is complete.
 
-use conclave_core::{
-    Position,
-    query::{DAYS_MAX, Day, OFFSET_MINUTES_MAX, SearchQuery, Zone},
-    words::{SnippetPart, snippet},
-};
+use conclave_core::Position;
 use conclave_replica::{
     rows,
     search::{SearchError, Stop},
 };
 use conclave_wire::{Problem, request, v1};
-use tokio::{task::spawn_blocking, time::timeout};
+use conclave_words::{
+    SearchQuery, SnippetPart,
+    query::{DAYS_MAX, Day, OFFSET_MINUTES_MAX, Zone},
+    snippet,
+};
+use tokio::time::timeout;
 use tonic::Request;
 
-use crate::{deadline::Deadline, pages, problems, shared::Shared, show};
+use crate::{deadline::Deadline, long_work, pages, problems, shared::Shared, show};
 
 /// Messages on a page if the client does not say.
 const PAGE_DEFAULT: usize = 20;
@@ -57,7 +58,7 @@ pub(crate) async fn search(
     let mut turn = turn.ok_or(Problem::Busy)?;
     let (search, stopper) = (shared.replica.search(), StopWhenDropped::default());
     let stop = stopper.0.clone();
-    let found = spawn_blocking(move || {
+    let found = long_work::run("search", move || {
         turn.begins();
         let found = search.find(account, &query, before, size, &stop);
         let found = found.map(|found| (hits(&found.rows, &query), found));

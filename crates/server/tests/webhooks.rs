@@ -183,6 +183,17 @@ async fn a_post_with_a_key_is_in_the_room_once_and_has_one_answer() {
         (409, &json!("REQUEST_REUSED"))
     );
 
+    // What counts is what was sent, and not the text that it makes.
+    let same_text = r#"{"text": "green", "icon": "x"}"#;
+    let event = format!("{key}x-github-event: push\r\n");
+    for (headers, body) in [(key, same_text), (&event, body)] {
+        let (status, _, other) = world.post(&path, headers, body).await;
+        let reason = &other["error"]["reason"];
+        assert_eq!((status, reason), (409, &json!("REQUEST_REUSED")), "{body}");
+    }
+    let again = world.post(&path, key, body).await;
+    assert_eq!((again.0, &again.2), (200, &first));
+
     // Another webhook has keys of its own, and posts without a key are different posts.
     let (_, path) = world.webhook("alarms").await;
     for key in [key, "", ""] {

@@ -8,17 +8,23 @@ mod state_support;
 
 use conclave_core::{
     AccountId, ConversationId, Position, Sequence,
-    limits::{PAGE_BYTES_MAX, TEXT_BYTES_MAX},
+    limits::{
+        PAGE_BYTES_MAX, PAGE_MAX, REACTION_BYTES_MAX, REACTION_KINDS_MAX, REACTIONS_OF_ONE_MAX,
+        TEXT_BYTES_MAX,
+    },
 };
 use conclave_storage::{
     search::{SearchError, Stop},
     state::{Happened, HistoryFrom, MessageRow, State},
 };
 use search_support::World;
-use state_support::{accept, ask, people, say};
+use state_support::{START, accept, apply_at, ask, people, say};
 
 /// More bytes than two pages have.
 const MESSAGES: u64 = 200;
+
+/// Less than an account may give.
+const REACTIONS_PER_MINUTE: usize = 500;
 
 const ANN: AccountId = AccountId(1);
 const BEA: AccountId = AccountId(2);
@@ -103,6 +109,66 @@ fn a_page_of_a_stream_ends_by_its_bytes() {
         }
     }
     assert_eq!(seen, MESSAGES);
+}
+
+/// Messages with as many and as long reactions as there may be: their bytes, without the texts,
+/// are those of more than one page.
+#[test]
+fn reactions_count_among_the_bytes_of_a_page() {
+    let messages = PAGE_BYTES_MAX / (REACTION_KINDS_MAX * REACTION_BYTES_MAX) + 1;
+    assert!(messages < PAGE_MAX);
+    let (_directory, mut state) = read_support::opened();
+    let names = ["ann", "bea", "cyd", "dan", "eve"];
+    people(&mut state, &names);
+    accept(
+        &mut state,
+        vec![ask(1, 1, read_support::create_room("Hall", true))],
+    );
+    for who in 2..=names.len() as u64 {
+        accept(&mut state, vec![ask(who, 1, read_support::join("Hall"))]);
+    }
+    let sends = (0..messages as u64).map(|n| ask(1, 2 + n, read_support::say_room("Hall", "x")));
+    let mut commands: Vec<_> = sends.collect();
+    let long = |kind: usize| format!("{kind:0>width$}", width = REACTION_BYTES_MAX);
+    for (of, who) in (2..=5).enumerate() {
+        let kinds = of * REACTIONS_OF_ONE_MAX..(of + 1) * REACTIONS_OF_ONE_MAX;
+        let all = (1..=messages as u64).flat_map(|at| kinds.clone().map(move |kind| (at, kind)));
+        let asked = all.zip(2..);
+        let reacts = asked.map(|((at, kind), number)| {
+            ask(who, number, read_support::react(1, at, &long(kind), true))
+        });
+        commands.extend(reacts);
+    }
+    // A minute for each part: nobody reacts faster than it is allowed.
+    for (minute, part) in (1..).zip(commands.chunks(REACTIONS_PER_MINUTE)) {
+        let answers = apply_at(&mut state, START + minute * 60_000, part.to_vec()).answers;
+        assert!(answers.iter().all(Result::is_ok));
+    }
+    let (reader, id) = (state.reader(), ConversationId(1));
+    for from in [HistoryFrom::After(Sequence(0)), HistoryFrom::End] {
+        let page = reader.history(BEA, id, from, PAGE_MAX).unwrap().unwrap();
+        check_page(&page.rows, false);
+        let reactions = page.rows.iter().map(|row| row.reactions.len());
+        assert_eq!(reactions.min(), Some(REACTION_KINDS_MAX));
+        assert!(page.older.or(page.newer).is_some());
+    }
+    check_page(&reader.unread(BEA, PAGE_MAX).unwrap(), false);
+    let (mut after, mut seen) = (Position(0), 0);
+    loop {
+        let page = reader.stream(ANN, after, PAGE_MAX).unwrap();
+        let rows = page.items.iter().filter_map(|item| match &item.what {
+            Happened::Sent(row) => Some(row.bytes()),
+            _ => None,
+        });
+        let bytes: Vec<usize> = rows.collect();
+        seen += bytes.len();
+        assert!(bytes.iter().sum::<usize>() <= 300 * 1024);
+        after = page.scanned_to;
+        if page.complete {
+            break;
+        }
+    }
+    assert_eq!(seen, messages);
 }
 
 #[test]

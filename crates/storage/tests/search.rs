@@ -5,22 +5,12 @@
 mod search_support;
 mod state_support;
 
-use conclave_core::{AccountId, Operation, Position, Recipient, RoomName};
-use search_support::{World, at, find, january, send, texts};
-
-const ALICE: u64 = 1;
-const BOB: u64 = 2;
-const CAROL: u64 = 3;
-
-fn world() -> World {
-    let mut world = World::of(&["alice", "bob", "carol"]);
-    world.room("lobby", ALICE, &[BOB]);
-    world
-}
+use conclave_core::{AccountId, Operation, Position, RoomName};
+use search_support::{ALICE, BOB, CAROL, World, at, find, january, texts, to_lobby};
 
 #[test]
 fn members_find_and_others_do_not() {
-    let mut world = world();
+    let mut world = World::with_lobby();
     world.says(ALICE, "lobby", "the red balloon");
     world.tells(ALICE, "bob", "a blue balloon");
     assert_eq!(
@@ -36,7 +26,7 @@ fn members_find_and_others_do_not() {
 
 #[test]
 fn who_leaves_finds_no_more_and_who_joins_finds_what_was_before() {
-    let mut world = world();
+    let mut world = World::with_lobby();
     world.says(ALICE, "lobby", "the red balloon");
     world.leaves(BOB, "lobby");
     assert!(world.finds(BOB, "balloon").is_empty());
@@ -47,7 +37,7 @@ fn who_leaves_finds_no_more_and_who_joins_finds_what_was_before() {
 
 #[test]
 fn what_was_hidden_is_found_by_others_only() {
-    let mut world = world();
+    let mut world = World::with_lobby();
     let message = world.says(ALICE, "lobby", "the red balloon");
     world.deletes(BOB, message, false);
     assert!(world.finds(BOB, "balloon").is_empty());
@@ -56,24 +46,24 @@ fn what_was_hidden_is_found_by_others_only() {
 
 #[test]
 fn what_was_deleted_is_found_by_nobody_at_once() {
-    let mut world = world();
+    let mut world = World::with_lobby();
     let message = world.says(ALICE, "lobby", "the red balloon");
     assert_eq!(world.finds(BOB, "balloon").len(), 1);
     world.deletes(ALICE, message, true);
     // Without waiting for the index.
-    assert!(texts(&find(&world.search, BOB, "balloon", None, 9)).is_empty());
+    assert!(world.finds_at_once(BOB, "balloon").is_empty());
     assert!(world.finds(BOB, "balloon").is_empty());
 }
 
 #[test]
 fn an_edited_message_is_found_by_its_new_words_only() {
-    let mut world = world();
+    let mut world = World::with_lobby();
     let message = world.says(ALICE, "lobby", "the red balloon");
     assert_eq!(world.finds(BOB, "red").len(), 1);
     world.edits(ALICE, message, "the green balloon");
     // Without waiting for the index: the old word is gone at once, what stayed is found.
-    assert!(texts(&find(&world.search, BOB, "red", None, 9)).is_empty());
-    let still = texts(&find(&world.search, BOB, "balloon", None, 9));
+    assert!(world.finds_at_once(BOB, "red").is_empty());
+    let still = world.finds_at_once(BOB, "balloon");
     assert_eq!(still, ["the green balloon"]);
     assert_eq!(world.finds(BOB, "green"), ["the green balloon"]);
     assert!(world.finds(BOB, "red").is_empty());
@@ -84,7 +74,7 @@ fn an_edited_message_is_found_by_its_new_words_only() {
 
 #[test]
 fn filters_narrow_what_is_found() {
-    let mut world = world();
+    let mut world = World::with_lobby();
     world.room("attic", ALICE, &[BOB]);
     world.room("cellar", CAROL, &[]);
     world.now = january(19, 23);
@@ -128,7 +118,7 @@ fn filters_narrow_what_is_found() {
 
 #[test]
 fn dates_that_went_back_are_found_by_what_they_say() {
-    let mut world = world();
+    let mut world = World::with_lobby();
     // The clocks of a majority were ten days ahead for a while, and a month for a message.
     let days = [
         (18, "one"),
@@ -160,7 +150,7 @@ fn dates_that_went_back_are_found_by_what_they_say() {
 
 #[test]
 fn words_are_folded_and_phrases_keep_their_order() {
-    let mut world = world();
+    let mut world = World::with_lobby();
     let text = "Our Crème brûlée, served well-done";
     world.says(ALICE, "lobby", text);
     for (typed, is_found) in [
@@ -184,7 +174,7 @@ fn words_are_folded_and_phrases_keep_their_order() {
 
 #[test]
 fn what_is_typed_is_never_obeyed() {
-    let mut world = world();
+    let mut world = World::with_lobby();
     world.says(ALICE, "lobby", "alpha beta");
     world.says(ALICE, "lobby", "say NEAR and not or text tags c2 a1");
     for (typed, count) in [
@@ -227,27 +217,16 @@ fn what_is_typed_is_never_obeyed() {
 
 #[test]
 fn pages_show_everything_once_and_the_newest_first() {
-    let mut world = world();
-    let to = || Recipient::Room(RoomName::new("lobby").unwrap());
+    let mut world = World::with_lobby();
     for hundred in 0..3 {
         let text = |n| format!("word {}", hundred * 100 + n);
-        let hundred = (0..100).map(|n| send(to(), &text(n))).collect();
+        let hundred = (0..100).map(|n| to_lobby(&text(n))).collect();
         world.ask_all(ALICE, hundred);
     }
     world.settle();
+    let all: Vec<String> = (0..300).rev().map(|n| format!("word {n}")).collect();
     for limit in [1, 7, 100, 299, 300, 1000] {
-        let (mut seen, mut before) = (Vec::new(), None);
-        loop {
-            let found = find(&world.search, BOB, "word", before, limit);
-            assert!(found.rows.len() <= limit);
-            seen.extend(texts(&found));
-            before = found.next_before;
-            if before.is_none() {
-                break;
-            }
-        }
-        let all: Vec<String> = (0..300).rev().map(|n| format!("word {n}")).collect();
-        assert_eq!(seen, all, "{limit}");
+        assert_eq!(world.finds_by_pages(BOB, "word", limit), all, "{limit}");
     }
     let none = find(&world.search, BOB, "word", Some(Position(0)), 10);
     assert!(none.rows.is_empty() && none.next_before.is_none());
@@ -257,7 +236,7 @@ fn pages_show_everything_once_and_the_newest_first() {
 
 #[test]
 fn somebody_in_many_rooms_finds_in_all_of_them_and_nowhere_else() {
-    let mut world = world();
+    let mut world = World::with_lobby();
     for room in 0..70 {
         let name = format!("room-{room}");
         world.room(&name, CAROL, &[]);
@@ -268,14 +247,14 @@ fn somebody_in_many_rooms_finds_in_all_of_them_and_nowhere_else() {
     let all: Vec<String> = (0..70).rev().map(|n| format!("word {n}")).collect();
     let first = find(&world.search, CAROL, "word", None, 20);
     assert_eq!(texts(&first), all[..20]);
-    assert_eq!(pages(&world, "word"), all);
+    assert_eq!(world.finds_by_pages(CAROL, "word", 20), all);
     assert_eq!(world.finds(CAROL, "word in:#room-7"), ["word 7"]);
     assert!(world.finds(CAROL, "word from:alice").is_empty());
 }
 
 #[test]
 fn somebody_in_very_many_conversations_finds_in_all_of_them_page_by_page() {
-    let mut world = world();
+    let mut world = World::with_lobby();
     for room in 0..256 {
         world.room(&format!("room-{room}"), CAROL, &[]);
     }
@@ -286,34 +265,23 @@ fn somebody_in_very_many_conversations_finds_in_all_of_them_page_by_page() {
     world.settle();
     let first = find(&world.search, CAROL, "word", None, 20);
     assert!(first.rows.is_empty() && first.next_before.is_some());
-    assert_eq!(pages(&world, "word"), ["word two", "word one"]);
+    assert_eq!(
+        world.finds_by_pages(CAROL, "word", 20),
+        ["word two", "word one"]
+    );
 }
 
 /// Messages that Carol may not see.
 fn elsewhere(world: &mut World, count: usize) {
-    let to = || Recipient::Room(RoomName::new("lobby").unwrap());
     for _ in 0..count / 200 {
-        let messages = (0..200).map(|_| send(to(), "word elsewhere")).collect();
+        let messages = (0..200).map(|_| to_lobby("word elsewhere")).collect();
         world.ask_all(ALICE, messages);
-    }
-}
-
-/// What Carol finds on all pages.
-fn pages(world: &World, typed: &str) -> Vec<String> {
-    let (mut seen, mut before) = (Vec::new(), None);
-    loop {
-        let found = find(&world.search, CAROL, typed, before, 20);
-        seen.extend(texts(&found));
-        before = found.next_before;
-        if before.is_none() {
-            return seen;
-        }
     }
 }
 
 #[test]
 fn a_row_is_what_the_state_has() {
-    let mut world = world();
+    let mut world = World::with_lobby();
     let message = world.says(ALICE, "lobby", "the red balloon");
     world.says(BOB, "lobby", "something else");
     world.settle();

@@ -9,8 +9,7 @@ mod state_support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use conclave_core::{Recipient, RoomName};
-use search_support::{World, find, send, texts};
+use search_support::{ALICE, BOB, World, find, texts, to_lobby};
 
 const CORPUS: &str = include_str!("search_corpus.tsv");
 
@@ -101,15 +100,13 @@ fn the_corpus_is_large_and_of_many_scripts() {
 fn every_pair_of_the_corpus_is_right() {
     let pairs = pairs();
     let all: BTreeSet<&str> = pairs.iter().map(|pair| pair.text.as_str()).collect();
-    let mut world = World::of(&["alice", "bob"]);
-    world.room("lobby", 1, &[2]);
-    let to = || Recipient::Room(RoomName::new("lobby").unwrap());
-    let messages = all.iter().map(|text| send(to(), text)).collect();
-    world.ask_all(1, messages);
+    let mut world = World::with_lobby();
+    let messages = all.iter().map(|text| to_lobby(text)).collect();
+    world.ask_all(ALICE, messages);
     world.settle();
     let mut wrong = Vec::new();
     for pair in &pairs {
-        let found = texts(&find(&world.search, 2, &pair.query, None, 1000));
+        let found = texts(&find(&world.search, BOB, &pair.query, None, 1000));
         if found.contains(&pair.text) != pair.found {
             let Pair {
                 line, text, query, ..

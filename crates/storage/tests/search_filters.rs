@@ -5,22 +5,11 @@
 mod search_support;
 mod state_support;
 
-use conclave_core::{
-    AccountId, MessageRef, Operation, Progress, Recipient, RoomName, SearchQuery, query::Zone,
-};
+use conclave_core::{AccountId, MessageRef, Operation, Progress};
 use conclave_storage::search::Stop;
+use conclave_words::{SearchQuery, query::Zone};
 use proptest::prelude::*;
-use search_support::{World, find, january, send, texts};
-
-const ALICE: u64 = 1;
-const BOB: u64 = 2;
-const CAROL: u64 = 3;
-
-fn world() -> World {
-    let mut world = World::of(&["alice", "bob", "carol"]);
-    world.room("lobby", ALICE, &[BOB]);
-    world
-}
+use search_support::{ALICE, BOB, CAROL, World, find, january, texts, to_lobby};
 
 fn reads(world: &mut World, account: u64, to: MessageRef) {
     let progress = Progress {
@@ -35,7 +24,7 @@ fn reads(world: &mut World, account: u64, to: MessageRef) {
 
 #[test]
 fn a_filter_is_a_query() {
-    let mut world = world();
+    let mut world = World::with_lobby();
     world.room("attic", CAROL, &[ALICE]);
     world.now = january(10, 0);
     world.says(ALICE, "lobby", "one");
@@ -72,7 +61,7 @@ fn a_filter_is_a_query() {
 
 #[test]
 fn the_days_of_a_search_are_the_callers() {
-    let mut world = world();
+    let mut world = World::with_lobby();
     world.now = january(10, 20);
     world.says(ALICE, "lobby", "late");
     world.settle();
@@ -109,7 +98,7 @@ fn the_days_of_a_search_are_the_callers() {
 
 #[test]
 fn what_is_excluded_is_not_found_also_after_an_edit() {
-    let mut world = world();
+    let mut world = World::with_lobby();
     world.says(ALICE, "lobby", "party tonight");
     let noon = world.says(ALICE, "lobby", "party at noon");
     assert_eq!(world.finds(BOB, "party -tonight"), ["party at noon"]);
@@ -117,12 +106,12 @@ fn what_is_excluded_is_not_found_also_after_an_edit() {
     assert!(world.finds(BOB, "party -from:alice").is_empty());
     world.edits(ALICE, noon, "party tonight at noon");
     // Without waiting for the index.
-    assert!(texts(&find(&world.search, BOB, "party -tonight", None, 9)).is_empty());
+    assert!(world.finds_at_once(BOB, "party -tonight").is_empty());
 }
 
 #[test]
 fn unread_is_what_was_not_read() {
-    let mut world = world();
+    let mut world = World::with_lobby();
     let first = world.says(ALICE, "lobby", "word one");
     world.says(ALICE, "lobby", "word two");
     world.says(BOB, "lobby", "word three");
@@ -145,11 +134,10 @@ fn unread_is_what_was_not_read() {
 
 #[test]
 fn an_exclusion_that_fits_much_goes_on_page_by_page() {
-    let mut world = world();
-    let to = || Recipient::Room(RoomName::new("lobby").unwrap());
+    let mut world = World::with_lobby();
     world.says(ALICE, "lobby", "word wanted");
     for _ in 0..25 {
-        let said = (0..200).map(|_| send(to(), "word barred")).collect();
+        let said = (0..200).map(|_| to_lobby("word barred")).collect();
         world.now += 60_000;
         world.ask_all(ALICE, said);
     }
@@ -163,12 +151,11 @@ fn an_exclusion_that_fits_much_goes_on_page_by_page() {
 
 #[test]
 fn a_search_in_long_texts_goes_on_page_by_page() {
-    let mut world = world();
-    let to = || Recipient::Room(RoomName::new("lobby").unwrap());
+    let mut world = World::with_lobby();
     world.says(ALICE, "lobby", "word wanted");
     let long = format!("word barred {}", "x ".repeat(8000));
     for _ in 0..30 {
-        let said = (0..10).map(|_| send(to(), &long)).collect();
+        let said = (0..10).map(|_| to_lobby(&long)).collect();
         // Slowly enough for the limits of an account.
         world.now += 60_000;
         world.ask_all(ALICE, said);
@@ -183,7 +170,7 @@ fn a_search_in_long_texts_goes_on_page_by_page() {
 
 #[test]
 fn no_query_is_an_error_to_the_index() {
-    let mut world = world();
+    let mut world = World::with_lobby();
     world.says(ALICE, "lobby", "word 東京 🎉 ไทย \"quoted\" NEAR");
     world.settle();
     proptest!(|(typed in prop_oneof![

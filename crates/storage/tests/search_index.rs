@@ -8,21 +8,16 @@ mod state_support;
 
 use std::{fs, path::Path};
 
-use conclave_core::{Operation, Recipient, RoomName};
 use conclave_storage::{
     search::{FILE, Search, Stop},
     state::{Options, State},
 };
 use rusqlite::Connection;
-use search_support::{World, applied, find, send, settle, texts, wait_for};
-
-const ALICE: u64 = 1;
-const BOB: u64 = 2;
+use search_support::{ALICE, BOB, World, applied, find, settle, texts, to_lobby, wait_for};
 
 /// A room with 600 messages: more than one page of the indexer.
 fn world() -> World {
-    let mut world = World::of(&["alice", "bob"]);
-    world.room("lobby", ALICE, &[BOB]);
+    let mut world = World::with_lobby();
     for _ in 0..2 {
         world.ask_all(
             ALICE,
@@ -30,10 +25,6 @@ fn world() -> World {
         );
     }
     world
-}
-
-fn to_lobby(text: &str) -> Operation {
-    send(Recipient::Room(RoomName::new("lobby").unwrap()), text)
 }
 
 fn count(world: &World, typed: &str) -> usize {
@@ -175,7 +166,7 @@ fn an_index_of_older_rules_is_built_anew_while_it_is_searched() {
     let name: String = index(world.directory.path())
         .query_row(name, [], |row| row.get(0))
         .unwrap();
-    assert_eq!(name, conclave_core::words::tables_version());
+    assert_eq!(name, conclave_words::tables_version());
 }
 
 #[test]
@@ -199,8 +190,7 @@ fn an_index_of_another_state_is_built_anew() {
 
 /// Another history, in which something else was said at the same place, a little later.
 fn other() -> World {
-    let mut world = World::of(&["alice", "bob"]);
-    world.room("lobby", ALICE, &[BOB]);
+    let mut world = World::with_lobby();
     world.now += 1;
     world.says(ALICE, "lobby", "red one");
     world
@@ -266,8 +256,7 @@ fn complete_to_promises_no_more_than_is_found() {
 
 #[test]
 fn readers_that_are_busy_do_not_stop_the_index_for_good() {
-    let mut world = World::of(&["alice", "bob"]);
-    world.room("lobby", ALICE, &[BOB]);
+    let mut world = World::with_lobby();
     let directory = tempfile::tempdir().unwrap();
     let one = Options {
         readers_max: 1,

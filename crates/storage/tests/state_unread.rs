@@ -6,7 +6,7 @@ mod read_support;
 mod state_support;
 
 use conclave_core::{
-    AccountId, Command,
+    AccountId, Command, ConversationId, Sequence,
     limits::{BATCH_COMMANDS_MAX, DELETE_MESSAGES_MAX, PAGE_MAX},
 };
 use conclave_storage::state::State;
@@ -109,6 +109,61 @@ fn deleted_and_hidden_messages_are_not_unread() {
     );
     assert_eq!(unread(&state, 1), 5);
     assert_eq!(texts(&state, 1, 9).len(), 5);
+}
+
+fn unread_before(state: &State, account: u64, before: u64) -> u64 {
+    let reader = state.reader();
+    let found = reader.unread_before(AccountId(account), ConversationId(1), Sequence(before));
+    found.unwrap()
+}
+
+#[test]
+fn what_is_unread_before_a_page_is_counted_behind_thousands_of_deleted_messages() {
+    let (_directory, mut state) = opened();
+    people(&mut state, &["ann", "bea", "cyd"]);
+    let deleted = 2 * PAGE_MAX as u64;
+    let commands = (1..=deleted).map(|n| ask(2, n, say("ann", "x")));
+    send_all(&mut state, commands.collect());
+    let sequences: Vec<u64> = (1..=deleted).collect();
+    let parts = sequences.chunks(DELETE_MESSAGES_MAX).zip(deleted + 1..);
+    let commands = parts.map(|(part, n)| ask(2, n, delete(1, part, true)));
+    send_all(&mut state, commands.collect());
+    let n = deleted + 100;
+    let (hidden, own) = (deleted + 2, deleted + 3);
+    accept(
+        &mut state,
+        vec![
+            ask(2, n, say("ann", "first")),
+            ask(2, n + 1, say("ann", "hidden")),
+            ask(1, 1, say("bea", "own")),
+            ask(2, n + 2, say("ann", "last")),
+            ask(1, 2, delete(1, &[hidden], false)),
+        ],
+    );
+    let last = own + 1;
+    let cases = [
+        (0, 0),
+        (1, 0),
+        (2, 0),
+        (deleted, 0),
+        (deleted + 1, 0),
+        (hidden, 1),
+        (own, 1),
+        (last, 1),
+        (last + 1, 2),
+    ];
+    for (before, expected) in cases {
+        assert_eq!(unread_before(&state, 1, before), expected, "{before}");
+    }
+    // The sender has read nothing and sent all but one; the third is not in it.
+    assert_eq!(unread_before(&state, 2, last + 1), 1);
+    assert_eq!(unread_before(&state, 3, last + 1), 0);
+    accept(
+        &mut state,
+        vec![ask(1, 3, advance(1, deleted + 1, deleted + 1))],
+    );
+    assert_eq!(unread_before(&state, 1, last), 0);
+    assert_eq!(unread_before(&state, 1, last + 1), 1);
 }
 
 #[test]

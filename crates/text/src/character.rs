@@ -1,4 +1,4 @@
-//! Which characters cannot be seen, and where one of them belongs to what is seen.
+//! What a character is to a reader, and where one that cannot be seen belongs to what is seen.
 //!
 //! Joiners and selectors are invisible, and needed: in emoji, in Persian and Indic words, in
 //! Japanese names. They are at home in few places; everywhere else they hide.
@@ -6,69 +6,17 @@
 use unicode_normalization::char::canonical_combining_class;
 use unicode_properties::{GeneralCategory, UnicodeEmoji as _, UnicodeGeneralCategory as _};
 
+use crate::hidden::{
+    EMOJI_SELECTOR, TEXT_SELECTOR, ZERO_WIDTH_JOINER, ZERO_WIDTH_NON_JOINER, is_hidden,
+};
+
 /// Canonical combining class of the signs that join two Indic letters (virama).
 const VIRAMA: u8 = 9;
 
-const ZERO_WIDTH_NON_JOINER: char = '\u{200c}';
-pub(crate) const ZERO_WIDTH_JOINER: char = '\u{200d}';
-pub(crate) const TEXT_SELECTOR: char = '\u{fe0e}';
-pub(crate) const EMOJI_SELECTOR: char = '\u{fe0f}';
 const BLACK_FLAG: char = '\u{1f3f4}';
 const END_OF_TAGS: char = '\u{e007f}';
 /// Encloses the digit before it.
 pub(crate) const KEYCAP: char = '\u{20e3}';
-
-/// Returns whether a character cannot be seen or steers what is shown around it: controls, breaks
-/// of lines, marks of direction, fillers, characters without width, selectors, tags, what is no
-/// character.
-#[must_use]
-pub fn is_hidden(character: char) -> bool {
-    if character.is_ascii() {
-        return character.is_ascii_control();
-    }
-    let code = u32::from(character);
-    character.is_control()
-        || code & 0xfffe == 0xfffe
-        || matches!(
-            character,
-            '\u{ad}'
-                | '\u{34f}'
-                | '\u{61c}'
-                | '\u{115f}'
-                | '\u{1160}'
-                | '\u{17b4}'
-                | '\u{17b5}'
-                | '\u{180b}'..='\u{180f}'
-                | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{3164}'
-                | '\u{fdd0}'..='\u{fdef}'
-                | '\u{fe00}'..='\u{fe0f}'
-                | '\u{feff}'
-                | '\u{ffa0}'
-                | '\u{fff0}'..='\u{fffb}'
-                | '\u{1bca0}'..='\u{1bca3}'
-                | '\u{1d173}'..='\u{1d17a}'
-                | '\u{e0000}'..='\u{e0fff}'
-        )
-        || character.general_category() == GeneralCategory::Format && !is_visible_format(character)
-}
-
-/// Signs that stand before numbers are of the same category as marks of direction, and are seen.
-fn is_visible_format(character: char) -> bool {
-    matches!(
-        character,
-        '\u{600}'..='\u{605}'
-            | '\u{6dd}'
-            | '\u{70f}'
-            | '\u{890}'..='\u{891}'
-            | '\u{8e2}'
-            | '\u{110bd}'
-            | '\u{110cd}'
-            | '\u{13430}'..='\u{1343f}'
-    )
-}
 
 /// Returns whether a character shows nothing: hidden ones, and spaces of every kind.
 pub(crate) fn is_nothing(character: char) -> bool {
@@ -255,31 +203,6 @@ mod tests {
         ];
         for (text, hidden) in parts {
             assert_eq!(hidden_in(text).len(), hidden, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn what_may_be_ignored_is_hidden() {
-        let ignorable = [
-            '\u{ad}', '\u{34f}', '\u{61c}', '\u{115f}', '\u{17b4}', '\u{180e}',
-        ];
-        let more = [
-            '\u{2065}', '\u{3164}', '\u{fe00}', '\u{feff}', '\u{ffa0}', '\u{fff0}',
-        ];
-        let last = [
-            '\u{1bca0}',
-            '\u{1d173}',
-            '\u{e0000}',
-            '\u{e01ef}',
-            '\u{e0fff}',
-        ];
-        for character in ignorable.into_iter().chain(more).chain(last) {
-            assert!(is_hidden(character), "{character:?}");
-        }
-        for character in [
-            'a', ' ', '\u{a0}', '\u{2800}', '\u{301}', 'é', '漢', '🎉', '\u{600}',
-        ] {
-            assert!(!is_hidden(character), "{character:?}");
         }
     }
 }

@@ -9,6 +9,7 @@
 
 mod alike;
 mod character;
+mod hidden;
 mod line;
 mod password;
 mod reaction;
@@ -17,7 +18,11 @@ mod shown;
 use conclave_core::{MessageText, Rejection};
 
 pub use alike::names_like;
-pub use character::{is_blank, is_hidden};
+pub use character::is_blank;
+pub use hidden::{
+    BYTE_ORDER_MARK, ZERO_WIDTH_JOINER, breaks_line, is_form_selector, is_hidden, is_ignorable,
+    turns_direction,
+};
 pub use line::{display_name, session_label, topic};
 pub use password::Password;
 pub use reaction::reaction;

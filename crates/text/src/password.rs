@@ -11,10 +11,7 @@ use conclave_core::limits::{PASSWORD_BYTES_MAX, PASSWORD_CHARACTERS_MIN};
 use unicode_normalization::UnicodeNormalization as _;
 
 use crate::{
-    Refused,
-    character::{is_hidden, is_space},
-    line::is_assigned,
-    shown::code_point,
+    Refused, character::is_space, hidden::is_hidden, line::is_assigned, shown::code_point,
 };
 
 /// A password as it is hashed.

@@ -14,10 +14,8 @@ use unicode_segmentation::UnicodeSegmentation as _;
 
 use crate::{
     Refused,
-    character::{
-        EMOJI_SELECTOR, KEYCAP, TEXT_SELECTOR, ZERO_WIDTH_JOINER, is_blank, is_keycap_base,
-        is_picture,
-    },
+    character::{KEYCAP, is_blank, is_keycap_base, is_picture},
+    hidden::{EMOJI_SELECTOR, TEXT_SELECTOR, ZERO_WIDTH_JOINER},
     line::{invalid, visible, within},
 };
 

@@ -3,7 +3,10 @@
 //! Always true: what is shown has no control character, no mark of direction and nothing that
 //! cannot be seen, except joiners and selectors inside emoji and words that need them.
 
-use crate::character::{Walk, is_hidden};
+use crate::{
+    character::Walk,
+    hidden::{breaks_line, is_hidden},
+};
 
 /// Returns a text that is safe to show on one line: line breaks and tabs become spaces; everything
 /// else that steers a terminal, reorders a line or cannot be seen is left out.
@@ -24,7 +27,8 @@ fn once_over(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for (character, may) in Walk::new(text) {
         match character {
-            '\n' | '\t' | '\u{2028}' | '\u{2029}' => shown.push(' '),
+            '\n' | '\t' => shown.push(' '),
+            character if breaks_line(character) => shown.push(' '),
             character if may => shown.push(character),
             _ => {}
         }

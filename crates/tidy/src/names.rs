@@ -83,9 +83,12 @@ pub fn hash_order(path: &str, text: &str) -> Vec<Problem> {
         .collect()
 }
 
-/// What follows the tables of Unicode in a library or in the compiler.
-const TABLES: [&str; 12] = [
+/// What follows the tables of Unicode in a library, in the compiler or in a crate of this
+/// workspace.
+const TABLES: [&str; 14] = [
     "unicode_",
+    "conclave_text",
+    "conclave_words",
     ".is_alphanumeric(",
     ".is_alphabetic(",
     ".is_numeric(",
@@ -205,6 +208,7 @@ mod tests {
     fn a_table_of_unicode_is_caught() {
         let bad = [
             "use unicode_normalization::X;",
+            "use conclave_words::Words;",
             "c.is_alphanumeric()",
             "text.trim().len()",
         ];

@@ -20,7 +20,9 @@ use crate::{Bounds, Tally, Target};
 const SESSIONS: usize = 16;
 /// Log-ins at once: with one more than 32 sessions the account would end its own.
 const LOG_INS: usize = 12;
-/// A call of an attacker ends here: one that is told to wait is made anew at once.
+/// A call of an attacker ends here: one that is told to wait is made anew at once. Log-ins and
+/// log-outs take the time that they need: a log-in that was given up would leave a session, and
+/// with a few of these the account would end its own.
 const CALL_LIMIT: Duration = Duration::from_millis(500);
 /// The longest text.
 const TEXT_BYTES: usize = 16 * 1024;
@@ -57,18 +59,18 @@ pub(super) async fn greedy(target: Arc<Target>, bounds: Bounds) -> Tally {
         failed: 1,
         ..Tally::default()
     };
-    let Ok((name, sessions, message)) = begin(&target).await else {
+    let Ok(account) = begin(&target).await else {
         return failed;
     };
+    let account = Arc::new(account);
     let log_ins = Arc::new(Semaphore::new(LOG_INS));
     let mut workers = JoinSet::new();
     for number in 0..bounds.count {
-        let client = sessions[number % SESSIONS].clone();
+        let client = account.sessions[number % SESSIONS].clone();
         let wish = WISHES[number / SESSIONS % WISHES.len()];
         let worker = Worker {
+            account: account.clone(),
             client,
-            name: name.clone(),
-            message,
             wish,
             log_ins: log_ins.clone(),
         };
@@ -81,8 +83,17 @@ pub(super) async fn greedy(target: Arc<Target>, bounds: Bounds) -> Tally {
     all
 }
 
-/// The account, its sessions, and a message to be edited.
-async fn begin(target: &Target) -> anyhow::Result<(String, Vec<Client>, MessageRef)> {
+/// The account that does all this.
+struct Account {
+    name: String,
+    /// Without a session; for log-ins.
+    patient: Client,
+    sessions: Vec<Client>,
+    /// To be edited.
+    message: MessageRef,
+}
+
+async fn begin(target: &Target) -> anyhow::Result<Account> {
     let mut word = [0; 8];
     getrandom::fill(&mut word).map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
     let name = format!("greedy{:016x}", u64::from_ne_bytes(word));
@@ -103,13 +114,17 @@ async fn begin(target: &Target) -> anyhow::Result<(String, Vec<Client>, MessageR
         conversation: sent.conversation,
         sequence: sent.sequence,
     };
-    Ok((name, sessions, message))
+    Ok(Account {
+        name,
+        patient,
+        sessions,
+        message,
+    })
 }
 
 struct Worker {
+    account: Arc<Account>,
     client: Client,
-    name: String,
-    message: MessageRef,
     wish: Wish,
     log_ins: Arc<Semaphore>,
 }
@@ -130,16 +145,17 @@ impl Worker {
 
     /// Whether it was done.
     async fn once(&self, turn: u64) -> bool {
-        let to = Recipient::Conversation(self.message.conversation);
+        let message = self.account.message;
+        let to = Recipient::Conversation(message.conversation);
         match self.wish {
             Wish::Send => self.client.send(&to, "x".repeat(TEXT_BYTES)).await.is_ok(),
             Wish::Edit => {
                 let text = "y".repeat(TEXT_BYTES);
-                self.client.edit_message(self.message, text).await.is_ok()
+                self.client.edit_message(message, text).await.is_ok()
             }
             Wish::React => {
                 let present = turn.is_multiple_of(2);
-                let toggled = self.client.set_reaction(self.message, "+", present);
+                let toggled = self.client.set_reaction(message, "+", present);
                 toggled.await.is_ok()
             }
             Wish::Search => {
@@ -155,11 +171,12 @@ impl Worker {
                 let Ok(_place) = self.log_ins.acquire().await else {
                     return false;
                 };
-                let Ok(login) = self.client.login(&self.name, PASSWORD).await else {
+                let Account { patient, name, .. } = &*self.account;
+                let Ok(login) = patient.login(name, PASSWORD).await else {
                     return false;
                 };
                 // One more that stays would in the end be one of the sixteen less.
-                let Ok(member) = self.client.with_token(&login.token) else {
+                let Ok(member) = patient.with_token(&login.token) else {
                     return false;
                 };
                 member.logout().await.is_ok()

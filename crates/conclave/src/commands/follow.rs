@@ -68,6 +68,9 @@ pub(crate) async fn run(
         };
         match next {
             Item::Event(event) => {
+                if let Some(Kind::PositionAdvanced(advanced)) = &event.event {
+                    reader.look_again(advanced.conversation_id).await?;
+                }
                 // Those shown before come first; none of them comes again.
                 if !shown.remove(&event.position) && filter.lets_through(&event) {
                     show(reader, &event).await?;

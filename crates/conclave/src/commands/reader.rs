@@ -2,16 +2,18 @@
 //!
 //! Always true: a message is marked as read only after it was written to stdout, and taken from
 //! there if stdout is a pipe. A read position covers everything before it, so none is moved over an
-//! unread message that was not shown.
+//! unread message that was not shown: neither by a page nor by what a stream tells from the middle
+//! of a conversation on.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     io,
 };
 
 use conclave_client::{CallError, Client, Freshness, Page, v1};
 use conclave_core::{
-    ConversationId, MessageRef, Progress, Recipient, Sequence, limits::POSITIONS_PER_REQUEST_MAX,
+    ConversationId, MessageRef, Progress, Recipient, Sequence,
+    limits::{PAGE_MAX, POSITIONS_PER_REQUEST_MAX},
 };
 use jiff::tz::TimeZone;
 
@@ -36,8 +38,16 @@ pub(crate) struct Reader {
     written: VecDeque<(u64, u64, u64)>,
     /// Taken and not yet marked: the last sequence of each conversation.
     read: BTreeMap<u64, u64>,
-    /// Conversations with an unread message that was not shown, before those that were.
-    held: BTreeSet<u64>,
+    /// What is known of the messages before those that were shown, for each conversation.
+    before: BTreeMap<u64, Before>,
+}
+
+/// What is known of the unread messages before the first one that was shown.
+enum Before {
+    /// All of them were shown.
+    Shown,
+    /// One of them was not, so none is marked. The first and the last sequence that was shown.
+    Unread { first: u64, last: u64 },
 }
 
 /// How to read.
@@ -60,7 +70,7 @@ impl Reader {
             pipe: Pipe::stdout(),
             written: VecDeque::new(),
             read: BTreeMap::new(),
-            held: BTreeSet::new(),
+            before: BTreeMap::new(),
         }
     }
 
@@ -93,6 +103,10 @@ impl Reader {
         let mut page = self.client.unread_page(count + 1, self.freshness).await?;
         let is_cut = page.more || page.messages.len() > count;
         page.messages.truncate(count);
+        // These are the first unread ones of each conversation.
+        for message in &page.messages {
+            self.before.insert(message.conversation_id, Before::Shown);
+        }
         Ok((self.show_all(&page.messages).await?, is_cut))
     }
 
@@ -109,6 +123,7 @@ impl Reader {
         }
         let from = Page::After(Sequence(newest.sequence_read));
         let page = self.page(with, from, count.into()).await?;
+        self.before.insert(page.conversation_id, Before::Shown);
         let shown = self.show_all(&page.messages).await?;
         if let Some(last) = page.messages.last()
             && newest
@@ -139,18 +154,14 @@ impl Reader {
             )
             .into());
         }
-        let unread_before = match before {
-            None => page.unread_before,
-            // It is not known what was read in between.
-            Some(_) => u64::MAX,
-        };
-        if unread_before > 0 {
-            self.held.insert(page.conversation_id);
+        let unread_before = page.unread_before;
+        if let Some(first) = page.messages.first() {
+            self.know(page.conversation_id, first.sequence, unread_before);
         }
         let shown = self.show_all(&page.messages).await;
         if before.is_none() && unread_before > 0 {
             let unread = unread_before + shown.as_ref().map_or(0, Vec::len) as u64;
-            let unread = unread.min(conclave_core::limits::PAGE_MAX as u64);
+            let unread = unread.min(PAGE_MAX as u64);
             let what = match self.marks {
                 true => format!("{unread_before} older ones are unread, so none is marked: "),
                 false => format!("{unread_before} older ones are unread: "),
@@ -176,15 +187,78 @@ impl Reader {
         with: &Recipient,
         page: Page,
         count: usize,
-    ) -> Result<v1::ListMessagesResponse, CommandError> {
+    ) -> anyhow::Result<v1::ListMessagesResponse> {
         let page = self
             .client
             .messages(with, page, count, self.freshness)
             .await;
-        page.map_err(|error| {
-            let argument = format!("--with {}", names::shown(with));
-            CommandError::about(&argument, &error)
+        Ok(page?)
+    }
+
+    /// Notes how many unread messages come before the first one that is shown.
+    fn know(&mut self, conversation: u64, first: u64, unread_before: u64) {
+        let known = match unread_before {
+            0 => Before::Shown,
+            _ => Before::Unread { first, last: 0 },
+        };
+        self.before.insert(conversation, known);
+    }
+
+    /// Counts the unread messages before one that was shown.
+    async fn unread_before(&self, conversation: u64, shown: u64) -> Result<u64, CallError> {
+        let with = Recipient::Conversation(ConversationId(conversation));
+        let from = Page::After(Sequence(shown.saturating_sub(1)));
+        let page = self.client.messages(&with, from, 1, self.freshness).await;
+        match page {
+            Ok(page) => Ok(page.unread_before),
+            // A conversation that was left has nothing to be marked.
+            Err(CallError::Refused { .. }) => Ok(u64::MAX),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a message that was shown may be marked as read. Of a conversation whose beginning
+    /// was not shown the server is asked, once.
+    async fn may_mark(&mut self, conversation: u64, sequence: u64) -> Result<bool, CallError> {
+        if !self.before.contains_key(&conversation) {
+            let unread = self.unread_before(conversation, sequence).await?;
+            self.know(conversation, sequence, unread);
+            if (1..u64::MAX).contains(&unread) {
+                let with = Recipient::Conversation(ConversationId(conversation));
+                let what = format!("{unread} older ones are unread, so none is marked: ");
+                let count = unread.min(PAGE_MAX as u64);
+                self.tell_more(&with, &what, &format!("--unread {count}"));
+            }
+        }
+        Ok(match self.before.get_mut(&conversation) {
+            Some(Before::Unread { last, .. }) => {
+                *last = sequence.max(*last);
+                false
+            }
+            Some(Before::Shown) | None => true,
         })
+    }
+
+    /// Looks again at a conversation of which nothing was marked, after a read position in it
+    /// has moved: if the older messages are read by now, the newer ones that were shown are, too.
+    ///
+    /// # Errors
+    /// If no node serves.
+    pub(crate) async fn look_again(&mut self, conversation: u64) -> Result<(), CallError> {
+        let Some(Before::Unread { first, last }) = self.before.get(&conversation) else {
+            return Ok(());
+        };
+        let (first, last) = (*first, *last);
+        if self.marks && self.unread_before(conversation, first).await? == 0 {
+            self.before.insert(conversation, Before::Shown);
+            self.note_read(conversation, last);
+        }
+        Ok(())
+    }
+
+    fn note_read(&mut self, conversation: u64, sequence: u64) {
+        let last = self.read.entry(conversation).or_default();
+        *last = sequence.max(*last);
     }
 
     async fn show_all(&mut self, messages: &[v1::Message]) -> anyhow::Result<Vec<u64>> {
@@ -275,11 +349,10 @@ impl Reader {
         while let Some((end, conversation, sequence)) = self.written.front().copied()
             && end <= taken
         {
-            self.written.pop_front();
-            if !self.held.contains(&conversation) {
-                let last = self.read.entry(conversation).or_default();
-                *last = sequence.max(*last);
+            if self.may_mark(conversation, sequence).await? {
+                self.note_read(conversation, sequence);
             }
+            self.written.pop_front();
         }
         let progress = |(conversation, sequence): (u64, u64)| {
             let progress = Progress {
@@ -289,7 +362,8 @@ impl Reader {
             (ConversationId(conversation), progress)
         };
         let read = std::mem::take(&mut self.read);
-        let progress: Vec<_> = read.into_iter().map(progress).collect();
+        let read = read.into_iter().filter(|(_, sequence)| *sequence > 0);
+        let progress: Vec<_> = read.map(progress).collect();
         for part in progress.chunks(POSITIONS_PER_REQUEST_MAX) {
             self.client.advance(part).await?;
         }

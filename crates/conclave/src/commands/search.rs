@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use conclave_client::{Days, v1};
-use conclave_core::query::{Day, days_in};
+use conclave_words::query::{Day, days_in};
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
 

@@ -26,7 +26,7 @@ use crate::{
         CommandError, EXIT_FAILED, EXIT_PERMISSION, EXIT_TEMPORARY, EXIT_UNAVAILABLE, EXIT_USAGE,
         reader_is_gone, show,
     },
-    names::{self, message_id, recipient},
+    names::{message_id, recipient},
     output,
 };
 
@@ -102,7 +102,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Some(key) => client.send_message_again(key, &to, &message).await,
         None => client.send_message(&to, &message).await,
     };
-    told(sent.map_err(|error| anyhow::Error::from(worded(&error, &to, None)))?)
+    told(sent.map_err(|error| anyhow::Error::from(worded(&error, None)))?)
 }
 
 /// The text in a file as one message, as it is there.
@@ -172,7 +172,7 @@ async fn send_lines(client: &Client, to: &Recipient, at_once: usize) -> anyhow::
                 let (number, text) = line?;
                 line_last.store(number, Ordering::Relaxed);
                 let sent = client.send_message(to, &outgoing(text)).await;
-                sent.map_err(|error| worded(&error, to, Some(number)))
+                sent.map_err(|error| worded(&error, Some(number)))
             })
             .buffered(at_once),
     );
@@ -257,8 +257,8 @@ fn ends_all(exit: u8) -> bool {
 }
 
 /// An error in words that say which message, and how to go on.
-fn worded(error: &CallError, to: &Recipient, line: Option<u64>) -> CommandError {
-    let plain = CommandError::about(&names::shown(to), error);
+fn worded(error: &CallError, line: Option<u64>) -> CommandError {
+    let plain = CommandError::from(error);
     let sentence = match line {
         Some(line) => format!("line {line}: {plain}"),
         None => plain.to_string(),
@@ -315,7 +315,7 @@ mod tests {
                 nonce: 2,
             }),
         };
-        let shown = format!("{:?}", worded(&error, &recipient("bob").unwrap(), Some(7)));
+        let shown = format!("{:?}", worded(&error, Some(7)));
         assert!(shown.contains("--again 1:0000000000000002"), "{shown}");
         assert!(shown.contains("line 7: "), "{shown}");
     }

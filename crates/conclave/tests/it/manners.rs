@@ -381,3 +381,37 @@ async fn weights_are_for_terminals_that_know_them() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_begins_with_the_argument_that_caused_it() {
+    let (_cluster, alice) = alone("alice").await;
+    alice.run(&["room", "create", "ops"]).await.succeeded();
+    alice.run(&["send", "alice", "note"]).await.succeeded();
+    let cases: [(&[&str], i32, &str); 14] = [
+        (&["send", "nobody", "hi"], 3, "error: nobody: "),
+        (&["send", "#none", "hi"], 3, "error: '#none': "),
+        (&["send", "alice", " "], 2, "error: TEXT: "),
+        (&["read", "--with", "nobody"], 3, "error: --with nobody: "),
+        (&["account", "block", "nobody"], 3, "error: nobody: "),
+        (&["account", "create", "alice"], 5, "error: alice: "),
+        (&["account", "create", "a b"], 2, "error: 'a b': "),
+        (&["room", "join", "none"], 3, "error: none: "),
+        (&["room", "invite", "ops", "nobody"], 3, "error: nobody: "),
+        (&["room", "topic", "ops", "a\nb"], 2, "error: 'a"),
+        (&["edit", "9.1", "x"], 3, "error: 9.1: "),
+        (&["react", "1.1", "two words"], 2, "error: 'two words': "),
+        (&["search", "before:soon"], 2, "error: before:soon: "),
+        (&["sessions", "--end", "99"], 3, "error: --end 99: "),
+    ];
+    for (args, code, begin) in cases {
+        let ran = alice.run(args).await;
+        assert_eq!(ran.code, Some(code), "{args:?}: {ran:?}");
+        assert!(ran.stderr.starts_with(begin), "{args:?}: {ran:?}");
+    }
+    // A line of stdin is named by its number.
+    let ran = alice
+        .run_with(&["send", "alice", "-"], b"good\n\xe2\x80\x8b\n")
+        .await;
+    assert!(ran.stderr.starts_with("error: line 2: "), "{ran:?}");
+    assert!(!ran.stderr.contains("alice"), "{ran:?}");
+}

@@ -1,11 +1,15 @@
 //! What is marked as read is what a person could see: pages, pipes that are closed early or not
 //! read, and looks that mark nothing.
 
-use tokio::{io::AsyncReadExt as _, time::timeout};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines},
+    process::{Child, ChildStderr, ChildStdout, Command},
+    time::timeout,
+};
 
 use crate::{
     command::{Person, run},
-    support::{Cluster, PATIENCE},
+    support::{Cluster, PATIENCE, until},
 };
 
 /// Messages that wait: three times what `read` shows unless it is told how many.
@@ -24,6 +28,14 @@ async fn reader() -> (Cluster, Person) {
     let sent = alice.run_with(&["send", "#news", "-"], lines.as_bytes());
     sent.await.succeeded();
     (cluster, bob)
+}
+
+/// A command that waits for the program behind its pipe as long as a test does, however busy the
+/// machine is.
+fn patient(mut command: Command) -> Command {
+    let wait = PATIENCE.as_secs().to_string();
+    command.env("CONCLAVE_PIPE_WAIT", wait);
+    command
 }
 
 async fn unread(person: &Person) -> u64 {
@@ -85,6 +97,94 @@ async fn no_message_is_marked_as_read_that_was_not_shown() {
     assert_eq!(none.succeeded(), "");
 }
 
+/// `read --follow` after a position.
+struct Follower {
+    child: Child,
+    shown: Lines<BufReader<ChildStdout>>,
+    told: Lines<BufReader<ChildStderr>>,
+}
+
+impl Follower {
+    fn start(person: &Person, since: u64, more: &[&str]) -> Self {
+        let since = since.to_string();
+        let args = ["read", "--follow", "--since", &since];
+        let mut child = person.command(&[&args[..], more].concat()).spawn().unwrap();
+        let shown = BufReader::new(child.stdout.take().unwrap()).lines();
+        let told = BufReader::new(child.stderr.take().unwrap()).lines();
+        Self { child, shown, told }
+    }
+
+    /// Waits for the next line on stdout, which is this message.
+    async fn shows(&mut self, text: &str) {
+        let line = timeout(PATIENCE, self.shown.next_line()).await;
+        let line = line.expect("it is shown in time").unwrap().unwrap();
+        assert!(line.ends_with(text), "{line}");
+    }
+
+    /// Waits for the next line on stderr.
+    async fn tells(&mut self, part: &str) {
+        let line = timeout(PATIENCE, self.told.next_line()).await;
+        let line = line.expect("it is told in time").unwrap().unwrap();
+        assert!(line.contains(part), "{line}");
+    }
+
+    async fn end(mut self) {
+        self.child.kill().await.unwrap();
+    }
+}
+
+async fn until_all_is_read(person: &Person) {
+    until("everything is read", async || {
+        (unread(person).await == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_from_a_position_marks_nothing_over_what_it_did_not_show() {
+    let (cluster, bob) = reader().await;
+    let carol = Person::named(&[cluster.endpoint(1)], "carol").await;
+    carol.run(&["room", "join", "news"]).await.succeeded();
+    let args = ["--before", "1.41", "--limit", "1", "--peek", "-o", "json"];
+    let fortieth = bob
+        .run(&[&["read", "--with", "#news"], &args[..]].concat())
+        .await;
+    let since = fortieth.json()[0]["position"].as_u64().unwrap();
+    let mut followers = [
+        Follower::start(&bob, since, &[]),
+        Follower::start(&bob, since, &["--with", "#news"]),
+    ];
+    for follower in &mut followers {
+        for number in 41..=WAITING {
+            follower.shows(&format!("news {number}")).await;
+        }
+        let hint = "40 older ones are unread, so none is marked: conclave read --with id:1 \
+                    --unread 40";
+        follower.tells(hint).await;
+    }
+    assert_eq!(unread(&bob).await, 60);
+
+    // Once the older ones are read, those that the followers have shown are, too.
+    let older = r#""$CONCLAVE" read --with '#news' --unread 40 | cat"#;
+    let older = run(patient(bob.shell(older)), b"").await.succeeded();
+    assert!(older.ends_with("news 40\n"), "{older}");
+    until_all_is_read(&bob).await;
+    for follower in followers {
+        follower.end().await;
+    }
+
+    // With everything before it read, a follower marks what it shows.
+    carol.run(&["send", "#news", "61"]).await.succeeded();
+    let mut follower = Follower::start(&bob, since, &["--with", "#news"]);
+    for number in 41..=WAITING {
+        follower.shows(&format!("news {number}")).await;
+    }
+    follower.shows("joined #news").await;
+    follower.shows("61").await;
+    until_all_is_read(&bob).await;
+    follower.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pipe_that_is_closed_early_has_taken_what_is_read_and_no_more() {
     let (_cluster, bob) = reader().await;
@@ -99,7 +199,7 @@ async fn a_pipe_that_is_closed_early_has_taken_what_is_read_and_no_more() {
         ("read --follow", 2, 53),
     ];
     for (command, lines, left) in cases {
-        let ran = run(bob.shell(&script(command, lines)), b"").await;
+        let ran = run(patient(bob.shell(&script(command, lines))), b"").await;
         assert_eq!(ran.stderr, "ended with 0\n", "{command}");
         assert_eq!(ran.stdout.lines().count(), lines, "{command}");
         assert_eq!(unread(&bob).await, left, "{command}");
@@ -123,7 +223,7 @@ async fn what_waits_in_a_pipe_is_not_read() {
     assert_eq!(unread(&bob).await, 60);
 
     let taken = r#""$CONCLAVE" read --unread 60 | cat"#;
-    let ran = run(bob.shell(taken), b"").await;
+    let ran = run(patient(bob.shell(taken)), b"").await;
     assert_eq!((ran.stderr.as_str(), ran.stdout.lines().count()), ("", 60));
     assert_eq!(unread(&bob).await, 0);
 }

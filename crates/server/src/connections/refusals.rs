@@ -9,7 +9,6 @@
 //! ever. A rate that is exceeded has been waited for where it was found.
 
 use std::{
-    collections::BTreeMap,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -18,19 +17,25 @@ use axum::http::{HeaderMap, Response, StatusCode};
 use tonic::{Code, Status};
 
 use super::address::Address;
-use crate::{access::HELD_BACK_MAX, pace::Pace};
+use crate::{access::HELD_BACK_MAX, kept::Kept, pace::Pace};
 
 /// Refusals of an address without a wait.
 const AT_ONCE: u32 = 2000;
 /// One more comes back after this time.
-const EVERY: Duration = Duration::from_millis(2);
+const EVERY: Duration = Duration::from_millis(10);
 /// Addresses kept in memory. At the bound those go that owe nothing; a new one is not counted then.
 const KEPT_MAX: usize = 65_536;
 
 /// See the head of this file.
-#[derive(Default)]
 pub(super) struct Refusals {
-    of: Mutex<BTreeMap<Address, Pace>>,
+    of: Mutex<Kept<Address, Pace>>,
+}
+
+impl Default for Refusals {
+    fn default() -> Self {
+        let of = Mutex::new(Kept::new(KEPT_MAX));
+        Self { of }
+    }
 }
 
 impl Refusals {
@@ -44,13 +49,9 @@ impl Refusals {
 
     fn count(&self, address: Address) -> Duration {
         let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
-        if of.len() >= KEPT_MAX && !of.contains_key(&address) {
-            of.retain(|_, pace| !pace.ahead(Duration::ZERO).is_zero());
-            if of.len() >= KEPT_MAX {
-                return Duration::ZERO;
-            }
-        }
-        let pace = of.entry(address).or_default();
+        let Some(pace) = of.entry(address, Pace::owes, Pace::default) else {
+            return Duration::ZERO;
+        };
         pace.spend(EVERY, EVERY * AT_ONCE + HELD_BACK_MAX);
         pace.ahead(EVERY * AT_ONCE).min(HELD_BACK_MAX)
     }

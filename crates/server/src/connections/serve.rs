@@ -41,7 +41,7 @@ use super::{
 };
 use crate::{
     deadline::Deadline,
-    http,
+    http::{self, Asked},
     tls::{Accept, Caller, Handshakes},
     told::Told,
     webhooks,
@@ -446,15 +446,14 @@ impl Session {
         let door = &self.shared.door;
         let (mut parts, body) = request.into_parts();
         let deadline = Deadline::in_headers(&parts.headers);
-        let is_call = http::is_call(&parts);
-        let refused = match is_call {
-            true => None,
-            false => http::not_served(&parts, door.for_clients),
+        let is_call = match http::asked(&parts, door.for_clients) {
+            Asked::Call => true,
+            Asked::Webhook => false,
+            Asked::Neither(response) => {
+                drop(body);
+                return self.counted(response, call, deadline).await;
+            }
         };
-        if let Some(response) = refused {
-            drop(body);
-            return self.counted(response, call, deadline).await;
-        }
         let decided = match self.books.are_full() {
             true if !is_call => {
                 drop(body);

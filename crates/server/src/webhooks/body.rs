@@ -3,9 +3,10 @@
 //! Always true: nothing is unpacked beyond the bound of a body, and a refusal names its cause. What
 //! a header says is believed before what the body looks like.
 
-use std::io::Read as _;
+use std::{borrow::Cow, io::Read as _};
 
 use axum::http::{HeaderMap, header};
+use conclave_text::BYTE_ORDER_MARK;
 use conclave_wire::Problem;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use serde_json::{Map, Value};
@@ -92,29 +93,45 @@ impl Shape {
         })
     }
 
-    /// Reads a body of this shape.
+    /// Returns how the bytes of an unpacked body are read: the same bytes with another mark are
+    /// another post.
+    pub(super) fn mark(self) -> [u8; 2] {
+        let kind = match self.kind {
+            Kind::Json => 0,
+            Kind::Form => 1,
+            Kind::Unknown => 2,
+        };
+        let charset = match self.charset {
+            Charset::Utf8 => 0,
+            Charset::Windows1252 => 1,
+        };
+        [kind, charset]
+    }
+
+    /// Unpacks a body of this shape.
     ///
     /// # Errors
     /// `BODY_INVALID` and `BODY_TOO_LONG`.
-    pub(super) fn read(self, body: &[u8]) -> Result<Value, Problem> {
-        let unpacked;
-        let bytes = match self.packing {
-            Packing::None => body,
-            Packing::Gzip => {
-                unpacked = unpack(MultiGzDecoder::new(body), "gzip")?;
-                &unpacked
-            }
-            Packing::Deflate => {
-                // By the standard with a head of zlib; some leave it out.
-                unpacked = match unpack(ZlibDecoder::new(body), "deflate") {
-                    Err(problem) if problem.reason() == "BODY_INVALID" => {
-                        unpack(DeflateDecoder::new(body), "deflate")?
-                    }
-                    unpacked => unpacked?,
-                };
-                &unpacked
-            }
+    pub(super) fn unpack(self, body: &[u8]) -> Result<Cow<'_, [u8]>, Problem> {
+        let unpacked = match self.packing {
+            Packing::None => return Ok(Cow::Borrowed(body)),
+            Packing::Gzip => unpack(MultiGzDecoder::new(body), "gzip"),
+            // By the standard with a head of zlib; some leave it out.
+            Packing::Deflate => match unpack(ZlibDecoder::new(body), "deflate") {
+                Err(problem) if problem.reason() == "BODY_INVALID" => {
+                    unpack(DeflateDecoder::new(body), "deflate")
+                }
+                unpacked => unpacked,
+            },
         };
+        unpacked.map(Cow::Owned)
+    }
+
+    /// Reads an unpacked body of this shape.
+    ///
+    /// # Errors
+    /// `BODY_INVALID`.
+    pub(super) fn read(self, bytes: &[u8]) -> Result<Value, Problem> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let start = bytes.trim_ascii_start();
         if start.is_empty() {
@@ -133,7 +150,7 @@ impl Shape {
 
     fn json(self, bytes: &[u8]) -> Result<Value, Problem> {
         let text = self.charset.decode(bytes)?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text);
         let value: Value = serde_json::from_str(text)
             .map_err(|error| invalid(&format!("the body is not JSON: {error}")))?;
         match value {

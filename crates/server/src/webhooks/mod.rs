@@ -24,7 +24,7 @@ use axum::{
     Router,
     body::{Body, Bytes, HttpBody as _},
     extract::{Request, State},
-    http::{HeaderMap, Method},
+    http::{HeaderMap, HeaderValue, Method},
     response::Response,
     routing::{any, post},
 };
@@ -138,13 +138,19 @@ impl Hooks {
         let (parts, mut body) = request.into_parts();
         let shape = Shape::of(&parts.headers);
         let body = body_of(&mut body, deadline).await;
-        let told = told_by(&parts.headers, &shape?.read(&body?)?)?;
+        let (shape, body) = (shape?, body?);
+        let body = shape.unpack(&body)?;
+        let told = told_by(&parts.headers, &shape.read(&body)?)?;
         let (text, was_cut) = match told {
             Told::Message(message) => text::fit(&text::clean(&message)),
             Told::Nothing(why) => return Ok(Outcome::NotPosted(why)),
         };
         let text = conclave_text::message(text)?;
-        let command = request::post_by_webhook(once, token, text, keyed);
+        // A retry may be packed anew.
+        let event = parts.headers.get(GITHUB_HEADER);
+        let event = event.map_or(&b""[..], HeaderValue::as_bytes);
+        let received = [&body[..], &shape.mark(), event];
+        let command = request::post_by_webhook(once, token, text, &received, keyed);
         // The body is read: a post that waits for its rate keeps no place of others.
         drop(place);
         let (of, price) = (
@@ -157,7 +163,7 @@ impl Hooks {
             of.note_refused(&price, rejection);
         }
         if let Err(Rejection::RequestReused { .. }) = outcome.answer {
-            let sentence = "the idempotency key was used for another text";
+            let sentence = "the idempotency key was used for another body";
             return Err(refused("REQUEST_REUSED", sentence));
         }
         accepted(&outcome, |accepted| match accepted {
@@ -316,7 +322,6 @@ fn told_by(headers: &HeaderMap, body: &Value) -> Result<Told, Problem> {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
     use serde_json::json;
 
     use super::*;

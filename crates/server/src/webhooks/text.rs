@@ -4,6 +4,7 @@
 //! direction of writing, and no more than its bound; what was cut ends with a sign.
 
 use conclave_core::limits::TEXT_BYTES_MAX;
+use conclave_text::{BYTE_ORDER_MARK, breaks_line, turns_direction};
 use serde_json::Value;
 
 /// Stands where a part was cut.
@@ -13,8 +14,8 @@ const CUT_MESSAGE: &str = "\n… (the rest was cut: a message has at most 16 KiB
 /// Longest address that is shown, in bytes: longer than browsers keep whole. Longer: left out.
 const URL_BYTES_MAX: usize = 2048;
 
-/// Cleans what a program wrote: sequences for terminals and control characters go, lines end with a
-/// line feed.
+/// Cleans what a program wrote: sequences for terminals, control characters and marks of direction
+/// go, lines end with a line feed.
 pub(super) fn clean(text: &str) -> String {
     let mut cleaned = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
@@ -23,7 +24,8 @@ pub(super) fn clean(text: &str) -> String {
             '\n' => cleaned.push('\n'),
             '\t' => cleaned.push_str("    "),
             '\r' if characters.peek() == Some(&'\n') => {}
-            '\r' | '\u{2028}' | '\u{2029}' => cleaned.push('\n'),
+            '\r' => cleaned.push('\n'),
+            character if breaks_line(character) => cleaned.push('\n'),
             // A sequence that colours a terminal, as logs of builds have them.
             '\u{1b}' if characters.peek() == Some(&'[') => {
                 characters.next();
@@ -31,12 +33,17 @@ pub(super) fn clean(text: &str) -> String {
                 while characters.next_if(is_middle).is_some() {}
                 characters.next_if(|next| matches!(next, '@'..='~'));
             }
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {}
-            character if character.is_control() => {}
+            BYTE_ORDER_MARK => {}
+            character if steers(character) => {}
             character => cleaned.push(character),
         }
     }
     cleaned
+}
+
+/// Returns whether a character steers a terminal or turns the direction of writing.
+fn steers(character: char) -> bool {
+    character.is_control() || turns_direction(character)
 }
 
 /// Cleans what belongs into one line, and cuts it to a number of characters.
@@ -74,7 +81,7 @@ pub(super) fn url(text: &str) -> &str {
     let text = text.trim();
     let known = ["http://", "https://", "mailto:"];
     let is_known = known.iter().any(|scheme| starts_with(text, scheme));
-    let is_one = !text.contains(|c: char| c.is_whitespace() || c.is_control());
+    let is_one = !text.contains(|c: char| c.is_whitespace() || steers(c));
     match is_known && is_one && text.len() <= URL_BYTES_MAX {
         true => text,
         false => "",
@@ -152,6 +159,7 @@ mod tests {
             ("\u{1b}[1;32", ""),
             ("a\tb\0c\u{85}d", "a    bcd"),
             ("\u{feff}safe\u{202e}txt", "safetxt"),
+            ("a\u{200e}b\u{200f}c\u{61c}d\u{2066}e\u{2069}f", "abcdef"),
             ("👩🏻‍❤️‍💋‍👨🏾", "👩🏻‍❤️‍💋‍👨🏾"),
         ];
         for (sent, shown) in cases {
@@ -175,10 +183,14 @@ mod tests {
     #[test]
     fn an_address_is_one_that_a_reader_can_follow() {
         assert_eq!(url(" HTTPS://x.example/a "), "HTTPS://x.example/a");
+        let persian = "https://x.example/می\u{200c}خواهم";
+        assert_eq!(url(persian), persian);
         for bad in [
             "",
             "javascript:alert(1)",
             "https://a b",
+            "https://x.example/\u{202e}gpj.exe",
+            "https://x.example/\u{200f}a",
             "/relative",
             "żółw",
         ] {

@@ -19,9 +19,9 @@ use std::{
 
 use conclave_core::{
     AccountId, AccountName, Batch, Command, Digest, Grant, LoginKeys, MessageText, OnceId,
-    Operation, Origin, Recipient, RoomName, SearchQuery, SessionId, SessionLabel, Timestamp,
-    TokenHash, Topic, query::Zone, words::Words,
+    Operation, Origin, Recipient, RoomName, SessionId, SessionLabel, Timestamp, TokenHash, Topic,
 };
+use conclave_words::{SearchQuery, Words, query::Zone};
 use vocabulary::{Chance, Vocabulary};
 
 use conclave_storage::{

@@ -3,7 +3,7 @@
 //! The words mean nothing, but have the lengths, letters and spaces of their scripts: an index
 //! sees how many different words and neighbours there are, and how many bytes they take.
 
-use conclave_core::words::Words;
+use conclave_words::Words;
 
 /// Words of each script.
 const WORDS: usize = 30_000;

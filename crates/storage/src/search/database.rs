@@ -4,7 +4,8 @@
 
 use std::{fs, io, path::Path};
 
-use conclave_core::{ConversationId, Position, words::tables_version};
+use conclave_core::{ConversationId, Position};
+use conclave_words::tables_version;
 use rusqlite::{Connection, OpenFlags, Row};
 
 use super::{

@@ -3,7 +3,7 @@
 //! Always true: a term stands between quotes and consists of letters, digits and what is not
 //! ASCII, so it is looked for and never obeyed.
 
-use conclave_core::SearchQuery;
+use conclave_words::SearchQuery;
 
 use super::{
     scope::Scope,
@@ -38,7 +38,8 @@ fn quoted(term: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use conclave_core::{AccountId, ConversationId, query::Zone};
+    use conclave_core::{AccountId, ConversationId};
+    use conclave_words::query::Zone;
 
     use super::*;
 

@@ -9,10 +9,10 @@ use std::{
 };
 
 use conclave_core::{
-    AccountId, ConversationId, Position, SearchQuery, Sequence, Timestamp,
+    AccountId, ConversationId, Position, Sequence, Timestamp,
     limits::{PAGE_BYTES_MAX, PAGE_MAX},
-    query::Exclusion,
 };
+use conclave_words::{SearchQuery, query::Exclusion};
 use rusqlite::{Connection, Result, Rows, params};
 
 use super::{

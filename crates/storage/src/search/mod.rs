@@ -30,7 +30,8 @@ use std::{
     thread,
 };
 
-use conclave_core::{AccountId, Position, SearchQuery};
+use conclave_core::{AccountId, Position};
+use conclave_words::SearchQuery;
 
 use crate::state::{MessageRow, Reader};
 use indexer::Indexer;

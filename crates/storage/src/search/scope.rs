@@ -2,8 +2,9 @@
 //!
 //! A scope makes a search fast, not right: what may be seen is decided when the rows are read.
 
-use conclave_core::{
-    AccountId, ConversationId, SearchQuery,
+use conclave_core::{AccountId, ConversationId};
+use conclave_words::{
+    SearchQuery,
     query::{Exclusion, Place},
 };
 

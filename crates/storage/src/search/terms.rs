@@ -8,11 +8,8 @@
 
 use std::{cmp::Reverse, collections::BTreeSet};
 
-use conclave_core::{
-    AccountId, ConversationId, SearchQuery,
-    query::has_link,
-    words::{Element, Kind, Pattern, Words},
-};
+use conclave_core::{AccountId, ConversationId};
+use conclave_words::{Element, Kind, Pattern, SearchQuery, Words, query::has_link};
 
 /// Longer words are cut in the index: keys and sums would fill it, and nobody has two that begin
 /// so.

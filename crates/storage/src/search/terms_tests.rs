@@ -1,6 +1,6 @@
 //! Terms of texts and of queries.
 
-use conclave_core::{SearchQuery, query::Zone};
+use conclave_words::{SearchQuery, query::Zone};
 use proptest::prelude::*;
 
 use super::*;

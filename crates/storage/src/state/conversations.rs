@@ -10,6 +10,11 @@ use super::{
     sent::{sent, sent_up_to},
 };
 
+/// Deleted and as many hidden messages of one conversation that are counted to tell how many are
+/// unread before a page. Behind more of them the number is too high, never too low: a client then
+/// marks less as read than it could.
+const LEFT_OUT_MAX: usize = 50 * PAGE_MAX;
+
 /// Conversations of one account in order of their numbers. `?1` account, `?2` after, `?3` rows,
 /// `?4` how many deleted, hidden and mentioning messages are looked at.
 ///
@@ -49,7 +54,50 @@ WHERE own.account = ?1 AND own.conversation > ?2
 ORDER BY own.conversation LIMIT ?3"
 );
 
+/// Number of unread messages of account `?1` in conversation `?2` before sequence `?3`; `?4`
+/// deleted and `?4` hidden messages are looked at.
+const UNREAD_BEFORE: &str = concat!(
+    "
+SELECT iif(own.read >= ?3 - 1, 0, max(0, ?3 - 1 - own.read - (",
+    sent_up_to!("?2", "?1", "?3 - 1"),
+    " - own.sent_read)
+    - (SELECT count(*) FROM (SELECT by_account FROM messages INDEXED BY messages_deleted
+        WHERE conversation = ?2 AND sequence > own.read AND sequence < ?3 AND text IS NULL
+        LIMIT ?4) WHERE by_account <> ?1)
+    - (SELECT count(*) FROM (SELECT sequence FROM hidden
+            WHERE account = ?1 AND conversation = ?2 AND sequence > own.read AND sequence < ?3
+            LIMIT ?4) h
+        CROSS JOIN messages m ON m.conversation = ?2 AND m.sequence = h.sequence
+        WHERE m.by_account <> ?1 AND m.text IS NOT NULL)))
+FROM members own WHERE own.conversation = ?2 AND own.account = ?1"
+);
+
 impl Reader {
+    /// Counts the messages of others before a sequence that a member has not read, without those
+    /// deleted or hidden; 0 if the account is not a member. Behind more than 50 000 deleted or
+    /// hidden ones the number is too high.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn unread_before(
+        &self,
+        account: AccountId,
+        conversation: ConversationId,
+        before: Sequence,
+    ) -> std::result::Result<u64, ReadError> {
+        self.read(|c| {
+            let mut statement = c.prepare_cached(UNREAD_BEFORE)?;
+            let from = params![
+                sought(account.0),
+                sought(conversation.0),
+                bound(before.0),
+                count(LEFT_OUT_MAX)
+            ];
+            let found = statement.query_row(from, |row| number(row, 0));
+            Ok(found.optional()?.unwrap_or(0))
+        })
+    }
+
     /// The direct conversation of an account with the one whose name has this key.
     ///
     /// # Errors

@@ -203,12 +203,13 @@ fn history(
             break;
         }
     }
-    let is_full = rows.len() == limit || bytes >= PAGE_BYTES_MAX;
+    let is_whole = rows.len() == limit || bytes >= PAGE_BYTES_MAX;
+    adorn(connection, account, rows.iter_mut())?;
+    let is_full = cut(&mut rows) || is_whole;
     let is_up = matches!(from, HistoryFrom::After(_));
     if !is_up {
         rows.reverse();
     }
-    adorn(connection, account, rows.iter_mut())?;
     // What was looked at: cut short where the page was full.
     let (mut first_seen, mut last_seen) = (low, high);
     if is_full && is_up {
@@ -222,6 +223,20 @@ fn history(
         newer: (last_seen < last).then_some(Sequence(last_seen)),
         sequence_last: Sequence(last),
     }))
+}
+
+/// Ends a page with the message that reaches its bytes, mentions and reactions included; returns
+/// whether one does.
+pub(super) fn cut(rows: &mut Vec<MessageRow>) -> bool {
+    let mut bytes = 0;
+    let last = rows.iter().position(|row| {
+        bytes += row.bytes();
+        bytes >= PAGE_BYTES_MAX
+    });
+    if let Some(last) = last {
+        rows.truncate(last + 1);
+    }
+    last.is_some()
 }
 
 fn low_of(high: u64) -> u64 {

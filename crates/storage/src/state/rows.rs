@@ -145,11 +145,25 @@ pub struct MessageRow {
     pub reactions: Vec<ReactionRow>,
 }
 
+/// Bytes that a mention adds to a message, at most: a number.
+const MENTION_BYTES: usize = 10;
+
+/// Bytes that a kind of reaction adds to a message beside its name, at most: two numbers, and where
+/// it begins and ends.
+const REACTION_BYTES: usize = 16;
+
 impl MessageRow {
-    /// How much it adds to a page, about: its text, and what is shown beside it.
+    /// Returns how much it adds to a page, about: its text, and what is shown beside it. It counts
+    /// the mentions and reactions that the row has by now.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        MESSAGE_COST_BYTES as usize + self.text.as_ref().map_or(0, String::len)
+        let reactions = self.reactions.iter();
+        let reactions = reactions.map(|row| REACTION_BYTES + row.reaction.len());
+        let text = self.text.as_ref().map_or(0, String::len);
+        MESSAGE_COST_BYTES as usize
+            + text
+            + MENTION_BYTES * self.mentions.len()
+            + reactions.sum::<usize>()
     }
 }
 

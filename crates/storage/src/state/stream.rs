@@ -351,8 +351,27 @@ impl<'c> View<'c> {
             self.connection,
             self.account,
             page.items.iter_mut().filter_map(message_of),
-        )
+        )?;
+        cut(page);
+        Ok(())
     }
+}
+
+/// Ends a page with the item that reaches its bytes, mentions and reactions included. What is cut
+/// off comes with the next page.
+fn cut(page: &mut StreamPage) {
+    let mut bytes = 0;
+    let last = page.items.iter_mut().position(|item| {
+        bytes += message_of(item).map_or(0, |row| row.bytes());
+        bytes >= STREAM_BYTES_MAX
+    });
+    let Some(last) = last.filter(|last| last + 1 < page.items.len()) else {
+        return;
+    };
+    page.items.truncate(last + 1);
+    page.scanned_to = page.items[last].position;
+    page.complete = false;
+    page.rooms.clear();
 }
 
 fn message_of(item: &mut StreamItem) -> Option<&mut MessageRow> {

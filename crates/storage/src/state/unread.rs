@@ -19,7 +19,7 @@ use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 use super::{
     MessageRow, ReadError, Reader,
     column::{bound, count, number, sought},
-    messages::{adorn, at_position},
+    messages::{adorn, at_position, cut},
     reader::page,
 };
 
@@ -108,6 +108,7 @@ fn unread(connection: &Connection, account: AccountId, limit: usize) -> Result<V
         }
     }
     adorn(connection, account, found.iter_mut())?;
+    cut(&mut found);
     Ok(found)
 }
 

@@ -7,15 +7,20 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use conclave_core::{
     Accepted, AccountId, AccountName, Answer, ConversationId, MessageRef, MessageText, Operation,
-    Position, Recipient, RoomName, SearchQuery, Sequence, Topic, query::Zone,
+    Position, Recipient, RoomName, Sequence, Topic,
 };
 use conclave_storage::{
     search::{Found, Search, Stop},
     state::{Options, State},
 };
+use conclave_words::{SearchQuery, query::Zone};
 use tempfile::TempDir;
 
 use crate::state_support::{START, apply_at, ask, people};
+
+pub(crate) const ALICE: u64 = 1;
+pub(crate) const BOB: u64 = 2;
+pub(crate) const CAROL: u64 = 3;
 
 /// How often a condition is looked at before a test gives up: some minutes.
 const LOOKS_MAX: usize = 100_000;
@@ -43,6 +48,13 @@ impl World {
             now: START,
             numbers: BTreeMap::new(),
         }
+    }
+
+    /// Alice and Bob, who are in the lobby, and Carol, who is not.
+    pub(crate) fn with_lobby() -> Self {
+        let mut world = Self::of(&["alice", "bob", "carol"]);
+        world.room("lobby", ALICE, &[BOB]);
+        world
     }
 
     /// What one account asks for, which must be accepted.
@@ -134,7 +146,26 @@ impl World {
     /// The texts that an account finds once everything is searched, newest first.
     pub(crate) fn finds(&self, account: u64, typed: &str) -> Vec<String> {
         self.settle();
+        self.finds_at_once(account, typed)
+    }
+
+    /// The texts that an account finds without waiting for the index.
+    pub(crate) fn finds_at_once(&self, account: u64, typed: &str) -> Vec<String> {
         texts(&find(&self.search, account, typed, None, 100))
+    }
+
+    /// The texts that an account finds on all pages.
+    pub(crate) fn finds_by_pages(&self, account: u64, typed: &str, limit: usize) -> Vec<String> {
+        let (mut seen, mut before) = (Vec::new(), None);
+        loop {
+            let found = find(&self.search, account, typed, before, limit);
+            assert!(found.rows.len() <= limit);
+            seen.extend(texts(&found));
+            before = found.next_before;
+            if before.is_none() {
+                return seen;
+            }
+        }
     }
 
     /// Ends the search; one of another directory takes its place.
@@ -176,6 +207,11 @@ pub(crate) fn send(to: Recipient, text: &str) -> Operation {
         reply_to: None,
         action: false,
     }
+}
+
+/// A message into the lobby.
+pub(crate) fn to_lobby(text: &str) -> Operation {
+    send(Recipient::Room(RoomName::new("lobby").unwrap()), text)
 }
 
 pub(crate) fn query(typed: &str) -> SearchQuery {

@@ -120,12 +120,21 @@ pub fn exchange_authority(
     once(id, "exchange_authority", &parts, operation)
 }
 
-/// A command that posts a message through a webhook. `keyed`: the id follows from an idempotency
-/// key, so a program may ask again much later.
+/// Makes the command that posts a message through a webhook. `keyed`: the id follows from an
+/// idempotency key, so a program may ask again much later. `received` is what the program has
+/// sent: its body, and the headers that say what the body means.
+///
+/// The digest is of what was received and not of the text: two bodies may make one text, and
+/// another version of the server may make another text of one body.
 #[must_use]
-pub fn post_by_webhook(id: OnceId, token: TokenHash, text: MessageText, keyed: bool) -> Command {
-    let digest_of = text.clone();
-    let parts = [&token.0[..], digest_of.as_str().as_bytes()];
+pub fn post_by_webhook(
+    id: OnceId,
+    token: TokenHash,
+    text: MessageText,
+    received: &[&[u8]],
+    keyed: bool,
+) -> Command {
+    let parts = [&[&token.0[..]], received].concat();
     let operation = Operation::PostByWebhook { token, text, keyed };
     once(id, "post_by_webhook", &parts, operation)
 }
@@ -243,6 +252,8 @@ mod tests {
     fn a_secret_or_a_text_makes_another_request() {
         let (id, a, b) = (OnceId([1; 16]), TokenHash([1; 32]), TokenHash([2; 32]));
         let text = |text: &str| MessageText::new(text).unwrap();
+        let posted =
+            |hook, received: &[&[u8]]| post_by_webhook(id, hook, text("hi"), received, true);
         let key = |byte| ThrottleKey([byte; 16]);
         let tried = |account, address| {
             let keys = LoginKeys {
@@ -260,9 +271,10 @@ mod tests {
         let commands = [
             offer_setup(id, a),
             offer_setup(id, b),
-            post_by_webhook(id, a, text("hi"), true),
-            post_by_webhook(id, a, text("ho"), true),
-            post_by_webhook(id, b, text("hi"), true),
+            posted(a, &[b"hi", b""]),
+            posted(a, &[b"ho", b""]),
+            posted(a, &[b"hi", b"push"]),
+            posted(b, &[b"hi", b""]),
             tried(1, 2),
             tried(2, 1),
             open(1, a, 1),
@@ -275,6 +287,12 @@ mod tests {
             commands
                 .iter()
                 .all(|command| command.origin == Origin::Once(id))
+        );
+        // Another version makes another text of the same body.
+        let (body, retold) = ([&b"hi"[..], b""], text("hi!"));
+        assert_eq!(
+            post_by_webhook(id, a, retold, &body, true).digest,
+            posted(a, &body).digest
         );
         // A password that was changed in between makes a retry no other request.
         assert_eq!(open(1, a, 2).digest, open(1, a, 1).digest);

@@ -3,6 +3,7 @@
 //! Compatibility forms, cases, accents and what cannot be seen make no difference; vowels and
 //! letters do, also where they are written as marks.
 
+use conclave_text::is_ignorable;
 use unicode_normalization::{UnicodeNormalization as _, char::compose};
 
 /// Appends the folded form of one cluster; nothing if nothing of it can be seen.
@@ -51,7 +52,7 @@ fn any_cluster(cluster: &str, folded: &mut String) {
     let begin = folded.len();
     for character in cluster.nfkd() {
         let last = folded[begin..].chars().next_back();
-        if is_invisible(character) || is_accent(last, character) {
+        if is_ignorable(character) || is_accent(last, character) {
             continue;
         }
         // A sign that stands for two letters as a whole, like a trade mark, belongs to no word.
@@ -165,31 +166,6 @@ fn is_accent(on: Option<char>, mark: char) -> bool {
         | '\u{fe20}'..='\u{fe2f}' => true,
         _ => false,
     }
-}
-
-/// What has no form of its own: joiners, directions, hyphens that show at the end of a line only,
-/// variants. Unicode calls them ignorable by default.
-pub(super) fn is_invisible(character: char) -> bool {
-    matches!(
-        character,
-        '\u{ad}'
-            | '\u{34f}'
-            | '\u{61c}'
-            | '\u{115f}'..='\u{1160}'
-            | '\u{17b4}'..='\u{17b5}'
-            | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{3164}'
-            | '\u{fe00}'..='\u{fe0f}'
-            | '\u{feff}'
-            | '\u{ffa0}'
-            | '\u{fff0}'..='\u{fff8}'
-            | '\u{1bca0}'..='\u{1bca3}'
-            | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e0fff}'
-    )
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@
 
 use std::ops::Range;
 
-use super::{Kind, Words, symbol::JOINER};
+use conclave_text::ZERO_WIDTH_JOINER;
+
+use super::{Kind, Words};
 
 /// Something that a text must say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,7 +193,7 @@ impl Pattern {
 
 /// A symbol is found in what was joined to it: a woman in a woman at a computer.
 fn is_end_of_symbol(rest: &str) -> bool {
-    rest.is_empty() || rest.starts_with(JOINER)
+    rest.is_empty() || rest.starts_with(ZERO_WIDTH_JOINER)
 }
 
 impl Words {

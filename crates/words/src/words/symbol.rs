@@ -2,10 +2,8 @@
 //!
 //! The colour of a skin and the form in which an emoji is drawn make no difference.
 
+use conclave_text::{ZERO_WIDTH_JOINER, is_form_selector};
 use unicode_properties::{GeneralCategory, UnicodeEmoji as _, UnicodeGeneralCategory as _};
-
-/// Joins emoji to one, as the members of a family.
-pub(super) const JOINER: char = '\u{200d}';
 
 /// The folded form of a cluster that is a symbol; `None`: it is none.
 pub(super) fn of(cluster: &str) -> Option<String> {
@@ -13,9 +11,10 @@ pub(super) fn of(cluster: &str) -> Option<String> {
     if !is_symbol(first) {
         return None;
     }
-    let is_form = |c: char| matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{1f3fb}'..='\u{1f3ff}');
-    let mut shape: String = cluster.chars().filter(|c| !is_form(*c)).collect();
-    while shape.ends_with(JOINER) {
+    let is_colour = |c: char| matches!(c, '\u{1f3fb}'..='\u{1f3ff}');
+    let is_form = |c: &char| is_form_selector(*c) || is_colour(*c);
+    let mut shape: String = cluster.chars().filter(|c| !is_form(c)).collect();
+    while shape.ends_with(ZERO_WIDTH_JOINER) {
         shape.pop();
     }
     // A colour alone is a symbol like others.

@@ -3,7 +3,7 @@
 //! The caller says how far its days are from those of UTC: nothing here knows zones, their rules
 //! or today.
 
-use crate::Timestamp;
+use conclave_core::Timestamp;
 
 /// Greatest distance from UTC: more than any zone ever had.
 pub const OFFSET_MINUTES_MAX: i32 = 18 * 60;

@@ -1,7 +1,6 @@
 //! Texts as a search sees them: folded words, runs of scripts without spaces, and symbols.
 //!
-//! For the index of a node and for queries alone: the rules of `decide` do not use it,
-//! so its tables may change with a library. An index that was made with other tables is told by
+//! The tables may change with a library: an index that was made with other tables is told by
 //! [`tables_version`] and is built anew.
 //!
 //! Always true: a query and a text go through the same code, so what is the same to a reader is
@@ -21,7 +20,8 @@ use unicode_segmentation::UnicodeSegmentation as _;
 pub use pattern::{Element, Pattern};
 pub use snippet::{SNIPPET_CHARACTERS_MAX, SnippetPart, snippet};
 
-/// Counts the rules of this module. Raise it whenever a text may give other words than before.
+/// Counts the rules of this module and of [`conclave_text::is_ignorable`]. Raise it whenever a text
+/// may give other words than before.
 const RULES_VERSION: u32 = 1;
 
 /// Names the rules and the tables of Unicode behind them. An index of another name is outdated.

@@ -9,10 +9,9 @@ mod days;
 
 use std::{fmt, iter::Peekable, str::CharIndices};
 
-use crate::{
-    AccountName, ConversationId, Rejection, RoomName, Timestamp,
-    words::{Kind, Pattern, Words},
-};
+use conclave_core::{AccountName, ConversationId, Rejection, RoomName, Timestamp};
+
+use crate::{Element, Kind, Pattern, Words};
 
 pub use days::{DAYS_MAX, Day, OFFSET_MINUTES_MAX, Zone, days_in};
 
@@ -497,7 +496,7 @@ impl Piece {
         }
         let pattern = Pattern::word(&self.text);
         // What counts is the last part: in `a-b*` it is `b` that begins a word.
-        let is_short = |last: &crate::words::Element| {
+        let is_short = |last: &Element| {
             last.kind == Kind::Word
                 && last
                     .text

@@ -1,0 +1,508 @@
+//! Which argument of the command line caused a refusal.
+//!
+//! Always true: the words for a refusal begin with the argument that caused it, if one did, as the
+//! person has typed it. A secret, a text and a long value are named by the argument alone.
+
+use std::sync::OnceLock;
+
+use clap::{Arg, ArgMatches, Command, parser::ValueSource};
+
+/// Longest value that is repeated, in bytes. A longer one is named by its argument.
+const SHOWN_BYTES_MAX: usize = 64;
+
+/// Values of one kind that are repeated. The rest is left out.
+const SHOWN_MAX: usize = 3;
+
+/// What the servers may find wrong with an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// The name of an account that there is.
+    Account,
+    /// The name of an account or operator that is to be made.
+    NewName,
+    /// The name of a room.
+    Room,
+    /// A person, a room or the number of a conversation.
+    Conversation,
+    /// A message by its ID.
+    Message,
+    /// What a message says.
+    Text,
+    /// A text of one line: a topic, a display name, a label.
+    Line,
+    Reaction,
+    Query,
+    Pattern,
+    Password,
+    /// An invite's code.
+    Code,
+    SetupToken,
+    Session,
+    /// The number of an invite.
+    Invite,
+    Webhook,
+    /// The ID of a token for machines.
+    JoinToken,
+    Operator,
+    Node,
+    /// Where a node is reached.
+    Address,
+    /// How long something lives, or how often it can be used.
+    Lifetime,
+    /// A bound of what one account may do.
+    Limit,
+    Role,
+    /// The key of a request that is repeated.
+    Key,
+    /// A place in the log.
+    Position,
+    /// Nothing that a server judges: a form, a flag, a file, a number that is checked before.
+    Unjudged,
+}
+
+/// What the arguments are, by the command and the name of the field. An empty command: any.
+const KINDS: &[(&str, &str, Kind)] = &[
+    ("account create", "name", Kind::NewName),
+    ("bot create", "name", Kind::NewName),
+    ("webhook create", "name", Kind::NewName),
+    ("operator create", "name", Kind::NewName),
+    ("operator revoke", "name", Kind::Operator),
+    ("webhook delete", "id", Kind::Webhook),
+    ("invite revoke", "id", Kind::Invite),
+    ("token revoke", "id", Kind::JoinToken),
+    ("cluster transfer-leader", "to", Kind::Node),
+    ("", "name", Kind::Account),
+    ("", "names", Kind::Account),
+    ("", "user", Kind::Account),
+    ("", "room", Kind::Room),
+    ("", "to", Kind::Conversation),
+    ("", "with", Kind::Conversation),
+    ("", "message", Kind::Message),
+    ("", "messages", Kind::Message),
+    ("", "before", Kind::Message),
+    ("", "reply_to", Kind::Message),
+    ("send", "file", Kind::Text),
+    ("", "stdin_as_one", Kind::Text),
+    ("", "text", Kind::Text),
+    ("", "topic", Kind::Line),
+    ("", "display_name", Kind::Line),
+    ("", "label", Kind::Line),
+    ("", "reaction", Kind::Reaction),
+    ("", "query", Kind::Query),
+    ("", "pattern", Kind::Pattern),
+    ("", "password_stdin", Kind::Password),
+    ("", "invite", Kind::Code),
+    ("", "setup_token", Kind::SetupToken),
+    ("", "end", Kind::Session),
+    ("", "node", Kind::Node),
+    ("", "peer_address", Kind::Address),
+    ("", "client_address", Kind::Address),
+    ("", "old", Kind::Node),
+    ("", "new", Kind::Node),
+    ("", "replaces", Kind::Node),
+    ("", "days", Kind::Lifetime),
+    ("", "uses", Kind::Lifetime),
+    ("", "ttl", Kind::Lifetime),
+    ("", "set", Kind::Limit),
+    ("token create", "role", Kind::Unjudged),
+    ("", "role", Kind::Role),
+    ("", "again", Kind::Key),
+    ("", "since", Kind::Position),
+];
+
+/// What may have caused a refusal, the most probable first; empty: no argument.
+fn causes(reason: &str) -> &'static [Kind] {
+    use Kind::*;
+    match reason {
+        "NO_SUCH_ACCOUNT" => &[Account, Conversation, Query],
+        "NO_SUCH_CONVERSATION" => &[Room, Conversation, Message, Query],
+        "RECIPIENT_GONE" | "BLOCKED" => &[Conversation, Account],
+        "NOT_A_MEMBER" => &[Account],
+        "ONESELF" | "ACCOUNT_SUSPENDED" => &[Account, Conversation],
+        "NOT_ALLOWED" => &[Room, Conversation, Message, Webhook],
+        "LAST_OF_ITS_KIND" => &[Account, Room],
+        "NAME_TAKEN" => &[NewName, Room],
+        "NAME_ALIKE" => &[NewName, Line],
+        "NAME_EMPTY" | "NAME_TOO_LONG" | "NAME_CHARACTER" => {
+            &[NewName, Account, Room, Conversation, Operator, Query]
+        }
+        "WRONG_CREDENTIALS" => &[Account, Password],
+        "PASSWORD_CHARACTER" | "PASSWORD_TOO_SHORT" | "PASSWORD_TOO_LONG" => &[Password],
+        "TEXT_EMPTY" | "TEXT_TOO_LONG" => &[Text],
+        "LINE_INVALID" => &[Line],
+        "REACTION_INVALID" => &[Reaction],
+        "QUERY_INVALID" => &[Query],
+        "PATTERN_INVALID" => &[Pattern],
+        "NO_SUCH_MESSAGE" | "MESSAGE_GONE" | "NOT_YOUR_MESSAGE" => &[Message],
+        "LIST_TOO_LONG" | "LIST_EMPTY" => &[Message, Account],
+        "REQUEST_TOO_LONG" => &[Text, Line, Query],
+        "INVITE_INVALID" | "CODE_INVALID" => &[Code, Invite],
+        "SETUP_TOKEN_INVALID" => &[SetupToken],
+        "INVITE_OUT_OF_RANGE" | "JOIN_TOKEN_OUT_OF_RANGE" => &[Lifetime],
+        "NO_SUCH_SESSION" => &[Session],
+        "NO_SUCH_WEBHOOK" => &[Webhook],
+        "TOKEN_ID_INVALID" | "JOIN_TOKEN_INVALID" => &[JoinToken],
+        "NO_SUCH_OPERATOR" | "LAST_OPERATOR" => &[Operator],
+        "ACCOUNT_LIMIT_INVALID" => &[Limit],
+        "ROLE_MISSING" => &[Role],
+        "REQUEST_REUSED" | "REQUEST_TOO_OLD" | "REQUEST_OUT_OF_RANGE" => &[Key],
+        "RESUME_TOKEN_INVALID" => &[Position],
+        "ADDRESS_INVALID" | "ADDRESS_TAKEN" => &[Address],
+        "NO_SUCH_NODE"
+        | "NODE_NUMBER_TAKEN"
+        | "NODE_NUMBER_TOO_FAR"
+        | "NODE_UNREACHABLE"
+        | "NODE_RETIRED"
+        | "NOT_TAKEN_OVER"
+        | "LAST_VOTER"
+        | "LEARNER_BEHIND"
+        | "WOULD_LOSE_QUORUM"
+        | "WOULD_LOSE_AUTHORITY" => &[Node],
+        _ => &[],
+    }
+}
+
+/// The arguments that a command line gives to its command.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    /// Each with the words for it.
+    arguments: Vec<(Kind, String)>,
+}
+
+/// What this process was given.
+static GIVEN: OnceLock<Given> = OnceLock::new();
+
+/// Keeps what this process was given, once.
+pub(crate) fn remember(given: Given) {
+    // A second one would be of the same command line.
+    let _ = GIVEN.set(given);
+}
+
+/// Returns the words for the argument of this process that caused a refusal; `None` if no argument
+/// did.
+pub(crate) fn blamed(reason: &str) -> Option<String> {
+    GIVEN.get()?.blamed(reason)
+}
+
+impl Given {
+    /// Collects the arguments of the innermost command.
+    pub(crate) fn of(command: &Command, matches: &ArgMatches) -> Self {
+        let (mut command, mut matches) = (command, matches);
+        let mut path = Vec::new();
+        while let Some((name, inner)) = matches.subcommand() {
+            let Some(found) = command.find_subcommand(name) else {
+                break;
+            };
+            (command, matches) = (found, inner);
+            path.push(name);
+        }
+        let path = path.join(" ");
+        let words = |argument: &Arg| {
+            let kind = kind_of(&path, argument.get_id().as_str()).unwrap_or(Kind::Unjudged);
+            let words = match kind {
+                Kind::Unjudged => None,
+                Kind::Password => Some(words_of(kind, argument, matches))
+                    .flatten()
+                    .or_else(|| Some("the password".to_owned())),
+                _ => words_of(kind, argument, matches),
+            };
+            words.map(|words| (kind, words))
+        };
+        Self {
+            arguments: command.get_arguments().filter_map(words).collect(),
+        }
+    }
+
+    fn blamed(&self, reason: &str) -> Option<String> {
+        causes(reason).iter().find_map(|cause| {
+            let of_it = self.arguments.iter().filter(|(kind, _)| kind == cause);
+            let words: Vec<&str> = of_it.map(|(_, words)| words.as_str()).collect();
+            (!words.is_empty()).then(|| words.join(", "))
+        })
+    }
+}
+
+fn kind_of(path: &str, id: &str) -> Option<Kind> {
+    let is_it = |command: &str| command.is_empty() || command == path;
+    let found = KINDS.iter().find(|(of, name, _)| *name == id && is_it(of));
+    found.map(|(_, _, kind)| *kind)
+}
+
+/// The words for an argument; `None` if it was not given.
+fn words_of(kind: Kind, argument: &Arg, matches: &ArgMatches) -> Option<String> {
+    let id = argument.get_id().as_str();
+    let source = matches.value_source(id);
+    if !matches!(
+        source,
+        Some(ValueSource::CommandLine | ValueSource::EnvVariable)
+    ) {
+        return None;
+    }
+    let is_hidden = matches!(
+        kind,
+        Kind::Text | Kind::Password | Kind::Code | Kind::SetupToken
+    );
+    let values: Vec<String> = match matches.get_raw(id) {
+        Some(values) if argument.get_action().takes_values() => {
+            values.map(|value| value.to_string_lossy().into()).collect()
+        }
+        _ => Vec::new(),
+    };
+    // Lines of stdin have numbers instead.
+    if kind == Kind::Text && values == ["-"] {
+        return None;
+    }
+    let shown = shown(&values).filter(|_| !is_hidden || argument.get_id() == "file");
+    Some(match (argument.get_long(), shown) {
+        (Some(long), Some(shown)) => format!("--{long} {shown}"),
+        (Some(long), None) => format!("--{long}"),
+        (None, Some(shown)) => shown,
+        (None, None) => id.to_uppercase(),
+    })
+}
+
+/// Values as they are typed in a shell; `None` if they are long.
+fn shown(values: &[String]) -> Option<String> {
+    let is_long = |value: &String| value.len() > SHOWN_BYTES_MAX;
+    if values.is_empty() || values.iter().take(SHOWN_MAX).any(is_long) {
+        return None;
+    }
+    let quoted = values.iter().take(SHOWN_MAX).map(|value| quoted(value));
+    let mut words: Vec<String> = quoted.collect();
+    if values.len() > SHOWN_MAX {
+        words.push("…".to_owned());
+    }
+    Some(words.join(" "))
+}
+
+fn quoted(value: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "._-+:/@,=%".contains(c);
+    match !value.is_empty() && value.chars().all(is_plain) {
+        true => value.to_owned(),
+        false => format!("'{}'", value.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::CommandFactory as _;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    /// Commands that run or prepare nodes, or ask nobody.
+    const ALONE: [&str; 7] = [
+        "serve",
+        "up",
+        "demo",
+        "bench",
+        "trust",
+        "completions",
+        "cluster recover",
+    ];
+
+    /// Arguments that no server judges.
+    const UNJUDGED: [&str; 25] = [
+        "output",
+        "limit",
+        "stale",
+        "yes",
+        "everyone",
+        "at_once",
+        "unread",
+        "peek",
+        "follow",
+        "remove",
+        "own",
+        "private",
+        "watch",
+        "file",
+        "data",
+        "endpoints",
+        "fingerprint",
+        "ca_file",
+        "operator_file",
+        "timeout",
+        "zone",
+        "force",
+        "dry_run",
+        "wait",
+        "plain",
+    ];
+
+    fn leaves(path: &str, command: &Command, found: &mut Vec<(String, Vec<String>)>) {
+        for inner in command.get_subcommands() {
+            let path = format!("{path} {}", inner.get_name());
+            leaves(path.trim(), inner, found);
+        }
+        if !command.has_subcommands() {
+            let ids = command.get_arguments();
+            let ids = ids.map(|argument| argument.get_id().to_string()).collect();
+            found.push((path.to_owned(), ids));
+        }
+    }
+
+    #[test]
+    fn it_is_known_of_every_argument_whether_a_server_judges_it() {
+        let mut found = Vec::new();
+        leaves("", &Cli::command(), &mut found);
+        assert!(found.len() > 50, "{}", found.len());
+        let all: BTreeSet<&String> = found.iter().flat_map(|(_, ids)| ids).collect();
+        let listed = KINDS.iter().map(|(_, id, _)| id).chain(&UNJUDGED);
+        let gone: Vec<_> = listed
+            .filter(|id| !all.contains(&(**id).to_owned()))
+            .collect();
+        assert_eq!(gone, Vec::<&&str>::new());
+        let mut unknown = Vec::new();
+        for (path, ids) in found {
+            if ALONE.iter().any(|alone| path.starts_with(alone)) {
+                continue;
+            }
+            let is_unknown =
+                |id: &String| kind_of(&path, id).is_none() && !UNJUDGED.contains(&id.as_str());
+            let ids = ids.into_iter().filter(is_unknown);
+            unknown.extend(ids.map(|id| format!("{path}: {id}")));
+        }
+        assert_eq!(unknown, Vec::<String>::new());
+    }
+
+    fn blamed(line: &[&str], reason: &str) -> Option<String> {
+        let command = Cli::command();
+        let line = [&["conclave"], line].concat();
+        let matches = command.clone().try_get_matches_from(line).unwrap();
+        Given::of(&command, &matches).blamed(reason)
+    }
+
+    #[test]
+    fn a_refusal_names_the_argument_that_caused_it() {
+        let long = "x".repeat(100);
+        let cases: &[(&[&str], &str, &str)] = &[
+            (&["send", "bob", "hi"], "NO_SUCH_ACCOUNT", "bob"),
+            (&["send", "#ops", "hi"], "NO_SUCH_CONVERSATION", "'#ops'"),
+            (&["send", "bob", "hi"], "TEXT_TOO_LONG", "TEXT"),
+            (
+                &["send", "bob", "--stdin-as-one"],
+                "TEXT_EMPTY",
+                "--stdin-as-one",
+            ),
+            (
+                &["send", "bob", "--file", "a b"],
+                "TEXT_TOO_LONG",
+                "--file 'a b'",
+            ),
+            (
+                &["send", "bob", "x", "--reply-to", "3.1"],
+                "NO_SUCH_MESSAGE",
+                "--reply-to 3.1",
+            ),
+            (
+                &["send", "bob", "x", "--again", "1:2"],
+                "REQUEST_REUSED",
+                "--again 1:2",
+            ),
+            (
+                &["read", "--with", "#ops"],
+                "NO_SUCH_CONVERSATION",
+                "--with '#ops'",
+            ),
+            (&["read", "--with", "bob"], "NO_SUCH_ACCOUNT", "--with bob"),
+            (&["edit", "3.1", "x"], "NOT_YOUR_MESSAGE", "3.1"),
+            (&["edit", "3.1", "x"], "TEXT_EMPTY", "TEXT"),
+            (
+                &["delete", "3.1", "3.2", "3.3", "3.4"],
+                "NO_SUCH_MESSAGE",
+                "3.1 3.2 3.3 …",
+            ),
+            (&["react", "3.1", "a b"], "REACTION_INVALID", "'a b'"),
+            (&["search", "from:", "x"], "QUERY_INVALID", "from: x"),
+            (&["room", "create", "ops"], "NAME_TAKEN", "ops"),
+            (
+                &["room", "create", "ops", "--topic", "x"],
+                "LINE_INVALID",
+                "--topic x",
+            ),
+            (&["room", "topic", "ops", &long], "LINE_INVALID", "TOPIC"),
+            (&["room", "join", "#ops"], "NO_SUCH_CONVERSATION", "'#ops'"),
+            (&["room", "invite", "ops", "bob"], "NO_SUCH_ACCOUNT", "bob"),
+            (&["room", "invite", "ops", "bob"], "NOT_ALLOWED", "ops"),
+            (&["room", "kick", "ops", "bob"], "NOT_A_MEMBER", "bob"),
+            (
+                &["room", "role", "ops", "bob", "owner"],
+                "LAST_OF_ITS_KIND",
+                "bob",
+            ),
+            (&["room", "list", "[x"], "PATTERN_INVALID", "'[x'"),
+            (&["account", "create", "bob"], "NAME_TAKEN", "bob"),
+            (&["account", "create", "a b"], "NAME_CHARACTER", "'a b'"),
+            (
+                &["account", "create", "bob"],
+                "PASSWORD_TOO_SHORT",
+                "the password",
+            ),
+            (
+                &["account", "create", "bob", "--password-stdin"],
+                "PASSWORD_TOO_SHORT",
+                "--password-stdin",
+            ),
+            (
+                &["account", "create", "bob", "--invite", "s3"],
+                "INVITE_INVALID",
+                "--invite",
+            ),
+            (
+                &["account", "create", "bob", "--setup-token", "s3"],
+                "SETUP_TOKEN_INVALID",
+                "--setup-token",
+            ),
+            (&["account", "display-name", "ann"], "NAME_ALIKE", "ann"),
+            (&["account", "block", "eve"], "NO_SUCH_ACCOUNT", "eve"),
+            (&["account", "suspend", "eve"], "NO_SUCH_ACCOUNT", "eve"),
+            (
+                &["account", "require-password", "eve"],
+                "NO_SUCH_ACCOUNT",
+                "eve",
+            ),
+            (
+                &["account", "role", "bob", "user"],
+                "LAST_OF_ITS_KIND",
+                "bob",
+            ),
+            (&["account", "list", "a["], "PATTERN_INVALID", "'a['"),
+            (&["login", "bob"], "WRONG_CREDENTIALS", "bob"),
+            (
+                &["login", "bob", "--label", "x"],
+                "LINE_INVALID",
+                "--label x",
+            ),
+            (&["passwd"], "WRONG_CREDENTIALS", "the password"),
+            (&["passwd"], "PASSWORD_TOO_SHORT", "the password"),
+            (&["presence", "ann", "bob"], "NO_SUCH_ACCOUNT", "ann bob"),
+            (&["sessions", "--end", "7"], "NO_SUCH_SESSION", "--end 7"),
+            (&["webhook", "create", "ops", "ci"], "NAME_TAKEN", "ci"),
+            (&["webhook", "create", "ops", "ci"], "NOT_ALLOWED", "ops"),
+            (&["webhook", "delete", "7"], "NO_SUCH_WEBHOOK", "7"),
+            (&["bot", "create", "ci"], "NAME_TAKEN", "ci"),
+            (&["invite", "revoke", "7"], "INVITE_INVALID", "7"),
+            (
+                &["token", "create", "--ttl", "2d"],
+                "JOIN_TOKEN_OUT_OF_RANGE",
+                "--ttl 2d",
+            ),
+            (&["token", "revoke", "x"], "TOKEN_ID_INVALID", "x"),
+            (&["cluster", "remove", "9"], "NO_SUCH_NODE", "9"),
+            (&["operator", "revoke", "ann"], "LAST_OPERATOR", "ann"),
+        ];
+        for (line, reason, expected) in cases {
+            let told = blamed(line, reason);
+            assert_eq!(told.as_deref(), Some(*expected), "{line:?} {reason}");
+        }
+        // Of these no argument is the cause.
+        for reason in ["RATE_LIMITED", "QUOTA_EXCEEDED", "REGISTRATION_CLOSED"] {
+            assert_eq!(blamed(&["send", "bob", "hi"], reason), None, "{reason}");
+        }
+        // Each line of stdin has a number instead.
+        assert_eq!(blamed(&["send", "bob", "-"], "TEXT_EMPTY"), None);
+    }
+}

@@ -1,0 +1,66 @@
+//! A map of what is known of callers, with a bound.
+//!
+//! Always true: it holds no more entries than its bound. At the bound those go that say nothing
+//! which a new entry would not say as well; if there are none, a new caller is not kept, and the
+//! place that asks decides what that means.
+
+use std::collections::BTreeMap;
+
+/// Entries by caller: an account or an address.
+pub(crate) struct Kept<K, V> {
+    of: BTreeMap<K, V>,
+    max: usize,
+}
+
+impl<K: Ord, V> Kept<K, V> {
+    /// Makes an empty map for at most `max` entries.
+    pub(crate) fn new(max: usize) -> Self {
+        let of = BTreeMap::new();
+        Self { of, max }
+    }
+
+    /// Returns the entry of a caller, perhaps a new one; `None` if there is no room for it. At the
+    /// bound the entries go for which `is_needed` is false.
+    pub(crate) fn entry(
+        &mut self,
+        key: K,
+        is_needed: impl Fn(&V) -> bool,
+        new: impl FnOnce() -> V,
+    ) -> Option<&mut V> {
+        if self.of.len() >= self.max && !self.of.contains_key(&key) {
+            self.of.retain(|_, value| is_needed(value));
+            if self.of.len() >= self.max {
+                return None;
+            }
+        }
+        Some(self.of.entry(key).or_insert_with(new))
+    }
+
+    /// Returns how many entries there are.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.of.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_the_bound_those_go_that_are_not_needed_and_no_others() {
+        let mut kept = Kept::new(3);
+        let is_needed = |value: &u32| *value > 0;
+        for key in 1..=3 {
+            *kept.entry(key, is_needed, || 0).unwrap() = key - 1;
+        }
+        // An entry that there is needs no room.
+        assert_eq!(kept.entry(1, is_needed, || 9), Some(&mut 0));
+        assert_eq!(kept.entry(4, is_needed, || 9), Some(&mut 9));
+        assert_eq!(kept.len(), 3);
+        // Everything is needed.
+        assert_eq!(kept.entry(5, is_needed, || 9), None);
+        assert_eq!(kept.entry(3, is_needed, || 9), Some(&mut 2));
+        assert_eq!(kept.len(), 3);
+    }
+}

@@ -1,0 +1,88 @@
+//! Work that keeps a core busy for long: hashes of passwords and searches.
+//!
+//! Each piece runs on a thread of its own with a lower priority than the threads that answer
+//! calls, so that a message which comes meanwhile is not kept waiting for a slice of time. A new
+//! thread takes some tens of microseconds and such work tens of milliseconds; callers bound how
+//! much of it there is at once.
+//!
+//! Always true: no other thread is slowed down, and the thread ends with its work.
+
+use std::thread;
+
+use tokio::sync::oneshot;
+
+/// How much nicer than the other threads of the node these are: with a core for both, they get
+/// about a quarter of it.
+const NICENESS: i32 = 5;
+
+/// The work panicked, or no thread could be made.
+#[derive(Debug)]
+pub(crate) struct Stopped;
+
+/// Runs `work` and waits for its end; `name` is that of the thread, of at most 15 bytes. The work
+/// goes on if the caller goes away.
+pub(crate) async fn run<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Stopped> {
+    let (tell, told) = oneshot::channel();
+    let thread = thread::Builder::new().name(name.to_owned());
+    let begun = thread.spawn(move || {
+        give_way();
+        // The caller may have gone.
+        let _ = tell.send(work());
+    });
+    begun.map_err(|error| {
+        tracing::error!(%error, "failed to start a thread");
+        Stopped
+    })?;
+    told.await.map_err(|_| Stopped)
+}
+
+/// Lowers the priority of this thread; elsewhere than on Linux that would lower the process's.
+#[cfg(target_os = "linux")]
+fn give_way() {
+    // Without it the work is done all the same.
+    let nice = rustix::process::getpriority_process(None).unwrap_or(0) + NICENESS;
+    if let Err(error) = rustix::process::setpriority_process(None, nice) {
+        tracing::debug!(%error, "failed to lower the priority of a thread");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn give_way() {
+    let _ = NICENESS;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_work_is_done_elsewhere_and_its_result_comes_back() {
+        let here = thread::current().id();
+        let (there, name) = run("long-work", || {
+            let thread = thread::current();
+            (thread.id(), thread.name().map(str::to_owned))
+        })
+        .await
+        .unwrap();
+        assert_ne!(there, here);
+        assert_eq!(name.as_deref(), Some("long-work"));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn only_the_thread_of_the_work_gives_way() {
+        let priority = || rustix::process::getpriority_process(None).unwrap();
+        let before = priority();
+        let during = run("long-work", priority).await.unwrap();
+        assert_eq!(during, (before + NICENESS).min(19));
+        assert_eq!(priority(), before);
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_is_told_to_its_caller() {
+        assert!(run("long-work", || panic!("on purpose")).await.is_err());
+    }
+}
