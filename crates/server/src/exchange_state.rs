@@ -9,8 +9,10 @@ use std::{io, path::Path};
 use tokio::sync::Mutex;
 
 use crate::{
-    durable,
-    sealed::{self, SealError},
+    files::{
+        checksummed::{self, ChecksumError},
+        durable,
+    },
     secret::ClusterSecret,
     tls::{Issued, Next, Tls},
     told::Told,
@@ -45,13 +47,13 @@ pub(crate) fn resume(directory: &Path, tls: &Tls) -> io::Result<()> {
 }
 
 fn load(directory: &Path) -> io::Result<Option<Next>> {
-    match sealed::read::<String>(&directory.join(SECRET_FILE)) {
+    match checksummed::read::<String>(&directory.join(SECRET_FILE)) {
         Ok(Some(text)) => {
             let secret = ClusterSecret::from_text(&text).map_err(io::Error::other)?;
             return Ok(Some(Next::Secret(secret)));
         }
         Ok(None) => {}
-        Err(SealError::Io(error)) => return Err(error),
+        Err(ChecksumError::Io(error)) => return Err(error),
         Err(error) => tracing::warn!(%error, file = SECRET_FILE, "a file is of no use"),
     }
     let issued = Issued::load_from(directory, CERTIFICATES_FILE)?;
@@ -62,8 +64,8 @@ fn load(directory: &Path) -> io::Result<Option<Next>> {
 pub(crate) fn store(directory: &Path, next: &Next) -> io::Result<()> {
     forget(directory)?;
     match next {
-        Next::Secret(secret) => sealed::write(&directory.join(SECRET_FILE), &secret.to_text()),
-        Next::Issued(issued) => sealed::write(&directory.join(CERTIFICATES_FILE), issued),
+        Next::Secret(secret) => checksummed::write(&directory.join(SECRET_FILE), &secret.to_text()),
+        Next::Issued(issued) => checksummed::write(&directory.join(CERTIFICATES_FILE), issued),
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::time::sleep;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    durable,
+    files::durable,
     identity::Founder,
     secret::{ClusterSecret, check_key},
     strangers::{self, Trust},

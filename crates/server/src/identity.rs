@@ -13,7 +13,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::sealed::{self, SealError};
+use crate::files::checksummed::{self, ChecksumError};
 
 /// The format of a data directory that this version makes and reads.
 const FORMAT: u32 = 1;
@@ -193,14 +193,16 @@ impl Claim {
     /// Whose the directory is, if it is anybody's yet.
     pub(crate) fn stored(&self) -> Result<Option<Stored>, IdentityError> {
         let file = self.directory.join(FILE);
-        let stored = match sealed::read::<Stored>(&file) {
+        let stored = match checksummed::read::<Stored>(&file) {
             Ok(stored) => stored,
-            Err(SealError::Io(source)) => return Err(self.failed(source)),
-            Err(SealError::Damaged(why)) => {
+            Err(ChecksumError::Io(source)) => return Err(self.failed(source)),
+            Err(ChecksumError::Damaged(why)) => {
                 let why = why.to_owned();
                 return Err(IdentityError::Damaged { file, why });
             }
-            Err(SealError::Foreign(why)) => return Err(IdentityError::Unreadable { file, why }),
+            Err(ChecksumError::Foreign(why)) => {
+                return Err(IdentityError::Unreadable { file, why });
+            }
         };
         match stored {
             Some(stored) if stored.format != FORMAT => {
@@ -321,7 +323,7 @@ fn private_file(path: &Path) -> io::Result<File> {
 }
 
 pub(crate) fn write(directory: &Path, stored: &Stored) -> io::Result<()> {
-    sealed::write(&directory.join(FILE), stored)
+    checksummed::write(&directory.join(FILE), stored)
 }
 
 #[cfg(test)]

@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::{
+    files::checksummed::{self, ChecksumError},
     peers_file::Place,
     random,
-    sealed::{self, SealError},
 };
 
 /// Where a directory keeps its lives and those of others.
@@ -137,10 +137,10 @@ impl Lives {
     /// # Errors
     /// If the file system refuses.
     pub(crate) fn begin(directory: &Path) -> io::Result<Self> {
-        let mut stored: Stored = match sealed::read(&directory.join(FILE)) {
+        let mut stored: Stored = match checksummed::read(&directory.join(FILE)) {
             Ok(stored) => stored.unwrap_or_default(),
-            Err(SealError::Io(error)) => return Err(error),
-            Err(error @ (SealError::Damaged(_) | SealError::Foreign(_))) => {
+            Err(ChecksumError::Io(error)) => return Err(error),
+            Err(error @ (ChecksumError::Damaged(_) | ChecksumError::Foreign(_))) => {
                 // The others know that it has lived: they refuse it, and it is repaired.
                 tracing::warn!(%error, file = FILE, "a file is of no use");
                 Stored::default()
@@ -151,7 +151,7 @@ impl Lives {
         stored.words.push(u64::from_le_bytes(word));
         let forgotten = stored.words.len().saturating_sub(LIVES_MAX);
         stored.words.drain(..forgotten);
-        sealed::write(&directory.join(FILE), &stored)?;
+        checksummed::write(&directory.join(FILE), &stored)?;
         let written = stored.clone();
         Ok(Self { stored, written })
     }
@@ -242,7 +242,7 @@ impl Lives {
             .values_mut()
             .for_each(|known| known.heard_at = None);
         if stored != self.written {
-            sealed::write(&directory.join(FILE), &stored)?;
+            checksummed::write(&directory.join(FILE), &stored)?;
             self.written = stored;
         }
         Ok(())
@@ -254,13 +254,13 @@ impl Lives {
 /// # Errors
 /// If the file system refuses.
 pub(crate) fn forget_others(directory: &Path) -> io::Result<()> {
-    match sealed::read::<Stored>(&directory.join(FILE)) {
+    match checksummed::read::<Stored>(&directory.join(FILE)) {
         Ok(Some(mut stored)) => {
             stored.others.clear();
-            sealed::write(&directory.join(FILE), &stored)
+            checksummed::write(&directory.join(FILE), &stored)
         }
-        Err(SealError::Io(error)) => Err(error),
-        Ok(None) | Err(SealError::Damaged(_) | SealError::Foreign(_)) => Ok(()),
+        Err(ChecksumError::Io(error)) => Err(error),
+        Ok(None) | Err(ChecksumError::Damaged(_) | ChecksumError::Foreign(_)) => Ok(()),
     }
 }
 

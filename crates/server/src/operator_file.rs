@@ -20,7 +20,7 @@ use conclave_core::{Command, Rejection};
 use conclave_wire::{OperatorCredential, Problem, request};
 
 use crate::{
-    access::accepted, deadline::Deadline, durable, operators::once_of, problems, random,
+    access::accepted, deadline::Deadline, files::durable, operators::once_of, problems, random,
     shared::Shared,
 };
 

@@ -13,7 +13,8 @@ use tokio::net::TcpListener;
 use crate::{
     config::NodeConfig,
     connections::Introducing,
-    durable, epoch,
+    epoch,
+    files::durable,
     founding::{self, Found, Introduction},
     identity::{Claim, Identity, Stored, Wish},
     join::{self, issued_in},

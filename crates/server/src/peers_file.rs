@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, io, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use crate::sealed::{self, SealError};
+use crate::files::checksummed::{self, ChecksumError};
 
 /// The file in a node's directory.
 const FILE: &str = "peers.json";
@@ -35,10 +35,10 @@ pub(crate) struct Place {
 impl PeersFile {
     /// What the directory says; nothing if that is missing or damaged.
     pub(crate) fn load(directory: &Path) -> io::Result<Option<Self>> {
-        match sealed::read(&directory.join(FILE)) {
+        match checksummed::read(&directory.join(FILE)) {
             Ok(found) => Ok(found),
-            Err(SealError::Io(error)) => Err(error),
-            Err(error @ (SealError::Damaged(_) | SealError::Foreign(_))) => {
+            Err(ChecksumError::Io(error)) => Err(error),
+            Err(error @ (ChecksumError::Damaged(_) | ChecksumError::Foreign(_))) => {
                 tracing::warn!(%error, file = FILE, "a file is of no use");
                 Ok(None)
             }
@@ -47,7 +47,7 @@ impl PeersFile {
 
     /// Is there, whole, after this.
     pub(crate) fn store(&self, directory: &Path) -> io::Result<()> {
-        sealed::write(&directory.join(FILE), self)
+        checksummed::write(&directory.join(FILE), self)
     }
 
     /// Whether the directory has one, damaged or not: then it was a node's.

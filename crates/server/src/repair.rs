@@ -17,12 +17,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::NodeConfig,
-    durable, epoch, founding,
+    epoch,
+    files::{
+        checksummed::{self, ChecksumError},
+        durable,
+    },
+    founding,
     identity::{self, Claim, IdentityError, Stored, Wish},
     join::{self, issued_in},
     peers_file::PeersFile,
     random,
-    sealed::{self, SealError},
     security::{self, Credentials},
     start_error::{StartError, Stuck},
     strangers::Trust,
@@ -128,14 +132,14 @@ fn begin(claim: &Claim, what: What, why: String) -> Result<Note, IdentityError> 
 
 fn store(claim: &Claim, note: &Note) -> Result<(), IdentityError> {
     let file = claim.directory().join(FILE);
-    sealed::write(&file, note).map_err(|source| claim.failed(source))
+    checksummed::write(&file, note).map_err(|source| claim.failed(source))
 }
 
 fn noted(claim: &Claim) -> Result<Option<Note>, IdentityError> {
-    match sealed::read(&claim.directory().join(FILE)) {
+    match checksummed::read(&claim.directory().join(FILE)) {
         Ok(note) => Ok(note),
-        Err(SealError::Io(source)) => Err(claim.failed(source)),
-        Err(SealError::Damaged(_) | SealError::Foreign(_)) => {
+        Err(ChecksumError::Io(source)) => Err(claim.failed(source)),
+        Err(ChecksumError::Damaged(_) | ChecksumError::Foreign(_)) => {
             let why = "what was noted of its damage cannot be read".to_owned();
             begin(claim, What::Everything, why).map(Some)
         }

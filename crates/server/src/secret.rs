@@ -15,8 +15,11 @@ use conclave_core::limits::EXCHANGES_MAX;
 use conclave_wire::Problem;
 
 use crate::{
-    durable, problems,
-    sealed::{self, SealError},
+    files::{
+        checksummed::{self, ChecksumError},
+        durable,
+    },
+    problems,
 };
 
 /// Its length in bytes.
@@ -201,10 +204,10 @@ impl ClusterSecret {
             Err(error) => return Err(error),
         };
         let broken = || io::Error::new(io::ErrorKind::InvalidData, NoSecret);
-        let copy = match sealed::read::<String>(&directory.join(COPY)) {
+        let copy = match checksummed::read::<String>(&directory.join(COPY)) {
             Ok(copy) => copy,
-            Err(SealError::Io(error)) => return Err(error),
-            Err(SealError::Damaged(_) | SealError::Foreign(_)) => None,
+            Err(ChecksumError::Io(error)) => return Err(error),
+            Err(ChecksumError::Damaged(_) | ChecksumError::Foreign(_)) => None,
         };
         // Only the copy has a checksum.
         let Some(kept) = copy.as_ref().or(text.as_ref()) else {
@@ -226,7 +229,7 @@ impl ClusterSecret {
 
     /// Keeps it in the directory of a node, whole or not at all.
     pub(crate) fn store(&self, directory: &Path) -> io::Result<()> {
-        sealed::write(&directory.join(COPY), &self.to_text())?;
+        checksummed::write(&directory.join(COPY), &self.to_text())?;
         durable::replace(&directory.join(FILE), self.to_text().as_bytes())
     }
 }

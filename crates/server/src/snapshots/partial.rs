@@ -14,7 +14,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::durable;
+use crate::files::durable;
 
 /// The bytes.
 const FILE: &str = "receive.db";

@@ -6,11 +6,11 @@ use std::{fs, io, path::Path};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::durable;
+use crate::files::durable;
 
 /// A file cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SealError {
+pub(crate) enum ChecksumError {
     /// The file system refuses.
     #[error("it cannot be read")]
     Io(#[from] io::Error),
@@ -23,24 +23,24 @@ pub(crate) enum SealError {
 }
 
 /// What is in the file, if it is there.
-pub(crate) fn read<T: DeserializeOwned>(file: &Path) -> Result<Option<T>, SealError> {
+pub(crate) fn read<T: DeserializeOwned>(file: &Path) -> Result<Option<T>, ChecksumError> {
     let bytes = match fs::read(file) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let text = std::str::from_utf8(&bytes).map_err(|_| SealError::Damaged("it is no text"))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| ChecksumError::Damaged("it is no text"))?;
     let (json, seal) = text
         .strip_suffix('\n')
         .and_then(|text| text.rsplit_once('\n'))
-        .ok_or(SealError::Damaged("its end is missing"))?;
+        .ok_or(ChecksumError::Damaged("its end is missing"))?;
     if seal != seal_of(json) {
-        return Err(SealError::Damaged("its checksum is another one"));
+        return Err(ChecksumError::Damaged("its checksum is another one"));
     }
     let value = serde_json::from_str(json);
     value
         .map(Some)
-        .map_err(|error| SealError::Foreign(error.to_string()))
+        .map_err(|error| ChecksumError::Foreign(error.to_string()))
 }
 
 /// Puts `value` into the file; only the owner may read it.
@@ -67,7 +67,7 @@ mod tests {
         assert_eq!(read(&file).unwrap(), Some(vec![7_u64, 8]));
         assert!(matches!(
             read::<Vec<String>>(&file),
-            Err(SealError::Foreign(_))
+            Err(ChecksumError::Foreign(_))
         ));
         let good = fs::read(&file).unwrap();
         for bit in 0..good.len() * 8 {
@@ -75,12 +75,15 @@ mod tests {
             bad[bit / 8] ^= 1 << (bit % 8);
             fs::write(&file, &bad).unwrap();
             let refused = read::<Vec<u64>>(&file);
-            assert!(matches!(refused, Err(SealError::Damaged(_))), "bit {bit}");
+            assert!(
+                matches!(refused, Err(ChecksumError::Damaged(_))),
+                "bit {bit}"
+            );
         }
         for bytes in 0..good.len() {
             fs::write(&file, &good[..bytes]).unwrap();
             let refused = read::<Vec<u64>>(&file);
-            assert!(matches!(refused, Err(SealError::Damaged(_))), "{bytes}");
+            assert!(matches!(refused, Err(ChecksumError::Damaged(_))), "{bytes}");
         }
         write(&file, &vec![9_u64]).unwrap();
         assert_eq!(read(&file).unwrap(), Some(vec![9_u64]));
