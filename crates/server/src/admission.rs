@@ -22,12 +22,14 @@ use crate::{
     access::accepted,
     deadline::Deadline,
     founding::founder_out,
-    identity::Founder,
+    identity::{
+        node_identity::Founder,
+        secret::{check_key, no_key},
+    },
     keys::key_invalid,
     on_behalf::OnBehalf,
     peer_guard::caller,
     peer_roles, problems,
-    secret::{check_key, no_key},
     shared::Shared,
     tls::{Caller, PeerNames, PublicKey, Shown},
 };

@@ -31,8 +31,8 @@ use tokio::time::sleep;
 use crate::{
     deadline::Deadline,
     exchange_state::{forget, install, store},
+    identity::secret::ClusterSecret,
     problems, random,
-    secret::ClusterSecret,
     shared::Shared,
     tls::{Issued, Next, NodeKey, PeerNames, PublicKey},
     transport::GrpcPeer,

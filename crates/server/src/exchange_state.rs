@@ -13,7 +13,7 @@ use crate::{
         checksummed::{self, ChecksumError},
         durable,
     },
-    secret::ClusterSecret,
+    identity::secret::ClusterSecret,
     tls::{Issued, Next, Tls},
     told::Told,
 };

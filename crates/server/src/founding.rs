@@ -22,8 +22,10 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     files::durable,
-    identity::Founder,
-    secret::{ClusterSecret, check_key},
+    identity::{
+        node_identity::Founder,
+        secret::{ClusterSecret, check_key},
+    },
     strangers::{self, Trust},
 };
 

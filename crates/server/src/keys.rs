@@ -11,8 +11,8 @@ use conclave_wire::{Problem, peer};
 use tokio::time::sleep;
 
 use crate::{
+    identity::secret::{ClusterSecret, no_key},
     problems,
-    secret::{ClusterSecret, no_key},
     shared::Shared,
     tls::{Issued, NodeKey, PeerNames, PublicKey},
     transport::{GrpcPeer, Service},

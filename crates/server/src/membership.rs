@@ -21,7 +21,7 @@ use crate::{
     access::{accepted, position_of},
     admin::Margin,
     deadline::Deadline,
-    join_token::JoinToken,
+    identity::join_token::JoinToken,
     on_behalf::OnBehalf,
     operators::join_token_id,
     problems::{self, millis},

@@ -9,7 +9,7 @@ use conclave_replica::Member;
 use tokio::time::sleep;
 
 use crate::{
-    peers_file::{PeersFile, Place},
+    identity::peers_file::{PeersFile, Place},
     shared::Shared,
 };
 

@@ -21,10 +21,11 @@ use conclave_wire::request;
 
 use crate::{
     codec::WireCodec,
-    epoch,
-    identity::{self, Claim, IdentityError, Stored},
-    lives,
-    peers_file::{PeersFile, Place},
+    identity::{
+        epoch, lives,
+        node_identity::{self, Claim, IdentityError, Stored},
+        peers_file::{PeersFile, Place},
+    },
     random,
     repair::{self, Health},
 };
@@ -106,7 +107,7 @@ impl Recovery {
     /// See [`RecoverError`]; nothing was changed that a start would not change.
     pub fn open(data: &Path) -> Result<Self, RecoverError> {
         let directory = data.to_owned();
-        if !data.join(identity::FILE).exists() {
+        if !data.join(node_identity::FILE).exists() {
             return Err(RecoverError::NoNode { directory });
         }
         let claim = Claim::take(data)?;
@@ -176,7 +177,7 @@ impl Recovery {
         let cluster_id = epoch::next(&self.stored.cluster_id)
             .map_err(|problem| failed("naming the cluster")(io::Error::other(problem)))?;
         let stored = self.stored.alone(cluster_id.clone());
-        identity::write(data, &stored).map_err(failed("writing who the node is"))?;
+        node_identity::write(data, &stored).map_err(failed("writing who the node is"))?;
         lives::forget_others(data).map_err(failed("forgetting the lost nodes"))?;
         let own = self
             .standing

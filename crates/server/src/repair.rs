@@ -17,15 +17,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::NodeConfig,
-    epoch,
     files::{
         checksummed::{self, ChecksumError},
         durable,
     },
     founding,
-    identity::{self, Claim, IdentityError, Stored, Wish},
+    identity::{
+        epoch,
+        node_identity::{self, Claim, IdentityError, Stored, Wish},
+        peers_file::PeersFile,
+    },
     join::{self, issued_in},
-    peers_file::PeersFile,
     random,
     security::{self, Credentials},
     start_error::{StartError, Stuck},
@@ -168,7 +170,7 @@ pub(crate) fn look(claim: &Claim) -> Result<Health, IdentityError> {
         (Some(note), stored) => Ok(Health::Damaged(note, stored)),
         (None, Some(stored)) => Ok(Health::Node(stored)),
         (None, None) if aside::was_used(claim.directory()) => {
-            let why = format!("{} is missing beside other data", identity::FILE);
+            let why = format!("{} is missing beside other data", node_identity::FILE);
             Ok(Health::Damaged(begin(claim, What::Everything, why)?, None))
         }
         (None, None) => Ok(Health::New),
@@ -263,7 +265,7 @@ pub(crate) async fn come_back(
         peers_file.node_first = new.node_first;
         peers_file.store(directory).map_err(failed)?;
     }
-    identity::write(directory, &stored).map_err(failed)?;
+    node_identity::write(directory, &stored).map_err(failed)?;
     finish(claim)?;
     tracing::warn!(
         node = new.node,

@@ -21,7 +21,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::{lives::WRITE_EVERY, shared::Shared, strangers};
+use crate::{identity::lives::WRITE_EVERY, shared::Shared, strangers};
 
 mod hear;
 mod state;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    secret::ClusterSecret,
+    identity::secret::ClusterSecret,
     tls::{Holder, IssueError, Issued, LIFETIME, OwnCertificateError, OwnFiles, Security, Tls},
 };
 

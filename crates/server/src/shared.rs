@@ -21,10 +21,10 @@ use tokio::{
 
 use crate::{
     check_state::Checks, codes::Codes, connections::Places, convert::role_number,
-    digest_points::Digests, exchange_state::Exchange, identity::Identity, live::LiveState,
-    operator_calls::Operators, passwords::Passwords, problems::millis, read_turns::ReadTurns,
-    registration::Registration, roll_call::RollCall, sessions::Sessions, snapshots, space::Space,
-    throttle::Gate, tls::Security, told::Told, transport::GrpcTransport,
+    digest_points::Digests, exchange_state::Exchange, identity::node_identity::Identity,
+    live::LiveState, operator_calls::Operators, passwords::Passwords, problems::millis,
+    read_turns::ReadTurns, registration::Registration, roll_call::RollCall, sessions::Sessions,
+    snapshots, space::Space, throttle::Gate, tls::Security, told::Told, transport::GrpcTransport,
 };
 
 /// How long a peer may take to say how it is.

@@ -9,7 +9,8 @@ use conclave_replica::DiskFailure;
 use conclave_wire::Problem;
 
 use crate::{
-    config::ConfigError, identity::IdentityError, repair::KEPT_MAX, security::SecurityError,
+    config::ConfigError, identity::node_identity::IdentityError, repair::KEPT_MAX,
+    security::SecurityError,
 };
 
 /// A node could not be started.

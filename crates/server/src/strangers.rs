@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status, transport::Channel};
 
 use crate::{
     convert::{Cluster, cluster_in},
-    join_token::JoinToken,
+    identity::join_token::JoinToken,
     peer_connect::{connect_lazily, failure_of},
     tls::{Dial, Security},
 };

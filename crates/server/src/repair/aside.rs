@@ -11,7 +11,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::peers_file::PeersFile;
+use crate::identity::peers_file::PeersFile;
 
 /// Directories with damaged data that are kept, and repairs within [`LATELY`] after which the
 /// machine is to blame: a fourth one would only be damaged as well.

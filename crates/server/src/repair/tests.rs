@@ -3,8 +3,8 @@
 use std::{fs, path::Path};
 
 use super::*;
-use crate::peers_file::Place;
-use crate::secret::ClusterSecret;
+use crate::identity::peers_file::Place;
+use crate::identity::secret::ClusterSecret;
 
 fn claim(directory: &Path) -> Claim {
     Claim::take(directory).unwrap()
@@ -17,7 +17,7 @@ fn stored(node: u64) -> Stored {
 /// A directory that node 3 has used.
 fn used() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
-    identity::write(directory.path(), &stored(3)).unwrap();
+    node_identity::write(directory.path(), &stored(3)).unwrap();
     fs::create_dir(directory.path().join("log")).unwrap();
     fs::write(directory.path().join("state.db"), "rows").unwrap();
     directory
@@ -70,7 +70,7 @@ fn a_sound_directory_and_an_empty_one_are_no_damage() {
 fn an_identity_that_is_damaged_or_gone_is_noted_and_stays_noted() {
     for damage in [Some("{}"), None] {
         let directory = used();
-        let file = directory.path().join(identity::FILE);
+        let file = directory.path().join(node_identity::FILE);
         match damage {
             Some(text) => fs::write(&file, text).unwrap(),
             None => fs::remove_file(&file).unwrap(),
@@ -79,7 +79,7 @@ fn an_identity_that_is_damaged_or_gone_is_noted_and_stays_noted() {
             panic!("it is damaged");
         };
         // Also if the file is whole again later: nobody knows what has happened meanwhile.
-        identity::write(directory.path(), &stored(3)).unwrap();
+        node_identity::write(directory.path(), &stored(3)).unwrap();
         let Ok(Health::Damaged(again, Some(_))) = look(&claim(directory.path())) else {
             panic!("it stays noted");
         };

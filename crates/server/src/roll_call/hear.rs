@@ -13,8 +13,10 @@ use tonic::Status;
 use super::state::lock;
 use crate::{
     convert::malformed,
-    lives::{Announced, Known, Lineage},
-    peers_file::Place,
+    identity::{
+        lives::{Announced, Known, Lineage},
+        peers_file::Place,
+    },
     shared::Shared,
     strangers,
 };

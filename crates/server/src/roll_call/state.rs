@@ -15,7 +15,7 @@ use conclave_replica::Member;
 use tokio::sync::watch;
 
 use crate::{
-    lives::{Life, Lives},
+    identity::lives::{Life, Lives},
     told::Told,
 };
 

@@ -196,7 +196,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        secret::ClusterSecret,
+        identity::secret::ClusterSecret,
         tls::{Holder, PeerNames, PublicKey},
     };
 

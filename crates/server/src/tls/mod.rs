@@ -51,7 +51,7 @@ use self::{
     certificates::{Certificates, WallClock},
     clients::Own,
 };
-use crate::secret::ClusterSecret;
+use crate::identity::secret::ClusterSecret;
 
 /// What is spoken inside, in the words of ALPN.
 const HTTP2: &[u8] = b"h2";

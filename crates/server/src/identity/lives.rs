@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::{
     files::checksummed::{self, ChecksumError},
-    peers_file::Place,
+    identity::peers_file::Place,
     random,
 };
 
