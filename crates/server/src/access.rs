@@ -15,11 +15,13 @@ use tokio::task::spawn_blocking;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use crate::{
+    auth::{
+        fair::{OfAccount, Place},
+        sessions::{Known, log_in_first, token_of},
+    },
     deadline::Deadline,
-    fair::{OfAccount, Place},
     problems::{self, millis},
     read_turns::OwnTurn,
-    sessions::{Known, log_in_first, token_of},
     shared::Shared,
 };
 

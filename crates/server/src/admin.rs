@@ -18,11 +18,11 @@ use tonic::{Request, Response, Status};
 use crate::{
     access::{accepted, position_of},
     account_limits,
+    auth::sessions::show_token,
     connections::Places,
     deadline::Deadline,
     on_behalf::OnBehalf,
     problems, random,
-    sessions::show_token,
     shared::Shared,
 };
 

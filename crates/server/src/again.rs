@@ -12,12 +12,14 @@ use conclave_wire::Problem;
 use tonic::metadata::MetadataMap;
 
 use crate::{
+    auth::{
+        hash_queue::{Turn, Work},
+        sessions::log_in_first,
+        throttle::keys_of_session,
+    },
     deadline::Deadline,
-    hash_queue::{Turn, Work},
     random,
-    sessions::log_in_first,
     shared::Shared,
-    throttle::keys_of_session,
 };
 
 /// The owner of a session, and whether the password was right.

@@ -20,13 +20,15 @@ use tonic::{Request, metadata::MetadataMap};
 use crate::{
     access::{accepted, open_session, position_of},
     accounts::{Accounts, once_id},
+    auth::{
+        hash_queue::{Asker, Work},
+        registration::Shown,
+        sessions::token_of,
+        throttle::keys_of_login,
+    },
     deadline::Deadline,
-    hash_queue::{Asker, Work},
     problems::millis,
-    registration::Shown,
-    sessions::token_of,
     setup,
-    throttle::keys_of_login,
 };
 
 /// Bytes of an invite's code: 128 random bits.

@@ -18,9 +18,9 @@ use tonic::{Request, metadata::MetadataMap};
 use crate::{
     access::{accepted, administrators_only, open_session, position_of},
     accounts::once_id,
+    auth::sessions::token_of,
     deadline::Deadline,
     problems, random,
-    sessions::token_of,
     shared::Shared,
 };
 

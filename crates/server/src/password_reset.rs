@@ -16,9 +16,11 @@ use tonic::{Extensions, Request};
 use crate::{
     access::administrators_only,
     admin::Admin,
+    auth::{
+        hash_queue::{Asker, Work},
+        throttle::keys_of_session,
+    },
     deadline::Deadline,
-    hash_queue::{Asker, Work},
-    throttle::keys_of_session,
 };
 
 /// A request for another password, with its hash.

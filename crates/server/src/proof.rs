@@ -15,7 +15,7 @@ use conclave_wire::Problem;
 use tonic::metadata::MetadataMap;
 
 use crate::{
-    deadline::Deadline, on_behalf::OnBehalf, problems, sessions::token_of, shared::Shared,
+    auth::sessions::token_of, deadline::Deadline, on_behalf::OnBehalf, problems, shared::Shared,
 };
 
 impl Shared {

@@ -19,9 +19,9 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     access::{accepted, position_of},
+    auth::sessions::show_token,
     client_port::HOOKS,
     pages, random,
-    sessions::show_token,
     shared::Shared,
     show,
 };

@@ -16,14 +16,15 @@ use tonic::{Request, Response, Status};
 use crate::{
     access::{accepted, held_back, position_of},
     accounts::{Accounts, once_id},
+    auth::{
+        fair::Paced,
+        hash_queue::Work,
+        passwords::is_outdated,
+        sessions::{log_in_first, show_token},
+        throttle::keys_of_login,
+    },
     deadline::Deadline,
-    fair::Paced,
-    hash_queue::Work,
-    passwords::is_outdated,
-    random,
-    sessions::{log_in_first, show_token},
-    show,
-    throttle::keys_of_login,
+    random, show,
     try_password::attempt_id,
 };
 

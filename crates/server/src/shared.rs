@@ -20,11 +20,26 @@ use tokio::{
 };
 
 use crate::{
-    check_state::Checks, codes::Codes, connections::Places, convert::role_number,
-    digest_points::Digests, exchange_state::Exchange, identity::node_identity::Identity,
-    live::LiveState, operator_calls::Operators, passwords::Passwords, problems::millis,
-    read_turns::ReadTurns, registration::Registration, roll_call::RollCall, sessions::Sessions,
-    snapshots, space::Space, throttle::Gate, tls::Security, told::Told, transport::GrpcTransport,
+    auth::{
+        codes::Codes, passwords::Passwords, registration::Registration, sessions::Sessions,
+        throttle::Gate,
+    },
+    check_state::Checks,
+    connections::Places,
+    convert::role_number,
+    digest_points::Digests,
+    exchange_state::Exchange,
+    identity::node_identity::Identity,
+    live::LiveState,
+    operator_calls::Operators,
+    problems::millis,
+    read_turns::ReadTurns,
+    roll_call::RollCall,
+    snapshots,
+    space::Space,
+    tls::Security,
+    told::Told,
+    transport::GrpcTransport,
 };
 
 /// How long a peer may take to say how it is.

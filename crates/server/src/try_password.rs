@@ -10,10 +10,12 @@ use conclave_wire::{Problem, request};
 
 use crate::{
     access::accepted,
+    auth::{
+        hash_queue::{Turn, Work},
+        throttle::Held,
+    },
     deadline::Deadline,
-    hash_queue::{Turn, Work},
     shared::Shared,
-    throttle::Held,
 };
 
 /// Separates names of counted attempts from all other uses of the hash.
@@ -78,7 +80,7 @@ pub(crate) fn attempt_id(request_id: &OnceId, keys: &LoginKeys, password: &str) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::throttle::keys_of_login;
+    use crate::auth::throttle::keys_of_login;
 
     #[test]
     fn a_retry_is_counted_once_and_another_guess_again() {

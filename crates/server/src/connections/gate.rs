@@ -11,9 +11,9 @@ use tonic::{Status, metadata::MetadataMap};
 
 use super::{bodies::Allowance, limits::Limits};
 use crate::{
+    auth::sessions::token_in,
     client_port::{CLIENT_MESSAGE_BYTES_MAX, HOOKS},
     deadline::Deadline,
-    sessions::token_in,
     shared::Shared,
     tls::{Caller, Shown},
 };

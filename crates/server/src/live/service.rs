@@ -19,9 +19,11 @@ use super::{
 };
 use crate::{
     access::{held_back, open_session},
+    auth::{
+        fair::Paced,
+        sessions::{log_in_first, token_of},
+    },
     deadline::Deadline,
-    fair::Paced,
-    sessions::{log_in_first, token_of},
     shared::Shared,
 };
 

@@ -24,7 +24,7 @@ use super::{
     token::Mint,
 };
 use crate::{
-    access::open_session, read_turns::ReadTurn, sessions::log_in_first, shared::Shared, show,
+    access::open_session, auth::sessions::log_in_first, read_turns::ReadTurn, shared::Shared, show,
 };
 
 /// Events read from the database at once.

@@ -21,7 +21,7 @@ use conclave_wire::{
 };
 use tonic::metadata::MetadataMap;
 
-use crate::fair::{Fair, OfAccount};
+use crate::auth::fair::{Fair, OfAccount};
 
 /// Sessions kept in memory. At the bound the memory is emptied: looking one up again is cheap.
 const KEPT_MAX: usize = 65_536;

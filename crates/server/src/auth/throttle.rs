@@ -30,7 +30,7 @@ use conclave_wire::{
 };
 use tokio::time::Instant;
 
-use crate::{hash_queue::Asker, problems::millis};
+use crate::{auth::hash_queue::Asker, problems::millis};
 
 /// Waits whose beginning is remembered. At the bound all are forgotten: they begin again, and
 /// none gets longer than it was meant to be from then on.

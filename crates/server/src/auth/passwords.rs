@@ -16,8 +16,8 @@ use conclave_wire::Problem;
 use tokio::sync::Semaphore;
 
 use crate::{
+    auth::hash_queue::{Asker, Turn, Turns, Work},
     deadline::Deadline,
-    hash_queue::{Asker, Turn, Turns, Work},
     long_work, random,
 };
 
