@@ -45,13 +45,15 @@ use crate::{
     read_turns::{Paces, ReadTurns},
     repair,
     roll_call::{self, Ended, RollCall},
-    security::{self, SecurityError},
     setup,
     shared::{Clock, Shared},
     snapshots::{self, SNAPSHOT_BYTES_PER_SECOND, Transfer, Transfers},
     space::Space,
     start_error::StartError,
-    tls::{Holder, OwnWatch},
+    tls::{
+        Holder, OwnWatch,
+        security::{self, SecurityError},
+    },
     told::Told,
     transport::GrpcTransport,
 };

@@ -24,10 +24,12 @@ use crate::{
     join::{self, issued_in},
     listeners,
     repair::{self, Health, Note, Surroundings},
-    security::{self, Credentials, SecurityError},
     start_error::StartError,
     strangers::Trust,
-    tls::{Holder, Issued, NodeKey, Security},
+    tls::{
+        Holder, Issued, NodeKey, Security,
+        security::{self, Credentials, SecurityError},
+    },
 };
 
 /// Where a machine that asks to be let in keeps the name of its request, so that one that was

@@ -29,10 +29,12 @@ use crate::{
     },
     join::{self, issued_in},
     random,
-    security::{self, Credentials},
     start_error::{StartError, Stuck},
     strangers::Trust,
-    tls::{Holder, Issued, NodeKey},
+    tls::{
+        Holder, Issued, NodeKey,
+        security::{self, Credentials},
+    },
 };
 
 mod aside;

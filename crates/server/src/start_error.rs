@@ -10,7 +10,7 @@ use conclave_wire::Problem;
 
 use crate::{
     config::ConfigError, identity::node_identity::IdentityError, repair::KEPT_MAX,
-    security::SecurityError,
+    tls::security::SecurityError,
 };
 
 /// A node could not be started.

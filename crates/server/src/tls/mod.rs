@@ -11,11 +11,12 @@ mod certificates;
 mod clients;
 mod dial;
 mod exchange;
+mod fingerprint_verifier;
 mod issued;
 mod names;
 mod own;
 mod peers;
-mod strangers;
+pub(crate) mod security;
 #[cfg(test)]
 mod tests;
 
