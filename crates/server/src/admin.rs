@@ -21,7 +21,7 @@ use crate::{
     auth::sessions::show_token,
     connections::Places,
     deadline::Deadline,
-    on_behalf::OnBehalf,
+    peer::on_behalf::OnBehalf,
     problems, random,
     shared::Shared,
 };

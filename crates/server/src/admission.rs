@@ -27,7 +27,7 @@ use crate::{
         secret::{check_key, no_key},
     },
     keys::key_invalid,
-    on_behalf::OnBehalf,
+    peer::on_behalf::OnBehalf,
     peer_guard::caller,
     peer_roles, problems,
     shared::Shared,

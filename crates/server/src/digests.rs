@@ -15,7 +15,7 @@ use futures::future::join_all;
 use tokio::time::sleep;
 
 use crate::{
-    digest_points::{Kind, Points},
+    peer::digest_points::{Kind, Points},
     shared::Shared,
 };
 

@@ -32,10 +32,10 @@ use crate::{
     deadline::Deadline,
     exchange_state::{forget, install, store},
     identity::secret::ClusterSecret,
+    peer::transport::GrpcPeer,
     problems, random,
     shared::Shared,
     tls::{Issued, Next, NodeKey, PeerNames, PublicKey},
-    transport::GrpcPeer,
 };
 
 /// How often a node looks whether there is something to do.

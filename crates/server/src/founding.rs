@@ -26,7 +26,7 @@ use crate::{
         node_identity::Founder,
         secret::{ClusterSecret, check_key},
     },
-    strangers::{self, Trust},
+    peer::join_client::{self, Trust},
 };
 
 /// How long another node may take to introduce itself.
@@ -117,7 +117,7 @@ pub(crate) async fn find(own: &Introduction, addresses: &[String], trust: &Trust
     loop {
         let asked = addresses
             .iter()
-            .map(|address| strangers::introduce(address, trust, &key, INTRODUCE_LIMIT));
+            .map(|address| join_client::introduce(address, trust, &key, INTRODUCE_LIMIT));
         let mut answers = Vec::new();
         let mut missing = Vec::new();
         for (address, answer) in addresses.iter().zip(join_all(asked).await) {

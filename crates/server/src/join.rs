@@ -17,12 +17,14 @@ use conclave_wire::{
 use tokio::{sync::watch, time::sleep};
 
 use crate::{
-    convert::Cluster,
     deadline::Deadline,
-    on_behalf::OnBehalf,
+    peer::{
+        convert::Cluster,
+        join_client::{self, JoinError, Trust},
+        on_behalf::OnBehalf,
+    },
     shared::Shared,
     start_error::StartError,
-    strangers::{self, JoinError, Trust},
     tls::{Issued, NodeKey},
 };
 
@@ -50,7 +52,7 @@ pub(crate) async fn find(addresses: &[String], node: u64, trust: &Trust) -> Clus
     loop {
         let mut last = String::new();
         for address in addresses {
-            match strangers::describe(address, trust, DESCRIBE_LIMIT).await {
+            match join_client::describe(address, trust, DESCRIBE_LIMIT).await {
                 Ok(cluster) if cluster.members.nodes.contains_key(&node) => return cluster,
                 Ok(_) => last = format!("node {node} was not added to the cluster yet"),
                 Err(error) => {
@@ -90,7 +92,7 @@ pub(crate) async fn ask(
     loop {
         let mut first = None;
         for address in addresses {
-            match strangers::join(address, trust, request.clone(), JOIN_LIMIT).await {
+            match join_client::join(address, trust, request.clone(), JOIN_LIMIT).await {
                 Ok(let_in) => return Ok(let_in),
                 Err(JoinError::Refused(problem)) => return Err(problem),
                 Err(JoinError::Later(why)) => {

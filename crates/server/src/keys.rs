@@ -12,10 +12,10 @@ use tokio::time::sleep;
 
 use crate::{
     identity::secret::{ClusterSecret, no_key},
+    peer::transport::{GrpcPeer, Service},
     problems,
     shared::Shared,
     tls::{Issued, NodeKey, PeerNames, PublicKey},
-    transport::{GrpcPeer, Service},
 };
 
 /// How often a node looks whether it needs a key or certificates.

@@ -34,11 +34,11 @@ use crate::{
     connections::{self, Door, Gate, Limits, Places, Ports},
     founding::Introduction,
     live::{self, Live},
+    peer::transport::PEER_MESSAGE_BYTES_MAX,
     peer_service::Peers,
     rooms::Rooms,
     shared::Shared,
     tls::Security,
-    transport::PEER_MESSAGE_BYTES_MAX,
     webhooks,
 };
 

@@ -32,22 +32,25 @@ use crate::{
     },
     beside,
     check_state::Checks,
-    codec::WireCodec,
     config::NodeConfig,
     connections::{Places, Ports},
-    digest_points::Digests,
     exchange_state::{self, Exchange},
     join, listeners,
     live::{self, LiveState},
     operator_calls::Operators,
     origin,
+    peer::{
+        codec::WireCodec,
+        digest_points::Digests,
+        snapshots::{self, SNAPSHOT_BYTES_PER_SECOND, Transfer, Transfers},
+        transport::GrpcTransport,
+    },
     problems::millis,
     read_turns::{Paces, ReadTurns},
     repair,
     roll_call::{self, Ended, RollCall},
     setup,
     shared::{Clock, Shared},
-    snapshots::{self, SNAPSHOT_BYTES_PER_SECOND, Transfer, Transfers},
     space::Space,
     start_error::StartError,
     tls::{
@@ -55,7 +58,6 @@ use crate::{
         security::{self, SecurityError},
     },
     told::Told,
-    transport::GrpcTransport,
 };
 
 /// Commands under way on one node. At the bound further ones are refused as busy.

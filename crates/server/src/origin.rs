@@ -23,9 +23,9 @@ use crate::{
     },
     join::{self, issued_in},
     listeners,
+    peer::join_client::Trust,
     repair::{self, Health, Note, Surroundings},
     start_error::StartError,
-    strangers::Trust,
     tls::{
         Holder, Issued, NodeKey, Security,
         security::{self, Credentials, SecurityError},

@@ -20,17 +20,19 @@ use futures::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use crate::{
-    codec::{members_in, members_out},
-    convert::{self, malformed},
     deadline::Deadline,
-    digest_points::points_out,
     identity::epoch,
     live,
+    peer::{
+        codec::{members_in, members_out},
+        convert::{self, malformed},
+        digest_points::points_out,
+        snapshots::{Received, next_part},
+    },
     peer_guard::caller,
     peer_roles::{self, Call, Standing},
     problems,
     shared::Shared,
-    snapshots::{Received, next_part},
     tls::{Caller, PeerNames},
 };
 

@@ -20,12 +20,12 @@ use conclave_replica::{Members, Standing, Survivor};
 use conclave_wire::request;
 
 use crate::{
-    codec::WireCodec,
     identity::{
         epoch, lives,
         node_identity::{self, Claim, IdentityError, Stored},
         peers_file::{PeersFile, Place},
     },
+    peer::codec::WireCodec,
     random,
     repair::{self, Health},
 };

@@ -28,9 +28,9 @@ use crate::{
         peers_file::PeersFile,
     },
     join::{self, issued_in},
+    peer::join_client::Trust,
     random,
     start_error::{StartError, Stuck},
-    strangers::Trust,
     tls::{
         Holder, Issued, NodeKey,
         security::{self, Credentials},

@@ -21,7 +21,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::{identity::lives::WRITE_EVERY, shared::Shared, strangers};
+use crate::{identity::lives::WRITE_EVERY, peer::join_client, shared::Shared};
 
 mod hear;
 mod state;
@@ -137,7 +137,7 @@ impl Round {
                 let mut request = request.clone();
                 request.envelope = Some(envelope.clone());
                 let dial = shared.security.dial_anybody();
-                async move { strangers::announce(address, &dial, request, LIMIT).await }
+                async move { join_client::announce(address, &dial, request, LIMIT).await }
             });
             for answer in join_all(asked).await {
                 let Ok(answer) = answer else { continue };

@@ -26,20 +26,17 @@ use crate::{
     },
     check_state::Checks,
     connections::Places,
-    convert::role_number,
-    digest_points::Digests,
     exchange_state::Exchange,
     identity::node_identity::Identity,
     live::LiveState,
     operator_calls::Operators,
+    peer::{convert::role_number, digest_points::Digests, snapshots, transport::GrpcTransport},
     problems::millis,
     read_turns::ReadTurns,
     roll_call::RollCall,
-    snapshots,
     space::Space,
     tls::Security,
     told::Told,
-    transport::GrpcTransport,
 };
 
 /// How long a peer may take to say how it is.

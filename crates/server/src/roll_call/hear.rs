@@ -12,13 +12,12 @@ use tonic::Status;
 
 use super::state::lock;
 use crate::{
-    convert::malformed,
     identity::{
         lives::{Announced, Known, Lineage},
         peers_file::Place,
     },
+    peer::{convert::malformed, join_client},
     shared::Shared,
-    strangers,
 };
 
 /// Words of lives in one announcement at most.
@@ -163,7 +162,7 @@ impl Shared {
         }
         let dial = self.security.dial(node);
         let envelope = self.transport.envelope(node);
-        match strangers::status(address, &dial, envelope, ASK_LIMIT).await {
+        match join_client::status(address, &dial, envelope, ASK_LIMIT).await {
             Ok(status) if status.life_word == known.life.word => There::Runs,
             Ok(_) => There::Gone,
             Err(_) => There::Silent,

@@ -30,7 +30,7 @@ use super::{
     pace::Pace,
     progress::{Direction, Moving, Transfers},
 };
-use crate::{codec::members_out, convert, peer_connect::failure_of};
+use crate::peer::{codec::members_out, connect::failure_of, convert};
 
 /// Bytes of snapshots that a node sends in a second, if nothing else is said:
 /// `docs/notebook/2026-11-21-snapshots.md` has the measurements.

@@ -21,7 +21,7 @@ use super::{
     partial::{Id, KEEP, Partial, Place},
     progress::{Direction, Moving, Transfers},
 };
-use crate::convert::malformed;
+use crate::peer::convert::malformed;
 
 /// Longest silence within the stream of a snapshot.
 const CHUNK_LIMIT: Duration = Duration::from_secs(10);

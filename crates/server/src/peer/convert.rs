@@ -11,7 +11,7 @@ use conclave_replica::{
 use conclave_wire::{answer, peer};
 use tonic::Status;
 
-use crate::codec::members_in;
+use crate::peer::codec::members_in;
 
 /// A part of a peer's message is missing or makes no sense.
 pub(crate) fn malformed(what: &str) -> Status {

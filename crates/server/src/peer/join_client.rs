@@ -14,9 +14,11 @@ use conclave_wire::{
 use tonic::{Request, Response, Status, transport::Channel};
 
 use crate::{
-    convert::{Cluster, cluster_in},
     identity::join_token::JoinToken,
-    peer_connect::{connect_lazily, failure_of},
+    peer::{
+        connect::{connect_lazily, failure_of},
+        convert::{Cluster, cluster_in},
+    },
     tls::{Dial, Security},
 };
 

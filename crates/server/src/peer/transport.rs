@@ -28,12 +28,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, transport::Channel};
 
 use crate::{
-    convert::{self, Cluster, cluster_in},
-    digest_points::{Points, points_in},
-    on_behalf::OnBehalf,
-    peer_connect::{connect_lazily, failure_of},
-    reachability::Reachability,
-    snapshots,
+    peer::{
+        connect::{connect_lazily, failure_of},
+        convert::{self, Cluster, cluster_in},
+        digest_points::{Points, points_in},
+        on_behalf::OnBehalf,
+        reachability::Reachability,
+        snapshots,
+    },
     tls::Security,
 };
 
