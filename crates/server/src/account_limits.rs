@@ -5,7 +5,7 @@ use conclave_replica::rows;
 use conclave_wire::{Problem, v1};
 use tonic::Request;
 
-use crate::{access::administrators_only, shared::Shared};
+use crate::context::{access::administrators_only, shared::Shared};
 
 /// All limits.
 pub(crate) async fn get(

@@ -15,10 +15,11 @@ use conclave_wire::{
 use tonic::{Extensions, Request, Response, Status, metadata::MetadataMap};
 
 use crate::{
-    access::{accepted, position_of},
-    pages, random,
-    shared::Shared,
-    show,
+    context::{
+        access::{accepted, position_of},
+        shared::Shared,
+    },
+    pages, random, show,
 };
 
 /// Accounts on a page if the client does not say.

@@ -16,14 +16,16 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    access::{accepted, position_of},
     account_limits,
     auth::sessions::show_token,
     connections::Places,
+    context::{
+        access::{accepted, position_of},
+        shared::Shared,
+    },
     deadline::Deadline,
     peer::on_behalf::OnBehalf,
     problems, random,
-    shared::Shared,
 };
 
 /// How old may be what strangers are told of the cluster.

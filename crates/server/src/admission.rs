@@ -19,7 +19,7 @@ use tokio::time::sleep;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    access::accepted,
+    context::{access::accepted, shared::Shared},
     deadline::Deadline,
     founding::founder_out,
     identity::{
@@ -30,7 +30,6 @@ use crate::{
     peer::on_behalf::OnBehalf,
     peer_guard::caller,
     peer_roles, problems,
-    shared::Shared,
     tls::{Caller, PeerNames, PublicKey, Shown},
 };
 

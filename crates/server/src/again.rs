@@ -17,9 +17,9 @@ use crate::{
         sessions::log_in_first,
         throttle::keys_of_session,
     },
+    context::shared::Shared,
     deadline::Deadline,
     random,
-    shared::Shared,
 };
 
 /// The owner of a session, and whether the password was right.

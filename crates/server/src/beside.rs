@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 
 use crate::{
-    check, digests, exchange, full_leader, join, keys, operator_file, peers_file_writer,
-    preference, shared::Shared, space_watch,
+    check, context::shared::Shared, digests, exchange, full_leader, join, keys, operator_file,
+    peers_file_writer, preference, space_watch,
 };
 
 /// Starts all of it; whoever stops the node ends it.

@@ -14,10 +14,11 @@ use conclave_wire::{
 use tonic::{Request, Response, Status};
 
 use crate::{
-    access::{accepted, position_of},
-    pages, search,
-    shared::Shared,
-    show,
+    context::{
+        access::{accepted, position_of},
+        shared::Shared,
+    },
+    pages, search, show,
 };
 
 /// Messages on a page if the client does not say.

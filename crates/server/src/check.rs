@@ -16,9 +16,11 @@ use futures::future::join_all;
 use tokio::time::sleep;
 
 use crate::{
-    check_state::{Check, sound},
+    context::{
+        check_state::{Check, sound},
+        shared::Shared,
+    },
     problems, random,
-    shared::Shared,
 };
 
 /// How long a node may take to come to the entry at which it is to hold its state.

@@ -18,7 +18,6 @@ use conclave_wire::{
 use tonic::{Request, metadata::MetadataMap};
 
 use crate::{
-    access::{accepted, open_session, position_of},
     accounts::{Accounts, once_id},
     auth::{
         hash_queue::{Asker, Work},
@@ -26,6 +25,7 @@ use crate::{
         sessions::token_of,
         throttle::keys_of_login,
     },
+    context::access::{accepted, open_session, position_of},
     deadline::Deadline,
     problems::millis,
     setup,

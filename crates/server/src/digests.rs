@@ -15,8 +15,8 @@ use futures::future::join_all;
 use tokio::time::sleep;
 
 use crate::{
+    context::shared::Shared,
     peer::digest_points::{Kind, Points},
-    shared::Shared,
 };
 
 /// Every so many entries every node makes the digest of all rows: it reads all of them, which

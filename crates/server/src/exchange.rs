@@ -29,12 +29,14 @@ use futures::future::join_all;
 use tokio::time::sleep;
 
 use crate::{
+    context::{
+        exchange_state::{forget, install, store},
+        shared::Shared,
+    },
     deadline::Deadline,
-    exchange_state::{forget, install, store},
     identity::secret::ClusterSecret,
     peer::transport::GrpcPeer,
     problems, random,
-    shared::Shared,
     tls::{Issued, Next, NodeKey, PeerNames, PublicKey},
 };
 

@@ -13,8 +13,8 @@ use conclave_wire::{
 use tonic::Request;
 
 use crate::{
-    access::{accepted, administrators_only, position_of},
     admin::Admin,
+    context::access::{accepted, administrators_only, position_of},
     creation::CODE_BYTES,
     random,
 };

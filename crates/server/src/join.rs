@@ -17,13 +17,13 @@ use conclave_wire::{
 use tokio::{sync::watch, time::sleep};
 
 use crate::{
+    context::shared::Shared,
     deadline::Deadline,
     peer::{
         convert::Cluster,
         join_client::{self, JoinError, Trust},
         on_behalf::OnBehalf,
     },
-    shared::Shared,
     start_error::StartError,
     tls::{Issued, NodeKey},
 };

@@ -11,10 +11,10 @@ use conclave_wire::{Problem, peer};
 use tokio::time::sleep;
 
 use crate::{
+    context::shared::Shared,
     identity::secret::{ClusterSecret, no_key},
     peer::transport::{GrpcPeer, Service},
     problems,
-    shared::Shared,
     tls::{Issued, NodeKey, PeerNames, PublicKey},
 };
 

@@ -3,7 +3,6 @@
 //! Always true: untyped data stops at the door of this crate; whatever comes in from outside may
 //! be refused, and never makes the node panic.
 
-mod access;
 mod account_limits;
 mod accounts;
 mod admin;
@@ -13,15 +12,14 @@ mod auth;
 mod beside;
 mod chat;
 mod check;
-mod check_state;
 mod client_port;
 mod config;
 mod connections;
+mod context;
 mod creation;
 mod deadline;
 mod digests;
 mod exchange;
-mod exchange_state;
 mod files;
 mod founding;
 mod full_leader;
@@ -36,7 +34,6 @@ mod live;
 mod long_work;
 mod membership;
 mod node;
-mod operator_calls;
 mod operator_file;
 mod operators;
 mod origin;
@@ -50,7 +47,6 @@ mod peer_service;
 mod peers_file_writer;
 mod preference;
 mod problems;
-mod proof;
 mod random;
 mod read_turns;
 mod recover;
@@ -61,14 +57,11 @@ mod rotate_secret;
 mod search;
 mod sessions_service;
 mod setup;
-mod shared;
 mod show;
-mod space;
 mod space_watch;
 mod start_error;
 mod tls;
 mod told;
-mod try_password;
 mod webhooks;
 
 pub use auth::registration::Registration;

@@ -32,12 +32,12 @@ use crate::{
     chat::Chat,
     client_port::{CLIENT_MESSAGE_BYTES_MAX, SERVICES},
     connections::{self, Door, Gate, Limits, Places, Ports},
+    context::shared::Shared,
     founding::Introduction,
     live::{self, Live},
     peer::transport::PEER_MESSAGE_BYTES_MAX,
     peer_service::Peers,
     rooms::Rooms,
-    shared::Shared,
     tls::Security,
     webhooks,
 };

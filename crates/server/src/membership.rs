@@ -18,15 +18,17 @@ use tokio::time::{Instant, sleep};
 use tonic::Request;
 
 use crate::{
-    access::{accepted, position_of},
     admin::Margin,
+    context::{
+        access::{accepted, position_of},
+        shared::Shared,
+    },
     deadline::Deadline,
     identity::join_token::JoinToken,
     operators::join_token_id,
     peer::on_behalf::OnBehalf,
     problems::{self, millis},
     random,
-    shared::Shared,
     tls::PeerNames,
 };
 

@@ -20,8 +20,11 @@ use conclave_core::{Command, Rejection};
 use conclave_wire::{OperatorCredential, Problem, request};
 
 use crate::{
-    access::accepted, deadline::Deadline, files::durable, operators::once_of, problems, random,
-    shared::Shared,
+    context::{access::accepted, shared::Shared},
+    deadline::Deadline,
+    files::durable,
+    operators::once_of,
+    problems, random,
 };
 
 /// The file of a credential that the cluster has accepted.

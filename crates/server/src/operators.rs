@@ -16,12 +16,14 @@ use conclave_wire::{
 use tonic::{Request, metadata::MetadataMap};
 
 use crate::{
-    access::{accepted, administrators_only, open_session, position_of},
     accounts::once_id,
     auth::sessions::token_of,
+    context::{
+        access::{accepted, administrators_only, open_session, position_of},
+        shared::Shared,
+    },
     deadline::Deadline,
     problems, random,
-    shared::Shared,
 };
 
 /// The credential that a request shows.

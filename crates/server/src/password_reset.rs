@@ -14,12 +14,12 @@ use conclave_wire::{
 use tonic::{Extensions, Request};
 
 use crate::{
-    access::administrators_only,
     admin::Admin,
     auth::{
         hash_queue::{Asker, Work},
         throttle::keys_of_session,
     },
+    context::access::administrators_only,
     deadline::Deadline,
 };
 

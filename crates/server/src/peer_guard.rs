@@ -8,8 +8,8 @@ use conclave_wire::Problem;
 use tonic::{Request, Status, transport::server::TcpConnectInfo};
 
 use crate::{
+    context::shared::Shared,
     peer_roles::{Call, Standing},
-    shared::Shared,
     tls::{Caller, PeerNames, Shown},
 };
 

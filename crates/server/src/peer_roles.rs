@@ -10,7 +10,7 @@
 use conclave_replica::Place;
 
 use crate::{
-    shared::Shared,
+    context::shared::Shared,
     tls::{Caller, PeerNames, Shown},
 };
 

@@ -20,6 +20,7 @@ use futures::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use crate::{
+    context::shared::Shared,
     deadline::Deadline,
     identity::epoch,
     live,
@@ -32,7 +33,6 @@ use crate::{
     peer_guard::caller,
     peer_roles::{self, Call, Standing},
     problems,
-    shared::Shared,
     tls::{Caller, PeerNames},
 };
 

@@ -9,8 +9,8 @@ use conclave_replica::Member;
 use tokio::time::sleep;
 
 use crate::{
+    context::shared::Shared,
     identity::peers_file::{PeersFile, Place},
-    shared::Shared,
 };
 
 /// How often is looked whether something has changed.

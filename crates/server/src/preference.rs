@@ -10,7 +10,7 @@ use conclave_core::NodeId;
 use conclave_replica::{Lane, Role};
 use tokio::time::sleep;
 
-use crate::{problems, shared::Shared};
+use crate::{context::shared::Shared, problems};
 
 /// How often the leader looks whether another one is wanted.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -21,7 +21,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::{identity::lives::WRITE_EVERY, peer::join_client, shared::Shared};
+use crate::{context::shared::Shared, identity::lives::WRITE_EVERY, peer::join_client};
 
 mod hear;
 mod state;

@@ -18,12 +18,13 @@ use conclave_wire::{
 use tonic::{Request, Response, Status};
 
 use crate::{
-    access::{accepted, position_of},
     auth::sessions::show_token,
     client_port::HOOKS,
-    pages, random,
-    shared::Shared,
-    show,
+    context::{
+        access::{accepted, position_of},
+        shared::Shared,
+    },
+    pages, random, show,
 };
 
 /// Rooms or members on a page if the client does not say.

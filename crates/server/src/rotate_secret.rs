@@ -8,7 +8,7 @@ use conclave_replica::Member;
 use conclave_wire::{Problem, peer, request, v1};
 use tonic::Request;
 
-use crate::{deadline::Deadline, problems, random, shared::Shared};
+use crate::{context::shared::Shared, deadline::Deadline, problems, random};
 
 /// A member, and how it is if it says so.
 type Told = (u64, Member, Option<peer::GetNodeStatusResponse>);

@@ -14,7 +14,6 @@ use conclave_wire::{
 use tonic::{Request, Response, Status};
 
 use crate::{
-    access::{accepted, held_back, position_of},
     accounts::{Accounts, once_id},
     auth::{
         fair::Paced,
@@ -23,9 +22,12 @@ use crate::{
         sessions::{log_in_first, show_token},
         throttle::keys_of_login,
     },
+    context::{
+        access::{accepted, held_back, position_of},
+        try_password::attempt_id,
+    },
     deadline::Deadline,
     random, show,
-    try_password::attempt_id,
 };
 
 /// A request to log in, its bounds checked.

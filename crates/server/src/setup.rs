@@ -17,7 +17,7 @@ use conclave_wire::{
 };
 use tokio::sync::watch;
 
-use crate::{random, shared::Shared};
+use crate::{context::shared::Shared, random};
 
 /// Characters of a token: 130 random bits.
 const CHARACTERS: usize = 26;

@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Duration};
 use conclave_replica::{Lane, Role};
 use tokio::{task::spawn_blocking, time::sleep};
 
-use crate::shared::Shared;
+use crate::context::shared::Shared;
 
 /// How often a node looks at its disk. In between a disk takes less than the mark.
 const LOOK_EVERY: Duration = Duration::from_millis(250);

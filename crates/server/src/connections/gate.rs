@@ -13,8 +13,8 @@ use super::{bodies::Allowance, limits::Limits};
 use crate::{
     auth::sessions::token_in,
     client_port::{CLIENT_MESSAGE_BYTES_MAX, HOOKS},
+    context::shared::Shared,
     deadline::Deadline,
-    shared::Shared,
     tls::{Caller, Shown},
 };
 

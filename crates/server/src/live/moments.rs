@@ -18,7 +18,7 @@ use super::{
     hub::Audience,
     presence::{Changed, Presence, TOLD_MAX},
 };
-use crate::shared::Shared;
+use crate::context::shared::Shared;
 
 /// How often a node tells who is with it, though nothing has changed.
 const TELL_EVERY: Duration = Duration::from_millis(1200);

@@ -18,13 +18,15 @@ use super::{
     token::{self, Mint},
 };
 use crate::{
-    access::{held_back, open_session},
     auth::{
         fair::Paced,
         sessions::{log_in_first, token_of},
     },
+    context::{
+        access::{held_back, open_session},
+        shared::Shared,
+    },
     deadline::Deadline,
-    shared::Shared,
 };
 
 /// How long a node that has not applied the position of a token yet makes a client wait before it

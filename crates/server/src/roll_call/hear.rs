@@ -12,12 +12,12 @@ use tonic::Status;
 
 use super::state::lock;
 use crate::{
+    context::shared::Shared,
     identity::{
         lives::{Announced, Known, Lineage},
         peers_file::Place,
     },
     peer::{convert::malformed, join_client},
-    shared::Shared,
 };
 
 /// Words of lives in one announcement at most.

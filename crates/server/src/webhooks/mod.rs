@@ -41,7 +41,10 @@ use answers::{not_posted, posted, refused};
 use body::Shape;
 
 use crate::{
-    access::accepted, client_port::HOOKS, deadline::Deadline, http, random, shared::Shared,
+    client_port::HOOKS,
+    context::{access::accepted, shared::Shared},
+    deadline::Deadline,
+    http, random,
 };
 
 pub(crate) use answers::refusal;

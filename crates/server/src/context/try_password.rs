@@ -9,13 +9,12 @@ use conclave_text::Password;
 use conclave_wire::{Problem, request};
 
 use crate::{
-    access::accepted,
     auth::{
         hash_queue::{Turn, Work},
         throttle::Held,
     },
+    context::{access::accepted, shared::Shared},
     deadline::Deadline,
-    shared::Shared,
 };
 
 /// Separates names of counted attempts from all other uses of the hash.

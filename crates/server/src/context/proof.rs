@@ -15,8 +15,8 @@ use conclave_wire::Problem;
 use tonic::metadata::MetadataMap;
 
 use crate::{
-    auth::sessions::token_of, deadline::Deadline, peer::on_behalf::OnBehalf, problems,
-    shared::Shared,
+    auth::sessions::token_of, context::shared::Shared, deadline::Deadline,
+    peer::on_behalf::OnBehalf, problems,
 };
 
 impl Shared {

@@ -19,10 +19,10 @@ use crate::{
         fair::{OfAccount, Place},
         sessions::{Known, log_in_first, token_of},
     },
+    context::shared::Shared,
     deadline::Deadline,
     problems::{self, millis},
     read_turns::OwnTurn,
-    shared::Shared,
 };
 
 /// How long a read may wait for its turn. A page takes milliseconds; who waits this long is one of
