@@ -5,8 +5,10 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 
 use crate::{
-    check, context::shared::Shared, digests, exchange, full_leader, join, keys, operator_file,
-    peers_file_writer, preference, space_watch,
+    context::shared::Shared,
+    exchange, full_leader,
+    integrity::{check, digests},
+    join, keys, operator_file, peers_file_writer, preference, space_watch,
 };
 
 /// Starts all of it; whoever stops the node ends it.

@@ -21,10 +21,10 @@ use crate::{
         node_identity::{Claim, Identity, Stored, Wish},
         secret::ClusterSecret,
     },
+    integrity::repair::{self, Health, Note, Surroundings},
     join::{self, issued_in},
     listeners,
     peer::join_client::Trust,
-    repair::{self, Health, Note, Surroundings},
     start_error::StartError,
     tls::{
         Holder, Issued, NodeKey, Security,

@@ -25,9 +25,9 @@ use crate::{
         node_identity::{self, Claim, IdentityError, Stored},
         peers_file::{PeersFile, Place},
     },
+    integrity::repair::{self, Health},
     peer::codec::WireCodec,
     random,
-    repair::{self, Health},
 };
 
 /// How the copy of a directory is named, after the directory and before a number.

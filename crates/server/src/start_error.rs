@@ -9,7 +9,7 @@ use conclave_replica::DiskFailure;
 use conclave_wire::Problem;
 
 use crate::{
-    config::ConfigError, identity::node_identity::IdentityError, repair::KEPT_MAX,
+    config::ConfigError, identity::node_identity::IdentityError, integrity::repair::KEPT_MAX,
     tls::security::SecurityError,
 };
 

@@ -37,9 +37,9 @@ use crate::{
     },
 };
 
-mod aside;
+mod quarantine;
 
-pub(crate) use aside::KEPT_MAX;
+pub(crate) use quarantine::KEPT_MAX;
 
 /// The note that this directory is damaged.
 const FILE: &str = "damaged.json";
@@ -171,7 +171,7 @@ pub(crate) fn look(claim: &Claim) -> Result<Health, IdentityError> {
         }
         (Some(note), stored) => Ok(Health::Damaged(note, stored)),
         (None, Some(stored)) => Ok(Health::Node(stored)),
-        (None, None) if aside::was_used(claim.directory()) => {
+        (None, None) if quarantine::was_used(claim.directory()) => {
             let why = format!("{} is missing beside other data", node_identity::FILE);
             Ok(Health::Damaged(begin(claim, What::Everything, why)?, None))
         }
@@ -205,13 +205,13 @@ pub(crate) async fn come_back(
 ) -> Result<Stored, StartError> {
     let failed = |source| StartError::from(claim.failed(source));
     let directory = claim.directory();
-    let lately = aside::lately(directory).map_err(failed)?;
+    let lately = quarantine::lately(directory).map_err(failed)?;
     if let (What::StateBesideWholeLog, Some(_), 0) = (note.what, &stored, lately) {
-        note.state_aside = Some(aside::next(directory).map_err(failed)?);
+        note.state_aside = Some(quarantine::next(directory).map_err(failed)?);
         store(claim, &note)?;
     }
     if let (Some(aside), Some(stored)) = (note.state_aside, &stored) {
-        aside::move_state(directory, aside, &note.why).map_err(failed)?;
+        quarantine::move_state(directory, aside, &note.why).map_err(failed)?;
         finish(claim)?;
         tracing::warn!("the damaged database is set aside and made again from the log");
         return Ok(stored.clone());
@@ -238,7 +238,7 @@ pub(crate) async fn come_back(
                 voter: let_in.voter && old.voter,
                 replaces: let_in.replaces_node_id,
                 node_first: old.node_first,
-                aside: aside::next(directory).map_err(failed)?,
+                aside: quarantine::next(directory).map_err(failed)?,
             };
             note.place = Some(new);
             note.cluster_id = let_in.cluster_id;
@@ -254,7 +254,7 @@ pub(crate) async fn come_back(
     if let Some(issued) = &note.issued {
         issued.store(directory).map_err(failed)?;
     }
-    aside::move_all(directory, new.aside, &note.why).map_err(failed)?;
+    quarantine::move_all(directory, new.aside, &note.why).map_err(failed)?;
     let wish = Wish {
         voter: new.voter,
         replaces: new.replaces,
