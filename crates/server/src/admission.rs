@@ -19,14 +19,13 @@ use tokio::time::sleep;
 use tonic::{Request, Response, Status};
 
 use crate::{
+    cluster::{bootstrap::founder_out, keys::key_invalid},
     context::{access::accepted, shared::Shared},
     deadline::Deadline,
-    founding::founder_out,
     identity::{
         node_identity::Founder,
         secret::{check_key, no_key},
     },
-    keys::key_invalid,
     peer::on_behalf::OnBehalf,
     peer_guard::caller,
     peer_roles, problems,

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 
 use crate::{
+    cluster::{
+        exchange, full_leader, join, keys, peers_file_writer, preferred_leader, space_watch,
+    },
     context::shared::Shared,
-    exchange, full_leader,
     integrity::{check, digests},
-    join, keys, operator_file, peers_file_writer, preference, space_watch,
+    operator_file,
 };
 
 /// Starts all of it; whoever stops the node ends it.
@@ -21,7 +23,7 @@ pub(crate) fn start(shared: &Arc<Shared>) -> [JoinHandle<()>; 13] {
         tokio::spawn(join::take_place(shared.clone())),
         tokio::spawn(keys::keep(shared.clone())),
         tokio::spawn(exchange::keep(shared.clone())),
-        tokio::spawn(preference::keep(shared.clone())),
+        tokio::spawn(preferred_leader::keep(shared.clone())),
         tokio::spawn(full_leader::keep(shared.clone())),
         tokio::spawn(peers_file_writer::keep(shared.clone())),
         tokio::spawn(digests::compare(shared.clone())),

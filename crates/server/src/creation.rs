@@ -25,10 +25,10 @@ use crate::{
         sessions::token_of,
         throttle::keys_of_login,
     },
+    cluster::setup,
     context::access::{accepted, open_session, position_of},
     deadline::Deadline,
     problems::millis,
-    setup,
 };
 
 /// Bytes of an invite's code: 128 random bits.

@@ -31,6 +31,11 @@ use crate::{
         throttle::Gate,
     },
     beside,
+    cluster::{
+        join,
+        roll_call::{self, Ended, RollCall},
+        setup,
+    },
     config::NodeConfig,
     connections::{Places, Ports},
     context::{
@@ -41,7 +46,7 @@ use crate::{
         space::Space,
     },
     integrity::repair,
-    join, listeners,
+    listeners,
     live::{self, LiveState},
     origin,
     peer::{
@@ -52,8 +57,6 @@ use crate::{
     },
     problems::millis,
     read_turns::{Paces, ReadTurns},
-    roll_call::{self, Ended, RollCall},
-    setup,
     start_error::StartError,
     tls::{
         Holder, OwnWatch,

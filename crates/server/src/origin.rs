@@ -11,10 +11,13 @@ use conclave_wire::peer::{self, join_request};
 use tokio::net::TcpListener;
 
 use crate::{
+    cluster::{
+        bootstrap::{self, Found, Introduction},
+        join::{self, issued_in},
+    },
     config::NodeConfig,
     connections::Introducing,
     files::durable,
-    founding::{self, Found, Introduction},
     identity::{
         epoch,
         join_token::JoinToken,
@@ -22,7 +25,6 @@ use crate::{
         secret::ClusterSecret,
     },
     integrity::repair::{self, Health, Note, Surroundings},
-    join::{self, issued_in},
     listeners,
     peer::join_client::Trust,
     start_error::StartError,
@@ -113,7 +115,7 @@ struct Seeker<'a> {
 
 impl Seeker<'_> {
     fn again(self, claim: Claim, stored: Stored) -> Result<Origin, StartError> {
-        let founders = founding::members_of(&stored.founders);
+        let founders = bootstrap::members_of(&stored.founders);
         let identity = claim.again(stored, self.config.node)?;
         let mut members = match self.configured.is_empty() {
             true => founders,
@@ -247,7 +249,7 @@ impl Seeker<'_> {
         let trust = Trust::of_keepers(&security);
         let door = listeners::introducing(&self.config.limits, introduction.clone(), &security);
         let introducing = Introducing::start(door, same(peers).map_err(unusable)?);
-        let found = founding::find(&introduction, &self.config.join, &trust).await;
+        let found = bootstrap::find(&introduction, &self.config.join, &trust).await;
         introducing.end().await;
         let Found::Founders(founders) = found else {
             let pass = join_request::Pass::JoinKey(secret.join_key().to_vec().into());
@@ -256,7 +258,7 @@ impl Seeker<'_> {
         let node = introduction.number_in(&founders).unwrap_or(0);
         secret.store(data).map_err(unusable)?;
         let mut stored = Stored::made(secret.cluster_id(), node);
-        let members = founding::members_of(&founders);
+        let members = bootstrap::members_of(&founders);
         stored.founders = founders;
         Ok(Origin {
             identity: claim.keep(stored)?,

@@ -24,6 +24,7 @@ use crate::{
         codes::Codes, passwords::Passwords, registration::Registration, sessions::Sessions,
         throttle::Gate,
     },
+    cluster::roll_call::RollCall,
     connections::Places,
     context::{
         check_state::Checks, exchange_state::Exchange, operator_calls::Operators, space::Space,
@@ -33,7 +34,6 @@ use crate::{
     peer::{convert::role_number, digest_points::Digests, snapshots, transport::GrpcTransport},
     problems::millis,
     read_turns::ReadTurns,
-    roll_call::RollCall,
     tls::Security,
     told::Told,
 };

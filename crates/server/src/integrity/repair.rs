@@ -16,18 +16,20 @@ use conclave_wire::peer::{self, join_request};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    cluster::{
+        bootstrap,
+        join::{self, issued_in},
+    },
     config::NodeConfig,
     files::{
         checksummed::{self, ChecksumError},
         durable,
     },
-    founding,
     identity::{
         epoch,
         node_identity::{self, Claim, IdentityError, Stored, Wish},
         peers_file::PeersFile,
     },
-    join::{self, issued_in},
     peer::join_client::Trust,
     random,
     start_error::{StartError, Stuck},
@@ -297,7 +299,7 @@ impl Old {
         let node = node.or(peers_file.map(|known| known.node));
         let first = stored.and_then(|stored| stored.node_first);
         let first = first.or(peers_file.and_then(|known| known.node_first));
-        let founders = stored.map(|stored| founding::members_of(&stored.founders));
+        let founders = stored.map(|stored| bootstrap::members_of(&stored.founders));
         let known = peers_file.into_iter().flat_map(|known| {
             // Its own address may have been another one.
             let others = known.members.iter();
