@@ -6,7 +6,6 @@
 mod account_limits;
 mod accounts;
 mod admin;
-mod admission;
 mod again;
 mod auth;
 mod beside;
@@ -35,9 +34,7 @@ mod pace;
 mod pages;
 mod password_reset;
 mod peer;
-mod peer_guard;
-mod peer_roles;
-mod peer_service;
+mod peer_api;
 mod problems;
 mod random;
 mod read_turns;

@@ -28,7 +28,6 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use crate::{
     accounts::Accounts,
     admin::Admin,
-    admission::Admission,
     chat::Chat,
     client_port::{CLIENT_MESSAGE_BYTES_MAX, SERVICES},
     cluster::bootstrap::Introduction,
@@ -36,7 +35,7 @@ use crate::{
     context::shared::Shared,
     live::{self, Live},
     peer::transport::PEER_MESSAGE_BYTES_MAX,
-    peer_service::Peers,
+    peer_api::{admission::Admission, peer_service::Peers},
     rooms::Rooms,
     tls::Security,
     webhooks,

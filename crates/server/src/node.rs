@@ -25,7 +25,6 @@ use tokio::{
 };
 
 use crate::{
-    admission::JOINS_MAX,
     auth::{
         codes::Codes, passwords::Passwords, registration::Registration, sessions::Sessions,
         throttle::Gate,
@@ -55,6 +54,7 @@ use crate::{
         snapshots::{self, SNAPSHOT_BYTES_PER_SECOND, Transfer, Transfers},
         transport::GrpcTransport,
     },
+    peer_api::admission::JOINS_MAX,
     problems::millis,
     read_turns::{Paces, ReadTurns},
     start_error::StartError,

@@ -30,8 +30,10 @@ use crate::{
         digest_points::points_out,
         snapshots::{Received, next_part},
     },
-    peer_guard::caller,
-    peer_roles::{self, Call, Standing},
+    peer_api::{
+        peer_guard::caller,
+        peer_roles::{self, Call, Standing},
+    },
     problems,
     tls::{Caller, PeerNames},
 };

@@ -27,8 +27,8 @@ use crate::{
         secret::{check_key, no_key},
     },
     peer::on_behalf::OnBehalf,
-    peer_guard::caller,
-    peer_roles, problems,
+    peer_api::{peer_guard::caller, peer_roles},
+    problems,
     tls::{Caller, PeerNames, PublicKey, Shown},
 };
 

@@ -9,7 +9,7 @@ use tonic::{Request, Status, transport::server::TcpConnectInfo};
 
 use crate::{
     context::shared::Shared,
-    peer_roles::{Call, Standing},
+    peer_api::peer_roles::{Call, Standing},
     tls::{Caller, PeerNames, Shown},
 };
 
