@@ -5,12 +5,12 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 
 use crate::{
+    api::operator_file,
     cluster::{
         exchange, full_leader, join, keys, peers_file_writer, preferred_leader, space_watch,
     },
     context::shared::Shared,
     integrity::{check, digests},
-    operator_file,
 };
 
 /// Starts all of it; whoever stops the node ends it.

@@ -26,9 +26,7 @@ use tonic::{Status, service::Routes};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
-    accounts::Accounts,
-    admin::Admin,
-    chat::Chat,
+    api::{accounts::Accounts, admin::Admin, chat::Chat, rooms::Rooms},
     client_port::{CLIENT_MESSAGE_BYTES_MAX, SERVICES},
     cluster::bootstrap::Introduction,
     connections::{self, Door, Gate, Limits, Places, Ports},
@@ -36,7 +34,6 @@ use crate::{
     live::{self, Live},
     peer::transport::PEER_MESSAGE_BYTES_MAX,
     peer_api::{admission::Admission, peer_service::Peers},
-    rooms::Rooms,
     tls::Security,
     webhooks,
 };

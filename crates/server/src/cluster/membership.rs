@@ -18,14 +18,13 @@ use tokio::time::{Instant, sleep};
 use tonic::Request;
 
 use crate::{
-    admin::Margin,
+    api::{admin::Margin, operators::join_token_id},
     context::{
         access::{accepted, position_of},
         shared::Shared,
     },
     deadline::Deadline,
     identity::join_token::JoinToken,
-    operators::join_token_id,
     peer::on_behalf::OnBehalf,
     problems::{self, millis},
     random,

@@ -18,7 +18,7 @@ use conclave_wire::{
 use tonic::{Request, metadata::MetadataMap};
 
 use crate::{
-    accounts::{Accounts, once_id},
+    api::accounts::{Accounts, once_id},
     auth::{
         hash_queue::{Asker, Work},
         registration::Shown,

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    account_limits,
+    api::account_limits,
     auth::sessions::show_token,
     connections::Places,
     context::{

@@ -16,7 +16,7 @@ use conclave_wire::{
 use tonic::{Request, metadata::MetadataMap};
 
 use crate::{
-    accounts::once_id,
+    api::accounts::once_id,
     auth::sessions::token_of,
     context::{
         access::{accepted, administrators_only, open_session, position_of},

@@ -14,7 +14,10 @@ use conclave_wire::{
 use tonic::{Request, Response, Status};
 
 use crate::{
-    accounts::{Accounts, once_id},
+    api::{
+        accounts::{Accounts, once_id},
+        show,
+    },
     auth::{
         fair::Paced,
         hash_queue::Work,
@@ -27,7 +30,7 @@ use crate::{
         try_password::attempt_id,
     },
     deadline::Deadline,
-    random, show,
+    random,
 };
 
 /// A request to log in, its bounds checked.

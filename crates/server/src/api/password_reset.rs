@@ -14,7 +14,7 @@ use conclave_wire::{
 use tonic::{Extensions, Request};
 
 use crate::{
-    admin::Admin,
+    api::admin::Admin,
     auth::{
         hash_queue::{Asker, Work},
         throttle::keys_of_session,

@@ -13,9 +13,8 @@ use conclave_wire::{
 use tonic::Request;
 
 use crate::{
-    admin::Admin,
+    api::{admin::Admin, creation::CODE_BYTES},
     context::access::{accepted, administrators_only, position_of},
-    creation::CODE_BYTES,
     random,
 };
 

@@ -20,10 +20,10 @@ use conclave_core::{Command, Rejection};
 use conclave_wire::{OperatorCredential, Problem, request};
 
 use crate::{
+    api::operators::once_of,
     context::{access::accepted, shared::Shared},
     deadline::Deadline,
     files::durable,
-    operators::once_of,
     problems, random,
 };
 

@@ -14,11 +14,12 @@ use conclave_wire::{
 use tonic::{Request, Response, Status};
 
 use crate::{
+    api::{search, show},
     context::{
         access::{accepted, position_of},
         shared::Shared,
     },
-    pages, search, show,
+    pages,
 };
 
 /// Messages on a page if the client does not say.
