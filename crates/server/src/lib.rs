@@ -5,7 +5,6 @@
 
 mod api;
 mod auth;
-mod beside;
 mod client_port;
 mod cluster;
 mod config;
@@ -17,11 +16,9 @@ mod http;
 mod identity;
 mod integrity;
 mod kept;
-mod listeners;
 mod live;
 mod long_work;
 mod node;
-mod origin;
 mod pace;
 mod pages;
 mod peer;
@@ -42,7 +39,7 @@ pub use config::{ConfigError, NodeConfig, Overrides};
 pub use connections::Limits;
 pub use identity::node_identity::IdentityError;
 pub use identity::secret::{ClusterSecret, NoSecret};
-pub use node::Node;
+pub use node::process::Node;
 pub use peer::snapshots::{Direction, Transfer};
 pub use recover::{RecoverError, Recovered, Recovery};
 pub use start_error::{StartError, Stuck};

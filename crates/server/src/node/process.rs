@@ -29,7 +29,6 @@ use crate::{
         codes::Codes, passwords::Passwords, registration::Registration, sessions::Sessions,
         throttle::Gate,
     },
-    beside,
     cluster::{
         join,
         roll_call::{self, Ended, RollCall},
@@ -45,9 +44,8 @@ use crate::{
         space::Space,
     },
     integrity::repair,
-    listeners,
     live::{self, LiveState},
-    origin,
+    node::{background, listeners, resolve},
     peer::{
         codec::WireCodec,
         digest_points::Digests,
@@ -135,7 +133,7 @@ impl Node {
             peer_address: advertised(&config, peer_address)?,
             client_address: advertised(&config, client_address)?,
         };
-        let origin = Box::pin(origin::find(&config, &own, &peers)).await?;
+        let origin = Box::pin(resolve::find(&config, &own, &peers)).await?;
         let (identity, members) = (origin.identity, origin.members);
         let node = identity.node;
         let own = members.get(&node).cloned().unwrap_or(own);
@@ -244,7 +242,7 @@ impl Node {
         tasks.push(tokio::spawn(join::watch_membership(shared.clone(), tell)));
         let (tell, ended) = watch::channel(None);
         tasks.push(tokio::spawn(roll_call::run(shared.clone(), tell)));
-        tasks.extend(beside::start(&shared));
+        tasks.extend(background::start(&shared));
         let tls = &shared.security.tls;
         tasks.push(tokio::spawn(tls.clone().keep_valid()));
         if let Some((watch, pair)) = own_certificate {

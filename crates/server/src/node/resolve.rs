@@ -25,7 +25,7 @@ use crate::{
         secret::ClusterSecret,
     },
     integrity::repair::{self, Health, Note, Surroundings},
-    listeners,
+    node::listeners,
     peer::join_client::Trust,
     start_error::StartError,
     tls::{
