@@ -21,12 +21,13 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::{context::shared::Shared, identity::lives::WRITE_EVERY, peer::join_client};
+use crate::{
+    context::{roll_call_state::Ended, shared::Shared},
+    identity::lives::WRITE_EVERY,
+    peer::join_client,
+};
 
 mod hear;
-mod state;
-
-pub(crate) use state::{Ended, RollCall};
 
 /// How often a node announces itself before it takes part, and afterwards.
 const AGAIN: Duration = Duration::from_millis(150);

@@ -9,6 +9,7 @@ pub(crate) mod check_state;
 pub(crate) mod exchange_state;
 pub(crate) mod operator_calls;
 pub(crate) mod proof;
+pub(crate) mod roll_call_state;
 pub(crate) mod shared;
 pub(crate) mod space;
 pub(crate) mod try_password;

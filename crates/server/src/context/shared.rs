@@ -24,10 +24,10 @@ use crate::{
         codes::Codes, passwords::Passwords, registration::Registration, sessions::Sessions,
         throttle::Gate,
     },
-    cluster::roll_call::RollCall,
     connections::Places,
     context::{
-        check_state::Checks, exchange_state::Exchange, operator_calls::Operators, space::Space,
+        check_state::Checks, exchange_state::Exchange, operator_calls::Operators,
+        roll_call_state::RollCall, space::Space,
     },
     identity::node_identity::Identity,
     live::LiveState,

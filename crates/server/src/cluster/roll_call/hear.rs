@@ -10,9 +10,8 @@ use conclave_wire::{
 use tokio::net::TcpStream;
 use tonic::Status;
 
-use super::state::lock;
 use crate::{
-    context::shared::Shared,
+    context::{roll_call_state::lock, shared::Shared},
     identity::{
         lives::{Announced, Known, Lineage},
         peers_file::Place,

@@ -29,21 +29,21 @@ pub(crate) struct Ended {
 /// What a node knows of the lives and the addresses of the others.
 pub(crate) struct RollCall {
     directory: PathBuf,
-    pub(super) lives: Mutex<Lives>,
+    pub(crate) lives: Mutex<Lives>,
     /// Decisions between two processes are made one at a time.
-    pub(super) deciding: tokio::sync::Mutex<()>,
+    pub(crate) deciding: tokio::sync::Mutex<()>,
     /// Where others may be, besides the addresses of members.
-    pub(super) join: Vec<String>,
+    pub(crate) join: Vec<String>,
     /// Members that have moved, and where they are reached now.
-    pub(super) moved: Mutex<BTreeMap<u64, Member>>,
+    pub(crate) moved: Mutex<BTreeMap<u64, Member>>,
     /// Lives that are reached where the log says, whatever they say themselves.
-    pub(super) at_home: Mutex<BTreeSet<u64>>,
+    pub(crate) at_home: Mutex<BTreeSet<u64>>,
     /// Members that were refused, and why.
-    pub(super) refused: Mutex<BTreeMap<u64, String>>,
+    pub(crate) refused: Mutex<BTreeMap<u64, String>>,
     /// What the log was told of them.
-    pub(super) told: Told<(u64, String)>,
+    pub(crate) told: Told<(u64, String)>,
     /// Whether a leader leads that does not reach this node.
-    pub(super) unreached: watch::Sender<bool>,
+    pub(crate) unreached: watch::Sender<bool>,
 }
 
 impl RollCall {
@@ -91,17 +91,17 @@ impl RollCall {
     }
 
     /// Writes to the log that a node is refused: once for each reason, not for each attempt.
-    pub(super) fn tell_refusal(&self, node: u64, reason: &str) {
+    pub(crate) fn tell_refusal(&self, node: u64, reason: &str) {
         if self.told.is_news((node, reason.to_owned())) {
             tracing::error!(peer = node, reason, "a member is refused");
         }
     }
 
-    pub(super) fn lives(&self) -> MutexGuard<'_, Lives> {
+    pub(crate) fn lives(&self) -> MutexGuard<'_, Lives> {
         lock(&self.lives)
     }
 
-    pub(super) async fn store(self: &Arc<Self>) -> io::Result<()> {
+    pub(crate) async fn store(self: &Arc<Self>) -> io::Result<()> {
         let roll = self.clone();
         let stored = tokio::task::spawn_blocking(move || roll.lives().store(&roll.directory));
         stored.await.map_err(io::Error::other)?
@@ -109,6 +109,6 @@ impl RollCall {
 }
 
 /// Locks what is sound after every statement that changes it.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
