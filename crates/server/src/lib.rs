@@ -27,6 +27,7 @@ mod problems;
 mod random;
 mod read_turns;
 mod recover;
+mod show;
 mod start_error;
 mod tls;
 mod told;

@@ -61,7 +61,7 @@ mod tests {
     use prost::Message as _;
 
     use super::*;
-    use crate::api::show;
+    use crate::show;
 
     /// What a client of gRPC takes if it is not told otherwise.
     const CLIENTS_TAKE: usize = 4 * 1024 * 1024;

@@ -15,12 +15,11 @@ use conclave_wire::{
 use tonic::{Extensions, Request, Response, Status, metadata::MetadataMap};
 
 use crate::{
-    api::show,
     context::{
         access::{accepted, position_of},
         shared::Shared,
     },
-    pages, random,
+    pages, random, show,
 };
 
 /// Accounts on a page if the client does not say.

@@ -14,12 +14,12 @@ use conclave_wire::{
 use tonic::{Request, Response, Status};
 
 use crate::{
-    api::{search, show},
+    api::search,
     context::{
         access::{accepted, position_of},
         shared::Shared,
     },
-    pages,
+    pages, show,
 };
 
 /// Messages on a page if the client does not say.

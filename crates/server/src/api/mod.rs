@@ -16,4 +16,3 @@ pub(crate) mod password_reset;
 pub(crate) mod rooms;
 pub(crate) mod search;
 pub(crate) mod sessions;
-pub(crate) mod show;

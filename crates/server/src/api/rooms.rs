@@ -18,14 +18,13 @@ use conclave_wire::{
 use tonic::{Request, Response, Status};
 
 use crate::{
-    api::show,
     auth::sessions::show_token,
     client_port::HOOKS,
     context::{
         access::{accepted, position_of},
         shared::Shared,
     },
-    pages, random,
+    pages, random, show,
 };
 
 /// Rooms or members on a page if the client does not say.

@@ -17,7 +17,7 @@ use conclave_words::{
 use tokio::time::timeout;
 use tonic::Request;
 
-use crate::{api::show, context::shared::Shared, deadline::Deadline, long_work, pages, problems};
+use crate::{context::shared::Shared, deadline::Deadline, long_work, pages, problems, show};
 
 /// Messages on a page if the client does not say.
 const PAGE_DEFAULT: usize = 20;

@@ -14,10 +14,7 @@ use conclave_wire::{
 use tonic::{Request, Response, Status};
 
 use crate::{
-    api::{
-        accounts::{Accounts, once_id},
-        show,
-    },
+    api::accounts::{Accounts, once_id},
     auth::{
         fair::Paced,
         hash_queue::Work,
@@ -30,7 +27,7 @@ use crate::{
         try_password::attempt_id,
     },
     deadline::Deadline,
-    random,
+    random, show,
 };
 
 /// A request to log in, its bounds checked.

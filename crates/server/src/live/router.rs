@@ -19,7 +19,7 @@ use super::{
     feed::Block,
     hub::{Audience, Change, Hub, Item, Routed},
 };
-use crate::api::show;
+use crate::show;
 
 /// How often the thread looks whether the feed has ended.
 const IDLE: Duration = Duration::from_secs(1);

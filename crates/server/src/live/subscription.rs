@@ -24,10 +24,10 @@ use super::{
     token::Mint,
 };
 use crate::{
-    api::show,
     auth::sessions::log_in_first,
     context::{access::open_session, shared::Shared},
     read_turns::ReadTurn,
+    show,
 };
 
 /// Events read from the database at once.
