@@ -14,7 +14,6 @@
 //! password does not count as a log-in, so other people cannot use up an account's log-ins.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
@@ -29,7 +28,7 @@ use conclave_core::{
 use conclave_wire::Problem;
 use tokio::time::Instant;
 
-use crate::{pace::Pace, problems::millis};
+use crate::{kept::Kept, pace::Pace, problems::millis};
 
 /// Accounts kept in memory. At the bound those go that have nothing under way.
 const KEPT_MAX: usize = 65_536;
@@ -101,7 +100,7 @@ impl Drop for Place {
 
 /// All accounts, and what each of them may do.
 pub(crate) struct Fair {
-    accounts: Mutex<HashMap<AccountId, Arc<OfAccount>>>,
+    accounts: Mutex<Kept<AccountId, Arc<OfAccount>>>,
     limits: RwLock<AccountLimits>,
     started: Instant,
 }
@@ -109,7 +108,7 @@ pub(crate) struct Fair {
 impl Default for Fair {
     fn default() -> Self {
         Self {
-            accounts: Mutex::default(),
+            accounts: Mutex::new(Kept::new(KEPT_MAX)),
             limits: RwLock::default(),
             started: Instant::now(),
         }
@@ -120,10 +119,11 @@ impl Fair {
     /// What is known of an account.
     pub(crate) fn of(&self, account: AccountId) -> Arc<OfAccount> {
         let mut accounts = lock(&self.accounts);
-        if accounts.len() >= KEPT_MAX && !accounts.contains_key(&account) {
-            accounts.retain(|_, of| Arc::strong_count(of) > 1);
-        }
-        accounts.entry(account).or_default().clone()
+        // A session, and a call under way, has it in hand.
+        let is_needed = |of: &Arc<OfAccount>| Arc::strong_count(of) > 1;
+        let kept = accounts.entry(account, is_needed, Arc::default);
+        // Without a place it is counted as long as it is in hand.
+        kept.cloned().unwrap_or_default()
     }
 
     /// The log says what accounts may do.
