@@ -12,7 +12,7 @@ use axum::{
 };
 use serde_json::json;
 
-use crate::{listeners::SERVICES, webhooks};
+use crate::client_port::{SERVICES, is_for_webhooks};
 
 /// What a service of gRPC beside those of Conclave is called.
 const OTHER_SERVICES: [&str; 3] = [
@@ -65,7 +65,7 @@ fn not_served(parts: &Parts, for_clients: bool) -> Option<Response> {
     let path = parts.uri.path();
     let refusal = match for_clients {
         false => Refusal::OTHER_PORT,
-        true if webhooks::is_for_webhooks(path) => return None,
+        true if is_for_webhooks(path) => return None,
         true if is_of_service(path) || path == "*" => match parts.method {
             Method::OPTIONS => return Some(options()),
             Method::POST => Refusal::of_content(parts),

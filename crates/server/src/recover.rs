@@ -20,12 +20,14 @@ use conclave_replica::{Members, Standing, Survivor};
 use conclave_wire::request;
 
 use crate::{
-    codec::WireCodec,
-    epoch,
-    identity::{self, Claim, IdentityError, Stored},
-    lives, random,
-    repair::{self, Health},
-    way_back::{Place, WayBack},
+    identity::{
+        epoch, lives,
+        node_identity::{self, Claim, IdentityError, Stored},
+        peers_file::{PeersFile, Place},
+    },
+    integrity::repair::{self, Health},
+    peer::codec::WireCodec,
+    random,
 };
 
 /// How the copy of a directory is named, after the directory and before a number.
@@ -105,7 +107,7 @@ impl Recovery {
     /// See [`RecoverError`]; nothing was changed that a start would not change.
     pub fn open(data: &Path) -> Result<Self, RecoverError> {
         let directory = data.to_owned();
-        if !data.join(identity::FILE).exists() {
+        if !data.join(node_identity::FILE).exists() {
             return Err(RecoverError::NoNode { directory });
         }
         let claim = Claim::take(data)?;
@@ -175,7 +177,7 @@ impl Recovery {
         let cluster_id = epoch::next(&self.stored.cluster_id)
             .map_err(|problem| failed("naming the cluster")(io::Error::other(problem)))?;
         let stored = self.stored.alone(cluster_id.clone());
-        identity::write(data, &stored).map_err(failed("writing who the node is"))?;
+        node_identity::write(data, &stored).map_err(failed("writing who the node is"))?;
         lives::forget_others(data).map_err(failed("forgetting the lost nodes"))?;
         let own = self
             .standing
@@ -188,13 +190,13 @@ impl Recovery {
             peer_address: own.peer_address.clone(),
             client_address: own.client_address.clone(),
         };
-        let way_back = WayBack {
+        let peers_file = PeersFile {
             node,
             node_first: stored.node_first,
             voter: true,
             members: BTreeMap::from([(node, place)]),
         };
-        way_back
+        peers_file
             .store(data)
             .map_err(failed("forgetting the lost nodes"))?;
         let members = Members {

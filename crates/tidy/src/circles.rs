@@ -107,7 +107,7 @@ impl<'a> Plan<'a> {
             .iter()
             .flat_map(|(path, (_, words))| {
                 let tests = words.test_modules.iter();
-                tests.map(|name| [&path[..], &[name.clone()]].concat())
+                tests.map(|name| [&path[..], std::slice::from_ref(name)].concat())
             })
             .collect();
         read.retain(|path, _| !tests.iter().any(|test| path.starts_with(test)));

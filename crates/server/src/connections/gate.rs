@@ -11,12 +11,11 @@ use tonic::{Status, metadata::MetadataMap};
 
 use super::{bodies::Allowance, limits::Limits};
 use crate::{
-    access::Deadline,
-    listeners::CLIENT_MESSAGE_BYTES_MAX,
-    sessions::token_in,
-    shared::Shared,
+    auth::sessions::token_in,
+    client_port::{CLIENT_MESSAGE_BYTES_MAX, HOOKS},
+    context::shared::Shared,
+    deadline::Deadline,
     tls::{Caller, Shown},
-    webhooks,
 };
 
 /// Calls of `conclave.v1` that need no session. Those of operators carry a credential instead, and
@@ -89,7 +88,7 @@ fn stranger(limits: &Limits) -> Entry {
 async fn of_client(shared: &Arc<Shared>, parts: &Parts, limits: &Limits) -> Result<Entry, Status> {
     let path = parts.uri.path();
     // A webhook reads nothing before it knows the secret, and has bounds of its own.
-    let known_later = path.starts_with(webhooks::PATH);
+    let known_later = path.starts_with(HOOKS);
     let open = OPEN.contains(&path) || path.starts_with(OF_OPERATORS);
     if known_later || open || !path.starts_with(WITH_SESSION) {
         let mut entry = stranger(limits);

@@ -17,7 +17,7 @@ use axum::http::{HeaderMap, Response, StatusCode};
 use tonic::{Code, Status};
 
 use super::address::Address;
-use crate::{access::HELD_BACK_MAX, kept::Kept, pace::Pace};
+use crate::{context::access::HELD_BACK_MAX, kept::Kept, pace::Pace};
 
 /// Refusals of an address without a wait.
 const AT_ONCE: u32 = 2000;

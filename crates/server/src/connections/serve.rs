@@ -40,7 +40,7 @@ use super::{
     turns::Turns,
 };
 use crate::{
-    access::Deadline,
+    deadline::Deadline,
     http::{self, Asked},
     tls::{Accept, Caller, Handshakes},
     told::Told,

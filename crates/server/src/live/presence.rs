@@ -14,6 +14,7 @@ use std::{
 };
 
 use conclave_core::{AccountId, SessionId, Timestamp};
+use conclave_wire::v1;
 use tokio::{sync::Notify, time::Instant};
 
 /// A node that was silent for so long has nobody any more.
@@ -41,6 +42,23 @@ pub(crate) struct Changed {
     pub(crate) account: AccountId,
     pub(crate) state: Presence,
     pub(crate) last_seen: Option<Timestamp>,
+}
+
+impl Changed {
+    /// As clients are told; `account_name` is the name of the account.
+    pub(crate) fn to_wire(self, account_name: String) -> v1::Presence {
+        let state = match self.state {
+            Presence::Offline => v1::PresenceState::Offline,
+            Presence::Away => v1::PresenceState::Away,
+            Presence::Online => v1::PresenceState::Online,
+        };
+        v1::Presence {
+            account_id: self.account.0,
+            account_name,
+            state: state.into(),
+            last_seen_at_ms: self.last_seen.map_or(0, |at| at.0),
+        }
+    }
 }
 
 /// See the head of this file.

@@ -14,15 +14,19 @@ use tonic::{Request, Response, Status, metadata::MetadataMap};
 use super::{
     heartbeat,
     moments::{self, Typist},
-    presence::{Changed, Presence},
     subscription::{self, Subscription},
     token::{self, Mint},
 };
 use crate::{
-    access::{Deadline, held_back, open_session},
-    fair::Paced,
-    sessions::{log_in_first, token_of},
-    shared::Shared,
+    auth::{
+        fair::Paced,
+        sessions::{log_in_first, token_of},
+    },
+    context::{
+        access::{held_back, open_session},
+        shared::Shared,
+    },
+    deadline::Deadline,
 };
 
 /// How long a node that has not applied the position of a token yet makes a client wait before it
@@ -182,7 +186,7 @@ impl Live {
         };
         let found = self.shared.read_in_session(metadata, STALE, read).await?;
         let presences = found.into_iter().map(|(name, row)| match row {
-            Some(row) => presence(self.shared.live.presences.of(row.id), row.name),
+            Some(row) => self.shared.live.presences.of(row.id).to_wire(row.name),
             None => v1::Presence {
                 account_name: name.to_string(),
                 state: v1::PresenceState::Offline.into(),
@@ -200,20 +204,6 @@ const STALE: Option<v1::ReadOptions> = Some(v1::ReadOptions {
     consistency: v1::Consistency::Stale as i32,
     min_position: 0,
 });
-
-pub(super) fn presence(changed: Changed, account_name: String) -> v1::Presence {
-    let state = match changed.state {
-        Presence::Offline => v1::PresenceState::Offline,
-        Presence::Away => v1::PresenceState::Away,
-        Presence::Online => v1::PresenceState::Online,
-    };
-    v1::Presence {
-        account_id: changed.account.0,
-        account_name,
-        state: state.into(),
-        last_seen_at_ms: changed.last_seen.map_or(0, |at| at.0),
-    }
-}
 
 #[tonic::async_trait]
 impl LiveService for Live {

@@ -24,7 +24,10 @@ use super::{
     token::Mint,
 };
 use crate::{
-    access::open_session, read_turns::ReadTurn, sessions::log_in_first, shared::Shared, show,
+    auth::sessions::log_in_first,
+    context::{access::open_session, shared::Shared},
+    read_turns::ReadTurn,
+    show,
 };
 
 /// Events read from the database at once.

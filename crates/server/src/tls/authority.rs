@@ -21,7 +21,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use crate::secret::ClusterSecret;
+use crate::identity::secret::ClusterSecret;
 
 const KEY_CONTEXT: &str = "conclave 2026-11 the certificate authority of a cluster";
 const MARK_CONTEXT: &str = "conclave 2026-11 the mark of an authority";

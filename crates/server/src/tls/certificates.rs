@@ -312,7 +312,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::secret::ClusterSecret;
+    use crate::identity::secret::ClusterSecret;
 
     #[test]
     fn hosts_are_what_clients_may_write() {

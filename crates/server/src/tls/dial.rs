@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-use crate::tls::{names, strangers};
+use crate::tls::{fingerprint_verifier, names};
 
 /// How to reach one machine.
 #[derive(Clone)]
@@ -31,7 +31,7 @@ impl Dial {
     /// To any node that has the key of the authority with this fingerprint, for a machine that has
     /// shown nothing yet: what it shows next is a secret.
     pub(crate) fn by_fingerprint(fingerprint: Fingerprint) -> Self {
-        let config = strangers::asks(fingerprint);
+        let config = fingerprint_verifier::asks(fingerprint);
         Self::tls(Arc::new(config), names::ANY_KEEPER.to_owned())
     }
 

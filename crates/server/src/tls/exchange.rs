@@ -14,7 +14,7 @@ use super::{
     Belief, IssueError, Issued, Keeper, PeerNames, PublicKey, Root, Signed, Tls, answers, asks,
     authority,
 };
-use crate::secret::ClusterSecret;
+use crate::identity::secret::ClusterSecret;
 
 /// What a node gets before an exchange ends.
 #[derive(Clone, Debug, PartialEq, Eq)]

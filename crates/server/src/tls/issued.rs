@@ -14,7 +14,7 @@ use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    sealed::{self, SealError},
+    files::checksummed::{self, ChecksumError},
     tls::{
         Signed, Tls,
         authority::{IssueError, certified, id_of},
@@ -41,16 +41,16 @@ impl NodeKey {
         }
         let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(io::Error::other)?;
         let text = URL_SAFE_NO_PAD.encode(pair.serialize_der());
-        sealed::write(&directory.join(KEY_FILE), &text)?;
+        checksummed::write(&directory.join(KEY_FILE), &text)?;
         Ok(Self { pair })
     }
 
     /// Returns the key of this directory, if there is one that can be used.
     pub(crate) fn load(directory: &Path) -> io::Result<Option<Self>> {
-        let text = match sealed::read::<String>(&directory.join(KEY_FILE)) {
+        let text = match checksummed::read::<String>(&directory.join(KEY_FILE)) {
             Ok(text) => text,
-            Err(SealError::Io(error)) => return Err(error),
-            Err(error @ (SealError::Damaged(_) | SealError::Foreign(_))) => {
+            Err(ChecksumError::Io(error)) => return Err(error),
+            Err(error @ (ChecksumError::Damaged(_) | ChecksumError::Foreign(_))) => {
                 tracing::warn!(%error, file = KEY_FILE, "a file is of no use");
                 None
             }
@@ -120,10 +120,10 @@ impl Issued {
 
     /// The same from a file of another name.
     pub(crate) fn load_from(directory: &Path, file: &str) -> io::Result<Option<Self>> {
-        let found = match sealed::read::<Self>(&directory.join(file)) {
+        let found = match checksummed::read::<Self>(&directory.join(file)) {
             Ok(found) => found,
-            Err(SealError::Io(error)) => return Err(error),
-            Err(error @ (SealError::Damaged(_) | SealError::Foreign(_))) => {
+            Err(ChecksumError::Io(error)) => return Err(error),
+            Err(error @ (ChecksumError::Damaged(_) | ChecksumError::Foreign(_))) => {
                 tracing::warn!(%error, file, "a file is of no use");
                 None
             }
@@ -137,7 +137,7 @@ impl Issued {
 
     /// Keeps them in the directory of the node, beside its key.
     pub(crate) fn store(&self, directory: &Path) -> io::Result<()> {
-        sealed::write(&directory.join(FILE), self)
+        checksummed::write(&directory.join(FILE), self)
     }
 
     /// The certificate of the authority that peers believe.
@@ -196,7 +196,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        secret::ClusterSecret,
+        identity::secret::ClusterSecret,
         tls::{Holder, PeerNames, PublicKey},
     };
 

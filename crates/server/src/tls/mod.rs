@@ -11,11 +11,12 @@ mod certificates;
 mod clients;
 mod dial;
 mod exchange;
+mod fingerprint_verifier;
 mod issued;
 mod names;
 mod own;
 mod peers;
-mod strangers;
+pub(crate) mod security;
 #[cfg(test)]
 mod tests;
 
@@ -51,7 +52,7 @@ use self::{
     certificates::{Certificates, WallClock},
     clients::Own,
 };
-use crate::secret::ClusterSecret;
+use crate::identity::secret::ClusterSecret;
 
 /// What is spoken inside, in the words of ALPN.
 const HTTP2: &[u8] = b"h2";

@@ -106,7 +106,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        secret::ClusterSecret,
+        identity::secret::ClusterSecret,
         tls::authority::{Authority, Use, Validity},
     };
 

@@ -41,15 +41,14 @@ use answers::{not_posted, posted, refused};
 use body::Shape;
 
 use crate::{
-    access::{Deadline, accepted},
+    client_port::HOOKS,
+    context::{access::accepted, shared::Shared},
+    deadline::Deadline,
     http, random,
-    shared::Shared,
 };
 
 pub(crate) use answers::refusal;
 
-/// What comes before the secret in the path of a webhook.
-pub(crate) const PATH: &str = "/hooks/";
 /// The header that tells a retry from another post.
 const KEY_HEADER: &str = "idempotency-key";
 /// Longest idempotency key in bytes: far more than a UUID. Longer: refused.
@@ -81,12 +80,7 @@ enum Outcome {
     NotPosted(&'static str),
 }
 
-/// Whether requests to a path are answered here.
-pub(crate) fn is_for_webhooks(path: &str) -> bool {
-    path.starts_with(PATH) || path == PATH.trim_end_matches('/')
-}
-
-/// Answers everything below [`PATH`].
+/// Answers everything below [`HOOKS`].
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     let hooks = Hooks {
         shared,
@@ -248,7 +242,7 @@ impl Drop for Place {
 
 /// The hash of the secret in a path.
 fn token_of(path: &str) -> Result<TokenHash, Problem> {
-    let secret = path.strip_prefix(PATH).unwrap_or_default();
+    let secret = path.strip_prefix(HOOKS).unwrap_or_default();
     let secret = secret.strip_suffix('/').unwrap_or(secret);
     match URL_SAFE_NO_PAD.decode(secret) {
         Ok(secret) if secret.len() == TOKEN_BYTES => Ok(request::token_hash(&secret)),
@@ -350,7 +344,7 @@ mod tests {
     #[test]
     fn an_address_holds_a_secret_and_nothing_else() {
         let secret = [7; TOKEN_BYTES];
-        let path = format!("{PATH}{}", URL_SAFE_NO_PAD.encode(secret));
+        let path = format!("{HOOKS}{}", URL_SAFE_NO_PAD.encode(secret));
         assert_eq!(token_of(&path), Ok(request::token_hash(&secret)));
         assert_eq!(token_of(&format!("{path}/")), token_of(&path));
         for bad in [

@@ -1,0 +1,333 @@
+//! Conversations and their messages, as clients see them.
+
+use std::sync::Arc;
+
+use conclave_core::{
+    Accepted, AccountId, AccountName, ConversationId, Rejection, RoomName, Sequence,
+    limits::PAGE_BYTES_MAX,
+};
+use conclave_replica::rows::{self, ConversationRow, HistoryFrom, HistoryPage};
+use conclave_wire::{
+    Problem, request,
+    v1::{self, chat_service_server::ChatService},
+};
+use tonic::{Request, Response, Status};
+
+use crate::{
+    api::search,
+    context::{
+        access::{accepted, position_of},
+        shared::Shared,
+    },
+    pages, show,
+};
+
+/// Messages on a page if the client does not say.
+const MESSAGES_DEFAULT: usize = 50;
+/// Conversations on a page if the client does not say.
+const CONVERSATIONS_DEFAULT: usize = 100;
+
+pub(crate) struct Chat {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// Which conversation is asked for.
+enum Which {
+    With(String),
+    Room(String),
+    Number(ConversationId),
+}
+
+impl Which {
+    fn of(asked: Option<v1::list_messages_request::Conversation>) -> Result<Self, Problem> {
+        use v1::list_messages_request::Conversation as Asked;
+        match asked {
+            Some(Asked::PeerName(name)) => Ok(Self::With(AccountName::new(name)?.key())),
+            Some(Asked::RoomName(name)) => Ok(Self::Room(RoomName::new(name)?.key())),
+            Some(Asked::ConversationId(id)) => Ok(Self::Number(ConversationId(id))),
+            None => Err(Problem::Refused {
+                reason: "CONVERSATION_MISSING".to_owned(),
+                sentence: "the request names no conversation".to_owned(),
+                request_last: None,
+            }),
+        }
+    }
+}
+
+/// A page, and how far its reader has come.
+struct Found {
+    id: ConversationId,
+    page: HistoryPage,
+    /// The conversation as its reader sees it; with the newest page alone.
+    own: Option<ConversationRow>,
+    /// Unread messages of others before the page.
+    unread_before: u64,
+}
+
+/// What reading a page came to; `None` if the two have not written to each other yet.
+type Page = Result<Option<Found>, Rejection>;
+
+fn find_page(
+    reader: &rows::Reader,
+    account: AccountId,
+    which: &Which,
+    from: HistoryFrom,
+    size: usize,
+) -> Result<Page, rows::ReadError> {
+    let id = match which {
+        Which::Number(id) => *id,
+        Which::Room(key) => match reader.room_by_key(account, key)? {
+            Some(room) => room.id,
+            None => return Ok(Err(Rejection::NoSuchConversation)),
+        },
+        Which::With(key) => match reader.direct_with(account, key)? {
+            Some(id) => id,
+            None if reader.account_by_key(key)?.is_some() => return Ok(Ok(None)),
+            None => return Ok(Err(Rejection::NoSuchAccount)),
+        },
+    };
+    // A room that can be seen and joined, but was not, is as good as none: who is not a member is
+    // told the same everywhere.
+    let own = match from {
+        HistoryFrom::End => conversation_of(reader, account, id)?,
+        HistoryFrom::Before(_) | HistoryFrom::After(_) => None,
+    };
+    let Some(page) = reader.history(account, id, from, size)? else {
+        return Ok(Err(Rejection::NoSuchConversation));
+    };
+    // An empty page stands where it was asked for.
+    let edge = match from {
+        HistoryFrom::End => u64::MAX,
+        HistoryFrom::Before(before) => before.0,
+        HistoryFrom::After(after) => after.0.saturating_add(1),
+    };
+    let edge = Sequence(edge.min(page.sequence_last.0 + 1));
+    let edge = page.rows.first().map_or(edge, |row| row.sequence);
+    // Counted after the page was read: what comes in between is newer than the page.
+    let unread_before = reader.unread_before(account, id, edge)?;
+    Ok(Ok(Some(Found {
+        id,
+        page,
+        own,
+        unread_before,
+    })))
+}
+
+/// Returns the conversation with this number as its member sees it.
+fn conversation_of(
+    reader: &rows::Reader,
+    account: AccountId,
+    id: ConversationId,
+) -> Result<Option<ConversationRow>, rows::ReadError> {
+    let after = id.0.checked_sub(1).map(ConversationId);
+    let mut rows = reader.conversations(account, after, 1)?;
+    Ok(rows.pop().filter(|row| row.id == id))
+}
+
+impl Chat {
+    async fn send(
+        &self,
+        request: Request<v1::SendMessageRequest>,
+    ) -> Result<v1::SendMessageResponse, Problem> {
+        let outcome = self.shared.propose_in_session(request).await?;
+        accepted(&outcome, |accepted| match accepted {
+            Accepted::MessageSent {
+                conversation,
+                sequence,
+                sent_at,
+                position,
+            } => Some(v1::SendMessageResponse {
+                conversation_id: conversation.0,
+                sequence: sequence.0,
+                position: position.0,
+                sent_at_ms: sent_at.0,
+            }),
+            _ => None,
+        })
+    }
+
+    async fn list(
+        &self,
+        request: Request<v1::ListMessagesRequest>,
+    ) -> Result<v1::ListMessagesResponse, Problem> {
+        use v1::list_messages_request::From as Asked;
+        let (metadata, _, request) = request.into_parts();
+        let which = Which::of(request.conversation)?;
+        let (from, after) = match request.from {
+            Some(Asked::BeforeSequence(before)) => (HistoryFrom::Before(Sequence(before)), 0),
+            Some(Asked::AfterSequence(after)) => (HistoryFrom::After(Sequence(after)), after),
+            None => (HistoryFrom::End, 0),
+        };
+        let size = request::page_size(request.page_size, MESSAGES_DEFAULT);
+        let read = move |reader: &rows::Reader, session: &rows::SessionRow| {
+            find_page(reader, session.account, &which, from, size)
+        };
+        let found = self
+            .shared
+            .read_in_session(&metadata, request.read, read)
+            .await??;
+        let Some(found) = found else {
+            return Ok(v1::ListMessagesResponse {
+                page_size: pages::told(size),
+                ..Default::default()
+            });
+        };
+        let page = found.page;
+        // At the end of the conversation whatever comes will be after its last message.
+        let last = page.sequence_last.0.max(after);
+        Ok(v1::ListMessagesResponse {
+            conversation_id: found.id.0,
+            sequence_read: found.own.as_ref().map_or(0, |own| own.progress.read.0),
+            unread: found.own.as_ref().map_or(0, |own| own.unread),
+            unread_before: found.unread_before,
+            previous_before_sequence: page.older.map_or(0, |older| older.0),
+            next_after_sequence: page.newer.map_or(last, |newer| newer.0),
+            messages: page.rows.into_iter().map(show::message).collect(),
+            page_size: pages::told(size),
+        })
+    }
+
+    async fn unread(
+        &self,
+        request: Request<v1::ListUnreadRequest>,
+    ) -> Result<v1::ListUnreadResponse, Problem> {
+        let (metadata, _, request) = request.into_parts();
+        let count = request::page_size(request.count, MESSAGES_DEFAULT);
+        let read = move |reader: &rows::Reader, session: &rows::SessionRow| {
+            reader.unread(session.account, count)
+        };
+        let rows = self
+            .shared
+            .read_in_session(&metadata, request.read, read)
+            .await?;
+        let bytes: usize = rows.iter().map(rows::MessageRow::bytes).sum();
+        Ok(v1::ListUnreadResponse {
+            more: rows.len() == count || bytes >= PAGE_BYTES_MAX,
+            messages: rows.into_iter().map(show::message).collect(),
+            page_size: pages::told(count),
+        })
+    }
+
+    async fn conversations(
+        &self,
+        request: Request<v1::ListConversationsRequest>,
+    ) -> Result<v1::ListConversationsResponse, Problem> {
+        let (metadata, _, request) = request.into_parts();
+        let size = request::page_size(request.page_size, CONVERSATIONS_DEFAULT);
+        let after = pages::number_of(&request.page_token)?.map(ConversationId);
+        let read = move |reader: &rows::Reader, session: &rows::SessionRow| {
+            reader.conversations(session.account, after, size)
+        };
+        let rows = self
+            .shared
+            .read_in_session(&metadata, request.read, read)
+            .await?;
+        let next = rows.last().filter(|_| rows.len() == size);
+        Ok(v1::ListConversationsResponse {
+            next_page_token: pages::token_of_number(next.map(|last| last.id.0)),
+            conversations: rows.into_iter().map(show::conversation).collect(),
+            page_size: pages::told(size),
+        })
+    }
+
+    async fn advance(
+        &self,
+        request: Request<v1::AdvancePositionsRequest>,
+    ) -> Result<v1::AdvancePositionsResponse, Problem> {
+        let outcome = self.shared.propose_in_session(request).await?;
+        accepted(&outcome, |accepted| match accepted {
+            Accepted::PositionAdvanced => Some(v1::AdvancePositionsResponse {
+                position: position_of(&outcome),
+            }),
+            _ => None,
+        })
+    }
+
+    async fn delete(
+        &self,
+        request: Request<v1::DeleteMessagesRequest>,
+    ) -> Result<v1::DeleteMessagesResponse, Problem> {
+        let outcome = self.shared.propose_in_session(request).await?;
+        accepted(&outcome, |accepted| match accepted {
+            Accepted::MessagesDeleted { count } => {
+                let position = position_of(&outcome);
+                Some(v1::DeleteMessagesResponse {
+                    count: *count,
+                    position,
+                })
+            }
+            _ => None,
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl ChatService for Chat {
+    async fn send_message(
+        &self,
+        request: Request<v1::SendMessageRequest>,
+    ) -> Result<Response<v1::SendMessageResponse>, Status> {
+        self.shared.reply(self.send(request).await)
+    }
+
+    async fn edit_message(
+        &self,
+        request: Request<v1::EditMessageRequest>,
+    ) -> Result<Response<v1::EditMessageResponse>, Status> {
+        let done = self.shared.done_in_session(request).await;
+        self.shared
+            .reply(done.map(|position| v1::EditMessageResponse { position }))
+    }
+
+    async fn set_reaction(
+        &self,
+        request: Request<v1::SetReactionRequest>,
+    ) -> Result<Response<v1::SetReactionResponse>, Status> {
+        let done = self.shared.done_in_session(request).await;
+        self.shared
+            .reply(done.map(|position| v1::SetReactionResponse { position }))
+    }
+
+    async fn delete_messages(
+        &self,
+        request: Request<v1::DeleteMessagesRequest>,
+    ) -> Result<Response<v1::DeleteMessagesResponse>, Status> {
+        self.shared.reply(self.delete(request).await)
+    }
+
+    async fn advance_positions(
+        &self,
+        request: Request<v1::AdvancePositionsRequest>,
+    ) -> Result<Response<v1::AdvancePositionsResponse>, Status> {
+        self.shared.reply(self.advance(request).await)
+    }
+
+    async fn list_messages(
+        &self,
+        request: Request<v1::ListMessagesRequest>,
+    ) -> Result<Response<v1::ListMessagesResponse>, Status> {
+        self.shared.reply(self.list(request).await)
+    }
+
+    async fn list_unread(
+        &self,
+        request: Request<v1::ListUnreadRequest>,
+    ) -> Result<Response<v1::ListUnreadResponse>, Status> {
+        self.shared.reply(self.unread(request).await)
+    }
+
+    async fn list_conversations(
+        &self,
+        request: Request<v1::ListConversationsRequest>,
+    ) -> Result<Response<v1::ListConversationsResponse>, Status> {
+        self.shared.reply(self.conversations(request).await)
+    }
+
+    async fn search_messages(
+        &self,
+        request: Request<v1::SearchMessagesRequest>,
+    ) -> Result<Response<v1::SearchMessagesResponse>, Status> {
+        self.shared
+            .reply(search::search(&self.shared, request).await)
+    }
+}

@@ -1,0 +1,232 @@
+//! How an account is created.
+//!
+//! Always true: whether the request may create an account, and whether the name is free, is looked
+//! up before a password is hashed for it, and decided again by the log. A refusal here costs no
+//! hash and no log entry.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use conclave_core::{
+    Accepted, AccountName, AccountRole, Grant, OnceId, Rejection, SessionId, ThrottleKey,
+};
+use conclave_replica::rows;
+use conclave_text::Password;
+use conclave_wire::{
+    Problem,
+    request::{self, token_hash},
+    v1,
+};
+use tonic::{Request, metadata::MetadataMap};
+
+use crate::{
+    api::accounts::{Accounts, once_id},
+    auth::{
+        hash_queue::{Asker, Work},
+        registration::Shown,
+        sessions::token_of,
+        throttle::keys_of_login,
+    },
+    cluster::setup,
+    context::access::{accepted, open_session, position_of},
+    deadline::Deadline,
+    problems::millis,
+};
+
+/// Bytes of an invite's code: 128 random bits.
+pub(crate) const CODE_BYTES: usize = 16;
+
+/// What a request shows to be let in.
+fn shown(grant: Option<v1::create_account_request::Grant>) -> Result<Shown, Problem> {
+    use v1::create_account_request::Grant as Given;
+    Ok(match grant {
+        None => Shown::Nothing,
+        Some(Given::InviteCode(code)) => {
+            let bytes = URL_SAFE_NO_PAD.decode(code.trim()).ok();
+            let code = bytes.filter(|bytes| bytes.len() == CODE_BYTES);
+            Shown::Invite(token_hash(&code.ok_or(Rejection::InviteInvalid)?))
+        }
+        Some(Given::SetupToken(token)) => {
+            Shown::Setup(setup::hash(&token).ok_or(Rejection::SetupTokenInvalid)?)
+        }
+    })
+}
+
+/// What a look finds of a request to create an account.
+enum Found {
+    /// The request was answered before: a retry.
+    Answered,
+    /// Nothing speaks against it.
+    Allowed,
+    /// It shows a code that allows nothing.
+    WrongCode(Rejection),
+    /// The name is taken, or easily taken for another account's.
+    Taken(Rejection),
+}
+
+impl Found {
+    /// What a node's database says, in the order in which the rules ask.
+    fn look(
+        reader: &rows::Reader,
+        once: &OnceId,
+        grant: Grant,
+        name: &AccountName,
+    ) -> Result<Self, rows::ReadError> {
+        if reader.is_answered_once(once)? {
+            return Ok(Self::Answered);
+        }
+        let wrong = match grant {
+            Grant::Open | Grant::Admin(_) => None,
+            Grant::Invite(code) => {
+                (!reader.is_invite_usable(&code)?).then_some(Rejection::InviteInvalid)
+            }
+            Grant::Setup(token) => {
+                let offered = reader.setup_token()? == Some(token);
+                (!offered).then_some(Rejection::SetupTokenInvalid)
+            }
+        };
+        if let Some(wrong) = wrong {
+            return Ok(Self::WrongCode(wrong));
+        }
+        if reader.account_by_key(&name.key())?.is_some() {
+            return Ok(Self::Taken(Rejection::NameTaken));
+        }
+        match reader.account_by_look(&name.look())? {
+            Some(_) => Ok(Self::Taken(Rejection::NameAlike)),
+            None => Ok(Self::Allowed),
+        }
+    }
+}
+
+impl Accounts {
+    /// Creates an account.
+    pub(crate) async fn create(
+        &self,
+        request: Request<v1::CreateAccountRequest>,
+    ) -> Result<v1::CreateAccountResponse, Problem> {
+        self.shared.door()?;
+        self.shared.only_where_believed()?;
+        let deadline = Deadline::of(request.metadata());
+        let remote = request.remote_addr();
+        let (metadata, _, request) = request.into_parts();
+        let name = AccountName::new(request.name)?;
+        let password = Password::new(&request.password)?;
+        let once = once_id(&request.request_id)?;
+        let shown = shown(request.grant)?;
+        let grant = self.grant(shown, &metadata, deadline).await?;
+        let keys = keys_of_login(&name.key(), remote, None);
+        self.look(once, grant, &name, keys.address, deadline)
+            .await?;
+        let asker = Asker {
+            group: keys.address,
+            account: keys.account,
+        };
+        let passwords = &self.shared.passwords;
+        let turn = passwords.turn(Work::Create, asker, deadline).await?;
+        let hash = passwords.hash(&turn, password).await?;
+        drop(turn);
+        let command = request::create_account(once, name, hash, grant);
+        let outcome = self.shared.propose(command, deadline).await?;
+        accepted(&outcome, |accepted| match accepted {
+            Accepted::AccountCreated { account } => {
+                let position = position_of(&outcome);
+                Some(v1::CreateAccountResponse {
+                    id: account.0,
+                    position,
+                })
+            }
+            _ => None,
+        })
+    }
+
+    /// What allows the account to be created; the session is looked at only if nothing was shown.
+    async fn grant(
+        &self,
+        shown: Shown,
+        metadata: &MetadataMap,
+        deadline: Deadline,
+    ) -> Result<Grant, Problem> {
+        let admin = match shown {
+            Shown::Nothing => self.admin(metadata, deadline).await?,
+            Shown::Invite(_) | Shown::Setup(_) => None,
+        };
+        Ok(self.shared.registration.grant(shown, admin)?)
+    }
+
+    /// The session that the request carries if it is an administrator's.
+    async fn admin(
+        &self,
+        metadata: &MetadataMap,
+        deadline: Deadline,
+    ) -> Result<Option<SessionId>, Problem> {
+        // Where no session is needed, one that cannot be used is none.
+        let Ok(token) = token_of(metadata) else {
+            return Ok(None);
+        };
+        self.shared.barrier(deadline).await?;
+        let now = self.shared.log_time();
+        let found = self
+            .shared
+            .read(move |reader| open_session(reader, &token, now))
+            .await?;
+        let admin = found.filter(|session| session.role == AccountRole::Admin);
+        Ok(admin.map(|session| session.id))
+    }
+
+    /// Refuses what the log would refuse.
+    async fn look(
+        &self,
+        once: OnceId,
+        grant: Grant,
+        name: &AccountName,
+        address: ThrottleKey,
+        deadline: Deadline,
+    ) -> Result<(), Problem> {
+        let codes = &self.shared.codes;
+        let look = || {
+            let name = name.clone();
+            self.shared
+                .read(move |reader| Found::look(reader, &once, grant, &name))
+        };
+        // Who has shown many wrong codes is not worth the question who leads, unless this node
+        // knows by itself that the code is right.
+        if let Some(wait) = codes.wait(address)
+            && let Found::WrongCode(_) = look().await?
+        {
+            let wait_ms = millis(wait);
+            return Err(Problem::LoginThrottled { wait_ms });
+        }
+        self.shared.barrier(deadline).await?;
+        match look().await? {
+            Found::Answered | Found::Allowed => Ok(()),
+            Found::WrongCode(rejection) => {
+                codes.count(address);
+                Err(rejection.into())
+            }
+            Found::Taken(rejection) => Err(rejection.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_a_code_or_a_token_is_refused_before_anything_is_asked() {
+        use v1::create_account_request::Grant as Given;
+        let reason = |given| shown(Some(given)).unwrap_err().reason().to_owned();
+        for code in ["", "!", "YWJj", &"A".repeat(43)] {
+            let given = Given::InviteCode(code.to_owned());
+            assert_eq!(reason(given), "INVITE_INVALID", "{code}");
+        }
+        let given = Given::SetupToken("guess".to_owned());
+        assert_eq!(reason(given), "SETUP_TOKEN_INVALID");
+
+        let code = URL_SAFE_NO_PAD.encode([7; CODE_BYTES]);
+        let given = Given::InviteCode(format!(" {code}\n"));
+        assert_eq!(
+            shown(Some(given)),
+            Ok(Shown::Invite(token_hash(&[7; CODE_BYTES])))
+        );
+        assert_eq!(shown(None), Ok(Shown::Nothing));
+    }
+}

@@ -1,0 +1,18 @@
+//! The calls of clients and operators, one service in a file, and what these files share.
+//!
+//! Requests are checked and answered here; rules, rows and the log stand below. Listeners alone
+//! start it.
+
+pub(crate) mod account_limits;
+pub(crate) mod accounts;
+pub(crate) mod admin;
+pub(crate) mod chat;
+pub(crate) mod creation;
+pub(crate) mod invites;
+pub(crate) mod operator_file;
+pub(crate) mod operators;
+pub(crate) mod password_again;
+pub(crate) mod password_reset;
+pub(crate) mod rooms;
+pub(crate) mod search;
+pub(crate) mod sessions;

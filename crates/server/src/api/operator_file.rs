@@ -1,0 +1,214 @@
+//! Keeps the credential of the first operator in the data directory of the node that made it, and
+//! replaces all operators where the owner of a voter's directory asks for it.
+//!
+//! Three files, which only the owner of the directory can read:
+//! * `operator.token`: the credential of an operator of the cluster, as of when it was written;
+//! * `operator.draft`: the same before the log has accepted it;
+//! * `operator.reset`: a credential that replaces all, as `conclave operator reset` wrote it.
+//!
+//! Always true: a credential is on disk before the log is asked to accept it, and is in no log.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use conclave_core::{Command, Rejection};
+use conclave_wire::{OperatorCredential, Problem, request};
+
+use crate::{
+    api::operators::once_of,
+    context::{access::accepted, shared::Shared},
+    deadline::Deadline,
+    files::durable,
+    problems, random,
+};
+
+/// The file of a credential that the cluster has accepted.
+pub const OPERATOR_FILE: &str = "operator.token";
+/// The file of one that it has not accepted yet.
+const DRAFT_FILE: &str = "operator.draft";
+/// The file of one that replaces all.
+pub const OPERATOR_RESET_FILE: &str = "operator.reset";
+
+/// Longest file in bytes: a credential has 63.
+const FILE_BYTES_MAX: u64 = 1024;
+/// How often a node looks whether there is something to do: two file names.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// The same after a look that failed: a leader cannot propose in its first moments.
+const AGAIN_INTERVAL: Duration = Duration::from_millis(100);
+/// How long the log may take to accept a credential. One without an outcome is proposed again.
+const PROPOSE_LIMIT: Duration = Duration::from_secs(3);
+
+/// Why a look came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Problem(#[from] Problem),
+    #[error(transparent)]
+    File(#[from] io::Error),
+}
+
+/// Does it for as long as the node runs.
+pub(crate) async fn keep(shared: Arc<Shared>) {
+    let mut leader = shared.replica.leader();
+    let mut stopping = shared.stopping.subscribe();
+    let mut has_first = false;
+    loop {
+        leader.borrow_and_update();
+        let mut pause = LOOK_INTERVAL;
+        if let Err(error) = look(&shared, &mut has_first).await {
+            tracing::debug!(%error, "the operators cannot be looked after yet");
+            if matches!(error, Failed::Problem(_)) {
+                pause = AGAIN_INTERVAL;
+            }
+        }
+        tokio::select! {
+            changed = leader.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(pause) => {}
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        }
+    }
+}
+
+async fn look(shared: &Shared, has_first: &mut bool) -> Result<(), Failed> {
+    if !*has_first {
+        *has_first = !shared.read(|reader| reader.operators()).await?.is_empty();
+    }
+    if *has_first {
+        settle_draft(shared).await?;
+    } else if *shared.replica.leader().borrow() == Some(shared.identity.node) {
+        make_first(shared).await?;
+    }
+    reset(shared).await
+}
+
+/// As the leader of a cluster without operators: makes the first one. The next look settles what
+/// became of it.
+async fn make_first(shared: &Shared) -> Result<(), Failed> {
+    let credential = match read(&path(shared, DRAFT_FILE))? {
+        Some(credential) => credential,
+        None => {
+            let made = OperatorCredential::from_bytes(random::bytes()?);
+            write(&path(shared, DRAFT_FILE), &made)?;
+            made
+        }
+    };
+    let hash = credential.hash();
+    let command = request::make_first_operator(once_of(&hash), hash);
+    // Here alone: other leaders make credentials of their own.
+    let mut proposed = shared
+        .replica
+        .propose_here(vec![command], PROPOSE_LIMIT)
+        .await;
+    let outcome = match proposed.pop() {
+        Some(outcome) => outcome.map_err(|error| problems::of_propose(&error))?,
+        None => return Err(Problem::GoingAway.into()),
+    };
+    match outcome.answer {
+        Ok(_) | Err(Rejection::NotAllowed) => settle_draft(shared).await,
+        Err(rejection) => Err(Problem::from(rejection).into()),
+    }
+}
+
+/// A draft is the credential of an operator, or another node's was accepted and it is nothing.
+async fn settle_draft(shared: &Shared) -> Result<(), Failed> {
+    let draft = path(shared, DRAFT_FILE);
+    let Some(credential) = read(&draft)? else {
+        return Ok(());
+    };
+    let hash = credential.hash();
+    let known =
+        shared.read(move |reader| Ok((reader.operator_by_token(&hash)?, reader.operators()?)));
+    let (own, all) = known.await?;
+    if own.is_some() {
+        publish(shared, &credential)?;
+    } else if all.is_empty() {
+        // The log has it, and this node has not applied it yet.
+        return Ok(());
+    }
+    Ok(durable::remove(&draft)?)
+}
+
+/// Replaces all operators if the owner of this directory asks for it.
+async fn reset(shared: &Shared) -> Result<(), Failed> {
+    let file = path(shared, OPERATOR_RESET_FILE);
+    let Some(credential) = read(&file)? else {
+        return Ok(());
+    };
+    let members = shared.replica.status().members;
+    if !members.all_voters().contains(&shared.identity.node) {
+        if shared.operators.is_news("operator reset") {
+            let file = file.display();
+            tracing::warn!(%file, "this node does not vote, and replaces no operators");
+        }
+        return Ok(());
+    }
+    let hash = credential.hash();
+    let command: Command = request::reset_operators(once_of(&hash), hash);
+    let outcome = shared
+        .propose(command, Deadline::after(PROPOSE_LIMIT))
+        .await?;
+    accepted(&outcome, |_| Some(()))?;
+    publish(shared, &credential)?;
+    durable::remove(&file)?;
+    tracing::warn!("all operators were replaced by one, as the owner of this directory asked");
+    Ok(())
+}
+
+fn publish(shared: &Shared, credential: &OperatorCredential) -> io::Result<()> {
+    let file = path(shared, OPERATOR_FILE);
+    write(&file, credential)?;
+    tracing::info!(file = %file.display(), "the credential of an operator is in this file");
+    Ok(())
+}
+
+fn path(shared: &Shared, name: &str) -> PathBuf {
+    shared.identity.directory().join(name)
+}
+
+fn write(file: &std::path::Path, credential: &OperatorCredential) -> io::Result<()> {
+    durable::replace(file, format!("{}\n", credential.to_text()).as_bytes())
+}
+
+/// What is in a file; nothing if there is none, or if it holds no credential.
+fn read(file: &std::path::Path) -> io::Result<Option<OperatorCredential>> {
+    let opened = match File::open(file) {
+        Ok(opened) => opened,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut text = String::new();
+    let whole = opened.take(FILE_BYTES_MAX).read_to_string(&mut text);
+    let credential = whole
+        .ok()
+        .and_then(|_| OperatorCredential::from_text(&text));
+    if credential.is_none() {
+        tracing::warn!(file = %file.display(), "a file that holds no credential is removed");
+        fs::remove_file(file)?;
+    }
+    Ok(credential)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_holds_no_credential_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join(DRAFT_FILE);
+        assert!(read(&file).unwrap().is_none());
+        let credential = OperatorCredential::from_bytes([7; 32]);
+        write(&file, &credential).unwrap();
+        assert_eq!(read(&file).unwrap(), Some(credential));
+        for bad in ["", "conclave-operator-1.x", &"x".repeat(4096)] {
+            fs::write(&file, bad).unwrap();
+            assert!(read(&file).unwrap().is_none());
+            assert!(!file.exists(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Serves operators: who may run the machines of the cluster, each with a credential of its own.
+//!
+//! Always true: no session stands in for a credential, an administrator's neither; what changes
+//! the log is decided by the log once more; a call that is refused never reaches the log.
+
+use conclave_core::{
+    Accepted, AuthorityId, Command, JoinTokenId, OnceId, Operation, OperatorRequest, Rejection,
+    TokenHash,
+};
+use conclave_replica::{Outcome, Refusal};
+use conclave_wire::{
+    OperatorCredential, Problem,
+    request::{self, TOKEN_BYTES, chosen_token},
+    v1,
+};
+use tonic::{Request, metadata::MetadataMap};
+
+use crate::{
+    api::accounts::once_id,
+    auth::sessions::token_of,
+    context::{
+        access::{accepted, administrators_only, open_session, position_of},
+        shared::Shared,
+    },
+    deadline::Deadline,
+    problems, random,
+};
+
+/// The credential that a request shows.
+fn shown(metadata: &MetadataMap) -> Option<TokenHash> {
+    let header = metadata.get("authorization")?.to_str().ok()?;
+    OperatorCredential::from_header(header).map(|credential| credential.hash())
+}
+
+impl Shared {
+    /// Gives the credential of a call that only operators may make, as the log knows it now.
+    pub(crate) async fn for_operators<T>(
+        &self,
+        request: &Request<T>,
+        call: &'static str,
+    ) -> Result<TokenHash, Problem> {
+        self.door()?;
+        let deadline = Deadline::of(request.metadata());
+        if let Some(credential) = shown(request.metadata()) {
+            // One that was revoked a moment ago at another node is worth nothing here.
+            self.barrier(deadline).await?;
+            if self.is_operator(credential).await? {
+                return Ok(credential);
+            }
+        }
+        Err(self.no_operator(request, call))
+    }
+
+    /// The same as far as this node knows, for what must be told without a quorum.
+    pub(crate) async fn for_operators_here<T>(
+        &self,
+        request: &Request<T>,
+        call: &'static str,
+    ) -> Result<(), Problem> {
+        self.door()?;
+        match shown(request.metadata()) {
+            Some(credential) if self.is_operator(credential).await? => Ok(()),
+            _ => Err(self.no_operator(request, call)),
+        }
+    }
+
+    /// Whether a request shows the credential of an operator or the session of an administrator,
+    /// as far as this node knows.
+    pub(crate) async fn may_see_all(&self, metadata: &MetadataMap) -> Result<bool, Problem> {
+        if let Some(credential) = shown(metadata) {
+            return self.is_operator(credential).await;
+        }
+        let Ok(token) = token_of(metadata) else {
+            return Ok(false);
+        };
+        let now = self.log_time();
+        let session = self
+            .read(move |reader| open_session(reader, &token, now))
+            .await?;
+        Ok(session.is_some_and(|session| administrators_only(&session).is_ok()))
+    }
+
+    async fn is_operator(&self, credential: TokenHash) -> Result<bool, Problem> {
+        let found = self.read(move |reader| reader.operator_by_token(&credential));
+        Ok(found.await?.is_some())
+    }
+
+    fn no_operator<T>(&self, request: &Request<T>, call: &'static str) -> Problem {
+        let from = request.remote_addr().map(|from| from.ip());
+        if self.operators.is_news_from(from, call) {
+            let from = from.map(|from| from.to_string());
+            tracing::warn!(from, call, "a call for operators was refused");
+        }
+        Rejection::NotAnOperator.into()
+    }
+
+    /// Gets what an operator asks for through the log.
+    async fn operate<T>(
+        &self,
+        request: &Request<T>,
+        call: &'static str,
+        request_id: &[u8],
+        asked: OperatorRequest,
+    ) -> Result<Outcome, Problem> {
+        let once = once_id(request_id)?;
+        let deadline = Deadline::of(request.metadata());
+        let credential = self.for_operators(request, call).await?;
+        let command = request::by_operator(once, credential, asked);
+        self.propose(command, deadline).await
+    }
+
+    /// The same for what is answered by being done; gives the position at which that is known.
+    async fn operated<T>(
+        &self,
+        request: &Request<T>,
+        call: &'static str,
+        request_id: &[u8],
+        asked: OperatorRequest,
+    ) -> Result<u64, Problem> {
+        let outcome = self.operate(request, call, request_id, asked).await?;
+        let position = position_of(&outcome);
+        accepted(&outcome, |accepted| {
+            matches!(accepted, Accepted::Done).then_some(position)
+        })
+    }
+
+    /// Makes a token with this hash with which one machine can join.
+    pub(crate) async fn make_join_token(
+        &self,
+        request: &Request<v1::CreateJoinTokenRequest>,
+        token: TokenHash,
+    ) -> Result<Outcome, Problem> {
+        let asked = request::create_join_token(request.get_ref(), token)?;
+        let id = &request.get_ref().request_id;
+        self.operate(request, "CreateJoinToken", id, asked).await
+    }
+
+    /// Lists the tokens with which machines can still join.
+    pub(crate) async fn list_join_tokens(
+        &self,
+        request: Request<v1::ListJoinTokensRequest>,
+    ) -> Result<v1::ListJoinTokensResponse, Problem> {
+        self.for_operators(&request, "ListJoinTokens").await?;
+        let now = self.replica.now();
+        let read = self.read(move |reader| {
+            let mut tokens = reader.join_tokens()?;
+            tokens.retain(|token| token.expires_at > now.log_time);
+            Ok(tokens)
+        });
+        let tokens = read.await?.into_iter().map(|token| v1::JoinToken {
+            token_id: token.id.to_string(),
+            learner: !token.voter,
+            by_name: token.by_name,
+            created_at_ms: token.created_at.0,
+            expires_at_ms: now.date_of(token.expires_at).0,
+        });
+        Ok(v1::ListJoinTokensResponse {
+            tokens: tokens.collect(),
+        })
+    }
+
+    /// Takes a token to join back.
+    pub(crate) async fn revoke_join_token(
+        &self,
+        request: Request<v1::RevokeJoinTokenRequest>,
+    ) -> Result<v1::RevokeJoinTokenResponse, Problem> {
+        let asked = request::revoke_join_token(&request.get_ref().token_id)?;
+        let id = &request.get_ref().request_id;
+        let done = self.operated(&request, "RevokeJoinToken", id, asked);
+        let position = done.await?;
+        Ok(v1::RevokeJoinTokenResponse { position })
+    }
+
+    /// Says which node leads while it is well.
+    pub(crate) async fn prefer_leader(
+        &self,
+        request: Request<v1::PreferLeaderRequest>,
+    ) -> Result<v1::PreferLeaderResponse, Problem> {
+        let node = request.get_ref().node_id;
+        if node != 0 && !self.replica.status().members.nodes.contains_key(&node) {
+            self.for_operators(&request, "PreferLeader").await?;
+            return Err(problems::of_refusal(Refusal::NoSuchNode(node)));
+        }
+        let asked = request::prefer_leader(node);
+        let id = &request.get_ref().request_id;
+        let position = self.operated(&request, "PreferLeader", id, asked).await?;
+        Ok(v1::PreferLeaderResponse { position })
+    }
+
+    /// Adds an operator.
+    pub(crate) async fn create_operator(
+        &self,
+        request: Request<v1::CreateOperatorRequest>,
+    ) -> Result<v1::CreateOperatorResponse, Problem> {
+        let bytes = match chosen_token(&request.get_ref().credential)? {
+            Some(bytes) => bytes,
+            None => random::bytes::<TOKEN_BYTES>()?,
+        };
+        let credential = OperatorCredential::from_bytes(bytes);
+        let name = request.get_ref().name.clone();
+        let asked = request::create_operator(name, credential.hash())?;
+        let id = &request.get_ref().request_id;
+        let position = self.operated(&request, "CreateOperator", id, asked).await?;
+        Ok(v1::CreateOperatorResponse {
+            credential: credential.to_text(),
+            position,
+        })
+    }
+
+    /// Lists the operators.
+    pub(crate) async fn list_operators(
+        &self,
+        request: Request<v1::ListOperatorsRequest>,
+    ) -> Result<v1::ListOperatorsResponse, Problem> {
+        self.for_operators(&request, "ListOperators").await?;
+        let operators = self.read(|reader| reader.operators()).await?;
+        let operators = operators.into_iter().map(|row| v1::Operator {
+            name: row.name,
+            by_name: row.by_name.unwrap_or_default(),
+            created_at_ms: row.created_at.0,
+        });
+        Ok(v1::ListOperatorsResponse {
+            operators: operators.collect(),
+        })
+    }
+
+    /// Removes an operator.
+    pub(crate) async fn revoke_operator(
+        &self,
+        request: Request<v1::RevokeOperatorRequest>,
+    ) -> Result<v1::RevokeOperatorResponse, Problem> {
+        let asked = request::revoke_operator(request.get_ref().name.clone())?;
+        let id = &request.get_ref().request_id;
+        let position = self.operated(&request, "RevokeOperator", id, asked).await?;
+        Ok(v1::RevokeOperatorResponse { position })
+    }
+
+    /// Whether another node may have this command decided here. Some are a leader's own, and only
+    /// a voter speaks for the owner of its directory.
+    pub(crate) fn may_forward(&self, source: u64, command: &Command) -> bool {
+        match &command.operation {
+            Operation::MakeFirstOperator { .. } | Operation::OfferSetup { .. } => false,
+            // It may be wished for elsewhere; which one it is says the leader, which has made it.
+            Operation::ExchangeAuthority {
+                authority,
+                is_final,
+                ..
+            } => *authority == AuthorityId::WANTED && !is_final,
+            Operation::ResetOperators { .. } => {
+                let voters = self.replica.status().members.all_voters();
+                voters.contains(&source)
+            }
+            _ => true,
+        }
+    }
+}
+
+/// By what a token to join is told from others.
+pub(crate) fn join_token_id(token: &TokenHash) -> String {
+    JoinTokenId::of(token).to_string()
+}
+
+/// The name of a request that is made once for each credential.
+pub(crate) fn once_of(credential: &TokenHash) -> OnceId {
+    let (first, _) = credential
+        .0
+        .split_first_chunk()
+        .expect("a hash has 32 bytes");
+    OnceId(*first)
+}

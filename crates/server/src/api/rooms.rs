@@ -1,0 +1,277 @@
+//! Rooms, their members and their webhooks, as clients see them.
+//!
+//! Always true: a room that the caller may not see does not exist for it; and a webhook's secret
+//! is shown to its maker once and kept nowhere.
+
+use std::sync::Arc;
+
+use conclave_core::{
+    Accepted, AccountId, Command, MemberRole, NamePattern, Rejection, RoomName, SessionId,
+    TokenHash,
+};
+use conclave_replica::rows;
+use conclave_wire::{
+    Problem,
+    request::{self, SessionRequest},
+    v1::{self, room_service_server::RoomService},
+};
+use tonic::{Request, Response, Status};
+
+use crate::{
+    auth::sessions::show_token,
+    client_port::HOOKS,
+    context::{
+        access::{accepted, position_of},
+        shared::Shared,
+    },
+    pages, random, show,
+};
+
+/// Rooms or members on a page if the client does not say.
+const PAGE_DEFAULT: usize = 100;
+
+pub(crate) struct Rooms {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// A request for a webhook, with the hash of the secret that its address will have.
+struct WithSecret(v1::CreateWebhookRequest, TokenHash);
+
+impl SessionRequest for WithSecret {
+    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
+        request::create_webhook(session, self.0, self.1)
+    }
+}
+
+/// The room with this key if the account may see it.
+fn visible(
+    reader: &rows::Reader,
+    account: AccountId,
+    key: &str,
+) -> Result<Result<rows::RoomRow, Rejection>, rows::ReadError> {
+    let room = reader.room_by_key(account, key)?;
+    Ok(room.ok_or(Rejection::NoSuchConversation))
+}
+
+impl Rooms {
+    async fn create(
+        &self,
+        request: Request<v1::CreateRoomRequest>,
+    ) -> Result<v1::CreateRoomResponse, Problem> {
+        let (conversation_id, position) = self.enter(request).await?;
+        Ok(v1::CreateRoomResponse {
+            conversation_id,
+            position,
+        })
+    }
+
+    async fn join(
+        &self,
+        request: Request<v1::JoinRoomRequest>,
+    ) -> Result<v1::JoinRoomResponse, Problem> {
+        let (conversation_id, position) = self.enter(request).await?;
+        Ok(v1::JoinRoomResponse {
+            conversation_id,
+            position,
+        })
+    }
+
+    /// Makes the caller a member; gives the room's number, and where in the log that is known.
+    async fn enter<R: SessionRequest>(&self, request: Request<R>) -> Result<(u64, u64), Problem> {
+        let outcome = self.shared.propose_in_session(request).await?;
+        accepted(&outcome, |accepted| match accepted {
+            Accepted::RoomEntered { conversation } => Some((conversation.0, position_of(&outcome))),
+            _ => None,
+        })
+    }
+
+    async fn list(
+        &self,
+        request: Request<v1::ListRoomsRequest>,
+    ) -> Result<v1::ListRoomsResponse, Problem> {
+        let (metadata, _, request) = request.into_parts();
+        let pattern = NamePattern::new(&request.pattern)?;
+        let after = pages::key_of(&request.page_token)?;
+        let size = request::page_size(request.page_size, PAGE_DEFAULT);
+        let only_own = request.only_own;
+        let read = move |reader: &rows::Reader, session: &rows::SessionRow| {
+            reader.rooms(session.account, &pattern, only_own, after.as_deref(), size)
+        };
+        let page = self
+            .shared
+            .read_in_session(&metadata, request.read, read)
+            .await?;
+        Ok(v1::ListRoomsResponse {
+            rooms: page.rows.into_iter().map(show::room).collect(),
+            next_page_token: pages::token_of_key(page.next_after_key),
+            page_size: pages::told(size),
+        })
+    }
+
+    async fn members(
+        &self,
+        request: Request<v1::ListMembersRequest>,
+    ) -> Result<v1::ListMembersResponse, Problem> {
+        let (metadata, _, request) = request.into_parts();
+        let key = RoomName::new(request.name)?.key();
+        let after = pages::number_of(&request.page_token)?.map(AccountId);
+        let size = request::page_size(request.page_size, PAGE_DEFAULT);
+        let read = move |reader: &rows::Reader, session: &rows::SessionRow| {
+            let room = match visible(reader, session.account, &key)? {
+                Ok(room) if room.public || room.role.is_some() => room,
+                Ok(_) => return Ok(Err(Rejection::NotAMember)),
+                Err(rejection) => return Ok(Err(rejection)),
+            };
+            reader.members(room.id, after, size).map(Ok)
+        };
+        let rows = self
+            .shared
+            .read_in_session(&metadata, request.read, read)
+            .await??;
+        let next = rows.last().filter(|_| rows.len() == size);
+        Ok(v1::ListMembersResponse {
+            next_page_token: pages::token_of_number(next.map(|last| last.account.id.0)),
+            members: rows.into_iter().map(show::member).collect(),
+            page_size: pages::told(size),
+        })
+    }
+
+    async fn create_webhook(
+        &self,
+        request: Request<v1::CreateWebhookRequest>,
+    ) -> Result<v1::CreateWebhookResponse, Problem> {
+        let secret = match request::chosen_token(&request.get_ref().secret)? {
+            Some(secret) => secret,
+            None => random::bytes()?,
+        };
+        let hash = request::token_hash(&secret);
+        let request = request.map(|request| WithSecret(request, hash));
+        let outcome = self.shared.propose_in_session(request).await?;
+        accepted(&outcome, |accepted| match accepted {
+            Accepted::WebhookCreated { webhook, .. } => Some(v1::CreateWebhookResponse {
+                webhook_id: webhook.0,
+                path: format!("{}{}", HOOKS, show_token(&secret)),
+                position: position_of(&outcome),
+            }),
+            _ => None,
+        })
+    }
+
+    async fn webhooks(
+        &self,
+        request: Request<v1::ListWebhooksRequest>,
+    ) -> Result<v1::ListWebhooksResponse, Problem> {
+        let (metadata, _, request) = request.into_parts();
+        let key = RoomName::new(request.name)?.key();
+        let read = move |reader: &rows::Reader, session: &rows::SessionRow| {
+            let room = match visible(reader, session.account, &key)? {
+                Ok(room) if room.role >= Some(MemberRole::Moderator) => room,
+                Ok(_) => return Ok(Err(Rejection::NotAllowed)),
+                Err(rejection) => return Ok(Err(rejection)),
+            };
+            reader.webhooks(room.id).map(Ok)
+        };
+        let rows = self
+            .shared
+            .read_in_session(&metadata, request.read, read)
+            .await??;
+        Ok(v1::ListWebhooksResponse {
+            webhooks: rows.into_iter().map(show::webhook).collect(),
+        })
+    }
+}
+
+/// The calls that are answered by being done: the response is where in the log that is known.
+macro_rules! done {
+    ($shared:expr, $request:expr, $response:ident) => {{
+        let done = $shared.done_in_session($request).await;
+        $shared.reply(done.map(|position| v1::$response { position }))
+    }};
+}
+
+#[tonic::async_trait]
+impl RoomService for Rooms {
+    async fn create_room(
+        &self,
+        request: Request<v1::CreateRoomRequest>,
+    ) -> Result<Response<v1::CreateRoomResponse>, Status> {
+        self.shared.reply(self.create(request).await)
+    }
+
+    async fn join_room(
+        &self,
+        request: Request<v1::JoinRoomRequest>,
+    ) -> Result<Response<v1::JoinRoomResponse>, Status> {
+        self.shared.reply(self.join(request).await)
+    }
+
+    async fn leave_room(
+        &self,
+        request: Request<v1::LeaveRoomRequest>,
+    ) -> Result<Response<v1::LeaveRoomResponse>, Status> {
+        done!(self.shared, request, LeaveRoomResponse)
+    }
+
+    async fn invite_to_room(
+        &self,
+        request: Request<v1::InviteToRoomRequest>,
+    ) -> Result<Response<v1::InviteToRoomResponse>, Status> {
+        done!(self.shared, request, InviteToRoomResponse)
+    }
+
+    async fn kick_from_room(
+        &self,
+        request: Request<v1::KickFromRoomRequest>,
+    ) -> Result<Response<v1::KickFromRoomResponse>, Status> {
+        done!(self.shared, request, KickFromRoomResponse)
+    }
+
+    async fn set_topic(
+        &self,
+        request: Request<v1::SetTopicRequest>,
+    ) -> Result<Response<v1::SetTopicResponse>, Status> {
+        done!(self.shared, request, SetTopicResponse)
+    }
+
+    async fn set_member_role(
+        &self,
+        request: Request<v1::SetMemberRoleRequest>,
+    ) -> Result<Response<v1::SetMemberRoleResponse>, Status> {
+        done!(self.shared, request, SetMemberRoleResponse)
+    }
+
+    async fn list_rooms(
+        &self,
+        request: Request<v1::ListRoomsRequest>,
+    ) -> Result<Response<v1::ListRoomsResponse>, Status> {
+        self.shared.reply(self.list(request).await)
+    }
+
+    async fn list_members(
+        &self,
+        request: Request<v1::ListMembersRequest>,
+    ) -> Result<Response<v1::ListMembersResponse>, Status> {
+        self.shared.reply(self.members(request).await)
+    }
+
+    async fn create_webhook(
+        &self,
+        request: Request<v1::CreateWebhookRequest>,
+    ) -> Result<Response<v1::CreateWebhookResponse>, Status> {
+        self.shared.reply(Self::create_webhook(self, request).await)
+    }
+
+    async fn list_webhooks(
+        &self,
+        request: Request<v1::ListWebhooksRequest>,
+    ) -> Result<Response<v1::ListWebhooksResponse>, Status> {
+        self.shared.reply(self.webhooks(request).await)
+    }
+
+    async fn delete_webhook(
+        &self,
+        request: Request<v1::DeleteWebhookRequest>,
+    ) -> Result<Response<v1::DeleteWebhookResponse>, Status> {
+        done!(self.shared, request, DeleteWebhookResponse)
+    }
+}

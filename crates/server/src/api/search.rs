@@ -1,0 +1,142 @@
+//! Full text, as clients see it.
+//!
+//! What is found is what this node has indexed: a search never waits for the others, and says up
+//! to where it is complete.
+
+use conclave_core::Position;
+use conclave_replica::{
+    rows,
+    search::{SearchError, Stop},
+};
+use conclave_wire::{Problem, request, v1};
+use conclave_words::{
+    SearchQuery, SnippetPart,
+    query::{DAYS_MAX, Day, OFFSET_MINUTES_MAX, Zone},
+    snippet,
+};
+use tokio::time::timeout;
+use tonic::Request;
+
+use crate::{context::shared::Shared, deadline::Deadline, long_work, pages, problems, show};
+
+/// Messages on a page if the client does not say.
+const PAGE_DEFAULT: usize = 20;
+/// Messages on a page at most: each one is looked at with its reactions and names.
+const PAGE_MAX: usize = 100;
+
+/// A page of what was found.
+pub(crate) async fn search(
+    shared: &Shared,
+    request: Request<v1::SearchMessagesRequest>,
+) -> Result<v1::SearchMessagesResponse, Problem> {
+    let (metadata, _, request) = request.into_parts();
+    let zone = zone_of(&request).ok_or_else(|| {
+        invalid(format!(
+            "an offset from UTC has at most {OFFSET_MINUTES_MAX} minutes, and at most {DAYS_MAX} \
+             days such as 2026-11-20 have their own"
+        ))
+    })?;
+    let query = SearchQuery::parse(&request.query, &zone);
+    let query = query.map_err(|error| invalid(error.to_string()))?;
+    let before = pages::number_of(&request.page_token)?.map(Position);
+    let size = request::page_size(request.page_size, PAGE_DEFAULT).min(PAGE_MAX);
+    let deadline = Deadline::of(&metadata);
+    let look = |consistency: v1::Consistency| {
+        let read = |_: &rows::Reader, session: &rows::SessionRow| Ok(session.account);
+        let options = v1::ReadOptions {
+            consistency: consistency.into(),
+            min_position: 0,
+        };
+        shared.read_in_session(&metadata, Some(options), read)
+    };
+    let account = match look(v1::Consistency::Stale).await {
+        // The session may have been opened elsewhere a moment ago.
+        Err(Problem::SessionExpired { .. }) => look(v1::Consistency::Linearizable).await,
+        found => found,
+    }?;
+    let turn = shared.searches.take(account, deadline.left()).await;
+    let mut turn = turn.ok_or(Problem::Busy)?;
+    let (search, stopper) = (shared.replica.search(), StopWhenDropped::default());
+    let stop = stopper.0.clone();
+    let found = long_work::run("search", move || {
+        turn.begins();
+        let found = search.find(account, &query, before, size, &stop);
+        let found = found.map(|found| (hits(&found.rows, &query), found));
+        drop(turn);
+        found
+    });
+    let found = timeout(deadline.left(), found).await;
+    let found = found.map_err(|_| Problem::Busy)?;
+    let broken = |_| Problem::Broken {
+        sentence: "a search was stopped".to_owned(),
+    };
+    let (hits, found) = found.map_err(broken)?.map_err(|error| of_search(&error))?;
+    Ok(v1::SearchMessagesResponse {
+        messages: found.rows.into_iter().map(show::message).collect(),
+        next_page_token: pages::token_of_number(found.next_before.map(|next| next.0)),
+        complete_to_position: found.complete_to.0,
+        applied_position: found.applied.0,
+        hits,
+        page_size: pages::told(size),
+    })
+}
+
+fn invalid(sentence: String) -> Problem {
+    Problem::Refused {
+        reason: "QUERY_INVALID".to_owned(),
+        sentence,
+        request_last: None,
+    }
+}
+
+/// The caller's days; `None`: there are no such.
+fn zone_of(request: &v1::SearchMessagesRequest) -> Option<Zone> {
+    if request.day_offsets.len() > DAYS_MAX {
+        return None;
+    }
+    let days = request.day_offsets.iter().map(|own| {
+        let day = Day::parse(&own.day)?;
+        Some((day, own.utc_offset_minutes))
+    });
+    Zone::new(request.utc_offset_minutes, days.collect::<Option<_>>()?)
+}
+
+/// Why each message was found.
+fn hits(rows: &[rows::MessageRow], query: &SearchQuery) -> Vec<v1::SearchHit> {
+    let part = |part: SnippetPart| v1::SnippetPart {
+        text: part.text,
+        is_match: part.is_match,
+    };
+    let hit = |row: &rows::MessageRow| {
+        let text = row.text.as_deref().unwrap_or_default();
+        let snippet = snippet(text, query.wanted());
+        v1::SearchHit {
+            snippet: snippet.into_iter().map(part).collect(),
+        }
+    };
+    rows.iter().map(hit).collect()
+}
+
+/// Ends a search whose caller has gone or whose time is over.
+#[derive(Default)]
+struct StopWhenDropped(Stop);
+
+impl Drop for StopWhenDropped {
+    fn drop(&mut self) {
+        self.0.set();
+    }
+}
+
+fn of_search(error: &SearchError) -> Problem {
+    match error {
+        SearchError::Busy | SearchError::Stopped => Problem::Busy,
+        SearchError::Closed => Problem::GoingAway,
+        SearchError::State(error) => problems::of_rows(error),
+        error => {
+            tracing::error!(%error, "the search index cannot be read");
+            Problem::Broken {
+                sentence: "the search index cannot be read".to_owned(),
+            }
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Sessions, as clients see them: opened with a password, listed and ended by their owner.
+//!
+//! Always true: a password is tried only if the gate lets the attempt pass, and was counted by the
+//! log before it is verified; success forgives that.
+
+use conclave_core::{Accepted, AccountName, LoginKeys, Rejection, SessionLabel};
+use conclave_replica::rows;
+use conclave_text::Password;
+use conclave_wire::{
+    Problem,
+    request::{self, TOKEN_BYTES},
+    v1::{self, session_service_server::SessionService},
+};
+use tonic::{Request, Response, Status};
+
+use crate::{
+    api::accounts::{Accounts, once_id},
+    auth::{
+        fair::Paced,
+        hash_queue::Work,
+        passwords::is_outdated,
+        sessions::{log_in_first, show_token},
+        throttle::keys_of_login,
+    },
+    context::{
+        access::{accepted, held_back, position_of},
+        try_password::attempt_id,
+    },
+    deadline::Deadline,
+    random, show,
+};
+
+/// A request to log in, its bounds checked.
+struct Login {
+    /// The account's name as names are compared.
+    key: String,
+    password: String,
+    label: SessionLabel,
+    keys: LoginKeys,
+}
+
+impl Login {
+    fn of(request: &Request<v1::OpenSessionRequest>) -> Result<Self, Problem> {
+        let remote = request.remote_addr();
+        let request = request.get_ref();
+        let label = conclave_text::session_label(&request.label)?;
+        // A name or password that nobody can have is told like one that nobody has.
+        let device = request::device_secret(&request.device_secret)?;
+        let wrong = Rejection::WrongCredentials;
+        let name = AccountName::new(request.name.as_str()).map_err(|_| wrong.clone())?;
+        Password::typed(&request.password).map_err(|_| wrong)?;
+        let key = name.key();
+        Ok(Self {
+            keys: keys_of_login(&key, remote, device),
+            key,
+            password: request.password.clone(),
+            label,
+        })
+    }
+}
+
+impl Accounts {
+    async fn open(
+        &self,
+        request: Request<v1::OpenSessionRequest>,
+    ) -> Result<v1::OpenSessionResponse, Problem> {
+        self.shared.door()?;
+        self.shared.only_where_believed()?;
+        let deadline = Deadline::of(request.metadata());
+        let token = match request::chosen_token(&request.get_ref().token)? {
+            Some(token) => token,
+            None => random::bytes::<TOKEN_BYTES>()?,
+        };
+        let once = once_id(&request.get_ref().request_id)?;
+        let login = Login::of(&request)?;
+        let (row, renewed_hash) = self
+            .log_in(&login, &request.get_ref().request_id, deadline)
+            .await?;
+        let hash = request::token_hash(&token);
+        let command = request::open_session(
+            once,
+            row.id,
+            row.password_version,
+            hash,
+            login.label,
+            login.keys,
+            renewed_hash,
+        );
+        let outcome = self.shared.propose(command, deadline).await?;
+        accepted(&outcome, |accepted| match accepted {
+            Accepted::SessionOpened {
+                session,
+                expires_at,
+                ..
+            } => {
+                self.shared.sessions.keep(hash, *session, row.id);
+                Some(v1::OpenSessionResponse {
+                    token: show_token(&token),
+                    session_id: session.0,
+                    account: Some(show::account(row)),
+                    expires_at_ms: expires_at.0,
+                    position: position_of(&outcome),
+                })
+            }
+            _ => None,
+        })
+    }
+
+    /// The account whose password was given, if the attempt may be made and is right; and the
+    /// hash that is to replace the stored one, if its parameters are not those of today.
+    async fn log_in(
+        &self,
+        login: &Login,
+        request_id: &[u8],
+        deadline: Deadline,
+    ) -> Result<(rows::AccountRow, Option<String>), Problem> {
+        let keys = login.keys;
+        self.shared.barrier(deadline).await?;
+        let key = login.key.clone();
+        let found = self.shared.read(move |reader| reader.account_by_key(&key));
+        let found = found.await?;
+        let of = found
+            .as_ref()
+            .map(|row| self.shared.sessions.fair.of(row.id));
+        if let Some(of) = &of
+            && let Err(rejection) = of.check(Paced::LogIn)
+        {
+            return Err(held_back(rejection.into(), of, deadline).await);
+        }
+        let hash = found.as_ref().map(|row| row.password_hash.clone());
+        let once = attempt_id(&once_id(request_id)?, &keys, &login.password);
+        let password = login.password.clone();
+        let tried = self
+            .shared
+            .try_password(once, keys, Work::LogIn, password, hash, deadline)
+            .await?;
+        let row = found.filter(|_| tried.verified);
+        let row = row.ok_or(Rejection::WrongCredentials)?;
+        of.iter().for_each(|of| of.count(Paced::LogIn));
+        let renewed = match is_outdated(&row.password_hash) {
+            true => {
+                let password = Password::typed(&login.password)?;
+                Some(self.shared.passwords.hash(&tried.turn, password).await?)
+            }
+            false => None,
+        };
+        Ok((row, renewed))
+    }
+
+    async fn close(
+        &self,
+        request: Request<v1::CloseSessionRequest>,
+    ) -> Result<v1::CloseSessionResponse, Problem> {
+        let outcome = self.shared.propose_in_session(request).await?;
+        accepted(&outcome, |accepted| match accepted {
+            Accepted::SessionClosed => Some(v1::CloseSessionResponse {
+                position: position_of(&outcome),
+            }),
+            _ => None,
+        })
+    }
+
+    async fn get(
+        &self,
+        request: Request<v1::GetSessionRequest>,
+    ) -> Result<v1::GetSessionResponse, Problem> {
+        let (metadata, _, request) = request.into_parts();
+        let read = |reader: &rows::Reader, session: &rows::SessionRow| {
+            Ok((reader.account(session.account)?, session.clone()))
+        };
+        let (row, session) = self
+            .shared
+            .read_in_session(&metadata, request.read, read)
+            .await?;
+        let row = row.ok_or_else(|| log_in_first("the account was deleted"))?;
+        Ok(v1::GetSessionResponse {
+            session_id: session.id.0,
+            account: Some(show::account(row)),
+            opened_at_ms: session.opened_at.0,
+            expires_at_ms: self.shared.replica.now().date_of(session.expires_at).0,
+            request_number_last: session.request_last,
+        })
+    }
+
+    async fn list_own(
+        &self,
+        request: Request<v1::ListSessionsRequest>,
+    ) -> Result<v1::ListSessionsResponse, Problem> {
+        let (metadata, _, request) = request.into_parts();
+        let now = self.shared.replica.now();
+        let read = move |reader: &rows::Reader, session: &rows::SessionRow| {
+            let mut open = reader.sessions(session.account)?;
+            open.retain(|session| !session.closed && session.expires_at > now.log_time);
+            open.iter_mut()
+                .for_each(|session| session.expires_at = now.date_of(session.expires_at));
+            // Numbers are given in the order of opening.
+            open.sort_by_key(|session| session.id);
+            Ok((open, session.id))
+        };
+        let (open, current) = self
+            .shared
+            .read_in_session(&metadata, request.read, read)
+            .await?;
+        let sessions = open.into_iter().map(|row| show::session(row, current));
+        Ok(v1::ListSessionsResponse {
+            sessions: sessions.collect(),
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl SessionService for Accounts {
+    async fn open_session(
+        &self,
+        request: Request<v1::OpenSessionRequest>,
+    ) -> Result<Response<v1::OpenSessionResponse>, Status> {
+        self.shared.reply(self.open(request).await)
+    }
+
+    async fn close_session(
+        &self,
+        request: Request<v1::CloseSessionRequest>,
+    ) -> Result<Response<v1::CloseSessionResponse>, Status> {
+        self.shared.reply(self.close(request).await)
+    }
+
+    async fn get_session(
+        &self,
+        request: Request<v1::GetSessionRequest>,
+    ) -> Result<Response<v1::GetSessionResponse>, Status> {
+        self.shared.reply(self.get(request).await)
+    }
+
+    async fn list_sessions(
+        &self,
+        request: Request<v1::ListSessionsRequest>,
+    ) -> Result<Response<v1::ListSessionsResponse>, Status> {
+        self.shared.reply(self.list_own(request).await)
+    }
+
+    async fn end_session(
+        &self,
+        request: Request<v1::EndSessionRequest>,
+    ) -> Result<Response<v1::EndSessionResponse>, Status> {
+        let done = self.shared.done_in_session(request).await;
+        let response = done.map(|position| v1::EndSessionResponse { position });
+        self.shared.reply(response)
+    }
+}

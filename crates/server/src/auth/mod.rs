@@ -1,0 +1,14 @@
+//! What decides whether a caller is let in, and how often it may try: passwords and the turns in
+//! which they are hashed, waits after failures, who may create accounts, the sessions that are
+//! remembered, and what one account may have under way.
+//!
+//! It proposes nothing and does not know what the services share; those that log in, create
+//! accounts or make a session's commands use it.
+
+pub(crate) mod codes;
+pub(crate) mod fair;
+pub(crate) mod hash_queue;
+pub(crate) mod passwords;
+pub(crate) mod registration;
+pub(crate) mod sessions;
+pub(crate) mod throttle;

@@ -1,0 +1,206 @@
+//! Passwords: argon2id with 19 MiB, 2 passes, 1 lane (RFC 9106's way, OWASP's minimum).
+//!
+//! Always true: hashing happens on threads of its own, at most half of the cores at once, in turns
+//! that are shared fairly (see `hash_queue`): a storm of log-ins costs neither memory nor
+//! everybody's latency. A name that nobody has takes as long as one that somebody has, and so does
+//! a program's account, which has no password: nothing logs in there.
+
+use std::{sync::Arc, thread};
+
+use argon2::{
+    Argon2, Params,
+    password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
+};
+use conclave_text::Password;
+use conclave_wire::Problem;
+use tokio::sync::Semaphore;
+
+use crate::{
+    auth::hash_queue::{Asker, Turn, Turns, Work},
+    deadline::Deadline,
+    long_work, random,
+};
+
+/// Attempts that have a turn for each thread that hashes: while one hashes, another is counted by
+/// the log.
+const TURNS_PER_LANE: usize = 2;
+/// Turns of one node. On all nodes of a large cluster together they are fewer than the failures
+/// that an address is allowed, so log-ins that turn out right do not make their address wait.
+const TURNS_MAX: usize = 6;
+
+/// The parameters. An older hash is renewed when its owner logs in.
+const MEMORY_KIB: u32 = 19 * 1024;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+
+/// Hashes and verifies.
+pub(crate) struct Passwords {
+    turns: Turns,
+    lanes: Arc<Semaphore>,
+    /// A hash of nobody's password, for names that nobody has.
+    nobody: String,
+}
+
+impl Passwords {
+    /// Ready to hash; makes the hash of nobody's password.
+    pub(crate) fn new() -> Result<Self, Problem> {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let lanes = (cores / 2).max(1);
+        Ok(Self {
+            turns: Turns::new((TURNS_PER_LANE * lanes).min(TURNS_MAX)),
+            lanes: Arc::new(Semaphore::new(lanes)),
+            nobody: hash(b"nobody's password")?,
+        })
+    }
+
+    /// Waits for a turn to hash.
+    ///
+    /// # Errors
+    /// [`Problem::Busy`] if too many wait, or too long.
+    pub(crate) async fn turn(
+        &self,
+        work: Work,
+        asker: Asker,
+        deadline: Deadline,
+    ) -> Result<Turn, Problem> {
+        self.turns.take(work, asker, deadline).await
+    }
+
+    /// The PHC string of a new password.
+    pub(crate) async fn hash(&self, _turn: &Turn, password: Password) -> Result<String, Problem> {
+        self.run(move || hash(password.as_bytes())).await?
+    }
+
+    /// Whether `password` is the one of `hash`. `None` and the empty hash, which is no password's,
+    /// take as long and are `false`.
+    pub(crate) async fn verify(
+        &self,
+        _turn: &Turn,
+        password: Password,
+        hash: Option<String>,
+    ) -> Result<bool, Problem> {
+        let hash = hash.filter(|hash| !hash.is_empty());
+        let somebody = hash.is_some();
+        let hash = hash.unwrap_or_else(|| self.nobody.clone());
+        let verified = self.run(move || verify(&password, &hash)).await??;
+        Ok(somebody && verified)
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let lane = self
+            .lanes
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|_| Problem::GoingAway)?;
+        let done = long_work::run("hash", move || {
+            let result = work();
+            drop(lane);
+            result
+        });
+        done.await.map_err(|_| broken("hashing was stopped"))
+    }
+}
+
+/// Whether a hash was made with other parameters than those of today.
+pub(crate) fn is_outdated(hash: &str) -> bool {
+    let today = format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}$");
+    !hash.starts_with(&today)
+}
+
+fn broken(sentence: &str) -> Problem {
+    Problem::Broken {
+        sentence: sentence.to_owned(),
+    }
+}
+
+fn argon2() -> Result<Argon2<'static>, Problem> {
+    let params = Params::new(MEMORY_KIB, PASSES, LANES, None);
+    let params = params.map_err(|_| broken("the parameters of argon2 are wrong"))?;
+    Ok(Argon2::new(
+        argon2::Algorithm::Argon2id,
+        argon2::Version::V0x13,
+        params,
+    ))
+}
+
+fn hash(password: &[u8]) -> Result<String, Problem> {
+    let salt: [u8; 16] = random::bytes()?;
+    let hashed = argon2()?.hash_password_with_salt(password, &salt);
+    hashed
+        .map(|hash| hash.to_string())
+        .map_err(|_| broken("the password cannot be hashed"))
+}
+
+fn verify(password: &Password, hash: &str) -> Result<bool, Problem> {
+    let hash = PasswordHash::new(hash).map_err(|_| broken("a stored password hash is damaged"))?;
+    Ok(argon2()?
+        .verify_password(password.as_bytes(), &hash)
+        .is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use conclave_core::ThrottleKey;
+
+    use super::*;
+
+    fn password(typed: &str) -> Password {
+        Password::typed(typed).unwrap()
+    }
+
+    async fn turn(passwords: &Passwords) -> Turn {
+        let key = ThrottleKey([0; 16]);
+        let asker = Asker {
+            group: key,
+            account: key,
+        };
+        let taken = passwords.turn(Work::LogIn, asker, Deadline::usual()).await;
+        taken.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_password_is_known_again_and_no_other_is() {
+        let passwords = Passwords::new().unwrap();
+        let turn = turn(&passwords).await;
+        let hash = passwords.hash(&turn, password("correct horse")).await;
+        let hash = hash.unwrap();
+        assert!(
+            hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+            "{hash}"
+        );
+        assert!(!is_outdated(&hash));
+        let verify =
+            |typed: &str, hash: Option<String>| passwords.verify(&turn, password(typed), hash);
+        assert!(verify("correct horse", Some(hash.clone())).await.unwrap());
+        assert!(!verify("battery staple", Some(hash.clone())).await.unwrap());
+        for nobody in [None, Some(String::new())] {
+            assert!(!verify("nobody's password", nobody).await.unwrap());
+        }
+        let spelled = passwords.hash(&turn, password("pässwörter")).await.unwrap();
+        assert!(
+            verify("pa\u{308}sswo\u{308}rter", Some(spelled))
+                .await
+                .unwrap()
+        );
+        let again = passwords.hash(&turn, password("correct horse")).await;
+        assert_ne!(again.unwrap(), hash, "salted");
+    }
+
+    #[tokio::test]
+    async fn a_hash_with_other_parameters_is_known_and_outdated() {
+        let passwords = Passwords::new().unwrap();
+        let turn = turn(&passwords).await;
+        let params = Params::new(8 * 1024, 1, 1, None).unwrap();
+        let (algorithm, version) = (argon2::Algorithm::Argon2id, argon2::Version::V0x13);
+        let old = Argon2::new(algorithm, version, params);
+        let hash = old.hash_password_with_salt(b"correct horse", &[7; 16]);
+        let hash = hash.unwrap().to_string();
+        let verified = passwords.verify(&turn, password("correct horse"), Some(hash.clone()));
+        assert!(verified.await.unwrap());
+        assert!(is_outdated(&hash));
+    }
+}

@@ -1,0 +1,315 @@
+//! Exchanges the secret of the cluster while it runs, so that what a machine has kept that was
+//! removed, or what was copied from a directory, proves nothing any more.
+//!
+//! 1. The log says that another authority of the peers is wanted. The leader makes the secret from
+//!    which it follows, keeps it, and has the log announce the authority: its fingerprint, never
+//!    the secret.
+//! 2. The leader brings it to every member: the secret to voters, certificates to all others. They
+//!    keep it beside what they have and believe both authorities. It is brought and not fetched:
+//!    who comes with a stolen certificate gets nothing.
+//! 3. Once all members have it they make their connections anew, and the log ends the exchange:
+//!    every node goes on with the new one alone, also one that was down by then.
+//!
+//! A member that goes meanwhile may have got the secret: then the log wants another one.
+//!
+//! Whoever leads goes on with it; a leader that has not got the secret that was announced makes and
+//! announces another one. Always true: no member is left behind, because the log ends nothing
+//! before all members have on disk what they need.
+
+use std::{io, path::Path, sync::Arc, time::Duration};
+
+use conclave_core::{AuthorityId, OnceId, lookup::PeerAuthority};
+use conclave_replica::{Lane, Member, Place, Role};
+use conclave_wire::{
+    Problem,
+    peer::{self, prepare_exchange_request::Means},
+    request,
+};
+use futures::future::join_all;
+use tokio::time::sleep;
+
+use crate::{
+    context::{
+        exchange_state::{forget, install, store},
+        shared::Shared,
+    },
+    deadline::Deadline,
+    identity::secret::ClusterSecret,
+    peer::transport::GrpcPeer,
+    problems, random,
+    tls::{Issued, Next, NodeKey, PeerNames, PublicKey},
+};
+
+/// How often a node looks whether there is something to do.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long one member may take to be prepared: it waits for its log and its disk.
+const PREPARE_LIMIT: Duration = Duration::from_secs(3);
+/// How long the members may take to confirm what the log says.
+const BARRIER_LIMIT: Duration = Duration::from_secs(1);
+/// How long the log may take to announce an authority, or to end the exchange.
+const PROPOSE_LIMIT: Duration = Duration::from_secs(3);
+
+/// Does what an exchange needs of this node, for as long as it runs.
+pub(crate) async fn keep(shared: Arc<Shared>) {
+    loop {
+        sleep(LOOK_EVERY).await;
+        let (tls, known) = (&shared.security.tls, shared.peer_authority());
+        let is_idle = known.next.is_none() && known.generation <= tls.exchanges();
+        if is_idle && tls.prepared().is_none() {
+            continue;
+        }
+        let done = match shared.settle().await {
+            Ok(()) => shared.drive().await,
+            Err(problem) => Err(problem.to_string()),
+        };
+        if let Err(why) = done
+            && shared.exchange.told.is_news(why.clone())
+        {
+            tracing::warn!(reason = %why, "the exchange of the secret waits");
+        }
+    }
+}
+
+impl Shared {
+    async fn authority_now(&self) -> Result<PeerAuthority, Problem> {
+        Ok(self.read(|reader| reader.nodes()).await?.authority)
+    }
+
+    /// Follows what the log says: goes on with what was prepared, or forgets it.
+    async fn settle(&self) -> Result<(), Problem> {
+        let _turn = self.exchange.settling.lock().await;
+        let (tls, known) = (&self.security.tls, self.authority_now().await?);
+        let has_ended = known.generation > tls.exchanges();
+        let Some(prepared) = tls.prepared() else {
+            return match has_ended {
+                true => Err(problems::refused(
+                    "EXCHANGE_MISSED",
+                    "it has ended without this node: let the machine join again with an empty \
+                     directory and a new token",
+                )),
+                false => Ok(()),
+            };
+        };
+        if has_ended {
+            self.on_disk(install).await?;
+            tls.go_on_with_next();
+            let exchanges = known.generation;
+            tracing::info!(exchanges, "the secret of the cluster was exchanged");
+            return Ok(());
+        }
+        // Only what is known to be the newest says that something else was announced since.
+        if known.next != Some(prepared) {
+            let confirmed = self.replica.read_barrier(BARRIER_LIMIT).await;
+            confirmed.map_err(|error| problems::of_read(&error))?;
+            let known = self.authority_now().await?;
+            if known.next != Some(prepared) && known.generation <= tls.exchanges() {
+                self.on_disk(forget).await?;
+                tls.forget_next();
+            }
+        }
+        Ok(())
+    }
+
+    async fn on_disk(
+        &self,
+        change: impl FnOnce(&Path) -> io::Result<()> + Send + 'static,
+    ) -> Result<(), Problem> {
+        let directory = self.identity.directory().to_owned();
+        let done = tokio::task::spawn_blocking(move || change(&directory)).await;
+        let done = done.map_err(io::Error::other).flatten();
+        done.map_err(|error| Problem::Broken {
+            sentence: format!("the directory of the node cannot be written: {error}"),
+        })
+    }
+
+    /// Believes the next authority from now on, and keeps what proves this node to those who do.
+    async fn prepare(&self, next: Next) -> Result<(), Problem> {
+        let kept = next.clone();
+        self.on_disk(move |directory| store(directory, &kept))
+            .await?;
+        let prepared = self.security.tls.prepare(&next);
+        prepared.map_err(|error| problems::refused("CERTIFICATES_INVALID", &error.to_string()))
+    }
+
+    /// Prepares this node, as the leader asks for it.
+    pub(crate) async fn prepare_here(
+        &self,
+        request: peer::PrepareExchangeRequest,
+    ) -> Result<peer::PrepareExchangeResponse, Problem> {
+        let invalid = |why: &str| problems::refused("EXCHANGE_INVALID", why);
+        let id = AuthorityId::try_from(&request.authority_sha256[..]);
+        let id = id.map_err(|_| invalid("an authority is named by 32 bytes"))?;
+        let confirmed = self.replica.read_barrier(BARRIER_LIMIT).await;
+        confirmed.map_err(|error| problems::of_read(&error))?;
+        let _turn = self.exchange.settling.lock().await;
+        if self.authority_now().await?.next != Some(id) {
+            return Err(invalid("the log has not announced this authority"));
+        }
+        let tls = &self.security.tls;
+        if tls.prepared() != Some(id) {
+            let key = NodeKey::load_or_make(self.identity.directory());
+            let key = key.map_err(|error| invalid(&error.to_string()))?;
+            let next = match request.means {
+                Some(Means::ClusterSecret(bytes)) => {
+                    let secret = ClusterSecret::from_bytes(&bytes);
+                    Next::Secret(secret.map_err(|_| invalid("this is no secret"))?)
+                }
+                Some(Means::Certificates(sent)) => {
+                    let issued = Issued::new(&key, &sent);
+                    Next::Issued(issued.map_err(|error| invalid(&error.to_string()))?)
+                }
+                // Certificates of a machine that is to vote say so; others do not.
+                None if self.identity.wish().is_some() && !self.votes() => {
+                    return Err(invalid("this node has not got its place yet"));
+                }
+                None => {
+                    return Ok(peer::PrepareExchangeResponse {
+                        prepared: false,
+                        public_key: key.public().into(),
+                    });
+                }
+            };
+            let is_next = next.generation() == tls.exchanges() + 1;
+            if next.authority_id() != id || next.cluster_id() != tls.cluster_id() || !is_next {
+                return Err(invalid("it is not of the authority that was announced"));
+            }
+            self.prepare(next).await?;
+            tracing::info!("this node is prepared for another secret of the cluster");
+        }
+        if request.connect_anew {
+            tls.connect_anew();
+        }
+        Ok(peer::PrepareExchangeResponse {
+            prepared: true,
+            ..peer::PrepareExchangeResponse::default()
+        })
+    }
+
+    fn votes(&self) -> bool {
+        self.replica.place_of(self.identity.node) == Place::Voter
+    }
+
+    /// Takes the next steps of an exchange, if this node leads.
+    async fn drive(&self) -> Result<(), String> {
+        let leads = self.replica.status().role == Role::Leader;
+        if !leads || self.peer_authority().next.is_none() {
+            return Ok(());
+        }
+        // What leaders before have proposed is known then.
+        let confirmed = self.replica.read_barrier(BARRIER_LIMIT).await;
+        confirmed.map_err(|error| error.to_string())?;
+        let known = self
+            .authority_now()
+            .await
+            .map_err(|error| error.to_string())?;
+        let Some(announced) = known.next else {
+            return Ok(());
+        };
+        let next = match self.security.tls.next_secret() {
+            Some(next) if next.authority_id() == announced => next,
+            _ => self.announce_another().await?,
+        };
+        self.prepare_others(&next, false).await?;
+        let _adding = self.exchange.adding.lock().await;
+        if !self.replica.status().members_settled {
+            return Err("the membership changes".to_owned());
+        }
+        self.security.tls.connect_anew();
+        self.prepare_others(&next, true).await?;
+        let ended = self.step(&next, true).await;
+        ended.map_err(|problem| problem.to_string())?;
+        self.settle().await.map_err(|problem| problem.to_string())
+    }
+
+    /// Makes another secret and has the log announce it.
+    async fn announce_another(&self) -> Result<ClusterSecret, String> {
+        let secret = self.secret();
+        let secret = secret.ok_or("the leader has not got the key of the authority yet")?;
+        let next = secret.exchange().map_err(|error| error.to_string())?;
+        // Until the log has announced it, it would be forgotten.
+        let _turn = self.exchange.settling.lock().await;
+        let prepared = self.prepare(Next::Secret(next.clone())).await;
+        prepared.map_err(|problem| problem.to_string())?;
+        let announced = self.step(&next, false).await;
+        announced.map_err(|problem| problem.to_string())?;
+        Ok(next)
+    }
+
+    async fn step(&self, next: &ClusterSecret, is_final: bool) -> Result<(), Problem> {
+        let id = OnceId(random::bytes()?);
+        let (generation, authority) = (next.generation(), next.authority_id());
+        let command = request::exchange_authority(id, generation, authority, is_final);
+        let deadline = Deadline::after(PROPOSE_LIMIT);
+        self.propose(command, deadline).await.map(drop)
+    }
+
+    /// Prepares every other member; all of them, or it is an error.
+    async fn prepare_others(&self, next: &ClusterSecret, connect_anew: bool) -> Result<(), String> {
+        let mut members = self.replica.status().members.nodes;
+        members.remove(&self.identity.node);
+        // Where a member says that it is counts for more.
+        let moved = self.roll.moved();
+        let preparing = members.into_iter().map(|(node, member)| {
+            let member = moved.get(&node).cloned().unwrap_or(member);
+            async move {
+                let prepared = self.prepare_other(node, &member, next, connect_anew).await;
+                prepared.map_err(|why| format!("node {node}: {why}"))
+            }
+        });
+        join_all(preparing).await.into_iter().collect()
+    }
+
+    async fn prepare_other(
+        &self,
+        node: u64,
+        member: &Member,
+        next: &ClusterSecret,
+        connect_anew: bool,
+    ) -> Result<(), String> {
+        let peer = self.transport.grpc_peer(node, member, Lane::Calls);
+        let id = next.authority_id();
+        let asked = peer.prepare_exchange(id, None, connect_anew).await?;
+        if asked.prepared {
+            return Ok(());
+        }
+        let means = match self.replica.place_of(node) {
+            Place::Voter => Means::ClusterSecret(next.to_bytes().into()),
+            Place::Learner | Place::Unknown => {
+                let key = PublicKey::from_bytes(&asked.public_key).ok_or("it has no key")?;
+                let of = PeerNames {
+                    node,
+                    ..PeerNames::default()
+                };
+                let tls = &self.security.tls;
+                let signed = tls.sign_next_for(&key, of, &member.client_address);
+                let signed = signed.ok_or("the exchange was begun anew")?;
+                Means::Certificates(signed.map_err(|error| error.to_string())?.to_wire())
+            }
+        };
+        let given = peer.prepare_exchange(id, Some(means), connect_anew).await?;
+        match given.prepared {
+            true => Ok(()),
+            false => Err("it is not prepared".to_owned()),
+        }
+    }
+}
+
+impl GrpcPeer {
+    async fn prepare_exchange(
+        &self,
+        id: AuthorityId,
+        means: Option<Means>,
+        connect_anew: bool,
+    ) -> Result<peer::PrepareExchangeResponse, String> {
+        let request = peer::PrepareExchangeRequest {
+            envelope: Some(self.envelope()),
+            authority_sha256: id.0.to_vec().into(),
+            means,
+            connect_anew,
+        };
+        let prepared = self.call(PREPARE_LIMIT, |mut service| async move {
+            service.prepare_exchange(request).await
+        });
+        prepared.await.map_err(|error| error.to_string())
+    }
+}

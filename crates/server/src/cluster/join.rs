@@ -1,0 +1,243 @@
+//! How a node comes into a cluster that is there, how it learns that it is in it no longer, and how
+//! clients learn of those that come and go.
+//!
+//! Always true: a node that joins never makes a cluster of its own. It stops because it was
+//! removed only if a majority says so, through a member that has just asked it.
+
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use conclave_replica::{Lane, Members, rows};
+use conclave_wire::{
+    Problem, peer,
+    v1::{self, change_members_request},
+};
+use tokio::{sync::watch, time::sleep};
+
+use crate::{
+    context::shared::Shared,
+    deadline::Deadline,
+    peer::{
+        convert::Cluster,
+        join_client::{self, JoinError, Trust},
+        on_behalf::OnBehalf,
+    },
+    start_error::StartError,
+    tls::{Issued, NodeKey},
+};
+
+/// How long a member may take to describe its cluster.
+const DESCRIBE_LIMIT: Duration = Duration::from_secs(2);
+/// How long a member may take to let a machine in.
+const JOIN_LIMIT: Duration = Duration::from_secs(5);
+/// For how long a node must have had everything before it asks for its place.
+const CAUGHT_UP: Duration = Duration::from_secs(2);
+/// How long the leader may take to give it, and the pause after it did not.
+const PLACE_LIMIT: Duration = Duration::from_secs(5);
+const PLACE_AGAIN: Duration = Duration::from_secs(1);
+/// Between two rounds of asking.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How often a node makes sure that it belongs to the cluster.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often is looked whether nodes have come or gone.
+const ADDRESSES_EVERY: Duration = Duration::from_millis(500);
+/// How long the leader may take to confirm what it knows.
+const BARRIER_LIMIT: Duration = Duration::from_secs(1);
+
+/// Asks the nodes at these addresses until one says that `node` belongs to its cluster.
+pub(crate) async fn find(addresses: &[String], node: u64, trust: &Trust) -> Cluster {
+    let mut reasons = Reasons::default();
+    loop {
+        let mut last = String::new();
+        for address in addresses {
+            match join_client::describe(address, trust, DESCRIBE_LIMIT).await {
+                Ok(cluster) if cluster.members.nodes.contains_key(&node) => return cluster,
+                Ok(_) => last = format!("node {node} was not added to the cluster yet"),
+                Err(error) => {
+                    let unreachable = format!("{address}: {error}");
+                    last = if last.is_empty() { unreachable } else { last };
+                }
+            }
+        }
+        reasons.tell(last);
+        sleep(PAUSE).await;
+    }
+}
+
+/// Says why it waits: once for each reason, not for each round.
+#[derive(Default)]
+struct Reasons(Option<String>);
+
+impl Reasons {
+    fn tell(&mut self, reason: String) {
+        if self.0.as_ref() != Some(&reason) {
+            tracing::warn!(%reason, "waiting to be let into the cluster");
+            self.0 = Some(reason);
+        }
+    }
+}
+
+/// Asks the nodes at these addresses until one lets this machine in.
+///
+/// # Errors
+/// What the cluster refuses for good.
+pub(crate) async fn ask(
+    addresses: &[String],
+    trust: &Trust,
+    request: &peer::JoinRequest,
+) -> Result<peer::JoinResponse, Problem> {
+    let mut reasons = Reasons::default();
+    loop {
+        let mut first = None;
+        for address in addresses {
+            match join_client::join(address, trust, request.clone(), JOIN_LIMIT).await {
+                Ok(let_in) => return Ok(let_in),
+                Err(JoinError::Refused(problem)) => return Err(problem),
+                Err(JoinError::Later(why)) => {
+                    first.get_or_insert(format!("{address}: {why}"));
+                }
+            }
+        }
+        reasons.tell(first.unwrap_or_else(|| "there is no address to ask".to_owned()));
+        sleep(PAUSE).await;
+    }
+}
+
+/// What a member has signed for this machine when it was let in.
+pub(crate) fn issued_in(key: &NodeKey, let_in: &peer::JoinResponse) -> Result<Issued, StartError> {
+    let sent = let_in.certificates.clone().unwrap_or_default();
+    let issued = Issued::new(key, &sent);
+    issued.map_err(|error| StartError::Join(format!("what was signed is of no use: {error}")))
+}
+
+/// Takes the place that the node shall have, once it has had everything that is acknowledged for
+/// some seconds.
+pub(crate) async fn take_place(shared: Arc<Shared>) {
+    let node = shared.identity.node;
+    let mut told = None;
+    let mut votes_first = false;
+    while let Some(wish) = shared.identity.wish() {
+        if !stays_caught_up(&shared).await {
+            continue;
+        }
+        let members = shared.replica.status().members;
+        let votes = members.all_voters().contains(&node);
+        let is_ready = !votes_first || votes && shared.security.tls.is_keeper();
+        let predecessor = predecessor(&members, node, wish.replaces);
+        let change = if let Some(old) = predecessor.filter(|_| is_ready) {
+            change_members_request::Change::Replace(v1::ReplaceNode {
+                old_node_id: old,
+                new_node_id: node,
+            })
+        } else if wish.voter && !votes {
+            change_members_request::Change::PromoteNodeId(node)
+        } else if predecessor.is_some() {
+            sleep(PAUSE).await;
+            continue;
+        } else {
+            tracing::info!(node, "this node has its place in the cluster");
+            break;
+        };
+        let request = v1::ChangeMembersRequest {
+            change: Some(change),
+            dry_run: false,
+            force: false,
+        };
+        let deadline = Deadline::after(PLACE_LIMIT);
+        if let Err(problem) = shared
+            .change_members(request, &OnBehalf::default(), deadline)
+            .await
+        {
+            // The last one with the key of the authority goes only after this node has it.
+            votes_first |= problem.reason() == "WOULD_LOSE_AUTHORITY" && wish.voter;
+            let reason = problem.to_string();
+            if told.as_ref() != Some(&reason) {
+                tracing::warn!(node, %reason, "this node has to wait for its place");
+                told = Some(reason);
+            }
+            sleep(PLACE_AGAIN).await;
+        }
+    }
+    if let Err(error) = shared.identity.wish_is_over() {
+        tracing::error!(%error, "it cannot be noted that this node has its place");
+    }
+}
+
+/// Whose place the node takes: the one that it was told, or one at its own address. There are
+/// several of them if a machine was damaged again before it had its place.
+fn predecessor(members: &Members, node: u64, told: u64) -> Option<u64> {
+    if members.nodes.contains_key(&told) {
+        return Some(told);
+    }
+    let own = &members.nodes.get(&node)?.peer_address;
+    let mut others = members.nodes.iter().filter(|(other, _)| **other != node);
+    let same = others.find(|(_, member)| member.peer_address == *own);
+    same.map(|(other, _)| *other)
+}
+
+/// Whether the node has everything that is acknowledged, and still has it after a while.
+async fn stays_caught_up(shared: &Shared) -> bool {
+    for pause in [Duration::ZERO, CAUGHT_UP / 2, CAUGHT_UP / 2] {
+        sleep(pause).await;
+        if shared.replica.read_barrier(BARRIER_LIMIT).await.is_err() {
+            sleep(PAUSE).await;
+            return false;
+        }
+    }
+    true
+}
+
+/// Looks from time to time whether this node still belongs to its cluster; says so when it does
+/// not any more.
+pub(crate) async fn watch_membership(shared: Arc<Shared>, removed: watch::Sender<bool>) {
+    let node = shared.identity.node;
+    loop {
+        sleep(LOOK_EVERY).await;
+        let is_known = shared.replica.read_barrier(BARRIER_LIMIT).await.is_ok();
+        if is_known && shared.replica.status().members.nodes.contains_key(&node) {
+            continue;
+        }
+        for (other, member) in shared.other_members() {
+            let peer = shared.transport.grpc_peer(other, &member, Lane::Calls);
+            let Ok(cluster) = peer.describe(DESCRIBE_LIMIT).await else {
+                continue;
+            };
+            if cluster.cluster_id != shared.identity.cluster_id {
+                continue;
+            }
+            if !cluster.members.nodes.contains_key(&node) {
+                tracing::error!(node, "this node was removed from the cluster");
+                removed.send_replace(true);
+                return;
+            }
+            break;
+        }
+    }
+}
+
+/// Notes what the log says of nodes, and tells the streams where clients reach them, whenever that
+/// has changed.
+pub(crate) async fn tell_addresses(shared: Arc<Shared>) {
+    loop {
+        let read = |reader: &rows::Reader| Ok((reader.nodes()?, reader.account_limits()?));
+        match shared.read(read).await {
+            Ok((nodes, limits)) => {
+                shared.sessions.fair.set_limits(limits);
+                let mut known = shared.nodes.write().unwrap_or_else(PoisonError::into_inner);
+                *known = nodes;
+            }
+            Err(problem) => tracing::debug!(%problem, "what the log says of nodes is not read"),
+        }
+        let now = shared.client_addresses();
+        shared.addresses.send_if_modified(|told| {
+            let is_news = told[..] != now[..];
+            if is_news {
+                *told = now.into();
+            }
+            is_news
+        });
+        sleep(ADDRESSES_EVERY).await;
+    }
+}

@@ -1,0 +1,233 @@
+//! The key of the cluster's authority, and the certificates of nodes that have not got it.
+//!
+//! Always true: the key is given to voters alone, by a voter that has just asked a majority who
+//! they are; a node without it is given certificates for its own key and its own number.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use conclave_replica::{Lane, Member, PeerError, Place};
+use conclave_wire::{Problem, peer};
+use tokio::time::sleep;
+
+use crate::{
+    context::shared::Shared,
+    identity::secret::{ClusterSecret, no_key},
+    peer::transport::{GrpcPeer, Service},
+    problems,
+    tls::{Issued, NodeKey, PeerNames, PublicKey},
+};
+
+/// How often a node looks whether it needs a key or certificates.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long one member may take to answer.
+const ASK_LIMIT: Duration = Duration::from_secs(2);
+/// The pause after no member has given what was asked for.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// How long the members may take to confirm who votes.
+const BARRIER_LIMIT: Duration = Duration::from_secs(1);
+
+/// Refuses what is not a key.
+pub(crate) fn key_invalid() -> Problem {
+    problems::refused(
+        "KEY_INVALID",
+        "a public key is a point of P-256 in 65 bytes",
+    )
+}
+
+impl Shared {
+    /// The cluster's secret, if this node has it.
+    pub(crate) fn secret(&self) -> Option<ClusterSecret> {
+        self.security.tls.secret()
+    }
+
+    /// Signs certificates for the key of a machine.
+    pub(crate) fn certificates_for(
+        &self,
+        of: PeerNames,
+        public_key: &[u8],
+        client_address: &str,
+    ) -> Result<peer::Certificates, Problem> {
+        let key = PublicKey::from_bytes(public_key).ok_or_else(key_invalid)?;
+        let tls = &self.security.tls;
+        let signed = tls.sign_for(&key, of, client_address).ok_or_else(no_key)?;
+        let signed = signed.map_err(|error| Problem::Broken {
+            sentence: error.to_string(),
+        })?;
+        Ok(signed.to_wire())
+    }
+
+    /// Signs other certificates for a member. They give no right to a place: it has its place.
+    pub(crate) fn renew_certificates(
+        &self,
+        node: u64,
+        public_key: &[u8],
+    ) -> Result<peer::Certificates, Problem> {
+        let of = PeerNames {
+            node,
+            ..PeerNames::default()
+        };
+        let member = self.members().remove(&node).unwrap_or_default();
+        self.certificates_for(of, public_key, &member.client_address)
+    }
+
+    /// Gives the secret, for a node that votes as a majority knows it.
+    pub(crate) async fn authority_key_for(&self, node: u64) -> Result<ClusterSecret, Problem> {
+        let confirmed = self.replica.read_barrier(BARRIER_LIMIT).await;
+        confirmed.map_err(|error| problems::of_read(&error))?;
+        if self.replica.place_of(node) != Place::Voter || self.is_retired(node) {
+            let sentence = format!("node {node} does not vote");
+            return Err(problems::refused("PEER_ROLE", &sentence));
+        }
+        self.secret().ok_or_else(no_key)
+    }
+
+    /// Every voter but this one, the leader first.
+    fn other_voters(&self) -> Vec<(u64, Member)> {
+        let leader = *self.replica.leader().borrow();
+        let others = self.other_members().into_iter();
+        let mut voters: Vec<_> = others
+            .filter(|(node, _)| self.replica.place_of(*node) == Place::Voter)
+            .collect();
+        voters.sort_by_key(|(node, _)| Some(*node) != leader);
+        voters
+    }
+}
+
+/// Gets the key of the authority once this node votes, gives it up when the vote is taken from it,
+/// and gets other certificates before those of a node without the key expire. Never ends.
+pub(crate) async fn keep(shared: Arc<Shared>) {
+    let mut told = None;
+    loop {
+        sleep(LOOK_EVERY).await;
+        let tls = &shared.security.tls;
+        let place = shared.replica.place_of(shared.identity.node);
+        let asked = match (place, tls.is_keeper()) {
+            (Place::Voter, false) => fetch_key(&shared).await,
+            (Place::Learner, true) if is_demoted(&shared) => give_up_key(&shared).await,
+            (_, false) if tls.needs_others() => renew(&shared).await.map(drop),
+            _ => continue,
+        };
+        if let Err(why) = asked {
+            if told.as_ref() != Some(&why) {
+                tracing::warn!(reason = %why, "this node has to wait for its keys");
+                told = Some(why);
+            }
+            sleep(ASK_AGAIN).await;
+        }
+    }
+}
+
+/// Asks the other voters for the key, keeps it, and signs for itself from then on.
+async fn fetch_key(shared: &Arc<Shared>) -> Result<(), String> {
+    let mut why = "no other voter is known".to_owned();
+    for (node, member) in shared.other_voters() {
+        let voter = shared.transport.grpc_peer(node, &member, Lane::Calls);
+        let secret = match voter.authority_key(ASK_LIMIT).await {
+            Ok(bytes) => ClusterSecret::from_bytes(&bytes),
+            Err(error) => {
+                why = format!("node {node}: {error}");
+                continue;
+            }
+        };
+        let Ok(secret) = secret else {
+            why = format!("node {node} gives something that is no key");
+            continue;
+        };
+        if secret.authority_id() != shared.security.tls.authority_id() {
+            why = format!("node {node} gives the key of another authority");
+            continue;
+        }
+        let (directory, kept) = (shared.identity.directory().to_owned(), secret.clone());
+        let stored = tokio::task::spawn_blocking(move || kept.store(&directory)).await;
+        match stored {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(error.to_string()),
+            Err(error) => return Err(error.to_string()),
+        }
+        let made = shared.security.tls.become_keeper(secret);
+        made.map_err(|error| error.to_string())?;
+        tracing::info!("this node votes, and has got the key of the cluster's authority");
+        return Ok(());
+    }
+    Err(why)
+}
+
+/// Whether this node had a vote that was taken from it for good. One that the operator gives the
+/// secret, or that is to get a vote, keeps it.
+fn is_demoted(shared: &Shared) -> bool {
+    let is_settled = shared.replica.status().members_settled;
+    // While the secret is exchanged it is about to get other certificates anyway.
+    let is_exchanging = shared.peer_authority().next.is_some();
+    is_settled && !is_exchanging && !shared.secret_is_given && shared.identity.wish().is_none()
+}
+
+/// Has a voter sign certificates for the key of this node, and forgets the secret.
+async fn give_up_key(shared: &Arc<Shared>) -> Result<(), String> {
+    let issued = renew(shared).await?;
+    let directory = shared.identity.directory().to_owned();
+    let forgotten = tokio::task::spawn_blocking(move || ClusterSecret::forget(&directory)).await;
+    let forgotten = forgotten.map_err(|error| error.to_string())?;
+    forgotten.map_err(|error| error.to_string())?;
+    let given_up = shared.security.tls.become_member(&issued);
+    given_up.map_err(|error| error.to_string())?;
+    tracing::info!("this node votes no more, and has given up the key of the authority");
+    Ok(())
+}
+
+/// Asks the voters for other certificates.
+async fn renew(shared: &Arc<Shared>) -> Result<Issued, String> {
+    let directory = shared.identity.directory();
+    let key = NodeKey::load_or_make(directory).map_err(|error| error.to_string())?;
+    let mut why = "no voter is known".to_owned();
+    for (node, member) in shared.other_voters() {
+        let voter = shared.transport.grpc_peer(node, &member, Lane::Calls);
+        let sent = match voter.certificates(key.public(), ASK_LIMIT).await {
+            Ok(sent) => sent,
+            Err(error) => {
+                why = format!("node {node}: {error}");
+                continue;
+            }
+        };
+        let issued = Issued::new(&key, &sent).map_err(|error| error.to_string())?;
+        if issued.authority_id() != shared.security.tls.authority_id() {
+            why = format!("node {node} signs by another authority");
+            continue;
+        }
+        issued.store(directory).map_err(|error| error.to_string())?;
+        let taken = shared.security.tls.take(&issued);
+        taken.map_err(|error| error.to_string())?;
+        tracing::info!("a voter has signed certificates for this node");
+        return Ok(issued);
+    }
+    Err(why)
+}
+
+impl GrpcPeer {
+    /// Asks the peer for the cluster's secret.
+    async fn authority_key(&self, limit: Duration) -> Result<Bytes, PeerError> {
+        let request = peer::GetAuthorityKeyRequest {
+            envelope: Some(self.envelope()),
+        };
+        let call = |mut service: Service| async move { service.get_authority_key(request).await };
+        Ok(self.call(limit, call).await?.cluster_secret)
+    }
+
+    /// Asks the peer for other certificates for the key of this node.
+    async fn certificates(
+        &self,
+        public_key: Vec<u8>,
+        limit: Duration,
+    ) -> Result<peer::Certificates, PeerError> {
+        let request = peer::RenewCertificatesRequest {
+            envelope: Some(self.envelope()),
+            public_key: public_key.into(),
+        };
+        let call = |mut service: Service| async move { service.renew_certificates(request).await };
+        Ok(self
+            .call(limit, call)
+            .await?
+            .certificates
+            .unwrap_or_default())
+    }
+}

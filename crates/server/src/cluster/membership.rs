@@ -1,0 +1,299 @@
+//! Changes of the membership as operators ask for them, on whichever node.
+//!
+//! Always true: only the leader changes anything; a change that would leave no majority of the
+//! voters that answer now is refused unless it is forced. Who asks again after a lost answer finds
+//! that nothing is left to do.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use conclave_core::Accepted;
+use conclave_replica::{Change, Lane, Member, Members, Place};
+use conclave_wire::{
+    Problem, address, peer,
+    request::{self, token_hash},
+    v1,
+};
+use futures::future::BoxFuture;
+use tokio::time::{Instant, sleep};
+use tonic::Request;
+
+use crate::{
+    api::{admin::Margin, operators::join_token_id},
+    context::{
+        access::{accepted, position_of},
+        shared::Shared,
+    },
+    deadline::Deadline,
+    identity::join_token::JoinToken,
+    peer::on_behalf::OnBehalf,
+    problems::{self, millis},
+    random,
+    tls::PeerNames,
+};
+
+/// What was asked, on its way.
+type Asked<'a, T> = BoxFuture<'a, Result<T, Problem>>;
+
+/// Pause before the leader is asked again.
+const PAUSE: Duration = Duration::from_millis(50);
+
+impl Shared {
+    /// Makes a token with which one machine can join.
+    pub(crate) async fn create_join_token(
+        &self,
+        request: Request<v1::CreateJoinTokenRequest>,
+    ) -> Result<v1::CreateJoinTokenResponse, Problem> {
+        let secret = match request::chosen_token(&request.get_ref().secret)? {
+            Some(secret) => secret,
+            None => random::bytes()?,
+        };
+        let token = JoinToken {
+            authority: self.security.tls.authority_id().0,
+            secret,
+        };
+        let hash = token_hash(&secret);
+        let outcome = self.make_join_token(&request, hash).await?;
+        // A machine shows its token to voters alone.
+        let members = self.members().into_iter();
+        let voters = members.filter(|(node, _)| self.replica.place_of(*node) == Place::Voter);
+        let peer_addresses = voters.map(|(_, member)| member.peer_address).collect();
+        accepted(&outcome, |accepted| match accepted {
+            Accepted::JoinTokenCreated { expires_at } => Some(v1::CreateJoinTokenResponse {
+                token: token.to_text(),
+                expires_at_ms: expires_at.0,
+                peer_addresses,
+                plain: self.security.plain_clients,
+                token_id: join_token_id(&hash),
+                position: position_of(&outcome),
+            }),
+            _ => None,
+        })
+    }
+
+    /// What a node of another cluster is told: most often the same hosts are written differently
+    /// in the lists that the two were started with.
+    pub(crate) fn other_cluster(&self) -> String {
+        let cluster = &self.identity.cluster_id;
+        let member = |(node, member): (&u64, &Member)| format!("{node}={}", member.peer_address);
+        let members: Vec<String> = self.members.iter().map(member).collect();
+        format!(
+            "this node belongs to cluster {cluster}, which it knows as {}: nodes that make a \
+             cluster with --members need the same list, letter by letter",
+            members.join(",")
+        )
+    }
+
+    /// Changes the membership, here or at the leader.
+    pub(crate) async fn change_members(
+        &self,
+        request: v1::ChangeMembersRequest,
+        for_whom: &OnBehalf,
+        deadline: Deadline,
+    ) -> Result<v1::ChangeMembersResponse, Problem> {
+        change_in(&request)?;
+        self.at_leader(deadline, |shared, leader, left| {
+            let (request, for_whom) = (request.clone(), for_whom.clone());
+            Box::pin(async move {
+                match leader {
+                    None => shared.change_members_here(request, left).await,
+                    Some((node, member)) => {
+                        let peer = shared.transport.grpc_peer(node, &member, Lane::Calls);
+                        peer.change_members(request, &for_whom, left).await
+                    }
+                }
+            })
+        })
+        .await
+    }
+
+    /// Hands leadership over, from here or from wherever it is.
+    pub(crate) async fn transfer_leader(
+        &self,
+        to: u64,
+        for_whom: &OnBehalf,
+        deadline: Deadline,
+    ) -> Result<u64, Problem> {
+        self.at_leader(deadline, |shared, leader, left| {
+            let for_whom = for_whom.clone();
+            Box::pin(async move {
+                match leader {
+                    None => shared.transfer_leader_here(to, left).await,
+                    Some((node, member)) => {
+                        let peer = shared.transport.grpc_peer(node, &member, Lane::Calls);
+                        peer.hand_over(to, &for_whom, left).await
+                    }
+                }
+            })
+        })
+        .await
+    }
+
+    /// Asks whoever leads, until it answers or there is no time left. `None`: this node.
+    pub(crate) async fn at_leader<T>(
+        &self,
+        deadline: Deadline,
+        ask: impl for<'a> Fn(&'a Self, Option<(u64, Member)>, Duration) -> Asked<'a, T>,
+    ) -> Result<T, Problem> {
+        let began = Instant::now();
+        loop {
+            let left = deadline.left();
+            let leader = *self.replica.leader().borrow();
+            let outcome = match leader {
+                _ if left.is_zero() => {
+                    let waited_ms = millis(began.elapsed());
+                    return Err(Problem::OutcomeUnknown { waited_ms });
+                }
+                None => None,
+                Some(node) if node == self.identity.node => Some(ask(self, None, left).await),
+                Some(node) => match self.replica.member(node) {
+                    Some(member) => Some(ask(self, Some((node, member)), left).await),
+                    None => None,
+                },
+            };
+            match outcome {
+                Some(Ok(done)) => return Ok(done),
+                Some(Err(
+                    problem @ (Problem::Refused { .. }
+                    | Problem::Broken { .. }
+                    | Problem::SessionExpired { .. }),
+                )) => return Err(problem),
+                // No leader, another leader, another change: asking again is safe.
+                Some(Err(_)) | None => sleep(PAUSE.min(left)).await,
+            }
+        }
+    }
+
+    /// Changes the membership if this node leads.
+    pub(crate) async fn change_members_here(
+        &self,
+        request: v1::ChangeMembersRequest,
+        limit: Duration,
+    ) -> Result<v1::ChangeMembersResponse, Problem> {
+        let change = change_in(&request)?;
+        // A machine that is added while the secret is exchanged must be prepared, too.
+        let _adding = match change {
+            Change::Add { .. } => Some(self.exchange.adding.lock().await),
+            _ => None,
+        };
+        let of_change = |error| problems::of_change(&error);
+        let preview = self.replica.preview_change(&change, limit).await;
+        let (before, after) = preview.map_err(of_change)?;
+        let statuses = self.statuses().await;
+        let up: BTreeSet<u64> = statuses.iter().filter_map(answers).collect();
+        let changed = after.is_some();
+        if let Some(after) = after.as_ref().filter(|_| !request.force) {
+            keeps_the_key(after, &statuses)?;
+        }
+        let mut after = after.unwrap_or_else(|| before.clone());
+        let loses_quorum = margin(&before, &up).quorum && !margin(&after, &up).quorum;
+        if changed && loses_quorum && !request.force {
+            let sentence = "too few of the voters that would be left answer now";
+            return Err(problems::refused("WOULD_LOSE_QUORUM", sentence));
+        }
+        if changed && !request.dry_run {
+            tracing::info!(?change, "the membership changes");
+            let done = self.replica.change_members(&change, limit).await;
+            after = done.map_err(of_change)?;
+        }
+        let voters = after.all_voters();
+        let learners = after.nodes.keys().filter(|node| !voters.contains(node));
+        Ok(v1::ChangeMembersResponse {
+            learner_node_ids: learners.copied().collect(),
+            tolerated_before: margin(&before, &up).spare,
+            tolerated_after: margin(&after, &up).spare,
+            voter_node_ids: voters.into_iter().collect(),
+            changed,
+        })
+    }
+
+    /// Whether a node asks for the place that it was let in for, and for nothing else.
+    pub(crate) fn is_own_place(
+        &self,
+        names: PeerNames,
+        request: &v1::ChangeMembersRequest,
+    ) -> bool {
+        use v1::change_members_request::Change as Asked;
+        let node = names.node;
+        let may_vote = names.may_vote;
+        match &request.change {
+            Some(Asked::PromoteNodeId(promoted)) => *promoted == node && may_vote,
+            Some(Asked::Replace(replace)) if replace.new_node_id == node => {
+                let old = replace.old_node_id;
+                let members = self.members();
+                let address = |node| members.get(&node).map(|known: &Member| &known.peer_address);
+                let is_its = old == names.takes || address(old) == address(node);
+                is_its && (may_vote || self.replica.place_of(old) != Place::Voter)
+            }
+            _ => false,
+        }
+    }
+
+    /// Hands leadership over if this node leads; gives who leads then.
+    pub(crate) async fn transfer_leader_here(
+        &self,
+        to: u64,
+        limit: Duration,
+    ) -> Result<u64, Problem> {
+        let to = (to != 0).then_some(to);
+        let done = self.replica.transfer_leader(to, limit).await;
+        done.map_err(|error| problems::of_change(&error))
+    }
+}
+
+/// Refuses a membership in which no voter that answers has the key of the authority: no machine
+/// could be let in any more, and no certificate renewed.
+fn keeps_the_key(after: &Members, statuses: &[Told]) -> Result<(), Problem> {
+    let voters = after.all_voters();
+    let has_key = |(node, _, status): &Told| {
+        voters.contains(node) && status.as_ref().is_some_and(|told| told.has_authority_key)
+    };
+    if statuses.iter().any(has_key) {
+        return Ok(());
+    }
+    let sentence = "no voter that would be left has got the key of the cluster's authority yet";
+    Err(problems::refused("WOULD_LOSE_AUTHORITY", sentence))
+}
+
+/// A member, and how it is if it says so.
+type Told = (u64, Member, Option<peer::GetNodeStatusResponse>);
+
+/// The members that answer now, voters or not: a learner may become one.
+fn answers((node, _, status): &Told) -> Option<u64> {
+    status.as_ref().map(|_| *node)
+}
+
+fn margin(members: &Members, up: &BTreeSet<u64>) -> Margin {
+    Margin::of(&members.all_voters(), up)
+}
+
+fn change_in(request: &v1::ChangeMembersRequest) -> Result<Change, Problem> {
+    use v1::change_members_request::Change as Asked;
+    match request.change.clone() {
+        Some(Asked::Add(node)) => {
+            for address in [&node.peer_address, &node.client_address] {
+                let invalid = |why| problems::refused("ADDRESS_INVALID", why);
+                address::check(address).map_err(invalid)?;
+            }
+            let member = Member {
+                peer_address: node.peer_address,
+                client_address: node.client_address,
+            };
+            Ok(Change::Add {
+                node: node.node_id,
+                member,
+                replaces: (node.replaces_node_id != 0).then_some(node.replaces_node_id),
+            })
+        }
+        Some(Asked::PromoteNodeId(node)) => Ok(Change::Promote(node)),
+        Some(Asked::DemoteNodeId(node)) => Ok(Change::Demote(node)),
+        Some(Asked::RemoveNodeId(node)) => Ok(Change::Remove(node)),
+        Some(Asked::Replace(replace)) => Ok(Change::Replace {
+            old: replace.old_node_id,
+            new: replace.new_node_id,
+        }),
+        None => Err(problems::refused(
+            "CHANGE_MISSING",
+            "the request says nothing that shall change",
+        )),
+    }
+}

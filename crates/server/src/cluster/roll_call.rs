@@ -1,0 +1,307 @@
+//! The roll call: every node announces itself to the others, when it starts and every second
+//! afterwards, and takes part only after enough of them have confirmed what it says.
+//!
+//! A node says which life of which data directory it is, how far its log reaches, and where it is
+//! reached. The others compare that with what they know (`lives.rs`): a node with older data than
+//! it has acknowledged is refused, and is repaired like one with damaged data; a second process
+//! with the number of a node that runs is refused, and stops; a node that has moved is found under
+//! its new addresses, which the leader commits.
+//!
+//! Always true: a node that has not been confirmed by enough members for a majority gives no vote
+//! and acknowledges nothing (`conclave_replica::Replica::admit`). One that was refused by any
+//! member never does.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use conclave_replica::{Lane, Member, PeerError, Role};
+use conclave_wire::peer::{self, AnnounceVerdict};
+use futures::future::join_all;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
+
+use crate::{
+    context::{roll_call_state::Ended, shared::Shared},
+    identity::lives::WRITE_EVERY,
+    peer::join_client,
+};
+
+mod hear;
+
+/// How often a node announces itself before it takes part, and afterwards.
+const AGAIN: Duration = Duration::from_millis(150);
+const EVERY: Duration = Duration::from_secs(1);
+/// How long a member may take to answer: it may have to ask a third place.
+const LIMIT: Duration = Duration::from_millis(1500);
+/// How long the log may take to note where a member has moved.
+const MOVE_LIMIT: Duration = Duration::from_secs(2);
+/// After how long without a word from the leader a follower is not healthy: dozens of heartbeats.
+pub(crate) const CONTACT_MAX: Duration = Duration::from_secs(3);
+/// How long the leader may take to confirm that it leads, when it does not reach this node.
+const CONFIRM_LIMIT: Duration = Duration::from_millis(500);
+
+/// Announces this node for as long as it runs. Ends when it must stop, with the reason.
+pub(crate) async fn run(shared: Arc<Shared>, ended: watch::Sender<Option<Ended>>) {
+    let mut written_at = Instant::now();
+    let (mut told, mut are_two) = (None, false);
+    loop {
+        let round = Round::hold(&shared).await;
+        if let Some(why) = round.older.filter(|_| !shared.is_stopping()) {
+            shared.replica.fence(&format!(
+                "its data is older than what it acknowledged: {why}"
+            ));
+            return;
+        }
+        if let Some(end) = round.ended {
+            tracing::error!(reason = %end.why, "this node must stop");
+            ended.send_replace(Some(end));
+            return;
+        }
+        if shared.replica.is_admitted() {
+            commit_moves(&shared).await;
+            look_for_contact(&shared).await;
+            let voters = shared.replica.status().members.all_voters().len();
+            if voters == 2 && !std::mem::replace(&mut are_two, true) {
+                tracing::warn!("two voters tolerate no failure: add a third");
+            }
+            are_two = voters == 2;
+        } else if round.is_enough {
+            if let Err(error) = shared.replica.admit().await {
+                tracing::error!(%error, "failed to take part");
+            } else {
+                tracing::info!(confirmed_by = ?round.accepted, "this node takes part");
+            }
+            continue;
+        } else {
+            let waits = round
+                .waits
+                .unwrap_or_else(|| "too few members answer".to_owned());
+            if told.as_ref() != Some(&waits) {
+                tracing::info!(reason = %waits, "this node waits before it takes part");
+                told = Some(waits);
+            }
+        }
+        if written_at.elapsed() >= WRITE_EVERY {
+            written_at = Instant::now();
+            let members = shared.replica.status().members.nodes;
+            shared
+                .roll
+                .lives()
+                .keep_only(|node| members.is_empty() || members.contains_key(&node));
+            if let Err(error) = shared.roll.store().await {
+                tracing::warn!(%error, "failed to write what is known of the others");
+            }
+        }
+        sleep(if shared.replica.is_admitted() {
+            EVERY
+        } else {
+            AGAIN
+        })
+        .await;
+    }
+}
+
+/// What came of asking every member once.
+#[derive(Default)]
+struct Round {
+    accepted: BTreeSet<u64>,
+    /// Whether those who accepted, and this node, are enough for a majority.
+    is_enough: bool,
+    older: Option<String>,
+    ended: Option<Ended>,
+    waits: Option<String>,
+}
+
+impl Round {
+    async fn hold(shared: &Arc<Shared>) -> Self {
+        let node = shared.identity.node;
+        let others = shared.other_members();
+        let request = shared.announcement();
+        let asked = others.iter().map(|(other, member)| {
+            let peer = shared.transport.grpc_peer(*other, member, Lane::Calls);
+            let request = request.clone();
+            async move { (peer.announce(request, LIMIT).await, *other) }
+        });
+        let answers = join_all(asked).await;
+        let is_missing = answers.iter().any(|(answer, _)| answer.is_err());
+        let mut round = Self::default();
+        for (answer, other) in answers {
+            round.take(shared, answer, other);
+        }
+        // Members that have moved as well are found where the operator says.
+        if (is_missing || others.is_empty()) && !shared.roll.join.is_empty() {
+            let addresses = shared.roll.join.iter();
+            let elsewhere = addresses.filter(|address| **address != shared.own.peer_address);
+            let envelope = shared.transport.envelope_for_anybody();
+            let asked = elsewhere.map(|address| {
+                let mut request = request.clone();
+                request.envelope = Some(envelope.clone());
+                let dial = shared.security.dial_anybody();
+                async move { join_client::announce(address, &dial, request, LIMIT).await }
+            });
+            for answer in join_all(asked).await {
+                let Ok(answer) = answer else { continue };
+                let other = answer.node_id;
+                if answer.verdict() == AnnounceVerdict::Recovered {
+                    round.take(shared, Ok(answer), other);
+                    continue;
+                }
+                let place = Member {
+                    peer_address: answer.peer_address.clone(),
+                    client_address: answer.client_address.clone(),
+                };
+                if other != node {
+                    shared.has_moved(other, place);
+                    round.take(shared, Ok(answer), other);
+                }
+            }
+        }
+        round.is_enough = round.suffices(shared, !others.is_empty());
+        round
+    }
+
+    fn take(
+        &mut self,
+        shared: &Shared,
+        answer: Result<peer::AnnounceResponse, PeerError>,
+        other: u64,
+    ) {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.waits.get_or_insert(format!("node {other}: {error}"));
+                return;
+            }
+        };
+        let why = answer.reason.clone();
+        match answer.verdict() {
+            AnnounceVerdict::Accepted => {
+                self.accepted.insert(other);
+            }
+            AnnounceVerdict::OlderData => self.older = Some(why),
+            AnnounceVerdict::RunsElsewhere => {
+                let node = shared.identity.node;
+                self.ended = Some(Ended {
+                    why: format!("another process with the number {node} runs: {why}"),
+                    hint: "a data directory belongs to one node: stop one of the two. A machine \
+                           of its own joins with a token and an empty directory: conclave token \
+                           create",
+                });
+            }
+            AnnounceVerdict::Recovered => {
+                self.ended = Some(Ended {
+                    why: format!("the cluster was recovered without this node: {why}"),
+                    hint: "what this node has may contradict the cluster: keep its directory \
+                           aside, and let the machine join with an empty one: conclave token \
+                           create",
+                });
+            }
+            AnnounceVerdict::Later | AnnounceVerdict::Unspecified => {
+                self.waits = Some(format!("node {other}: {why}"));
+            }
+        }
+    }
+
+    /// Returns whether this node may take part.
+    fn suffices(&self, shared: &Shared, are_others: bool) -> bool {
+        let node = shared.identity.node;
+        let members = shared.replica.status().members;
+        let with_own = |set: &BTreeSet<u64>| {
+            let confirmed = set
+                .iter()
+                .filter(|voter| **voter == node || self.accepted.contains(*voter));
+            confirmed.count() > set.len() / 2
+        };
+        match &members.voters[..] {
+            // Nothing is in the log yet.
+            [] if shared.identity.joined => {
+                !self.accepted.is_empty() || !(are_others || self.waits.is_some())
+            }
+            [] => with_own(&shared.members.keys().copied().collect()),
+            sets if members.all_voters().contains(&node) => sets.iter().all(with_own),
+            _ => !self.accepted.is_empty(),
+        }
+    }
+}
+
+/// Commits, as the leader, where members have moved.
+async fn commit_moves(shared: &Shared) {
+    let status = shared.replica.status();
+    if status.role != Role::Leader {
+        return;
+    }
+    for (node, member) in shared.roll.moved() {
+        let known = status.members.nodes.get(&node);
+        if known.is_none_or(|known| *known == member) {
+            continue;
+        }
+        match shared
+            .replica
+            .move_member(node, member.clone(), MOVE_LIMIT)
+            .await
+        {
+            Ok(()) => tracing::info!(
+                node,
+                peer_address = member.peer_address,
+                client_address = member.client_address,
+                "a member has moved"
+            ),
+            Err(error) => tracing::debug!(%error, node, "failed to note where a member is"),
+        }
+    }
+}
+
+/// Finds out whether a leader leads that does not reach this node.
+async fn look_for_contact(shared: &Shared) {
+    let is_near = shared.has_contact() || shared.started.elapsed() < CONTACT_MAX;
+    // With its answer the leader shows that this node reaches it, and not the other way round.
+    let is_led = !is_near && {
+        use conclave_replica::ReadError;
+        let confirmed = shared.replica.read_barrier(CONFIRM_LIMIT).await;
+        matches!(confirmed, Ok(_) | Err(ReadError::Behind { .. }))
+    };
+    let is_news = shared.roll.unreached.send_if_modified(|unreached| {
+        let is_news = *unreached != is_led;
+        *unreached = is_led;
+        is_news
+    });
+    match (is_news, is_led) {
+        (false, _) => {}
+        (true, true) => tracing::error!(
+            peer_address = shared.own.peer_address,
+            "the leader does not reach this node: it learns of nothing; is its address right?"
+        ),
+        (true, false) => tracing::info!("the leader reaches this node again"),
+    }
+}
+
+impl Shared {
+    /// Returns what this node says of itself.
+    fn announcement(&self) -> peer::AnnounceRequest {
+        let status = self.replica.status();
+        let lives = self.roll.lives();
+        peer::AnnounceRequest {
+            envelope: None,
+            life_number: lives.own().number,
+            life_words: lives.words(),
+            log_index_last: status.log_index_last,
+            applied_index: status.applied_index,
+            peer_address: self.own.peer_address.clone(),
+            client_address: self.own.client_address.clone(),
+            takes_part: self.replica.is_admitted(),
+        }
+    }
+
+    /// Returns whether this node leads, or its leader has reached it lately.
+    pub(crate) fn has_contact(&self) -> bool {
+        let leads = *self.replica.leader().borrow() == Some(self.identity.node);
+        let contact = self.replica.contact();
+        leads || contact.is_some_and(|ago| ago < CONTACT_MAX)
+    }
+
+    /// Returns whether this node takes part and learns what happens.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.replica.is_admitted() && self.has_contact()
+    }
+}

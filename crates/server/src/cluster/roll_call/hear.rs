@@ -1,0 +1,284 @@
+//! Answers a node that announces itself.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use conclave_replica::Member;
+use conclave_wire::{
+    address,
+    peer::{self, AnnounceVerdict},
+};
+use tokio::net::TcpStream;
+use tonic::Status;
+
+use crate::{
+    context::{roll_call_state::lock, shared::Shared},
+    identity::{
+        lives::{Announced, Known, Lineage},
+        peers_file::Place,
+    },
+    peer::{convert::malformed, join_client},
+};
+
+/// Words of lives in one announcement at most.
+const WORDS_MAX: usize = 64;
+/// Nodes that are remembered at most: members, and those that have just come or gone.
+const KNOWN_MAX: usize = 128;
+/// How long a place may take to take a connection, and to say who is there.
+const CONNECT_LIMIT: Duration = Duration::from_millis(300);
+const ASK_LIMIT: Duration = Duration::from_millis(600);
+
+/// What is known of a process that was seen at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum There {
+    /// It has just said so.
+    Runs,
+    /// No process listens there, or another one.
+    Gone,
+    /// It does not answer.
+    Silent,
+}
+
+impl Shared {
+    /// Compares what a node says of itself with what is known of it.
+    pub(crate) async fn hear(
+        self: &Arc<Self>,
+        node: u64,
+        request: peer::AnnounceRequest,
+    ) -> Result<peer::AnnounceResponse, Status> {
+        let said = announced_in(node, &request)?;
+        let (verdict, reason) = self.judge(&said, request.takes_part).await?;
+        let is_older = verdict == AnnounceVerdict::OlderData;
+        match is_older {
+            true => lock(&self.roll.refused).insert(node, reason.clone()),
+            false if verdict == AnnounceVerdict::Accepted => lock(&self.roll.refused).remove(&node),
+            false => None,
+        };
+        if is_older || verdict == AnnounceVerdict::RunsElsewhere {
+            self.roll.tell_refusal(node, &reason);
+        }
+        Ok(peer::AnnounceResponse {
+            verdict: verdict.into(),
+            reason,
+            node_id: self.identity.node,
+            peer_address: self.own.peer_address.clone(),
+            client_address: self.own.client_address.clone(),
+        })
+    }
+
+    /// Tells a node from before a recovery by hand that it belongs to this cluster no longer.
+    pub(crate) fn recovered_without(&self) -> peer::AnnounceResponse {
+        let cluster = &self.identity.cluster_id;
+        peer::AnnounceResponse {
+            verdict: AnnounceVerdict::Recovered.into(),
+            reason: format!("node {} belongs to cluster {cluster}", self.identity.node),
+            node_id: self.identity.node,
+            ..peer::AnnounceResponse::default()
+        }
+    }
+
+    async fn judge(
+        self: &Arc<Self>,
+        said: &Announced,
+        takes_part: bool,
+    ) -> Result<(AnnounceVerdict, String), Status> {
+        let accepted = (AnnounceVerdict::Accepted, String::new());
+        if self.is_known(said) {
+            // Since the last start of this node its flags may say something else.
+            self.learn_place(said).await;
+            return Ok(accepted);
+        }
+        let _turn = self.roll.deciding.lock().await;
+        let acknowledged = self
+            .replica
+            .acknowledged_by(said.node)
+            .filter(|_| !takes_part);
+        let (lineage, known, has_ended) = {
+            let lives = self.roll.lives();
+            if lives.known(said.node).is_none() && lives.others() >= KNOWN_MAX {
+                return Err(Status::resource_exhausted("too many nodes are known"));
+            }
+            let has_ended = lives.has_ended(said.node, said.life().word);
+            (
+                lives.lineage(said, acknowledged),
+                lives.known(said.node).cloned(),
+                has_ended,
+            )
+        };
+        if let Some(known) = &known
+            && known.life != said.life()
+            && known.place.peer_address != said.place.peer_address
+        {
+            let address = &known.place.peer_address;
+            match self.look_at(said.node, known).await {
+                There::Runs => {
+                    let why = format!("node {} runs at {address}", said.node);
+                    return Ok((AnnounceVerdict::RunsElsewhere, why));
+                }
+                There::Silent if known.is_present() => {
+                    let why = format!("node {} may still run at {address}", said.node);
+                    return Ok((AnnounceVerdict::Later, why));
+                }
+                There::Silent | There::Gone => {}
+            }
+        }
+        if has_ended {
+            let why = format!("node {} was started again elsewhere", said.node);
+            return Ok((AnnounceVerdict::RunsElsewhere, why));
+        }
+        if let Lineage::Older(why) = lineage {
+            return Ok((AnnounceVerdict::OlderData, why));
+        }
+        let is_news = self.roll.lives().note(said);
+        if is_news {
+            let stored = self.roll.store().await;
+            stored.map_err(|error| Status::internal(format!("a life is not noted: {error}")))?;
+        }
+        self.learn_place(said).await;
+        Ok(accepted)
+    }
+
+    /// Returns whether this life was accepted before, where it is now.
+    fn is_known(&self, said: &Announced) -> bool {
+        let mut lives = self.roll.lives();
+        let known = lives.known(said.node);
+        let is_known =
+            known.is_some_and(|known| known.life == said.life() && known.place == said.place);
+        if is_known {
+            lives.note(said);
+        }
+        is_known
+    }
+
+    /// Finds out whether the known life of a node still runs where it was.
+    async fn look_at(&self, node: u64, known: &Known) -> There {
+        let address = &known.place.peer_address;
+        match tokio::time::timeout(CONNECT_LIMIT, connect(address)).await {
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                return There::Gone;
+            }
+            Ok(Err(_)) | Err(_) => return There::Silent,
+            Ok(Ok(())) => {}
+        }
+        let dial = self.security.dial(node);
+        let envelope = self.transport.envelope(node);
+        match join_client::status(address, &dial, envelope, ASK_LIMIT).await {
+            Ok(status) if status.life_word == known.life.word => There::Runs,
+            Ok(_) => There::Gone,
+            Err(_) => There::Silent,
+        }
+    }
+
+    /// Notes where a node is reached, if that is not where the others look for it.
+    async fn learn_place(&self, said: &Announced) {
+        let members = self.members();
+        let Some(known) = members.get(&said.node) else {
+            return;
+        };
+        let member = Member {
+            peer_address: said.place.peer_address.clone(),
+            client_address: said.place.client_address.clone(),
+        };
+        if *known == member {
+            return;
+        }
+        let same_peer = known.peer_address == member.peer_address;
+        if same_peer && !is_elsewhere(&known.client_address, &member.client_address) {
+            return;
+        }
+        let word = said.life().word;
+        if !same_peer && !lock(&self.roll.at_home).contains(&word) {
+            // The log may name it in another way, or by an address that leads to it.
+            let as_known = Known {
+                life: said.life(),
+                place: Place {
+                    peer_address: known.peer_address.clone(),
+                    client_address: known.client_address.clone(),
+                },
+                ..Known::default()
+            };
+            if self.look_at(said.node, &as_known).await != There::Runs {
+                self.has_moved(said.node, member);
+                return;
+            }
+            let mut at_home = lock(&self.roll.at_home);
+            if at_home.len() >= KNOWN_MAX {
+                at_home.clear();
+            }
+            at_home.insert(word);
+        }
+        if same_peer {
+            self.has_moved(said.node, member);
+        }
+    }
+
+    /// Reaches a member at this place from now on.
+    pub(crate) fn has_moved(&self, node: u64, member: Member) {
+        if self
+            .members()
+            .get(&node)
+            .is_none_or(|known| *known == member)
+        {
+            return;
+        }
+        self.transport.redirect(node, &member.peer_address);
+        tracing::info!(
+            peer = node,
+            peer_address = member.peer_address,
+            client_address = member.client_address,
+            "a peer is reached elsewhere"
+        );
+        lock(&self.roll.moved).insert(node, member);
+    }
+}
+
+async fn connect(address: &str) -> io::Result<()> {
+    TcpStream::connect(address).await.map(drop)
+}
+
+/// Returns whether two ways to write an address cannot mean the same place: another port, or
+/// another number of a machine. A name may mean any number.
+fn is_elsewhere(known: &str, said: &str) -> bool {
+    let (Ok(known), Ok(said)) = (known.parse::<SocketAddr>(), said.parse::<SocketAddr>()) else {
+        let port = |address: &str| address.rsplit_once(':').map(|(_, port)| port.to_owned());
+        return port(known) != port(said);
+    };
+    known != said
+}
+
+fn announced_in(node: u64, request: &peer::AnnounceRequest) -> Result<Announced, Status> {
+    if request.life_words.is_empty() || request.life_words.len() > WORDS_MAX {
+        return Err(malformed("lives"));
+    }
+    for address in [&request.peer_address, &request.client_address] {
+        address::check(address).map_err(malformed)?;
+    }
+    Ok(Announced {
+        node,
+        number: request.life_number,
+        words: request.life_words.clone(),
+        log_index_last: request.log_index_last,
+        applied_index: request.applied_index,
+        place: Place {
+            peer_address: request.peer_address.clone(),
+            client_address: request.client_address.clone(),
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_one_place_are_told_from_two_places() {
+        for (known, said, elsewhere) in [
+            ("10.0.0.1:7400", "10.0.0.1:7400", false),
+            ("10.0.0.1:7400", "10.0.0.2:7400", true),
+            ("10.0.0.1:7400", "10.0.0.1:7500", true),
+            ("chat.example:7400", "10.0.0.1:7400", false),
+            ("chat.example:7400", "10.0.0.1:7500", true),
+        ] {
+            assert_eq!(is_elsewhere(known, said), elsewhere, "{known} {said}");
+        }
+    }
+}

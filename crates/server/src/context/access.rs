@@ -1,0 +1,349 @@
+//! What every call of a client goes through: the door, its session, its reading.
+
+use std::{sync::Arc, time::Duration};
+
+use conclave_core::{
+    Accepted, AccountRole, Command, Position, Rejection, Timestamp, TokenHash,
+    allowance::{Keeps, Price, keeps, price},
+};
+use conclave_replica::{
+    Outcome,
+    rows::{self, Reader},
+};
+use conclave_wire::{Problem, request::SessionRequest, v1};
+use tokio::task::spawn_blocking;
+use tonic::{Request, Response, Status, metadata::MetadataMap};
+
+use crate::{
+    auth::{
+        fair::{OfAccount, Place},
+        sessions::{Known, log_in_first, token_of},
+    },
+    context::shared::Shared,
+    deadline::Deadline,
+    problems::{self, millis},
+    read_turns::OwnTurn,
+};
+
+/// How long a read may wait for its turn. A page takes milliseconds; who waits this long is one of
+/// too many.
+const READ_TURN_LIMIT: Duration = Duration::from_secs(2);
+/// How long a refusal is held back at most. It holds a stream of its caller's own connection, of
+/// which that has only so many.
+pub(crate) const HELD_BACK_MAX: Duration = Duration::from_secs(1);
+/// What a look into the database gives.
+type Found<T> = Result<T, rows::ReadError>;
+
+impl Shared {
+    /// Refuses what comes when the node is stopping.
+    pub(crate) fn door(&self) -> Result<(), Problem> {
+        if self.is_stopping() {
+            Err(Problem::GoingAway)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The response, with a hint where the leader is.
+    pub(crate) fn reply<T>(&self, result: Result<T, Problem>) -> Result<Response<T>, Status> {
+        let hint = self
+            .leader_elsewhere()
+            .and_then(|address| address.parse().ok());
+        match result {
+            Ok(message) => {
+                let mut response = Response::new(message);
+                if let Some(hint) = hint {
+                    response.metadata_mut().insert("conclave-leader", hint);
+                }
+                Ok(response)
+            }
+            Err(problem) => {
+                tracing::debug!(%problem, "a call was refused");
+                let mut status = problem.to_status();
+                if let Some(hint) = hint {
+                    status.metadata_mut().insert("conclave-leader", hint);
+                }
+                Err(status)
+            }
+        }
+    }
+
+    /// Gets a command through the log.
+    pub(crate) async fn propose(
+        &self,
+        command: Command,
+        deadline: Deadline,
+    ) -> Result<Outcome, Problem> {
+        self.has_room_for(&command)?;
+        let _under_way = self.commands.try_acquire().map_err(|_| Problem::Busy)?;
+        let outcome = self.replica.propose(command, deadline.left()).await;
+        outcome.map_err(|error| problems::of_propose(&error))
+    }
+
+    /// Refuses what would keep more while the disks are full.
+    pub(crate) fn has_room_for(&self, command: &Command) -> Result<(), Problem> {
+        match self.space.refuses() && keeps(&command.operation) != Keeps::Nothing {
+            true => Err(Problem::NoSpace),
+            false => Ok(()),
+        }
+    }
+
+    /// Gets a session's command through the log.
+    pub(crate) async fn propose_in_session<R: SessionRequest>(
+        &self,
+        request: Request<R>,
+    ) -> Result<Outcome, Problem> {
+        self.door()?;
+        let deadline = Deadline::of(request.metadata());
+        let token = token_of(request.metadata())?;
+        let session = self.session(token, deadline).await?;
+        let _admitted = session.admit()?;
+        let (metadata, _, request) = request.into_parts();
+        let command = request.into_command(session.id)?;
+        let (of_account, price) = (&session.of_account, price(&command.operation));
+        let _place = self.fair_place(of_account, &price, deadline).await?;
+        let outcome = self.propose_proven(command, &metadata, deadline).await?;
+        if let Err(rejection) = &outcome.answer {
+            of_account.note_refused(&price, rejection);
+        }
+        Ok(outcome)
+    }
+
+    /// A place among the commands under way for one of an account, if the account may have what it
+    /// costs.
+    pub(crate) async fn fair_place(
+        &self,
+        of_account: &Arc<OfAccount>,
+        price: &Price,
+        deadline: Deadline,
+    ) -> Result<Place, Problem> {
+        match self.sessions.fair.check_rate(of_account, price) {
+            Ok(()) => of_account.admit(self.commands.available_permits()),
+            Err(problem) => Err(held_back(problem, of_account, deadline).await),
+        }
+    }
+
+    /// Gets a session's command through the log that is answered by being done; gives the position
+    /// at which that is known.
+    pub(crate) async fn done_in_session<R: SessionRequest>(
+        &self,
+        request: Request<R>,
+    ) -> Result<u64, Problem> {
+        let outcome = self.propose_in_session(request).await?;
+        let position = position_of(&outcome);
+        accepted(&outcome, |accepted| {
+            matches!(accepted, Accepted::Done).then_some(position)
+        })
+    }
+
+    /// The session of a token. One that this node has not heard of may have been opened elsewhere
+    /// a moment ago: then everything that was acknowledged is waited for, once.
+    pub(crate) async fn session(
+        &self,
+        token: TokenHash,
+        deadline: Deadline,
+    ) -> Result<Known, Problem> {
+        if let Some(known) = self.sessions.get(&token) {
+            return Ok(known);
+        }
+        for fresh in [false, true] {
+            if fresh {
+                self.barrier(deadline).await?;
+            }
+            let found = self
+                .read(move |reader| reader.session_by_token(&token))
+                .await?;
+            if let Some(session) = found {
+                return Ok(self.sessions.keep(token, session.id, session.account));
+            }
+        }
+        Err(log_in_first("the session has ended; log in"))
+    }
+
+    /// Waits until this node has applied everything that was acknowledged before the call.
+    pub(crate) async fn barrier(&self, deadline: Deadline) -> Result<(), Problem> {
+        let confirmed = self.replica.read_barrier(deadline.left()).await;
+        confirmed
+            .map(|_| ())
+            .map_err(|error| problems::of_read(&error))
+    }
+
+    /// Makes the node as fresh as the caller wants it.
+    pub(crate) async fn freshen(
+        &self,
+        options: Option<v1::ReadOptions>,
+        deadline: Deadline,
+    ) -> Result<(), Problem> {
+        let options = options.unwrap_or_default();
+        match options.consistency() {
+            v1::Consistency::Unspecified | v1::Consistency::Linearizable => {
+                self.barrier(deadline).await
+            }
+            v1::Consistency::Stale if options.min_position == 0 => self.not_cut_off(),
+            v1::Consistency::Stale => {
+                self.not_cut_off()?;
+                let index = Position(options.min_position).index();
+                let reached = self.replica.wait_applied(index, deadline.left()).await;
+                reached.map_err(|error| problems::of_read(&error))
+            }
+        }
+    }
+
+    /// Reads the database on a thread that may block.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Reader) -> Result<T, rows::ReadError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let turn = tokio::time::timeout(READ_TURN_LIMIT, self.reads.clone().acquire_owned());
+        let turn = turn.await.map_err(|_| Problem::Busy)?;
+        let turn = turn.map_err(|_| Problem::GoingAway)?;
+        let reader = self.replica.reader();
+        let done = spawn_blocking(move || {
+            let result = read(&reader);
+            drop(turn);
+            result
+        });
+        let broken = |_| Problem::Broken {
+            sentence: "a read was stopped".to_owned(),
+        };
+        done.await
+            .map_err(broken)?
+            .map_err(|error| problems::of_rows(&error))
+    }
+
+    /// Reads the database for whoever the request's session belongs to.
+    pub(crate) async fn read_in_session<T: Send + 'static>(
+        &self,
+        metadata: &MetadataMap,
+        options: Option<v1::ReadOptions>,
+        read: impl FnOnce(&Reader, &rows::SessionRow) -> Found<T> + Send + 'static,
+    ) -> Result<T, Problem> {
+        self.door()?;
+        let deadline = Deadline::of(metadata);
+        let token = token_of(metadata)?;
+        let known = self.sessions.get(&token);
+        let fresh = async {
+            self.freshen(options, deadline).await?;
+            let mut own = match &known {
+                Some(known) => {
+                    let own = self.turns.take_own(known.account, READ_TURN_LIMIT).await;
+                    Some(own.ok_or(Problem::Busy)?)
+                }
+                // Whose it is will be known after this once.
+                None => None,
+            };
+            let now = self.log_time();
+            self.read(move |reader| {
+                own.iter_mut().for_each(OwnTurn::begins);
+                let Some(session) = open_session(reader, &token, now)? else {
+                    return Ok(None);
+                };
+                let whose = (session.id, session.account);
+                Ok(Some((whose, read(reader, &session)?)))
+            })
+            .await
+        };
+        let result = tokio::time::timeout_at(deadline.instant(), fresh).await;
+        let found = result.unwrap_or(Err(Problem::Busy))?;
+        let ((session, account), found) =
+            found.ok_or_else(|| log_in_first("the session has ended; log in"))?;
+        if known.is_none() {
+            self.sessions.keep(token, session, account);
+        }
+        Ok(found)
+    }
+}
+
+/// Returns a refusal no sooner than it asks the caller to wait, within bounds, and asks it to wait
+/// for the rest: a caller that asks again at once is slowed down, and one that waits loses nothing.
+/// One that is refused all the time is held back longer.
+pub(crate) async fn held_back(
+    mut problem: Problem,
+    of_account: &OfAccount,
+    deadline: Deadline,
+) -> Problem {
+    if let Problem::RateLimited { wait_ms, .. } = &mut problem {
+        let wait = Duration::from_millis(*wait_ms);
+        let held = of_account.hold(wait, HELD_BACK_MAX).min(deadline.left());
+        tokio::time::sleep(held).await;
+        *wait_ms = millis(wait.saturating_sub(held)).max(1);
+    }
+    problem
+}
+
+/// Whether a session is an administrator's.
+pub(crate) fn administrators_only(session: &rows::SessionRow) -> Result<(), Rejection> {
+    match session.role {
+        AccountRole::Admin => Ok(()),
+        AccountRole::User | AccountRole::Bot => Err(Rejection::NotAllowed),
+    }
+}
+
+/// The session of a token if it may be used now, which is `now` in log time, or what the log says
+/// if that is later.
+pub(crate) fn open_session(
+    reader: &Reader,
+    token: &TokenHash,
+    now: Timestamp,
+) -> Result<Option<rows::SessionRow>, rows::ReadError> {
+    let Some(session) = reader.session_by_token(token)? else {
+        return Ok(None);
+    };
+    let now = reader.applied()?.log_time.max(now);
+    let may = |session: &rows::SessionRow| {
+        !session.closed && !session.suspended && session.expires_at > now
+    };
+    Ok(Some(session).filter(may))
+}
+
+/// Where in the log an outcome is known.
+pub(crate) fn position_of(outcome: &Outcome) -> u64 {
+    Position::end_of(outcome.index).0
+}
+
+/// What `tell` makes of what the rules accepted; their refusal if they did not.
+pub(crate) fn accepted<T>(
+    outcome: &Outcome,
+    tell: impl FnOnce(&Accepted) -> Option<T>,
+) -> Result<T, Problem> {
+    match &outcome.answer {
+        Ok(accepted) => tell(accepted).ok_or_else(|| unexpected(outcome)),
+        Err(rejection) => Err(rejection.clone().into()),
+    }
+}
+
+/// An answer of the rules to another question than the one that was asked: a broken promise.
+fn unexpected(outcome: &Outcome) -> Problem {
+    tracing::error!(
+        log_index = outcome.index,
+        "an answer does not fit its question"
+    );
+    Problem::Broken {
+        sentence: "an answer does not fit its question".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_that_was_held_back_asks_for_the_rest_of_the_wait() {
+        let of_account = OfAccount::default();
+        for (wait, held, rest) in [(300, 300, 1), (2_500, 1_000, 1_500)] {
+            let limited = Problem::RateLimited {
+                sentence: "too many".to_owned(),
+                wait_ms: wait,
+            };
+            let began = Instant::now();
+            let told = held_back(limited, &of_account, Deadline::usual()).await;
+            let took = began.elapsed().as_millis();
+            assert!((held..held + 5).contains(&took), "{took}");
+            assert!(matches!(told, Problem::RateLimited { wait_ms, .. } if wait_ms == rest));
+        }
+        let other = held_back(Problem::Busy, &of_account, Deadline::usual()).await;
+        assert_eq!(other, Problem::Busy);
+    }
+}

@@ -1,0 +1,163 @@
+//! What a node keeps of an exchange of the secret (`exchange.rs`): what it was prepared with, on
+//! disk, and what has to happen one after the other.
+//!
+//! Always true: interrupted at any point, the next start finds what the node was prepared with, or
+//! the newer of what it had and has.
+
+use std::{io, path::Path};
+
+use tokio::sync::Mutex;
+
+use crate::{
+    files::{
+        checksummed::{self, ChecksumError},
+        durable,
+    },
+    identity::secret::ClusterSecret,
+    tls::{Issued, Next, Tls},
+    told::Told,
+};
+
+/// Where the secret stands until the exchange ends.
+const SECRET_FILE: &str = "secret.next";
+/// Where certificates stand, on a node without a vote.
+const CERTIFICATES_FILE: &str = "certificates.next.json";
+
+/// What has to happen one after the other.
+#[derive(Default)]
+pub(crate) struct Exchange {
+    /// Changes of what this node proves and believes.
+    pub(crate) settling: Mutex<()>,
+    /// Whoever adds a member, and the end of an exchange: one that is added must be prepared.
+    pub(crate) adding: Mutex<()>,
+    /// What the log was told of exchanges that wait.
+    pub(crate) told: Told<String>,
+}
+
+/// Goes on, after a start, with what this node was prepared for before.
+pub(crate) fn resume(directory: &Path, tls: &Tls) -> io::Result<()> {
+    let Some(next) = load(directory)? else {
+        return Ok(());
+    };
+    // It was put in its place right before the node ended.
+    if next.generation() != tls.exchanges() + 1 {
+        return forget(directory);
+    }
+    tls.prepare(&next).map_err(io::Error::other)
+}
+
+fn load(directory: &Path) -> io::Result<Option<Next>> {
+    match checksummed::read::<String>(&directory.join(SECRET_FILE)) {
+        Ok(Some(text)) => {
+            let secret = ClusterSecret::from_text(&text).map_err(io::Error::other)?;
+            return Ok(Some(Next::Secret(secret)));
+        }
+        Ok(None) => {}
+        Err(ChecksumError::Io(error)) => return Err(error),
+        Err(error) => tracing::warn!(%error, file = SECRET_FILE, "a file is of no use"),
+    }
+    let issued = Issued::load_from(directory, CERTIFICATES_FILE)?;
+    Ok(issued.map(Next::Issued))
+}
+
+/// Keeps what this node is prepared with, beside what it has.
+pub(crate) fn store(directory: &Path, next: &Next) -> io::Result<()> {
+    forget(directory)?;
+    match next {
+        Next::Secret(secret) => checksummed::write(&directory.join(SECRET_FILE), &secret.to_text()),
+        Next::Issued(issued) => checksummed::write(&directory.join(CERTIFICATES_FILE), issued),
+    }
+}
+
+/// Removes what this node was prepared with.
+pub(crate) fn forget(directory: &Path) -> io::Result<()> {
+    durable::remove(&directory.join(SECRET_FILE))?;
+    durable::remove(&directory.join(CERTIFICATES_FILE))
+}
+
+/// Puts what this node is prepared with in the place of what was before. Interrupted, a start finds
+/// the newer of the two.
+pub(crate) fn install(directory: &Path) -> io::Result<()> {
+    match load(directory)? {
+        Some(Next::Secret(secret)) => secret.store(directory)?,
+        Some(Next::Issued(issued)) => {
+            issued.store(directory)?;
+            ClusterSecret::forget(directory)?;
+        }
+        None => return Err(io::Error::other("what this node was prepared with is lost")),
+    }
+    forget(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::{Holder, LIFETIME, NodeKey, PeerNames, PublicKey};
+
+    fn tls(secret: &ClusterSecret) -> Tls {
+        Tls::new(secret, Holder::at(Some(1), &[]), LIFETIME).unwrap()
+    }
+
+    fn issued_by(keeper: &Tls, directory: &Path) -> Issued {
+        let key = NodeKey::load_or_make(directory).unwrap();
+        let public = PublicKey::from_bytes(&key.public()).unwrap();
+        let of = PeerNames {
+            node: 4,
+            ..PeerNames::default()
+        };
+        let signed = keeper.sign_for(&public, of, "h:1").unwrap().unwrap();
+        Issued::new(&key, &signed.to_wire()).unwrap()
+    }
+
+    #[test]
+    fn a_node_that_ends_at_any_point_finds_what_it_was_prepared_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        let first = ClusterSecret::generate().unwrap();
+        let second = first.exchange().unwrap();
+        first.store(directory).unwrap();
+        let next = Next::Secret(second.clone());
+        store(directory, &next).unwrap();
+        let started = tls(&first);
+        resume(directory, &started).unwrap();
+        assert_eq!(started.prepared(), Some(second.authority_id()));
+        assert!(started.believes(0) && started.believes(1) && !started.believes(2));
+        // It ends before what is done with is removed.
+        second.store(directory).unwrap();
+        let started = tls(&ClusterSecret::load(directory).unwrap().unwrap());
+        resume(directory, &started).unwrap();
+        assert_eq!((started.prepared(), started.exchanges()), (None, 1));
+        assert!(!started.believes(0) && load(directory).unwrap().is_none());
+
+        store(directory, &Next::Secret(second.exchange().unwrap())).unwrap();
+        install(directory).unwrap();
+        let third = ClusterSecret::load(directory).unwrap().unwrap();
+        assert_eq!((third.generation(), load(directory).unwrap()), (2, None));
+        assert!(install(directory).is_err(), "there is nothing");
+    }
+
+    #[test]
+    fn certificates_take_the_place_of_a_secret_where_a_node_does_not_vote() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        let first = ClusterSecret::generate().unwrap();
+        first.store(directory).unwrap();
+        let keeper = tls(&first.exchange().unwrap());
+        let issued = issued_by(&keeper, directory);
+        assert_eq!(
+            (issued.generation, &issued.cluster_id),
+            (1, &first.cluster_id())
+        );
+        let node = tls(&first);
+        store(directory, &Next::Issued(issued.clone())).unwrap();
+        resume(directory, &node).unwrap();
+        assert!(node.is_keeper() && node.next_secret().is_none());
+        install(directory).unwrap();
+        node.go_on_with_next();
+        assert!(!node.is_keeper() && node.exchanges() == 1 && node.prepared().is_none());
+        assert_eq!(node.authority_id(), keeper.authority_id());
+        assert_eq!(node.fingerprint(), tls(&first).fingerprint());
+        assert_eq!(ClusterSecret::load(directory).unwrap(), None);
+        assert_eq!(Issued::load(directory).unwrap(), Some(issued));
+    }
+}

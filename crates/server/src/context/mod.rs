@@ -1,0 +1,15 @@
+//! What a call has: the state that the services of a node share, the session behind a call, its
+//! reading and its proposing, and what is proven for it.
+//!
+//! It serves no call and starts no task of its own. Services, and everything that runs beside them,
+//! use it; nothing below it does.
+
+pub(crate) mod access;
+pub(crate) mod check_state;
+pub(crate) mod exchange_state;
+pub(crate) mod operator_calls;
+pub(crate) mod proof;
+pub(crate) mod roll_call_state;
+pub(crate) mod shared;
+pub(crate) mod space;
+pub(crate) mod try_password;

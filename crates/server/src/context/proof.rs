@@ -1,0 +1,145 @@
+//! What a node without a vote can have decided: commands of sessions, each with what the client has
+//! shown.
+//!
+//! A voter is believed that it has looked at what a client has shown. A learner is not: it passes
+//! the token of the session along, and the leader looks at it itself. What a learner would have to
+//! be believed for, such as a password that it has verified, it does not take; clients are sent to
+//! the leader with it.
+//!
+//! Always true: no command of a learner is proposed for another session than the one whose token
+//! came with it.
+
+use conclave_core::{Command, Operation, Origin, SessionId};
+use conclave_replica::{Lane, Outcome, Place, ProposeError};
+use conclave_wire::Problem;
+use tonic::metadata::MetadataMap;
+
+use crate::{
+    auth::sessions::token_of, context::shared::Shared, deadline::Deadline,
+    peer::on_behalf::OnBehalf, problems,
+};
+
+impl Shared {
+    /// Whether the leader believes what this node has verified.
+    fn is_believed(&self) -> bool {
+        self.security.tls.is_keeper() || self.replica.place_of(self.identity.node) == Place::Voter
+    }
+
+    /// Refuses, on a node without a vote, what the leader would have to believe this node for. The
+    /// client is told to ask elsewhere, and where the leader is.
+    pub(crate) fn only_where_believed(&self) -> Result<(), Problem> {
+        match self.is_believed() {
+            true => Ok(()),
+            false => Err(Problem::GoingAway),
+        }
+    }
+
+    /// Gets the command of a session through the log.
+    pub(crate) async fn propose_proven(
+        &self,
+        command: Command,
+        metadata: &MetadataMap,
+        deadline: Deadline,
+    ) -> Result<Outcome, Problem> {
+        if self.is_believed() {
+            return self.propose(command, deadline).await;
+        }
+        if !may_be_forwarded(&command.operation) {
+            return Err(Problem::GoingAway);
+        }
+        self.has_room_for(&command)?;
+        let _under_way = self.commands.try_acquire().map_err(|_| Problem::Busy)?;
+        let shown = OnBehalf::of(metadata);
+        self.at_leader(deadline, |shared, leader, left| {
+            let (command, shown) = (command.clone(), shown.clone());
+            Box::pin(async move {
+                match leader {
+                    // It has become a voter meanwhile.
+                    None => {
+                        let outcome = shared.replica.propose(command, left).await;
+                        outcome.map_err(|error| problems::of_propose(&error))
+                    }
+                    Some((node, member)) => {
+                        let peer = shared.transport.grpc_peer(node, &member, Lane::Calls);
+                        let outcome = peer.forward_proven(&command, &shown, left).await?;
+                        outcome.map_err(|error: ProposeError| problems::of_propose(&error))
+                    }
+                }
+            })
+        })
+        .await
+    }
+
+    /// Refuses the commands of a node without a vote that are not of the session whose token came
+    /// with them.
+    pub(crate) async fn proven(
+        &self,
+        commands: &[Command],
+        metadata: &MetadataMap,
+        deadline: Deadline,
+    ) -> Result<(), Problem> {
+        let token = token_of(metadata)?;
+        let session = self.session(token, deadline).await?;
+        match commands.iter().all(|command| is_of(command, session.id)) {
+            true => Ok(()),
+            false => Err(problems::refused(
+                "PEER_ROLE",
+                "a command is not of the session whose token came with it",
+            )),
+        }
+    }
+}
+
+fn is_of(command: &Command, session: SessionId) -> bool {
+    let same = matches!(command.origin, Origin::Session { session: of, .. } if of == session);
+    same && may_be_forwarded(&command.operation)
+}
+
+/// Whether the token of a session is all that a command needs: a password was not verified for it
+/// where the request arrived.
+fn may_be_forwarded(operation: &Operation) -> bool {
+    !matches!(
+        operation,
+        Operation::ChangePassword { .. } | Operation::DeleteAccount { .. }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use conclave_core::{Digest, OnceId};
+
+    use super::*;
+
+    fn command(origin: Origin, operation: Operation) -> Command {
+        Command {
+            origin,
+            digest: Digest(0),
+            operation,
+        }
+    }
+
+    #[test]
+    fn a_token_proves_the_commands_of_its_session_and_no_others() {
+        let of = |session| Origin::Session {
+            session: SessionId(session),
+            number: 1,
+        };
+        let harmless = || Operation::CloseSession;
+        let change = Operation::ChangePassword {
+            password_version: 1,
+            password_hash: String::new(),
+        };
+        let delete = Operation::DeleteAccount {
+            password_version: 1,
+        };
+        for (command, expected) in [
+            (command(of(7), harmless()), true),
+            (command(of(8), harmless()), false),
+            (command(Origin::Once(OnceId([7; 16])), harmless()), false),
+            (command(of(7), change), false),
+            (command(of(7), delete), false),
+        ] {
+            assert_eq!(is_of(&command, SessionId(7)), expected, "{command:?}");
+        }
+    }
+}

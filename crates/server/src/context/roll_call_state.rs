@@ -1,0 +1,114 @@
+//! What a node knows of the lives and the addresses of the others, and whether its leader reaches
+//! it.
+//!
+//! Always true: it sends nothing and decides nothing. No lock of a thread is held while anything is
+//! waited for.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use conclave_replica::Member;
+use tokio::sync::watch;
+
+use crate::{
+    identity::lives::{Life, Lives},
+    told::Told,
+};
+
+/// Why a node that is well must stop, and what its operator can do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) why: String,
+    pub(crate) hint: &'static str,
+}
+
+/// What a node knows of the lives and the addresses of the others.
+pub(crate) struct RollCall {
+    directory: PathBuf,
+    pub(crate) lives: Mutex<Lives>,
+    /// Decisions between two processes are made one at a time.
+    pub(crate) deciding: tokio::sync::Mutex<()>,
+    /// Where others may be, besides the addresses of members.
+    pub(crate) join: Vec<String>,
+    /// Members that have moved, and where they are reached now.
+    pub(crate) moved: Mutex<BTreeMap<u64, Member>>,
+    /// Lives that are reached where the log says, whatever they say themselves.
+    pub(crate) at_home: Mutex<BTreeSet<u64>>,
+    /// Members that were refused, and why.
+    pub(crate) refused: Mutex<BTreeMap<u64, String>>,
+    /// What the log was told of them.
+    pub(crate) told: Told<(u64, String)>,
+    /// Whether a leader leads that does not reach this node.
+    pub(crate) unreached: watch::Sender<bool>,
+}
+
+impl RollCall {
+    /// Begins a life of this directory.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub(crate) fn begin(directory: PathBuf, join: Vec<String>) -> io::Result<Self> {
+        Ok(Self {
+            lives: Mutex::new(Lives::begin(&directory)?),
+            directory,
+            deciding: tokio::sync::Mutex::default(),
+            join,
+            moved: Mutex::default(),
+            at_home: Mutex::default(),
+            refused: Mutex::default(),
+            told: Told::default(),
+            unreached: watch::Sender::new(false),
+        })
+    }
+
+    /// Returns this life.
+    pub(crate) fn life(&self) -> Life {
+        self.lives().own()
+    }
+
+    /// Returns whether this life of a node has ended: what it still sends is refused.
+    pub(crate) fn has_ended(&self, node: u64, word: u64) -> bool {
+        self.lives().has_ended(node, word)
+    }
+
+    /// Returns whether a leader leads that does not reach this node: it learns of nothing.
+    pub(crate) fn is_unreached(&self) -> bool {
+        *self.unreached.borrow()
+    }
+
+    /// Returns why a member was refused, if its present state is known to be refused.
+    pub(crate) fn refusal(&self, node: u64) -> Option<String> {
+        lock(&self.refused).get(&node).cloned()
+    }
+
+    /// Returns where a member is reached that has moved.
+    pub(crate) fn moved(&self) -> BTreeMap<u64, Member> {
+        lock(&self.moved).clone()
+    }
+
+    /// Writes to the log that a node is refused: once for each reason, not for each attempt.
+    pub(crate) fn tell_refusal(&self, node: u64, reason: &str) {
+        if self.told.is_news((node, reason.to_owned())) {
+            tracing::error!(peer = node, reason, "a member is refused");
+        }
+    }
+
+    pub(crate) fn lives(&self) -> MutexGuard<'_, Lives> {
+        lock(&self.lives)
+    }
+
+    pub(crate) async fn store(self: &Arc<Self>) -> io::Result<()> {
+        let roll = self.clone();
+        let stored = tokio::task::spawn_blocking(move || roll.lives().store(&roll.directory));
+        stored.await.map_err(io::Error::other)?
+    }
+}
+
+/// Locks what is sound after every statement that changes it.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

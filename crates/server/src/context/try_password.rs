@@ -1,0 +1,93 @@
+//! Verifies a password: nothing is hashed before the attempt may begin (`throttle.rs`) and was
+//! counted by the log.
+//!
+//! Always true: a retry of one attempt is counted once, another guess again, even if a client that
+//! guesses gives all its guesses the same request id.
+
+use conclave_core::{Accepted, LoginKeys, OnceId};
+use conclave_text::Password;
+use conclave_wire::{Problem, request};
+
+use crate::{
+    auth::{
+        hash_queue::{Turn, Work},
+        throttle::Held,
+    },
+    context::{access::accepted, shared::Shared},
+    deadline::Deadline,
+};
+
+/// Separates names of counted attempts from all other uses of the hash.
+const ATTEMPT_CONTEXT: &str = "conclave 2026-11 name of a counted login failure";
+
+/// A password that was tried: whether it is right, and the turn in which it was found out.
+pub(crate) struct Tried {
+    pub(crate) verified: bool,
+    /// For what else has to be hashed.
+    pub(crate) turn: Turn,
+}
+
+impl Shared {
+    /// Verifies a password: waits for nothing that other places have done, is counted by the log
+    /// before anything is hashed, and has a turn of its own. The caller has read `hash` after a
+    /// barrier. `once` is the name of the attempt.
+    ///
+    /// # Errors
+    /// [`Problem::LoginThrottled`], [`Problem::Busy`], or that the log does not answer.
+    pub(crate) async fn try_password(
+        &self,
+        once: OnceId,
+        keys: LoginKeys,
+        work: Work,
+        password: String,
+        hash: Option<String>,
+        deadline: Deadline,
+    ) -> Result<Tried, Problem> {
+        let held = self.read(move |reader| Held::of(reader, &keys)).await?;
+        let attempt = self.gate.enter(held.key(&keys))?;
+        attempt.admit(&held, keys.address, self.log_time())?;
+        let turn = self.passwords.turn(work, held.asker(&keys), deadline);
+        let turn = turn.await?;
+        let counted = self.propose(request::try_password(once, keys), deadline);
+        accepted(&counted.await?, |accepted| match accepted {
+            Accepted::PasswordTried => Some(()),
+            _ => None,
+        })?;
+        let verified = match Password::typed(&password) {
+            Ok(password) => self.passwords.verify(&turn, password, hash).await?,
+            Err(_) => false,
+        };
+        Ok(Tried { verified, turn })
+    }
+}
+
+/// The name under which an attempt to log in is counted: the same for a retry, another for another
+/// guess, even if a client that guesses gives all its guesses the same request id.
+///
+/// Nobody can try passwords against it who does not know the request id, which is random and,
+/// for an attempt that failed, nowhere else in the cluster.
+pub(crate) fn attempt_id(request_id: &OnceId, keys: &LoginKeys, password: &str) -> OnceId {
+    let key = blake3::derive_key(ATTEMPT_CONTEXT, &request_id.0);
+    let mut hasher = blake3::Hasher::new_keyed(&key);
+    hasher.update(&keys.account.0);
+    hasher.update(password.as_bytes());
+    let mut id = [0; 16];
+    hasher.finalize_xof().fill(&mut id);
+    OnceId(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::throttle::keys_of_login;
+
+    #[test]
+    fn a_retry_is_counted_once_and_another_guess_again() {
+        let keys = keys_of_login("alice", None, None);
+        let id = |request: u8, password: &str| attempt_id(&OnceId([request; 16]), &keys, password);
+        assert_eq!(id(1, "guess one"), id(1, "guess one"));
+        assert_ne!(id(1, "guess one"), id(1, "guess two"));
+        assert_ne!(id(1, "guess one"), id(2, "guess one"));
+        assert_ne!(id(1, "guess one"), OnceId([1; 16]));
+    }
+}

@@ -1,0 +1,368 @@
+//! Lives: which starts of which data directory are known, so that an old copy of a directory and
+//! a second process with the same number are recognized.
+//!
+//! A life is one run of a process on a data directory: a number that grows with each start, and a
+//! random word. The directory keeps its own lives; every node keeps, for every other, the latest
+//! life and the last entry that this node was seen to have applied. A copy of the directory takes
+//! its own lives with it, but not what the others know. See
+//! `docs/notebook/2026-11-26-lives-and-recovery.md`.
+//!
+//! Always true: a life that was accepted is on this node's disk before the answer leaves.
+
+use std::{collections::BTreeMap, io, path::Path, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::{
+    files::checksummed::{self, ChecksumError},
+    identity::peers_file::Place,
+    random,
+};
+
+/// Where a directory keeps its lives and those of others.
+pub(crate) const FILE: &str = "lives.json";
+/// Own lives that are remembered. A peer that knows none of them has been away for as many starts,
+/// and then only the counter is compared.
+const LIVES_MAX: usize = 32;
+/// For how long a node that was heard of is taken to run, if it cannot be asked.
+pub(crate) const PRESENCE: Duration = Duration::from_secs(5);
+/// Entries that another node may have applied since that was last put on disk: written every
+/// [`WRITE_EVERY`] only, because an old copy is far behind.
+pub(crate) const WRITE_EVERY: Duration = Duration::from_secs(5);
+
+/// One run of a process on a data directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Life {
+    /// How often the directory was started, this start included.
+    pub(crate) number: u64,
+    /// What tells it from other starts with the same number.
+    pub(crate) word: u64,
+}
+
+/// What is known of another node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Known {
+    pub(crate) life: Life,
+    /// Lives that ended with the present one: what they still send is refused.
+    #[serde(default)]
+    pub(crate) past: Vec<Life>,
+    /// The last entry that it was seen to have applied, which it therefore has on disk.
+    pub(crate) applied_index: u64,
+    /// Where it says that it is reached.
+    pub(crate) place: Place,
+    /// When it was last heard of.
+    #[serde(skip)]
+    pub(crate) heard_at: Option<Instant>,
+}
+
+impl Known {
+    /// Returns whether it was heard of lately.
+    pub(crate) fn is_present(&self) -> bool {
+        self.heard_at.is_some_and(|at| at.elapsed() < PRESENCE)
+    }
+}
+
+/// What the file says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Stored {
+    /// The number of the latest own life.
+    number: u64,
+    /// The words of the latest own lives, oldest first; the last is that of `number`.
+    words: Vec<u64>,
+    others: BTreeMap<u64, Known>,
+}
+
+/// What a node says of itself when it starts, and every second afterwards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Announced {
+    pub(crate) node: u64,
+    /// The number of its life.
+    pub(crate) number: u64,
+    /// The words of its latest lives, oldest first.
+    pub(crate) words: Vec<u64>,
+    pub(crate) log_index_last: u64,
+    pub(crate) applied_index: u64,
+    pub(crate) place: Place,
+}
+
+impl Announced {
+    pub(crate) fn life(&self) -> Life {
+        let word = self.words.last().copied().unwrap_or(0);
+        let number = self.number;
+        Life { number, word }
+    }
+
+    /// Returns whether `life` is among its own lives, or too long ago to say.
+    fn has_lived(&self, life: Life) -> bool {
+        if life.number > self.number {
+            return false;
+        }
+        let back = self.number - life.number;
+        let at = usize::try_from(back).unwrap_or(usize::MAX);
+        match self
+            .words
+            .len()
+            .checked_sub(1)
+            .and_then(|last| last.checked_sub(at))
+        {
+            Some(at) => self.words[at] == life.word,
+            None => true,
+        }
+    }
+}
+
+/// How what a node says goes with what is known of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Lineage {
+    /// It is the life that is known, or the first that is heard of.
+    Same,
+    /// It was started again since, from the same data.
+    Next,
+    /// Its data was copied before a start that is known, or its log ends before what it has had:
+    /// `why` says which.
+    Older(String),
+}
+
+/// The lives that a node knows: its own, and those of others.
+#[derive(Debug)]
+pub(crate) struct Lives {
+    stored: Stored,
+    written: Stored,
+}
+
+impl Lives {
+    /// Begins a life of this directory; it is on disk when this returns.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub(crate) fn begin(directory: &Path) -> io::Result<Self> {
+        let mut stored: Stored = match checksummed::read(&directory.join(FILE)) {
+            Ok(stored) => stored.unwrap_or_default(),
+            Err(ChecksumError::Io(error)) => return Err(error),
+            Err(error @ (ChecksumError::Damaged(_) | ChecksumError::Foreign(_))) => {
+                // The others know that it has lived: they refuse it, and it is repaired.
+                tracing::warn!(%error, file = FILE, "a file is of no use");
+                Stored::default()
+            }
+        };
+        let word = random::bytes::<8>().map_err(|problem| io::Error::other(problem.to_string()))?;
+        stored.number += 1;
+        stored.words.push(u64::from_le_bytes(word));
+        let forgotten = stored.words.len().saturating_sub(LIVES_MAX);
+        stored.words.drain(..forgotten);
+        checksummed::write(&directory.join(FILE), &stored)?;
+        let written = stored.clone();
+        Ok(Self { stored, written })
+    }
+
+    /// Returns this life.
+    pub(crate) fn own(&self) -> Life {
+        Life {
+            number: self.stored.number,
+            word: self.stored.words.last().copied().unwrap_or(0),
+        }
+    }
+
+    /// Returns the words of its latest lives, oldest first.
+    pub(crate) fn words(&self) -> Vec<u64> {
+        self.stored.words.clone()
+    }
+
+    /// Returns what is known of a node.
+    pub(crate) fn known(&self, node: u64) -> Option<&Known> {
+        self.stored.others.get(&node)
+    }
+
+    /// Returns of how many other nodes something is known.
+    pub(crate) fn others(&self) -> usize {
+        self.stored.others.len()
+    }
+
+    /// Compares what a node says of itself with what is known of it. `acknowledged`: up to where
+    /// it has acknowledged the log to this leader.
+    pub(crate) fn lineage(&self, said: &Announced, acknowledged: Option<u64>) -> Lineage {
+        let known = self.known(said.node);
+        if let Some(known) = known
+            && !said.has_lived(known.life)
+        {
+            return Lineage::Older(format!(
+                "its data was started {} times, and another start {} of it is known",
+                said.number, known.life.number
+            ));
+        }
+        let had = known.map(|known| known.applied_index).max(acknowledged);
+        if let Some(had) = had.filter(|had| said.log_index_last < *had) {
+            let ends = said.log_index_last;
+            return Lineage::Older(format!("its log ends at entry {ends}, and it had {had}"));
+        }
+        match known {
+            Some(known) if known.life != said.life() => Lineage::Next,
+            Some(_) | None => Lineage::Same,
+        }
+    }
+
+    /// Takes note of a node that was accepted. Returns whether the file must be written before
+    /// the answer leaves.
+    pub(crate) fn note(&mut self, said: &Announced) -> bool {
+        let known = self.stored.others.entry(said.node).or_default();
+        let is_news = known.life != said.life() || known.place != said.place;
+        if known.life != said.life() && known.life != Life::default() {
+            known.past.push(known.life);
+            let forgotten = known.past.len().saturating_sub(LIVES_MAX);
+            known.past.drain(..forgotten);
+        }
+        known.life = said.life();
+        known.place = said.place.clone();
+        known.applied_index = known.applied_index.max(said.applied_index);
+        known.heard_at = Some(Instant::now());
+        is_news
+    }
+
+    /// Returns whether this life of a node has ended: another one was accepted since.
+    pub(crate) fn has_ended(&self, node: u64, word: u64) -> bool {
+        let known = self.known(node);
+        word != 0 && known.is_some_and(|known| known.past.iter().any(|life| life.word == word))
+    }
+
+    /// Forgets nodes that do not belong to the cluster any more.
+    pub(crate) fn keep_only(&mut self, is_kept: impl Fn(u64) -> bool) {
+        self.stored.others.retain(|node, _| is_kept(*node));
+    }
+
+    /// Writes the file if it has changed.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub(crate) fn store(&mut self, directory: &Path) -> io::Result<()> {
+        // What is not written does not count as a change.
+        let mut stored = self.stored.clone();
+        stored
+            .others
+            .values_mut()
+            .for_each(|known| known.heard_at = None);
+        if stored != self.written {
+            checksummed::write(&directory.join(FILE), &stored)?;
+            self.written = stored;
+        }
+        Ok(())
+    }
+}
+
+/// Forgets what is known of other nodes: they do not belong to the cluster any more.
+///
+/// # Errors
+/// If the file system refuses.
+pub(crate) fn forget_others(directory: &Path) -> io::Result<()> {
+    match checksummed::read::<Stored>(&directory.join(FILE)) {
+        Ok(Some(mut stored)) => {
+            stored.others.clear();
+            checksummed::write(&directory.join(FILE), &stored)
+        }
+        Err(ChecksumError::Io(error)) => Err(error),
+        Ok(None) | Err(ChecksumError::Damaged(_) | ChecksumError::Foreign(_)) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(lives: &Lives, log_index_last: u64, applied_index: u64) -> Announced {
+        Announced {
+            node: 2,
+            number: lives.own().number,
+            words: lives.words(),
+            log_index_last,
+            applied_index,
+            place: Place::default(),
+        }
+    }
+
+    fn peer(directory: &Path) -> Lives {
+        Lives::begin(directory).unwrap()
+    }
+
+    fn copy(of: &Path) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::copy(of.join(FILE), directory.path().join(FILE)).unwrap();
+        directory
+    }
+
+    #[test]
+    fn a_directory_that_is_started_again_is_the_next_life_also_after_starts_that_were_not_seen() {
+        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut peer = peer(here.path());
+        let first = said(&Lives::begin(there.path()).unwrap(), 5, 5);
+        assert_eq!(peer.lineage(&first, None), Lineage::Same);
+        assert!(peer.note(&first));
+        assert!(!peer.note(&first), "it is known");
+        for starts in [1, 2, LIVES_MAX, 3 * LIVES_MAX] {
+            for _ in 1..starts {
+                Lives::begin(there.path()).unwrap();
+            }
+            let again = said(&Lives::begin(there.path()).unwrap(), 5, 5);
+            assert_eq!(peer.lineage(&again, None), Lineage::Next, "{starts}");
+            let before = peer.known(2).unwrap().life;
+            assert!(peer.note(&again));
+            assert!(peer.has_ended(2, before.word));
+            assert!(!peer.has_ended(2, again.life().word));
+        }
+    }
+
+    #[test]
+    fn a_copy_from_before_a_start_that_is_known_is_older_however_often_it_is_started() {
+        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut peer = peer(here.path());
+        peer.note(&said(&Lives::begin(there.path()).unwrap(), 5, 5));
+        let old = copy(there.path());
+        peer.note(&said(&Lives::begin(there.path()).unwrap(), 5, 5));
+        for _ in 0..LIVES_MAX - 2 {
+            let restored = said(&Lives::begin(old.path()).unwrap(), 5, 5);
+            let lineage = peer.lineage(&restored, None);
+            assert!(matches!(lineage, Lineage::Older(_)), "{lineage:?}");
+        }
+        // Nothing at all is older still.
+        let empty = tempfile::tempdir().unwrap();
+        let lineage = peer.lineage(&said(&Lives::begin(empty.path()).unwrap(), 0, 0), None);
+        assert!(matches!(lineage, Lineage::Older(_)), "{lineage:?}");
+        let sound = said(&Lives::begin(there.path()).unwrap(), 5, 5);
+        assert_eq!(peer.lineage(&sound, None), Lineage::Next);
+    }
+
+    #[test]
+    fn a_log_that_ends_before_what_the_node_had_is_older() {
+        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut peer = peer(here.path());
+        peer.note(&said(&Lives::begin(there.path()).unwrap(), 400, 320));
+        let again = said(&Lives::begin(there.path()).unwrap(), 320, 10);
+        assert_eq!(peer.lineage(&again, None), Lineage::Next);
+        assert!(matches!(peer.lineage(&again, Some(321)), Lineage::Older(_)));
+        let short = said(&Lives::begin(there.path()).unwrap(), 319, 10);
+        assert!(matches!(peer.lineage(&short, None), Lineage::Older(_)));
+        // A node of which nothing is known, but that this leader has replicated to.
+        let unknown = Announced { node: 3, ..short };
+        assert_eq!(peer.lineage(&unknown, None), Lineage::Same);
+        assert!(matches!(
+            peer.lineage(&unknown, Some(320)),
+            Lineage::Older(_)
+        ));
+    }
+
+    #[test]
+    fn what_is_known_of_others_survives_a_restart_and_a_damaged_file_does_not_stop_a_node() {
+        let directory = tempfile::tempdir().unwrap();
+        let there = tempfile::tempdir().unwrap();
+        let mut lives = peer(directory.path());
+        let first = said(&Lives::begin(there.path()).unwrap(), 7, 6);
+        lives.note(&first);
+        lives.store(directory.path()).unwrap();
+        let again = peer(directory.path());
+        assert_eq!(again.own().number, 2);
+        let known = again.known(2).unwrap();
+        assert_eq!((known.life, known.applied_index), (first.life(), 6));
+        assert!(!known.is_present(), "it was not heard of in this life");
+        std::fs::write(directory.path().join(FILE), "{").unwrap();
+        assert_eq!(peer(directory.path()).own().number, 1);
+    }
+}

@@ -1,0 +1,444 @@
+//! Whose data directory this is: one node's, one process's at a time.
+//!
+//! Always true: a directory that was made for one node is never used by another, and never by two
+//! processes at once.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::files::checksummed::{self, ChecksumError};
+
+/// The format of a data directory that this version makes and reads.
+const FORMAT: u32 = 1;
+/// Where it stands.
+pub(crate) const FILE: &str = "identity.json";
+
+/// A data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// Another process has it.
+    #[error("the data directory {directory} is in use by another process")]
+    InUse {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// It was made for another node.
+    #[error("the data directory {directory} belongs to node {owner}, not to node {node}")]
+    OtherNode {
+        /// The directory.
+        directory: PathBuf,
+        /// Whose it is.
+        owner: u64,
+        /// Who wanted it.
+        node: u64,
+    },
+    /// It is not what was written: the node is not who it was any more.
+    #[error("{file} is damaged: {why}")]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// How that shows.
+        why: String,
+    },
+    /// A newer version made it.
+    #[error("{file} cannot be understood: {why}")]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Its lock cannot be taken: the file is another user's, for example root's.
+    #[error("the lock file {file} cannot be opened")]
+    Lock {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The file system refuses.
+    #[error("the data directory {directory} cannot be used")]
+    Io {
+        /// The directory.
+        directory: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// What a directory says of whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stored {
+    format: u32,
+    pub(crate) cluster_id: String,
+    pub(crate) node: u64,
+    /// Whether it came into a cluster that was there: then its log comes from others only.
+    #[serde(default)]
+    pub(crate) joined: bool,
+    /// What it still has to ask for.
+    #[serde(default)]
+    pub(crate) wish: Option<Wish>,
+    /// Those that have made the cluster together with it, if they found each other.
+    #[serde(default)]
+    pub(crate) founders: Vec<Founder>,
+    /// The number that it had first, if it was repaired since: flags may still name it.
+    #[serde(default)]
+    pub(crate) node_first: Option<u64>,
+}
+
+/// The place that a node shall have once it has caught up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Wish {
+    /// Whether it shall vote.
+    pub(crate) voter: bool,
+    /// The member whose place it takes; 0 if none.
+    pub(crate) replaces: u64,
+}
+
+/// One of those that have made a cluster together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Founder {
+    pub(crate) node: u64,
+    pub(crate) peer_address: String,
+    pub(crate) client_address: String,
+    /// Which data directory it had, in hexadecimal digits.
+    pub(crate) instance: String,
+}
+
+impl Stored {
+    /// A node that makes a cluster.
+    pub(crate) fn made(cluster_id: String, node: u64) -> Self {
+        Self {
+            format: FORMAT,
+            cluster_id,
+            node,
+            joined: false,
+            wish: None,
+            founders: Vec::new(),
+            node_first: None,
+        }
+    }
+
+    /// Returns the same node, alone in a cluster with another name.
+    pub(crate) fn alone(&self, cluster_id: String) -> Self {
+        Self {
+            cluster_id,
+            wish: None,
+            founders: Vec::new(),
+            ..self.clone()
+        }
+    }
+
+    /// Whether this is the node that flags call `node`.
+    fn is(&self, node: u64) -> bool {
+        node == self.node || self.node_first == Some(node)
+    }
+
+    /// A node that came into a cluster that was there.
+    pub(crate) fn joined(cluster_id: String, node: u64, wish: Option<Wish>) -> Self {
+        Self {
+            joined: true,
+            wish,
+            ..Self::made(cluster_id, node)
+        }
+    }
+}
+
+/// A directory that belongs to this process for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    directory: PathBuf,
+    _lock: File,
+}
+
+impl Claim {
+    /// Claims `directory`; makes it if it is not there.
+    pub(crate) fn take(directory: &Path) -> Result<Self, IdentityError> {
+        let failed = |source| IdentityError::Io {
+            directory: directory.to_owned(),
+            source,
+        };
+        let mut maker = fs::DirBuilder::new();
+        maker
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(failed)?;
+        let file = directory.join("lock");
+        let lock = private_file(&file).map_err(|source| IdentityError::Lock { file, source })?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(IdentityError::InUse {
+                    directory: directory.to_owned(),
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        Ok(Self {
+            directory: directory.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    /// Whose the directory is, if it is anybody's yet.
+    pub(crate) fn stored(&self) -> Result<Option<Stored>, IdentityError> {
+        let file = self.directory.join(FILE);
+        let stored = match checksummed::read::<Stored>(&file) {
+            Ok(stored) => stored,
+            Err(ChecksumError::Io(source)) => return Err(self.failed(source)),
+            Err(ChecksumError::Damaged(why)) => {
+                let why = why.to_owned();
+                return Err(IdentityError::Damaged { file, why });
+            }
+            Err(ChecksumError::Foreign(why)) => {
+                return Err(IdentityError::Unreadable { file, why });
+            }
+        };
+        match stored {
+            Some(stored) if stored.format != FORMAT => {
+                let format = stored.format;
+                let why = format!("it has format {format}, this version reads {FORMAT}");
+                Err(IdentityError::Unreadable { file, why })
+            }
+            stored => Ok(stored),
+        }
+    }
+
+    /// The directory.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Makes the directory a new node's.
+    pub(crate) fn keep(self, stored: Stored) -> Result<Identity, IdentityError> {
+        write(&self.directory, &stored).map_err(|source| self.failed(source))?;
+        Ok(self.identity(stored))
+    }
+
+    /// The identity of a directory that was a node's before. `node`: who it is said to be, if
+    /// anything is said.
+    pub(crate) fn again(
+        self,
+        stored: Stored,
+        node: Option<u64>,
+    ) -> Result<Identity, IdentityError> {
+        match node {
+            Some(node) if !stored.is(node) => Err(IdentityError::OtherNode {
+                directory: self.directory,
+                owner: stored.node,
+                node,
+            }),
+            _ => Ok(self.identity(stored)),
+        }
+    }
+
+    fn identity(self, stored: Stored) -> Identity {
+        Identity {
+            cluster_id: stored.cluster_id.clone(),
+            node: stored.node,
+            joined: stored.joined,
+            stored: Mutex::new(stored),
+            claim: self,
+        }
+    }
+
+    pub(crate) fn failed(&self, source: io::Error) -> IdentityError {
+        IdentityError::Io {
+            directory: self.directory.clone(),
+            source,
+        }
+    }
+}
+
+/// A node's identity, and its claim to the directory for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) cluster_id: String,
+    pub(crate) node: u64,
+    /// Whether it came into a cluster that was there.
+    pub(crate) joined: bool,
+    stored: Mutex<Stored>,
+    claim: Claim,
+}
+
+impl Identity {
+    /// What the node still has to ask for.
+    pub(crate) fn wish(&self) -> Option<Wish> {
+        self.lock().wish
+    }
+
+    /// The directory, which nobody else has meanwhile.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.claim.directory
+    }
+
+    /// The claim to it.
+    pub(crate) fn claim(&self) -> &Claim {
+        &self.claim
+    }
+
+    /// The number that it had first, if it was repaired since.
+    pub(crate) fn node_first(&self) -> Option<u64> {
+        self.lock().node_first
+    }
+
+    /// Those that have made the cluster together.
+    pub(crate) fn founders(&self) -> Vec<Founder> {
+        self.lock().founders.clone()
+    }
+
+    /// Forgets the wish: it has come true, or cannot. An administrator that takes the vote away
+    /// later must not see it asked for again.
+    pub(crate) fn wish_is_over(&self) -> Result<(), IdentityError> {
+        let mut stored = self.lock();
+        stored.wish = None;
+        write(&self.claim.directory, &stored).map_err(|source| self.claim.failed(source))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Stored> {
+        // It is sound after every statement that changes it.
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn private_file(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+}
+
+pub(crate) fn write(directory: &Path, stored: &Stored) -> io::Result<()> {
+    checksummed::write(&directory.join(FILE), stored)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(directory: &Path, stored: Stored) -> Identity {
+        Claim::take(directory).unwrap().keep(stored).unwrap()
+    }
+
+    #[test]
+    fn a_directory_keeps_its_node_and_its_cluster() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(kept(directory.path(), Stored::made("abc".to_owned(), 1)));
+        let claim = Claim::take(directory.path()).unwrap();
+        let stored = claim.stored().unwrap().unwrap();
+        let again = claim.again(stored.clone(), None).unwrap();
+        assert_eq!((&*again.cluster_id, again.node), ("abc", 1));
+        drop(again);
+        let other = Claim::take(directory.path())
+            .unwrap()
+            .again(stored, Some(2));
+        assert!(matches!(
+            other,
+            Err(IdentityError::OtherNode {
+                owner: 1,
+                node: 2,
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn a_directory_has_one_process_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = kept(directory.path(), Stored::made("abc".to_owned(), 1));
+        let second = Claim::take(directory.path());
+        assert!(matches!(second, Err(IdentityError::InUse { .. })));
+        drop(first);
+        Claim::take(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_cannot_be_opened_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        // A directory in its place: root may open any file.
+        fs::create_dir(directory.path().join("lock")).unwrap();
+        let refused = Claim::take(directory.path()).unwrap_err();
+        assert!(matches!(refused, IdentityError::Lock { .. }));
+        assert!(refused.to_string().contains("/lock"), "{refused}");
+    }
+
+    #[test]
+    fn a_node_that_has_joined_keeps_that_for_good_and_its_wish_until_it_is_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let wish = Wish {
+            voter: true,
+            replaces: 3,
+        };
+        drop(kept(
+            directory.path(),
+            Stored::joined("abc".to_owned(), 4, Some(wish)),
+        ));
+        for expected in [Some(wish), None] {
+            let claim = Claim::take(directory.path()).unwrap();
+            let stored = claim.stored().unwrap().unwrap();
+            let again = claim.again(stored, Some(4)).unwrap();
+            assert!(again.joined);
+            assert_eq!(again.wish(), expected);
+            again.wish_is_over().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_damaged_identity_is_told_from_a_newer_one() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(kept(directory.path(), Stored::made("abc".to_owned(), 1)));
+        let file = directory.path().join(FILE);
+        let good = fs::read_to_string(&file).unwrap();
+        // Another number would be another node.
+        let other = good.replace("\"node\": 1", "\"node\": 2");
+        assert_ne!(other, good);
+        for text in ["", "{", &*other] {
+            fs::write(&file, text).unwrap();
+            let refused = Claim::take(directory.path()).unwrap().stored();
+            assert!(
+                matches!(refused, Err(IdentityError::Damaged { .. })),
+                "{text}"
+            );
+        }
+        let newer = Stored {
+            format: FORMAT + 1,
+            ..Stored::made("abc".to_owned(), 1)
+        };
+        write(directory.path(), &newer).unwrap();
+        let refused = Claim::take(directory.path()).unwrap().stored();
+        assert!(matches!(refused, Err(IdentityError::Unreadable { .. })));
+    }
+
+    #[test]
+    fn a_node_that_was_repaired_is_still_known_by_its_first_number() {
+        let directory = tempfile::tempdir().unwrap();
+        let stored = Stored {
+            node_first: Some(3),
+            ..Stored::joined("abc".to_owned(), 7, None)
+        };
+        drop(kept(directory.path(), stored.clone()));
+        for (said, is_it) in [
+            (Some(3), true),
+            (Some(7), true),
+            (None, true),
+            (Some(4), false),
+        ] {
+            let claim = Claim::take(directory.path()).unwrap();
+            assert_eq!(claim.again(stored.clone(), said).is_ok(), is_it, "{said:?}");
+        }
+    }
+}

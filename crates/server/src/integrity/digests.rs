@@ -1,0 +1,199 @@
+//! Compares what this node's state was at fixed places of the log with what it was elsewhere.
+//!
+//! Two things are compared: the chain over all answers and events, every few entries; and the
+//! digest over all rows, every [`ROWS_EVERY`] entries and whenever somebody checks the cluster. The
+//! first shows that something was decided differently, the second that what was written is not
+//! there any more.
+//!
+//! Always true: a node judges itself alone. It is odd only if a majority of the voters has one
+//! other state after the same entry; if there is no majority nothing is changed.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use conclave_replica::{Lane, Pin};
+use futures::future::join_all;
+use tokio::time::sleep;
+
+use crate::{
+    context::shared::Shared,
+    peer::digest_points::{Kind, Points},
+};
+
+/// Every so many entries every node makes the digest of all rows: it reads all of them, which
+/// takes seconds for a gigabyte.
+const ROWS_EVERY: u64 = 65_536;
+/// How often nodes are compared.
+const COMPARE_EVERY: Duration = Duration::from_secs(2);
+/// How long a peer may take to answer.
+const ASK_LIMIT: Duration = Duration::from_secs(1);
+/// How long is waited for a place of the log before it is looked where the next one is.
+const WAIT_MAX: Duration = Duration::from_secs(3600);
+/// Between two pieces of a state that is read for its digest.
+const BREATH: Duration = Duration::from_millis(1);
+
+/// What comparing comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Fine,
+    /// A majority has one other state after this entry.
+    Odd(u64),
+    /// All voters have told, and no majority has the same.
+    NoMajority(u64),
+}
+
+/// Compares a node's points with those of the voters, itself among them if it is one. `voters`:
+/// how many there are.
+fn judge(own: &Points, of_voters: &[Points], voters: usize) -> Verdict {
+    let majority = voters / 2 + 1;
+    let mut verdict = Verdict::Fine;
+    for (place, digest) in own {
+        let mut counts: BTreeMap<&[u8; 32], usize> = BTreeMap::new();
+        for told in of_voters.iter().filter_map(|points| points.get(place)) {
+            *counts.entry(told).or_default() += 1;
+        }
+        let told: usize = counts.values().sum();
+        match counts.iter().find(|(_, count)| **count >= majority) {
+            Some((most, _)) if **most != *digest => return Verdict::Odd(place.1),
+            None if told >= voters && voters > 0 => verdict = Verdict::NoMajority(place.1),
+            _ => {}
+        }
+    }
+    verdict
+}
+
+impl Shared {
+    /// What this node's state was.
+    pub(crate) async fn own_points(&self) -> Points {
+        let mut points: Points = BTreeMap::new();
+        match self.read(|reader| reader.chain_points()).await {
+            Ok(chain) => {
+                let chain = chain.into_iter();
+                points.extend(chain.map(|point| ((Kind::Chain, point.index), point.chain)));
+            }
+            Err(problem) => tracing::debug!(%problem, "the chain is not read"),
+        }
+        let rows = self.compared.rows().into_iter();
+        points.extend(rows.map(|(at, digest)| ((Kind::Rows, at), digest)));
+        points
+    }
+}
+
+/// Compares this node with the others, for as long as it runs; fences it if it is the odd one.
+pub(crate) async fn compare(shared: Arc<Shared>) {
+    let node = shared.identity.node;
+    loop {
+        sleep(COMPARE_EVERY).await;
+        let voters = shared.replica.status().members.all_voters();
+        let asked = shared.other_members().into_iter();
+        let asked = asked.filter(|(other, _)| voters.contains(other));
+        let transport = &shared.transport;
+        let answers = join_all(asked.map(|(other, member)| async move {
+            let peer = transport.grpc_peer(other, &member, Lane::Calls);
+            peer.digests(ASK_LIMIT).await.ok()
+        }));
+        let mut of_voters: Vec<Points> = answers.await.into_iter().flatten().collect();
+        let own = shared.own_points().await;
+        if voters.contains(&node) {
+            of_voters.push(own.clone());
+        }
+        match judge(&own, &of_voters, voters.len()) {
+            Verdict::Fine => {
+                shared.compared.set_differs_at(0);
+            }
+            Verdict::Odd(log_index) => {
+                let sentence = format!(
+                    "a majority of the voters has another state than this node after entry \
+                     {log_index}"
+                );
+                tracing::error!(
+                    node,
+                    log_index,
+                    "this node has another state than the others"
+                );
+                shared.replica.fence(&sentence);
+                return;
+            }
+            Verdict::NoMajority(log_index) => {
+                let before = shared.compared.set_differs_at(log_index);
+                if before != log_index {
+                    tracing::error!(
+                        node,
+                        log_index,
+                        "the voters have different states, and none has a majority: nothing is \
+                         changed; conclave cluster check shows them"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Makes the digest of all rows at the fixed places of the log, for as long as the node runs.
+pub(crate) async fn make(shared: Arc<Shared>) {
+    loop {
+        let applied = *shared.replica.applied().borrow();
+        let next = (applied / ROWS_EVERY + 1) * ROWS_EVERY;
+        match shared.replica.pin(next, WAIT_MAX).await {
+            Ok(Pin::Pinned(pinned)) => {
+                let stopping = shared.stopping.subscribe();
+                let digest = tokio::task::spawn_blocking(move || {
+                    pinned.digest(&mut || {
+                        std::thread::park_timeout(BREATH);
+                        !*stopping.borrow()
+                    })
+                });
+                match digest.await {
+                    Ok(Ok(found)) => shared.compared.note(next, found.digest),
+                    Ok(Err(error)) => tracing::warn!(%error, "the digest was not made"),
+                    Err(error) => tracing::warn!(%error, "the digest was not made"),
+                }
+            }
+            Ok(Pin::Passed { .. }) => {}
+            Err(_) => sleep(ASK_LIMIT).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn points(list: &[(u64, u8)]) -> Points {
+        let point = |(at, byte): &(u64, u8)| ((Kind::Chain, *at), [*byte; 32]);
+        list.iter().map(point).collect()
+    }
+
+    #[test]
+    fn only_the_one_that_differs_from_a_majority_is_odd() {
+        let (same, odd) = (points(&[(64, 1), (128, 2)]), points(&[(64, 1), (128, 9)]));
+        let all = [same.clone(), same.clone(), same.clone(), odd.clone()];
+        assert_eq!(judge(&same, &all, 5), Verdict::Fine);
+        assert_eq!(judge(&odd, &all, 5), Verdict::Odd(128));
+        // Three of seven are no majority, and not all have told.
+        assert_eq!(judge(&odd, &all, 7), Verdict::Fine);
+        // A learner is no voter, and is judged all the same.
+        assert_eq!(judge(&odd, &all[..3], 3), Verdict::Odd(128));
+    }
+
+    #[test]
+    fn without_a_majority_nobody_is_odd_and_it_is_said() {
+        let [a, b, c] = [1, 2, 3].map(|byte| points(&[(64, byte)]));
+        let all = [a.clone(), a.clone(), b.clone(), b.clone(), c.clone()];
+        for own in [&a, &b, &c] {
+            assert_eq!(judge(own, &all, 5), Verdict::NoMajority(64));
+            // The fifth may still decide it.
+            assert_eq!(judge(own, &all[..4], 5), Verdict::Fine);
+        }
+    }
+
+    #[test]
+    fn nodes_that_are_not_equally_far_are_compared_where_both_have_been() {
+        let ahead = points(&[(128, 2), (192, 3)]);
+        let behind = points(&[(64, 1), (128, 2)]);
+        let all = [ahead.clone(), ahead.clone(), behind.clone()];
+        assert_eq!(judge(&behind, &all, 3), Verdict::Fine);
+        let strange = points(&[(64, 7)]);
+        let all = [ahead.clone(), ahead, strange.clone()];
+        assert_eq!(judge(&strange, &all, 3), Verdict::Fine);
+    }
+}

@@ -1,0 +1,379 @@
+//! A node whose data is damaged comes back by itself, as a new node in the place of the old one.
+//!
+//! What was found is noted in the directory before anything else happens. The node asks to be let
+//! in under a new number; only when a majority has let it in is what is damaged set aside, into
+//! `damaged-N`. So a cluster without a majority loses nothing, and a crash at any point goes on
+//! where it was. A database that is damaged beside a log that has everything is made again from
+//! the log, and the node stays who it is.
+//!
+//! Always true: nothing that is damaged is deleted before there are [`KEPT_MAX`] newer ones, and no
+//! node votes under a number whose vote may be damaged.
+
+use std::{collections::BTreeMap, io, time::Duration};
+
+use conclave_replica::{Damage, Member};
+use conclave_wire::peer::{self, join_request};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    cluster::{
+        bootstrap,
+        join::{self, issued_in},
+    },
+    config::NodeConfig,
+    files::{
+        checksummed::{self, ChecksumError},
+        durable,
+    },
+    identity::{
+        epoch,
+        node_identity::{self, Claim, IdentityError, Stored, Wish},
+        peers_file::PeersFile,
+    },
+    peer::join_client::Trust,
+    random,
+    start_error::{StartError, Stuck},
+    tls::{
+        Holder, Issued, NodeKey,
+        security::{self, Credentials},
+    },
+};
+
+mod quarantine;
+
+pub(crate) use quarantine::KEPT_MAX;
+
+/// The note that this directory is damaged.
+const FILE: &str = "damaged.json";
+const REQUEST_ID_BYTES: usize = 16;
+
+/// What is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum What {
+    /// The database alone; the log has everything since the first entry.
+    StateBesideWholeLog,
+    /// The log, the database without a whole log, the identity, or it is not known.
+    Everything,
+}
+
+/// What the directory says of its damage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Note {
+    what: What,
+    why: String,
+    /// The request to be let in: the same after a crash.
+    request_id: [u8; REQUEST_ID_BYTES],
+    /// Where the database goes, once it was decided to make it again from the log.
+    state_aside: Option<u64>,
+    /// The place that was given, and where the damaged data goes.
+    place: Option<NewPlace>,
+    /// What was signed for the new number, if the machine has not got the secret: noted together
+    /// with the place, because with it the machine is not the old one any more.
+    #[serde(default)]
+    issued: Option<Box<Issued>>,
+    /// The name of the cluster that gave it; empty before.
+    #[serde(default)]
+    cluster_id: String,
+}
+
+impl Note {
+    /// Returns how the damage shows.
+    pub(crate) fn why(&self) -> &str {
+        &self.why
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct NewPlace {
+    node: u64,
+    voter: bool,
+    replaces: u64,
+    node_first: Option<u64>,
+    aside: u64,
+}
+
+/// How a data directory was found.
+pub(crate) enum Health {
+    /// It is nobody's yet.
+    New,
+    /// It is this node's.
+    Node(Stored),
+    /// It is damaged; whose it was, if that can still be read.
+    Damaged(Note, Option<Stored>),
+}
+
+/// Notes in the directory that it is damaged, unless that is noted already.
+pub(crate) fn note(claim: &Claim, damage: &Damage) -> Result<(), IdentityError> {
+    let what = match damage {
+        Damage::State {
+            log_has_all: true, ..
+        } => What::StateBesideWholeLog,
+        Damage::State { .. } | Damage::Log(_) | Damage::Odd(_) => What::Everything,
+    };
+    let noted = noted(claim)?;
+    if noted.is_none() {
+        begin(claim, what, damage.to_string())?;
+    }
+    Ok(())
+}
+
+fn begin(claim: &Claim, what: What, why: String) -> Result<Note, IdentityError> {
+    tracing::error!(error = %why, "the data of this node is damaged: it does not vote any more");
+    let request_id = random::bytes().map_err(|problem| {
+        let source = io::Error::other(problem.to_string());
+        claim.failed(source)
+    })?;
+    let note = Note {
+        what,
+        why,
+        request_id,
+        state_aside: None,
+        place: None,
+        issued: None,
+        cluster_id: String::new(),
+    };
+    store(claim, &note)?;
+    Ok(note)
+}
+
+fn store(claim: &Claim, note: &Note) -> Result<(), IdentityError> {
+    let file = claim.directory().join(FILE);
+    checksummed::write(&file, note).map_err(|source| claim.failed(source))
+}
+
+fn noted(claim: &Claim) -> Result<Option<Note>, IdentityError> {
+    match checksummed::read(&claim.directory().join(FILE)) {
+        Ok(note) => Ok(note),
+        Err(ChecksumError::Io(source)) => Err(claim.failed(source)),
+        Err(ChecksumError::Damaged(_) | ChecksumError::Foreign(_)) => {
+            let why = "what was noted of its damage cannot be read".to_owned();
+            begin(claim, What::Everything, why).map(Some)
+        }
+    }
+}
+
+/// Finds out how the directory is, as far as that shows before log and database are opened.
+pub(crate) fn look(claim: &Claim) -> Result<Health, IdentityError> {
+    let note = noted(claim)?;
+    let stored = match claim.stored() {
+        Ok(stored) => stored,
+        Err(error @ IdentityError::Damaged { .. }) => {
+            let note = match note {
+                Some(note) => note,
+                None => begin(claim, What::Everything, error.to_string())?,
+            };
+            return Ok(Health::Damaged(note, None));
+        }
+        Err(error) => return Err(error),
+    };
+    match (note, stored) {
+        (Some(note), Some(stored)) if note.place.is_some_and(|new| new.node == stored.node) => {
+            finish(claim)?;
+            Ok(Health::Node(stored))
+        }
+        (Some(note), stored) => Ok(Health::Damaged(note, stored)),
+        (None, Some(stored)) => Ok(Health::Node(stored)),
+        (None, None) if quarantine::was_used(claim.directory()) => {
+            let why = format!("{} is missing beside other data", node_identity::FILE);
+            Ok(Health::Damaged(begin(claim, What::Everything, why)?, None))
+        }
+        (None, None) => Ok(Health::New),
+    }
+}
+
+fn finish(claim: &Claim) -> Result<(), IdentityError> {
+    let removed = durable::remove(&claim.directory().join(FILE));
+    removed.map_err(|source| claim.failed(source))
+}
+
+/// What is known besides the directory.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) config: &'a NodeConfig,
+    pub(crate) own: &'a Member,
+    /// By what the machine proves that it belongs to the cluster, if that is not damaged too.
+    pub(crate) credentials: Option<Credentials>,
+    pub(crate) configured: &'a BTreeMap<u64, Member>,
+}
+
+/// Brings the node back; gives who it is then.
+///
+/// # Errors
+/// [`StartError::Damaged`] if it cannot come back by itself: nothing was set aside.
+pub(crate) async fn come_back(
+    claim: &Claim,
+    mut note: Note,
+    stored: Option<Stored>,
+    around: &Surroundings<'_>,
+) -> Result<Stored, StartError> {
+    let failed = |source| StartError::from(claim.failed(source));
+    let directory = claim.directory();
+    let lately = quarantine::lately(directory).map_err(failed)?;
+    if let (What::StateBesideWholeLog, Some(_), 0) = (note.what, &stored, lately) {
+        note.state_aside = Some(quarantine::next(directory).map_err(failed)?);
+        store(claim, &note)?;
+    }
+    if let (Some(aside), Some(stored)) = (note.state_aside, &stored) {
+        quarantine::move_state(directory, aside, &note.why).map_err(failed)?;
+        finish(claim)?;
+        tracing::warn!("the damaged database is set aside and made again from the log");
+        return Ok(stored.clone());
+    }
+    let peers_file = PeersFile::load(directory).map_err(failed)?;
+    let new = match note.place {
+        Some(new) => new,
+        None => {
+            let stuck = |stuck| StartError::Damaged {
+                why: note.why.clone(),
+                stuck,
+            };
+            if lately >= KEPT_MAX {
+                return Err(stuck(Stuck::TooOften));
+            }
+            let old = Old::of(stored.as_ref(), peers_file.as_ref(), around);
+            let let_in = ask(&note, &old, around).await?.map_err(stuck)?;
+            if let Some(Credentials::Issued(_)) = &around.credentials {
+                let key = NodeKey::load_or_make(directory).map_err(failed)?;
+                note.issued = Some(Box::new(issued_in(&key, &let_in)?));
+            }
+            let new = NewPlace {
+                node: let_in.node_id,
+                voter: let_in.voter && old.voter,
+                replaces: let_in.replaces_node_id,
+                node_first: old.node_first,
+                aside: quarantine::next(directory).map_err(failed)?,
+            };
+            note.place = Some(new);
+            note.cluster_id = let_in.cluster_id;
+            store(claim, &note)?;
+            new
+        }
+    };
+    let Some(credentials) = &around.credentials else {
+        let why = note.why;
+        let stuck = Stuck::NoSecret;
+        return Err(StartError::Damaged { why, stuck });
+    };
+    if let Some(issued) = &note.issued {
+        issued.store(directory).map_err(failed)?;
+    }
+    quarantine::move_all(directory, new.aside, &note.why).map_err(failed)?;
+    let wish = Wish {
+        voter: new.voter,
+        replaces: new.replaces,
+    };
+    let cluster_id = epoch::name(&note.cluster_id, &credentials.cluster_id());
+    let mut stored = Stored::joined(cluster_id, new.node, Some(wish));
+    stored.node_first = new.node_first;
+    if let Some(mut peers_file) = peers_file {
+        peers_file.node = new.node;
+        peers_file.node_first = new.node_first;
+        peers_file.store(directory).map_err(failed)?;
+    }
+    node_identity::write(directory, &stored).map_err(failed)?;
+    finish(claim)?;
+    tracing::warn!(
+        node = new.node,
+        replaces = new.replaces,
+        "the damaged data is set aside; this node comes back under a new number"
+    );
+    Ok(stored)
+}
+
+/// Who the node was, as far as anything still says so.
+struct Old {
+    /// 0: not known; then its address says whose place it takes.
+    node: u64,
+    node_first: Option<u64>,
+    voter: bool,
+    /// Where others may be.
+    addresses: Vec<String>,
+}
+
+impl Old {
+    fn of(
+        stored: Option<&Stored>,
+        peers_file: Option<&PeersFile>,
+        around: &Surroundings<'_>,
+    ) -> Self {
+        let node = stored.map(|stored| stored.node);
+        let node = node.or(peers_file.map(|known| known.node));
+        let first = stored.and_then(|stored| stored.node_first);
+        let first = first.or(peers_file.and_then(|known| known.node_first));
+        let founders = stored.map(|stored| bootstrap::members_of(&stored.founders));
+        let known = peers_file.into_iter().flat_map(|known| {
+            // Its own address may have been another one.
+            let others = known.members.iter();
+            others.filter(|(other, _)| **other != known.node)
+        });
+        let known = known.map(|(_, place)| place.peer_address.clone());
+        let configured = around.configured.values().cloned();
+        let members = configured.chain(founders.unwrap_or_default().into_values());
+        let said = members.map(|member| member.peer_address);
+        let mut addresses: Vec<String> = Vec::new();
+        for address in known.chain(around.config.join.clone()).chain(said) {
+            if address != around.own.peer_address && !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        Self {
+            node: node.unwrap_or(0),
+            node_first: first.or(node).or(around.config.node),
+            voter: peers_file.is_none_or(|known| known.voter),
+            addresses,
+        }
+    }
+}
+
+/// Asks the others to be let in as a new node.
+async fn ask(
+    note: &Note,
+    old: &Old,
+    around: &Surroundings<'_>,
+) -> Result<Result<peer::JoinResponse, Stuck>, StartError> {
+    let Some(credentials) = &around.credentials else {
+        return Ok(Err(match old.addresses.is_empty() {
+            true => Stuck::Alone,
+            false => Stuck::NoSecret,
+        }));
+    };
+    if old.addresses.is_empty() {
+        return Ok(Err(Stuck::Alone));
+    }
+    let holder = Holder::at(None, &[]);
+    let security = security::of(around.config.plain, Some(credentials), holder)?;
+    let trust = Trust::of_keepers(&security);
+    let (pass, public_key) = match credentials {
+        Credentials::Secret(secret) => {
+            let key = secret.join_key().to_vec().into();
+            (Some(join_request::Pass::JoinKey(key)), Vec::new())
+        }
+        // Its certificate says who it was: it comes back in its own place.
+        Credentials::Issued(_) => {
+            let key = NodeKey::load_or_make(&around.config.data);
+            (
+                None,
+                key.map_err(|error| StartError::System(error.to_string()))?
+                    .public(),
+            )
+        }
+    };
+    let request = peer::JoinRequest {
+        request_id: note.request_id.to_vec().into(),
+        pass,
+        public_key: public_key.into(),
+        peer_address: around.own.peer_address.clone(),
+        client_address: around.own.client_address.clone(),
+        replaces_node_id: old.node,
+    };
+    tracing::warn!(node = old.node, "asking to be let in under a new number");
+    let waited = Duration::from_secs(around.config.repair_wait_seconds);
+    let asked = tokio::time::timeout(waited, join::ask(&old.addresses, &trust, &request)).await;
+    Ok(match asked {
+        Ok(Ok(let_in)) => Ok(let_in),
+        Ok(Err(problem)) => Err(Stuck::Refused(Box::new(problem))),
+        Err(_) => Err(Stuck::NotLetIn { waited }),
+    })
+}
+
+#[cfg(test)]
+mod tests;

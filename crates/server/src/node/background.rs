@@ -1,0 +1,34 @@
+//! What a node does beside serving, for as long as it runs.
+
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+
+use crate::{
+    api::operator_file,
+    cluster::{
+        exchange, full_leader, join, keys, peers_file_writer, preferred_leader, space_watch,
+    },
+    context::shared::Shared,
+    integrity::{check, digests},
+};
+
+/// Starts all of it; whoever stops the node ends it.
+pub(crate) fn start(shared: &Arc<Shared>) -> [JoinHandle<()>; 13] {
+    let receiving = shared.clone();
+    [
+        tokio::spawn(async move { receiving.snapshots.run().await }),
+        tokio::spawn(join::tell_addresses(shared.clone())),
+        tokio::spawn(space_watch::watch(shared.clone())),
+        tokio::spawn(join::take_place(shared.clone())),
+        tokio::spawn(keys::keep(shared.clone())),
+        tokio::spawn(exchange::keep(shared.clone())),
+        tokio::spawn(preferred_leader::keep(shared.clone())),
+        tokio::spawn(full_leader::keep(shared.clone())),
+        tokio::spawn(peers_file_writer::keep(shared.clone())),
+        tokio::spawn(digests::compare(shared.clone())),
+        tokio::spawn(digests::make(shared.clone())),
+        tokio::spawn(check::daily(shared.clone())),
+        tokio::spawn(operator_file::keep(shared.clone())),
+    ]
+}

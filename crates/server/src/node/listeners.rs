@@ -1,0 +1,225 @@
+//! The two listeners: one for clients, one for peers, and never the other way round.
+//!
+//! Always true: a call for the other kind of port gets a sentence that says so; whatever else
+//! comes in on a port (another protocol, garbage) costs its own connection and nothing more.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::response::IntoResponse as _;
+use conclave_replica::Role;
+use conclave_wire::{
+    PUBLIC_DESCRIPTORS, Problem,
+    peer::{join_service_server::JoinServiceServer, peer_service_server::PeerServiceServer},
+    v1::{
+        account_service_server::AccountServiceServer, admin_service_server::AdminServiceServer,
+        chat_service_server::ChatServiceServer, live_service_server::LiveServiceServer,
+        room_service_server::RoomServiceServer, session_service_server::SessionServiceServer,
+    },
+};
+use tokio::{
+    net::{TcpListener, lookup_host},
+    sync::watch,
+    task::JoinHandle,
+    time::sleep,
+};
+use tonic::{Status, service::Routes};
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use crate::{
+    api::{accounts::Accounts, admin::Admin, chat::Chat, rooms::Rooms},
+    client_port::{CLIENT_MESSAGE_BYTES_MAX, SERVICES},
+    cluster::bootstrap::Introduction,
+    connections::{self, Door, Gate, Limits, Places, Ports},
+    context::shared::Shared,
+    live::{self, Live},
+    peer::transport::PEER_MESSAGE_BYTES_MAX,
+    peer_api::{admission::Admission, peer_service::Peers},
+    tls::Security,
+    webhooks,
+};
+
+/// Between two looks at where members are: their names may have other addresses by then.
+const LOOK_UP_EVERY: Duration = Duration::from_secs(10);
+/// Addresses of one member for which places are kept.
+const ADDRESSES_MAX: usize = 8;
+/// How often is looked whether the node is healthy.
+const HEALTH_EVERY: Duration = Duration::from_millis(500);
+/// Serves on both listeners until the tasks are aborted.
+pub(crate) fn start(
+    shared: &Arc<Shared>,
+    clients: TcpListener,
+    peers: TcpListener,
+    limits: &Limits,
+) -> Vec<JoinHandle<()>> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let routes = client_routes(shared).add_service(health);
+    let webhooks = webhooks::router(shared.clone());
+    let router = routes.into_axum_router().merge(webhooks);
+    let of_clients = with_fallback(router, "client", "peers", &["/conclave.peer."]);
+    let router = peer_routes(shared).into_axum_router();
+    let of_peers = with_fallback(router, "peer", "clients", &["/conclave.v1.", "/grpc."]);
+    let limits = Arc::new(limits.clone());
+    let door_of_clients = Door {
+        places: shared.client_places.clone(),
+        limits: limits.clone(),
+        accept: shared.security.for_clients(),
+        gate: Gate::Clients(shared.clone()),
+        routes: of_clients.prepare(),
+        whom: "clients",
+        for_clients: true,
+    };
+    let door_of_peers = Door {
+        places: shared.peer_places.clone(),
+        limits,
+        accept: Some(shared.security.for_peers()),
+        gate: Gate::Peers(shared.clone()),
+        routes: of_peers.prepare(),
+        whom: "peers",
+        for_clients: false,
+    };
+    // They end with their tasks.
+    let (_, never) = watch::channel(false);
+    vec![
+        tokio::spawn(connections::serve(door_of_clients, clients, never.clone())),
+        tokio::spawn(connections::serve(door_of_peers, peers, never)),
+        tokio::spawn(keep_places(shared.clone())),
+        tokio::spawn(report_health(shared.clone(), reporter)),
+        tokio::spawn(live::share(shared.clone())),
+    ]
+}
+
+/// Keeps places of the port for peers for the addresses of the members; never ends.
+async fn keep_places(shared: Arc<Shared>) {
+    loop {
+        let mut addresses = Vec::new();
+        for (_, member) in shared.other_members() {
+            if let Ok(found) = lookup_host(&member.peer_address).await {
+                addresses.extend(found.map(|found| found.ip()).take(ADDRESSES_MAX));
+            }
+        }
+        shared.peer_places.keep_for(addresses);
+        sleep(LOOK_UP_EVERY).await;
+    }
+}
+
+fn client_routes(shared: &Arc<Shared>) -> Routes {
+    let accounts = Accounts {
+        shared: shared.clone(),
+    };
+    let max = CLIENT_MESSAGE_BYTES_MAX;
+    let routes =
+        Routes::new(AccountServiceServer::new(accounts.clone()).max_decoding_message_size(max))
+            .add_service(SessionServiceServer::new(accounts).max_decoding_message_size(max))
+            .add_service(
+                ChatServiceServer::new(Chat {
+                    shared: shared.clone(),
+                })
+                .max_decoding_message_size(max),
+            )
+            .add_service(
+                RoomServiceServer::new(Rooms {
+                    shared: shared.clone(),
+                })
+                .max_decoding_message_size(max),
+            )
+            .add_service(
+                LiveServiceServer::new(Live {
+                    shared: shared.clone(),
+                })
+                .max_decoding_message_size(max),
+            )
+            .add_service(
+                AdminServiceServer::new(Admin {
+                    shared: shared.clone(),
+                })
+                .max_decoding_message_size(max),
+            );
+    let described = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(PUBLIC_DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    // Many tools know only the older of the two versions.
+    match (described().build_v1(), described().build_v1alpha()) {
+        (Ok(reflection), Ok(older)) => routes.add_service(reflection).add_service(older),
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::error!(%error, "failed to serve reflection");
+            routes
+        }
+    }
+}
+
+/// Receives machines on the port for peers while there is no cluster yet.
+pub(crate) fn introducing(
+    limits: &Limits,
+    introduction: Introduction,
+    security: &Security,
+) -> Door {
+    Door {
+        places: Places::new(Ports::open(limits).peers, limits.held_bytes),
+        limits: Arc::new(limits.clone()),
+        accept: Some(security.for_peers()),
+        gate: Gate::Introducing,
+        routes: Routes::new(JoinServiceServer::new(introduction)).prepare(),
+        whom: "peers",
+        for_clients: false,
+    }
+}
+
+fn peer_routes(shared: &Arc<Shared>) -> Routes {
+    let peers = PeerServiceServer::new(Peers {
+        shared: shared.clone(),
+    })
+    .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
+    .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX);
+    let admission = Admission {
+        shared: shared.clone(),
+    };
+    Routes::new(peers).add_service(JoinServiceServer::new(admission))
+}
+
+/// Answers a call that no service of this listener knows; `elsewhere` is where paths begin that
+/// the other listener serves.
+fn with_fallback(
+    router: axum::Router,
+    this: &'static str,
+    others: &'static str,
+    elsewhere: &'static [&'static str],
+) -> Routes {
+    let answer = move |request: axum::extract::Request| async move {
+        let path = request.uri().path();
+        let status = match elsewhere.iter().any(|start| path.starts_with(start)) {
+            true => Problem::WrongAddressee {
+                reason: "WRONG_PORT".to_owned(),
+                sentence: format!("this is the {this} port; it does not serve {others}"),
+            }
+            .to_status(),
+            false => Status::unimplemented("there is no such service"),
+        };
+        status.into_http::<tonic::body::Body>().into_response()
+    };
+    Routes::from(router.fallback(answer))
+}
+
+/// `SERVING` while the node takes part, its leader reaches it, and it is not stopping.
+async fn report_health(shared: Arc<Shared>, reporter: HealthReporter) {
+    let mut leader = shared.replica.leader();
+    let mut stopping = shared.stopping.subscribe();
+    loop {
+        let alive = shared.replica.status().role != Role::Stopped && !*stopping.borrow_and_update();
+        let is_led = leader.borrow_and_update().is_some();
+        let serving = match is_led && alive && shared.is_healthy() {
+            true => ServingStatus::Serving,
+            false => ServingStatus::NotServing,
+        };
+        for service in SERVICES {
+            reporter.set_service_status(service, serving).await;
+        }
+        tokio::select! {
+            changed = leader.changed() => if changed.is_err() { return },
+            changed = stopping.changed() => if changed.is_err() { return },
+            // That a leader does not reach this node any more is no event.
+            () = sleep(HEALTH_EVERY) => {}
+        }
+    }
+}

@@ -1,0 +1,478 @@
+//! One node as a process: two listeners around a replica.
+//!
+//! Always true: nothing is served before the replica has started, and nothing is begun after it
+//! was told to stop.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::Path,
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use conclave_core::Timestamp;
+use conclave_replica::{DiskFailure, LogRetention, Member, Replica, Timers};
+use conclave_wire::{Problem, address, trust::Fingerprint};
+use tokio::{
+    net::{TcpListener, TcpSocket, lookup_host},
+    sync::{Semaphore, watch},
+    task::JoinHandle,
+    time::Instant,
+};
+
+use crate::{
+    auth::{
+        codes::Codes, passwords::Passwords, registration::Registration, sessions::Sessions,
+        throttle::Gate,
+    },
+    cluster::{join, roll_call, setup},
+    config::NodeConfig,
+    connections::{Places, Ports},
+    context::{
+        check_state::Checks,
+        exchange_state::{self, Exchange},
+        operator_calls::Operators,
+        roll_call_state::{Ended, RollCall},
+        shared::{Clock, Shared},
+        space::Space,
+    },
+    integrity::repair,
+    live::{self, LiveState},
+    node::{background, listeners, resolve},
+    peer::{
+        codec::WireCodec,
+        digest_points::Digests,
+        snapshots::{self, SNAPSHOT_BYTES_PER_SECOND, Transfer, Transfers},
+        transport::GrpcTransport,
+    },
+    peer_api::admission::JOINS_MAX,
+    problems::millis,
+    read_turns::{Paces, ReadTurns},
+    start_error::StartError,
+    tls::{
+        Holder, OwnWatch,
+        security::{self, SecurityError},
+    },
+    told::Told,
+};
+
+/// Commands under way on one node. At the bound further ones are refused as busy.
+const COMMANDS_MAX: usize = 4096;
+/// Connections that wait to be taken; the system may allow fewer. One that finds no place tries
+/// again after a second.
+const WAITING_MAX: u32 = 8192;
+/// Reads of the database at once; further ones wait a bounded time.
+const READS_MAX: usize = 32;
+/// Of these, reads of one account.
+const READS_OF_ONE_MAX: usize = 4;
+/// Searches at once: as many as the index has connections.
+const SEARCHES_MAX: usize = 4;
+/// Of these, searches of one account.
+const SEARCHES_OF_ONE_MAX: usize = 1;
+/// Repairs at one start: the database, then everything.
+const REPAIRS_MAX: u32 = 2;
+/// How long one attempt to be ready may take.
+const READY_LIMIT: Duration = Duration::from_secs(1);
+/// Pause before the next attempt.
+const READY_PAUSE: Duration = Duration::from_millis(20);
+
+/// A running node.
+pub struct Node {
+    shared: Arc<Shared>,
+    client_address: SocketAddr,
+    peer_address: SocketAddr,
+    tasks: Vec<JoinHandle<()>>,
+    setup_tokens: watch::Receiver<Option<String>>,
+    removed: watch::Receiver<bool>,
+    ended: watch::Receiver<Option<Ended>>,
+    stopped: Arc<AtomicBool>,
+    clock_offset_ms: Arc<AtomicI64>,
+}
+
+impl Node {
+    /// Binds both listeners, opens the data directory and takes part in the cluster.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running.
+    pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
+        let mut repairs = 0;
+        loop {
+            match Box::pin(Self::start_once(config.clone())).await? {
+                Some(node) => return Ok(node),
+                // What is damaged is noted now, and the next attempt repairs it.
+                None if repairs < REPAIRS_MAX => repairs += 1,
+                None => {
+                    let sentence = "the data is damaged again and again".to_owned();
+                    return Err(StartError::System(sentence));
+                }
+            }
+        }
+    }
+
+    /// `None`: the data is damaged, which is noted now.
+    async fn start_once(config: NodeConfig) -> Result<Option<Self>, StartError> {
+        config.members()?;
+        let ports = Ports::open(&config.limits);
+        let client = listen(&config.client_address, "clients").await?;
+        let peers = listen(&config.peer_address, "peers").await?;
+        let client_address = local_address(&client)?;
+        let peer_address = local_address(&peers)?;
+        security::check(config.plain, client_address)?;
+        let (certificate, key) = (config.tls_certificate.as_ref(), config.tls_key.as_ref());
+        let own_files = security::own_files(config.plain, certificate, key)?;
+        let own_certificate = own_files.map(OwnWatch::start).transpose();
+        let own_certificate = own_certificate.map_err(SecurityError::from)?;
+        let own = Member {
+            peer_address: advertised(&config, peer_address)?,
+            client_address: advertised(&config, client_address)?,
+        };
+        let origin = Box::pin(resolve::find(&config, &own, &peers)).await?;
+        let (identity, members) = (origin.identity, origin.members);
+        let node = identity.node;
+        let own = members.get(&node).cloned().unwrap_or(own);
+        let holder = Holder::at(Some(node), &[&own.client_address]);
+        let security = security::of(config.plain, Some(&origin.credentials), holder)?;
+        let resumed = exchange_state::resume(&config.data, &security.tls);
+        resumed.map_err(|error| identity.claim().failed(error))?;
+
+        let transfers = Transfers::default();
+        let rate = config.snapshot_bytes_per_second;
+        let sender =
+            snapshots::Sender::new(rate.unwrap_or(SNAPSHOT_BYTES_PER_SECOND), transfers.clone());
+        let (cluster_id, locks) = (identity.cluster_id.clone(), security.clone());
+        let roll = RollCall::begin(config.data.clone(), config.join.clone());
+        let roll = roll.map_err(|error| identity.claim().failed(error))?;
+        let transport = GrpcTransport::new(node, cluster_id, roll.life().word, locks, sender);
+        let transport = Arc::new(transport);
+        let clock_offset_ms = Arc::new(AtomicI64::new(config.clock_offset_ms));
+        let clock = clock(clock_offset_ms.clone());
+        let replica_config = conclave_replica::Config {
+            node,
+            members: members.clone(),
+            bootstrap: !identity.joined,
+            admitted: false,
+            data: config.data.clone(),
+            timers: Timers::default(),
+            sync: !config.unsafe_no_sync,
+            retention: retention(&config),
+            clock,
+        };
+        let codec = Arc::new(WireCodec);
+        let (listener, blocks) = live::listener();
+        let started = Replica::start(replica_config, codec, transport.clone(), listener).await;
+        let replica = match started.map_err(|error| (error.damage(), error)) {
+            Ok(replica) => replica,
+            Err((Some(damage), _)) => {
+                repair::note(identity.claim(), &damage)?;
+                return Ok(None);
+            }
+            Err((None, error)) => return Err(error.into()),
+        };
+        let snapshots = snapshots::Receiver::new(replica.snapshots_dir(), transfers);
+        let applied = *replica.applied().borrow();
+        let paces = Paces::default();
+        let live = match LiveState::start(replica.reader(), blocks, applied, &paces) {
+            Ok(live) => live,
+            Err(error) => {
+                replica.stop().await;
+                let Some(damage) = replica.damage() else {
+                    let system = || StartError::System(error.to_string());
+                    return Err(replica.disk_failure().map_or_else(system, StartError::Disk));
+                };
+                repair::note(identity.claim(), &damage)?;
+                return Ok(None);
+            }
+        };
+        let system = |problem: Problem| StartError::System(problem.to_string());
+        let shared = Arc::new(Shared {
+            identity,
+            security,
+            secret_is_given: config.secret_file.is_some(),
+            exchange: Exchange::default(),
+            joins: Semaphore::new(JOINS_MAX),
+            nodes: RwLock::default(),
+            replica,
+            transport,
+            sessions: Sessions::default(),
+            passwords: Passwords::new().map_err(system)?,
+            gate: Gate::default(),
+            codes: Codes::default(),
+            registration: config
+                .registration
+                .unwrap_or_else(|| Registration::default_at(client_address.ip())),
+            commands: Arc::new(Semaphore::new(COMMANDS_MAX)),
+            reads: Arc::new(Semaphore::new(READS_MAX)),
+            client_places: Places::new(ports.clients, config.limits.held_bytes),
+            peer_places: Places::new(ports.peers, config.limits.held_bytes),
+            turns: ReadTurns::new(READS_MAX, READS_OF_ONE_MAX, &paces),
+            searches: ReadTurns::new(SEARCHES_MAX, SEARCHES_OF_ONE_MAX, &paces),
+            live,
+            space: Space::new(&config.data, config.min_free_bytes),
+            addresses: watch::Sender::new(Arc::default()),
+            digests: Arc::new(Semaphore::new(1)),
+            compared: Digests::default(),
+            checks: Checks::default(),
+            stopping: watch::Sender::new(false),
+            refused: Told::default(),
+            operators: Operators::default(),
+            callers_refused: Told::default(),
+            members,
+            roll: Arc::new(roll),
+            own,
+            durable: !config.unsafe_no_sync,
+            started: Instant::now(),
+            snapshots,
+            stale_limit: Duration::from_secs(config.stale_seconds),
+        });
+        if config.unsafe_no_sync {
+            tracing::warn!("the log is not synced: what is acknowledged may be lost");
+        }
+        tracing::info!(registration = %shared.registration, "who may create accounts is decided");
+        let mut tasks = listeners::start(&shared, client, peers, &config.limits);
+        let (tell, setup_tokens) = watch::channel(None);
+        tasks.push(tokio::spawn(setup::run(shared.clone(), tell)));
+        let (tell, removed) = watch::channel(false);
+        tasks.push(tokio::spawn(join::watch_membership(shared.clone(), tell)));
+        let (tell, ended) = watch::channel(None);
+        tasks.push(tokio::spawn(roll_call::run(shared.clone(), tell)));
+        tasks.extend(background::start(&shared));
+        let tls = &shared.security.tls;
+        tasks.push(tokio::spawn(tls.clone().keep_valid()));
+        if let Some((watch, pair)) = own_certificate {
+            tls.serve_own(pair);
+            tasks.push(tokio::spawn(tls.clone().keep_own(watch)));
+        }
+        Ok(Some(Self {
+            shared,
+            client_address,
+            peer_address,
+            tasks,
+            setup_tokens,
+            removed,
+            ended,
+            stopped: Arc::default(),
+            clock_offset_ms,
+        }))
+    }
+
+    /// Where clients reach it.
+    #[must_use]
+    pub fn client_address(&self) -> SocketAddr {
+        self.client_address
+    }
+
+    /// Where peers reach it.
+    #[must_use]
+    pub fn peer_address(&self) -> SocketAddr {
+        self.peer_address
+    }
+
+    /// The snapshots that are on their way from it or to it right now.
+    #[must_use]
+    pub fn transfers(&self) -> Vec<Transfer> {
+        self.shared.snapshots.transfers().list()
+    }
+
+    /// How many acknowledged entries it has not applied yet. `None` if no leader says so within
+    /// `limit`: ask again.
+    pub async fn entries_behind(&self, limit: Duration) -> Option<u64> {
+        self.shared.replica.entries_behind(limit).await
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn node(&self) -> u64 {
+        self.shared.identity.node
+    }
+
+    /// The token with which the cluster's first administrator is made, while there is none and
+    /// this node leads. It is for whoever runs the node, and for no log.
+    #[must_use]
+    pub fn setup_tokens(&self) -> watch::Receiver<Option<String>> {
+        self.setup_tokens.clone()
+    }
+
+    /// By which clients know the cluster: the SHA-256 of the certificate of its authority.
+    /// `None` if the node speaks with them in plain text.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        let security = &self.shared.security;
+        (!security.plain_clients).then(|| security.tls.fingerprint())
+    }
+
+    /// Reads the operator's own certificate again now, and not with the next look at its files.
+    pub fn read_certificate_again(&self) {
+        self.shared.security.tls.look_at_own_now();
+    }
+
+    /// Sets by how much the clock is off, for tests.
+    pub fn set_clock_offset(&self, offset_ms: i64) {
+        self.clock_offset_ms.store(offset_ms, Ordering::Relaxed);
+    }
+
+    /// Waits until it knows a leader and has applied what was acknowledged before the call; gives
+    /// the leader. Never ends while there is no quorum.
+    pub async fn ready(&self) -> u64 {
+        loop {
+            let caught_up = self.shared.replica.read_barrier(READY_LIMIT).await.is_ok();
+            let leader = *self.shared.replica.leader().borrow();
+            if let Some(leader) = leader.filter(|_| caught_up && self.shared.is_healthy()) {
+                return leader;
+            }
+            // A barrier that is reached at once must not make this a busy loop.
+            tokio::time::sleep(READY_PAUSE).await;
+        }
+    }
+
+    /// Ends when a promise is broken or the node was removed from its cluster, with the reason:
+    /// the process must stop, loudly. Never ends on a node that is well.
+    pub async fn failed(&self) -> String {
+        let (mut removed, mut ended) = (self.removed.clone(), self.ended.clone());
+        tokio::select! {
+            reason = self.shared.replica.failed() => {
+                if let Some(damage) = self.shared.replica.damage()
+                    && let Err(error) = repair::note(self.shared.identity.claim(), &damage)
+                {
+                    tracing::error!(%error, "that the data is damaged was not noted");
+                }
+                reason
+            }
+            Ok(_) = removed.wait_for(|removed| *removed) => {
+                "it was removed from the cluster".to_owned()
+            }
+            Ok(ended) = ended.wait_for(Option::is_some) => {
+                ended.as_ref().map_or_else(String::new, |ended| ended.why.clone())
+            }
+        }
+    }
+
+    /// Returns what an operator can do, if the node must stop although its data is well.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        self.ended.borrow().as_ref().map(|ended| ended.hint)
+    }
+
+    /// What the disk has refused, if that is why it must stop: its data is left as it is, and
+    /// started again it only helps once the disk is well.
+    #[must_use]
+    pub fn disk_failure(&self) -> Option<DiskFailure> {
+        match self.is_damaged() {
+            true => None,
+            false => self.shared.replica.disk_failure(),
+        }
+    }
+
+    /// Returns the directory of its data.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        self.shared.identity.claim().directory()
+    }
+
+    /// Whether its data was found to be damaged while it ran: started again, it repairs itself.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.shared.replica.damage().is_some()
+    }
+
+    /// Refuses new calls, lets those under way finish, hands leadership over and stops, all
+    /// within about `limit`.
+    pub async fn stop(&self, limit: Duration) {
+        if self.stopped.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let deadline = Instant::now() + limit;
+        self.shared.stopping.send_replace(true);
+        self.shared.live.stop();
+        let voters = self.shared.replica.status().members.voters;
+        if voters.iter().any(|set| set.len() > 1) {
+            let handed_over = self.shared.replica.hand_over(limit / 2).await;
+            tracing::info!(node = self.node(), handed_over, "stopping");
+        }
+        // All permits are free once no command is under way.
+        let count = u32::try_from(COMMANDS_MAX).unwrap_or(u32::MAX);
+        let idle = self.shared.commands.acquire_many(count);
+        let _ = tokio::time::timeout_at(deadline, idle).await;
+        self.shared.replica.stop().await;
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+fn retention(config: &NodeConfig) -> LogRetention {
+    let default = LogRetention::default();
+    match config.log_keep_entries {
+        Some(keep_entries) => LogRetention {
+            keep_entries,
+            sync_entries: keep_entries.div_ceil(2),
+            ..default
+        },
+        None => default,
+    }
+}
+
+fn clock(offset_ms: Arc<AtomicI64>) -> Clock {
+    Arc::new(move || {
+        #[expect(clippy::disallowed_methods, reason = "the edge at which time enters")]
+        let now = std::time::SystemTime::now();
+        let since = now
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        let offset_ms = offset_ms.load(Ordering::Relaxed);
+        Timestamp(millis(since).saturating_add_signed(offset_ms))
+    })
+}
+
+async fn listen(address: &str, whom: &'static str) -> Result<TcpListener, StartError> {
+    let failed = |source| StartError::Listen {
+        address: address.to_owned(),
+        whom,
+        source,
+    };
+    listen_on(address).await.map_err(failed)
+}
+
+/// Listens on the first of the addresses of this name that can be had.
+async fn listen_on(address: &str) -> io::Result<TcpListener> {
+    let mut refused = io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address");
+    for address in lookup_host(address).await? {
+        let socket = match address.is_ipv4() {
+            true => TcpSocket::new_v4(),
+            false => TcpSocket::new_v6(),
+        }?;
+        // A server can be started again at once on the same address.
+        socket.set_reuseaddr(true)?;
+        match socket
+            .bind(address)
+            .and_then(|()| socket.listen(WAITING_MAX))
+        {
+            Ok(listener) => return Ok(listener),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
+}
+
+/// Where others reach a listener of this node.
+fn advertised(config: &NodeConfig, local: SocketAddr) -> Result<String, StartError> {
+    match &config.advertise {
+        Some(host) => {
+            let wrong = |why| StartError::Join(format!("advertise `{host}`: {why}"));
+            let host = address::check_host(host).map_err(wrong)?;
+            Ok(format!("{host}:{}", local.port()))
+        }
+        None if local.ip().is_unspecified() && config.members.is_empty() => {
+            let sentence = format!("{local} is every address of this machine, and others need one");
+            Err(StartError::Join(sentence))
+        }
+        None => Ok(local.to_string()),
+    }
+}
+
+fn local_address(listener: &TcpListener) -> Result<SocketAddr, StartError> {
+    listener
+        .local_addr()
+        .map_err(|error| StartError::System(error.to_string()))
+}

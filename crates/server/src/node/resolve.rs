@@ -1,0 +1,342 @@
+//! Who a node is: what its data directory says or, if that is new, what its flags and the other
+//! nodes come to.
+//!
+//! Always true: the data directory wins. A crash at any point leaves a directory that belongs to
+//! nobody yet, or to the node that it will be for good.
+
+use std::{collections::BTreeMap, fs, io, path::Path};
+
+use conclave_replica::Member;
+use conclave_wire::peer::{self, join_request};
+use tokio::net::TcpListener;
+
+use crate::{
+    cluster::{
+        bootstrap::{self, Found, Introduction},
+        join::{self, issued_in},
+    },
+    config::NodeConfig,
+    connections::Introducing,
+    files::durable,
+    identity::{
+        epoch,
+        join_token::JoinToken,
+        node_identity::{Claim, Identity, Stored, Wish},
+        secret::ClusterSecret,
+    },
+    integrity::repair::{self, Health, Note, Surroundings},
+    node::listeners,
+    peer::join_client::Trust,
+    start_error::StartError,
+    tls::{
+        Holder, Issued, NodeKey, Security,
+        security::{self, Credentials, SecurityError},
+    },
+};
+
+/// Where a machine that asks to be let in keeps the name of its request, so that one that was
+/// killed in between is the same machine afterwards.
+const REQUEST_FILE: &str = "joining";
+const REQUEST_ID_BYTES: usize = 16;
+
+/// Who the node is.
+pub(crate) struct Origin {
+    pub(crate) identity: Identity,
+    /// By what it proves that it belongs to the cluster.
+    pub(crate) credentials: Credentials,
+    /// Where members are reached, as far as flags say; with this node.
+    pub(crate) members: BTreeMap<u64, Member>,
+}
+
+/// Finds out who this node is. Waits for as long as others keep it from being anybody.
+pub(crate) async fn find(
+    config: &NodeConfig,
+    own: &Member,
+    peers: &TcpListener,
+) -> Result<Origin, StartError> {
+    let configured = config.members()?;
+    let claim = Claim::take(&config.data)?;
+    let given = given_secret(config)?;
+    let kept = ClusterSecret::load(&config.data).map_err(unusable)?;
+    let secret = match (kept, given) {
+        (Some(kept), Some(given)) if kept.follows(&given) => {
+            tracing::warn!(
+                "the secret that was given is from before an exchange: replace its file"
+            );
+            Some(kept)
+        }
+        // The operator brings back a voter that an exchange has left behind.
+        (Some(kept), Some(given)) if given.follows(&kept) => {
+            given.store(&config.data).map_err(unusable)?;
+            Some(given)
+        }
+        (Some(kept), Some(given)) if kept != given => {
+            let sentence = "the secret that was given is not the one of this data directory";
+            return Err(StartError::Join(sentence.to_owned()));
+        }
+        (kept, given) => kept.or(given),
+    };
+    let issued = Issued::load(&config.data).map_err(unusable)?;
+    let seeker = Seeker {
+        config,
+        own,
+        secret,
+        issued,
+        configured,
+    };
+    let stored = match repair::look(&claim)? {
+        Health::Node(stored) => Some(stored),
+        Health::New => None,
+        Health::Damaged(note, stored) => Some(seeker.come_back(&claim, note, stored).await?),
+    };
+    if let Some(stored) = stored {
+        return seeker.again(claim, stored);
+    }
+    config.check_joining()?;
+    if config.join_token.is_some() {
+        seeker.join_by_token(claim).await
+    } else if config.bootstrap_expect > 0 {
+        seeker.found(claim, peers).await
+    } else if !config.join.is_empty() {
+        seeker.wait_to_be_added(claim).await
+    } else {
+        seeker.make(claim)
+    }
+}
+
+struct Seeker<'a> {
+    config: &'a NodeConfig,
+    own: &'a Member,
+    secret: Option<ClusterSecret>,
+    /// What was signed for this machine before.
+    issued: Option<Issued>,
+    configured: BTreeMap<u64, Member>,
+}
+
+impl Seeker<'_> {
+    fn again(self, claim: Claim, stored: Stored) -> Result<Origin, StartError> {
+        let founders = bootstrap::members_of(&stored.founders);
+        let identity = claim.again(stored, self.config.node)?;
+        let mut members = match self.configured.is_empty() {
+            true => founders,
+            false => self.configured,
+        };
+        members.entry(identity.node).or_insert(self.own.clone());
+        // After a repair they are others than before.
+        let issued = Issued::load(&self.config.data).map_err(unusable)?;
+        let credentials = credentials(self.secret, issued).ok_or(SecurityError::SecretMissing)?;
+        Ok(Origin {
+            identity,
+            credentials,
+            members,
+        })
+    }
+
+    /// What was damaged is set aside, and the node comes back.
+    async fn come_back(
+        &self,
+        claim: &Claim,
+        note: Note,
+        stored: Option<Stored>,
+    ) -> Result<Stored, StartError> {
+        let around = Surroundings {
+            config: self.config,
+            own: self.own,
+            credentials: self.credentials(),
+            configured: &self.configured,
+        };
+        repair::come_back(claim, note, stored, &around).await
+    }
+
+    /// What is spoken before the node has its place.
+    fn security(&self, node: Option<u64>) -> Result<Security, SecurityError> {
+        let holder = Holder::at(node, &[]);
+        security::of(self.config.plain, self.credentials().as_ref(), holder)
+    }
+
+    fn credentials(&self) -> Option<Credentials> {
+        credentials(self.secret.clone(), self.issued.clone())
+    }
+
+    /// Makes a cluster of the members that the flags name, or alone.
+    fn make(self, claim: Claim) -> Result<Origin, StartError> {
+        let alone = self.configured.is_empty();
+        let node = self.config.node.unwrap_or(1);
+        let members = match alone {
+            true => BTreeMap::from([(node, self.own.clone())]),
+            false => self.configured,
+        };
+        // Several nodes that were given no secret cannot agree on one.
+        let secret = match (self.secret, alone) {
+            (Some(secret), _) => secret,
+            (None, true) => ClusterSecret::generate().map_err(unusable)?,
+            (None, false) => return Err(SecurityError::SecretMissing.into()),
+        };
+        secret.store(&self.config.data).map_err(unusable)?;
+        let name = match alone {
+            true => secret.cluster_id(),
+            false => name_of_cluster(&secret, &members),
+        };
+        let identity = claim.keep(Stored::made(name, node))?;
+        Ok(Origin {
+            identity,
+            credentials: Credentials::Secret(secret),
+            members,
+        })
+    }
+
+    async fn join_by_token(self, claim: Claim) -> Result<Origin, StartError> {
+        let text = self.config.join_token.as_deref().unwrap_or_default();
+        let not_one = || StartError::Join("this is no token to join".to_owned());
+        let token = JoinToken::from_text(text).ok_or_else(not_one)?;
+        let pass = join_request::Pass::TokenSecret(token.secret.to_vec().into());
+        let trust = Trust::of_token(&token);
+        self.join(claim, pass, &trust).await
+    }
+
+    async fn join(
+        self,
+        claim: Claim,
+        pass: join_request::Pass,
+        trust: &Trust,
+    ) -> Result<Origin, StartError> {
+        let data = &self.config.data;
+        let key = NodeKey::load_or_make(data).map_err(unusable)?;
+        let request = peer::JoinRequest {
+            request_id: request_id(data).map_err(unusable)?.into(),
+            public_key: key.public().into(),
+            pass: Some(pass),
+            peer_address: self.own.peer_address.clone(),
+            client_address: self.own.client_address.clone(),
+            replaces_node_id: self.config.replaces.unwrap_or(0),
+        };
+        let asked = join::ask(&self.config.join, trust, &request).await;
+        let let_in = asked.map_err(|problem| StartError::Refused(Box::new(problem)))?;
+        let credentials = match self.secret {
+            Some(secret) => Credentials::Secret(secret),
+            None => Credentials::Issued(issued_in(&key, &let_in)?),
+        };
+        credentials.store(data).map_err(unusable)?;
+        let wish = Wish {
+            voter: let_in.voter,
+            replaces: let_in.replaces_node_id,
+        };
+        let cluster_id = epoch::name(&let_in.cluster_id, &credentials.cluster_id());
+        let stored = Stored::joined(cluster_id, let_in.node_id, Some(wish));
+        let identity = claim.keep(stored)?;
+        Ok(Origin {
+            members: BTreeMap::from([(identity.node, self.own.clone())]),
+            identity,
+            credentials,
+        })
+    }
+
+    /// Makes a cluster with the others, or joins it if they have made it before.
+    async fn found(self, claim: Claim, peers: &TcpListener) -> Result<Origin, StartError> {
+        let missing = || {
+            let sentence = "nodes that shall find each other need the same --secret-file";
+            StartError::Join(sentence.to_owned())
+        };
+        let secret = self.secret.clone().ok_or_else(missing)?;
+        let data = &self.config.data;
+        let (own, expected) = (
+            self.own.client_address.clone(),
+            self.config.bootstrap_expect,
+        );
+        let introduction =
+            Introduction::new(secret.clone(), data, own, expected).map_err(unusable)?;
+        let security = self.security(None)?;
+        let trust = Trust::of_keepers(&security);
+        let door = listeners::introducing(&self.config.limits, introduction.clone(), &security);
+        let introducing = Introducing::start(door, same(peers).map_err(unusable)?);
+        let found = bootstrap::find(&introduction, &self.config.join, &trust).await;
+        introducing.end().await;
+        let Found::Founders(founders) = found else {
+            let pass = join_request::Pass::JoinKey(secret.join_key().to_vec().into());
+            return self.join(claim, pass, &trust).await;
+        };
+        let node = introduction.number_in(&founders).unwrap_or(0);
+        secret.store(data).map_err(unusable)?;
+        let mut stored = Stored::made(secret.cluster_id(), node);
+        let members = bootstrap::members_of(&founders);
+        stored.founders = founders;
+        Ok(Origin {
+            identity: claim.keep(stored)?,
+            credentials: Credentials::Secret(secret),
+            members,
+        })
+    }
+
+    /// Waits until an administrator has added this node by its number.
+    async fn wait_to_be_added(self, claim: Claim) -> Result<Origin, StartError> {
+        let node = self.config.node.unwrap_or(1);
+        let trust = Trust::of(&self.security(Some(node))?);
+        let cluster = join::find(&self.config.join, node, &trust).await;
+        let credentials = self.credentials().ok_or(SecurityError::SecretMissing)?;
+        credentials.store(&self.config.data).map_err(unusable)?;
+        Ok(Origin {
+            identity: claim.keep(Stored::joined(cluster.cluster_id, node, None))?,
+            credentials,
+            members: BTreeMap::from([(node, self.own.clone())]),
+        })
+    }
+}
+
+fn unusable(error: io::Error) -> StartError {
+    StartError::System(error.to_string())
+}
+
+fn given_secret(config: &NodeConfig) -> Result<Option<ClusterSecret>, StartError> {
+    let Some(file) = &config.secret_file else {
+        return Ok(None);
+    };
+    let wrong = |why: String| {
+        let sentence = format!("the secret in {} cannot be used: {why}", file.display());
+        StartError::Join(sentence)
+    };
+    let text = fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+    let secret = ClusterSecret::from_text(&text).map_err(|error| wrong(error.to_string()))?;
+    Ok(Some(secret))
+}
+
+/// The secret counts for more: a node that has it signs for itself. One from before an exchange
+/// counts for nothing.
+fn credentials(secret: Option<ClusterSecret>, issued: Option<Issued>) -> Option<Credentials> {
+    let generation = issued.as_ref().map_or(0, |issued| issued.generation);
+    match secret.filter(|secret| secret.generation() >= generation) {
+        Some(secret) => Some(Credentials::Secret(secret)),
+        None => issued.map(Credentials::Issued),
+    }
+}
+
+/// The name of this machine's request: the same after a crash.
+fn request_id(data: &Path) -> io::Result<Vec<u8>> {
+    let file = data.join(REQUEST_FILE);
+    match fs::read(&file) {
+        Ok(bytes) if bytes.len() == REQUEST_ID_BYTES => return Ok(bytes),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        // It was not synced before the crash, so nobody was asked with it.
+        Ok(_) | Err(_) => {}
+    }
+    let mut bytes = [0; REQUEST_ID_BYTES];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    durable::replace(&file, &bytes)?;
+    Ok(bytes.to_vec())
+}
+
+/// Names a cluster by its secret and by the list that its nodes were started with: nodes whose
+/// lists differ in one letter begin with different entries, and must not be one cluster.
+fn name_of_cluster(secret: &ClusterSecret, members: &BTreeMap<u64, Member>) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for (node, member) in members {
+        hasher.update(format!("{node}={}\n", member.peer_address).as_bytes());
+    }
+    let list = hasher.finalize().to_hex();
+    format!("{}-{}", secret.cluster_id(), &list[..8])
+}
+
+/// The same socket: what is not taken by one of the two waits for the other.
+fn same(listener: &TcpListener) -> io::Result<TcpListener> {
+    let socket = std::os::fd::AsFd::as_fd(listener).try_clone_to_owned()?;
+    TcpListener::from_std(std::net::TcpListener::from(socket))
+}

@@ -1,0 +1,184 @@
+//! What is stored of a snapshot that is being received: one file, and a note of what it will be.
+//!
+//! Both survive a restart. The note is on disk before the first byte, so what is stored always
+//! belongs to the snapshot that the note names; whether it is sound is seen when it is whole.
+//!
+//! Always true: there is at most one; it goes when another snapshot comes, or when it is old.
+
+use std::{
+    fs::{self, File},
+    io::{self, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::files::durable;
+
+/// The bytes.
+const FILE: &str = "receive.db";
+/// What they will be.
+const NOTE: &str = "receive.json";
+/// How long bytes are kept that no sender goes on with: by then the log has gone on without them.
+pub(super) const KEEP: Duration = Duration::from_secs(3600);
+/// Bytes after which what was received is synced, so that it never floods the disk at once.
+const SYNC_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Which snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Id {
+    /// Length of the file.
+    pub(super) bytes: u64,
+    /// BLAKE3 of the file, in hexadecimal digits.
+    pub(super) blake3: String,
+}
+
+impl Id {
+    /// `None` if this is no digest.
+    pub(super) fn new(bytes: u64, blake3: &[u8]) -> Option<Self> {
+        let digest: [u8; blake3::OUT_LEN] = blake3.try_into().ok()?;
+        Some(Self {
+            bytes,
+            blake3: blake3::Hash::from(digest).to_hex().to_string(),
+        })
+    }
+}
+
+/// Where it is stored.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    directory: PathBuf,
+}
+
+impl Place {
+    pub(super) fn new(directory: PathBuf) -> Self {
+        Self { directory }
+    }
+
+    /// The directory.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The bytes.
+    pub(super) fn file(&self) -> PathBuf {
+        self.directory.join(FILE)
+    }
+
+    fn note(&self) -> PathBuf {
+        self.directory.join(NOTE)
+    }
+
+    fn stored_id(&self) -> Option<Id> {
+        serde_json::from_slice(&fs::read(self.note()).ok()?).ok()
+    }
+
+    /// How much of this snapshot is stored.
+    pub(super) fn stored(&self, id: &Id) -> u64 {
+        if self.stored_id().as_ref() != Some(id) {
+            return 0;
+        }
+        let bytes = fs::metadata(self.file()).map_or(0, |file| file.len());
+        // More than there can be is no beginning of it.
+        if bytes <= id.bytes { bytes } else { 0 }
+    }
+
+    /// Removes what no sender will go on with: what has no note, or is old.
+    pub(super) fn remove_stale(&self) {
+        let fresh = |file: fs::Metadata| {
+            let age = file.modified().ok()?.elapsed().unwrap_or_default();
+            (age < KEEP).then_some(())
+        };
+        let known = self.stored_id().is_some();
+        if !known || fs::metadata(self.file()).ok().and_then(fresh).is_none() {
+            self.remove();
+        }
+    }
+
+    /// Removes everything.
+    pub(super) fn remove(&self) {
+        for file in [self.note(), self.file(), with_suffix(&self.note())] {
+            match fs::remove_file(&file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!(%error, file = %file.display(), "a file cannot be removed");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Opens it to go on at `offset`; `None` if there is not so much of it.
+    pub(super) fn open(&self, id: &Id, offset: u64) -> io::Result<Option<Partial>> {
+        let stored = self.stored(id);
+        if offset > stored {
+            return Ok(None);
+        }
+        if self.stored_id().as_ref() != Some(id) {
+            self.remove();
+            self.write_note(id)?;
+        }
+        let mut options = File::options();
+        let mut file = options
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(self.file())?;
+        if file.metadata()?.len() != offset {
+            file.set_len(offset)?;
+        }
+        file.seek(SeekFrom::Start(offset))?;
+        Ok(Some(Partial {
+            file,
+            stored: offset,
+            synced: offset,
+        }))
+    }
+
+    fn write_note(&self, id: &Id) -> io::Result<()> {
+        durable::replace(&self.note(), &serde_json::to_vec(id)?)
+    }
+
+    /// Whether all of it is stored, as the disk gives it back.
+    pub(super) fn is_whole(&self, id: &Id) -> io::Result<bool> {
+        let mut hash = blake3::Hasher::new();
+        let bytes = File::open(self.file())?.metadata()?.len();
+        hash.update_reader(File::open(self.file())?)?;
+        Ok(bytes == id.bytes && hash.finalize().to_hex().as_str() == id.blake3)
+    }
+}
+
+fn with_suffix(file: &Path) -> PathBuf {
+    file.with_extension("json.new")
+}
+
+/// The open file.
+#[derive(Debug)]
+pub(super) struct Partial {
+    file: File,
+    stored: u64,
+    synced: u64,
+}
+
+impl Partial {
+    /// How much of it is stored.
+    pub(super) fn stored(&self) -> u64 {
+        self.stored
+    }
+
+    /// Stores the next bytes.
+    pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.stored += bytes.len() as u64;
+        if self.stored - self.synced >= SYNC_BYTES {
+            self.file.sync_data()?;
+            self.synced = self.stored;
+        }
+        Ok(())
+    }
+
+    /// Syncs everything.
+    pub(super) fn finish(self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+}

@@ -1,0 +1,235 @@
+//! Sends a snapshot.
+//!
+//! It asks the receiver how much it has, and sends the rest, packed and at its pace. While that
+//! comes further it may take as long as it takes.
+//!
+//! Always true: it ends when the receiver does not come further for the limit.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read as _, Seek as _, SeekFrom},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use conclave_replica::{PeerError, SnapshotOffer, Vote};
+use conclave_wire::peer::{
+    self, install_snapshot_request::Part, peer_service_client::PeerServiceClient,
+};
+use futures::{Stream, StreamExt as _, stream};
+use tokio::{
+    task::spawn_blocking,
+    time::{sleep_until, timeout},
+};
+use tonic::{Code, Status, transport::Channel};
+
+use super::{
+    chunk::{CHUNK_BYTES, pack},
+    pace::Pace,
+    progress::{Direction, Moving, Transfers},
+};
+use crate::peer::{codec::members_out, connect::failure_of, convert};
+
+/// Bytes of snapshots that a node sends in a second, if nothing else is said:
+/// `docs/notebook/2026-11-21-snapshots.md` has the measurements.
+pub(crate) const SNAPSHOT_BYTES_PER_SECOND: u64 = 32 * 1024 * 1024;
+/// The least bytes of a snapshot in one message, also at a slow pace.
+const CHUNK_BYTES_MIN: usize = 4 * 1024;
+/// How long the receiver may take to say how much it has.
+const ASK_LIMIT: Duration = Duration::from_secs(5);
+/// Bytes that a receiver checks and installs in a second at least; the limit comes on top.
+const CHECKED_BYTES_PER_SECOND: u64 = 4 * 1024 * 1024;
+
+/// Sends the snapshots of one node.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    pace: Arc<Pace>,
+    transfers: Transfers,
+    /// Why a peer did not take the last one, so that the log says it once.
+    refused: Mutex<BTreeMap<u64, String>>,
+}
+
+impl Sender {
+    /// Sends so many bytes in a second to all receivers together; 0: as fast as it goes.
+    pub(crate) fn new(bytes_per_second: u64, transfers: Transfers) -> Self {
+        Self {
+            pace: Arc::new(Pace::new(bytes_per_second)),
+            transfers,
+            refused: Mutex::default(),
+        }
+    }
+
+    /// Sends what the receiver lacks of `offer`; gives its vote once it is installed or refused.
+    ///
+    /// # Errors
+    /// [`PeerError::BadSnapshot`] if another file must be made; after all others the next attempt
+    /// goes on where this one ended.
+    pub(crate) async fn send(
+        &self,
+        service: PeerServiceClient<Channel>,
+        envelope: peer::Envelope,
+        offer: SnapshotOffer,
+        limit: Duration,
+    ) -> Result<Vote, PeerError> {
+        let to = envelope.target_node_id;
+        let sent = self.send_rest(service, envelope, offer, limit).await;
+        let why = sent.as_ref().err().map(ToString::to_string);
+        self.note(to, why);
+        sent
+    }
+
+    async fn send_rest(
+        &self,
+        mut service: PeerServiceClient<Channel>,
+        envelope: peer::Envelope,
+        offer: SnapshotOffer,
+        limit: Duration,
+    ) -> Result<Vote, PeerError> {
+        let asked = peer::GetSnapshotProgressRequest {
+            envelope: Some(envelope.clone()),
+            bytes: offer.bytes,
+            blake3: Bytes::copy_from_slice(&offer.blake3),
+        };
+        let there = match timeout(ASK_LIMIT, service.get_snapshot_progress(asked)).await {
+            Ok(Ok(response)) => response.into_inner(),
+            // It is of an older version: all of it, and not packed.
+            Ok(Err(status)) if status.code() == Code::Unimplemented => Default::default(),
+            Ok(Err(status)) => return Err(failure(&status)),
+            Err(_) => return Err(PeerError::Timeout(ASK_LIMIT)),
+        };
+        let offset = there.stored_bytes.min(offer.bytes);
+        let to = envelope.target_node_id;
+        let moving = self
+            .transfers
+            .begin(Direction::Out, to, offer.bytes, offset);
+        let moving = Arc::new(moving);
+        tracing::info!(
+            peer = to,
+            log_index = offer.last.index,
+            bytes = offer.bytes,
+            bytes_before = offset,
+            "snapshot going"
+        );
+        let file = open_at(&offer, offset).await;
+        let file = file.map_err(|error| PeerError::Failed(error.to_string()))?;
+        let header = header(envelope, &offer, offset);
+        let first = peer::InstallSnapshotRequest {
+            part: Some(Part::Header(header)),
+        };
+        let chunks = Chunks {
+            file,
+            offset,
+            encodings: there.encodings,
+            pace: self.pace.clone(),
+            moving: moving.clone(),
+        };
+        let parts = stream::iter([first]).chain(chunks.stream());
+        let response = tokio::select! {
+            response = service.install_snapshot(parts) => response,
+            waited = stalled(&moving, limit, offer.bytes) => return Err(PeerError::Timeout(waited)),
+        };
+        let response = response.map_err(|status| failure(&status))?.into_inner();
+        tracing::info!(peer = to, bytes = offer.bytes, "snapshot taken");
+        convert::vote_in(response.vote).map_err(|_| convert::senseless("no vote"))
+    }
+
+    /// Says once why a peer does not take a snapshot.
+    fn note(&self, peer: u64, why: Option<String>) {
+        // One value is written at once: it is sound whoever panicked.
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = match why.clone() {
+            Some(why) => refused.insert(peer, why),
+            None => refused.remove(&peer),
+        };
+        match why {
+            Some(error) if before.as_ref() != Some(&error) => {
+                tracing::info!(peer, error, "snapshot not taken; it is tried again");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What a receiver's refusal means for the next attempt.
+fn failure(status: &Status) -> PeerError {
+    match status.code() {
+        Code::DataLoss => PeerError::BadSnapshot(status.message().to_owned()),
+        // Worth a pause.
+        Code::ResourceExhausted => PeerError::Unreachable(status.message().to_owned()),
+        _ => failure_of(status),
+    }
+}
+
+/// Ends when nothing has moved for `limit`; gives how long that was. When all of it is there the
+/// receiver may take longer: it checks and installs.
+async fn stalled(moving: &Moving, limit: Duration, bytes: u64) -> Duration {
+    let checking = limit + Duration::from_secs(bytes / CHECKED_BYTES_PER_SECOND);
+    loop {
+        let (moved, is_all) = moving.last_moved();
+        let patience = if is_all { checking } else { limit };
+        let deadline = moved + patience;
+        sleep_until(deadline).await;
+        if moving.last_moved() == (moved, is_all) {
+            return patience;
+        }
+    }
+}
+
+async fn open_at(offer: &SnapshotOffer, offset: u64) -> io::Result<File> {
+    let path = offer.file.clone();
+    let opened = spawn_blocking(move || {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(offset))?;
+        Ok(file)
+    });
+    opened.await.map_err(io::Error::other)?
+}
+
+fn header(envelope: peer::Envelope, offer: &SnapshotOffer, offset: u64) -> peer::SnapshotHeader {
+    peer::SnapshotHeader {
+        envelope: Some(envelope),
+        vote: Some(convert::vote_out(offer.vote)),
+        last_log_id: Some(convert::log_id_out(offer.last)),
+        membership_log_id: offer.members_at.map(convert::log_id_out),
+        membership: Some(members_out(&offer.members)),
+        snapshot_id: format!("{}-{}", offer.last.term, offer.last.index),
+        bytes: offer.bytes,
+        blake3: Bytes::copy_from_slice(&offer.blake3),
+        first_offset: offset,
+    }
+}
+
+/// The rest of a file in pieces, as the receiver takes them.
+pub(super) struct Chunks {
+    pub(super) file: File,
+    pub(super) offset: u64,
+    pub(super) encodings: Vec<i32>,
+    pub(super) pace: Arc<Pace>,
+    pub(super) moving: Arc<Moving>,
+}
+
+impl Chunks {
+    pub(super) fn stream(self) -> impl Stream<Item = peer::InstallSnapshotRequest> + Send {
+        Box::pin(stream::unfold(self, |mut chunks| async move {
+            let bytes = chunks.pace.step(CHUNK_BYTES_MIN, CHUNK_BYTES);
+            chunks.pace.take(bytes).await;
+            // A read that fails ends the stream early, and the receiver refuses what is incomplete.
+            let packed = spawn_blocking(move || {
+                let mut raw = Vec::with_capacity(bytes);
+                let from = (&mut chunks.file).take(bytes as u64);
+                { from }.read_to_end(&mut raw).ok()?;
+                let end = chunks.offset + raw.len() as u64;
+                let chunk = pack(chunks.offset, raw, &chunks.encodings);
+                let is_end = chunks.offset == end;
+                chunks.offset = end;
+                (!is_end).then_some((chunk, chunks))
+            });
+            let (chunk, chunks) = packed.await.ok()??;
+            chunks.moving.reached(chunks.offset);
+            let part = Some(Part::Chunk(chunk));
+            Some((peer::InstallSnapshotRequest { part }, chunks))
+        }))
+    }
+}

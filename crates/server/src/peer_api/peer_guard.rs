@@ -1,0 +1,117 @@
+//! Whom this node serves as a peer.
+//!
+//! Always true: who calls has shown the certificate of the node that it says it is, and may make
+//! this call (`peer_roles`). Both are looked at for each request and for each message of a stream:
+//! a connection that was opened before is of no use after that changed.
+
+use conclave_wire::Problem;
+use tonic::{Request, Status, transport::server::TcpConnectInfo};
+
+use crate::{
+    context::shared::Shared,
+    peer_api::peer_roles::{Call, Standing},
+    tls::{Caller, PeerNames, Shown},
+};
+
+/// Who makes a request. A request that came through no listener of ours has shown nothing.
+pub(crate) fn caller<T>(request: &Request<T>) -> Caller {
+    let nobody = || Caller {
+        shown: Shown::Nothing,
+        address: TcpConnectInfo {
+            local_addr: None,
+            remote_addr: None,
+        },
+    };
+    request.extensions().get().cloned().unwrap_or_else(nobody)
+}
+
+impl Shared {
+    /// Returns what the certificate of the caller says; refuses a caller without one of a node of
+    /// this cluster, and one that may not make this call.
+    pub(crate) fn may_call(&self, caller: &Caller, call: Call) -> Result<PeerNames, Status> {
+        let Shown::Node(names) = caller.shown else {
+            let sentence = "this port is for nodes of the cluster, with a certificate";
+            return Err(self.refuse(caller, "NOT_A_PEER", sentence.to_owned()));
+        };
+        let standing = self.standing(caller);
+        if call.is_for(standing) {
+            return Ok(names);
+        }
+        let node = names.node;
+        let (reason, sentence) = match standing {
+            Standing::Removed => ("NODE_RETIRED", format!("node {node} was removed")),
+            Standing::Stranger => {
+                let sentence = "its certificate is from before the secret was exchanged";
+                ("NOT_A_PEER", format!("node {node}: {sentence}"))
+            }
+            _ => {
+                let what = standing.as_str();
+                let name = call.name();
+                (
+                    "PEER_ROLE",
+                    format!("node {node} is {what}: {name} is not for it"),
+                )
+            }
+        };
+        Err(self.refuse(caller, reason, sentence))
+    }
+
+    /// Refuses a caller without a certificate that may not make this call.
+    pub(crate) fn may_ask(&self, caller: &Caller, call: Call) -> Result<(), Status> {
+        match call.is_for(self.standing(caller)) {
+            true => Ok(()),
+            false => self.may_call(caller, call).map(drop),
+        }
+    }
+
+    /// Refuses whoever is not the member `node`, or may not make this call.
+    pub(crate) fn is_peer(
+        &self,
+        caller: &Caller,
+        call: Call,
+        node: u64,
+    ) -> Result<PeerNames, Status> {
+        let names = self.may_call(caller, call)?;
+        if names.node == node {
+            return Ok(names);
+        }
+        let shown = names.node;
+        let sentence = format!("the certificate is that of node {shown}, not of node {node}");
+        Err(self.refuse(caller, "NOT_A_PEER", sentence))
+    }
+
+    /// Tells a peer the problem of its call; the log hears of one that had no right to it.
+    pub(crate) fn told(&self, caller: &Caller, problem: &Problem) -> Status {
+        match problem {
+            Problem::Refused {
+                reason, sentence, ..
+            } if reason == "PEER_ROLE" => self.refuse(caller, reason, sentence.clone()),
+            _ => problem.to_status(),
+        }
+    }
+
+    /// Refuses a call, and says so in the log once in a while for each caller and sentence.
+    pub(crate) fn refuse(&self, caller: &Caller, reason: &str, sentence: String) -> Status {
+        let from = caller.address.remote_addr();
+        // It will go on trying: one line for a while of it, not for each attempt.
+        if self
+            .callers_refused
+            .is_news((from.map(|from| from.ip()), sentence.clone()))
+        {
+            let from = from.map(|from| from.to_string());
+            tracing::warn!(from, reason = %sentence, "a call for peers was refused");
+        }
+        match reason {
+            "NODE_RETIRED" => Problem::WrongAddressee {
+                reason: reason.to_owned(),
+                sentence,
+            },
+            _ => Problem::Refused {
+                reason: reason.to_owned(),
+                sentence,
+                request_last: None,
+            },
+        }
+        .to_status()
+    }
+}

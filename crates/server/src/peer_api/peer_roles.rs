@@ -1,0 +1,214 @@
+//! Which machine may make which call of the peer port: one row for each call.
+//!
+//! A machine is judged by what this node's log says of it and by what stands in its certificate,
+//! for each request and each message of a stream. The certificate is needed where the log of this
+//! node may be behind: a leader that was added meanwhile must still be able to reach a node that
+//! has never heard of it, and only a node with the authority's key can sign itself as a keeper.
+//!
+//! Always true: a call without a row is made by no machine.
+
+use conclave_replica::Place;
+
+use crate::{
+    context::shared::Shared,
+    tls::{Caller, PeerNames, Shown},
+};
+
+/// What a machine is to this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It votes.
+    Voter,
+    /// It has the key of the authority, but does not vote as far as this node knows: it is to vote,
+    /// or this node is behind.
+    Keeper,
+    /// It follows without a vote.
+    Learner,
+    /// It has a certificate of the cluster, and this node's log does not know it.
+    Unknown,
+    /// It was removed.
+    Removed,
+    /// It has shown no certificate of the cluster.
+    Stranger,
+}
+
+impl Standing {
+    /// As it is called in the log.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Voter => "a voter",
+            Self::Keeper => "a keeper that does not vote",
+            Self::Learner => "a learner",
+            Self::Unknown => "no member known here",
+            Self::Removed => "a removed node",
+            Self::Stranger => "a stranger",
+        }
+    }
+}
+
+use Standing::{Keeper, Learner, Removed, Stranger, Unknown, Voter};
+
+/// Nodes that take part in decisions, also if this node has not heard of that yet.
+const DECIDERS: &[Standing] = &[Voter, Keeper];
+/// Members of the cluster.
+const MEMBERS: &[Standing] = &[Voter, Keeper, Learner];
+/// All that have a certificate and were not removed: what they are told is no secret.
+const KNOWN: &[Standing] = &[Voter, Keeper, Learner, Unknown];
+/// Also nodes that were removed: this is how they learn of it.
+const CERTIFIED: &[Standing] = &[Voter, Keeper, Learner, Unknown, Removed];
+/// All: what such a call needs stands in its request.
+const ALL: &[Standing] = &[Voter, Keeper, Learner, Unknown, Removed, Stranger];
+
+/// A call of the peer port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Call {
+    /// Its path.
+    pub(crate) path: &'static str,
+    may: &'static [Standing],
+}
+
+macro_rules! calls {
+    ($($name:ident $path:literal $may:ident)*) => {
+        $(pub(crate) const $name: Call = Call { path: $path, may: $may };)*
+        /// Every call of the peer port.
+        #[cfg(test)]
+        const CALLS: &[Call] = &[$($name),*];
+    };
+}
+
+calls! {
+    APPEND_ENTRIES "conclave.peer.v1.PeerService/AppendEntries" DECIDERS
+    REQUEST_VOTE "conclave.peer.v1.PeerService/RequestVote" DECIDERS
+    TRANSFER_LEADER "conclave.peer.v1.PeerService/TransferLeader" DECIDERS
+    GET_SNAPSHOT_PROGRESS "conclave.peer.v1.PeerService/GetSnapshotProgress" DECIDERS
+    INSTALL_SNAPSHOT "conclave.peer.v1.PeerService/InstallSnapshot" DECIDERS
+    FORWARD "conclave.peer.v1.PeerService/Forward" MEMBERS
+    READ_INDEX "conclave.peer.v1.PeerService/ReadIndex" MEMBERS
+    SHARE_MOMENT "conclave.peer.v1.PeerService/ShareMoment" MEMBERS
+    CHANGE_MEMBERS "conclave.peer.v1.PeerService/ChangeMembers" MEMBERS
+    HAND_OVER "conclave.peer.v1.PeerService/HandOver" MEMBERS
+    DESCRIBE_CLUSTER "conclave.peer.v1.PeerService/DescribeCluster" CERTIFIED
+    GET_NODE_STATUS "conclave.peer.v1.PeerService/GetNodeStatus" KNOWN
+    GET_DIGESTS "conclave.peer.v1.PeerService/GetDigests" MEMBERS
+    CHECK_NODE "conclave.peer.v1.PeerService/CheckNode" MEMBERS
+    ANNOUNCE "conclave.peer.v1.PeerService/Announce" KNOWN
+    RENEW_CERTIFICATES "conclave.peer.v1.PeerService/RenewCertificates" MEMBERS
+    GET_AUTHORITY_KEY "conclave.peer.v1.PeerService/GetAuthorityKey" DECIDERS
+    PREPARE_EXCHANGE "conclave.peer.v1.PeerService/PrepareExchange" DECIDERS
+    JOIN "conclave.peer.v1.JoinService/Join" ALL
+    INTRODUCE "conclave.peer.v1.JoinService/Introduce" ALL
+}
+
+impl Call {
+    /// Whether a machine of this standing may make it.
+    pub(crate) fn is_for(self, standing: Standing) -> bool {
+        self.may.contains(&standing)
+    }
+
+    /// Its name without its service.
+    pub(crate) fn name(self) -> &'static str {
+        self.path.rsplit('/').next().unwrap_or(self.path)
+    }
+}
+
+impl Shared {
+    /// Returns what the machine is that makes a call.
+    pub(crate) fn standing(&self, caller: &Caller) -> Standing {
+        let Shown::Node(names) = caller.shown else {
+            return Stranger;
+        };
+        self.standing_of(names)
+    }
+
+    fn standing_of(&self, names: PeerNames) -> Standing {
+        if !self.security.tls.believes(names.generation) {
+            return Stranger;
+        }
+        if self.is_retired(names.node) {
+            return Removed;
+        }
+        judged(self.replica.place_of(names.node), names)
+    }
+}
+
+fn judged(place: Place, names: PeerNames) -> Standing {
+    match place {
+        Place::Voter => Voter,
+        _ if names.keeper => Keeper,
+        Place::Learner => Learner,
+        Place::Unknown => Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use conclave_wire::DESCRIPTORS;
+    use prost::Message as _;
+    use prost_types::FileDescriptorSet;
+
+    use super::*;
+
+    #[test]
+    fn every_call_of_the_peer_port_has_one_row() {
+        let files = FileDescriptorSet::decode(DESCRIPTORS).unwrap().file;
+        let mut calls: Vec<String> = files
+            .iter()
+            .filter(|file| file.package() == "conclave.peer.v1")
+            .flat_map(|file| &file.service)
+            .flat_map(|service| {
+                let path = |method| format!("conclave.peer.v1.{}/{method}", service.name());
+                let names = service.method.iter().map(|method| method.name().to_owned());
+                names.map(path).collect::<Vec<_>>()
+            })
+            .collect();
+        let mut rows: Vec<&str> = CALLS.iter().map(|call| call.path).collect();
+        calls.sort_unstable();
+        rows.sort_unstable();
+        assert_eq!(calls, rows);
+    }
+
+    #[test]
+    fn only_those_that_decide_make_the_calls_of_consensus_or_get_the_key() {
+        let decide = [
+            APPEND_ENTRIES,
+            REQUEST_VOTE,
+            TRANSFER_LEADER,
+            GET_SNAPSHOT_PROGRESS,
+            INSTALL_SNAPSHOT,
+            GET_AUTHORITY_KEY,
+            PREPARE_EXCHANGE,
+        ];
+        for call in CALLS {
+            let is_deciding = decide.contains(call);
+            assert!(call.is_for(Voter) && call.is_for(Keeper), "{call:?}");
+            assert_eq!(call.is_for(Learner), !is_deciding, "{call:?}");
+            let to_all = [JOIN, INTRODUCE].contains(call);
+            assert_eq!(call.is_for(Stranger), to_all, "{call:?}");
+            let removed = to_all || *call == DESCRIBE_CLUSTER;
+            assert_eq!(call.is_for(Removed), removed, "{call:?}");
+            let unknown = removed || [GET_NODE_STATUS, ANNOUNCE].contains(call);
+            assert_eq!(call.is_for(Unknown), unknown, "{call:?}");
+        }
+    }
+
+    #[test]
+    fn a_node_that_is_behind_hears_a_leader_that_it_knows_as_a_learner_or_not_at_all() {
+        let node = PeerNames {
+            node: 9,
+            ..PeerNames::default()
+        };
+        let keeper = PeerNames {
+            keeper: true,
+            ..node
+        };
+        for (place, without, with) in [
+            (Place::Voter, Voter, Voter),
+            (Place::Learner, Learner, Keeper),
+            (Place::Unknown, Unknown, Keeper),
+        ] {
+            assert_eq!(judged(place, node), without);
+            assert_eq!(judged(place, keeper), with);
+            assert!(APPEND_ENTRIES.is_for(with));
+        }
+    }
+}

@@ -1,0 +1,529 @@
+//! What peers ask of this node.
+//!
+//! Always true: nothing is done for a peer of another cluster, or that means another node.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use conclave_replica::{PeerError, SnapshotOffer, Vote};
+use conclave_wire::{
+    Problem, batch,
+    peer::{self, peer_service_server::PeerService},
+};
+use futures::{Stream, StreamExt as _};
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
+
+use crate::{
+    context::shared::Shared,
+    deadline::Deadline,
+    identity::epoch,
+    live,
+    peer::{
+        codec::{members_in, members_out},
+        convert::{self, malformed},
+        digest_points::points_out,
+        snapshots::{Received, next_part},
+    },
+    peer_api::{
+        peer_guard::caller,
+        peer_roles::{self, Call, Standing},
+    },
+    problems,
+    tls::{Caller, PeerNames},
+};
+
+/// How long forwarded commands may take here; the forwarder asks elsewhere after that.
+const FORWARD_LIMIT: Duration = Duration::from_millis(1800);
+/// How long a read index may take to be confirmed.
+const READ_INDEX_LIMIT: Duration = Duration::from_millis(900);
+
+#[derive(Clone)]
+pub(crate) struct Peers {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Peers {
+    async fn append(
+        &self,
+        caller: &Caller,
+        mut request: peer::AppendEntriesRequest,
+    ) -> Result<peer::AppendEntriesResponse, Status> {
+        self.check(caller, peer_roles::APPEND_ENTRIES, request.envelope.take())?;
+        if self.shared.space.is_full() && !request.entries.is_empty() {
+            return Err(Problem::NoSpace.to_status());
+        }
+        let request = convert::append_in(request)?;
+        let response = self
+            .shared
+            .replica
+            .on_append(request)
+            .await
+            .map_err(failed)?;
+        Ok(convert::appended_out(response))
+    }
+
+    /// Checks whether the caller may make this call, and for whom the request is meant.
+    fn check(
+        &self,
+        caller: &Caller,
+        call: Call,
+        envelope: Option<peer::Envelope>,
+    ) -> Result<PeerNames, Status> {
+        let envelope = envelope.ok_or_else(|| malformed("no envelope"))?;
+        let wrong = |reason: &str, sentence: String| -> Result<PeerNames, Status> {
+            let problem = Problem::WrongAddressee {
+                reason: reason.to_owned(),
+                sentence,
+            };
+            // It will go on trying: one line for a while of it, not for each attempt.
+            if self.shared.refused.is_news(envelope.source_node_id) {
+                tracing::warn!(peer = envelope.source_node_id, %problem, "a peer was refused");
+            }
+            Err(problem.to_status())
+        };
+        let (cluster, node) = (&self.shared.identity.cluster_id, self.shared.identity.node);
+        let names = self.shared.is_peer(caller, call, envelope.source_node_id)?;
+        if envelope.cluster_id != *cluster {
+            return wrong("WRONG_CLUSTER", self.shared.other_cluster());
+        }
+        if envelope.target_node_id != node {
+            return wrong("WRONG_NODE", format!("this is node {node}"));
+        }
+        if self
+            .shared
+            .roll
+            .has_ended(envelope.source_node_id, envelope.source_life)
+        {
+            let source = envelope.source_node_id;
+            let sentence = format!("node {source} was started again elsewhere");
+            return wrong("NODE_SUPERSEDED", sentence);
+        }
+        Ok(names)
+    }
+}
+
+impl Peers {
+    /// Refuses what changes the cluster and comes from a node without a vote and without the key of
+    /// the authority, unless what its operator has shown convinces this node, too.
+    async fn on_behalf(
+        &self,
+        caller: &Caller,
+        names: PeerNames,
+        metadata: &MetadataMap,
+        call: &'static str,
+    ) -> Result<(), Status> {
+        if let Standing::Voter | Standing::Keeper = self.shared.standing(caller) {
+            return Ok(());
+        }
+        let mut shown = Request::new(());
+        *shown.metadata_mut() = metadata.clone();
+        match self.shared.for_operators(&shown, call).await {
+            Ok(_) => Ok(()),
+            Err(Problem::Refused { .. } | Problem::SessionExpired { .. }) => {
+                let node = names.node;
+                let sentence = format!("node {node} asks for no operator");
+                Err(self.shared.refuse(caller, "PEER_ROLE", sentence))
+            }
+            Err(problem) => Err(problem.to_status()),
+        }
+    }
+}
+
+/// The entries of one peer. When its connection breaks, the replica hears of it.
+struct AppendStream {
+    shared: Arc<Shared>,
+    /// The peer, once a request of it was believed; 0 before that.
+    source: AtomicU64,
+}
+
+impl Drop for AppendStream {
+    fn drop(&mut self) {
+        match self.source.load(Ordering::Relaxed) {
+            0 => {}
+            source => self.shared.replica.connection_lost(source),
+        }
+    }
+}
+
+fn failed(error: PeerError) -> Status {
+    Problem::Broken {
+        sentence: error.to_string(),
+    }
+    .to_status()
+}
+
+#[tonic::async_trait]
+impl PeerService for Peers {
+    type AppendEntriesStream =
+        Pin<Box<dyn Stream<Item = Result<peer::AppendEntriesResponse, Status>> + Send>>;
+
+    async fn append_entries(
+        &self,
+        request: Request<Streaming<peer::AppendEntriesRequest>>,
+    ) -> Result<Response<Self::AppendEntriesStream>, Status> {
+        let caller = caller(&request);
+        let (peers, requests) = (self.clone(), request.into_inner());
+        let stream = Arc::new(AppendStream {
+            shared: self.shared.clone(),
+            source: AtomicU64::new(0),
+        });
+        let responses = requests.then(move |request| {
+            let (peers, caller, stream) = (peers.clone(), caller.clone(), stream.clone());
+            async move {
+                let request = request?;
+                let source = request
+                    .envelope
+                    .as_ref()
+                    .map_or(0, |from| from.source_node_id);
+                let appended = peers.append(&caller, request).await?;
+                stream.source.store(source, Ordering::Relaxed);
+                Ok(appended)
+            }
+        });
+        Ok(Response::new(Box::pin(responses)))
+    }
+
+    async fn request_vote(
+        &self,
+        request: Request<peer::RequestVoteRequest>,
+    ) -> Result<Response<peer::RequestVoteResponse>, Status> {
+        let caller = caller(&request);
+        let mut request = request.into_inner();
+        self.check(&caller, peer_roles::REQUEST_VOTE, request.envelope.take())?;
+        let request = convert::vote_request_in(request)?;
+        let response = self.shared.replica.on_vote(request).await.map_err(failed)?;
+        Ok(Response::new(convert::voted_out(&response)))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<peer::TransferLeaderRequest>,
+    ) -> Result<Response<peer::TransferLeaderResponse>, Status> {
+        let caller = caller(&request);
+        let request = request.into_inner();
+        self.check(&caller, peer_roles::TRANSFER_LEADER, request.envelope)?;
+        let from = convert::vote_in(request.from_leader)?;
+        let last = request.last_log_id.map(convert::log_id_in);
+        let heard = self
+            .shared
+            .replica
+            .on_transfer_leader(from, request.to_node_id, last)
+            .await;
+        heard.map_err(failed)?;
+        Ok(Response::new(peer::TransferLeaderResponse {}))
+    }
+
+    async fn get_snapshot_progress(
+        &self,
+        request: Request<peer::GetSnapshotProgressRequest>,
+    ) -> Result<Response<peer::GetSnapshotProgressResponse>, Status> {
+        let caller = caller(&request);
+        let mut request = request.into_inner();
+        self.check(
+            &caller,
+            peer_roles::GET_SNAPSHOT_PROGRESS,
+            request.envelope.take(),
+        )?;
+        let progress = self.shared.snapshots.progress(&request)?;
+        Ok(Response::new(progress))
+    }
+
+    async fn install_snapshot(
+        &self,
+        request: Request<Streaming<peer::InstallSnapshotRequest>>,
+    ) -> Result<Response<peer::InstallSnapshotResponse>, Status> {
+        use peer::install_snapshot_request::Part;
+        let caller = caller(&request);
+        let mut parts = request.into_inner();
+        let Some(Part::Header(mut header)) = next_part(&mut parts).await? else {
+            return Err(malformed("a snapshot without a header"));
+        };
+        let envelope = header.envelope.take();
+        let source = envelope.as_ref().map_or(0, |from| from.source_node_id);
+        self.check(&caller, peer_roles::INSTALL_SNAPSHOT, envelope)?;
+        let last = header
+            .last_log_id
+            .ok_or_else(|| malformed("a snapshot of nothing"))?;
+        let members = header.membership.take();
+        let members = members.ok_or_else(|| malformed("a snapshot without members"))?;
+        let term = header.vote.map_or(0, |vote| vote.term);
+        if term < self.shared.replica.status().term {
+            return Err(Status::aborted("another node leads by now"));
+        }
+        let taking = self.shared.snapshots.receive(source, &header, parts);
+        let received = taking.await?;
+        tracing::info!(
+            log_index = last.index,
+            bytes = header.bytes,
+            "snapshot received"
+        );
+        let offer = SnapshotOffer {
+            vote: convert::vote_in(header.vote)?,
+            last: convert::log_id_in(last),
+            members_at: header.membership_log_id.map(convert::log_id_in),
+            members: members_in(members),
+            file: received.file(),
+            bytes: header.bytes,
+            blake3: header.blake3[..]
+                .try_into()
+                .map_err(|_| malformed("a digest"))?,
+        };
+        // Also if the sender goes away: nobody else may touch the file meanwhile.
+        let installing = tokio::spawn(install(self.shared.clone(), offer, received));
+        let vote = installing.await;
+        let vote = vote.map_err(|_| Status::internal("installing has panicked"))??;
+        Ok(Response::new(peer::InstallSnapshotResponse {
+            vote: Some(convert::vote_out(vote)),
+        }))
+    }
+
+    async fn forward(
+        &self,
+        request: Request<peer::ForwardRequest>,
+    ) -> Result<Response<peer::ForwardResponse>, Status> {
+        let caller = caller(&request);
+        let (metadata, _, request) = request.into_parts();
+        let names = self.check(&caller, peer_roles::FORWARD, request.envelope)?;
+        let commands = request.commands.into_iter().map(batch::decode_command);
+        let commands = commands.collect::<Result<Vec<_>, _>>();
+        let commands = commands.map_err(|error| malformed(&error.to_string()))?;
+        if self.shared.standing(&caller) == Standing::Learner {
+            let deadline = Deadline::after(FORWARD_LIMIT);
+            let proven = self.shared.proven(&commands, &metadata, deadline).await;
+            proven.map_err(|problem| self.shared.told(&caller, &problem))?;
+        }
+        let may_forward = |command| self.shared.may_forward(names.node, command);
+        if !commands.iter().all(may_forward) {
+            let why = "this command is not for this node to forward";
+            return Err(Status::permission_denied(why));
+        }
+        let outcomes = self
+            .shared
+            .replica
+            .propose_here(commands, FORWARD_LIMIT)
+            .await;
+        let outcomes = outcomes.into_iter().map(convert::outcome_out).collect();
+        Ok(Response::new(peer::ForwardResponse { outcomes }))
+    }
+
+    async fn read_index(
+        &self,
+        request: Request<peer::ReadIndexRequest>,
+    ) -> Result<Response<peer::ReadIndexResponse>, Status> {
+        self.check(
+            &caller(&request),
+            peer_roles::READ_INDEX,
+            request.into_inner().envelope,
+        )?;
+        let index = self.shared.replica.read_index_here(READ_INDEX_LIMIT).await;
+        Ok(Response::new(convert::read_index_out(index)))
+    }
+
+    async fn share_moment(
+        &self,
+        request: Request<peer::ShareMomentRequest>,
+    ) -> Result<Response<peer::ShareMomentResponse>, Status> {
+        let caller = caller(&request);
+        let mut request = request.into_inner();
+        let source = request
+            .envelope
+            .as_ref()
+            .map_or(0, |envelope| envelope.source_node_id);
+        self.check(&caller, peer_roles::SHARE_MOMENT, request.envelope.take())?;
+        let moment = request.moment.ok_or_else(|| malformed("nothing is told"))?;
+        live::hear(&self.shared, source, moment).await;
+        Ok(Response::new(peer::ShareMomentResponse {}))
+    }
+
+    async fn change_members(
+        &self,
+        request: Request<peer::ChangeMembersRequest>,
+    ) -> Result<Response<peer::ChangeMembersResponse>, Status> {
+        let limit = Deadline::of(request.metadata()).left();
+        let caller = caller(&request);
+        let (metadata, _, request) = request.into_parts();
+        let names = self.check(&caller, peer_roles::CHANGE_MEMBERS, request.envelope)?;
+        let asked = request.request.ok_or_else(|| malformed("no change"))?;
+        if !self.shared.is_own_place(names, &asked) {
+            self.on_behalf(&caller, names, &metadata, "ChangeMembers")
+                .await?;
+        }
+        let done = self.shared.change_members_here(asked, limit).await;
+        let response = done.map_err(|problem| problem.to_status())?;
+        Ok(Response::new(peer::ChangeMembersResponse {
+            response: Some(response),
+        }))
+    }
+
+    async fn hand_over(
+        &self,
+        request: Request<peer::HandOverRequest>,
+    ) -> Result<Response<peer::HandOverResponse>, Status> {
+        let limit = Deadline::of(request.metadata()).left();
+        let caller = caller(&request);
+        let (metadata, _, request) = request.into_parts();
+        let names = self.check(&caller, peer_roles::HAND_OVER, request.envelope)?;
+        self.on_behalf(&caller, names, &metadata, "HandOver")
+            .await?;
+        let done = self.shared.transfer_leader_here(request.to_node_id, limit);
+        let leader_node_id = done.await.map_err(|problem| problem.to_status())?;
+        Ok(Response::new(peer::HandOverResponse { leader_node_id }))
+    }
+
+    async fn describe_cluster(
+        &self,
+        request: Request<peer::DescribeClusterRequest>,
+    ) -> Result<Response<peer::DescribeClusterResponse>, Status> {
+        // Also for one that was removed: this is how it learns of it.
+        let call = peer_roles::DESCRIBE_CLUSTER;
+        self.shared.may_call(&caller(&request), call)?;
+        let confirmed = self.shared.replica.read_barrier(READ_INDEX_LIMIT).await;
+        confirmed.map_err(|error| problems::of_read(&error).to_status())?;
+        Ok(Response::new(peer::DescribeClusterResponse {
+            cluster_id: self.shared.identity.cluster_id.clone(),
+            membership: Some(members_out(&self.shared.replica.status().members)),
+        }))
+    }
+
+    async fn get_node_status(
+        &self,
+        request: Request<peer::GetNodeStatusRequest>,
+    ) -> Result<Response<peer::GetNodeStatusResponse>, Status> {
+        self.check(
+            &caller(&request),
+            peer_roles::GET_NODE_STATUS,
+            request.into_inner().envelope,
+        )?;
+        Ok(Response::new(self.shared.own_status()))
+    }
+
+    async fn announce(
+        &self,
+        request: Request<peer::AnnounceRequest>,
+    ) -> Result<Response<peer::AnnounceResponse>, Status> {
+        let caller = caller(&request);
+        let mut request = request.into_inner();
+        let mut envelope = request
+            .envelope
+            .take()
+            .ok_or_else(|| malformed("no envelope"))?;
+        let source = envelope.source_node_id;
+        if envelope.target_node_id == 0 {
+            envelope.target_node_id = self.shared.identity.node;
+        }
+        let own = &self.shared.identity.cluster_id;
+        if epoch::is_past(own, &envelope.cluster_id) {
+            // Such a node may be unknown here, or removed: it learns what became of its cluster.
+            let call = peer_roles::DESCRIBE_CLUSTER;
+            self.shared.is_peer(&caller, call, source)?;
+            if self.shared.refused.is_news(source) {
+                tracing::warn!(peer = source, "a node from before the recovery is refused");
+            }
+            return Ok(Response::new(self.shared.recovered_without()));
+        }
+        // Whether its life has ended is part of the answer.
+        envelope.source_life = 0;
+        self.check(&caller, peer_roles::ANNOUNCE, Some(envelope))?;
+        self.shared.hear(source, request).await.map(Response::new)
+    }
+
+    async fn get_digests(
+        &self,
+        request: Request<peer::GetDigestsRequest>,
+    ) -> Result<Response<peer::GetDigestsResponse>, Status> {
+        self.check(
+            &caller(&request),
+            peer_roles::GET_DIGESTS,
+            request.into_inner().envelope,
+        )?;
+        let points = self.shared.own_points().await;
+        Ok(Response::new(points_out(points)))
+    }
+
+    async fn check_node(
+        &self,
+        request: Request<peer::CheckNodeRequest>,
+    ) -> Result<Response<peer::CheckNodeResponse>, Status> {
+        let caller = caller(&request);
+        let request = request.into_inner();
+        self.check(&caller, peer_roles::CHECK_NODE, request.envelope)?;
+        let checked = self.shared.check_here(request.log_index, request.hold);
+        let found = checked.await.map_err(|problem| problem.to_status())?;
+        Ok(Response::new(found))
+    }
+
+    async fn renew_certificates(
+        &self,
+        request: Request<peer::RenewCertificatesRequest>,
+    ) -> Result<Response<peer::RenewCertificatesResponse>, Status> {
+        let caller = caller(&request);
+        let request = request.into_inner();
+        let call = peer_roles::RENEW_CERTIFICATES;
+        let names = self.check(&caller, call, request.envelope)?;
+        let signed = self
+            .shared
+            .renew_certificates(names.node, &request.public_key);
+        let certificates = signed.map_err(|problem| problem.to_status())?;
+        Ok(Response::new(peer::RenewCertificatesResponse {
+            certificates: Some(certificates),
+        }))
+    }
+
+    async fn prepare_exchange(
+        &self,
+        request: Request<peer::PrepareExchangeRequest>,
+    ) -> Result<Response<peer::PrepareExchangeResponse>, Status> {
+        let caller = caller(&request);
+        let mut request = request.into_inner();
+        let envelope = request.envelope.take();
+        self.check(&caller, peer_roles::PREPARE_EXCHANGE, envelope)?;
+        let prepared = self.shared.prepare_here(request).await;
+        let prepared = prepared.map_err(|problem| problem.to_status())?;
+        Ok(Response::new(prepared))
+    }
+
+    async fn get_authority_key(
+        &self,
+        request: Request<peer::GetAuthorityKeyRequest>,
+    ) -> Result<Response<peer::GetAuthorityKeyResponse>, Status> {
+        let caller = caller(&request);
+        let call = peer_roles::GET_AUTHORITY_KEY;
+        let names = self.check(&caller, call, request.into_inner().envelope)?;
+        let secret = self.shared.authority_key_for(names.node).await;
+        let secret = secret.map_err(|problem| problem.to_status())?;
+        tracing::info!(
+            node = names.node,
+            "a voter was given the key of the authority"
+        );
+        Ok(Response::new(peer::GetAuthorityKeyResponse {
+            cluster_secret: secret.to_bytes().into(),
+        }))
+    }
+}
+
+/// Installs what was received. What is worth nothing goes; what was merely in the way of something
+/// stays, and needs not be sent again.
+async fn install(
+    shared: Arc<Shared>,
+    offer: SnapshotOffer,
+    received: Received,
+) -> Result<Vote, Status> {
+    match shared.replica.on_snapshot(offer).await {
+        Ok(vote) => {
+            received.remove();
+            Ok(vote)
+        }
+        Err(PeerError::BadSnapshot(why)) => {
+            received.remove();
+            tracing::error!(error = %why, "a snapshot is worth nothing");
+            Err(Status::data_loss(why))
+        }
+        Err(error) => Err(failed(error)),
+    }
+}

@@ -1,0 +1,148 @@
+//! Decides how a node speaks with others.
+//!
+//! Always true: peers speak TLS; plain text is spoken with clients on loopback alone, and only by a
+//! node that was told to.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::{
+    identity::secret::ClusterSecret,
+    tls::{Holder, IssueError, Issued, LIFETIME, OwnCertificateError, OwnFiles, Security, Tls},
+};
+
+/// It is not known how to speak with others.
+#[derive(Debug, thiserror::Error)]
+pub enum SecurityError {
+    /// Others could listen.
+    #[error("plain text is for loopback only, and {address} is not")]
+    PlainOffLoopback {
+        /// On which it was told to listen.
+        address: SocketAddr,
+    },
+    /// Several nodes have nothing in common by which to know each other.
+    #[error("the nodes of a cluster need the same secret to know each other")]
+    SecretMissing,
+    /// A certificate without its key, or the other way round.
+    #[error("tls_certificate and tls_key are given together or not at all")]
+    OwnHalf,
+    /// Nobody would ever see it.
+    #[error("a node that speaks in plain text shows no certificate")]
+    OwnInPlain,
+    /// The operator's own certificate cannot be used.
+    #[error("the certificate for clients cannot be used")]
+    Own(#[from] OwnCertificateError),
+    /// No certificate can be made.
+    #[error("the node's certificates cannot be made: {0}")]
+    Certificates(String),
+}
+
+impl From<IssueError> for SecurityError {
+    fn from(error: IssueError) -> Self {
+        Self::Certificates(error.to_string())
+    }
+}
+
+/// Refuses plain text with clients on an address where others can listen.
+pub(crate) fn check(plain: bool, address: SocketAddr) -> Result<(), SecurityError> {
+    match plain && !address.ip().is_loopback() {
+        true => Err(SecurityError::PlainOffLoopback { address }),
+        false => Ok(()),
+    }
+}
+
+/// Where the operator's own certificate is, if there is one.
+pub(crate) fn own_files(
+    plain: bool,
+    certificate: Option<&PathBuf>,
+    key: Option<&PathBuf>,
+) -> Result<Option<OwnFiles>, SecurityError> {
+    match (certificate, key) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) if plain => Err(SecurityError::OwnInPlain),
+        (Some(certificate), Some(key)) => Ok(Some(OwnFiles {
+            certificate: certificate.clone(),
+            key: key.clone(),
+        })),
+        (Some(_), None) | (None, Some(_)) => Err(SecurityError::OwnHalf),
+    }
+}
+
+/// By what a node proves that it belongs to the cluster.
+#[derive(Clone)]
+pub(crate) enum Credentials {
+    /// It knows the secret, and signs its certificates itself.
+    Secret(ClusterSecret),
+    /// Its certificates were signed by a voter.
+    Issued(Issued),
+}
+
+impl Credentials {
+    /// The name of the cluster.
+    pub(crate) fn cluster_id(&self) -> String {
+        match self {
+            Self::Secret(secret) => secret.cluster_id(),
+            Self::Issued(issued) => issued.cluster_id.clone(),
+        }
+    }
+
+    /// Keeps them in the directory of the node.
+    pub(crate) fn store(&self, directory: &Path) -> io::Result<()> {
+        match self {
+            Self::Secret(secret) => secret.store(directory),
+            Self::Issued(issued) => issued.store(directory),
+        }
+    }
+}
+
+/// Returns how a node speaks that was or was not told to speak in plain text with clients.
+pub(crate) fn of(
+    plain: bool,
+    credentials: Option<&Credentials>,
+    holder: Holder,
+) -> Result<Security, SecurityError> {
+    let tls = match credentials.ok_or(SecurityError::SecretMissing)? {
+        Credentials::Secret(secret) => Tls::new(secret, holder, LIFETIME)?,
+        Credentials::Issued(issued) => Tls::of_member(issued, holder)?,
+    };
+    Ok(Security {
+        tls: Arc::new(tls),
+        plain_clients: plain,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_text_is_spoken_only_where_nobody_else_can_listen() {
+        let check = |plain, client: &str| check(plain, client.parse().unwrap());
+        for client in ["127.0.0.1:1", "127.9.9.9:2", "[::1]:1"] {
+            assert!(check(true, client).is_ok());
+        }
+        for client in ["0.0.0.0:1", "10.0.0.1:2", "[::]:1"] {
+            assert!(check(false, client).is_ok());
+            let refused = check(true, client);
+            assert!(
+                matches!(refused, Err(SecurityError::PlainOffLoopback { .. })),
+                "{client}"
+            );
+        }
+    }
+
+    #[test]
+    fn peers_need_the_secret_also_if_clients_are_spoken_to_in_plain_text() {
+        for plain in [false, true] {
+            let refused = of(plain, None, Holder::at(None, &[]));
+            assert!(matches!(refused, Err(SecurityError::SecretMissing)));
+            let secret = Credentials::Secret(ClusterSecret::generate().unwrap());
+            let security = of(plain, Some(&secret), Holder::at(None, &[])).unwrap();
+            assert_eq!(security.for_clients().is_none(), plain);
+        }
+    }
+}
