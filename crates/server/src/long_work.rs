@@ -1,9 +1,10 @@
-//! Work that keeps a core busy for long: hashes of passwords and searches.
+//! Work that keeps a core busy for long and that can wait: searches.
 //!
 //! Each piece runs on a thread of its own with a lower priority than the threads that answer
 //! calls, so that a message which comes meanwhile is not kept waiting for a slice of time. A new
 //! thread takes some tens of microseconds and such work tens of milliseconds; callers bound how
-//! much of it there is at once.
+//! much of it there is at once. Hashes of passwords do not run here: on a busy machine they would
+//! outlast the patience of the people who log in.
 //!
 //! Always true: no other thread is slowed down, and the thread ends with its work.
 

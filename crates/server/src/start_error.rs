@@ -9,8 +9,7 @@ use conclave_replica::DiskFailure;
 use conclave_wire::Problem;
 
 use crate::{
-    config::ConfigError, identity::node_identity::IdentityError, integrity::repair::KEPT_MAX,
-    tls::security::SecurityError,
+    config::ConfigError, identity::node_identity::IdentityError, tls::security::SecurityError,
 };
 
 /// A node could not be started.
@@ -85,8 +84,11 @@ pub enum Stuck {
     #[error("the cluster has no secret with which a machine is let in")]
     NoSecret,
     /// The disk or the memory of this machine must be bad.
-    #[error("it was repaired {} times within an hour", KEPT_MAX)]
-    TooOften,
+    #[error("it was repaired {times} times within an hour")]
+    TooOften {
+        /// How often.
+        times: usize,
+    },
     /// There was no majority.
     #[error("no majority of the others has let it in within {waited:?}")]
     NotLetIn {

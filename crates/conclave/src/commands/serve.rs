@@ -429,7 +429,7 @@ fn damaged_hint(stuck: &Stuck) -> &'static str {
             "on a node that is well remove this one with `conclave cluster remove`, add it under \
              a new number, and start it with an empty directory"
         }
-        Stuck::TooOften => {
+        Stuck::TooOften { .. } => {
             "look at the disk and the memory of this machine; when they are well remove the \
              damaged-N directories, and start it again"
         }

@@ -13,12 +13,12 @@ use argon2::{
 };
 use conclave_text::Password;
 use conclave_wire::Problem;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use crate::{
     auth::hash_queue::{Asker, Turn, Turns, Work},
     deadline::Deadline,
-    long_work, random,
+    random,
 };
 
 /// Attempts that have a turn for each thread that hashes: while one hashes, another is counted by
@@ -96,7 +96,7 @@ impl Passwords {
             .acquire_owned()
             .await
             .map_err(|_| Problem::GoingAway)?;
-        let done = long_work::run("hash", move || {
+        let done = spawn_blocking(move || {
             let result = work();
             drop(lane);
             result

@@ -41,7 +41,7 @@ use crate::{
 
 mod quarantine;
 
-pub(crate) use quarantine::KEPT_MAX;
+use quarantine::KEPT_MAX;
 
 /// The note that this directory is damaged.
 const FILE: &str = "damaged.json";
@@ -227,7 +227,7 @@ pub(crate) async fn come_back(
                 stuck,
             };
             if lately >= KEPT_MAX {
-                return Err(stuck(Stuck::TooOften));
+                return Err(stuck(Stuck::TooOften { times: lately }));
             }
             let old = Old::of(stored.as_ref(), peers_file.as_ref(), around);
             let let_in = ask(&note, &old, around).await?.map_err(stuck)?;
