@@ -18,6 +18,10 @@ const BACK_OFF_MAX: Duration = Duration::from_millis(200);
 /// slow is asked for longer once the others were.
 const ATTEMPT_FIRST: Duration = Duration::from_millis(600);
 
+/// An attempt with less time than this is not begun: most likely it would end without an answer, and
+/// then it would not be known any more that nothing was done.
+const ATTEMPT_MIN: Duration = Duration::from_millis(50);
+
 /// By how much clients that are told to wait come back later, at most, in milliseconds.
 const SPREAD_MS: u64 = 50;
 
@@ -97,7 +101,8 @@ impl Attempts {
         }
         let until = Instant::now() + back_off(self.pauses);
         self.pauses += 1;
-        sleep_until(until.min(self.deadline)).await;
+        let is_too_late = until + ATTEMPT_MIN > self.deadline;
+        sleep_until(if is_too_late { self.deadline } else { until }).await;
     }
 
     /// Waits as long as a node has said, and a little longer, so that clients that were refused
