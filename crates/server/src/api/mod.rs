@@ -1,4 +1,5 @@
 //! The calls of clients and operators, one file for each service, and what these files share.
+//!
 //! Requests are checked and answered here; rules, rows and the log are below. Only the listeners
 //! start these services.
 
