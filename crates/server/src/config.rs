@@ -162,7 +162,7 @@ pub enum ConfigError {
     Member {
         /// Text of the member.
         text: String,
-        /// Why the text is invalid.
+        /// Reason why the text is invalid.
         why: &'static str,
     },
     /// The members contradict each other or the node.

@@ -27,7 +27,7 @@ const ADDRESSES_MAX: usize = 4096;
 /// Wrong codes that each address has sent lately.
 #[derive(Default)]
 pub(crate) struct Codes {
-    /// When all wrong codes of an address are forgiven.
+    /// Time at which all wrong codes of an address are forgiven.
     forgiven_at: Mutex<HashMap<ThrottleKey, Instant>>,
 }
 

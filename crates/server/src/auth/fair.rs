@@ -10,6 +10,7 @@
 //! that are under way at the same time pass together. Refusals by rate have a rate as well: a
 //! caller that retries as soon as it may, from many connections at once, is refused nearly every
 //! time.
+//!
 //! Always true: an account that has nothing under way here finds a place while any is free; a wrong
 //! password does not count as a log-in, so other people cannot use up an account's log-ins.
 

@@ -184,7 +184,7 @@ impl Progress {
 }
 
 tokio::task_local! {
-    /// Progress of the stream whose task this is.
+    /// Progress of the stream that the present task serves.
     pub(super) static PROGRESS: Arc<Progress>;
 }
 

@@ -19,7 +19,7 @@ use crate::{
     told::Told,
 };
 
-/// Why a node that is well must stop, and what its operator can do.
+/// Reason why a healthy node must stop, and what its operator can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
     pub(crate) why: String,

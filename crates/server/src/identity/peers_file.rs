@@ -12,7 +12,7 @@ use crate::files::checksummed::{self, ChecksumError};
 
 /// File in a node's directory.
 const FILE: &str = "peers.json";
-/// Which node this was, and which nodes belonged to its cluster.
+/// Identity of a node, and the nodes that belonged to its cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PeersFile {
     pub(crate) node: u64,

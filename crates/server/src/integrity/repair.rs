@@ -279,7 +279,7 @@ pub(crate) async fn come_back(
     Ok(stored)
 }
 
-/// Which node this was, as far as anything still says so.
+/// Identity of the old node, as far as any file still records it.
 struct Old {
     /// Number of the node; 0 if unknown: then its address says whose place it takes.
     node: u64,

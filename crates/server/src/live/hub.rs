@@ -493,7 +493,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// See [`Hub::attach`].
+    /// Attaches the subscriber; see [`Hub::attach`].
     pub(crate) fn attach(&self, seen: Position, rooms: &[ConversationId]) -> bool {
         self.hub.attach(&self.subscriber, seen, rooms)
     }
