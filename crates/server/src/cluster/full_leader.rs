@@ -154,7 +154,7 @@ mod tests {
         let three = voters(&[1, 2, 3]);
         let one = told(&[(1, false, 100), (2, false, 100), (3, true, 100)]);
         assert_eq!(heir(&three, &one, 100, None), None);
-        // The third voter is silent: the cluster could not go on if it depended on it.
+        // Voter 2 is silent: without it there is no majority that has room.
         let silent = told(&[(1, false, 100), (3, true, 100)]);
         assert_eq!(heir(&three, &silent, 100, None), None);
         assert_eq!(heir(&voters(&[1]), &told(&[(1, false, 1)]), 1, None), None);

@@ -1,6 +1,6 @@
 //! Passes applied events from the writer's thread to the router, in log order.
 //!
-//! Without subscribers the feed does not wake the router.
+//! Without subscribers the feed wakes the router only for deleted accounts.
 //!
 //! Always true: publishing never waits. At the bound blocks are dropped, and all subscribers catch
 //! up from the database instead.

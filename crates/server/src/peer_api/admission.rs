@@ -117,8 +117,8 @@ impl JoinService for Admission {
     }
 }
 
-/// Returns the members of a cluster that was not made by nodes that found each other: no machine
-/// that asks is one of them.
+/// Returns the members in the place of initial members, for a cluster that was not made by nodes
+/// that found each other: no machine that asks has made it.
 fn members_as_founders(shared: &Shared) -> Vec<Founder> {
     let members = shared.members().into_iter();
     members

@@ -23,7 +23,7 @@ use crate::{
 const WORDS_MAX: usize = 64;
 /// Maximum number of nodes that are remembered: members, and nodes that have just come or gone.
 const KNOWN_MAX: usize = 128;
-/// How long connecting to an address may take.
+/// How long connecting to an address may take, and then the answer of the process there.
 const CONNECT_LIMIT: Duration = Duration::from_millis(300);
 const ASK_LIMIT: Duration = Duration::from_millis(600);
 
@@ -84,7 +84,7 @@ impl Shared {
     ) -> Result<(AnnounceVerdict, String), Status> {
         let accepted = (AnnounceVerdict::Accepted, String::new());
         if self.is_known(said) {
-            // Since this node's last start, the flags of the other node may have changed.
+            // This node may have been started again with other flags since then.
             self.learn_place(said).await;
             return Ok(accepted);
         }
