@@ -1,11 +1,11 @@
-//! What the port for clients serves: the names of its services, the path of its webhooks and the
-//! largest message, as everything must know them that looks at a request before it is served.
+//! Constants of the client port: the names of its services, the path of its webhooks and the size
+//! of the largest message, for every part that looks at a request before a service gets it.
 //!
 //! Always true: these are names and bounds; nothing is served here.
 
 /// Largest message from a client in bytes: far more than the largest request.
 pub(crate) const CLIENT_MESSAGE_BYTES_MAX: usize = 1024 * 1024;
-/// What `grpc.health.v1` knows: the whole node, and each service for clients.
+/// Services that `grpc.health.v1` reports: the whole node, and each service for clients.
 pub(crate) const SERVICES: [&str; 7] = [
     "",
     "conclave.v1.AccountService",
@@ -15,10 +15,10 @@ pub(crate) const SERVICES: [&str; 7] = [
     "conclave.v1.LiveService",
     "conclave.v1.AdminService",
 ];
-/// What comes before the secret in the path of a webhook.
+/// Prefix of the secret in the path of a webhook.
 pub(crate) const HOOKS: &str = "/hooks/";
 
-/// Whether requests to a path are those to webhooks.
+/// Returns whether requests to this path are for webhooks.
 pub(crate) fn is_for_webhooks(path: &str) -> bool {
     path.starts_with(HOOKS) || path == HOOKS.trim_end_matches('/')
 }

@@ -1,6 +1,6 @@
-//! What a node is told: defaults, overridden by a file, by the environment, by flags.
+//! The configuration of a node: defaults, overridden by a file, by the environment, by flags.
 //!
-//! Always true: a key that nobody knows is refused, wherever it stands.
+//! Always true: an unknown key is refused, in whatever source it stands.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,67 +15,69 @@ use serde::Deserialize;
 
 use crate::{Limits, Registration};
 
-/// How long a node that is cut off answers stale reads and keeps streams, unless it is told
-/// otherwise: five minutes, in which a node of a cluster without a quorum is still of use, and
-/// after which one that was cut off alone tells nobody who was logged out elsewhere.
+/// Default time for which a node that is cut off answers stale reads and keeps streams: five
+/// minutes. During them a node of a cluster without a quorum is still of use; after them a node
+/// that was cut off alone sends nothing more to sessions that were logged out elsewhere.
 const STALE_SECONDS: u64 = 300;
 
 /// The configuration of one node.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NodeConfig {
-    /// Its directory; made if it is not there.
+    /// Data directory; made if it does not exist.
     pub data: PathBuf,
-    /// Its number, if it is to be chosen and not given by the cluster. 1 for a node that makes a
-    /// cluster alone.
+    /// Number of the node, if the operator chooses it and the cluster does not assign it. 1 for a
+    /// node that makes a cluster alone.
     pub node: Option<u64>,
-    /// host:port on which clients are served.
+    /// Address (host:port) on which the node serves clients.
     pub client_address: String,
-    /// host:port on which peers are served.
+    /// Address (host:port) on which the node serves peers.
     pub peer_address: String,
     /// `number=peer address/client address` for every member; empty: this node alone.
     pub members: Vec<String>,
-    /// host:port of peers of the cluster that it joins if its directory is new; empty: it makes
-    /// the cluster of its `members`.
+    /// Addresses (host:port) of peers of the cluster that the node joins if its directory is new;
+    /// empty: it makes the cluster of its `members`.
     pub join: Vec<String>,
-    /// What `conclave token create` gave, with which it joins if its directory is new.
+    /// Token from `conclave token create`, with which the node joins if its directory is new.
     pub join_token: Option<String>,
-    /// The file of the cluster's secret, for nodes that shall find each other.
+    /// File of the cluster's secret, for nodes that are to find each other.
     pub secret_file: Option<PathBuf>,
-    /// How many nodes of `join`, from the first on, make the cluster together; 0: none do.
+    /// Number of nodes of `join`, from the first on, that make the cluster together; 0: none do.
     pub bootstrap_expect: u32,
-    /// The member whose place it takes when it joins.
+    /// Number of the member whose place the node takes when it joins.
     pub replaces: Option<u64>,
-    /// The host under which others reach it, if that is not the one that it listens on.
+    /// Host under which other machines reach the node, if it differs from the one that it listens
+    /// on.
     pub advertise: Option<String>,
-    /// The chain of certificates for the public name of the cluster, in PEM; with `tls_key`.
+    /// Chain of certificates for the public name of the cluster, in PEM; with `tls_key`.
     pub tls_certificate: Option<PathBuf>,
-    /// The private key of `tls_certificate`, in PEM.
+    /// Private key of `tls_certificate`, in PEM.
     pub tls_key: Option<PathBuf>,
-    /// Speak with clients in plain text: only on loopback.
+    /// Whether the node serves clients in plain text: only on loopback.
     pub plain: bool,
-    /// Do not sync the log: for throw-away test nodes only.
+    /// Whether the node does not sync its log: for throw-away test nodes only.
     pub unsafe_no_sync: bool,
-    /// What is logged, as `level` or `target=level,…`.
+    /// Filter of the log, as `level` or `target=level,…`.
     pub log: String,
-    /// Who may create an account; if nothing is said, [`Registration::default_at`].
+    /// Registration policy: who may create an account. If none is given,
+    /// [`Registration::default_at`].
     pub registration: Option<Registration>,
-    /// For how long a node whose data is damaged asks the others to be let in again.
+    /// How long a node whose data is damaged asks the other nodes to admit it again, in seconds.
     pub repair_wait_seconds: u64,
     /// How long a node that is cut off from every leader answers stale reads and keeps streams, in
-    /// seconds: what was revoked meanwhile is not revoked there.
+    /// seconds: a session or membership that is revoked meanwhile still works there.
     pub stale_seconds: u64,
-    /// For tests: the clock is off by this many milliseconds. Read again at SIGHUP.
+    /// Offset of the clock in milliseconds, for tests. Read again at SIGHUP.
     pub clock_offset_ms: i64,
-    /// For tests: entries of the log kept behind the database.
+    /// Number of log entries kept behind the database, for tests.
     pub log_keep_entries: Option<u64>,
-    /// Bytes of snapshots that it sends in a second, to all receivers together; 0: as fast as it
-    /// goes. If nothing is said, so many that the other callers hardly notice.
+    /// Maximum number of bytes of snapshots that the node sends in a second, to all receivers
+    /// together; 0: no limit. If not given, a rate that other callers hardly notice.
     pub snapshot_bytes_per_second: Option<u64>,
-    /// What callers may use of both ports.
+    /// Limits of what callers may use of both ports.
     pub limits: Limits,
-    /// Below so many free bytes on its disk the cluster refuses what grows; 0: never. If nothing is
-    /// said, 512 MiB or a tenth of the disk, whichever is less.
+    /// Number of free bytes on the node's disk below which the cluster refuses commands that store
+    /// more; 0: never. If not given, 512 MiB or a tenth of the disk, whichever is less.
     pub min_free_bytes: Option<u64>,
 }
 
@@ -110,7 +112,7 @@ impl Default for NodeConfig {
     }
 }
 
-/// What flags say: only what was given.
+/// Settings from flags: only those that were given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
     /// See [`NodeConfig::data`].
@@ -149,18 +151,18 @@ pub struct Overrides {
     pub registration: Option<Registration>,
 }
 
-/// The configuration makes no sense.
+/// The configuration is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A file, a variable or a flag cannot be read, has an unknown key or a value of another type.
     #[error("the configuration cannot be read: {0}")]
     Unreadable(String),
-    /// A member is not written as it should be.
+    /// A member is not written in the required form.
     #[error("`{text}` is no member: {why}")]
     Member {
-        /// What was written.
+        /// Text of the member.
         text: String,
-        /// What is wrong with it.
+        /// Reason why the text is invalid.
         why: &'static str,
     },
     /// The members contradict each other or the node.
@@ -179,7 +181,7 @@ impl NodeConfig {
     /// then `flags`; what comes later wins.
     ///
     /// # Errors
-    /// [`ConfigError::Unreadable`], with the file or the key that is to blame.
+    /// [`ConfigError::Unreadable`], with the file or the key that is the cause.
     pub fn load(file: Option<&Path>, flags: &Overrides) -> Result<Self, ConfigError> {
         let variable = |key: &str| match std::env::var(key) {
             Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
@@ -207,12 +209,12 @@ impl NodeConfig {
             .into_iter()
             .chain(from_flags(flags))
         {
-            // A later value takes the place of an earlier one.
+            // A later value replaces an earlier one.
             sources = sources.set_override(key, value).map_err(unreadable)?;
         }
         let loaded = sources.build().map_err(unreadable)?;
         let mut config: Self = loaded.try_deserialize().map_err(unreadable)?;
-        // A path is bytes, and need not be text: as text it might be another one.
+        // A path is bytes and need not be text: a conversion to text might name another path.
         if let Some(data) = &flags.data {
             config.data.clone_from(data);
         }
@@ -228,7 +230,7 @@ impl NodeConfig {
         Ok(config)
     }
 
-    /// The members by number; empty if none are configured.
+    /// Returns the members by number; empty if none are configured.
     ///
     /// # Errors
     /// [`ConfigError::Member`] and [`ConfigError::Members`].
@@ -284,8 +286,8 @@ impl NodeConfig {
         Ok(members)
     }
 
-    /// Whether what is said about coming into a cluster belongs together. It means nothing for a
-    /// directory that is a node's already: left-overs of its first start are harmless.
+    /// Checks that the settings for joining a cluster fit together. They have no effect on a
+    /// directory that belongs to a node already: leftovers of its first start are harmless.
     ///
     /// # Errors
     /// [`ConfigError::Members`].
@@ -331,7 +333,7 @@ const NUMBERS: [&str; 9] = [
     "min_free_bytes",
 ];
 
-/// The variables that are set.
+/// Returns the variables that are set.
 fn from_environment(
     variable: impl Fn(&str) -> Result<Option<String>, ConfigError>,
 ) -> Result<Vec<(&'static str, Value)>, ConfigError> {
@@ -370,7 +372,7 @@ fn from_environment(
     Ok(given)
 }
 
-/// The flags that were given.
+/// Returns the flags that were given.
 fn from_flags(flags: &Overrides) -> Vec<(&'static str, Value)> {
     let flags = flags.clone();
     let texts = [
@@ -415,7 +417,7 @@ fn from_flags(flags: &Overrides) -> Vec<(&'static str, Value)> {
 }
 
 /// Greatest number of a node that is configured before there is a cluster. Every later number is
-/// above it, and a cluster has a million in its life.
+/// above it, and a cluster assigns a million in its life.
 const NODE_FIRST_MAX: u64 = 10_000;
 
 fn parse_member(text: &str) -> Result<(u64, Member), ConfigError> {

@@ -1,4 +1,4 @@
-//! Settings from all places: what wins, what is refused, and why.
+//! Tests of settings from all sources: which source takes precedence, what is refused, and why.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Until when a call must be answered: as the client asks for it, within bounds.
+//! The deadline of a call: as the client asks for it, within bounds.
 //!
 //! Always true: no call may take longer than [`LIMIT_MAX`], whatever its client says, and a part of
 //! the client's time is left for the answer to travel back.
@@ -9,15 +9,15 @@ use axum::http::HeaderMap;
 use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 
-/// How long a call may take if the client does not say.
+/// Time for a call if the client does not set one.
 const LIMIT_DEFAULT: Duration = Duration::from_secs(5);
-/// How long a call may take at most, whatever the client says.
+/// Maximum time for a call, whatever the client sets.
 const LIMIT_MAX: Duration = Duration::from_secs(10);
-/// What is left of the client's time for the answer to travel back, at most a quarter of it: less
-/// and a busy machine would let the client's patience end before it hears why.
+/// Part of the client's time that is left for the answer to travel back, at most a quarter of it:
+/// with less, the client on a busy machine would give up before it gets the reason.
 const MARGIN: Duration = Duration::from_millis(100);
 
-/// Until when a call must be answered.
+/// Time by which a call must be answered.
 #[derive(Clone, Copy)]
 pub(crate) struct Deadline(Instant);
 
@@ -27,7 +27,7 @@ impl Deadline {
         Self::asked(asked.and_then(|value| value.to_str().ok()))
     }
 
-    /// That of a call with these headers.
+    /// Returns the deadline of a call with these headers.
     pub(crate) fn in_headers(headers: &HeaderMap) -> Self {
         let asked = headers.get("grpc-timeout");
         Self::asked(asked.and_then(|value| value.to_str().ok()))
@@ -40,12 +40,12 @@ impl Deadline {
         Self(Instant::now() + limit.saturating_sub(MARGIN.min(limit / 4)))
     }
 
-    /// That of a call whose caller cannot say one.
+    /// Returns the deadline of a call whose caller cannot set one.
     pub(crate) fn usual() -> Self {
         Self::of(&MetadataMap::new())
     }
 
-    /// That of what this node asks by itself.
+    /// Returns the deadline of a request that this node makes by itself.
     pub(crate) fn after(limit: Duration) -> Self {
         Self(Instant::now() + limit)
     }
@@ -59,7 +59,7 @@ impl Deadline {
     }
 }
 
-/// A time-out as gRPC writes it: up to eight digits and a unit.
+/// Parses a time-out as gRPC writes it: up to eight digits and a unit.
 fn parse_timeout(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let number: u64 = number.parse().ok().filter(|_| number.len() <= 8)?;

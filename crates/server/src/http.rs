@@ -1,9 +1,9 @@
-//! What a request is by its headers: a call of gRPC, a post to a webhook, or neither.
+//! Tells by the headers of a request what it is: a call of gRPC, a post to a webhook, or neither.
 //!
-//! Always true: what is neither gets a status of HTTP that says so and a body of JSON that says
-//! why. A client that is not served never gets 200, so a mistyped address of a webhook is noticed,
-//! and so is a probe of a path that does not exist. No path is repeated in an answer: it may hold
-//! a secret.
+//! Always true: a request that is neither gets an HTTP error status and a JSON body with the
+//! reason. A client that is not served never gets 200, so a mistyped address of a webhook is
+//! noticed, and so is a probe of a path that does not exist. No path is repeated in an answer: it
+//! may hold a secret.
 
 use axum::{
     body::Body,
@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::client_port::{SERVICES, is_for_webhooks};
 
-/// What a service of gRPC beside those of Conclave is called.
+/// Names of gRPC services besides those of Conclave.
 const OTHER_SERVICES: [&str; 3] = [
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
@@ -22,24 +22,24 @@ const OTHER_SERVICES: [&str; 3] = [
 ];
 /// Content type of a call; `+proto` and parameters may follow.
 const CALL: &[u8] = b"application/grpc";
-/// Paths at which other servers tell how they are.
+/// Paths of health checks on other servers.
 const PROBES: [&str; 9] = [
     "/health", "/healthz", "/livez", "/readyz", "/ready", "/live", "/ping", "/status", "/metrics",
 ];
-/// Methods that an address for programs takes.
+/// Methods that the address of a service or webhook accepts.
 const METHODS: HeaderValue = HeaderValue::from_static("OPTIONS, POST");
 
-/// What a request is.
+/// Kind of a request.
 pub(crate) enum Asked {
-    /// A call of gRPC, of which a service decides.
+    /// A call of gRPC, which a service answers.
     Call,
-    /// For a webhook.
+    /// A post to a webhook.
     Webhook,
-    /// Neither, and the answer that says so.
+    /// Neither; the response that says so.
     Neither(Response),
 }
 
-/// Tells what a request is by its headers.
+/// Returns what a request is, by its headers.
 pub(crate) fn asked(parts: &Parts, for_clients: bool) -> Asked {
     if is_call(parts) {
         return Asked::Call;
@@ -60,7 +60,7 @@ fn has_type_of_call(headers: &HeaderMap) -> bool {
         .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
 }
 
-/// Answers a request that is no call; `None` if it is for a webhook.
+/// Answers a request that is no call; returns `None` if it is for a webhook.
 fn not_served(parts: &Parts, for_clients: bool) -> Option<Response> {
     let path = parts.uri.path();
     let refusal = match for_clients {
@@ -80,7 +80,7 @@ fn not_served(parts: &Parts, for_clients: bool) -> Option<Response> {
     Some(response)
 }
 
-/// Says by which methods an address for programs can be asked.
+/// Returns the methods that the address of a service or webhook accepts.
 pub(crate) fn options() -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
@@ -88,7 +88,7 @@ pub(crate) fn options() -> Response {
     response
 }
 
-/// An answer of JSON: the error, and what to do.
+/// Returns a JSON response with the error and what to do about it.
 pub(crate) fn refusal(
     status: StatusCode,
     reason: &str,
@@ -106,7 +106,7 @@ pub(crate) fn refusal(
     response
 }
 
-/// An answer with a status and JSON.
+/// Returns a response with this status and JSON.
 pub(crate) fn with_json(status: StatusCode, body: &serde_json::Value) -> Response {
     let body = body.to_string();
     let length = HeaderValue::from(body.len());
@@ -119,7 +119,7 @@ pub(crate) fn with_json(status: StatusCode, body: &serde_json::Value) -> Respons
     response
 }
 
-/// Whether a path names a method of a service of this port.
+/// Returns whether a path names a method of a service of this port.
 fn is_of_service(path: &str) -> bool {
     let service = path.strip_prefix('/').and_then(|path| path.split_once('/'));
     service.is_some_and(|(service, method)| {
@@ -128,7 +128,7 @@ fn is_of_service(path: &str) -> bool {
     })
 }
 
-/// Why a request is not served, and what to do.
+/// Reason why a request is not served, and what to do.
 #[derive(Clone, Copy)]
 struct Refusal {
     status: StatusCode,
@@ -222,7 +222,7 @@ mod tests {
         request.body(()).unwrap().into_parts().0
     }
 
-    /// The answer; `None`: it is served.
+    /// Returns the response; `None` if the request is served.
     fn not_served(parts: &Parts, for_clients: bool) -> Option<Response> {
         match asked(parts, for_clients) {
             Asked::Call | Asked::Webhook => None,
@@ -230,7 +230,7 @@ mod tests {
         }
     }
 
-    /// The status of the answer; `None`: it is served.
+    /// Returns the status of the response; `None` if the request is served.
     fn told(method: &str, path: &str, kind: &str, version: Version) -> Option<u16> {
         let answer = not_served(&parts(method, path, kind, version), true)?;
         Some(answer.status().as_u16())

@@ -1,8 +1,8 @@
-//! A map of what is known of callers, with a bound.
+//! A bounded map of what is known of callers.
 //!
-//! Always true: it holds no more entries than its bound. At the bound those go that say nothing
-//! which a new entry would not say as well; if there are none, a new caller is not kept, and the
-//! place that asks decides what that means.
+//! Always true: it holds no more entries than its bound. At the bound, entries that say no more
+//! than a new entry would are removed; if there are none, a new caller is not stored, and the
+//! calling code decides what that means.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ impl<K: Ord, V> Kept<K, V> {
     }
 
     /// Returns the entry of a caller, perhaps a new one; `None` if there is no room for it. At the
-    /// bound the entries go for which `is_needed` is false.
+    /// bound, removes the entries for which `is_needed` is false.
     pub(crate) fn entry(
         &mut self,
         key: K,
@@ -54,11 +54,11 @@ mod tests {
         for key in 1..=3 {
             *kept.entry(key, is_needed, || 0).unwrap() = key - 1;
         }
-        // An entry that there is needs no room.
+        // An existing entry needs no room.
         assert_eq!(kept.entry(1, is_needed, || 9), Some(&mut 0));
         assert_eq!(kept.entry(4, is_needed, || 9), Some(&mut 9));
         assert_eq!(kept.len(), 3);
-        // Everything is needed.
+        // All entries are needed.
         assert_eq!(kept.entry(5, is_needed, || 9), None);
         assert_eq!(kept.entry(3, is_needed, || 9), Some(&mut 2));
         assert_eq!(kept.len(), 3);

@@ -1,7 +1,7 @@
-//! One node of Conclave as a process: what clients and peers reach, around a replica.
+//! One node of Conclave as a process: the services that clients and peers call, around a replica.
 //!
-//! Always true: untyped data stops at the door of this crate; whatever comes in from outside may
-//! be refused, and never makes the node panic.
+//! Always true: untyped data stops at the boundary of this crate; any input from outside may be
+//! refused, and never makes the node panic.
 
 mod api;
 mod auth;

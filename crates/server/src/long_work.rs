@@ -1,10 +1,10 @@
-//! Work that keeps a core busy for long and that can wait: searches.
+//! Runs work that keeps a core busy for long and that can wait: searches.
 //!
-//! Each piece runs on a thread of its own with a lower priority than the threads that answer
-//! calls, so that a message which comes meanwhile is not kept waiting for a slice of time. A new
-//! thread takes some tens of microseconds and such work tens of milliseconds; callers bound how
-//! much of it there is at once. Hashes of passwords do not run here: on a busy machine they would
-//! outlast the patience of the people who log in.
+//! Each piece runs on a thread of its own with a lower priority than the threads that answer calls,
+//! so that a message which arrives meanwhile does not wait for a slice of time. A new thread takes
+//! some tens of microseconds and such work tens of milliseconds; callers bound how much of it runs
+//! at once. Hashes of passwords do not run here: on a busy machine they would outlast the patience
+//! of the people who log in.
 //!
 //! Always true: no other thread is slowed down, and the thread ends with its work.
 
@@ -12,16 +12,16 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
-/// How much nicer than the other threads of the node these are: with a core for both, they get
-/// about a quarter of it.
+/// Niceness above that of the other threads of the node: with a core for both, this work gets about
+/// a quarter of it.
 const NICENESS: i32 = 5;
 
-/// The work panicked, or no thread could be made.
+/// Error: the work panicked, or no thread could be made.
 #[derive(Debug)]
 pub(crate) struct Stopped;
 
-/// Runs `work` and waits for its end; `name` is that of the thread, of at most 15 bytes. The work
-/// goes on if the caller goes away.
+/// Runs `work` and waits for its end; `name` is the name of the thread, of at most 15 bytes. The
+/// work goes on if the caller goes away.
 pub(crate) async fn run<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
@@ -40,10 +40,10 @@ pub(crate) async fn run<T: Send + 'static>(
     told.await.map_err(|_| Stopped)
 }
 
-/// Lowers the priority of this thread; elsewhere than on Linux that would lower the process's.
+/// Lowers the priority of this thread; on systems other than Linux that would lower the process's.
 #[cfg(target_os = "linux")]
 fn give_way() {
-    // Without it the work is done all the same.
+    // If this fails, the work is done all the same.
     let nice = rustix::process::getpriority_process(None).unwrap_or(0) + NICENESS;
     if let Err(error) = rustix::process::setpriority_process(None, nice) {
         tracing::debug!(%error, "failed to lower the priority of a thread");

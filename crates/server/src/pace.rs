@@ -1,25 +1,25 @@
-//! How far a caller is ahead of the rate at which it may use something.
+//! Measures how far a caller is ahead of the rate at which it may use something.
 //!
-//! Always true: what was not used does not add up; a caller that rests is as free as a new one.
+//! Always true: unused capacity does not add up; a caller that rests is as free as a new one.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The time at which all that was used is paid back (the generic cell rate algorithm).
+/// Time at which all use is paid back (the generic cell rate algorithm).
 #[derive(Debug, Default)]
 pub(crate) struct Pace(Option<Instant>);
 
 impl Pace {
-    /// Counts something that is paid back after `cost`; all together after `most` at the latest, so
-    /// that a flood is forgotten that long after its end.
+    /// Counts a use that is paid back after `cost`; all uses together are paid back after `most` at
+    /// the latest, so that a flood is forgotten that long after its end.
     pub(crate) fn spend(&mut self, cost: Duration, most: Duration) {
         let now = Instant::now();
         let at = self.0.map_or(now, |at| at.max(now)) + cost;
         self.0 = Some(at.min(now + most));
     }
 
-    /// Whether something is to be paid back.
+    /// Returns whether any use is still to be paid back.
     pub(crate) fn owes(&self) -> bool {
         !self.ahead(Duration::ZERO).is_zero()
     }

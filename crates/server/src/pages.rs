@@ -1,22 +1,23 @@
-//! Where the next page of a list begins, as clients carry it from one call to the next.
+//! Tokens that say where the next page of a list begins, which clients carry from one call to the
+//! next.
 //!
-//! Always true: a token says only what the page before has shown, and one that no node has given
-//! is refused.
+//! Always true: a token says only what the page before has shown, and a token that no node has
+//! issued is refused.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use conclave_wire::Problem;
 
-/// The number of items that a page could have, as it is told.
+/// Returns the maximum number of items on a page in the form of a response.
 pub(crate) fn told(size: usize) -> u32 {
     u32::try_from(size).unwrap_or(u32::MAX)
 }
 
-/// The token of the page after the item with this key; empty if there is none.
+/// Returns the token of the page after the item with this key; empty if there is none.
 pub(crate) fn token_of_key(key: Option<String>) -> String {
     key.map_or_else(String::new, |key| URL_SAFE_NO_PAD.encode(key))
 }
 
-/// After which key the page begins; `None` for the first one.
+/// Returns the key after which the page begins; `None` for the first page.
 pub(crate) fn key_of(token: &str) -> Result<Option<String>, Problem> {
     if token.is_empty() {
         return Ok(None);
@@ -26,12 +27,12 @@ pub(crate) fn key_of(token: &str) -> Result<Option<String>, Problem> {
     key.map(Some).ok_or_else(bad_token)
 }
 
-/// The token of the page that begins beside this number; empty if there is none.
+/// Returns the token of the page that begins beside this number; empty if there is none.
 pub(crate) fn token_of_number(number: Option<u64>) -> String {
     number.map_or_else(String::new, |number| number.to_string())
 }
 
-/// Beside which number the page begins; `None` for the first one.
+/// Returns the number beside which the page begins; `None` for the first page.
 pub(crate) fn number_of(token: &str) -> Result<Option<u64>, Problem> {
     match token {
         "" => Ok(None),
@@ -63,14 +64,15 @@ mod tests {
     use super::*;
     use crate::show;
 
-    /// What a client of gRPC takes if it is not told otherwise.
+    /// Largest message that a gRPC client accepts by default.
     const CLIENTS_TAKE: usize = 4 * 1024 * 1024;
 
     fn text(bytes: usize) -> String {
         "x".repeat(bytes)
     }
 
-    /// A message as large as one with this text and so many mentions and reactions may be.
+    /// Returns a message as large as one with this much text and so many mentions and reactions may
+    /// be.
     fn worst_message(text_bytes: usize, mentions: usize, reactions: usize) -> MessageRow {
         let reaction = ReactionRow {
             reaction: text(REACTION_BYTES_MAX),
@@ -105,7 +107,7 @@ mod tests {
                 for reactions in [0, 1, REACTION_KINDS_MAX] {
                     let row = worst_message(text_bytes, mentions, reactions);
                     let counted = row.bytes();
-                    // As it stands in a page, with its length before it.
+                    // In the form that it has in a page, with its length before it.
                     let page = v1::ListMessagesResponse {
                         messages: vec![show::message(row)],
                         ..Default::default()
@@ -115,7 +117,7 @@ mod tests {
                 }
             }
         }
-        // So a page, which ends with the message that reaches its bytes, is what clients take.
+        // So clients accept a page, which ends with the message that reaches its bytes.
         let longest = worst_message(TEXT_BYTES_MAX, MENTIONS_MAX, REACTION_KINDS_MAX).bytes();
         assert!(PAGE_BYTES_MAX + longest < CLIENTS_TAKE / 3);
     }

@@ -1,4 +1,4 @@
-//! What went wrong inside, as the problem that a client is told.
+//! Maps internal errors to the problems that clients get.
 
 use conclave_replica::{ChangeError, ProposeError, ReadError, Refusal, rows};
 use conclave_wire::Problem;
@@ -12,7 +12,7 @@ pub(crate) fn of_propose(error: &ProposeError) -> Problem {
         ProposeError::OutcomeUnknown { waited } => Problem::OutcomeUnknown {
             waited_ms: millis(*waited),
         },
-        // The command may have been proposed, and only its answer is lost.
+        // The command may have been proposed, and only its outcome is lost.
         ProposeError::Stopping => Problem::OutcomeUnknown { waited_ms: 0 },
     }
 }
@@ -22,7 +22,7 @@ pub(crate) fn of_read(error: &ReadError) -> Problem {
         ReadError::NoLeader { .. } | ReadError::NotLeader { .. } => Problem::NoLeader {
             nodes_reachable: None,
         },
-        // Nothing was asked for but to read: trying elsewhere is the way.
+        // The call only reads, so another node can be tried.
         ReadError::Behind { .. } => Problem::Behind,
         ReadError::Stopping => Problem::GoingAway,
     }
@@ -42,7 +42,7 @@ pub(crate) fn of_rows(error: &rows::ReadError) -> Problem {
     }
 }
 
-/// What is refused where it arrives.
+/// Returns the problem of a request that the receiving node refuses.
 pub(crate) fn refused(reason: &str, sentence: &str) -> Problem {
     Problem::Refused {
         reason: reason.to_owned(),
@@ -51,7 +51,7 @@ pub(crate) fn refused(reason: &str, sentence: &str) -> Problem {
     }
 }
 
-/// Why a membership cannot be.
+/// Returns the problem of a membership that is not possible.
 pub(crate) fn of_refusal(refusal: Refusal) -> Problem {
     let reason = match refusal {
         Refusal::NoSuchNode(_) => "NO_SUCH_NODE",
@@ -66,7 +66,7 @@ pub(crate) fn of_refusal(refusal: Refusal) -> Problem {
     refused(reason, &refusal.to_string())
 }
 
-/// Why the membership was not changed, or is not known to be.
+/// Returns the problem of a change of the membership that failed or whose outcome is unknown.
 pub(crate) fn of_change(error: &ChangeError) -> Problem {
     match error {
         ChangeError::Refused(refusal) => of_refusal(*refusal),
@@ -87,7 +87,7 @@ pub(crate) fn of_change(error: &ChangeError) -> Problem {
     }
 }
 
-/// In milliseconds.
+/// Returns the duration in milliseconds.
 pub(crate) fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,8 +1,8 @@
-//! Randomness from the system: the one place where the server takes it.
+//! Random bytes from the system: the only place where the server takes them.
 
 use conclave_wire::Problem;
 
-/// Bytes that nobody can guess.
+/// Returns random bytes that cannot be guessed.
 pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], Problem> {
     let mut bytes = [0; N];
     let broken = |_| Problem::Broken {

@@ -1,10 +1,10 @@
-//! Reads of the database, pages of streams or searches at once, shared fairly.
+//! Shares reads of the database, pages of streams and searches fairly among accounts.
 //!
 //! An account waits for its own turn before it waits with the others, so that however much it asks
-//! for, others wait for few of its turns. An account that reads all the time gets its turns back
-//! later: after [`AT_ONCE`] of work, of all kinds together, its turns rest until they have worked
-//! one part in [`REST`] of the time; a little more if each read is long, since no rest is longer
-//! than [`REST_MAX`].
+//! for, other accounts wait for few of its turns. An account that reads all the time gets its turns
+//! back later: after [`AT_ONCE`] of work, of all kinds together, its turns rest until they have
+//! worked one part in [`REST`] of the time; a little more if each read is long, since no rest is
+//! longer than [`REST_MAX`].
 //!
 //! Always true: at most `of_one` turns of an account are held or waited for with others; a turn
 //! comes back at most [`REST_MAX`] after its work has ended.
@@ -23,16 +23,17 @@ use tokio::{
 
 use crate::{kept::Kept, pace::Pace};
 
-/// Accounts kept in memory. At the bound those go that hold no turn, wait for none and need no
-/// rest. A new account reads without a rest then, and gets no turn while all the others have one.
+/// Maximum number of accounts in memory. At the bound, accounts that hold no turn, wait for none
+/// and need no rest are removed. If there are none, a new account reads without a rest, and gets no
+/// turn while all the others have one.
 const KEPT_MAX: usize = 65_536;
 /// Work of one account on one node without a rest: the first synchronisation of a client with a
 /// hundred pages takes about as much.
 const AT_ONCE: Duration = Duration::from_millis(500);
-/// An account that reads all the time works one part in so many of it, on one core. A program that
-/// reads all of its messages gets 15 MiB of them in a second.
+/// Divisor of the time in which an account that reads all the time works, on one core. A program
+/// that reads all of its messages gets 15 MiB of them in a second.
 const REST: u32 = 8;
-/// The longest rest of a turn.
+/// Longest rest of a turn.
 const REST_MAX: Duration = Duration::from_secs(1);
 
 /// How much each account has read on this node, in whatever way. Clones share it.
@@ -61,21 +62,21 @@ pub(crate) struct ReadTurns {
     paces: Paces,
 }
 
-/// A turn of the account's own; over when dropped, or after a rest.
+/// A turn of the account's own, until dropped, or until the end of a rest.
 pub(crate) struct OwnTurn {
     pace: Arc<Mutex<Pace>>,
     permit: Option<OwnedSemaphorePermit>,
     began: Option<Instant>,
 }
 
-/// A turn; over when dropped.
+/// A turn, until dropped.
 pub(crate) struct ReadTurn {
     own: OwnTurn,
     _common: OwnedSemaphorePermit,
 }
 
 impl ReadTurns {
-    /// `all` turns at once, and `of_one` of one account.
+    /// Creates `all` turns that may be taken at once, of which one account may have `of_one`.
     pub(crate) fn new(all: usize, of_one: usize, paces: &Paces) -> Self {
         Self {
             all: Arc::new(Semaphore::new(all)),
@@ -85,8 +86,8 @@ impl ReadTurns {
         }
     }
 
-    /// Waits for a turn; `None` if it does not come within `limit`. The work begins when the caller
-    /// says so.
+    /// Waits for a turn; returns `None` if there is none within `limit`. The work begins when the
+    /// caller says so.
     pub(crate) async fn take(&self, account: AccountId, limit: Duration) -> Option<ReadTurn> {
         let taken = async {
             let own = self.own(account).await?;
@@ -99,7 +100,7 @@ impl ReadTurns {
         timeout(limit, taken).await.ok().flatten()
     }
 
-    /// Waits for this account's own turn alone; what is common is waited for elsewhere, and the
+    /// Waits for this account's own turn alone; the common turn is waited for elsewhere, and the
     /// work begins when the caller says so.
     pub(crate) async fn take_own(&self, account: AccountId, limit: Duration) -> Option<OwnTurn> {
         timeout(limit, self.own(account)).await.ok().flatten()
@@ -116,7 +117,7 @@ impl ReadTurns {
 
     fn of(&self, account: AccountId) -> Option<Arc<Semaphore>> {
         let mut accounts = lock(&self.accounts);
-        // A turn, and a caller that waits for one, has it in hand.
+        // A turn, and a caller that waits for one, holds a reference.
         let is_held = |of: &Arc<Semaphore>| Arc::strong_count(of) > 1;
         let new = || Arc::new(Semaphore::new(self.of_one));
         accounts.entry(account, is_held, new).cloned()
@@ -124,14 +125,14 @@ impl ReadTurns {
 }
 
 impl ReadTurn {
-    /// Notes that the work begins.
+    /// Records that the work begins.
     pub(crate) fn begins(&mut self) {
         self.own.begins();
     }
 }
 
 impl OwnTurn {
-    /// Notes that the work begins.
+    /// Records that the work begins.
     pub(crate) fn begins(&mut self) {
         self.began = Some(Instant::now());
     }
@@ -148,7 +149,7 @@ impl Drop for OwnTurn {
         if rest.is_zero() {
             return;
         }
-        // Without a runtime the node is ending, and there is nothing to rest for.
+        // Without a runtime the node is ending, and no rest is needed.
         if let (Some(permit), Ok(runtime)) = (self.permit.take(), Handle::try_current()) {
             runtime.spawn(async move {
                 sleep(rest).await;
@@ -159,7 +160,7 @@ impl Drop for OwnTurn {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // Sound after every statement that changes it.
+    // Valid after every statement that changes it.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -188,7 +189,7 @@ mod tests {
         }
         drop(first);
         assert!(other.await.unwrap());
-        // At most one of the many came before.
+        // At most one of the many finished before.
         let before = many.iter().filter(|task| task.is_finished()).count();
         assert!(before < 100, "{before}");
         many.iter().for_each(tokio::task::JoinHandle::abort);
@@ -214,7 +215,7 @@ mod tests {
         let worked = page * pages;
         assert!(worked >= AT_ONCE + LONG / (2 * REST), "{worked:?}");
         assert!(worked <= AT_ONCE + LONG / REST + 2 * page, "{worked:?}");
-        // Another account waits for nothing, and neither does one that has rested.
+        // Another account waits for nothing, and neither does an account that has rested.
         for account in [2, 1] {
             if account == 1 {
                 advance(AT_ONCE * REST).await;

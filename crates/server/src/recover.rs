@@ -1,11 +1,11 @@
-//! Puts one survivor back in service alone, when a majority of the voters is gone for good.
+//! Recovers one survivor as a cluster of its own, when a majority of the voters is gone for good.
 //!
 //! Offline: it claims the directory of a node that does not run, and copies it before it changes
 //! anything. The cluster gets another name (`epoch.rs`), so that the lost nodes, should they come
 //! back, are refused by this one and by all that join it; their numbers are used up.
 //!
 //! Always true: the name changes before the membership does. A directory that was left between the
-//! two belongs to nobody's cluster and has no majority; the same command goes on from there.
+//! two belongs to no node's cluster and has no majority; the same command goes on from there.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,46 +30,46 @@ use crate::{
     random,
 };
 
-/// How the copy of a directory is named, after the directory and before a number.
+/// Infix of the name of a directory's copy, after the directory's name and before a number.
 const BACKUP: &str = "before-recover";
-/// What belongs to the process and not to the data.
+/// Lock file, which belongs to the process and not to the data.
 const LOCK: &str = "lock";
 
-/// A survivor cannot be put back in service.
+/// A survivor cannot be recovered.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
     /// There is no node in the directory.
     #[error("there is no node in {directory}")]
     NoNode {
-        /// The directory.
+        /// Directory without a node.
         directory: PathBuf,
     },
-    /// Another process has it, or it cannot be read.
+    /// Another process has the directory, or it cannot be read.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// What it has is damaged: another survivor must be chosen.
+    /// The survivor's data is damaged: another survivor must be chosen.
     #[error("the data in {directory} is damaged: {why}")]
     Damaged {
-        /// The directory.
+        /// Directory of the damaged data.
         directory: PathBuf,
-        /// How that shows.
+        /// How the damage shows.
         why: String,
     },
-    /// Its log or its database cannot be opened.
+    /// The survivor's log or database cannot be opened.
     #[error("the data cannot be opened")]
     Replica(#[from] conclave_replica::StartError),
-    /// It has no vote: it followed only, or its log is empty.
+    /// The node has no vote: it followed only, or its log is empty.
     #[error("node {node} is no voter of its cluster")]
     NoVoter {
-        /// The node.
+        /// Number of the node.
         node: u64,
     },
     /// The file system refuses.
     #[error("{what} failed")]
     Io {
-        /// What was tried.
+        /// Operation that failed.
         what: String,
-        /// Why.
+        /// Cause of the failure.
         #[source]
         source: io::Error,
     },
@@ -80,23 +80,23 @@ fn failed(what: impl Into<String>) -> impl FnOnce(io::Error) -> RecoverError {
     |source| RecoverError::Io { what, source }
 }
 
-/// A survivor that does not run, and what it has.
+/// A survivor that does not run, and its data.
 pub struct Recovery {
     claim: Claim,
     stored: Stored,
     standing: Standing,
 }
 
-/// What was done.
+/// Result of a recovery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovered {
-    /// Where the directory was copied to.
+    /// Directory of the copy.
     pub backup: PathBuf,
-    /// The cluster's name from now on.
+    /// Name of the cluster from now on.
     pub cluster_id: String,
-    /// The node, alone now.
+    /// Number of the node, which is alone now.
     pub node: u64,
-    /// The last entry of its log.
+    /// Last entry of its log.
     pub log_index_last: u64,
 }
 
@@ -142,13 +142,13 @@ impl Recovery {
         self.stored.node
     }
 
-    /// Returns the cluster's name for itself until now.
+    /// Returns the name of the cluster until now.
     #[must_use]
     pub fn cluster_id(&self) -> &str {
         &self.stored.cluster_id
     }
 
-    /// Returns what the survivor has.
+    /// Returns what the survivor's data holds.
     #[must_use]
     pub fn standing(&self) -> &Standing {
         &self.standing
@@ -161,8 +161,8 @@ impl Recovery {
         members.filter(|node| *node != self.stored.node).collect()
     }
 
-    /// Copies the directory, and makes its node the only member of the cluster, under a new name
-    /// of the cluster.
+    /// Copies the directory, and makes its node the only member of the cluster, under a new name of
+    /// the cluster.
     ///
     /// # Errors
     /// See [`RecoverError`]. The copy has everything as it was.
@@ -228,7 +228,7 @@ impl Recovery {
     }
 }
 
-/// A name beside the directory that nothing has.
+/// Returns a name beside the directory that is not in use.
 fn free_name(data: &Path) -> PathBuf {
     let name = data.file_name().unwrap_or_default().to_string_lossy();
     let numbered = (1_u64..).map(|n| data.with_file_name(format!("{name}.{BACKUP}-{n}")));

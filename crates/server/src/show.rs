@@ -1,7 +1,7 @@
-//! Rows as clients see them: the one place where what is stored becomes what is sent.
+//! Converts rows to the messages that clients receive: the only place where stored data becomes
+//! sent data.
 //!
-//! Always true: a name that is gone is empty, never made up; no secret and no hash gets in here
-//! that would come out.
+//! Always true: a name that is gone is empty, never made up; secrets and hashes are never sent.
 
 use conclave_core::{AccountRole, MemberRole, MessageRef, SessionId};
 use conclave_replica::rows::{
@@ -10,7 +10,7 @@ use conclave_replica::rows::{
 };
 use conclave_wire::v1::{self, event::Event};
 
-/// An account.
+/// Converts an account.
 pub(crate) fn account(row: AccountRow) -> v1::Account {
     v1::Account {
         id: row.id.0,
@@ -22,7 +22,7 @@ pub(crate) fn account(row: AccountRow) -> v1::Account {
     }
 }
 
-/// What an account may do.
+/// Converts the role of an account.
 pub(crate) fn account_role(role: AccountRole) -> v1::AccountRole {
     match role {
         AccountRole::User => v1::AccountRole::User,
@@ -31,7 +31,7 @@ pub(crate) fn account_role(role: AccountRole) -> v1::AccountRole {
     }
 }
 
-/// A session; `current` is the one that asks.
+/// Converts a session; `current` is the session of the caller.
 pub(crate) fn session(row: SessionRow, current: SessionId) -> v1::Session {
     v1::Session {
         session_id: row.id.0,
@@ -42,7 +42,7 @@ pub(crate) fn session(row: SessionRow, current: SessionId) -> v1::Session {
     }
 }
 
-/// A message.
+/// Converts a message.
 pub(crate) fn message(row: MessageRow) -> v1::Message {
     let (recipient_name, room_name, delivery) = match row.to {
         To::Peer { name, delivery, .. } => {
@@ -86,7 +86,7 @@ fn reaction(row: ReactionRow) -> v1::Reaction {
     }
 }
 
-/// A count that a bound of the rules keeps small.
+/// Converts a count that a bound of the rules keeps small.
 fn small(count: u64) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
@@ -98,7 +98,7 @@ fn message_ref(message: MessageRef) -> v1::MessageRef {
     }
 }
 
-/// A conversation.
+/// Converts a conversation.
 pub(crate) fn conversation(row: ConversationRow) -> v1::Conversation {
     let known = v1::Conversation {
         id: row.id.0,
@@ -124,7 +124,7 @@ pub(crate) fn conversation(row: ConversationRow) -> v1::Conversation {
     }
 }
 
-/// A room.
+/// Converts a room.
 pub(crate) fn room(row: RoomRow) -> v1::Room {
     let role = row.role.map_or(v1::MemberRole::Unspecified, member_role);
     v1::Room {
@@ -138,7 +138,7 @@ pub(crate) fn room(row: RoomRow) -> v1::Room {
     }
 }
 
-/// A member of a room.
+/// Converts a member of a room.
 pub(crate) fn member(row: MemberRow) -> v1::Member {
     v1::Member {
         account: Some(account(row.account)),
@@ -146,7 +146,7 @@ pub(crate) fn member(row: MemberRow) -> v1::Member {
     }
 }
 
-/// What a member may do.
+/// Converts the role of a member.
 pub(crate) fn member_role(role: MemberRole) -> v1::MemberRole {
     match role {
         MemberRole::Member => v1::MemberRole::Member,
@@ -155,7 +155,7 @@ pub(crate) fn member_role(role: MemberRole) -> v1::MemberRole {
     }
 }
 
-/// A webhook.
+/// Converts a webhook.
 pub(crate) fn webhook(row: WebhookRow) -> v1::Webhook {
     v1::Webhook {
         webhook_id: row.id.0,
@@ -165,7 +165,7 @@ pub(crate) fn webhook(row: WebhookRow) -> v1::Webhook {
     }
 }
 
-/// Something that happened.
+/// Converts an event.
 pub(crate) fn event(item: StreamItem) -> v1::Event {
     let event = match item.what {
         Happened::Sent(row) => Event::MessageSent(message(row)),
@@ -219,7 +219,7 @@ pub(crate) fn event(item: StreamItem) -> v1::Event {
     }
 }
 
-/// Something that happened to a room or its members.
+/// Converts an event about a room or its members.
 fn event_of_room(what: Happened) -> Event {
     match what {
         Happened::Joined {

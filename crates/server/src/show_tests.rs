@@ -1,4 +1,4 @@
-//! What clients are shown of rows.
+//! Tests of the messages that clients receive for rows.
 
 use conclave_core::{
     AccountId, AccountRole, ConversationId, MemberRole, MessageRef, Position, Progress, Sequence,
@@ -285,7 +285,7 @@ fn every_event_has_its_position_and_its_kind() {
     }
 }
 
-/// The kind of an event, and that what makes it useful is in it.
+/// Returns the kind of an event, and checks that its content is there.
 fn kind_of(event: &Event) -> &'static str {
     let is_it = |message: &Option<v1::MessageRef>| {
         let it = v1::MessageRef {

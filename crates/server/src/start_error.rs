@@ -1,7 +1,6 @@
-//! Why a node does not start, or does not come back by itself.
+//! Errors with which a node does not start, or does not come back by itself.
 //!
-//! Always true: what is told names no secret, and after an error nothing of the node is left
-//! running.
+//! Always true: no message names a secret, and after an error nothing of the node is left running.
 
 use std::{io, time::Duration};
 
@@ -15,54 +14,54 @@ use crate::{
 /// A node could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The configuration makes no sense.
+    /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The data directory cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// An address cannot be listened on.
+    /// The node cannot listen on an address.
     #[error("cannot listen on {address} for {whom}")]
     Listen {
         /// The address.
         address: String,
-        /// Clients or peers.
+        /// Callers of the port: clients or peers.
         whom: &'static str,
-        /// Why.
+        /// Cause of the failure.
         #[source]
         source: io::Error,
     },
     /// The replica does not start.
     #[error(transparent)]
     Replica(#[from] conclave_replica::StartError),
-    /// It is not known how to speak with others.
+    /// The security of connections cannot be set up.
     #[error(transparent)]
     Security(#[from] SecurityError),
-    /// Its data is damaged, and it cannot come back by itself. Nothing was changed.
+    /// The node's data is damaged, and the node cannot come back by itself. Nothing was changed.
     #[error("the data of this node is damaged ({why}), and {stuck}")]
     Damaged {
-        /// What is damaged.
+        /// Description of the damage.
         why: String,
-        /// Why it does not come back.
+        /// Reason why the node does not come back.
         #[source]
         stuck: Stuck,
     },
     /// The disk failed while the node started.
     #[error("the disk has failed: {0}")]
     Disk(DiskFailure),
-    /// The node cannot be what its flags say.
+    /// The node cannot be the one that its flags name.
     #[error("{0}")]
     Join(String),
-    /// The cluster does not let it in.
+    /// The cluster does not admit the node.
     #[error("the cluster does not let this node in: {0}")]
     Refused(Box<Problem>),
-    /// Something that should always work does not.
+    /// A system call that should always succeed has failed.
     #[error("the node cannot start: {0}")]
     System(String),
 }
 
 impl StartError {
-    /// What the disk refuses, if that is what keeps the node from starting. Its data is as it was.
+    /// Returns what the disk refuses, if that keeps the node from starting. Its data is as it was.
     #[must_use]
     pub fn disk_failure(&self) -> Option<DiskFailure> {
         match self {
@@ -74,28 +73,28 @@ impl StartError {
     }
 }
 
-/// Why a node whose data is damaged does not come back by itself.
+/// Reason why a node whose data is damaged does not come back by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum Stuck {
-    /// There is nobody to get the data from.
+    /// There is no other node from which the data could come.
     #[error("no other node is known that has the data")]
     Alone,
-    /// Without a secret a machine is not let in.
+    /// A machine without a secret is not admitted.
     #[error("the cluster has no secret with which a machine is let in")]
     NoSecret,
     /// The disk or the memory of this machine must be bad.
     #[error("it was repaired {times} times within an hour")]
     TooOften {
-        /// How often.
+        /// Number of repairs.
         times: usize,
     },
     /// There was no majority.
     #[error("no majority of the others has let it in within {waited:?}")]
     NotLetIn {
-        /// How long was waited.
+        /// How long the node has waited.
         waited: Duration,
     },
-    /// The others do not want it.
+    /// The other nodes refuse to admit it.
     #[error("the others do not let it in: {0}")]
     Refused(Box<Problem>),
 }

@@ -1,4 +1,5 @@
-//! What the log was told already: whoever is refused goes on trying, and the log is for people.
+//! Remembers what the log already shows: a caller that is refused goes on trying, and the log is
+//! for people.
 
 use std::{
     collections::BTreeMap,
@@ -8,13 +9,13 @@ use std::{
 
 use tokio::time::Instant;
 
-/// For how long something that was told is no news.
+/// Time for which something that was logged is no news.
 const KNOWN: Duration = Duration::from_secs(60);
-/// Lines in [`KNOWN`] at most, whatever is told of: callers choose addresses and reasons, and the
-/// log is on a disk.
+/// Maximum number of lines in [`KNOWN`], whatever they are about: callers choose addresses and
+/// reasons, and the log is on a disk.
 const LINES_MAX: usize = 256;
 
-/// Whom the log was told of, and when.
+/// What the log has named, and when.
 #[derive(Debug)]
 pub(crate) struct Told<K = u64>(Mutex<BTreeMap<K, Instant>>);
 
@@ -25,7 +26,7 @@ impl<K> Default for Told<K> {
 }
 
 impl<K: Ord> Told<K> {
-    /// Whether the log was not told of this one for a while; now it is.
+    /// Returns whether the log has not named this key for a while, and records that it does so now.
     pub(crate) fn is_news(&self, who: K) -> bool {
         let now = Instant::now();
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);

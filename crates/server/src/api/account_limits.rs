@@ -1,4 +1,4 @@
-//! How much one account may do and keep, as administrators see and set it.
+//! Lets administrators read and set how much one account may do and store.
 
 use conclave_core::AccountLimits;
 use conclave_replica::rows;
@@ -7,7 +7,7 @@ use tonic::Request;
 
 use crate::context::{access::administrators_only, shared::Shared};
 
-/// All limits.
+/// Returns all limits.
 pub(crate) async fn get(
     shared: &Shared,
     request: Request<v1::GetAccountLimitsRequest>,
@@ -33,7 +33,7 @@ pub(crate) async fn get(
     })
 }
 
-/// Sets some of them. This node heeds them at once, the others when they look.
+/// Sets some of the limits. This node applies them at once, the other nodes when they next look.
 pub(crate) async fn set(
     shared: &Shared,
     request: Request<v1::SetAccountLimitsRequest>,

@@ -1,4 +1,4 @@
-//! Accounts, as clients see them. How an account is created is told in `creation`.
+//! Serves accounts to clients. `creation` creates them.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::{
     pages, random, show,
 };
 
-/// Accounts on a page if the client does not say.
+/// Number of accounts on a page if the client sets none.
 const PAGE_DEFAULT: usize = 100;
 
 /// Serves accounts, and their sessions in a file of its own.
@@ -31,7 +31,8 @@ pub(crate) struct Accounts {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// The name of a request outside a session: the client's, or one that nobody repeats.
+/// Returns the name of a request outside a session: the client's request id, or a random one if the
+/// client does not repeat the request.
 pub(crate) fn once_id(request_id: &[u8]) -> Result<OnceId, Problem> {
     match request::once_id(request_id)? {
         Some(id) => Ok(id),
@@ -39,7 +40,7 @@ pub(crate) fn once_id(request_id: &[u8]) -> Result<OnceId, Problem> {
     }
 }
 
-/// A request for another password, once the old one was verified.
+/// Request for another password, after the old one was verified.
 struct Verified {
     request: Option<v1::RequestId>,
     password_version: u64,
@@ -57,7 +58,7 @@ impl SessionRequest for Verified {
     }
 }
 
-/// A request to delete an account, once its password was verified.
+/// Request to delete an account, after its password was verified.
 struct Delete {
     request: Option<v1::RequestId>,
     password_version: u64,
@@ -84,7 +85,7 @@ impl Accounts {
                 let again = self.shared.password_again(&metadata, remote, password);
                 again.await?.version(number)?
             }
-            // A retry after the account has gone gets its first answer, and nothing else.
+            // A retry after the account was deleted gets its first answer, and nothing else.
             Err(Problem::SessionExpired { .. }) => 0,
             Err(problem) => return Err(problem),
         };
@@ -102,7 +103,7 @@ impl Accounts {
         })
     }
 
-    /// Whether the request's session is a program's, which has no password.
+    /// Returns whether the request's session is a program's, which has no password.
     async fn is_program(&self, metadata: &MetadataMap) -> Result<bool, Problem> {
         let read = |_: &rows::Reader, session: &rows::SessionRow| Ok(session.role);
         let role = self.shared.read_in_session(metadata, None, read).await?;
@@ -157,16 +158,16 @@ impl Accounts {
         Ok(v1::ChangePasswordResponse { position })
     }
 
-    /// Sets a display name that is not easily taken for the name of another account.
+    /// Sets a display name that is not easily mistaken for the name of another account.
     ///
-    /// That is looked up here and not decided by the log, because it follows tables of Unicode. An
-    /// account that is created at the same moment is not seen, and one that is created later may
-    /// have such a name: then the display name was there first.
+    /// The node looks that up here and the log does not decide it, because it follows tables of
+    /// Unicode. An account that is created at the same moment is not seen, and one that is created
+    /// later may have such a name: then the display name was there first.
     async fn name_oneself(
         &self,
         request: Request<v1::SetDisplayNameRequest>,
     ) -> Result<u64, Problem> {
-        // Bounded first: what it looks like takes longer to find.
+        // Bounded first: the comparison with other names takes longer.
         let display_name = conclave_text::display_name(&request.get_ref().display_name)?;
         let names = conclave_text::names_like(display_name.as_str());
         if !names.is_empty() {

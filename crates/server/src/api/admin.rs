@@ -1,8 +1,8 @@
-//! What operators ask: how is the cluster, is this node's state what it should be, and who may
-//! use it.
+//! Serves operators and administrators: the status of the cluster, the check of this node's state,
+//! and who may use the cluster.
 //!
-//! Always true: an administrator's request is decided by the log, which knows who is one; a code
-//! or a token is shown to its maker once and kept nowhere.
+//! Always true: the log decides an administrator's request, because it knows who is an
+//! administrator; a code or a token is shown to its maker once and stored nowhere.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -28,14 +28,14 @@ use crate::{
     problems, random,
 };
 
-/// How old may be what strangers are told of the cluster.
+/// Maximum age of the cluster status that unknown callers get.
 const PUBLIC_STATUS_AGE_MAX: Duration = Duration::from_secs(1);
 
 pub(crate) struct Admin {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// A request for a bot, with the hash of the token that it will have.
+/// Request for a bot, with the hash of its token.
 struct WithToken(v1::CreateBotRequest, TokenHash);
 
 impl SessionRequest for WithToken {
@@ -50,7 +50,7 @@ impl Admin {
         let statuses = self.shared.statuses().await;
         let up: BTreeSet<u64> = statuses
             .iter()
-            // One that is refused never takes part: it stands in for no other.
+            // A refused node never takes part, so it cannot replace a failed one.
             .filter(|(node, _, status)| {
                 status.is_some() && self.shared.roll.refusal(*node).is_none()
             })
@@ -73,7 +73,7 @@ impl Admin {
             .map(|voters| Margin::of(voters, &up))
             .collect();
         let voters = replica.members.all_voters();
-        // Who is about to get a vote cannot yet stand in for anybody.
+        // A node that is about to get a vote cannot replace a failed voter yet.
         let spare = match replica.members_settled {
             true => margins.iter().map(|margin| margin.spare).min().unwrap_or(0),
             false => 0,
@@ -94,8 +94,9 @@ impl Admin {
         }
     }
 
-    /// What anybody may know: whether the cluster serves, and who leads. However many ask, the
-    /// other nodes are asked once in a while; who leads is what this node knows now.
+    /// Returns what any caller may know: whether the cluster serves, and which node leads. However
+    /// many callers ask, this node asks the others only once in a while; the leader is the one that
+    /// this node knows now.
     async fn public_status(&self) -> v1::GetClusterStatusResponse {
         let mut kept = self.shared.operators.public_status.lock().await;
         if let Some((at, status)) = &*kept
@@ -310,7 +311,7 @@ impl AdminService for Admin {
     ) -> Result<Response<v1::GetClusterStatusResponse>, Status> {
         let status = match self.shared.may_see_all(request.metadata()).await {
             Ok(true) => self.status().await,
-            // A node that cannot look tells what anybody may know.
+            // A node that cannot read its database answers with what any caller may know.
             Ok(false) | Err(_) => self.public_status().await,
         };
         self.shared.reply(Ok(status))

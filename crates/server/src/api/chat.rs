@@ -1,4 +1,4 @@
-//! Conversations and their messages, as clients see them.
+//! Serves conversations and their messages to clients.
 
 use std::sync::Arc;
 
@@ -22,16 +22,16 @@ use crate::{
     pages, show,
 };
 
-/// Messages on a page if the client does not say.
+/// Number of messages on a page if the client sets none.
 const MESSAGES_DEFAULT: usize = 50;
-/// Conversations on a page if the client does not say.
+/// Number of conversations on a page if the client sets none.
 const CONVERSATIONS_DEFAULT: usize = 100;
 
 pub(crate) struct Chat {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// Which conversation is asked for.
+/// Conversation that a request names.
 enum Which {
     With(String),
     Room(String),
@@ -54,17 +54,17 @@ impl Which {
     }
 }
 
-/// A page, and how far its reader has come.
+/// A page of messages, and how far its reader has read.
 struct Found {
     id: ConversationId,
     page: HistoryPage,
-    /// The conversation as its reader sees it; with the newest page alone.
+    /// The conversation as its reader sees it; only with the newest page.
     own: Option<ConversationRow>,
-    /// Unread messages of others before the page.
+    /// Number of unread messages of other accounts before the page.
     unread_before: u64,
 }
 
-/// What reading a page came to; `None` if the two have not written to each other yet.
+/// Result of reading a page; `None` if the two accounts have not written to each other yet.
 type Page = Result<Option<Found>, Rejection>;
 
 fn find_page(
@@ -86,8 +86,8 @@ fn find_page(
             None => return Ok(Err(Rejection::NoSuchAccount)),
         },
     };
-    // A room that can be seen and joined, but was not, is as good as none: who is not a member is
-    // told the same everywhere.
+    // A room that the account could see and join, but has not joined, is answered like a missing
+    // one: a caller that is not a member gets the same answer everywhere.
     let own = match from {
         HistoryFrom::End => conversation_of(reader, account, id)?,
         HistoryFrom::Before(_) | HistoryFrom::After(_) => None,
@@ -95,7 +95,7 @@ fn find_page(
     let Some(page) = reader.history(account, id, from, size)? else {
         return Ok(Err(Rejection::NoSuchConversation));
     };
-    // An empty page stands where it was asked for.
+    // The edge of an empty page is the position that was asked for.
     let edge = match from {
         HistoryFrom::End => u64::MAX,
         HistoryFrom::Before(before) => before.0,
@@ -103,7 +103,7 @@ fn find_page(
     };
     let edge = Sequence(edge.min(page.sequence_last.0 + 1));
     let edge = page.rows.first().map_or(edge, |row| row.sequence);
-    // Counted after the page was read: what comes in between is newer than the page.
+    // Counted after the page was read: messages that arrive in between are newer than the page.
     let unread_before = reader.unread_before(account, id, edge)?;
     Ok(Ok(Some(Found {
         id,
@@ -173,7 +173,7 @@ impl Chat {
             });
         };
         let page = found.page;
-        // At the end of the conversation whatever comes will be after its last message.
+        // At the end of the conversation, later messages follow its last message.
         let last = page.sequence_last.0.max(after);
         Ok(v1::ListMessagesResponse {
             conversation_id: found.id.0,

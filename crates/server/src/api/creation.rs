@@ -1,7 +1,7 @@
-//! How an account is created.
+//! Creates accounts.
 //!
-//! Always true: whether the request may create an account, and whether the name is free, is looked
-//! up before a password is hashed for it, and decided again by the log. A refusal here costs no
+//! Always true: the node looks up whether the request may create an account, and whether the name
+//! is free, before it hashes a password for it; the log decides both again. A refusal here costs no
 //! hash and no log entry.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -31,10 +31,10 @@ use crate::{
     problems::millis,
 };
 
-/// Bytes of an invite's code: 128 random bits.
+/// Length in bytes of an invite's code: 128 random bits.
 pub(crate) const CODE_BYTES: usize = 16;
 
-/// What a request shows to be let in.
+/// Returns the grant that a request carries.
 fn shown(grant: Option<v1::create_account_request::Grant>) -> Result<Shown, Problem> {
     use v1::create_account_request::Grant as Given;
     Ok(match grant {
@@ -50,20 +50,20 @@ fn shown(grant: Option<v1::create_account_request::Grant>) -> Result<Shown, Prob
     })
 }
 
-/// What a look finds of a request to create an account.
+/// Result of looking up a request to create an account.
 enum Found {
-    /// The request was answered before: a retry.
+    /// The request was answered before, so this is a retry.
     Answered,
-    /// Nothing speaks against it.
+    /// The account can be created.
     Allowed,
-    /// It shows a code that allows nothing.
+    /// The request carries a code that allows nothing.
     WrongCode(Rejection),
-    /// The name is taken, or easily taken for another account's.
+    /// The name is taken, or is easily mistaken for another account's.
     Taken(Rejection),
 }
 
 impl Found {
-    /// What a node's database says, in the order in which the rules ask.
+    /// Looks a request up in this node's database, in the order of the rules.
     fn look(
         reader: &rows::Reader,
         once: &OnceId,
@@ -137,7 +137,8 @@ impl Accounts {
         })
     }
 
-    /// What allows the account to be created; the session is looked at only if nothing was shown.
+    /// Returns what allows the account to be created; reads the session only if the request carries
+    /// no code.
     async fn grant(
         &self,
         shown: Shown,
@@ -151,13 +152,13 @@ impl Accounts {
         Ok(self.shared.registration.grant(shown, admin)?)
     }
 
-    /// The session that the request carries if it is an administrator's.
+    /// Returns the session that the request carries if it is an administrator's.
     async fn admin(
         &self,
         metadata: &MetadataMap,
         deadline: Deadline,
     ) -> Result<Option<SessionId>, Problem> {
-        // Where no session is needed, one that cannot be used is none.
+        // Where no session is needed, an unusable session counts as no session.
         let Ok(token) = token_of(metadata) else {
             return Ok(None);
         };
@@ -171,7 +172,7 @@ impl Accounts {
         Ok(admin.map(|session| session.id))
     }
 
-    /// Refuses what the log would refuse.
+    /// Refuses a request that the log would refuse.
     async fn look(
         &self,
         once: OnceId,
@@ -186,8 +187,8 @@ impl Accounts {
             self.shared
                 .read(move |reader| Found::look(reader, &once, grant, &name))
         };
-        // Who has shown many wrong codes is not worth the question who leads, unless this node
-        // knows by itself that the code is right.
+        // An address that has sent many wrong codes does not get a barrier through the leader,
+        // unless this node knows by itself that the code is right.
         if let Some(wait) = codes.wait(address)
             && let Found::WrongCode(_) = look().await?
         {

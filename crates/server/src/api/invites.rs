@@ -1,6 +1,6 @@
-//! Invites: codes with which people create accounts.
+//! Serves invites: codes with which people create accounts.
 //!
-//! Always true: a code is shown to its maker once and kept nowhere.
+//! Always true: a code is shown to its maker once and stored nowhere.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use conclave_core::{Accepted, Command, SessionId, TokenHash};
@@ -18,7 +18,7 @@ use crate::{
     random,
 };
 
-/// A request for an invite, with the hash of its code.
+/// Request for an invite, with the hash of its code.
 struct WithCode(v1::CreateInviteRequest, TokenHash);
 
 impl SessionRequest for WithCode {

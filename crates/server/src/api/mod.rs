@@ -1,7 +1,7 @@
-//! The calls of clients and operators, one service in a file, and what these files share.
+//! The calls of clients and operators, one file for each service, and what these files share.
 //!
-//! Requests are checked and answered here; rules, rows and the log stand below. Listeners alone
-//! start it.
+//! Requests are checked and answered here; rules, rows and the log are below. Only the listeners
+//! start these services.
 
 pub(crate) mod account_limits;
 pub(crate) mod accounts;

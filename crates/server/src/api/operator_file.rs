@@ -1,12 +1,13 @@
 //! Keeps the credential of the first operator in the data directory of the node that made it, and
-//! replaces all operators where the owner of a voter's directory asks for it.
+//! replaces all operators if the owner of a voter's directory asks for it.
 //!
 //! Three files, which only the owner of the directory can read:
-//! * `operator.token`: the credential of an operator of the cluster, as of when it was written;
-//! * `operator.draft`: the same before the log has accepted it;
-//! * `operator.reset`: a credential that replaces all, as `conclave operator reset` wrote it.
+//! * `operator.token`: the credential of an operator of the cluster, at the time it was written;
+//! * `operator.draft`: the same credential before the log has accepted it;
+//! * `operator.reset`: a credential that replaces all operators, written by `conclave operator
+//!   reset`.
 //!
-//! Always true: a credential is on disk before the log is asked to accept it, and is in no log.
+//! Always true: a credential is on disk before the log is asked to accept it, and is never logged.
 
 use std::{
     fs::{self, File},
@@ -27,23 +28,24 @@ use crate::{
     problems, random,
 };
 
-/// The file of a credential that the cluster has accepted.
+/// File of a credential that the cluster has accepted.
 pub const OPERATOR_FILE: &str = "operator.token";
-/// The file of one that it has not accepted yet.
+/// File of a credential that the cluster has not accepted yet.
 const DRAFT_FILE: &str = "operator.draft";
-/// The file of one that replaces all.
+/// File of a credential that replaces all operators.
 pub const OPERATOR_RESET_FILE: &str = "operator.reset";
 
-/// Longest file in bytes: a credential has 63.
+/// Maximum length of a file in bytes: a credential has 63.
 const FILE_BYTES_MAX: u64 = 1024;
-/// How often a node looks whether there is something to do: two file names.
+/// How often a node looks for work: two file names.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// The same after a look that failed: a leader cannot propose in its first moments.
+/// Pause after a look that failed: a leader cannot propose in its first moments.
 const AGAIN_INTERVAL: Duration = Duration::from_millis(100);
-/// How long the log may take to accept a credential. One without an outcome is proposed again.
+/// How long the log may take to accept a credential. A credential without an outcome is proposed
+/// again.
 const PROPOSE_LIMIT: Duration = Duration::from_secs(3);
 
-/// Why a look came to nothing.
+/// Reason why a look failed.
 #[derive(Debug, thiserror::Error)]
 enum Failed {
     #[error(transparent)]
@@ -52,7 +54,7 @@ enum Failed {
     File(#[from] io::Error),
 }
 
-/// Does it for as long as the node runs.
+/// Looks after the files for as long as the node runs.
 pub(crate) async fn keep(shared: Arc<Shared>) {
     let mut leader = shared.replica.leader();
     let mut stopping = shared.stopping.subscribe();
@@ -86,8 +88,8 @@ async fn look(shared: &Shared, has_first: &mut bool) -> Result<(), Failed> {
     reset(shared).await
 }
 
-/// As the leader of a cluster without operators: makes the first one. The next look settles what
-/// became of it.
+/// Makes the first operator, as the leader of a cluster without operators. The next look finds out
+/// what became of the proposal.
 async fn make_first(shared: &Shared) -> Result<(), Failed> {
     let credential = match read(&path(shared, DRAFT_FILE))? {
         Some(credential) => credential,
@@ -99,7 +101,7 @@ async fn make_first(shared: &Shared) -> Result<(), Failed> {
     };
     let hash = credential.hash();
     let command = request::make_first_operator(once_of(&hash), hash);
-    // Here alone: other leaders make credentials of their own.
+    // Only proposed at this node: other leaders make credentials of their own.
     let mut proposed = shared
         .replica
         .propose_here(vec![command], PROPOSE_LIMIT)
@@ -114,7 +116,8 @@ async fn make_first(shared: &Shared) -> Result<(), Failed> {
     }
 }
 
-/// A draft is the credential of an operator, or another node's was accepted and it is nothing.
+/// Publishes the draft if it is the credential of an operator; removes it if another node's
+/// credential was accepted instead.
 async fn settle_draft(shared: &Shared) -> Result<(), Failed> {
     let draft = path(shared, DRAFT_FILE);
     let Some(credential) = read(&draft)? else {
@@ -127,7 +130,7 @@ async fn settle_draft(shared: &Shared) -> Result<(), Failed> {
     if own.is_some() {
         publish(shared, &credential)?;
     } else if all.is_empty() {
-        // The log has it, and this node has not applied it yet.
+        // The log has accepted an operator, and this node has not applied it yet.
         return Ok(());
     }
     Ok(durable::remove(&draft)?)
@@ -174,7 +177,7 @@ fn write(file: &std::path::Path, credential: &OperatorCredential) -> io::Result<
     durable::replace(file, format!("{}\n", credential.to_text()).as_bytes())
 }
 
-/// What is in a file; nothing if there is none, or if it holds no credential.
+/// Returns the credential in a file; `None` if there is no file, or if it holds no credential.
 fn read(file: &std::path::Path) -> io::Result<Option<OperatorCredential>> {
     let opened = match File::open(file) {
         Ok(opened) => opened,

@@ -1,7 +1,8 @@
-//! Serves operators: who may run the machines of the cluster, each with a credential of its own.
+//! Serves operators: people who may run the machines of the cluster, each with a credential of its
+//! own.
 //!
-//! Always true: no session stands in for a credential, an administrator's neither; what changes
-//! the log is decided by the log once more; a call that is refused never reaches the log.
+//! Always true: no session replaces a credential, not even an administrator's; the log decides once
+//! more about every change of the log; a call that is refused never reaches the log.
 
 use conclave_core::{
     Accepted, AuthorityId, Command, JoinTokenId, OnceId, Operation, OperatorRequest, Rejection,
@@ -26,14 +27,14 @@ use crate::{
     problems, random,
 };
 
-/// The credential that a request shows.
+/// Returns the credential that a request carries.
 fn shown(metadata: &MetadataMap) -> Option<TokenHash> {
     let header = metadata.get("authorization")?.to_str().ok()?;
     OperatorCredential::from_header(header).map(|credential| credential.hash())
 }
 
 impl Shared {
-    /// Gives the credential of a call that only operators may make, as the log knows it now.
+    /// Returns the credential of a call that only operators may make, as the log knows it now.
     pub(crate) async fn for_operators<T>(
         &self,
         request: &Request<T>,
@@ -42,7 +43,7 @@ impl Shared {
         self.door()?;
         let deadline = Deadline::of(request.metadata());
         if let Some(credential) = shown(request.metadata()) {
-            // One that was revoked a moment ago at another node is worth nothing here.
+            // A credential that another node revoked a moment ago must not work here.
             self.barrier(deadline).await?;
             if self.is_operator(credential).await? {
                 return Ok(credential);
@@ -51,7 +52,7 @@ impl Shared {
         Err(self.no_operator(request, call))
     }
 
-    /// The same as far as this node knows, for what must be told without a quorum.
+    /// Checks the same as far as this node knows, for calls that must work without a quorum.
     pub(crate) async fn for_operators_here<T>(
         &self,
         request: &Request<T>,
@@ -64,8 +65,8 @@ impl Shared {
         }
     }
 
-    /// Whether a request shows the credential of an operator or the session of an administrator,
-    /// as far as this node knows.
+    /// Returns whether a request carries the credential of an operator or the session of an
+    /// administrator, as far as this node knows.
     pub(crate) async fn may_see_all(&self, metadata: &MetadataMap) -> Result<bool, Problem> {
         if let Some(credential) = shown(metadata) {
             return self.is_operator(credential).await;
@@ -94,7 +95,7 @@ impl Shared {
         Rejection::NotAnOperator.into()
     }
 
-    /// Gets what an operator asks for through the log.
+    /// Proposes what an operator asks for and returns its outcome.
     async fn operate<T>(
         &self,
         request: &Request<T>,
@@ -109,7 +110,8 @@ impl Shared {
         self.propose(command, deadline).await
     }
 
-    /// The same for what is answered by being done; gives the position at which that is known.
+    /// Proposes a request whose outcome is only that it was done; returns the log position of that
+    /// outcome.
     async fn operated<T>(
         &self,
         request: &Request<T>,
@@ -159,7 +161,7 @@ impl Shared {
         })
     }
 
-    /// Takes a token to join back.
+    /// Revokes a token to join.
     pub(crate) async fn revoke_join_token(
         &self,
         request: Request<v1::RevokeJoinTokenRequest>,
@@ -171,7 +173,7 @@ impl Shared {
         Ok(v1::RevokeJoinTokenResponse { position })
     }
 
-    /// Says which node leads while it is well.
+    /// Sets the preferred leader: the node that leads while it is healthy.
     pub(crate) async fn prefer_leader(
         &self,
         request: Request<v1::PreferLeaderRequest>,
@@ -235,12 +237,13 @@ impl Shared {
         Ok(v1::RevokeOperatorResponse { position })
     }
 
-    /// Whether another node may have this command decided here. Some are a leader's own, and only
-    /// a voter speaks for the owner of its directory.
+    /// Returns whether another node may have this command decided here. Some commands are a
+    /// leader's own, and only a voter speaks for the owner of its directory.
     pub(crate) fn may_forward(&self, source: u64, command: &Command) -> bool {
         match &command.operation {
             Operation::MakeFirstOperator { .. } | Operation::OfferSetup { .. } => false,
-            // It may be wished for elsewhere; which one it is says the leader, which has made it.
+            // Any node may forward the wish for an exchange; only the leader, which makes the
+            // authority, names it.
             Operation::ExchangeAuthority {
                 authority,
                 is_final,
@@ -255,12 +258,12 @@ impl Shared {
     }
 }
 
-/// By what a token to join is told from others.
+/// Returns the name by which operators tell tokens to join apart.
 pub(crate) fn join_token_id(token: &TokenHash) -> String {
     JoinTokenId::of(token).to_string()
 }
 
-/// The name of a request that is made once for each credential.
+/// Returns the name of a request that is made once for each credential.
 pub(crate) fn once_of(credential: &TokenHash) -> OnceId {
     let (first, _) = credential
         .0

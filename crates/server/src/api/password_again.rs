@@ -1,8 +1,8 @@
-//! A password that is asked for again in a session, before what cannot be undone.
+//! Asks for the password again in a session, before a call that cannot be undone.
 //!
-//! Always true: it is counted for the session alone, so guesses elsewhere keep nobody from it, and
-//! guesses in a stolen session have to wait. What is proposed then carries the version of the
-//! password that was verified: a change in between refuses it.
+//! Always true: failures count for the session alone, so guesses elsewhere do not keep the owner
+//! from these calls, and guesses in a stolen session have to wait. The command that follows carries
+//! the version of the password that was verified, so a password change in between refuses it.
 
 use std::net::SocketAddr;
 
@@ -22,19 +22,19 @@ use crate::{
     random,
 };
 
-/// The owner of a session, and whether the password was right.
+/// Owner of a session, and whether the password was right.
 pub(crate) struct Again {
     pub(crate) row: rows::AccountRow,
     pub(crate) session: rows::SessionRow,
     pub(crate) verified: bool,
-    /// For what else has to be hashed.
+    /// Turn for whatever else the call has to hash.
     pub(crate) turn: Turn,
 }
 
 impl Again {
-    /// The version of the password that was verified. A retry (of a request whose `number` the
-    /// session has used) may show a password that its first attempt has made wrong: it gets
-    /// version 0, which no password has, so that nothing but its first answer can come of it.
+    /// Returns the version of the password that was verified. A retry (of a request whose `number`
+    /// the session has used) may carry a password that its first attempt has made wrong: it gets
+    /// version 0, which no password has, so that its only possible outcome is its first answer.
     ///
     /// # Errors
     /// [`Rejection::WrongCredentials`] if the password is wrong and this is no retry.
@@ -51,8 +51,8 @@ impl Shared {
     /// Verifies the password of the session that a request carries.
     ///
     /// # Errors
-    /// [`Problem::LoginThrottled`] after many wrong ones in this session; [`Problem::GoingAway`] on
-    /// a node without a vote; as every call.
+    /// [`Problem::LoginThrottled`] after many wrong passwords in this session;
+    /// [`Problem::GoingAway`] on a node without a vote; otherwise the problems of every call.
     pub(crate) async fn password_again(
         &self,
         metadata: &MetadataMap,
@@ -67,7 +67,7 @@ impl Shared {
         let (row, session) = self.read_in_session(metadata, None, read).await?;
         let row = row.ok_or_else(|| log_in_first("the account was deleted"))?;
         let keys = keys_of_session(&row.name.to_ascii_lowercase(), remote, session.id);
-        // A retry counts again: what would name it is known to whoever has the database.
+        // A retry counts again: a reader of the database knows everything that could name it.
         let once = OnceId(random::bytes()?);
         let hash = Some(row.password_hash.clone());
         let tried = self

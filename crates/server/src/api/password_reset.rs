@@ -1,7 +1,7 @@
-//! Another password, given by an administrator.
+//! Lets an administrator give an account another password.
 //!
-//! Always true: whether the caller may is looked up before a password is hashed for it, and hashed
-//! it is in the caller's turn.
+//! Always true: the node looks up whether the caller may do this before it hashes a password for
+//! it, and hashes it in the caller's turn.
 
 use conclave_core::{AccountName, Command, SessionId};
 use conclave_replica::rows;
@@ -23,7 +23,7 @@ use crate::{
     deadline::Deadline,
 };
 
-/// A request for another password, with its hash.
+/// Request for another password, with its hash.
 struct Reset {
     request: Option<v1::RequestId>,
     name: String,
@@ -37,7 +37,7 @@ impl SessionRequest for Reset {
 }
 
 impl Admin {
-    /// Gives an account another password. Whether the caller may is looked up before it is hashed.
+    /// Gives an account another password. Looks up whether the caller may do so before it hashes.
     pub(crate) async fn give_password(
         &self,
         request: Request<v1::ResetPasswordRequest>,

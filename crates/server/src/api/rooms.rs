@@ -1,7 +1,7 @@
-//! Rooms, their members and their webhooks, as clients see them.
+//! Serves rooms, their members and their webhooks to clients.
 //!
-//! Always true: a room that the caller may not see does not exist for it; and a webhook's secret
-//! is shown to its maker once and kept nowhere.
+//! Always true: a room that the caller may not see does not exist for the caller; and a webhook's
+//! secret is shown to its maker once and stored nowhere.
 
 use std::sync::Arc;
 
@@ -27,14 +27,14 @@ use crate::{
     pages, random, show,
 };
 
-/// Rooms or members on a page if the client does not say.
+/// Number of rooms or members on a page if the client sets none.
 const PAGE_DEFAULT: usize = 100;
 
 pub(crate) struct Rooms {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// A request for a webhook, with the hash of the secret that its address will have.
+/// Request for a webhook, with the hash of the secret in its address.
 struct WithSecret(v1::CreateWebhookRequest, TokenHash);
 
 impl SessionRequest for WithSecret {
@@ -43,7 +43,7 @@ impl SessionRequest for WithSecret {
     }
 }
 
-/// The room with this key if the account may see it.
+/// Returns the room with this key if the account may see it.
 fn visible(
     reader: &rows::Reader,
     account: AccountId,
@@ -76,7 +76,7 @@ impl Rooms {
         })
     }
 
-    /// Makes the caller a member; gives the room's number, and where in the log that is known.
+    /// Makes the caller a member; returns the room's number and the log position of the outcome.
     async fn enter<R: SessionRequest>(&self, request: Request<R>) -> Result<(u64, u64), Problem> {
         let outcome = self.shared.propose_in_session(request).await?;
         accepted(&outcome, |accepted| match accepted {
@@ -181,7 +181,8 @@ impl Rooms {
     }
 }
 
-/// The calls that are answered by being done: the response is where in the log that is known.
+/// Defines calls whose outcome is only that they were done: the response is the log position of the
+/// outcome.
 macro_rules! done {
     ($shared:expr, $request:expr, $response:ident) => {{
         let done = $shared.done_in_session($request).await;

@@ -1,7 +1,7 @@
-//! Full text, as clients see it.
+//! Serves full-text search to clients.
 //!
-//! What is found is what this node has indexed: a search never waits for the others, and says up
-//! to where it is complete.
+//! A search finds what this node has indexed: it never waits for other nodes, and its answer says
+//! up to which message it is complete.
 
 use conclave_core::Position;
 use conclave_replica::{
@@ -19,12 +19,12 @@ use tonic::Request;
 
 use crate::{context::shared::Shared, deadline::Deadline, long_work, pages, problems, show};
 
-/// Messages on a page if the client does not say.
+/// Number of messages on a page if the client sets none.
 const PAGE_DEFAULT: usize = 20;
-/// Messages on a page at most: each one is looked at with its reactions and names.
+/// Maximum number of messages on a page: each is read with its reactions and names.
 const PAGE_MAX: usize = 100;
 
-/// A page of what was found.
+/// Returns a page of matching messages.
 pub(crate) async fn search(
     shared: &Shared,
     request: Request<v1::SearchMessagesRequest>,
@@ -50,7 +50,7 @@ pub(crate) async fn search(
         shared.read_in_session(&metadata, Some(options), read)
     };
     let account = match look(v1::Consistency::Stale).await {
-        // The session may have been opened elsewhere a moment ago.
+        // The session may have been opened at another node a moment ago.
         Err(Problem::SessionExpired { .. }) => look(v1::Consistency::Linearizable).await,
         found => found,
     }?;
@@ -89,7 +89,7 @@ fn invalid(sentence: String) -> Problem {
     }
 }
 
-/// The caller's days; `None`: there are no such.
+/// Returns the caller's time zone; `None` if the request names an invalid one.
 fn zone_of(request: &v1::SearchMessagesRequest) -> Option<Zone> {
     if request.day_offsets.len() > DAYS_MAX {
         return None;
@@ -101,7 +101,7 @@ fn zone_of(request: &v1::SearchMessagesRequest) -> Option<Zone> {
     Zone::new(request.utc_offset_minutes, days.collect::<Option<_>>()?)
 }
 
-/// Why each message was found.
+/// Returns for each message why it matches.
 fn hits(rows: &[rows::MessageRow], query: &SearchQuery) -> Vec<v1::SearchHit> {
     let part = |part: SnippetPart| v1::SnippetPart {
         text: part.text,
@@ -117,7 +117,7 @@ fn hits(rows: &[rows::MessageRow], query: &SearchQuery) -> Vec<v1::SearchHit> {
     rows.iter().map(hit).collect()
 }
 
-/// Ends a search whose caller has gone or whose time is over.
+/// Stops a search when it is dropped, because its caller has gone or its deadline has passed.
 #[derive(Default)]
 struct StopWhenDropped(Stop);
 

@@ -1,7 +1,7 @@
-//! Sessions, as clients see them: opened with a password, listed and ended by their owner.
+//! Serves sessions to clients: a password opens them, their owner lists and ends them.
 //!
-//! Always true: a password is tried only if the gate lets the attempt pass, and was counted by the
-//! log before it is verified; success forgives that.
+//! Always true: a password is verified only if the gate lets the attempt pass and after the log has
+//! counted it; a successful log-in clears the count.
 
 use conclave_core::{Accepted, AccountName, LoginKeys, Rejection, SessionLabel};
 use conclave_replica::rows;
@@ -30,9 +30,9 @@ use crate::{
     random, show,
 };
 
-/// A request to log in, its bounds checked.
+/// Request to log in, with its bounds checked.
 struct Login {
-    /// The account's name as names are compared.
+    /// The account's name in the form in which names are compared.
     key: String,
     password: String,
     label: SessionLabel,
@@ -44,7 +44,7 @@ impl Login {
         let remote = request.remote_addr();
         let request = request.get_ref();
         let label = conclave_text::session_label(&request.label)?;
-        // A name or password that nobody can have is told like one that nobody has.
+        // An impossible name or password gets the same answer as a name that no account has.
         let device = request::device_secret(&request.device_secret)?;
         let wrong = Rejection::WrongCredentials;
         let name = AccountName::new(request.name.as_str()).map_err(|_| wrong.clone())?;
@@ -106,8 +106,8 @@ impl Accounts {
         })
     }
 
-    /// The account whose password was given, if the attempt may be made and is right; and the
-    /// hash that is to replace the stored one, if its parameters are not those of today.
+    /// Returns the account if the attempt may be made and its password is right; and the hash that
+    /// replaces the stored one, if that was made with other parameters than today's.
     async fn log_in(
         &self,
         login: &Login,
@@ -193,7 +193,7 @@ impl Accounts {
             open.retain(|session| !session.closed && session.expires_at > now.log_time);
             open.iter_mut()
                 .for_each(|session| session.expires_at = now.date_of(session.expires_at));
-            // Numbers are given in the order of opening.
+            // Session numbers follow the order of opening.
             open.sort_by_key(|session| session.id);
             Ok((open, session.id))
         };

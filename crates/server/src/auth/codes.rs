@@ -1,8 +1,9 @@
-//! Wrong codes (of invites, setup tokens and resets) are looked up before a password is hashed,
-//! and an address that shows many of them has to wait.
+//! Slows down wrong codes (of invites, setup tokens and resets): they are looked up before a
+//! password is hashed, and an address that sends many of them has to wait.
 //!
-//! A code has so many random bits that guessing is hopeless: the wait saves work. So it is kept on
-//! each node by itself, and a right code is let through however many wrong ones its address shows.
+//! A code has so many random bits that guessing is hopeless, so the wait only saves work. That is
+//! why each node keeps it by itself, and a right code passes however many wrong ones its address
+//! sends.
 //!
 //! Always true: a wrong code costs no hash and no log entry.
 
@@ -15,22 +16,24 @@ use std::{
 use conclave_core::ThrottleKey;
 use tokio::time::Instant;
 
-/// Wrong codes of one address in a row that need not wait.
+/// Number of wrong codes in a row from one address that need not wait.
 const WRONG_FREE: u32 = 20;
-/// After this long, one more is free again.
+/// Time after which one more wrong code is free.
 const FORGIVEN_INTERVAL: Duration = Duration::from_secs(1);
-/// Addresses that are remembered. At the bound the one that is forgiven first is forgotten.
+/// Maximum number of addresses in memory. At the bound, the address whose wait ends first is
+/// removed.
 const ADDRESSES_MAX: usize = 4096;
 
-/// What each address has shown lately.
+/// Wrong codes that each address has sent lately.
 #[derive(Default)]
 pub(crate) struct Codes {
-    /// When all is forgiven.
+    /// Time at which all wrong codes of an address are forgiven.
     forgiven_at: Mutex<HashMap<ThrottleKey, Instant>>,
 }
 
 impl Codes {
-    /// How long an address has to wait before its next wrong code is looked for everywhere.
+    /// Returns how long an address has to wait before its next wrong code is looked up through the
+    /// leader.
     pub(crate) fn wait(&self, address: ThrottleKey) -> Option<Duration> {
         let all = self.lock();
         let until = *all.get(&address)?;
@@ -49,13 +52,13 @@ impl Codes {
             first.and_then(|first| all.remove(&first));
         }
         let until = all.entry(address).or_insert(now);
-        // A flood makes nobody wait longer than one interval from now.
+        // However many wrong codes arrive, an address waits no longer than one interval from now.
         let most = now + FORGIVEN_INTERVAL * WRONG_FREE;
         *until = (now.max(*until) + FORGIVEN_INTERVAL).min(most);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ThrottleKey, Instant>> {
-        // Sound after every statement that changes it.
+        // Valid after every statement that changes it.
         self.forgiven_at
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -1,14 +1,15 @@
-//! What one account may have under way on this node, however many sessions it has.
+//! Limits what one account may have under way on this node, however many sessions it has.
 //!
-//! The log counts what an account does, once for all nodes; what is refused there has already cost
-//! an entry. So each node keeps a copy of the buckets on its own clock, and refuses what would be
-//! refused anyway before it is proposed; what the log refuses all the same, because the account
-//! also uses other nodes, this node refuses by itself until the log has said that it will not. An
-//! account gets places among the commands under way only as long as others find twice as many free,
-//! and what costs a node work although nothing of it is written has a pace: log-ins, each of which
-//! costs a hash, and the opening of streams. What is under way at the same time passes together.
-//! Refusals by rate have a pace as well: a caller that asks again as soon as it may, from many
-//! connections at once, is refused nearly every time.
+//! The log counts what an account does, once for all nodes; what the log refuses has already cost
+//! an entry. So each node keeps a copy of the buckets on its own clock and refuses, before
+//! proposing, what the log would refuse anyway. The log may still refuse a command, because the
+//! account also uses other nodes; then this node refuses by itself until the wait that the log has
+//! named is over. An account gets places among the commands under way only as long as twice as many
+//! remain free for other accounts. Calls that cost a node work although nothing of them is written
+//! have a rate of their own: log-ins, each of which costs a hash, and the opening of streams. Calls
+//! that are under way at the same time pass together. Refusals by rate have a rate as well: a
+//! caller that retries as soon as it may, from many connections at once, is refused nearly every
+//! time.
 //!
 //! Always true: an account that has nothing under way here finds a place while any is free; a wrong
 //! password does not count as a log-in, so other people cannot use up an account's log-ins.
@@ -30,35 +31,36 @@ use tokio::time::Instant;
 
 use crate::{kept::Kept, pace::Pace, problems::millis};
 
-/// Accounts kept in memory. At the bound those go that have nothing under way.
+/// Maximum number of accounts in memory. At the bound, accounts with nothing under way are removed.
 const KEPT_MAX: usize = 65_536;
-/// Commands of one account under way on one node: four sessions with full windows.
+/// Maximum number of commands of one account under way on one node: four sessions with full
+/// windows.
 const COMMANDS_OF_ONE_MAX: usize = 1024;
-/// For how long this node refuses by itself at most, what the log has refused: limits may be
+/// Maximum time for which this node refuses by itself what the log has refused: limits may be
 /// raised meanwhile.
 const REFUSED_MAX: Duration = Duration::from_secs(1);
 
-/// What costs work although nothing of it is written.
+/// Calls that cost work although nothing of them is written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Paced {
     /// A log-in with the right password.
     LogIn,
-    /// A stream that begins.
+    /// The start of a stream.
     Stream,
 }
 
-/// How many kinds there are.
+/// Number of kinds.
 const PACED: usize = 2;
 
 impl Paced {
-    /// How many may come at once on one node, and after which time one more may.
+    /// Returns how many may happen at once on one node, and after which time one more may.
     const fn rate(self) -> (u32, Duration) {
         match self {
-            // As many as an account may have sessions. A script that logs in for each message is
-            // slower than one in a second.
+            // As many as an account may have sessions. A script that logs in for each message takes
+            // longer than a second for each.
             Self::LogIn => (32, Duration::from_secs(1)),
-            // All sessions come anew twice, after two nodes were lost. A client whose connection
-            // breaks all the time backs off further than this.
+            // All sessions connect again twice, after two nodes were lost. A client whose
+            // connection breaks all the time backs off further than this.
             Self::Stream => (64, Duration::from_millis(250)),
         }
     }
@@ -74,22 +76,22 @@ impl Paced {
 /// Refusals by rate of one account on one node without a wait of their own: one for each session
 /// and some more.
 const REFUSALS_AT_ONCE: u32 = 64;
-/// One more comes back after this time.
+/// Time after which one more refusal is free of a wait.
 const REFUSAL_EVERY: Duration = Duration::from_millis(50);
 
-/// One account, as this node knows it.
+/// What this node knows of one account.
 #[derive(Default)]
 pub(crate) struct OfAccount {
     under_way: AtomicUsize,
-    /// The buckets on this node's clock. The totals in it are not used.
+    /// Buckets on this node's clock. Their totals are not used.
     buckets: Mutex<Allowance>,
-    /// Until when the log refuses each kind of spending, as it has said.
+    /// Time until which the log refuses each kind of spending, as it has said.
     refused: Mutex<[Option<Instant>; SPENDS]>,
     paces: Mutex<[Pace; PACED]>,
     refusals: Mutex<Pace>,
 }
 
-/// A command of an account under way; over when dropped.
+/// A command of an account under way, until dropped.
 pub(crate) struct Place(Arc<OfAccount>);
 
 impl Drop for Place {
@@ -98,7 +100,7 @@ impl Drop for Place {
     }
 }
 
-/// All accounts, and what each of them may do.
+/// All accounts, and their limits.
 pub(crate) struct Fair {
     accounts: Mutex<Kept<AccountId, Arc<OfAccount>>>,
     limits: RwLock<AccountLimits>,
@@ -116,17 +118,17 @@ impl Default for Fair {
 }
 
 impl Fair {
-    /// What is known of an account.
+    /// Returns what is known of an account.
     pub(crate) fn of(&self, account: AccountId) -> Arc<OfAccount> {
         let mut accounts = lock(&self.accounts);
-        // A session, and a call under way, has it in hand.
+        // A session or a call under way holds a reference.
         let is_needed = |of: &Arc<OfAccount>| Arc::strong_count(of) > 1;
         let kept = accounts.entry(account, is_needed, Arc::default);
-        // Without a place it is counted as long as it is in hand.
+        // Without a place in the map, the account counts only as long as a reference is held.
         kept.cloned().unwrap_or_default()
     }
 
-    /// The log says what accounts may do.
+    /// Sets the limits of accounts, as the log says.
     pub(crate) fn set_limits(&self, limits: AccountLimits) {
         let mut known = self.limits.write().unwrap_or_else(PoisonError::into_inner);
         *known = limits;
@@ -136,7 +138,7 @@ impl Fair {
     pub(crate) fn check_rate(&self, of: &OfAccount, price: &Price) -> Result<(), Problem> {
         of.check_refused(price)?;
         let limits = *self.limits.read().unwrap_or_else(PoisonError::into_inner);
-        // Any clock that runs evenly does: a bucket is full until something was taken.
+        // Any clock that runs evenly will do: a bucket is full until the first spending.
         let now = Timestamp(millis(self.started.elapsed()));
         let taken = lock(&of.buckets).take(&limits, now, price);
         Ok(taken?)
@@ -144,7 +146,7 @@ impl Fair {
 }
 
 impl OfAccount {
-    /// Notes that the log has refused what the account asked for.
+    /// Records that the log has refused what the account asked for.
     pub(crate) fn note_refused(&self, price: &Price, rejection: &Rejection) {
         let Rejection::RateLimited { what, wait_ms } = rejection else {
             return;
@@ -203,8 +205,8 @@ impl OfAccount {
         wait.max(refusals.ahead(at_once)).min(most)
     }
 
-    /// A place for one more command, if the account has a right to one; `free` places are left for
-    /// all.
+    /// Takes a place for one more command, if the account may have one; `free` places are left for
+    /// all accounts.
     pub(crate) fn admit(self: &Arc<Self>, free: usize) -> Result<Place, Problem> {
         let most = (free / 2).clamp(1, COMMANDS_OF_ONE_MAX);
         if self.under_way.fetch_add(1, Ordering::Relaxed) >= most {

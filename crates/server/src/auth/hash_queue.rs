@@ -1,10 +1,10 @@
-//! Shares the threads that hash passwords: one line for each kind of work, in it one for each
+//! Shares the threads that hash passwords: one queue for each kind of work, in it one for each
 //! address, in that one for each account.
 //!
 //! Always true: a turn that becomes free goes to the next kind of work, there to the next address,
-//! there to the next account, and there to the caller that has waited longest. A line that is
-//! full sends away the newest caller of the address that waits most often, so a flood of one
-//! address costs no other address its place.
+//! there to the next account, and there to the caller that has waited longest. A full queue refuses
+//! the newest caller of the address with the most waiting callers, so a flood from one address
+//! costs no other address its place.
 
 use std::{
     collections::VecDeque,
@@ -17,12 +17,13 @@ use tokio::{sync::oneshot, time::timeout};
 
 use crate::deadline::Deadline;
 
-/// Callers that wait for each kind of work. At the bound: see the head of this file.
+/// Maximum number of waiting callers for each kind of work. At the bound: see the head of this
+/// file.
 const WAITING_MAX: usize = 256;
-/// Kinds of work.
+/// Number of kinds of work.
 const KINDS: usize = 3;
 
-/// What a password is hashed for.
+/// Reason for which a password is hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
     /// A log-in.
@@ -33,26 +34,26 @@ pub(crate) enum Work {
     Again,
 }
 
-/// Whose turn it is: the address, or what is known instead of it, and the account.
+/// Key of a waiting caller: the address, or what is known instead of it, and the account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Asker {
     pub(crate) group: ThrottleKey,
     pub(crate) account: ThrottleKey,
 }
 
-/// Gives turns. Clones share them.
+/// Gives out turns. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Turns(Arc<Mutex<State>>);
 
-/// Permission to hash; over when dropped.
+/// Permission to hash, until dropped.
 pub(crate) struct Turn(Option<Turns>);
 
 type Waiting = oneshot::Sender<Turn>;
 
 struct State {
-    /// Turns that nobody has. While there are some, nobody waits.
+    /// Number of free turns. While there are some, no caller waits.
     free: usize,
-    /// The kind of work that is looked at first.
+    /// Kind of work that is served first.
     next: usize,
     lines: [Line; KINDS],
 }
@@ -70,7 +71,7 @@ struct Group {
 }
 
 impl Turns {
-    /// As many turns at once as `count`.
+    /// Creates `count` turns that may be taken at once.
     pub(crate) fn new(count: usize) -> Self {
         Self(Arc::new(Mutex::new(State {
             free: count,
@@ -82,7 +83,7 @@ impl Turns {
     /// Waits for a turn, at most until the deadline.
     ///
     /// # Errors
-    /// [`Problem::Busy`] if the line is full or the deadline has come.
+    /// [`Problem::Busy`] if the queue is full or the deadline has passed.
     pub(crate) async fn take(
         &self,
         work: Work,
@@ -115,7 +116,7 @@ impl Turns {
                 return;
             };
             if let Err(mut unwanted) = next.send(Turn(Some(self.clone()))) {
-                // The caller has gone. Dropped as it is, it would be given back once more.
+                // The caller has gone. Dropping the turn as it is would give it back once more.
                 unwanted.0 = None;
             } else {
                 state.free -= 1;
@@ -124,7 +125,7 @@ impl Turns {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Sound after every statement that changes it.
+        // Valid after every statement that changes it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -151,7 +152,7 @@ impl State {
 }
 
 impl Line {
-    /// Puts a caller into the line; `false` if there is no place for it.
+    /// Puts a caller into the queue; returns `false` if there is no place for it.
     fn push(&mut self, asker: Asker, caller: Waiting) -> bool {
         if self.waiting >= WAITING_MAX {
             self.forget_gone();
@@ -203,7 +204,7 @@ impl Line {
         caller
     }
 
-    /// Removes callers that do not wait any more.
+    /// Removes callers that no longer wait.
     fn forget_gone(&mut self) {
         for group in &mut self.groups {
             for (_, callers) in &mut group.accounts {
@@ -220,8 +221,8 @@ impl Line {
         self.waiting = self.groups.iter().map(|group| group.waiting).sum();
     }
 
-    /// Sends the newest caller of the largest group away, if a caller of `group` has a better
-    /// right to the place.
+    /// Refuses the newest caller of the largest group, if a caller of `group` has a better right to
+    /// the place.
     fn displace(&mut self, group: ThrottleKey) -> bool {
         let own = self.groups.iter().find(|known| known.key == group);
         let own = own.map_or(0, |known| known.waiting);
@@ -364,7 +365,7 @@ mod tests {
         assert!(futures::poll!(last.as_mut()).is_pending());
         drop(gone);
         drop(first);
-        // Given but never looked at: it goes on all the same.
+        // The turn was given but its caller never looks at it: the next caller gets it.
         drop(given);
         assert!(last.await.is_ok());
         assert_eq!(turns.lock().free, 1);

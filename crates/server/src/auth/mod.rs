@@ -1,9 +1,9 @@
-//! What decides whether a caller is let in, and how often it may try: passwords and the turns in
-//! which they are hashed, waits after failures, who may create accounts, the sessions that are
-//! remembered, and what one account may have under way.
+//! What decides whether a caller is admitted, and how often it may try: passwords and the turns in
+//! which they are hashed, waits after failures, the registration policy, the sessions in memory,
+//! and what one account may have under way.
 //!
-//! It proposes nothing and does not know what the services share; those that log in, create
-//! accounts or make a session's commands use it.
+//! It proposes nothing and does not know what the services share; the services that log in, create
+//! accounts or propose a session's commands use it.
 
 pub(crate) mod codes;
 pub(crate) mod fair;

@@ -1,9 +1,9 @@
-//! Passwords: argon2id with 19 MiB, 2 passes, 1 lane (RFC 9106's way, OWASP's minimum).
+//! Hashes passwords: argon2id with 19 MiB, 2 passes, 1 lane (RFC 9106's way, OWASP's minimum).
 //!
-//! Always true: hashing happens on threads of its own, at most half of the cores at once, in turns
-//! that are shared fairly (see `hash_queue`): a storm of log-ins costs neither memory nor
-//! everybody's latency. A name that nobody has takes as long as one that somebody has, and so does
-//! a program's account, which has no password: nothing logs in there.
+//! Always true: hashing uses threads of its own, at most half of the cores at once, in turns that
+//! are shared fairly (see `hash_queue`), so many log-ins at once cost neither unbounded memory nor
+//! the latency of other calls. A name without an account takes as long as a name with one, and so
+//! does a program's account, which has no password and with which no caller can log in.
 
 use std::{sync::Arc, thread};
 
@@ -21,28 +21,28 @@ use crate::{
     random,
 };
 
-/// Attempts that have a turn for each thread that hashes: while one hashes, another is counted by
-/// the log.
+/// Attempts with a turn for each thread that hashes: while one hashes, the log counts another.
 const TURNS_PER_LANE: usize = 2;
-/// Turns of one node. On all nodes of a large cluster together they are fewer than the failures
-/// that an address is allowed, so log-ins that turn out right do not make their address wait.
+/// Maximum number of turns of one node. All nodes of a large cluster together have fewer turns than
+/// the failures that an address is allowed, so log-ins with a right password do not make their
+/// address wait.
 const TURNS_MAX: usize = 6;
 
-/// The parameters. An older hash is renewed when its owner logs in.
+/// Memory parameter in KiB. A hash with older parameters is renewed when its owner logs in.
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 
-/// Hashes and verifies.
+/// Hashes and verifies passwords.
 pub(crate) struct Passwords {
     turns: Turns,
     lanes: Arc<Semaphore>,
-    /// A hash of nobody's password, for names that nobody has.
+    /// Hash of a password that no account has, for names without an account.
     nobody: String,
 }
 
 impl Passwords {
-    /// Ready to hash; makes the hash of nobody's password.
+    /// Makes the hash that names without an account are verified against.
     pub(crate) fn new() -> Result<Self, Problem> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let lanes = (cores / 2).max(1);
@@ -56,7 +56,7 @@ impl Passwords {
     /// Waits for a turn to hash.
     ///
     /// # Errors
-    /// [`Problem::Busy`] if too many wait, or too long.
+    /// [`Problem::Busy`] if too many callers wait, or this one waits too long.
     pub(crate) async fn turn(
         &self,
         work: Work,
@@ -66,13 +66,13 @@ impl Passwords {
         self.turns.take(work, asker, deadline).await
     }
 
-    /// The PHC string of a new password.
+    /// Returns the PHC string of a new password.
     pub(crate) async fn hash(&self, _turn: &Turn, password: Password) -> Result<String, Problem> {
         self.run(move || hash(password.as_bytes())).await?
     }
 
-    /// Whether `password` is the one of `hash`. `None` and the empty hash, which is no password's,
-    /// take as long and are `false`.
+    /// Returns whether `password` is the one of `hash`. `None` and the empty hash, which belongs to
+    /// no password, take as long and give `false`.
     pub(crate) async fn verify(
         &self,
         _turn: &Turn,
@@ -105,7 +105,7 @@ impl Passwords {
     }
 }
 
-/// Whether a hash was made with other parameters than those of today.
+/// Returns whether a hash was made with other parameters than today's.
 pub(crate) fn is_outdated(hash: &str) -> bool {
     let today = format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}$");
     !hash.starts_with(&today)

@@ -1,31 +1,32 @@
-//! Who may create an account on this node: everybody, who was invited, or nobody.
+//! Decides which callers may create an account on this node: any caller, callers with an invite, or
+//! none.
 //!
-//! What is decided here is what a request has to show; whether what it shows is worth anything is
-//! decided by the log. Every way in that is not open to everybody is a [`Grant`].
+//! This file decides what a request has to carry; the log decides whether that is valid. Every way
+//! to create an account that is not open to all callers is a [`Grant`].
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
 use conclave_core::{Grant, Rejection, SessionId, TokenHash};
 use serde::Deserialize;
 
-/// Who may create an account on a node. With the setup token, or as an administrator, one always
-/// can.
+/// Registration policy of a node. A caller with the setup token, and an administrator, can always
+/// create an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Registration {
-    /// Everybody.
+    /// Any caller may create an account.
     Open,
-    /// Who shows an invite.
+    /// A caller with an invite may create an account.
     Invite,
-    /// Nobody.
+    /// No caller may create an account.
     Closed,
 }
 
 impl Registration {
-    /// All of them.
+    /// All policies.
     pub const ALL: [Self; 3] = [Self::Open, Self::Invite, Self::Closed];
 
-    /// As it is written in a configuration.
+    /// Returns the word of this policy in a configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -35,7 +36,8 @@ impl Registration {
         }
     }
 
-    /// What holds where nothing is configured: a node that only its own machine reaches is open.
+    /// Returns the policy where none is configured: a node that only its own machine reaches is
+    /// open.
     #[must_use]
     pub fn default_at(client_address: IpAddr) -> Self {
         match client_address.to_canonical().is_loopback() {
@@ -44,8 +46,8 @@ impl Registration {
         }
     }
 
-    /// The grant of a request that shows `shown`; `admin` is the session of an administrator that
-    /// it may have come with.
+    /// Returns the grant of a request that carries `shown`; `admin` is the session of an
+    /// administrator that the request may have come with.
     pub(crate) fn grant(self, shown: Shown, admin: Option<SessionId>) -> Result<Grant, Rejection> {
         match (shown, admin, self) {
             (Shown::Setup(token), ..) => Ok(Grant::Setup(token)),
@@ -75,14 +77,14 @@ impl FromStr for Registration {
     }
 }
 
-/// What a request shows to be let in.
+/// What a request carries to be allowed to create an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shown {
     /// Nothing.
     Nothing,
-    /// An invite's code.
+    /// Hash of an invite's code.
     Invite(TokenHash),
-    /// The setup token.
+    /// Hash of the setup token.
     Setup(TokenHash),
 }
 
@@ -98,7 +100,7 @@ mod tests {
         let shown = [Shown::Nothing, Shown::Invite(CODE), Shown::Setup(CODE)];
         let closed = Err(Rejection::RegistrationClosed);
         let grants = [
-            // mode, what a stranger gets for nothing, an invite, the setup token
+            // mode, result for a caller without a grant, for an invite, for the setup token
             (
                 Open,
                 [

@@ -1,4 +1,4 @@
-//! Who is calling: from the token in a request to the session behind it.
+//! Finds the session behind the token in a request.
 //!
 //! Only what never changes is kept in memory: which session a token belongs to. Whether that
 //! session is still open is decided where it matters: by the rules for a command, by the database
@@ -23,9 +23,11 @@ use tonic::metadata::MetadataMap;
 
 use crate::auth::fair::{Fair, OfAccount};
 
-/// Sessions kept in memory. At the bound the memory is emptied: looking one up again is cheap.
+/// Maximum number of sessions in memory. At the bound the memory is emptied: reading a session
+/// again is cheap.
 const KEPT_MAX: usize = 65_536;
-/// Commands of one session under way on one node: as many as its window remembers.
+/// Maximum number of commands of one session under way on one node: as many as its window
+/// remembers.
 const COMMANDS_MAX: u32 = 256;
 
 /// The session of a token, as this node knows it.
@@ -48,7 +50,7 @@ impl Known {
     }
 }
 
-/// A command of a session under way; over when dropped.
+/// A command of a session under way, until dropped.
 pub(crate) struct Admitted(Arc<AtomicU32>);
 
 impl Drop for Admitted {
@@ -57,7 +59,7 @@ impl Drop for Admitted {
     }
 }
 
-/// See the head of this file.
+/// Sessions in memory; see the head of this file.
 #[derive(Default)]
 pub(crate) struct Sessions {
     pub(crate) fair: Fair,
@@ -88,19 +90,19 @@ impl Sessions {
     }
 }
 
-/// The problem of a call without a session that could be used.
+/// Returns the problem of a call without a usable session.
 pub(crate) fn log_in_first(sentence: &str) -> Problem {
     Problem::SessionExpired {
         sentence: sentence.to_owned(),
     }
 }
 
-/// The hash of the token that a request carries.
+/// Returns the hash of the token that a request carries.
 pub(crate) fn token_of(metadata: &MetadataMap) -> Result<TokenHash, Problem> {
     token_in(metadata.as_ref())
 }
 
-/// The hash of the token in the headers of a request.
+/// Returns the hash of the token in the headers of a request.
 pub(crate) fn token_in(headers: &HeaderMap) -> Result<TokenHash, Problem> {
     let header = headers
         .get("authorization")
@@ -120,7 +122,7 @@ pub(crate) fn token_in(headers: &HeaderMap) -> Result<TokenHash, Problem> {
     }
 }
 
-/// A token as it is shown to its owner.
+/// Returns a token in the form that its owner sees.
 pub(crate) fn show_token(token: &[u8; TOKEN_BYTES]) -> String {
     URL_SAFE_NO_PAD.encode(token)
 }

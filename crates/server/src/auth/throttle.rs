@@ -1,14 +1,14 @@
-//! Passwords cannot be guessed fast: after many failures the next attempt has to wait.
+//! Slows down guesses of passwords: after many failures the next attempt has to wait.
 //!
-//! Attempts are counted by the log, before a password is verified (`try_password.rs`), so they
-//! survive every node and count on all of them; here is read how long an attempt still has to wait,
-//! before anything is hashed or proposed. An attempt from a place that the account
-//! knows (an address or a device from which it was logged in to), and one in a session, waits
-//! apart: guesses from elsewhere do not keep its owner out. Addresses are those of the connection:
-//! no header of a proxy is believed.
+//! The log counts attempts before a password is verified (`try_password.rs`), so the counts survive
+//! every node and hold on all of them. This file computes how long an attempt still has to wait,
+//! before anything is hashed or proposed. An attempt from a place that the account knows (an
+//! address or a device from which it was logged in to), and one in a session, waits apart: guesses
+//! from elsewhere do not keep the owner of the account out. Addresses are those of the connection:
+//! no header of a proxy is trusted.
 //!
-//! Always true: attempts of one account from one kind of place that are under way on this node at
-//! the same time are no more than may fail without a wait; and no wait lasts longer on this node
+//! Always true: the attempts of one account from one kind of place that are under way on this node
+//! at the same time are no more than may fail without a wait; and no wait lasts longer on this node
 //! than it was meant to, whatever the clocks say.
 
 use std::{
@@ -32,13 +32,13 @@ use tokio::time::Instant;
 
 use crate::{auth::hash_queue::Asker, problems::millis};
 
-/// Waits whose beginning is remembered. At the bound all are forgotten: they begin again, and
-/// none gets longer than it was meant to be from then on.
+/// Maximum number of waits whose beginning is remembered. At the bound all are removed: the waits
+/// begin again, and none gets longer than it was meant to be from then on.
 const SEEN_MAX: usize = 16_384;
-/// Attempts under way. At the bound further ones are refused as busy.
+/// Maximum number of attempts under way. At the bound further ones are refused as busy.
 const UNDER_WAY_MAX: usize = 4096;
-/// The keys of an attempt to log in. `name_key` is the account's name as names are compared.
-/// Callers whose address is not known share one.
+/// Returns the keys of an attempt to log in. `name_key` is the account's name in the form in which
+/// names are compared. Callers whose address is unknown share one key.
 pub(crate) fn keys_of_login(
     name_key: &str,
     remote: Option<SocketAddr>,
@@ -57,7 +57,7 @@ pub(crate) fn keys_of_login(
     }
 }
 
-/// The keys of a password that is asked for again in a session.
+/// Returns the keys of a password that is asked for again in a session.
 pub(crate) fn keys_of_session(
     name_key: &str,
     remote: Option<SocketAddr>,
@@ -69,19 +69,19 @@ pub(crate) fn keys_of_session(
     }
 }
 
-/// What a node knows of an attempt.
+/// What a node knows of the failures that an attempt is measured by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Held {
-    /// Where the attempt waits apart; `None` if it does not.
+    /// Key of the place if the attempt waits apart; `None` if it does not.
     apart: Option<ThrottleKey>,
-    /// What is held against that place, or against the account.
+    /// Failures of that place, or of the account.
     account: Option<Throttle>,
-    /// What is held against the address, unless the attempt waits apart.
+    /// Failures of the address, unless the attempt waits apart.
     address: Option<Throttle>,
 }
 
 impl Held {
-    /// What is held against an attempt.
+    /// Reads the failures that count against an attempt.
     pub(crate) fn of(reader: &rows::Reader, keys: &LoginKeys) -> Result<Self, rows::ReadError> {
         let apart = match keys.session {
             Some(session) => Some(session),
@@ -104,12 +104,13 @@ impl Held {
         })
     }
 
-    /// Under which key attempts under way are counted.
+    /// Returns the key under which attempts under way are counted.
     pub(crate) fn key(&self, keys: &LoginKeys) -> ThrottleKey {
         self.apart.unwrap_or(keys.account)
     }
 
-    /// Who asks for a turn to hash: a known place for itself, anybody else for its address.
+    /// Returns the key under which the attempt asks for a turn to hash: a known place has its own,
+    /// any other caller that of its address.
     pub(crate) fn asker(&self, keys: &LoginKeys) -> Asker {
         Asker {
             group: self.apart.unwrap_or(keys.address),
@@ -118,12 +119,12 @@ impl Held {
     }
 }
 
-/// Lets attempts pass, one after the other.
+/// Admits attempts, one after the other.
 #[derive(Default)]
 pub(crate) struct Gate {
     /// Since when this node knows of a wait.
     seen: Mutex<HashMap<ThrottleKey, (Throttle, Instant)>>,
-    /// How many attempts on each account are under way.
+    /// Number of attempts under way on each account.
     under_way: Mutex<HashMap<ThrottleKey, u32>>,
 }
 
@@ -144,14 +145,14 @@ impl Gate {
         })
     }
 
-    /// How long `throttle` makes wait from now on.
+    /// Returns for how many milliseconds from now `throttle` makes an attempt wait.
     fn left_ms(&self, key: ThrottleKey, throttle: &Throttle, now: Timestamp) -> u64 {
         let by_clock = throttle.not_before.0.saturating_sub(now.0);
         if by_clock == 0 {
             return 0;
         }
-        // The log's time may have stopped, because a leader's clock was ahead: a clock alone
-        // would make people wait until the time of day has come there.
+        // The log's time may have stopped, because a leader's clock was ahead: with a clock alone,
+        // people would wait until the time of day has reached it.
         let meant = throttle.not_before.0.saturating_sub(throttle.failed_at.0);
         let since = self.seen_since(key, throttle).elapsed();
         by_clock.min(meant.saturating_sub(millis(since)))
@@ -172,11 +173,11 @@ impl Gate {
     }
 }
 
-/// An attempt that is under way; over when dropped.
+/// An attempt under way, until dropped.
 pub(crate) struct Attempt<'a> {
     gate: &'a Gate,
     key: ThrottleKey,
-    /// Attempts with the same key that were under way already.
+    /// Number of attempts with the same key that were under way already.
     ahead: u32,
 }
 
@@ -196,8 +197,8 @@ impl Attempt<'_> {
             0 => {}
             wait_ms => return Err(Problem::LoginThrottled { wait_ms }),
         }
-        // Log-ins of one account that are made at once wait for each other here, so that those
-        // that are right do not make each other wait by the log.
+        // Log-ins of one account that arrive at once wait for each other here, so that those with
+        // the right password do not make each other wait by the log.
         let failures = held.account.map_or(0, |throttle| throttle.failures);
         match self.ahead < THROTTLE_FREE_ACCOUNT.saturating_sub(failures).max(1) {
             true => Ok(()),
@@ -220,7 +221,7 @@ impl Drop for Attempt<'_> {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Both maps are sound after every statement that changes them.
+    // Both maps are valid after every statement that changes them.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -1,11 +1,12 @@
-//! How nodes that are started with the same flags, in any order, find each other and make one
-//! cluster.
+//! Bootstraps a cluster: nodes that are started with the same flags, in any order, find each other
+//! and make one cluster.
 //!
-//! All were given the same secret, the same list of addresses and the number of nodes to wait for.
-//! A node finds its own place in the list by asking every address; the place is its number.
+//! The operator gives all of them the same secret, the same list of addresses and the number of
+//! nodes to wait for. A node finds its own place in the list by asking every address; the place is
+//! its number.
 //!
 //! Always true: a node whose data directory took no part in making the cluster never counts as one
-//! of those that made it, even at the same address: it might have forgotten its votes.
+//! of its initial members, even at the same address: it might have forgotten its votes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,21 +32,21 @@ use crate::{
 
 /// How long another node may take to introduce itself.
 const INTRODUCE_LIMIT: Duration = Duration::from_secs(1);
-/// Between two rounds of asking.
+/// Pause between two rounds of requests.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Where a directory keeps what tells it from others.
+/// File with the random digits that tell a directory from others.
 const FILE: &str = "instance";
 const INSTANCE_BYTES: usize = 16;
 
-/// What a node is to do that was started to make a cluster with others.
+/// Result of looking for the other nodes.
 pub(crate) enum Found {
-    /// Make it: this node and the others, by the number of each.
+    /// Make the cluster: this node and the others, in the order of their numbers.
     Founders(Vec<Founder>),
-    /// It was made without this node: join it.
+    /// The cluster was made without this node: join it.
     Made,
 }
 
-/// What nodes that look for each other tell each other.
+/// What nodes tell each other while they look for each other.
 #[derive(Clone)]
 pub(crate) struct Introduction {
     secret: ClusterSecret,
@@ -70,13 +71,13 @@ impl Introduction {
     }
 }
 
-/// Random digits that a directory has from its first start on.
+/// Returns the random digits that a directory has from its first start on.
 fn instance_of(directory: &Path) -> io::Result<String> {
     let file = directory.join(FILE);
     match fs::read_to_string(&file) {
         Ok(text) if text.len() == 2 * INSTANCE_BYTES => return Ok(text),
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        // An interrupted start has left a part of it, and told nobody.
+        // An interrupted start has left a partial file, and has sent its digits to no other node.
         Ok(_) | Err(_) => {}
     }
     let mut bytes = [0_u8; INSTANCE_BYTES];
@@ -110,7 +111,7 @@ impl JoinService for Introduction {
     }
 }
 
-/// Asks the addresses until it is clear what to do. Never ends while too few nodes are there.
+/// Asks the addresses until the next step is clear. Never ends while too few nodes are there.
 pub(crate) async fn find(own: &Introduction, addresses: &[String], trust: &Trust) -> Found {
     let mut told = None;
     let key = own.secret.join_key();
@@ -130,7 +131,7 @@ pub(crate) async fn find(own: &Introduction, addresses: &[String], trust: &Trust
             Ok(found) => return found,
             Err(why) => {
                 let why = missing.into_iter().next().unwrap_or(why);
-                // Once for each reason, not for each round.
+                // Logged once for each reason, not for each round.
                 if told.as_ref() != Some(&why) {
                     tracing::info!(reason = %why, "waiting for the other nodes");
                     told = Some(why);
@@ -143,7 +144,7 @@ pub(crate) async fn find(own: &Introduction, addresses: &[String], trust: &Trust
 
 type Answer = (String, peer::IntroduceResponse);
 
-/// What is to be done, or why that is not clear yet.
+/// Returns what this node is to do, or why that is not clear yet.
 fn judge(own: &Introduction, addresses: &[String], answers: &[Answer]) -> Result<Found, String> {
     let made = answers
         .iter()
@@ -185,7 +186,7 @@ fn judge(own: &Introduction, addresses: &[String], answers: &[Answer]) -> Result
     Ok(Found::Founders(founders))
 }
 
-/// Where the founders are reached.
+/// Returns the addresses of the initial members.
 pub(crate) fn members_of(founders: &[Founder]) -> BTreeMap<u64, Member> {
     let members = founders.iter().map(|founder| {
         let member = Member {
@@ -198,7 +199,7 @@ pub(crate) fn members_of(founders: &[Founder]) -> BTreeMap<u64, Member> {
 }
 
 impl Introduction {
-    /// Which of the founders this node is.
+    /// Returns the number of this node among the initial members.
     pub(crate) fn number_in(&self, founders: &[Founder]) -> Option<u64> {
         let mine = |founder: &&Founder| founder.instance == self.instance;
         let found = founders.iter().find(mine);

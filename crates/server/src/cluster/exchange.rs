@@ -1,18 +1,18 @@
-//! Exchanges the secret of the cluster while it runs, so that what a machine has kept that was
-//! removed, or what was copied from a directory, proves nothing any more.
+//! Exchanges the secret of the cluster while it runs, so that the secret or the certificates on a
+//! removed machine, or in a copy of a directory, prove nothing any more.
 //!
-//! 1. The log says that another authority of the peers is wanted. The leader makes the secret from
-//!    which it follows, keeps it, and has the log announce the authority: its fingerprint, never
-//!    the secret.
-//! 2. The leader brings it to every member: the secret to voters, certificates to all others. They
-//!    keep it beside what they have and believe both authorities. It is brought and not fetched:
-//!    who comes with a stolen certificate gets nothing.
-//! 3. Once all members have it they make their connections anew, and the log ends the exchange:
-//!    every node goes on with the new one alone, also one that was down by then.
+//! 1. The log says that another authority of the peers is wanted. The leader makes the secret that
+//!    the authority follows from, stores it, and has the log announce the authority: its
+//!    fingerprint, never the secret.
+//! 2. The leader sends it to every member: the secret to voters, certificates to all others. They
+//!    store it beside their present one and trust both authorities. The leader sends it and members
+//!    never fetch it: a client with a stolen certificate gets nothing.
+//! 3. When all members have it they make their connections anew, and the log ends the exchange:
+//!    every node goes on with the new authority alone, also a node that was down by then.
 //!
-//! A member that goes meanwhile may have got the secret: then the log wants another one.
+//! A member that is removed meanwhile may have got the secret: then the log wants another one.
 //!
-//! Whoever leads goes on with it; a leader that has not got the secret that was announced makes and
+//! A new leader continues the exchange; a leader without the secret that was announced makes and
 //! announces another one. Always true: no member is left behind, because the log ends nothing
 //! before all members have on disk what they need.
 
@@ -40,7 +40,7 @@ use crate::{
     tls::{Issued, Next, NodeKey, PeerNames, PublicKey},
 };
 
-/// How often a node looks whether there is something to do.
+/// How often a node looks for work.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long one member may take to be prepared: it waits for its log and its disk.
 const PREPARE_LIMIT: Duration = Duration::from_secs(3);
@@ -49,7 +49,7 @@ const BARRIER_LIMIT: Duration = Duration::from_secs(1);
 /// How long the log may take to announce an authority, or to end the exchange.
 const PROPOSE_LIMIT: Duration = Duration::from_secs(3);
 
-/// Does what an exchange needs of this node, for as long as it runs.
+/// Takes this node's steps of an exchange, for as long as it runs.
 pub(crate) async fn keep(shared: Arc<Shared>) {
     loop {
         sleep(LOOK_EVERY).await;
@@ -75,7 +75,7 @@ impl Shared {
         Ok(self.read(|reader| reader.nodes()).await?.authority)
     }
 
-    /// Follows what the log says: goes on with what was prepared, or forgets it.
+    /// Follows the log: continues with what was prepared, or removes it.
     async fn settle(&self) -> Result<(), Problem> {
         let _turn = self.exchange.settling.lock().await;
         let (tls, known) = (&self.security.tls, self.authority_now().await?);
@@ -97,7 +97,7 @@ impl Shared {
             tracing::info!(exchanges, "the secret of the cluster was exchanged");
             return Ok(());
         }
-        // Only what is known to be the newest says that something else was announced since.
+        // Only after a barrier does this node know whether another authority was announced since.
         if known.next != Some(prepared) {
             let confirmed = self.replica.read_barrier(BARRIER_LIMIT).await;
             confirmed.map_err(|error| problems::of_read(&error))?;
@@ -122,7 +122,7 @@ impl Shared {
         })
     }
 
-    /// Believes the next authority from now on, and keeps what proves this node to those who do.
+    /// Trusts the next authority from now on, and stores what proves this node to its peers.
     async fn prepare(&self, next: Next) -> Result<(), Problem> {
         let kept = next.clone();
         self.on_disk(move |directory| store(directory, &kept))
@@ -131,7 +131,7 @@ impl Shared {
         prepared.map_err(|error| problems::refused("CERTIFICATES_INVALID", &error.to_string()))
     }
 
-    /// Prepares this node, as the leader asks for it.
+    /// Prepares this node at the request of the leader.
     pub(crate) async fn prepare_here(
         &self,
         request: peer::PrepareExchangeRequest,
@@ -158,7 +158,7 @@ impl Shared {
                     let issued = Issued::new(&key, &sent);
                     Next::Issued(issued.map_err(|error| invalid(&error.to_string()))?)
                 }
-                // Certificates of a machine that is to vote say so; others do not.
+                // Certificates for a machine that is to vote say so; other certificates do not.
                 None if self.identity.wish().is_some() && !self.votes() => {
                     return Err(invalid("this node has not got its place yet"));
                 }
@@ -195,7 +195,7 @@ impl Shared {
         if !leads || self.peer_authority().next.is_none() {
             return Ok(());
         }
-        // What leaders before have proposed is known then.
+        // After this barrier the node knows what earlier leaders have proposed.
         let confirmed = self.replica.read_barrier(BARRIER_LIMIT).await;
         confirmed.map_err(|error| error.to_string())?;
         let known = self
@@ -226,7 +226,7 @@ impl Shared {
         let secret = self.secret();
         let secret = secret.ok_or("the leader has not got the key of the authority yet")?;
         let next = secret.exchange().map_err(|error| error.to_string())?;
-        // Until the log has announced it, it would be forgotten.
+        // Without this lock `settle` would remove the secret before the log has announced it.
         let _turn = self.exchange.settling.lock().await;
         let prepared = self.prepare(Next::Secret(next.clone())).await;
         prepared.map_err(|problem| problem.to_string())?;
@@ -243,11 +243,11 @@ impl Shared {
         self.propose(command, deadline).await.map(drop)
     }
 
-    /// Prepares every other member; all of them, or it is an error.
+    /// Prepares every other member; fails if one of them is not prepared.
     async fn prepare_others(&self, next: &ClusterSecret, connect_anew: bool) -> Result<(), String> {
         let mut members = self.replica.status().members.nodes;
         members.remove(&self.identity.node);
-        // Where a member says that it is counts for more.
+        // A member's own announcement is newer than the log.
         let moved = self.roll.moved();
         let preparing = members.into_iter().map(|(node, member)| {
             let member = moved.get(&node).cloned().unwrap_or(member);

@@ -1,8 +1,8 @@
 //! A leader whose disk is nearly full transfers leadership to a voter that has room.
 //!
-//! A cluster of which a majority has room need not refuse what grows because the one that leads has
-//! none. So such a leader lets another voter lead, and a voter whose disk is nearly full leaves
-//! early campaigns to the others. If it is elected all the same it transfers leadership again.
+//! A cluster of which a majority has room need not refuse growth because the leader has none. So
+//! such a leader lets another voter lead, and a voter whose disk is nearly full leaves early
+//! campaigns to the others. If it is elected all the same it transfers leadership again.
 //!
 //! Always true: leadership goes only to a voter that answers, has nearly everything and has room,
 //! and only if a majority has room without this node; so it never goes in a circle. Between two
@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// Transfers that may fail, one after the other, before this leader refuses what grows.
 const TRIES_MAX: u32 = 3;
 
-/// What a voter says of itself.
+/// Status that a voter reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Told {
     has_room: bool,
@@ -93,8 +93,8 @@ async fn heir_of(shared: &Shared) -> Option<u64> {
     )
 }
 
-/// Returns the voter that is to lead instead of one without room: the preferred one, or the one
-/// with the most of the log. `None` if no majority has room.
+/// Returns the voter that is to lead instead of a leader without room: the preferred leader, or the
+/// voter with the most of the log. `None` if no majority has room.
 fn heir(
     voters: &[BTreeSet<u64>],
     told: &BTreeMap<u64, Told>,
@@ -143,7 +143,7 @@ mod tests {
         let all = told(&[(1, false, 100), (2, true, 90), (3, true, 95)]);
         assert_eq!(heir(&three, &all, 100, None), Some(3));
         assert_eq!(heir(&three, &all, 100, Some(2)), Some(2));
-        // The preferred one has no room itself.
+        // The preferred leader has no room itself.
         assert_eq!(heir(&three, &all, 100, Some(1)), Some(3));
         let equal = told(&[(1, false, 100), (2, true, 100), (3, true, 100)]);
         assert_eq!(heir(&three, &equal, 100, None), Some(2));
@@ -154,7 +154,7 @@ mod tests {
         let three = voters(&[1, 2, 3]);
         let one = told(&[(1, false, 100), (2, false, 100), (3, true, 100)]);
         assert_eq!(heir(&three, &one, 100, None), None);
-        // The third one is silent: with it the cluster could not go on.
+        // Voter 2 is silent: without it there is no majority that has room.
         let silent = told(&[(1, false, 100), (3, true, 100)]);
         assert_eq!(heir(&three, &silent, 100, None), None);
         assert_eq!(heir(&voters(&[1]), &told(&[(1, false, 1)]), 1, None), None);

@@ -1,8 +1,8 @@
-//! How a node comes into a cluster that is there, how it learns that it is in it no longer, and how
-//! clients learn of those that come and go.
+//! Joins a node to an existing cluster, notices that the node was removed from it, and tells
+//! clients when members come or go.
 //!
-//! Always true: a node that joins never makes a cluster of its own. It stops because it was
-//! removed only if a majority says so, through a member that has just asked it.
+//! Always true: a node that joins never makes a cluster of its own. It stops because it was removed
+//! only if a majority says so, through a member that has just asked it.
 
 use std::{
     sync::{Arc, PoisonError},
@@ -30,18 +30,18 @@ use crate::{
 
 /// How long a member may take to describe its cluster.
 const DESCRIBE_LIMIT: Duration = Duration::from_secs(2);
-/// How long a member may take to let a machine in.
+/// How long a member may take to admit a machine.
 const JOIN_LIMIT: Duration = Duration::from_secs(5);
-/// For how long a node must have had everything before it asks for its place.
+/// For how long a node must be caught up before it asks for its place.
 const CAUGHT_UP: Duration = Duration::from_secs(2);
-/// How long the leader may take to give it, and the pause after it did not.
+/// How long the leader may take to give the place, and the pause after it did not.
 const PLACE_LIMIT: Duration = Duration::from_secs(5);
 const PLACE_AGAIN: Duration = Duration::from_secs(1);
-/// Between two rounds of asking.
+/// Pause between two rounds of requests.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How often a node makes sure that it belongs to the cluster.
+/// How often a node verifies that it belongs to the cluster.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// How often is looked whether nodes have come or gone.
+/// How often this node looks whether members have come or gone.
 const ADDRESSES_EVERY: Duration = Duration::from_millis(500);
 /// How long the leader may take to confirm what it knows.
 const BARRIER_LIMIT: Duration = Duration::from_secs(1);
@@ -66,7 +66,7 @@ pub(crate) async fn find(addresses: &[String], node: u64, trust: &Trust) -> Clus
     }
 }
 
-/// Says why it waits: once for each reason, not for each round.
+/// Logs why this node waits: once for each reason, not for each round.
 #[derive(Default)]
 struct Reasons(Option<String>);
 
@@ -79,10 +79,10 @@ impl Reasons {
     }
 }
 
-/// Asks the nodes at these addresses until one lets this machine in.
+/// Asks the nodes at these addresses until one admits this machine.
 ///
 /// # Errors
-/// What the cluster refuses for good.
+/// Returns the problem with which the cluster refuses for good.
 pub(crate) async fn ask(
     addresses: &[String],
     trust: &Trust,
@@ -105,15 +105,15 @@ pub(crate) async fn ask(
     }
 }
 
-/// What a member has signed for this machine when it was let in.
+/// Returns what a member has signed for this machine when it admitted it.
 pub(crate) fn issued_in(key: &NodeKey, let_in: &peer::JoinResponse) -> Result<Issued, StartError> {
     let sent = let_in.certificates.clone().unwrap_or_default();
     let issued = Issued::new(key, &sent);
     issued.map_err(|error| StartError::Join(format!("what was signed is of no use: {error}")))
 }
 
-/// Takes the place that the node shall have, once it has had everything that is acknowledged for
-/// some seconds.
+/// Takes the place that this node was admitted for, after it has had everything that is
+/// acknowledged for some seconds.
 pub(crate) async fn take_place(shared: Arc<Shared>) {
     let node = shared.identity.node;
     let mut told = None;
@@ -150,7 +150,8 @@ pub(crate) async fn take_place(shared: Arc<Shared>) {
             .change_members(request, &OnBehalf::default(), deadline)
             .await
         {
-            // The last one with the key of the authority goes only after this node has it.
+            // The last member with the key of the authority is replaced only after this node has
+            // the key.
             votes_first |= problem.reason() == "WOULD_LOSE_AUTHORITY" && wish.voter;
             let reason = problem.to_string();
             if told.as_ref() != Some(&reason) {
@@ -165,8 +166,9 @@ pub(crate) async fn take_place(shared: Arc<Shared>) {
     }
 }
 
-/// Whose place the node takes: the one that it was told, or one at its own address. There are
-/// several of them if a machine was damaged again before it had its place.
+/// Returns the member whose place this node takes: the one that the cluster named, or one at this
+/// node's own address. There are several of them if a machine was damaged again before it had its
+/// place.
 fn predecessor(members: &Members, node: u64, told: u64) -> Option<u64> {
     if members.nodes.contains_key(&told) {
         return Some(told);
@@ -177,7 +179,7 @@ fn predecessor(members: &Members, node: u64, told: u64) -> Option<u64> {
     same.map(|(other, _)| *other)
 }
 
-/// Whether the node has everything that is acknowledged, and still has it after a while.
+/// Returns whether the node has everything that is acknowledged, and still has it after a while.
 async fn stays_caught_up(shared: &Shared) -> bool {
     for pause in [Duration::ZERO, CAUGHT_UP / 2, CAUGHT_UP / 2] {
         sleep(pause).await;
@@ -189,8 +191,8 @@ async fn stays_caught_up(shared: &Shared) -> bool {
     true
 }
 
-/// Looks from time to time whether this node still belongs to its cluster; says so when it does
-/// not any more.
+/// Looks from time to time whether this node still belongs to its cluster, and reports when it no
+/// longer does.
 pub(crate) async fn watch_membership(shared: Arc<Shared>, removed: watch::Sender<bool>) {
     let node = shared.identity.node;
     loop {
@@ -217,8 +219,8 @@ pub(crate) async fn watch_membership(shared: Arc<Shared>, removed: watch::Sender
     }
 }
 
-/// Notes what the log says of nodes, and tells the streams where clients reach them, whenever that
-/// has changed.
+/// Records what the log says of nodes, and sends the streams the client addresses, whenever they
+/// have changed.
 pub(crate) async fn tell_addresses(shared: Arc<Shared>) {
     loop {
         let read = |reader: &rows::Reader| Ok((reader.nodes()?, reader.account_limits()?));

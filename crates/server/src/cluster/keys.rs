@@ -1,7 +1,7 @@
-//! The key of the cluster's authority, and the certificates of nodes that have not got it.
+//! Manages the key of the cluster's authority, and the certificates of nodes without it.
 //!
-//! Always true: the key is given to voters alone, by a voter that has just asked a majority who
-//! they are; a node without it is given certificates for its own key and its own number.
+//! Always true: the key goes to voters alone, from a voter that has just asked a majority which
+//! nodes vote; a node without the key gets certificates for its own key and its own number.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,12 +22,12 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long one member may take to answer.
 const ASK_LIMIT: Duration = Duration::from_secs(2);
-/// The pause after no member has given what was asked for.
+/// Pause after no member has given the key or the certificates.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// How long the members may take to confirm who votes.
+/// How long the members may take to confirm which nodes vote.
 const BARRIER_LIMIT: Duration = Duration::from_secs(1);
 
-/// Refuses what is not a key.
+/// Returns the refusal of bytes that are not a key.
 pub(crate) fn key_invalid() -> Problem {
     problems::refused(
         "KEY_INVALID",
@@ -36,7 +36,7 @@ pub(crate) fn key_invalid() -> Problem {
 }
 
 impl Shared {
-    /// The cluster's secret, if this node has it.
+    /// Returns the cluster's secret, if this node has it.
     pub(crate) fn secret(&self) -> Option<ClusterSecret> {
         self.security.tls.secret()
     }
@@ -57,7 +57,8 @@ impl Shared {
         Ok(signed.to_wire())
     }
 
-    /// Signs other certificates for a member. They give no right to a place: it has its place.
+    /// Signs new certificates for a member. They give no right to a place: the member has its
+    /// place.
     pub(crate) fn renew_certificates(
         &self,
         node: u64,
@@ -71,7 +72,7 @@ impl Shared {
         self.certificates_for(of, public_key, &member.client_address)
     }
 
-    /// Gives the secret, for a node that votes as a majority knows it.
+    /// Returns the secret, for a node that votes as a majority knows it.
     pub(crate) async fn authority_key_for(&self, node: u64) -> Result<ClusterSecret, Problem> {
         let confirmed = self.replica.read_barrier(BARRIER_LIMIT).await;
         confirmed.map_err(|error| problems::of_read(&error))?;
@@ -82,7 +83,7 @@ impl Shared {
         self.secret().ok_or_else(no_key)
     }
 
-    /// Every voter but this one, the leader first.
+    /// Returns every voter but this one, the leader first.
     fn other_voters(&self) -> Vec<(u64, Member)> {
         let leader = *self.replica.leader().borrow();
         let others = self.other_members().into_iter();
@@ -95,7 +96,7 @@ impl Shared {
 }
 
 /// Gets the key of the authority once this node votes, gives it up when the vote is taken from it,
-/// and gets other certificates before those of a node without the key expire. Never ends.
+/// and gets new certificates before those of a node without the key expire. Never ends.
 pub(crate) async fn keep(shared: Arc<Shared>) {
     let mut told = None;
     loop {
@@ -118,7 +119,7 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
     }
 }
 
-/// Asks the other voters for the key, keeps it, and signs for itself from then on.
+/// Asks the other voters for the key, stores it, and lets this node sign for itself from then on.
 async fn fetch_key(shared: &Arc<Shared>) -> Result<(), String> {
     let mut why = "no other voter is known".to_owned();
     for (node, member) in shared.other_voters() {
@@ -153,16 +154,16 @@ async fn fetch_key(shared: &Arc<Shared>) -> Result<(), String> {
     Err(why)
 }
 
-/// Whether this node had a vote that was taken from it for good. One that the operator gives the
-/// secret, or that is to get a vote, keeps it.
+/// Returns whether this node has lost its vote for good. A node that has the secret from the
+/// operator, or that is about to get a vote, keeps the key.
 fn is_demoted(shared: &Shared) -> bool {
     let is_settled = shared.replica.status().members_settled;
-    // While the secret is exchanged it is about to get other certificates anyway.
+    // While the secret is exchanged this node is about to get new certificates anyway.
     let is_exchanging = shared.peer_authority().next.is_some();
     is_settled && !is_exchanging && !shared.secret_is_given && shared.identity.wish().is_none()
 }
 
-/// Has a voter sign certificates for the key of this node, and forgets the secret.
+/// Has a voter sign certificates for the key of this node, and removes the secret.
 async fn give_up_key(shared: &Arc<Shared>) -> Result<(), String> {
     let issued = renew(shared).await?;
     let directory = shared.identity.directory().to_owned();
@@ -175,7 +176,7 @@ async fn give_up_key(shared: &Arc<Shared>) -> Result<(), String> {
     Ok(())
 }
 
-/// Asks the voters for other certificates.
+/// Asks the voters for new certificates.
 async fn renew(shared: &Arc<Shared>) -> Result<Issued, String> {
     let directory = shared.identity.directory();
     let key = NodeKey::load_or_make(directory).map_err(|error| error.to_string())?;
@@ -213,7 +214,7 @@ impl GrpcPeer {
         Ok(self.call(limit, call).await?.cluster_secret)
     }
 
-    /// Asks the peer for other certificates for the key of this node.
+    /// Asks the peer for new certificates for the key of this node.
     async fn certificates(
         &self,
         public_key: Vec<u8>,

@@ -1,8 +1,8 @@
-//! Changes of the membership as operators ask for them, on whichever node.
+//! Changes the membership at the request of operators, on any node.
 //!
 //! Always true: only the leader changes anything; a change that would leave no majority of the
-//! voters that answer now is refused unless it is forced. Who asks again after a lost answer finds
-//! that nothing is left to do.
+//! voters that answer now is refused unless it is forced. A caller that asks again after a lost
+//! answer finds that nothing is left to do.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -31,7 +31,7 @@ use crate::{
     tls::PeerNames,
 };
 
-/// What was asked, on its way.
+/// Request on its way to the leader.
 type Asked<'a, T> = BoxFuture<'a, Result<T, Problem>>;
 
 /// Pause before the leader is asked again.
@@ -53,7 +53,7 @@ impl Shared {
         };
         let hash = token_hash(&secret);
         let outcome = self.make_join_token(&request, hash).await?;
-        // A machine shows its token to voters alone.
+        // A machine presents its token to voters alone.
         let members = self.members().into_iter();
         let voters = members.filter(|(node, _)| self.replica.place_of(*node) == Place::Voter);
         let peer_addresses = voters.map(|(_, member)| member.peer_address).collect();
@@ -70,8 +70,8 @@ impl Shared {
         })
     }
 
-    /// What a node of another cluster is told: most often the same hosts are written differently
-    /// in the lists that the two were started with.
+    /// Returns the message for a node of another cluster: most often the lists that the two were
+    /// started with write the same hosts differently.
     pub(crate) fn other_cluster(&self) -> String {
         let cluster = &self.identity.cluster_id;
         let member = |(node, member): (&u64, &Member)| format!("{node}={}", member.peer_address);
@@ -106,7 +106,7 @@ impl Shared {
         .await
     }
 
-    /// Hands leadership over, from here or from wherever it is.
+    /// Transfers leadership, from this node or through the leader.
     pub(crate) async fn transfer_leader(
         &self,
         to: u64,
@@ -128,7 +128,8 @@ impl Shared {
         .await
     }
 
-    /// Asks whoever leads, until it answers or there is no time left. `None`: this node.
+    /// Calls the leader until it answers or the deadline has passed. `ask` gets `None` if this node
+    /// leads.
     pub(crate) async fn at_leader<T>(
         &self,
         deadline: Deadline,
@@ -157,7 +158,7 @@ impl Shared {
                     | Problem::Broken { .. }
                     | Problem::SessionExpired { .. }),
                 )) => return Err(problem),
-                // No leader, another leader, another change: asking again is safe.
+                // There is no leader, another leader or another change: asking again is safe.
                 Some(Err(_)) | None => sleep(PAUSE.min(left)).await,
             }
         }
@@ -206,7 +207,7 @@ impl Shared {
         })
     }
 
-    /// Whether a node asks for the place that it was let in for, and for nothing else.
+    /// Returns whether a node asks for the place that it was admitted for, and for nothing else.
     pub(crate) fn is_own_place(
         &self,
         names: PeerNames,
@@ -228,7 +229,7 @@ impl Shared {
         }
     }
 
-    /// Hands leadership over if this node leads; gives who leads then.
+    /// Transfers leadership if this node leads; returns the new leader.
     pub(crate) async fn transfer_leader_here(
         &self,
         to: u64,
@@ -241,7 +242,7 @@ impl Shared {
 }
 
 /// Refuses a membership in which no voter that answers has the key of the authority: no machine
-/// could be let in any more, and no certificate renewed.
+/// could join any more, and no certificate could be renewed.
 fn keeps_the_key(after: &Members, statuses: &[Told]) -> Result<(), Problem> {
     let voters = after.all_voters();
     let has_key = |(node, _, status): &Told| {
@@ -254,10 +255,10 @@ fn keeps_the_key(after: &Members, statuses: &[Told]) -> Result<(), Problem> {
     Err(problems::refused("WOULD_LOSE_AUTHORITY", sentence))
 }
 
-/// A member, and how it is if it says so.
+/// A member, and its status if it answers.
 type Told = (u64, Member, Option<peer::GetNodeStatusResponse>);
 
-/// The members that answer now, voters or not: a learner may become one.
+/// Returns the number of a member that answers now, voter or not: a learner may become a voter.
 fn answers((node, _, status): &Told) -> Option<u64> {
     status.as_ref().map(|_| *node)
 }

@@ -1,5 +1,5 @@
-//! The cluster and the place of this node in it: how it is made and joined, who belongs to it and
-//! leads it, where members are reached, and its secret.
+//! The cluster and the place of this node in it: how it is made and joined, which nodes belong to
+//! it and lead it, their addresses, and its secret.
 //!
 //! It serves no port: services call it. It uses the transport and what the services share.
 

@@ -1,7 +1,7 @@
-//! Writes the peers file (`peers_file.rs`) whenever the members of the cluster, or where they are
-//! reached, have changed.
+//! Writes the peers file (`peers_file.rs`) whenever the members of the cluster, or their addresses,
+//! have changed.
 //!
-//! Always true: nothing is written before the log has said who belongs to the cluster.
+//! Always true: nothing is written before the log has said which nodes belong to the cluster.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,15 +13,15 @@ use crate::{
     identity::peers_file::{PeersFile, Place},
 };
 
-/// How often is looked whether something has changed.
+/// How often this node looks for a change.
 const EVERY: Duration = Duration::from_millis(500);
 
-/// Notes who belongs to the cluster whenever that has changed.
+/// Writes the members of the cluster whenever they have changed.
 pub(crate) async fn keep(shared: Arc<Shared>) {
     let mut noted = None;
     loop {
         let now = known_now(&shared);
-        // Until the log has said who belongs to the cluster nobody is known.
+        // Until the log has said which nodes belong to the cluster, no member is known.
         if noted.as_ref() != Some(&now) && !shared.replica.status().members.nodes.is_empty() {
             let directory = shared.identity.directory().to_owned();
             let written = now.clone();
@@ -36,7 +36,7 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
     }
 }
 
-/// What this node knows now.
+/// Returns the peers that this node knows now.
 fn known_now(shared: &Shared) -> PeersFile {
     let members = shared.replica.status().members;
     let node = shared.identity.node;

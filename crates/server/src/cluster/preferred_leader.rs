@@ -1,6 +1,7 @@
-//! The node that an administrator wants to lead does, while it is well.
+//! Transfers leadership to the preferred leader, the node that an administrator has named, while
+//! that node is healthy.
 //!
-//! Always true: leadership is handed over only to a voter that answers, has nearly everything and
+//! Always true: leadership is transferred only to a voter that answers, has nearly everything and
 //! has room on its disk, and has done so for a while; a preference never makes a cluster elect in
 //! vain.
 
@@ -12,18 +13,18 @@ use tokio::time::sleep;
 
 use crate::{context::shared::Shared, problems};
 
-/// How often the leader looks whether another one is wanted.
+/// How often the leader looks whether another node is preferred.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// For how many looks in a row the node must have been well.
+/// Number of looks in a row for which the node must have been healthy.
 const LOOKS_WELL: u32 = 3;
-/// How far it may be behind, in entries.
+/// Maximum lag of the node, in entries.
 pub(crate) const LAG_MAX: u64 = 1000;
-/// How long it may take to say how it is.
+/// How long the node may take to report its status.
 const STATUS_LIMIT: Duration = Duration::from_millis(500);
-/// How long a hand-over may take.
+/// How long a transfer may take.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
 
-/// Hands leadership to the node that shall have it, whenever this node leads and that one is well.
+/// Transfers leadership to the preferred leader, whenever this node leads and that node is healthy.
 pub(crate) async fn keep(shared: Arc<Shared>) {
     let mut looks = 0;
     loop {
@@ -49,7 +50,7 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
     }
 }
 
-/// The voter that shall lead instead of this node.
+/// Returns the voter that is preferred over this node as the leader.
 fn wanted(shared: &Shared) -> Option<u64> {
     let status = shared.replica.status();
     let NodeId(node) = shared.preferred_leader()?;

@@ -1,14 +1,14 @@
-//! The roll call: every node announces itself to the others, when it starts and every second
-//! afterwards, and takes part only after enough of them have confirmed what it says.
+//! Runs the roll call: every node announces itself to the other nodes, when it starts and every
+//! second afterwards, and takes part only after enough of them have confirmed what it says.
 //!
-//! A node says which life of which data directory it is, how far its log reaches, and where it is
-//! reached. The others compare that with what they know (`lives.rs`): a node with older data than
-//! it has acknowledged is refused, and is repaired like one with damaged data; a second process
-//! with the number of a node that runs is refused, and stops; a node that has moved is found under
-//! its new addresses, which the leader commits.
+//! A node announces which life of which data directory it is, how far its log reaches, and its
+//! addresses. The other nodes compare that with what they know (`lives.rs`): a node whose data is
+//! older than what it has acknowledged is refused, and is repaired like one with damaged data; a
+//! second process with the number of a running node is refused, and stops; a node that has moved is
+//! reached at its new addresses, which the leader commits.
 //!
 //! Always true: a node that has not been confirmed by enough members for a majority gives no vote
-//! and acknowledges nothing (`conclave_replica::Replica::admit`). One that was refused by any
+//! and acknowledges nothing (`conclave_replica::Replica::admit`). A node that was refused by any
 //! member never does.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -29,19 +29,20 @@ use crate::{
 
 mod hear;
 
-/// How often a node announces itself before it takes part, and afterwards.
+/// How often a node announces itself before it takes part, and after that.
 const AGAIN: Duration = Duration::from_millis(150);
 const EVERY: Duration = Duration::from_secs(1);
-/// How long a member may take to answer: it may have to ask a third place.
+/// How long a member may take to answer, because it may have to ask at another address first.
 const LIMIT: Duration = Duration::from_millis(1500);
-/// How long the log may take to note where a member has moved.
+/// How long the log may take to commit the new addresses of a member.
 const MOVE_LIMIT: Duration = Duration::from_secs(2);
-/// After how long without a word from the leader a follower is not healthy: dozens of heartbeats.
+/// Time without contact from the leader after which a follower is not healthy: dozens of
+/// heartbeats.
 pub(crate) const CONTACT_MAX: Duration = Duration::from_secs(3);
-/// How long the leader may take to confirm that it leads, when it does not reach this node.
+/// How long the leader may take to confirm that it leads, if it does not reach this node.
 const CONFIRM_LIMIT: Duration = Duration::from_millis(500);
 
-/// Announces this node for as long as it runs. Ends when it must stop, with the reason.
+/// Announces this node for as long as it runs. Ends when the node must stop, with the reason.
 pub(crate) async fn run(shared: Arc<Shared>, ended: watch::Sender<Option<Ended>>) {
     let mut written_at = Instant::now();
     let (mut told, mut are_two) = (None, false);
@@ -102,11 +103,11 @@ pub(crate) async fn run(shared: Arc<Shared>, ended: watch::Sender<Option<Ended>>
     }
 }
 
-/// What came of asking every member once.
+/// Result of asking every member once.
 #[derive(Default)]
 struct Round {
     accepted: BTreeSet<u64>,
-    /// Whether those who accepted, and this node, are enough for a majority.
+    /// Whether the members that accepted, and this node, are enough for a majority.
     is_enough: bool,
     older: Option<String>,
     ended: Option<Ended>,
@@ -129,7 +130,7 @@ impl Round {
         for (answer, other) in answers {
             round.take(shared, answer, other);
         }
-        // Members that have moved as well are found where the operator says.
+        // Members that have moved as well are reached at the addresses that the operator gave.
         if (is_missing || others.is_empty()) && !shared.roll.join.is_empty() {
             let addresses = shared.roll.join.iter();
             let elsewhere = addresses.filter(|address| **address != shared.own.peer_address);
@@ -214,7 +215,7 @@ impl Round {
             confirmed.count() > set.len() / 2
         };
         match &members.voters[..] {
-            // Nothing is in the log yet.
+            // The log is still empty.
             [] if shared.identity.joined => {
                 !self.accepted.is_empty() || !(are_others || self.waits.is_some())
             }
@@ -225,7 +226,7 @@ impl Round {
     }
 }
 
-/// Commits, as the leader, where members have moved.
+/// Commits the new addresses of members that have moved, if this node leads.
 async fn commit_moves(shared: &Shared) {
     let status = shared.replica.status();
     if status.role != Role::Leader {
@@ -252,10 +253,10 @@ async fn commit_moves(shared: &Shared) {
     }
 }
 
-/// Finds out whether a leader leads that does not reach this node.
+/// Finds out whether there is a leader that does not reach this node.
 async fn look_for_contact(shared: &Shared) {
     let is_near = shared.has_contact() || shared.started.elapsed() < CONTACT_MAX;
-    // With its answer the leader shows that this node reaches it, and not the other way round.
+    // The leader's answer shows that this node reaches the leader, but not the reverse.
     let is_led = !is_near && {
         use conclave_replica::ReadError;
         let confirmed = shared.replica.read_barrier(CONFIRM_LIMIT).await;
@@ -277,7 +278,7 @@ async fn look_for_contact(shared: &Shared) {
 }
 
 impl Shared {
-    /// Returns what this node says of itself.
+    /// Returns the announcement of this node.
     fn announcement(&self) -> peer::AnnounceRequest {
         let status = self.replica.status();
         let lives = self.roll.lives();
@@ -300,7 +301,7 @@ impl Shared {
         leads || contact.is_some_and(|ago| ago < CONTACT_MAX)
     }
 
-    /// Returns whether this node takes part and learns what happens.
+    /// Returns whether this node takes part and its leader reaches it.
     pub(crate) fn is_healthy(&self) -> bool {
         self.replica.is_admitted() && self.has_contact()
     }

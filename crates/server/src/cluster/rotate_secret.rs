@@ -1,7 +1,7 @@
-//! What an operator asks for who wants the secret of the cluster exchanged, on whichever node.
+//! Serves operators that ask for an exchange of the cluster's secret, on any node.
 //!
-//! Always true: asking again for the same exchange begins no other one. It is begun only if all
-//! members answer, because it ends only after all of them have taken part.
+//! Always true: a repeated request for the same exchange begins no other one. An exchange begins
+//! only if all members answer, because it ends only after all of them have taken part.
 
 use conclave_core::{AuthorityId, OnceId};
 use conclave_replica::Member;
@@ -10,11 +10,11 @@ use tonic::Request;
 
 use crate::{context::shared::Shared, deadline::Deadline, problems, random};
 
-/// A member, and how it is if it says so.
+/// A member, and its status if it answers.
 type Told = (u64, Member, Option<peer::GetNodeStatusResponse>);
 
 impl Shared {
-    /// Begins an exchange of the secret, or tells how far it is.
+    /// Begins an exchange of the secret, or returns how far it is.
     pub(crate) async fn rotate_secret(
         &self,
         request: Request<v1::RotateSecretRequest>,

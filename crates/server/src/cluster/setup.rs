@@ -1,10 +1,10 @@
-//! How a cluster gets its first administrator: its leader offers that role to whoever shows a
-//! token, which only those can read who run the servers.
+//! Gives a cluster its first administrator: its leader offers that role to the caller that presents
+//! a setup token, which only the people who run the servers can read.
 //!
-//! Each leader makes a token of its own, so one that was seen on a node that lost its leadership
-//! is worth nothing. Only the token's hash gets into the log, and the token into no log at all.
+//! Each leader makes a token of its own, so a token from a node that has lost its leadership is
+//! invalid. Only the token's hash gets into the log, and the token is never logged.
 //!
-//! Always true: a token is told only after the cluster has accepted it, and there is none once
+//! Always true: a token is shown only after the cluster has accepted it, and there is none once
 //! there is an administrator.
 
 use std::{sync::Arc, time::Duration};
@@ -19,24 +19,24 @@ use tokio::sync::watch;
 
 use crate::{context::shared::Shared, random};
 
-/// Characters of a token: 130 random bits.
+/// Number of characters of a token: 130 random bits.
 const CHARACTERS: usize = 26;
-/// After how many characters of a token comes a dash, for whoever types it.
+/// Number of characters between two dashes of a token, which make it easier to type.
 const GROUP: usize = 5;
-/// Digits and letters without I, L, O and U: nobody has to tell O from 0.
+/// Digits and letters without I, L, O and U, so that a reader need not tell O from 0.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-/// How often a leader looks whether there is an administrator. Each time it proposes an offer at
-/// most once, and none while its last one stands.
+/// How often a leader looks whether there is an administrator. With each look it proposes an offer
+/// at most once, and none while its last offer is valid.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// The same after a look that failed: a leader cannot propose in its first moments.
+/// Pause after a look that failed: a leader cannot propose in its first moments.
 const AGAIN_INTERVAL: Duration = Duration::from_millis(100);
-/// How long an offer may take. One without an outcome is proposed again with the next look.
+/// How long an offer may take. An offer without an outcome is proposed again with the next look.
 const OFFER_LIMIT: Duration = Duration::from_secs(2);
 
-/// The hash under which the cluster knows a setup token, however it was typed: in whatever case,
-/// with dashes or blanks anywhere, and with letters that look like digits. `None` if it cannot be
-/// one.
+/// Returns the hash under which the cluster knows a setup token, in whatever way it was typed: in
+/// upper or lower case, with dashes or blanks anywhere, and with letters that look like digits.
+/// `None` if the text cannot be a token.
 pub(crate) fn hash(token: &str) -> Option<TokenHash> {
     canonical(token).map(|token| token_hash(token.as_bytes()))
 }
@@ -59,12 +59,12 @@ fn canonical(token: &str) -> Option<String> {
     (canonical.len() == CHARACTERS).then_some(canonical)
 }
 
-/// A new token, as it is shown.
+/// Returns a new token in the form that people see.
 fn new_token() -> Result<String, Problem> {
     let random = random::bytes::<CHARACTERS>()?;
     let mut token = String::with_capacity(CHARACTERS + CHARACTERS / GROUP);
     for (place, byte) in random.into_iter().enumerate() {
-        // No dash that would leave one character alone at the end.
+        // A dash here must not leave one character alone at the end.
         if place > 0 && place % GROUP == 0 && place + 1 < CHARACTERS {
             token.push('-');
         }
@@ -73,7 +73,7 @@ fn new_token() -> Result<String, Problem> {
     Ok(token)
 }
 
-/// What this node offers as the leader of one term.
+/// Offer of this node as the leader of one term.
 struct Offer {
     term: u64,
     token: String,
@@ -95,8 +95,8 @@ impl Offer {
     }
 }
 
-/// Offers a token whenever this node leads and there is no administrator, and tells the one that
-/// can be used now. Ends when the node stops.
+/// Offers a token whenever this node leads and there is no administrator, and publishes the token
+/// that is valid now. Ends when the node stops.
 pub(crate) async fn run(shared: Arc<Shared>, tell: watch::Sender<Option<String>>) {
     let mut leader = shared.replica.leader();
     let mut stopping = shared.stopping.subscribe();
@@ -125,7 +125,7 @@ pub(crate) async fn run(shared: Arc<Shared>, tell: watch::Sender<Option<String>>
     }
 }
 
-/// As the leader: makes `offer` what it has to be.
+/// Brings `offer` up to date, as the leader.
 async fn look(shared: &Shared, offer: &mut Option<Offer>) -> Result<(), Problem> {
     if shared.read(|reader| reader.admins()).await? > 0 {
         *offer = None;
@@ -142,7 +142,8 @@ async fn look(shared: &Shared, offer: &mut Option<Offer>) -> Result<(), Problem>
     if made.accepted {
         return Ok(());
     }
-    // Here alone: through another leader it could come after that one's own offer and end it.
+    // Only proposed at this node: through another leader it could follow that leader's own offer
+    // and end it.
     let proposed = shared
         .replica
         .propose_here(vec![made.command.clone()], OFFER_LIMIT);
@@ -155,7 +156,7 @@ async fn look(shared: &Shared, offer: &mut Option<Offer>) -> Result<(), Problem>
                     "there is no administrator; a setup token is on stdout"
                 );
             }
-            // Somebody has become an administrator meanwhile.
+            // An account has become an administrator meanwhile.
             Err(Rejection::NotAllowed) => *offer = None,
             Err(rejection) => return Err(rejection.into()),
         },

@@ -1,11 +1,11 @@
-//! Watches the disks of the voters, and decides whether the cluster refuses what grows
-//! (`NO_SPACE`).
+//! Watches the disks of the voters, and decides whether the cluster refuses commands that store
+//! more (`NO_SPACE`).
 //!
-//! The leader looks at its own disk (`space.rs`) and asks the voters about theirs, the others ask
-//! the leader. A leader whose own disk alone is to blame transfers leadership instead
+//! The leader looks at its own disk (`space.rs`) and asks the voters about theirs, the other nodes
+//! ask the leader. A leader whose own disk alone is the cause transfers leadership instead
 //! (`full_leader.rs`).
 //!
-//! Always true: refusing begins long before the room is used up, and ends by itself.
+//! Always true: refusing begins long before the disk is full, and ends by itself.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,14 +14,14 @@ use tokio::{task::spawn_blocking, time::sleep};
 
 use crate::context::shared::Shared;
 
-/// How often a node looks at its disk. In between a disk takes less than the mark.
+/// How often a node looks at its disk. Between two looks a disk fills by less than the mark.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How many of these looks pass between two questions to others.
+/// Number of looks between two questions to other nodes.
 const ASK_EVERY_LOOKS: u32 = 2;
-/// How long another node may take to say how its disk is.
+/// How long another node may take to report the state of its disk.
 const STATUS_LIMIT: Duration = Duration::from_millis(500);
 
-/// Keeps an eye on the disks for as long as the node runs.
+/// Watches the disks for as long as the node runs.
 pub(crate) async fn watch(shared: Arc<Shared>) {
     let mut looks: u32 = 0;
     loop {
@@ -39,7 +39,7 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
     }
 }
 
-/// Finds out whether the cluster refuses what grows.
+/// Finds out whether the cluster refuses commands that store more.
 async fn ask(shared: &Shared) {
     let status = shared.replica.status();
     let space = &shared.space;
@@ -76,8 +76,8 @@ async fn ask(shared: &Shared) {
     }
 }
 
-/// Whether too few voters have room: some have none, and those that say that they have some are no
-/// majority. One that does not answer says nothing.
+/// Returns whether too few voters have room: some have none, and those that report room are no
+/// majority. A voter that does not answer counts for neither.
 fn lacks_room(voters: &[Option<bool>]) -> bool {
     let with_room = voters.iter().filter(|room| **room == Some(true)).count();
     voters.contains(&Some(false)) && with_room <= voters.len() / 2

@@ -1,7 +1,7 @@
-//! Bodies of requests and answers, counted while they wait in memory.
+//! Bodies of requests and responses, counted while they wait in memory.
 //!
-//! Always true: a request is read up to what its caller may send, and not longer than it may take;
-//! every byte of an answer counts from the moment it is made until the system has it.
+//! Always true: the body of a request is read up to the size and the time that its caller is
+//! allowed; every byte of a response counts from the moment it is made until the system has it.
 
 use std::{
     pin::Pin,
@@ -20,26 +20,26 @@ use tonic::Status;
 use super::{meter::Connection, places::Places};
 use crate::problems;
 
-/// What a request may send.
+/// Limits of the body of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Allowance {
-    /// Bytes of its body.
+    /// Maximum size of the body in bytes.
     pub(super) bytes: usize,
-    /// How long the body may take; `None`: a member of the cluster, which is not hurried.
+    /// Maximum time for the body; `None` for a member of the cluster, which has no limit.
     pub(super) within: Option<Duration>,
 }
 
-/// Where bytes are counted.
+/// Counters to which bytes are added.
 #[derive(Clone)]
 pub(super) struct Books {
     pub(super) connection: Arc<Connection>,
     pub(super) places: Arc<Places>,
-    /// Bytes that may wait for one connection.
+    /// Maximum number of bytes that may wait for one connection.
     pub(super) of_one: u64,
 }
 
 impl Books {
-    /// Whether the connection holds more than it may.
+    /// Returns whether the connection holds more than it may.
     pub(super) fn are_full(&self) -> bool {
         self.connection.held() > i64::try_from(self.of_one).unwrap_or(i64::MAX)
     }
@@ -79,19 +79,19 @@ impl RequestBody {
         self.held = 0;
     }
 
-    /// Counts what came; refuses what is too much.
+    /// Counts received bytes; refuses a body that is too large.
     fn count(&mut self, bytes: usize) -> Result<(), Status> {
         self.got += bytes;
         if self.got > self.allowance.bytes {
             let sentence = "the request is longer than its caller may send";
             return Err(problems::refused("REQUEST_TOO_LONG", sentence).to_status());
         }
-        // A member of the cluster is believed, and its streams have no end.
+        // A member of the cluster is trusted, and its streams have no end.
         if self.allowance.within.is_some() && !self.inner.is_end_stream() {
             self.held += bytes;
             self.books.hold(bytes, false);
             if self.books.are_full() {
-                // Too many unfinished requests of this connection.
+                // This connection has too many unfinished requests.
                 return Err(Problem::Busy.to_status());
             }
         }
@@ -151,7 +151,7 @@ impl Drop for RequestBody {
     }
 }
 
-/// How far the answer of one stream has come.
+/// Progress of the response of one stream.
 #[derive(Default)]
 pub(super) struct Progress(Mutex<Moved>);
 
@@ -162,7 +162,7 @@ struct Moved {
 }
 
 impl Progress {
-    /// For how long nothing of what waits has moved; `None`: nothing waits.
+    /// Returns for how long none of the waiting bytes have moved; `None` if none wait.
     pub(super) fn stalled(&self) -> Option<Duration> {
         let moved = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Some(moved.at.filter(|_| moved.unsent > 0)?.elapsed())
@@ -184,11 +184,11 @@ impl Progress {
 }
 
 tokio::task_local! {
-    /// Of the stream whose task it is.
+    /// Progress of the stream that the present task serves.
     pub(super) static PROGRESS: Arc<Progress>;
 }
 
-/// A call; over when dropped.
+/// A call, until dropped.
 pub(super) struct Call {
     connection: Arc<Connection>,
     answered: bool,
@@ -217,10 +217,10 @@ impl Drop for Call {
     }
 }
 
-/// The body of an answer.
+/// The body of a response.
 pub(super) struct AnswerBody {
     inner: tonic::body::Body,
-    /// `None`: for a member of the cluster.
+    /// `None` for a member of the cluster.
     counted: Option<Books>,
     progress: Option<Arc<Progress>>,
     _call: Call,
@@ -246,7 +246,7 @@ impl AnswerBody {
         if let Some(progress) = &self.progress {
             progress.add(bytes.len());
         }
-        // First all of it counts, and then may be too much.
+        // The bytes are counted first, and the total may be too much then.
         let chunk = Chunk {
             bytes,
             of: Some((books.connection.clone(), self.progress.clone())),
@@ -278,7 +278,7 @@ impl HttpBody for AnswerBody {
     }
 }
 
-/// Bytes of an answer that count until the system has them.
+/// Bytes of a response that count until the system has them.
 pub(super) struct Chunk {
     bytes: Bytes,
     of: Option<(Arc<Connection>, Option<Arc<Progress>>)>,

@@ -1,10 +1,10 @@
-//! File descriptors: how many the process may have, and what running out of them means.
+//! File descriptors: how many the process may have, and which errors mean that they have run out.
 
 use std::io;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors assumed where the system sets no limit.
+/// Number of descriptors assumed where the system sets no limit.
 const UNLIMITED: u64 = 1 << 20;
 
 /// Raises the soft limit of this process to the hard one; returns how many descriptors it may have.
@@ -28,7 +28,7 @@ pub(super) fn raise() -> u64 {
     }
 }
 
-/// Whether an error says that descriptors have run out: this passes.
+/// Returns whether an error means that descriptors have run out, which passes by itself.
 pub(super) fn ran_out(error: &io::Error) -> bool {
     const EMFILE: i32 = rustix::io::Errno::MFILE.raw_os_error();
     const ENFILE: i32 = rustix::io::Errno::NFILE.raw_os_error();

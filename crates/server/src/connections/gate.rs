@@ -1,4 +1,4 @@
-//! Decides by the headers of a request what it may send, before a byte of its body is read.
+//! Decides by the headers of a request what its caller may send, before a byte of its body is read.
 //!
 //! Always true: a call that needs a session or a certificate, and has none, is answered here. A
 //! token that this node has never seen costs a look at the database, as it does anywhere.
@@ -18,43 +18,44 @@ use crate::{
     tls::{Caller, Shown},
 };
 
-/// Calls of `conclave.v1` that need no session. Those of operators carry a credential instead, and
+/// Calls of `conclave.v1` that need no session. Calls of operators carry a credential instead, and
 /// are short.
 const OPEN: [&str; 2] = [
     "/conclave.v1.AccountService/CreateAccount",
     "/conclave.v1.SessionService/OpenSession",
 ];
 const OF_OPERATORS: &str = "/conclave.v1.AdminService/";
-/// Calls of the port for peers that need no certificate.
+/// Calls of the peer port that need no certificate.
 const OPEN_FOR_MACHINES: [&str; 3] = [
     "/conclave.peer.v1.PeerService/DescribeCluster",
     "/conclave.peer.v1.JoinService/Join",
     "/conclave.peer.v1.JoinService/Introduce",
 ];
-/// Where sessions are asked for.
+/// Prefix of the calls that need a session.
 const WITH_SESSION: &str = "/conclave.v1.";
-/// Where nodes speak with each other.
+/// Prefix of the calls between nodes.
 const BETWEEN_NODES: &str = "/conclave.peer.v1.PeerService/";
-/// What may be asked about the protocol, as long as the caller takes to ask all of it.
+/// Prefix of the calls that ask for the protocol, which stay open until the caller has asked
+/// everything.
 const REFLECTION: &str = "/grpc.reflection.";
-/// How many times as long as another body a conversation about the protocol may take.
+/// Factor by which a conversation about the protocol may take longer than another body.
 const REFLECTION_PATIENCE: u32 = 6;
 
 /// What a port knows of its callers.
 #[derive(Clone)]
 pub(crate) enum Gate {
-    /// The port for clients.
+    /// The client port.
     Clients(Arc<Shared>),
-    /// The port for peers.
+    /// The peer port.
     Peers(Arc<Shared>),
-    /// The port for peers while there is no cluster yet.
+    /// The peer port while there is no cluster yet.
     Introducing,
 }
 
-/// What was decided of a request.
+/// Decision on a request.
 pub(super) struct Entry {
     pub(super) allowance: Allowance,
-    /// Whether its caller is known by it.
+    /// Whether the request proves who its caller is.
     pub(super) known: bool,
 }
 
@@ -87,7 +88,7 @@ fn stranger(limits: &Limits) -> Entry {
 
 async fn of_client(shared: &Arc<Shared>, parts: &Parts, limits: &Limits) -> Result<Entry, Status> {
     let path = parts.uri.path();
-    // A webhook reads nothing before it knows the secret, and has bounds of its own.
+    // A webhook reads no body before it has verified the secret, and has bounds of its own.
     let known_later = path.starts_with(HOOKS);
     let open = OPEN.contains(&path) || path.starts_with(OF_OPERATORS);
     if known_later || open || !path.starts_with(WITH_SESSION) {
@@ -119,7 +120,7 @@ async fn of_client(shared: &Arc<Shared>, parts: &Parts, limits: &Limits) -> Resu
     }
     Ok(Entry {
         allowance: Allowance {
-            // The message, and what says how long it is.
+            // The message, and the prefix with its length.
             bytes: CLIENT_MESSAGE_BYTES_MAX + 1024,
             within: Some(limits.body()),
         },
@@ -150,7 +151,7 @@ fn of_peer(
         });
     }
     if path.starts_with(BETWEEN_NODES) && !OPEN_FOR_MACHINES.contains(&path) {
-        // One that was removed is told so by the call itself.
+        // The call itself answers a node that was removed.
         if !matches!(caller.shown, Shown::Node(_)) {
             let sentence = "this port is for nodes of the cluster, with a certificate";
             return Err(shared.refuse(caller, "NOT_A_PEER", sentence.to_owned()));

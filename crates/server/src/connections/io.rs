@@ -1,5 +1,5 @@
-//! A connection as HTTP reads and writes it: what a stranger sends is taken at a pace, and a caller
-//! that takes nothing is given up.
+//! A connection as HTTP reads and writes it: bytes from an unknown caller are read at a limited
+//! rate, and a caller that reads nothing loses its connection.
 
 use std::{
     io,
@@ -17,13 +17,13 @@ use tokio::{
 
 use super::meter::{Bucket, Connection};
 
-/// How many seconds' worth of bytes may come at once.
+/// Number of seconds' worth of bytes that may arrive at once.
 const BURST_SECONDS: f64 = 4.0;
 
-/// See the head of this file.
+/// A watched connection; see the head of this file.
 pub(super) struct Watched<T> {
     inner: T,
-    /// What was read already.
+    /// Bytes that were read already.
     first: Bytes,
     connection: Arc<Connection>,
     bucket: Bucket,
@@ -54,12 +54,12 @@ impl<T> Watched<T> {
         }
     }
 
-    /// Puts back what was read, so that it is read again.
+    /// Puts back bytes that were read, so that they are read again.
     pub(super) fn rewind(&mut self, first: Bytes) {
         self.first = first;
     }
 
-    /// Decides on what a write came to.
+    /// Decides how to go on after a write.
     fn judge<R>(
         &mut self,
         context: &mut Context<'_>,

@@ -1,5 +1,5 @@
-//! The limits of both ports: the `limits` table of the configuration, and what follows from it and
-//! from the number of descriptors that the process may have.
+//! The limits of both ports: the `limits` table of the configuration, and the bounds that follow
+//! from it and from the number of descriptors that the process may have.
 
 use std::time::Duration;
 
@@ -17,27 +17,31 @@ pub struct Limits {
     pub peer_connections: u64,
     /// Maximum number of connections of one port whose caller is not known; 0: half of all.
     pub stranger_connections: u64,
-    /// Handshakes with clients begun in a second, on average.
+    /// Maximum number of handshakes with clients that begin in a second, on average.
     pub handshakes_per_second: u64,
-    /// Seconds for the first byte, and for the TLS handshake.
+    /// Maximum time in seconds for the first byte, and for the TLS handshake.
     pub handshake_seconds: u64,
-    /// Seconds for the beginning of HTTP/2, or for the header of an HTTP/1.1 request.
+    /// Maximum time in seconds for the start of HTTP/2, or for the header of an HTTP/1.1 request.
     pub header_seconds: u64,
-    /// Seconds for the body of a request.
+    /// Maximum time in seconds for the body of a request.
     pub body_seconds: u64,
-    /// Seconds after which a connection without a call is closed if its caller is not known.
+    /// Time in seconds after which a connection without a call is closed if its caller is not
+    /// known.
     pub idle_seconds: u64,
-    /// Seconds without progress after which an answer that the caller does not read is aborted.
+    /// Time in seconds without progress after which a response that the caller does not read is
+    /// aborted.
     pub stalled_seconds: u64,
-    /// Calls of one connection of clients at once.
+    /// Maximum number of concurrent calls of one client connection.
     pub streams_per_connection: u32,
-    /// Longest body of a caller that is not known, in bytes.
+    /// Maximum body of a caller that is not known, in bytes.
     pub stranger_body_bytes: u64,
-    /// Bytes in a second from a connection whose caller is not known.
+    /// Maximum rate in bytes per second from a connection whose caller is not known.
     pub stranger_bytes_per_second: u64,
-    /// Bytes of unfinished requests and unread answers in memory, for one connection.
+    /// Maximum number of bytes of unfinished requests and unread responses in memory, for one
+    /// connection.
     pub connection_held_bytes: u64,
-    /// The same for all connections of a port. Beyond it the one that holds most is cut.
+    /// Maximum number of these bytes for all connections of a port. Beyond it the connection that
+    /// holds most is cut.
     pub held_bytes: u64,
 }
 
@@ -47,15 +51,15 @@ impl Default for Limits {
             client_connections: 0,
             peer_connections: 0,
             stranger_connections: 0,
-            // When a node dies all its clients come to the others at once: this leaves time for
-            // what is under way.
+            // When a node dies all its clients connect to the other nodes at once: this rate leaves
+            // time for calls under way.
             handshakes_per_second: 500,
             handshake_seconds: 3,
             header_seconds: 5,
             body_seconds: 10,
             idle_seconds: 20,
             stalled_seconds: 10,
-            // A client of ours has 128 requests under way, and its streams.
+            // The client library has 128 requests under way, and its streams.
             streams_per_connection: 200,
             stranger_body_bytes: 16 * 1024,
             stranger_bytes_per_second: 64 * 1024,
@@ -65,40 +69,40 @@ impl Default for Limits {
     }
 }
 
-/// Most connections of one port by default, whatever the system allows.
+/// Maximum number of connections of one port by default, whatever the system allows.
 const CONNECTIONS_MAX: u64 = 65_536;
-/// Most places of callers that are not known by default: each may cost a handshake.
+/// Maximum number of places of unknown callers by default: each may cost a handshake.
 const STRANGERS_MAX: u64 = 1024;
 /// Descriptors that are not for connections: databases and their readers, the log, connections to
-/// peers, files that come and go. At least the first number, at most the second.
+/// peers, temporary files. At least the first number, at most the second.
 const RESERVE: (u64, u64) = (112, 1024);
-/// Places of the port for peers: some for each member and each kind of call.
+/// Places of the peer port: some for each member and each kind of call.
 const PEERS: (u64, u64) = (40, 1024);
-/// Least places of a port for callers that are not known.
+/// Minimum number of places of a port for unknown callers.
 const STRANGERS_MIN: u64 = 16;
 
 /// Bounds of one port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Capacity {
-    /// Connections.
+    /// Number of connections.
     pub(crate) all: usize,
-    /// Connections whose caller is not known.
+    /// Number of connections whose caller is not known.
     pub(crate) strangers: usize,
-    /// Places among those that are kept for the addresses of members.
+    /// Number of these places that are kept for the addresses of members.
     pub(crate) kept: usize,
 }
 
 /// Bounds of both ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ports {
-    /// Descriptors that the process may have.
+    /// Number of descriptors that the process may have.
     pub(crate) descriptors: u64,
     pub(crate) clients: Capacity,
     pub(crate) peers: Capacity,
 }
 
 impl Ports {
-    /// Raises the number of descriptors as far as it goes and divides them.
+    /// Raises the number of descriptors as far as the system allows and divides them.
     pub(crate) fn open(limits: &Limits) -> Self {
         Self::of(limits, descriptors::raise())
     }

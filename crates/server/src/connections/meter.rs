@@ -1,7 +1,7 @@
-//! One connection: what it is doing, and the bytes that wait in memory for it.
+//! Measures one connection: its stage, and the bytes that wait in memory for it.
 //!
-//! Always true: what all connections of a port hold together is the sum of what each holds; one
-//! that is cut counts no more from that moment on.
+//! Always true: what all connections of a port hold together is the sum of what each holds; a
+//! connection that is cut no longer counts from that moment on.
 
 use std::{
     net::SocketAddr,
@@ -19,7 +19,7 @@ use super::address::Address;
 /// How far a connection has come, in the order in which connections are displaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stage {
-    /// It has not sent a byte.
+    /// The connection has not sent a byte.
     Silent,
     /// Its handshake is going on, or it has no call.
     Idle,
@@ -29,20 +29,20 @@ pub(super) enum Stage {
     Calling,
 }
 
-/// Why a connection is closed by this node.
+/// Reason why this node closes a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Cut {
     /// Another caller needed its place.
     Displaced,
-    /// It was slow to say what it wants, or wanted nothing.
+    /// Its caller was slow to send a request, or sent none.
     Slow,
-    /// It did not read its answers.
+    /// Its caller did not read its responses.
     Unread,
     /// It held most of the memory when that ran out.
     Memory,
-    /// It sent more than an honest client does.
+    /// Its caller sent more than an honest client does.
     Flood,
-    /// All places were taken by callers that are at work.
+    /// All places were taken by callers with calls under way.
     Full,
 }
 
@@ -89,13 +89,14 @@ pub(crate) struct Connection {
 #[derive(Default)]
 struct Held {
     bytes: i64,
-    /// Of answers, which are part of `bytes`.
+    /// Bytes of responses, which are part of `bytes`.
     unsent: i64,
     moved: Option<Instant>,
     written_off: bool,
 }
 
-/// A number of things that may happen at once, and again after a while.
+/// A token bucket: a number of things that may happen at once, and that becomes free again over
+/// time.
 pub(super) struct Bucket {
     left: f64,
     max: f64,
@@ -113,7 +114,7 @@ impl Bucket {
         }
     }
 
-    /// Takes some; returns for how long to wait before more is taken.
+    /// Takes some tokens; returns for how long to wait before more are taken.
     pub(super) fn take(&mut self, some: f64) -> Option<Duration> {
         let now = Instant::now();
         let gained = now.duration_since(self.at).as_secs_f64() * self.per_second;
@@ -123,8 +124,8 @@ impl Bucket {
     }
 }
 
-/// Calls that a connection may cancel before they are answered: a burst, and in a second. An
-/// honest client cancels what its user does not wait for any more.
+/// Maximum number of calls that a connection may cancel before they are answered: a burst, and a
+/// rate per second. An honest client cancels calls whose result its user no longer waits for.
 const CANCELLED_MAX: f64 = 1000.0;
 const CANCELLED_PER_SECOND: f64 = 100.0;
 
@@ -166,12 +167,12 @@ impl Connection {
         self.known.load(Ordering::Relaxed)
     }
 
-    /// Notes that the caller is known; returns whether that is new.
+    /// Records that the caller is known; returns whether that is new.
     pub(super) fn know(&self) -> bool {
         !self.is_known() && !self.known.swap(true, Ordering::Relaxed)
     }
 
-    /// For how long it has had no call.
+    /// Returns for how long the connection has had no call.
     pub(super) fn idle(&self) -> Option<Duration> {
         if self.calls.load(Ordering::Relaxed) > 0 {
             return None;
@@ -190,7 +191,7 @@ impl Connection {
         self.calls.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Notes that a call was cancelled before it was answered.
+    /// Records that a call was cancelled before it was answered.
     pub(super) fn call_is_cancelled(&self) {
         let mut cancelled = self
             .cancelled
@@ -202,12 +203,12 @@ impl Connection {
         }
     }
 
-    /// Counts bytes that wait in memory, as part of an answer or of a request.
+    /// Counts bytes that wait in memory, as part of a response or of a request.
     pub(super) fn hold(&self, bytes: usize, answer: bool) {
         self.change(signed(bytes), answer);
     }
 
-    /// Counts bytes that wait no more.
+    /// Subtracts bytes that no longer wait.
     pub(super) fn release(&self, bytes: usize, answer: bool) {
         self.change(-signed(bytes), answer);
     }
@@ -227,7 +228,7 @@ impl Connection {
         self.all.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Bytes that wait in memory.
+    /// Returns the number of bytes that wait in memory.
     pub(super) fn held(&self) -> i64 {
         self.held
             .lock()
@@ -235,14 +236,14 @@ impl Connection {
             .bytes
     }
 
-    /// For how long nothing of what waits to be sent has moved.
+    /// Returns for how long none of the bytes that wait to be sent have moved.
     pub(super) fn stalled(&self) -> Option<Duration> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let moved = held.moved.filter(|_| held.unsent > 0)?;
         Some(moved.elapsed())
     }
 
-    /// Has the connection closed.
+    /// Requests that the connection is closed.
     pub(super) fn cut(&self, why: Cut) {
         self.write_off();
         let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);

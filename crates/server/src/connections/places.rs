@@ -1,8 +1,9 @@
-//! The places of one port: who has one, and who gives his up when there is none left.
+//! The places of one port: which connections have one, and which is displaced when none is left.
 //!
-//! Always true: a connection whose caller is known is displaced only if all places are taken and
-//! it has no call. Among the others the oldest of the address that has most goes first, those that
-//! have sent nothing before those that have; addresses of members keep places of their own.
+//! Always true: a connection whose caller is known is displaced only if all places are taken and it
+//! has no call. Among the others the oldest connection of the address that has most is displaced
+//! first, connections that have sent nothing before those that have; addresses of members keep
+//! places of their own.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,13 +22,13 @@ use super::{
     meter::{Connection, Cut, Stage},
 };
 
-/// The oldest connections of an address among which the one to go is looked for.
+/// Number of the oldest connections of an address that are considered for displacement.
 const LOOKED_AT: usize = 64;
 
-/// See the head of this file.
+/// Places of a port; see the head of this file.
 pub(crate) struct Places {
     capacity: Capacity,
-    /// Bytes that may wait for all connections together.
+    /// Maximum number of bytes that may wait for all connections together.
     held_max: u64,
     inner: Mutex<Inner>,
     freed: Notify,
@@ -39,15 +40,15 @@ pub(crate) struct Places {
 #[derive(Default)]
 struct Inner {
     number_last: u64,
-    /// Every open connection, also one that was told to close.
+    /// All open connections, including those that are about to close.
     open: BTreeMap<u64, Arc<Connection>>,
-    /// Those whose caller is not known and that were not told to close.
+    /// Connections whose caller is not known and that are not about to close.
     strangers: BTreeMap<Address, BTreeSet<u64>>,
     strangers_count: usize,
     members: BTreeSet<Address>,
 }
 
-/// What an operator wants to know of a port.
+/// Counters of a port for operators.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) open: u64,
@@ -57,22 +58,22 @@ pub(crate) struct Counts {
     pub(crate) taken: u64,
     pub(crate) held_bytes: u64,
     pub(crate) held_bytes_max: u64,
-    /// Connections that were closed, for each reason.
+    /// Number of connections that this node closed, for each reason.
     pub(crate) cut: Vec<(&'static str, u64)>,
 }
 
-/// A place; given back when dropped.
+/// A place; released when dropped.
 pub(super) struct Place {
     places: Arc<Places>,
     pub(super) connection: Arc<Connection>,
 }
 
-/// Whether a newcomer finds a place.
+/// Result of looking for a place for a newcomer.
 enum Found {
     Place(Arc<Connection>),
-    /// After one that closes.
+    /// A place is free after a connection has closed.
     Soon,
-    /// All are taken by callers that are at work.
+    /// All places are taken by callers with calls under way.
     None,
 }
 
@@ -89,12 +90,12 @@ impl Places {
         })
     }
 
-    /// Says from which addresses members call: places are kept for those.
+    /// Sets the addresses of members, for which places are kept.
     pub(crate) fn keep_for(&self, members: impl IntoIterator<Item = IpAddr>) {
         self.lock().members = members.into_iter().map(Address::of).collect();
     }
 
-    /// Waits for a place, if there can be one; `None`: the newcomer is turned away.
+    /// Waits for a place, if there can be one; returns `None` if the newcomer is refused.
     pub(super) async fn take(self: &Arc<Self>, from: SocketAddr) -> Option<Place> {
         loop {
             let freed = self.freed.notified();
@@ -124,11 +125,12 @@ impl Places {
         };
         let competing = match inner.members.contains(&address) {
             true => inner.strangers_count,
-            // Those of members count for themselves.
+            // Connections of members count for themselves.
             false => inner.strangers_of_others(),
         };
         if competing >= most && !inner.displace_stranger(address) {
-            // All of them wait for their turn, which comes at a pace.
+            // All candidates wait for their turn to begin a handshake, which comes at a limited
+            // rate.
             return Found::Soon;
         }
         if inner.open.len() >= self.capacity.all {
@@ -149,11 +151,11 @@ impl Places {
         Found::Place(connection)
     }
 
-    /// Notes that the caller of a connection is known now.
+    /// Records that the caller of a connection is known now.
     pub(super) fn know(&self, connection: &Connection) {
         if connection.know() {
             self.lock().forget_stranger(connection);
-            // One that waited for a place of a stranger has it now.
+            // A newcomer that waits for a place of an unknown caller can have this one.
             self.freed.notify_one();
         }
     }
@@ -174,7 +176,7 @@ impl Places {
         }
     }
 
-    /// Counts a connection that was closed by this node.
+    /// Counts a connection that this node closed.
     pub(super) fn count(&self, why: Cut) {
         self.cuts[why as usize].fetch_add(1, Ordering::Relaxed);
     }
@@ -203,7 +205,7 @@ impl Places {
 }
 
 impl Inner {
-    /// Connections that were not told to close.
+    /// Returns the number of connections that are not about to close.
     fn staying(&self) -> usize {
         let known = self.open.values().filter(|open| open.is_known());
         self.strangers_count + known.filter(|open| !open.is_cut()).count()
@@ -225,11 +227,12 @@ impl Inner {
         }
     }
 
-    /// Cuts a stranger for a newcomer from an address; whether there is one that can go.
+    /// Cuts a connection of an unknown caller to make room for a newcomer; returns whether there
+    /// was one.
     fn displace_stranger(&mut self, newcomer: Address) -> bool {
         let for_member = self.members.contains(&newcomer);
         let candidates = self.strangers.iter().filter(|(address, _)| {
-            // Nobody else displaces members.
+            // Only a member displaces members.
             for_member || !self.members.contains(address)
         });
         let mut by_size: Vec<_> = candidates.map(|(at, of)| (of.len(), *at)).collect();

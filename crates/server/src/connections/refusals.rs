@@ -1,12 +1,12 @@
-//! Holds back the answers of callers that are refused all the time.
+//! Holds back responses to callers that are refused all the time.
 //!
-//! A refusal is cheap, but a caller that asks again at once for what it cannot get can ask for
-//! thousands of them in a second. Each address gets as many at once as an honest program with a
-//! mistake in it, or a building full of people, may cause; then each waits.
+//! A refusal is cheap, but a caller that asks again at once for what it cannot get can ask
+//! thousands of times in a second. Each address gets as many refusals at once as an honest program
+//! with a mistake in it, or a building full of people, may cause; after that each refusal waits.
 //!
-//! Always true: what was granted is never held back, and neither is what is refused because this
-//! node cannot serve at the moment or has no room, so that clients go to another node as fast as
-//! ever. A rate that is exceeded has been waited for where it was found.
+//! Always true: a response other than a refusal is never held back, and neither is a refusal
+//! because this node cannot serve at the moment or has no room, so that clients go to another node
+//! without delay. A rate limit is held back where it was found to be exceeded.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -19,14 +19,15 @@ use tonic::{Code, Status};
 use super::address::Address;
 use crate::{context::access::HELD_BACK_MAX, kept::Kept, pace::Pace};
 
-/// Refusals of an address without a wait.
+/// Number of refusals of an address without a wait.
 const AT_ONCE: u32 = 2000;
-/// One more comes back after this time.
+/// Time after which one more refusal is free of a wait.
 const EVERY: Duration = Duration::from_millis(10);
-/// Addresses kept in memory. At the bound those go that owe nothing; a new one is not counted then.
+/// Maximum number of addresses in memory. At the bound, addresses that owe nothing are removed; if
+/// there are none, a new address is not counted.
 const KEPT_MAX: usize = 65_536;
 
-/// See the head of this file.
+/// Refusals of each address; see the head of this file.
 pub(super) struct Refusals {
     of: Mutex<Kept<Address, Pace>>,
 }
@@ -39,7 +40,7 @@ impl Default for Refusals {
 }
 
 impl Refusals {
-    /// Returns for how long to hold an answer back.
+    /// Returns for how long to hold a response back.
     pub(super) fn hold<T>(&self, address: Address, answer: &Response<T>) -> Duration {
         match is_refusal(answer) {
             true => self.count(address),
@@ -57,14 +58,14 @@ impl Refusals {
     }
 }
 
-/// Whether the caller was refused for what it asked.
+/// Returns whether the caller was refused for what it asked.
 fn is_refusal<T>(answer: &Response<T>) -> bool {
     let is_error = answer.status().is_client_error();
     let is_too_many = answer.status() == StatusCode::TOO_MANY_REQUESTS;
     (is_error && !is_too_many) || code(answer.headers()).is_some_and(is_fault_of_caller)
 }
 
-/// The code of a call that has ended without an answer of its own.
+/// Returns the code of a call that has ended without a response of its own.
 fn code(headers: &HeaderMap) -> Option<Code> {
     Status::from_header_map(headers).map(|status| status.code())
 }
@@ -108,7 +109,7 @@ mod tests {
             assert!(refusals.hold(address(1), &invalid) <= HELD_BACK_MAX);
         }
         assert_eq!(refusals.hold(address(2), &invalid), Duration::ZERO);
-        // However long the flood was.
+        // The length of the flood makes no difference.
         advance(HELD_BACK_MAX + EVERY).await;
         assert_eq!(refusals.hold(address(1), &invalid), Duration::ZERO);
     }
@@ -120,7 +121,7 @@ mod tests {
             Code::Unavailable,
             Code::DeadlineExceeded,
             Code::Internal,
-            // BUSY and NO_SPACE, with which clients go to another node.
+            // `BUSY` and `NO_SPACE`, with which clients go to another node.
             Code::ResourceExhausted,
         ] {
             assert!(!is_refusal(&answer(code)), "{code:?}");

@@ -1,7 +1,7 @@
-//! Takes connections and serves HTTP on them.
+//! Accepts connections and serves HTTP on them.
 //!
-//! Always true: a connection ends when its place is given to another, when it is slow, or when it
-//! takes nothing; the listener ends with the node alone.
+//! Always true: a connection ends when its place is given to another, when its caller is slow, or
+//! when its caller reads nothing; the listener ends only with the node.
 
 use std::{sync::Arc, time::Duration};
 
@@ -47,42 +47,43 @@ use crate::{
     webhooks,
 };
 
-/// The bytes with which HTTP/2 begins.
+/// First bytes of HTTP/2.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Pause after a connection could not be taken: what is missing comes back by itself.
+/// Pause after a connection could not be accepted: the missing resource becomes free by itself.
 const TAKE_AGAIN: Duration = Duration::from_millis(50);
-/// How often an idle connection is asked for a sign of life, and how long that may take.
+/// Interval of keep-alive pings on an idle connection, and how long the answer may take.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_LIMIT: Duration = Duration::from_secs(5);
-/// Between two looks at a connection that is served.
+/// Pause between two looks at a connection that is served.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How long a connection may take to end in order.
+/// How long a connection may take to close in order.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
-/// Windows of requests on the port for clients: a request is short.
+/// Window of requests on the client port: a request is short.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 512 * 1024;
-/// Bytes of answers that wait inside of HTTP/2 for one stream of a client.
+/// Maximum number of bytes of responses that wait inside of HTTP/2 for one stream of a client.
 const SEND_BUFFER: usize = 128 * 1024;
-/// Headers of one request, in bytes.
+/// Maximum size of the headers of one request, in bytes.
 const HEADERS_MAX: u32 = 16 * 1024;
-/// Streams that are reset by this node for errors of the caller, before the connection is.
+/// Number of streams that this node resets for errors of the caller before it closes the
+/// connection.
 const ERRORS_MAX: usize = 128;
-/// Bytes of a header of HTTP/1.1.
+/// Maximum size of a header of HTTP/1.1, in bytes.
 const HTTP1_BUFFER: usize = 16 * 1024;
-/// Streams of one connection of peers: every call has one, and none is of a stranger.
+/// Maximum number of streams of one peer connection: every call has one, and no stranger has any.
 const PEER_STREAMS: u32 = 1024;
 
-/// One port, and how it receives callers.
+/// One port, and how it accepts callers.
 pub(crate) struct Door {
     pub(crate) places: Arc<Places>,
     pub(crate) limits: Arc<Limits>,
-    /// `None`: in plain text.
+    /// TLS acceptor; `None` for plain text.
     pub(crate) accept: Option<Accept>,
     pub(crate) gate: Gate,
     pub(crate) routes: Routes,
-    /// For whom it is, for the log.
+    /// Name of the callers, for the log.
     pub(crate) whom: &'static str,
-    /// Whether it is for clients: they are taken at a pace, and speak HTTP/1.1 as well.
+    /// Whether the port is for clients, which are accepted at a limited rate and may use HTTP/1.1.
     pub(crate) for_clients: bool,
 }
 
@@ -137,7 +138,7 @@ pub(crate) async fn serve(door: Door, listener: TcpListener, mut end: watch::Rec
     let _ = all_ended.recv().await;
 }
 
-/// Answers on the port for peers while there is no cluster yet.
+/// Serves the peer port while there is no cluster yet.
 pub(crate) struct Introducing {
     end: watch::Sender<bool>,
     task: JoinHandle<()>,
@@ -150,7 +151,7 @@ impl Introducing {
         Self { end, task }
     }
 
-    /// Ends every connection, so that those who have one make another and meet the node.
+    /// Closes every connection, so that its caller connects again and reaches the node.
     pub(crate) async fn end(self) {
         self.end.send_replace(true);
         if timeout(GOODBYE_LIMIT, self.task).await.is_err() {
@@ -159,7 +160,7 @@ impl Introducing {
     }
 }
 
-/// A task that ends with what started it.
+/// A task that is aborted when this is dropped.
 struct OnDrop(JoinHandle<()>);
 
 impl Drop for OnDrop {
@@ -168,14 +169,14 @@ impl Drop for OnDrop {
     }
 }
 
-/// Waits until the listener is to end; for ever if there is nothing that ends it.
+/// Waits until the listener is to end; for ever if nothing ends it.
 async fn ended(end: &mut watch::Receiver<bool>) {
     if end.wait_for(|end| *end).await.is_err() {
         std::future::pending::<()>().await;
     }
 }
 
-/// One connection, from its first byte to its last.
+/// Serves one connection, from its first byte to its last.
 async fn one(
     shared: Arc<Shared>,
     stream: TcpStream,
@@ -205,7 +206,7 @@ async fn one(
     }
 }
 
-/// Leads a connection through its stations; gives why it was cut, if it was.
+/// Takes a connection through its stages; returns why it was cut, if it was.
 async fn through(
     shared: &Arc<Shared>,
     stream: TcpStream,
@@ -213,7 +214,7 @@ async fn through(
     end: watch::Receiver<bool>,
 ) -> Option<Cut> {
     let (connection, limits) = (&place.connection, &shared.door.limits);
-    // Nothing else depends on it.
+    // Nothing else depends on this option.
     let _ = stream.set_nodelay(true);
     match timeout(limits.handshake(), stream.peek(&mut [0])).await {
         Ok(Ok(1..)) => {}
@@ -278,7 +279,8 @@ async fn through(
     }
 }
 
-/// Reads until it is clear whether this is HTTP/2; `None`: the caller has closed the connection.
+/// Reads until it is clear whether this is HTTP/2; returns `None` if the caller has closed the
+/// connection.
 async fn first_bytes<T>(io: &mut Watched<T>) -> std::io::Result<Option<bool>>
 where
     T: tokio::io::AsyncRead + Unpin,
@@ -367,7 +369,7 @@ where
     }
 }
 
-/// Whether HTTP/2 itself has given a caller up.
+/// Returns whether HTTP/2 itself has closed the connection because of a flood.
 fn is_flood(error: &hyper::Error) -> bool {
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
@@ -379,7 +381,7 @@ fn is_flood(error: &hyper::Error) -> bool {
     false
 }
 
-/// Runs the streams of a connection, each until its caller takes nothing of its answer.
+/// Runs the streams of a connection, each until its caller reads nothing of its response.
 #[derive(Clone)]
 struct Streams {
     stalled: Duration,
@@ -400,7 +402,7 @@ where
                 if stream.as_mut().poll(context).is_ready() {
                     return std::task::Poll::Ready(());
                 }
-                // Nothing wakes for a stream that has nothing to send.
+                // No event wakes a stream that has nothing to send.
                 while looks || progress.stalled().is_some() {
                     if !looks {
                         look.as_mut().reset(Instant::now() + stalled);
@@ -489,7 +491,7 @@ impl Session {
         response.map(|body| AnswerBody::new(body, counted, call))
     }
 
-    /// Gives an answer that was made before the services were asked; its bytes count.
+    /// Returns a response that was made before the services were asked; its bytes count.
     async fn counted<B>(
         &self,
         response: Response<B>,
@@ -506,7 +508,7 @@ impl Session {
         response.map(|body| AnswerBody::new(tonic::body::Body::new(body), counted, call))
     }
 
-    /// Waits if this answer is one refusal too many, and no longer than the caller does.
+    /// Waits if this response is one refusal too many, but no longer than the caller does.
     fn hold<T>(
         &self,
         response: &Response<T>,

@@ -1,4 +1,4 @@
-//! Turns to begin a handshake: at a pace, one address after the other.
+//! Turns to begin a handshake: at a limited rate, one address after the other.
 //!
 //! Always true: an address that waits for many turns delays another address by one.
 
@@ -15,10 +15,10 @@ use tokio::{
 
 use super::address::Address;
 
-/// How far behind its pace a busy node may fall and still make up for it.
+/// How far a busy node may fall behind its rate and still make up for it.
 const BEHIND_PACE: Duration = Duration::from_millis(8);
 
-/// See the head of this file. What waits is bounded by the places of the port.
+/// Queue of turns; see the head of this file. Its length is bounded by the places of the port.
 #[derive(Default)]
 pub(super) struct Turns {
     waiting: Mutex<Waiting>,
@@ -32,7 +32,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// The next one, of the address after that of the last one.
+    /// Returns the next waiting caller, of the address after that of the last one.
     fn next(&mut self) -> Option<oneshot::Sender<()>> {
         let after = match self.last {
             Some(last) => {
@@ -61,7 +61,7 @@ impl Turns {
         let _ = given.await;
     }
 
-    /// Gives a turn every so often; never ends.
+    /// Gives a turn at this interval; never ends.
     pub(super) async fn give(self: Arc<Self>, every: Duration) {
         let mut due = Instant::now();
         loop {
@@ -69,7 +69,7 @@ impl Turns {
                 self.came.notified().await;
                 continue;
             };
-            // One that does not wait any more costs no turn.
+            // A caller that no longer waits costs no turn.
             if next.send(()).is_ok() {
                 let now = Instant::now();
                 due = due.max(now.checked_sub(BEHIND_PACE).unwrap_or(now)) + every;

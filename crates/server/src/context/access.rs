@@ -1,4 +1,4 @@
-//! What every call of a client goes through: the door, its session, its reading.
+//! The steps that every call of a client goes through: admission, its session, its reads.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,17 +25,17 @@ use crate::{
     read_turns::OwnTurn,
 };
 
-/// How long a read may wait for its turn. A page takes milliseconds; who waits this long is one of
-/// too many.
+/// How long a read may wait for its turn. A page takes milliseconds, so a read that waits this long
+/// is one of too many.
 const READ_TURN_LIMIT: Duration = Duration::from_secs(2);
-/// How long a refusal is held back at most. It holds a stream of its caller's own connection, of
-/// which that has only so many.
+/// Maximum time for which a refusal is held back. Meanwhile it occupies a stream of its caller's
+/// own connection, which has only a bounded number of them.
 pub(crate) const HELD_BACK_MAX: Duration = Duration::from_secs(1);
-/// What a look into the database gives.
+/// Result of a read of the database.
 type Found<T> = Result<T, rows::ReadError>;
 
 impl Shared {
-    /// Refuses what comes when the node is stopping.
+    /// Refuses calls that arrive while the node is stopping.
     pub(crate) fn door(&self) -> Result<(), Problem> {
         if self.is_stopping() {
             Err(Problem::GoingAway)
@@ -44,7 +44,7 @@ impl Shared {
         }
     }
 
-    /// The response, with a hint where the leader is.
+    /// Returns the response, with a hint that names the leader.
     pub(crate) fn reply<T>(&self, result: Result<T, Problem>) -> Result<Response<T>, Status> {
         let hint = self
             .leader_elsewhere()
@@ -68,7 +68,7 @@ impl Shared {
         }
     }
 
-    /// Gets a command through the log.
+    /// Proposes a command and returns its outcome.
     pub(crate) async fn propose(
         &self,
         command: Command,
@@ -80,7 +80,7 @@ impl Shared {
         outcome.map_err(|error| problems::of_propose(&error))
     }
 
-    /// Refuses what would keep more while the disks are full.
+    /// Refuses a command that would store more while the disks are full.
     pub(crate) fn has_room_for(&self, command: &Command) -> Result<(), Problem> {
         match self.space.refuses() && keeps(&command.operation) != Keeps::Nothing {
             true => Err(Problem::NoSpace),
@@ -88,7 +88,7 @@ impl Shared {
         }
     }
 
-    /// Gets a session's command through the log.
+    /// Proposes a session's command and returns its outcome.
     pub(crate) async fn propose_in_session<R: SessionRequest>(
         &self,
         request: Request<R>,
@@ -109,8 +109,8 @@ impl Shared {
         Ok(outcome)
     }
 
-    /// A place among the commands under way for one of an account, if the account may have what it
-    /// costs.
+    /// Takes one of the account's places among the commands under way, if the account's limits
+    /// allow the price of the command.
     pub(crate) async fn fair_place(
         &self,
         of_account: &Arc<OfAccount>,
@@ -123,8 +123,8 @@ impl Shared {
         }
     }
 
-    /// Gets a session's command through the log that is answered by being done; gives the position
-    /// at which that is known.
+    /// Proposes a session's command whose outcome is only that it was done; returns the log
+    /// position of that outcome.
     pub(crate) async fn done_in_session<R: SessionRequest>(
         &self,
         request: Request<R>,
@@ -136,8 +136,9 @@ impl Shared {
         })
     }
 
-    /// The session of a token. One that this node has not heard of may have been opened elsewhere
-    /// a moment ago: then everything that was acknowledged is waited for, once.
+    /// Returns the session of a token. A session that this node does not know may have been opened
+    /// at another node a moment ago, so this node waits once until it has applied everything that
+    /// was acknowledged.
     pub(crate) async fn session(
         &self,
         token: TokenHash,
@@ -168,7 +169,7 @@ impl Shared {
             .map_err(|error| problems::of_read(&error))
     }
 
-    /// Makes the node as fresh as the caller wants it.
+    /// Makes the node as fresh as the caller asks for.
     pub(crate) async fn freshen(
         &self,
         options: Option<v1::ReadOptions>,
@@ -211,7 +212,7 @@ impl Shared {
             .map_err(|error| problems::of_rows(&error))
     }
 
-    /// Reads the database for whoever the request's session belongs to.
+    /// Reads the database on behalf of the account of the request's session.
     pub(crate) async fn read_in_session<T: Send + 'static>(
         &self,
         metadata: &MetadataMap,
@@ -229,7 +230,7 @@ impl Shared {
                     let own = self.turns.take_own(known.account, READ_TURN_LIMIT).await;
                     Some(own.ok_or(Problem::Busy)?)
                 }
-                // Whose it is will be known after this once.
+                // The account is known only after this first read.
                 None => None,
             };
             let now = self.log_time();
@@ -254,9 +255,9 @@ impl Shared {
     }
 }
 
-/// Returns a refusal no sooner than it asks the caller to wait, within bounds, and asks it to wait
-/// for the rest: a caller that asks again at once is slowed down, and one that waits loses nothing.
-/// One that is refused all the time is held back longer.
+/// Holds a refusal back for the time that it asks the caller to wait, up to [`HELD_BACK_MAX`], and
+/// then returns it with the rest of that time: a caller that retries at once is slowed down, and a
+/// caller that waits loses nothing. A caller that is refused all the time is held back longer.
 pub(crate) async fn held_back(
     mut problem: Problem,
     of_account: &OfAccount,
@@ -271,7 +272,7 @@ pub(crate) async fn held_back(
     problem
 }
 
-/// Whether a session is an administrator's.
+/// Refuses a session that is not an administrator's.
 pub(crate) fn administrators_only(session: &rows::SessionRow) -> Result<(), Rejection> {
     match session.role {
         AccountRole::Admin => Ok(()),
@@ -279,8 +280,8 @@ pub(crate) fn administrators_only(session: &rows::SessionRow) -> Result<(), Reje
     }
 }
 
-/// The session of a token if it may be used now, which is `now` in log time, or what the log says
-/// if that is later.
+/// Returns the session of a token if it may be used now. The time is `now` in log time, or the time
+/// of the database if that is later.
 pub(crate) fn open_session(
     reader: &Reader,
     token: &TokenHash,
@@ -296,12 +297,12 @@ pub(crate) fn open_session(
     Ok(Some(session).filter(may))
 }
 
-/// Where in the log an outcome is known.
+/// Returns the log position at which an outcome is known.
 pub(crate) fn position_of(outcome: &Outcome) -> u64 {
     Position::end_of(outcome.index).0
 }
 
-/// What `tell` makes of what the rules accepted; their refusal if they did not.
+/// Returns what `tell` makes of an accepted outcome, or the refusal of the rules.
 pub(crate) fn accepted<T>(
     outcome: &Outcome,
     tell: impl FnOnce(&Accepted) -> Option<T>,
@@ -312,7 +313,8 @@ pub(crate) fn accepted<T>(
     }
 }
 
-/// An answer of the rules to another question than the one that was asked: a broken promise.
+/// Returns the problem of an outcome that does not fit the command that was proposed: a broken
+/// promise.
 fn unexpected(outcome: &Outcome) -> Problem {
     tracing::error!(
         log_index = outcome.index,

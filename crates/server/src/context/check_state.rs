@@ -1,7 +1,7 @@
-//! What a node keeps of checks of the cluster (`check.rs`): the state that it holds, the look that
-//! is under way, and the last check with how far it is.
+//! What a node keeps of checks of the cluster (`check.rs`): the state that it holds, the check that
+//! is under way, and the progress or result of the last check.
 //!
-//! Always true: no lock is held while anything is waited for.
+//! Always true: no lock is held across a wait.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,11 +9,11 @@ use conclave_replica::Pinned;
 use conclave_wire::v1;
 use tokio::sync::Semaphore;
 
-/// What belongs to checks on one node.
+/// State of the checks on one node.
 #[derive(Debug)]
 pub(crate) struct Checks {
     pub(crate) held: Mutex<Option<Pinned>>,
-    /// One look at a time.
+    /// Permit to examine the state: one check at a time.
     pub(crate) look: Semaphore,
     /// The check that is under way, or the last one.
     pub(crate) last: Mutex<Option<Arc<Check>>>,
@@ -29,12 +29,12 @@ impl Default for Checks {
     }
 }
 
-/// One check, as far as it is.
+/// Progress of one check.
 #[derive(Debug)]
 pub(crate) struct Check(Mutex<v1::CheckClusterResponse>);
 
 impl Check {
-    /// One that begins like this.
+    /// Creates a check with this progress.
     pub(crate) fn begin(progress: v1::CheckClusterResponse) -> Self {
         Self(Mutex::new(progress))
     }
@@ -43,12 +43,12 @@ impl Check {
         sound(&self.0)
     }
 
-    /// How far it is.
+    /// Returns the progress of the check.
     pub(crate) fn progress(&self) -> v1::CheckClusterResponse {
         self.lock().clone()
     }
 
-    /// Changes what is said of one node.
+    /// Changes the entry of one node.
     pub(crate) fn set(&self, node: u64, change: impl FnOnce(&mut v1::NodeCheck)) {
         let mut progress = self.lock();
         let found = progress.nodes.iter_mut().find(|n| n.node_id == node);
@@ -58,7 +58,7 @@ impl Check {
     }
 }
 
-/// What is locked here is sound after every statement that changes it.
+/// Locks a mutex whose value is valid after every statement that changes it.
 pub(crate) fn sound<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

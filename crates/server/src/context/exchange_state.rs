@@ -1,8 +1,8 @@
 //! What a node keeps of an exchange of the secret (`exchange.rs`): what it was prepared with, on
-//! disk, and what has to happen one after the other.
+//! disk, and the locks that serialize its steps.
 //!
-//! Always true: interrupted at any point, the next start finds what the node was prepared with, or
-//! the newer of what it had and has.
+//! Always true: after an interruption at any point, the next start finds what the node was prepared
+//! with, or the newer of the old and the new credentials.
 
 use std::{io, path::Path};
 
@@ -18,28 +18,29 @@ use crate::{
     told::Told,
 };
 
-/// Where the secret stands until the exchange ends.
+/// File that holds the secret until the exchange ends.
 const SECRET_FILE: &str = "secret.next";
-/// Where certificates stand, on a node without a vote.
+/// File that holds the certificates, on a node without a vote.
 const CERTIFICATES_FILE: &str = "certificates.next.json";
 
-/// What has to happen one after the other.
+/// Locks that serialize the steps of an exchange.
 #[derive(Default)]
 pub(crate) struct Exchange {
-    /// Changes of what this node proves and believes.
+    /// Serializes changes of what this node proves and trusts.
     pub(crate) settling: Mutex<()>,
-    /// Whoever adds a member, and the end of an exchange: one that is added must be prepared.
+    /// Serializes adding a member with the end of an exchange, because a member that is added must
+    /// be prepared.
     pub(crate) adding: Mutex<()>,
-    /// What the log was told of exchanges that wait.
+    /// Reasons for waiting that the log already shows.
     pub(crate) told: Told<String>,
 }
 
-/// Goes on, after a start, with what this node was prepared for before.
+/// Resumes, after a start, with what this node was prepared with before.
 pub(crate) fn resume(directory: &Path, tls: &Tls) -> io::Result<()> {
     let Some(next) = load(directory)? else {
         return Ok(());
     };
-    // It was put in its place right before the node ended.
+    // The node installed it right before it ended.
     if next.generation() != tls.exchanges() + 1 {
         return forget(directory);
     }
@@ -60,7 +61,7 @@ fn load(directory: &Path) -> io::Result<Option<Next>> {
     Ok(issued.map(Next::Issued))
 }
 
-/// Keeps what this node is prepared with, beside what it has.
+/// Stores what this node is prepared with, beside its present credentials.
 pub(crate) fn store(directory: &Path, next: &Next) -> io::Result<()> {
     forget(directory)?;
     match next {
@@ -75,7 +76,7 @@ pub(crate) fn forget(directory: &Path) -> io::Result<()> {
     durable::remove(&directory.join(CERTIFICATES_FILE))
 }
 
-/// Puts what this node is prepared with in the place of what was before. Interrupted, a start finds
+/// Replaces the node's credentials by what it is prepared with. After an interruption a start finds
 /// the newer of the two.
 pub(crate) fn install(directory: &Path) -> io::Result<()> {
     match load(directory)? {
@@ -122,7 +123,7 @@ mod tests {
         resume(directory, &started).unwrap();
         assert_eq!(started.prepared(), Some(second.authority_id()));
         assert!(started.believes(0) && started.believes(1) && !started.believes(2));
-        // It ends before what is done with is removed.
+        // The node ends before it removes the obsolete file.
         second.store(directory).unwrap();
         let started = tls(&ClusterSecret::load(directory).unwrap().unwrap());
         resume(directory, &started).unwrap();

@@ -1,8 +1,8 @@
-//! What a call has: the state that the services of a node share, the session behind a call, its
-//! reading and its proposing, and what is proven for it.
+//! The context of a call: the state that the services of a node share, the session behind a call,
+//! its reads and proposals, and the proof that goes with them.
 //!
-//! It serves no call and starts no task of its own. Services, and everything that runs beside them,
-//! use it; nothing below it does.
+//! It serves no call and starts no task of its own. Services and background tasks use it; no module
+//! below it does.
 
 pub(crate) mod access;
 pub(crate) mod check_state;

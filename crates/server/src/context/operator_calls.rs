@@ -1,7 +1,8 @@
-//! What a node remembers of calls that are for operators (`operators.rs`): which were refused, and
-//! what callers who are neither operators nor administrators are told of the cluster.
+//! What a node remembers of calls that are for operators (`operators.rs`): the refused calls, and
+//! the status of the cluster that callers get who are neither operators nor administrators.
 //!
-//! Always true: it decides nothing; a call that is refused is one line in the log for a while.
+//! Always true: this file decides nothing; repeated refusals of a call are logged as one line in a
+//! while.
 
 use std::net::IpAddr;
 
@@ -10,22 +11,23 @@ use tokio::{sync::Mutex, time::Instant};
 
 use crate::told::Told;
 
-/// What a node knows of callers that want to be operators.
+/// What a node remembers of callers that ask for operator calls.
 #[derive(Default)]
 pub(crate) struct Operators {
-    /// Callers that were refused, so that the log says it once for each address and call.
+    /// Callers that were refused, so that the log names each address and call only once.
     refused: Told<(Option<IpAddr>, &'static str)>,
-    /// What those are told of the cluster who are neither operators nor administrators.
+    /// Cluster status for callers that are neither operators nor administrators, and when it was
+    /// made.
     pub(crate) public_status: Mutex<Option<(Instant, v1::GetClusterStatusResponse)>>,
 }
 
 impl Operators {
-    /// Whether the log was not told of this for a while; now it is.
+    /// Returns whether the log has not shown this for a while, and records that it does so now.
     pub(crate) fn is_news(&self, what: &'static str) -> bool {
         self.is_news_from(None, what)
     }
 
-    /// The same for a caller at this address.
+    /// Returns the same for a caller at this address.
     pub(crate) fn is_news_from(&self, from: Option<IpAddr>, what: &'static str) -> bool {
         self.refused.is_news((from, what))
     }

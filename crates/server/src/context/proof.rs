@@ -1,13 +1,12 @@
-//! What a node without a vote can have decided: commands of sessions, each with what the client has
-//! shown.
+//! Proposes commands of sessions on a node without a vote: each command goes to the leader together
+//! with the token that the client sent.
 //!
-//! A voter is believed that it has looked at what a client has shown. A learner is not: it passes
-//! the token of the session along, and the leader looks at it itself. What a learner would have to
-//! be believed for, such as a password that it has verified, it does not take; clients are sent to
-//! the leader with it.
+//! The leader trusts a voter to have checked what a client has sent. It does not trust a learner:
+//! the learner forwards the token of the session, and the leader checks the token itself. A learner
+//! does not accept what the leader would have to take on its word, such as a password that the
+//! learner has verified; it sends the client to the leader.
 //!
-//! Always true: no command of a learner is proposed for another session than the one whose token
-//! came with it.
+//! Always true: a learner's command is proposed only for the session whose token came with it.
 
 use conclave_core::{Command, Operation, Origin, SessionId};
 use conclave_replica::{Lane, Outcome, Place, ProposeError};
@@ -20,13 +19,13 @@ use crate::{
 };
 
 impl Shared {
-    /// Whether the leader believes what this node has verified.
+    /// Returns whether the leader trusts what this node has verified.
     fn is_believed(&self) -> bool {
         self.security.tls.is_keeper() || self.replica.place_of(self.identity.node) == Place::Voter
     }
 
-    /// Refuses, on a node without a vote, what the leader would have to believe this node for. The
-    /// client is told to ask elsewhere, and where the leader is.
+    /// Refuses the call on a node without a vote, where the leader would have to trust what this
+    /// node verified. The response asks the client to call another node and names the leader.
     pub(crate) fn only_where_believed(&self) -> Result<(), Problem> {
         match self.is_believed() {
             true => Ok(()),
@@ -34,7 +33,7 @@ impl Shared {
         }
     }
 
-    /// Gets the command of a session through the log.
+    /// Proposes the command of a session and returns its outcome.
     pub(crate) async fn propose_proven(
         &self,
         command: Command,
@@ -54,7 +53,7 @@ impl Shared {
             let (command, shown) = (command.clone(), shown.clone());
             Box::pin(async move {
                 match leader {
-                    // It has become a voter meanwhile.
+                    // This node has become a voter meanwhile.
                     None => {
                         let outcome = shared.replica.propose(command, left).await;
                         outcome.map_err(|error| problems::of_propose(&error))
@@ -95,8 +94,8 @@ fn is_of(command: &Command, session: SessionId) -> bool {
     same && may_be_forwarded(&command.operation)
 }
 
-/// Whether the token of a session is all that a command needs: a password was not verified for it
-/// where the request arrived.
+/// Returns whether the token of a session is all that a command needs, so that it does not depend
+/// on a password that was verified where the request arrived.
 fn may_be_forwarded(operation: &Operation) -> bool {
     !matches!(
         operation,

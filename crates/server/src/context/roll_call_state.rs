@@ -1,8 +1,8 @@
-//! What a node knows of the lives and the addresses of the others, and whether its leader reaches
-//! it.
+//! What a node knows of the lives and the addresses of the other nodes, and whether its leader
+//! reaches it.
 //!
-//! Always true: it sends nothing and decides nothing. No lock of a thread is held while anything is
-//! waited for.
+//! Always true: this file sends nothing and decides nothing. No lock of a thread is held across a
+//! wait.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ use crate::{
     told::Told,
 };
 
-/// Why a node that is well must stop, and what its operator can do.
+/// Reason why a healthy node must stop, and what its operator can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
     pub(crate) why: String,
@@ -30,19 +30,19 @@ pub(crate) struct Ended {
 pub(crate) struct RollCall {
     directory: PathBuf,
     pub(crate) lives: Mutex<Lives>,
-    /// Decisions between two processes are made one at a time.
+    /// Serializes decisions between two processes.
     pub(crate) deciding: tokio::sync::Mutex<()>,
-    /// Where others may be, besides the addresses of members.
+    /// Addresses where other nodes may be reached, besides the addresses of members.
     pub(crate) join: Vec<String>,
-    /// Members that have moved, and where they are reached now.
+    /// Members that have moved, with their present addresses.
     pub(crate) moved: Mutex<BTreeMap<u64, Member>>,
-    /// Lives that are reached where the log says, whatever they say themselves.
+    /// Lives that are reached at the address in the log, whatever address they announce.
     pub(crate) at_home: Mutex<BTreeSet<u64>>,
     /// Members that were refused, and why.
     pub(crate) refused: Mutex<BTreeMap<u64, String>>,
-    /// What the log was told of them.
+    /// Refusals that the log already shows.
     pub(crate) told: Told<(u64, String)>,
-    /// Whether a leader leads that does not reach this node.
+    /// Whether there is a leader that does not reach this node.
     pub(crate) unreached: watch::Sender<bool>,
 }
 
@@ -70,27 +70,28 @@ impl RollCall {
         self.lives().own()
     }
 
-    /// Returns whether this life of a node has ended: what it still sends is refused.
+    /// Returns whether this life of a node has ended, so that its further calls are refused.
     pub(crate) fn has_ended(&self, node: u64, word: u64) -> bool {
         self.lives().has_ended(node, word)
     }
 
-    /// Returns whether a leader leads that does not reach this node: it learns of nothing.
+    /// Returns whether there is a leader that does not reach this node, so that this node receives
+    /// no entries.
     pub(crate) fn is_unreached(&self) -> bool {
         *self.unreached.borrow()
     }
 
-    /// Returns why a member was refused, if its present state is known to be refused.
+    /// Returns why a member was refused, or `None` if its present state is not known to be refused.
     pub(crate) fn refusal(&self, node: u64) -> Option<String> {
         lock(&self.refused).get(&node).cloned()
     }
 
-    /// Returns where a member is reached that has moved.
+    /// Returns the present addresses of members that have moved.
     pub(crate) fn moved(&self) -> BTreeMap<u64, Member> {
         lock(&self.moved).clone()
     }
 
-    /// Writes to the log that a node is refused: once for each reason, not for each attempt.
+    /// Logs that a node is refused: once for each reason, not for each attempt.
     pub(crate) fn tell_refusal(&self, node: u64, reason: &str) {
         if self.told.is_news((node, reason.to_owned())) {
             tracing::error!(peer = node, reason, "a member is refused");
@@ -108,7 +109,7 @@ impl RollCall {
     }
 }
 
-/// Locks what is sound after every statement that changes it.
+/// Locks a mutex whose value is valid after every statement that changes it.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

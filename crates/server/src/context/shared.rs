@@ -1,7 +1,6 @@
-//! What the services of one node share, and what it knows of the others.
+//! The state that the services of one node share, and what the node knows of the other nodes.
 //!
-//! Always true: it is made once, after the replica, and nothing here waits for another node without
-//! a limit.
+//! Always true: it is made once, after the replica; and every wait for another node has a limit.
 
 use std::{
     collections::BTreeMap,
@@ -38,21 +37,21 @@ use crate::{
     told::Told,
 };
 
-/// How long a peer may take to say how it is.
+/// How long a peer may take to report its status.
 const STATUS_LIMIT: Duration = Duration::from_millis(500);
 
-/// What all services of a node share.
+/// State that all services of a node share.
 pub(crate) struct Shared {
     pub(crate) identity: Identity,
-    /// What this node proves to others, and how it speaks with them.
+    /// What this node proves to other nodes, and how it connects to them.
     pub(crate) security: Security,
-    /// Whether the operator gives this node the cluster's secret, whether it votes or not.
+    /// Whether the operator gives this node the cluster's secret, as a voter or not.
     pub(crate) secret_is_given: bool,
-    /// How the secret is exchanged while the cluster runs.
+    /// State of the exchange of the secret while the cluster runs.
     pub(crate) exchange: Exchange,
-    /// Machines that are being let in.
+    /// Permits for machines that are joining.
     pub(crate) joins: Semaphore,
-    /// What the log said of nodes when it was last asked.
+    /// Rows of the nodes as they were last read.
     pub(crate) nodes: RwLock<rows::NodesRow>,
     pub(crate) replica: Replica,
     pub(crate) transport: Arc<GrpcTransport>,
@@ -66,55 +65,55 @@ pub(crate) struct Shared {
     pub(crate) reads: Arc<Semaphore>,
     pub(crate) client_places: Arc<Places>,
     pub(crate) peer_places: Arc<Places>,
-    /// Of each account, among the reads.
+    /// Turns of each account among the reads.
     pub(crate) turns: ReadTurns,
-    /// Searches have turns of their own: they may take long.
+    /// Turns of searches, separate from the reads because searches may take long.
     pub(crate) searches: ReadTurns,
     pub(crate) live: LiveState,
-    /// How much room the disk has.
+    /// Room on the disk.
     pub(crate) space: Space,
-    /// Where clients reach every member.
+    /// Client addresses of all members.
     pub(crate) addresses: watch::Sender<Arc<[String]>>,
-    /// One at a time: it reads every row.
+    /// Permit to compute a digest: one at a time, because it reads every row.
     pub(crate) digests: Arc<Semaphore>,
-    /// What its state was, to be compared.
+    /// Digests of earlier states, for comparison.
     pub(crate) compared: Digests,
     pub(crate) checks: Checks,
     pub(crate) stopping: watch::Sender<bool>,
-    /// Peers that were refused, so that the log says it once.
+    /// Peers that were refused, so that the log names each only once.
     pub(crate) refused: Told,
-    /// What is known of callers that want to be operators.
+    /// What the node remembers of callers that ask for operator calls.
     pub(crate) operators: Operators,
     /// Callers that were refused, and why.
     pub(crate) callers_refused: Told<(Option<IpAddr>, String)>,
     pub(crate) members: BTreeMap<u64, Member>,
-    /// What is known of the lives and the addresses of the others.
+    /// What the node knows of the lives and the addresses of the other nodes.
     pub(crate) roll: Arc<RollCall>,
     pub(crate) own: Member,
     pub(crate) durable: bool,
     pub(crate) started: Instant,
-    /// What comes from a leader when its log does not reach back far enough.
+    /// Receives snapshots from a leader whose log does not reach back far enough.
     pub(crate) snapshots: snapshots::Receiver,
-    /// How long this node tells what it has after it has heard a leader.
+    /// How long after the last message of a leader this node still answers reads.
     pub(crate) stale_limit: Duration,
 }
 
-/// This machine's clock, the edge at which time enters.
+/// This machine's clock: the only place where time enters.
 pub(crate) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 impl Shared {
-    /// How much time has passed, as the log counts it: what expires is compared with this.
+    /// Returns the present time as the log counts it, with which expiry times are compared.
     pub(crate) fn log_time(&self) -> Timestamp {
         self.replica.now().log_time
     }
 
-    /// The date that people are shown.
+    /// Returns the date that clients show.
     pub(crate) fn date(&self) -> Timestamp {
         self.replica.now().date
     }
 
-    /// Refuses to tell what may be long out of date: since this node heard a leader, who asks may
-    /// have been logged out or removed from a room.
+    /// Refuses reads that may be long out of date: since this node last heard a leader, the caller
+    /// may have been logged out or removed from a room.
     pub(crate) fn not_cut_off(&self) -> Result<(), Problem> {
         match self.replica.cut_off_for() > self.stale_limit {
             true => Err(Problem::CutOff),
@@ -122,66 +121,66 @@ impl Shared {
         }
     }
 
-    /// Every member, and where it is reached.
+    /// Returns every member with its addresses.
     pub(crate) fn members(&self) -> BTreeMap<u64, Member> {
         let mut members = self.replica.status().members.nodes;
-        // The configuration knows better where a member is reached now, and alone knows some
-        // before anything is in the log.
+        // The configuration is newer than the log about addresses, and is the only source for some
+        // members before anything is in the log.
         let is_new = members.is_empty();
         for (node, member) in &self.members {
             if is_new || members.contains_key(node) {
                 members.insert(*node, member.clone());
             }
         }
-        // What a member says of itself is newer than both.
+        // A member's own announcement is newer than both.
         for (node, member) in self.roll.moved() {
             members.entry(node).and_modify(|known| *known = member);
         }
         members
     }
 
-    /// Every member but this one.
+    /// Returns every member but this one.
     pub(crate) fn other_members(&self) -> Vec<(u64, Member)> {
         let mut members = self.members();
         members.remove(&self.identity.node);
         members.into_iter().collect()
     }
 
-    /// Where clients reach every member, in order.
+    /// Returns the client addresses of all members, in order.
     pub(crate) fn client_addresses(&self) -> Vec<String> {
         let members = self.members().into_values();
         members.map(|member| member.client_address).collect()
     }
 
-    /// Where clients reach this node.
+    /// Returns the client address of this node.
     pub(crate) fn own_client_address(&self) -> String {
         self.own.client_address.clone()
     }
 
-    /// The node that shall lead while it is well.
+    /// Returns the preferred leader: the node that leads while it is healthy.
     pub(crate) fn preferred_leader(&self) -> Option<NodeId> {
         let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
         nodes.preferred_leader
     }
 
-    /// Which authority peers believe, as the log said when it was last asked.
+    /// Returns the authority that peers trust, as the log said when it was last read.
     pub(crate) fn peer_authority(&self) -> PeerAuthority {
         let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
         nodes.authority
     }
 
-    /// Whether a node with this number was removed: nothing is done for it any more.
+    /// Returns whether a node with this number was removed, so that its calls are refused.
     pub(crate) fn is_retired(&self, node: u64) -> bool {
         let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
         nodes.retired.contains(&NodeId(node))
     }
 
-    /// Whether new calls are refused.
+    /// Returns whether new calls are refused.
     pub(crate) fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
     }
 
-    /// Where clients reach the leader, if it is known and is somebody else.
+    /// Returns the client address of the leader, if the leader is known and is another node.
     pub(crate) fn leader_elsewhere(&self) -> Option<String> {
         let leader = (*self.replica.leader().borrow())?;
         if leader == self.identity.node {
@@ -191,7 +190,7 @@ impl Shared {
         member.map(|member| member.client_address)
     }
 
-    /// How this node is.
+    /// Returns the status of this node.
     pub(crate) fn own_status(&self) -> peer::GetNodeStatusResponse {
         let (status, clock) = (self.replica.status(), self.replica.clock_status());
         peer::GetNodeStatusResponse {
@@ -226,7 +225,7 @@ impl Shared {
         }
     }
 
-    /// Every member, and how it is if it says so in time.
+    /// Returns every member, with its status if it answers in time.
     pub(crate) async fn statuses(&self) -> Vec<(u64, Member, Option<peer::GetNodeStatusResponse>)> {
         let mut members = self.members();
         members.insert(self.identity.node, self.own.clone());

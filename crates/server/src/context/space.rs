@@ -1,9 +1,10 @@
-//! How much room the disk of this node has.
+//! Measures how much room the disk of this node has.
 //!
-//! Below a mark the cluster refuses what grows: `space_watch.rs` decides that. A file of reserve
-//! keeps room for what a node must write in any case: votes, entries that were accepted, deletions.
-//! It is given up when the disk is nearly full and made again when there is room. A node whose disk
-//! is full takes no entries from the leader, and votes and answers all the same.
+//! Below a mark the cluster refuses commands that store more: `space_watch.rs` decides that. A
+//! reserve file keeps room for what a node must write in any case: votes, entries that were
+//! accepted, deletions. The node removes it when the disk is nearly full and makes it again when
+//! there is room. A node whose disk is full accepts no entries from the leader, but still votes and
+//! answers.
 //!
 //! Always true: the reserve is only made where there is far more room than it takes.
 
@@ -16,33 +17,34 @@ use std::{
 
 use rustix::fs::FallocateFlags;
 
-/// The mark is never above this: half a gibibyte, more than a minute of the fastest writing.
+/// Maximum of the mark: half a gibibyte, more than a minute of the fastest writing.
 const MARK_BYTES_MAX: u64 = 512 * 1024 * 1024;
-/// On a small disk the mark is this part of it: a tenth.
+/// Divisor that gives the mark on a small disk: a tenth of the disk.
 const MARK_PART: u64 = 10;
-/// Growing begins again when there is a quarter more room than the mark.
+/// Divisor of the mark: the cluster accepts growth again when there is a quarter more room than the
+/// mark.
 const AGAIN_PART: u64 = 4;
-/// The reserve is a quarter of the mark, and at most this.
+/// Maximum size of the reserve, which is otherwise a quarter of the mark.
 const RESERVE_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// The reserve is written in pieces of so many bytes.
+/// Size in bytes of the pieces in which the reserve is written.
 const PIECE_BYTES: usize = 64 * 1024;
-/// The name of the file that is the reserve.
+/// Name of the reserve file.
 const RESERVE: &str = "reserve";
 
-/// What is known of the room.
+/// What the node knows of its disk space.
 pub(crate) struct Space {
     data: PathBuf,
-    /// As it was configured.
+    /// Configured mark.
     mark: Option<u64>,
     free: AtomicU64,
     is_low: AtomicBool,
     is_full: AtomicBool,
     refuses: AtomicBool,
-    /// Whether this node leads and is about to be relieved of that: see `full_leader.rs`.
+    /// Whether this node leads and is about to transfer leadership: see `full_leader.rs`.
     is_leaving: AtomicBool,
 }
 
-/// The disk as it is now.
+/// Measurements of the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Disk {
     free: u64,
@@ -70,7 +72,7 @@ impl Disk {
         }
     }
 
-    /// Whether there is too little room, if there was too little before.
+    /// Returns whether there is too little room; `before` is the previous answer.
     fn is_low(self, before: bool) -> bool {
         match before {
             true => self.free < self.mark.saturating_add(self.mark / AGAIN_PART),
@@ -78,12 +80,12 @@ impl Disk {
         }
     }
 
-    /// Whether the reserve is needed.
+    /// Returns whether the room of the reserve is needed.
     fn is_short(self) -> bool {
         self.free < self.reserve / 2
     }
 
-    /// Whether there is room for the reserve.
+    /// Returns whether there is room for the reserve.
     fn has_room_for_reserve(self) -> bool {
         self.free
             > self
@@ -105,43 +107,44 @@ impl Space {
         }
     }
 
-    /// Bytes that are free for this node.
+    /// Returns the bytes that are free for this node.
     pub(crate) fn free(&self) -> u64 {
         self.free.load(Ordering::Relaxed)
     }
 
-    /// Whether this disk has less room than the mark.
+    /// Returns whether this disk has less room than the mark.
     pub(crate) fn is_low(&self) -> bool {
         self.is_low.load(Ordering::Relaxed)
     }
 
-    /// Whether there is no room for entries of the leader.
+    /// Returns whether there is no room for entries of the leader.
     pub(crate) fn is_full(&self) -> bool {
         self.is_full.load(Ordering::Relaxed)
     }
 
-    /// Whether the cluster, as this node knows it, refuses what grows.
+    /// Returns whether the cluster, as this node knows it, refuses commands that store more.
     pub(crate) fn refuses(&self) -> bool {
         self.refuses.load(Ordering::Relaxed)
     }
 
-    /// Notes whether another voter is about to lead instead of this node. Until then the mark
-    /// leaves enough room to go on.
+    /// Records whether another voter is about to become the leader instead of this node. Until then
+    /// the mark leaves enough room to go on.
     pub(crate) fn set_leaving(&self, is_leaving: bool) {
         self.is_leaving.store(is_leaving, Ordering::Relaxed);
     }
 
-    /// Notes whether the cluster refuses what grows; gives what was noted before.
+    /// Records whether the cluster refuses commands that store more; returns the previous value.
     pub(crate) fn set_refuses(&self, refuses: bool) -> bool {
         self.refuses.swap(refuses, Ordering::Relaxed)
     }
 
-    /// Whether this disk alone is a reason for the leader to refuse what grows.
+    /// Returns whether this disk alone is a reason for the leader to refuse commands that store
+    /// more.
     pub(crate) fn is_in_the_way(&self) -> bool {
         self.is_low() && !self.is_leaving.load(Ordering::Relaxed)
     }
 
-    /// Looks at the disk; gives up the reserve or makes it again.
+    /// Measures the disk; removes the reserve or makes it again.
     pub(crate) fn look(&self) -> io::Result<()> {
         let disk = Disk::of(&self.data, self.mark)?;
         let reserve = self.data.join(RESERVE);
@@ -161,7 +164,7 @@ impl Space {
             std::fs::remove_file(&reserve)?;
         } else if !has_reserve && disk.reserve > 0 && disk.has_room_for_reserve() {
             make(&reserve, disk.reserve).inspect_err(|_| {
-                // Half of it helps nobody.
+                // A partial reserve is of no use.
                 let _ = std::fs::remove_file(&reserve);
             })?;
         }
@@ -171,12 +174,12 @@ impl Space {
     }
 }
 
-/// Makes a file of so many bytes that are really there.
+/// Makes a file of this many allocated bytes.
 fn make(path: &Path, bytes: u64) -> io::Result<()> {
     let mut open = OpenOptions::new();
     let mut file: File = open.write(true).create(true).truncate(true).open(path)?;
     match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes) {
-        // Some file systems cannot.
+        // Some file systems cannot allocate.
         Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
         made => return Ok(made?),
     }
@@ -221,7 +224,7 @@ mod tests {
         assert!(space.free() < u64::MAX && !space.is_low() && !space.is_full());
         let reserve = data.path().join(RESERVE);
         assert_eq!(reserve.metadata().unwrap().len(), MIB / 4);
-        // More than any disk has.
+        // No disk has this much.
         let space = Space::new(data.path(), Some(1 << 60));
         space.look().unwrap();
         assert!(space.is_low());

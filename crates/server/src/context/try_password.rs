@@ -1,8 +1,8 @@
-//! Verifies a password: nothing is hashed before the attempt may begin (`throttle.rs`) and was
-//! counted by the log.
+//! Verifies a password: hashing starts only after the attempt has passed the throttle
+//! (`throttle.rs`) and the log has counted it.
 //!
-//! Always true: a retry of one attempt is counted once, another guess again, even if a client that
-//! guesses gives all its guesses the same request id.
+//! Always true: a retry of one attempt is counted once and a different guess is counted again, even
+//! if a client that guesses gives all its guesses the same request id.
 
 use conclave_core::{Accepted, LoginKeys, OnceId};
 use conclave_text::Password;
@@ -20,20 +20,21 @@ use crate::{
 /// Separates names of counted attempts from all other uses of the hash.
 const ATTEMPT_CONTEXT: &str = "conclave 2026-11 name of a counted login failure";
 
-/// A password that was tried: whether it is right, and the turn in which it was found out.
+/// A password attempt: whether the password is right, and the turn in which it was hashed.
 pub(crate) struct Tried {
     pub(crate) verified: bool,
-    /// For what else has to be hashed.
+    /// Turn for whatever else the call has to hash.
     pub(crate) turn: Turn,
 }
 
 impl Shared {
-    /// Verifies a password: waits for nothing that other places have done, is counted by the log
-    /// before anything is hashed, and has a turn of its own. The caller has read `hash` after a
-    /// barrier. `once` is the name of the attempt.
+    /// Verifies a password. The attempt never waits because of failures from other places; the log
+    /// counts it before anything is hashed, and it has a turn of its own. The caller has read
+    /// `hash` after a barrier. `once` is the name of the attempt.
     ///
     /// # Errors
-    /// [`Problem::LoginThrottled`], [`Problem::Busy`], or that the log does not answer.
+    /// [`Problem::LoginThrottled`], [`Problem::Busy`], or a problem of the proposal if the log does
+    /// not answer.
     pub(crate) async fn try_password(
         &self,
         once: OnceId,
@@ -61,11 +62,12 @@ impl Shared {
     }
 }
 
-/// The name under which an attempt to log in is counted: the same for a retry, another for another
-/// guess, even if a client that guesses gives all its guesses the same request id.
+/// Returns the name under which an attempt to log in is counted: the same for a retry and a
+/// different one for another guess, even if a client that guesses gives all its guesses the same
+/// request id.
 ///
-/// Nobody can try passwords against it who does not know the request id, which is random and,
-/// for an attempt that failed, nowhere else in the cluster.
+/// An attacker cannot test passwords against the name without the request id, which is random and,
+/// for an attempt that failed, stored nowhere else in the cluster.
 pub(crate) fn attempt_id(request_id: &OnceId, keys: &LoginKeys, password: &str) -> OnceId {
     let key = blake3::derive_key(ATTEMPT_CONTEXT, &request_id.0);
     let mut hasher = blake3::Hasher::new_keyed(&key);

@@ -1,4 +1,4 @@
-//! Small files that show when they are not what was written: JSON, and under it its BLAKE3.
+//! Small files that show when their content has changed: JSON, followed by its BLAKE3.
 //!
 //! Always true: a file is written whole and synced, or not at all.
 
@@ -14,15 +14,15 @@ pub(crate) enum ChecksumError {
     /// The file system refuses.
     #[error("it cannot be read")]
     Io(#[from] io::Error),
-    /// It is not what was written.
+    /// The content is not what was written.
     #[error("it is not what was written: {0}")]
     Damaged(&'static str),
-    /// It is what was written, by a version that this one does not understand.
+    /// The content was written by a version that this one does not understand.
     #[error("it was written by another version: {0}")]
     Foreign(String),
 }
 
-/// What is in the file, if it is there.
+/// Returns what is in the file; `None` if there is no file.
 pub(crate) fn read<T: DeserializeOwned>(file: &Path) -> Result<Option<T>, ChecksumError> {
     let bytes = match fs::read(file) {
         Ok(bytes) => bytes,
@@ -43,13 +43,13 @@ pub(crate) fn read<T: DeserializeOwned>(file: &Path) -> Result<Option<T>, Checks
         .map_err(|error| ChecksumError::Foreign(error.to_string()))
 }
 
-/// Puts `value` into the file; only the owner may read it.
+/// Writes `value` to the file; only the owner may read it.
 pub(crate) fn write<T: Serialize>(file: &Path, value: &T) -> io::Result<()> {
     let json = serde_json::to_string_pretty(value)?;
     durable::replace(file, format!("{json}\n{}\n", seal_of(&json)).as_bytes())
 }
 
-/// In quotes, so that the file is JSON to the end.
+/// Returns the checksum in quotes, so that the file is JSON to the end.
 fn seal_of(json: &str) -> String {
     format!("\"blake3:{}\"", blake3::hash(json.as_bytes()).to_hex())
 }

@@ -10,7 +10,7 @@ use std::{
     path::Path,
 };
 
-/// Puts these bytes into the file, which is on disk under its name when this returns.
+/// Replaces the content of the file, which is on disk under its name when this returns.
 pub(crate) fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let draft = file.with_added_extension("new");
     let mut options = File::options();
@@ -22,7 +22,7 @@ pub(crate) fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_directory_of(file)
 }
 
-/// Removes the file, for good.
+/// Removes the file durably.
 pub(crate) fn remove(file: &Path) -> io::Result<()> {
     match fs::remove_file(file) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

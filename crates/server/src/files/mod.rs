@@ -1,7 +1,7 @@
-//! Files of a node: replaced as a whole, and with a checksum where they must show that they are
-//! what was written.
+//! Files of a node: replaced as a whole, and with a checksum where a change of their content must
+//! show.
 //!
-//! It knows nothing of what stands in a file. Every other part of the server may use it; it uses
+//! It knows nothing of the content of a file. Every other part of the server may use it; it uses
 //! none of them.
 
 pub(crate) mod checksummed;

@@ -1,9 +1,9 @@
 //! The names of a cluster, one for each time that it was recovered by hand.
 //!
-//! A cluster that was recovered is another one than before: what the lost nodes had may contradict
-//! what happens from then on. So its name gets another end, `.N-xxxxxxxx`: how often it was
-//! recovered, and random digits, because two survivors may be recovered by mistake. Nodes, resume
-//! tokens and requests between nodes carry the name, so everything of before is refused.
+//! A cluster that was recovered is a different cluster from before: what the lost nodes had may
+//! contradict what happens from then on. So its name gets another suffix, `.N-xxxxxxxx`: how often
+//! it was recovered, and random digits, because two survivors may be recovered by mistake. Nodes,
+//! resume tokens and requests between nodes carry the name, so everything from before is refused.
 
 use crate::random;
 
@@ -18,7 +18,7 @@ pub(crate) fn next(cluster_id: &str) -> Result<String, String> {
     Ok(format!("{base}.{}-{mark:08x}", recoveries + 1))
 }
 
-/// Returns the name that a member has told, or that of a cluster that was never recovered.
+/// Returns the name that a member has sent, or that of a cluster that was never recovered.
 pub(crate) fn name(told: &str, from_the_start: &str) -> String {
     match told {
         "" => from_the_start.to_owned(),
@@ -32,7 +32,7 @@ pub(crate) fn is_past(own: &str, other: &str) -> bool {
     base == other_base && before < recoveries
 }
 
-/// The name that was there from the start, and how often it was recovered.
+/// Returns the name from the start, and how often the cluster was recovered.
 fn parts(cluster_id: &str) -> (&str, u64) {
     let Some((base, end)) = cluster_id.rsplit_once('.') else {
         return (cluster_id, 0);

@@ -1,16 +1,16 @@
-//! What an administrator gives to a machine that shall join: a secret that lets one machine in,
-//! and by which certificate authority the cluster is known, so that the machine shows the secret to
-//! nobody else.
+//! The token that an administrator gives to a machine that is to join: a secret that admits one
+//! machine, and the fingerprint of the cluster's certificate authority, so that the machine sends
+//! the secret to no other cluster.
 //!
-//! Always true: neither of the two is told by an error or by `Debug`.
+//! Always true: neither part is shown in an error or by `Debug`.
 
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-/// What every token begins with.
+/// Prefix of every token.
 const PREFIX: &str = "conclave-join-1.";
-/// Bytes of each of its two parts.
+/// Length in bytes of each of its two parts.
 const PART_BYTES: usize = 32;
 
 /// A token to join.
@@ -18,7 +18,7 @@ const PART_BYTES: usize = 32;
 pub(crate) struct JoinToken {
     /// SHA-256 of the certificate of the cluster's authority.
     pub(crate) authority: [u8; PART_BYTES],
-    /// Known to the cluster by its hash alone.
+    /// Secret of which the cluster knows only the hash.
     pub(crate) secret: [u8; PART_BYTES],
 }
 
@@ -29,13 +29,13 @@ impl fmt::Debug for JoinToken {
 }
 
 impl JoinToken {
-    /// As it is shown, once.
+    /// Returns the token as text, which is shown once.
     pub(crate) fn to_text(&self) -> String {
         let parts = [self.authority, self.secret].concat();
         format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(parts))
     }
 
-    /// What [`JoinToken::to_text`] gave; `None` if it is anything else.
+    /// Parses the text of [`JoinToken::to_text`]; `None` if it is anything else.
     pub(crate) fn from_text(text: &str) -> Option<Self> {
         let encoded = text.trim().strip_prefix(PREFIX)?;
         let parts = URL_SAFE_NO_PAD.decode(encoded).ok()?;

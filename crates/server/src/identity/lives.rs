@@ -2,9 +2,9 @@
 //! a second process with the same number are recognized.
 //!
 //! A life is one run of a process on a data directory: a number that grows with each start, and a
-//! random word. The directory keeps its own lives; every node keeps, for every other, the latest
-//! life and the last entry that this node was seen to have applied. A copy of the directory takes
-//! its own lives with it, but not what the others know. See
+//! random word. The directory keeps its own lives; every node keeps, for every other node, the
+//! latest life and the last entry that this node was seen to have applied. A copy of the directory
+//! takes its own lives with it, but not what the other nodes know. See
 //! `docs/notebook/2026-11-26-lives-and-recovery.md`.
 //!
 //! Always true: a life that was accepted is on this node's disk before the answer leaves.
@@ -20,23 +20,23 @@ use crate::{
     random,
 };
 
-/// Where a directory keeps its lives and those of others.
+/// File with a directory's own lives and those of other nodes.
 pub(crate) const FILE: &str = "lives.json";
-/// Own lives that are remembered. A peer that knows none of them has been away for as many starts,
-/// and then only the counter is compared.
+/// Maximum number of own lives that are remembered. A peer that knows none of them has been away
+/// for as many starts, and then only the counter is compared.
 const LIVES_MAX: usize = 32;
-/// For how long a node that was heard of is taken to run, if it cannot be asked.
+/// Time after the last contact for which a node that cannot be asked is assumed to run.
 pub(crate) const PRESENCE: Duration = Duration::from_secs(5);
-/// Entries that another node may have applied since that was last put on disk: written every
-/// [`WRITE_EVERY`] only, because an old copy is far behind.
+/// How often the file is written for newly applied entries of other nodes: this interval suffices,
+/// because an old copy is far behind.
 pub(crate) const WRITE_EVERY: Duration = Duration::from_secs(5);
 
 /// One run of a process on a data directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Life {
-    /// How often the directory was started, this start included.
+    /// Number of starts of the directory, this start included.
     pub(crate) number: u64,
-    /// What tells it from other starts with the same number.
+    /// Random word that tells this start from others with the same number.
     pub(crate) word: u64,
 }
 
@@ -44,42 +44,42 @@ pub(crate) struct Life {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Known {
     pub(crate) life: Life,
-    /// Lives that ended with the present one: what they still send is refused.
+    /// Lives that ended with the present one: their further requests are refused.
     #[serde(default)]
     pub(crate) past: Vec<Life>,
-    /// The last entry that it was seen to have applied, which it therefore has on disk.
+    /// Last entry that the node was seen to have applied, which it therefore has on disk.
     pub(crate) applied_index: u64,
-    /// Where it says that it is reached.
+    /// Addresses that the node has announced.
     pub(crate) place: Place,
-    /// When it was last heard of.
+    /// Time of the last contact.
     #[serde(skip)]
     pub(crate) heard_at: Option<Instant>,
 }
 
 impl Known {
-    /// Returns whether it was heard of lately.
+    /// Returns whether there was contact lately.
     pub(crate) fn is_present(&self) -> bool {
         self.heard_at.is_some_and(|at| at.elapsed() < PRESENCE)
     }
 }
 
-/// What the file says.
+/// Content of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Stored {
-    /// The number of the latest own life.
+    /// Number of the latest own life.
     number: u64,
-    /// The words of the latest own lives, oldest first; the last is that of `number`.
+    /// Words of the latest own lives, oldest first; the last is that of `number`.
     words: Vec<u64>,
     others: BTreeMap<u64, Known>,
 }
 
-/// What a node says of itself when it starts, and every second afterwards.
+/// Announcement that a node sends when it starts, and every second afterwards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Announced {
     pub(crate) node: u64,
-    /// The number of its life.
+    /// Number of its life.
     pub(crate) number: u64,
-    /// The words of its latest lives, oldest first.
+    /// Words of its latest lives, oldest first.
     pub(crate) words: Vec<u64>,
     pub(crate) log_index_last: u64,
     pub(crate) applied_index: u64,
@@ -93,7 +93,7 @@ impl Announced {
         Life { number, word }
     }
 
-    /// Returns whether `life` is among its own lives, or too long ago to say.
+    /// Returns whether `life` is among the node's own lives, or too old to tell.
     fn has_lived(&self, life: Life) -> bool {
         if life.number > self.number {
             return false;
@@ -112,19 +112,19 @@ impl Announced {
     }
 }
 
-/// How what a node says goes with what is known of it.
+/// Result of comparing an announcement with what is known of the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Lineage {
-    /// It is the life that is known, or the first that is heard of.
+    /// The life is the known one, or the first of this node.
     Same,
-    /// It was started again since, from the same data.
+    /// The node was started again since, from the same data.
     Next,
-    /// Its data was copied before a start that is known, or its log ends before what it has had:
-    /// `why` says which.
+    /// The data was copied before a start that is known, or its log ends before an entry that the
+    /// node has had: `why` says which.
     Older(String),
 }
 
-/// The lives that a node knows: its own, and those of others.
+/// The lives that a node knows: its own, and those of other nodes.
 #[derive(Debug)]
 pub(crate) struct Lives {
     stored: Stored,
@@ -141,7 +141,7 @@ impl Lives {
             Ok(stored) => stored.unwrap_or_default(),
             Err(ChecksumError::Io(error)) => return Err(error),
             Err(error @ (ChecksumError::Damaged(_) | ChecksumError::Foreign(_))) => {
-                // The others know that it has lived: they refuse it, and it is repaired.
+                // The other nodes know that this one has lived: they refuse it, and it is repaired.
                 tracing::warn!(%error, file = FILE, "a file is of no use");
                 Stored::default()
             }
@@ -164,7 +164,7 @@ impl Lives {
         }
     }
 
-    /// Returns the words of its latest lives, oldest first.
+    /// Returns the words of the latest own lives, oldest first.
     pub(crate) fn words(&self) -> Vec<u64> {
         self.stored.words.clone()
     }
@@ -174,13 +174,13 @@ impl Lives {
         self.stored.others.get(&node)
     }
 
-    /// Returns of how many other nodes something is known.
+    /// Returns the number of other nodes of which something is known.
     pub(crate) fn others(&self) -> usize {
         self.stored.others.len()
     }
 
-    /// Compares what a node says of itself with what is known of it. `acknowledged`: up to where
-    /// it has acknowledged the log to this leader.
+    /// Compares an announcement with what is known of the node. `acknowledged`: the last entry that
+    /// the node has acknowledged to this leader.
     pub(crate) fn lineage(&self, said: &Announced, acknowledged: Option<u64>) -> Lineage {
         let known = self.known(said.node);
         if let Some(known) = known
@@ -202,8 +202,8 @@ impl Lives {
         }
     }
 
-    /// Takes note of a node that was accepted. Returns whether the file must be written before
-    /// the answer leaves.
+    /// Records a node that was accepted. Returns whether the file must be written before the answer
+    /// leaves.
     pub(crate) fn note(&mut self, said: &Announced) -> bool {
         let known = self.stored.others.entry(said.node).or_default();
         let is_news = known.life != said.life() || known.place != said.place;
@@ -219,13 +219,13 @@ impl Lives {
         is_news
     }
 
-    /// Returns whether this life of a node has ended: another one was accepted since.
+    /// Returns whether this life of a node has ended, because another one was accepted since.
     pub(crate) fn has_ended(&self, node: u64, word: u64) -> bool {
         let known = self.known(node);
         word != 0 && known.is_some_and(|known| known.past.iter().any(|life| life.word == word))
     }
 
-    /// Forgets nodes that do not belong to the cluster any more.
+    /// Removes nodes that no longer belong to the cluster.
     pub(crate) fn keep_only(&mut self, is_kept: impl Fn(u64) -> bool) {
         self.stored.others.retain(|node, _| is_kept(*node));
     }
@@ -235,7 +235,7 @@ impl Lives {
     /// # Errors
     /// If the file system refuses.
     pub(crate) fn store(&mut self, directory: &Path) -> io::Result<()> {
-        // What is not written does not count as a change.
+        // Fields that are not written do not count as a change.
         let mut stored = self.stored.clone();
         stored
             .others
@@ -249,7 +249,7 @@ impl Lives {
     }
 }
 
-/// Forgets what is known of other nodes: they do not belong to the cluster any more.
+/// Removes what is known of other nodes, which no longer belong to the cluster.
 ///
 /// # Errors
 /// If the file system refuses.
@@ -322,7 +322,7 @@ mod tests {
             let lineage = peer.lineage(&restored, None);
             assert!(matches!(lineage, Lineage::Older(_)), "{lineage:?}");
         }
-        // Nothing at all is older still.
+        // An empty log is older still.
         let empty = tempfile::tempdir().unwrap();
         let lineage = peer.lineage(&said(&Lives::begin(empty.path()).unwrap(), 0, 0), None);
         assert!(matches!(lineage, Lineage::Older(_)), "{lineage:?}");
@@ -340,7 +340,7 @@ mod tests {
         assert!(matches!(peer.lineage(&again, Some(321)), Lineage::Older(_)));
         let short = said(&Lives::begin(there.path()).unwrap(), 319, 10);
         assert!(matches!(peer.lineage(&short, None), Lineage::Older(_)));
-        // A node of which nothing is known, but that this leader has replicated to.
+        // Nothing is known of this node, but this leader has replicated to it.
         let unknown = Announced { node: 3, ..short };
         assert_eq!(peer.lineage(&unknown, None), Lineage::Same);
         assert!(matches!(

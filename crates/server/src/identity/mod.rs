@@ -1,8 +1,8 @@
-//! Who a node is: the number and the cluster of its data directory, the lives of that directory,
-//! the secret of the cluster, the token with which a machine joins, and the peers file.
+//! The identity of a node: the number and the cluster of its data directory, the lives of that
+//! directory, the secret of the cluster, the token with which a machine joins, and the peers file.
 //!
-//! Everything here is data and the file in which it stands. It asks no other node and does not know
-//! the replica. Every part above `files` may use it.
+//! Everything here is data and the file that holds it. It calls no other node and does not know the
+//! replica. Every part above `files` may use it.
 
 pub(crate) mod epoch;
 pub(crate) mod join_token;

@@ -1,4 +1,4 @@
-//! Whose data directory this is: one node's, one process's at a time.
+//! Records which node a data directory belongs to: one node, and one process at a time.
 //!
 //! Always true: a directory that was made for one node is never used by another, and never by two
 //! processes at once.
@@ -15,52 +15,52 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::checksummed::{self, ChecksumError};
 
-/// The format of a data directory that this version makes and reads.
+/// Format of a data directory that this version makes and reads.
 const FORMAT: u32 = 1;
-/// Where it stands.
+/// File that holds it.
 pub(crate) const FILE: &str = "identity.json";
 
 /// A data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// Another process has it.
+    /// Another process uses the directory.
     #[error("the data directory {directory} is in use by another process")]
     InUse {
         /// The directory.
         directory: PathBuf,
     },
-    /// It was made for another node.
+    /// The directory was made for another node.
     #[error("the data directory {directory} belongs to node {owner}, not to node {node}")]
     OtherNode {
         /// The directory.
         directory: PathBuf,
-        /// Whose it is.
+        /// Number of the node that the directory belongs to.
         owner: u64,
-        /// Who wanted it.
+        /// Number of the node that wanted it.
         node: u64,
     },
-    /// It is not what was written: the node is not who it was any more.
+    /// The file is not what was written: the node has lost its identity.
     #[error("{file} is damaged: {why}")]
     Damaged {
         /// The file.
         file: PathBuf,
-        /// How that shows.
+        /// How the damage shows.
         why: String,
     },
-    /// A newer version made it.
+    /// A newer version made the file.
     #[error("{file} cannot be understood: {why}")]
     Unreadable {
         /// The file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the file.
         why: String,
     },
-    /// Its lock cannot be taken: the file is another user's, for example root's.
+    /// The lock cannot be taken: the file is another user's, for example root's.
     #[error("the lock file {file} cannot be opened")]
     Lock {
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// Cause of the failure.
         #[source]
         source: io::Error,
     },
@@ -69,53 +69,53 @@ pub enum IdentityError {
     Io {
         /// The directory.
         directory: PathBuf,
-        /// Why.
+        /// Cause of the failure.
         #[source]
         source: io::Error,
     },
 }
 
-/// What a directory says of whose it is.
+/// Content of the identity file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stored {
     format: u32,
     pub(crate) cluster_id: String,
     pub(crate) node: u64,
-    /// Whether it came into a cluster that was there: then its log comes from others only.
+    /// Whether the node joined an existing cluster: then its log comes from other nodes only.
     #[serde(default)]
     pub(crate) joined: bool,
-    /// What it still has to ask for.
+    /// Role that the node still has to ask for.
     #[serde(default)]
     pub(crate) wish: Option<Wish>,
-    /// Those that have made the cluster together with it, if they found each other.
+    /// Initial members that made the cluster together with this node, if they found each other.
     #[serde(default)]
     pub(crate) founders: Vec<Founder>,
-    /// The number that it had first, if it was repaired since: flags may still name it.
+    /// Number that the node had first, if it was repaired since: flags may still name it.
     #[serde(default)]
     pub(crate) node_first: Option<u64>,
 }
 
-/// The place that a node shall have once it has caught up.
+/// Role that a node is to get after it has caught up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Wish {
-    /// Whether it shall vote.
+    /// Whether the node is to vote.
     pub(crate) voter: bool,
-    /// The member whose place it takes; 0 if none.
+    /// Number of the member whose place it takes; 0 if none.
     pub(crate) replaces: u64,
 }
 
-/// One of those that have made a cluster together.
+/// An initial member of a cluster that several nodes have made together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Founder {
     pub(crate) node: u64,
     pub(crate) peer_address: String,
     pub(crate) client_address: String,
-    /// Which data directory it had, in hexadecimal digits.
+    /// Instance of its data directory, in hexadecimal digits.
     pub(crate) instance: String,
 }
 
 impl Stored {
-    /// A node that makes a cluster.
+    /// Returns the identity of a node that makes a cluster.
     pub(crate) fn made(cluster_id: String, node: u64) -> Self {
         Self {
             format: FORMAT,
@@ -138,12 +138,12 @@ impl Stored {
         }
     }
 
-    /// Whether this is the node that flags call `node`.
+    /// Returns whether this is the node that flags call `node`.
     fn is(&self, node: u64) -> bool {
         node == self.node || self.node_first == Some(node)
     }
 
-    /// A node that came into a cluster that was there.
+    /// Returns the identity of a node that joined an existing cluster.
     pub(crate) fn joined(cluster_id: String, node: u64, wish: Option<Wish>) -> Self {
         Self {
             joined: true,
@@ -153,7 +153,7 @@ impl Stored {
     }
 }
 
-/// A directory that belongs to this process for as long as this lives.
+/// A directory that belongs to this process until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Claim {
     directory: PathBuf,
@@ -161,7 +161,7 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    /// Claims `directory`; makes it if it is not there.
+    /// Claims `directory`; makes it if it does not exist.
     pub(crate) fn take(directory: &Path) -> Result<Self, IdentityError> {
         let failed = |source| IdentityError::Io {
             directory: directory.to_owned(),
@@ -190,7 +190,7 @@ impl Claim {
         })
     }
 
-    /// Whose the directory is, if it is anybody's yet.
+    /// Returns the node that the directory belongs to, if there is one yet.
     pub(crate) fn stored(&self) -> Result<Option<Stored>, IdentityError> {
         let file = self.directory.join(FILE);
         let stored = match checksummed::read::<Stored>(&file) {
@@ -214,7 +214,7 @@ impl Claim {
         }
     }
 
-    /// The directory.
+    /// Returns the directory.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
@@ -225,8 +225,8 @@ impl Claim {
         Ok(self.identity(stored))
     }
 
-    /// The identity of a directory that was a node's before. `node`: who it is said to be, if
-    /// anything is said.
+    /// Returns the identity of a directory that belonged to a node before. `node`: the number in
+    /// the flags, if there is one.
     pub(crate) fn again(
         self,
         stored: Stored,
@@ -260,45 +260,45 @@ impl Claim {
     }
 }
 
-/// A node's identity, and its claim to the directory for as long as this lives.
+/// A node's identity, and its claim to the directory until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) cluster_id: String,
     pub(crate) node: u64,
-    /// Whether it came into a cluster that was there.
+    /// Whether the node joined an existing cluster.
     pub(crate) joined: bool,
     stored: Mutex<Stored>,
     claim: Claim,
 }
 
 impl Identity {
-    /// What the node still has to ask for.
+    /// Returns the role that the node still has to ask for.
     pub(crate) fn wish(&self) -> Option<Wish> {
         self.lock().wish
     }
 
-    /// The directory, which nobody else has meanwhile.
+    /// Returns the directory, which no other process uses meanwhile.
     pub(crate) fn directory(&self) -> &Path {
         &self.claim.directory
     }
 
-    /// The claim to it.
+    /// Returns the claim to the directory.
     pub(crate) fn claim(&self) -> &Claim {
         &self.claim
     }
 
-    /// The number that it had first, if it was repaired since.
+    /// Returns the number that the node had first, if it was repaired since.
     pub(crate) fn node_first(&self) -> Option<u64> {
         self.lock().node_first
     }
 
-    /// Those that have made the cluster together.
+    /// Returns the initial members that made the cluster together.
     pub(crate) fn founders(&self) -> Vec<Founder> {
         self.lock().founders.clone()
     }
 
-    /// Forgets the wish: it has come true, or cannot. An administrator that takes the vote away
-    /// later must not see it asked for again.
+    /// Removes the pending role, which is granted or no longer possible. An administrator that
+    /// takes the vote away later must not see it asked for again.
     pub(crate) fn wish_is_over(&self) -> Result<(), IdentityError> {
         let mut stored = self.lock();
         stored.wish = None;
@@ -306,7 +306,7 @@ impl Identity {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Stored> {
-        // It is sound after every statement that changes it.
+        // Valid after every statement that changes it.
         self.stored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -369,7 +369,7 @@ mod tests {
     #[test]
     fn a_lock_that_cannot_be_opened_is_named() {
         let directory = tempfile::tempdir().unwrap();
-        // A directory in its place: root may open any file.
+        // A directory in place of the file, because root may open any file.
         fs::create_dir(directory.path().join("lock")).unwrap();
         let refused = Claim::take(directory.path()).unwrap_err();
         assert!(matches!(refused, IdentityError::Lock { .. }));

@@ -1,8 +1,8 @@
 //! The peers file: what a node needs to find back to its cluster if its other files are damaged,
-//! who it was and where the others are. `peers_file_writer.rs` keeps it up to date.
+//! which node it was and where the other nodes are. `peers_file_writer.rs` keeps it up to date.
 //!
-//! Always true: it is only read to come back as a new node. It says where to ask, and nothing that
-//! the node votes or answers with follows from it.
+//! Always true: it is only read to come back as a new node. It holds addresses to ask at, and
+//! nothing that the node votes or answers with follows from it.
 
 use std::{collections::BTreeMap, io, path::Path};
 
@@ -10,22 +10,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::checksummed::{self, ChecksumError};
 
-/// The file in a node's directory.
+/// File in a node's directory.
 const FILE: &str = "peers.json";
-/// Who a node was, and who belonged to its cluster.
+/// Identity of a node, and the nodes that belonged to its cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PeersFile {
     pub(crate) node: u64,
-    /// The number that it had first, if it was repaired since.
+    /// Number that the node had first, if it was repaired since.
     #[serde(default)]
     pub(crate) node_first: Option<u64>,
-    /// Whether it voted, or was to vote.
+    /// Whether the node voted, or was to vote.
     pub(crate) voter: bool,
     /// Every member with its addresses.
     pub(crate) members: BTreeMap<u64, Place>,
 }
 
-/// Where a member is reached.
+/// Addresses of a member.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Place {
     pub(crate) peer_address: String,
@@ -33,7 +33,7 @@ pub(crate) struct Place {
 }
 
 impl PeersFile {
-    /// What the directory says; nothing if that is missing or damaged.
+    /// Reads the file of a directory; returns `None` if it is missing or damaged.
     pub(crate) fn load(directory: &Path) -> io::Result<Option<Self>> {
         match checksummed::read(&directory.join(FILE)) {
             Ok(found) => Ok(found),
@@ -45,12 +45,12 @@ impl PeersFile {
         }
     }
 
-    /// Is there, whole, after this.
+    /// Writes the file, which is on disk as a whole when this returns.
     pub(crate) fn store(&self, directory: &Path) -> io::Result<()> {
         checksummed::write(&directory.join(FILE), self)
     }
 
-    /// Whether the directory has one, damaged or not: then it was a node's.
+    /// Returns whether the directory has the file, damaged or not: then it belonged to a node.
     pub(crate) fn is_there(directory: &Path) -> bool {
         directory.join(FILE).exists()
     }

@@ -1,12 +1,12 @@
-//! The secret of a cluster: every node has it, nobody else may.
+//! The secret of a cluster, which only its nodes may have.
 //!
-//! What the nodes must have in common without asking each other follows from it: the name of the
-//! cluster, its certificate authority, the key that lets a machine in. Always true: it is never
+//! Nodes derive from it what they must have in common without asking each other: the name of the
+//! cluster, its certificate authority, the key that lets a machine join. Always true: it is never
 //! shown, neither in a log nor in an error.
 //!
-//! It has two parts once it was exchanged: the one from the start, from which the cluster's name
-//! and what clients have pinned follow for good, and the one by which peers know each other and let
-//! machines in, which is random each time.
+//! It has two parts after an exchange: the part from the start, from which the cluster's name and
+//! what clients have pinned follow for good, and the part by which peers know each other and let
+//! machines join, which is random each time.
 
 use std::{fmt, fs, io, path::Path};
 
@@ -22,29 +22,30 @@ use crate::{
     problems,
 };
 
-/// Its length in bytes.
+/// Length in bytes.
 pub(crate) const SECRET_BYTES: usize = 32;
-/// Where it stands in the directory of a node.
+/// File in the directory of a node.
 const FILE: &str = "secret";
-/// Where it stands once more, with a checksum: who cannot show it cannot come back.
+/// Second file, with a checksum: a node that has lost the secret cannot come back.
 const COPY: &str = "secret.copy";
 const NAME_CONTEXT: &str = "conclave 2026-11 the name of a cluster";
 const JOIN_CONTEXT: &str = "conclave 2026-11 the key that lets a machine into a cluster";
 
-/// Between the parts of one that was exchanged, as text.
+/// Separator of the two parts, as text.
 const SEPARATOR: char = '.';
 
-/// 32 random bytes, or what an operator gave to all nodes; and what it was exchanged for.
+/// 32 random bytes, or what an operator gave to all nodes; and the part that replaced them in
+/// exchanges.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClusterSecret {
     founding: [u8; SECRET_BYTES],
     exchanged: Option<Exchanged>,
 }
 
-/// What stands in the place of the part from the start, between peers.
+/// Part that replaces the part from the start between peers.
 #[derive(Clone, PartialEq, Eq)]
 struct Exchanged {
-    /// How many exchanges there have been; from 1.
+    /// Number of exchanges so far; from 1.
     generation: u64,
     seed: [u8; SECRET_BYTES],
 }
@@ -55,13 +56,13 @@ impl fmt::Debug for ClusterSecret {
     }
 }
 
-/// A text is not the secret of a cluster. It does not say what the text was.
+/// Error: a text is not the secret of a cluster. It does not show the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a cluster's secret is one line as `conclave` wrote it: 43 letters of base64url or more")]
 pub struct NoSecret;
 
 impl ClusterSecret {
-    /// A new one.
+    /// Generates a new secret.
     ///
     /// # Errors
     /// If the system gives no random bytes.
@@ -73,7 +74,7 @@ impl ClusterSecret {
         })
     }
 
-    /// Makes what it is exchanged for: the same cluster, and nothing else that can be known.
+    /// Returns the secret for the next exchange: of the same cluster, and otherwise random.
     pub(crate) fn exchange(&self) -> io::Result<Self> {
         let generation = self.generation() + 1;
         let seed = random()?;
@@ -91,19 +92,19 @@ impl ClusterSecret {
         }
     }
 
-    /// Returns how often it was exchanged.
+    /// Returns how often the secret was exchanged.
     pub(crate) fn generation(&self) -> u64 {
         self.exchanged
             .as_ref()
             .map_or(0, |exchanged| exchanged.generation)
     }
 
-    /// Returns whether `self` is what `other` was exchanged for, sooner or later.
+    /// Returns whether `self` replaced `other` in one or more exchanges.
     pub(crate) fn follows(&self, other: &Self) -> bool {
         self.founding == other.founding && self.generation() > other.generation()
     }
 
-    /// These bytes, as a member has sent them.
+    /// Parses the bytes that a member has sent.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, NoSecret> {
         let (founding, rest) = bytes.split_first_chunk().ok_or(NoSecret)?;
         let exchanged = match rest.split_first_chunk() {
@@ -124,7 +125,7 @@ impl ClusterSecret {
         })
     }
 
-    /// For a voter, and for no other node.
+    /// Returns the bytes that are sent to a voter, and to no other node.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = self.founding.to_vec();
         if let Some(Exchanged { generation, seed }) = &self.exchanged {
@@ -134,7 +135,7 @@ impl ClusterSecret {
         bytes
     }
 
-    /// What [`ClusterSecret::to_text`] gave.
+    /// Parses the text of [`ClusterSecret::to_text`].
     ///
     /// # Errors
     /// [`NoSecret`] if it is anything else.
@@ -162,8 +163,8 @@ impl ClusterSecret {
         )
     }
 
-    /// One line, for a file that only its owner can read: 43 letters, and as many for what it was
-    /// exchanged for.
+    /// Returns one line for a file that only its owner can read: 43 letters, and as many for the
+    /// part that replaced them.
     #[must_use]
     pub fn to_text(&self) -> String {
         let founding = URL_SAFE_NO_PAD.encode(self.founding);
@@ -176,27 +177,29 @@ impl ClusterSecret {
         }
     }
 
-    /// The name of the cluster: the same on every node, and it tells nothing of the secret.
+    /// Returns the name of the cluster: the same on every node, and it reveals nothing of the
+    /// secret.
     #[must_use]
     pub fn cluster_id(&self) -> String {
         let name = blake3::derive_key(NAME_CONTEXT, &self.founding);
         blake3::Hash::from_bytes(name).to_hex()[..16].to_owned()
     }
 
-    /// Who shows this knows the secret, and may join without a token.
+    /// Returns the join key: a machine that sends it knows the secret, and may join without a
+    /// token.
     pub(crate) fn join_key(&self) -> [u8; SECRET_BYTES] {
         self.derive(JOIN_CONTEXT)
     }
 
-    /// 32 bytes for one purpose of peers, from which neither the secret nor another purpose's
-    /// follow.
+    /// Derives 32 bytes for one purpose of peers, from which neither the secret nor another
+    /// purpose's bytes follow.
     pub(crate) fn derive(&self, context: &str) -> [u8; SECRET_BYTES] {
         let seed = self.exchanged.as_ref().map(|exchanged| &exchanged.seed);
         blake3::derive_key(context, seed.unwrap_or(&self.founding))
     }
 
-    /// The secret that a node keeps in its directory, if it has one. It is there twice, and one
-    /// that is damaged is mended.
+    /// Returns the secret that a node keeps in its directory, if it has one. It is stored twice,
+    /// and a damaged copy is repaired.
     pub(crate) fn load(directory: &Path) -> io::Result<Option<Self>> {
         let text = match fs::read(directory.join(FILE)) {
             Ok(text) => Some(String::from_utf8(text).unwrap_or_default()),
@@ -221,23 +224,23 @@ impl ClusterSecret {
         Ok(Some(secret))
     }
 
-    /// Removes it from the directory of a node.
+    /// Removes the secret from the directory of a node.
     pub(crate) fn forget(directory: &Path) -> io::Result<()> {
         durable::remove(&directory.join(FILE))?;
         durable::remove(&directory.join(COPY))
     }
 
-    /// Keeps it in the directory of a node, whole or not at all.
+    /// Stores the secret in the directory of a node, whole or not at all.
     pub(crate) fn store(&self, directory: &Path) -> io::Result<()> {
         checksummed::write(&directory.join(COPY), &self.to_text())?;
         durable::replace(&directory.join(FILE), self.to_text().as_bytes())
     }
 }
 
-/// Whether somebody knows the secret.
+/// Checks that a caller knows the secret.
 pub(crate) fn check_key(secret: Option<&ClusterSecret>, shown: &[u8]) -> Result<(), Problem> {
     let secret = secret.ok_or_else(no_key)?;
-    // Hashes are compared without telling where they differ.
+    // Hashes are compared, so that the time does not show where the keys differ.
     if blake3::hash(shown) == blake3::hash(&secret.join_key()) {
         return Ok(());
     }
@@ -247,7 +250,7 @@ pub(crate) fn check_key(secret: Option<&ClusterSecret>, shown: &[u8]) -> Result<
     ))
 }
 
-/// Refuses on a node that has not got the key of the authority.
+/// Returns the problem of a node without the key of the authority.
 pub(crate) fn no_key() -> Problem {
     problems::refused(
         "NO_AUTHORITY_KEY",

@@ -1,11 +1,11 @@
 //! Checks the whole cluster: every node reads its log again, and makes the digest of its state
 //! after the same entry.
 //!
-//! Whoever is asked leads the check: it agrees with all nodes on an entry at which each holds its
-//! state, then has each look, then compares. The leader of the cluster does so by itself once a
-//! day.
+//! The node that receives the call leads the check: it agrees with all nodes on an entry at which
+//! each holds its state, then has each node examine it, then compares. The leader of the cluster
+//! does so by itself once a day.
 //!
-//! Always true: a check changes nothing. A node that is found odd finds that out by itself
+//! Always true: a check changes nothing. A node whose state diverges finds that out by itself
 //! (`digests.rs`).
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -23,29 +23,29 @@ use crate::{
     problems, random,
 };
 
-/// How long a node may take to come to the entry at which it is to hold its state.
+/// How long a node may take to reach the entry at which it is to hold its state.
 const HOLD_LIMIT: Duration = Duration::from_secs(3);
-/// How long a node holds its state until it is asked to look at it: less than a snapshot waits for
-/// readers to let the state go.
+/// How long a node holds its state until it is asked to examine it: less than a snapshot waits for
+/// readers to release the state.
 const HELD_MAX: Duration = Duration::from_secs(8);
-/// How long a node may look: ten minutes are hundreds of gigabytes of log, or tens of state.
+/// How long a node may examine: ten minutes are hundreds of gigabytes of log, or tens of state.
 const LOOK_LIMIT: Duration = Duration::from_secs(600);
-/// How often is tried to agree on an entry.
+/// Number of attempts to agree on an entry.
 const AGREE_ATTEMPTS: u32 = 6;
-/// Between two looks at how fast the log grows.
+/// Pause between two looks at how fast the log grows.
 const PACE: Duration = Duration::from_millis(250);
-/// How many of these an agreed entry lies ahead, and how many entries more.
+/// Number of these pauses by which an agreed entry lies ahead, and number of entries on top.
 const AHEAD: u64 = 6;
 const AHEAD_ENTRIES: u64 = 16;
-/// Between two pieces that are read.
+/// Pause between two pieces that are read.
 const BREATH: Duration = Duration::from_millis(1);
-/// How long after its start a node looks whether it shall check, and how often then.
+/// Time from its start until a node looks whether a check is due, and the interval after that.
 const FIRST_AFTER: Duration = Duration::from_secs(600);
 const EVERY: Duration = Duration::from_secs(24 * 3600);
 
-/// What a node can do for a check.
+/// Part of a check that runs on every node.
 impl Shared {
-    /// Holds the state as it is after entry `index`, or looks at what is held.
+    /// Holds the state as it is after entry `index`, or examines what is held.
     pub(crate) async fn check_here(
         self: &Arc<Self>,
         index: u64,
@@ -63,7 +63,7 @@ impl Shared {
             Pin::Passed { applied } => (false, applied),
             Pin::Pinned(pinned) => {
                 *sound(&self.checks.held) = Some(pinned);
-                // What is held keeps the write-ahead log from being emptied.
+                // A held state keeps the write-ahead log from being emptied.
                 let shared = self.clone();
                 tokio::spawn(async move {
                     sleep(HELD_MAX).await;
@@ -124,7 +124,7 @@ impl Shared {
         found
     }
 
-    /// The same at any member; `None` if it does not answer.
+    /// Asks any member to do so; returns `None` if it does not answer.
     async fn check_at(
         self: &Arc<Self>,
         node: u64,
@@ -143,9 +143,9 @@ impl Shared {
     }
 }
 
-/// What the node does that leads a check.
+/// Part of a check that runs on the node that leads it.
 impl Shared {
-    /// The check with this number; 0: the one that is under way, or else a new one.
+    /// Returns the check with this number; 0: the check that is under way, or else a new one.
     pub(crate) fn check(self: &Arc<Self>, id: u64) -> Result<Arc<Check>, Problem> {
         let mut last = sound(&self.checks.last);
         let known = last.as_ref().filter(|check| match id {
@@ -211,7 +211,7 @@ impl Shared {
         }
     }
 
-    /// Has all nodes hold their states after one entry. Gives the entry, and who holds.
+    /// Has all nodes hold their states after one entry. Returns the entry, and the nodes that hold.
     async fn agree(
         self: &Arc<Self>,
         check: &Check,
@@ -255,7 +255,7 @@ impl Shared {
         (0, Vec::new())
     }
 
-    /// The last entry that any member has applied.
+    /// Returns the last entry that any member has applied.
     async fn applied_anywhere(&self) -> u64 {
         let statuses = self.statuses().await.into_iter();
         let applied = statuses.filter_map(|(_, _, status)| status.map(|s| s.applied_index));
@@ -269,10 +269,10 @@ impl Shared {
     }
 }
 
-/// Notes what one node has found.
+/// Records what one node has found.
 fn found_in(told: &mut v1::NodeCheck, found: Option<peer::CheckNodeResponse>) {
     let Some(found) = found else {
-        // It held its state, and says nothing any more: whoever finds damage begins again.
+        // The node held its state but no longer answers: a node that finds damage restarts.
         told.set_verdict(v1::CheckVerdict::Unreachable);
         return;
     };
@@ -288,7 +288,7 @@ fn found_in(told: &mut v1::NodeCheck, found: Option<peer::CheckNodeResponse>) {
     }
 }
 
-/// Compares the digests of those that have made one.
+/// Compares the digests of the nodes that have made one.
 fn compare(nodes: &mut [v1::NodeCheck], is_voter: impl Fn(u64) -> bool, voters: usize) {
     let mut counts: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
     for node in nodes.iter().filter(|node| is_voter(node.node_id)) {

@@ -1,11 +1,10 @@
-//! Compares what this node's state was at fixed places of the log with what it was elsewhere.
+//! Compares this node's state at fixed places of the log with the state of other nodes.
 //!
 //! Two things are compared: the chain over all answers and events, every few entries; and the
-//! digest over all rows, every [`ROWS_EVERY`] entries and whenever somebody checks the cluster. The
-//! first shows that something was decided differently, the second that what was written is not
-//! there any more.
+//! digest over all rows, every [`ROWS_EVERY`] entries and whenever the cluster is checked. The
+//! first shows that something was decided differently, the second that written data has changed.
 //!
-//! Always true: a node judges itself alone. It is odd only if a majority of the voters has one
+//! Always true: a node judges itself alone. It diverges only if a majority of the voters has one
 //! other state after the same entry; if there is no majority nothing is changed.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -19,30 +18,30 @@ use crate::{
     peer::digest_points::{Kind, Points},
 };
 
-/// Every so many entries every node makes the digest of all rows: it reads all of them, which
-/// takes seconds for a gigabyte.
+/// Number of entries after which every node makes the digest of all rows: it reads all of them,
+/// which takes seconds for a gigabyte.
 const ROWS_EVERY: u64 = 65_536;
 /// How often nodes are compared.
 const COMPARE_EVERY: Duration = Duration::from_secs(2);
 /// How long a peer may take to answer.
 const ASK_LIMIT: Duration = Duration::from_secs(1);
-/// How long is waited for a place of the log before it is looked where the next one is.
+/// How long this node waits for a place of the log before it looks where the next one is.
 const WAIT_MAX: Duration = Duration::from_secs(3600);
-/// Between two pieces of a state that is read for its digest.
+/// Pause between two pieces of a state that is read for its digest.
 const BREATH: Duration = Duration::from_millis(1);
 
-/// What comparing comes to.
+/// Result of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Fine,
     /// A majority has one other state after this entry.
     Odd(u64),
-    /// All voters have told, and no majority has the same.
+    /// All voters have answered, and no majority has the same state.
     NoMajority(u64),
 }
 
-/// Compares a node's points with those of the voters, itself among them if it is one. `voters`:
-/// how many there are.
+/// Compares a node's points with those of the voters, including its own if it is one. `voters`:
+/// number of voters.
 fn judge(own: &Points, of_voters: &[Points], voters: usize) -> Verdict {
     let majority = voters / 2 + 1;
     let mut verdict = Verdict::Fine;
@@ -62,7 +61,7 @@ fn judge(own: &Points, of_voters: &[Points], voters: usize) -> Verdict {
 }
 
 impl Shared {
-    /// What this node's state was.
+    /// Returns the digests of this node's state.
     pub(crate) async fn own_points(&self) -> Points {
         let mut points: Points = BTreeMap::new();
         match self.read(|reader| reader.chain_points()).await {
@@ -78,7 +77,7 @@ impl Shared {
     }
 }
 
-/// Compares this node with the others, for as long as it runs; fences it if it is the odd one.
+/// Compares this node with the others, for as long as it runs; fences it if it diverges.
 pub(crate) async fn compare(shared: Arc<Shared>) {
     let node = shared.identity.node;
     loop {
@@ -169,7 +168,7 @@ mod tests {
         let all = [same.clone(), same.clone(), same.clone(), odd.clone()];
         assert_eq!(judge(&same, &all, 5), Verdict::Fine);
         assert_eq!(judge(&odd, &all, 5), Verdict::Odd(128));
-        // Three of seven are no majority, and not all have told.
+        // Three of seven are no majority, and not all have answered.
         assert_eq!(judge(&odd, &all, 7), Verdict::Fine);
         // A learner is no voter, and is judged all the same.
         assert_eq!(judge(&odd, &all[..3], 3), Verdict::Odd(128));
@@ -181,7 +180,7 @@ mod tests {
         let all = [a.clone(), a.clone(), b.clone(), b.clone(), c.clone()];
         for own in [&a, &b, &c] {
             assert_eq!(judge(own, &all, 5), Verdict::NoMajority(64));
-            // The fifth may still decide it.
+            // The fifth voter may still decide it.
             assert_eq!(judge(own, &all[..4], 5), Verdict::Fine);
         }
     }

@@ -1,8 +1,8 @@
-//! Whether what a node has is what it should have: nodes compare their digests, the cluster is
+//! Verifies that a node's data is what it should be: nodes compare their digests, the cluster is
 //! checked, and a node whose data is damaged comes back.
 //!
-//! Nothing that is damaged is deleted here before there are newer copies, and nothing is decided
-//! about other nodes: each judges itself.
+//! Damaged data is not deleted here before there are newer copies, and nothing is decided about
+//! other nodes: each judges itself.
 
 pub(crate) mod check;
 pub(crate) mod digests;

@@ -1,12 +1,12 @@
-//! A node whose data is damaged comes back by itself, as a new node in the place of the old one.
+//! Brings back a node whose data is damaged, as a new node in the place of the old one.
 //!
-//! What was found is noted in the directory before anything else happens. The node asks to be let
-//! in under a new number; only when a majority has let it in is what is damaged set aside, into
-//! `damaged-N`. So a cluster without a majority loses nothing, and a crash at any point goes on
-//! where it was. A database that is damaged beside a log that has everything is made again from
-//! the log, and the node stays who it is.
+//! The damage is recorded in the directory before anything else happens. The node asks to be
+//! admitted under a new number; only when a majority has admitted it does it quarantine the damaged
+//! data, in `damaged-N`. So a cluster without a majority loses nothing, and after a crash at any
+//! point the repair continues. A damaged database beside a log that has everything is made again
+//! from the log, and the node keeps its identity.
 //!
-//! Always true: nothing that is damaged is deleted before there are [`KEPT_MAX`] newer ones, and no
+//! Always true: no damaged data is deleted before there are [`KEPT_MAX`] newer quarantines, and no
 //! node votes under a number whose vote may be damaged.
 
 use std::{collections::BTreeMap, io, time::Duration};
@@ -43,35 +43,35 @@ mod quarantine;
 
 use quarantine::KEPT_MAX;
 
-/// The note that this directory is damaged.
+/// File that records that this directory is damaged.
 const FILE: &str = "damaged.json";
 const REQUEST_ID_BYTES: usize = 16;
 
-/// What is damaged.
+/// Damaged part of the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum What {
     /// The database alone; the log has everything since the first entry.
     StateBesideWholeLog,
-    /// The log, the database without a whole log, the identity, or it is not known.
+    /// The log, the database without a whole log, the identity, or an unknown part.
     Everything,
 }
 
-/// What the directory says of its damage.
+/// Record of the damage of a directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Note {
     what: What,
     why: String,
-    /// The request to be let in: the same after a crash.
+    /// Number of the request to join: the same after a crash.
     request_id: [u8; REQUEST_ID_BYTES],
-    /// Where the database goes, once it was decided to make it again from the log.
+    /// Quarantine for the database, once it was decided to make it again from the log.
     state_aside: Option<u64>,
-    /// The place that was given, and where the damaged data goes.
+    /// Place that the cluster has given, and quarantine for the damaged data.
     place: Option<NewPlace>,
-    /// What was signed for the new number, if the machine has not got the secret: noted together
-    /// with the place, because with it the machine is not the old one any more.
+    /// Certificates for the new number, if the machine does not have the secret: recorded together
+    /// with the place, because with them the machine is no longer the old node.
     #[serde(default)]
     issued: Option<Box<Issued>>,
-    /// The name of the cluster that gave it; empty before.
+    /// Name of the cluster that gave the place; empty before.
     #[serde(default)]
     cluster_id: String,
 }
@@ -92,17 +92,17 @@ struct NewPlace {
     aside: u64,
 }
 
-/// How a data directory was found.
+/// State in which a data directory was found.
 pub(crate) enum Health {
-    /// It is nobody's yet.
+    /// The directory belongs to no node yet.
     New,
-    /// It is this node's.
+    /// The directory belongs to this node.
     Node(Stored),
-    /// It is damaged; whose it was, if that can still be read.
+    /// The directory is damaged; with the identity of its node, if that can still be read.
     Damaged(Note, Option<Stored>),
 }
 
-/// Notes in the directory that it is damaged, unless that is noted already.
+/// Records in the directory that it is damaged, unless that is recorded already.
 pub(crate) fn note(claim: &Claim, damage: &Damage) -> Result<(), IdentityError> {
     let what = match damage {
         Damage::State {
@@ -152,7 +152,7 @@ fn noted(claim: &Claim) -> Result<Option<Note>, IdentityError> {
     }
 }
 
-/// Finds out how the directory is, as far as that shows before log and database are opened.
+/// Finds out the state of the directory, as far as it shows before log and database are opened.
 pub(crate) fn look(claim: &Claim) -> Result<Health, IdentityError> {
     let note = noted(claim)?;
     let stored = match claim.stored() {
@@ -190,15 +190,15 @@ fn finish(claim: &Claim) -> Result<(), IdentityError> {
 pub(crate) struct Surroundings<'a> {
     pub(crate) config: &'a NodeConfig,
     pub(crate) own: &'a Member,
-    /// By what the machine proves that it belongs to the cluster, if that is not damaged too.
+    /// Proof that the machine belongs to the cluster, if that is not damaged too.
     pub(crate) credentials: Option<Credentials>,
     pub(crate) configured: &'a BTreeMap<u64, Member>,
 }
 
-/// Brings the node back; gives who it is then.
+/// Brings the node back; returns its new identity.
 ///
 /// # Errors
-/// [`StartError::Damaged`] if it cannot come back by itself: nothing was set aside.
+/// [`StartError::Damaged`] if it cannot come back by itself: nothing was quarantined.
 pub(crate) async fn come_back(
     claim: &Claim,
     mut note: Note,
@@ -279,13 +279,13 @@ pub(crate) async fn come_back(
     Ok(stored)
 }
 
-/// Who the node was, as far as anything still says so.
+/// Identity of the old node, as far as any file still records it.
 struct Old {
-    /// 0: not known; then its address says whose place it takes.
+    /// Number of the node; 0 if unknown: then its address says whose place it takes.
     node: u64,
     node_first: Option<u64>,
     voter: bool,
-    /// Where others may be.
+    /// Addresses at which other nodes may be reached.
     addresses: Vec<String>,
 }
 
@@ -324,7 +324,7 @@ impl Old {
     }
 }
 
-/// Asks the others to be let in as a new node.
+/// Asks the other nodes to admit this machine as a new node.
 async fn ask(
     note: &Note,
     old: &Old,
@@ -347,7 +347,7 @@ async fn ask(
             let key = secret.join_key().to_vec().into();
             (Some(join_request::Pass::JoinKey(key)), Vec::new())
         }
-        // Its certificate says who it was: it comes back in its own place.
+        // Its certificate says which node it was: it comes back in its own place.
         Credentials::Issued(_) => {
             let key = NodeKey::load_or_make(&around.config.data);
             (

@@ -1,24 +1,24 @@
-//! Names for numbers: what an event of the log needs to be told to people.
+//! Names of accounts and rooms by their numbers, which events for people need.
 //!
-//! Names of accounts and rooms never change while these exist, and numbers are never used again,
-//! so what was read once stays true until a deletion is told. At its bound the memory is emptied.
+//! Names of accounts and rooms never change while these exist, and numbers are never used again, so
+//! a cached name stays true until a deletion is published. At its bound the cache is emptied.
 
 use std::collections::HashMap;
 
 use conclave_core::{AccountId, ConversationId};
 use conclave_replica::rows::{ConversationInfo, ReadError, Reader};
 
-/// Names of each kind that are kept.
+/// Maximum number of cached names of each kind.
 const KEPT_MAX: usize = 65_536;
 
-/// See the head of this file.
+/// Cache of names; see the head of this file.
 pub(crate) struct Directory {
     pub(crate) reader: Reader,
     accounts: HashMap<AccountId, String>,
     conversations: HashMap<ConversationId, Between>,
 }
 
-/// Between whom a conversation is.
+/// Participants of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Between {
     Two(AccountId, AccountId),
@@ -34,7 +34,7 @@ impl Directory {
         }
     }
 
-    /// The name of an account; `None` if it was deleted.
+    /// Returns the name of an account; `None` if it was deleted.
     pub(crate) fn account(&mut self, id: AccountId) -> Result<Option<String>, ReadError> {
         if let Some(name) = self.accounts.get(&id) {
             return Ok(Some(name.clone()));
@@ -47,7 +47,7 @@ impl Directory {
         Ok(Some(row.name))
     }
 
-    /// Between whom a conversation is; `None` if it was removed.
+    /// Returns the participants of a conversation; `None` if it was removed.
     pub(crate) fn conversation(
         &mut self,
         id: ConversationId,
@@ -65,7 +65,7 @@ impl Directory {
         Ok(Some(between))
     }
 
-    /// An account was deleted.
+    /// Removes the name of an account that was deleted.
     pub(crate) fn forget(&mut self, id: AccountId) {
         self.accounts.remove(&id);
     }

@@ -1,9 +1,9 @@
-//! From the writer's thread to the router: what was applied, in log order.
+//! Passes applied events from the writer's thread to the router, in log order.
 //!
-//! While nobody listens the router is not woken for it.
+//! Without subscribers the feed wakes the router only for deleted accounts.
 //!
-//! Always true: telling never waits. At the bound blocks are dropped and everybody catches up
-//! from the database instead.
+//! Always true: publishing never waits. At the bound blocks are dropped, and all subscribers catch
+//! up from the database instead.
 
 use std::sync::{
     Arc,
@@ -16,20 +16,21 @@ use conclave_replica::Listener;
 
 use super::hub::Hub;
 
-/// Blocks that wait for the router. It takes one in microseconds, so this many are a long pause.
+/// Maximum number of blocks that wait for the router. It takes one in microseconds, so this many
+/// are a long pause.
 const BLOCKS_MAX: usize = 1024;
 
-/// What one transaction came to.
+/// Result of one transaction.
 pub(crate) struct Block {
-    /// Everything up to this entry is in the database.
+    /// The last entry that is in the database.
     pub(crate) index: u64,
-    /// What happened since the block before.
+    /// Events since the previous block.
     pub(crate) events: Vec<(Position, Event)>,
-    /// How many blocks were lost before this one, since the start.
+    /// Number of blocks that were lost before this one, since the start.
     pub(crate) lost: u64,
 }
 
-/// The writer's end.
+/// Sending end of the feed, for the writer.
 pub(crate) struct Feed {
     hub: Arc<Hub>,
     blocks: mpsc::SyncSender<Block>,
@@ -37,7 +38,7 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// Both ends.
+    /// Creates both ends.
     pub(crate) fn new(hub: Arc<Hub>) -> (Arc<Self>, mpsc::Receiver<Block>) {
         let (blocks, waiting) = mpsc::sync_channel(BLOCKS_MAX);
         let lost = AtomicU64::new(0);
@@ -45,7 +46,7 @@ impl Feed {
     }
 
     fn tell(&self, index: u64, events: Vec<(Position, Event)>) {
-        // The router also keeps names, which end with their accounts.
+        // The router also caches names, which are removed with their accounts.
         let ends_a_name = |event: &Event| matches!(event, Event::AccountDeleted { .. });
         if !self.hub.is_wanted() && !events.iter().any(|(_, event)| ends_a_name(event)) {
             self.hub.publish(None, Position::end_of(index));
@@ -69,7 +70,7 @@ impl Listener for Feed {
     }
 
     fn installed(&self, index: u64) {
-        // What happened on the way was not told: the same as a lost block.
+        // Events on the way were not published: the same as a lost block.
         self.lost.fetch_add(1, Ordering::Relaxed);
         self.tell(index, Vec::new());
     }

@@ -1,12 +1,12 @@
-//! Who listens on this node, and what waits for each.
+//! The subscribers of this node, and a queue for each.
 //!
-//! The router publishes; a subscription takes. An event is made once and shared by everybody who
-//! hears it. A subscriber is found by its account and, for rooms, by the rooms it is in: what
-//! happens elsewhere costs it nothing.
+//! The router publishes; a subscription takes. An event is made once and shared by all its
+//! subscribers. A subscriber is found by its account and, for rooms, by the rooms it is in: events
+//! elsewhere cost it nothing.
 //!
-//! Always true: publishing never waits. Whoever lets more than [`QUEUE_BYTES_MAX`] wait loses its
-//! queue and its place here, and catches up from the database. A subscriber that follows has
-//! every event of its conversations after the position at which it was attached.
+//! Always true: publishing never waits. A subscriber with more than [`QUEUE_BYTES_MAX`] waiting
+//! loses its queue and its place here, and catches up from the database. A subscriber that follows
+//! has every event of its conversations after the position at which it was attached.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -20,26 +20,26 @@ use conclave_core::{AccountId, ConversationId, Position, SessionId};
 use conclave_wire::v1;
 use tokio::{sync::Notify, time::Instant};
 
-/// Encoded bytes that may wait for one subscriber. At the bound it lags.
+/// Maximum number of encoded bytes that may wait for one subscriber. At the bound it lags.
 const QUEUE_BYTES_MAX: usize = 256 * 1024;
-/// What an item costs in a queue besides its bytes.
+/// Cost of an item in a queue besides its bytes.
 const ITEM_OVERHEAD_BYTES: usize = 64;
-/// Encoded bytes of recent events that are kept for those who are being attached.
+/// Maximum number of encoded bytes of recent events, kept for subscribers that are being attached.
 const RECENT_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// The same as a number of events.
+/// Maximum number of recent events.
 const RECENT_MAX: usize = 16_384;
-/// Streams of one session on one node. At the bound another is refused as busy.
+/// Maximum number of streams of one session on one node. At the bound another is refused as busy.
 const STREAMS_PER_SESSION_MAX: usize = 16;
 
-/// One event, shared by all who hear it.
+/// One event, shared by all its subscribers.
 #[derive(Debug)]
 pub(crate) struct Item {
     pub(crate) event: v1::Event,
-    /// Encoded.
+    /// Encoded size.
     pub(crate) bytes: usize,
 }
 
-/// Who hears an event.
+/// Accounts that receive an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Audience {
     One(AccountId),
@@ -47,7 +47,7 @@ pub(crate) enum Audience {
     Room(ConversationId),
 }
 
-/// Something about the subscribers themselves, in order with the events.
+/// A change of the subscribers themselves, in order with the events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     Enters(ConversationId, AccountId),
@@ -76,21 +76,21 @@ impl Routed {
     }
 }
 
-/// Why a stream is ended from here.
+/// Reason why the hub ends a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     SessionClosed,
     Stopping,
 }
 
-/// What a subscription finds when it looks.
+/// Result of looking into a subscriber's queue.
 #[derive(Debug)]
 pub(crate) enum Taken {
     /// Some events, in order, each with its position (0: not of the log).
     Items(Vec<Arc<Item>>),
-    /// Nothing: everything up to this position was told.
+    /// No events: everything up to this position was delivered.
     Nothing(Position),
-    /// More happened than may wait, at that moment: catch up.
+    /// At that moment more events arrived than may wait: the subscriber must catch up.
     Lagged(Instant),
     End(End),
 }
@@ -102,7 +102,7 @@ pub(crate) struct Subscriber {
     account: AccountId,
     session: SessionId,
     ephemeral: bool,
-    /// It had seen everything up to here when it was attached.
+    /// Position up to which it had seen everything when it was attached.
     seen: AtomicU64,
     queue: Mutex<Queue>,
     pub(crate) changed: Notify,
@@ -121,12 +121,12 @@ impl Subscriber {
         self.queue.lock().unwrap_or_else(|error| error.into_inner())
     }
 
-    /// Whether it had not seen this position when it was attached.
+    /// Returns whether the subscriber had not seen this position when it was attached.
     fn is_news(&self, position: Position) -> bool {
         position.0 > self.seen.load(Ordering::Relaxed)
     }
 
-    /// Gives whether there was room for it.
+    /// Adds an item to the queue; returns whether there was room for it.
     fn push(&self, item: &Arc<Item>) -> bool {
         let mut queue = self.queue();
         if queue.lagged.is_some() || queue.end.is_some() {
@@ -164,12 +164,12 @@ impl Queue {
     }
 }
 
-/// See the head of this file.
+/// The hub; see the head of this file.
 pub(crate) struct Hub {
     places: Mutex<Places>,
-    /// Everything up to here was published.
+    /// Position up to which everything was published.
     published: AtomicU64,
-    /// Subscribers, attached or about to be.
+    /// Number of subscribers, attached or about to be.
     interested: AtomicUsize,
     next_id: AtomicU64,
 }
@@ -178,9 +178,9 @@ pub(crate) struct Hub {
 struct Places {
     by_session: HashMap<SessionId, Vec<Arc<Subscriber>>>,
     by_account: HashMap<AccountId, Vec<Arc<Subscriber>>>,
-    /// Only attached ones.
+    /// Attached subscribers only.
     by_room: HashMap<ConversationId, BTreeMap<u64, Arc<Subscriber>>>,
-    /// The rooms of each attached subscriber.
+    /// Rooms of each attached subscriber.
     rooms: HashMap<u64, Vec<ConversationId>>,
     recent: VecDeque<Routed>,
     recent_bytes: usize,
@@ -190,7 +190,7 @@ struct Places {
 }
 
 impl Hub {
-    /// With everything up to `published` told already.
+    /// Creates a hub in which everything up to `published` counts as delivered.
     pub(crate) fn new(published: Position) -> Self {
         let places = Places {
             recent_after: published,
@@ -210,13 +210,13 @@ impl Hub {
             .unwrap_or_else(|error| error.into_inner())
     }
 
-    /// Whether it is worth making items of events.
+    /// Returns whether there are subscribers, so that making items of events is worthwhile.
     pub(crate) fn is_wanted(&self) -> bool {
         self.interested.load(Ordering::SeqCst) > 0
     }
 
-    /// Registers a subscriber, not attached yet. `None` if its session has too many streams, or
-    /// the node stops.
+    /// Registers a subscriber, not attached yet. Returns `None` if its session has too many
+    /// streams, or the node is stopping.
     pub(crate) fn register(
         self: &Arc<Self>,
         account: AccountId,
@@ -247,8 +247,8 @@ impl Hub {
         })
     }
 
-    /// Attaches a subscriber that has seen everything up to `seen`, being in `rooms` then. `false`
-    /// if what came after that is not in memory: read on and try again.
+    /// Attaches a subscriber that has seen everything up to `seen`, being in `rooms` then. Returns
+    /// `false` if later events are not in memory: read on and try again.
     fn attach(
         &self,
         subscriber: &Arc<Subscriber>,
@@ -272,8 +272,8 @@ impl Hub {
         for room in rooms {
             places.enter(*room, subscriber);
         }
-        // Usually nothing, or little: a crowd that is attached at once must not hold up those who
-        // publish.
+        // Usually nothing, or little: many subscribers that attach at once must not hold up the
+        // threads that publish.
         let known = places
             .recent
             .partition_point(|routed| routed.position() <= seen);
@@ -284,9 +284,9 @@ impl Hub {
         true
     }
 
-    /// Tells what entries came to; `None` if nobody wanted it when it was looked at. `up_to` is
-    /// the end of what was applied. What nobody wanted may come before what was told earlier and
-    /// is still on its way here.
+    /// Delivers what entries have produced; `None` if no subscriber wanted it when the feed looked.
+    /// `up_to` is the end of what was applied. A call with `None` may overtake a call with earlier
+    /// events that is still on its way here.
     pub(crate) fn publish(&self, routed: Option<Vec<Routed>>, up_to: Position) {
         let mut places = self.places();
         for one in routed.iter().flatten() {
@@ -296,7 +296,7 @@ impl Hub {
         self.published.fetch_max(up_to.0, Ordering::SeqCst);
     }
 
-    /// What happened up to `up_to` was not told: everybody catches up.
+    /// Records that events up to `up_to` were not delivered: all subscribers catch up.
     pub(crate) fn lose(&self, up_to: Position) {
         let mut places = self.places();
         places.forget(up_to);
@@ -308,7 +308,7 @@ impl Hub {
         self.published.fetch_max(up_to.0, Ordering::SeqCst);
     }
 
-    /// Tells something that is not in the log to those who want such things.
+    /// Delivers an event that is not in the log to the subscribers that want such events.
     pub(crate) fn tell_ephemeral(&self, audience: Audience, except: AccountId, event: v1::Event) {
         let item = Arc::new(Item::new(event));
         let mut places = self.places();
@@ -319,7 +319,7 @@ impl Hub {
         }
     }
 
-    /// Whether an account has a subscriber here.
+    /// Returns whether an account has a subscriber here.
     pub(crate) fn has(&self, account: AccountId) -> bool {
         self.places().by_account.contains_key(&account)
     }
@@ -340,7 +340,7 @@ impl Hub {
         }
     }
 
-    /// Ends all streams, and lets nobody in any more.
+    /// Ends all streams, and admits no further subscriber.
     pub(crate) fn close(&self) {
         let mut places = self.places();
         places.closed = true;
@@ -377,7 +377,7 @@ impl Places {
         }
     }
 
-    /// Takes it from everywhere but the list of its session's streams.
+    /// Removes the subscriber from everywhere but the list of its session's streams.
     fn detach(&mut self, subscriber: &Subscriber) {
         for room in self.rooms.remove(&subscriber.id).unwrap_or_default() {
             self.leave(room, subscriber);
@@ -385,7 +385,8 @@ impl Places {
         remove(&mut self.by_account, subscriber.account, subscriber.id);
     }
 
-    /// Whether an attached subscriber is one of these: as cheap as it looks, in a room of any size.
+    /// Returns whether an attached subscriber is in an audience, at a cost that does not depend on
+    /// the size of the room.
     fn is_in(&self, subscriber: &Subscriber, audience: Audience) -> bool {
         match audience {
             Audience::One(account) => account == subscriber.account,
@@ -414,8 +415,8 @@ impl Places {
         }
     }
 
-    /// To everybody whom it concerns, or only to one; not to who had seen it before it was
-    /// attached.
+    /// Delivers to every subscriber of the audience, or only to one; skips subscribers that had
+    /// seen the event before they were attached.
     fn deliver(&mut self, routed: &Routed, only: Option<&Arc<Subscriber>>) {
         let position = routed.position();
         match routed {
@@ -468,7 +469,7 @@ impl Places {
         }
     }
 
-    /// Nothing that happened up to `up_to` is in memory.
+    /// Records that no event up to `up_to` is in memory.
     fn forget(&mut self, up_to: Position) {
         self.recent.clear();
         self.recent_bytes = 0;
@@ -485,21 +486,21 @@ fn remove<K: std::hash::Hash + Eq>(map: &mut HashMap<K, Vec<Arc<Subscriber>>>, k
     }
 }
 
-/// A subscriber's place in the hub; given up when dropped.
+/// A subscriber's place in the hub; released when dropped.
 pub(crate) struct Place {
     hub: Arc<Hub>,
     subscriber: Arc<Subscriber>,
 }
 
 impl Place {
-    /// See [`Hub::attach`].
+    /// Attaches the subscriber; see [`Hub::attach`].
     pub(crate) fn attach(&self, seen: Position, rooms: &[ConversationId]) -> bool {
         self.hub.attach(&self.subscriber, seen, rooms)
     }
 
-    /// What waits, up to about `bytes_max`.
+    /// Takes waiting events, up to about `bytes_max`.
     pub(crate) fn take(&self, bytes_max: usize) -> Taken {
-        // Read before the queue: what was published up to here is in the queue or was taken.
+        // Read before the queue: events published up to here are in the queue or were taken.
         let published = Position(self.hub.published.load(Ordering::SeqCst));
         let mut queue = self.subscriber.queue();
         if let Some(end) = queue.end {
@@ -528,7 +529,7 @@ impl Place {
         Taken::Items(taken)
     }
 
-    /// Ends when there is something to take.
+    /// Waits until there is something to take.
     pub(crate) async fn changed(&self) {
         self.subscriber.changed.notified().await;
     }

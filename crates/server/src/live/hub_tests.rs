@@ -1,4 +1,5 @@
-//! Tests of the hub without a database: who gets what, in which order, and what a slow one costs.
+//! Tests of the hub without a database: which subscriber gets which event, in which order, and what
+//! a slow one costs.
 
 use super::*;
 
@@ -100,7 +101,7 @@ fn entering_and_leaving_a_room_happen_in_order_with_its_events() {
     ];
     hub.publish(Some(routed), Position::end_of(3));
     assert_eq!(taken(&alice), [2]);
-    // The same for somebody who is attached only now and had seen nothing of it.
+    // The same for a subscriber that attaches only now and had seen nothing of it.
     let late = register(&hub, 1);
     assert!(late.attach(Position(0), &[]));
     assert_eq!(taken(&late), [2]);
@@ -198,7 +199,7 @@ fn one_that_is_attached_late_gets_what_concerns_it_and_nobody_gets_it_twice() {
 fn what_was_seen_before_attaching_changes_nothing_though_it_is_told_late() {
     let hub = hub();
     let alice = register(&hub, 1);
-    // Nobody wanted it, so it overtook what was on its way.
+    // No subscriber wanted it, so it overtook the events on their way.
     hub.publish(None, Position::end_of(5));
     assert!(alice.attach(Position::end_of(5), &[ROOM]));
     let late = vec![

@@ -1,8 +1,8 @@
-//! What happens, as it happens: the stream of each client, and who is there.
+//! Live events: the stream of each client, and the presence of accounts.
 //!
-//! The way of an event: the writer's thread tells the [`feed`]; the [`router`] makes of it what
-//! people are told and asks the [`hub`] who listens; each [`subscription`] takes it from its
-//! place. What is not in the log goes from node to node by [`moments`].
+//! The path of an event: the writer's thread passes it to the [`feed`]; the [`router`] makes of it
+//! what clients receive and asks the [`hub`] for the subscribers; each [`subscription`] takes it
+//! from its place. Events that are not in the log go from node to node by [`moments`].
 
 mod directory;
 mod feed;
@@ -22,7 +22,7 @@ pub(crate) use moments::{hear, share};
 pub(crate) use service::Live;
 pub(crate) use state::{LiveState, listener};
 
-/// The silence before a heartbeat that a client asked for.
+/// Returns the silence before a heartbeat that a client asked for.
 fn heartbeat(asked_ms: u32) -> Duration {
     let ms = match asked_ms {
         0 => 5000,

@@ -1,7 +1,8 @@
-//! What is true only for a moment, from node to node: who has a stream with whom, who is writing.
+//! Gossip between nodes about what is true only for a moment: which accounts have a stream at which
+//! node, and which are writing.
 //!
-//! Always true: nothing here waits for a peer that is slow; what is lost is not sent again,
-//! because the next one says it all.
+//! Always true: nothing here waits for a slow peer; a lost message is not sent again, because the
+//! next one holds the full state.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,27 +21,28 @@ use super::{
 };
 use crate::context::shared::Shared;
 
-/// How often a node tells who is with it, though nothing has changed.
+/// How often a node sends its presence to the others, although nothing has changed.
 const TELL_EVERY: Duration = Duration::from_millis(1200);
-/// Shortest time between two tellings.
+/// Shortest time between two such messages.
 const TELL_PAUSE: Duration = Duration::from_millis(300);
-/// How long a peer may take to hear.
+/// How long a peer may take to receive a message.
 const HEAR_LIMIT: Duration = Duration::from_millis(500);
-/// Largest room whose members see who is writing. In a larger one some member always is, and one
-/// keystroke would be as many notices as the room has members.
+/// Maximum number of members of a room in which members see that an account is writing. In a larger
+/// room some member always is, and one keystroke would cause as many notices as the room has
+/// members.
 const TYPING_MEMBERS_MAX: u64 = 256;
 
-/// Somebody who writes, and who may see it.
+/// An account that is writing, and the accounts that may see it.
 pub(crate) struct Typist {
     conversation: ConversationId,
     account: AccountId,
     name: String,
-    /// `None` in a room that is too large for it.
+    /// `None` in a room that is too large for such notices.
     audience: Option<Audience>,
 }
 
 impl Typist {
-    /// `None` if it is not a member, or a block is between the two.
+    /// Returns the typist; `None` if it is not a member, or a block is between the two.
     pub(crate) fn find(
         reader: &Reader,
         account: AccountId,
@@ -76,7 +78,8 @@ impl Typist {
     }
 }
 
-/// Tells here and to all other nodes that somebody writes, unless that was told a moment ago.
+/// Sends to this node's subscribers and to all other nodes that an account is writing, unless that
+/// was sent a moment ago.
 pub(crate) fn tell_typing(shared: &Arc<Shared>, typist: Typist) {
     let typing = &shared.live.typing;
     if typist.audience.is_none() || !typing.admit(typist.conversation, typist.account) {
@@ -88,7 +91,7 @@ pub(crate) fn tell_typing(shared: &Arc<Shared>, typist: Typist) {
     };
     hear_typist(shared, typist);
     let shared = shared.clone();
-    // At most four of these for each typist in two seconds, and each ends within its limit.
+    // At most four of these tasks for each typist in two seconds, and each ends within its limit.
     tokio::spawn(async move {
         tell_peers(&shared, &peer::share_moment_request::Moment::Typing(moment)).await;
     });
@@ -111,7 +114,7 @@ fn hear_typist(shared: &Shared, typist: Typist) {
     hub.tell_ephemeral(audience, typist.account, event);
 }
 
-/// Takes what another node tells.
+/// Receives a message from another node.
 pub(crate) async fn hear(
     shared: &Arc<Shared>,
     node: u64,
@@ -132,7 +135,7 @@ pub(crate) async fn hear(
                 AccountId(typing.account_id),
             );
             let found = shared.read(move |reader| Typist::find(reader, account, conversation));
-            // If it cannot be read now, it is not worth waiting for.
+            // If it cannot be read now, waiting is not worthwhile.
             if let Ok(Some(typist)) = found.await {
                 hear_typist(shared, typist);
             }
@@ -140,8 +143,8 @@ pub(crate) async fn hear(
     }
 }
 
-/// Tells the other nodes who is with this one, and the listeners here who has come and gone; runs
-/// until it is stopped.
+/// Sends this node's presence to the other nodes, and changes of presence to the subscribers here;
+/// runs until it is aborted.
 pub(crate) async fn share(shared: Arc<Shared>) {
     let mut told_at = Instant::now();
     loop {
@@ -173,13 +176,13 @@ async fn tell_peers(shared: &Shared, moment: &peer::share_moment_request::Moment
     let others = shared.other_members().into_iter();
     join_all(others.map(|(node, member)| async move {
         let peer = shared.transport.grpc_peer(node, &member, Lane::Calls);
-        // A peer that is not there is noted where it is called.
+        // A peer that does not answer is recorded where it is called.
         let _ = peer.share(moment.clone(), HEAR_LIMIT).await;
     }))
     .await;
 }
 
-/// Those who have a direct conversation with somebody hear how it is.
+/// Sends changed presence to the accounts that have a direct conversation with the changed account.
 async fn tell_listeners(shared: &Arc<Shared>, changed: Vec<Changed>) {
     for one in changed {
         let hub = shared.live.hub.clone();

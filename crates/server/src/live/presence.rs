@@ -1,11 +1,14 @@
-//! Who is there. Not in the log: true for a moment, shared between nodes as it is.
+//! Presence of accounts. It is not in the log: it is true for a moment, and shared between nodes as
+//! it is.
 //!
-//! Each node knows who has a stream with it, and tells the others: at once when that changes, and
-//! again and again. What a node told is forgotten when it has been silent for [`SILENT_MAX`]; so
-//! the users of a dead node go offline within seconds, unless they have come back elsewhere. Who
-//! leaves stays for [`GRACE`], so that a move to another node is not seen.
+//! Each node knows which accounts have a stream with it, and sends that to the others: at once when
+//! it changes, and again and again. The state of a node is removed after a silence of
+//! [`SILENT_MAX`]; so the users of a dead node go offline within seconds, unless they have come
+//! back elsewhere. An account without a stream stays present for [`GRACE`], so that a move to
+//! another node is not seen.
 //!
-//! Always true: bounded by the streams of all nodes, and by [`LAST_SEEN_MAX`] for those who left.
+//! Always true: bounded by the streams of all nodes, and by [`LAST_SEEN_MAX`] for accounts that
+//! left.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,17 +20,17 @@ use conclave_core::{AccountId, SessionId, Timestamp};
 use conclave_wire::v1;
 use tokio::{sync::Notify, time::Instant};
 
-/// A node that was silent for so long has nobody any more.
+/// Silence after which no account counts as present with a node.
 pub(crate) const SILENT_MAX: Duration = Duration::from_secs(4);
-/// Who has no stream any more is there for so long.
+/// How long an account without a stream stays present.
 const GRACE: Duration = Duration::from_secs(3);
-/// Accounts whose last time is remembered. At the bound all are forgotten.
+/// Maximum number of accounts whose last time is remembered. At the bound all are removed.
 const LAST_SEEN_MAX: usize = 65_536;
-/// Accounts that one node may tell of: as many as it may have streams.
+/// Maximum number of accounts that one node may report: as many as it may have streams.
 pub(crate) const TOLD_MAX: usize = 16_384;
 
-/// How somebody is. A greater one wins: somebody who is away on one device and at another is
-/// there.
+/// Presence of an account. The greater value takes precedence: an account that is away on one
+/// device and active on another is online.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Presence {
     #[default]
@@ -36,7 +39,7 @@ pub(crate) enum Presence {
     Online,
 }
 
-/// Somebody has come, gone, or gone away.
+/// Presence of an account after a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Changed {
     pub(crate) account: AccountId,
@@ -45,7 +48,7 @@ pub(crate) struct Changed {
 }
 
 impl Changed {
-    /// As clients are told; `account_name` is the name of the account.
+    /// Returns the form for clients; `account_name` is the name of the account.
     pub(crate) fn to_wire(self, account_name: String) -> v1::Presence {
         let state = match self.state {
             Presence::Offline => v1::PresenceState::Offline,
@@ -61,11 +64,11 @@ impl Changed {
     }
 }
 
-/// See the head of this file.
+/// Presence of all accounts; see the head of this file.
 #[derive(Default)]
 pub(crate) struct Presences {
     table: Mutex<Table>,
-    /// Told when what this node tells has changed.
+    /// Notified when what this node reports has changed.
     pub(crate) dirty: Notify,
 }
 
@@ -73,7 +76,7 @@ pub(crate) struct Presences {
 struct Table {
     own: HashMap<AccountId, Own>,
     others: BTreeMap<u64, Other>,
-    /// As it was told to the listeners of this node.
+    /// Presence as the subscribers of this node last received it.
     told: HashMap<AccountId, Presence>,
     last_seen: HashMap<AccountId, Timestamp>,
 }
@@ -82,7 +85,7 @@ struct Table {
 #[derive(Default)]
 struct Own {
     sessions: BTreeMap<SessionId, OwnSession>,
-    /// When the last stream ended.
+    /// Time at which the last stream ended.
     left: Option<Instant>,
 }
 
@@ -104,7 +107,7 @@ impl Own {
             false => Presence::Online,
         };
         let best = self.sessions.values().map(of).max();
-        // In its grace somebody is as it was: at its device.
+        // During its grace an account counts as active.
         best.unwrap_or(if self.left.is_some() {
             Presence::Online
         } else {
@@ -113,7 +116,7 @@ impl Own {
     }
 }
 
-/// A stream of somebody; over when dropped.
+/// A stream of an account, until dropped.
 pub(crate) struct Stream {
     presences: Arc<Presences>,
     account: AccountId,
@@ -144,7 +147,7 @@ impl Presences {
         self.table.lock().unwrap_or_else(|error| error.into_inner())
     }
 
-    /// Somebody has a stream.
+    /// Records that an account has a stream.
     pub(crate) fn enter(self: &Arc<Self>, account: AccountId, session: SessionId) -> Stream {
         let mut table = self.table();
         let own = table.own.entry(account).or_default();
@@ -159,8 +162,8 @@ impl Presences {
         }
     }
 
-    /// Somebody says whether it is at its device. Without a stream with this node it means
-    /// nothing, and `false` is given.
+    /// Records whether an account is away from its device. Without a stream with this node this has
+    /// no effect, and `false` is returned.
     pub(crate) fn set_away(&self, account: AccountId, session: SessionId, away: bool) -> bool {
         let mut table = self.table();
         let own = table.own.get_mut(&account);
@@ -173,7 +176,7 @@ impl Presences {
         true
     }
 
-    /// What this node tells the others.
+    /// Returns what this node reports to the others.
     pub(crate) fn own(&self) -> Vec<(AccountId, Presence)> {
         let table = self.table();
         let own = table.own.iter();
@@ -182,7 +185,7 @@ impl Presences {
             .collect()
     }
 
-    /// What another node tells: everybody who is with it.
+    /// Records the report of another node: all accounts that have a stream with it.
     pub(crate) fn heard(&self, node: u64, accounts: HashMap<AccountId, Presence>) {
         let other = Other {
             heard: Instant::now(),
@@ -192,8 +195,8 @@ impl Presences {
         self.dirty.notify_one();
     }
 
-    /// How somebody is, as the listeners of this node were told, and when it was last there if it
-    /// is not.
+    /// Returns the presence of an account as the subscribers of this node last received it, and the
+    /// time at which it was last present if it is offline.
     pub(crate) fn of(&self, account: AccountId) -> Changed {
         let table = self.table();
         Changed {
@@ -203,7 +206,8 @@ impl Presences {
         }
     }
 
-    /// Forgets who has been gone for long enough; gives who has changed since the last time.
+    /// Removes accounts that have been gone for long enough; returns what has changed since the
+    /// last call.
     pub(crate) fn settle(&self, now: Timestamp) -> Vec<Changed> {
         let mut table = self.table();
         let is_over = |own: &Own| own.left.is_some_and(|left| left.elapsed() >= GRACE);

@@ -1,7 +1,8 @@
-//! Makes of each event of the log what is told of it, and to whom, on a thread of its own.
+//! Makes of each event of the log what clients receive, and selects its audience, on a thread of
+//! its own.
 //!
-//! Always true: events are told in log order. If what an event needs cannot be read, everybody
-//! catches up from the database instead of missing it.
+//! Always true: events are delivered in log order. If the data for an event cannot be read, all
+//! subscribers catch up from the database instead of missing it.
 
 use std::{
     sync::{Arc, mpsc},
@@ -24,7 +25,7 @@ use crate::show;
 /// How often the thread looks whether the feed has ended.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Starts the thread; it ends when the feed's other end is gone.
+/// Starts the thread; it ends when the sending end of the feed is gone.
 pub(crate) fn start(
     hub: Arc<Hub>,
     reader: Reader,
@@ -43,7 +44,7 @@ pub(crate) fn start(
 struct Router {
     hub: Arc<Hub>,
     directory: Directory,
-    /// Blocks known to be lost.
+    /// Number of blocks known to be lost.
     lost: u64,
 }
 
@@ -75,7 +76,7 @@ impl Router {
                 Event::SessionClosed { session, .. } | Event::SessionForgotten { session } => {
                     self.hub.end_session(*session);
                 }
-                // A program's session is refused, and does not end.
+                // A program's session is refused, but does not end.
                 Event::AccountSuspended {
                     account,
                     suspended: true,
@@ -181,7 +182,7 @@ impl Router {
         Ok(())
     }
 
-    /// Events that become one item, the same for all who hear it.
+    /// Returns the item of an event that is the same for its whole audience.
     fn simple(&mut self, event: &Event) -> Result<Option<(Audience, Happened)>, ReadError> {
         let message =
             |conversation: &ConversationId, sequence: &conclave_core::Sequence| MessageRef {
@@ -284,7 +285,8 @@ impl Router {
         }
     }
 
-    /// The message of an event, and who hears of it; `None` if its conversation is gone already.
+    /// Returns the message of an event, and its audience; `None` if its conversation is gone
+    /// already.
     fn sent(
         &mut self,
         position: Position,

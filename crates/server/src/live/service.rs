@@ -1,4 +1,4 @@
-//! The calls of `LiveService`.
+//! Serves the calls of `LiveService`.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
@@ -30,9 +30,9 @@ use crate::{
 };
 
 /// How long a node that has not applied the position of a token yet makes a client wait before it
-/// sends it elsewhere.
+/// sends the client elsewhere.
 const BEHIND_LIMIT: Duration = Duration::from_secs(2);
-/// Names that one question about presence may have.
+/// Maximum number of names in one request about presence.
 const NAMES_MAX: usize = 100;
 
 pub(crate) struct Live {
@@ -50,8 +50,8 @@ impl Live {
         let shared = &self.shared;
         shared.door()?;
         let token = token_of(metadata)?;
-        // First: who has no session neither holds a stream's place while it waits, nor is told
-        // what positions there are. That the session still holds is looked at with every page.
+        // Checked first: a caller without a session neither holds a stream's place while it waits,
+        // nor learns which positions exist. Every page checks again that the session is open.
         let deadline = Deadline::of(metadata);
         let session = self.session(token, deadline).await?;
         let of_account = shared.sessions.fair.of(session.account);
@@ -79,7 +79,7 @@ impl Live {
         Ok(Box::pin(subscription.stream()))
     }
 
-    /// After what the stream begins, once this node has come there.
+    /// Returns the position after which the stream begins, once this node has applied it.
     async fn begin(
         &self,
         request: &v1::SubscribeRequest,
@@ -102,15 +102,17 @@ impl Live {
         {
             return Ok(position);
         }
-        // Behind, or asked for what never was? Everything that was ever told is committed.
+        // Either this node is behind or the position never existed: every position that a node has
+        // sent is committed.
         match replica.read_barrier(deadline.left()).await {
             Ok(committed) if committed < position.index() => Err(token::invalid()),
             Ok(_) | Err(_) => Err(Problem::Behind),
         }
     }
 
-    /// The session of a token. One that this node has not heard of may have been opened elsewhere
-    /// a moment ago: then everything that was acknowledged is waited for, once.
+    /// Returns the session of a token. A session that this node does not know may have been opened
+    /// at another node a moment ago, so this node waits once until it has applied everything that
+    /// was acknowledged.
     async fn session(&self, token: TokenHash, deadline: Deadline) -> Result<SessionRow, Problem> {
         for fresh in [false, true] {
             if fresh {
@@ -175,7 +177,7 @@ impl Live {
         let read = move |reader: &rows::Reader, session: &SessionRow| {
             let find = |name: AccountName| {
                 let found = reader.account_by_key(&name.key())?;
-                // Who has blocked the caller looks as if it were not there.
+                // To a caller that is blocked by the account, the account looks offline.
                 let seen = match &found {
                     Some(row) => !reader.is_blocked(row.id, session.account)?,
                     None => false,
@@ -199,7 +201,7 @@ impl Live {
     }
 }
 
-/// What is true for a moment needs no quorum.
+/// Presence needs no quorum.
 const STALE: Option<v1::ReadOptions> = Some(v1::ReadOptions {
     consistency: v1::Consistency::Stale as i32,
     min_position: 0,

@@ -1,7 +1,6 @@
-//! What is live on a node: its streams and the places that they take, who is there, and who is
-//! writing.
+//! Live state of a node: its streams and their places, presence, and which accounts are writing.
 //!
-//! Always true: streams, and pages that are read for them at once, are bounded.
+//! Always true: streams, and the pages that are read for them at once, are bounded.
 
 use std::sync::{Arc, mpsc};
 
@@ -12,16 +11,17 @@ use tokio::sync::Semaphore;
 use super::{feed, hub, presence, router, typing};
 use crate::read_turns::{Paces, ReadTurns};
 
-/// Streams of one node. At the bound another is refused as busy.
+/// Maximum number of streams of one node. At the bound another is refused as busy.
 const STREAMS_MAX: usize = 10_000;
-/// Streams that read a page of what is stored, at once; the others wait for their turns. However
-/// many come, or come again and again, they are never more than a few milliseconds in the way of
-/// everybody else.
+/// Maximum number of streams that read a page of the database at once; the others wait for their
+/// turns. However many streams begin or begin again, they delay other calls by no more than a few
+/// milliseconds.
 const PAGES_AT_ONCE: usize = 2;
-/// Of these, pages of one account: however many streams it has, others find the other turn.
+/// Maximum number of these pages for one account: however many streams it has, other accounts find
+/// the other turn.
 const PAGES_OF_ONE: usize = 1;
 
-/// What is live on a node.
+/// Live state of a node.
 pub(crate) struct LiveState {
     pub(super) hub: Arc<hub::Hub>,
     pub(super) presences: Arc<presence::Presences>,
@@ -30,13 +30,13 @@ pub(crate) struct LiveState {
     pub(super) pages: ReadTurns,
 }
 
-/// The end of the feed that the router takes from, before there is a router.
+/// Receiving end of the feed, before there is a router.
 pub(crate) struct Blocks {
     hub: Arc<hub::Hub>,
     blocks: mpsc::Receiver<feed::Block>,
 }
 
-/// Somebody to tell what is applied, and what has to be started with it.
+/// Creates the listener for applied events, and what is needed to start the router.
 pub(crate) fn listener() -> (Arc<dyn Listener>, Blocks) {
     let hub = Arc::new(hub::Hub::new(Position(0)));
     let (feed, blocks) = feed::Feed::new(hub.clone());
@@ -64,7 +64,7 @@ impl LiveState {
         })
     }
 
-    /// Ends all streams: their clients go on elsewhere.
+    /// Ends all streams: their clients go on with other nodes.
     pub(crate) fn stop(&self) {
         self.hub.close();
     }

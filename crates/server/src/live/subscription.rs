@@ -1,8 +1,8 @@
-//! One stream: what is stored first, then what comes.
+//! Runs one stream: it sends the stored events first, then new ones.
 //!
-//! It reads the database until it has seen everything, takes a place in the hub, and follows. If
-//! it lags behind it reads the database again from where it was. It keeps a position and nothing
-//! else; so a client that reads slowly costs the bounded queue of its place and no more.
+//! It reads the database until it has seen everything, takes a place in the hub, and follows. If it
+//! lags it reads the database again from its position. It keeps a position and nothing else; so a
+//! client that reads slowly costs the bounded queue of its place and no more.
 //!
 //! Always true: events of the log leave in order of their positions, each once.
 
@@ -30,26 +30,26 @@ use crate::{
     show,
 };
 
-/// Events read from the database at once.
+/// Number of events that are read from the database at once.
 const PAGE: usize = 200;
-/// Encoded bytes of events in one response, about.
+/// Approximate maximum of encoded bytes of events in one response.
 const RESPONSE_BYTES_MAX: usize = 64 * 1024;
-/// A client that has not read for so long while more waited than may wait is sent away.
+/// A client that has not read for this long while its queue was full is sent away.
 const TOO_SLOW_AFTER: Duration = Duration::from_secs(30);
 /// Pause before a busy database is read again.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
-/// How often a session is looked at: one that has run out ends its streams.
+/// How often a stream checks its session: a session that has expired ends its streams.
 const SESSION_LOOK_EVERY: Duration = Duration::from_secs(60);
 
 pub(crate) type Response = Result<v1::SubscribeResponse, Status>;
 
-/// What a stream needs.
+/// State of a stream.
 pub(crate) struct Subscription {
     pub(crate) shared: Arc<Shared>,
     pub(crate) token: TokenHash,
     pub(crate) account: conclave_core::AccountId,
     pub(crate) place: Place,
-    /// Everything up to here was told.
+    /// Position up to which everything was sent.
     pub(crate) position: Position,
     pub(crate) heartbeat: Duration,
     pub(crate) _presence: presence::Stream,
@@ -57,7 +57,7 @@ pub(crate) struct Subscription {
 }
 
 impl Subscription {
-    /// The stream. Nothing runs while nobody polls it.
+    /// Returns the stream. It does nothing while it is not polled.
     pub(crate) fn stream(self) -> impl Stream<Item = Response> + Send {
         let now = Instant::now();
         let addresses = self.shared.addresses.subscribe();
@@ -124,9 +124,9 @@ impl State {
         }
     }
 
-    /// Reads a page; `None` if it had nothing to tell.
+    /// Reads a page; returns `None` if it has nothing to send.
     async fn catch_up(&mut self) -> Option<Response> {
-        // In a box of its own: an idle stream does not keep room for it.
+        // Boxed, so that an idle stream does not keep room for it.
         let turn = Box::pin(self.subscription.turn()).await;
         let Some(turn) = turn else {
             return Some(Ok(self.tell(v1::event::Event::Heartbeat(v1::Heartbeat {}))));
@@ -166,7 +166,7 @@ impl State {
         subscription.place.attach(subscription.position, rooms)
     }
 
-    /// Takes what waits, or waits until something does; `None` to look again.
+    /// Takes waiting events, or waits for some; returns `None` to look again.
     async fn follow(&mut self) -> Option<Response> {
         match self.subscription.place.take(RESPONSE_BYTES_MAX) {
             Taken::Items(items) => {
@@ -207,11 +207,11 @@ impl State {
             return Some(self.fail(problem));
         }
         if self.subscription.shared.roll.is_unreached() {
-            // It would tell of nothing that happens.
+            // The stream would receive no events.
             return Some(self.fail(Problem::Behind));
         }
         if self.session_looked_at.elapsed() > SESSION_LOOK_EVERY {
-            // The page is empty most likely; what counts is the look at the session.
+            // The page is empty most likely; its purpose is the check of the session.
             self.phase = Phase::CatchingUp;
         }
         let mut events = vec![unlogged(v1::event::Event::Heartbeat(v1::Heartbeat {}))];
@@ -219,9 +219,9 @@ impl State {
         Some(Ok(self.respond(events)))
     }
 
-    /// Where the nodes are reached, unless it was told already.
+    /// Returns the client addresses of the nodes, unless they were sent already.
     fn members_if_changed(&mut self) -> Option<v1::Event> {
-        // An error: the node is stopping.
+        // An error means that the node is stopping.
         if !self.addresses.has_changed().unwrap_or(false) {
             return None;
         }
@@ -259,7 +259,7 @@ impl State {
     }
 }
 
-/// An event that is not in the log.
+/// Returns an event that is not in the log.
 fn unlogged(event: v1::event::Event) -> v1::Event {
     v1::Event {
         position: 0,
@@ -268,14 +268,14 @@ fn unlogged(event: v1::event::Event) -> v1::Event {
 }
 
 impl Subscription {
-    /// The right to read a page; `None` if it is somebody else's for longer than the client may
-    /// be left without a word.
+    /// Takes the turn to read a page; `None` if other streams hold all turns for longer than the
+    /// client may go without a response.
     async fn turn(&self) -> Option<ReadTurn> {
         let pages = &self.shared.live.pages;
         pages.take(self.account, self.heartbeat).await
     }
 
-    /// The next page after the position.
+    /// Reads the next page after the position.
     fn page(&self, mut turn: ReadTurn) -> BoxFuture<'static, Page> {
         let shared = self.shared.clone();
         let (token, account, after) = (self.token, self.account, self.position);

@@ -3,12 +3,12 @@
 use conclave_core::Position;
 use conclave_wire::Problem;
 
-/// The form of tokens; another form gets another number.
+/// Version of the token format; another format gets another number.
 const VERSION: u8 = 1;
-/// Bytes of a token: version, cluster, position.
+/// Length of a token in bytes: version, cluster, position.
 const BYTES: usize = 1 + 8 + 8;
 
-/// Tells the tokens of this cluster from those of others.
+/// Distinguishes the tokens of this cluster from those of others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mint([u8; 8]);
 
@@ -22,7 +22,7 @@ impl Mint {
         Self(*first)
     }
 
-    /// The token of a position.
+    /// Returns the token of a position.
     pub(crate) fn token(self, position: Position) -> Vec<u8> {
         let mut token = Vec::with_capacity(BYTES);
         token.push(VERSION);
@@ -31,7 +31,7 @@ impl Mint {
         token
     }
 
-    /// The position of a token of this cluster.
+    /// Returns the position of a token of this cluster.
     pub(crate) fn position(self, token: &[u8]) -> Result<Position, Problem> {
         let (head, position) = token.split_last_chunk::<8>().ok_or_else(invalid)?;
         match head {
@@ -41,14 +41,15 @@ impl Mint {
     }
 }
 
-/// A position that some node may have told.
+/// Returns a position that some node may have sent.
 pub(crate) fn checked(position: u64) -> Result<Position, Problem> {
-    // A log index beyond this is no node's.
+    // No node has a log index beyond this.
     let fits = i64::try_from(position).is_ok();
     fits.then_some(Position(position)).ok_or_else(invalid)
 }
 
-/// A resume token that no node of this cluster has given, or that is ahead of its log.
+/// Returns the problem of a resume token that no node of this cluster has issued, or that is ahead
+/// of its log.
 pub(crate) fn invalid() -> Problem {
     Problem::Refused {
         reason: "RESUME_TOKEN_INVALID".to_owned(),

@@ -1,7 +1,7 @@
-//! In which conversations each account was shown as writing a moment ago.
+//! Remembers in which conversations each account was shown as writing a moment ago.
 //!
-//! Always true: an account is shown in a few conversations within a while, and what is remembered
-//! is bounded.
+//! Always true: an account is shown in a few conversations within a while, and the memory is
+//! bounded.
 
 use std::{collections::HashMap, sync::Mutex, time::Duration};
 
@@ -10,20 +10,21 @@ use tokio::time::Instant;
 
 /// Shortest time between two notices that an account is writing in the same conversation.
 const TYPING_EVERY: Duration = Duration::from_secs(2);
-/// Conversations in which an account is shown as writing within that time: a person writes in one,
-/// and has two windows. In further ones it is not shown.
+/// Maximum number of conversations in which an account is shown as writing within that time: a
+/// person writes in one, and has two windows. In further ones it is not shown.
 const TYPING_CONVERSATIONS_MAX: usize = 4;
-/// Accounts whose writing was told a moment ago. At the bound further ones are not shown.
+/// Maximum number of accounts whose writing was shown a moment ago. At the bound further ones are
+/// not shown.
 const TYPISTS_MAX: usize = 16_384;
 
-/// In which conversations each account was shown as writing, and when.
+/// Conversations in which each account was shown as writing, and when.
 #[derive(Default)]
 pub(super) struct Typing {
     told: Mutex<HashMap<AccountId, Vec<(ConversationId, Instant)>>>,
 }
 
 impl Typing {
-    /// Whether it is time to tell it again.
+    /// Returns whether the account is to be shown as writing now, and records that.
     pub(super) fn admit(&self, conversation: ConversationId, account: AccountId) -> bool {
         let mut told = self.told.lock().unwrap_or_else(|error| error.into_inner());
         let now = Instant::now();

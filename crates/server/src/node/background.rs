@@ -1,4 +1,4 @@
-//! What a node does beside serving, for as long as it runs.
+//! Starts the background tasks of a node.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
     integrity::{check, digests},
 };
 
-/// Starts all of it; whoever stops the node ends it.
+/// Starts all background tasks; the caller aborts them when it stops the node.
 pub(crate) fn start(shared: &Arc<Shared>) -> [JoinHandle<()>; 13] {
     let receiving = shared.clone();
     [

@@ -1,7 +1,7 @@
-//! The two listeners: one for clients, one for peers, and never the other way round.
+//! The two listeners: one for clients and one for peers, strictly apart.
 //!
-//! Always true: a call for the other kind of port gets a sentence that says so; whatever else
-//! comes in on a port (another protocol, garbage) costs its own connection and nothing more.
+//! Always true: a call that belongs to the other port gets a message that says so; any other input
+//! on a port (another protocol, garbage) costs its own connection and nothing more.
 
 use std::{sync::Arc, time::Duration};
 
@@ -38,11 +38,11 @@ use crate::{
     webhooks,
 };
 
-/// Between two looks at where members are: their names may have other addresses by then.
+/// Pause between two lookups of the members' names, whose addresses may change.
 const LOOK_UP_EVERY: Duration = Duration::from_secs(10);
-/// Addresses of one member for which places are kept.
+/// Maximum number of addresses of one member for which places are kept.
 const ADDRESSES_MAX: usize = 8;
-/// How often is looked whether the node is healthy.
+/// How often this node looks whether it is healthy.
 const HEALTH_EVERY: Duration = Duration::from_millis(500);
 /// Serves on both listeners until the tasks are aborted.
 pub(crate) fn start(
@@ -77,7 +77,7 @@ pub(crate) fn start(
         whom: "peers",
         for_clients: false,
     };
-    // They end with their tasks.
+    // The servers end with their tasks.
     let (_, never) = watch::channel(false);
     vec![
         tokio::spawn(connections::serve(door_of_clients, clients, never.clone())),
@@ -88,7 +88,7 @@ pub(crate) fn start(
     ]
 }
 
-/// Keeps places of the port for peers for the addresses of the members; never ends.
+/// Keeps places on the peer port for the addresses of the members; never ends.
 async fn keep_places(shared: Arc<Shared>) {
     loop {
         let mut addresses = Vec::new();
@@ -149,7 +149,7 @@ fn client_routes(shared: &Arc<Shared>) -> Routes {
     }
 }
 
-/// Receives machines on the port for peers while there is no cluster yet.
+/// Serves machines on the peer port while there is no cluster yet.
 pub(crate) fn introducing(
     limits: &Limits,
     introduction: Introduction,
@@ -178,8 +178,8 @@ fn peer_routes(shared: &Arc<Shared>) -> Routes {
     Routes::new(peers).add_service(JoinServiceServer::new(admission))
 }
 
-/// Answers a call that no service of this listener knows; `elsewhere` is where paths begin that
-/// the other listener serves.
+/// Adds an answer to calls that no service of this listener knows; `elsewhere` is the path prefix
+/// that the other listener serves.
 fn with_fallback(
     router: axum::Router,
     this: &'static str,
@@ -201,7 +201,7 @@ fn with_fallback(
     Routes::from(router.fallback(answer))
 }
 
-/// `SERVING` while the node takes part, its leader reaches it, and it is not stopping.
+/// Reports `SERVING` while the node takes part, its leader reaches it, and it is not stopping.
 async fn report_health(shared: Arc<Shared>, reporter: HealthReporter) {
     let mut leader = shared.replica.leader();
     let mut stopping = shared.stopping.subscribe();
@@ -218,7 +218,7 @@ async fn report_health(shared: Arc<Shared>, reporter: HealthReporter) {
         tokio::select! {
             changed = leader.changed() => if changed.is_err() { return },
             changed = stopping.changed() => if changed.is_err() { return },
-            // That a leader does not reach this node any more is no event.
+            // No event reports that a leader has stopped reaching this node.
             () = sleep(HEALTH_EVERY) => {}
         }
     }

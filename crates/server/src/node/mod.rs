@@ -1,7 +1,7 @@
-//! A node as a process: how it finds out who it is, its listeners, what runs in the background, and
+//! A node as a process: how it finds out which node it is, its listeners, its background tasks, and
 //! how it stops.
 //!
-//! It is the top floor: nothing else of this crate uses it.
+//! It is the top layer: no other module of this crate uses it.
 
 pub(crate) mod background;
 pub(crate) mod listeners;

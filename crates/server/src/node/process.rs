@@ -1,7 +1,7 @@
-//! One node as a process: two listeners around a replica.
+//! Runs one node as a process: two listeners around a replica.
 //!
-//! Always true: nothing is served before the replica has started, and nothing is begun after it
-//! was told to stop.
+//! Always true: nothing is served before the replica has started, and nothing is begun after the
+//! node has been asked to stop.
 
 use std::{
     io,
@@ -60,20 +60,20 @@ use crate::{
     told::Told,
 };
 
-/// Commands under way on one node. At the bound further ones are refused as busy.
+/// Maximum number of commands under way on one node. At the bound further ones are refused as busy.
 const COMMANDS_MAX: usize = 4096;
-/// Connections that wait to be taken; the system may allow fewer. One that finds no place tries
-/// again after a second.
+/// Maximum number of connections that wait to be accepted; the system may allow fewer. A client
+/// that finds no place tries again after a second.
 const WAITING_MAX: u32 = 8192;
-/// Reads of the database at once; further ones wait a bounded time.
+/// Maximum number of concurrent reads of the database; further reads wait a bounded time.
 const READS_MAX: usize = 32;
-/// Of these, reads of one account.
+/// Maximum number of these for one account.
 const READS_OF_ONE_MAX: usize = 4;
-/// Searches at once: as many as the index has connections.
+/// Maximum number of concurrent searches: as many as the index has connections.
 const SEARCHES_MAX: usize = 4;
-/// Of these, searches of one account.
+/// Maximum number of these for one account.
 const SEARCHES_OF_ONE_MAX: usize = 1;
-/// Repairs at one start: the database, then everything.
+/// Maximum number of repairs at one start: the database, then everything.
 const REPAIRS_MAX: u32 = 2;
 /// How long one attempt to be ready may take.
 const READY_LIMIT: Duration = Duration::from_secs(1);
@@ -103,7 +103,7 @@ impl Node {
         loop {
             match Box::pin(Self::start_once(config.clone())).await? {
                 Some(node) => return Ok(node),
-                // What is damaged is noted now, and the next attempt repairs it.
+                // The damage is recorded now, and the next attempt repairs it.
                 None if repairs < REPAIRS_MAX => repairs += 1,
                 None => {
                     let sentence = "the data is damaged again and again".to_owned();
@@ -113,7 +113,7 @@ impl Node {
         }
     }
 
-    /// `None`: the data is damaged, which is noted now.
+    /// Starts the node once. Returns `None` if the data is damaged; the damage is recorded now.
     async fn start_once(config: NodeConfig) -> Result<Option<Self>, StartError> {
         config.members()?;
         let ports = Ports::open(&config.limits);
@@ -259,63 +259,64 @@ impl Node {
         }))
     }
 
-    /// Where clients reach it.
+    /// Returns the address for clients.
     #[must_use]
     pub fn client_address(&self) -> SocketAddr {
         self.client_address
     }
 
-    /// Where peers reach it.
+    /// Returns the address for peers.
     #[must_use]
     pub fn peer_address(&self) -> SocketAddr {
         self.peer_address
     }
 
-    /// The snapshots that are on their way from it or to it right now.
+    /// Returns the snapshots that this node is sending or receiving right now.
     #[must_use]
     pub fn transfers(&self) -> Vec<Transfer> {
         self.shared.snapshots.transfers().list()
     }
 
-    /// How many acknowledged entries it has not applied yet. `None` if no leader says so within
-    /// `limit`: ask again.
+    /// Returns how many acknowledged entries the node has not applied yet. `None` if no leader says
+    /// so within `limit`: ask again.
     pub async fn entries_behind(&self, limit: Duration) -> Option<u64> {
         self.shared.replica.entries_behind(limit).await
     }
 
-    /// Its number.
+    /// Returns the node's number.
     #[must_use]
     pub fn node(&self) -> u64 {
         self.shared.identity.node
     }
 
-    /// The token with which the cluster's first administrator is made, while there is none and
-    /// this node leads. It is for whoever runs the node, and for no log.
+    /// Returns the setup token that makes the cluster's first administrator, while there is no
+    /// administrator and this node leads. Show it only to the operator, and never log it.
     #[must_use]
     pub fn setup_tokens(&self) -> watch::Receiver<Option<String>> {
         self.setup_tokens.clone()
     }
 
-    /// By which clients know the cluster: the SHA-256 of the certificate of its authority.
-    /// `None` if the node speaks with them in plain text.
+    /// Returns the fingerprint by which clients know the cluster: the SHA-256 of the certificate of
+    /// its authority. `None` if the node serves them in plain text.
     #[must_use]
     pub fn fingerprint(&self) -> Option<Fingerprint> {
         let security = &self.shared.security;
         (!security.plain_clients).then(|| security.tls.fingerprint())
     }
 
-    /// Reads the operator's own certificate again now, and not with the next look at its files.
+    /// Reads the operator's own certificate again now, without waiting for the next look at its
+    /// files.
     pub fn read_certificate_again(&self) {
         self.shared.security.tls.look_at_own_now();
     }
 
-    /// Sets by how much the clock is off, for tests.
+    /// Sets the offset of the clock, for tests.
     pub fn set_clock_offset(&self, offset_ms: i64) {
         self.clock_offset_ms.store(offset_ms, Ordering::Relaxed);
     }
 
-    /// Waits until it knows a leader and has applied what was acknowledged before the call; gives
-    /// the leader. Never ends while there is no quorum.
+    /// Waits until the node knows a leader and has applied what was acknowledged before the call;
+    /// returns the leader. Never ends while there is no quorum.
     pub async fn ready(&self) -> u64 {
         loop {
             let caught_up = self.shared.replica.read_barrier(READY_LIMIT).await.is_ok();
@@ -328,8 +329,8 @@ impl Node {
         }
     }
 
-    /// Ends when a promise is broken or the node was removed from its cluster, with the reason:
-    /// the process must stop, loudly. Never ends on a node that is well.
+    /// Ends when a promise is broken or the node was removed from its cluster, with the reason: the
+    /// process must stop, loudly. Never ends on a healthy node.
     pub async fn failed(&self) -> String {
         let (mut removed, mut ended) = (self.removed.clone(), self.ended.clone());
         tokio::select! {
@@ -350,14 +351,14 @@ impl Node {
         }
     }
 
-    /// Returns what an operator can do, if the node must stop although its data is well.
+    /// Returns what an operator can do, if the node must stop although its data is intact.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         self.ended.borrow().as_ref().map(|ended| ended.hint)
     }
 
-    /// What the disk has refused, if that is why it must stop: its data is left as it is, and
-    /// started again it only helps once the disk is well.
+    /// Returns what the disk has refused, if that is why the node must stop: its data is left as it
+    /// is, and a restart helps only after the disk works again.
     #[must_use]
     pub fn disk_failure(&self) -> Option<DiskFailure> {
         match self.is_damaged() {
@@ -372,14 +373,15 @@ impl Node {
         self.shared.identity.claim().directory()
     }
 
-    /// Whether its data was found to be damaged while it ran: started again, it repairs itself.
+    /// Returns whether the node's data was found damaged while it ran: after a restart the node
+    /// repairs it.
     #[must_use]
     pub fn is_damaged(&self) -> bool {
         self.shared.replica.damage().is_some()
     }
 
-    /// Refuses new calls, lets those under way finish, hands leadership over and stops, all
-    /// within about `limit`.
+    /// Refuses new calls, lets those under way finish, transfers leadership and stops, all within
+    /// about `limit`.
     pub async fn stop(&self, limit: Duration) {
         if self.stopped.swap(true, Ordering::SeqCst) {
             return;
@@ -434,7 +436,7 @@ async fn listen(address: &str, whom: &'static str) -> Result<TcpListener, StartE
     listen_on(address).await.map_err(failed)
 }
 
-/// Listens on the first of the addresses of this name that can be had.
+/// Listens on the first available address of this name.
 async fn listen_on(address: &str) -> io::Result<TcpListener> {
     let mut refused = io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address");
     for address in lookup_host(address).await? {
@@ -442,7 +444,7 @@ async fn listen_on(address: &str) -> io::Result<TcpListener> {
             true => TcpSocket::new_v4(),
             false => TcpSocket::new_v6(),
         }?;
-        // A server can be started again at once on the same address.
+        // Lets a server start again at once on the same address.
         socket.set_reuseaddr(true)?;
         match socket
             .bind(address)
@@ -455,7 +457,7 @@ async fn listen_on(address: &str) -> io::Result<TcpListener> {
     Err(refused)
 }
 
-/// Where others reach a listener of this node.
+/// Returns the address at which other machines reach a listener of this node.
 fn advertised(config: &NodeConfig, local: SocketAddr) -> Result<String, StartError> {
     match &config.advertise {
         Some(host) => {

@@ -1,8 +1,8 @@
-//! Who a node is: what its data directory says or, if that is new, what its flags and the other
-//! nodes come to.
+//! Finds out which node this is: from its data directory or, if that is new, from its flags and the
+//! other nodes.
 //!
-//! Always true: the data directory wins. A crash at any point leaves a directory that belongs to
-//! nobody yet, or to the node that it will be for good.
+//! Always true: the data directory takes precedence. A crash at any point leaves a directory that
+//! belongs to no node yet, or to the node that it will belong to for good.
 
 use std::{collections::BTreeMap, fs, io, path::Path};
 
@@ -34,21 +34,21 @@ use crate::{
     },
 };
 
-/// Where a machine that asks to be let in keeps the name of its request, so that one that was
-/// killed in between is the same machine afterwards.
+/// File in which a machine that asks to join keeps the name of its request, so that it is the same
+/// machine after it was killed in between.
 const REQUEST_FILE: &str = "joining";
 const REQUEST_ID_BYTES: usize = 16;
 
-/// Who the node is.
+/// Identity of the node, with its credentials and members.
 pub(crate) struct Origin {
     pub(crate) identity: Identity,
-    /// By what it proves that it belongs to the cluster.
+    /// Proof that the node belongs to the cluster.
     pub(crate) credentials: Credentials,
-    /// Where members are reached, as far as flags say; with this node.
+    /// Addresses of the members as far as flags name them, including this node.
     pub(crate) members: BTreeMap<u64, Member>,
 }
 
-/// Finds out who this node is. Waits for as long as others keep it from being anybody.
+/// Finds out which node this is. Waits for as long as that depends on other nodes.
 pub(crate) async fn find(
     config: &NodeConfig,
     own: &Member,
@@ -65,7 +65,7 @@ pub(crate) async fn find(
             );
             Some(kept)
         }
-        // The operator brings back a voter that an exchange has left behind.
+        // The operator brings back a voter that has missed an exchange.
         (Some(kept), Some(given)) if given.follows(&kept) => {
             given.store(&config.data).map_err(unusable)?;
             Some(given)
@@ -108,7 +108,7 @@ struct Seeker<'a> {
     config: &'a NodeConfig,
     own: &'a Member,
     secret: Option<ClusterSecret>,
-    /// What was signed for this machine before.
+    /// Certificates that were signed for this machine before.
     issued: Option<Issued>,
     configured: BTreeMap<u64, Member>,
 }
@@ -122,7 +122,7 @@ impl Seeker<'_> {
             false => self.configured,
         };
         members.entry(identity.node).or_insert(self.own.clone());
-        // After a repair they are others than before.
+        // After a repair they may differ from before.
         let issued = Issued::load(&self.config.data).map_err(unusable)?;
         let credentials = credentials(self.secret, issued).ok_or(SecurityError::SecretMissing)?;
         Ok(Origin {
@@ -132,7 +132,7 @@ impl Seeker<'_> {
         })
     }
 
-    /// What was damaged is set aside, and the node comes back.
+    /// Quarantines what was damaged, and brings the node back.
     async fn come_back(
         &self,
         claim: &Claim,
@@ -148,7 +148,7 @@ impl Seeker<'_> {
         repair::come_back(claim, note, stored, &around).await
     }
 
-    /// What is spoken before the node has its place.
+    /// Returns the security that holds before the node has its place.
     fn security(&self, node: Option<u64>) -> Result<Security, SecurityError> {
         let holder = Holder::at(node, &[]);
         security::of(self.config.plain, self.credentials().as_ref(), holder)
@@ -158,7 +158,7 @@ impl Seeker<'_> {
         credentials(self.secret.clone(), self.issued.clone())
     }
 
-    /// Makes a cluster of the members that the flags name, or alone.
+    /// Makes a cluster of the members that the flags name, or of this node alone.
     fn make(self, claim: Claim) -> Result<Origin, StartError> {
         let alone = self.configured.is_empty();
         let node = self.config.node.unwrap_or(1);
@@ -166,7 +166,7 @@ impl Seeker<'_> {
             true => BTreeMap::from([(node, self.own.clone())]),
             false => self.configured,
         };
-        // Several nodes that were given no secret cannot agree on one.
+        // Several nodes without a given secret cannot agree on one.
         let secret = match (self.secret, alone) {
             (Some(secret), _) => secret,
             (None, true) => ClusterSecret::generate().map_err(unusable)?,
@@ -231,7 +231,7 @@ impl Seeker<'_> {
         })
     }
 
-    /// Makes a cluster with the others, or joins it if they have made it before.
+    /// Makes a cluster with the other nodes, or joins it if they have made it before.
     async fn found(self, claim: Claim, peers: &TcpListener) -> Result<Origin, StartError> {
         let missing = || {
             let sentence = "nodes that shall find each other need the same --secret-file";
@@ -299,8 +299,8 @@ fn given_secret(config: &NodeConfig) -> Result<Option<ClusterSecret>, StartError
     Ok(Some(secret))
 }
 
-/// The secret counts for more: a node that has it signs for itself. One from before an exchange
-/// counts for nothing.
+/// Returns the credentials of a node. The secret takes precedence: a node that has it signs for
+/// itself. A secret from before an exchange is ignored.
 fn credentials(secret: Option<ClusterSecret>, issued: Option<Issued>) -> Option<Credentials> {
     let generation = issued.as_ref().map_or(0, |issued| issued.generation);
     match secret.filter(|secret| secret.generation() >= generation) {
@@ -309,13 +309,13 @@ fn credentials(secret: Option<ClusterSecret>, issued: Option<Issued>) -> Option<
     }
 }
 
-/// The name of this machine's request: the same after a crash.
+/// Returns the name of this machine's request: the same after a crash.
 fn request_id(data: &Path) -> io::Result<Vec<u8>> {
     let file = data.join(REQUEST_FILE);
     match fs::read(&file) {
         Ok(bytes) if bytes.len() == REQUEST_ID_BYTES => return Ok(bytes),
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        // It was not synced before the crash, so nobody was asked with it.
+        // The name was not synced before the crash, so no node was asked with it.
         Ok(_) | Err(_) => {}
     }
     let mut bytes = [0; REQUEST_ID_BYTES];
@@ -335,7 +335,7 @@ fn name_of_cluster(secret: &ClusterSecret, members: &BTreeMap<u64, Member>) -> S
     format!("{}-{}", secret.cluster_id(), &list[..8])
 }
 
-/// The same socket: what is not taken by one of the two waits for the other.
+/// Returns the same socket: a connection that one of the two does not accept waits for the other.
 fn same(listener: &TcpListener) -> io::Result<TcpListener> {
     let socket = std::os::fd::AsFd::as_fd(listener).try_clone_to_owned()?;
     TcpListener::from_std(std::net::TcpListener::from(socket))

@@ -8,7 +8,7 @@ use conclave_replica::{Codec, CodecError, Member, Members};
 use conclave_wire::{batch, peer};
 use prost::Message as _;
 
-/// See the head of this file.
+/// Codec of entries; see the head of this file.
 pub(crate) struct WireCodec;
 
 impl Codec for WireCodec {

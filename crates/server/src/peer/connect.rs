@@ -1,7 +1,7 @@
-//! Connects to the port for peers of another machine, and says what a failed call to it proves.
+//! Connects to the peer port of another machine, and tells what a failed call to it proves.
 //!
-//! Always true: a connection is made when it is first used, within a limit, and one whose other end
-//! is gone without a word ends within half a second.
+//! Always true: a connection is made when it is first used, within a limit, and a connection whose
+//! other end has disappeared ends within half a second.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use tonic::{
 use crate::tls::Dial;
 
 /// How long a connection may take to be made: longer than a flood of strangers can delay it. A
-/// machine that is well answers far sooner.
+/// healthy machine answers far sooner.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
-/// How often a connection is asked for a sign of life, and how long that may take: a machine that
-/// is gone without a word is noticed within half a second.
+/// Interval of keep-alive pings, and how long the answer may take: a machine that has disappeared
+/// is noticed within half a second.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_millis(250);
 const KEEP_ALIVE_LIMIT: Duration = Duration::from_millis(250);
 
@@ -36,13 +36,13 @@ pub(crate) fn connect_lazily(address: &str, dial: &Dial) -> Option<Channel> {
     Some(dial.channel(&endpoint))
 }
 
-/// What a refused or broken call proves.
+/// Returns what a refused or broken call proves.
 pub(crate) fn failure_of(status: &Status) -> PeerError {
     if let Some(problem) = Problem::from_status(status) {
         return PeerError::Failed(problem.to_string());
     }
-    // A connection that broke may have carried the request: only one that was never made proves
-    // that nothing was asked.
+    // A connection that broke may have carried the request: only a connection that was never made
+    // proves that nothing was requested.
     let first = std::error::Error::source(status);
     let causes = std::iter::successors(first, |error| error.source());
     if causes

@@ -1,4 +1,4 @@
-//! Messages between nodes: protobuf and the replica's types, in both directions.
+//! Converts messages between nodes: protobuf and the replica's types, in both directions.
 //!
 //! Payloads of entries are not copied: the bytes that arrive are the bytes that are stored.
 
@@ -13,7 +13,7 @@ use tonic::Status;
 
 use crate::peer::codec::members_in;
 
-/// A part of a peer's message is missing or makes no sense.
+/// Returns the status for a peer's request in which a part is missing or makes no sense.
 pub(crate) fn malformed(what: &str) -> Status {
     Status::invalid_argument(format!("the peer's message is malformed: {what}"))
 }
@@ -140,7 +140,7 @@ pub(crate) fn appended_in(
     )
 }
 
-/// A peer's answer makes no sense.
+/// Returns the error for a peer's answer that makes no sense.
 pub(crate) fn senseless(what: &str) -> PeerError {
     PeerError::Failed(format!("the peer's answer is malformed: {what}"))
 }
@@ -240,7 +240,7 @@ pub(crate) fn outcome_in(
     }
 }
 
-/// A leader's number as it is sent: 0 is none.
+/// Returns a leader's number from a message, in which 0 means none.
 pub(crate) fn leader(number: u64) -> Option<u64> {
     (number != 0).then_some(number)
 }
@@ -271,7 +271,7 @@ pub(crate) fn read_index_in(response: peer::ReadIndexResponse) -> Result<u64, Re
     }
 }
 
-/// What a member says of its cluster.
+/// Description that a member gives of its cluster.
 #[derive(Clone, Debug)]
 pub(crate) struct Cluster {
     pub(crate) cluster_id: String,
@@ -285,7 +285,7 @@ pub(crate) fn cluster_in(response: peer::DescribeClusterResponse) -> Cluster {
     }
 }
 
-/// The numbers of `conclave.v1.NodeRole`.
+/// Returns the numbers of `conclave.v1.NodeRole`.
 pub(crate) fn role_number(role: Role) -> i32 {
     use conclave_wire::v1::NodeRole;
     let role = match role {

@@ -1,8 +1,8 @@
-//! What the state of a node was at fixed places of the log: the digests by which nodes are compared
+//! Digests of a node's state at fixed places of the log, by which nodes are compared
 //! (`digests.rs`), as they are remembered and sent.
 //!
-//! Always true: only the newest digests are remembered, and what a peer has sent that is malformed
-//! is left out.
+//! Always true: only the newest digests are remembered, and a malformed digest from a peer is left
+//! out.
 
 use std::{
     collections::BTreeMap,
@@ -14,13 +14,13 @@ use std::{
 
 use conclave_wire::peer;
 
-/// Digests of all rows that are remembered: more than are made while a node is asked.
+/// Maximum number of digests of all rows in memory: more than are made while a node is asked.
 const KEPT_MAX: usize = 16;
 
-/// What a node's state was: by what was compared, and after which entry.
+/// Digests of a node's state, by kind and by the entry after which they were made.
 pub(crate) type Points = BTreeMap<(Kind, u64), [u8; 32]>;
 
-/// What was made a digest of.
+/// Content of a digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     /// All answers and events.
@@ -29,7 +29,7 @@ pub(crate) enum Kind {
     Rows,
 }
 
-/// What this node has made.
+/// Digests that this node has made.
 #[derive(Debug, Default)]
 pub(crate) struct Digests {
     rows: Mutex<BTreeMap<u64, [u8; 32]>>,
@@ -38,7 +38,7 @@ pub(crate) struct Digests {
 }
 
 impl Digests {
-    /// Remembers what all rows were after an entry.
+    /// Records the digest of all rows after an entry.
     pub(crate) fn note(&self, index: u64, digest: [u8; 32]) {
         let mut rows = self.lock();
         rows.insert(index, digest);
@@ -47,28 +47,28 @@ impl Digests {
         }
     }
 
-    /// An entry after which the voters differ and none has a majority; 0 if none.
+    /// Returns an entry after which the voters differ and none has a majority; 0 if none.
     pub(crate) fn differs_at(&self) -> u64 {
         self.differs_at.load(Ordering::Relaxed)
     }
 
-    /// Notes after which entry there is no majority, 0 if none; gives what was noted before.
+    /// Records the entry after which there is no majority, 0 if none; returns the previous value.
     pub(crate) fn set_differs_at(&self, log_index: u64) -> u64 {
         self.differs_at.swap(log_index, Ordering::Relaxed)
     }
 
-    /// What all rows were, by entries.
+    /// Returns the digests of all rows, by entries.
     pub(crate) fn rows(&self) -> BTreeMap<u64, [u8; 32]> {
         self.lock().clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, [u8; 32]>> {
-        // It is sound after every statement that changes it.
+        // Valid after every statement that changes it.
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a peer is told.
+/// Returns the message for a peer.
 pub(crate) fn points_out(points: Points) -> peer::GetDigestsResponse {
     let mut told = peer::GetDigestsResponse::default();
     for ((kind, log_index), digest) in points {
@@ -84,7 +84,7 @@ pub(crate) fn points_out(points: Points) -> peer::GetDigestsResponse {
     told
 }
 
-/// What a peer has told; what is malformed is left out.
+/// Parses a peer's message; leaves out what is malformed.
 pub(crate) fn points_in(told: peer::GetDigestsResponse) -> Points {
     let of = |kind, points: Vec<peer::PointDigest>| {
         points.into_iter().filter_map(move |point| {

@@ -1,5 +1,5 @@
-//! Calls between machines of which one does not belong to the cluster yet: all that is known of the
-//! other is its address, and perhaps by which authority it must be known.
+//! Calls between machines of which one does not belong to the cluster yet: the caller knows only
+//! the address of the other, and perhaps the fingerprint of its authority.
 //!
 //! Always true: every call ends by its limit.
 
@@ -22,7 +22,7 @@ use crate::{
     tls::{Dial, Security},
 };
 
-/// Whom a machine believes that it has reached the cluster.
+/// How a machine verifies that it has reached the cluster.
 pub(crate) struct Trust(Dial);
 
 impl Trust {
@@ -37,8 +37,8 @@ impl Trust {
         Self(security.dial_anybody())
     }
 
-    /// Trusts the nodes that have the key of the cluster's authority: before these a secret may be
-    /// shown.
+    /// Trusts the nodes that have the key of the cluster's authority: only these may receive a
+    /// secret.
     pub(crate) fn of_keepers(security: &Security) -> Self {
         Self(security.dial_any_keeper())
     }
@@ -49,15 +49,15 @@ impl Trust {
     }
 }
 
-/// A machine was not let in.
+/// Reason why a machine was not admitted.
 pub(crate) enum JoinError {
-    /// For good.
+    /// The refusal is final.
     Refused(Problem),
     /// Asking again may help.
     Later(String),
 }
 
-/// Asks whoever is at this address which cluster it belongs to.
+/// Asks the node at this address which cluster it belongs to.
 pub(crate) async fn describe(
     address: &str,
     trust: &Trust,
@@ -68,7 +68,7 @@ pub(crate) async fn describe(
     within(limit, call).await.map(cluster_in)
 }
 
-/// Asks whoever is at this address how far it is in making a cluster.
+/// Asks the node at this address how far it is in making a cluster.
 pub(crate) async fn introduce(
     address: &str,
     trust: &Trust,
@@ -82,7 +82,7 @@ pub(crate) async fn introduce(
     within(limit, service.introduce(request)).await
 }
 
-/// Asks whoever is at this address to let this machine in.
+/// Asks the node at this address to admit this machine.
 pub(crate) async fn join(
     address: &str,
     trust: &Trust,
@@ -104,7 +104,7 @@ pub(crate) async fn join(
     }
 }
 
-/// Says what this node is to a node of its cluster whose number is not known.
+/// Sends the announcement of this node to a node of its cluster whose number is not known.
 pub(crate) async fn announce(
     address: &str,
     dial: &Dial,
@@ -115,7 +115,7 @@ pub(crate) async fn announce(
     within(limit, service.announce(request)).await
 }
 
-/// Asks how the node at this address is.
+/// Asks the node at this address for its status.
 pub(crate) async fn status(
     address: &str,
     dial: &Dial,

@@ -1,9 +1,9 @@
-//! How nodes speak with each other, from the side that asks: connections, the calls of a peer,
-//! calls of a machine that does not belong to the cluster yet, snapshots, and the translation
-//! between messages and the types of the replica.
+//! The calling side of the connections between nodes: connections, the calls of a peer, calls of a
+//! machine that does not belong to the cluster yet, snapshots, and the conversion between messages
+//! and the types of the replica.
 //!
-//! It answers nothing (that is for the services of the port for peers) and decides nothing about
-//! the cluster. What the services share holds it; everything above may use it.
+//! It serves no calls (the services of the peer port do) and decides nothing about the cluster. The
+//! shared context holds it; every layer above may use it.
 
 pub(crate) mod codec;
 pub(crate) mod connect;

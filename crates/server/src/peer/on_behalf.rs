@@ -1,17 +1,17 @@
-//! What a client has shown, on its way from the node that it asked to the leader.
+//! The credential of a client, on its way from the node that the client called to the leader.
 //!
-//! A node without a vote is not believed that an administrator or the owner of a session asks: what
-//! the client has shown travels along, and the leader looks at it itself. Always true: `Debug` does
-//! not tell it.
+//! The leader does not trust a node without a vote that an administrator or the owner of a session
+//! asks: the client's credential travels along, and the leader checks it itself. Always true:
+//! `Debug` does not show it.
 
 use std::fmt;
 
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 
-/// Under which name a caller shows who it is.
+/// Header that carries the credential.
 const SHOWN: &str = "authorization";
 
-/// What the client of a node has shown; nothing, if the node asks for itself.
+/// Credential that the client of a node has sent; nothing, if the node calls for itself.
 #[derive(Clone, Default)]
 pub(crate) struct OnBehalf(Option<MetadataValue<Ascii>>);
 
@@ -22,12 +22,12 @@ impl fmt::Debug for OnBehalf {
 }
 
 impl OnBehalf {
-    /// Takes what the caller of a request has shown.
+    /// Takes the credential from a request.
     pub(crate) fn of(metadata: &MetadataMap) -> Self {
         Self(metadata.get(SHOWN).cloned())
     }
 
-    /// Shows it in another request.
+    /// Puts the credential into another request.
     pub(crate) fn put_into(&self, metadata: &mut MetadataMap) {
         if let Some(shown) = &self.0 {
             let mut shown = shown.clone();

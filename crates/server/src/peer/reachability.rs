@@ -1,7 +1,7 @@
-//! Whether a peer answers, over all its lanes; the log is told of each change and of nothing else.
+//! Tracks whether a peer answers, over all its lanes; logs each change and nothing else.
 //!
 //! A call that fails is no change: a busy machine is late now and then. A peer is unreachable when
-//! its calls have failed for [`SILENCE_MIN`] with none between them that did not.
+//! its calls have failed for [`SILENCE_MIN`] with no successful call between them.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 /// How long calls must fail: several heartbeats, and less than an election takes.
 const SILENCE_MIN: Duration = Duration::from_millis(300);
 
-/// What is known of one peer.
+/// State of one peer.
 #[derive(Debug)]
 pub(crate) struct Reachability {
     peer: u64,
@@ -29,7 +29,7 @@ enum State {
 }
 
 impl Reachability {
-    /// A peer is thought to answer until it does not.
+    /// Creates the state of a peer, which is assumed to answer until it does not.
     pub(crate) fn new(peer: u64) -> Self {
         Self {
             peer,
@@ -37,7 +37,7 @@ impl Reachability {
         }
     }
 
-    /// Takes note of a call to the peer.
+    /// Records the outcome of a call to the peer.
     pub(crate) fn note(&self, error: Option<&PeerError>) {
         let peer = self.peer;
         match (self.changes(error.is_none()), error) {
@@ -47,9 +47,9 @@ impl Reachability {
         }
     }
 
-    /// Whether this is news.
+    /// Returns whether this outcome changes the state.
     fn changes(&self, answered: bool) -> bool {
-        // One value is written at once: it is sound whoever panicked.
+        // One value is written at once, so it is valid even if another thread has panicked.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let before = *state;
         *state = match (before, answered) {

@@ -1,4 +1,4 @@
-//! The way to the peers: gRPC, one connection for each peer and lane.
+//! Calls peers over gRPC, with one connection for each peer and lane.
 //!
 //! Always true: every call ends by its limit. A peer that stops answering is one line in the log,
 //! and one more when it answers again, however many calls fail in between.
@@ -39,20 +39,20 @@ use crate::{
     tls::Security,
 };
 
-/// Largest message between nodes in bytes: the largest entry and what is around it.
+/// Maximum size of a message between nodes in bytes: the largest entry and what is around it.
 pub(crate) const PEER_MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Makes and keeps the connections of one node.
 pub(crate) struct GrpcTransport {
     node: u64,
     cluster_id: String,
-    /// The word of this node's life.
+    /// Word of this node's life.
     life: u64,
     security: Security,
-    /// Where members are reached that are not where the caller thinks.
+    /// Addresses of members that are not reached where the caller thinks.
     moved: Mutex<BTreeMap<u64, String>>,
     peers: Mutex<BTreeMap<(u64, Lane), Arc<GrpcPeer>>>,
-    /// Shared by all lanes of a peer.
+    /// State that all lanes of a peer share.
     reachable: Mutex<BTreeMap<u64, Arc<Reachability>>>,
     snapshots: Arc<snapshots::Sender>,
 }
@@ -77,7 +77,7 @@ impl GrpcTransport {
         }
     }
 
-    /// The connection to a peer; made when it is first used.
+    /// Returns the connection to a peer, which is made when it is first used.
     pub(crate) fn grpc_peer(&self, node: u64, member: &Member, lane: Lane) -> Arc<GrpcPeer> {
         let mut peers = self.peers.lock().unwrap_or_else(|error| error.into_inner());
         let moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
@@ -107,7 +107,7 @@ impl GrpcTransport {
         peer
     }
 
-    /// Reaches a node at this address from now on, also over what was made before.
+    /// Uses this address for a node from now on, also for existing lanes.
     pub(crate) fn redirect(&self, node: u64, address: &str) {
         let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
         moved.insert(node, address.to_owned());
@@ -125,7 +125,7 @@ impl GrpcTransport {
         line_to(&self.security, node, address)
     }
 
-    /// What a request to this node begins with.
+    /// Returns the envelope of a request to this node.
     pub(crate) fn envelope(&self, target_node_id: u64) -> peer::Envelope {
         peer::Envelope {
             cluster_id: self.cluster_id.clone(),
@@ -135,7 +135,7 @@ impl GrpcTransport {
         }
     }
 
-    /// The same for a node whose number is not known.
+    /// Returns the envelope of a request to a node whose number is not known.
     pub(crate) fn envelope_for_anybody(&self) -> peer::Envelope {
         self.envelope(0)
     }
@@ -153,15 +153,15 @@ pub(crate) struct GrpcPeer {
     security: Security,
     line: RwLock<Line>,
     reachable: Arc<Reachability>,
-    /// The stream of entries, while nobody uses it.
+    /// Stream of entries, while it is not in use.
     appends: tokio::sync::Mutex<Option<Appends>>,
     snapshots: Arc<snapshots::Sender>,
 }
 
-/// Where a peer is reached, and how.
+/// Address of a peer, and the connection to it.
 struct Line {
     address: String,
-    /// Counts what this node proved when the connection was made.
+    /// Generation of what this node proved when the connection was made.
     generation: u64,
     /// `None` if the address is invalid.
     channel: Option<Channel>,
@@ -185,7 +185,7 @@ struct Appends {
 pub(crate) type Service = PeerServiceClient<Channel>;
 
 impl GrpcPeer {
-    /// What a request to the peer begins with.
+    /// Returns the envelope of a request to the peer.
     pub(crate) fn envelope(&self) -> peer::Envelope {
         self.envelope.clone()
     }
@@ -212,7 +212,7 @@ impl GrpcPeer {
         line.address == address
     }
 
-    /// Says what this node is.
+    /// Sends the announcement of this node.
     pub(crate) async fn announce(
         &self,
         request: peer::AnnounceRequest,
@@ -251,8 +251,9 @@ impl GrpcPeer {
         *line = line_to(&self.security, self.envelope.target_node_id, address);
     }
 
-    /// Sends a request on this lane's stream and takes its response. The stream is put back only
-    /// after that: one that was left in the middle is dropped, and the next request opens another.
+    /// Sends a request on this lane's stream and receives its response. The stream is put back only
+    /// after that: a stream that was left in the middle is dropped, and the next request opens
+    /// another.
     async fn append_on_stream(
         &self,
         request: peer::AppendEntriesRequest,
@@ -286,7 +287,7 @@ impl GrpcPeer {
         Ok(response)
     }
 
-    /// Tells the peer what is true for a moment.
+    /// Sends gossip to the peer.
     pub(crate) async fn share(
         &self,
         moment: peer::share_moment_request::Moment,
@@ -318,7 +319,7 @@ impl GrpcPeer {
         response.ok_or_else(no_leader)
     }
 
-    /// Asks the peer, as the leader, to hand leadership over.
+    /// Asks the peer, as the leader, to transfer leadership.
     pub(crate) async fn hand_over(
         &self,
         to: u64,
@@ -335,7 +336,7 @@ impl GrpcPeer {
         Ok(self.ask(limit, call).await?.leader_node_id)
     }
 
-    /// Hands one command to the peer, as the leader, with what the client has shown.
+    /// Sends one command to the peer, as the leader, with the client's credential.
     pub(crate) async fn forward_proven(
         &self,
         command: &Command,
@@ -360,7 +361,8 @@ impl GrpcPeer {
                 .describe_cluster(peer::DescribeClusterRequest {})
                 .await
         };
-        // A node that answers this may refuse everything else, and then it is not reached.
+        // A node that answers this may refuse everything else, and then it does not count as
+        // reached.
         match tokio::time::timeout(limit, call(self.service()?)).await {
             Ok(Ok(response)) => Ok(cluster_in(response.into_inner())),
             Ok(Err(status)) => Err(failure_of(&status)),
@@ -368,7 +370,7 @@ impl GrpcPeer {
         }
     }
 
-    /// Asks for an administrator: what the peer refuses is what the administrator is told.
+    /// Makes a call for an administrator, who gets the peer's refusal.
     async fn ask<T, F>(
         &self,
         limit: Duration,
@@ -385,7 +387,7 @@ impl GrpcPeer {
         }
     }
 
-    /// How the peer is.
+    /// Asks the peer for its status.
     pub(crate) async fn status(
         &self,
         limit: Duration,
@@ -401,7 +403,7 @@ impl GrpcPeer {
 }
 
 impl GrpcPeer {
-    /// What the peer's state was after some entries.
+    /// Asks the peer for the digests of its state.
     pub(crate) async fn digests(&self, limit: Duration) -> Result<Points, PeerError> {
         let request = peer::GetDigestsRequest {
             envelope: Some(self.envelope.clone()),
@@ -410,7 +412,7 @@ impl GrpcPeer {
         self.call(limit, call).await.map(points_in)
     }
 
-    /// Has the peer hold its state after entry `log_index`, or look at what it holds.
+    /// Has the peer hold its state after entry `log_index`, or examine what it holds.
     pub(crate) async fn check(
         &self,
         log_index: u64,

@@ -1,9 +1,9 @@
-//! Machines that want to belong to the cluster: any node answers them.
+//! Serves machines that want to join the cluster, on any node.
 //!
-//! Always true: no machine is let in without a token that the log takes back in the same moment,
-//! the key that follows from the secret, or the certificate of the member whose place it takes. It
-//! gets certificates for its own key and number, and nothing that another node could use. A machine
-//! that asks again with the same request id and key gets the number that it was given first.
+//! Always true: no machine is admitted without a token that the log revokes in the same moment, the
+//! key that follows from the secret, or the certificate of the member whose place it takes. It gets
+//! certificates for its own key and number, and nothing that another node could use. A machine that
+//! asks again with the same request id and key gets the number that it was given first.
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,13 +32,15 @@ use crate::{
     tls::{Caller, PeerNames, PublicKey, Shown},
 };
 
-/// Machines that are being let in at once. At the bound another one is told to ask again.
+/// Maximum number of machines that are being admitted at once. At the bound another one is asked to
+/// try again.
 pub(crate) const JOINS_MAX: usize = 4;
-/// How long a machine that was refused keeps its place: whoever guesses shall not fill the log.
+/// How long a machine that was refused keeps its place, so that a machine that guesses does not
+/// fill the log.
 const REFUSED_PAUSE: Duration = Duration::from_millis(250);
-/// Characters of an address in the log: the longest name of a host, and a port.
+/// Maximum number of characters of an address in the log: the longest name of a host, and a port.
 const ADDRESS_SHOWN_MAX: usize = 260;
-/// How long the members may take to confirm who belongs to the cluster.
+/// How long the members may take to confirm which nodes belong to the cluster.
 const BARRIER_LIMIT: Duration = Duration::from_secs(2);
 
 #[derive(Clone)]
@@ -56,7 +58,7 @@ impl Admission {
         let from = caller.address.remote_addr();
         self.shared.door()?;
         let _turn = self.shared.joins.try_acquire().map_err(|_| Problem::Busy)?;
-        // What a stranger sends is in the log only up to the length of an address.
+        // A stranger's text is logged only up to the length of an address.
         let shown = request
             .peer_address
             .chars()
@@ -115,7 +117,8 @@ impl JoinService for Admission {
     }
 }
 
-/// A cluster that was not made by nodes that found each other: nobody who asks has made it.
+/// Returns the members in the place of initial members, for a cluster that was not made by nodes
+/// that found each other: no machine that asks has made it.
 fn members_as_founders(shared: &Shared) -> Vec<Founder> {
     let members = shared.members().into_iter();
     members
@@ -154,7 +157,7 @@ impl Shared {
             None => self.pass_of_member(&request, caller)?,
         };
         let has_secret = matches!(request.pass, Some(join_request::Pass::JoinKey(_)));
-        // Before a number is used up.
+        // Checked before a number is used up.
         if !has_secret && PublicKey::from_bytes(&request.public_key).is_none() {
             return Err(key_invalid());
         }
@@ -166,7 +169,7 @@ impl Shared {
         if named != 0 && !members.contains_key(&named) {
             return Err(problems::of_refusal(Refusal::NoSuchNode(named)));
         }
-        // One more than may stay: the one that is replaced goes later.
+        // One more than may stay: the member that is replaced goes later.
         if members.len() > MEMBERS_MAX {
             return Err(problems::of_refusal(Refusal::TooManyMembers));
         }
@@ -203,7 +206,7 @@ impl Shared {
         let for_itself = OnBehalf::default();
         self.change_members(change, &for_itself, deadline).await?;
         let certificates = match has_secret {
-            // It signs for itself.
+            // The machine signs for itself.
             true => None,
             false => {
                 let of = PeerNames {
@@ -225,7 +228,7 @@ impl Shared {
         })
     }
 
-    /// What lets a member in again whose data is damaged: its certificate, for its own place and
+    /// Returns the pass of a member whose data is damaged: its certificate, for its own place and
     /// with the vote that it has.
     fn pass_of_member(
         &self,

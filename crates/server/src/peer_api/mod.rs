@@ -1,7 +1,7 @@
-//! What other nodes and joining machines may call, and which of them may make which call.
+//! The calls of other nodes and joining machines, and which of them may make which call.
 //!
-//! It decides who is believed and hands on; what is then done stands below. Listeners alone start
-//! it.
+//! It decides which callers are trusted, and passes their calls on to the layers below. Only the
+//! listeners start it.
 
 pub(crate) mod admission;
 pub(crate) mod peer_guard;

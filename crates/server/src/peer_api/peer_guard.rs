@@ -1,8 +1,8 @@
-//! Whom this node serves as a peer.
+//! Decides which callers this node serves as peers.
 //!
-//! Always true: who calls has shown the certificate of the node that it says it is, and may make
-//! this call (`peer_roles`). Both are looked at for each request and for each message of a stream:
-//! a connection that was opened before is of no use after that changed.
+//! Always true: the caller has presented the certificate of the node that it claims to be, and may
+//! make this call (`peer_roles`). Both are checked for each request and for each message of a
+//! stream: a connection that was opened before a change is of no use after it.
 
 use conclave_wire::Problem;
 use tonic::{Request, Status, transport::server::TcpConnectInfo};
@@ -13,7 +13,8 @@ use crate::{
     tls::{Caller, PeerNames, Shown},
 };
 
-/// Who makes a request. A request that came through no listener of ours has shown nothing.
+/// Returns the caller of a request. A request that came through no listener of ours has presented
+/// nothing.
 pub(crate) fn caller<T>(request: &Request<T>) -> Caller {
     let nobody = || Caller {
         shown: Shown::Nothing,
@@ -26,8 +27,8 @@ pub(crate) fn caller<T>(request: &Request<T>) -> Caller {
 }
 
 impl Shared {
-    /// Returns what the certificate of the caller says; refuses a caller without one of a node of
-    /// this cluster, and one that may not make this call.
+    /// Returns what the certificate of the caller says; refuses a caller without a certificate of a
+    /// node of this cluster, and a caller that may not make this call.
     pub(crate) fn may_call(&self, caller: &Caller, call: Call) -> Result<PeerNames, Status> {
         let Shown::Node(names) = caller.shown else {
             let sentence = "this port is for nodes of the cluster, with a certificate";
@@ -64,7 +65,7 @@ impl Shared {
         }
     }
 
-    /// Refuses whoever is not the member `node`, or may not make this call.
+    /// Refuses a caller that is not the member `node`, or may not make this call.
     pub(crate) fn is_peer(
         &self,
         caller: &Caller,
@@ -80,7 +81,7 @@ impl Shared {
         Err(self.refuse(caller, "NOT_A_PEER", sentence))
     }
 
-    /// Tells a peer the problem of its call; the log hears of one that had no right to it.
+    /// Returns the problem of a call as a status; logs it if the peer had no right to the call.
     pub(crate) fn told(&self, caller: &Caller, problem: &Problem) -> Status {
         match problem {
             Problem::Refused {
@@ -90,10 +91,10 @@ impl Shared {
         }
     }
 
-    /// Refuses a call, and says so in the log once in a while for each caller and sentence.
+    /// Refuses a call, and logs that once in a while for each caller and sentence.
     pub(crate) fn refuse(&self, caller: &Caller, reason: &str, sentence: String) -> Status {
         let from = caller.address.remote_addr();
-        // It will go on trying: one line for a while of it, not for each attempt.
+        // The caller will go on trying: one line for a while, not for each attempt.
         if self
             .callers_refused
             .is_news((from.map(|from| from.ip()), sentence.clone()))

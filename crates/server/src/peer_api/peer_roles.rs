@@ -1,11 +1,11 @@
-//! Which machine may make which call of the peer port: one row for each call.
+//! Defines which machine may make which call of the peer port: one row for each call.
 //!
-//! A machine is judged by what this node's log says of it and by what stands in its certificate,
-//! for each request and each message of a stream. The certificate is needed where the log of this
-//! node may be behind: a leader that was added meanwhile must still be able to reach a node that
-//! has never heard of it, and only a node with the authority's key can sign itself as a keeper.
+//! A machine is judged by what this node's log says of it and by its certificate, for each request
+//! and each message of a stream. The certificate is needed where the log of this node may be
+//! behind: a leader that was added meanwhile must still be able to reach a node that has never
+//! heard of it, and only a node with the authority's key can sign itself as a keeper.
 //!
-//! Always true: a call without a row is made by no machine.
+//! Always true: no machine makes a call without a row.
 
 use conclave_replica::Place;
 
@@ -14,26 +14,26 @@ use crate::{
     tls::{Caller, PeerNames, Shown},
 };
 
-/// What a machine is to this node.
+/// Standing of a machine with this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// It votes.
+    /// The machine votes.
     Voter,
-    /// It has the key of the authority, but does not vote as far as this node knows: it is to vote,
-    /// or this node is behind.
+    /// The machine has the key of the authority, but does not vote as far as this node knows: it is
+    /// to vote, or this node is behind.
     Keeper,
-    /// It follows without a vote.
+    /// The machine follows without a vote.
     Learner,
-    /// It has a certificate of the cluster, and this node's log does not know it.
+    /// The machine has a certificate of the cluster, and this node's log does not know it.
     Unknown,
-    /// It was removed.
+    /// The machine was removed.
     Removed,
-    /// It has shown no certificate of the cluster.
+    /// The machine has presented no certificate of the cluster.
     Stranger,
 }
 
 impl Standing {
-    /// As it is called in the log.
+    /// Returns the word for this standing in the log.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Voter => "a voter",
@@ -48,21 +48,22 @@ impl Standing {
 
 use Standing::{Keeper, Learner, Removed, Stranger, Unknown, Voter};
 
-/// Nodes that take part in decisions, also if this node has not heard of that yet.
+/// Nodes that take part in decisions, even if this node does not know that yet.
 const DECIDERS: &[Standing] = &[Voter, Keeper];
 /// Members of the cluster.
 const MEMBERS: &[Standing] = &[Voter, Keeper, Learner];
-/// All that have a certificate and were not removed: what they are told is no secret.
+/// All machines that have a certificate and were not removed: the answers of such a call are no
+/// secret.
 const KNOWN: &[Standing] = &[Voter, Keeper, Learner, Unknown];
-/// Also nodes that were removed: this is how they learn of it.
+/// Also nodes that were removed, which learn of their removal this way.
 const CERTIFIED: &[Standing] = &[Voter, Keeper, Learner, Unknown, Removed];
-/// All: what such a call needs stands in its request.
+/// All machines: the proof that such a call needs is in its request.
 const ALL: &[Standing] = &[Voter, Keeper, Learner, Unknown, Removed, Stranger];
 
 /// A call of the peer port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Call {
-    /// Its path.
+    /// Path of the call.
     pub(crate) path: &'static str,
     may: &'static [Standing],
 }
@@ -100,19 +101,19 @@ calls! {
 }
 
 impl Call {
-    /// Whether a machine of this standing may make it.
+    /// Returns whether a machine of this standing may make the call.
     pub(crate) fn is_for(self, standing: Standing) -> bool {
         self.may.contains(&standing)
     }
 
-    /// Its name without its service.
+    /// Returns the name of the call without its service.
     pub(crate) fn name(self) -> &'static str {
         self.path.rsplit('/').next().unwrap_or(self.path)
     }
 }
 
 impl Shared {
-    /// Returns what the machine is that makes a call.
+    /// Returns the standing of the machine that makes a call.
     pub(crate) fn standing(&self, caller: &Caller) -> Standing {
         let Shown::Node(names) = caller.shown else {
             return Stranger;

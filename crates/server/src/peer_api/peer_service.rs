@@ -1,6 +1,6 @@
-//! What peers ask of this node.
+//! Serves the calls of peers.
 //!
-//! Always true: nothing is done for a peer of another cluster, or that means another node.
+//! Always true: nothing is done for a peer of another cluster, or for a request to another node.
 
 use std::{
     pin::Pin,
@@ -38,9 +38,9 @@ use crate::{
     tls::{Caller, PeerNames},
 };
 
-/// How long forwarded commands may take here; the forwarder asks elsewhere after that.
+/// How long forwarded commands may take here; the forwarder asks another node after that.
 const FORWARD_LIMIT: Duration = Duration::from_millis(1800);
-/// How long a read index may take to be confirmed.
+/// How long the confirmation of a read index may take.
 const READ_INDEX_LIMIT: Duration = Duration::from_millis(900);
 
 #[derive(Clone)]
@@ -68,7 +68,8 @@ impl Peers {
         Ok(convert::appended_out(response))
     }
 
-    /// Checks whether the caller may make this call, and for whom the request is meant.
+    /// Checks whether the caller may make this call, and whether the request is meant for this
+    /// node.
     fn check(
         &self,
         caller: &Caller,
@@ -81,7 +82,7 @@ impl Peers {
                 reason: reason.to_owned(),
                 sentence,
             };
-            // It will go on trying: one line for a while of it, not for each attempt.
+            // The caller will go on trying: one line for a while, not for each attempt.
             if self.shared.refused.is_news(envelope.source_node_id) {
                 tracing::warn!(peer = envelope.source_node_id, %problem, "a peer was refused");
             }
@@ -109,8 +110,8 @@ impl Peers {
 }
 
 impl Peers {
-    /// Refuses what changes the cluster and comes from a node without a vote and without the key of
-    /// the authority, unless what its operator has shown convinces this node, too.
+    /// Refuses a change of the cluster from a node without a vote and without the key of the
+    /// authority, unless the credential of its operator is valid for this node, too.
     async fn on_behalf(
         &self,
         caller: &Caller,
@@ -135,10 +136,10 @@ impl Peers {
     }
 }
 
-/// The entries of one peer. When its connection breaks, the replica hears of it.
+/// Stream of entries from one peer. When its connection breaks, the replica is notified.
 struct AppendStream {
     shared: Arc<Shared>,
-    /// The peer, once a request of it was believed; 0 before that.
+    /// Number of the peer, once a request of it was trusted; 0 before that.
     source: AtomicU64,
 }
 
@@ -274,7 +275,7 @@ impl PeerService for Peers {
                 .try_into()
                 .map_err(|_| malformed("a digest"))?,
         };
-        // Also if the sender goes away: nobody else may touch the file meanwhile.
+        // The task survives the sender, because no other task may touch the file meanwhile.
         let installing = tokio::spawn(install(self.shared.clone(), offer, received));
         let vote = installing.await;
         let vote = vote.map_err(|_| Status::internal("installing has panicked"))??;
@@ -380,7 +381,7 @@ impl PeerService for Peers {
         &self,
         request: Request<peer::DescribeClusterRequest>,
     ) -> Result<Response<peer::DescribeClusterResponse>, Status> {
-        // Also for one that was removed: this is how it learns of it.
+        // Also for a node that was removed, which learns of its removal this way.
         let call = peer_roles::DESCRIBE_CLUSTER;
         self.shared.may_call(&caller(&request), call)?;
         let confirmed = self.shared.replica.read_barrier(READ_INDEX_LIMIT).await;
@@ -427,7 +428,7 @@ impl PeerService for Peers {
             }
             return Ok(Response::new(self.shared.recovered_without()));
         }
-        // Whether its life has ended is part of the answer.
+        // The answer itself says whether the node's life has ended.
         envelope.source_life = 0;
         self.check(&caller, peer_roles::ANNOUNCE, Some(envelope))?;
         self.shared.hear(source, request).await.map(Response::new)
@@ -507,8 +508,8 @@ impl PeerService for Peers {
     }
 }
 
-/// Installs what was received. What is worth nothing goes; what was merely in the way of something
-/// stays, and needs not be sent again.
+/// Installs a snapshot that was received. A useless file is removed; a file that could merely not
+/// be installed now stays, and need not be sent again.
 async fn install(
     shared: Arc<Shared>,
     offer: SnapshotOffer,

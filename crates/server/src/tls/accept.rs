@@ -1,7 +1,7 @@
-//! Connections that come in: the handshake, and what is known of the caller afterwards.
+//! Accepts connections: the handshake, and what is known of the caller afterwards.
 //!
-//! Always true: a handshake ends by its limit. The log says why a caller was turned away, once in a
-//! while for each address and reason.
+//! Always true: a handshake ends by its limit. The log names the reason why a caller was refused,
+//! once in a while for each address and reason.
 
 use std::{
     io,
@@ -30,28 +30,28 @@ use crate::{
     told::Told,
 };
 
-/// Who was refused, and why.
+/// Callers that were refused, with the reasons.
 type Refusals = Told<(IpAddr, String)>;
 
-/// What a caller has shown.
+/// What a caller has presented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shown {
-    /// The connection is in plain text, as only clients may speak.
+    /// Nothing, on a connection in plain text, which only clients may use.
     Plain,
-    /// It is encrypted, and the caller has shown no certificate of a peer.
+    /// No certificate of a peer, on an encrypted connection.
     Nothing,
     /// The certificate of a node.
     Node(PeerNames),
 }
 
-/// Who calls; every request carries it as an extension.
+/// The caller; every request carries it as an extension.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) shown: Shown,
     pub(crate) address: TcpConnectInfo,
 }
 
-/// A connection whose handshake, if there is one, is over.
+/// A connection after its handshake, if there is one.
 pub(crate) struct Arrival {
     stream: Wire,
     pub(super) shown: Shown,
@@ -85,8 +85,8 @@ impl Accept {
 }
 
 impl Answers {
-    /// Returns what the certificate of a peer says, and which authority has signed it. It was
-    /// verified: its issuer is one of those that are believed.
+    /// Returns what the certificate of a peer says, and which authority has signed it. The
+    /// handshake has verified it: its issuer is one of the trusted authorities.
     fn peer_in(&self, leaf: &CertificateDer<'_>, cluster_id: &str) -> Option<PeerNames> {
         let mut names = names::peer_in(leaf, cluster_id)?;
         let leaf = EndEntityCert::try_from(leaf).ok()?;
@@ -99,10 +99,10 @@ impl Answers {
     }
 }
 
-/// The handshakes of one listener.
+/// Handshakes of one listener.
 pub(crate) struct Handshakes {
     refusals: Refusals,
-    /// For whom the listener is, for the log.
+    /// Name of the callers of the listener, for the log.
     whom: &'static str,
 }
 
@@ -114,8 +114,8 @@ impl Handshakes {
         }
     }
 
-    /// Completes the handshake with a caller; nothing is to be done if what is spoken is plain
-    /// text. `None`: the caller was refused, or was slower than `limit`.
+    /// Completes the handshake with a caller; does nothing on a plain text connection. Returns
+    /// `None` if the caller was refused, or was slower than `limit`.
     pub(crate) async fn shake(
         &self,
         stream: TcpStream,
@@ -151,7 +151,7 @@ impl Handshakes {
     }
 }
 
-/// Why a handshake failed, for people.
+/// Returns why a handshake failed, for people.
 fn reason_of(error: &io::Error) -> String {
     let tls = error.get_ref().and_then(|cause| cause.downcast_ref());
     match tls {

@@ -1,10 +1,10 @@
-//! The certificate authority of a cluster, which every voter makes for itself from the cluster's
-//! secret.
+//! The certificate authority of a cluster, which every voter derives from the cluster's secret.
 //!
-//! There are two of them, the same until the secret is exchanged: the one that clients have pinned
-//! follows from the secret that the cluster had at the start, the one that peers believe from what
-//! it was exchanged for last. Always true: all voters of a cluster make the same certificates, bit
-//! for bit, at every start; so a client that has pinned one goes on trusting the cluster.
+//! There are two of them, the same until the secret is exchanged: the authority that clients have
+//! pinned follows from the secret that the cluster had at the start, the authority that peers trust
+//! follows from the part of the last exchange. Always true: all voters of a cluster make the same
+//! certificates, bit for bit, at every start; so a client that has pinned one goes on trusting the
+//! cluster.
 
 use std::time::Duration;
 
@@ -25,53 +25,53 @@ use crate::identity::secret::ClusterSecret;
 
 const KEY_CONTEXT: &str = "conclave 2026-11 the certificate authority of a cluster";
 const MARK_CONTEXT: &str = "conclave 2026-11 the mark of an authority";
-/// How many hexadecimal digits of its mark stand in the name of an authority.
+/// Number of hexadecimal digits of its mark in the name of an authority.
 const MARK_DIGITS: usize = 16;
-/// What stands before the 32 bytes of an Ed25519 key in PKCS #8 (RFC 8410, section 7).
+/// Prefix of the 32 bytes of an Ed25519 key in PKCS #8 (RFC 8410, section 7).
 const PKCS8_BEFORE_SEED: [u8; 16] = [
     0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
 ];
-/// Length of an uncompressed point of P-256, and how it begins.
+/// Length of an uncompressed point of P-256, and its first byte.
 const POINT_BYTES: usize = 65;
 const POINT_UNCOMPRESSED: u8 = 4;
-/// From when to when the authority is valid: dates that no node has to agree on.
+/// First and last year in which the authority is valid: dates that no node has to agree on.
 const VALID_FROM_YEAR: i32 = 2026;
 const VALID_UNTIL_YEAR: i32 = 2126;
 
-/// When a certificate is valid, as times since 1970.
+/// Period in which a certificate is valid, as times since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Validity {
     pub(crate) from: Duration,
     pub(crate) until: Duration,
 }
 
-/// What a certificate may be used for.
+/// Purpose of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
-    /// To be a peer: as who answers and as who asks.
+    /// To be a peer: as the server and as the client of a connection.
     Peer,
-    /// To answer clients, and nothing else.
+    /// To serve clients, and nothing else.
     Clients,
 }
 
 /// A certificate could not be made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IssueError {
-    /// The system gives no random bytes, or a name is none.
+    /// The system gives no random bytes, or a name is invalid.
     #[error("a certificate cannot be made")]
     Certificate(#[from] rcgen::Error),
-    /// The provider does not take the key.
+    /// The provider refuses the key.
     #[error("a key cannot be used")]
     Key(#[from] rustls::Error),
 }
 
 impl ClusterSecret {
-    /// By which the authority that peers believe is known.
+    /// Returns the identity of the authority that peers trust.
     pub(crate) fn authority_id(&self) -> AuthorityId {
         id_of(Authority::of(self).certificate())
     }
 
-    /// The certificate of the cluster's authority in DER: what clients pin.
+    /// Returns the certificate of the cluster's authority in DER: what clients pin.
     #[must_use]
     pub fn authority(&self) -> Vec<u8> {
         Authority::of(self).certificate_for_clients().to_vec()
@@ -87,7 +87,7 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    /// That of the cluster with this secret.
+    /// Returns the authority of the cluster with this secret.
     pub(crate) fn of(secret: &ClusterSecret) -> Self {
         Self {
             peers: Signer::of(secret),
@@ -97,28 +97,28 @@ impl Authority {
         }
     }
 
-    /// How often the secret had been exchanged.
+    /// Returns how often the secret had been exchanged.
     pub(crate) fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// The certificate of the one that peers believe.
+    /// Returns the certificate of the authority that peers trust.
     pub(crate) fn certificate(&self) -> &CertificateDer<'static> {
         &self.peers.certificate
     }
 
-    /// The certificate of the other: what clients pin.
+    /// Returns the certificate of the other authority: what clients pin.
     pub(crate) fn certificate_for_clients(&self) -> &CertificateDer<'static> {
         &self.clients.certificate
     }
 
-    /// Which cluster's it is.
+    /// Returns the name of the cluster.
     pub(crate) fn cluster_id(&self) -> &str {
         &self.cluster_id
     }
 
-    /// Makes a new key and a certificate for it, and puts the authority's own behind it, so
-    /// that a machine that comes for the first time sees it.
+    /// Makes a new key and a certificate for it, followed by the authority's own certificate, so
+    /// that a machine that connects for the first time sees it.
     pub(crate) fn issue(
         &self,
         names: &[String],
@@ -131,7 +131,7 @@ impl Authority {
         Ok(certified(chain, key.serialize_der())?)
     }
 
-    /// Signs a certificate for a key that another machine may have. Names that cannot stand in a
+    /// Signs a certificate for a key that another machine may have. Names that are not valid in a
     /// certificate are left out.
     pub(crate) fn sign(
         &self,
@@ -166,7 +166,7 @@ impl Authority {
     }
 }
 
-/// One of the two.
+/// One of the two authorities.
 struct Signer {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
@@ -182,11 +182,11 @@ impl Signer {
         let mut wanted = CertificateParams::default();
         wanted.not_before = date_time_ymd(VALID_FROM_YEAR, 1, 1);
         wanted.not_after = date_time_ymd(VALID_UNTIL_YEAR, 1, 1);
-        // 63 bits: a serial number is positive.
+        // 63 bits, because a serial number is positive.
         let name = u64::from_str_radix(&cluster_id, 16).expect("its name is 16 hexadecimal digits");
         wanted.serial_number = Some(SerialNumber::from((name >> 1).max(1)));
-        // By its name it is told from others, where a node may believe two: also from one that was
-        // made for the same exchange and given up.
+        // The name distinguishes it from other authorities, where a node may trust two: also from
+        // an authority that was made for the same exchange and given up.
         let name = match secret.generation() {
             0 => format!("conclave cluster {cluster_id}"),
             generation => {
@@ -211,8 +211,8 @@ impl Signer {
 pub(crate) struct PublicKey([u8; POINT_BYTES]);
 
 impl PublicKey {
-    /// Takes what a machine has sent; `None` if it has not the form of a key. One that is no point
-    /// of the curve is of no use to the machine that sent it.
+    /// Takes a key that a machine has sent; `None` if it does not have the form of a key. A key
+    /// that is no point of the curve is of no use to the machine that sent it.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let bytes: [u8; POINT_BYTES] = bytes.try_into().ok()?;
         (bytes[0] == POINT_UNCOMPRESSED).then_some(Self(bytes))
@@ -229,18 +229,18 @@ impl PublicKeyData for PublicKey {
     }
 }
 
-/// The one provider of cryptography.
+/// Returns the one provider of cryptography.
 pub(crate) fn provider() -> CryptoProvider {
     ring::default_provider()
 }
 
-/// By which people know an authority with this certificate.
+/// Returns the fingerprint by which people know an authority with this certificate.
 pub(crate) fn fingerprint_of(certificate: &CertificateDer<'_>) -> Fingerprint {
     let digest = ::ring::digest::digest(&::ring::digest::SHA256, certificate);
     Fingerprint(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
 }
 
-/// The same, as it stands in the log.
+/// Returns the same in the form of the log.
 pub(crate) fn id_of(certificate: &CertificateDer<'_>) -> AuthorityId {
     AuthorityId(fingerprint_of(certificate).0)
 }

@@ -1,8 +1,8 @@
-//! The two certificates of a node: one with which it is a peer, one with which it answers clients.
+//! The two certificates of a node: one as a peer, one for serving clients.
 //!
 //! A node that has the key of the authority makes both when it starts, and keeps them in memory
 //! alone; any other node gets them from one that has it. Both are replaced long before they expire;
-//! connections that are open go on. Always true: the one for clients is good for no peer.
+//! open connections go on. Always true: no peer trusts the certificate for clients.
 
 use std::{
     fmt,
@@ -19,27 +19,27 @@ use crate::tls::{
     names::{self, PeerNames},
 };
 
-/// How long a certificate is valid. A node that runs makes another after two thirds of it.
+/// Lifetime of a certificate. A node that runs makes another after two thirds of it.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
-/// How much earlier than now a certificate begins: 30 days, so that a node whose clock is ahead is
-/// believed by the others. It costs nothing: the key was made now, and proves nothing of before.
+/// How far before now a certificate begins: 30 days, so that other nodes trust a node whose clock
+/// is ahead. It costs nothing: the key was made now, and proves nothing of before.
 const BACKDATED: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How far the clock may go back before the certificates are made anew: a correction of a clock
-/// that was ahead, by more than the few milliseconds of an ordinary one.
+/// How far the clock may go back before the certificates are made again: a correction of a clock
+/// that was ahead, by more than the few milliseconds of an ordinary correction.
 const WENT_BACK: Duration = Duration::from_secs(60);
-/// Longest time between two looks at the clock: a machine that slept, or whose clock was
+/// Maximum time between two looks at the clock, so that a machine that slept, or whose clock was
 /// corrected, is noticed within seconds.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// Shortest, so that a clock that jumps does not keep the node busy.
+/// Minimum time, so that a clock that jumps does not keep the node busy.
 const LOOK_EVERY_MIN: Duration = Duration::from_millis(50);
 
-/// The time since 1970 by this machine's clock.
+/// Clock that returns the time since 1970 on this machine.
 pub(crate) type WallClock = Arc<dyn Fn() -> Duration + Send + Sync>;
 
-/// For whom the certificates are.
+/// Node that the certificates are for.
 #[derive(Clone, Debug)]
 pub(crate) struct Holder {
-    /// The number, once the node has one.
+    /// Number of the node, once it has one.
     pub(crate) node: Option<u64>,
     /// Hosts under which clients reach the node.
     pub(crate) hosts: Vec<String>,
@@ -49,7 +49,7 @@ pub(crate) struct Holder {
 pub(crate) struct Signed {
     pub(super) peer: CertificateDer<'static>,
     pub(super) clients: CertificateDer<'static>,
-    /// Those that have signed them.
+    /// Authorities that have signed them.
     pub(super) authority: CertificateDer<'static>,
     pub(super) clients_authority: CertificateDer<'static>,
     pub(super) generation: u64,
@@ -57,7 +57,7 @@ pub(crate) struct Signed {
 }
 
 impl Holder {
-    /// The holder at these addresses: `host:port`, or what a socket is bound to.
+    /// Returns the holder at these addresses: `host:port`, or what a socket is bound to.
     pub(crate) fn at(node: Option<u64>, addresses: &[&str]) -> Self {
         let mut hosts = vec!["localhost".to_owned()];
         for address in addresses {
@@ -75,22 +75,22 @@ fn is_somewhere(address: IpAddr) -> bool {
     !address.is_unspecified()
 }
 
-/// Both, as they are now.
+/// Both certificates as they are now.
 pub(crate) struct Certificates {
     holder: Holder,
     lifetime: Duration,
     now: WallClock,
     current: RwLock<Current>,
-    /// Those by the authority that will be believed next.
+    /// Certificates by the authority that will be trusted next.
     next: RwLock<Option<Current>>,
 }
 
-/// Both with their keys.
+/// Both certificates with their keys.
 #[derive(Clone)]
 pub(super) struct Current {
     peer: Arc<CertifiedKey>,
     clients: Arc<CertifiedKey>,
-    /// The name of the authority that peers have to believe.
+    /// Name of the authority that peers have to trust.
     issuer: DistinguishedName,
     made_at: Duration,
     renew_at: Duration,
@@ -117,8 +117,8 @@ impl Current {
         })
     }
 
-    /// Whether others may doubt them soon, or do already: they are old, or the clock by which they
-    /// were made was ahead and has gone back since.
+    /// Returns whether other machines may doubt the certificates soon, or do already: they are old,
+    /// or the clock by which they were made was ahead and has gone back since.
     fn is_due(&self, now: Duration) -> bool {
         now >= self.renew_at || now + WENT_BACK < self.made_at
     }
@@ -131,7 +131,7 @@ impl fmt::Debug for Certificates {
 }
 
 impl Certificates {
-    /// New ones, valid from now on for `lifetime`.
+    /// Makes new certificates, valid from now on for `lifetime`.
     pub(crate) fn new(
         authority: &Authority,
         holder: Holder,
@@ -148,7 +148,7 @@ impl Certificates {
         })
     }
 
-    /// Takes those that an authority has signed for this node.
+    /// Takes the certificates that an authority has signed for this node.
     pub(super) fn of_member(
         current: Current,
         holder: Holder,
@@ -168,7 +168,7 @@ impl Certificates {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
     }
 
-    /// Whether it is time to replace them.
+    /// Returns whether it is time to replace the certificates.
     pub(crate) fn are_due(&self) -> bool {
         self.current().is_due((self.now)())
     }
@@ -195,15 +195,15 @@ impl Certificates {
         })
     }
 
-    /// Makes both anew with the authority's key, due or not.
+    /// Makes both again with the authority's key, due or not.
     pub(super) fn make(&self, authority: &Authority) -> Result<(), IssueError> {
         let made = make(authority, &self.holder, self.lifetime, (self.now)())?;
         self.replace(made);
         Ok(())
     }
 
-    /// The one with which the node is a peer, before a node that believes the authorities with
-    /// these names: the newest that it believes.
+    /// Returns the certificate as a peer for another node that trusts the authorities with these
+    /// names: the newest certificate that it trusts.
     pub(crate) fn peer_for<'a>(
         &self,
         mut believed: impl Iterator<Item = &'a [u8]>,
@@ -215,7 +215,7 @@ impl Certificates {
         }
     }
 
-    /// Makes others by the authority that will be believed next.
+    /// Makes certificates by the authority that will be trusted next.
     pub(super) fn make_next(&self, authority: &Authority) -> Result<(), IssueError> {
         let made = make(authority, &self.holder, self.lifetime, (self.now)())?;
         self.set_next(Some(made));
@@ -226,7 +226,7 @@ impl Certificates {
         *self.next.write().unwrap_or_else(PoisonError::into_inner) = next;
     }
 
-    /// Puts those by the next authority in the place of those before, if there are some.
+    /// Replaces the certificates by those of the next authority, if there are any.
     pub(super) fn go_on_with_next(&self) {
         let next = self
             .next
@@ -247,7 +247,7 @@ impl Certificates {
         self.current().clients
     }
 
-    /// Makes both anew if it is time; whether it did.
+    /// Makes both again if it is time; returns whether it did.
     pub(crate) fn renew_if_due(&self, authority: &Authority) -> Result<bool, IssueError> {
         if !self.are_due() {
             return Ok(false);
@@ -256,14 +256,14 @@ impl Certificates {
         Ok(true)
     }
 
-    /// How long until it may be time.
+    /// Returns how long it takes until they may be due.
     pub(crate) fn look_again_after(&self) -> Duration {
         let left = self.current().renew_at.saturating_sub((self.now)());
         left.clamp(LOOK_EVERY_MIN, LOOK_EVERY)
     }
 
     fn current(&self) -> Current {
-        // It is replaced at once: it is sound whoever panicked.
+        // The value is replaced at once, so it is valid even if another thread has panicked.
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         current.clone()
     }
@@ -302,7 +302,7 @@ fn validity(now: Duration, lifetime: Duration) -> Validity {
     }
 }
 
-/// After how long certificates of this lifetime are replaced.
+/// Returns the age at which certificates of this lifetime are replaced.
 fn renew_after(lifetime: Duration) -> Duration {
     lifetime * 2 / 3
 }

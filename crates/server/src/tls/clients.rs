@@ -1,5 +1,5 @@
-//! Encryption for clients: the cluster's certificate for those that have pinned its authority, the
-//! operator's own for everybody who knows the cluster by its public name.
+//! Encryption for clients: the cluster's certificate for clients that have pinned its authority,
+//! the operator's own for clients that know the cluster by its public name.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -17,7 +17,7 @@ use crate::tls::{
 /// The operator's own certificate, if there is one.
 pub(crate) type Own = Arc<RwLock<Option<Arc<CertifiedKey>>>>;
 
-/// Chooses by the name that the client asks for.
+/// Chooses the certificate by the name that the client asks for.
 #[derive(Debug)]
 struct ByName {
     certificates: Arc<Certificates>,
@@ -35,7 +35,7 @@ impl ResolvesServerCert for ByName {
     }
 }
 
-/// How the port for clients answers.
+/// Returns the server configuration of the client port.
 pub(super) fn answers(certificates: Arc<Certificates>, own: Own) -> ServerConfig {
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
         .with_protocol_versions(&[&TLS13])
@@ -43,7 +43,7 @@ pub(super) fn answers(certificates: Arc<Certificates>, own: Own) -> ServerConfig
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(ByName { certificates, own }));
     forget_sessions(&mut config);
-    // HTTP/1.1 for webhooks: gRPC itself is HTTP/2.
+    // HTTP/1.1 is for webhooks: gRPC itself is HTTP/2.
     config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
     config
 }

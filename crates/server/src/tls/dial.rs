@@ -1,4 +1,4 @@
-//! The way to another machine: encrypted, and under a name that it must have.
+//! Dials another machine: encrypted, and under a name that the machine must prove.
 
 use std::{io, sync::Arc};
 
@@ -15,7 +15,7 @@ use crate::tls::{fingerprint_verifier, names};
 #[derive(Clone)]
 pub(crate) struct Dial {
     connector: TlsConnector,
-    /// Under which it must have a certificate.
+    /// Name for which the machine must have a certificate.
     name: ServerName<'static>,
 }
 
@@ -28,15 +28,15 @@ impl Dial {
         }
     }
 
-    /// To any node that has the key of the authority with this fingerprint, for a machine that has
-    /// shown nothing yet: what it shows next is a secret.
+    /// Dials any node that has the key of the authority with this fingerprint, for a machine that
+    /// has presented nothing yet: what it sends next is a secret.
     pub(crate) fn by_fingerprint(fingerprint: Fingerprint) -> Self {
         let config = fingerprint_verifier::asks(fingerprint);
         Self::tls(Arc::new(config), names::ANY_KEEPER.to_owned())
     }
 
-    /// A connection that is made when it is first used. The time that the endpoint allows for
-    /// connecting holds for the handshake too.
+    /// Returns a connection that is made when it is first used. The time that the endpoint allows
+    /// for connecting includes the handshake.
     pub(crate) fn channel(&self, endpoint: &Endpoint) -> Channel {
         let (connector, name) = (self.connector.clone(), self.name.clone());
         endpoint.connect_with_connector_lazy(tower::service_fn(move |uri| {
@@ -55,7 +55,7 @@ async fn connect(
     Ok(TokioIo::new(shaken.map_err(in_words)?))
 }
 
-/// What a handshake that failed means, where the system's words would not tell.
+/// Explains a failed handshake where the system's words would not.
 fn in_words(error: io::Error) -> io::Error {
     let cause: Option<&rustls::Error> = error.get_ref().and_then(|cause| cause.downcast_ref());
     match cause {
@@ -69,11 +69,11 @@ fn in_words(error: io::Error) -> io::Error {
     }
 }
 
-/// What is said when somebody else is there, most often the same node for its clients.
+/// Message when another server answers, most often the same node for its clients.
 const NOT_A_PEER_PORT: &str = "what answers there is not this peer: is it the port for clients? \
                                nodes speak with each other on the peer port";
 
-/// What is said when the other side is of another cluster, or this node was left behind.
+/// Message when the other side is of another cluster, or this node has missed an exchange.
 const OTHER_AUTHORITY: &str = "what answers there is known by another authority: it is of another \
                                cluster, or the cluster's secret was exchanged without this \
                                machine; then let it join with an empty directory and a new token \

@@ -1,10 +1,10 @@
-//! What a node proves and believes while the secret of the cluster is exchanged.
+//! Changes what a node proves and trusts while the secret of the cluster is exchanged.
 //!
-//! A node that is prepared has certificates of two authorities and believes both. It shows the
-//! newer one where the other side says that it believes it (TLS 1.3 has a field for that on both
-//! sides), so nodes that are prepared and nodes that are not speak with each other. Always true:
-//! once the exchange has ended here, a certificate of the authority before proves nothing, also on
-//! connections that were made with it.
+//! A node that is prepared has certificates of two authorities and trusts both. It presents the
+//! newer one where the other side says that it trusts it (TLS 1.3 has a field for that on both
+//! sides), so nodes that are prepared and nodes that are not can connect to each other. Always
+//! true: after the exchange has ended here, a certificate of the previous authority proves nothing,
+//! also on connections that were made with it.
 
 use std::sync::{Arc, PoisonError, atomic::Ordering};
 
@@ -26,7 +26,7 @@ pub(crate) enum Next {
 }
 
 impl Next {
-    /// By which the authority is known that will be believed.
+    /// Returns the identity of the authority that will be trusted.
     pub(crate) fn authority_id(&self) -> AuthorityId {
         match self {
             Self::Secret(secret) => secret.authority_id(),
@@ -34,7 +34,7 @@ impl Next {
         }
     }
 
-    /// The name of the cluster.
+    /// Returns the name of the cluster.
     pub(crate) fn cluster_id(&self) -> String {
         match self {
             Self::Secret(secret) => secret.cluster_id(),
@@ -42,7 +42,7 @@ impl Next {
         }
     }
 
-    /// How many exchanges there will have been.
+    /// Returns the number of exchanges including this one.
     pub(crate) fn generation(&self) -> u64 {
         match self {
             Self::Secret(secret) => secret.generation(),
@@ -78,7 +78,7 @@ impl Tls {
         Some(keeper?.secret.clone())
     }
 
-    /// Returns whether a certificate counts that this authority has signed.
+    /// Returns whether a certificate that this authority has signed is trusted.
     pub(crate) fn believes(&self, generation: u64) -> bool {
         let belief = self.belief.read().unwrap_or_else(PoisonError::into_inner);
         let next = belief.next.as_ref();
@@ -86,10 +86,10 @@ impl Tls {
             || next.is_some_and(|(root, _)| root.generation == generation)
     }
 
-    /// Believes another authority beside the one of today, and is believed by it.
+    /// Trusts another authority beside the present one, and gets certificates that it has signed.
     ///
     /// # Errors
-    /// If the certificates cannot be made, or are of no use.
+    /// If the certificates cannot be made, or cannot be used.
     pub(crate) fn prepare(&self, next: &Next) -> Result<(), IssueError> {
         let next = match next {
             Next::Secret(secret) => {
@@ -106,13 +106,13 @@ impl Tls {
         Ok(())
     }
 
-    /// Goes back to the authority of today: the exchange was begun anew.
+    /// Returns to the present authority alone, because the exchange was begun again.
     pub(crate) fn forget_next(&self) {
         self.certificates.set_next(None);
         self.change(|belief| belief.next = None);
     }
 
-    /// Believes the next authority alone, if this node is prepared.
+    /// Trusts the next authority alone, if this node is prepared.
     pub(crate) fn go_on_with_next(&self) {
         self.certificates.go_on_with_next();
         self.change(|belief| {
@@ -122,13 +122,13 @@ impl Tls {
         });
     }
 
-    /// Makes the connections to the peers anew, so that they prove as much as this node can.
+    /// Makes the connections to the peers again, so that they prove as much as this node can.
     pub(crate) fn connect_anew(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Signs certificates by the next authority for the key of another machine; `None` if this
-    /// node has not got its key.
+    /// Signs certificates by the next authority for the key of another machine; `None` if this node
+    /// does not have its key.
     pub(crate) fn sign_next_for(
         &self,
         key: &PublicKey,
@@ -139,7 +139,7 @@ impl Tls {
         Some(self.sign_by(&*keeper?, key, of, client_address))
     }
 
-    /// Changes what this node proves and believes; connections are made anew.
+    /// Changes what this node proves and trusts; connections are made again.
     pub(super) fn change(&self, change: impl FnOnce(&mut Belief)) {
         let mut belief = self.belief.write().unwrap_or_else(PoisonError::into_inner);
         change(&mut belief);

@@ -1,7 +1,7 @@
-//! How a machine asks that does not belong to a cluster yet, and knows of it no more than by which
-//! authority it must be known.
+//! Verifies the server for a machine that does not belong to a cluster yet, and knows only the
+//! fingerprint of the cluster's authority.
 //!
-//! Always true: what it sends is read by a node of that cluster alone.
+//! Always true: only a node of that cluster can read what the machine sends.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::tls::{
     authority::{fingerprint_of, provider},
 };
 
-/// How it asks a node of the cluster whose authority has this fingerprint.
+/// Returns the client configuration for a node of the cluster whose authority has this fingerprint.
 pub(super) fn asks(fingerprint: Fingerprint) -> ClientConfig {
     let provider = Arc::new(provider());
     let verifier = ByFingerprint {
@@ -40,8 +40,8 @@ pub(super) fn asks(fingerprint: Fingerprint) -> ClientConfig {
     config
 }
 
-/// Nodes send the certificate of their authority behind their own: if it is the right one, it is
-/// the root.
+/// Verifies by the fingerprint: nodes send the certificate of their authority behind their own, and
+/// if it is the right one, it is the root.
 #[derive(Debug)]
 struct ByFingerprint {
     fingerprint: Fingerprint,

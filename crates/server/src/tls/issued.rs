@@ -1,5 +1,5 @@
-//! The key of a node that has not the key of the authority, and the certificates that a voter has
-//! signed for it, as they lie in the node's directory.
+//! The key of a node without the key of the authority, and the certificates that a voter has signed
+//! for it, as files in the node's directory.
 //!
 //! Always true: the key is made on the node and never leaves it; both files are written whole, and
 //! only their owner reads them.
@@ -23,9 +23,9 @@ use crate::{
     },
 };
 
-/// Where the key stands in the directory of a node.
+/// File of the key in the directory of a node.
 const KEY_FILE: &str = "node.key";
-/// Where its certificates stand.
+/// File of its certificates.
 const FILE: &str = "certificates.json";
 
 /// The key pair of a node.
@@ -34,7 +34,7 @@ pub(crate) struct NodeKey {
 }
 
 impl NodeKey {
-    /// Returns the key of this directory; makes one if there is none that can be used.
+    /// Returns the key of this directory; makes one if there is no usable key.
     pub(crate) fn load_or_make(directory: &Path) -> io::Result<Self> {
         if let Some(kept) = Self::load(directory)? {
             return Ok(kept);
@@ -45,7 +45,7 @@ impl NodeKey {
         Ok(Self { pair })
     }
 
-    /// Returns the key of this directory, if there is one that can be used.
+    /// Returns the key of this directory, if there is a usable one.
     pub(crate) fn load(directory: &Path) -> io::Result<Option<Self>> {
         let text = match checksummed::read::<String>(&directory.join(KEY_FILE)) {
             Ok(text) => text,
@@ -60,7 +60,7 @@ impl NodeKey {
         Ok(pair.map(|pair| Self { pair }))
     }
 
-    /// Returns what others may know of it.
+    /// Returns the public key.
     pub(crate) fn public(&self) -> Vec<u8> {
         self.pair.public_key_raw().to_vec()
     }
@@ -70,18 +70,18 @@ impl NodeKey {
     }
 }
 
-/// What a voter has signed for a node, with the node's key.
+/// Certificates that a voter has signed for a node, with the node's key.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Issued {
     pub(crate) cluster_id: String,
     authority: String,
-    /// The one that clients have pinned.
+    /// Authority that clients have pinned.
     clients_authority: String,
-    /// How often the secret had been exchanged.
+    /// Number of exchanges of the secret before they were signed.
     pub(crate) generation: u64,
     peer: String,
     clients: String,
-    /// When they were signed, in seconds since 1970.
+    /// Time at which they were signed, in seconds since 1970.
     made_at_s: u64,
     #[serde(skip)]
     key: Vec<u8>,
@@ -94,10 +94,10 @@ impl fmt::Debug for Issued {
 }
 
 impl Issued {
-    /// Takes what a voter has sent.
+    /// Takes the certificates that a voter has sent.
     ///
     /// # Errors
-    /// If it is not for this key.
+    /// If they are not for this key.
     pub(crate) fn new(key: &NodeKey, sent: &peer::Certificates) -> Result<Self, IssueError> {
         let issued = Self {
             cluster_id: sent.cluster_id.clone(),
@@ -113,12 +113,12 @@ impl Issued {
         Ok(issued)
     }
 
-    /// Returns the certificates of this directory, if there are some that can be used.
+    /// Returns the certificates of this directory, if there are usable ones.
     pub(crate) fn load(directory: &Path) -> io::Result<Option<Self>> {
         Self::load_from(directory, FILE)
     }
 
-    /// The same from a file of another name.
+    /// Returns the certificates from a file of another name.
     pub(crate) fn load_from(directory: &Path, file: &str) -> io::Result<Option<Self>> {
         let found = match checksummed::read::<Self>(&directory.join(file)) {
             Ok(found) => found,
@@ -135,22 +135,22 @@ impl Issued {
         Ok(found.certificates().is_ok().then_some(found))
     }
 
-    /// Keeps them in the directory of the node, beside its key.
+    /// Stores them in the directory of the node, beside its key.
     pub(crate) fn store(&self, directory: &Path) -> io::Result<()> {
         checksummed::write(&directory.join(FILE), self)
     }
 
-    /// The certificate of the authority that peers believe.
+    /// Returns the certificate of the authority that peers trust.
     pub(super) fn authority(&self) -> CertificateDer<'static> {
         der(&self.authority)
     }
 
-    /// The certificate of the authority that clients have pinned.
+    /// Returns the certificate of the authority that clients have pinned.
     pub(super) fn clients_authority(&self) -> CertificateDer<'static> {
         der(&self.clients_authority)
     }
 
-    /// By which the authority that peers believe is known.
+    /// Returns the identity of the authority that peers trust.
     pub(crate) fn authority_id(&self) -> AuthorityId {
         id_of(&self.authority())
     }
@@ -161,7 +161,7 @@ impl Issued {
             pair.keys_match()?;
             Ok::<_, IssueError>(pair)
         };
-        // What is no certificate of an authority cannot be believed.
+        // Only the certificate of an authority can be trusted.
         peers::is_authority(&self.authority())?;
         let peer = with_key(&self.peer, self.authority())?;
         let clients = with_key(&self.clients, self.clients_authority())?;
@@ -171,7 +171,7 @@ impl Issued {
 }
 
 impl Signed {
-    /// Returns both as they are sent, with the authorities.
+    /// Returns both in the form in which they are sent, with the authorities.
     pub(crate) fn to_wire(&self) -> peer::Certificates {
         let bytes = |certificate: &CertificateDer<'_>| certificate.to_vec().into();
         peer::Certificates {
@@ -186,7 +186,7 @@ impl Signed {
 }
 
 fn der(text: &str) -> CertificateDer<'static> {
-    // What is no certificate is refused where it is used.
+    // An invalid certificate is refused where it is used.
     URL_SAFE_NO_PAD.decode(text).unwrap_or_default().into()
 }
 

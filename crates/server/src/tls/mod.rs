@@ -1,4 +1,4 @@
-//! Encryption: what a node shows to peers and clients, and what it believes of them.
+//! Encryption: what a node presents to peers and clients, and what it trusts of them.
 //!
 //! The authority follows from the secret of the cluster, which voters alone have; any other node
 //! has a key of its own and certificates that a voter has signed for it. Always true: a machine
@@ -54,19 +54,19 @@ use self::{
 };
 use crate::identity::secret::ClusterSecret;
 
-/// What is spoken inside, in the words of ALPN.
+/// Inner protocol, in the words of ALPN.
 const HTTP2: &[u8] = b"h2";
 const HTTP1: &[u8] = b"http/1.1";
-/// The pause after certificates could not be made anew.
+/// Pause after certificates could not be made.
 const RENEW_AGAIN: Duration = Duration::from_secs(60);
 
-/// How a node speaks with peers and with clients. Peers always speak TLS: a port for peers that
-/// believes every caller would give the cluster to every user of the machine.
+/// How a node connects to peers and serves clients. Peers always use TLS: a peer port that trusts
+/// every caller would give the cluster to every user of the machine.
 #[derive(Clone)]
 pub(crate) struct Security {
     /// The node's certificates.
     pub(crate) tls: Arc<Tls>,
-    /// Whether the port for clients answers in plain text: on loopback alone.
+    /// Whether the client port serves plain text: on loopback alone.
     pub(crate) plain_clients: bool,
 }
 
@@ -76,46 +76,46 @@ impl Security {
         self.tls.dial(node)
     }
 
-    /// Returns how to reach whichever node of the cluster is at an address.
+    /// Returns how to reach whatever node of the cluster is at an address.
     pub(crate) fn dial_anybody(&self) -> Dial {
         Dial::tls(self.tls.asks(), names::ANY_PEER.to_owned())
     }
 
-    /// The same for a node that has the key of the authority.
+    /// Returns how to reach whatever node with the key of the authority is at an address.
     pub(crate) fn dial_any_keeper(&self) -> Dial {
         Dial::tls(self.tls.asks(), names::ANY_KEEPER.to_owned())
     }
 
-    /// Returns how the port for peers answers.
+    /// Returns how the peer port accepts connections.
     pub(crate) fn for_peers(&self) -> Accept {
         self.tls.accept_peers()
     }
 
-    /// Returns how the port for clients answers; `None`: in plain text.
+    /// Returns how the client port accepts connections; `None` for plain text.
     pub(crate) fn for_clients(&self) -> Option<Accept> {
         (!self.plain_clients).then(|| self.tls.accept_clients())
     }
 }
 
-/// How a listener answers.
+/// How a listener accepts connections.
 #[derive(Clone)]
 pub(crate) struct Accept {
-    /// It is another one after what is believed has changed.
+    /// Replaced after the trusted authorities have changed.
     answers: Arc<RwLock<Arc<Answers>>>,
     cluster_id: Arc<str>,
 }
 
-/// How a listener answers now.
+/// How a listener accepts connections now.
 struct Answers {
     config: Arc<ServerConfig>,
-    /// The authorities whose certificates it believes.
+    /// Authorities whose certificates the listener trusts.
     roots: Vec<Root>,
 }
 
-/// An authority that is believed.
+/// A trusted authority.
 #[derive(Clone)]
 struct Root {
-    /// How often the secret had been exchanged.
+    /// Number of exchanges of the secret before it.
     generation: u64,
     certificate: CertificateDer<'static>,
 }
@@ -126,13 +126,13 @@ struct Keeper {
     authority: Authority,
 }
 
-/// What a node believes of peers, and what it has got to be believed itself.
+/// What a node trusts of peers, and what it can prove to them.
 #[derive(Clone)]
 struct Belief {
     root: Root,
     /// Present on nodes that have the key of the authority: voters alone.
     keeper: Option<Arc<Keeper>>,
-    /// What takes their place when the exchange ends.
+    /// What replaces both when the exchange ends.
     next: Option<(Root, Option<Arc<Keeper>>)>,
 }
 
@@ -143,17 +143,17 @@ impl Belief {
     }
 }
 
-/// The certificates of one node, and what is made of them.
+/// The certificates of one node, and the configurations that follow from them.
 pub(crate) struct Tls {
     cluster_id: String,
-    /// The authority that clients have pinned.
+    /// Authority that clients have pinned.
     root_for_clients: CertificateDer<'static>,
     belief: RwLock<Belief>,
     certificates: Arc<Certificates>,
     /// Counts how often what this node proves to its peers has changed.
     generation: AtomicU64,
     own: Own,
-    /// Whether the files of the own certificate are to be looked at now.
+    /// Wakes the task that looks at the files of the own certificate.
     look_now: Notify,
     asks: RwLock<Arc<ClientConfig>>,
     answers_peers: Arc<RwLock<Arc<Answers>>>,
@@ -161,7 +161,8 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    /// Those of `holder` in the cluster with this secret, each valid for `lifetime`.
+    /// Creates the certificates of `holder` in the cluster with this secret, each valid for
+    /// `lifetime`.
     pub(crate) fn new(
         secret: &ClusterSecret,
         holder: Holder,
@@ -193,7 +194,8 @@ impl Tls {
         ))
     }
 
-    /// Those that the cluster has issued to a member without the key of the authority.
+    /// Takes the certificates that the cluster has issued to a member without the key of the
+    /// authority.
     pub(crate) fn of_member(member: &Issued, holder: Holder) -> Result<Self, IssueError> {
         let current = member.certificates()?;
         let now = Arc::new(wall_clock);
@@ -233,23 +235,23 @@ impl Tls {
         }
     }
 
-    /// By which people know the cluster: the SHA-256 of the certificate of the authority that
-    /// clients pin.
+    /// Returns the fingerprint by which people know the cluster: the SHA-256 of the certificate of
+    /// the authority that clients pin.
     pub(crate) fn fingerprint(&self) -> Fingerprint {
         authority::fingerprint_of(&self.root_for_clients)
     }
 
-    /// By which the authority is known that peers believe.
+    /// Returns the identity of the authority that peers trust.
     pub(crate) fn authority_id(&self) -> AuthorityId {
         authority::id_of(&self.root())
     }
 
-    /// The cluster's secret, if this node has it.
+    /// Returns the cluster's secret, if this node has it.
     pub(crate) fn secret(&self) -> Option<ClusterSecret> {
         self.keeper().map(|keeper| keeper.secret.clone())
     }
 
-    /// Whether this node has the key of the authority.
+    /// Returns whether this node has the key of the authority.
     pub(crate) fn is_keeper(&self) -> bool {
         self.keeper().is_some()
     }
@@ -260,18 +262,18 @@ impl Tls {
     }
 
     fn belief(&self) -> Belief {
-        // It is replaced at once.
+        // The value is replaced at once.
         let belief = self.belief.read().unwrap_or_else(PoisonError::into_inner);
         belief.clone()
     }
 
-    /// Counts how often what this node proves to its peers has changed: a connection from before
-    /// proves less.
+    /// Returns how often what this node proves to its peers has changed: an older connection proves
+    /// less.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Makes this node one that has the key of the authority.
+    /// Makes this node a node with the key of the authority.
     ///
     /// # Errors
     /// If the certificates cannot be made.
@@ -282,15 +284,15 @@ impl Tls {
         Ok(())
     }
 
-    /// Makes this node one that has not got the key of the authority.
+    /// Makes this node a node without the key of the authority.
     pub(crate) fn become_member(&self, issued: &Issued) -> Result<(), IssueError> {
         self.take(issued)?;
         self.change(|belief| belief.keeper = None);
         Ok(())
     }
 
-    /// Signs certificates for the key of another machine; `None` if this node has not the key of
-    /// the authority.
+    /// Signs certificates for the key of another machine; `None` if this node does not have the key
+    /// of the authority.
     pub(crate) fn sign_for(
         &self,
         key: &PublicKey,
@@ -312,28 +314,28 @@ impl Tls {
         certificates.sign_for(authority, key, of, hosts)
     }
 
-    /// The name of the cluster that stands in certificates.
+    /// Returns the name of the cluster in certificates.
     pub(crate) fn cluster_id(&self) -> &str {
         &self.cluster_id
     }
 
-    /// The certificate of the authority that peers believe.
+    /// Returns the certificate of the authority that peers trust.
     pub(crate) fn root(&self) -> CertificateDer<'static> {
         self.belief().root.certificate
     }
 
-    /// Whether it is time for other certificates, which this node cannot make itself.
+    /// Returns whether it is time for new certificates, which this node cannot make itself.
     pub(crate) fn needs_others(&self) -> bool {
         !self.is_keeper() && self.certificates.are_due()
     }
 
-    /// Takes other certificates that a member has signed.
+    /// Takes new certificates that a member has signed.
     pub(crate) fn take(&self, issued: &Issued) -> Result<(), IssueError> {
         self.certificates.replace(issued.certificates()?);
         Ok(())
     }
 
-    /// The time since 1970 by this machine's clock.
+    /// Returns the time since 1970 by this machine's clock.
     fn now() -> Duration {
         wall_clock()
     }
@@ -363,22 +365,23 @@ impl Tls {
         }
     }
 
-    /// From now on those who ask for another name than the cluster's own are shown this one.
+    /// Presents this certificate from now on to clients that ask for another name than the
+    /// cluster's own.
     pub(crate) fn serve_own(&self, pair: Arc<CertifiedKey>) {
         let names = own::names_in(&pair);
         tracing::info!(names, "clients are shown the operator's own certificate");
         *self.own.write().unwrap_or_else(PoisonError::into_inner) = Some(pair);
     }
 
-    /// Has the files of the operator's own certificate looked at now.
+    /// Has the files of the operator's own certificate read again now.
     pub(crate) fn look_at_own_now(&self) {
         self.look_now.notify_one();
     }
 
-    /// Takes the operator's own certificate anew whenever its files change; never ends.
+    /// Reads the operator's own certificate again whenever its files change; never ends.
     pub(crate) async fn keep_own(self: Arc<Self>, mut watch: OwnWatch) {
         loop {
-            // Either will do.
+            // Either event will do.
             let _ = timeout(own::LOOK_EVERY, self.look_now.notified()).await;
             let looked = tokio::task::spawn_blocking(move || (watch.look(), watch));
             let Ok((looked, again)) = looked.await else {
@@ -397,12 +400,12 @@ impl Tls {
         }
     }
 
-    /// Makes the node's certificates anew whenever it is time; never ends.
+    /// Makes the node's certificates again whenever it is time; never ends.
     pub(crate) async fn keep_valid(self: Arc<Self>) {
         loop {
             sleep(self.certificates.look_again_after()).await;
             let Some(keeper) = self.keeper() else {
-                // Others sign them (`crate::keys`).
+                // Other nodes sign them (`crate::keys`).
                 sleep(RENEW_AGAIN).await;
                 continue;
             };

@@ -1,41 +1,41 @@
-//! The names that stand in certificates. They are in no DNS: who connects knows an address from
-//! elsewhere, and checks with the name whom it has reached.
+//! The names in certificates. They are in no DNS: the connecting machine knows an address from
+//! another source, and verifies by the name which node it has reached.
 
 use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
-/// Any node, for clients, which do not know the cluster before.
+/// Name of any node, for clients that do not know the cluster yet.
 pub(crate) const ANY_NODE: &str = conclave_wire::trust::NODES_NAME;
-/// What all of them end with.
+/// Suffix of all names.
 pub(crate) const INTERNAL: &str = ".conclave.internal";
-/// Any peer.
+/// Name of any peer.
 pub(crate) const ANY_PEER: &str = "peers.conclave.internal";
-/// Any node that has the key of the cluster's authority: machines that want to join show their
-/// pass to no other.
+/// Name of any node with the key of the cluster's authority: a machine that wants to join sends its
+/// pass to no other node.
 pub(crate) const ANY_KEEPER: &str = "keepers.conclave.internal";
-/// A node that was admitted with the right to become a voter.
+/// Name of a node that was admitted with the right to become a voter.
 const MAY_VOTE: &str = "may-vote.conclave.internal";
-/// Names of a certificate that are looked at: one of this cluster has fewer.
+/// Maximum number of names of a certificate that are read: a certificate of this cluster has fewer.
 const NAMES_MAX: usize = 64;
 
 /// What the certificate of a peer says of it. The authority has signed it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PeerNames {
-    /// Its number.
+    /// Number of the node.
     pub(crate) node: u64,
-    /// Whether it has the key of the authority: it has signed the certificate itself.
+    /// Whether the node has the key of the authority: it has signed the certificate itself.
     pub(crate) keeper: bool,
-    /// Whether it may become a voter without an administrator.
+    /// Whether the node may become a voter without an administrator.
     pub(crate) may_vote: bool,
-    /// The member whose place it may take without an administrator; 0 if none.
+    /// Number of the member whose place it may take without an administrator; 0 if none.
     pub(crate) takes: u64,
-    /// Which authority has signed it: how often the secret had been exchanged. It follows from
-    /// the connection, and stands in no name.
+    /// Authority that has signed the certificate: number of exchanges of the secret before it. It
+    /// follows from the connection, and is in no name.
     pub(crate) generation: u64,
 }
 
 impl PeerNames {
-    /// Returns the names that say so.
+    /// Returns the names that express this.
     pub(crate) fn to_names(self, cluster_id: &str) -> Vec<String> {
         let mut names = vec![ANY_PEER.to_owned()];
         if self.node != 0 {
@@ -54,23 +54,23 @@ impl PeerNames {
     }
 }
 
-/// A node that was admitted in the place of this one.
+/// Returns the name of a node that was admitted in the place of this one.
 fn takes(node: u64) -> String {
     format!("takes-{node}.conclave.internal")
 }
 
-/// The nodes of one cluster, for clients.
+/// Returns the name of the nodes of one cluster, for clients.
 pub(crate) fn nodes_of(cluster_id: &str) -> String {
     format!("nodes.{cluster_id}.conclave.internal")
 }
 
-/// One node, for its peers.
+/// Returns the name of one node, for its peers.
 pub(crate) fn peer(node: u64, cluster_id: &str) -> String {
     format!("node-{node}.peer.{cluster_id}.conclave.internal")
 }
 
-/// Returns for which node of the cluster a certificate is; `None` if for none. Whether it is to be
-/// believed must have been checked before.
+/// Returns what a certificate says of a node of the cluster; `None` if it is for no node. The
+/// caller must have verified the certificate before.
 pub(crate) fn peer_in(certificate: &CertificateDer<'_>, cluster_id: &str) -> Option<PeerNames> {
     let certificate = EndEntityCert::try_from(certificate).ok()?;
     let suffix = format!(".peer.{cluster_id}.conclave.internal");
@@ -88,7 +88,7 @@ pub(crate) fn peer_in(certificate: &CertificateDer<'_>, cluster_id: &str) -> Opt
     (found.node != 0).then_some(found)
 }
 
-/// The number between the two, if it is written as `name_of` writes it.
+/// Returns the number between the two, if it is written as `name_of` writes it.
 fn number_in(
     name: &str,
     prefix: &str,

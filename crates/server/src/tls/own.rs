@@ -1,8 +1,8 @@
-//! The operator's own certificate, for those who know the cluster by its public name.
+//! The operator's own certificate, for clients that know the cluster by its public name.
 //!
 //! It is read from two PEM files when the node starts, and again when they change. Always true:
-//! what is served is a certificate with its own key; files that are no such pair leave the old
-//! one where it is. No error shows a byte of the key.
+//! clients get a certificate with its own key; files that are no such pair leave the old
+//! certificate in use. No error shows a byte of the key.
 
 use std::{
     fs::File,
@@ -20,18 +20,19 @@ use webpki::EndEntityCert;
 
 use crate::tls::authority::provider;
 
-/// Between two looks at the files. They are read, and not only their times: two changes within
-/// one tick of a file system's clock are two changes, and to read some kilobytes costs nothing.
+/// Pause between two looks at the files. Their content is read, not only their times: two changes
+/// within one tick of a file system's clock are two changes, and to read some kilobytes costs
+/// nothing.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// Longest file in bytes: a chain has some kilobytes.
+/// Maximum length of a file in bytes: a chain has some kilobytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// What some editors put before a text.
+/// Prefix that some editors put before a text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// The curve P-521 in DER, as it stands in every key on it.
 const CURVE_P521: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23];
 
-/// Whether a key names the curve P-521.
+/// Returns whether a key names the curve P-521.
 fn has_curve_p521(der: &[u8]) -> bool {
     let mut places = der.windows(CURVE_P521.len());
     places.any(|place| place == CURVE_P521)
@@ -43,36 +44,36 @@ pub enum OwnCertificateError {
     /// A file cannot be read.
     #[error("{} cannot be read", path.display())]
     Unreadable {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Cause of the failure.
         #[source]
         source: io::Error,
     },
-    /// There is no certificate in it.
+    /// There is no certificate in the file.
     #[error("{} holds no certificate in PEM", path.display())]
     NoCertificate {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// There is no key in it.
+    /// There is no key in the file.
     #[error("{} holds no private key in PEM", path.display())]
     NoKey {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// Its key is of a kind that this program does not sign with.
+    /// The key is of a kind that this program does not sign with.
     #[error("the key in {} is on the curve P-521, which this program does not use", path.display())]
     Curve {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// They are something, and not a pair.
+    /// The certificate and the key do not belong together.
     #[error("{} is not the key of the certificate in {}", key.display(), certificate.display())]
     NoPair {
-        /// The file of the certificate.
+        /// Path of the certificate.
         certificate: PathBuf,
-        /// The file of the key.
+        /// Path of the key.
         key: PathBuf,
         /// What does not fit.
         #[source]
@@ -80,14 +81,14 @@ pub enum OwnCertificateError {
     },
 }
 
-/// Where they are.
+/// Paths of the certificate and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Files {
     pub(crate) certificate: PathBuf,
     pub(crate) key: PathBuf,
 }
 
-/// What was in them at one time.
+/// Content of both files at one time.
 struct Contents {
     certificate: Vec<u8>,
     key: Vec<u8>,
@@ -101,7 +102,7 @@ impl Files {
         })
     }
 
-    /// The pair that they are.
+    /// Parses the certificate and its key.
     fn pair(&self, contents: &Contents) -> Result<Arc<CertifiedKey>, OwnCertificateError> {
         let chain = CertificateDer::pem_slice_iter(&contents.certificate);
         let chain: Vec<_> = chain.collect::<Result<_, _>>().unwrap_or_default();
@@ -109,7 +110,7 @@ impl Files {
             let path = self.certificate.clone();
             return Err(OwnCertificateError::NoCertificate { path });
         }
-        // What the parser says may quote the file.
+        // The parser's message may quote the file.
         let key = PrivateKeyDer::from_pem_slice(&contents.key);
         let key = key.map_err(|_| OwnCertificateError::NoKey {
             path: self.key.clone(),
@@ -140,14 +141,14 @@ fn read(path: &Path) -> Result<Vec<u8>, OwnCertificateError> {
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(unreadable(io::ErrorKind::FileTooLarge.into()));
     }
-    // Some editors begin a file with it.
+    // Some editors begin a file with this mark.
     if bytes.starts_with(BYTE_ORDER_MARK) {
         bytes.drain(..BYTE_ORDER_MARK.len());
     }
     Ok(bytes)
 }
 
-/// For which names of the DNS a certificate is.
+/// Returns the DNS names that a certificate is for.
 pub(crate) fn names_in(pair: &CertifiedKey) -> String {
     let leaf = pair.cert.first().map(EndEntityCert::try_from);
     let names: Vec<String> = match &leaf {
@@ -157,10 +158,10 @@ pub(crate) fn names_in(pair: &CertifiedKey) -> String {
     names.join(", ")
 }
 
-/// Looks at the files again and again.
+/// Watches the files for changes.
 pub(crate) struct Watch {
     files: Files,
-    /// What was in them when they were last looked at.
+    /// Digest of the files at the last look.
     seen: blake3::Hash,
 }
 
@@ -168,7 +169,7 @@ impl Watch {
     /// Begins with what is in the files now.
     ///
     /// # Errors
-    /// [`OwnCertificateError`] if that is no pair.
+    /// [`OwnCertificateError`] if the files are no pair.
     pub(crate) fn start(files: Files) -> Result<(Self, Arc<CertifiedKey>), OwnCertificateError> {
         let contents = files.read()?;
         let pair = files.pair(&contents)?;
@@ -176,11 +177,11 @@ impl Watch {
         Ok((Self { files, seen }, pair))
     }
 
-    /// Another pair than at the last look. `None`: the same. Files that are no pair are an error
-    /// at the first look, and the same at the next.
+    /// Returns the pair if it differs from the last look; `None` if it is the same. Files that are
+    /// no pair give an error at the first look, and `None` at the next.
     ///
     /// # Errors
-    /// [`OwnCertificateError`]; what is served may stay.
+    /// [`OwnCertificateError`]; the certificate in use may stay.
     pub(crate) fn look(&mut self) -> Result<Option<Arc<CertifiedKey>>, OwnCertificateError> {
         let contents = self.files.read();
         let now = match &contents {
@@ -265,8 +266,8 @@ mod tests {
             fs::write(file, [BYTE_ORDER_MARK, text.as_bytes()].concat()).unwrap();
         }
         start(&files).unwrap();
-        // As `openssl ecparam -name secp521r1 -genkey -noout | openssl pkcs8 -topk8 -nocrypt`
-        // writes it; the curve stands before the key.
+        // The output of `openssl ecparam -name secp521r1 -genkey -noout | openssl pkcs8 -topk8
+        // -nocrypt`; the curve stands before the key.
         let der = [
             &[0x30, 0x17, 0x02, 0x01, 0x00, 0x30, 0x10][..],
             &[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01],

@@ -1,8 +1,8 @@
-//! Encryption between the nodes: who asks and who answers shows a certificate of the cluster.
+//! Encryption between the nodes: both sides of a connection present a certificate of the cluster.
 //!
-//! Always true: a node is asked under the name that only it has, and TLS 1.3 is spoken. Who shows
-//! no certificate gets through the handshake, because a machine that wants to join has none yet;
-//! what it may ask is decided for each call.
+//! Always true: a node is called under the name that only it has, and over TLS 1.3. A caller
+//! without a certificate gets through the handshake, because a machine that wants to join has none
+//! yet; which calls it may make is decided for each call.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use rustls::{
 
 use crate::tls::{HTTP2, authority::provider, certificates::Certificates};
 
-/// Shows the certificate with which the node is a peer.
+/// Presents the node's certificate as a peer.
 #[derive(Debug)]
 struct AsPeer(Arc<Certificates>);
 
@@ -42,7 +42,7 @@ impl ResolvesClientCert for AsPeer {
     }
 }
 
-/// How the port for peers answers.
+/// Returns the server configuration of the peer port.
 pub(super) fn answers(
     authorities: &[CertificateDer<'static>],
     certificates: Arc<Certificates>,
@@ -63,7 +63,7 @@ pub(super) fn answers(
     config
 }
 
-/// How a node asks another one.
+/// Returns the client configuration with which a node calls another one.
 pub(super) fn asks(
     authorities: &[CertificateDer<'static>],
     certificates: Arc<Certificates>,
@@ -84,7 +84,7 @@ pub(super) fn asks(
     config
 }
 
-/// Every connection shows its certificates: none goes on where another one was.
+/// Disables resumption: every connection presents its certificates again.
 pub(super) fn forget_sessions(config: &mut ServerConfig) {
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
@@ -99,13 +99,13 @@ fn roots(authorities: &[CertificateDer<'static>]) -> RootCertStore {
     roots
 }
 
-/// Refuses what is no certificate that signs others.
+/// Refuses a certificate that may not sign others.
 pub(super) fn is_authority(certificate: &CertificateDer<'static>) -> Result<(), Error> {
     RootCertStore::empty().add(certificate.clone())
 }
 
-/// Verifies as usual, and tells the other side which authorities it believes, so that a node that
-/// has certificates of two shows the right one.
+/// Verifies as usual, and tells the other side which authorities it trusts, so that a node that has
+/// certificates of two presents the right one.
 #[derive(Debug)]
 struct Believing {
     verifier: Arc<WebPkiServerVerifier>,

@@ -1,7 +1,7 @@
-//! Decides how a node speaks with others.
+//! Decides how a node secures its connections.
 //!
-//! Always true: peers speak TLS; plain text is spoken with clients on loopback alone, and only by a
-//! node that was told to.
+//! Always true: peers use TLS; only clients on loopback may use plain text, and only with a node
+//! that is configured for it.
 
 use std::{
     io,
@@ -15,22 +15,22 @@ use crate::{
     tls::{Holder, IssueError, Issued, LIFETIME, OwnCertificateError, OwnFiles, Security, Tls},
 };
 
-/// It is not known how to speak with others.
+/// The security of connections cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum SecurityError {
-    /// Others could listen.
+    /// Others could listen on a plain text connection.
     #[error("plain text is for loopback only, and {address} is not")]
     PlainOffLoopback {
-        /// On which it was told to listen.
+        /// Address on which the node was to listen.
         address: SocketAddr,
     },
-    /// Several nodes have nothing in common by which to know each other.
+    /// Several nodes have no common secret by which to know each other.
     #[error("the nodes of a cluster need the same secret to know each other")]
     SecretMissing,
-    /// A certificate without its key, or the other way round.
+    /// A certificate is given without its key, or a key without its certificate.
     #[error("tls_certificate and tls_key are given together or not at all")]
     OwnHalf,
-    /// Nobody would ever see it.
+    /// In plain text no client would ever see the certificate.
     #[error("a node that speaks in plain text shows no certificate")]
     OwnInPlain,
     /// The operator's own certificate cannot be used.
@@ -55,7 +55,7 @@ pub(crate) fn check(plain: bool, address: SocketAddr) -> Result<(), SecurityErro
     }
 }
 
-/// Where the operator's own certificate is, if there is one.
+/// Returns the files of the operator's own certificate, if there is one.
 pub(crate) fn own_files(
     plain: bool,
     certificate: Option<&PathBuf>,
@@ -72,17 +72,17 @@ pub(crate) fn own_files(
     }
 }
 
-/// By what a node proves that it belongs to the cluster.
+/// Proof of a node that it belongs to the cluster.
 #[derive(Clone)]
 pub(crate) enum Credentials {
-    /// It knows the secret, and signs its certificates itself.
+    /// The node knows the secret, and signs its certificates itself.
     Secret(ClusterSecret),
-    /// Its certificates were signed by a voter.
+    /// A voter has signed the node's certificates.
     Issued(Issued),
 }
 
 impl Credentials {
-    /// The name of the cluster.
+    /// Returns the name of the cluster.
     pub(crate) fn cluster_id(&self) -> String {
         match self {
             Self::Secret(secret) => secret.cluster_id(),
@@ -90,7 +90,7 @@ impl Credentials {
         }
     }
 
-    /// Keeps them in the directory of the node.
+    /// Stores the credentials in the directory of the node.
     pub(crate) fn store(&self, directory: &Path) -> io::Result<()> {
         match self {
             Self::Secret(secret) => secret.store(directory),
@@ -99,7 +99,7 @@ impl Credentials {
     }
 }
 
-/// Returns how a node speaks that was or was not told to speak in plain text with clients.
+/// Returns the security of a node; `plain`: it serves clients in plain text.
 pub(crate) fn of(
     plain: bool,
     credentials: Option<&Credentials>,

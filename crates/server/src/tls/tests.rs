@@ -1,4 +1,4 @@
-//! Who gets through to a listener, and who does not.
+//! Tests of which callers get through to a listener.
 
 use std::{
     net::SocketAddr,
@@ -22,7 +22,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use super::*;
 use crate::tls::{accept::Arrival, authority::provider};
 
-/// What the certificate of node 2 says.
+/// Returns what the certificate of node 2 says.
 fn said_of_two() -> PeerNames {
     PeerNames {
         node: 2,
@@ -31,7 +31,7 @@ fn said_of_two() -> PeerNames {
     }
 }
 
-/// Failures only if the machine is unwell.
+/// Time limit that a healthy machine does not reach.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// 2027, when all of this is valid.
 const NOW: Duration = Duration::from_secs(1_800_000_000);
@@ -45,7 +45,7 @@ fn tls(byte: u8, node: u64) -> Arc<Tls> {
     Arc::new(Tls::new(&secret(byte), holder, LIFETIME).unwrap())
 }
 
-/// The connections that get through the handshake.
+/// Returns the connections that get through the handshake.
 fn secured(
     incoming: TcpListenerStream,
     accept: Option<Accept>,
@@ -58,7 +58,7 @@ fn secured(
     shaking.buffer_unordered(8).filter_map(std::future::ready)
 }
 
-/// A port that says what each caller has shown, and greets it.
+/// Opens a port that reports what each caller has presented, and greets it.
 async fn port(accept: Option<Accept>) -> (SocketAddr, mpsc::Receiver<Shown>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -76,7 +76,7 @@ async fn port(accept: Option<Accept>) -> (SocketAddr, mpsc::Receiver<Shown>) {
     (address, shown)
 }
 
-/// What a caller reads after the handshake.
+/// Returns what a caller reads after the handshake.
 async fn greeting(
     address: SocketAddr,
     config: Arc<ClientConfig>,
@@ -93,10 +93,10 @@ async fn greeting(
     Ok(text)
 }
 
-/// Why a caller with these certificates does not get through.
+/// Returns why a caller with these certificates does not get through.
 async fn refusal(server: &Tls, caller: &Tls) -> String {
     let (address, mut shown) = port(Some(server.accept_peers())).await;
-    // It believes the server, so that only the server can refuse.
+    // The caller trusts the server, so that only the server can refuse.
     let certificates = caller.certificates.clone();
     let config = peers::asks(&[server.root()], certificates);
     let refused = greeting(address, Arc::new(config), names::ANY_PEER.to_owned()).await;
@@ -198,7 +198,7 @@ async fn plain_text_gets_no_answer_and_delays_nobody() {
     let server = tls(7, 1);
     for accept in [server.accept_peers(), server.accept_clients()] {
         let (address, mut shown) = port(Some(accept)).await;
-        // It says nothing for as long as it may.
+        // The caller sends nothing for as long as it may.
         let _silent = TcpStream::connect(address).await.unwrap();
         for said in ["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET / HTTP/1.1\r\n\r\n"] {
             let mut plain = TcpStream::connect(address).await.unwrap();
@@ -265,7 +265,7 @@ async fn a_connection_goes_on_when_certificates_are_renewed() {
     assert_eq!(&heard, b"still");
 }
 
-/// For the life of a certificate that ends within a test.
+/// Lifetime of a certificate that ends within a test.
 const SHORT: Duration = Duration::from_secs(6);
 
 #[tokio::test]
@@ -286,7 +286,7 @@ async fn listeners_that_run_show_new_certificates_before_the_old_ones_expire() {
             let stream = TcpStream::connect(address).await.unwrap();
             let name = ServerName::try_from(name.clone()).unwrap();
             let connector = TlsConnector::from(two.asks());
-            // One that has expired would not be believed.
+            // An expired certificate would not be trusted.
             let mut stream = connector.connect(name, stream).await.unwrap();
             let mut text = String::new();
             stream.read_to_string(&mut text).await.unwrap();
@@ -305,12 +305,12 @@ async fn listeners_that_run_show_new_certificates_before_the_old_ones_expire() {
     draining.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
-/// A node that asks and one that answers, each as far as an exchange has come for it.
+/// A client node and a server node, each after a number of steps of an exchange.
 #[tokio::test]
 async fn nodes_speak_with_each_other_however_far_an_exchange_has_come_and_with_nobody_from_before()
 {
     let (old, new) = (secret(7), secret(7).exchange().unwrap());
-    // Of another leader, which has died since.
+    // By another leader, which has died since.
     let given_up = Next::Secret(secret(7).exchange().unwrap());
     let next = Next::Secret(new);
     let at = |steps: usize, node: u64| {
@@ -352,13 +352,13 @@ async fn nodes_speak_with_each_other_however_far_an_exchange_has_come_and_with_n
         let counts = expected.is_some_and(|_| one.believes(0));
         assert_eq!(counts, expected.is_some() && answers < 2, "{case}");
     }
-    // Who comes with what was before and takes whoever answers is refused, too.
+    // A caller with the previous certificate is refused too, although it trusts any server.
     let (one, two) = (at(2, 1), at(0, 2));
     assert!(
         refusal(&one, &two).await.contains("UnknownCA"),
         "it is refused"
     );
-    // One that was prepared by a leader that died shows nothing that is not believed.
+    // A node that a dead leader has prepared presents no certificate that is not trusted.
     let two = at(0, 2);
     two.prepare(&given_up).unwrap();
     let (address, mut shown) = port(Some(at(1, 1).accept_peers())).await;

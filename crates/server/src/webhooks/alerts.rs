@@ -1,35 +1,37 @@
-//! Alerts as Prometheus Alertmanager sends them, and Grafana with its old and its new alerting.
+//! Formats alerts of Prometheus Alertmanager, and of Grafana with its old and its new alerting.
 //!
-//! Always true: each alert that is shown has its name, what is wrong and where that is to be seen;
-//! how many are not shown is said.
+//! Always true: each alert that is shown has its name, its problem and its link; the text says how
+//! many alerts are not shown.
 
 use serde_json::Value;
 
 use super::text::{at, excerpt, first_of, join, line, list_at, text_at, url, word, word_at};
 
-/// Alerts of one notification that are shown: a screen. More: counted.
+/// Maximum number of alerts of one notification that are shown: a screen. More are counted.
 const ALERTS_SHOWN: usize = 20;
-/// Labels of one alert that are shown besides its name.
+/// Maximum number of labels of one alert that are shown besides its name.
 const LABELS_SHOWN: usize = 8;
-/// Values and matches of one alert that are shown.
+/// Maximum number of values and matches of one alert that are shown.
 const VALUES_SHOWN: usize = 8;
-/// Characters of a value of a label.
+/// Maximum number of characters of a value of a label.
 const LABEL_CHARACTERS: usize = 80;
-/// Characters of a title.
+/// Maximum number of characters of a title.
 const TITLE_CHARACTERS: usize = 300;
-/// Characters of a description.
+/// Maximum number of characters of a description.
 const DESCRIPTION_CHARACTERS: usize = 1000;
-/// Characters of a message that somebody has composed in Grafana.
+/// Maximum number of characters of a message from a template in Grafana.
 const MESSAGE_CHARACTERS: usize = 8000;
-/// How the message begins that Grafana composes by itself, out of what is shown here better.
+/// First lines of the message that Grafana composes by itself, whose content is shown in a better
+/// form here.
 const GRAFANA_DEFAULT: [&str; 2] = ["**Firing**", "**Resolved**"];
 
-/// Whether a body is a notification of Alertmanager, or of Grafana, which has taken over its form.
+/// Returns whether a body is a notification of Alertmanager, or of Grafana, which uses the same
+/// form.
 pub(super) fn is_notification(body: &Value) -> bool {
     body["alerts"].is_array() && (body["status"].is_string() || body["receiver"].is_string())
 }
 
-/// A notification with its alerts.
+/// Formats a notification with its alerts.
 pub(super) fn notification(body: &Value) -> String {
     let alerts = list_at(body, "alerts");
     let by_grafana = body["orgId"].is_number() || body["state"].is_string();
@@ -55,7 +57,7 @@ pub(super) fn notification(body: &Value) -> String {
     join(&parts, "\n")
 }
 
-/// `[FIRING:2] HighLatency (prod)`.
+/// Returns a title such as `[FIRING:2] HighLatency (prod)`.
 fn title(body: &Value, alerts: &[Value]) -> String {
     let given = line(text_at(body, "title"), TITLE_CHARACTERS);
     if !given.is_empty() {
@@ -131,7 +133,7 @@ fn alert(body: &Value, alert: &Value) -> String {
     join(&parts, "\n")
 }
 
-/// `instance=db1, severity=page`: the first labels that are wanted, in their order.
+/// Returns the first wanted labels in their order, such as `instance=db1, severity=page`.
 fn labels_of(labels: &Value, wanted: impl Fn(&str) -> bool) -> String {
     let labels = labels.as_object().into_iter().flatten();
     let shown = labels.filter(|(name, _)| !name.starts_with("__") && wanted(name));
@@ -142,7 +144,7 @@ fn labels_of(labels: &Value, wanted: impl Fn(&str) -> bool) -> String {
     shown.collect::<Vec<_>>().join(", ")
 }
 
-/// `value: A=0.97, B=1`.
+/// Returns the values of an alert, such as `value: A=0.97, B=1`.
 fn values_of(alert: &Value) -> String {
     let values = alert["values"].as_object().into_iter().flatten();
     let shown = values.take(VALUES_SHOWN).filter_map(|(name, value)| {
@@ -155,10 +157,10 @@ fn values_of(alert: &Value) -> String {
     }
 }
 
-/// `since 2026-11-26T10:00:00Z`, and until when, if it is over.
+/// Returns `since 2026-11-26T10:00:00Z`, and the end of the alert if it is over.
 fn times_of(alert: &Value) -> String {
     let time = |field| match line(text_at(alert, field), 40) {
-        // The first year stands for: not yet.
+        // The year 1 means: not yet.
         time if time.starts_with("0001-") => String::new(),
         time => without_fraction(&time),
     };
@@ -170,7 +172,7 @@ fn times_of(alert: &Value) -> String {
     }
 }
 
-/// A time without parts of a second.
+/// Returns a time without fractions of a second.
 fn without_fraction(time: &str) -> String {
     match time.split_once('.') {
         Some((seconds, rest)) => {
@@ -189,12 +191,12 @@ fn indented(text: &str) -> String {
     }
 }
 
-/// Whether a body is of the alerting that Grafana had until its version 8.
+/// Returns whether a body is of the alerting that Grafana had until its version 8.
 pub(super) fn is_old_grafana(body: &Value) -> bool {
     body["ruleName"].is_string() && body["state"].is_string()
 }
 
-/// An alert of the old alerting.
+/// Formats an alert of the old alerting.
 pub(super) fn old_grafana(body: &Value) -> String {
     let state = line(text_at(body, "state"), LABEL_CHARACTERS);
     let title = match first_of(body, &["title", "ruleName"]) {

@@ -1,6 +1,6 @@
-//! What programs that post by HTTP are told: a status, JSON, and when to ask again.
+//! Responses to programs that post by HTTP: a status, JSON, and when to try again.
 //!
-//! Always true: whoever is told to ask again may do so without a message appearing twice.
+//! Always true: a sender that is asked to try again may do so without a message appearing twice.
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -11,10 +11,11 @@ use serde_json::json;
 
 use crate::http;
 
-/// When to ask a node again that could not serve, in seconds: longer than an election.
+/// Seconds after which a sender tries again at a node that could not serve: longer than an
+/// election.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
-/// The message has its place; perhaps its text was cut.
+/// Returns the response to a post whose message is in its room; its text may have been cut.
 pub(super) fn posted(sequence: u64, position: u64, was_cut: bool) -> Response {
     let mut body = json!({"sequence": sequence, "position": position});
     if was_cut {
@@ -23,12 +24,12 @@ pub(super) fn posted(sequence: u64, position: u64, was_cut: bool) -> Response {
     http::with_json(StatusCode::OK, &body)
 }
 
-/// It was understood, and is worth no message.
+/// Returns the response to a post that was understood but makes no message.
 pub(super) fn not_posted(why: &str) -> Response {
     http::with_json(StatusCode::OK, &json!({"posted": false, "sentence": why}))
 }
 
-/// It was refused. `keyed`: the post had an idempotency key.
+/// Returns the response to a refused post. `keyed`: the post had an idempotency key.
 pub(crate) fn refusal(problem: &Problem, keyed: bool) -> Response {
     let (reason, sentence) = (problem.reason(), problem.to_string());
     let hint = hint_of(reason);
@@ -47,7 +48,7 @@ pub(crate) fn refusal(problem: &Problem, keyed: bool) -> Response {
     response
 }
 
-/// What is refused before the rules are asked.
+/// Returns the problem of a post that is refused before the rules are asked.
 pub(super) fn refused(reason: &str, sentence: &str) -> Problem {
     Problem::Refused {
         reason: reason.to_owned(),
@@ -56,7 +57,7 @@ pub(super) fn refused(reason: &str, sentence: &str) -> Problem {
     }
 }
 
-/// What the sender can do, where that is not in the sentence.
+/// Returns what the sender can do, where the sentence does not say it.
 fn hint_of(reason: &str) -> Option<&'static str> {
     Some(match reason {
         "NO_SUCH_WEBHOOK" => {
@@ -104,7 +105,7 @@ fn may_repeat(problem: &Problem, keyed: bool) -> bool {
         | Problem::NoLeader { .. }
         | Problem::GoingAway
         | Problem::Behind => true,
-        // Without a key the message may be there already, and would be there twice.
+        // Without a key a retry could post a message twice, because it may be there already.
         Problem::OutcomeUnknown { .. } => keyed,
         _ => false,
     }

@@ -1,7 +1,8 @@
-//! The body of a post to a webhook: what is packed, encoded or wrapped becomes one JSON object.
+//! Reads the body of a post to a webhook: a packed, encoded or wrapped body becomes one JSON
+//! object.
 //!
-//! Always true: nothing is unpacked beyond the bound of a body, and a refusal names its cause. What
-//! a header says is believed before what the body looks like.
+//! Always true: nothing is unpacked beyond the bound of a body, and a refusal names its cause. The
+//! headers take precedence over what the body looks like.
 
 use std::{borrow::Cow, io::Read as _};
 
@@ -13,24 +14,24 @@ use serde_json::{Map, Value};
 
 use super::answers::refused;
 
-/// Longest body in bytes, as it comes and unpacked: four times what GitHub sends for a large pull
-/// request. Longer: refused.
+/// Maximum length of a body in bytes, as received and unpacked: four times what GitHub sends for a
+/// large pull request. A longer body is refused.
 pub(super) const BYTES_MAX: usize = 256 * 1024;
-/// Fields of a form that are looked at. More: the rest is ignored.
+/// Maximum number of fields of a form that are read. The rest is ignored.
 const FIELDS_MAX: usize = 256;
 
-/// What a content type says of a body.
+/// Kind of a body by its content type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// JSON by any of its names.
     Json,
     /// A form, with JSON in its field `payload`.
     Form,
-    /// Nothing, or nothing to rely on: the body itself decides.
+    /// Not given, or not reliable: the body itself decides.
     Unknown,
 }
 
-/// How bytes are letters.
+/// Encoding of the letters of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Charset {
     Utf8,
@@ -38,7 +39,7 @@ enum Charset {
     Windows1252,
 }
 
-/// How a body is packed.
+/// Compression of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Packing {
     None,
@@ -46,7 +47,7 @@ enum Packing {
     Deflate,
 }
 
-/// What the headers of a post say, found out before its body is read.
+/// What the headers of a post say, read before its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shape {
     kind: Kind,
@@ -93,8 +94,8 @@ impl Shape {
         })
     }
 
-    /// Returns how the bytes of an unpacked body are read: the same bytes with another mark are
-    /// another post.
+    /// Returns a mark of how the bytes of an unpacked body are read: the same bytes with another
+    /// mark are another post.
     pub(super) fn mark(self) -> [u8; 2] {
         let kind = match self.kind {
             Kind::Json => 0,
@@ -116,7 +117,7 @@ impl Shape {
         let unpacked = match self.packing {
             Packing::None => return Ok(Cow::Borrowed(body)),
             Packing::Gzip => unpack(MultiGzDecoder::new(body), "gzip"),
-            // By the standard with a head of zlib; some leave it out.
+            // The standard requires a zlib header; some senders leave it out.
             Packing::Deflate => match unpack(ZlibDecoder::new(body), "deflate") {
                 Err(problem) if problem.reason() == "BODY_INVALID" => {
                     unpack(DeflateDecoder::new(body), "deflate")
@@ -140,7 +141,7 @@ impl Shape {
         let looks_like_json = matches!(start[0], b'{' | b'[' | b'"');
         match self.kind {
             Kind::Json => self.json(bytes),
-            // `curl -d` calls everything a form.
+            // `curl -d` declares everything a form.
             Kind::Form | Kind::Unknown if looks_like_json => self.json(bytes),
             Kind::Form => self.form(start),
             Kind::Unknown if start.starts_with(b"payload=") => self.form(start),
@@ -161,7 +162,7 @@ impl Shape {
         }
     }
 
-    /// A form: JSON in `payload`, or the fields themselves.
+    /// Reads a form: JSON in `payload`, or the fields themselves.
     fn form(self, bytes: &[u8]) -> Result<Value, Problem> {
         let mut fields = Map::new();
         for field in bytes.split(|byte| *byte == b'&').take(FIELDS_MAX) {
@@ -206,7 +207,7 @@ impl Charset {
     }
 }
 
-/// A byte of windows-1252: as in Latin-1 but for these.
+/// Returns the letter of a byte of windows-1252: as in Latin-1 except for these.
 fn of_windows(byte: u8) -> char {
     const HIGH: [char; 32] = [
         '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž',
@@ -222,7 +223,7 @@ fn of_windows(byte: u8) -> char {
 fn kind_of(name: &str) -> Option<Kind> {
     let name = name.to_ascii_lowercase();
     match name.as_str() {
-        // Some send JSON as text.
+        // Some senders send JSON as text.
         "" | "text/plain" => Some(Kind::Unknown),
         "application/x-www-form-urlencoded" => Some(Kind::Form),
         "application/json" | "text/json" | "application/x-json" => Some(Kind::Json),
@@ -252,7 +253,7 @@ fn packing_of(name: &str) -> Option<Packing> {
 
 fn unpack(packed: impl std::io::Read, name: &str) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::new();
-    // One more than may be shows that there is more, whatever it unpacks to.
+    // One byte more than allowed shows that there is more, whatever the body unpacks to.
     let most = u64::try_from(BYTES_MAX).unwrap_or(u64::MAX) + 1;
     let read = packed.take(most).read_to_end(&mut bytes);
     read.map_err(|_| {

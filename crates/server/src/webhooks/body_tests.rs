@@ -1,4 +1,4 @@
-//! Bodies in every packing, charset and wrapping that senders use, and what is none.
+//! Tests of bodies in every packing, charset and wrapping that senders use, and of invalid ones.
 
 use std::{collections::BTreeSet, io::Write as _};
 

@@ -1,7 +1,7 @@
-//! Bodies of five senders, from `tests/webhook_bodies`: one JSON object a line. `body` is what is
-//! sent, as JSON or, if it is a string, as it stands; `type` the content type if it is not
-//! `application/json`, `event` the event of GitHub; `says` what must be in the text, `refused` the
-//! reason of a refusal, `nothing` that no message is made of it.
+//! Tests with bodies of five senders, from `tests/webhook_bodies`: one JSON object a line. `body`
+//! is what is sent, as JSON or, if it is a string, as it stands; `type` the content type if it is
+//! not `application/json`, `event` the event of GitHub; `says` what must be in the text, `refused`
+//! the reason of a refusal, `nothing` that no message is made of it.
 
 use std::io::Write as _;
 

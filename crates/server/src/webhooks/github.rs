@@ -1,8 +1,8 @@
-//! Events of GitHub, and of servers that send what it sends (Gitea, Forgejo).
+//! Formats events of GitHub, and of servers that send the same events (Gitea, Forgejo).
 //!
-//! Always true: an event tells in its first line in which repository who did what, and leads there;
-//! one that this version does not know is told by its name. Names of people have no `@` before
-//! them: a login elsewhere is not an account here.
+//! Always true: the first line of an event says who did what in which repository, and links to it;
+//! an event that this version does not know is named. Names of people have no `@` before them: a
+//! login on another site is not an account here.
 
 use serde_json::Value;
 
@@ -11,18 +11,18 @@ use super::{
     text::{at, excerpt, first_of, join, line, link, list_at, text_at, url, word_at},
 };
 
-/// Commits of one push that are shown. More: counted.
+/// Maximum number of commits of one push that are shown. More are counted.
 const COMMITS_SHOWN: usize = 10;
-/// Pages of a wiki that are shown.
+/// Maximum number of pages of a wiki that are shown.
 const PAGES_SHOWN: usize = 10;
-/// Characters of a title, a name or a first line.
+/// Maximum number of characters of a title, a name or a first line.
 const TITLE_CHARACTERS: usize = 200;
-/// Characters of what somebody has written.
+/// Maximum number of characters of a person's text.
 const BODY_CHARACTERS: usize = 1000;
-/// Characters that name a commit.
+/// Number of characters that name a commit.
 const COMMIT_CHARACTERS: usize = 7;
 
-/// What an event tells.
+/// Returns the message for an event.
 pub(super) fn told(event: &str, body: &Value) -> Told {
     let action = line(text_at(body, "action"), TITLE_CHARACTERS).replace('_', " ");
     let event = Event {
@@ -59,7 +59,7 @@ struct Event<'a> {
 }
 
 impl Event<'_> {
-    /// Why an event is worth no message, if so.
+    /// Returns why an event makes no message, if so.
     fn is_no_news(&self) -> Option<&'static str> {
         match self.name.as_str() {
             "ping" => Some("the webhook works; a ping is not posted"),
@@ -87,7 +87,7 @@ impl Event<'_> {
         excerpt(&without_comments(text_at(self.body, path)), BODY_CHARACTERS)
     }
 
-    /// `#7 Title (https://…)` of what is numbered.
+    /// Returns `#7 Title (https://…)` of a numbered item.
     fn numbered(&self, what: &str) -> String {
         let number = word_at(self.body, &format!("{what}.number"));
         let title = self.text(&format!("{what}.title"));
@@ -95,7 +95,7 @@ impl Event<'_> {
         link(&join(&[format!("#{number}"), title], " "), address)
     }
 
-    /// What was done, and what stands below it.
+    /// Returns what was done, and the text below it.
     fn sentence(&self) -> (String, String) {
         let action = self.action.as_str();
         let none = String::new;
@@ -276,7 +276,7 @@ impl Event<'_> {
         (did, join(&lines, "\n"))
     }
 
-    /// A change of an issue, a pull request or a discussion.
+    /// Returns the text for a change of an issue, a pull request or a discussion.
     fn change(&self, kind: &str, field: &str) -> (String, String) {
         let is_merged = at(self.body, "pull_request.merged").as_bool() == Some(true);
         let did = match self.action.as_str() {
@@ -336,7 +336,7 @@ impl Event<'_> {
         (did, join(&[written, address], "\n"))
     }
 
-    /// The end of a check.
+    /// Returns the text for the end of a check.
     fn check(&self) -> (String, String) {
         let of = |field: &str| format!("{}.{field}", self.name);
         let names = [of("name"), of("app.name")];
@@ -370,7 +370,7 @@ impl Event<'_> {
         )
     }
 
-    /// An event that is told by its name.
+    /// Returns the text for an event that only its name describes.
     fn any(&self) -> (String, String) {
         let event = self.name.replace('_', " ");
         let of = |field: &str| format!("{}.{field}", self.name);

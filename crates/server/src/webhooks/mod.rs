@@ -1,9 +1,9 @@
 //! Webhooks: programs post messages to a room by plain HTTP, with a secret address.
 //!
-//! Always true: who does not know a secret costs a look at the database and no more: no body is
+//! Always true: a caller that does not know a secret costs one look at the database: no body is
 //! read for it and nothing is proposed. The secret is in no log and in no answer. A post with an
-//! idempotency key is in the room once, however often and to whichever node it is sent. What is
-//! posted can be read by people, whichever of the known programs has sent it.
+//! idempotency key is in the room once, however often and to whichever node it is sent. People can
+//! read every posted message, whichever of the known programs has sent it.
 
 mod alerts;
 mod answers;
@@ -49,38 +49,41 @@ use crate::{
 
 pub(crate) use answers::refusal;
 
-/// The header that tells a retry from another post.
+/// Header that tells a retry from another post.
 const KEY_HEADER: &str = "idempotency-key";
-/// Longest idempotency key in bytes: far more than a UUID. Longer: refused.
+/// Maximum length of an idempotency key in bytes: far more than a UUID. A longer key is refused.
 const KEY_BYTES_MAX: usize = 128;
-/// The header by which GitHub says what has happened.
+/// Header in which GitHub names the event.
 const GITHUB_HEADER: &str = "x-github-event";
-/// Bytes of a body that are taken and dropped after it was refused, so that its sender is told why
-/// instead of losing its connection.
+/// Maximum number of bytes of a body that are read and dropped after it was refused, so that its
+/// sender gets the reason instead of losing its connection.
 const DROPPED_BYTES_MAX: usize = 512 * 1024;
-/// Posts under way on one node, and so bodies in memory. At the bound: refused as busy.
+/// Maximum number of posts under way on one node, and so of bodies in memory. At the bound a post
+/// is refused as busy.
 const POSTS_MAX: usize = 256;
-/// Posts of one webhook under way on one node. At the bound: refused as busy.
+/// Maximum number of posts of one webhook under way on one node. At the bound a post is refused as
+/// busy.
 const POSTS_OF_ONE_MAX: usize = 16;
 
-/// What is told of a post.
+/// Result of formatting a post.
 #[derive(Debug, PartialEq, Eq)]
 enum Told {
-    /// This text.
+    /// A message with this text.
     Message(String),
-    /// Nothing, and why.
+    /// No message, with the reason.
     Nothing(&'static str),
 }
 
-/// What has become of a post.
+/// Outcome of a post.
 enum Outcome {
-    /// It has a sequence in its room and a position in the log; perhaps its text was cut.
+    /// The message has a sequence in its room and a position in the log; its text may have been
+    /// cut.
     Posted(u64, u64, bool),
-    /// It is worth no message.
+    /// The post makes no message.
     NotPosted(&'static str),
 }
 
-/// Answers everything below [`HOOKS`].
+/// Serves everything below [`HOOKS`].
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     let hooks = Hooks {
         shared,
@@ -124,7 +127,7 @@ struct Hooks {
 }
 
 impl Hooks {
-    /// Posts a message, if there is one.
+    /// Posts a message, if the body makes one.
     async fn post(&self, request: Request) -> Result<Outcome, Problem> {
         self.shared.door()?;
         self.shared.only_where_believed()?;
@@ -149,12 +152,12 @@ impl Hooks {
             Told::Nothing(why) => return Ok(Outcome::NotPosted(why)),
         };
         let text = conclave_text::message(text)?;
-        // A retry may be packed anew.
+        // A retry may be packed in another way.
         let event = parts.headers.get(GITHUB_HEADER);
         let event = event.map_or(&b""[..], HeaderValue::as_bytes);
         let received = [&body[..], &shape.mark(), event];
         let command = request::post_by_webhook(once, token, text, &received, keyed);
-        // The body is read: a post that waits for its rate keeps no place of others.
+        // The body is read: a post that waits for its rate takes no place from other posts.
         drop(place);
         let (of, price) = (
             self.shared.sessions.fair.of(account),
@@ -177,8 +180,9 @@ impl Hooks {
         })
     }
 
-    /// The account of a webhook. One that this node has not heard of may have been made
-    /// elsewhere a moment ago: then everything that was acknowledged is waited for, once.
+    /// Returns the account of a webhook. A webhook that this node does not know may have been made
+    /// at another node a moment ago, so this node waits once until it has applied everything that
+    /// was acknowledged.
     async fn look(&self, token: TokenHash, deadline: Deadline) -> Result<AccountId, Problem> {
         for fresh in [false, true] {
             if fresh {
@@ -196,21 +200,21 @@ impl Hooks {
     }
 }
 
-/// The posts under way.
+/// Posts under way.
 #[derive(Default)]
 struct Places {
     all: usize,
     of: HashMap<TokenHash, usize>,
 }
 
-/// One post under way; over when dropped.
+/// One post under way, until dropped.
 struct Place {
     places: Arc<Mutex<Places>>,
     token: TokenHash,
 }
 
 impl Place {
-    /// A place, if there is one left.
+    /// Takes a place, if there is one left.
     fn take(places: &Arc<Mutex<Places>>, token: TokenHash) -> Option<Self> {
         let mut now = places.lock().unwrap_or_else(|error| error.into_inner());
         let own = now.of.get(&token).copied().unwrap_or(0);
@@ -240,18 +244,18 @@ impl Drop for Place {
     }
 }
 
-/// The hash of the secret in a path.
+/// Returns the hash of the secret in a path.
 fn token_of(path: &str) -> Result<TokenHash, Problem> {
     let secret = path.strip_prefix(HOOKS).unwrap_or_default();
     let secret = secret.strip_suffix('/').unwrap_or(secret);
     match URL_SAFE_NO_PAD.decode(secret) {
         Ok(secret) if secret.len() == TOKEN_BYTES => Ok(request::token_hash(&secret)),
-        // Nobody has an address like this.
+        // No webhook has an address like this.
         _ => Err(Rejection::NoSuchWebhook.into()),
     }
 }
 
-/// The idempotency key, if there is one.
+/// Returns the idempotency key, if there is one.
 fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut keys = headers.get_all(KEY_HEADER).iter();
     let key = match (keys.next(), keys.next()) {
@@ -267,7 +271,7 @@ fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     key.map(|key| Some(key.to_owned())).ok_or_else(bad)
 }
 
-/// The whole body, unless it is too long or too slow.
+/// Reads the whole body, unless it is too long or too slow.
 async fn body_of(body: &mut Body, deadline: Deadline) -> Result<Bytes, Problem> {
     let whole = tokio::time::timeout(deadline.left(), read(body)).await;
     whole.map_err(|_| refused("BODY_INVALID", "the body did not arrive in time"))?
@@ -295,7 +299,7 @@ async fn read(body: &mut Body) -> Result<Bytes, Problem> {
     }
 }
 
-/// What a body tells people.
+/// Formats a body for people.
 fn told_by(headers: &HeaderMap, body: &Value) -> Result<Told, Problem> {
     if let Some(event) = headers.get(GITHUB_HEADER) {
         let event = event.to_str().unwrap_or("event");
@@ -407,7 +411,7 @@ mod tests {
         let mut body = Body::from_stream(futures::stream::iter(parts));
         let refused = body_of(&mut body, Deadline::usual()).await;
         assert_eq!(reason(refused), "BODY_TOO_LONG");
-        // What is left of it is not waited for.
+        // The handler does not wait for the rest of it.
         assert!(!body.is_end_stream());
     }
 

@@ -1,20 +1,21 @@
-//! Bodies as Slack takes them, and Mattermost: `text`, `blocks`, `attachments`.
+//! Formats bodies in the form of Slack and Mattermost: `text`, `blocks`, `attachments`.
 //!
-//! Always true: a body that has nothing of these is no body of this kind. Markdown stays as it is;
-//! only what nobody could read (`<https://…|label>`, `&amp;`) is written otherwise.
+//! Always true: a body that has none of these fields is no body of this kind. Markdown stays as it
+//! is; only notation that people cannot read (`<https://…|label>`, `&amp;`) is replaced.
 
 use serde_json::Value;
 
 use super::text::{at, clean, first_of, join, link, list_at, text_at, url, word, word_at};
 
-/// Longest `<…>` that is taken for a link or a mention, in bytes: the longest address and a label.
+/// Maximum length of `<…>` that is read as a link or a mention, in bytes: the longest address and a
+/// label.
 const TOKEN_BYTES_MAX: usize = 3000;
-/// Attachments that are shown. Slack takes at most 100.
+/// Maximum number of attachments that are shown. Slack accepts at most 100.
 const ATTACHMENTS_MAX: usize = 100;
-/// Depth of lists in a text with marks: Slack has 8 levels.
+/// Maximum depth of lists in rich text: Slack has 8 levels.
 const INDENT_MAX: u64 = 8;
 
-/// The text of a body; `None` if it has none of the fields.
+/// Returns the text of a body; `None` if it has none of the fields.
 pub(super) fn text_of(body: &Value) -> Option<String> {
     let fields = ["text", "blocks", "attachments", "props"];
     if fields.iter().all(|field| body[field].is_null()) {
@@ -22,7 +23,7 @@ pub(super) fn text_of(body: &Value) -> Option<String> {
     }
     let blocks = blocks_of(list_at(body, "blocks"));
     let main = match blocks.is_empty() {
-        // The text is what stands in place of the blocks where there are none.
+        // The text replaces the blocks where there are none.
         true => marked(text_at(body, "text")),
         false => blocks,
     };
@@ -33,7 +34,7 @@ pub(super) fn text_of(body: &Value) -> Option<String> {
     Some(join(&parts, "\n"))
 }
 
-/// An attachment: everything of it that is text or leads somewhere.
+/// Formats an attachment: everything of it that is text or a link.
 fn attachment(attachment: &Value) -> String {
     let labelled = |label: &str, address: &str| {
         let label = marked(text_at(attachment, label));
@@ -61,13 +62,13 @@ fn attachment(attachment: &Value) -> String {
     parts.push(marked(text_at(attachment, "footer")));
     let text = join(&parts, "\n");
     match text.is_empty() {
-        // What a client shows that knows no attachments.
+        // Text for clients that cannot show attachments.
         true => marked(text_at(attachment, "fallback")),
         false => text,
     }
 }
 
-/// Blocks, one below the other.
+/// Formats blocks, one below the other.
 fn blocks_of(blocks: &[Value]) -> String {
     let parts: Vec<String> = blocks.iter().map(block).collect();
     join(&parts, "\n")
@@ -106,7 +107,7 @@ fn block(block: &Value) -> String {
             let rows: Vec<String> = list_at(block, "rows").iter().map(row).collect();
             join(&rows, "\n")
         }
-        // Sections, headers, Markdown, and what may come.
+        // Sections, headers, Markdown, and future kinds.
         _ => {
             let mut parts = vec![
                 match &block["text"] {
@@ -129,7 +130,7 @@ fn cell(cell: &Value) -> String {
     }
 }
 
-/// A text of a block, a picture or a button.
+/// Formats a text of a block, a picture or a button.
 fn element(element: &Value) -> String {
     match text_at(element, "type") {
         "mrkdwn" => marked(text_at(element, "text")),
@@ -142,7 +143,7 @@ fn element(element: &Value) -> String {
                 Value::String(text) => clean(text),
                 text => clean(text_at(text, "text")),
             };
-            // One that only another program could answer leads nowhere from here.
+            // A button that only another program could answer has no link.
             match url(text_at(element, "url")) {
                 "" => String::new(),
                 address => link(&label, address),
@@ -152,7 +153,7 @@ fn element(element: &Value) -> String {
     }
 }
 
-/// A part of a text with marks.
+/// Formats a part of rich text.
 fn rich(part: &Value) -> String {
     let inside = || list_at(part, "elements").iter();
     let line = || inside().map(leaf).collect::<String>();
@@ -181,7 +182,7 @@ fn rich(part: &Value) -> String {
     }
 }
 
-/// A piece of a line.
+/// Formats a piece of a line.
 fn leaf(leaf: &Value) -> String {
     let text = clean(text_at(leaf, "text"));
     let text = match at(leaf, "style.code").as_bool() {
@@ -207,15 +208,16 @@ fn leaf(leaf: &Value) -> String {
     }
 }
 
-/// An emoji by its numbers: `1f44b-1f3fb`.
+/// Returns an emoji by its numbers: `1f44b-1f3fb`.
 fn emoji(numbers: &str) -> Option<String> {
     let one = |number| char::from_u32(u32::from_str_radix(number, 16).ok()?);
     let emoji: Option<String> = numbers.split('-').map(one).collect();
     emoji.filter(|emoji| !emoji.chars().any(char::is_control))
 }
 
-/// A text in the language of Slack: links and mentions in `<…>`, and three letters written as in
-/// HTML. If one of the three stands there as itself, the text is none of Slack, and they stay.
+/// Converts a text in the notation of Slack: links and mentions in `<…>`, and three characters
+/// escaped as in HTML. If one of the three stands there unescaped, the text is not from Slack, and
+/// they stay.
 pub(super) fn marked(text: &str) -> String {
     let text = clean(text);
     let mut pieces = Vec::new();
@@ -247,7 +249,7 @@ pub(super) fn marked(text: &str) -> String {
     shown.collect()
 }
 
-/// What stands in `<…>`, if it is of Slack.
+/// Converts the content of `<…>`, if it is Slack's notation.
 fn token(inside: &str) -> Option<String> {
     let (target, label) = match inside.split_once('|') {
         Some((target, label)) => (target, Some(unescaped(label))),
@@ -287,7 +289,7 @@ fn special(what: &str, label: Option<String>) -> Option<String> {
     }
 }
 
-/// Whether `&`, `<` and `>` stand there only as Slack wants them written.
+/// Returns whether `&`, `<` and `>` stand there only in the way that Slack escapes them.
 fn is_escaped(text: &str) -> bool {
     let names = ["amp;", "lt;", "gt;"];
     let is_name = |rest: &str| names.iter().any(|name| rest.starts_with(name));

@@ -1,21 +1,22 @@
-//! Text for people, made of what programs send.
+//! Cleans text of programs for people.
 //!
-//! Always true: what comes out has no control characters but line feeds, none that turn the
-//! direction of writing, and no more than its bound; what was cut ends with a sign.
+//! Always true: the result has no control characters but line feeds, none that turn the direction
+//! of writing, and no more characters than its bound; a cut text ends with a sign.
 
 use conclave_core::limits::TEXT_BYTES_MAX;
 use conclave_text::{BYTE_ORDER_MARK, breaks_line, turns_direction};
 use serde_json::Value;
 
-/// Stands where a part was cut.
+/// Sign where a part was cut.
 const CUT: &str = "…";
-/// Stands at the end of a message that was cut.
+/// Text at the end of a message that was cut.
 const CUT_MESSAGE: &str = "\n… (the rest was cut: a message has at most 16 KiB)";
-/// Longest address that is shown, in bytes: longer than browsers keep whole. Longer: left out.
+/// Maximum length of an address that is shown, in bytes: longer than browsers keep whole. A longer
+/// one is left out.
 const URL_BYTES_MAX: usize = 2048;
 
-/// Cleans what a program wrote: sequences for terminals, control characters and marks of direction
-/// go, lines end with a line feed.
+/// Cleans a program's text: removes sequences for terminals, control characters and marks of
+/// direction, and ends lines with a line feed.
 pub(super) fn clean(text: &str) -> String {
     let mut cleaned = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
@@ -41,7 +42,7 @@ pub(super) fn clean(text: &str) -> String {
     cleaned
 }
 
-/// Returns whether a character steers a terminal or turns the direction of writing.
+/// Returns whether a character controls a terminal or turns the direction of writing.
 fn steers(character: char) -> bool {
     character.is_control() || turns_direction(character)
 }
@@ -66,7 +67,7 @@ fn cut(text: &str, characters_max: usize) -> String {
     }
 }
 
-/// Cuts a text to the length of a message; tells whether it was longer.
+/// Cuts a text to the length of a message; returns whether it was longer.
 pub(super) fn fit(text: &str) -> (String, bool) {
     let text = text.trim_end();
     if text.len() <= TEXT_BYTES_MAX {
@@ -76,7 +77,7 @@ pub(super) fn fit(text: &str) -> (String, bool) {
     (format!("{}{CUT_MESSAGE}", text[..at].trim_end()), true)
 }
 
-/// An address, or nothing if it is none that a reader can follow.
+/// Returns an address, or nothing if a reader cannot follow it.
 pub(super) fn url(text: &str) -> &str {
     let text = text.trim();
     let known = ["http://", "https://", "mailto:"];
@@ -93,7 +94,7 @@ fn starts_with(text: &str, beginning: &str) -> bool {
     start.is_some_and(|start| start.eq_ignore_ascii_case(beginning))
 }
 
-/// A label and where it leads: `label (address)`.
+/// Returns a label and its address: `label (address)`.
 pub(super) fn link(label: &str, address: &str) -> String {
     let address = url(address);
     match (label.is_empty(), address.is_empty()) {
@@ -104,22 +105,22 @@ pub(super) fn link(label: &str, address: &str) -> String {
     }
 }
 
-/// What stands at `path`, whose steps are divided by dots; `Null` if nothing does.
+/// Returns the value at `path`, whose steps are divided by dots; `Null` if there is none.
 pub(super) fn at<'a>(value: &'a Value, path: &str) -> &'a Value {
     path.split('.').fold(value, |value, step| &value[step])
 }
 
-/// The text at `path`; empty if there is none.
+/// Returns the text at `path`; empty if there is none.
 pub(super) fn text_at<'a>(value: &'a Value, path: &str) -> &'a str {
     at(value, path).as_str().unwrap_or_default()
 }
 
-/// The text, number or truth value at `path` as a text; empty if there is none.
+/// Returns the text, number or truth value at `path` as a text; empty if there is none.
 pub(super) fn word_at(value: &Value, path: &str) -> String {
     word(at(value, path))
 }
 
-/// A text, number or truth value as a text; empty for anything else.
+/// Returns a text, number or truth value as a text; empty for anything else.
 pub(super) fn word(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -129,18 +130,18 @@ pub(super) fn word(value: &Value) -> String {
     }
 }
 
-/// The list at `path`; empty if there is none.
+/// Returns the list at `path`; empty if there is none.
 pub(super) fn list_at<'a>(value: &'a Value, path: &str) -> &'a [Value] {
     at(value, path).as_array().map_or(&[], Vec::as_slice)
 }
 
-/// The first of several texts that is not empty.
+/// Returns the first of several texts that is not empty.
 pub(super) fn first_of<'a>(value: &'a Value, paths: &[&str]) -> &'a str {
     let mut texts = paths.iter().map(|path| text_at(value, path).trim());
     texts.find(|text| !text.is_empty()).unwrap_or_default()
 }
 
-/// Joins what is not empty.
+/// Joins the parts that are not empty.
 pub(super) fn join(parts: &[String], between: &str) -> String {
     let parts: Vec<&str> = parts.iter().map(|part| part.trim_end()).collect();
     let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();

@@ -1,4 +1,4 @@
-//! Answers a node that announces itself.
+//! Answers the announcement of a node.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -19,27 +19,27 @@ use crate::{
     peer::{convert::malformed, join_client},
 };
 
-/// Words of lives in one announcement at most.
+/// Maximum number of words of lives in one announcement.
 const WORDS_MAX: usize = 64;
-/// Nodes that are remembered at most: members, and those that have just come or gone.
+/// Maximum number of nodes that are remembered: members, and nodes that have just come or gone.
 const KNOWN_MAX: usize = 128;
-/// How long a place may take to take a connection, and to say who is there.
+/// How long connecting to an address may take, and then the answer of the process there.
 const CONNECT_LIMIT: Duration = Duration::from_millis(300);
 const ASK_LIMIT: Duration = Duration::from_millis(600);
 
-/// What is known of a process that was seen at an address.
+/// State of a process that was seen at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum There {
-    /// It has just said so.
+    /// The process has just answered.
     Runs,
-    /// No process listens there, or another one.
+    /// No process listens there, or another process does.
     Gone,
-    /// It does not answer.
+    /// There is no answer.
     Silent,
 }
 
 impl Shared {
-    /// Compares what a node says of itself with what is known of it.
+    /// Compares a node's announcement with what is known of the node.
     pub(crate) async fn hear(
         self: &Arc<Self>,
         node: u64,
@@ -65,7 +65,8 @@ impl Shared {
         })
     }
 
-    /// Tells a node from before a recovery by hand that it belongs to this cluster no longer.
+    /// Returns the answer to a node from before a recovery by hand: it no longer belongs to this
+    /// cluster.
     pub(crate) fn recovered_without(&self) -> peer::AnnounceResponse {
         let cluster = &self.identity.cluster_id;
         peer::AnnounceResponse {
@@ -83,7 +84,7 @@ impl Shared {
     ) -> Result<(AnnounceVerdict, String), Status> {
         let accepted = (AnnounceVerdict::Accepted, String::new());
         if self.is_known(said) {
-            // Since the last start of this node its flags may say something else.
+            // This node may have been started again with other flags since then.
             self.learn_place(said).await;
             return Ok(accepted);
         }
@@ -137,7 +138,7 @@ impl Shared {
         Ok(accepted)
     }
 
-    /// Returns whether this life was accepted before, where it is now.
+    /// Returns whether this life was accepted before, at its present addresses.
     fn is_known(&self, said: &Announced) -> bool {
         let mut lives = self.roll.lives();
         let known = lives.known(said.node);
@@ -149,7 +150,7 @@ impl Shared {
         is_known
     }
 
-    /// Finds out whether the known life of a node still runs where it was.
+    /// Finds out whether the known life of a node still runs at its known address.
     async fn look_at(&self, node: u64, known: &Known) -> There {
         let address = &known.place.peer_address;
         match tokio::time::timeout(CONNECT_LIMIT, connect(address)).await {
@@ -168,7 +169,7 @@ impl Shared {
         }
     }
 
-    /// Notes where a node is reached, if that is not where the others look for it.
+    /// Records the addresses of a node, if they are not those that other nodes use.
     async fn learn_place(&self, said: &Announced) {
         let members = self.members();
         let Some(known) = members.get(&said.node) else {
@@ -187,7 +188,8 @@ impl Shared {
         }
         let word = said.life().word;
         if !same_peer && !lock(&self.roll.at_home).contains(&word) {
-            // The log may name it in another way, or by an address that leads to it.
+            // The log may write the address in another way, or name another address that leads to
+            // it.
             let as_known = Known {
                 life: said.life(),
                 place: Place {
@@ -211,7 +213,7 @@ impl Shared {
         }
     }
 
-    /// Reaches a member at this place from now on.
+    /// Uses these addresses for a member from now on.
     pub(crate) fn has_moved(&self, node: u64, member: Member) {
         if self
             .members()
@@ -235,8 +237,8 @@ async fn connect(address: &str) -> io::Result<()> {
     TcpStream::connect(address).await.map(drop)
 }
 
-/// Returns whether two ways to write an address cannot mean the same place: another port, or
-/// another number of a machine. A name may mean any number.
+/// Returns whether two ways to write an address cannot mean the same place, because the port or the
+/// IP address differs. A name may stand for any IP address.
 fn is_elsewhere(known: &str, said: &str) -> bool {
     let (Ok(known), Ok(said)) = (known.parse::<SocketAddr>(), said.parse::<SocketAddr>()) else {
         let port = |address: &str| address.rsplit_once(':').map(|(_, port)| port.to_owned());

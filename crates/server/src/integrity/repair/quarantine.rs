@@ -1,7 +1,7 @@
-//! Sets damaged data aside, and counts how often that happened.
+//! Quarantines damaged data, and counts how often that happened.
 //!
-//! Always true: files are moved, never copied and never changed; so what is moved in half, by a
-//! crash, can be moved on.
+//! Always true: files are moved, never copied and never changed; so a move that a crash has
+//! interrupted can be continued.
 
 use std::{
     fs::{self, File},
@@ -13,28 +13,28 @@ use std::{
 
 use crate::identity::peers_file::PeersFile;
 
-/// Directories with damaged data that are kept, and repairs within [`LATELY`] after which the
-/// machine is to blame: a fourth one would only be damaged as well.
+/// Maximum number of directories with damaged data, and of repairs within [`LATELY`] after which
+/// the machine is assumed to be the cause: after a fourth the data would only be damaged again.
 pub(crate) const KEPT_MAX: usize = 3;
 /// How long a repair counts.
 const LATELY: Duration = Duration::from_secs(3600);
 
-/// How the directories are named, before their number.
+/// Prefix of the names of the directories, before their number.
 const NAME: &str = "damaged-";
-/// What is wrong with what lies there, for people.
+/// File in which the damage is described for people.
 const WHY: &str = "why";
-/// How files of the database begin, and of what is made from it.
+/// Prefixes of the files of the database, and of what is made from it.
 const STATE: [&str; 3] = ["state.", "search.", "installed."];
-/// How everything else begins that belongs to a node and not to its machine.
+/// Prefixes of everything else that belongs to a node and not to its machine.
 const REST: [&str; 5] = ["identity.json", "joining", "instance", "log", "snapshots"];
 
-/// Whether a node has used this directory.
+/// Returns whether a node has used this directory.
 pub(super) fn was_used(directory: &Path) -> bool {
     let used = |name: &str| directory.join(name).exists();
     used("log") || used("state.db") || PeersFile::is_there(directory)
 }
 
-/// How many repairs there were within the last hour.
+/// Returns how many repairs there were within the last hour.
 pub(super) fn lately(directory: &Path) -> io::Result<usize> {
     #[expect(
         clippy::disallowed_methods,
@@ -44,14 +44,14 @@ pub(super) fn lately(directory: &Path) -> io::Result<usize> {
     let mut count = 0;
     for (_, path) in all(directory)? {
         let at = fs::metadata(path)?.modified()?;
-        // A clock that was set back makes none of them older.
+        // After a clock was set back, each still counts.
         let age = now.duration_since(at).unwrap_or_default();
         count += usize::from(age < LATELY);
     }
     Ok(count)
 }
 
-/// The number of the next directory.
+/// Returns the number of the next directory.
 pub(super) fn next(directory: &Path) -> io::Result<u64> {
     Ok(all(directory)?.last().map_or(1, |(number, _)| number + 1))
 }
@@ -61,7 +61,7 @@ pub(super) fn move_state(directory: &Path, number: u64, why: &str) -> io::Result
     move_named(directory, number, why, &STATE)
 }
 
-/// Moves away whatever a node made here. The cluster's secret and where its members are stay.
+/// Moves away everything that a node made here. The cluster's secret and the peers file stay.
 pub(super) fn move_all(directory: &Path, number: u64, why: &str) -> io::Result<()> {
     move_named(directory, number, why, &[&STATE[..], &REST].concat())
 }
@@ -89,7 +89,7 @@ fn move_named(directory: &Path, number: u64, why: &str, names: &[&str]) -> io::R
     Ok(())
 }
 
-/// The directories with damaged data, oldest first.
+/// Returns the directories with damaged data, oldest first.
 fn all(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut found = Vec::new();
     for item in fs::read_dir(directory)? {

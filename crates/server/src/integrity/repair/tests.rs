@@ -1,4 +1,4 @@
-//! What a node makes of a damaged directory before it has spoken with anybody.
+//! Tests of what a node does with a damaged directory before it has called any other node.
 
 use std::{fs, path::Path};
 
@@ -14,7 +14,7 @@ fn stored(node: u64) -> Stored {
     Stored::made("abc".to_owned(), node)
 }
 
-/// A directory that node 3 has used.
+/// Returns a directory that node 3 has used.
 fn used() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     node_identity::write(directory.path(), &stored(3)).unwrap();
@@ -78,7 +78,7 @@ fn an_identity_that_is_damaged_or_gone_is_noted_and_stays_noted() {
         let Ok(Health::Damaged(first, None)) = look(&claim(directory.path())) else {
             panic!("it is damaged");
         };
-        // Also if the file is whole again later: nobody knows what has happened meanwhile.
+        // Also if the file is intact again later: the node cannot know what has happened meanwhile.
         node_identity::write(directory.path(), &stored(3)).unwrap();
         let Ok(Health::Damaged(again, Some(_))) = look(&claim(directory.path())) else {
             panic!("it stays noted");
@@ -191,7 +191,7 @@ async fn a_node_that_was_let_in_before_a_crash_goes_on_from_there() {
     let new = come_back(path, Some(&secret)).await.unwrap();
     assert_eq!((new.node, new.joined, new.node_first), (7, true, Some(3)));
     assert!(path.join("damaged-1/log").exists() && !path.join("log").exists());
-    // It was killed before the note was removed.
+    // The node was killed before the record was removed.
     store(&claim(path), &noted).unwrap();
     let health = look(&claim(path));
     assert!(matches!(health, Ok(Health::Node(stored)) if stored == new));

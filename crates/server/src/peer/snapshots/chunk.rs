@@ -1,18 +1,18 @@
-//! A piece of a snapshot's file, packed for its way.
+//! A piece of a snapshot's file, packed for sending.
 //!
 //! Always true: unpacking never takes more memory than [`CHUNK_BYTES_MAX`], whatever was sent.
 
 use bytes::Bytes;
 use conclave_wire::peer::{self, ChunkEncoding};
 
-/// Bytes of a snapshot in one message.
+/// Number of bytes of a snapshot in one message.
 pub(super) const CHUNK_BYTES: usize = 256 * 1024;
-/// Bytes of a snapshot that are taken in one message; a longer one is refused.
+/// Maximum number of bytes of a snapshot in one message; a longer message is refused.
 pub(super) const CHUNK_BYTES_MAX: usize = 1024 * 1024;
-/// What this node can unpack.
+/// Encodings that this node can unpack.
 pub(super) const ENCODINGS: [ChunkEncoding; 1] = [ChunkEncoding::Lz4];
 
-/// Packs a piece, if the receiver can unpack it and it gets smaller.
+/// Packs a piece, if the receiver can unpack it and the result is smaller.
 pub(super) fn pack(offset: u64, raw: Vec<u8>, encodings: &[i32]) -> peer::SnapshotChunk {
     let crc32c = crc32c::crc32c(&raw);
     let raw_bytes = u32::try_from(raw.len()).unwrap_or(u32::MAX);
@@ -31,7 +31,7 @@ pub(super) fn pack(offset: u64, raw: Vec<u8>, encodings: &[i32]) -> peer::Snapsh
     }
 }
 
-/// Unpacks a piece and checks it; `None` if it is not what was packed.
+/// Unpacks a piece and verifies it; returns `None` if it is not what was packed.
 pub(super) fn unpack(chunk: peer::SnapshotChunk) -> Option<Bytes> {
     let raw_bytes = usize::try_from(chunk.raw_bytes).ok()?;
     let raw = match ChunkEncoding::try_from(chunk.encoding).ok()? {
@@ -56,7 +56,7 @@ mod tests {
         ENCODINGS.map(i32::from).to_vec()
     }
 
-    /// Bytes that no compressor makes shorter.
+    /// Returns bytes that no compressor makes shorter.
     fn noise(bytes: usize) -> Vec<u8> {
         let mut noise = vec![0; bytes];
         blake3::Hasher::new().finalize_xof().fill(&mut noise);
@@ -92,7 +92,7 @@ mod tests {
                     data,
                     ..packed.clone()
                 };
-                // A bit of a packed chunk may say the same in another way.
+                // A bit of a packed chunk may not change its content.
                 assert!(unpack(flipped).is_none_or(|raw| raw == text), "bit {bit}");
             }
         }

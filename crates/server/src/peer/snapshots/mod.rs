@@ -1,10 +1,11 @@
-//! Snapshots between nodes: sent at a pace, received once, and gone on with after a break.
+//! Snapshots between nodes: sent at a limited rate, received one at a time, and resumed after a
+//! break.
 //!
-//! The replica makes the file and installs it; here it is carried. Every chunk is checked as it
-//! comes, and the whole file, as the disk gives it back, before the replica hears of it.
+//! The replica makes the file and installs it; this module transfers it. Every chunk is verified
+//! when it arrives, and the whole file, as the disk gives it back, before the replica gets it.
 //!
-//! Always true: a break costs what was under way and nothing that was stored; whatever is wrong
-//! with what came, it is thrown away and never installed.
+//! Always true: a break costs what was under way and nothing that was stored; a file with any error
+//! is thrown away and never installed.
 
 mod chunk;
 mod pace;

@@ -1,4 +1,4 @@
-//! How fast this node sends snapshots, all of them together.
+//! Limits how fast this node sends snapshots, all of them together.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -7,15 +7,15 @@ use std::{
 
 use tokio::time::{Instant, sleep_until};
 
-/// How far behind its pace a transfer may fall and still make up for it.
+/// How far a transfer may fall behind its rate and still make up for it.
 const BEHIND: Duration = Duration::from_millis(20);
 
-/// A number of bytes for each second.
+/// A rate in bytes per second.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// 0: as fast as it goes.
+    /// Rate; 0: no limit.
     bytes_per_second: u64,
-    /// When the next bytes may go.
+    /// Time at which the next bytes may go.
     due: Mutex<Instant>,
 }
 
@@ -27,7 +27,7 @@ impl Pace {
         }
     }
 
-    /// How many bytes should go at once: an eighth of a second's.
+    /// Returns how many bytes should go at once: an eighth of a second's.
     pub(super) fn step(&self, least: usize, most: usize) -> usize {
         match self.bytes_per_second {
             0 => most,
@@ -42,7 +42,7 @@ impl Pace {
         }
         let due = {
             let now = Instant::now();
-            // One value is written at once: it is sound whoever panicked.
+            // One value is written at once, so it is valid even if another thread has panicked.
             let mut next = self.due.lock().unwrap_or_else(PoisonError::into_inner);
             let due = (*next).max(now.checked_sub(BEHIND).unwrap_or(now));
             let seconds = bytes as f64 / self.bytes_per_second as f64;
@@ -66,7 +66,7 @@ mod tests {
             }
         };
         tokio::join!(transfer(), transfer());
-        // Twice 5000 bytes; the last of them need not be waited for.
+        // Twice 5000 bytes, of which the last need no wait.
         let elapsed = began.elapsed();
         assert!(elapsed >= Duration::from_millis(9800), "{elapsed:?}");
         assert!(elapsed <= Duration::from_millis(10_000), "{elapsed:?}");

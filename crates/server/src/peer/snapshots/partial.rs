@@ -1,9 +1,12 @@
-//! What is stored of a snapshot that is being received: one file, and a note of what it will be.
+//! The stored part of a snapshot that is being received: one file, and a note that names the
+//! snapshot.
 //!
-//! Both survive a restart. The note is on disk before the first byte, so what is stored always
-//! belongs to the snapshot that the note names; whether it is sound is seen when it is whole.
+//! Both survive a restart. The note is on disk before the first byte, so the stored bytes always
+//! belong to the snapshot that the note names; whether they are intact is verified when all are
+//! there.
 //!
-//! Always true: there is at most one; it goes when another snapshot comes, or when it is old.
+//! Always true: there is at most one; it is removed when another snapshot arrives, or when it is
+//! old.
 
 use std::{
     fs::{self, File},
@@ -16,16 +19,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::durable;
 
-/// The bytes.
+/// File with the bytes.
 const FILE: &str = "receive.db";
-/// What they will be.
+/// File with the note.
 const NOTE: &str = "receive.json";
-/// How long bytes are kept that no sender goes on with: by then the log has gone on without them.
+/// How long bytes are kept that no sender continues: by then the log has gone on without them.
 pub(super) const KEEP: Duration = Duration::from_secs(3600);
-/// Bytes after which what was received is synced, so that it never floods the disk at once.
+/// Number of received bytes after which they are synced, so that they never flood the disk at once.
 const SYNC_BYTES: u64 = 8 * 1024 * 1024;
 
-/// Which snapshot.
+/// Identity of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Id {
     /// Length of the file.
@@ -35,7 +38,7 @@ pub(super) struct Id {
 }
 
 impl Id {
-    /// `None` if this is no digest.
+    /// Returns the identity, or `None` if this is no digest.
     pub(super) fn new(bytes: u64, blake3: &[u8]) -> Option<Self> {
         let digest: [u8; blake3::OUT_LEN] = blake3.try_into().ok()?;
         Some(Self {
@@ -45,7 +48,7 @@ impl Id {
     }
 }
 
-/// Where it is stored.
+/// Directory in which the snapshot is stored.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     directory: PathBuf,
@@ -56,12 +59,12 @@ impl Place {
         Self { directory }
     }
 
-    /// The directory.
+    /// Returns the directory.
     pub(super) fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// The bytes.
+    /// Returns the file with the bytes.
     pub(super) fn file(&self) -> PathBuf {
         self.directory.join(FILE)
     }
@@ -74,17 +77,17 @@ impl Place {
         serde_json::from_slice(&fs::read(self.note()).ok()?).ok()
     }
 
-    /// How much of this snapshot is stored.
+    /// Returns how many bytes of this snapshot are stored.
     pub(super) fn stored(&self, id: &Id) -> u64 {
         if self.stored_id().as_ref() != Some(id) {
             return 0;
         }
         let bytes = fs::metadata(self.file()).map_or(0, |file| file.len());
-        // More than there can be is no beginning of it.
+        // A file that is longer than the snapshot is no part of it.
         if bytes <= id.bytes { bytes } else { 0 }
     }
 
-    /// Removes what no sender will go on with: what has no note, or is old.
+    /// Removes what no sender will continue: a file without a note, or an old one.
     pub(super) fn remove_stale(&self) {
         let fresh = |file: fs::Metadata| {
             let age = file.modified().ok()?.elapsed().unwrap_or_default();
@@ -108,7 +111,7 @@ impl Place {
         }
     }
 
-    /// Opens it to go on at `offset`; `None` if there is not so much of it.
+    /// Opens the file to continue at `offset`; returns `None` if it does not reach that far.
     pub(super) fn open(&self, id: &Id, offset: u64) -> io::Result<Option<Partial>> {
         let stored = self.stored(id);
         if offset > stored {
@@ -139,7 +142,7 @@ impl Place {
         durable::replace(&self.note(), &serde_json::to_vec(id)?)
     }
 
-    /// Whether all of it is stored, as the disk gives it back.
+    /// Returns whether all of it is stored, as the disk gives it back.
     pub(super) fn is_whole(&self, id: &Id) -> io::Result<bool> {
         let mut hash = blake3::Hasher::new();
         let bytes = File::open(self.file())?.metadata()?.len();
@@ -161,7 +164,7 @@ pub(super) struct Partial {
 }
 
 impl Partial {
-    /// How much of it is stored.
+    /// Returns how many bytes are stored.
     pub(super) fn stored(&self) -> u64 {
         self.stored
     }

@@ -1,4 +1,4 @@
-//! Which snapshots are on their way, and how far they have come.
+//! Progress of the snapshots that are being sent or received.
 
 use std::{
     collections::BTreeMap,
@@ -14,33 +14,33 @@ use tokio::time::Instant;
 
 use crate::problems::millis;
 
-/// Which way a snapshot goes.
+/// Direction of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// From this node.
+    /// Sent by this node.
     Out,
-    /// To this node.
+    /// Received by this node.
     In,
 }
 
-/// A snapshot that is on its way.
+/// A snapshot that is being transferred.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transfer {
-    /// Which way.
+    /// Direction of the transfer.
     pub direction: Direction,
-    /// The other node.
+    /// Number of the other node.
     pub peer: u64,
-    /// How much of it is there.
+    /// Number of bytes that are there.
     pub bytes_done: u64,
-    /// How much there will be.
+    /// Length of the snapshot in bytes.
     pub bytes_total: u64,
-    /// How much of it was there already when this attempt began.
+    /// Number of bytes that were there already when this attempt began.
     pub bytes_before: u64,
-    /// How long this attempt has taken so far.
+    /// Duration of this attempt so far.
     pub elapsed: Duration,
 }
 
-/// All transfers of one node. Cheap to clone; all clones are the same.
+/// All transfers of one node. Cheap to clone; all clones share the same state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Transfers {
     inner: Arc<Inner>,
@@ -63,7 +63,7 @@ struct Entry {
     moved: Instant,
 }
 
-/// One transfer: it is under way until this is dropped.
+/// One transfer, under way until this is dropped.
 #[derive(Debug)]
 pub(super) struct Moving {
     transfers: Transfers,
@@ -71,7 +71,7 @@ pub(super) struct Moving {
 }
 
 impl Transfers {
-    /// A transfer begins, of which so much is there already.
+    /// Begins a transfer, of which `before` bytes are there already.
     pub(super) fn begin(&self, direction: Direction, peer: u64, total: u64, before: u64) -> Moving {
         let number = self.inner.numbers.fetch_add(1, Ordering::Relaxed);
         let now = Instant::now();
@@ -91,7 +91,7 @@ impl Transfers {
         }
     }
 
-    /// All that are under way, in the order in which they began.
+    /// Returns all transfers under way, in the order in which they began.
     pub(crate) fn list(&self) -> Vec<Transfer> {
         let transfer = |entry: &Entry| Transfer {
             direction: entry.direction,
@@ -104,7 +104,7 @@ impl Transfers {
         self.with(|under_way| under_way.values().map(transfer).collect())
     }
 
-    /// The same for the wire.
+    /// Returns the same as messages.
     pub(crate) fn to_wire(&self) -> Vec<v1::SnapshotTransfer> {
         let transfers = self.list().into_iter();
         let to_wire = |transfer: Transfer| v1::SnapshotTransfer {
@@ -122,14 +122,14 @@ impl Transfers {
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<u64, Entry>) -> T) -> T {
-        // An entry is sound after every statement that changes it.
+        // An entry is valid after every statement that changes it.
         let under_way = self.inner.under_way.lock();
         act(&mut under_way.unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Moving {
-    /// So much of it is there now.
+    /// Records how many bytes are there now.
     pub(super) fn reached(&self, bytes: u64) {
         self.transfers.with(|under_way| {
             if let Some(entry) = under_way.get_mut(&self.number) {
@@ -139,7 +139,7 @@ impl Moving {
         });
     }
 
-    /// When it last came further, and whether all of it is there.
+    /// Returns when the transfer last advanced, and whether all of it is there.
     pub(super) fn last_moved(&self) -> (Instant, bool) {
         self.transfers.with(|under_way| {
             let entry = &under_way[&self.number];

@@ -1,9 +1,9 @@
 //! Receives a snapshot.
 //!
-//! One at a time: a newer transfer takes the place of an older one, whose sender may be dead.
-//! What was stored stays after a break, for the sender to go on with.
+//! One at a time: a newer transfer replaces an older one, whose sender may be dead. Stored bytes
+//! stay after a break, so that the sender can continue.
 //!
-//! Always true: a file that is given out is whole and synced, and nobody else touches it.
+//! Always true: a file that is given out is whole and synced, and no other task touches it.
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -25,9 +25,9 @@ use crate::peer::convert::malformed;
 
 /// Longest silence within the stream of a snapshot.
 const CHUNK_LIMIT: Duration = Duration::from_secs(10);
-/// How long an older transfer may take to make room: it may be installing what it has.
+/// How long an older transfer may take to make room: it may be installing its file.
 const TURN_LIMIT: Duration = Duration::from_secs(5);
-/// What must be free on the disk besides the snapshot: the log and the database go on.
+/// Number of bytes that must be free besides the snapshot, because the log and the database go on.
 const ROOM_BYTES: u64 = 32 * 1024 * 1024;
 
 /// Receives snapshots for one node.
@@ -40,7 +40,7 @@ pub(crate) struct Receiver {
     newest: watch::Sender<u64>,
 }
 
-/// A file that is whole. Until this is dropped nobody else touches it.
+/// A file that is whole. Until this is dropped no other task touches it.
 #[derive(Debug)]
 pub(crate) struct Received {
     place: Place,
@@ -48,18 +48,18 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    /// Where it is.
+    /// Returns the path of the file.
     pub(crate) fn file(&self) -> PathBuf {
         self.place.file()
     }
 
-    /// It is installed, or worth nothing.
+    /// Removes the file, which is installed or useless.
     pub(crate) fn remove(self) {
         self.place.remove();
     }
 }
 
-/// What a transfer writes to; it keeps its turn until the last write has ended.
+/// File that a transfer writes to; it keeps its turn until the last write has ended.
 struct Writing {
     partial: Partial,
     place: Place,
@@ -67,7 +67,7 @@ struct Writing {
 }
 
 impl Receiver {
-    /// Stores in `directory`, from which it removes what nobody will go on with.
+    /// Stores in `directory`, from which it removes files that no sender will continue.
     pub(crate) fn new(directory: PathBuf, transfers: Transfers) -> Self {
         let place = Place::new(directory);
         place.remove_stale();
@@ -79,12 +79,12 @@ impl Receiver {
         }
     }
 
-    /// The snapshots that are on their way.
+    /// Returns the snapshots that are being transferred.
     pub(crate) fn transfers(&self) -> &Transfers {
         &self.transfers
     }
 
-    /// Removes, for as long as the node runs, what no sender goes on with.
+    /// Removes, for as long as the node runs, files that no sender continues.
     pub(crate) async fn run(&self) {
         loop {
             tokio::time::sleep(KEEP / 4).await;
@@ -94,7 +94,7 @@ impl Receiver {
         }
     }
 
-    /// How much of a snapshot is stored, so that its sender can go on from there.
+    /// Returns how much of a snapshot is stored, so that its sender can continue from there.
     ///
     /// # Errors
     /// `RESOURCE_EXHAUSTED` if the disk has no room for it.
@@ -112,7 +112,7 @@ impl Receiver {
     }
 
     fn check_room(&self, id: &Id, stored: u64) -> Result<(), Status> {
-        // What is stored of another one goes before this one comes.
+        // The stored part of another snapshot is removed before this one arrives.
         let freed = match stored {
             0 => std::fs::metadata(self.place.file()).map_or(0, |file| file.len()),
             _ => 0,
@@ -130,12 +130,12 @@ impl Receiver {
         )))
     }
 
-    /// Takes the chunks that follow `header` from node `source`, checks every one of them and then
-    /// the whole.
+    /// Receives the chunks that follow `header` from node `source`, verifies every one of them and
+    /// then the whole.
     ///
     /// # Errors
-    /// `DATA_LOSS` if all of it came in one go and is not what it should be: then the sender's
-    /// file is bad. Otherwise what was stored stays, unless it is in the way.
+    /// `DATA_LOSS` if all of it came in one attempt and is not what it should be: then the sender's
+    /// file is bad. Otherwise the stored part stays, unless it takes room that the log needs.
     pub(crate) async fn receive(
         &self,
         source: u64,
@@ -215,7 +215,7 @@ impl Receiver {
         });
         match checked.await.map_err(|error| stop(&error))? {
             Some(received) => Ok(received),
-            // What was stored may be to blame: a crash of the machine can leave anything there.
+            // The stored part may be the cause: a crash of the machine can leave anything there.
             None if offset > 0 => Err(Status::aborted("what was stored was damaged")),
             None => Err(Status::data_loss("the snapshot is not what it should be")),
         }
@@ -244,7 +244,7 @@ impl Receiver {
     }
 }
 
-/// What the sender is told when the disk fails.
+/// Returns the status for the sender when the disk fails.
 fn stop(error: &io::Error) -> Status {
     tracing::warn!(%error, "a snapshot cannot be stored");
     let sentence = format!("the snapshot cannot be stored: {error}");
@@ -259,8 +259,8 @@ fn is_full(error: &io::Error) -> bool {
     [StorageFull, QuotaExceeded].contains(&error.kind())
 }
 
-/// On a full disk what is stored is in the way of the log, without which the node is worth
-/// nothing. To be called by who has the turn.
+/// Removes the stored part on a full disk, where it takes room from the log, without which the node
+/// cannot work. Only the holder of the turn may call this.
 fn make_room(place: &Place, error: io::Error) -> io::Error {
     if is_full(&error) {
         place.remove();
@@ -278,7 +278,7 @@ async fn blocking<T: Send + 'static>(
     spawn_blocking(act).await.map_err(io::Error::other)?
 }
 
-/// The next part of a snapshot, in time.
+/// Returns the next part of a snapshot, within the limit.
 pub(crate) async fn next_part(
     parts: &mut (impl Stream<Item = Result<peer::InstallSnapshotRequest, Status>> + Unpin),
 ) -> Result<Option<Part>, Status> {

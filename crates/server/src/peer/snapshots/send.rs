@@ -1,9 +1,9 @@
 //! Sends a snapshot.
 //!
-//! It asks the receiver how much it has, and sends the rest, packed and at its pace. While that
-//! comes further it may take as long as it takes.
+//! It asks the receiver how much it has, and sends the rest, packed and at its rate. As long as the
+//! transfer advances there is no limit on its duration.
 //!
-//! Always true: it ends when the receiver does not come further for the limit.
+//! Always true: it ends when the receiver does not advance for the limit.
 
 use std::{
     collections::BTreeMap,
@@ -32,14 +32,15 @@ use super::{
 };
 use crate::peer::{codec::members_out, connect::failure_of, convert};
 
-/// Bytes of snapshots that a node sends in a second, if nothing else is said:
+/// Default number of bytes of snapshots that a node sends in a second:
 /// `docs/notebook/2026-11-21-snapshots.md` has the measurements.
 pub(crate) const SNAPSHOT_BYTES_PER_SECOND: u64 = 32 * 1024 * 1024;
-/// The least bytes of a snapshot in one message, also at a slow pace.
+/// Minimum number of bytes of a snapshot in one message, also at a low rate.
 const CHUNK_BYTES_MIN: usize = 4 * 1024;
 /// How long the receiver may take to say how much it has.
 const ASK_LIMIT: Duration = Duration::from_secs(5);
-/// Bytes that a receiver checks and installs in a second at least; the limit comes on top.
+/// Minimum number of bytes that a receiver verifies and installs in a second; the limit comes on
+/// top.
 const CHECKED_BYTES_PER_SECOND: u64 = 4 * 1024 * 1024;
 
 /// Sends the snapshots of one node.
@@ -47,12 +48,12 @@ const CHECKED_BYTES_PER_SECOND: u64 = 4 * 1024 * 1024;
 pub(crate) struct Sender {
     pace: Arc<Pace>,
     transfers: Transfers,
-    /// Why a peer did not take the last one, so that the log says it once.
+    /// Reason of each peer's last refusal, so that it is logged once.
     refused: Mutex<BTreeMap<u64, String>>,
 }
 
 impl Sender {
-    /// Sends so many bytes in a second to all receivers together; 0: as fast as it goes.
+    /// Creates a sender of so many bytes per second to all receivers together; 0: no limit.
     pub(crate) fn new(bytes_per_second: u64, transfers: Transfers) -> Self {
         Self {
             pace: Arc::new(Pace::new(bytes_per_second)),
@@ -61,11 +62,11 @@ impl Sender {
         }
     }
 
-    /// Sends what the receiver lacks of `offer`; gives its vote once it is installed or refused.
+    /// Sends what the receiver lacks of `offer`; returns its vote once it is installed or refused.
     ///
     /// # Errors
     /// [`PeerError::BadSnapshot`] if another file must be made; after all others the next attempt
-    /// goes on where this one ended.
+    /// continues where this one ended.
     pub(crate) async fn send(
         &self,
         service: PeerServiceClient<Channel>,
@@ -94,7 +95,7 @@ impl Sender {
         };
         let there = match timeout(ASK_LIMIT, service.get_snapshot_progress(asked)).await {
             Ok(Ok(response)) => response.into_inner(),
-            // It is of an older version: all of it, and not packed.
+            // The peer runs an older version: it gets all of it, and not packed.
             Ok(Err(status)) if status.code() == Code::Unimplemented => Default::default(),
             Ok(Err(status)) => return Err(failure(&status)),
             Err(_) => return Err(PeerError::Timeout(ASK_LIMIT)),
@@ -135,9 +136,9 @@ impl Sender {
         convert::vote_in(response.vote).map_err(|_| convert::senseless("no vote"))
     }
 
-    /// Says once why a peer does not take a snapshot.
+    /// Logs once why a peer refuses a snapshot.
     fn note(&self, peer: u64, why: Option<String>) {
-        // One value is written at once: it is sound whoever panicked.
+        // One value is written at once, so it is valid even if another thread has panicked.
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let before = match why.clone() {
             Some(why) => refused.insert(peer, why),
@@ -152,18 +153,18 @@ impl Sender {
     }
 }
 
-/// What a receiver's refusal means for the next attempt.
+/// Returns what a receiver's refusal means for the next attempt.
 fn failure(status: &Status) -> PeerError {
     match status.code() {
         Code::DataLoss => PeerError::BadSnapshot(status.message().to_owned()),
-        // Worth a pause.
+        // The sender waits before it tries again.
         Code::ResourceExhausted => PeerError::Unreachable(status.message().to_owned()),
         _ => failure_of(status),
     }
 }
 
-/// Ends when nothing has moved for `limit`; gives how long that was. When all of it is there the
-/// receiver may take longer: it checks and installs.
+/// Ends when nothing has moved for `limit`; returns how long that was. When all of it is there the
+/// receiver may take longer, because it verifies and installs.
 async fn stalled(moving: &Moving, limit: Duration, bytes: u64) -> Duration {
     let checking = limit + Duration::from_secs(bytes / CHECKED_BYTES_PER_SECOND);
     loop {
@@ -201,7 +202,7 @@ fn header(envelope: peer::Envelope, offer: &SnapshotOffer, offset: u64) -> peer:
     }
 }
 
-/// The rest of a file in pieces, as the receiver takes them.
+/// Returns the rest of a file in pieces, in the form for the receiver.
 pub(super) struct Chunks {
     pub(super) file: File,
     pub(super) offset: u64,

@@ -1,5 +1,5 @@
-//! Transfers that break, are damaged, or meet a full disk: never a wrong file, always a later
-//! success.
+//! Tests of transfers that break, are damaged, or meet a full disk: never a wrong file, always a
+//! later success.
 
 use std::{fs, os::unix::fs::symlink, path::Path, sync::Arc, time::Duration};
 
@@ -16,9 +16,9 @@ use super::{
     send::Chunks,
 };
 
-/// Chunks of the snapshot in these tests; the last is a short one.
+/// Number of chunks of the snapshot in these tests; the last is a short one.
 const CHUNKS: usize = 21;
-/// The node that sends.
+/// Number of the node that sends.
 const SENDER: u64 = 1;
 
 /// A file, and a receiver for it.
@@ -28,7 +28,7 @@ struct World {
     receiver: Receiver,
 }
 
-/// What went over the wire in one attempt.
+/// Bytes that were sent in one attempt, and its outcome.
 struct Attempt {
     sent_bytes: u64,
     outcome: Result<Received, Status>,
@@ -64,7 +64,7 @@ impl World {
         self.directory.path().join("in")
     }
 
-    /// The receiver's process ends and comes back.
+    /// Ends the receiver's process and starts it again.
     fn restart(&mut self) {
         self.receiver = Receiver::new(self.inbox(), Transfers::default());
     }
@@ -90,7 +90,7 @@ impl World {
         Ok(told.stored_bytes)
     }
 
-    /// What a sender would send from `offset` on.
+    /// Returns what a sender would send from `offset` on.
     async fn parts(&self, offset: u64) -> Vec<InstallSnapshotRequest> {
         let mut file = fs::File::open(self.source()).unwrap();
         std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(offset)).unwrap();
@@ -115,7 +115,7 @@ impl World {
         self.receiver.receive(SENDER, &header, parts).await
     }
 
-    /// One attempt, which breaks after so many chunks.
+    /// Makes one attempt, which breaks after so many chunks.
     async fn attempt(&self, breaks_after: usize) -> Attempt {
         let offset = self.stored().unwrap();
         let parts = self.parts(offset).await;
@@ -131,7 +131,7 @@ impl World {
         }
     }
 
-    /// Whatever has happened before, the next whole attempt succeeds, and gives the right file.
+    /// Makes a whole attempt, which succeeds and gives the right file whatever has happened before.
     async fn succeeds(&self) -> u64 {
         let attempt = self.attempt(usize::MAX).await;
         self.is_right(&attempt.outcome.unwrap());
@@ -207,7 +207,8 @@ async fn a_flipped_bit_is_refused_and_what_came_before_stays() {
         chunk.data = data.into();
         parts[point] = with_chunk(chunk);
         let outcome = world.receive(0, parts.into_iter().map(Ok).collect()).await;
-        // Either the chunk is refused at once, or a packed one said the same in another way.
+        // Either the chunk is refused at once, or the flipped bit does not change what it unpacks
+        // to.
         if let Ok(received) = outcome {
             world.is_right(&received);
             continue;
@@ -305,7 +306,7 @@ async fn a_sender_whose_file_is_not_what_it_says_is_told_so() {
 async fn a_full_disk_is_said_and_nothing_stays_in_its_way() {
     let world = World::new();
     let file = world.inbox().join("receive.db");
-    // Everything that is written there meets a full disk.
+    // All writes to this file meet a full disk.
     symlink("/dev/full", &file).unwrap();
     let note = serde_json::json!({
         "bytes": world.content.len(),
