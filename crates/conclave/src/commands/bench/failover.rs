@@ -42,7 +42,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// Time for which the cluster is quiet before the next kill: elections have no memory of the last.
 const CALM: Duration = Duration::from_millis(500);
 
-/// What `bench failover` takes.
+/// Arguments of `bench failover`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Number of nodes

@@ -57,7 +57,7 @@ const VERIFY_LIMIT: Duration = Duration::from_secs(20);
 /// Between two looks at the stored messages.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What `bench` takes.
+/// Arguments of `bench`.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
@@ -110,7 +110,7 @@ struct Sends {
     /// Send to all nodes, not to the leader alone
     #[arg(long)]
     spread: bool,
-    /// In which form the result is shown
+    /// Output format of the result
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
 }

@@ -52,7 +52,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(25);
 /// How long the token of the joiner is good.
 const TOKEN_TTL: Duration = Duration::from_secs(3600);
 
-/// What `bench snapshot` takes.
+/// Arguments of `bench snapshot`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Mebibytes of messages that the state has before
@@ -78,7 +78,7 @@ pub(super) struct Args {
     /// How long it is measured before the machine joins
     #[arg(long, default_value = "10", value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-    /// In which form the result is shown
+    /// Output format of the result
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
 }

@@ -10,13 +10,13 @@ use crate::{
     output::{self, Format},
 };
 
-/// What `cluster limits` takes.
+/// Arguments of `cluster limits`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Limits to set, as NAME=VALUE; 0: without a limit. Without any, all are shown
     #[arg(value_name = "NAME=VALUE", value_parser = setting)]
     set: Vec<(String, u64)>,
-    /// In which form
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
 }

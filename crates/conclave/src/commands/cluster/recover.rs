@@ -16,7 +16,7 @@ use crate::{
     output::{self, Format},
 };
 
-/// What `recover` takes.
+/// Arguments of `recover`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The data directory of the survivor, which does not run

@@ -15,7 +15,7 @@ use crate::{
 /// Between two looks at how far it is.
 const LOOK_PAUSE: Duration = Duration::from_millis(200);
 
-/// What `cluster rotate-secret` takes.
+/// Arguments of `cluster rotate-secret`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Only say which members would have to take part, and which of them do not answer
@@ -24,7 +24,7 @@ pub(super) struct Args {
     /// How many seconds to wait until all members have taken part
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     wait: u64,
-    /// In which form
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
 }

@@ -40,7 +40,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(2);
 /// Open files besides the two ends of each subscriber.
 const FILES_BESIDES: u64 = 2_000;
 
-/// What `bench live` takes.
+/// Arguments of `bench live`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -67,7 +67,7 @@ pub(super) struct Args {
         value_parser = clap::value_parser!(u64).range(32..=TEXT_BYTES_MAX as u64)
     )]
     payload: u64,
-    /// In which form the result is shown
+    /// Output format of the result
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
 }
