@@ -1,6 +1,6 @@
 //! A bot that answers `!ping` in every conversation. An administrator makes its account and token
-//! (`Client::create_bot`); then: `CONCLAVE_TOKEN=… cargo run -p conclave-client --example bot --
-//! 127.0.0.1:7400`.
+//! (`Client::create_bot`); then:
+//! `CONCLAVE_TOKEN=… cargo run -p conclave-client --example bot -- 127.0.0.1:7400`.
 
 use conclave_client::{
     Client, From, Item, Outbox,

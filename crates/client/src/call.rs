@@ -69,7 +69,7 @@ pub(crate) struct Session {
     pub(crate) numbers: Arc<Numbers>,
     learning: Mutex<()>,
     in_flight: Semaphore,
-    /// The node that serves the stream, if there is one.
+    /// Returns the node that serves the stream, if there is one.
     streaming: Lock<Option<Arc<Node>>>,
 }
 
@@ -84,7 +84,7 @@ impl Session {
         }
     }
 
-    /// The node that serves the stream, if there is one.
+    /// Returns the node that serves the stream, if there is one.
     pub(crate) fn streaming(&self) -> MutexGuard<'_, Option<Arc<Node>>> {
         self.streaming.lock().expect("nobody panics with this lock")
     }

@@ -38,7 +38,7 @@ pub enum BuildError {
     Address {
         /// The address as the application named it.
         address: String,
-        /// Why the address is invalid.
+        /// Reason why the address is invalid.
         why: &'static str,
         /// The parser's error, if it has one.
         #[source]

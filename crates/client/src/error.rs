@@ -42,7 +42,7 @@ pub enum CallError {
     /// read that got no answer ends here too, because it changes nothing.
     #[error("not done after {} s and {attempts} attempts: {sentence}", seconds(*.waited))]
     NotDone {
-        /// Why the last attempt failed.
+        /// Cause of the last attempt's failure.
         sentence: String,
         /// Number of attempts.
         attempts: u32,
@@ -55,7 +55,7 @@ pub enum CallError {
     /// [`crate::Client::send_again`]); a new request might be executed twice.
     #[error("no answer after {} s and {attempts} attempts: {sentence}", seconds(*.waited))]
     Unknown {
-        /// Why the last attempt failed.
+        /// Cause of the last attempt's failure.
         sentence: String,
         /// Number of attempts.
         attempts: u32,

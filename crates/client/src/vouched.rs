@@ -1,4 +1,5 @@
-//! Decides which named nodes a client asks that trusts the authorities of the web.
+//! Decides which nodes a client that trusts the authorities of the web asks, of those that other
+//! nodes name.
 //!
 //! A node may name other nodes, which may be anywhere; an authority of the web vouches for any
 //! host. Always true: the client asks a node that another node has named only if the application

@@ -1,4 +1,4 @@
-//! The command line: which subcommands there are.
+//! Defines the command line and its subcommands.
 //!
 //! Each subcommand has its arguments and its work in a file of its own under `commands/`.
 

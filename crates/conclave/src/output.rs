@@ -16,7 +16,7 @@ use crate::{
     zone,
 };
 
-/// In which form.
+/// Form of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
     /// For people; tab-separated columns if stdout is not a terminal

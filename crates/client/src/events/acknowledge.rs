@@ -37,9 +37,9 @@ pub(super) struct Acknowledge {
 #[derive(Debug)]
 struct Waiting {
     delivered: Mutex<Delivered>,
-    /// Counts what was noted, and below what was acknowledged or given up: equal when nothing is
-    /// left.
+    /// Number of notes.
     noted: watch::Sender<u64>,
+    /// Number of notes that were acknowledged or given up: equal to `noted` when none is left.
     done: watch::Sender<u64>,
 }
 

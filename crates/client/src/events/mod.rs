@@ -60,7 +60,7 @@ pub enum From {
 pub struct Events {
     batches: mpsc::Receiver<Batch>,
     waiting: VecDeque<v1::Event>,
-    /// The position up to which items were handed out.
+    /// Progress of what was handed out.
     given: Resume,
     /// The token that is valid once everything that waits is handed out.
     token_next: Bytes,

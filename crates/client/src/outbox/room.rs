@@ -18,8 +18,8 @@ pub(super) struct Room {
     pub(super) _bytes: OwnedSemaphorePermit,
 }
 
-/// Takes the room of a message that is there already; takes none if the bounds were greater when
-/// the message came.
+/// Takes the room of a message that is there already; `None` if the bounds were greater when the
+/// message came.
 pub(super) fn room_now(
     messages: &Arc<Semaphore>,
     bytes: &Arc<Semaphore>,

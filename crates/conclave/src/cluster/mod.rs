@@ -56,7 +56,7 @@ pub(crate) struct Options {
     /// Number of nodes that bootstrap the cluster; the others join it, with a token or after an
     /// operator has added them.
     pub(crate) founders: u64,
-    /// How the initial members know each other.
+    /// Way in which the initial members know each other.
     pub(crate) founding: Founding,
     /// Ports on which the nodes listen.
     pub(crate) ports: Ports,
@@ -66,16 +66,18 @@ pub(crate) struct Options {
     pub(crate) environment: BTreeMap<u64, Vec<(String, String)>>,
 }
 
-/// The ways in which the initial members of a cluster know each other.
+/// Ways in which the initial members of a cluster know each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Founding {
-    /// Each has the numbers of all: it listens at once, whether or not the others run.
+    /// Each initial member has the numbers of all: it listens at once, whether or not the others
+    /// run.
     #[allow(
         dead_code,
         reason = "only tests start some nodes of a new cluster before others"
     )]
     Numbered,
-    /// They find each other: none listens before all have started for the first time.
+    /// The initial members find each other: none listens before all have started for the first
+    /// time.
     Meeting,
 }
 

@@ -87,12 +87,12 @@ impl Reader {
         &self.zone
     }
 
-    /// Whether shown messages are marked as read.
+    /// Returns whether shown messages are marked as read.
     pub(crate) fn marks(&self) -> bool {
         self.marks
     }
 
-    /// Whether the program behind stdout has closed it.
+    /// Returns whether the program behind stdout has closed it.
     pub(crate) fn is_closed(&self) -> bool {
         self.pipe.is_closed()
     }
@@ -340,7 +340,7 @@ impl Reader {
         Ok(self.pipe.add(line.len() + 1))
     }
 
-    /// Whether something was shown that is not marked yet.
+    /// Returns whether some shown message is not marked yet.
     pub(crate) fn has_more_to_mark(&self) -> bool {
         !self.read.is_empty() || !self.written.is_empty()
     }

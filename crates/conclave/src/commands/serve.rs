@@ -69,7 +69,7 @@ pub(crate) struct Args {
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     members: Option<Vec<String>>,
     /// Peers of the cluster to join, if the directory is new: with --token; with
-    /// --bootstrap-expect; or after an administrator has added the node with
+    /// --bootstrap-expect; or after an operator has added the node with
     /// `conclave cluster add`
     #[arg(
         long,

@@ -1,5 +1,5 @@
 //! `conclave cluster add`, `promote`, `demote`, `remove`, `replace`, `transfer-leader` and
-//! `preferred-leader`: for administrators.
+//! `preferred-leader`; for operators.
 
 use std::{process::ExitCode, time::Duration};
 

@@ -208,7 +208,7 @@ pub(in crate::commands::bench) struct Board {
 pub(super) struct Heard {
     pub(super) missed: u64,
     pub(super) doubled: u64,
-    /// How long the stream was gone, each time.
+    /// Times for which the stream was gone, in microseconds.
     pub(super) gone_us: Vec<u64>,
     pub(super) ended: Option<CallError>,
     last: u64,

@@ -33,7 +33,7 @@ const BYTE_EVERY: Duration = Duration::from_secs(1);
 /// Pause of a reader that was cut off before it connects again.
 const BEFORE_ANOTHER: Duration = Duration::from_millis(200);
 
-/// How badly a client reads.
+/// Pace at which a client reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pace {
     /// The client reads nothing.

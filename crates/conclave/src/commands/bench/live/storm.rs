@@ -25,7 +25,7 @@ pub(super) struct Report {
     subscribers: u64,
     /// Time from the kill until the last stream had caught up.
     all_back_ms: f64,
-    /// How long streams were gone, as their clients saw it.
+    /// Time for which streams were gone, as their clients saw it.
     gone_p50_us: u64,
     gone_p99_us: u64,
     gone_max_us: u64,
