@@ -57,7 +57,8 @@ pub(super) struct Args {
     /// Number of messages to the crowd
     #[arg(long, default_value = "20", value_parser = clap::value_parser!(u64).range(1..=1000))]
     messages: u64,
-    /// Messages of all senders per second [default: half of the cluster's maximal rate]
+    /// Messages of all senders per second [default: 400; with --delivery half of the cluster's
+    /// maximal rate]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     rate: Option<u64>,
     /// Bytes of one message
