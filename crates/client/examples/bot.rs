@@ -1,5 +1,5 @@
-//! A bot that answers `!ping`, wherever it is written. An administrator makes its account and
-//! token (`Client::create_bot`); then:
+//! A bot that answers `!ping` in every conversation. An administrator makes its account and token
+//! (`Client::create_bot`); then:
 //! `CONCLAVE_TOKEN=… cargo run -p conclave-client --example bot -- 127.0.0.1:7400`.
 
 use conclave_client::{
@@ -17,7 +17,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let outbox = Outbox::new(client.clone());
     let mut events = client.subscribe(From::Now);
     loop {
-        // Nodes may die: it only ends with the session.
+        // Nodes may die: the stream ends only with the session.
         let Item::Event(event) = events.next().await? else {
             continue;
         };

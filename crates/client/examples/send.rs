@@ -1,5 +1,5 @@
-//! Sends each line of its input to somebody or to a room, once, whatever happens meanwhile; what
-//! is left when it is killed is sent when it is started again:
+//! Sends each line of its input to an account or a room exactly once, even if nodes fail meanwhile;
+//! lines that are left when it is killed are sent when it is started again:
 //! `CONCLAVE_TOKEN=… cargo run -p conclave-client --example send -- '#lobby' 127.0.0.1:7400`.
 
 use conclave_client::{

@@ -1,4 +1,4 @@
-//! Accounts: who may be here, and how they are shown.
+//! Accounts: creating, deleting, naming, blocking and listing them.
 
 use conclave_core::{AccountId, Position, limits::PAGE_MAX};
 use conclave_wire::v1;
@@ -8,15 +8,15 @@ use crate::{CallError, Client, Freshness, random};
 /// Bytes of the random name of a request outside a session.
 pub(crate) const REQUEST_ID_BYTES: usize = 16;
 
-/// Why a cluster should let somebody create an account.
+/// Permission by which a cluster lets the caller create an account.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub enum Grant {
-    /// Because it is open to everybody, or because an administrator's session asks.
+    /// The cluster is open to all, or the request comes from an administrator's session.
     #[default]
     Open,
-    /// Because of an invite: its code, as [`Client::create_invite`] gave it.
+    /// An invite: its code, as [`Client::create_invite`] returned it.
     Invite(String),
-    /// Because of the one-time token that the server prints while there is no administrator.
+    /// The one-time setup token that the server prints while there is no administrator.
     Setup(String),
 }
 
@@ -31,7 +31,7 @@ impl std::fmt::Debug for Grant {
 }
 
 impl Client {
-    /// Creates an account in a cluster that is open; gives its number. Needs no session.
+    /// Creates an account in a cluster that is open; returns its number. Needs no session.
     ///
     /// # Errors
     /// As [`Client::create_account_with`].
@@ -39,12 +39,12 @@ impl Client {
         self.create_account_with(name, password, Grant::Open).await
     }
 
-    /// Creates an account; gives its number. Needs no session, but is made in the name of the
-    /// session if there is one: an administrator may always create accounts.
+    /// Creates an account; returns its number. Needs no session, but uses the session if there is
+    /// one: an administrator may always create accounts.
     ///
     /// # Errors
-    /// [`CallError`]; `REGISTRATION_CLOSED`, `INVITE_INVALID` or `SETUP_TOKEN_INVALID` if the
-    /// grant does not do. After [`CallError::Unknown`], log in to learn whether it exists.
+    /// [`CallError`]; `REGISTRATION_CLOSED`, `INVITE_INVALID` or `SETUP_TOKEN_INVALID` if the grant
+    /// is not valid. After [`CallError::Unknown`], log in to learn whether the account exists.
     pub async fn create_account_with(
         &self,
         name: &str,
@@ -68,8 +68,8 @@ impl Client {
     /// Deletes the account of this session, and ends all its sessions.
     ///
     /// # Errors
-    /// [`CallError`]; `WRONG_CREDENTIALS` if the password is another, `LAST_OF_ITS_KIND` for the
-    /// last administrator among others.
+    /// [`CallError`]; `WRONG_CREDENTIALS` if the password is wrong, `LAST_OF_ITS_KIND` for the last
+    /// administrator among others.
     pub async fn delete_account(&self, password: &str) -> Result<(), CallError> {
         let request = v1::DeleteAccountRequest {
             request: None,
@@ -92,7 +92,7 @@ impl Client {
         Ok(Position(self.call(request).await?.position))
     }
 
-    /// Sets what is shown beside the account's name; empty for nothing.
+    /// Sets the display name, which is shown beside the account's name; empty for none.
     ///
     /// # Errors
     /// [`CallError`]; `LINE_INVALID`, `NAME_ALIKE`.
@@ -104,7 +104,8 @@ impl Client {
         Ok(Position(self.call(request).await?.position))
     }
 
-    /// Blocks somebody, or ends that. Who is blocked cannot write to the caller or invite it.
+    /// Blocks an account, or ends a block. A blocked account cannot write to the caller or invite
+    /// it.
     ///
     /// # Errors
     /// [`CallError`]; `NO_SUCH_ACCOUNT`, `ONESELF` or `TOO_MANY`.
@@ -117,7 +118,7 @@ impl Client {
         Ok(Position(self.call(request).await?.position))
     }
 
-    /// Everybody whom the caller has blocked.
+    /// Lists the accounts that the caller has blocked.
     ///
     /// # Errors
     /// [`CallError`].
@@ -126,8 +127,8 @@ impl Client {
         Ok(self.ask(v1::ListBlocksRequest { read }).await?.accounts)
     }
 
-    /// One page of the accounts whose names match: `*` is any run of characters, `?` any one.
-    /// `page_token` is from the page before, empty for the first.
+    /// Returns one page of the accounts whose names match: `*` is any run of characters, `?` any
+    /// one. `page_token` is from the page before, empty for the first.
     ///
     /// # Errors
     /// [`CallError`].
@@ -147,7 +148,7 @@ impl Client {
         self.ask(request).await
     }
 
-    /// The first `count_max` accounts whose names match, page by page.
+    /// Returns the first `count_max` accounts whose names match, fetched page by page.
     ///
     /// # Errors
     /// [`CallError`].
@@ -165,7 +166,7 @@ impl Client {
     }
 }
 
-/// The first `count_max` items of a list, page by page.
+/// Returns the first `count_max` items of a list, fetched page by page.
 pub(crate) async fn all_pages<T>(
     count_max: usize,
     page: impl AsyncFn(u32, String) -> Result<(Vec<T>, String), CallError>,
@@ -185,7 +186,7 @@ pub(crate) async fn all_pages<T>(
     Ok(items)
 }
 
-/// The size of the next page when so many items are still wanted.
+/// Returns the size of the next page while `wanted` items are missing.
 pub(crate) fn page_size(wanted: usize) -> u32 {
     u32::try_from(wanted.clamp(1, PAGE_MAX)).expect("a page is small")
 }

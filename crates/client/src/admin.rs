@@ -1,4 +1,4 @@
-//! What operators ask: one node at a time, once, so that the answer is that node's own.
+//! Requests of operators: each goes to one node, once, so that the answer is that node's own.
 
 use conclave_wire::v1;
 use futures::future::join_all;
@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Client {
-    /// How the node at `endpoint` sees the cluster. Works without a quorum.
+    /// Returns the cluster's status as the node at `endpoint` sees it. Works without a quorum.
     ///
     /// # Errors
     /// [`CallError::NotDone`] if that node does not answer.
@@ -23,7 +23,7 @@ impl Client {
         self.ask_at(endpoint, request).await
     }
 
-    /// How every known node sees the cluster, with its address.
+    /// Returns the cluster's status as every known node sees it, with the node's address.
     pub async fn cluster_statuses(
         &self,
     ) -> Vec<(String, Result<v1::GetClusterStatusResponse, CallError>)> {
@@ -34,7 +34,7 @@ impl Client {
         join_all(asked).await
     }
 
-    /// A digest of everything that the node at `endpoint` has applied, once it has come to
+    /// Returns a digest of everything that the node at `endpoint` has applied, once it has reached
     /// `min_applied_index`.
     ///
     /// # Errors
@@ -48,11 +48,12 @@ impl Client {
         self.ask_at(endpoint, request).await
     }
 
-    /// Has the node at `endpoint` begin a check of the whole cluster (`check_id` 0; one that is
-    /// under way goes on), or tells how far that one is. Ask again until it is finished.
+    /// Makes the node at `endpoint` begin a check of the whole cluster (`check_id` 0; a check under
+    /// way goes on), or returns the progress of the check `check_id`. Ask again until it is
+    /// finished.
     ///
     /// # Errors
-    /// [`CallError`]; `NOT_ALLOWED`; `NO_SUCH_CHECK`: that node has begun again meanwhile.
+    /// [`CallError`]; `NOT_ALLOWED`; `NO_SUCH_CHECK`: that node has restarted meanwhile.
     pub async fn check_cluster(
         &self,
         endpoint: &str,

@@ -1,4 +1,4 @@
-//! What is known of a call that is under way: its time, its attempts, and what they came to.
+//! State of a call under way: its time, its attempts and their results.
 
 use std::time::Duration;
 
@@ -13,19 +13,19 @@ const BACK_OFF_FIRST: Duration = Duration::from_millis(20);
 /// The longest wait between two attempts: about as long as an election.
 const BACK_OFF_MAX: Duration = Duration::from_millis(200);
 
-/// How long the first attempt of a call may take; each further one has twice as long, up to the
-/// attempt's own limit. A node that is cut off without a word is left after this; one that is only
-/// slow is asked for longer once the others were.
+/// Longest time for the first attempt of a call; each further one has twice as long, up to the
+/// attempt's own limit. After this time the client leaves a node that is cut off silently; a node
+/// that is only slow gets more time once the others were asked.
 const ATTEMPT_FIRST: Duration = Duration::from_millis(600);
 
 /// An attempt with less time than this is not begun: most likely it would end without an answer, and
 /// then it would not be known any more that nothing was done.
 const ATTEMPT_MIN: Duration = Duration::from_millis(50);
 
-/// By how much clients that are told to wait come back later, at most, in milliseconds.
+/// Maximum extra wait of a client that a node has told to wait, in milliseconds.
 const SPREAD_MS: u64 = 50;
 
-/// How long to wait after so many waits in a row.
+/// Returns how long to wait after `pauses` waits in a row.
 pub(crate) fn back_off(pauses: u32) -> Duration {
     let longest = BACK_OFF_FIRST
         .saturating_mul(1 << pauses.min(8))
@@ -35,7 +35,7 @@ pub(crate) fn back_off(pauses: u32) -> Duration {
     longest * percent / 100
 }
 
-/// What is known of a call that is under way.
+/// State of a call under way.
 pub(crate) struct Attempts {
     started: Instant,
     pub(crate) deadline: Instant,
@@ -43,7 +43,8 @@ pub(crate) struct Attempts {
     pauses: u32,
     nodes: Vec<String>,
     pub(crate) maybe_done: bool,
-    /// Why the number of a request that keeps it was refused, and the session's greatest one.
+    /// The reason why the number of a request that keeps its number was refused, and the session's
+    /// greatest number.
     pub(crate) number_refused: Option<(String, u64)>,
     pub(crate) last: String,
 }
@@ -63,16 +64,17 @@ impl Attempts {
         }
     }
 
-    /// How long the next attempt may take of a call that any node can answer.
+    /// Returns how long the next attempt of a call may take that any node can answer.
     pub(crate) fn patience(&self, kind: Kind, attempt: Duration) -> Duration {
         match kind {
             Kind::Numbered | Kind::Read => attempt.min(ATTEMPT_FIRST * (1 << self.count.min(8))),
-            // It may hash a password, which takes its time, and asking twice takes it twice.
+            // The node may hash a password, which is slow, and a second attempt would cost it
+            // again.
             Kind::Once => attempt,
         }
     }
 
-    /// Counts an attempt; gives how long it may take, or nothing if no time is left.
+    /// Counts an attempt; returns how long it may take, or `None` if no time is left.
     pub(crate) fn begin(&mut self, node: &Node, attempt: Duration) -> Option<Duration> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -85,16 +87,16 @@ impl Attempts {
         Some(attempt.min(left))
     }
 
-    /// Remembers why an attempt failed. A node that was hardly given time to answer says less
-    /// than the one before it.
+    /// Remembers why an attempt failed. The failure of a node that hardly had time to answer tells
+    /// less than that of the node before it.
     pub(crate) fn note(&mut self, failure: &Failure, had_time: bool) {
         if had_time || self.count == 1 || !matches!(failure, Failure::Silent) {
             self.last = failure.to_string();
         }
     }
 
-    /// Waits before the next attempt, at most until the deadline. A node that is stopping costs
-    /// no wait unless all of them are.
+    /// Waits before the next attempt, at most until the deadline. A node that is stopping costs no
+    /// wait unless all nodes are.
     pub(crate) async fn pause(&mut self, wait: bool, nodes: usize) {
         if !wait && self.count as usize <= nodes {
             return;
@@ -106,7 +108,7 @@ impl Attempts {
     }
 
     /// Waits as long as a node has said, and a little longer, so that clients that were refused
-    /// together do not come back together; `false` at once if the deadline comes before.
+    /// together do not come back together; returns `false` at once if the deadline is earlier.
     pub(crate) async fn wait(&mut self, wait: Duration) -> bool {
         let spread = Duration::from_millis(random::number() % (SPREAD_MS + 1));
         let until = Instant::now() + wait + spread;
@@ -118,7 +120,7 @@ impl Attempts {
         true
     }
 
-    /// The error when the time is over.
+    /// Returns the error of a call whose time is over.
     pub(crate) fn give_up(&self, kind: Kind, request: Option<RequestKey>) -> CallError {
         if self.maybe_done && kind != Kind::Read {
             return self.unknown(request);
@@ -142,19 +144,19 @@ impl Attempts {
     }
 }
 
-/// Why a request under a number that stays its own did not succeed.
+/// Failures of a request that keeps its number.
 #[derive(Debug)]
 pub(crate) enum KeyedCallError {
-    /// Its number is refused.
+    /// The number of the request is refused.
     Number {
-        /// Why.
+        /// Stable word of the refusal.
         reason: String,
         /// The greatest number that the session has used.
         last: u64,
-        /// Whether it may have been executed all the same.
+        /// Whether the request may have been executed all the same.
         maybe_done: bool,
     },
-    /// Something else.
+    /// Any other failure.
     Call(CallError),
 }
 
@@ -166,11 +168,11 @@ impl From<CallError> for KeyedCallError {
 
 /// The number of a request, and whether it is ours to give back.
 pub(crate) enum Key {
-    /// May be given back for another one.
+    /// May be exchanged for another number.
     Taken(Taken),
-    /// Of an earlier call.
+    /// The number of an earlier call.
     Given(RequestKey),
-    /// Must not be exchanged here: somebody has written it down.
+    /// Must not be exchanged here: the outbox has written it to its file.
     Kept(RequestKey),
 }
 

@@ -1,6 +1,6 @@
-//! Builds a [`Client`]: where the nodes are, who asks, and how long to wait.
+//! Builds a [`Client`] from the addresses of nodes, a session and time limits.
 //!
-//! Every time has a default here and a bound everywhere: nothing waits for ever.
+//! Always true: every time limit has a default, and nothing waits for ever.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,14 +12,14 @@ use crate::{
     trust::{Authority, Roots, Trust},
 };
 
-/// How long connecting to a node may take before another one is tried.
+/// Longest time to connect to a node before another one is tried.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long one node may take to answer before another one is asked.
+/// Longest time that one node may take to answer before another one is asked.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a call may take with all its attempts.
+/// Longest time for a call with all its attempts.
 pub const TOTAL_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Collects what a [`Client`] needs.
+/// Builder of a [`Client`].
 #[derive(Clone, Debug)]
 pub struct Builder {
     endpoints: Vec<String>,
@@ -44,7 +44,7 @@ impl Default for Builder {
 }
 
 impl Client {
-    /// A builder with the default times.
+    /// Returns a builder with the default times.
     #[must_use]
     pub fn builder() -> Builder {
         Builder::default()
@@ -60,26 +60,26 @@ impl Builder {
         self
     }
 
-    /// The session's token, as a login gave it.
+    /// Sets the session's token, as a login returned it.
     #[must_use]
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into());
         self
     }
 
-    /// Believes those alone that have a certificate of this authority, and talks encrypted; see
-    /// [`fetch_authority`](crate::fetch_authority). Without it a client talks in plain text, and
-    /// on loopback alone.
+    /// Trusts only nodes that have a certificate of this authority, and talks encrypted; see
+    /// [`fetch_authority`](crate::fetch_authority). Without it a client talks in plain text, and on
+    /// loopback alone.
     #[must_use]
     pub fn pinned(mut self, authority: &Authority) -> Self {
         self.trust = Trust::pinned(authority);
         self
     }
 
-    /// Believes those alone that prove by one of these authorities to be the host under which they
-    /// are asked, as browsers do, and talks encrypted. For nodes with a certificate of their
-    /// operator's. Of the nodes that are learned of, those alone are asked whose host was named
-    /// here, or stands in a certificate of a node that was.
+    /// Trusts only nodes that prove by one of these authorities to be the requested host, as
+    /// browsers do, and talks encrypted. For nodes with a certificate of their operator's. Of the
+    /// nodes that other nodes name, the client asks only those whose host the application has
+    /// named, or whose host is in a certificate of a node that the application has named.
     #[must_use]
     pub fn roots(mut self, roots: &Roots) -> Self {
         self.trust = Trust::named(roots);
@@ -93,35 +93,35 @@ impl Builder {
         self
     }
 
-    /// Believes whom this client believes.
+    /// Trusts the same nodes as this client.
     #[must_use]
     pub fn trusting_like(mut self, client: &Client) -> Self {
         self.trust = client.trust().clone();
         self
     }
 
-    /// How long connecting may take ([`CONNECT_TIMEOUT`]).
+    /// Sets how long connecting may take ([`CONNECT_TIMEOUT`]).
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.times.connect = timeout;
         self
     }
 
-    /// How long one attempt may take ([`ATTEMPT_TIMEOUT`]).
+    /// Sets how long one attempt may take ([`ATTEMPT_TIMEOUT`]).
     #[must_use]
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         self.times.attempt = timeout;
         self
     }
 
-    /// How long a call may take with all its attempts ([`TOTAL_TIMEOUT`]).
+    /// Sets how long a call may take with all its attempts ([`TOTAL_TIMEOUT`]).
     #[must_use]
     pub fn total_timeout(mut self, timeout: Duration) -> Self {
         self.times.total = timeout;
         self
     }
 
-    /// The client. Nothing is connected yet. Must be called within a tokio runtime.
+    /// Builds the client. Nothing is connected yet. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// [`BuildError`].

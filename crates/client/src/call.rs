@@ -1,4 +1,4 @@
-//! One call with all its attempts: number, node, failure, next node, until it is done or the
+//! Makes one call with all its attempts: number, node, failure, next node, until it is done or the
 //! total time has passed.
 
 use std::{
@@ -32,18 +32,19 @@ use crate::{
 /// The header by which a node that does not lead names the one that does.
 const LEADER_HEADER: &str = "conclave-leader";
 
-/// How long a node may take before it and others are asked for a sign of life and for the leader:
+/// Time after which the client asks a silent node and others for a sign of life and for the leader:
 /// longer than an answer, shorter than an attempt.
 const ASK_OTHERS_AFTER: Duration = Duration::from_millis(400);
-/// How often they are asked, and how long they have for the answer.
+/// Interval at which they are asked, and the time that they have for the answer.
 const ASK_OTHERS_EVERY: Duration = Duration::from_millis(200);
-/// How many are asked: not all of them may know the new leader, and one of them may hang too.
+/// Number of other nodes that are asked: not all of them may know the new leader, and one of them
+/// may hang too.
 const OTHERS_ASKED: usize = 3;
-/// New numbers that one request may take before the refusal is believed: programs that share a
-/// session collide now and then, not always.
+/// Maximum number of new numbers that one request may take before the caller gets the refusal:
+/// programs that share a session collide now and then, not always.
 const NEW_NUMBERS_MAX: u32 = 16;
 
-/// Asks a cluster. Cheap to clone; clones share connections, session and request numbers.
+/// A client of a cluster. Cheap to clone; clones share connections, session and request numbers.
 #[derive(Clone, Debug)]
 pub struct Client {
     pub(crate) shared: Arc<Shared>,
@@ -52,23 +53,23 @@ pub struct Client {
     operator: Option<MetadataValue<Ascii>>,
 }
 
-/// What all sessions over the same nodes share.
+/// State that all sessions over the same nodes share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) nodes: Nodes,
     pub(crate) times: Times,
-    /// Held by the call that asks other nodes who leads.
+    /// Held by the call that asks other nodes for the leader.
     pub(crate) asking_others: Mutex<()>,
 }
 
-/// Who asks.
+/// The session in whose name a client asks.
 #[derive(Debug)]
 pub(crate) struct Session {
     authorization: Option<MetadataValue<Ascii>>,
     pub(crate) numbers: Arc<Numbers>,
     learning: Mutex<()>,
     in_flight: Semaphore,
-    /// The node that holds the stream, if there is one.
+    /// Returns the node that serves the stream, if there is one.
     streaming: Lock<Option<Arc<Node>>>,
 }
 
@@ -83,12 +84,12 @@ impl Session {
         }
     }
 
-    /// The node that holds the stream, if there is one.
+    /// Returns the node that serves the stream, if there is one.
     pub(crate) fn streaming(&self) -> MutexGuard<'_, Option<Arc<Node>>> {
         self.streaming.lock().expect("nobody panics with this lock")
     }
 
-    /// Tells sessions apart without telling their tokens.
+    /// Returns a hash that tells sessions apart without showing their tokens.
     pub(crate) fn fingerprint(&self) -> [u8; 32] {
         let authorization = self.authorization.as_ref();
         token_hash(authorization.map_or(&[], MetadataValue::as_bytes)).0
@@ -104,7 +105,8 @@ impl Client {
         }
     }
 
-    /// The same connections and session, and calls for operators with this credential.
+    /// Returns a client with the same connections and session that makes calls for operators with
+    /// this credential.
     #[must_use]
     pub fn with_operator(&self, credential: &OperatorCredential) -> Self {
         Self {
@@ -113,13 +115,13 @@ impl Client {
         }
     }
 
-    /// Whether it has a credential of an operator.
+    /// Returns whether the client has a credential of an operator.
     #[must_use]
     pub fn is_operator(&self) -> bool {
         self.operator.is_some()
     }
 
-    /// The same connections with another session.
+    /// Returns a client with the same connections and another session.
     ///
     /// # Errors
     /// [`BuildError::Token`].
@@ -131,25 +133,26 @@ impl Client {
         })
     }
 
-    /// The addresses of the nodes that are known, with those learned from hints.
+    /// Returns the addresses of the known nodes, with those learned from hints.
     #[must_use]
     pub fn endpoints(&self) -> Vec<String> {
         self.shared.nodes.addresses()
     }
 
-    /// Whom it believes.
+    /// Returns the rule by which this client trusts nodes.
     pub(crate) fn trust(&self) -> &Trust {
         self.shared.nodes.trust()
     }
 
-    /// A call without a number: a read, or one that is known again by its random bytes.
+    /// Makes a call without a number: a read, or a request that nodes recognise by its random
+    /// bytes.
     pub(crate) async fn ask<R: Rpc>(&self, request: R) -> Result<R::Answer, CallError> {
         debug_assert_ne!(R::KIND, Kind::Numbered);
         let mut attempts = Attempts::new(self.shared.times.total);
         self.attempt_until_done(request, &mut attempts, None).await
     }
 
-    /// A call that changes something in the session, with the next number.
+    /// Makes a call that changes something in the session, with the next number.
     pub(crate) async fn call<R: Rpc>(&self, request: R) -> Result<R::Answer, CallError> {
         let mut attempts = Attempts::new(self.shared.times.total);
         let _permit = self.admit(&mut attempts).await?;
@@ -161,7 +164,7 @@ impl Client {
         self.attempt_until_done(request, &mut attempts, key).await
     }
 
-    /// The same request again whose outcome is unknown. It never gets another number.
+    /// Repeats a request whose outcome is unknown. It never gets another number.
     pub(crate) async fn retry<R: Rpc>(
         &self,
         request: R,
@@ -174,8 +177,8 @@ impl Client {
         self.attempt_until_done(request, &mut attempts, key).await
     }
 
-    /// One message of an outbox under a number that stays its own: where the number is refused,
-    /// that is the error. `maybe_done`: it may have been executed before.
+    /// Sends a message of an outbox under a number that it keeps: if the number is refused, that is
+    /// the error. `maybe_done` says that it may have been executed before.
     pub(crate) async fn call_with_key<R: Rpc>(
         &self,
         request: R,
@@ -197,7 +200,7 @@ impl Client {
         }
     }
 
-    /// The next number, for a request that keeps it however often it is tried.
+    /// Takes the next number, for a request that keeps it however often it is tried.
     pub(crate) async fn take_number(&self) -> Result<Taken, CallError> {
         let mut attempts = Attempts::new(self.shared.times.total);
         self.learn_numbers(&mut attempts).await?;
@@ -223,7 +226,7 @@ impl Client {
         Ok(permit.expect("the semaphore is never closed"))
     }
 
-    /// Asks the session, once, how far its numbers have come.
+    /// Asks the session for its greatest number, once.
     async fn learn_numbers(&self, attempts: &mut Attempts) -> Result<(), CallError> {
         if self.session.numbers.is_learned() {
             return Ok(());
@@ -320,7 +323,7 @@ impl Client {
             Some(Key::Taken(taken)) if restart => taken.restart(last),
             _ => numbers.learn(last),
         }
-        // With the old number in hand it might wait for itself.
+        // While it held the old number, it might wait for itself.
         drop(key);
         let taken = timeout_at(attempts.deadline, numbers.take()).await;
         attempts.maybe_done = false;
@@ -341,7 +344,7 @@ impl Client {
             let metadata = request.metadata_mut();
             metadata.insert("authorization", operator.clone());
         }
-        // So that the node itself says in time why it cannot answer.
+        // With this limit the node itself says in time why it cannot answer.
         request.set_timeout(limit);
         let asked = timeout(limit, R::ask(node.channel.clone(), request)).await;
         match asked {
@@ -357,9 +360,10 @@ impl Client {
         }
     }
 
-    /// Ends when there is reason to leave this node before it has answered: another call has gone
-    /// elsewhere, another node says that somebody else leads, or others give a sign of life and
-    /// this node does not. A node that is merely slow, or waits for the leader, is not left.
+    /// Ends when there is reason to leave this node before it has answered: another call has moved
+    /// to another node, another node names another leader, or others give a sign of life and this
+    /// node does not. The client does not leave a node that is merely slow, or waits for the
+    /// leader.
     async fn left_behind(&self, node: &Node) {
         let nodes = &self.shared.nodes;
         sleep(ASK_OTHERS_AFTER).await;
@@ -368,7 +372,7 @@ impl Client {
                 return;
             }
             let again = Instant::now() + ASK_OTHERS_EVERY;
-            // One call asks for all, and the answers are heeded.
+            // One call asks on behalf of all, and all of them use the answers.
             if let Ok(_asking) = self.shared.asking_others.try_lock()
                 && self.is_better_left(node, again).await
             {
@@ -378,7 +382,8 @@ impl Client {
         }
     }
 
-    /// Asks this node and others for a sign of life, until then.
+    /// Asks this node and others for a sign of life, at most until `until`; returns whether the
+    /// client should leave this node.
     async fn is_better_left(&self, node: &Node, until: Instant) -> bool {
         let nodes = &self.shared.nodes;
         let others = nodes.others(node, OTHERS_ASKED);
@@ -388,7 +393,8 @@ impl Client {
                 let request = v1::GetSessionRequest {
                     read: Some(Freshness::Stale { min_position: 0 }.options()),
                 };
-                // What counts is the leader that it names, and that it answers; an error does both.
+                // Only two facts count: the leader that the node names, and that it answers. An
+                // error shows both.
                 let answer = self.attempt(asked, request, ASK_OTHERS_EVERY).await;
                 let lives = matches!(answer, Ok(_) | Err(Failure::Problem(_)));
                 (asked.address == node.address, lives)
@@ -396,7 +402,8 @@ impl Client {
             .collect();
         let (mut own_lives, mut other_lives) = (false, false);
         while let Ok(Some((is_own, lives))) = timeout_at(until, asked.next()).await {
-            // The first that names somebody else is enough: others may be as dead as this node.
+            // The first node that names another leader is enough: others may be as dead as this
+            // node.
             if nodes.pick().address != node.address {
                 return true;
             }
@@ -408,7 +415,7 @@ impl Client {
         other_lives && !own_lives
     }
 
-    /// A request in the name of the session.
+    /// Builds a request in the name of the session.
     pub(crate) fn request<M>(&self, message: M) -> Request<M> {
         let mut request = Request::new(message);
         if let Some(authorization) = &self.session.authorization {

@@ -10,27 +10,27 @@ use crate::{
     account::{all_pages, page_size},
 };
 
-/// A message has its place: it is on disk on a majority of the nodes.
+/// A stored message: it is on disk on a majority of the nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sent {
-    /// Its conversation.
+    /// Conversation of the message.
     pub conversation: ConversationId,
-    /// Its place there.
+    /// Sequence of the message in its conversation.
     pub sequence: Sequence,
-    /// Its place in the log.
+    /// Position of the message in the log.
     pub position: Position,
-    /// When it was sent, in log time.
+    /// Time at which the message was sent, in log time.
     pub sent_at: Timestamp,
 }
 
-/// What is sent: a text, and what belongs to it.
+/// A message to send: a text, and what belongs to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outgoing {
-    /// 1 byte to 16 KiB.
+    /// Text of the message: 1 byte to 16 KiB.
     pub text: String,
     /// The message of the same conversation that it answers.
     pub reply_to: Option<Sequence>,
-    /// Whether the text tells what the sender does: `/me waves` is `waves` with this set.
+    /// Whether the text says what the sender does: `/me waves` is `waves` with this set.
     pub action: bool,
 }
 
@@ -49,24 +49,24 @@ impl From<String> for Outgoing {
     }
 }
 
-/// How far the days of a query are from those of UTC.
+/// Offsets of the days in a query from those of UTC.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Days {
-    /// Minutes that they begin before those of UTC.
+    /// Minutes by which the days begin before those of UTC.
     pub utc_offset_minutes: i32,
-    /// Those that have another offset.
+    /// Days that have another offset.
     pub day_offsets: Vec<v1::DayOffset>,
 }
 
-/// Which page of a conversation.
+/// A page of a conversation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Page {
     /// The last messages.
     #[default]
     Newest,
-    /// The nearest ones before this.
+    /// The nearest messages before this sequence.
     Before(Sequence),
-    /// The nearest ones after this.
+    /// The nearest messages after this sequence.
     After(Sequence),
 }
 
@@ -82,10 +82,10 @@ impl Client {
         self.send_message(to, &text.into().into()).await
     }
 
-    /// The same with everything that a message can have.
+    /// Sends a message with all its fields, as [`Client::send`] does.
     ///
     /// # Errors
-    /// As [`Client::send`]; `NO_SUCH_MESSAGE` if it answers one that never was.
+    /// As [`Client::send`]; `NO_SUCH_MESSAGE` if it answers a message that does not exist.
     pub async fn send_message(
         &self,
         to: &Recipient,
@@ -95,7 +95,7 @@ impl Client {
         self.call(request).await.map(Sent::from)
     }
 
-    /// Asks for the outcome of a message that is unknown; sends it if it was not sent. Everything
+    /// Asks again for the unknown outcome of a message; sends it if it was not sent. Everything
     /// must be as it was the first time.
     ///
     /// # Errors
@@ -109,7 +109,7 @@ impl Client {
         self.send_message_again(key, to, &text.into().into()).await
     }
 
-    /// The same with everything that a message can have.
+    /// Sends a message with all its fields, as [`Client::send`] does.
     ///
     /// # Errors
     /// [`CallError`].
@@ -123,7 +123,7 @@ impl Client {
         self.retry(request, key).await.map(Sent::from)
     }
 
-    /// Gives a message of the caller's another text. It keeps its place and its time.
+    /// Replaces the text of one of the caller's messages, which keeps its place and its time.
     ///
     /// # Errors
     /// [`CallError`]; `NOT_YOUR_MESSAGE`, `NO_SUCH_MESSAGE`, `MESSAGE_GONE`, `BLOCKED`.
@@ -132,7 +132,7 @@ impl Client {
         message: MessageRef,
         text: impl Into<String>,
     ) -> Result<Position, CallError> {
-        // A text that no node takes costs no request number.
+        // A text that no node accepts costs no request number.
         let text = MessageText::new(text)?;
         let request = v1::EditMessageRequest {
             request: None,
@@ -142,8 +142,8 @@ impl Client {
         Ok(Position(self.call(request).await?.position))
     }
 
-    /// Adds a reaction to a message (an emoji or a short word), or takes it away. It stays as it
-    /// is if it is so already.
+    /// Adds a reaction to a message (an emoji or a short word), or removes it. Does nothing if that
+    /// is the state already.
     ///
     /// # Errors
     /// [`CallError`]; `NO_SUCH_MESSAGE`, `MESSAGE_GONE`, `TOO_MANY`, `LINE_INVALID`,
@@ -163,8 +163,8 @@ impl Client {
         Ok(Position(self.call(request).await?.position))
     }
 
-    /// One page of the messages that a query finds, of those that the caller may see, the newest
-    /// first. What a query may say is in `docs/protocol.md`. Its days are those of `days`.
+    /// Returns one page of the messages that a query finds, of those that the caller may see, the
+    /// newest first. The syntax of a query is in `docs/protocol.md`. Its days begin as `days` says.
     /// `page_token` is from the page before, empty for the first.
     ///
     /// # Errors
@@ -186,7 +186,7 @@ impl Client {
         self.ask(request).await
     }
 
-    /// A page of a conversation or a room, in ascending order.
+    /// Returns a page of a conversation or a room, in ascending order.
     ///
     /// # Errors
     /// [`CallError`].
@@ -216,8 +216,8 @@ impl Client {
         self.ask(request).await
     }
 
-    /// The oldest unread messages of all conversations. They stay unread until
-    /// [`Client::advance`] says otherwise.
+    /// Returns the oldest unread messages of all conversations. They stay unread until
+    /// [`Client::advance`] marks them as read.
     ///
     /// # Errors
     /// [`CallError`].
@@ -229,7 +229,7 @@ impl Client {
         Ok(self.unread_page(count, freshness).await?.messages)
     }
 
-    /// The same, and whether there may be more.
+    /// Returns the oldest unread messages of all conversations, and whether there may be more.
     ///
     /// # Errors
     /// [`CallError`].
@@ -245,7 +245,8 @@ impl Client {
         self.ask(request).await
     }
 
-    /// The first `count_max` conversations of the caller, in the order in which they were opened.
+    /// Returns the first `count_max` conversations of the caller, in the order in which they were
+    /// opened.
     ///
     /// # Errors
     /// [`CallError`].
@@ -266,9 +267,9 @@ impl Client {
         .await
     }
 
-    /// Says how far the caller has come in 1 to
-    /// [`conclave_core::limits::POSITIONS_PER_REQUEST_MAX`] conversations, all
-    /// or none. Positions only grow.
+    /// Advances the caller's delivered and read positions in 1 to
+    /// [`conclave_core::limits::POSITIONS_PER_REQUEST_MAX`] conversations, all or none. Positions
+    /// only grow.
     ///
     /// # Errors
     /// [`CallError`]; `NO_SUCH_CONVERSATION` if the caller is not in one of them.
@@ -288,7 +289,7 @@ impl Client {
         Ok(Position(self.call(request).await?.position))
     }
 
-    /// Deletes messages, all or none; gives how many were not deleted before.
+    /// Deletes messages, all or none; returns how many were not deleted before.
     ///
     /// # Errors
     /// [`CallError`].
@@ -317,13 +318,13 @@ impl From<v1::SendMessageResponse> for Sent {
     }
 }
 
-/// The request that sends a message; refused here if no node takes its text.
+/// Builds the request that sends a message; refuses a text that no node accepts.
 pub(crate) fn send_request(
     to: &Recipient,
     message: &Outgoing,
 ) -> Result<v1::SendMessageRequest, CallError> {
     use v1::send_message_request::To;
-    // A text that no node takes costs no request number.
+    // A text that no node accepts costs no request number.
     let text = MessageText::new(message.text.as_str())?;
     let to = match to {
         Recipient::Account(name) => To::RecipientName(name.as_str().to_owned()),

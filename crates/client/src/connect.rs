@@ -1,4 +1,4 @@
-//! Makes what a connection is built from: channels to addresses, and the headers of a caller.
+//! Makes the parts of a connection: channels to addresses, and the headers of a caller.
 //!
 //! Always true: no channel leads to an address that the client's trust does not allow, and no
 //! header shows its secret in a log.
@@ -16,12 +16,12 @@ use crate::{
     trust::{NamedBy, Trust},
 };
 
-/// How often an idle connection is tried, so that a dead one is found before it is needed.
+/// Interval at which an idle connection is tried, so that a dead one is found before it is needed.
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
-/// How long such a trial may take before the connection is given up.
+/// Longest time for such a trial before the connection is given up.
 pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A client cannot be built from this.
+/// Reasons why a client cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// No node was named.
@@ -30,30 +30,31 @@ pub enum BuildError {
     /// Too many nodes were named.
     #[error("{named} endpoints were named; at most {ENDPOINTS_MAX} are allowed")]
     TooManyEndpoints {
-        /// How many.
+        /// Number of named nodes.
         named: usize,
     },
-    /// This is no address.
+    /// The address is invalid.
     #[error("'{address}' is not an address such as 127.0.0.1:7400: {why}")]
     Address {
-        /// What was given.
+        /// The address as the application named it.
         address: String,
-        /// Why it is none.
+        /// Reason why the address is invalid.
         why: &'static str,
-        /// What is wrong with it, if the parser says.
+        /// The parser's error, if it has one.
         #[source]
         source: Option<tonic::transport::Error>,
     },
-    /// Others could listen there, and it is not known whom to believe.
+    /// The address is not on loopback, so others could listen, and the authority of its cluster is
+    /// not known.
     #[error("'{address}' is not on this machine, and the authority of its cluster is not known")]
     Unprotected {
-        /// What was given.
+        /// The address as the application named it.
         address: String,
     },
     /// The scheme contradicts what is known of the cluster.
     #[error("'{address}' asks for plain text, but the cluster is known to be encrypted")]
     Plain {
-        /// What was given.
+        /// The address as the application named it.
         address: String,
     },
     /// The token has characters that no token has.
@@ -69,7 +70,7 @@ pub(crate) struct Times {
     pub(crate) total: Duration,
 }
 
-/// The header that carries the token.
+/// Builds the header that carries the token.
 pub(crate) fn authorization(token: &str) -> Result<MetadataValue<Ascii>, BuildError> {
     let mut value: MetadataValue<Ascii> = format!("Bearer {token}")
         .parse()
@@ -78,7 +79,7 @@ pub(crate) fn authorization(token: &str) -> Result<MetadataValue<Ascii>, BuildEr
     Ok(value)
 }
 
-/// The header that carries the credential of an operator.
+/// Builds the header that carries the credential of an operator.
 pub(crate) fn credential_header(credential: &OperatorCredential) -> MetadataValue<Ascii> {
     let header = credential.to_header().parse();
     let mut value: MetadataValue<Ascii> = header.expect("it is base64 with a word before it");
@@ -86,10 +87,10 @@ pub(crate) fn credential_header(credential: &OperatorCredential) -> MetadataValu
     value
 }
 
-/// Whether this can be the address of a node.
+/// Checks that this can be the address of a node.
 ///
 /// # Errors
-/// [`BuildError::Address`], with what is wrong.
+/// [`BuildError::Address`], with the reason.
 pub fn check_address(address: &str) -> Result<(), BuildError> {
     let wrong = |why| BuildError::Address {
         address: address.to_owned(),
@@ -99,7 +100,7 @@ pub fn check_address(address: &str) -> Result<(), BuildError> {
     address::check(bare(address)).map_err(wrong)
 }
 
-/// A connection to an address, made when it is first used.
+/// Returns a channel to an address, which connects when it is first used.
 pub(crate) fn channel(
     address: &str,
     connect: Duration,
@@ -122,7 +123,7 @@ pub(crate) fn channel(
     if wants_tls || !trust.allows(bare) {
         return Err(BuildError::Unprotected { address: given() });
     }
-    // The scheme says nothing here: what the connection is made of decides.
+    // The scheme has no effect here: the connector decides whether the connection is encrypted.
     let endpoint = Endpoint::from_shared(format!("{PLAIN_SCHEME}{bare}"))
         .map_err(|source| malformed(Some(source)))?
         .connect_timeout(connect)
@@ -136,7 +137,7 @@ pub(crate) fn channel(
 const PLAIN_SCHEME: &str = "http://";
 const TLS_SCHEME: &str = "https://";
 
-/// An address without scheme and trailing slash: the form in which nodes name each other.
+/// Returns an address without scheme and trailing slash: the form in which nodes name each other.
 pub(crate) fn bare(address: &str) -> &str {
     let address = address.trim();
     let schemes = [PLAIN_SCHEME, TLS_SCHEME];

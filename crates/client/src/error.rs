@@ -1,13 +1,13 @@
-//! How a call can fail, sorted by what the caller may do next.
+//! Failures of a call, sorted by what the caller may do next.
 
 use std::{fmt, time::Duration};
 
 /// Names one request of a session: the same key on a retry means the same request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RequestKey {
-    /// Its number in the session.
+    /// Number of the request in the session.
     pub number: u64,
-    /// The random number of the program that chose it.
+    /// Random number of the program that chose the request's number.
     pub nonce: u64,
 }
 
@@ -25,51 +25,51 @@ pub enum CallError {
     Refused {
         /// The stable word, such as `NAME_TAKEN`.
         reason: String,
-        /// For people.
+        /// Sentence for people.
         sentence: String,
     },
     /// There is no session, or it has ended. Log in again.
     #[error("{sentence}")]
     SessionExpired {
-        /// For people.
+        /// Sentence for people.
         sentence: String,
-        /// Whether this request certainly changed nothing. False if an earlier attempt of it
-        /// got no answer: it may have been what ended the session.
+        /// Whether this request certainly changed nothing. False if an earlier attempt of it got no
+        /// answer: that attempt may have ended the session.
         certain: bool,
     },
-    /// It certainly did not happen: it never left this machine, or every node that was reached
-    /// refused it at the door. It may be asked again as a new request. A read that got no answer
-    /// ends here too, because it changes nothing.
+    /// The request was certainly not executed: it never left this machine, or every node that was
+    /// reached refused it before executing it. The caller may make it again as a new request. A
+    /// read that got no answer ends here too, because it changes nothing.
     #[error("not done after {} s and {attempts} attempts: {sentence}", seconds(*.waited))]
     NotDone {
-        /// Why the last attempt failed.
+        /// Cause of the last attempt's failure.
         sentence: String,
-        /// How often it was tried.
+        /// Number of attempts.
         attempts: u32,
-        /// For how long.
+        /// Time since the call began.
         waited: Duration,
         /// The nodes that were tried.
         nodes: Vec<String>,
     },
-    /// It may or may not have happened. Ask again with the same key (see
-    /// [`crate::Client::send_again`]); a new request might make it happen twice.
+    /// The request may or may not have been executed. Ask again with the same key (see
+    /// [`crate::Client::send_again`]); a new request might be executed twice.
     #[error("no answer after {} s and {attempts} attempts: {sentence}", seconds(*.waited))]
     Unknown {
-        /// Why the last attempt failed.
+        /// Cause of the last attempt's failure.
         sentence: String,
-        /// How often it was tried.
+        /// Number of attempts.
         attempts: u32,
-        /// For how long.
+        /// Time since the call began.
         waited: Duration,
         /// The nodes that were tried.
         nodes: Vec<String>,
-        /// Which request it is, if it is one of a session.
+        /// Key of the request, if it belongs to a session.
         request: Option<RequestKey>,
     },
 }
 
 impl CallError {
-    /// The stable word of a refusal.
+    /// Returns the stable word of a refusal.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         match self {
@@ -80,7 +80,7 @@ impl CallError {
 }
 
 impl From<conclave_core::Rejection> for CallError {
-    /// A bound that was checked on this side.
+    /// Converts the rejection of a bound that the client itself has checked.
     fn from(rejection: conclave_core::Rejection) -> Self {
         Self::Refused {
             reason: rejection.reason().to_owned(),

@@ -24,7 +24,7 @@ use tokio::{
 use tokio_stream::wrappers::{TcpListenerStream, WatchStream};
 use tonic::{Request, Response, Status, transport::Server};
 
-/// What to do with one request that changes something.
+/// Steps of a script: each says what to do with one request that changes something.
 pub(crate) enum Step {
     Answer,
     /// Answer, and name this node as the leader.
@@ -38,7 +38,7 @@ pub(crate) enum Step {
     Hang,
 }
 
-/// What was asked, in the order of arrival.
+/// Requests in the order of arrival.
 #[derive(Default)]
 pub(crate) struct Seen {
     pub(crate) sends: Mutex<Vec<v1::RequestId>>,
@@ -51,7 +51,7 @@ pub(crate) struct Seen {
     pub(crate) in_flight_max: AtomicUsize,
 }
 
-/// What a stream gives.
+/// One item of a stream.
 pub(crate) type Part = Result<v1::SubscribeResponse, Problem>;
 
 pub(crate) struct Fake {
@@ -65,35 +65,35 @@ pub(crate) struct Node {
     pub(crate) seen: Arc<Seen>,
     pub(crate) request_last: Arc<AtomicU64>,
     script: Arc<Mutex<VecDeque<Step>>>,
-    /// When the script is over.
+    /// The step for every request after the end of the script.
     then: Arc<dyn Fn() -> Step + Send + Sync>,
     streams: Arc<Mutex<VecDeque<Vec<Part>>>>,
     /// Conversations that the caller is not in.
     pub(crate) gone: Arc<Mutex<BTreeSet<u64>>>,
-    /// Whom it names as the leader when it is asked for the session.
+    /// The leader that the node names when it is asked for the session.
     pub(crate) leader: Arc<Mutex<Option<String>>>,
     cut: watch::Sender<u64>,
     gate: Option<Arc<Barrier>>,
 }
 
 impl Fake {
-    /// A node that does `script` step by step and answers everything after it.
+    /// Starts a node that does `script` step by step and answers everything after it.
     pub(crate) async fn start(script: Vec<Step>) -> Self {
         Self::build(script, || Step::Answer, Vec::new(), None).await
     }
 
-    /// A node that always does the same.
+    /// Starts a node that always does the same.
     pub(crate) async fn always(step: impl Fn() -> Step + Send + Sync + 'static) -> Self {
         Self::build(Vec::new(), step, Vec::new(), None).await
     }
 
-    /// A node that answers only when so many requests are under way.
+    /// Starts a node that answers only when `count` requests are under way.
     pub(crate) async fn gated(count: usize) -> Self {
         let gate = Some(Arc::new(Barrier::new(count)));
         Self::build(Vec::new(), || Step::Answer, Vec::new(), gate).await
     }
 
-    /// A node with these streams, one for each call; the last one stays open.
+    /// Starts a node with these streams, one for each call; the last one stays open.
     pub(crate) async fn streaming(streams: Vec<Vec<Part>>) -> Self {
         Self::build(Vec::new(), || Step::Answer, streams, None).await
     }

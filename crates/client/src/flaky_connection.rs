@@ -1,4 +1,4 @@
-//! A connection for tests that breaks in the middle of things.
+//! A connection for tests that breaks in the middle of its work.
 
 use std::{
     io,
@@ -14,7 +14,7 @@ use tokio::{
 use tokio_stream::wrappers::WatchStream;
 use tonic::transport::server::Connected;
 
-/// A connection that breaks when it is told to.
+/// A connection that breaks when `cut` fires.
 pub(crate) struct FlakyConnection {
     pub(crate) stream: TcpStream,
     pub(crate) cut: WatchStream<u64>,

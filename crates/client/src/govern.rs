@@ -1,4 +1,4 @@
-//! What administrators do: roles, accounts of others, programs and invites.
+//! Requests of administrators: roles, other accounts, accounts for programs, invites and limits.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use crate::{CallError, Client, Freshness, random};
 
 /// Bytes of an invite's code: 128 random bits.
 const INVITE_CODE_BYTES: usize = 16;
-/// Bytes of a password that is made up: 120 random bits, 20 characters.
+/// Bytes of a generated password: 120 random bits, 20 characters.
 const RESET_PASSWORD_BYTES: usize = 15;
 
 impl Client {
-    /// Makes an account an administrator's ([`v1::AccountRole::Admin`]) or a user's again.
+    /// Makes an account an administrator's ([`v1::AccountRole::Admin`]), or a user's again.
     ///
     /// # Errors
-    /// [`CallError`]; `NOT_ALLOWED` if the caller is no administrator or the account a bot's;
+    /// [`CallError`]; `NOT_ALLOWED` if the caller is no administrator or the account is a bot's;
     /// `LAST_OF_ITS_KIND`, `NO_SUCH_ACCOUNT`.
     pub async fn set_account_role(
         &self,
@@ -32,7 +32,7 @@ impl Client {
         Ok(Position(self.call(request).await?.position))
     }
 
-    /// Suspends an account, or reactivates it. Nothing of it is deleted.
+    /// Suspends an account, or reactivates it. None of its data is deleted.
     ///
     /// # Errors
     /// [`CallError`]; `NOT_ALLOWED`, `NO_SUCH_ACCOUNT`, `ONESELF`.
@@ -57,7 +57,7 @@ impl Client {
         Ok(Position(self.call(request).await?.position))
     }
 
-    /// Gives an account a new password, made up here, and ends all its sessions. The password is
+    /// Gives an account a new password, generated here, and ends all its sessions. The password is
     /// a secret that is shown once.
     ///
     /// # Errors
@@ -73,7 +73,7 @@ impl Client {
         Ok(new_password)
     }
 
-    /// Deletes somebody's account, as if its owner had done it.
+    /// Deletes another account, as if its owner had done it.
     ///
     /// # Errors
     /// [`CallError`]; `NOT_ALLOWED`, `NO_SUCH_ACCOUNT`, `LAST_OF_ITS_KIND`.
@@ -119,7 +119,7 @@ impl Client {
         self.call(request).await
     }
 
-    /// The invites that have not run out.
+    /// Lists the invites that are still valid.
     ///
     /// # Errors
     /// [`CallError`]; `NOT_ALLOWED`.
@@ -128,7 +128,7 @@ impl Client {
         Ok(self.ask(v1::ListInvitesRequest { read }).await?.invites)
     }
 
-    /// Takes an invite back. One that is gone already is no error.
+    /// Revokes an invite. An invite that no longer exists is no error.
     ///
     /// # Errors
     /// [`CallError`]; `NOT_ALLOWED`.
@@ -140,7 +140,7 @@ impl Client {
         Ok(Position(self.call(request).await?.position))
     }
 
-    /// How much one account may do and keep.
+    /// Returns the limits of what one account may do and keep.
     ///
     /// # Errors
     /// [`CallError`]; `NOT_ALLOWED`.
@@ -154,7 +154,7 @@ impl Client {
         Ok(self.ask(request).await?.limits)
     }
 
-    /// Gives limits, by their names, other values: all of them, or none.
+    /// Sets limits by their names: all of them, or none.
     ///
     /// # Errors
     /// [`CallError`]; `NOT_ALLOWED`, `ACCOUNT_LIMIT_INVALID`.

@@ -22,7 +22,7 @@
 //! # }
 //! ```
 //!
-//! [`Client::subscribe`] tells what happens, from node to node, each event once:
+//! [`Client::subscribe`] delivers each event once, even when it moves from node to node:
 //!
 //! ```no_run
 //! # async fn listen(alice: conclave_client::Client) -> Result<(), conclave_client::CallError> {
@@ -43,7 +43,8 @@
 //! # }
 //! ```
 //!
-//! An [`Outbox`] keeps what is not acknowledged, with a file also over restarts of the program:
+//! An [`Outbox`] keeps messages that are not acknowledged; with a file, also across restarts of the
+//! program:
 //!
 //! ```no_run
 //! # async fn talk(alice: conclave_client::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -111,16 +112,17 @@ pub use trust::{
     Roots, fetch_authority, is_loopback,
 };
 
-/// How fresh the answer to a read must be.
+/// Freshness of the answer to a read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Freshness {
-    /// Everything that was acknowledged anywhere before the call is seen. Needs a quorum.
+    /// The answer includes everything that was acknowledged anywhere before the call. Needs a
+    /// quorum.
     #[default]
     Linearizable,
-    /// What some node has applied, at least up to this position (0: whatever it has). Works
-    /// without a quorum.
+    /// The answer includes what some node has applied, at least up to this position (0: whatever it
+    /// has). Works without a quorum.
     Stale {
-        /// As told by an earlier answer: read your own writes.
+        /// Position from an earlier answer, to read your own writes.
         min_position: u64,
     },
 }

@@ -2,11 +2,12 @@
 //!
 //! Always true: two programs may share a session, and their requests fit its window.
 
-/// Nodes that one client knows. More: refused when building; ignored when learned from hints.
+/// Maximum number of nodes that one client knows. More are refused when building, and ignored when
+/// learned from hints.
 pub const ENDPOINTS_MAX: usize = 32;
 
-/// Requests of one session that may be under way at once; the others wait for their turn. Half a
-/// [`conclave_core::limits::REQUEST_WINDOW`], so that two programs may share a session.
+/// Maximum number of requests of one session under way at once; the others wait for their turn.
+/// Half a [`conclave_core::limits::REQUEST_WINDOW`], so that two programs may share a session.
 pub const IN_FLIGHT_MAX: usize = 128;
 
 const _: () = assert!((IN_FLIGHT_MAX as u64) < conclave_core::limits::REQUEST_WINDOW);

@@ -1,4 +1,4 @@
-//! What is true only for a moment: who is there, and who is writing.
+//! Presence and typing, which are true only for a moment.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use conclave_wire::v1;
 use crate::{CallError, Client, attempts::Attempts, rpc::Rpc, verdict::RetryDecision};
 
 impl Client {
-    /// Who of these is there, in the order of the names: 1 to 100.
+    /// Returns the presence of 1 to 100 accounts, in the order of the names.
     ///
     /// # Errors
     /// [`CallError`].
@@ -22,8 +22,8 @@ impl Client {
         Ok(self.ask(request).await?.presences)
     }
 
-    /// Tells the others in a conversation that the caller is writing. Forgotten after six
-    /// seconds; so it is tried once, and an error means no more than that nobody was told.
+    /// Tells the others in a conversation that the caller is writing. The cluster forgets it after
+    /// six seconds, so it is tried once, and an error means only that the others were not told.
     ///
     /// # Errors
     /// [`CallError`]; `NO_SUCH_CONVERSATION`.
@@ -34,8 +34,9 @@ impl Client {
         Ok(())
     }
 
-    /// Says whether the caller is at its device. Belongs to the stream ([`Client::subscribe`])
-    /// and is forgotten with it: say it again after [`crate::Item::Reconnected`]. Tried once.
+    /// Sets whether the caller is away from its device. The presence belongs to the stream
+    /// ([`Client::subscribe`]) and is forgotten with it: set it again after
+    /// [`crate::Item::Reconnected`]. Tried once.
     ///
     /// # Errors
     /// [`CallError`].
@@ -44,7 +45,7 @@ impl Client {
         Ok(())
     }
 
-    /// Asks the node that holds the stream, or else the one that is asked first, and no other.
+    /// Asks the node that serves the stream, or else the preferred node, and no other.
     async fn ask_once<R: Rpc>(&self, request: R) -> Result<R::Answer, CallError> {
         let times = self.shared.times;
         let mut attempts = Attempts::new(times.total);

@@ -1,10 +1,10 @@
-//! The nodes that a client knows, and which of them to ask.
+//! Chooses which of the nodes that a client knows to ask.
 //!
 //! A client stays with one node: the leader, once a node has named it. It goes to the next one
 //! when that node fails.
 //!
-//! Always true: a node that has just failed is not chosen because another one still names it as
-//! the leader.
+//! Always true: the client does not choose a node that has just failed merely because another one
+//! still names it as the leader.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard},
@@ -20,14 +20,14 @@ use crate::{
     trust::{NamedBy, Trust},
 };
 
-/// How long after a failure hints at that node are not believed: longer than an election, after
-/// which the others name the new leader. Twice as long after each further failure in a row: a
-/// node that is cut off may name a dead leader for ever, and the others must be tried, too.
+/// Time after a failure during which hints at that node are ignored: longer than an election, after
+/// which the others name the new leader. Twice as long after each further failure in a row: a node
+/// that is cut off may name a dead leader for ever, and the others must be tried, too.
 const HINT_DISTRUST: Duration = Duration::from_secs(1);
-/// The longest: time enough to try all others.
+/// Longest such time: enough to try all others.
 const HINT_DISTRUST_MAX: Duration = Duration::from_secs(8);
 
-/// One node.
+/// A node and its channel.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) address: String,
@@ -51,9 +51,9 @@ struct State {
 struct Known {
     node: Arc<Node>,
     failed_at: Option<Instant>,
-    /// How often since it last served.
+    /// Number of failures since the node last served.
     failures: u32,
-    /// Whether nodes have named it, and not the application.
+    /// Whether other nodes have named it, and not the application.
     learned: bool,
 }
 
@@ -80,15 +80,16 @@ impl Nodes {
         })
     }
 
-    /// The node to ask now.
+    /// Returns the node to ask now.
     pub(crate) fn pick(&self) -> Arc<Node> {
         let state = self.state();
         Arc::clone(&state.known[state.preferred].node)
     }
 
-    /// A node for a stream: the one that is asked first, then any other that is not in `tried`,
-    /// rather one that has not failed just now. Where everybody goes is left to chance, so that
-    /// the streams of a node that died do not all meet again. `None` once all were tried.
+    /// Returns a node for a stream: the preferred node first, then any other that is not in
+    /// `tried`, preferably one that has not failed just now. `chance` makes the choice random, so
+    /// that the streams of a node that died do not all move to the same node. `None` once all were
+    /// tried.
     pub(crate) fn pick_untried(&self, tried: &[String], chance: u64) -> Option<Arc<Node>> {
         let state = self.state();
         let untried = |known: &&Known| !tried.contains(&known.node.address);
@@ -105,7 +106,7 @@ impl Nodes {
         Some(Arc::clone(&left[chosen].node))
     }
 
-    /// Up to `count` nodes other than this one.
+    /// Returns up to `count` nodes other than this one.
     pub(crate) fn others(&self, node: &Node, count: usize) -> Vec<Arc<Node>> {
         let state = self.state();
         let length = state.known.len();
@@ -118,15 +119,15 @@ impl Nodes {
             .collect()
     }
 
-    /// The node did not serve: the next call goes to another one, unless one does already. Those
-    /// that have failed a moment ago come after the others.
+    /// Records that the node did not serve: the next call goes to another node, if this one was
+    /// preferred. Nodes that have just failed come after the others.
     pub(crate) fn failed(&self, node: &Node) {
         let mut state = self.state();
         let Some(index) = state.index_of(&node.address) else {
             return;
         };
         let known = &mut state.known[index];
-        // The calls that were under way at once have seen the same failure.
+        // Calls that were under way at the same time have seen the same failure.
         if !known.failed_just_now() {
             known.failures = known.failures.saturating_add(1);
         }
@@ -136,7 +137,7 @@ impl Nodes {
         }
     }
 
-    /// The node has served.
+    /// Records that the node has served.
     pub(crate) fn served(&self, node: &Node) {
         let mut state = self.state();
         if let Some(index) = state.index_of(&node.address) {
@@ -144,13 +145,13 @@ impl Nodes {
         }
     }
 
-    /// A node says that the one at `address` leads.
+    /// Records that a node names the node at `address` as the leader.
     pub(crate) fn leads(&self, address: &str) {
         let mut state = self.state();
         let index = match state.index_of(address) {
             Some(index) => index,
             None if state.known.len() < ENDPOINTS_MAX => {
-                // What a node says is not trusted to be an address.
+                // A node may send anything as an address, so it is checked.
                 let Ok(known) = Known::learned(address, self.connect, &self.trust) else {
                     return;
                 };
@@ -164,8 +165,8 @@ impl Nodes {
         }
     }
 
-    /// These are all nodes of the cluster. Those that the application named stay, whatever they
-    /// are; others go when they are not among these any more.
+    /// Takes over the list of all nodes of the cluster. Nodes that the application named stay in
+    /// any case; others are removed once they are not in the list any more.
     pub(crate) fn learn(&self, addresses: &[String]) {
         let mut state = self.state();
         let preferred = Arc::clone(&state.known[state.preferred].node);
@@ -175,7 +176,7 @@ impl Nodes {
         });
         for address in addresses {
             if state.known.len() < ENDPOINTS_MAX && state.index_of(address).is_none() {
-                // What a node says is not trusted to be an address.
+                // A node may send anything as an address, so it is checked.
                 let learned = Known::learned(address, self.connect, &self.trust);
                 state.known.extend(learned);
             }
@@ -183,7 +184,7 @@ impl Nodes {
         state.preferred = state.index_of(&preferred.address).unwrap_or(0);
     }
 
-    /// The node at this address: a known one, or one for this occasion.
+    /// Returns the node at this address: a known one, or a new one for this call alone.
     pub(crate) fn at(&self, address: &str) -> Result<Arc<Node>, BuildError> {
         let known = {
             let state = self.state();
@@ -197,18 +198,18 @@ impl Nodes {
         }
     }
 
-    /// All addresses.
+    /// Returns all addresses.
     pub(crate) fn addresses(&self) -> Vec<String> {
         let state = self.state();
         state.known.iter().map(|k| k.node.address.clone()).collect()
     }
 
-    /// Whom the nodes must be known by.
+    /// Returns the rule by which the nodes are trusted.
     pub(crate) fn trust(&self) -> &Trust {
         &self.trust
     }
 
-    /// How many there are.
+    /// Returns the number of nodes.
     pub(crate) fn len(&self) -> usize {
         self.state().known.len()
     }
@@ -224,7 +225,8 @@ impl State {
         self.known.iter().position(|k| k.node.address == address)
     }
 
-    /// The next one in order that has not failed just now, or else the one that failed first.
+    /// Returns the next node in order that has not failed just now, or else the one that failed
+    /// first.
     fn next_after(&self, index: usize) -> usize {
         let count = self.known.len();
         let in_turn = (index + 1..=index + count).map(|place| place % count);
@@ -237,7 +239,7 @@ impl State {
 }
 
 impl Known {
-    /// One that nodes have named.
+    /// Makes a node that another node has named.
     fn learned(address: &str, connect: Duration, trust: &Trust) -> Result<Self, BuildError> {
         if !trust.follows(bare(address)) {
             let address = address.to_owned();
@@ -250,7 +252,7 @@ impl Known {
         })
     }
 
-    /// One that the application has named.
+    /// Makes a node that the application has named.
     fn new(address: &str, connect: Duration, trust: &Trust) -> Result<Self, BuildError> {
         trust.name(bare(address));
         Self::reached(address, connect, trust, NamedBy::Application)
@@ -345,7 +347,7 @@ mod tests {
         nodes.failed(&nodes.at("b:1").unwrap());
         nodes.failed(&nodes.pick());
         assert_eq!(nodes.pick().address, "c:1");
-        // A follower names the leader, and cannot know that this client does not reach it.
+        // The follower names the leader, and cannot know that this client does not reach it.
         tokio::time::advance(HINT_DISTRUST).await;
         nodes.leads("a:1");
         nodes.failed(&nodes.pick());

@@ -1,7 +1,7 @@
-//! The request numbers of a session: each is taken once, and none runs away from the others.
+//! The request numbers of a session: each is taken once, and none gets too far ahead of the others.
 //!
 //! A session remembers its newest [`REQUEST_WINDOW`] numbers. A request that is retried while the
-//! others hurry on would fall out of that window and its outcome would be lost; so nobody gets a
+//! others go on would fall out of that window and its outcome would be lost; so no request gets a
 //! number that is a whole window above one still under way.
 //!
 //! Always true: no two requests of this client get the same number with the same nonce.
@@ -25,7 +25,7 @@ pub(crate) struct Numbers {
 
 #[derive(Debug)]
 struct State {
-    /// The next number; `None` until the session was asked for its greatest.
+    /// The next number; `None` until the session was asked for its greatest number.
     next: Option<u64>,
     nonce: u64,
     /// Counts restarts: a number belongs to the generation in which it was taken.
@@ -33,7 +33,7 @@ struct State {
     under_way: BTreeSet<u64>,
 }
 
-/// A number that is under way until this is dropped.
+/// A number that counts as under way until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Taken {
     numbers: Arc<Numbers>,
@@ -55,19 +55,19 @@ impl Numbers {
         })
     }
 
-    /// Whether the session's greatest number is known.
+    /// Returns whether the session's greatest number is known.
     pub(crate) fn is_learned(&self) -> bool {
         self.state().next.is_some()
     }
 
-    /// The session has used numbers up to `last`.
+    /// Records that the session has used numbers up to `last`.
     pub(crate) fn learn(&self, last: u64) {
         let mut state = self.state();
         let above = last.saturating_add(1);
         state.next = Some(state.next.map_or(above, |next| next.max(above)));
     }
 
-    /// Takes the next number; waits while the oldest under way is a window behind.
+    /// Takes the next number; waits while the oldest number under way is a window behind.
     pub(crate) async fn take(self: &Arc<Self>) -> Taken {
         loop {
             let mut released = pin!(self.released.notified());
@@ -98,8 +98,8 @@ impl Numbers {
         })
     }
 
-    /// A number that was taken in an earlier life of the program and may still be answered: it is
-    /// under way again, so the others do not run away from it.
+    /// Marks a number as under way again that an earlier run of the program has taken and that may
+    /// still be answered: so the others do not get too far ahead of it.
     pub(crate) fn hold(self: &Arc<Self>, key: RequestKey) -> Taken {
         let mut state = self.state();
         state.under_way.insert(key.number);
@@ -116,8 +116,8 @@ impl Numbers {
 }
 
 impl Taken {
-    /// The session says that this number is too far above `last`: numbers were taken and never
-    /// used. Counting starts again there, with a new nonce, so that a forgotten request that is
+    /// Restarts counting above `last`, because the session has refused this number as too far above
+    /// it: numbers were taken and never used. The nonce is new, so that a forgotten request that is
     /// still somewhere in the network is not taken for a new one.
     pub(crate) fn restart(&self, last: u64) {
         let mut state = self.numbers.state();

@@ -1,6 +1,6 @@
-//! What operators do: who belongs to the cluster, who leads it, and who else may run it.
+//! Requests of operators: the members of the cluster, its leader, its secret and its operators.
 //!
-//! All of it needs a client with a credential: see [`Client::with_operator`].
+//! All of these need a client with a credential: see [`Client::with_operator`].
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use conclave_wire::{OperatorCredential, request::TOKEN_BYTES, v1};
 
 use crate::{CallError, Client, account::REQUEST_ID_BYTES, random};
 
-/// The random name of a request, which stays the same however often it is tried.
+/// Makes the random name of a request, which stays the same however often it is tried.
 fn request_id() -> Bytes {
     random::bytes::<REQUEST_ID_BYTES>().to_vec().into()
 }
@@ -22,12 +22,12 @@ pub fn new_credential() -> OperatorCredential {
 }
 
 impl Client {
-    /// Makes a token with which one machine can join within `ttl`; `learner`: without ever voting.
+    /// Creates a token with which one machine can join within `ttl`; with `learner` it never votes.
     /// The token in the answer is a secret that is shown once.
     ///
     /// # Errors
     /// [`CallError`]; `NOT_AN_OPERATOR`, `JOIN_TOKEN_OUT_OF_RANGE`, `TOO_MANY`; `NO_SECRET`: the
-    /// cluster was started without one.
+    /// cluster was started without a secret.
     pub async fn create_join_token(
         &self,
         ttl: Duration,
@@ -51,7 +51,7 @@ impl Client {
         Ok(self.ask(request).await?.tokens)
     }
 
-    /// Takes a token to join back. One that is gone already is no error.
+    /// Revokes a join token. A token that no longer exists is no error.
     ///
     /// # Errors
     /// [`CallError`]; `NOT_AN_OPERATOR`, `TOKEN_ID_INVALID`.
@@ -63,7 +63,7 @@ impl Client {
         Ok(Position(self.ask(request).await?.position))
     }
 
-    /// Adds an operator with this credential: a secret that no one else has.
+    /// Adds an operator with this credential: a secret that no other operator has.
     ///
     /// # Errors
     /// [`CallError`]; `NOT_AN_OPERATOR`, `NAME_TAKEN`, `TOO_MANY`.
@@ -89,7 +89,7 @@ impl Client {
         Ok(self.ask(request).await?.operators)
     }
 
-    /// Removes an operator. One that is gone already is no error.
+    /// Removes an operator. An operator that no longer exists is no error.
     ///
     /// # Errors
     /// [`CallError`]; `NOT_AN_OPERATOR`, `LAST_OPERATOR`.
@@ -101,7 +101,7 @@ impl Client {
         Ok(Position(self.ask(request).await?.position))
     }
 
-    /// Says which node shall lead while it is well; 0: whoever is elected.
+    /// Sets the node that leads while it is healthy; 0 for any elected node.
     ///
     /// # Errors
     /// [`CallError`]; `NOT_AN_OPERATOR`.
@@ -113,13 +113,14 @@ impl Client {
         Ok(Position(self.ask(request).await?.position))
     }
 
-    /// Changes who belongs to the cluster. Repeating it is safe: what is so already is no change.
+    /// Changes the members of the cluster. Repeating a request is safe: a change that was made
+    /// already changes nothing.
     ///
     /// # Errors
     /// [`CallError`]; `NOT_AN_OPERATOR`; `WOULD_LOSE_QUORUM`, unless it is forced;
-    /// `LEARNER_BEHIND`: ask again when it has caught up; `NO_SUCH_NODE`, `NODE_NUMBER_TAKEN`,
-    /// `NODE_NUMBER_INVALID`, `ADDRESS_TAKEN`, `ADDRESS_INVALID`, `LAST_VOTER`,
-    /// `TOO_MANY_VOTERS`, `TOO_MANY_MEMBERS`.
+    /// `LEARNER_BEHIND`: ask again when the learner has caught up; `NO_SUCH_NODE`,
+    /// `NODE_NUMBER_TAKEN`, `NODE_NUMBER_INVALID`, `ADDRESS_TAKEN`, `ADDRESS_INVALID`,
+    /// `LAST_VOTER`, `TOO_MANY_VOTERS`, `TOO_MANY_MEMBERS`.
     pub async fn change_members(
         &self,
         request: v1::ChangeMembersRequest,
@@ -127,8 +128,8 @@ impl Client {
         self.ask(request).await
     }
 
-    /// Asks for an exchange of the cluster's secret, and how far it is. Repeating it is safe: the
-    /// exchange with this number is begun once.
+    /// Begins an exchange of the cluster's secret, and returns its progress. Repeating the request
+    /// is safe: the exchange with this number is begun once.
     ///
     /// # Errors
     /// [`CallError`]; `NOT_AN_OPERATOR`, `MEMBERS_UNREACHABLE`, `EXCHANGE_INVALID`.
@@ -139,7 +140,8 @@ impl Client {
         self.ask(request).await
     }
 
-    /// Hands leadership to a voter; 0: to whoever has most of the log. Gives who leads then.
+    /// Transfers leadership to a voter; 0 for the voter that has most of the log. Returns the node
+    /// that leads then.
     ///
     /// # Errors
     /// [`CallError`]; `NOT_AN_OPERATOR`, `NO_SUCH_NODE`.

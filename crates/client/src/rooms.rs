@@ -1,4 +1,5 @@
-//! Rooms and who is in them. Names of rooms may be given with or without the leading `#`.
+//! Rooms, their members and their webhooks. Names of rooms may be given with or without the leading
+//! `#`.
 
 use conclave_core::{ConversationId, Position, WebhookId};
 use conclave_wire::{request::TOKEN_BYTES, v1};
@@ -6,7 +7,8 @@ use conclave_wire::{request::TOKEN_BYTES, v1};
 use crate::{CallError, Client, Freshness, account::all_pages, random};
 
 impl Client {
-    /// Creates a room; the caller becomes its owner. Only who is invited sees a private one.
+    /// Creates a room; the caller becomes its owner. Only members and invited accounts see a
+    /// private room.
     ///
     /// # Errors
     /// [`CallError`]; `NAME_TAKEN`, `TOO_MANY`, `LINE_INVALID` for the topic.
@@ -51,7 +53,7 @@ impl Client {
         Ok(Position(self.call(request).await?.position))
     }
 
-    /// Invites somebody. Whoever is a member or invited already stays so.
+    /// Invites an account. An account that is a member or invited already stays so.
     ///
     /// # Errors
     /// [`CallError`]; `NO_SUCH_CONVERSATION`, `NO_SUCH_ACCOUNT`, `NOT_ALLOWED`, `BLOCKED`,
@@ -91,7 +93,7 @@ impl Client {
         Ok(Position(self.call(request).await?.position))
     }
 
-    /// Gives a member another role.
+    /// Changes the role of a member.
     ///
     /// # Errors
     /// [`CallError`]; `NO_SUCH_CONVERSATION`, `NOT_A_MEMBER`, `NOT_ALLOWED`,
@@ -111,9 +113,9 @@ impl Client {
         Ok(Position(self.call(request).await?.position))
     }
 
-    /// One page of the rooms that the caller may see and whose names match: `*` is any run of
-    /// characters, `?` any one. `only_own`: those that it is in or invited to. `page_token` is
-    /// from the page before, empty for the first.
+    /// Returns one page of the rooms that the caller may see and whose names match: `*` is any run
+    /// of characters, `?` any one. With `only_own`, only rooms that the caller is in or invited to.
+    /// `page_token` is from the page before, empty for the first.
     ///
     /// # Errors
     /// [`CallError`].
@@ -135,7 +137,7 @@ impl Client {
         self.ask(request).await
     }
 
-    /// The first `count_max` rooms of [`Client::rooms`], page by page.
+    /// Returns the first `count_max` rooms of [`Client::rooms`], fetched page by page.
     ///
     /// # Errors
     /// [`CallError`].
@@ -155,7 +157,7 @@ impl Client {
         .await
     }
 
-    /// One page of the members of a room, in order of the accounts' numbers.
+    /// Returns one page of the members of a room, in order of the accounts' numbers.
     ///
     /// # Errors
     /// [`CallError`]; `NO_SUCH_CONVERSATION`.
@@ -175,7 +177,7 @@ impl Client {
         self.ask(request).await
     }
 
-    /// The first `count_max` members of a room, page by page.
+    /// Returns the first `count_max` members of a room, fetched page by page.
     ///
     /// # Errors
     /// [`CallError`]; `NO_SUCH_CONVERSATION`.
@@ -192,8 +194,8 @@ impl Client {
         .await
     }
 
-    /// Makes an address to which programs post messages for a room, under a new account of this
-    /// name. The path in the answer is a secret that is shown once.
+    /// Creates a webhook: an address to which programs post messages for a room, under a new
+    /// account of this name. The path in the answer is a secret that is shown once.
     ///
     /// # Errors
     /// [`CallError`]; `NO_SUCH_CONVERSATION`, `NOT_ALLOWED`, `NAME_TAKEN`, `TOO_MANY`.
@@ -211,7 +213,7 @@ impl Client {
         self.call(request).await
     }
 
-    /// The webhooks of a room.
+    /// Lists the webhooks of a room.
     ///
     /// # Errors
     /// [`CallError`]; `NO_SUCH_CONVERSATION`, `NOT_ALLOWED`.
@@ -240,7 +242,7 @@ impl Client {
     }
 }
 
-/// A room's name without the `#` that people put before it.
+/// Returns a room's name without the leading `#`.
 fn bare(room: &str) -> String {
     room.strip_prefix('#').unwrap_or(room).to_owned()
 }

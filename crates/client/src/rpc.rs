@@ -1,4 +1,4 @@
-//! Each call of the protocol as a type: its request, its answer, and how it is repeated safely.
+//! Types for the calls of the protocol: request, answer, and the way to repeat each safely.
 
 use conclave_wire::v1::{
     self, account_service_client::AccountServiceClient, admin_service_client::AdminServiceClient,
@@ -9,32 +9,33 @@ use tonic::{Request, Response, Status, transport::Channel};
 
 use crate::RequestKey;
 
-/// Most bytes of one answer that are read: a full page of the longest messages and as much again.
+/// Maximum bytes of one answer that are read: a full page of the longest messages and as much
+/// again.
 const ANSWER_BYTES_MAX: usize =
     2 * conclave_core::limits::PAGE_MAX * conclave_core::limits::TEXT_BYTES_MAX;
 
-/// What makes it safe to repeat a request.
+/// Property that makes it safe to repeat a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// It changes nothing.
+    /// The request changes nothing.
     Read,
-    /// It carries random bytes by which it is known again.
+    /// The request carries random bytes by which nodes recognise it.
     Once,
-    /// It carries a number of its session.
+    /// The request carries a number of its session.
     Numbered,
 }
 
 /// A unary call.
 pub(crate) trait Rpc: Clone + Send + Sync + Sized + 'static {
     const KIND: Kind;
-    /// Whether the credential of an operator goes with it, if there is one.
+    /// Whether the call carries the credential of an operator, if there is one.
     const FOR_OPERATORS: bool;
     type Answer: Send;
 
-    /// Sets the number, if the call carries one.
+    /// Sets the number of the request, if the call carries one.
     fn set_key(&mut self, key: RequestKey);
 
-    /// Asks once.
+    /// Makes one attempt of the call.
     fn ask(
         channel: Channel,
         request: Request<Self>,
@@ -169,7 +170,7 @@ rpc!(Numbered AdminServiceClient::set_account_limits,
     SetAccountLimitsRequest => SetAccountLimitsResponse);
 rpc!(Numbered AdminServiceClient::revoke_invite, RevokeInviteRequest => RevokeInviteResponse);
 
-/// The client for the one call that streams.
+/// Makes the client for the one call that streams.
 pub(crate) fn live(channel: Channel) -> LiveServiceClient<Channel> {
     LiveServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX)
 }

@@ -6,18 +6,18 @@ use conclave_wire::{request::TOKEN_BYTES, v1};
 
 use crate::{CallError, Client, Freshness, account::REQUEST_ID_BYTES, random};
 
-/// A login.
+/// The result of a login.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Login {
     /// The session's token: a secret. See [`Client::with_token`].
     pub token: String,
-    /// The session.
+    /// Number of the session.
     pub session: SessionId,
-    /// Whose it is.
+    /// Account of the session.
     pub account: v1::Account,
-    /// When it ends unless it is used.
+    /// Time at which the session ends unless it is used.
     pub expires_at: Timestamp,
-    /// Where in the log this is known.
+    /// Position in the log from which nodes know the session.
     pub position: Position,
 }
 
@@ -27,7 +27,7 @@ impl std::fmt::Debug for Login {
     }
 }
 
-/// A new secret for a device: see [`Client::login_from`].
+/// Makes a new secret for a device: see [`Client::login_from`].
 #[must_use]
 pub fn new_device_secret() -> [u8; TOKEN_BYTES] {
     random::bytes()
@@ -42,14 +42,14 @@ impl Client {
         self.login_labelled(name, password, "").await
     }
 
-    /// Logs in: opens a session. Use its token with [`Client::with_token`]. The label is what
-    /// its owner calls it in [`Client::sessions`], such as the name of a device.
+    /// Logs in: opens a session. Use its token with [`Client::with_token`]. The label names the
+    /// session in [`Client::sessions`], such as the name of a device.
     ///
-    /// The token is chosen here, so that a retry opens no second session.
+    /// The client chooses the token, so that a retry opens no second session.
     ///
     /// # Errors
-    /// [`CallError`]; `WRONG_CREDENTIALS` if there is no such account or the password is another;
-    /// `LOGIN_THROTTLED` after many of those: ask again after a while.
+    /// [`CallError`]; `WRONG_CREDENTIALS` if there is no such account or the password is wrong;
+    /// `LOGIN_THROTTLED` after many of these failures: ask again after a while.
     pub async fn login_labelled(
         &self,
         name: &str,
@@ -59,8 +59,8 @@ impl Client {
         self.login_from(name, password, label, None).await
     }
 
-    /// Logs in as [`Client::login_labelled`] does, from a device with a secret of its own. Once it
-    /// has succeeded, guesses from elsewhere do not keep this device out.
+    /// Logs in as [`Client::login_labelled`] does, from a device with a secret of its own. Once a
+    /// login has succeeded, password guesses from elsewhere do not lock this device out.
     ///
     /// # Errors
     /// As [`Client::login_labelled`].
@@ -90,7 +90,7 @@ impl Client {
         })
     }
 
-    /// Logs out: ends this session and no other. One that has ended already is no error.
+    /// Logs out: ends this session and no other. A session that has already ended is no error.
     ///
     /// # Errors
     /// [`CallError`], but never [`CallError::SessionExpired`].
@@ -101,7 +101,7 @@ impl Client {
         }
     }
 
-    /// Tells whose session this is.
+    /// Returns the session and its account.
     ///
     /// # Errors
     /// [`CallError`].
@@ -110,7 +110,7 @@ impl Client {
         self.ask(v1::GetSessionRequest { read }).await
     }
 
-    /// All open sessions of the caller's account, the oldest first.
+    /// Lists the open sessions of the caller's account, the oldest first.
     ///
     /// # Errors
     /// [`CallError`].
@@ -119,7 +119,7 @@ impl Client {
         Ok(self.ask(v1::ListSessionsRequest { read }).await?.sessions)
     }
 
-    /// Ends one of the caller's sessions: a lost telephone.
+    /// Ends one of the caller's sessions, such as that of a lost telephone.
     ///
     /// # Errors
     /// [`CallError`]; `NO_SUCH_SESSION`.

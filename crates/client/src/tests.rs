@@ -15,7 +15,7 @@ use crate::{
 
 /// Long enough for an answer on this machine, short enough to wait for in a test.
 const ATTEMPT: Duration = Duration::from_secs(1);
-/// In so long a node is asked for a sign of life, and left if it gives none.
+/// Time within which a node is asked for a sign of life, and left if it gives none.
 const ASK_OTHERS: Duration = Duration::from_millis(600);
 const TOTAL_SHORT: Duration = Duration::from_secs(2);
 const TOTAL_LONG: Duration = Duration::from_secs(60);
@@ -342,7 +342,7 @@ async fn a_node_that_hangs_is_left_once_another_names_the_leader() {
     assert_eq!(hung.sends(), leader.sends(), "the same number");
 }
 
-/// Machines from which nothing comes back: their connections are made, and that is all.
+/// Listens at an address that accepts connections and never answers.
 async fn mute() -> (tokio::net::TcpListener, String) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();

@@ -1,8 +1,8 @@
-//! Whom a client believes that it talks to its cluster.
+//! Decides which nodes a client trusts to be of its cluster.
 //!
-//! Always true: a client that knows the authority of its cluster says nothing to anybody whose
-//! certificate is not of that authority; one that was given roots says nothing to anybody who does
-//! not prove by them to be the host that was asked for; any other talks on loopback alone.
+//! Always true: a client that knows the authority of its cluster sends nothing to a peer whose
+//! certificate is not of that authority; a client with roots sends nothing to a peer that does not
+//! prove by them to be the requested host; any other client talks on loopback alone.
 
 use std::{
     fmt, io,
@@ -43,33 +43,33 @@ impl fmt::Debug for Authority {
     }
 }
 
-/// Bytes are no certificate of an authority.
+/// The bytes are not the certificate of an authority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this is no certificate of an authority in DER")]
 pub struct NoAuthority;
 
-/// The authority of a cluster could not be asked for.
+/// The authority of a cluster could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// Nobody answers there.
+    /// No program answers at the address.
     #[error("cannot connect")]
     Unreachable(#[source] io::Error),
-    /// Somebody answers, in plain text.
+    /// A program answers, in plain text.
     #[error("what answers there does not speak TLS")]
     NotTls(#[source] io::Error),
-    /// Somebody answers who is no node of Conclave, or whose certificate is not valid now.
+    /// The program that answers is no node of Conclave, or its certificate is not valid now.
     #[error("what answers there shows no certificate of a cluster")]
     NotTrusted(#[source] io::Error),
-    /// It took too long. Ask again.
+    /// The answer took too long. Ask again.
     #[error("no answer within {} s", .0.as_secs_f32())]
     Silent(Duration),
 }
 
 impl Authority {
-    /// That with this certificate.
+    /// Makes the authority with this certificate.
     ///
     /// # Errors
-    /// [`NoAuthority`] if it is none.
+    /// [`NoAuthority`] if the bytes are not the certificate of an authority.
     pub fn from_der(der: impl Into<Vec<u8>>) -> Result<Self, NoAuthority> {
         let certificate = CertificateDer::from(der.into());
         let mut roots = RootCertStore::empty();
@@ -77,20 +77,20 @@ impl Authority {
         Ok(Self(certificate))
     }
 
-    /// Its certificate, to be kept.
+    /// Returns the certificate in DER, to be kept.
     #[must_use]
     pub fn der(&self) -> &[u8] {
         &self.0
     }
 
-    /// By which people know it.
+    /// Returns the fingerprint by which people know the authority.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         let digest = ::ring::digest::digest(&::ring::digest::SHA256, &self.0);
         Fingerprint(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
     }
 
-    /// Who must have signed.
+    /// Returns the verifier that accepts only certificates signed by this authority.
     fn verifier(&self) -> Arc<WebPkiServerVerifier> {
         let mut roots = RootCertStore::empty();
         let added = roots.add(self.0.clone());
@@ -102,24 +102,23 @@ impl Authority {
     }
 }
 
-/// Certificate authorities that vouch for names of hosts: those of the web, or an organisation's
-/// own.
+/// Certificate authorities that vouch for host names: those of the web, or an organisation's own.
 #[derive(Clone, Debug)]
 pub struct Roots(Arc<RootCertStore>);
 
-/// A text holds no certificate of an authority.
+/// The text holds no certificate of an authority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no certificate of an authority in PEM in it")]
 pub struct NoRoots;
 
 impl Roots {
-    /// All certificates in this text. What is none of an authority is left out.
+    /// Reads all certificates in this text. Those that are not of an authority are left out.
     ///
     /// # Errors
-    /// [`NoRoots`] if nothing is left.
+    /// [`NoRoots`] if none is left.
     pub fn from_pem(pem: &[u8]) -> Result<Self, NoRoots> {
         let mut roots = RootCertStore::empty();
-        // Some editors begin a file with a mark.
+        // Some editors begin a file with a byte order mark.
         let pem = pem.strip_prefix(b"\xef\xbb\xbf").unwrap_or(pem);
         let certificates = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok);
         roots.add_parsable_certificates(certificates);
@@ -130,9 +129,9 @@ impl Roots {
     }
 }
 
-/// Asks whoever is at this `host:port` for the authority of its cluster. Nothing is sent but the
-/// handshake. Whether the authority is the right one is for a person to say: its fingerprint is
-/// what the nodes print when they are ready.
+/// Fetches the authority of the cluster whose node answers at this `host:port`. Nothing is sent but
+/// the handshake. A person must confirm that the authority is the right one: the nodes print its
+/// fingerprint when they are ready.
 ///
 /// # Errors
 /// [`FetchError`].
@@ -154,7 +153,7 @@ pub async fn fetch_authority(address: &str, limit: Duration) -> Result<Authority
         shaken.map_err(|error| match tls_error(&error) {
             Some(TlsError::InvalidMessage(_)) => FetchError::NotTls(error),
             Some(_) => FetchError::NotTrusted(error),
-            // It has hung up on what it could not read.
+            // The peer has closed the connection, because it could not read the handshake.
             None => FetchError::NotTls(error),
         })
     };
@@ -185,7 +184,7 @@ fn tls13(
         .expect("the provider speaks TLS 1.3")
 }
 
-/// Takes what it is shown, and remembers it.
+/// A verifier that accepts any certificate, and remembers it.
 #[derive(Debug)]
 struct Seen {
     authority: Mutex<Option<Authority>>,
@@ -240,25 +239,25 @@ impl ServerCertVerifier for Seen {
     }
 }
 
-/// Where the address of a node comes from.
+/// Source of the address of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NamedBy {
-    /// From the application, or the person who uses it.
+    /// The application, or the person who uses it.
     Application,
-    /// From another node.
+    /// Another node.
     Node,
 }
 
-/// Whom to believe.
+/// The rule by which a client trusts nodes.
 #[derive(Clone, Default)]
 pub(crate) enum Trust {
-    /// Whoever is on loopback, in plain text.
+    /// Any node on loopback, in plain text.
     #[default]
     Loopback,
-    /// Who has a certificate of this authority.
+    /// Nodes with a certificate of one authority.
     Pinned(TlsConnector),
-    /// Who proves to be the host that was asked for; and what those have shown who were named by
-    /// the application.
+    /// Nodes that prove to be the requested host; and the certificates of the nodes that the
+    /// application has named.
     Named(TlsConnector, Arc<Vouched>),
 }
 
@@ -285,7 +284,7 @@ impl Trust {
         Self::Named(connector(config.with_no_client_auth()), Arc::default())
     }
 
-    /// Whether it talks encrypted, and never otherwise.
+    /// Returns whether the client talks encrypted, and never otherwise.
     pub(crate) fn is_encrypted(&self) -> bool {
         match self {
             Self::Loopback => false,
@@ -293,7 +292,8 @@ impl Trust {
         }
     }
 
-    /// For tests that connect to nobody: no certificate is good enough, and every address is.
+    /// Makes a rule for tests that connect to no node: it accepts no certificate, and every
+    /// address.
     #[cfg(test)]
     pub(crate) fn nobody() -> Self {
         let config = tls13(Arc::new(provider::default_provider()))
@@ -302,7 +302,7 @@ impl Trust {
         Self::Pinned(TlsConnector::from(Arc::new(config)))
     }
 
-    /// Whether anybody may be asked at this `host:port`.
+    /// Returns whether the client may connect to this `host:port`.
     pub(crate) fn allows(&self, address: &str) -> bool {
         match self {
             Self::Loopback => is_loopback(address),
@@ -310,8 +310,8 @@ impl Trust {
         }
     }
 
-    /// A connection that is made when it is first used. The time that the endpoint allows for
-    /// connecting holds for the handshake too.
+    /// Returns a channel that connects when it is first used. The endpoint's time limit for
+    /// connecting includes the handshake.
     pub(crate) fn channel(&self, endpoint: &Endpoint, named_by: NamedBy) -> Channel {
         let (connector, name, vouched) = match self {
             Self::Loopback => {
@@ -331,7 +331,7 @@ impl Trust {
         }))
     }
 
-    /// The application names this `host:port`.
+    /// Records that the application has named this `host:port`.
     pub(crate) fn name(&self, address: &str) {
         match self {
             Self::Loopback | Self::Pinned(_) => {}
@@ -339,8 +339,9 @@ impl Trust {
         }
     }
 
-    /// Whether this `host:port` may be asked because a node has named it. On loopback and where
-    /// the cluster's own authority is known the connection itself proves enough.
+    /// Returns whether the client may ask this `host:port` because a node has named it. On
+    /// loopback, and where the cluster's own authority is known, the connection itself proves
+    /// enough.
     pub(crate) fn follows(&self, address: &str) -> bool {
         match self {
             Self::Loopback | Self::Pinned(_) => self.allows(address),
@@ -355,7 +356,7 @@ fn connector(mut config: ClientConfig) -> TlsConnector {
     TlsConnector::from(Arc::new(config))
 }
 
-/// Whether nobody else can listen to what is said to this `host:port`.
+/// Returns whether this `host:port` is on this machine, so that no other machine can listen.
 #[must_use]
 pub fn is_loopback(address: &str) -> bool {
     let Some((host, _)) = address.rsplit_once(':') else {
@@ -366,7 +367,7 @@ pub fn is_loopback(address: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || is_address
 }
 
-/// Connects to who has a certificate for this name, or else for the host that is asked for.
+/// Connects to a node with a certificate for `name`, or else for the requested host.
 async fn connect(
     connector: TlsConnector,
     name: Option<ServerName<'static>>,
@@ -402,7 +403,8 @@ async fn reach_at(address: &str) -> io::Result<TcpStream> {
     reach(&uri).await
 }
 
-/// What a handshake that failed means; `stranger`, if somebody else was there.
+/// Puts a failed handshake into words; `stranger` is the sentence for a peer that is not of the
+/// cluster.
 fn in_words(error: io::Error, stranger: &'static str) -> io::Error {
     let sentence = match tls_error(&error) {
         Some(TlsError::InvalidCertificate(
@@ -423,13 +425,13 @@ fn in_words(error: io::Error, stranger: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, sentence)
 }
 
-/// What is said when somebody else answers than the cluster that is known.
+/// Sentence for a peer that is not of the known cluster.
 pub const ANOTHER_AUTHORITY: &str =
     "the cluster presents another certificate authority than the one that is known";
-/// What is said when the certificate of a node has expired, or its time has not come yet.
+/// Sentence for a node whose certificate has expired, or is not valid yet.
 pub const NOT_VALID_NOW: &str =
     "the certificate of the node is not valid now, if the clock of this machine is right";
-/// What is said when the authorities that were given do not vouch for who answers.
+/// Sentence for a peer for which the given authorities do not vouch.
 pub const NOT_PROVEN: &str =
     "the node has no certificate for its name by an authority that was given";
 

@@ -1,7 +1,7 @@
-//! What follows from a failed attempt: the one place where that is decided.
+//! Decides what follows from a failed attempt, and is the only place that does.
 //!
 //! Always true: a failure counts as "certainly not done" only if the request never left this
-//! machine or a node says that it refused it at the door.
+//! machine or a node says that it refused it before executing it.
 
 use std::{error::Error, fmt, time::Duration};
 
@@ -10,37 +10,37 @@ use tonic::{Code, ConnectError, Status};
 
 use crate::rpc::Kind;
 
-/// How long to wait before a cluster without space is asked again: it looks every second.
+/// Wait before a cluster without space is asked again: its nodes check the space every second.
 const NO_SPACE_WAIT: Duration = Duration::from_secs(1);
 
-/// How one attempt failed.
+/// Failure of one attempt.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// A node says what is wrong.
+    /// A node reports a problem.
     Problem(Problem),
-    /// No connection: the request was never sent.
+    /// The connection failed: the request was never sent.
     NotConnected(String),
-    /// The connection broke, or something that is no node answered.
+    /// The connection broke, or a program that is no node answered.
     Lost(String),
-    /// No answer in time.
+    /// The node did not answer in time.
     Silent,
 }
 
-/// What to do next.
+/// The next step of a call.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum RetryDecision {
-    /// Tell the caller that the rules said no.
+    /// Tell the caller that the rules refuse the request.
     Refused { reason: String, sentence: String },
     /// Tell the caller to log in.
     LogIn { sentence: String },
     /// This number certainly was not and will not be executed for this request: take one above
-    /// `last`. With `restart`, also where that is lower than what was counted to.
+    /// `last`. With `restart`, do so even if that is lower than the client's next number.
     NewNumber { last: u64, restart: bool },
-    /// Nothing was done: make the same request again, with the same number, after the wait.
+    /// The request was not executed: make it again, with the same number, after the wait.
     Wait(Duration),
-    /// Tell the caller that nobody knows any more.
+    /// Tell the caller that the outcome cannot be known any more.
     Unknown,
-    /// Ask again, elsewhere, with the same number.
+    /// Ask another node, with the same number.
     Elsewhere {
         /// Whether this attempt may have been, or may still be, executed.
         maybe_done: bool,
@@ -50,7 +50,7 @@ pub(crate) enum RetryDecision {
 }
 
 impl Failure {
-    /// What a status means.
+    /// Converts the status of a call.
     pub(crate) fn from_status(status: &Status) -> Self {
         if let Some(problem) = Problem::from_status(status) {
             return Self::Problem(problem);
@@ -62,14 +62,15 @@ impl Failure {
             }
             cause = error.source();
         }
-        // The time that the request carries is over: so says the transport on either side.
+        // The transport on either side reports like this that the time limit of the request has
+        // passed.
         if matches!(status.code(), Code::Cancelled | Code::DeadlineExceeded) {
             return Self::Silent;
         }
         Self::Lost(status.message().to_owned())
     }
 
-    /// The session's greatest number, if it is this request's number that is wrong.
+    /// Returns the reason and the session's greatest number, if this request's number is wrong.
     pub(crate) fn number_refused(&self) -> Option<(&str, u64)> {
         match self {
             Self::Problem(Problem::Refused {
@@ -81,8 +82,8 @@ impl Failure {
         }
     }
 
-    /// What follows, for a request of this kind. `maybe_done`: an earlier attempt with the same
-    /// number may have been executed.
+    /// Decides what follows, for a request of this kind. `maybe_done` says that an earlier attempt
+    /// with the same number may have been executed.
     pub(crate) fn next(self, kind: Kind, maybe_done: bool) -> RetryDecision {
         let problem = match self {
             Self::Problem(problem) => problem,
@@ -100,7 +101,7 @@ impl Failure {
                     _ => return RetryDecision::Refused { reason, sentence },
                 };
                 match (reason.as_str(), maybe_done) {
-                    // Another request has this number, so this one never had.
+                    // Another request has this number, so this one was never executed under it.
                     ("REQUEST_REUSED", _) | ("REQUEST_TOO_OLD", false) => {
                         RetryDecision::NewNumber {
                             last,
@@ -112,7 +113,7 @@ impl Failure {
                         restart: true,
                     },
                     ("REQUEST_TOO_OLD", true) => RetryDecision::Unknown,
-                    // An earlier copy on its way may come into range yet.
+                    // An earlier copy that is still on its way may yet come into range.
                     ("REQUEST_OUT_OF_RANGE", true) => elsewhere(true, true),
                     _ => RetryDecision::Refused { reason, sentence },
                 }
@@ -123,9 +124,9 @@ impl Failure {
                 RetryDecision::Wait(Duration::from_millis(wait_ms))
             }
             Problem::NoSpace => RetryDecision::Wait(NO_SPACE_WAIT),
-            // Neither is a matter of the cluster: another node may serve at once.
+            // None of these concerns the whole cluster: another node may serve at once.
             Problem::GoingAway | Problem::CutOff | Problem::Behind => elsewhere(false, false),
-            // An earlier attempt may have logged in; this one was stopped at the door.
+            // An earlier attempt may have logged in; this one was refused before it was executed.
             Problem::LoginThrottled { .. } if maybe_done => RetryDecision::Unknown,
             problem @ Problem::LoginThrottled { .. } => RetryDecision::Refused {
                 reason: problem.reason().to_owned(),
@@ -154,7 +155,7 @@ fn elsewhere(maybe_done: bool, wait: bool) -> RetryDecision {
     RetryDecision::Elsewhere { maybe_done, wait }
 }
 
-/// The last cause is the one that says something: "connection refused".
+/// Returns the innermost cause, the only one that is specific: "connection refused".
 fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut error = error;
     while let Some(source) = error.source() {

@@ -1,8 +1,9 @@
-//! Where a client that believes the authorities of the web follows its cluster.
+//! Decides which nodes a client that trusts the authorities of the web asks, of those that other
+//! nodes name.
 //!
-//! A node may name other nodes, and what it names may be anywhere; an authority of the web vouches
-//! for everybody. Always true: a node that was learned of is asked only if its host is one that the
-//! application has named, or stands in a certificate of one that was.
+//! A node may name other nodes, which may be anywhere; an authority of the web vouches for any
+//! host. Always true: the client asks a node that another node has named only if the application
+//! has named its host, or its host is in a certificate of a node that the application has named.
 
 use std::{
     collections::BTreeSet,
@@ -15,18 +16,19 @@ use rustls::{
     server::ParsedCertificate,
 };
 
-/// See the head of this file.
+/// Hosts and certificates of the nodes that the application has named.
 #[derive(Debug, Default)]
 pub(crate) struct Vouched {
     hosts: Mutex<BTreeSet<String>>,
     certificates: Mutex<Vec<CertificateDer<'static>>>,
 }
 
-/// Certificates that are kept: each named node may have its own, and exchanges it now and then.
+/// Maximum number of certificates that are kept: each named node may have its own, and replaces it
+/// now and then.
 const CERTIFICATES_MAX: usize = 16;
 
 impl Vouched {
-    /// The application names this `host:port`.
+    /// Records that the application has named this `host:port`.
     pub(crate) fn name(&self, address: &str) {
         if let Some((host, _)) = address.rsplit_once(':') {
             let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -34,7 +36,7 @@ impl Vouched {
         }
     }
 
-    /// A named node has proven to be itself with these.
+    /// Records the certificates with which a named node has proven its identity.
     pub(crate) fn note(&self, shown: Option<&[CertificateDer<'static>]>) {
         let Some(own) = shown.and_then(|shown| shown.first()) else {
             return;
@@ -50,7 +52,7 @@ impl Vouched {
         kept.push(own.clone());
     }
 
-    /// Whether this `host:port` may be asked, whoever has named it.
+    /// Returns whether the client may ask this `host:port`, no matter which node has named it.
     pub(crate) fn covers(&self, address: &str) -> bool {
         let Some((host, _)) = address.rsplit_once(':') else {
             return false;
@@ -71,7 +73,7 @@ impl Vouched {
     }
 }
 
-/// The host of an address, as a certificate names it.
+/// Returns the host of an address, as a certificate names it.
 pub(crate) fn name_of_host(host: &str) -> Option<ServerName<'static>> {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     ServerName::try_from(host.to_owned()).ok()

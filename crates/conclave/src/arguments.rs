@@ -1,24 +1,24 @@
-//! Which argument of the command line caused a refusal.
+//! Names the argument of the command line that caused a refusal.
 //!
 //! Always true: the words for a refusal begin with the argument that caused it, if one did, as the
-//! person has typed it. A secret, a text and a long value are named by the argument alone.
+//! user typed it. A secret, a text and a long value are named by the argument alone.
 
 use std::sync::OnceLock;
 
 use clap::{Arg, ArgMatches, Command, parser::ValueSource};
 
-/// Longest value that is repeated, in bytes. A longer one is named by its argument.
+/// Maximum length of a value that is repeated, in bytes. A longer one is named by its argument.
 const SHOWN_BYTES_MAX: usize = 64;
 
-/// Values of one kind that are repeated. The rest is left out.
+/// Maximum number of values of one kind that are repeated. The rest is left out.
 const SHOWN_MAX: usize = 3;
 
-/// What the servers may find wrong with an argument.
+/// Kinds of arguments that a server may refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// The name of an account that there is.
+    /// The name of an existing account.
     Account,
-    /// The name of an account or operator that is to be made.
+    /// The name of an account or operator to create.
     NewName,
     /// The name of a room.
     Room,
@@ -26,7 +26,7 @@ enum Kind {
     Conversation,
     /// A message by its ID.
     Message,
-    /// What a message says.
+    /// The text of a message.
     Text,
     /// A text of one line: a topic, a display name, a label.
     Line,
@@ -45,22 +45,24 @@ enum Kind {
     JoinToken,
     Operator,
     Node,
-    /// Where a node is reached.
+    /// The address of a node.
     Address,
-    /// How long something lives, or how often it can be used.
+    /// A lifetime, or a number of uses.
     Lifetime,
-    /// A bound of what one account may do.
+    /// A limit of what one account may do.
     Limit,
     Role,
-    /// The key of a request that is repeated.
+    /// The key of a repeated request.
     Key,
-    /// A place in the log.
+    /// A position in the log.
     Position,
-    /// Nothing that a server judges: a form, a flag, a file, a number that is checked before.
+    /// A value that no server checks: an output format, a flag, a file, a number that is checked
+    /// before.
     Unjudged,
 }
 
-/// What the arguments are, by the command and the name of the field. An empty command: any.
+/// The kinds of the arguments, by the command and the name of the field. An empty command means
+/// any.
 const KINDS: &[(&str, &str, Kind)] = &[
     ("account create", "name", Kind::NewName),
     ("bot create", "name", Kind::NewName),
@@ -110,7 +112,8 @@ const KINDS: &[(&str, &str, Kind)] = &[
     ("", "since", Kind::Position),
 ];
 
-/// What may have caused a refusal, the most probable first; empty: no argument.
+/// Returns the kinds of arguments that may have caused a refusal, the most probable first; empty if
+/// no argument did.
 fn causes(reason: &str) -> &'static [Kind] {
     use Kind::*;
     match reason {
@@ -162,19 +165,19 @@ fn causes(reason: &str) -> &'static [Kind] {
     }
 }
 
-/// The arguments that a command line gives to its command.
+/// The arguments that the user gave to a command.
 #[derive(Debug, Default)]
 pub(crate) struct Given {
-    /// Each with the words for it.
+    /// The kind of each argument, and the words for it.
     arguments: Vec<(Kind, String)>,
 }
 
-/// What this process was given.
+/// The arguments of this process.
 static GIVEN: OnceLock<Given> = OnceLock::new();
 
-/// Keeps what this process was given, once.
+/// Keeps the arguments of this process, once.
 pub(crate) fn remember(given: Given) {
-    // A second one would be of the same command line.
+    // A second value would come from the same command line.
     let _ = GIVEN.set(given);
 }
 
@@ -228,7 +231,7 @@ fn kind_of(path: &str, id: &str) -> Option<Kind> {
     found.map(|(_, _, kind)| *kind)
 }
 
-/// The words for an argument; `None` if it was not given.
+/// Returns the words for an argument; `None` if it was not given.
 fn words_of(kind: Kind, argument: &Arg, matches: &ArgMatches) -> Option<String> {
     let id = argument.get_id().as_str();
     let source = matches.value_source(id);
@@ -248,7 +251,7 @@ fn words_of(kind: Kind, argument: &Arg, matches: &ArgMatches) -> Option<String> 
         }
         _ => Vec::new(),
     };
-    // Lines of stdin have numbers instead.
+    // Lines of stdin are named by their numbers instead.
     if kind == Kind::Text && values == ["-"] {
         return None;
     }
@@ -261,7 +264,7 @@ fn words_of(kind: Kind, argument: &Arg, matches: &ArgMatches) -> Option<String> 
     })
 }
 
-/// Values as they are typed in a shell; `None` if they are long.
+/// Formats values as they are typed in a shell; `None` if they are long.
 fn shown(values: &[String]) -> Option<String> {
     let is_long = |value: &String| value.len() > SHOWN_BYTES_MAX;
     if values.is_empty() || values.iter().take(SHOWN_MAX).any(is_long) {
@@ -292,7 +295,7 @@ mod tests {
     use super::*;
     use crate::cli::Cli;
 
-    /// Commands that run or prepare nodes, or ask nobody.
+    /// Commands that run or prepare nodes, or send no request.
     const ALONE: [&str; 7] = [
         "serve",
         "up",
@@ -303,7 +306,7 @@ mod tests {
         "cluster recover",
     ];
 
-    /// Arguments that no server judges.
+    /// Arguments that no server checks.
     const UNJUDGED: [&str; 25] = [
         "output",
         "limit",
@@ -498,11 +501,11 @@ mod tests {
             let told = blamed(line, reason);
             assert_eq!(told.as_deref(), Some(*expected), "{line:?} {reason}");
         }
-        // Of these no argument is the cause.
+        // No argument is the cause of these reasons.
         for reason in ["RATE_LIMITED", "QUOTA_EXCEEDED", "REGISTRATION_CLOSED"] {
             assert_eq!(blamed(&["send", "bob", "hi"], reason), None, "{reason}");
         }
-        // Each line of stdin has a number instead.
+        // Each line of stdin is named by its number instead.
         assert_eq!(blamed(&["send", "bob", "-"], "TEXT_EMPTY"), None);
     }
 }

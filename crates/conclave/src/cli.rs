@@ -1,6 +1,6 @@
-//! The command line: which subcommands there are.
+//! Defines the command line and its subcommands.
 //!
-//! What a subcommand takes and does is in its own file under `commands/`.
+//! Each subcommand has its arguments and its work in a file of its own under `commands/`.
 
 use std::process::ExitCode;
 
@@ -39,7 +39,7 @@ enum Command {
     Login(login::Args),
     /// Log out: end this session and no other
     Logout(logout::Args),
-    /// Tell who is logged in
+    /// Show the account that is logged in
     Whoami(whoami::Args),
     /// List your sessions, or end one
     Sessions(sessions::Args),
@@ -51,11 +51,11 @@ enum Command {
     Read(read::Args),
     /// List your conversations
     Conversations(conversations::Args),
-    /// Give a message of yours another text
+    /// Edit one of your messages
     Edit(edit::Args),
     /// Delete messages
     Delete(delete::Args),
-    /// Add a reaction to a message, or take it away
+    /// Add a reaction to a message, or remove it
     React(react::Args),
     /// Find messages
     Search(search::Args),
@@ -63,31 +63,32 @@ enum Command {
     Room(room::Args),
     /// Let programs post to a room over HTTP
     Webhook(webhook::Args),
-    /// Tell who is there
+    /// Show whether users are online
     Presence(presence::Args),
-    /// Let people in: for administrators
+    /// Create, list and revoke invites for new accounts; for administrators
     Invite(invite::Args),
-    /// Create an account for a program: for administrators
+    /// Create an account for a program; for administrators
     Bot(bot::Args),
-    /// Let machines in: for operators
+    /// Create, list and revoke tokens with which machines join; for operators
     Token(token::Args),
-    /// Say who may run the machines of the cluster: for operators
+    /// Add, list and remove operators of the cluster; for operators
     Operator(operator::Args),
-    /// See and forget by which certificates clusters are known here
+    /// List, export and forget the certificates by which clusters are known here
     Trust(trust::Args),
-    /// Look at the cluster, and change who belongs to it
+    /// Show the cluster, and change its members
     Cluster(cluster::Args),
-    /// Write completions for a shell
+    /// Write shell completions to stdout
     Completions(completions::Args),
 }
 
 impl Cli {
-    /// How many threads run the subcommand's tasks; `None` leaves it to the runtime.
+    /// Returns the number of threads that run the subcommand's tasks; `None` leaves it to the
+    /// runtime.
     pub(crate) fn worker_threads(&self) -> Option<usize> {
         matches!(self.command, Command::Serve(_)).then(serve::worker_threads)
     }
 
-    /// Runs the subcommand that was asked for.
+    /// Runs the chosen subcommand.
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             // These four handle signals themselves: they have something to stop.
@@ -130,7 +131,7 @@ async fn until_interrupted(
         ended = &mut command => ended,
         signal = tokio::signal::ctrl_c() => match signal {
             Ok(()) => Ok(ExitCode::from(EXIT_INTERRUPTED)),
-            // Without a handler the system ends the process.
+            // If no handler could be installed, the system ends the process at the signal.
             Err(_) => command.await,
         },
     }

@@ -1,6 +1,6 @@
-//! Which nodes a command asks, and in whose name.
+//! Chooses the nodes that a command asks, and the session in whose name it asks.
 //!
-//! What is said on the command line comes first, then the environment, then what `login` left.
+//! The command line comes first, then the environment, then the credentials file of `login`.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     operators, trust, zone,
 };
 
-/// Where a local cluster listens: see `conclave up`.
+/// Addresses at which a local cluster listens: see `conclave up`.
 const ENDPOINTS_DEFAULT: [&str; 5] = [
     "127.0.0.1:7400",
     "127.0.0.1:7410",
@@ -21,7 +21,7 @@ const ENDPOINTS_DEFAULT: [&str; 5] = [
     "127.0.0.1:7430",
     "127.0.0.1:7440",
 ];
-/// The session's token, for programs that keep no file.
+/// Environment variable with the session's token, for programs that keep no file.
 const TOKEN_VARIABLE: &str = "CONCLAVE_TOKEN";
 
 /// The options of all commands that ask a cluster.
@@ -37,7 +37,7 @@ pub(crate) struct Connection {
         value_name = "LIST"
     )]
     endpoints: Vec<String>,
-    /// By which the cluster must be known that is not known here yet, as its nodes print it
+    /// Fingerprint of a cluster that is not known here yet, as its nodes print it
     #[arg(
         long,
         global = true,
@@ -45,8 +45,8 @@ pub(crate) struct Connection {
         value_name = "SHA256:…"
     )]
     fingerprint: Option<Fingerprint>,
-    /// Believe the certificate authorities in this file (PEM), and nodes that prove by them to be
-    /// the host that is asked: for a cluster with a certificate of its operator's
+    /// Trust the certificate authorities in this file (PEM), and nodes that prove by them to be the
+    /// requested host: for a cluster with its operator's own certificate
     #[arg(
         long,
         global = true,
@@ -55,7 +55,7 @@ pub(crate) struct Connection {
         conflicts_with = "fingerprint"
     )]
     ca_file: Option<PathBuf>,
-    /// The credential of an operator, for commands about machines [default: the one that
+    /// File with an operator's credential, for commands about machines [default: the one that
     /// `conclave operator use` has kept]
     #[arg(
         long,
@@ -73,7 +73,7 @@ pub(crate) struct Connection {
         value_name = "SECONDS"
     )]
     timeout: u64,
-    /// Zone in which times are shown, such as Asia/Tokyo or UTC [default: TZ, else the system's]
+    /// Time zone of displayed times, such as Asia/Tokyo or UTC [default: TZ, else the system's]
     #[arg(
         long,
         global = true,
@@ -84,37 +84,37 @@ pub(crate) struct Connection {
     zone: Option<TimeZone>,
 }
 
-/// A client, and what it was made from.
+/// A client, and the settings it was made from.
 pub(crate) struct Connected {
     pub(crate) client: Client,
     pub(crate) endpoints: Vec<String>,
-    /// By which authority the cluster is known; `None`: it talks in plain text, or has shown a
-    /// certificate of its operator's.
+    /// The authority by which the cluster is known; `None` if it talks in plain text, or has shown
+    /// a certificate of its operator's.
     pub(crate) authority: Option<Authority>,
-    /// Whether it talks encrypted.
+    /// Whether the client talks encrypted.
     pub(crate) is_encrypted: bool,
     /// Whether the session is that of the credentials file.
     pub(crate) from_file: bool,
-    /// What is in that file, if the nodes are those of it, too.
+    /// The content of the credentials file, if session and nodes both come from it.
     pub(crate) kept: Option<credentials::Credentials>,
 }
 
 impl Connection {
-    /// The zone in which times are shown.
+    /// Returns the zone in which times are shown.
     pub(crate) fn zone(&self) -> TimeZone {
         zone::chosen(self.zone.as_ref())
     }
 
-    /// A client with the session of the environment or of the last login.
+    /// Makes a client with the session of the environment or of the last login.
     ///
     /// # Errors
-    /// If nobody is logged in, the credentials must not be used, an address is none, or it is not
-    /// known whom to believe.
+    /// If there is no session, the credentials must not be used, an address is invalid, or the
+    /// authority of the cluster is not known.
     pub(crate) async fn connect(&self) -> anyhow::Result<Connected> {
         self.connect_as(token_of_environment(), true).await
     }
 
-    /// Whether there is a session to connect with.
+    /// Returns whether there is a session to connect with.
     ///
     /// # Errors
     /// If the credentials must not be used.
@@ -122,18 +122,18 @@ impl Connection {
         Ok(token_of_environment().is_some() || self.saved()?.is_some())
     }
 
-    /// A client without a session.
+    /// Makes a client without a session.
     ///
     /// # Errors
-    /// If the credentials must not be used or an address is none.
+    /// If the credentials must not be used or an address is invalid.
     pub(crate) async fn connect_as_nobody(&self) -> anyhow::Result<Connected> {
         self.connect_as(None, false).await
     }
 
-    /// A client with a session if there is one: for what may be done without.
+    /// Makes a client with a session if there is one: for requests that need none.
     ///
     /// # Errors
-    /// If the credentials must not be used or an address is none.
+    /// If the credentials must not be used or an address is invalid.
     pub(crate) async fn connect_as_whoever(&self) -> anyhow::Result<Connected> {
         match self.has_login()? {
             true => self.connect().await,
@@ -141,10 +141,10 @@ impl Connection {
         }
     }
 
-    /// A client with the credential of an operator, and a session if there is one.
+    /// Makes a client with the credential of an operator, and a session if there is one.
     ///
     /// # Errors
-    /// If there is no credential, it must not be used, or an address is none.
+    /// If there is no credential, it must not be used, or an address is invalid.
     pub(crate) async fn connect_as_operator(&self) -> anyhow::Result<Connected> {
         let connected = self.connect_as_operator_if_any().await?;
         if !connected.client.is_operator() {
@@ -154,10 +154,11 @@ impl Connection {
         Ok(connected)
     }
 
-    /// The same, without a credential if there is none: for what tells operators more.
+    /// Makes a client with the credential of an operator and a session, each if there is one: for
+    /// requests that show operators more.
     ///
     /// # Errors
-    /// If the credential must not be used or an address is none.
+    /// If the credential must not be used or an address is invalid.
     pub(crate) async fn connect_as_operator_if_any(&self) -> anyhow::Result<Connected> {
         let mut connected = self.connect_as_whoever().await?;
         let credential = match &self.operator_file {
@@ -182,7 +183,7 @@ impl Connection {
             .filter(|endpoint| !endpoint.is_empty())
             .collect();
         let needs_token = with_login && token.is_none();
-        // Who says everything needs no file, nor a home directory.
+        // A user who gives both endpoints and token needs no file, nor a home directory.
         let saved = if endpoints.is_empty() || needs_token {
             self.saved()?
         } else {

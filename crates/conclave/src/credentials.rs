@@ -1,7 +1,7 @@
 //! The session that `login` leaves for the other commands.
 //!
-//! Always true: the file is readable by its owner alone, from its first byte on, and is either
-//! the old one or the new one as a whole. One that others can read is not used.
+//! Always true: the file is readable by its owner alone, from its first byte on, and is either the
+//! old one or the new one as a whole. A file that others can read is not used.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
@@ -16,20 +16,20 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::errors::{CommandError, EXIT_FAILED, EXIT_PERMISSION};
 
-/// Only the owner.
+/// File mode: readable and writable by the owner alone.
 const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
-/// The bits of a mode that let others in.
+/// The mode bits that give access to other users.
 const OTHERS: u32 = 0o077;
 
-/// A session and where to use it.
+/// A session, and the nodes where it is used.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Credentials {
     /// The nodes, as `HOST:PORT`.
     pub(crate) endpoints: Vec<String>,
-    /// Whose session.
+    /// Name of the account.
     pub(crate) user: String,
-    /// A secret.
+    /// Token of the session: a secret.
     pub(crate) token: String,
 }
 
@@ -39,14 +39,14 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// What this device is known by.
+/// The secret by which clusters recognise this device.
 #[derive(Serialize, Deserialize)]
 struct Device {
     /// 32 random bytes in URL-safe base64.
     secret: String,
 }
 
-/// Where the file is.
+/// Returns the path of the credentials file.
 ///
 /// # Errors
 /// If there is no home directory.
@@ -54,8 +54,8 @@ pub(crate) fn path() -> Result<PathBuf, CommandError> {
     Ok(directory()?.join("credentials.json"))
 }
 
-/// The secret by which a cluster knows this device again, made when there is none. `None` if it
-/// cannot be kept: then a log-in is one from a device that nobody knows.
+/// Returns the secret by which a cluster recognises this device, and makes it if there is none.
+/// `None` if it cannot be kept: then a log-in comes from an unknown device.
 pub(crate) fn device_secret() -> Option<[u8; 32]> {
     device_secret_in(&directory().ok()?.join("device.json"))
 }
@@ -74,7 +74,7 @@ fn device_secret_in(path: &Path) -> Option<[u8; 32]> {
     }
 }
 
-/// Where this program keeps what is the user's.
+/// Returns the directory in which this program keeps the user's files.
 ///
 /// # Errors
 /// If there is no home directory.
@@ -86,10 +86,10 @@ pub(crate) fn directory() -> Result<PathBuf, CommandError> {
     Ok(base.config_dir().join("conclave"))
 }
 
-/// What is in the file; nothing if there is none.
+/// Reads the credentials file; `None` if there is none.
 ///
 /// # Errors
-/// If others can read it, or it is not what `login` wrote.
+/// If others can read the file, or `login` did not write it.
 pub(crate) fn load(path: &Path) -> Result<Option<Credentials>, CommandError> {
     load_private(path)
 }
@@ -100,7 +100,7 @@ fn load_private<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, CommandEr
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed("read", path, &error)),
     };
-    // Of the open file, so that nobody exchanges it in between.
+    // The metadata is that of the open file: another process may replace the file in between.
     let metadata = file
         .metadata()
         .map_err(|error| failed("read", path, &error))?;
@@ -124,25 +124,25 @@ fn load_private<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, CommandEr
     Ok(Some(credentials))
 }
 
-/// Replaces the file.
+/// Replaces the credentials file.
 ///
 /// # Errors
-/// If it cannot be written.
+/// If the file cannot be written.
 pub(crate) fn save(path: &Path, credentials: &Credentials) -> Result<(), CommandError> {
     replace(path, credentials)
 }
 
-/// Makes the file that is to replace the one at `path`, without its content: what would be opened
-/// elsewhere for it is opened only if it can be kept.
+/// Makes the file that is to replace the one at `path`, without its content: a caller opens a
+/// session only if its credentials can be kept.
 ///
 /// # Errors
-/// If it cannot be written.
+/// If the file cannot be written.
 pub(crate) fn reserve(path: &Path) -> Result<Reserved, CommandError> {
     Reserved::new(path).map_err(|error| failed("write", path, &error))
 }
 
-/// A file without its content, with its final permissions, beside the one that it replaces. It goes
-/// when it is dropped.
+/// A file without its content, with its final permissions, beside the one that it replaces. It is
+/// removed when this is dropped.
 pub(crate) struct Reserved {
     path: PathBuf,
     temporary: PathBuf,
@@ -160,7 +160,7 @@ impl Reserved {
         let mut name = path.as_os_str().to_owned();
         name.push(format!(".{}.new", std::process::id()));
         let temporary = PathBuf::from(name);
-        // Left over from a process with the same number that was killed.
+        // A killed process with the same number may have left it.
         let _ = fs::remove_file(&temporary);
         let file = OpenOptions::new()
             .write(true)
@@ -177,7 +177,7 @@ impl Reserved {
     /// Writes the content and puts the file in its place.
     ///
     /// # Errors
-    /// If it cannot be written; then the old file is as it was.
+    /// If the file cannot be written; then the old file is as it was.
     pub(crate) fn fill(mut self, content: &impl Serialize) -> Result<(), CommandError> {
         self.write(content)
             .map_err(|error| failed("write", &self.path, &error))
@@ -192,23 +192,23 @@ impl Reserved {
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        // It is gone if it has its place.
+        // It no longer exists if it was put in its place.
         let _ = fs::remove_file(&self.temporary);
     }
 }
 
-/// Replaces a file that is the user's alone.
+/// Replaces a file that only the user can read.
 ///
 /// # Errors
-/// If it cannot be written.
+/// If the file cannot be written.
 pub(crate) fn replace(path: &Path, content: &impl Serialize) -> Result<(), CommandError> {
     reserve(path)?.fill(content)
 }
 
-/// Removes the file if there is one.
+/// Removes the credentials file if there is one.
 ///
 /// # Errors
-/// If it cannot be removed.
+/// If the file cannot be removed.
 pub(crate) fn remove(path: &Path) -> Result<(), CommandError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -1,6 +1,6 @@
-//! How a command ends: exit codes, and errors in words for people.
+//! Ends a command: exit codes, and errors in words for people.
 //!
-//! Always true: an error is told once, as `error:` (what happened) and `hint:` (what to do), on
+//! Always true: an error is shown once, as `error:` (what happened) and `hint:` (what to do), on
 //! stderr, never as a Debug dump. A refusal begins with the argument that caused it.
 
 use std::{
@@ -13,32 +13,32 @@ use conclave_text::shown_lines;
 
 use crate::arguments;
 
-/// It failed, and no other code says it better.
+/// The command failed, and no other code says it better.
 pub(crate) const EXIT_FAILED: u8 = 1;
-/// The command line, or what was typed, is wrong.
+/// The command line or the input is wrong.
 pub(crate) const EXIT_USAGE: u8 = 2;
 /// There is no such account, conversation or message.
 pub(crate) const EXIT_NOT_FOUND: u8 = 3;
-/// Not logged in, wrong password, or somebody else's.
+/// The caller is not logged in, gave a wrong password, or may not do this.
 pub(crate) const EXIT_PERMISSION: u8 = 4;
-/// It is taken, or not possible any more.
+/// The name is taken, or the change is not possible any more.
 pub(crate) const EXIT_CONFLICT: u8 = 5;
-/// Data is damaged, or nodes do not have the same.
+/// Data is damaged, or the data of nodes differs.
 pub(crate) const EXIT_DAMAGED: u8 = 65;
 /// No node serves, or no majority. Nothing was changed.
 pub(crate) const EXIT_UNAVAILABLE: u8 = 69;
-/// It may or may not have happened.
+/// The outcome is unknown: the change may or may not have happened.
 pub(crate) const EXIT_TEMPORARY: u8 = 75;
-/// Ctrl-C.
+/// The user interrupted the command with Ctrl-C.
 pub(crate) const EXIT_INTERRUPTED: u8 = 130;
 
-/// Where a credential comes from, for people who have none.
+/// Hint for users without a credential: where to get one.
 pub(crate) const OPERATOR_HINT: &str = concat!(
     "the first node of a cluster writes one to operator.token in its data directory: name a copy ",
     "with --operator-file FILE, or keep it with: conclave operator use FILE"
 );
 
-/// A failure with the words for it.
+/// A failure with its exit code, sentence and hint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{sentence}")]
 pub(crate) struct CommandError {
@@ -48,7 +48,7 @@ pub(crate) struct CommandError {
 }
 
 impl CommandError {
-    /// A failure that ends the process with `exit`, one of the `EXIT_…` codes.
+    /// Makes a failure that ends the process with `exit`, one of the `EXIT_…` codes.
     pub(crate) fn new(exit: u8, sentence: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
             exit,
@@ -57,7 +57,7 @@ impl CommandError {
         }
     }
 
-    /// The same with another sentence.
+    /// Returns the same failure with another sentence.
     pub(crate) fn with_sentence(self, sentence: impl Into<String>) -> Self {
         Self {
             sentence: sentence.into(),
@@ -65,13 +65,13 @@ impl CommandError {
         }
     }
 
-    /// The exit code.
+    /// Returns the exit code.
     pub(crate) fn exit(&self) -> u8 {
         self.exit
     }
 }
 
-/// Puts `error` into words and gives the exit code for it.
+/// Shows `error` in words and returns its exit code.
 pub(crate) fn tell(error: &anyhow::Error) -> ExitCode {
     if reader_is_gone(error) {
         // `conclave read | head` is not a failure.
@@ -82,10 +82,10 @@ pub(crate) fn tell(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(known.exit)
 }
 
-/// Shows what is wrong with a command line, or the help that was asked for.
+/// Shows the error in a command line, or the requested help.
 pub(crate) fn tell_usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        // Nobody is left to be helped if stdout is closed.
+        // If stdout is closed, there is no reader left for the help.
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
@@ -106,11 +106,11 @@ pub(crate) fn show(error: &CommandError) {
     let CommandError { sentence, hint, .. } = error;
     // A sentence may come from a server, or quote what another person has written.
     let (sentence, hint) = (shown_lines(sentence), shown_lines(hint));
-    // Nobody is left to be told if stderr is closed.
+    // If stderr is closed, there is no reader left for the error.
     let _ = writeln!(io::stderr(), "error: {sentence}\nhint: {hint}");
 }
 
-/// Shows something that is neither data nor an error.
+/// Shows a note on stderr, which is neither data nor an error.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{}", shown_lines(text));
 }
@@ -132,7 +132,7 @@ fn known(error: &anyhow::Error) -> CommandError {
     )
 }
 
-/// Whether it failed because the program behind stdout has gone.
+/// Returns whether the command failed because the program behind stdout has closed it.
 pub(crate) fn reader_is_gone(error: &anyhow::Error) -> bool {
     let cause = error.downcast_ref::<io::Error>();
     cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
@@ -221,7 +221,7 @@ fn list(nodes: &[String]) -> String {
     }
 }
 
-/// Exit code and hint for a refusal.
+/// Returns the exit code and the hint for a refusal.
 pub(crate) fn of_reason(reason: &str) -> (u8, &'static str) {
     match reason {
         "NO_SUCH_ACCOUNT" => (

@@ -1,7 +1,7 @@
-//! Nodes that a long command learns of are kept for the next command: a cluster that has moved to
+//! Keeps the nodes that a long command learns of for the next command: a cluster that has moved to
 //! other machines meanwhile is found again.
 //!
-//! Always true: the file is changed only as long as it is the login that the command began with.
+//! Always true: the file is changed only as long as it holds the login that the command began with.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use crate::{connection::Connected, credentials, trust};
 
-/// How often is looked whether there are other nodes.
+/// Interval at which this task looks for changes in the client's nodes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Keeps the nodes that the client knows, as they change; never ends.
@@ -24,7 +24,7 @@ pub(crate) async fn keep(connected: &Connected) {
         if is_same(&known, &told) {
             continue;
         }
-        // A failure is no reason to end what the command is for.
+        // A failure is no reason to end the command.
         if let Ok(Some(mut saved)) = credentials::load(&path)
             && saved.token == begun.token
         {
@@ -38,7 +38,8 @@ pub(crate) async fn keep(connected: &Connected) {
     }
 }
 
-/// Whoever leads stands first, and that changes more often than it matters.
+/// Returns whether both lists hold the same nodes in any order: the leader stands first, and a
+/// change of leader alone is no reason to write.
 fn is_same(one: &[String], other: &[String]) -> bool {
     let sorted = |list: &[String]| {
         let mut list = list.to_vec();

@@ -1,7 +1,7 @@
-//! The binary: reads the command line, runs one subcommand and tells how it ended.
+//! The binary: reads the command line, runs one subcommand and reports its result.
 //!
-//! Data goes to stdout, talk to stderr. Every failure ends as one `error:` and one `hint:` line
-//! and an exit code that means something; nothing is ever shown as a Debug dump.
+//! Data goes to stdout, everything else to stderr. Every failure ends as one `error:` and one
+//! `hint:` line and an exit code that means something; nothing is ever shown as a Debug dump.
 
 mod arguments;
 mod cli;
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     let result = match runtime {
         Ok(runtime) => {
             let result = runtime.block_on(cli.run());
-            // A thread that waits for the terminal must not keep the process.
+            // A thread that waits for the terminal must not keep the process alive.
             runtime.shutdown_background();
             result
         }
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     result.unwrap_or_else(|error| errors::tell(&error))
 }
 
-/// Reads the command line, and keeps its arguments for the errors that they cause.
+/// Parses the command line, and keeps its arguments for the errors that they cause.
 fn parse() -> Result<cli::Cli, clap::Error> {
     let mut command = cli::Cli::command();
     let matches = command.try_get_matches_from_mut(std::env::args_os())?;

@@ -1,14 +1,14 @@
-//! How people name conversations and messages on a command line.
+//! Parses the names of conversations and messages on a command line.
 
 use conclave_core::{AccountName, ConversationId, MessageRef, Recipient, RoomName, Sequence};
 
-/// How a direct conversation is shown whose other account was deleted, before its number.
+/// Shown before the number of a direct conversation whose other account was deleted.
 pub(crate) const DELETED_ACCOUNT: &str = "deleted account #";
-/// What stands before the number of a conversation; no name has a colon.
+/// Prefix of the number of a conversation; no name has a colon.
 const NUMBER_PREFIX: &str = "id:";
 
-/// A person by its name, a room as `#name`, a conversation by its number as `id:7`, or as it is
-/// shown where the other account was deleted.
+/// Parses a recipient: an account by its name, a room as `#name`, a conversation by its number as
+/// `id:7`, or as it is shown where the other account was deleted.
 pub(crate) fn recipient(word: &str) -> Result<Recipient, String> {
     let mut prefixes = [NUMBER_PREFIX, DELETED_ACCOUNT].into_iter();
     if let Some(digits) = prefixes.find_map(|prefix| word.strip_prefix(prefix)) {
@@ -24,7 +24,7 @@ pub(crate) fn recipient(word: &str) -> Result<Recipient, String> {
     .map_err(|rejection| rejection.to_string())
 }
 
-/// The same as it is typed in a shell.
+/// Formats a recipient as it is typed in a shell.
 pub(crate) fn shown(recipient: &Recipient) -> String {
     match recipient {
         Recipient::Account(name) => name.as_str().to_owned(),
@@ -33,14 +33,14 @@ pub(crate) fn shown(recipient: &Recipient) -> String {
     }
 }
 
-/// A room by its name, with or without the `#` that a shell may take for a comment.
+/// Parses the name of a room, with or without the `#` that a shell may take for a comment.
 pub(crate) fn room(word: &str) -> Result<String, String> {
     let name = word.strip_prefix('#').unwrap_or(word);
     let room = RoomName::new(name).map_err(|rejection| rejection.to_string())?;
     Ok(room.as_str().to_owned())
 }
 
-/// The message with this ID: conversation, dot, sequence.
+/// Parses the ID of a message: conversation, dot, sequence.
 pub(crate) fn message_id(id: &str) -> Result<MessageRef, String> {
     id.split_once('.')
         .and_then(|(conversation, sequence)| Some((number(conversation)?, number(sequence)?)))
@@ -52,7 +52,7 @@ pub(crate) fn message_id(id: &str) -> Result<MessageRef, String> {
 }
 
 fn number(digits: &str) -> Option<u64> {
-    // `parse` alone would take a sign.
+    // `parse` alone would accept a sign.
     let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| digits.parse().ok()).flatten()
 }

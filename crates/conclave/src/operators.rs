@@ -1,4 +1,4 @@
-//! The credentials of an operator that this user has, and which one goes to which cluster.
+//! The operator's credentials that this user keeps, and the cluster to which each of them goes.
 //!
 //! Always true: the file is readable by its owner alone; a credential goes to the cluster for which
 //! it was kept or named, and to no other.
@@ -18,11 +18,11 @@ use crate::{
     errors::{CommandError, EXIT_FAILED, EXIT_PERMISSION, EXIT_USAGE, OPERATOR_HINT},
 };
 
-/// Clusters whose credential is kept. At the bound the one that was kept first is forgotten.
+/// Maximum number of clusters whose credential is kept. At the bound the oldest is forgotten.
 const CLUSTERS_MAX: usize = 64;
-/// Longest file in bytes: a credential has 63, and each cluster some hundred.
+/// Maximum length of the file in bytes: a credential has 63, and each cluster some hundred.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
-/// The bits of a mode that let others in.
+/// The mode bits that give access to other users.
 const OTHERS: u32 = 0o077;
 
 /// The credential for one cluster.
@@ -30,14 +30,14 @@ const OTHERS: u32 = 0o077;
 struct Kept {
     /// The nodes, as `HOST:PORT`.
     endpoints: Vec<String>,
-    /// A secret.
+    /// Credential of the operator: a secret.
     credential: String,
 }
 
 /// Reads the credential in a file.
 ///
 /// # Errors
-/// If it cannot be read, others can read it, or it holds none.
+/// If the file cannot be read, others can read it, or it holds no credential.
 pub(crate) fn read(path: &Path) -> Result<OperatorCredential, CommandError> {
     let text = read_private(path)?.ok_or_else(|| {
         let sentence = format!("there is no file {}", path.display());
@@ -75,7 +75,7 @@ pub(crate) fn keep(
 ) -> Result<PathBuf, CommandError> {
     let path = path()?;
     let mut all = load(&path)?;
-    // What was at these addresses before is another cluster, or has another credential now.
+    // An earlier entry for these addresses is another cluster, or has another credential now.
     for kept in &mut all {
         kept.endpoints
             .retain(|endpoint| !endpoints.contains(endpoint));
@@ -108,7 +108,7 @@ fn load(path: &Path) -> Result<Vec<Kept>, CommandError> {
     })
 }
 
-/// The text of a file that only its owner can read; nothing if there is none.
+/// Reads the text of a file that only its owner can read; `None` if there is no file.
 fn read_private(path: &Path) -> Result<Option<String>, CommandError> {
     let failed = |error: io::Error| credentials::failed("read", path, &error);
     let file = match File::open(path) {
@@ -116,7 +116,7 @@ fn read_private(path: &Path) -> Result<Option<String>, CommandError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
-    // Of the open file, so that it is not exchanged in between.
+    // The mode is that of the open file: another process may replace the file in between.
     let mode = file.metadata().map_err(failed)?.permissions().mode();
     if mode & OTHERS != 0 {
         return Err(CommandError::new(

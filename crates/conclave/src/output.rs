@@ -1,7 +1,7 @@
-//! Data for stdout: tables for people, tab-separated columns and JSON lines for programs.
+//! Writes data to stdout: tables for people, tab-separated columns and JSON lines for programs.
 //!
-//! Always true: no control character of a message or a name reaches the terminal, so nobody can
-//! send an escape sequence; a message is one line.
+//! Always true: no control character of a message or a name reaches the terminal, so no sender can
+//! smuggle in an escape sequence; a message is one line.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -16,19 +16,18 @@ use crate::{
     zone,
 };
 
-/// In which form.
+/// Form of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
-    /// For people; tab-separated columns if stdout is no terminal
+    /// For people; tab-separated columns if stdout is not a terminal
     #[default]
     Table,
     /// For programs
     Json,
 }
 
-/// Writes one line. Whatever comes from outside is clean already where lines are made; this makes
-/// sure. Tabs stay, because they part columns, and so do sequences that only set colours and
-/// weights.
+/// Writes one line. The text from outside is already clean where lines are made; this makes sure.
+/// Tabs stay, because they separate columns, and so do sequences that only set colours and weights.
 ///
 /// # Errors
 /// If stdout is closed or full.
@@ -39,13 +38,13 @@ pub(crate) fn line(text: &str) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Whether a person looks at stdout, and not a program.
+/// Returns whether stdout is a terminal for a person, and not a program.
 pub(crate) fn is_for_people() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Whether stdout may get colours and weights: a terminal that knows them, unless the person has
-/// set `NO_COLOR`.
+/// Returns whether stdout may get colours and weights: a terminal that knows them, unless the user
+/// has set `NO_COLOR`.
 pub(crate) fn is_styled() -> bool {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     is_for_people() && set("NO_COLOR").is_none() && set("TERM").is_some_and(|term| term != "dumb")
@@ -84,7 +83,7 @@ fn without_hidden(text: &str) -> String {
     kept
 }
 
-/// Cuts a list that was asked for with one row more than its limit, and says so if there are more.
+/// Cuts a list that was requested with one row more than its limit, and says so if there are more.
 pub(crate) fn cut<T>(rows: &mut Vec<T>, limit: u32) {
     let limit = limit as usize;
     if rows.len() > limit {
@@ -97,7 +96,7 @@ pub(crate) fn cut<T>(rows: &mut Vec<T>, limit: u32) {
 }
 
 /// Writes a secret that is shown once. If that fails, takes back what was made for it: a secret
-/// that was shown to nobody would be good for ever.
+/// that was never shown would stay valid.
 ///
 /// # Errors
 /// If stdout is closed or full.
@@ -137,7 +136,7 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
         .try_for_each(|row| line(row))
 }
 
-/// The same, not written yet.
+/// Formats rows as [`table`] writes them, one line each.
 pub(crate) fn table_lines(header: &[&str], rows: &[Vec<String>]) -> Vec<String> {
     if !is_for_people() {
         let row = |row: &Vec<String>| row.iter().map(|cell| clean(cell)).collect::<Vec<_>>();
@@ -153,13 +152,13 @@ pub(crate) fn table_lines(header: &[&str], rows: &[Vec<String>]) -> Vec<String> 
     lines.map(|row| row.trim_end().to_owned()).collect()
 }
 
-/// One message as one line.
+/// Formats a message as one line.
 pub(crate) fn message_line(message: &v1::Message, zone: &TimeZone) -> String {
     line_of(message, &clean(&message.text), zone)
 }
 
-/// One message that was found as one line, with what was looked for in bold if `is_marked`; of a
-/// long text the part around it.
+/// Formats a message that a search found as one line, with the matched words in bold if
+/// `is_marked`; of a long text it shows the part around them.
 pub(crate) fn found_line(
     message: &v1::Message,
     hit: Option<&v1::SearchHit>,
@@ -181,7 +180,7 @@ pub(crate) fn found_line(
     line_of(message, &text, zone)
 }
 
-/// One message with this text, which has no control characters of others, as one line.
+/// Formats a message with this text, which holds no foreign control characters, as one line.
 fn line_of(message: &v1::Message, text: &str, zone: &TimeZone) -> String {
     let sender = match message.room_name.is_empty() {
         true => peer(&message.sender_name, message.conversation_id),
@@ -219,7 +218,7 @@ fn line_of(message: &v1::Message, text: &str, zone: &TimeZone) -> String {
     )
 }
 
-/// A room, or the person of a direct conversation with this number.
+/// Formats the name of a room, or of the other account in a direct conversation with this number.
 pub(crate) fn place(room_name: &str, person_name: &str, conversation: u64) -> String {
     if room_name.is_empty() {
         peer(person_name, conversation)
@@ -228,7 +227,7 @@ pub(crate) fn place(room_name: &str, person_name: &str, conversation: u64) -> St
     }
 }
 
-/// One message for programs.
+/// Formats a message for programs.
 pub(crate) fn message_json(message: &v1::Message) -> Value {
     let delivery = match message.delivery() {
         v1::Delivery::Unspecified => Value::Null,
@@ -263,7 +262,8 @@ pub(crate) fn message_json(message: &v1::Message) -> Value {
     })
 }
 
-/// Somebody in a direct conversation. Without a name, what `--with` takes instead of it.
+/// Formats the other account in a direct conversation; without a name, the form that `--with` takes
+/// instead.
 fn peer(name: &str, conversation: u64) -> String {
     if name.is_empty() {
         format!("{DELETED_ACCOUNT}{conversation}")
@@ -272,7 +272,7 @@ fn peer(name: &str, conversation: u64) -> String {
     }
 }
 
-/// A name, or what to show where its account is gone.
+/// Formats the name of an account, or a placeholder if the account was deleted.
 pub(crate) fn person(name: &str) -> String {
     if name.is_empty() {
         "(deleted account)".to_owned()
@@ -281,7 +281,7 @@ pub(crate) fn person(name: &str) -> String {
     }
 }
 
-/// Log time as people of this zone read it; with a `Z` if it is UTC.
+/// Formats log time as local time of this zone; with a `Z` if it is UTC.
 pub(crate) fn local_time(ms: u64, zone: &TimeZone) -> String {
     let time = i64::try_from(ms)
         .ok()
@@ -296,13 +296,13 @@ pub(crate) fn local_time(ms: u64, zone: &TimeZone) -> String {
     }
 }
 
-/// Text that is safe to show on one line.
+/// Makes text safe to show on one line.
 pub(crate) fn clean(text: &str) -> String {
     conclave_text::shown(text)
 }
 
-/// JSON in which also the controls that JSON would allow are escaped. They can only stand in
-/// strings.
+/// Formats JSON in which also the control characters that JSON would allow are escaped. They can
+/// only stand in strings.
 pub(crate) fn json_text(value: &Value) -> String {
     let mut text = String::new();
     for character in value.to_string().chars() {
@@ -389,7 +389,7 @@ mod tests {
         }
     }
 
-    /// Selectors of ideographs and of Mongolian letters, and the tags of flags.
+    /// Matches selectors of ideographs and of Mongolian letters, and the tags of flags.
     fn is_selector(character: char) -> bool {
         matches!(
             character,

@@ -1,9 +1,10 @@
-//! What the program at the other end of stdout has taken.
+//! Tracks how much the program at the other end of stdout has taken.
 //!
-//! Bytes that were written to a pipe were not shown to anybody yet: `head -1` ends with most of
-//! them unread. What stdout is otherwise (a terminal, a file, a socket) takes what is written.
+//! Bytes that were written to a pipe may never be read: `head -1` ends with most of them unread.
+//! Any other stdout (a terminal, a file, a socket) takes what is written.
 //!
-//! Always true: no wait has no end, unless it is for a follower's reader, which may take its time.
+//! Always true: every wait has a limit, except the wait for a follower's reader, which may take its
+//! time.
 
 use std::{io, time::Duration};
 
@@ -14,33 +15,34 @@ use rustix::{
 };
 use tokio::time::Instant;
 
-/// How long the next line waits for the one before to be taken, and the end for the last lines,
-/// unless [`WAIT_VARIABLE`] says otherwise. A reader that takes longer takes many lines at once (a
-/// pager, a program that waits for the end), and the next lines do not wait for it.
+/// Longest time that the next line waits for the one before to be taken, and the end for the last
+/// lines, unless [`WAIT_VARIABLE`] sets another. A reader that takes longer takes many lines at
+/// once (a pager, a program that waits for the end), and the next lines do not wait for it.
 const WAIT: Duration = Duration::from_secs(2);
-/// The same in seconds, for programs that are slow or a machine that is busy.
+/// Environment variable with that time in seconds, for slow programs or a busy machine.
 const WAIT_VARIABLE: &str = "CONCLAVE_PIPE_WAIT";
-/// Longest wait that can be asked for, in seconds: an hour. Longer: this long.
+/// Maximum of [`WAIT_VARIABLE`] in seconds: an hour. A greater value counts as this one.
 const WAIT_SECONDS_MAX: u64 = 60 * 60;
-/// Between two looks at the pipe, after the first ones.
+/// Interval between two looks at the pipe, after the first ones.
 const LOOK_INTERVAL: Duration = Duration::from_millis(1);
-/// Between the first looks: a reader that waits for the line takes it within some of these.
+/// Interval between the first looks: a reader that waits for the line takes it within some of
+/// these.
 const LOOK_INTERVAL_FIRST: Duration = Duration::from_micros(20);
-/// How many first looks there are: they block the thread.
+/// Number of first looks: they block the thread.
 const LOOKS_FIRST: usize = 50;
 
-/// Stdout, and what was written to it.
+/// Stdout, and the number of bytes written to it.
 pub(crate) struct Pipe {
     is_pipe: bool,
     written: u64,
-    /// Whether the reader takes line by line, as far as is known.
+    /// Whether the reader takes line by line, as far as this command has seen.
     by_line: bool,
-    /// How long a line is waited for.
+    /// Longest wait for a line to be taken.
     wait: Duration,
 }
 
 impl Pipe {
-    /// Looks at what stdout is.
+    /// Finds out whether stdout is a pipe.
     pub(crate) fn stdout() -> Self {
         let mode = fstat(io::stdout()).map(|stat| FileType::from_raw_mode(stat.st_mode));
         Self {
@@ -51,7 +53,7 @@ impl Pipe {
         }
     }
 
-    /// Adds so many bytes that were written; returns how many there were in all.
+    /// Adds the number of bytes that were written; returns the total.
     pub(crate) fn add(&mut self, bytes: usize) -> u64 {
         self.written += bytes as u64;
         self.written
@@ -73,7 +75,7 @@ impl Pipe {
         Ok(())
     }
 
-    /// Waits some time until everything was taken; returns whether it was.
+    /// Waits until everything was taken, at most for the usual wait; returns whether it was.
     ///
     /// # Errors
     /// If the reader has closed the pipe before.
@@ -89,7 +91,7 @@ impl Pipe {
         self.all_taken(None).await.map(drop)
     }
 
-    /// Whether nobody is left to read.
+    /// Returns whether the reader has closed the pipe.
     pub(crate) fn is_closed(&self) -> bool {
         let stdout = io::stdout();
         let mut look = [PollFd::new(&stdout, PollFlags::empty())];
@@ -124,18 +126,18 @@ impl Pipe {
         }
     }
 
-    /// Bytes that wait in the pipe. Others may have written to it, too: then these count as if
-    /// they were ours, and less is taken for read than was.
+    /// Returns the bytes that wait in the pipe. Other programs may write to it, too: their bytes
+    /// count as if they were ours, so fewer bytes count as taken than were.
     fn left(&self) -> u64 {
         if !self.is_pipe {
             return 0;
         }
-        // A system that does not tell has taken what was written.
+        // If the system does not tell, the reader counts as having taken everything.
         ioctl_fionread(io::stdout()).unwrap_or(0)
     }
 }
 
-/// Returns the wait that the variable asks for; without a number, the usual one.
+/// Returns the wait that the variable sets; without a number, the usual one.
 fn wait_of(variable: Option<&str>) -> Duration {
     let seconds = variable.and_then(|seconds| seconds.parse().ok());
     seconds.map_or(WAIT, |seconds: u64| {

@@ -1,41 +1,41 @@
-//! How far something has come, for people: a bar, an amount, a rate and what is left.
+//! Formats the progress of a transfer for people: a bar, an amount, a rate and the time left.
 
 use std::time::Duration;
 
-/// Characters of a bar.
+/// Width of a bar in characters.
 const BAR_WIDTH: u64 = 16;
 
-/// A file on its way.
+/// The transfer of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Progress {
-    /// Bytes that are there.
+    /// Bytes that have arrived.
     pub(crate) done: u64,
-    /// Bytes that will be there.
+    /// Bytes in total.
     pub(crate) total: u64,
-    /// Bytes that were there when this attempt began.
+    /// Bytes that had arrived when this attempt began.
     pub(crate) before: u64,
-    /// How long this attempt has taken.
+    /// Duration of this attempt so far.
     pub(crate) elapsed: Duration,
 }
 
 impl Progress {
-    /// Of a hundred.
+    /// Returns the progress in percent.
     pub(crate) fn percent(&self) -> u64 {
         part(self.done, self.total, 100)
     }
 
-    /// Bytes in a second, if anything can be said yet.
+    /// Returns the rate in bytes per second; `None` if it is not known yet.
     pub(crate) fn bytes_per_second(&self) -> Option<u64> {
         per_second(self.done.saturating_sub(self.before), self.elapsed)
     }
 
-    /// How long the rest takes at this rate.
+    /// Returns the time that the rest takes at this rate.
     pub(crate) fn remaining(&self) -> Option<Duration> {
         let rest = self.total.saturating_sub(self.done);
         at_rate(rest, self.bytes_per_second()?)
     }
 
-    /// All of it in one line.
+    /// Formats all of it in one line.
     pub(crate) fn line(&self) -> String {
         let (done, total) = (bytes(self.done), bytes(self.total));
         let head = format!("{} {:>3} %  {done} of {total}", self.bar(), self.percent());
@@ -55,26 +55,26 @@ impl Progress {
     }
 }
 
-/// How many of `parts` equal parts are done; all of them only at the end.
+/// Returns how many of `parts` equal parts are done; all of them only at the end.
 fn part(done: u64, total: u64, parts: u64) -> u64 {
     let done = u128::from(done.min(total)) * u128::from(parts);
     let part = done.checked_div(u128::from(total));
     part.map_or(0, |part| u64::try_from(part).unwrap_or(parts))
 }
 
-/// How many in a second; `None` if nothing has moved.
+/// Returns the amount per second; `None` if nothing has moved.
 pub(crate) fn per_second(amount: u64, elapsed: Duration) -> Option<u64> {
     let ms = elapsed.as_millis().max(1);
     let rate = u64::try_from(u128::from(amount) * 1000 / ms).unwrap_or(u64::MAX);
     (rate > 0).then_some(rate)
 }
 
-/// How long so much takes at this rate; `None` if nothing moves.
+/// Returns the time that `amount` takes at this rate; `None` if nothing moves.
 pub(crate) fn at_rate(amount: u64, per_second: u64) -> Option<Duration> {
     (per_second > 0).then(|| Duration::from_secs(amount.div_ceil(per_second)))
 }
 
-/// What is left, in words.
+/// Formats the time left in words.
 pub(crate) fn left(remaining: Option<Duration>) -> String {
     let Some(remaining) = remaining else {
         return "time left unknown".to_owned();
@@ -87,7 +87,7 @@ pub(crate) fn left(remaining: Option<Duration>) -> String {
     }
 }
 
-/// An amount of bytes in words.
+/// Formats an amount of bytes in words.
 pub(crate) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     let mut amount = bytes as f64 / 1024.0;

@@ -1,4 +1,5 @@
-//! A cluster that is thrown away after it was measured or shown, and words for its accounts.
+//! Starts throw-away clusters for measurements and demonstrations, and makes secrets for their
+//! accounts.
 
 use std::{path::Path, time::Duration};
 
@@ -6,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::cluster::{ClusterError, Founding, LocalCluster, Options, Ports};
 
-/// How long the cluster may take until it serves.
+/// Longest time until the cluster serves.
 const READY_LIMIT: Duration = Duration::from_secs(30);
 
 /// Starts a cluster of this program in `directory`, on ports that are free.

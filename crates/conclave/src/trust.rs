@@ -1,7 +1,7 @@
-//! By which authorities the clusters of this user are known, and what happens at first contact.
+//! Keeps the authorities by which this user's clusters are known, and asks at first contact.
 //!
-//! Always true: an authority is believed only after a person or a fingerprint has said that it is
-//! the right one; from then on the cluster has no other one, and never speaks in plain text.
+//! Always true: an authority is trusted only after the user or a fingerprint has confirmed it; from
+//! then on the cluster has no other one, and never talks in plain text.
 
 use std::{
     collections::BTreeMap,
@@ -19,31 +19,31 @@ use crate::{
     errors::{CommandError, EXIT_FAILED, EXIT_PERMISSION, EXIT_UNAVAILABLE, EXIT_USAGE, note},
 };
 
-/// How long a node may take to show its certificate.
+/// Longest time that a node may take to show its certificate.
 const FETCH_LIMIT: Duration = Duration::from_secs(1);
-/// What is read of an answer.
+/// Maximum number of bytes read of the user's answer.
 const ANSWER_BYTES_MAX: u64 = 64;
-/// Longest file of authorities in bytes: those of the whole web have 300 kB.
+/// Maximum length of a file of authorities in bytes: those of the whole web have 300 kB.
 const ROOTS_BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// Letters in a line of PEM (RFC 7468).
+/// Characters in a line of PEM (RFC 7468).
 const PEM_COLUMNS: usize = 64;
 const PLAIN_SCHEME: &str = "http://";
 const TLS_SCHEME: &str = "https://";
 
-/// Which authority is known for which `HOST:PORT`, in base64.
+/// The known authority of each `HOST:PORT`, in base64.
 type Stored = BTreeMap<String, String>;
 
-/// The authority of the cluster at these addresses: the one that is known, or the one that is
-/// believed now. `None`: it talks in plain text, on loopback.
+/// Returns the authority of the cluster at these addresses: the one that is known, or the one that
+/// is confirmed now. `None` if the cluster talks in plain text, on loopback.
 ///
 /// # Errors
-/// If it is not known whom to believe.
+/// If the authority of the cluster is not known.
 pub(crate) async fn find(
     endpoints: &[String],
     expected: Option<Fingerprint>,
 ) -> Result<Option<Authority>, CommandError> {
     let addresses: Vec<&str> = endpoints.iter().map(|endpoint| bare(endpoint)).collect();
-    // Who says everything needs no file, nor a home directory.
+    // A user who gives the fingerprint needs no file, nor a home directory.
     let file = match expected {
         Some(_) => path().ok(),
         None => Some(path()?),
@@ -91,7 +91,7 @@ pub(crate) fn pin(endpoints: &[String], authority: &Authority) -> Result<(), Com
     pin_in(&path()?, addresses, authority)
 }
 
-/// What is known: addresses, and the fingerprint for each.
+/// Returns the known addresses, and the fingerprint for each.
 ///
 /// # Errors
 /// If the file is damaged.
@@ -102,8 +102,8 @@ pub(crate) fn known() -> Result<Vec<(String, Fingerprint)>, CommandError> {
         .collect()
 }
 
-/// The certificate of the authority that is known for this address, in PEM; if there is none,
-/// nothing is known of it.
+/// Returns the certificate of the authority that is known for this address, in PEM; `None` if the
+/// address is not known.
 ///
 /// # Errors
 /// If the file is damaged.
@@ -122,10 +122,10 @@ pub(crate) fn exported(endpoint: &str) -> Result<Option<String>, CommandError> {
     )))
 }
 
-/// The authorities in a file.
+/// Reads the authorities in a file.
 ///
 /// # Errors
-/// If it cannot be read or holds none.
+/// If the file cannot be read or holds no authority.
 pub(crate) fn roots(file: &Path) -> Result<Roots, CommandError> {
     let wrong = |why: String| {
         CommandError::new(
@@ -144,7 +144,7 @@ pub(crate) fn roots(file: &Path) -> Result<Roots, CommandError> {
     Roots::from_pem(&pem).map_err(|error| wrong(error.to_string()))
 }
 
-/// Forgets the cluster at this address, with all its addresses; gives how many they were.
+/// Forgets the cluster at this address, with all its addresses; returns their number.
 ///
 /// # Errors
 /// If the file cannot be read or written.
@@ -160,7 +160,8 @@ pub(crate) fn forget(endpoint: &str) -> Result<usize, CommandError> {
     Ok(before - stored.len())
 }
 
-/// Asks one after the other until one shows an authority. `None`: in plain text.
+/// Asks one address after the other until one shows an authority; `None` if the cluster talks in
+/// plain text.
 async fn ask<'a>(
     addresses: &[&'a str],
     encrypted: bool,
@@ -196,7 +197,7 @@ async fn ask<'a>(
             sentence(address, &error),
             "see that a node runs there and can be reached from here",
         )),
-        // The call itself says what is wrong.
+        // The call itself will report what is wrong.
         _ => Ok(None),
     }
 }
@@ -214,7 +215,7 @@ fn another(address: &str, is: Fingerprint, expected: Fingerprint) -> CommandErro
     )
 }
 
-/// Has a person say that the fingerprint is the right one.
+/// Asks the user to confirm the fingerprint.
 async fn confirm(address: &str, fingerprint: Fingerprint) -> Result<(), CommandError> {
     let unknown =
         || format!("the cluster at {address} is not known here: fingerprint {fingerprint}");
@@ -275,7 +276,7 @@ fn pin_in<'a>(
     let mut stored = load(path)?;
     let before = stored.len();
     for address in addresses {
-        // One that is known stays what it is.
+        // A known authority stays what it is.
         stored
             .entry(address.to_owned())
             .or_insert_with(|| STANDARD.encode(authority.der()));
@@ -286,7 +287,7 @@ fn pin_in<'a>(
     credentials::replace(path, &stored)
 }
 
-/// `HOST:PORT` without what stands around it.
+/// Returns `HOST:PORT` without scheme and trailing slash.
 fn bare(endpoint: &str) -> &str {
     let endpoint = endpoint.trim();
     let mut schemes = [PLAIN_SCHEME, TLS_SCHEME].into_iter();
@@ -331,7 +332,7 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_is_spoken_to_in_plain_text_elsewhere() {
-        // An address of documentation, where nobody is.
+        // An address reserved for documentation, where nothing answers.
         let refused = ask(&["192.0.2.1:1"], false).await.unwrap_err();
         assert_eq!(refused.exit(), EXIT_UNAVAILABLE);
         assert!(ask(&["127.0.0.1:1"], false).await.unwrap().is_none());

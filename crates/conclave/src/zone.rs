@@ -1,4 +1,5 @@
-//! The zone in which times are shown: that of `--zone`, else of `TZ`, else of the system, else UTC.
+//! Chooses the zone in which times are shown: that of `--zone`, else of `TZ`, else of the system,
+//! else UTC.
 //!
 //! Always true: a time of UTC is marked as one, so that no reader takes it for a local one.
 
@@ -27,14 +28,14 @@ pub(crate) fn named(name: &str) -> Result<TimeZone, String> {
         .map_err(|_| "no zone has this name: write it as Asia/Tokyo or UTC".to_owned())
 }
 
-/// Returns the zone that was asked for, or the one of the environment or of the system. Says so if
-/// `TZ` names none.
+/// Returns the requested zone, or that of the environment or of the system. Prints a warning if
+/// `TZ` names no zone.
 pub(crate) fn chosen(asked: Option<&TimeZone>) -> TimeZone {
     if let Some(asked) = asked {
         return asked.clone();
     }
     TimeZone::try_system().unwrap_or_else(|_| {
-        // A system that says nothing is one without a zone of its own: most containers.
+        // A system without a time zone setting has none of its own: most containers.
         if let Some(unknown) = std::env::var_os("TZ").filter(|name| !name.is_empty()) {
             let unknown = unknown.to_string_lossy();
             note(&format!(
@@ -45,7 +46,7 @@ pub(crate) fn chosen(asked: Option<&TimeZone>) -> TimeZone {
     })
 }
 
-/// Whether times of this zone are those of UTC all the year.
+/// Returns whether times of this zone are those of UTC all the year.
 pub(crate) fn is_utc(zone: &TimeZone) -> bool {
     let name = zone.iana_name();
     zone.is_unknown() || name.is_some_and(|name| UTC_NAMES.contains(&name))

@@ -1,8 +1,8 @@
-//! Tells the cluster what has been delivered: the newest message of each conversation, one call
-//! at a time, and at most one in [`INTERVAL`].
+//! Acknowledges delivered messages to the cluster: the newest message of each conversation, one
+//! call at a time, and at most one in [`INTERVAL`].
 //!
-//! What is not acknowledged when the program ends is acknowledged with the next message: a
-//! delivered position covers everything before it.
+//! A message that is not acknowledged when the program ends is acknowledged with the next message:
+//! a delivered position covers everything before it.
 
 use std::{
     collections::BTreeMap,
@@ -19,12 +19,13 @@ use tokio::{
 use super::task::Task;
 use crate::{CallError, Client};
 
-/// From the beginning of one call to the beginning of the next.
+/// Time from the beginning of one call to the beginning of the next.
 pub(super) const INTERVAL: Duration = Duration::from_millis(200);
 /// Pause after a call that no node answered.
 const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
 
-/// The newest delivered message of each conversation. As many as the caller has conversations.
+/// The newest delivered message of each conversation. Bounded by the number of the caller's
+/// conversations.
 type Delivered = BTreeMap<ConversationId, Sequence>;
 
 #[derive(Debug)]
@@ -36,13 +37,14 @@ pub(super) struct Acknowledge {
 #[derive(Debug)]
 struct Waiting {
     delivered: Mutex<Delivered>,
-    /// What is noted, and what is acknowledged or given up: equal when nothing is left.
+    /// Number of notes.
     noted: watch::Sender<u64>,
+    /// Number of notes that were acknowledged or given up: equal to `noted` when none is left.
     done: watch::Sender<u64>,
 }
 
 impl Acknowledge {
-    /// Must be called within a tokio runtime. The task ends with this.
+    /// Starts the task, which ends with this. Must be called within a tokio runtime.
     pub(super) fn start(client: Client) -> Self {
         let waiting = Arc::new(Waiting {
             delivered: Mutex::default(),
@@ -56,7 +58,7 @@ impl Acknowledge {
         }
     }
 
-    /// Everything up to `sequence` was handed out.
+    /// Notes that everything up to `sequence` was handed out.
     pub(super) fn delivered(&self, conversation: ConversationId, sequence: Sequence) {
         self.waiting.note(conversation, sequence);
         self.waiting.noted.send_modify(|noted| *noted += 1);
@@ -81,7 +83,7 @@ impl Waiting {
         self.delivered.lock().expect("nobody panics with this lock")
     }
 
-    /// Takes as many as fit into a call.
+    /// Takes as many positions as fit into a call.
     fn take(&self) -> Vec<(ConversationId, Progress)> {
         let mut delivered = self.delivered();
         let mut taken = Vec::new();
@@ -112,7 +114,7 @@ async fn run(client: Client, waiting: Arc<Waiting>) {
             match acknowledge(&client, &taken).await {
                 Ok(()) => {}
                 Err(CallError::SessionExpired { .. }) => return,
-                // What is wrong with it will not become right.
+                // A refused acknowledgement will not succeed later.
                 Err(CallError::Refused { reason, .. }) => {
                     tracing::debug!(reason, "an acknowledgement was refused");
                 }
@@ -136,7 +138,8 @@ async fn run(client: Client, waiting: Arc<Waiting>) {
     }
 }
 
-/// Acknowledges all, or if one of them is no longer the caller's, one by one.
+/// Acknowledges all positions in one call, or one by one if one of the conversations is no longer
+/// the caller's.
 async fn acknowledge(
     client: &Client,
     delivered: &[(ConversationId, Progress)],

@@ -1,11 +1,11 @@
-//! What happens, as it happens, from node to node.
+//! Streams events as they happen, and moves from node to node.
 //!
-//! A task holds the stream and moves it to another node whenever its node dies, hangs, stops or
-//! is behind; [`Events::next`] takes from that task. The task waits when nothing is taken, so
-//! whoever reads slowly slows the node's stream down, and nothing piles up here.
+//! A task holds the stream and moves it to another node whenever its node dies, hangs, stops or is
+//! behind; [`Events::next`] takes from that task. The task waits when nothing is taken, so a slow
+//! reader slows the node's stream down, and nothing piles up here.
 //!
 //! Always true: each event is given once and in the order of the log, however often the stream
-//! moves; and it ends only when it is dropped, or when going on makes no sense.
+//! moves; the stream ends only when it is dropped, or when no node could continue it.
 
 mod acknowledge;
 mod item;
@@ -33,24 +33,25 @@ use token::Resume;
 pub use item::{Disconnect, Item, Reconnect};
 pub use options::{HEARTBEAT, SubscribeOptions};
 
-/// Responses of a node (about 64 KiB each) that wait for [`Events::next`]. At the bound the
-/// stream is not read until one is taken.
+/// Maximum number of a node's responses (about 64 KiB each) that wait for [`Events::next`]. At the
+/// bound the stream is not read until one is taken.
 const BATCHES_MAX: usize = 4;
-/// How long [`Events::close`] waits for acknowledgements of what was handed out.
+/// Longest time that [`Events::close`] waits for acknowledgements of what was handed out.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
-/// Where a stream begins.
+/// Start of a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum From {
-    /// With what comes from now on: from the moment at which [`v1::event::Event::Started`] is
-    /// given.
+    /// The stream begins with the events from now on: from the moment at which
+    /// [`v1::event::Event::Started`] is given.
     #[default]
     Now,
-    /// With everything that is stored.
+    /// The stream begins with everything that is stored.
     Beginning,
-    /// After this position of the log, as an event or an answer told it.
+    /// The stream begins after this position of the log, which an event or an answer has named.
     After(Position),
-    /// After what this token covers: as [`Events::resume_token`] gave it, or a node. Empty: now.
+    /// The stream begins after what this token covers, which comes from [`Events::resume_token`] or
+    /// a node. Empty means now.
     Token(Vec<u8>),
 }
 
@@ -59,11 +60,11 @@ pub enum From {
 pub struct Events {
     batches: mpsc::Receiver<Batch>,
     waiting: VecDeque<v1::Event>,
-    /// What was handed out.
+    /// Progress of what was handed out.
     given: Resume,
-    /// The token once everything that waits is handed out.
+    /// The token that is valid once everything that waits is handed out.
     token_next: Bytes,
-    /// The caller; 0 until the stream has told.
+    /// Number of the caller's account; 0 until the stream has named it.
     account: u64,
     ended: Option<CallError>,
     acknowledge: Option<Acknowledge>,
@@ -71,14 +72,14 @@ pub struct Events {
 }
 
 impl Client {
-    /// Everything that happens to the caller, on whichever node serves. Must be called within a
-    /// tokio runtime; a task keeps the stream until [`Events`] is dropped.
+    /// Subscribes to everything that happens to the caller, on whichever node serves. Must be
+    /// called within a tokio runtime; a task keeps the stream until [`Events`] is dropped.
     #[must_use]
     pub fn subscribe(&self, from: From) -> Events {
         self.subscribe_with(from, SubscribeOptions::default())
     }
 
-    /// The same with other options.
+    /// Subscribes as [`Client::subscribe`] does, with other options.
     #[must_use]
     pub fn subscribe_with(&self, from: From, options: SubscribeOptions) -> Events {
         let (sender, batches) = mpsc::channel(BATCHES_MAX);
@@ -106,13 +107,13 @@ impl Client {
 }
 
 impl Events {
-    /// The next thing; waits for it as long as it takes. May be dropped and called again: nothing
-    /// is lost.
+    /// Returns the next item; waits for it as long as it takes. The future may be dropped and the
+    /// call repeated: nothing is lost.
     ///
     /// # Errors
-    /// Only when the stream has ended for good; again and again then.
-    /// [`CallError::SessionExpired`]: log in and subscribe with the token.
-    /// [`CallError::Refused`]: `RESUME_TOKEN_INVALID`, the token is none of this cluster.
+    /// Only when the stream has ended for good; every later call returns the error again.
+    /// [`CallError::SessionExpired`]: log in and subscribe with the token. [`CallError::Refused`]:
+    /// `RESUME_TOKEN_INVALID`, the token is not of this cluster.
     pub async fn next(&mut self) -> Result<Item, CallError> {
         loop {
             if let Some(event) = self.waiting.pop_front() {
@@ -144,14 +145,16 @@ impl Events {
         }
     }
 
-    /// What [`Events::next`] has given so far, for a later [`From::Token`]: also after a restart
-    /// of the program, and on any node. Take it once what was given is dealt with.
+    /// Returns a token for everything that [`Events::next`] has given so far, for a later
+    /// [`From::Token`]: also after a restart of the program, and on any node. Take it once the
+    /// program has processed what was given.
     #[must_use]
     pub fn resume_token(&self) -> Vec<u8> {
         self.given.to_bytes()
     }
 
-    /// Everything up to here was given: reads with it as `min_position` see it.
+    /// Returns the position up to which everything was given: reads with it as `min_position` see
+    /// all of that.
     #[must_use]
     pub fn position(&self) -> Position {
         self.given.after
@@ -168,7 +171,7 @@ impl Events {
     fn give(&mut self, event: &v1::Event) {
         match &event.event {
             Some(Kind::Started(started)) => self.account = started.account_id,
-            // It has the position of the event that follows it.
+            // A gap has the position of the event that follows it.
             Some(Kind::Gap(_)) => return,
             Some(Kind::MessageSent(message)) => self.acknowledge(message),
             _ => {}

@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-/// Longest silence that is asked of a node before it gives a sign of life.
+/// Default of the longest silence before a node gives a sign of life.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
 
-/// What a stream does besides.
+/// Options of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SubscribeOptions {
-    /// Tell the senders of direct messages that they have been delivered, once they were handed
-    /// out.
+    /// Whether the client tells the senders of direct messages that these were delivered, once they
+    /// were handed out.
     pub acknowledge_delivery: bool,
-    /// Whether presence and typing are wanted.
+    /// Whether the stream includes presence and typing.
     pub presence: bool,
-    /// Longest silence before a sign of life, 0.5 s to 60 s: a node that is silent for two and a
-    /// half times as long is left.
+    /// Longest silence before a sign of life, 0.5 s to 60 s: the client leaves a node that is
+    /// silent for two and a half times as long.
     pub heartbeat: Duration,
 }
 

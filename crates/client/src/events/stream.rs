@@ -1,7 +1,8 @@
-//! The task that holds a stream: opens it, reads it, leaves a node that does not serve.
+//! Runs the task that holds a stream: it opens it, reads it, and leaves a node that does not serve.
 //!
-//! Always true: what is handed on has grown in position, so a node that repeats itself is not
-//! repeated. A node is left without a wait; only a whole round over all nodes costs one.
+//! Always true: the positions of the events that are handed on only grow, so events that a node
+//! repeats are dropped. The task leaves a node without a wait; only a whole round over all nodes
+//! costs one.
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,15 +32,15 @@ use crate::{
     verdict::{Failure, RetryDecision},
 };
 
-/// How much longer than an attempt a node may take to begin: it waits about as long itself until
-/// it has caught up.
+/// Time that a node may take to begin beyond that of an attempt: it waits about as long itself
+/// until it has caught up.
 const BEGIN_EXTRA: Duration = Duration::from_millis(500);
-/// A node that has streamed for so long is one that serves: trouble after that is new trouble.
+/// Time after which a node that streams counts as serving: trouble after that is new trouble.
 const SERVED_MIN: Duration = Duration::from_secs(1);
-/// A stream that is quiet for so long has given what came late.
+/// Time after which a quiet stream has given its late events.
 const QUIET: Duration = Duration::from_millis(300);
 
-/// What the task hands on.
+/// Output of the task.
 #[derive(Debug)]
 pub(super) enum Batch {
     /// Events; the token covers all of them. May be empty: then only the token is news.
@@ -48,11 +49,11 @@ pub(super) enum Batch {
         token: Bytes,
     },
     Notice(Item),
-    /// It makes no sense to go on.
+    /// The stream has ended for good.
     End(CallError),
 }
 
-/// Nobody takes what the task hands on.
+/// The receiver of the task's output is gone.
 struct Abandoned;
 
 #[derive(Debug)]
@@ -61,16 +62,16 @@ pub(super) struct Stream {
     options: SubscribeOptions,
     token: Bytes,
     from_beginning: bool,
-    /// Everything up to here was handed on.
+    /// The position up to which everything was handed on.
     after: Position,
     /// Whether the stream has ever begun.
     begun: bool,
-    /// Whether that was handed on.
+    /// Whether the start was handed on.
     told_start: bool,
     out: mpsc::Sender<Batch>,
 }
 
-/// What happened since the stream was lost.
+/// State of the stream since it was lost.
 struct Trouble {
     since: Instant,
     attempt: u32,
@@ -79,10 +80,10 @@ struct Trouble {
     sentence: String,
 }
 
-/// A stream that is back, until what came late has been counted.
+/// A stream that is back, until its late events have been counted.
 struct Late {
     reconnect: Reconnect,
-    /// Up to here events come late: the node had them when the stream began.
+    /// Events up to this position are late: the node had them when the stream began.
     until: Position,
 }
 
@@ -92,7 +93,7 @@ impl Late {
     }
 }
 
-/// The error with which a stream ends, if another node would say the same.
+/// Returns the error with which the stream ends, if another node would give the same.
 fn end(failure: Failure) -> Option<CallError> {
     match failure.next(rpc::Kind::Read, false) {
         RetryDecision::Refused { reason, sentence } => {
@@ -109,7 +110,7 @@ fn end(failure: Failure) -> Option<CallError> {
     }
 }
 
-/// What the node had applied when the stream began.
+/// Returns the position that the node had applied when the stream began.
 fn applied(event: &v1::Event) -> Option<Position> {
     match &event.event {
         Some(Kind::Started(started)) => Some(Position(started.applied_position)),
@@ -163,7 +164,7 @@ impl Stream {
         }
     }
 
-    /// Streams until nobody takes it or it makes no sense.
+    /// Streams until the receiver is gone, or every node would refuse the stream.
     pub(super) async fn run(mut self) {
         let mut trouble = Trouble::new();
         while let Ok(node) = self.next_node(&mut trouble).await {
@@ -183,7 +184,7 @@ impl Stream {
                 let _ = self.out.send(Batch::End(error)).await;
                 return;
             }
-            // It had begun: `follow` has set the attempts back.
+            // The stream had begun: `follow` has reset the attempts.
             let is_lost = trouble.attempt == 0;
             if is_lost {
                 trouble.since = Instant::now();
@@ -199,7 +200,7 @@ impl Stream {
         }
     }
 
-    /// The node to try; waits after each round over all of them.
+    /// Returns the next node to try; waits after each round over all nodes.
     async fn next_node(&self, trouble: &mut Trouble) -> Result<Arc<Node>, Abandoned> {
         let nodes = &self.client.shared.nodes;
         loop {
@@ -237,7 +238,7 @@ impl Stream {
         }
     }
 
-    /// Hands on what comes until the node does not serve any more.
+    /// Hands on the node's events until it does not serve any more.
     async fn follow(
         &mut self,
         node: &Arc<Node>,
@@ -275,7 +276,8 @@ impl Stream {
             if let Some(reason) = going {
                 return Ok(reason);
             }
-            // Counted from when it was handed on: until then nobody listened.
+            // The silence counts from here: the task did not listen while it handed the response
+            // on.
             heard_at = Instant::now();
             let is_over = |late: &mut Late| late.until <= reached || is_sign_of_life;
             if let Some(late) = late.take_if(is_over) {
@@ -284,7 +286,8 @@ impl Stream {
         }
     }
 
-    /// The stream has begun, here; gives what to count if it had been lost.
+    /// Records that the stream has begun on this node; returns the late events to count if it had
+    /// been lost.
     fn begin(
         &mut self,
         node: &Node,
@@ -305,7 +308,7 @@ impl Stream {
         })
     }
 
-    /// Hands on what is new in a response; gives why the node ends the stream, if it does.
+    /// Hands on the new events of a response; returns why the node ends the stream, if it does.
     async fn take(
         &mut self,
         response: v1::SubscribeResponse,
@@ -351,7 +354,8 @@ impl Stream {
         self.out.send(batch).await.map_err(|_| Abandoned)
     }
 
-    /// Other calls should not meet the same node again, unless its trouble is the stream's alone.
+    /// Records the failure, so that other calls avoid this node, unless the trouble concerns the
+    /// stream alone.
     fn blame(&self, node: &Node, failure: &Failure) {
         let alone = matches!(
             failure,

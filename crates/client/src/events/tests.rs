@@ -15,7 +15,7 @@ use crate::{
     fake::{Fake, Part},
 };
 
-/// Everything here is over within this, or hangs.
+/// Time limit of each test: a test that takes longer hangs.
 const LIMIT: Duration = Duration::from_secs(30);
 const SELF: u64 = 1;
 
@@ -74,7 +74,7 @@ async fn next(events: &mut Events) -> Result<Item, CallError> {
     timeout(LIMIT, events.next()).await.expect("it goes on")
 }
 
-/// The positions of the next events of the log, up to `last`.
+/// Returns the positions of the next events of the log, up to `last`.
 async fn positions(events: &mut Events, last: u64) -> Vec<u64> {
     let mut seen = Vec::new();
     while seen.last() != Some(&last) {
@@ -90,7 +90,7 @@ async fn positions(events: &mut Events, last: u64) -> Vec<u64> {
 #[tokio::test]
 async fn a_stream_that_is_cut_goes_on_elsewhere_without_gap_and_repetition() {
     let one = Fake::streaming(vec![vec![started(2, 2), messages(&[3, 5])], vec![]]).await;
-    // It repeats what was seen already.
+    // The second node repeats events that the first has given.
     let two = vec![started(5, 9), messages(&[3, 5, 8]), messages(&[8, 9])];
     let two = Fake::streaming(vec![two]).await;
     let mut events = client(&[&one, &two]).subscribe(From::After(Position(2)));
@@ -138,7 +138,7 @@ async fn a_node_that_is_silent_stops_or_is_behind_is_left() {
         assert_eq!(positions(&mut events, 3).await, [3], "{name}");
         assert!(begun.elapsed() < Duration::from_secs(10), "{name}");
         assert_eq!(one.node.seen.subscribes.lock().unwrap().len(), 1, "{name}");
-        // What is true for a moment goes to the node that has the stream.
+        // Typing and presence go to the node that has the stream.
         client.set_typing(ConversationId(5)).await.unwrap();
         assert_eq!(*two.node.seen.typing.lock().unwrap(), [5], "{name}");
     }

@@ -1,4 +1,4 @@
-//! How far a stream was handed out, as bytes that outlive the program.
+//! The progress of a stream, as bytes that outlive the program.
 //!
 //! A node's token covers whole responses. Where only a part of one was handed out, the bytes are
 //! the token before it and the position in it; otherwise they are a node's token as it is.
@@ -6,10 +6,10 @@
 use bytes::Bytes;
 use conclave_core::Position;
 
-/// Begins what is not a node's token as it is.
+/// First byte of a token that is not a node's token as it is.
 const WITH_POSITION: u8 = b'+';
 
-/// How far a stream was handed out.
+/// The progress of a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Resume {
     /// A node's token; empty if none was given yet.
@@ -29,7 +29,7 @@ impl Resume {
                     after: Position(u64::from_be_bytes(*position)),
                     covered: Position(0),
                 },
-                // Nobody made this: let a node say so.
+                // The bytes are not of our making: a node will refuse them.
                 None => Self::whole(bytes),
             },
             _ => Self::whole(bytes),
@@ -50,7 +50,7 @@ impl Resume {
         }
     }
 
-    /// Everything that the token covers was handed out.
+    /// Records that everything that the token covers was handed out.
     pub(super) fn cover(&mut self, token: Bytes) {
         self.token = token;
         self.covered = self.after;

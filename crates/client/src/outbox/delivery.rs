@@ -1,4 +1,5 @@
-//! The task behind an outbox: one message of each recipient on its way, many recipients at once.
+//! Runs the task behind an outbox: one message of each recipient on its way, many recipients at
+//! once.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -23,10 +24,10 @@ use crate::{
     numbers::Taken,
 };
 
-/// Recipients to whom messages are under way at once; the others wait for their turn. Well below
-/// [`crate::IN_FLIGHT_MAX`], so that other calls of the session find room.
+/// Maximum number of recipients with a message under way; the others wait for their turn. Well
+/// below [`crate::IN_FLIGHT_MAX`], so that other calls of the session find room.
 const UNDER_WAY_MAX: usize = 64;
-/// Messages that are taken with one write to the file.
+/// Maximum number of messages that are taken with one write to the file.
 const TAKEN_TOGETHER_MAX: usize = 256;
 /// Pause after a call that used up all its time.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -37,7 +38,7 @@ pub(super) struct Entry {
     pub(super) id: u64,
     pub(super) to: Recipient,
     pub(super) message: Outgoing,
-    /// Where it may have been sent in an earlier life.
+    /// The session and the number under which an earlier run of the program may have sent it.
     pub(super) numbered: Option<Numbered>,
     pub(super) outcome: oneshot::Sender<Outcome>,
     pub(super) _room: Option<Room>,
@@ -47,11 +48,11 @@ pub(super) struct Entry {
 #[derive(Debug)]
 pub(super) struct Input {
     pub(super) entry: Entry,
-    /// Told once the message is taken.
+    /// Receives the result once the message is taken.
     pub(super) reply: oneshot::Sender<Result<(), OutboxError>>,
 }
 
-/// The messages of one recipient keep their order.
+/// Key of a recipient, whose messages keep their order.
 type Queue = String;
 
 struct Delivered {
@@ -64,9 +65,9 @@ pub(super) struct Delivery {
     client: Client,
     journal: Option<Writer>,
     inputs: mpsc::Receiver<Input>,
-    /// What waits behind the message that is under way, for each recipient that has one.
+    /// Messages that wait behind the one under way, for each recipient that has one.
     queues: BTreeMap<Queue, VecDeque<Entry>>,
-    /// Recipients whose first message may go.
+    /// Recipients whose first message may be sent.
     ready: VecDeque<Queue>,
     under_way: FuturesUnordered<BoxFuture<'static, Delivered>>,
     waiting: watch::Sender<usize>,
@@ -90,7 +91,7 @@ impl Delivery {
         }
     }
 
-    /// Sends until the last handle is gone. What is left then stays in the file.
+    /// Sends messages until the last handle is gone. Those that are left then stay in the file.
     pub(super) async fn run(mut self, restored: Vec<Entry>) {
         for entry in restored {
             self.enqueue(entry);
@@ -176,7 +177,7 @@ impl Delivery {
             self.ready.push_back(queue);
         }
         self.waiting.send_modify(|count| *count -= 1);
-        // Whoever asked may have gone.
+        // The caller may have dropped its ticket.
         let _ = entry.outcome.send(outcome);
     }
 }
@@ -227,7 +228,7 @@ async fn deliver(client: &Client, journal: Option<&Writer>, entry: &Entry) -> Ou
                     let sentence = "the cluster does not remember whether it was sent";
                     return Err(unknown(sentence, taken.key).into());
                 }
-                // The number never was this message's, and never will be.
+                // The message was not executed under this number, and never will be.
                 if reason == "REQUEST_OUT_OF_RANGE" {
                     taken.restart(last);
                 } else {
@@ -240,7 +241,7 @@ async fn deliver(client: &Client, journal: Option<&Writer>, entry: &Entry) -> Ou
     }
 }
 
-/// Takes a number, and writes it down before it is used.
+/// Takes a number, and writes it to the file before it is used.
 async fn number(
     client: &Client,
     journal: Option<&Writer>,

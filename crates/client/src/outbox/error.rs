@@ -1,39 +1,38 @@
-//! What becomes of a message in an outbox, and why an outbox cannot do what it should.
+//! Outcomes of the messages in an outbox, and failures of an outbox.
 
 use std::{io, path::PathBuf, sync::Arc};
 
 use crate::{CallError, Sent};
 
-/// What became of a message.
+/// Outcome of a message.
 pub type Outcome = Result<Sent, OutboxError>;
 
-/// Why an outbox cannot do what it should.
+/// Failures of an outbox.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum OutboxError {
-    /// The message was refused, or its outcome cannot be known any more
-    /// ([`CallError::Unknown`]: its session has ended, or the memory of its number). It is no
-    /// longer in the outbox.
+    /// The message was refused, or its outcome cannot be known any more ([`CallError::Unknown`]:
+    /// its session has ended, or has forgotten its number). It is no longer in the outbox.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// The file cannot be read or written. What was not taken was not sent.
+    /// The file cannot be read or written. A message that was not taken was not sent.
     #[error("cannot keep messages in {}", path.display())]
     File {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Cause of the failure.
         #[source]
         source: Arc<io::Error>,
     },
     /// Another program uses the file.
     #[error("{} is in use by another program", path.display())]
     InUse {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// The file is something else.
+    /// The file is not an outbox of this version.
     #[error("{} is no outbox of this version", path.display())]
     NotAnOutbox {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
     },
     /// The outbox has ended before the message was acknowledged. It is still in the file, if

@@ -1,10 +1,10 @@
 //! The file of an outbox: an append-only list of records, written by a thread of its own.
 //!
-//! What is acknowledged goes when the file is written anew: at every start, whenever most of it
-//! is of no use any more, and at the end.
+//! Acknowledged messages are removed when the file is written anew: at every start, whenever most
+//! of it is obsolete, and at the end.
 //!
-//! Always true: a write that was reported is on disk. A torn end is cut off at the start: it was
-//! never reported.
+//! Always true: a write that was reported is on disk. A torn end is cut off at the start: its write
+//! was never reported.
 
 use std::{
     collections::BTreeMap,
@@ -25,12 +25,12 @@ use crate::Outgoing;
 
 /// The first bytes of the file.
 const MAGIC: &[u8; 8] = b"conclvo1";
-/// A file that is shorter is not written anew while the program runs.
+/// Minimum length in bytes of a file that is written anew while the program runs.
 const COMPACT_BYTES_MIN: u64 = 256 * 1024;
-/// Records that wait for the thread. At the bound the writer waits.
+/// Maximum number of writes that wait for the thread. At the bound the writer waits.
 const WRITES_MAX: usize = 1024;
 
-/// A message that is in the file and not done.
+/// A message that is in the file and not yet acknowledged or refused.
 #[derive(Clone, Debug)]
 pub(super) struct Live {
     pub(super) to: Recipient,
@@ -46,7 +46,7 @@ pub(super) struct Journal {
     /// The length when the file was last written anew.
     length_live: u64,
     live: BTreeMap<u64, Live>,
-    /// Held as long as this is open.
+    /// Lock that is held as long as the file is open.
     _lock: File,
 }
 
@@ -87,7 +87,7 @@ impl Journal {
         })
     }
 
-    /// What is not done, in the order in which it was taken.
+    /// Returns the messages that are not done, in the order in which they were taken.
     pub(super) fn live(&self) -> impl Iterator<Item = (u64, &Live)> {
         self.live.iter().map(|(id, live)| (*id, live))
     }
@@ -98,7 +98,7 @@ impl Journal {
         let thread = std::thread::Builder::new().name("outbox".to_owned());
         let started = thread.spawn(move || self.run(receiver));
         if let Err(error) = started {
-            // Without the thread nothing is ever written, and whoever waits is told so.
+            // Without the thread nothing is ever written, and callers that wait get an error.
             tracing::error!(%error, "the outbox's thread did not start");
         }
         Writer { writes }
@@ -116,7 +116,8 @@ impl Journal {
             if broken.is_none() {
                 let records = batch.iter().flat_map(|write| &write.records);
                 let written = self.write(records);
-                // After an error nobody knows what is on disk: nothing is written any more.
+                // After an error the content of the disk is unknown, so nothing is written any
+                // more.
                 broken = written.err().map(|error| file_error(&self.path, error));
             }
             for write in batch {
@@ -136,7 +137,8 @@ impl Journal {
         let mut matters = false;
         for record in records {
             record.encode(&mut bytes);
-            // If this is lost, the message is asked for again under its number, and that is all.
+            // If this record is lost, the only effect is that the message is asked for again under
+            // its number.
             matters |= !matches!(record, Record::Done { .. });
             note(&mut self.live, record.clone());
         }
@@ -171,16 +173,16 @@ impl Writer {
     pub(super) async fn note(&self, record: Record) {
         let (done, _) = oneshot::channel();
         let records = vec![record];
-        // An error is told to whoever waits for a write.
+        // The callers that wait for a write get the error.
         let _ = self.writes.send(Write { records, done }).await;
     }
 }
 
-/// The messages of a file that are not done; `None` if it is no such file.
+/// Reads the messages of a file that are not done; `None` if it is not an outbox.
 fn read(bytes: &[u8]) -> Option<BTreeMap<u64, Live>> {
     let mut live = BTreeMap::new();
     let Some((magic, mut rest)) = bytes.split_first_chunk::<8>() else {
-        // Created, and torn before it was anything.
+        // The file was created, and torn before its first bytes were written.
         return MAGIC.starts_with(bytes).then_some(live);
     };
     if magic != MAGIC {
@@ -218,7 +220,7 @@ fn note(live: &mut BTreeMap<u64, Live>, record: Record) {
     }
 }
 
-/// Writes a new file with nothing but these and puts it in the place of the old one.
+/// Writes a new file with only these messages and puts it in the place of the old one.
 fn write_anew(path: &Path, live: &BTreeMap<u64, Live>) -> io::Result<(File, u64)> {
     let mut bytes = MAGIC.to_vec();
     for (&id, entry) in live {
@@ -246,7 +248,8 @@ fn write_anew(path: &Path, live: &BTreeMap<u64, Live>) -> io::Result<(File, u64)
     Ok((file, u64::try_from(bytes.len()).expect("a length fits")))
 }
 
-/// Keeps other programs away. The lock is a file of its own: the other one is replaced.
+/// Locks the outbox against other programs. The lock is a file of its own, because the outbox's
+/// file is replaced.
 fn lock(path: &Path) -> Result<File, OutboxError> {
     let lock = beside(path, ".lock");
     let failed = |source| file_error(&lock, source);
@@ -262,7 +265,7 @@ fn lock(path: &Path) -> Result<File, OutboxError> {
     }
 }
 
-/// For the owner alone.
+/// Makes new files readable by their owner alone.
 fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     {

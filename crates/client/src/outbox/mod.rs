@@ -1,12 +1,12 @@
-//! What was given to be sent and is not acknowledged yet.
+//! Keeps messages that the application has sent until they are acknowledged.
 //!
-//! An [`Outbox`] takes messages and tries until each is acknowledged or refused, however many
-//! nodes fail meanwhile. With a file it does so across restarts of the program: a message is on
-//! disk before it is taken, and its request number is on disk before it is used, so that the next
-//! life of the program asks with the same number and the message is stored once.
+//! An [`Outbox`] takes messages and tries until each is acknowledged or refused, however many nodes
+//! fail meanwhile. With a file it does so across restarts of the program: a message is on disk
+//! before it is taken, and its request number is on disk before it is used, so that the next run of
+//! the program asks with the same number and the message is stored once.
 //!
-//! Always true: messages to one recipient are stored in the order in which they were taken, for
-//! the next one leaves only after the answer to the one before it; and no message is ever sent
+//! Always true: messages to one recipient are stored in the order in which they were taken, because
+//! the next one is sent only after the answer to the one before it; and no message is ever sent
 //! under a second number unless the first one certainly was not executed.
 
 mod delivery;
@@ -36,14 +36,14 @@ use room::{Room, cost, room_now};
 
 pub use error::{OutboxError, Outcome};
 
-/// Messages that an outbox holds. At the bound [`Outbox::send`] waits.
+/// Maximum number of messages in an outbox. At the bound [`Outbox::send`] waits.
 pub const OUTBOX_MESSAGES_MAX: usize = 10_000;
-/// Bytes that they may have. At the bound [`Outbox::send`] waits.
+/// Maximum bytes of all messages in an outbox. At the bound [`Outbox::send`] waits.
 pub const OUTBOX_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Messages on their way to the task. At the bound the sender waits.
+/// Maximum number of messages on their way to the task. At the bound the sender waits.
 const INPUTS_MAX: usize = 256;
 
-/// Takes messages and sends them, whatever it takes. Clones are the same outbox; it ends with the
+/// An outbox, which takes messages and sends them. Clones are the same outbox; it ends with the
 /// last of them.
 #[derive(Clone, Debug)]
 pub struct Outbox {
@@ -54,20 +54,20 @@ pub struct Outbox {
     waiting: watch::Receiver<usize>,
 }
 
-/// A message that was taken.
+/// Handle of a message that was taken.
 #[derive(Debug)]
 pub struct Ticket {
     outcome: oneshot::Receiver<Outcome>,
 }
 
-/// A message that an earlier life of the program left in the file.
+/// A message that an earlier run of the program left in the file.
 #[derive(Debug)]
 pub struct Restored {
-    /// To whom.
+    /// Recipient of the message.
     pub to: Recipient,
-    /// What.
+    /// The message itself.
     pub message: Outgoing,
-    /// What becomes of it.
+    /// Handle of its outcome.
     pub ticket: Ticket,
 }
 
@@ -82,16 +82,16 @@ impl Ticket {
 }
 
 impl Outbox {
-    /// An outbox in memory. Must be called within a tokio runtime. What it still holds when its
-    /// last clone is dropped is given up: see [`Outbox::flush`].
+    /// Makes an outbox in memory. Must be called within a tokio runtime. Messages that it still
+    /// holds when its last clone is dropped are given up: see [`Outbox::flush`].
     #[must_use]
     pub fn new(client: Client) -> Self {
         Self::start(client, None).0
     }
 
-    /// An outbox with a file, and what an earlier life left there: that is being sent already.
-    /// The file is for one program at a time and readable by its owner alone. Must be called
-    /// within a tokio runtime; reads the file.
+    /// Opens an outbox with a file; returns it, and the messages that an earlier run left there,
+    /// which it is already sending. The file is for one program at a time and readable by its owner
+    /// alone. Must be called within a tokio runtime; reads the file.
     ///
     /// # Errors
     /// [`OutboxError::File`], [`OutboxError::InUse`] or [`OutboxError::NotAnOutbox`].
@@ -106,11 +106,11 @@ impl Outbox {
     /// Takes a message; returns once it is on disk, if there is a file. Waits while the outbox is
     /// full. If the future is dropped, the message may or may not have been taken.
     ///
-    /// Messages to one recipient keep their order if it is named in the same way each time: a
-    /// person's name and the number of the conversation with it are two ways.
+    /// Messages to one recipient keep their order if the recipient is named in the same way each
+    /// time: the name of an account and the number of the conversation with it are two ways.
     ///
     /// # Errors
-    /// [`OutboxError::Call`] if no node would take the text, [`OutboxError::File`],
+    /// [`OutboxError::Call`] if no node would accept the text, [`OutboxError::File`],
     /// [`OutboxError::Ended`].
     pub async fn send(
         &self,
@@ -137,14 +137,14 @@ impl Outbox {
         Ok(Ticket { outcome: ticket })
     }
 
-    /// Waits until nothing is left.
+    /// Waits until no message is left.
     pub async fn flush(&self) {
         let mut waiting = self.waiting.clone();
         // An error means that the task has ended: nothing will change any more.
         let _ = waiting.wait_for(|count| *count == 0).await;
     }
 
-    /// How many messages are not acknowledged or refused yet.
+    /// Returns how many messages are not acknowledged or refused yet.
     #[must_use]
     pub fn waiting(&self) -> usize {
         *self.waiting.borrow()

@@ -1,4 +1,4 @@
-//! What stands in the file of an outbox: frames of length, checksum and one record.
+//! Encodes the file of an outbox: frames of length, checksum and one record.
 
 use conclave_core::{AccountName, ConversationId, Recipient, RoomName, Sequence};
 
@@ -6,7 +6,7 @@ use crate::{Outgoing, RequestKey};
 
 /// Bytes of a frame before its record: length and CRC-32C, little-endian.
 const FRAME_HEAD: usize = 8;
-/// No record is longer: a text with what belongs to it.
+/// Maximum bytes of a record: a text with what belongs to it.
 const RECORD_BYTES_MAX: usize = 2 * conclave_core::limits::TEXT_BYTES_MAX;
 
 const ACCEPTED: u8 = 1;
@@ -20,7 +20,7 @@ const TO_ROOM: u8 = 3;
 /// The session and the number under which a message was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Numbered {
-    /// Tells sessions apart; says nothing of their tokens.
+    /// Hash that tells sessions apart and does not show their tokens.
     pub(super) session: [u8; 32],
     pub(super) key: RequestKey,
 }
@@ -28,15 +28,15 @@ pub(super) struct Numbered {
 /// One step of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Record {
-    /// It is in the outbox.
+    /// The message is in the outbox.
     Accepted {
         id: u64,
         to: Recipient,
         message: Outgoing,
     },
-    /// It is going to be sent under this number.
+    /// The message is going to be sent under this number.
     Numbered { id: u64, numbered: Numbered },
-    /// It is acknowledged or refused.
+    /// The message is acknowledged or refused.
     Done { id: u64 },
 }
 
@@ -79,7 +79,8 @@ impl Record {
         out[start + 4..start + FRAME_HEAD].copy_from_slice(&sum.to_le_bytes());
     }
 
-    /// The first record and what follows it; `None` where no whole record stands.
+    /// Decodes the first record and returns it with the bytes that follow; `None` if no whole
+    /// record is there.
     pub(super) fn decode(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let (length, rest) = bytes.split_first_chunk::<4>()?;
         let (sum, rest) = rest.split_first_chunk::<4>()?;

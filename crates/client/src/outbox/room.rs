@@ -1,4 +1,4 @@
-//! The room that messages take in an outbox.
+//! Bounds the room that messages take in an outbox.
 //!
 //! Always true: a message gives its room back when it is dropped, and not before.
 
@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::Outgoing;
 
-/// What a message costs beside its text, about.
+/// Approximate bytes that a message costs beside its text.
 const MESSAGE_EXTRA_BYTES: usize = 256;
 
 /// The room that a message takes in the outbox until it is dropped.
@@ -18,7 +18,8 @@ pub(super) struct Room {
     pub(super) _bytes: OwnedSemaphorePermit,
 }
 
-/// The room of a message that is there already; none if the bounds were greater when it came.
+/// Takes the room of a message that is there already; `None` if the bounds were greater when the
+/// message came.
 pub(super) fn room_now(
     messages: &Arc<Semaphore>,
     bytes: &Arc<Semaphore>,

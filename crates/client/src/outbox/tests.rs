@@ -1,4 +1,4 @@
-//! What was given to be sent arrives once, in order, over cuts and restarts.
+//! Messages of an outbox arrive once, in order, across cuts and restarts.
 
 use std::{collections::BTreeSet, fs, sync::atomic::Ordering, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     fake::{Fake, Step},
 };
 
-/// Everything here is over within this, or hangs.
+/// Time limit of each test: a test that takes longer hangs.
 const LIMIT: Duration = Duration::from_secs(30);
 
 fn client(node: &Fake, token: &str) -> Client {
@@ -34,7 +34,7 @@ fn texts(node: &Fake) -> Vec<(v1::RequestId, String)> {
     node.node.seen.texts.lock().unwrap().clone()
 }
 
-/// Opens the file once its last user has let go.
+/// Opens the file once its last user has closed it.
 async fn open(client: &Client, path: &std::path::Path) -> (Outbox, Vec<Restored>) {
     let opened = async {
         loop {

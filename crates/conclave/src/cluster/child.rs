@@ -1,8 +1,8 @@
-//! One node as a child process.
+//! Runs one node as a child process.
 //!
-//! Its log goes to a file, its stdout is read here: the lines that say that it listens, that it
-//! serves, and with which token an administrator can be made. A child whose handle is dropped is
-//! killed.
+//! The log of the node goes to a file, its stdout is read here: the lines that say that it listens,
+//! that it serves, and with which token an administrator can be made. A child whose handle is
+//! dropped is killed.
 
 use std::{
     fs::{File, OpenOptions},
@@ -20,19 +20,19 @@ use tokio::{
     time::timeout,
 };
 
-/// A line that a node writes to stdout. What is longer is no such line.
+/// Maximum length of a line that a node writes to stdout, in bytes. A longer one is no such line.
 const LINE_BYTES_MAX: u64 = 4096;
 
-/// How far a node has come.
+/// Progress of a node's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
-    /// It runs.
+    /// The process runs.
     Started,
-    /// It takes connections.
+    /// The node takes connections.
     Listening,
-    /// It has seen a leader.
+    /// The node has seen a leader.
     Ready,
-    /// Its stdout is closed: it has ended, or is about to.
+    /// The stdout of the node is closed: the process has ended, or is about to.
     Ended,
 }
 
@@ -68,27 +68,28 @@ impl Node {
         Ok(Self { child, pid, phase })
     }
 
-    /// The number of its process.
+    /// Returns the process ID.
     pub(crate) fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// How far it has come, as it goes on.
+    /// Returns a receiver that follows the phase of the node.
     pub(crate) fn phase(&self) -> watch::Receiver<Phase> {
         self.phase.clone()
     }
 
-    /// Whether it has ended by itself.
+    /// Returns the exit status if the node has ended by itself.
     pub(crate) fn has_ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()
     }
 
-    /// Ends it at once, as `kill -9` does.
+    /// Ends the node at once, as `kill -9` does.
     pub(crate) async fn kill(mut self) -> io::Result<()> {
         self.child.kill().await
     }
 
-    /// Asks it to end; kills it if it has not done so in time. `None`: it was killed.
+    /// Asks the node to end, and kills it if it has not ended in time. Returns `None` if it was
+    /// killed.
     pub(crate) async fn stop(mut self, limit: Duration) -> io::Result<Option<ExitStatus>> {
         self.signal(Signal::TERM)?;
         match timeout(limit, self.child.wait()).await {
@@ -97,26 +98,26 @@ impl Node {
         }
     }
 
-    /// Stops its clock: it keeps its connections and answers nothing.
+    /// Pauses the process: the node keeps its connections and answers nothing.
     #[allow(dead_code, reason = "only tests make nodes hang")]
     pub(crate) fn pause(&self) -> io::Result<()> {
         self.signal(Signal::STOP)
     }
 
-    /// Lets it go on.
+    /// Resumes the process.
     #[allow(dead_code, reason = "only tests make nodes hang")]
     pub(crate) fn resume(&self) -> io::Result<()> {
         self.signal(Signal::CONT)
     }
 
-    /// Has it read its settings again.
+    /// Makes the node read its settings again.
     #[allow(dead_code, reason = "only tests change settings")]
     pub(crate) fn read_again(&self) -> io::Result<()> {
         self.signal(Signal::HUP)
     }
 
     fn signal(&self, signal: Signal) -> io::Result<()> {
-        // Once it was waited for, its number may be somebody else's.
+        // After the process was waited for, another process may have its number.
         if self.child.id().is_none() {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! A cluster on this machine: real child processes of this program.
+//! Runs a cluster on this machine, as real child processes of this program.
 //!
 //! `up`, `demo`, `bench` and the tests all start nodes here. Every wait has a deadline.
 //!
@@ -33,53 +33,55 @@ use tokio::{
 use child::{Node, Phase};
 pub(crate) use ports::{NODES_MAX, Ports};
 
-/// How long a process may take until it listens: a large log is read first.
+/// Longest time until a process listens: it reads its log first, which may be large.
 const LISTEN_LIMIT: Duration = Duration::from_secs(30);
-/// How long a node may take to stop when it was asked to; the node itself promises ten seconds.
+/// Longest time that a node may take to stop; the node itself promises ten seconds.
 const STOP_LIMIT: Duration = Duration::from_secs(12);
-/// Between two looks at a condition.
+/// Interval between two looks at a condition.
 const LOOK_INTERVAL: Duration = Duration::from_millis(25);
-/// How long one node may take to say how it is.
+/// Longest time that one node may take to report its status.
 const STATUS_LIMIT: Duration = Duration::from_secs(3);
-/// The log of a node, beside its data.
+/// Log file of a node, beside its data.
 const LOG_FILE: &str = "node.log";
 
-/// What a local cluster is made of.
+/// Options of a local cluster.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    /// The program: this one.
+    /// Path of the program: this one.
     pub(crate) program: PathBuf,
-    /// Where the nodes have their directories.
+    /// Directory with the directories of the nodes.
     pub(crate) directory: PathBuf,
-    /// How many nodes.
+    /// Number of nodes.
     pub(crate) nodes: u64,
-    /// How many of them make the cluster; the others join it, with a token or once they were
-    /// added.
+    /// Number of nodes that bootstrap the cluster; the others join it, with a token or after an
+    /// operator has added them.
     pub(crate) founders: u64,
-    /// How the founders know each other.
+    /// Way in which the initial members know each other.
     pub(crate) founding: Founding,
-    /// Where they listen.
+    /// Ports on which the nodes listen.
     pub(crate) ports: Ports,
-    /// Whether they speak with clients in plain text.
+    /// Whether the nodes talk to clients in plain text.
     pub(crate) plain: bool,
-    /// What is added to the environment of which node.
+    /// Variables that are added to the environment of each node.
     pub(crate) environment: BTreeMap<u64, Vec<(String, String)>>,
 }
 
-/// How those that make a cluster know each other.
+/// Ways in which the initial members of a cluster know each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Founding {
-    /// Each was told the numbers of all: it listens at once, whoever else is there.
+    /// Each initial member has the numbers of all: it listens at once, whether or not the others
+    /// run.
     #[allow(
         dead_code,
         reason = "only tests start some nodes of a new cluster before others"
     )]
     Numbered,
-    /// They find each other: none listens before all are there for the first time.
+    /// The initial members find each other: none listens before all have started for the first
+    /// time.
     Meeting,
 }
 
-/// A local cluster cannot do what was asked.
+/// A local cluster cannot do what the caller asked for.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClusterError {
     /// A process cannot be started, stopped or waited for.
@@ -101,10 +103,10 @@ pub(crate) enum ClusterError {
     /// The cluster did not serve in time.
     #[error("the cluster did not serve within {} s: {last}", limit.as_secs())]
     NotReady { limit: Duration, last: String },
-    /// There are no ports left for a throw-away cluster.
+    /// No ports are left for a throw-away cluster.
     #[error("no {nodes} pairs of free ports were found")]
     NoPorts { nodes: u64 },
-    /// An address of the cluster is none.
+    /// An address of the cluster is invalid.
     #[error(transparent)]
     Client(#[from] BuildError),
 }
@@ -116,14 +118,14 @@ pub(crate) struct LocalCluster {
     running: Vec<Mutex<Option<Node>>>,
     client: Client,
     setup_token: watch::Sender<Option<String>>,
-    /// The credential of its first operator, once it was found.
+    /// The credential of the cluster's first operator, once it was found.
     operator: OnceLock<OperatorCredential>,
-    /// With which token which node joins.
+    /// The token with which each node joins.
     tokens: Mutex<BTreeMap<u64, String>>,
 }
 
 impl LocalCluster {
-    /// A cluster of which no node runs yet. Must be called within a tokio runtime.
+    /// Prepares a cluster of which no node runs yet. Must be called within a tokio runtime.
     pub(crate) fn prepare(options: Options) -> Result<Self, ClusterError> {
         let endpoints = (1..=options.nodes).map(|node| options.ports.client(node));
         make_secret(&options.directory)?;
@@ -146,7 +148,7 @@ impl LocalCluster {
         })
     }
 
-    /// From now on the nodes that are started speak encrypted.
+    /// Makes the nodes that are started from now on talk encrypted.
     #[allow(dead_code, reason = "only tests change it")]
     pub(crate) fn encrypt(&mut self) -> Result<(), ClusterError> {
         self.options.plain = false;
@@ -154,45 +156,45 @@ impl LocalCluster {
         Ok(())
     }
 
-    /// The numbers of all nodes.
+    /// Returns the numbers of all nodes.
     pub(crate) fn nodes(&self) -> Vec<u64> {
         (1..=self.options.nodes).collect()
     }
 
-    /// Where clients reach this node.
+    /// Returns the address at which clients reach this node.
     pub(crate) fn endpoint(&self, node: u64) -> String {
         self.options.ports.client(node)
     }
 
-    /// Where clients reach the nodes.
+    /// Returns the addresses at which clients reach the nodes.
     pub(crate) fn endpoints(&self) -> Vec<String> {
         (1..=self.options.nodes)
             .map(|node| self.endpoint(node))
             .collect()
     }
 
-    /// Where peers reach this node.
+    /// Returns the address at which peers reach this node.
     pub(crate) fn peer_address(&self, node: u64) -> String {
         self.options.ports.peer(node)
     }
 
-    /// Where this node keeps its data.
+    /// Returns the data directory of this node.
     pub(crate) fn directory(&self, node: u64) -> PathBuf {
         self.options.directory.join(format!("node-{node}"))
     }
 
-    /// Where this node's log is.
+    /// Returns the path of this node's log.
     pub(crate) fn log_path(&self, node: u64) -> PathBuf {
         self.directory(node).join(LOG_FILE)
     }
 
-    /// This node joins with a token when it is started, and is given its number by the cluster.
+    /// Makes this node join with a token when it is started; the cluster then chooses its number.
     #[allow(dead_code, reason = "only tests let nodes join")]
     pub(crate) fn give_token(&self, node: u64, token: &str) {
         self.tokens().insert(node, token.to_owned());
     }
 
-    /// Its founders know each other like this when they are started for the first time.
+    /// Sets how the initial members know each other when they are started for the first time.
     #[allow(dead_code, reason = "only tests choose")]
     pub(crate) fn found_by(&mut self, founding: Founding) {
         self.options.founding = founding;
@@ -206,16 +208,17 @@ impl LocalCluster {
     }
 
     fn tokens(&self) -> MutexGuard<'_, BTreeMap<u64, String>> {
-        // It is sound after every statement that changes it.
+        // The value is sound after every statement that changes it.
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The process of this node, if it runs.
+    /// Returns the process ID of this node, if it runs.
     pub(crate) fn pid(&self, node: u64) -> Option<u32> {
         self.slot(node).as_ref().map(Node::pid)
     }
 
-    /// The credential of its first operator; `None` if no node has it on its disk yet.
+    /// Returns the credential of the cluster's first operator; `None` if no node has it on its disk
+    /// yet.
     pub(crate) fn operator(&self) -> Option<OperatorCredential> {
         if let Some(known) = self.operator.get() {
             return Some(known.clone());
@@ -227,8 +230,8 @@ impl LocalCluster {
         Some(self.operator.get_or_init(|| found).clone())
     }
 
-    /// A client of all nodes, without a session, that does not wait long; it may do what operators
-    /// may, if their credential is known already.
+    /// Makes a client of all nodes, without a session, that does not wait long. It carries the
+    /// credential of an operator if that is already known.
     pub(crate) fn operator_client(&self) -> Client {
         match self.operator() {
             Some(credential) => self.client.with_operator(&credential),
@@ -236,12 +239,13 @@ impl LocalCluster {
         }
     }
 
-    /// A client of other nodes than all, with a session perhaps, that knows this cluster.
+    /// Returns a builder for clients that trust this cluster, with nodes and session of the
+    /// caller's choice.
     pub(crate) fn client_builder(&self) -> Builder {
         Client::builder().trusting_like(&self.client)
     }
 
-    /// By which its clients know it; `None` if it speaks in plain text.
+    /// Returns the fingerprint by which clients know the cluster; `None` if it talks in plain text.
     pub(crate) fn fingerprint(&self) -> Result<Option<Fingerprint>, ClusterError> {
         match self.options.plain {
             true => Ok(None),
@@ -249,13 +253,13 @@ impl LocalCluster {
         }
     }
 
-    /// The newest token with which an administrator can be made, as nodes print them while there
-    /// is none. One that was used stays: nodes do not say so.
+    /// Returns a receiver of the newest setup token, with which an administrator can be made; nodes
+    /// print them while there is none. A used token stays: nodes do not report that.
     pub(crate) fn setup_token(&self) -> watch::Receiver<Option<String>> {
         self.setup_token.subscribe()
     }
 
-    /// Ends this node as `kill -9` does. One that does not run stays as it is.
+    /// Ends this node as `kill -9` does. Does nothing if it does not run.
     pub(crate) async fn kill(&self, node: u64) -> Result<(), ClusterError> {
         let running = self.slot(node).take();
         match running {
@@ -264,7 +268,8 @@ impl LocalCluster {
         }
     }
 
-    /// Asks this node to stop and waits until it has. `None`: it had to be killed, or ran not.
+    /// Asks this node to stop and waits until it has. Returns `None` if it had to be killed, or did
+    /// not run.
     pub(crate) async fn stop(&self, node: u64) -> Result<Option<ExitStatus>, ClusterError> {
         let running = self.slot(node).take();
         match running {
@@ -284,28 +289,28 @@ impl LocalCluster {
             .try_for_each(|stopped| stopped.map(drop))
     }
 
-    /// Makes this node hang.
+    /// Pauses this node: it hangs.
     #[allow(dead_code, reason = "only tests make nodes hang")]
     pub(crate) fn pause(&self, node: u64) -> Result<(), ClusterError> {
         let paused = self.slot(node).as_ref().map_or(Ok(()), Node::pause);
         paused.map_err(process(node, "pause"))
     }
 
-    /// Lets a node that hangs go on.
+    /// Resumes a paused node.
     #[allow(dead_code, reason = "only tests make nodes hang")]
     pub(crate) fn resume(&self, node: u64) -> Result<(), ClusterError> {
         let resumed = self.slot(node).as_ref().map_or(Ok(()), Node::resume);
         resumed.map_err(process(node, "resume"))
     }
 
-    /// Has this node read its settings again.
+    /// Makes this node read its settings again.
     #[allow(dead_code, reason = "only tests change settings")]
     pub(crate) fn read_again(&self, node: u64) -> Result<(), ClusterError> {
         let read = self.slot(node).as_ref().map_or(Ok(()), Node::read_again);
         read.map_err(process(node, "signal"))
     }
 
-    /// Nodes that ended by themselves since the last look. They run no more.
+    /// Removes and returns the nodes that ended by themselves since the last call.
     pub(crate) fn take_ended(&self) -> Result<Vec<(u64, ExitStatus)>, ClusterError> {
         let mut ended = Vec::new();
         for node in self.nodes() {
@@ -321,7 +326,7 @@ impl LocalCluster {
         Ok(ended)
     }
 
-    /// How this node sees the cluster.
+    /// Returns the cluster's status as this node sees it.
     pub(crate) async fn status(
         &self,
         node: u64,
@@ -330,7 +335,7 @@ impl LocalCluster {
         asking.cluster_status(&self.endpoint(node)).await
     }
 
-    /// The node that a majority of the nodes takes for the leader.
+    /// Returns the node that a majority of the nodes takes for the leader.
     pub(crate) async fn leader(&self) -> Option<u64> {
         let asked = self.nodes().into_iter().map(|node| self.status(node));
         let statuses = join_all(asked).await;
@@ -342,7 +347,7 @@ impl LocalCluster {
         }
         let majority = self.options.nodes / 2 + 1;
         let (leader, _) = votes.into_iter().find(|(_, votes)| *votes >= majority)?;
-        // One that was repaired has another number in its cluster than it has here.
+        // A repaired node has another number in its cluster than it has here.
         let mut here = self.nodes().into_iter().zip(&statuses);
         let is_it = |status: &v1::GetClusterStatusResponse| status.node_id == leader;
         let (leader, _) = here.find(|(_, status)| status.as_ref().is_ok_and(is_it))?;
@@ -409,7 +414,7 @@ fn caught_up(
     }
 }
 
-/// Looks again and again until it is so, and says what it looked like last if it never is.
+/// Looks again and again until the condition holds; the error says what the last look found.
 async fn wait<T>(
     limit: Duration,
     mut look: impl AsyncFnMut() -> Result<T, String>,
@@ -429,12 +434,12 @@ async fn wait<T>(
     }
 }
 
-/// Where the secret of a local cluster lies.
+/// Returns the path of a local cluster's secret.
 fn secret_file(directory: &Path) -> PathBuf {
     directory.join("secret")
 }
 
-/// Gives a new cluster its secret; one that has one keeps it.
+/// Makes the secret of a new cluster; an existing secret stays.
 fn make_secret(directory: &Path) -> Result<(), ClusterError> {
     let path = secret_file(directory);
     let make = || {
@@ -450,7 +455,7 @@ fn make_secret(directory: &Path) -> Result<(), ClusterError> {
     }
 }
 
-/// By which its clients know it.
+/// Returns the authority by which clients know the cluster.
 fn authority(directory: &Path) -> Result<Authority, ClusterError> {
     let path = secret_file(directory);
     let text = fs::read_to_string(&path).map_err(file(&path))?;

@@ -1,8 +1,8 @@
-//! Which ports the nodes of a local cluster listen on.
+//! Chooses the ports on which the nodes of a local cluster listen.
 //!
 //! Throw-away clusters take a block below the range from which the system gives ports to outgoing
-//! connections, so that nobody is given one of them between the trial and the bind. A block that
-//! is taken nevertheless is found out by the node; the cluster then takes another.
+//! connections, so that no connection gets one of them between the trial and the bind. If a port is
+//! taken nevertheless, the node finds out; the cluster then takes another block.
 
 use std::{
     net::{Ipv4Addr, TcpListener},
@@ -14,16 +14,16 @@ use std::{
 const FREE_FIRST: u16 = 10_000;
 /// The port after the last of throw-away clusters: the ephemeral range of Linux begins at 32768.
 const FREE_END: u16 = 32_000;
-/// Ports of one block: enough for the largest cluster.
+/// Number of ports in one block: enough for the largest cluster.
 const BLOCK_PORTS: u16 = 2 * NODES_MAX as u16;
-/// Nodes of a local cluster.
+/// Maximum number of nodes in a local cluster.
 pub(crate) const NODES_MAX: u64 = 9;
-/// How many blocks there are.
+/// Number of blocks.
 const BLOCKS: u32 = ((FREE_END - FREE_FIRST) / BLOCK_PORTS) as u32;
-/// Between the first ports of two nodes of a lasting cluster.
+/// Distance between the first ports of two nodes of a lasting cluster.
 const FIXED_STEP: u16 = 10;
 
-/// Blocks that this process has tried.
+/// Number of blocks that this process has tried.
 static TRIED: AtomicU32 = AtomicU32::new(0);
 
 /// The ports of one cluster.
@@ -34,8 +34,8 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    /// Ports that stay: node 1 has `base` for clients and `base + 1` for peers, node 2 ten more.
-    /// `None` if the last of them would be no port.
+    /// Returns ports that stay: node 1 has `base` for clients and `base + 1` for peers, node 2 ten
+    /// more. `None` if the last of them would be no valid port.
     pub(crate) fn fixed(base: u16, nodes: u64) -> Option<Self> {
         let ports = Self {
             base,
@@ -45,7 +45,7 @@ impl Ports {
         (base > 0 && last <= u64::from(u16::MAX)).then_some(ports)
     }
 
-    /// A block that nobody uses right now; `None` if there is none.
+    /// Finds a block of ports that no process uses right now; `None` if there is none.
     pub(crate) fn free(nodes: u64) -> Option<Self> {
         (0..BLOCKS).find_map(|_| {
             let tried = TRIED.fetch_add(1, Ordering::Relaxed);
@@ -57,17 +57,17 @@ impl Ports {
         })
     }
 
-    /// Whether these ports were chosen because nobody used them.
+    /// Returns whether these ports were chosen because no process used them.
     pub(crate) fn may_move(self) -> bool {
         self.step != FIXED_STEP
     }
 
-    /// Where clients reach this node.
+    /// Returns the address at which clients reach this node.
     pub(crate) fn client(self, node: u64) -> String {
         format!("127.0.0.1:{}", self.port(node))
     }
 
-    /// Where peers reach this node.
+    /// Returns the address at which peers reach this node.
     pub(crate) fn peer(self, node: u64) -> String {
         format!("127.0.0.1:{}", self.port(node) + 1)
     }
@@ -87,7 +87,8 @@ impl Ports {
     }
 }
 
-/// Processes that start at the same time begin far from each other.
+/// Returns the first port of the next block to try. Processes that start at the same time begin far
+/// from each other.
 fn block_base(process: u32, tried: u32) -> u16 {
     const SCATTER: u32 = 7919;
     let block = process.wrapping_mul(SCATTER).wrapping_add(tried) % BLOCKS;

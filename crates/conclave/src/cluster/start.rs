@@ -1,6 +1,6 @@
 //! Starts the nodes of a local cluster and waits until they serve.
 //!
-//! A throw-away cluster whose ports were taken from under it moves to other ones, a few times.
+//! A throw-away cluster whose ports another process has taken moves to other ports, a few times.
 
 use std::{fs, io::ErrorKind, path::Path, time::Duration};
 
@@ -12,9 +12,9 @@ use super::{
     secret_file,
 };
 
-/// Blocks of ports that a throw-away cluster tries.
+/// Maximum number of blocks of ports that a throw-away cluster tries.
 const MOVES_MAX: u32 = 5;
-/// What is read of a log to say why a node ended.
+/// Maximum number of bytes read of a log to say why a node ended.
 const REASON_BYTES_MAX: usize = 4096;
 
 impl LocalCluster {
@@ -39,7 +39,7 @@ impl LocalCluster {
             }
             for node in cluster.nodes() {
                 cluster.kill(node).await?;
-                // The addresses of the members may be in it already; nothing else is.
+                // The directory may already hold the addresses of the members, and nothing else.
                 remove(&cluster.directory(node))?;
             }
             let nodes = options.nodes;
@@ -51,7 +51,7 @@ impl LocalCluster {
     pub(crate) async fn start_all(&self) -> Result<(), ClusterError> {
         let nodes = self.nodes().into_iter();
         let resting = nodes.filter(|node| self.slot(*node).is_none());
-        // The first that fails is the reason: others may wait for it.
+        // The first node that fails is the reason: others may wait for it.
         let started = try_join_all(resting.map(|node| self.start_node(node)));
         started.await.map(drop)
     }
@@ -98,7 +98,7 @@ impl LocalCluster {
             .args(options.plain.then_some("--plain"))
             .args(["--die-with-parent", &std::process::id().to_string()])
             .env("NO_COLOR", "1");
-        // What is meant for one node alone must not reach all of them.
+        // A variable that is meant for one node alone must not reach all of them.
         for variable in [
             "CONFIG",
             "DATA",
@@ -127,7 +127,7 @@ impl LocalCluster {
         command
     }
 
-    /// How a node comes to its cluster.
+    /// Returns the arguments with which a node finds its cluster.
     fn belonging(&self, node: u64) -> Vec<String> {
         let options = &self.options;
         let founders = (1..=options.founders).map(|founder| options.ports.peer(founder));
@@ -180,7 +180,7 @@ fn remove(directory: &Path) -> Result<(), ClusterError> {
     }
 }
 
-/// What the node said last: its `error:` line, or else its last line.
+/// Returns why a node ended: its `error:` line, or else its last line.
 fn reason(log: &Path, said_before: u64) -> String {
     let bytes = fs::read(log).unwrap_or_default();
     let before = usize::try_from(said_before).unwrap_or(usize::MAX);
@@ -229,7 +229,7 @@ mod tests {
     }
 
     fn runs(pid: u32) -> bool {
-        // A process that nobody has waited for yet has ended, too.
+        // A zombie, whose parent has not waited for it yet, has ended, too.
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
         stat.is_ok_and(|stat| !stat.contains(") Z "))
     }

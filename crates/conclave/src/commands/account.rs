@@ -17,7 +17,7 @@ use crate::{
     output::{self, Format},
 };
 
-/// What `account` takes.
+/// Arguments of `account`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -34,7 +34,7 @@ enum Command {
         name: String,
         #[command(flatten)]
         password: Password,
-        /// An invite's code, where accounts cannot be created without
+        /// Code of an invite, where accounts cannot be created without one
         #[arg(
             long,
             env = "CONCLAVE_INVITE",
@@ -43,7 +43,8 @@ enum Command {
             conflicts_with = "setup_token"
         )]
         invite: Option<String>,
-        /// The token that the server prints while there is no administrator: makes one
+        /// Setup token that the server prints while there is no administrator: the account becomes
+        /// one
         #[arg(
             long,
             env = "CONCLAVE_SETUP_TOKEN",
@@ -52,60 +53,60 @@ enum Command {
         )]
         setup_token: Option<String>,
     },
-    /// Set what is shown beside your name; nothing takes it away
+    /// Set your display name; without one, remove it
     DisplayName {
-        /// What
+        /// Display name, one line
         #[arg(default_value = "")]
         display_name: String,
     },
-    /// Block somebody: no messages from it, no invitations
+    /// Block an account: no messages from it, no invitations
     Block {
-        /// Whom
+        /// Account name
         name: String,
     },
     /// End a block
     Unblock {
-        /// Whose
+        /// Account name
         name: String,
     },
-    /// List whom you have blocked
+    /// List the accounts that you have blocked
     Blocks,
-    /// Make somebody an administrator, or a user again: for administrators
+    /// Make an account an administrator, or a user again; for administrators
     Role {
-        /// Whom
+        /// Account name
         name: String,
-        /// What
+        /// Role to give
         #[arg(value_enum)]
         role: Role,
     },
-    /// Delete somebody's account: for administrators
+    /// Delete another account; for administrators
     Remove {
-        /// Whose
+        /// Account name
         name: String,
     },
-    /// Suspend an account: nobody logs in to it and its sessions end; for administrators
+    /// Suspend an account: logging in to it is refused and its sessions end; for administrators
     Suspend {
-        /// Name of the account
+        /// Account name
         name: String,
     },
-    /// End the suspension of an account: for administrators
+    /// End the suspension of an account; for administrators
     Reactivate {
-        /// Name of the account
+        /// Account name
         name: String,
     },
-    /// End all sessions of an account: for administrators
+    /// End all sessions of an account; for administrators
     EndSessions {
-        /// Name of the account
+        /// Account name
         name: String,
     },
-    /// Give an account a new password, end its sessions and print the password: for administrators
+    /// Give an account a new password, end its sessions and print the password; for administrators
     RequirePassword {
-        /// Name of the account
+        /// Account name
         name: String,
     },
     /// Delete your account and end all its sessions
     Delete {
-        /// Do not ask for the name
+        /// Do not ask for the name as confirmation
         #[arg(long)]
         yes: bool,
         #[command(flatten)]
@@ -113,22 +114,22 @@ enum Command {
     },
     /// List accounts by name
     List {
-        /// '*' is any run of characters, '?' any one; quote it
+        /// Pattern of names: '*' is any run of characters, '?' any one; quote it
         #[arg(default_value = "")]
         pattern: String,
-        /// At most so many
+        /// Maximum number of results
         #[arg(long, default_value_t = 1000)]
         limit: u32,
-        /// Take what any node has, also without a quorum
+        /// Accept the data of any node, also without a quorum
         #[arg(long)]
         stale: bool,
-        /// In which form
+        /// Output format
         #[arg(short, long, value_enum, default_value_t)]
         output: Format,
     },
 }
 
-/// The roles that can be given.
+/// Roles that an administrator can give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Role {
     /// A person who also governs accounts
@@ -137,7 +138,7 @@ enum Role {
     User,
 }
 
-/// Does what is asked for.
+/// Runs `account`.
 ///
 /// # Errors
 /// If the cluster refuses or does not serve.
@@ -191,7 +192,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Commands that change something and have nothing to show.
+/// Runs the commands that change something and have nothing to show.
 async fn change(connection: Connection, command: Command) -> anyhow::Result<ExitCode> {
     let client = connection.connect().await?.client;
     let done = match command {
@@ -283,7 +284,7 @@ fn list(
     Ok(ExitCode::SUCCESS)
 }
 
-/// How fresh, for commands with `--stale`.
+/// Returns the freshness that `--stale` asks for.
 pub(crate) fn freshness(stale: bool) -> Freshness {
     if stale {
         Freshness::Stale { min_position: 0 }
@@ -298,7 +299,7 @@ async fn create(
     password: Password,
     grant: Grant,
 ) -> anyhow::Result<ExitCode> {
-    // Before the password is asked for.
+    // An invalid name is refused before the password prompt.
     AccountName::new(name.clone()).map_err(conclave_client::CallError::from)?;
     let Connected { client, .. } = connection.connect_as_whoever().await?;
     let password = password.ask(Asking::Twice).await?;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::{connection::Connection, errors::note, output};
 
-/// What `bot` takes.
+/// Arguments of `bot`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -15,14 +15,14 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Create one and write its token to stdout: it is shown this once
+    /// Create an account for a program and write its token to stdout; it is shown only once
     Create {
         /// 1 to 32 letters, digits, '.', '_' or '-'
         name: String,
     },
 }
 
-/// Creates one.
+/// Creates an account for a program.
 ///
 /// # Errors
 /// If the caller is no administrator, the name is taken, or no node serves.

@@ -1,4 +1,4 @@
-//! `conclave cluster`: how the cluster is, as its own nodes see it, and who belongs to it.
+//! `conclave cluster`: the state of the cluster as its own nodes see it, and its members.
 
 mod catching_up;
 mod check;
@@ -21,11 +21,11 @@ use crate::{
     output::{self, Format},
 };
 
-/// What two voters mean.
+/// Warning for a cluster of two voters.
 pub(crate) const TWO_VOTERS: &str = "warning: two voters tolerate no failure: if either is lost \
     for good, only `conclave cluster recover` leads out; add a third";
 
-/// What `cluster` takes.
+/// Arguments of `cluster`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -36,34 +36,34 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Show every node, and how many may still fail. Works without a quorum
+    /// Show every node, and how many more may fail. Works without a quorum
     Status {
-        /// In which form
+        /// Output format
         #[arg(short, long, value_enum, default_value_t)]
         output: Format,
-        /// Show it again every second, with whoever is catching up, until interrupted
+        /// Show it again every second, with the nodes that are catching up, until interrupted
         #[arg(short, long)]
         watch: bool,
     },
-    /// Have every node read its whole log again and compare the states of all; for operators
+    /// Make every node read its whole log again, and compare the states of all nodes; for operators
     Check {
-        /// In which form
+        /// Output format
         #[arg(short, long, value_enum, default_value_t)]
         output: Format,
     },
-    /// Show how much one account may do and keep, or set some of it; for administrators
+    /// Show or set the limits of what one account may do and keep; for administrators
     Limits(limits::Args),
     /// Put one survivor back in service alone, when a majority is gone for good. Works on the
     /// directory of a node that does not run
     Recover(recover::Args),
-    /// Give the cluster another secret while it runs: what removed machines have kept, and copies
-    /// of directories, prove nothing any more. All members must answer; for operators
+    /// Replace the secret of the cluster while it runs: removed machines and copies of directories
+    /// lose their access. All members must answer; for operators
     RotateSecret(rotate_secret::Args),
     #[command(flatten)]
     Change(members::Command),
 }
 
-/// Asks every known node and shows the answer of the one that sees most.
+/// Asks every known node and shows the answer of the node that reaches most voters.
 ///
 /// # Errors
 /// If no node answers.
@@ -105,7 +105,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }))
 }
 
-/// Why a certificate keeps this command from all nodes, if that is so.
+/// Returns the error of a certificate that keeps this command from all nodes, if there is one.
 fn untrusted(
     answers: &[(String, Result<v1::GetClusterStatusResponse, CallError>)],
 ) -> Option<CommandError> {
@@ -124,7 +124,7 @@ fn untrusted(
     errors.into_iter().find(of_trust).map(CommandError::from)
 }
 
-/// A node that sees a majority knows better than one that is cut off.
+/// Chooses the best answer: a node that sees a majority knows better than one that is cut off.
 fn best(
     answers: Vec<(String, Result<v1::GetClusterStatusResponse, CallError>)>,
 ) -> Option<v1::GetClusterStatusResponse> {
@@ -238,7 +238,7 @@ fn clock_warning(node: &v1::NodeStatus) -> Option<String> {
     ))
 }
 
-/// A length of time for people, in its greatest unit.
+/// Formats a length of time for people, in its greatest unit.
 fn span(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
@@ -248,7 +248,7 @@ fn span(seconds: u64) -> String {
     }
 }
 
-/// What anybody is told of a node.
+/// Builds the row of a node from what callers without an operator's credential may see.
 fn partial_row(node: &v1::NodeStatus) -> Vec<String> {
     let told = match node.reachable {
         true => role(node.role()),

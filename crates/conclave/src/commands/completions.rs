@@ -1,14 +1,14 @@
-//! `conclave completions`: what a shell needs to complete command lines.
+//! `conclave completions`: the script with which a shell completes command lines.
 
 use std::{
     io::{self, Write as _},
     process::ExitCode,
 };
 
-/// What `completions` takes.
+/// Arguments of `completions`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// For which shell
+    /// Shell for which to write completions
     shell: clap_complete::Shell,
 }
 

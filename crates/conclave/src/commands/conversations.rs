@@ -1,4 +1,4 @@
-//! `conclave conversations`: with whom, and how much is unread.
+//! `conclave conversations`: the caller's conversations, and how much of each is unread.
 
 use std::process::ExitCode;
 
@@ -11,26 +11,26 @@ use crate::{
     output::{self, Format},
 };
 
-/// What `conversations` takes.
+/// Arguments of `conversations`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// At most so many
+    /// Maximum number of results
     #[arg(long, default_value_t = 1000)]
     limit: u32,
-    /// Take what any node has, also without a quorum
+    /// Accept the data of any node, also without a quorum
     #[arg(long)]
     stale: bool,
-    /// In which form
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
     #[command(flatten)]
     connection: Connection,
 }
 
-/// Lists them in the order in which they were opened.
+/// Lists the conversations in the order in which they were opened.
 ///
 /// # Errors
-/// If nobody is logged in or no node serves.
+/// If there is no session or no node serves.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let client = args.connection.connect().await?.client;
     let mut conversations = client

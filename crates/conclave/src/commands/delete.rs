@@ -1,4 +1,4 @@
-//! `conclave delete`: deletes messages, all that are named or none.
+//! `conclave delete`: deletes all named messages, or none.
 
 use std::process::ExitCode;
 
@@ -6,23 +6,24 @@ use conclave_core::MessageRef;
 
 use crate::{connection::Connection, errors::note, names::message_id};
 
-/// What `delete` takes.
+/// Arguments of `delete`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Messages as `read` shows them, such as 3.17
+    /// IDs of the messages as `read` shows them, such as 3.17
     #[arg(required = true, value_parser = message_id, value_name = "ID")]
     messages: Vec<MessageRef>,
-    /// For everyone, not for yourself alone: your own messages, and in a room that you moderate all
+    /// Delete for everyone, not for yourself alone: your own messages, and all in a room that you
+    /// moderate
     #[arg(long)]
     everyone: bool,
     #[command(flatten)]
     connection: Connection,
 }
 
-/// Deletes.
+/// Deletes the named messages.
 ///
 /// # Errors
-/// If one of them may not be deleted (then none is), or no node serves.
+/// If one of the messages may not be deleted (then none is), or no node serves.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let client = args.connection.connect().await?.client;
     let count = client

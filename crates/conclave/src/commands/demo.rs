@@ -1,8 +1,8 @@
 //! `conclave demo`: shows a cluster that survives killed nodes.
 //!
-//! A throw-away cluster is under live load while nodes are killed and come back. Everything that
-//! was asked and told is recorded; at the end every node is read completely and the record is
-//! judged by [`conclave_history`].
+//! A throw-away cluster is under live load while nodes are killed and come back. Every request and
+//! answer is recorded; at the end every node is read completely and [`conclave_history`] checks the
+//! record.
 
 mod load;
 mod proof;
@@ -31,27 +31,27 @@ use crate::{
 use load::Load;
 use timeline::{Step, timeline};
 
-/// How long the cluster may take until it serves, at the start and with all nodes at the end.
+/// Longest time until the cluster serves, at the start and with all nodes at the end.
 const READY_LIMIT: Duration = Duration::from_secs(30);
-/// How often something that is due is looked for.
+/// Interval at which due steps are looked for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What `demo` takes.
+/// Arguments of `demo`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// How many nodes
+    /// Number of nodes
     #[arg(long, default_value = "5", value_parser = clap::value_parser!(u64).range(1..=NODES_MAX))]
     nodes: u64,
-    /// How many of them are killed, the leader first
+    /// Number of nodes to kill, the leader first
     #[arg(long, default_value = "2")]
     kill: u64,
-    /// How long messages are sent
+    /// Seconds during which messages are sent
     #[arg(long, default_value = "20", value_parser = clap::value_parser!(u64).range(5..=3600))]
     seconds: u64,
-    /// Show nothing but the result
+    /// Show only the result
     #[arg(long)]
     headless: bool,
-    /// In which form the result is shown
+    /// Output format of the result
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
     /// Keep the data of the nodes
@@ -59,7 +59,7 @@ pub(crate) struct Args {
     keep: bool,
 }
 
-/// What became of it.
+/// Result of a demonstration.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     sent: u64,
@@ -178,10 +178,10 @@ async fn play(args: &Args) -> anyhow::Result<ExitCode> {
     Err(CommandError::new(EXIT_FAILED, "a promise was broken", hint).into())
 }
 
-/// Findings of one kind that are shown.
+/// Maximum number of findings of one kind that are shown.
 const FINDINGS_SHOWN: usize = 5;
 
-/// Kills and starts nodes as the timeline says; gives when which was killed.
+/// Kills and starts nodes as the timeline says; returns which node was killed when.
 async fn disturb(
     args: &Args,
     cluster: &LocalCluster,
@@ -247,7 +247,7 @@ impl Display {
         }
         let (at, acked) = (load.elapsed(), load.acked());
         let left = end.saturating_sub(at).as_secs();
-        // Nobody is left to be told if stderr is closed.
+        // If stderr is closed, there is no reader left for this line.
         let _ = write!(
             io::stderr(),
             "\r\x1b[K      {acked} acknowledged, {left} s left"

@@ -1,4 +1,4 @@
-//! `conclave edit`: gives a message another text.
+//! `conclave edit`: edits one of the caller's messages.
 
 use std::process::ExitCode;
 
@@ -6,22 +6,22 @@ use conclave_core::MessageRef;
 
 use crate::{connection::Connection, errors::note, names::message_id};
 
-/// What `edit` takes.
+/// Arguments of `edit`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A message of yours as `read` shows it, such as 3.17
+    /// ID of one of your messages as `read` shows it, such as 3.17
     #[arg(value_parser = message_id, value_name = "ID")]
     message: MessageRef,
-    /// What it says from now on
+    /// New text of the message
     text: String,
     #[command(flatten)]
     connection: Connection,
 }
 
-/// Edits.
+/// Edits the message.
 ///
 /// # Errors
-/// If it is not the caller's or was deleted, or no node serves.
+/// If the message is not the caller's or was deleted, or no node serves.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let client = args.connection.connect().await?.client;
     client.edit_message(args.message, args.text).await?;

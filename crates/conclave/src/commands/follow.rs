@@ -1,7 +1,7 @@
-//! `conclave read --follow`: shows what happens, as it happens, whichever node serves.
+//! `conclave read --follow`: shows events as they happen, whichever node serves.
 //!
-//! Always true: with `-o json` each line is one object with its position, in the order of the
-//! log; whoever begins again with `--since` and the last position misses nothing and gets nothing
+//! Always true: with `-o json` each line is one object with its position, in the order of the log;
+//! a program that begins again with `--since` and the last position misses nothing and gets nothing
 //! twice.
 
 use std::{collections::BTreeSet, process::ExitCode, time::Duration};
@@ -17,13 +17,13 @@ use crate::{
     output::{self, Format},
 };
 
-/// How long a follower waits for more before it marks what it has shown as read: one request for
-/// a burst instead of one for each message.
+/// Time for which a follower waits for more before it marks what it has shown as read: one request
+/// for a burst instead of one for each message.
 const MARK_AFTER: Duration = Duration::from_millis(200);
-/// How often a follower looks whether somebody is left to read what it writes.
+/// Interval at which a follower checks whether its stdout still has a reader.
 const CLOSED_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Waits until a node streams; gives the position from which it does.
+/// Waits until a node streams; returns the position from which it does.
 ///
 /// # Errors
 /// If the session has ended.
@@ -40,7 +40,7 @@ pub(crate) async fn started(events: &mut Events) -> anyhow::Result<u64> {
     }
 }
 
-/// Shows what comes, but not the messages at the positions in `shown`.
+/// Shows the events of the stream, except the messages at the positions in `shown`.
 ///
 /// # Errors
 /// If the session has ended, or stdout is closed.
@@ -71,7 +71,8 @@ pub(crate) async fn run(
                 if let Some(Kind::PositionAdvanced(advanced)) = &event.event {
                     reader.look_again(advanced.conversation_id).await?;
                 }
-                // Those shown before come first; none of them comes again.
+                // The positions of messages that were shown before come first; none of them comes
+                // again.
                 if !shown.remove(&event.position) && filter.lets_through(&event) {
                     show(reader, &event).await?;
                 }
@@ -94,7 +95,7 @@ async fn show(reader: &mut Reader, event: &v1::Event) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What happened, for people; nothing if it is not worth a line.
+/// Formats an event for the terminal; `None` if the terminal shows no line for it.
 fn as_line(event: &v1::Event, zone: &jiff::tz::TimeZone) -> Option<String> {
     let id = |message: &Option<v1::MessageRef>| {
         let message = message.unwrap_or_default();
@@ -137,8 +138,8 @@ fn as_line(event: &v1::Event, zone: &jiff::tz::TimeZone) -> Option<String> {
     })
 }
 
-/// What happened, for programs; nothing for what is true only for a moment, and for how far people
-/// have come: whoever reads here moves that itself.
+/// Formats an event for programs; `None` for presence, typing and read positions: the first two are
+/// true only for a moment, and this command moves the caller's read position itself.
 fn as_json(event: &v1::Event) -> Option<Value> {
     let named = |message: &Option<v1::MessageRef>| {
         let message = message.unwrap_or_default();
@@ -198,7 +199,7 @@ fn as_json(event: &v1::Event) -> Option<Value> {
     Some(line)
 }
 
-/// Tells on stderr how the stream fares.
+/// Reports on stderr when the stream is lost and when it is back.
 fn tell(item: &Item) {
     match item {
         Item::Disconnected(lost) if lost.attempt == 0 => note(&format!(
@@ -219,10 +220,10 @@ fn tell(item: &Item) {
     }
 }
 
-/// Which events to show.
+/// Selects the events to show.
 struct Filter {
     with: Option<Recipient>,
-    /// The number of the conversation that is shown, once a message or an event has told it.
+    /// Number of the conversation that is shown, once a message or an event has named it.
     conversation: Option<u64>,
 }
 

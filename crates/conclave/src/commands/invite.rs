@@ -12,7 +12,7 @@ use crate::{
     output::{self, Format},
 };
 
-/// What `invite` takes.
+/// Arguments of `invite`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -23,29 +23,29 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Make one and write its code to stdout: it is shown this once
+    /// Create an invite and write its code to stdout; it is shown only once
     Create {
-        /// How long it can be used, in days
+        /// Days for which the invite can be used
         #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..=30))]
         days: u64,
-        /// How many accounts can be created with it
+        /// Number of accounts that can be created with it
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
         uses: u32,
     },
-    /// List those that can still be used
+    /// List the invites that can still be used
     List {
-        /// In which form
+        /// Output format
         #[arg(short, long, value_enum, default_value_t)]
         output: Format,
     },
-    /// Take one back
+    /// Revoke an invite
     Revoke {
-        /// Its number in the list
+        /// Number of the invite in the list
         id: u64,
     },
 }
 
-/// Makes, lists or takes back.
+/// Creates, lists or revokes invites.
 ///
 /// # Errors
 /// If the caller is no administrator or no node serves.
@@ -59,7 +59,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let created = client.create_invite(ttl, uses).await?;
             let take_back = client.revoke_invite(InviteId(created.invite_id));
             output::secret_line(&created.code, take_back).await?;
-            // Whoever is invited knows by this that it is the same cluster.
+            // By the fingerprint the invited person knows that it is the same cluster.
             let fingerprint = authority.map(|authority| authority.fingerprint());
             let fingerprint = fingerprint.map(|is| format!(" --fingerprint {is}"));
             note(&format!(

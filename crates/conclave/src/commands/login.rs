@@ -12,30 +12,30 @@ use crate::{
     trust,
 };
 
-/// The password, for programs.
+/// Environment variable with the password, for programs.
 const PASSWORD_VARIABLE: &str = "CONCLAVE_PASSWORD";
-/// Another one, when it is to be changed.
+/// Environment variable with the new password, when the password is to be changed.
 const NEW_VARIABLE: &str = "CONCLAVE_NEW_PASSWORD";
 
-/// What `login` takes.
+/// Arguments of `login`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Whose account
+    /// Account name
     name: String,
     #[command(flatten)]
     password: Password,
-    /// What you call this session in the list of your sessions [default: the host's name]
+    /// Label of this session in the list of your sessions [default: the host's name]
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
     #[command(flatten)]
     connection: Connection,
 }
 
-/// Where the password comes from.
+/// Source of the password.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct Password {
-    /// Read the password from the first line of stdin [else: CONCLAVE_PASSWORD, or asked for]; a
-    /// new one from the second [else: CONCLAVE_NEW_PASSWORD]
+    /// Read the password from the first line of stdin [else: CONCLAVE_PASSWORD, or a prompt]; a new
+    /// one from the second [else: CONCLAVE_NEW_PASSWORD]
     #[arg(long)]
     password_stdin: bool,
 }
@@ -45,7 +45,8 @@ pub(crate) struct Password {
 /// # Errors
 /// If the password is wrong, no node serves, or the credentials cannot be kept.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    // Before the password is asked for, so that nobody types it in vain.
+    // Before the password prompt: if the credentials cannot be kept, the user does not type in
+    // vain.
     let place = credentials::reserve(&credentials::path()?)?;
     let connected = args.connection.connect_as_nobody().await?;
     let password = args.password.ask(Asking::Once).await?;
@@ -61,12 +62,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         token: login.token,
     };
     let pinned = match &connected.authority {
-        // Also for the nodes that this one has named.
+        // The pin also covers the nodes that this one has named.
         Some(authority) => trust::pin(&credentials.endpoints, authority),
         None => Ok(()),
     };
     if let Err(error) = pinned.and_then(|()| place.fill(&credentials)) {
-        // A session that no file keeps would stay open for ever.
+        // A session whose credentials are in no file would stay open for ever.
         let closed = match connected.client.with_token(&credentials.token) {
             Ok(client) => client.logout().await.is_ok(),
             Err(_) => false,
@@ -81,28 +82,28 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The name of this machine as a label; empty if it has none that could be shown.
+/// Returns the name of this machine as a label; empty if it has none that can be shown.
 fn host_name() -> String {
     let name = rustix::system::uname();
     let name = name.nodename().to_string_lossy().into_owned();
     conclave_text::session_label(&name).map_or_else(|_| String::new(), |_| name)
 }
 
-/// How often to ask for a password.
+/// Number of times that a password is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asking {
-    /// One that exists.
+    /// An existing password.
     Once,
-    /// A new one: whoever mistypes it would never know it.
+    /// A new password: a typing error in a single entry would go unnoticed.
     Twice,
 }
 
 impl Password {
-    /// The old and the new password: two lines of stdin, two variables of the environment, or
+    /// Reads the old and the new password: two lines of stdin, two variables of the environment, or
     /// typed without echo.
     ///
     /// # Errors
-    /// If they are not to be had.
+    /// If one of the passwords cannot be read.
     pub(crate) async fn ask_change(self) -> anyhow::Result<(String, String)> {
         let given = |variable| {
             std::env::var(variable)
@@ -127,10 +128,10 @@ impl Password {
         Ok(typed.await??)
     }
 
-    /// The password: from stdin, from the environment, or typed without echo.
+    /// Reads the password: from stdin, from the environment, or typed without echo.
     ///
     /// # Errors
-    /// If there is none to be had.
+    /// If the password cannot be read.
     pub(crate) async fn ask(self, asking: Asking) -> anyhow::Result<String> {
         if !self.password_stdin
             && let Ok(password) = std::env::var(PASSWORD_VARIABLE)
@@ -152,7 +153,7 @@ impl Password {
 fn first_line(input: &mut dyn io::BufRead) -> Result<String, CommandError> {
     let longest = conclave_core::limits::PASSWORD_BYTES_MAX as u64;
     let mut line = String::new();
-    // One character more and a line break, so that one that is too long is told so.
+    // One character more and a line break, so that a password that is too long is refused as such.
     input
         .take(longest + 8)
         .read_line(&mut line)

@@ -4,17 +4,17 @@ use std::process::ExitCode;
 
 use crate::{connection::Connection, credentials, errors::note};
 
-/// What `logout` takes.
+/// Arguments of `logout`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     connection: Connection,
 }
 
-/// Logs out. A session that has ended already is no error, nor is one that never was.
+/// Logs out. A session that has already ended is no error, nor is the lack of one.
 ///
 /// # Errors
-/// If no node serves: then the credentials are kept, so that it can be repeated.
+/// If no node serves: then the credentials are kept, so that the command can be repeated.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if !args.connection.has_login()? {
         note("not logged in");

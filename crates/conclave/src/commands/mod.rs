@@ -1,6 +1,6 @@
-//! One file per subcommand: what it takes (`Args`) and what it does (`run`).
+//! One file per subcommand: its arguments (`Args`) and its work (`run`).
 //!
-//! A subcommand gives its exit code, or an error that [`crate::errors::tell`] puts into words.
+//! A subcommand returns its exit code, or an error that [`crate::errors::tell`] puts into words.
 
 pub(crate) mod account;
 pub(crate) mod bench;

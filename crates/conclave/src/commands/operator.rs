@@ -1,4 +1,4 @@
-//! `conclave operator`: who may run the machines of the cluster.
+//! `conclave operator`: the operators, who may run the machines of the cluster.
 //!
 //! A credential goes to a file that only its owner can read, and never to the terminal.
 
@@ -24,12 +24,12 @@ use crate::{
     output::{self, Format},
 };
 
-/// How long a node may take to replace the operators.
+/// Longest time that a node may take to replace the operators.
 const RESET_LIMIT: Duration = Duration::from_secs(30);
-/// Between two looks whether it has.
+/// Interval at which the replacement is looked for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// What `operator` takes.
+/// Arguments of `operator`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -42,15 +42,15 @@ pub(crate) struct Args {
 enum Command {
     /// Keep the credential in a file for the cluster at these endpoints
     Use {
-        /// The file
+        /// File with the credential
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
     /// Add an operator and write its credential to a new file
     Create {
-        /// Its name
+        /// Name of the operator
         name: String,
-        /// The file [default: ./NAME.operator.token]
+        /// File for the credential [default: ./NAME.operator.token]
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
     },
@@ -60,15 +60,15 @@ enum Command {
         #[arg(short, long, value_enum, default_value_t)]
         output: Format,
     },
-    /// Remove an operator: its credential is worth nothing from then on
+    /// Remove an operator: its credential is refused from then on
     Revoke {
-        /// Its name
+        /// Name of the operator
         name: String,
     },
     /// Replace all operators by one, if all credentials are lost: on the machine of a node that
-    /// votes, as the user that runs it
+    /// votes, as the user that runs the node
     Reset {
-        /// The data directory of the node
+        /// Data directory of the node
         #[arg(long, value_name = "DIR")]
         data: PathBuf,
     },
@@ -112,7 +112,8 @@ async fn create(name: &str, file: Option<PathBuf>, connection: &Connection) -> a
     let client = connection.connect_as_operator().await?.client;
     let file = file.unwrap_or_else(|| PathBuf::from(format!("{name}.{OPERATOR_FILE}")));
     let credential = new_credential();
-    // First the file: a credential that is nowhere would be an operator for ever.
+    // The file comes first: an operator whose credential was lost would stay in the cluster for
+    // ever.
     write_new(&file, &credential)?;
     if let Err(error) = client.create_operator(name, &credential).await {
         if error.reason().is_some() {
@@ -157,7 +158,7 @@ async fn list(output: Format, connection: &Connection) -> anyhow::Result<()> {
     Ok(output::table(&HEADER, &rows)?)
 }
 
-/// Leaves a credential where the node finds it, and waits until it has used it.
+/// Leaves a credential where the node finds it, and waits until the node has used it.
 async fn reset(data: &Path) -> anyhow::Result<()> {
     if !data.join("identity.json").exists() {
         let sentence = format!("{} is not the data directory of a node", data.display());
@@ -167,7 +168,7 @@ async fn reset(data: &Path) -> anyhow::Result<()> {
     let asked = data.join(OPERATOR_RESET_FILE);
     let made = data.join(OPERATOR_FILE);
     if !asked.exists() {
-        // Whole from its first moment on: the node may look at any time.
+        // The file must be whole from its first moment on: the node may look at any time.
         let draft = data.join(format!("{OPERATOR_RESET_FILE}.{}", std::process::id()));
         let credential = new_credential();
         write_new(&draft, &credential)?;
@@ -190,7 +191,7 @@ async fn reset(data: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes a credential to a file that is not there yet.
+/// Writes a credential to a file that does not exist yet.
 fn write_new(path: &Path, credential: &OperatorCredential) -> Result<(), CommandError> {
     let write = || {
         let mut options = fs::File::options();

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::{commands::login::Password, connection::Connection, errors::note};
 
-/// What `passwd` takes.
+/// Arguments of `passwd`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -13,10 +13,10 @@ pub(crate) struct Args {
     connection: Connection,
 }
 
-/// Changes it.
+/// Changes the password.
 ///
 /// # Errors
-/// If the old password is wrong, nobody is logged in or no node serves.
+/// If the old password is wrong, there is no session or no node serves.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let client = args.connection.connect().await?.client;
     let (old, new) = args.password.ask_change().await?;

@@ -1,4 +1,4 @@
-//! `conclave presence`: who is there.
+//! `conclave presence`: whether users are online.
 
 use std::process::ExitCode;
 
@@ -10,23 +10,23 @@ use crate::{
     output::{self, Format},
 };
 
-/// What `presence` takes.
+/// Arguments of `presence`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Of whom
+    /// Account names
     #[arg(required = true, value_name = "USER")]
     names: Vec<String>,
-    /// In which form
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
     #[command(flatten)]
     connection: Connection,
 }
 
-/// Tells it in the order of the names.
+/// Shows the presence of each account, in the order of the names.
 ///
 /// # Errors
-/// If nobody is logged in or no node serves.
+/// If there is no session or no node serves.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let zone = args.connection.zone();
     let client = args.connection.connect().await?.client;

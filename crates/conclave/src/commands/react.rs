@@ -1,4 +1,4 @@
-//! `conclave react`: adds a reaction to a message, or takes it away.
+//! `conclave react`: adds a reaction to a message, or removes it.
 
 use std::process::ExitCode;
 
@@ -6,22 +6,22 @@ use conclave_core::MessageRef;
 
 use crate::{connection::Connection, names::message_id};
 
-/// What `react` takes.
+/// Arguments of `react`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A message as `read` shows it, such as 3.17
+    /// ID of the message as `read` shows it, such as 3.17
     #[arg(value_parser = message_id, value_name = "ID")]
     message: MessageRef,
-    /// An emoji or a short word
+    /// Reaction: an emoji or a short word
     reaction: String,
-    /// Take it away
+    /// Remove the reaction
     #[arg(long)]
     remove: bool,
     #[command(flatten)]
     connection: Connection,
 }
 
-/// Reacts.
+/// Adds or removes the reaction.
 ///
 /// # Errors
 /// If there is no such message, or no node serves.

@@ -1,4 +1,5 @@
-//! `conclave read`: unread messages, the last page of a conversation, and what comes.
+//! `conclave read`: unread messages, the last page of a conversation, and new messages as they
+//! come.
 
 use std::{collections::BTreeSet, process::ExitCode};
 
@@ -18,24 +19,24 @@ use crate::{
     output::Format,
 };
 
-/// Messages that are shown unless it is said how many: about a screen.
+/// Messages that are shown unless the user gives a number: about a screen.
 const COUNT_DEFAULT: u16 = 20;
 
-/// What `read` takes.
+/// Arguments of `read`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The next unread messages, the oldest first [default: 20]; with --with those of the
+    /// Number of unread messages to show, the oldest first [default: 20]; with --with those of the
     /// conversation
     #[arg(long, value_name = "N", value_parser = count())]
     unread: Option<u16>,
-    /// The last messages of the conversation with this user or in this room, or of the one with
-    /// this number in the list of conversations, as id:7
+    /// Show the last messages of the conversation with this user or in this room, or of the one
+    /// with this number in the list of conversations, as id:7
     #[arg(long, value_name = "USER|#ROOM|id:N", value_parser = recipient)]
     with: Option<Recipient>,
-    /// How many [default: 20]
+    /// Maximum number of messages [default: 20]
     #[arg(long, value_name = "N", value_parser = count(), conflicts_with = "unread")]
     limit: Option<u16>,
-    /// With --with: messages before this one
+    /// With --with: show messages before this one
     #[arg(
         long,
         value_name = "ID",
@@ -44,13 +45,13 @@ pub(crate) struct Args {
         conflicts_with_all = ["unread", "follow"]
     )]
     before: Option<MessageRef>,
-    /// Mark nothing as read
+    /// Do not mark messages as read
     #[arg(long)]
     peek: bool,
-    /// Then show what comes, until Ctrl-C
+    /// Go on with new messages and events, until Ctrl-C
     #[arg(long)]
     follow: bool,
-    /// With --follow: only what came after this position, as the last line of -o json told it; 0
+    /// With --follow: show only events after this position, which is in the last line of -o json; 0
     /// for everything
     #[arg(
         long,
@@ -59,10 +60,10 @@ pub(crate) struct Args {
         conflicts_with_all = ["unread", "limit"]
     )]
     since: Option<u64>,
-    /// Take what any node has, also without a quorum; marks nothing as read
+    /// Accept the data of any node, also without a quorum; do not mark messages as read
     #[arg(long, conflicts_with = "follow")]
     stale: bool,
-    /// In which form
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
     #[command(flatten)]
@@ -76,7 +77,7 @@ fn count() -> clap::builder::RangedI64ValueParser<u16> {
 /// Shows messages and marks them as read.
 ///
 /// # Errors
-/// If nobody is logged in or no node serves.
+/// If there is no session or no node serves.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let connected = args.connection.connect().await?;
     let mut reader = Reader::new(
@@ -115,7 +116,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut events = reader.client().subscribe(from);
     let mut shown = BTreeSet::new();
     if args.since.is_none() {
-        // The stream comes first, so that nothing falls between the page and it.
+        // The stream starts first, so that no message is lost between the page and the stream.
         let start = follow::started(&mut events).await?;
         match (&args.with, args.unread) {
             (Some(with), None) => shown.extend(reader.history(with, None, count).await?),
@@ -124,8 +125,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                     Some(with) => reader.unread_with(with, count).await?,
                     None => reader.unread(count).await?.0,
                 };
-                // Whoever follows has seen everything before. A page may be short and yet not the
-                // last one.
+                // A reader that follows must have seen everything before. A page may be short and
+                // yet not the last one.
                 let is_last = page.is_empty() || !reader.marks();
                 shown.extend(page);
                 if is_last {

@@ -2,8 +2,8 @@
 //!
 //! Always true: a message is marked as read only after it was written to stdout, and taken from
 //! there if stdout is a pipe. A read position covers everything before it, so none is moved over an
-//! unread message that was not shown: neither by a page nor by what a stream tells from the middle
-//! of a conversation on.
+//! unread message that was not shown: neither by a page nor by a stream that begins in the middle
+//! of a conversation.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -30,32 +30,33 @@ pub(crate) struct Reader {
     freshness: Freshness,
     format: Format,
     zone: TimeZone,
-    /// Whether what is shown is marked as read.
+    /// Whether shown messages are marked as read.
     marks: bool,
     pipe: Pipe,
-    /// Written and perhaps not taken yet: where each ends in the bytes of stdout, its conversation
-    /// and its sequence. At most what a pipe holds, and a page.
+    /// Messages that were written and perhaps not taken yet: where each ends in the bytes of
+    /// stdout, its conversation and its sequence. At most what a pipe holds, and a page.
     written: VecDeque<(u64, u64, u64)>,
-    /// Taken and not yet marked: the last sequence of each conversation.
+    /// The last sequence of each conversation that was taken and is not marked yet.
     read: BTreeMap<u64, u64>,
-    /// What is known of the messages before those that were shown, for each conversation.
+    /// State of the messages before those that were shown, for each conversation.
     before: BTreeMap<u64, Before>,
 }
 
-/// What is known of the unread messages before the first one that was shown.
+/// State of the unread messages before the first one that was shown.
 enum Before {
     /// All of them were shown.
     Shown,
-    /// One of them was not, so none is marked. The first and the last sequence that was shown.
+    /// One of them was not shown, so none is marked. Holds the first and the last sequence that was
+    /// shown.
     Unread { first: u64, last: u64 },
 }
 
-/// How to read.
+/// Options of a reader.
 pub(crate) struct How {
     pub(crate) freshness: Freshness,
     pub(crate) format: Format,
     pub(crate) zone: TimeZone,
-    /// Whether nothing is marked as read.
+    /// Whether the reader marks nothing as read.
     pub(crate) peek: bool,
 }
 
@@ -86,24 +87,24 @@ impl Reader {
         &self.zone
     }
 
-    /// Whether what is shown is marked as read.
+    /// Returns whether shown messages are marked as read.
     pub(crate) fn marks(&self) -> bool {
         self.marks
     }
 
-    /// Whether the program behind stdout has gone away.
+    /// Returns whether the program behind stdout has closed it.
     pub(crate) fn is_closed(&self) -> bool {
         self.pipe.is_closed()
     }
 
-    /// Shows the next unread messages; gives their positions, and whether there are more.
+    /// Shows the next unread messages; returns their positions, and whether there are more.
     pub(crate) async fn unread(&mut self, count: u16) -> anyhow::Result<(Vec<u64>, bool)> {
         let count = usize::from(count);
-        // One more tells whether there are more.
+        // One message more than wanted shows whether there are more.
         let mut page = self.client.unread_page(count + 1, self.freshness).await?;
         let is_cut = page.more || page.messages.len() > count;
         page.messages.truncate(count);
-        // These are the first unread ones of each conversation.
+        // The page holds the first unread messages of each conversation.
         for message in &page.messages {
             self.before.insert(message.conversation_id, Before::Shown);
         }
@@ -111,7 +112,7 @@ impl Reader {
     }
 
     /// Shows the next messages of a conversation from the first unread one on, if one is unread;
-    /// gives their positions.
+    /// returns their positions.
     pub(crate) async fn unread_with(
         &mut self,
         with: &Recipient,
@@ -136,7 +137,7 @@ impl Reader {
         Ok(shown)
     }
 
-    /// Shows the last page of a conversation, or the one before a message; gives the positions.
+    /// Shows the last page of a conversation, or the one before a message; returns the positions.
     pub(crate) async fn history(
         &mut self,
         with: &Recipient,
@@ -195,7 +196,7 @@ impl Reader {
         Ok(page?)
     }
 
-    /// Notes how many unread messages come before the first one that is shown.
+    /// Records how many unread messages come before the first one that is shown.
     fn know(&mut self, conversation: u64, first: u64, unread_before: u64) {
         let known = match unread_before {
             0 => Before::Shown,
@@ -211,14 +212,14 @@ impl Reader {
         let page = self.client.messages(&with, from, 1, self.freshness).await;
         match page {
             Ok(page) => Ok(page.unread_before),
-            // A conversation that was left has nothing to be marked.
+            // A conversation that the caller has left has no read position to move.
             Err(CallError::Refused { .. }) => Ok(u64::MAX),
             Err(error) => Err(error),
         }
     }
 
-    /// Whether a message that was shown may be marked as read. Of a conversation whose beginning
-    /// was not shown the server is asked, once.
+    /// Returns whether a message that was shown may be marked as read. If the beginning of the
+    /// conversation was not shown, it asks the server, once.
     async fn may_mark(&mut self, conversation: u64, sequence: u64) -> Result<bool, CallError> {
         if !self.before.contains_key(&conversation) {
             let unread = self.unread_before(conversation, sequence).await?;
@@ -239,8 +240,9 @@ impl Reader {
         })
     }
 
-    /// Looks again at a conversation of which nothing was marked, after a read position in it
-    /// has moved: if the older messages are read by now, the newer ones that were shown are, too.
+    /// Checks a conversation again of which nothing was marked, after a read position in it has
+    /// moved: if the older messages are read by now, the newer ones that were shown are marked,
+    /// too.
     ///
     /// # Errors
     /// If no node serves.
@@ -273,7 +275,7 @@ impl Reader {
             Ok(()) => self.pipe.end_taken().await,
             Err(error) => Err(error),
         };
-        // Also if the reader went away: what it took, it has read.
+        // Also if the program behind stdout has gone: it has read what it took.
         self.mark().await?;
         if !ended? && self.marks {
             note(&format!(
@@ -284,7 +286,7 @@ impl Reader {
         Ok(messages.iter().map(|message| message.position).collect())
     }
 
-    /// Waits until everything that was written was taken, and marks it.
+    /// Waits until everything that was written was taken, and marks it as read.
     ///
     /// # Errors
     /// If the pipe is closed or no node serves.
@@ -311,7 +313,7 @@ impl Reader {
         }
     }
 
-    /// Shows one message as this line.
+    /// Shows one message as `line`.
     ///
     /// # Errors
     /// If stdout is closed or full.
@@ -338,7 +340,7 @@ impl Reader {
         Ok(self.pipe.add(line.len() + 1))
     }
 
-    /// Whether something was shown that is not marked yet.
+    /// Returns whether some shown message is not marked yet.
     pub(crate) fn has_more_to_mark(&self) -> bool {
         !self.read.is_empty() || !self.written.is_empty()
     }

@@ -13,7 +13,7 @@ use crate::{
     output::{self, Format},
 };
 
-/// What `room` takes.
+/// Arguments of `room`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -29,63 +29,63 @@ enum Command {
         /// 1 to 32 letters, digits, '.', '_' or '-'
         #[arg(value_parser = room)]
         room: String,
-        /// What it is about
+        /// Topic of the room
         #[arg(long, default_value = "")]
         topic: String,
-        /// Only those who are invited may see and join it
+        /// Let only invited accounts see and join the room
         #[arg(long)]
         private: bool,
     },
     /// Join a room
     Join {
-        /// Which
+        /// Room name
         #[arg(value_parser = room)]
         room: String,
     },
     /// Leave a room
     Leave {
-        /// Which
+        /// Room name
         #[arg(value_parser = room)]
         room: String,
     },
-    /// Invite somebody
+    /// Invite an account to a room
     Invite {
-        /// Into which room
+        /// Room name
         #[arg(value_parser = room)]
         room: String,
-        /// Whom
+        /// Account name
         user: String,
     },
     /// Remove a member or an invitation
     Kick {
-        /// From which room
+        /// Room name
         #[arg(value_parser = room)]
         room: String,
-        /// Whom
+        /// Account name
         user: String,
     },
-    /// Say what a room is about
+    /// Set the topic of a room
     Topic {
-        /// Which room
+        /// Room name
         #[arg(value_parser = room)]
         room: String,
-        /// What
+        /// Topic of the room
         topic: String,
     },
-    /// Give a member another role
+    /// Change the role of a member
     Role {
-        /// In which room
+        /// Room name
         #[arg(value_parser = room)]
         room: String,
-        /// Whom
+        /// Account name
         user: String,
-        /// What
+        /// Role to give
         #[arg(value_enum)]
         role: Role,
     },
     /// List the members of a room
     Members {
-        /// Of which room
+        /// Room name
         #[arg(value_parser = room)]
         room: String,
         #[command(flatten)]
@@ -93,10 +93,10 @@ enum Command {
     },
     /// List the rooms that you may see
     List {
-        /// '*' is any run of characters, '?' any one; quote it
+        /// Pattern of names: '*' is any run of characters, '?' any one; quote it
         #[arg(default_value = "")]
         pattern: String,
-        /// Only those that you are in or invited to
+        /// List only rooms that you are in or invited to
         #[arg(long)]
         own: bool,
         #[command(flatten)]
@@ -104,21 +104,21 @@ enum Command {
     },
 }
 
-/// How to list.
+/// Options of the listing commands.
 #[derive(Clone, Copy, Debug, clap::Args)]
 struct Listing {
-    /// At most so many
+    /// Maximum number of results
     #[arg(long, default_value_t = 1000)]
     limit: u32,
-    /// Take what any node has, also without a quorum
+    /// Accept the data of any node, also without a quorum
     #[arg(long)]
     stale: bool,
-    /// In which form
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
 }
 
-/// The roles that can be given.
+/// Roles that an owner can give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Role {
     /// Reads and writes
@@ -129,7 +129,7 @@ enum Role {
     Owner,
 }
 
-/// Does what is asked for.
+/// Runs `room`.
 ///
 /// # Errors
 /// If the cluster refuses or does not serve.
@@ -147,7 +147,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Commands that change something; gives what to tell.
+/// Runs the commands that change something; returns the sentence to show.
 async fn change(client: &Client, command: Command) -> anyhow::Result<String> {
     Ok(match command {
         Command::Create {

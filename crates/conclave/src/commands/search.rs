@@ -13,31 +13,31 @@ use crate::{
     output::{self, Format},
 };
 
-/// Most messages on one page.
+/// Maximum number of messages on one page.
 const PAGE_MAX: usize = 100;
 
-/// What `search` takes.
+/// Arguments of `search`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Words, "a phrase", word*, from:NAME, in:#ROOM, in:NAME, in:id:7, has:link, is:unread, on:,
-    /// before: and after:YYYY-MM-DD; -word leaves out what has it: write it behind -- or in
-    /// quotes, as in 'party -tonight'
+    /// before: and after:YYYY-MM-DD; -word leaves out messages with that word: write it behind --
+    /// or in quotes, as in 'party -tonight'
     #[arg(required = true, value_name = "WORD")]
     query: Vec<String>,
-    /// At most so many
+    /// Maximum number of results
     #[arg(long, default_value_t = 20)]
     limit: usize,
-    /// In which form
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
     #[command(flatten)]
     connection: Connection,
 }
 
-/// Shows what is found, the newest first.
+/// Shows the messages that are found, the newest first.
 ///
 /// # Errors
-/// If the query says nothing, nobody is logged in or no node serves.
+/// If the query has no condition, there is no session or no node serves.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let client = args.connection.connect().await?.client;
     let query = args.query.join(" ");
@@ -47,7 +47,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (mut shown, mut is_cut) = (0, false);
     let mut token = String::new();
     while !is_cut {
-        // One more tells whether there are more.
+        // One message more than wanted shows whether there are more.
         let size = (args.limit - shown).saturating_add(1).min(PAGE_MAX);
         let page = client
             .search(&query, &days, u32::try_from(size)?, &token)
@@ -83,7 +83,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A message for programs, and why it was found.
+/// Formats a message for programs, with the reason why it was found.
 fn found_json(message: &v1::Message, hit: Option<&v1::SearchHit>) -> Value {
     let mut value = output::message_json(message);
     let part = |part: &v1::SnippetPart| json!({ "text": part.text, "match": part.is_match });
@@ -92,7 +92,7 @@ fn found_json(message: &v1::Message, hit: Option<&v1::SearchHit>) -> Value {
     value
 }
 
-/// How far the days of a query are from those of UTC in a zone, on each of them.
+/// Returns the offset from UTC of each day in a query, in a zone.
 fn days_of(query: &str, zone: &TimeZone) -> Days {
     let offset_of = |day: Day| {
         let begin = Timestamp::from_millisecond(day.begin_ms().try_into().ok()?).ok()?;

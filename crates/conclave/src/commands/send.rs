@@ -1,7 +1,7 @@
-//! `conclave send`: one message, from the command line, a file or stdin, or one for each line.
+//! `conclave send`: sends one message from the command line, a file or stdin, or one for each line.
 //!
-//! Always true, unless it is interrupted: a message is either told as sent, with its ID, or named
-//! in an error that says whether it may have been sent.
+//! Always true, unless the command is interrupted: each message is reported as sent, with its ID,
+//! or named in an error that says whether it may have been sent.
 
 mod input;
 mod terminal;
@@ -30,13 +30,14 @@ use crate::{
     output,
 };
 
-/// What `send` takes.
+/// Arguments of `send`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// To whom: USER or '#ROOM'
+    /// Recipient: USER or '#ROOM'
     #[arg(value_parser = recipient, value_name = "USER|#ROOM")]
     to: Recipient,
-    /// The message ('/me waves' tells what you do); '-' or nothing: one for each line of stdin
+    /// Text of the message ('/me waves' says what you do); '-' or nothing: one message for each
+    /// line of stdin
     text: Option<String>,
     /// Send the text in this file as one message
     #[arg(long, value_name = "PATH", conflicts_with_all = ["text", "stdin_as_one", "at_once"])]
@@ -44,28 +45,28 @@ pub(crate) struct Args {
     /// Send everything on stdin as one message
     #[arg(long, conflicts_with_all = ["text", "at_once"])]
     stdin_as_one: bool,
-    /// The message that this one answers, such as 3.17
+    /// ID of the message that this one answers, such as 3.17
     #[arg(long, value_parser = message_id, value_name = "ID")]
     reply_to: Option<MessageRef>,
-    /// Send many lines at the same time: much faster, and lines may change places. Without it each
-    /// line is sent only after the one before has its place
+    /// Send many lines at the same time: much faster, but lines may change places. Without it each
+    /// line is sent only after the one before was acknowledged
     #[arg(long)]
     at_once: bool,
-    /// Ask for the outcome of a message that is unknown, and send it if it was not sent
+    /// Ask again for the unknown outcome of a message, and send it if it was not sent
     #[arg(long, value_parser = request_key, value_name = "KEY", conflicts_with = "at_once")]
     again: Option<RequestKey>,
     #[command(flatten)]
     connection: Connection,
 }
 
-/// Sends.
+/// Sends the message, or one message for each line of stdin.
 ///
 /// # Errors
-/// If the single message was not sent. For many, errors are shown one by one and the exit code is
-/// that of the worst.
+/// If the single message was not sent. With many messages the command shows the errors one by one
+/// and ends with the exit code of the worst.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let to = args.to;
-    // Before a node is asked: what cannot be sent is told at once.
+    // Before a node is asked: a text that cannot be sent is refused at once.
     let message = match (&args.text, &args.file) {
         (_, Some(path)) => Some(of_file(path)?),
         (_, None) if args.stdin_as_one => Some(of_stdin().await?),
@@ -105,7 +106,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     told(sent.map_err(|error| anyhow::Error::from(worded(&error, None)))?)
 }
 
-/// The text in a file as one message, as it is there.
+/// Reads the text in a file as one message, unchanged.
 fn of_file(path: &Path) -> Result<Outgoing, CommandError> {
     let source = format!("--file {}", path.display());
     let file = File::open(path).map_err(|error| {
@@ -115,7 +116,7 @@ fn of_file(path: &Path) -> Result<Outgoing, CommandError> {
     literal(&source, input::whole(&source, file)?)
 }
 
-/// What is on stdin as one message, as it is there.
+/// Reads everything on stdin as one message, unchanged.
 async fn of_stdin() -> anyhow::Result<Outgoing> {
     const SOURCE: &str = "--stdin-as-one";
     let read = tokio::task::spawn_blocking(|| input::whole(SOURCE, io::stdin().lock()));
@@ -134,7 +135,7 @@ fn literal(source: &str, text: String) -> Result<Outgoing, CommandError> {
     })
 }
 
-/// A message as it was typed: `/me waves` tells what its sender does.
+/// Builds a message from its text as typed: `/me waves` says what the sender does.
 fn outgoing(text: String) -> Outgoing {
     let action = text.strip_prefix("/me ").map(str::to_owned);
     Outgoing {
@@ -149,12 +150,13 @@ fn told(sent: Sent) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Sends each line of stdin. After a failure that the next line would share it takes no more
-/// lines, and waits for those under way: each ends within its own time.
+/// Sends each line of stdin. After a failure that the next line would share, it takes no more lines
+/// and waits for those under way: each ends within its own time.
 async fn send_lines(client: &Client, to: &Recipient, at_once: usize) -> anyhow::Result<ExitCode> {
     // A line waits here until one of those under way is done: stdin is not read ahead.
     let (sender, receiver) = mpsc::channel(1);
-    // Not awaited: if the process ends, a thread that waits for the terminal is left behind.
+    // The thread is not awaited: if the process ends, a thread that waits for the terminal is left
+    // behind.
     tokio::task::spawn_blocking(move || match io::stdin().is_terminal() {
         true => read_terminal(&sender),
         false => read_lines(&sender),
@@ -181,7 +183,7 @@ async fn send_lines(client: &Client, to: &Recipient, at_once: usize) -> anyhow::
     while let Some(outcome) = outcomes.next().await {
         match outcome {
             Ok(sent) if is_heard => match told(sent) {
-                // What is to be sent is sent, whether or not the program behind a pipe listens.
+                // The lines are sent even if the program behind stdout has closed the pipe.
                 Err(error) if reader_is_gone(&error) => is_heard = false,
                 told => {
                     told?;
@@ -192,7 +194,7 @@ async fn send_lines(client: &Client, to: &Recipient, at_once: usize) -> anyhow::
                 show(&error);
                 worst = worst.max(error.exit());
                 if ends_all(error.exit()) {
-                    // Dropping it ends the lines.
+                    // Dropping the receiver ends the lines.
                     stop = None;
                 }
             }
@@ -213,7 +215,7 @@ async fn send_lines(client: &Client, to: &Recipient, at_once: usize) -> anyhow::
 
 type Line = Result<(u64, String), CommandError>;
 
-/// Reads one line after the other, until nobody wants more.
+/// Reads one line after the other, until the receiver is gone.
 fn read_lines(sender: &mpsc::Sender<Line>) {
     let mut lines = Lines::new(io::stdin().lock());
     while let Some(line) = lines.next_line() {
@@ -224,11 +226,11 @@ fn read_lines(sender: &mpsc::Sender<Line>) {
     }
 }
 
-/// The same on a terminal.
+/// Reads lines from a terminal, until the receiver is gone.
 fn read_terminal(sender: &mpsc::Sender<Line>) {
     let mut terminal = match Terminal::stdin() {
         Ok(terminal) => terminal,
-        // Then it is read as anything else is.
+        // A terminal that cannot be opened again is read like any other stdin.
         Err(_) => return read_lines(sender),
     };
     while let Some(messages) = terminal.next_messages() {
@@ -248,7 +250,7 @@ fn read_terminal(sender: &mpsc::Sender<Line>) {
     }
 }
 
-/// Whether the next line would fail in the same way.
+/// Returns whether the next line would fail in the same way.
 fn ends_all(exit: u8) -> bool {
     matches!(
         exit,
@@ -256,7 +258,7 @@ fn ends_all(exit: u8) -> bool {
     )
 }
 
-/// An error in words that say which message, and how to go on.
+/// Puts an error into words that name the message, and what to do next.
 fn worded(error: &CallError, line: Option<u64>) -> CommandError {
     let plain = CommandError::from(error);
     let sentence = match line {
@@ -275,7 +277,7 @@ fn worded(error: &CallError, line: Option<u64>) -> CommandError {
     }
 }
 
-/// A key as the hint of an unknown outcome shows it.
+/// Parses a key as the hint of an unknown outcome shows it.
 fn request_key(key: &str) -> Result<RequestKey, String> {
     key.split_once(':')
         .and_then(|(number, nonce)| {

@@ -1,8 +1,8 @@
 //! `conclave serve`: runs one node.
 //!
 //! A setting comes from the command line, or else from the environment, or else from the file, or
-//! else from the defaults. A key that nobody knows is refused, so that a typing error does not
-//! become a default.
+//! else from the defaults. An unknown key is refused, so that a typing error does not become a
+//! default.
 
 mod catching_up;
 mod disk;
@@ -33,43 +33,43 @@ use crate::{
     output,
 };
 
-/// More threads than this have nothing to do: the leader's core is one task.
+/// Maximum number of worker threads. More have nothing to do: the leader's core is one task.
 const WORKER_THREADS_MAX: usize = 8;
 
-/// How long a node that was asked to stop may take; then it ends all the same.
+/// Longest time that a node may take to stop after it was asked to; then it ends all the same.
 const STOP_LIMIT: Duration = Duration::from_secs(8);
 
-/// How long a node that found damage goes on answering, without voting, before it begins again.
+/// Time for which a node that found damage still answers, without voting, before it restarts.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// The engine under the replica warns on every heartbeat that fails, for as long as a peer is
-/// away, and calls it an error to be asked while it stops. What matters of that the node says
-/// itself, once. A filter that names the engine wins.
+/// Log filter for the libraries below. The engine under the replica warns on every heartbeat that
+/// fails, for as long as a peer is away, and logs an error for each request while it stops. The
+/// node itself logs what matters of that, once. A filter that names the engine wins.
 const ENGINE_LOG: &str = "openraft=off,h2=error,hyper=error";
 
-/// What `serve` takes.
+/// Arguments of `serve`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Read settings from this file (TOML)
     #[arg(long, env = "CONCLAVE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where the node keeps its data [default: ./conclave-data]
+    /// Data directory of the node [default: ./conclave-data]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// The number of this node, if it is to be chosen and not given by the cluster
+    /// Number of this node, if the operator chooses it and not the cluster
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     node: Option<u64>,
-    /// Where clients reach it [default: 127.0.0.1:7400]
+    /// Address at which clients reach the node [default: 127.0.0.1:7400]
     #[arg(long, value_name = "HOST:PORT")]
     client_address: Option<String>,
-    /// Where peers reach it [default: 127.0.0.1:7401]
+    /// Address at which peers reach the node [default: 127.0.0.1:7401]
     #[arg(long, value_name = "HOST:PORT")]
     peer_address: Option<String>,
-    /// All nodes, as 1=PEERHOST:PORT/CLIENTHOST:PORT,2=… [default: this one alone]
+    /// All nodes, as 1=PEERHOST:PORT/CLIENTHOST:PORT,2=… [default: this node alone]
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     members: Option<Vec<String>>,
     /// Peers of the cluster to join, if the directory is new: with --token; with
-    /// --bootstrap-expect; or after an administrator has added the node with
+    /// --bootstrap-expect; or after an operator has added the node with
     /// `conclave cluster add`
     #[arg(
         long,
@@ -78,55 +78,56 @@ pub(crate) struct Args {
         conflicts_with = "members"
     )]
     join: Option<Vec<String>>,
-    /// What `conclave token create` gave [also: CONCLAVE_JOIN_TOKEN]
+    /// Join token from `conclave token create` [also: CONCLAVE_JOIN_TOKEN]
     #[arg(long, conflicts_with_all = ["members", "node", "bootstrap_expect"])]
     token: Option<String>,
-    /// How many of the nodes of --join, from the first on, make the cluster together: start all
+    /// Number of nodes of --join, from the first on, that bootstrap the cluster together: start all
     /// with the same flags, in any order
     #[arg(long, value_name = "N", conflicts_with_all = ["members", "node"])]
     bootstrap_expect: Option<u32>,
-    /// The file of the cluster's secret: the same on every node that is started with
+    /// File with the cluster's secret: the same on every node that is started with
     /// --bootstrap-expect or --members. `conclave token secret` makes one
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
-    /// The member whose place it takes when it joins
+    /// Member that the node replaces when it joins
     #[arg(long, value_name = "NODE", value_parser = clap::value_parser!(u64).range(1..))]
     replaces: Option<u64>,
-    /// The host under which others reach it, if it listens on every address of its machine
+    /// Host under which others reach the node, if it listens on every address of its machine
     #[arg(long, value_name = "HOST")]
     advertise: Option<String>,
-    /// The chain of certificates of your own for the cluster's public name (PEM), with --tls-key
+    /// Chain of certificates of your own for the cluster's public name (PEM), with --tls-key
     #[arg(long, value_name = "FILE")]
     tls_certificate: Option<PathBuf>,
-    /// The private key of --tls-certificate (PEM)
+    /// Private key of --tls-certificate (PEM)
     #[arg(long, value_name = "FILE")]
     tls_key: Option<PathBuf>,
-    /// Speak with clients in plain text: only on loopback
+    /// Talk to clients in plain text: only on loopback
     #[arg(long)]
     plain: bool,
-    /// Acknowledge before the disk has it: for throw-away nodes only
+    /// Acknowledge before data is on disk: for throw-away nodes only
     #[arg(long)]
     unsafe_no_sync: bool,
-    /// Who may create accounts: everybody, whom an administrator has invited, or nobody
-    /// [default: open if clients reach it on loopback only, else closed]
+    /// Registration policy: open to all, by invite of an administrator, or closed [default: open if
+    /// clients reach the node on loopback only, else closed]
     #[arg(long, value_name = "WHO", value_parser = registration())]
     registration: Option<Registration>,
-    /// What to log, as RUST_LOG [default: info]
+    /// Log filter, as in RUST_LOG [default: info]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
-    /// End when the process of this number ends, which must have started this one
+    /// End when the process with this number ends, which must have started this one
     #[arg(long, hide = true, value_name = "PID")]
     die_with_parent: Option<i32>,
 }
 
-/// Reads who may create accounts.
+/// Parses the registration policy.
 fn registration() -> impl TypedValueParser<Value = Registration> {
     let words = Registration::ALL.map(Registration::as_str);
     PossibleValuesParser::new(words).try_map(|word| word.parse::<Registration>())
 }
 
-/// Threads for a node's tasks: half of the cores, because log and database have threads of their
-/// own, and no more than a leader can use. `CONCLAVE_WORKER_THREADS` overrides it for measuring.
+/// Returns the number of threads for a node's tasks: half of the cores, because log and database
+/// have threads of their own, and no more than a leader can use. `CONCLAVE_WORKER_THREADS`
+/// overrides it for measuring.
 pub(crate) fn worker_threads() -> usize {
     let asked = std::env::var("CONCLAVE_WORKER_THREADS")
         .ok()
@@ -135,7 +136,7 @@ pub(crate) fn worker_threads() -> usize {
     asked.unwrap_or(cores / 2).clamp(1, WORKER_THREADS_MAX)
 }
 
-/// Runs one node until it is told to stop or a promise is broken.
+/// Runs one node until a signal stops it or a promise is broken.
 ///
 /// # Errors
 /// If the node cannot start, or had to stop because it cannot keep its promises.
@@ -152,8 +153,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let data = config.data.clone();
     let screen = Screen::new();
     let filter = log_to(&screen, &config.log)?;
-    // Messages and password hashes are in the files of a node: whoever made its directory, and
-    // whatever makes a file in it, others may not read them.
+    // The files of a node hold messages and password hashes: other users may not read them,
+    // whatever process made the directory or a file in it.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     // Signals that come while the node is starting must not be lost.
     let mut signals = Signals {
@@ -163,9 +164,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut others = OtherSignals::new()?;
     let node = tokio::select! {
         node = Box::pin(Node::start(config)) => node.map_err(|error| no_start(&data, error))?,
-        // A node that joins may wait for long to be let in.
+        // A node may wait for a long time to join.
         () = signals.next() => return Ok(ExitCode::SUCCESS),
-        // There is nothing to read again yet.
+        // The node does not run yet, so there is nothing to read again.
         never = others.heed(|| {}) => match never {},
     };
     let ended = tokio::select! {
@@ -182,7 +183,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Those with which a node is told to stop.
+/// Signals that stop a node.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -197,14 +198,14 @@ impl Signals {
     }
 }
 
-/// Those that do not stop a node.
+/// Signals that do not stop a node.
 struct OtherSignals {
     hangup: Signal,
     user: [Signal; 2],
 }
 
 impl OtherSignals {
-    /// From now on none of them ends the process.
+    /// Installs the handlers: from now on none of these signals ends the process.
     fn new() -> std::io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
@@ -215,7 +216,7 @@ impl OtherSignals {
         })
     }
 
-    /// Does this whenever the terminal or a service manager says that files have changed.
+    /// Calls `changed` whenever a terminal or a service manager signals that files have changed.
     async fn heed(&mut self, changed: impl Fn()) -> std::convert::Infallible {
         let [one, two] = &mut self.user;
         loop {
@@ -228,7 +229,7 @@ impl OtherSignals {
     }
 }
 
-/// Where the settings come from.
+/// Sources of the settings.
 struct Settings {
     file: Option<PathBuf>,
     flags: Overrides,
@@ -240,11 +241,11 @@ impl Settings {
     }
 }
 
-/// Changes what is logged while the node runs.
+/// Handle that changes the log filter while the node runs.
 type FilterHandle = reload::Handle<EnvFilter, tracing_subscriber::Registry>;
 
-/// Reads again what may change while a node runs: its certificate, what it logs, and how far tests
-/// set its clock off. Everything else is read at its next start.
+/// Reads again what may change while a node runs: its certificate, its log filter, and the offset
+/// by which tests set its clock off. Everything else is read at its next start.
 fn read_again(settings: &Settings, filter: &FilterHandle, node: &Node) {
     node.read_certificate_again();
     let read = settings.load().map_err(wrong_config);
@@ -252,7 +253,7 @@ fn read_again(settings: &Settings, filter: &FilterHandle, node: &Node) {
     match read {
         Ok((new, config)) => {
             node.set_clock_offset(config.clock_offset_ms);
-            // It fails only if the subscriber is gone, and then nothing is logged.
+            // This fails only if the subscriber is gone, and then nothing is logged.
             let _ = filter.reload(new);
             tracing::info!(log = config.log, "the settings were read again");
         }
@@ -260,7 +261,7 @@ fn read_again(settings: &Settings, filter: &FilterHandle, node: &Node) {
     }
 }
 
-/// Says what the node has to say until it is told to stop.
+/// Prints the node's lines until a signal stops it.
 async fn serve(node: &Node, signals: &mut Signals) -> anyhow::Result<()> {
     output::line(&format!(
         "listening client={} peer={} node={}",
@@ -272,9 +273,9 @@ async fn serve(node: &Node, signals: &mut Signals) -> anyhow::Result<()> {
     let mut setup_tokens = node.setup_tokens();
     loop {
         tokio::select! {
-            // First things first: those who read these lines wait for `ready`.
+            // The `ready` line comes first: the readers of these lines wait for it.
             token = next_token(&mut setup_tokens), if told => {
-                // A node does not end because nobody reads any more what it says.
+                // A node does not end because its stdout has no reader any more.
                 let _ = output::line(&format!("setup-token {token}"));
             }
             leader = node.ready(), if !told => {
@@ -287,7 +288,8 @@ async fn serve(node: &Node, signals: &mut Signals) -> anyhow::Result<()> {
             () = signals.next() => return Ok(()),
             reason = node.failed() => {
                 if node.is_damaged() {
-                    // Whoever had it looked for gets to know what was found.
+                    // The node answers a little longer, so that the caller of the check gets its
+                    // result.
                     tokio::time::sleep(LAST_WORDS).await;
                     return Err(repair(&reason));
                 }
@@ -305,14 +307,14 @@ async fn serve(node: &Node, signals: &mut Signals) -> anyhow::Result<()> {
     }
 }
 
-/// The next setup token that can be used. It goes to stdout alone: a log is read by many.
+/// Returns the next setup token that can be used. It goes to stdout alone: many people read a log.
 async fn next_token(tokens: &mut watch::Receiver<Option<String>>) -> String {
     while tokens.changed().await.is_ok() {
         if let Some(token) = tokens.borrow_and_update().clone() {
             return token;
         }
     }
-    // There will be none any more: the node is stopping.
+    // No further token will come: the node is stopping.
     std::future::pending().await
 }
 
@@ -338,7 +340,7 @@ fn log_to(screen: &Screen, filter: &str) -> Result<FilterHandle, CommandError> {
         .with_target(false)
         .compact();
     let subscriber = tracing_subscriber::registry().with(filter).with(lines);
-    // It is set already only if somebody runs two nodes in one process.
+    // A subscriber is set already only if one process runs two nodes.
     let _ = subscriber.try_init();
     Ok(handle)
 }
@@ -349,11 +351,11 @@ fn wrong_config(error: ConfigError) -> CommandError {
     CommandError::new(EXIT_USAGE, error.to_string(), hint)
 }
 
-/// Why the node did not start, in words for whoever started it.
+/// Puts the reason why the node did not start into words for the operator.
 fn no_start(data: &Path, error: StartError) -> anyhow::Error {
     let is_of_lock = matches!(error, StartError::Identity(IdentityError::Lock { .. }));
     let failure = error.disk_failure();
-    // A lock that another user has made has words of its own.
+    // The lock file of another user has words of its own.
     let failure = failure.filter(|failure| !(is_of_lock && failure.fault == Fault::Refused));
     if let Some(failure) = failure {
         tracing::error!(error = %failure, "the disk has failed");
@@ -418,7 +420,7 @@ fn no_start(data: &Path, error: StartError) -> anyhow::Error {
     CommandError::new(EXIT_FAILED, sentence, hint).into()
 }
 
-/// What an operator may do about data that nobody else has, or that nobody gives.
+/// Returns the hint for damaged data that no other node has, or that no other node sends.
 fn damaged_hint(stuck: &Stuck) -> &'static str {
     match stuck {
         Stuck::Alone => {
@@ -465,7 +467,7 @@ fn security_hint(error: &SecurityError) -> &'static str {
     }
 }
 
-/// An error with all its causes in one sentence.
+/// Formats an error with all its causes as one sentence.
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |error| error.source());
     causes.fold(error.to_string(), |sentence, cause| {
@@ -473,8 +475,8 @@ fn chain(error: &dyn std::error::Error) -> String {
     })
 }
 
-/// Begins again: a start repairs what was found to be damaged. Nothing of this process is left, so
-/// nothing votes with it any more. Returns if that fails.
+/// Restarts the program: a start repairs the damage that was found. Nothing of this process is
+/// left, so nothing votes with damaged data any more. Returns if that fails.
 fn repair(reason: &str) -> anyhow::Error {
     use std::os::unix::process::CommandExt as _;
     note(&format!(
@@ -492,8 +494,8 @@ fn repair(reason: &str) -> anyhow::Error {
     CommandError::new(EXIT_DAMAGED, sentence, hint).into()
 }
 
-/// Begins again with the token in the environment: everybody on the machine sees the arguments of
-/// a process, and only its owner sees the environment. Returns if that fails.
+/// Restarts the program with the token in the environment: all users of the machine see the
+/// arguments of a process, and only its owner sees the environment. Returns if that fails.
 fn without_token_in_sight(token: &str) -> anyhow::Error {
     use std::os::unix::process::CommandExt as _;
     let mut is_token = false;
@@ -514,11 +516,11 @@ fn without_token_in_sight(token: &str) -> anyhow::Error {
         .into()
 }
 
-/// Has the system end this process with its parent.
+/// Makes the system end this process with its parent.
 fn die_with_parent(parent: i32) -> anyhow::Result<()> {
     use rustix::process::{Signal, getppid, set_parent_process_death_signal};
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(std::io::Error::from)?;
-    // It may have died before it was asked for.
+    // The parent may have died before the system was asked.
     if getppid().map(|pid| pid.as_raw_nonzero().get()) == Some(parent) {
         return Ok(());
     }

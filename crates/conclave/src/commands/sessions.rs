@@ -1,4 +1,4 @@
-//! `conclave sessions`: where one is logged in.
+//! `conclave sessions`: the open sessions of the caller's account.
 
 use std::process::ExitCode;
 
@@ -12,13 +12,13 @@ use crate::{
     output::{self, Format},
 };
 
-/// What `sessions` takes.
+/// Arguments of `sessions`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// End this session instead of listing all
+    /// End the session with this ID instead of listing all
     #[arg(long, value_name = "ID")]
     end: Option<u64>,
-    /// In which form
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
     #[command(flatten)]
@@ -28,7 +28,7 @@ pub(crate) struct Args {
 /// Lists sessions, the oldest first, or ends one.
 ///
 /// # Errors
-/// If nobody is logged in, there is no such session, or no node serves.
+/// If the caller has no session, there is none with this ID, or no node serves.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let client = args.connection.connect().await?.client;
     if let Some(session) = args.end {

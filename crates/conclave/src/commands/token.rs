@@ -1,6 +1,7 @@
-//! `conclave token`: what lets a machine into the cluster.
+//! `conclave token`: tokens and secrets with which machines join the cluster.
 //!
-//! The command for the next machine goes to stdout, whole: it is copied, not assembled.
+//! The command for the next machine goes to stdout as a whole: the operator copies it and assembles
+//! nothing.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -15,10 +16,10 @@ use crate::{
     output::{self, Format},
 };
 
-/// Longest life of a token; the cluster refuses more.
+/// Maximum lifetime of a token; the cluster refuses more.
 const TTL_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// What `token` takes.
+/// Arguments of `token`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -29,20 +30,20 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Write a new secret for a cluster to stdout, for the file that every node is given
+    /// Write a new secret for a cluster to stdout, for the secret file of every node
     Secret,
-    /// Make a token and write the command for the next machine to stdout: it is shown this once
+    /// Create a token and write the command for the next machine to stdout; it is shown only once
     Create {
-        /// How long it can be used: 90s, 30m, 24h, 7d
+        /// Time for which the token can be used: 90s, 30m, 24h, 7d
         #[arg(long, default_value = "24h", value_parser = ttl)]
         ttl: Duration,
-        /// What the machine will be once it has caught up
+        /// Role of the machine once it has caught up
         #[arg(long, value_enum, default_value_t)]
         role: Role,
-        /// The node whose place the machine shall take
+        /// Node that the machine replaces
         #[arg(long, value_name = "NODE", value_parser = clap::value_parser!(u64).range(1..))]
         replaces: Option<u64>,
-        /// In which form
+        /// Output format
         #[arg(short, long, value_enum, default_value_t)]
         output: Format,
     },
@@ -52,9 +53,9 @@ enum Command {
         #[arg(short, long, value_enum, default_value_t)]
         output: Format,
     },
-    /// Take a token back: no machine can join with it any more
+    /// Revoke a token: no machine can join with it any more
     Revoke {
-        /// Its ID, as `list` shows it
+        /// ID of the token, as `list` shows it
         #[arg(value_name = "ID")]
         id: String,
     },
@@ -62,10 +63,10 @@ enum Command {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 enum Role {
-    /// It votes
+    /// Votes
     #[default]
     Voter,
-    /// It follows, serves reads and streams, and never votes
+    /// Follows, serves reads and streams, and never votes
     Learner,
 }
 
@@ -81,7 +82,7 @@ fn ttl(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Makes, lists or takes back a token.
+/// Creates, lists or revokes a token, or makes a secret.
 ///
 /// # Errors
 /// If the caller is no operator or no node serves.

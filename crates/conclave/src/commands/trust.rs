@@ -1,4 +1,4 @@
-//! `conclave trust`: by which authorities clusters are known on this machine.
+//! `conclave trust`: the authorities by which clusters are known on this machine.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,7 @@ use crate::{
     output, trust,
 };
 
-/// What `trust` takes.
+/// Arguments of `trust`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -16,23 +16,23 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// List the clusters that are known, with their fingerprints
+    /// List the known clusters, with their fingerprints
     List,
     /// Write the certificate of a cluster's authority (PEM) to stdout, for other programs
     Export {
-        /// One of its addresses
+        /// Address of one of its nodes
         #[arg(value_name = "HOST:PORT")]
         address: String,
     },
-    /// Forget a cluster; its fingerprint is asked for again
+    /// Forget a cluster; the next command asks for its fingerprint again
     Forget {
-        /// One of its addresses
+        /// Address of one of its nodes
         #[arg(value_name = "HOST:PORT")]
         address: String,
     },
 }
 
-/// Lists, exports or forgets.
+/// Lists, exports or forgets the authorities of clusters.
 ///
 /// # Errors
 /// If the cluster is not known or the file cannot be used.

@@ -1,7 +1,7 @@
 //! `conclave up`: runs a whole cluster on this machine.
 //!
-//! A node that dies is started again after a while, so that people can watch what happens when
-//! they kill some. Ctrl-C stops all nodes gracefully; a second one kills them.
+//! A node that dies is started again after a while, so that people can watch what happens when they
+//! kill some. Ctrl-C stops all nodes gracefully; a second Ctrl-C kills them.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -24,38 +24,39 @@ use crate::{
     operators, output,
 };
 
-/// How long a cluster may take until it serves.
+/// Longest time until a cluster serves.
 const READY_LIMIT: Duration = Duration::from_secs(30);
-/// How long a dead node is left dead, so that people can see that nobody misses it.
+/// Time for which a dead node is left dead, so that people can see that the cluster serves without
+/// it.
 const RESTART_DELAY: Duration = Duration::from_secs(10);
-/// Between two looks at the children.
+/// Interval at which the children are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
-/// What the cluster in a directory looks like.
+/// File that describes the cluster in a directory.
 const SHAPE_FILE: &str = "cluster.json";
-/// Held while somebody runs the cluster of a directory.
+/// Lock file, held by the process that runs the cluster of a directory.
 const LOCK_FILE: &str = "cluster.lock";
 
-/// What `up` takes.
+/// Arguments of `up`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// How many nodes: five survive any two failures
+    /// Number of nodes: five survive any two failures
     #[arg(long, default_value = "5", value_parser = clap::value_parser!(u64).range(1..=NODES_MAX))]
     nodes: u64,
-    /// Where the nodes keep their data
+    /// Directory in which the nodes keep their data
     #[arg(long, default_value = "./conclave-data", value_name = "DIR")]
     data: PathBuf,
-    /// The first port; node 2 listens ten ports further
+    /// First port; node 2 listens ten ports further
     #[arg(long, default_value = "7400", value_name = "PORT")]
     base_port: u16,
-    /// Let clients be spoken to encrypted, as on several machines; the nodes always are
+    /// Encrypt the connections of clients, as on several machines; those between nodes always are
     #[arg(long)]
     tls: bool,
-    /// Leave a node dead that has died
+    /// Do not restart a node that has died
     #[arg(long)]
     no_restart: bool,
 }
 
-/// What may not change between two runs: the nodes have it in their logs.
+/// Settings that may not change between two runs: the nodes have them in their logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Shape {
     nodes: u64,
@@ -107,7 +108,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     note("stopping all nodes; Ctrl-C again kills them");
     tokio::select! {
         stopped = cluster.stop_all() => stopped.map_err(words)?,
-        // Whoever is left is killed with its handle.
+        // Nodes that still run are killed with their handles.
         () = interrupted(&mut interrupts) => return Ok(ExitCode::from(EXIT_INTERRUPTED)),
     }
     Ok(ExitCode::SUCCESS)
@@ -118,7 +119,7 @@ fn keep_operator(cluster: &LocalCluster) {
     let Some(credential) = cluster.operator() else {
         return;
     };
-    // A cluster runs, whether there is a home directory or not.
+    // The cluster runs with or without a home directory.
     if let Err(error) = operators::keep(&cluster.endpoints(), &credential) {
         note(&format!(
             "warning: the credential of the operator is not kept: {error}"
@@ -126,7 +127,7 @@ fn keep_operator(cluster: &LocalCluster) {
     }
 }
 
-/// Takes the directory, and sees that it is this cluster's.
+/// Locks the directory, and checks that it is this cluster's.
 fn claim(args: &Args) -> anyhow::Result<File> {
     let data = &args.data;
     let unusable = |error: io::Error| {
@@ -179,7 +180,7 @@ fn keep_shape(path: &Path, shape: Shape) -> anyhow::Result<()> {
     Err(CommandError::new(EXIT_CONFLICT, sentence, hint).into())
 }
 
-/// Tells how the first administrator is made, and again when another leader has another token.
+/// Prints how the first administrator is made, and again when another leader has another token.
 /// Never ends.
 async fn tell_setup_tokens(cluster: &LocalCluster, program: &str) {
     let mut tokens = cluster.setup_token();
@@ -198,13 +199,13 @@ async fn tell_setup_tokens(cluster: &LocalCluster, program: &str) {
             first = false;
         }
         if tokens.changed().await.is_err() {
-            // It cannot be: the cluster lives as long as this.
+            // This cannot happen: the cluster lives as long as this task.
             return std::future::pending().await;
         }
     }
 }
 
-/// Starts nodes again that have died.
+/// Restarts nodes that have died.
 async fn watch(cluster: &LocalCluster, no_restart: bool) -> anyhow::Result<()> {
     let mut due: Vec<(Instant, u64)> = Vec::new();
     let mut look = interval(LOOK_INTERVAL);
@@ -285,7 +286,7 @@ Ctrl-C stops all nodes.",
     )
 }
 
-/// The program as it was called.
+/// Returns the name with which the program was called.
 fn program_name() -> String {
     std::env::args()
         .next()
@@ -301,7 +302,7 @@ pub(crate) async fn interrupted(signals: &mut [Signal; 2]) {
     }
 }
 
-/// What people are told when a local cluster fails.
+/// Puts the failure of a local cluster into words.
 pub(crate) fn words(error: ClusterError) -> CommandError {
     let hint = match &error {
         ClusterError::Ended { reason, .. } if reason.contains("in use") => {

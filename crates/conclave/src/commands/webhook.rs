@@ -13,7 +13,7 @@ use crate::{
     output::{self, Format},
 };
 
-/// What `webhook` takes.
+/// Arguments of `webhook`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -24,31 +24,31 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Make one and write its address to stdout: it is shown this once
+    /// Create a webhook and write its address to stdout; it is shown only once
     Create {
-        /// For which room
+        /// Room name
         #[arg(value_parser = room)]
         room: String,
-        /// The name of the new account under which it posts
+        /// Name of the new account under which the webhook posts
         name: String,
     },
-    /// List those of a room
+    /// List the webhooks of a room
     List {
-        /// Of which room
+        /// Room name
         #[arg(value_parser = room)]
         room: String,
-        /// In which form
+        /// Output format
         #[arg(short, long, value_enum, default_value_t)]
         output: Format,
     },
-    /// Remove one and its account
+    /// Delete a webhook and its account
     Delete {
-        /// Its number in the list
+        /// Number of the webhook in the list
         id: u64,
     },
 }
 
-/// Makes, lists or removes.
+/// Creates, lists or deletes webhooks.
 ///
 /// # Errors
 /// If the caller does not moderate the room or no node serves.

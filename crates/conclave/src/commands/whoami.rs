@@ -1,4 +1,4 @@
-//! `conclave whoami`: whose session this is.
+//! `conclave whoami`: the account of this session.
 
 use std::process::ExitCode;
 
@@ -11,20 +11,20 @@ use crate::{
     output::{self, Format},
 };
 
-/// What `whoami` takes.
+/// Arguments of `whoami`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// In which form
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
     #[command(flatten)]
     connection: Connection,
 }
 
-/// Tells the name on stdout and the rest on stderr.
+/// Writes the name to stdout and the rest to stderr.
 ///
 /// # Errors
-/// If nobody is logged in or no node serves.
+/// If there is no session or no node serves.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let connected = args.connection.connect().await?;
     let session = connected.client.session(Freshness::default()).await?;

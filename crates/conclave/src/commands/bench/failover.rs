@@ -31,18 +31,18 @@ use crate::{
     scratch::{self, random_word},
 };
 
-/// Time in which the nodes are all there again after a kill.
+/// Longest time until all nodes are back after a kill.
 const READY_LIMIT: Duration = Duration::from_secs(30);
-/// Time in which a message is acknowledged after a kill. A longer gap ends the measurement.
+/// Longest time until a message is acknowledged after a kill. A longer gap ends the measurement.
 const GAP_MAX: Duration = Duration::from_secs(20);
-/// Acknowledgements that are waited for after a kill: the gap is over.
+/// Number of acknowledgements after a kill at which the gap is over.
 const ACKS_AFTER: usize = 50;
-/// Between two looks at a condition.
+/// Interval between two looks at a condition.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// Time for which the cluster is quiet before the next kill: elections have no memory of the last.
 const CALM: Duration = Duration::from_millis(500);
 
-/// What `bench failover` takes.
+/// Arguments of `bench failover`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Number of nodes
@@ -57,7 +57,7 @@ pub(super) struct Args {
     /// Pause of each sender between two messages, in milliseconds
     #[arg(long, default_value = "5", value_parser = clap::value_parser!(u64).range(0..=1000))]
     pause_ms: u64,
-    /// Start nodes that speak encrypted
+    /// Start nodes that talk to clients encrypted
     #[arg(long)]
     tls: bool,
     /// Output format
@@ -65,7 +65,7 @@ pub(super) struct Args {
     output: Format,
 }
 
-/// What was measured.
+/// Figures of the measurement.
 #[derive(Debug, Serialize)]
 struct Report {
     kills: u64,
@@ -79,7 +79,7 @@ struct Report {
     failed: u64,
 }
 
-/// What the senders share.
+/// State that the senders share.
 #[derive(Default)]
 struct Shared {
     stop: AtomicBool,
@@ -89,7 +89,7 @@ struct Shared {
 
 impl Shared {
     fn acks(&self) -> std::sync::MutexGuard<'_, Vec<Instant>> {
-        // It is sound after every statement that changes it.
+        // The list is sound after every statement that changes it.
         self.acks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -146,7 +146,7 @@ pub(super) async fn bench(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Kills the leader of a cluster that is whole and calm; gives the gap.
+/// Kills the leader of a cluster that is whole and calm; returns the gap.
 async fn one_kill(cluster: &LocalCluster, shared: &Shared) -> anyhow::Result<Duration> {
     let whole = cluster.wait_until_caught_up(READY_LIMIT).await;
     whole.map_err(words)?;
@@ -170,8 +170,8 @@ async fn one_kill(cluster: &LocalCluster, shared: &Shared) -> anyhow::Result<Dur
     }
 }
 
-/// The longest time without an acknowledgement after `killed`. `None` if the last one came before
-/// any election can have ended: answers of the dead leader may still be on their way.
+/// Returns the longest time without an acknowledgement after `killed`. `None` if the last one came
+/// before any election can have ended: answers of the dead leader may still be on their way.
 fn longest_gap(killed: Instant, acks: &[Instant]) -> Option<Duration> {
     const ON_THEIR_WAY: Duration = Duration::from_millis(50);
     let last = acks.last()?;
@@ -185,7 +185,7 @@ fn longest_gap(killed: Instant, acks: &[Instant]) -> Option<Duration> {
         .max()
 }
 
-/// Senders with a session and connections of their own, and to whom they send.
+/// Returns senders with a session and connections of their own, and the recipient of each.
 async fn senders(cluster: &LocalCluster, count: u64) -> anyhow::Result<Vec<(Client, Recipient)>> {
     let nobody = cluster
         .client_builder()
@@ -218,7 +218,7 @@ async fn send(shared: Arc<Shared>, client: Client, to: Recipient, pause: Duratio
     }
 }
 
-/// The gap below which `percent` of all gaps lie, in milliseconds.
+/// Returns the gap below which `percent` of all gaps lie, in milliseconds.
 fn quantile_ms(sorted: &[Duration], percent: usize) -> u64 {
     let place = (sorted.len() * percent).div_ceil(100).max(1) - 1;
     let gap = sorted.get(place).copied().unwrap_or_default();

@@ -9,13 +9,13 @@ use tokio::time::timeout;
 use crate::cluster::LocalCluster;
 use crate::scratch::random_word;
 
-/// How long the cluster may take to offer the setup token.
+/// Longest time until the cluster offers the setup token.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Makes the cluster's first administrator, and lifts all limits of accounts.
 pub(super) async fn lift(cluster: &LocalCluster, nobody: &Client) -> anyhow::Result<Client> {
     let mut tokens = cluster.setup_token();
-    // What is seen must not be held on to: nobody could write the next one.
+    // The value is cloned: while the borrow is held, the sender cannot write the next token.
     let setup = timeout(PATIENCE, tokens.wait_for(Option::is_some))
         .await??
         .clone();

@@ -1,7 +1,7 @@
 //! `conclave bench`: measures how many messages a cluster acknowledges.
 //!
 //! Closed loop: every worker waits for its answer before it sends again. Afterwards the stored
-//! messages are counted on every node, so that no figure rests on messages that are not there.
+//! messages are counted on every node, so that no figure includes messages that were not stored.
 
 mod failover;
 mod limits;
@@ -46,18 +46,18 @@ use crate::{
 };
 use process::{cpu_us, server_cpu_us};
 
-/// Before the measurement begins.
+/// Time before the measurement begins.
 const WARM_UP: Duration = Duration::from_secs(1);
-/// Workers that share a session and its connection.
+/// Number of workers that share a session and its connection.
 const WORKERS_PER_SESSION: u64 = 64;
-/// The longest latency that is told apart.
+/// Maximum latency that is told apart, in microseconds; a longer one counts as this one.
 const LATENCY_US_MAX: u64 = 60_000_000;
-/// How long the nodes may take to agree at the end.
+/// Longest time that the nodes may take to agree at the end.
 const VERIFY_LIMIT: Duration = Duration::from_secs(20);
-/// Between two looks at the stored messages.
+/// Interval between two looks at the stored messages.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What `bench` takes.
+/// Arguments of `bench`.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
@@ -67,27 +67,27 @@ pub(crate) struct Args {
     sends: Sends,
 }
 
-/// What is measured instead of sends.
+/// Measurements other than sends.
 #[derive(Debug, clap::Subcommand)]
 enum Other {
     /// Measure how long sending pauses when the leader is killed
     Failover(failover::Args),
     /// Measure the streams: memory, delay, slow readers, a dead node
     Live(live::Args),
-    /// Measure what others notice of a machine that joins and is sent a snapshot
+    /// Measure what senders notice of a machine that joins and receives a snapshot
     Snapshot(snapshot::Args),
 }
 
-/// How sends are measured.
+/// Options for the measurement of sends.
 #[derive(Debug, clap::Args)]
 struct Sends {
-    /// How many nodes to start
+    /// Number of nodes to start
     #[arg(long, default_value = "3", value_parser = clap::value_parser!(u64).range(1..=NODES_MAX))]
     nodes: u64,
-    /// How many messages are under way at once
+    /// Number of messages under way at once
     #[arg(long, default_value = "64", value_parser = clap::value_parser!(u64).range(1..=16_384))]
     concurrency: u64,
-    /// How long to measure
+    /// Seconds to measure
     #[arg(long, default_value = "10", value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
     /// Bytes of one message
@@ -100,22 +100,22 @@ struct Sends {
     /// Measure these nodes instead of starting some
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     endpoints: Vec<String>,
-    /// The credential of an operator of these nodes [default: the one that `conclave operator
+    /// File with an operator's credential for these nodes [default: the one that `conclave operator
     /// use` has kept]
     #[arg(long, env = "CONCLAVE_OPERATOR_FILE", value_name = "FILE")]
     operator_file: Option<PathBuf>,
-    /// Start nodes that speak encrypted
+    /// Start nodes that talk to clients encrypted
     #[arg(long, conflicts_with = "endpoints")]
     tls: bool,
-    /// Send to all nodes, not to the leader alone
+    /// Send to all nodes instead of the leader alone
     #[arg(long)]
     spread: bool,
-    /// In which form the result is shown
+    /// Output format of the result
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
 }
 
-/// What was measured.
+/// Figures of the measurement.
 #[derive(Debug, Serialize)]
 struct Report {
     acked_per_second: f64,
@@ -131,7 +131,7 @@ struct Report {
     verified: bool,
 }
 
-/// What the workers share.
+/// State that the workers share.
 #[derive(Default)]
 struct Shared {
     measure: AtomicBool,
@@ -256,7 +256,7 @@ async fn measure(
     })
 }
 
-/// The credential with which nodes tell what they hold.
+/// Finds the credential that nodes require before they report what they hold.
 fn credential(
     args: &Sends,
     cluster: Option<&LocalCluster>,
@@ -273,7 +273,7 @@ fn credential(
     })
 }
 
-/// The same addresses, that of the leader first.
+/// Returns the same addresses, that of the leader first.
 async fn leader_first(nobody: &Client, endpoints: Vec<String>) -> anyhow::Result<Vec<String>> {
     let statuses = nobody.cluster_statuses().await;
     let told = |(at, status): (String, Result<_, CallError>)| Some((at, status.ok()?));
@@ -292,7 +292,7 @@ async fn leader_first(nobody: &Client, endpoints: Vec<String>) -> anyhow::Result
     Ok(endpoints)
 }
 
-/// For every worker who sends and to whom.
+/// Returns the client and the recipient of every worker.
 async fn workers(
     args: &Sends,
     nobody: &Client,
@@ -302,7 +302,7 @@ async fn workers(
     let (run, password) = (std::process::id(), random_word()?);
     let unique = u32::from_ne_bytes(random_bytes()?);
     let name = |number: u64| format!("bench-{run}-{unique:x}-{number}");
-    // One more, so that everybody has somebody to talk to.
+    // One account more, so that every session has a recipient.
     for number in 0..=sessions {
         nobody.create_account(&name(number), &password).await?;
     }
@@ -341,9 +341,9 @@ async fn work(shared: Arc<Shared>, client: Client, to: Recipient, text: String) 
             Err(CallError::Unknown { .. }) => {
                 shared.unknown.fetch_add(1, Ordering::Relaxed);
             }
-            // It was not sent; the count at the end stays right.
+            // The message was not sent; the count at the end stays right.
             Err(CallError::NotDone { .. }) => {}
-            // The next one would end in the same way.
+            // The next message would fail in the same way.
             Err(CallError::Refused { .. } | CallError::SessionExpired { .. }) => break,
         }
     }
@@ -354,7 +354,7 @@ fn latencies() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).expect("these bounds are sound")
 }
 
-/// How many messages every node holds, once all of them are right or the time is over.
+/// Returns how many messages every node holds, once all counts are right or the time is over.
 async fn stored(
     client: &Client,
     endpoints: &[String],

@@ -1,10 +1,10 @@
-//! What a process costs: its time on the processors and its memory, as the system counts them.
+//! Measures the cost of a process: its CPU time and its memory, as the system counts them.
 
 use std::fs;
 
 use crate::cluster::LocalCluster;
 
-/// What all nodes of a local cluster have computed so far; `None` if that is not known.
+/// Returns the CPU time of all nodes of a local cluster so far; `None` if it is not known.
 pub(super) fn server_cpu_us(cluster: Option<&LocalCluster>) -> Option<u64> {
     let cluster = cluster?;
     let nodes = cluster.nodes().into_iter();
@@ -13,18 +13,19 @@ pub(super) fn server_cpu_us(cluster: Option<&LocalCluster>) -> Option<u64> {
         .sum()
 }
 
-/// What a process has computed so far, in user and system mode.
+/// Returns the CPU time of a process so far, in user and system mode.
 pub(super) fn cpu_us(process: &str) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     Some(ticks(&stat)? * 1_000_000 / rustix::param::clock_ticks_per_second())
 }
 
-/// The memory that is a process's own, and its part of what it shares, in KiB.
+/// Returns the memory that a process has to itself, and its part of what it shares, in KiB.
 pub(super) fn memory_kib(process: &str) -> Option<u64> {
     pss(&fs::read_to_string(format!("/proc/{process}/smaps_rollup")).ok()?)
 }
 
-/// `utime + stime` of a line of `/proc/…/stat`. The program's name may have spaces and brackets.
+/// Parses `utime + stime` in a line of `/proc/…/stat`. The program's name may have spaces and
+/// brackets.
 fn ticks(stat: &str) -> Option<u64> {
     const FIELDS_BEFORE_UTIME: usize = 11;
     let (_, fields) = stat.rsplit_once(')')?;
@@ -33,7 +34,7 @@ fn ticks(stat: &str) -> Option<u64> {
     Some(next()? + next()?)
 }
 
-/// The line `Pss:` of `/proc/…/smaps_rollup`.
+/// Parses the line `Pss:` of `/proc/…/smaps_rollup`.
 fn pss(rollup: &str) -> Option<u64> {
     let mut lines = rollup.lines();
     let rest = lines.find_map(|line| line.strip_prefix("Pss:"))?;

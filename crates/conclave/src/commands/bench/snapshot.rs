@@ -1,8 +1,8 @@
-//! `conclave bench snapshot`: what those who talk notice of a machine that joins.
+//! `conclave bench snapshot`: measures what senders notice of a machine that joins.
 //!
-//! Three nodes are given a large state; then some keep a pace while a fourth machine, with nothing,
-//! is let in and sent a snapshot. Answers are told apart: before it, while the snapshot is made,
-//! and while it is on its way.
+//! Three nodes get a large state; then senders keep a pace while a fourth, empty machine joins and
+//! receives a snapshot. The latencies are measured in three parts: before, while the snapshot is
+//! made, and while it is sent.
 //!
 //! Always true: everything waits with a limit, and the nodes end with this command. All clients
 //! run in this one process, on the same processors as the nodes: figures are upper bounds.
@@ -31,9 +31,9 @@ use crate::{
     output::{self, Format},
 };
 
-/// The nodes that have the state.
+/// Number of nodes that have the state.
 const FOUNDERS: u64 = 3;
-/// The machine that joins.
+/// Number of the node that joins.
 const JOINER: u64 = FOUNDERS + 1;
 /// Entries of the log that the nodes keep: few, so that the joiner needs a snapshot.
 const KEEP_ENTRIES: u64 = 1000;
@@ -41,49 +41,49 @@ const KEEP_ENTRIES: u64 = 1000;
 const TEXT_BYTES: usize = 200;
 /// Messages that are under way at once while the state is made.
 const FILLING: usize = 512;
-/// Until the load is even.
+/// Time until the load is even.
 const SETTLE: Duration = Duration::from_secs(1);
-/// How long anything may take that takes a moment.
+/// Limit for steps that usually take a moment.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long the snapshot may take.
+/// Longest time for the snapshot.
 const TRANSFER_LIMIT: Duration = Duration::from_secs(3600);
-/// Between two looks at the transfer.
+/// Interval between two looks at the transfer.
 const LOOK_INTERVAL: Duration = Duration::from_millis(25);
-/// How long the token of the joiner is good.
+/// Lifetime of the token with which the machine joins.
 const TOKEN_TTL: Duration = Duration::from_secs(3600);
 
-/// What `bench snapshot` takes.
+/// Arguments of `bench snapshot`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Mebibytes of messages that the state has before
+    /// Mebibytes of messages in the state before the measurement
     #[arg(long, default_value = "64", value_parser = clap::value_parser!(u64).range(1..=16_384))]
     state_mib: u64,
-    /// Messages in a second while it is measured; without: half of what the cluster takes
+    /// Messages per second during the measurement [default: half of the cluster's maximal rate]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     rate: Option<u64>,
-    /// Bytes of snapshots that a node sends in a second, 0: as fast as it goes; without: what
-    /// nodes do if nothing is said
+    /// Bytes of snapshots that a node sends per second, 0 for no limit [default: that of `conclave
+    /// serve`]
     #[arg(long, value_name = "BYTES")]
     snapshot_bytes_per_second: Option<u64>,
-    /// Senders
+    /// Number of senders
     #[arg(long, default_value = "64", value_parser = clap::value_parser!(u64).range(1..=1024))]
     concurrency: u64,
-    /// Bytes of one message while it is measured
+    /// Bytes of one message during the measurement
     #[arg(
         long,
         default_value = "100",
         value_parser = clap::value_parser!(u64).range(32..=TEXT_BYTES_MAX as u64)
     )]
     payload: u64,
-    /// How long it is measured before the machine joins
+    /// Seconds to measure before the machine joins
     #[arg(long, default_value = "10", value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-    /// In which form the result is shown
+    /// Output format of the result
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
 }
 
-/// What was measured. `streaming_p99_us / quiet_p99_us` is what others notice.
+/// Figures of the measurement. `streaming_p99_us / quiet_p99_us` is what other users notice.
 #[derive(Debug, Serialize)]
 struct Report {
     snapshot_bytes: u64,
@@ -217,7 +217,7 @@ fn report(
     }
 }
 
-/// Makes the first administrator, who lets one machine in.
+/// Makes the first administrator, and a token with which one machine joins.
 async fn join_token(cluster: &LocalCluster, nobody: &Client) -> anyhow::Result<String> {
     let credential = cluster.operator().ok_or_else(|| failed("no operator"))?;
     let root = limits::lift(cluster, nobody).await?;
@@ -226,7 +226,7 @@ async fn join_token(cluster: &LocalCluster, nobody: &Client) -> anyhow::Result<S
     Ok(made.token)
 }
 
-/// Has so much said that the state has its size.
+/// Sends messages until the state has its size.
 async fn fill(args: &Args, senders: &[load::Sender]) -> anyhow::Result<()> {
     let messages = args.state_mib * 1024 * 1024 / TEXT_BYTES as u64;
     let sends = (0..messages).zip(senders.iter().cycle());
@@ -237,7 +237,8 @@ async fn fill(args: &Args, senders: &[load::Sender]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A text of words, every one another: what is packed on its way is as in life.
+/// Makes a text of words, each text different from the others, so that it compresses like real
+/// messages.
 fn small_talk(number: u64) -> String {
     const WORDS: [&str; 32] = [
         "the",
@@ -276,7 +277,7 @@ fn small_talk(number: u64) -> String {
     let mut state = number.wrapping_add(1);
     let mut text = String::new();
     while text.len() < TEXT_BYTES {
-        // Steps of a congruential generator, of which the upper bits are good enough.
+        // This is a linear congruential generator, of which the upper bits are good enough.
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);
@@ -286,7 +287,7 @@ fn small_talk(number: u64) -> String {
     text
 }
 
-/// Waits until what the leader says of its transfer is so.
+/// Waits until the transfer that the leader reports meets the condition.
 async fn next_transfer(
     cluster: &LocalCluster,
     leader: u64,

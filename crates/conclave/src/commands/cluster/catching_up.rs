@@ -1,4 +1,4 @@
-//! Who is catching up, as `cluster status` shows it: by a snapshot, or by the log.
+//! Formats for `cluster status` which nodes are catching up: by a snapshot, or by the log.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -20,7 +20,7 @@ pub(super) struct Transfer {
     progress: Progress,
 }
 
-/// Every transfer once: what the receiver has counts, if it says so.
+/// Returns every transfer once: the receiver's figure counts, if it reports one.
 pub(super) fn transfers(status: &v1::GetClusterStatusResponse) -> Vec<Transfer> {
     let mut found: BTreeMap<(u64, u64), Transfer> = BTreeMap::new();
     for node in status.nodes.iter().filter(|node| node.reachable) {
@@ -45,13 +45,13 @@ pub(super) fn transfers(status: &v1::GetClusterStatusResponse) -> Vec<Transfer> 
 }
 
 impl Transfer {
-    /// For people.
+    /// Formats the transfer for people.
     pub(super) fn line(&self) -> String {
         let Self { from, to, progress } = self;
         format!("snapshot {from} → {to}  {}", progress.line())
     }
 
-    /// For programs.
+    /// Formats the transfer for programs.
     pub(super) fn json(&self) -> Value {
         let progress = &self.progress;
         json!({
@@ -67,14 +67,14 @@ impl Transfer {
     }
 }
 
-/// How far every node had come at the last look, to tell how fast it catches up.
+/// The position of every node at the last look, from which follows how fast it catches up.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     applied: BTreeMap<u64, (u64, Instant)>,
 }
 
 impl Pace {
-    /// One line for each node that has much of the log still before it.
+    /// Returns one line for each node that still lacks much of the log.
     pub(super) fn lines(
         &mut self,
         status: &v1::GetClusterStatusResponse,

@@ -1,4 +1,5 @@
-//! `conclave cluster check`: whether every node still has what was written, and all have the same.
+//! `conclave cluster check`: checks that every node still has what was written, and that all have
+//! the same.
 
 use std::{collections::BTreeSet, process::ExitCode, time::Duration};
 
@@ -13,11 +14,11 @@ use crate::{
     output::{self, Format},
 };
 
-/// How long a check may take: what a node may take to look, and the time to agree before.
+/// Longest time for a check: the time that a node may take to read, and the time to agree before.
 const CHECK_LIMIT: Duration = Duration::from_secs(660);
-/// Between two questions how far it is.
+/// Pause between two questions for the progress.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Digits of a digest that are shown to people.
+/// Number of digits of a digest that are shown to people.
 const DIGEST_DIGITS: usize = 12;
 
 /// Checks the cluster and shows what was found.
@@ -42,7 +43,7 @@ pub(super) async fn run(format: Format, connection: &Connection) -> anyhow::Resu
     }
 }
 
-/// What is to be done about what was found.
+/// Returns the hint for the worst finding.
 fn hint(found: &v1::CheckClusterResponse) -> &'static str {
     let mut nodes = found.nodes.iter();
     match exit(found) {
@@ -57,12 +58,12 @@ fn hint(found: &v1::CheckClusterResponse) -> &'static str {
     }
 }
 
-/// Has the first node that can lead a check, and waits until it is finished.
+/// Asks the nodes in turn until one leads a check, and waits until it is finished.
 async fn checked(client: &Client) -> anyhow::Result<v1::CheckClusterResponse> {
     let deadline = Instant::now() + CHECK_LIMIT;
     let endpoints = client.endpoints();
     let mut last = "no node is known".to_owned();
-    // A node that finds that it is damaged itself begins again, and knows of no check then.
+    // A node that finds damage in itself restarts, and then knows of no check.
     for endpoint in endpoints.iter().chain(&endpoints) {
         match checked_at(client, endpoint, deadline).await {
             Ok(found) => return Ok(found),
@@ -108,7 +109,7 @@ fn is_done(node: &v1::NodeCheck) -> bool {
     node.verdict() != CheckVerdict::Unspecified || !node.digest.is_empty()
 }
 
-/// The worst that was found, as an exit code.
+/// Returns the exit code for the worst finding.
 fn exit(found: &v1::CheckClusterResponse) -> u8 {
     let has = |wanted: &[CheckVerdict]| {
         let mut nodes = found.nodes.iter();

@@ -1,4 +1,4 @@
-//! `conclave cluster limits`: how much one account may do and keep.
+//! `conclave cluster limits`: the limits of what one account may do and keep.
 
 use std::process::ExitCode;
 
@@ -10,13 +10,13 @@ use crate::{
     output::{self, Format},
 };
 
-/// What `cluster limits` takes.
+/// Arguments of `cluster limits`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Limits to set, as NAME=VALUE; 0: without a limit. Without any, all are shown
+    /// Limits to set, as NAME=VALUE; 0 means no limit. Without arguments all limits are shown
     #[arg(value_name = "NAME=VALUE", value_parser = setting)]
     set: Vec<(String, u64)>,
-    /// In which form
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
 }
@@ -27,7 +27,7 @@ fn setting(text: &str) -> Result<(String, u64), String> {
     Ok((name.to_owned(), value.parse().map_err(|_| wrong())?))
 }
 
-/// Sets what is named, and shows all limits.
+/// Sets the named limits, and shows all limits.
 ///
 /// # Errors
 /// If the caller is no administrator, a name or a value is refused, or there is no quorum.

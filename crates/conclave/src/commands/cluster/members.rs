@@ -1,5 +1,5 @@
 //! `conclave cluster add`, `promote`, `demote`, `remove`, `replace`, `transfer-leader` and
-//! `preferred-leader`: for administrators.
+//! `preferred-leader`; for operators.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -13,33 +13,33 @@ use crate::{
     output,
 };
 
-/// How long `promote` waits for a learner that is catching up.
+/// Longest time that `promote` waits for a learner that is catching up.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(600);
-/// Between two attempts.
+/// Pause between two attempts.
 const CATCH_UP_PAUSE: Duration = Duration::from_millis(500);
 
-/// What is the same for every change.
+/// Options that every change has.
 #[derive(Debug, clap::Args)]
 pub(crate) struct How {
-    /// Only say what would be
+    /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Also if the nodes that answer now would be no majority afterwards
+    /// Proceed even if the nodes that answer now would be no majority afterwards
     #[arg(long)]
     force: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Let a new node in as a learner: it follows and does not vote
+    /// Add a new node as a learner: it follows and does not vote
     Add {
-        /// Its number, which no node has had before
+        /// Number of the new node, which no node has had before
         #[arg(value_parser = clap::value_parser!(u64).range(1..))]
         node: u64,
-        /// Where peers will reach it
+        /// Address at which peers will reach the node
         #[arg(long, value_name = "HOST:PORT")]
         peer_address: String,
-        /// Where clients will reach it
+        /// Address at which clients will reach the node
         #[arg(long, value_name = "HOST:PORT")]
         client_address: String,
         #[command(flatten)]
@@ -47,43 +47,43 @@ pub(crate) enum Command {
     },
     /// Give a learner a vote, as soon as it has caught up
     Promote {
-        /// Which
+        /// Node number
         node: u64,
         #[command(flatten)]
         how: How,
     },
-    /// Take a voter's vote; it goes on following
+    /// Make a voter a learner: it follows and no longer votes
     Demote {
-        /// Which
+        /// Node number
         node: u64,
         #[command(flatten)]
         how: How,
     },
-    /// Let a node go: it stops by itself
+    /// Remove a node from the cluster: it stops by itself
     Remove {
-        /// Which
+        /// Node number
         node: u64,
         #[command(flatten)]
         how: How,
     },
-    /// Put a learner in the place of another node, in one step, as soon as it has caught up
+    /// Replace a node by a learner, in one step, as soon as the learner has caught up
     Replace {
-        /// Who goes
+        /// Number of the node that leaves
         old: u64,
-        /// Who comes
+        /// Number of the learner that takes its place
         new: u64,
         #[command(flatten)]
         how: How,
     },
-    /// Say which node shall lead while it is well
+    /// Set the node that leads while it is healthy
     PreferredLeader {
-        /// Its number, or `none`: whoever is elected
+        /// Node number, or `none` for any elected node
         #[arg(value_name = "NODE", value_parser = node_or_none)]
         node: u64,
     },
-    /// Hand leadership to another node
+    /// Transfer leadership to another node
     TransferLeader {
-        /// To which; by default to whoever has most of the log
+        /// Node number [default: the voter that has most of the log]
         #[arg(
             long,
             value_name = "NODE",
@@ -94,7 +94,7 @@ pub(crate) enum Command {
     },
 }
 
-/// 0 stands for nobody in the protocol; people write it.
+/// Parses a node number or `none`: the protocol writes 0 for no node, and people write `none`.
 fn node_or_none(text: &str) -> Result<u64, String> {
     match text.parse() {
         _ if text == "none" => Ok(0),
@@ -103,7 +103,7 @@ fn node_or_none(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Changes who belongs to the cluster, or who leads.
+/// Changes the members of the cluster, or its leader.
 ///
 /// # Errors
 /// If the caller is no operator, the change is refused, or there is no quorum for it.
@@ -174,7 +174,7 @@ pub(super) async fn run(command: Command, connection: &Connection) -> anyhow::Re
     Ok(ExitCode::SUCCESS)
 }
 
-/// A node does not take its own place.
+/// Returns the error for a node that would replace itself.
 fn itself(node: u64) -> anyhow::Error {
     let sentence = format!("node {node} cannot take the place of itself");
     let hint = "a node that has moved is started with its data at its new addresses, and announces \
@@ -182,7 +182,7 @@ fn itself(node: u64) -> anyhow::Error {
     CommandError::new(EXIT_USAGE, sentence, hint).into()
 }
 
-/// Asks again while a learner is catching up.
+/// Repeats the request while a learner is catching up.
 async fn when_caught_up(
     client: &Client,
     request: &v1::ChangeMembersRequest,

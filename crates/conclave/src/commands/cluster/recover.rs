@@ -1,6 +1,6 @@
 //! `conclave cluster recover`: one survivor goes on alone when a majority is gone for good.
 //!
-//! It speaks with no node: it works on the directory of one that does not run.
+//! The command talks to no node: it works on the directory of one that does not run.
 
 use std::{
     io::{self, BufRead as _, IsTerminal as _},
@@ -16,13 +16,13 @@ use crate::{
     output::{self, Format},
 };
 
-/// What `recover` takes.
+/// Arguments of `recover`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The data directory of the survivor, which does not run
+    /// Data directory of the survivor, which must not run
     #[arg(long, value_name = "DIR", env = "CONCLAVE_DATA")]
     data: PathBuf,
-    /// Only say what this survivor has, to compare it with others
+    /// Only show what this survivor has, to compare it with others
     #[arg(long)]
     dry_run: bool,
     /// Do not ask for confirmation
@@ -33,7 +33,7 @@ pub(crate) struct Args {
     output: Format,
 }
 
-/// Says what a survivor has, and puts it back in service alone.
+/// Shows what a survivor has, and puts it back in service alone.
 ///
 /// # Errors
 /// If the directory is in use or damaged, or the operator does not confirm.
@@ -71,7 +71,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the survivor has, and what may be lost.
+/// Shows what the survivor has, and what may be lost.
 fn say(recovery: &Recovery, args: &Args) -> anyhow::Result<()> {
     let standing = recovery.standing();
     let index = |id: Option<conclave_server::LogId>| id.map_or(0, |id| id.index);
@@ -127,7 +127,7 @@ fn say(recovery: &Recovery, args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Has the operator type the number of the node.
+/// Asks the operator to type the number of the node.
 fn confirm(recovery: &Recovery) -> anyhow::Result<()> {
     let node = recovery.node();
     let refused = |sentence: &str| {

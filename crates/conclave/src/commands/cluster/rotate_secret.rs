@@ -1,4 +1,4 @@
-//! `conclave cluster rotate-secret`: another secret while the cluster runs; for operators.
+//! `conclave cluster rotate-secret`: replaces the secret while the cluster runs; for operators.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -12,27 +12,27 @@ use crate::{
     output::{self, Format},
 };
 
-/// Between two looks at how far it is.
+/// Pause between two questions for the progress.
 const LOOK_PAUSE: Duration = Duration::from_millis(200);
 
-/// What `cluster rotate-secret` takes.
+/// Arguments of `cluster rotate-secret`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Only say which members would have to take part, and which of them do not answer
+    /// Only show which members would have to take part, and which of them do not answer
     #[arg(long)]
     dry_run: bool,
-    /// How many seconds to wait until all members have taken part
+    /// Seconds to wait until all members have taken part
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     wait: u64,
-    /// In which form
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
 }
 
-/// Begins an exchange, or goes on with one, and waits until it has ended.
+/// Begins an exchange of the secret, or continues one, and waits until it has ended.
 ///
 /// # Errors
-/// If the caller is no operator, a member does not answer, or it has not ended in time.
+/// If the caller is no operator, a member does not answer, or the exchange has not ended in time.
 pub(super) async fn run(args: Args, connection: &Connection) -> anyhow::Result<ExitCode> {
     let client = connection.connect_as_operator().await?.client;
     let before = ask(&client, true, 0).await?;
@@ -85,7 +85,8 @@ fn nodes(numbers: &[u64]) -> String {
     }
 }
 
-/// `ended`: the number of the exchange that has ended; none: nothing was asked for.
+/// Shows the result. `ended` is the number of the exchange that has ended, `None` if none was
+/// requested.
 fn show(told: &v1::RotateSecretResponse, ended: Option<u64>, format: Format) -> anyhow::Result<()> {
     if format == Format::Json {
         output::json_line(&json(told, ended))?;

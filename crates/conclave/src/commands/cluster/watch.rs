@@ -1,7 +1,7 @@
-//! `conclave cluster status --watch`: the same again and again, until it is interrupted.
+//! `conclave cluster status --watch`: shows the status again and again, until it is interrupted.
 //!
-//! A terminal is painted over; elsewhere a block is written whenever something has changed, and
-//! with `-o json` one object at every look.
+//! A terminal is painted over; elsewhere the command writes a block whenever something has changed,
+//! and with `-o json` one object at every look.
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -22,14 +22,16 @@ use crate::{
     output::{self, Format},
 };
 
-/// Between two looks.
+/// Interval between two looks at the cluster.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// To the upper left corner; to the end of the line; everything below.
+/// Terminal sequences: go to the upper left corner; erase to the end of the line; erase everything
+/// below.
 const HOME: &str = "\x1b[H";
 const REST_OF_LINE: &str = "\x1b[K";
 const REST_OF_SCREEN: &str = "\x1b[J";
 
-/// Shows how the cluster is until it is interrupted. Also when no node answers: they may come.
+/// Shows the status of the cluster until it is interrupted, even while no node answers: one may
+/// start.
 ///
 /// # Errors
 /// If stdout is closed.
@@ -62,7 +64,7 @@ pub(super) async fn run(client: &Client, output: Format) -> anyhow::Result<ExitC
     }
 }
 
-/// Everything that there is to say.
+/// Formats the whole status as lines.
 fn block(status: &v1::GetClusterStatusResponse, pace: &mut Pace) -> Vec<String> {
     let commit = commit_max(status);
     let mut lines = super::table(status);

@@ -1,4 +1,5 @@
-//! The load of a demonstration: pairs of people who talk, and the record of what they were told.
+//! The load of a demonstration: pairs of people who talk, and the record of their requests and
+//! answers.
 
 use std::{
     sync::{
@@ -17,25 +18,25 @@ use tokio::{task::JoinSet, time::Instant};
 
 use crate::{cluster::LocalCluster, scratch::random_word};
 
-/// People who talk; each odd one talks with the next.
+/// Number of people who talk; each odd one talks with the next.
 const PEOPLE: u64 = 8;
-/// Between two messages of one person: live, but the machine is not full.
+/// Pause between two messages of one person: live, but the machine is not full.
 const PAUSE: Duration = Duration::from_millis(20);
-/// How long one message may take with all its attempts.
+/// Longest time for one message with all its attempts.
 const SEND_LIMIT: Duration = Duration::from_secs(15);
-/// A message that began so soon after a node was killed may have waited because of it.
+/// A message that began within this time after a node was killed may have waited because of it.
 const STALL_WINDOW: Duration = Duration::from_secs(2);
 /// Messages faster than this are not remembered one by one: they did not wait.
 const SLOW: Duration = Duration::from_millis(10);
 
-/// People who talk.
+/// The people who talk, and their tasks.
 pub(super) struct Load {
     pub(super) shared: Arc<Shared>,
     pub(super) people: Vec<Person>,
     tasks: std::sync::Mutex<JoinSet<Vec<Waited>>>,
 }
 
-/// What all of them share.
+/// State that all people share.
 pub(super) struct Shared {
     started: Instant,
     pub(super) recorder: Recorder,
@@ -44,7 +45,7 @@ pub(super) struct Shared {
     pub(super) position: AtomicU64,
 }
 
-/// One who talks with one other.
+/// A person who talks with one other.
 #[derive(Clone)]
 pub(super) struct Person {
     number: u64,
@@ -83,17 +84,17 @@ impl Load {
         })
     }
 
-    /// How long they have talked.
+    /// Returns how long the people have talked.
     pub(super) fn elapsed(&self) -> Duration {
         self.shared.started.elapsed()
     }
 
-    /// How many messages were acknowledged.
+    /// Returns how many messages were acknowledged.
     pub(super) fn acked(&self) -> u64 {
         self.shared.acked.load(Ordering::Relaxed)
     }
 
-    /// Everybody finishes the message that is under way; gives those that took long.
+    /// Stops the load after the messages that are under way; returns those that took long.
     pub(super) async fn stop(&self) -> Vec<Waited> {
         self.shared.stop.store(true, Ordering::Relaxed);
         let tasks = std::mem::take(&mut *self.tasks.lock().expect("nobody panics with it"));
@@ -106,7 +107,7 @@ impl Shared {
         u64::try_from(self.started.elapsed().as_micros()).expect("a run is short")
     }
 
-    /// Writes something down. A record that is full says so at the end.
+    /// Records an event. A record that is full says so at the end.
     pub(super) fn record(&self, what: What) {
         let at_us = self.now_us();
         let _ = self.recorder.record(Event { at_us, what });
@@ -128,7 +129,8 @@ async fn people(cluster: &LocalCluster) -> anyhow::Result<Vec<Person>> {
     for number in 1..=PEOPLE {
         let peer = ((number - 1) ^ 1) + 1;
         let token = nobody.login(&name(number), &password).await?.token;
-        // Connections of its own: whoever finds a dead node finds it alone.
+        // Each person has connections of its own: no other person's failure tells it that a node is
+        // dead.
         let client = cluster
             .client_builder()
             .endpoints(cluster.endpoints())
@@ -186,7 +188,7 @@ async fn talk(shared: Arc<Shared>, person: Person) -> Vec<Waited> {
     slow
 }
 
-/// The longest time that one person waited for one message because of what happened at `at`.
+/// Returns the longest time that one person waited for one message because of the event at `at`.
 pub(super) fn stall_ms(waited: &[Waited], at: Instant) -> u64 {
     let because = |waited: &&Waited| waited.ended >= at && waited.began <= at + STALL_WINDOW;
     let longest = waited

@@ -1,4 +1,4 @@
-//! Reads every node completely and has the record judged.
+//! Reads every node completely and checks the record.
 
 use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
@@ -9,18 +9,18 @@ use tokio::time::{Instant, sleep};
 use super::load::{Load, Person, Shared};
 use crate::cluster::LocalCluster;
 
-/// Messages of one page.
+/// Number of messages on one page.
 const PAGE: usize = 1000;
-/// Between two looks at the digests.
+/// Interval between two looks at the digests.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What the record proves.
+/// Result of the check.
 pub(super) struct Proof {
     pub(super) verdict: Verdict,
     pub(super) digests_equal: bool,
 }
 
-/// Waits until all nodes have caught up, reads them, and judges.
+/// Waits until all nodes have caught up, reads them, and checks the record.
 pub(super) async fn read(
     cluster: &LocalCluster,
     load: Load,
@@ -41,7 +41,7 @@ pub(super) async fn read(
     };
     let digests_equal = digests.windows(2).all(same);
     for node in cluster.nodes() {
-        // One of each pair: both see the same conversation.
+        // One person of each pair is enough: both see the same conversation.
         for person in load.people.iter().step_by(2) {
             observe(shared, cluster, node, person).await?;
         }
@@ -55,7 +55,7 @@ pub(super) async fn read(
     })
 }
 
-/// The digests of all nodes at one and the same place of the log.
+/// Returns the digests of all nodes at the same position of the log.
 async fn digests(
     cluster: &LocalCluster,
     limit: Duration,
@@ -89,7 +89,8 @@ async fn observe(
     let asked_us = shared.now_us();
     let mut messages: Vec<Observed> = Vec::new();
     loop {
-        // A new client for each page: one that was told who leads would ask the leader.
+        // A new client for each page: a client that has learned the leader would ask it and not
+        // this node.
         let client = cluster
             .client_builder()
             .endpoints([cluster.endpoint(node)])

@@ -1,22 +1,22 @@
-//! When what happens in a demonstration: pure, so that it can be tried.
+//! Plans the steps of a demonstration: a pure function, so that it can be tested.
 
 use std::time::Duration;
 
-/// Something that happens to the cluster.
+/// A disturbance of the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// The leader is killed.
+    /// Kill the leader.
     Kill,
-    /// All dead nodes are started.
+    /// Start all dead nodes.
     Restart,
 }
 
 /// Percent of the time at which the first leader is killed, and at which the last one is.
 const KILL_PERCENT: (u32, u32) = (20, 40);
-/// Percent of the time at which the dead come back.
+/// Percent of the time at which the dead nodes are started again.
 const RESTART_PERCENT: u32 = 65;
 
-/// The steps of a run of this length, in order.
+/// Returns the steps of a run of this length, in order.
 pub(super) fn timeline(end: Duration, kills: u64) -> Vec<(Duration, Step)> {
     let kills = u32::try_from(kills).expect("a local cluster is small");
     let (first, last) = KILL_PERCENT;

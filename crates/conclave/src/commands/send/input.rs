@@ -1,6 +1,7 @@
-//! What is read from a file or from stdin, as messages: one for each line, or one for all.
+//! Reads messages from a file or from stdin: one for each line, or one for all.
 //!
-//! Always true: no more than a message is kept of what is too long, and the error names its size.
+//! Always true: of an input that is too long, no more than one message is kept in memory, and the
+//! error names its size.
 
 use std::io::{self, BufRead, Read};
 
@@ -8,14 +9,15 @@ use conclave_core::limits::TEXT_BYTES_MAX;
 
 use crate::errors::{CommandError, EXIT_USAGE};
 
-/// How far what is too long is counted, in bytes. Beyond it an error says "more than".
+/// Maximum size up to which an input that is too long is counted, in bytes. Beyond it an error says
+/// "more than".
 const COUNTED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Reads everything as one message. The line break at its end does not belong to it. `source` is
-/// the argument that named it.
+/// the argument that named the input.
 ///
 /// # Errors
-/// If it cannot be read, is no UTF-8, or is longer than a message may be.
+/// If the input cannot be read, is not UTF-8, or is longer than a message may be.
 pub(super) fn whole(source: &str, mut input: impl Read) -> Result<String, CommandError> {
     let cannot = |error: io::Error| {
         CommandError::new(
@@ -50,7 +52,7 @@ pub(super) fn whole(source: &str, mut input: impl Read) -> Result<String, Comman
     })
 }
 
-/// Says that a text of this size is no message.
+/// Returns the error that a text of this size is too long for a message.
 pub(super) fn too_long(source: &str, size: &str) -> CommandError {
     CommandError::new(
         EXIT_USAGE,
@@ -71,7 +73,7 @@ fn cut_line_break(line: &mut Vec<u8>) {
     }
 }
 
-/// Lines of at most a message each.
+/// Reads lines, each of at most the length of a message.
 pub(super) struct Lines<R> {
     input: R,
     number: u64,
@@ -82,8 +84,8 @@ impl<R: BufRead> Lines<R> {
         Self { input, number: 0 }
     }
 
-    /// The next line that is not empty, with its number; nothing at the end. After an error there
-    /// is no going on.
+    /// Returns the next line that is not empty, with its number; `None` at the end. After an error
+    /// the caller must not go on.
     pub(super) fn next_line(&mut self) -> Option<Result<(u64, String), CommandError>> {
         loop {
             self.number += 1;

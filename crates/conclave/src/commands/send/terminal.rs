@@ -1,7 +1,7 @@
-//! Messages that are typed or pasted on a terminal.
+//! Reads messages that are typed or pasted on a terminal.
 //!
-//! A line that is typed is a message. Lines that come together were pasted: above a few of them a
-//! question is asked, because a trace that is pasted by mistake cannot be taken back.
+//! A typed line is a message. Lines that come together were pasted: above a few of them the command
+//! asks a question, because a trace that is pasted by mistake cannot be taken back.
 
 use std::{
     fs::File,
@@ -16,25 +16,25 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::input::too_long;
 use crate::errors::{CommandError, EXIT_FAILED, EXIT_USAGE, note};
 
-/// Lines that come together and are sent without a question.
+/// Maximum number of lines that come together and are sent without a question.
 const LINES_UNASKED_MAX: usize = 3;
 /// Time within which the next line comes if both were pasted: a person is slower.
 const PASTE_GAP: Duration = Duration::from_millis(100);
-/// Bytes of one paste: 64 times the longest message.
+/// Maximum bytes of one paste: 64 times the longest message.
 const PASTE_BYTES_MAX: usize = 64 * TEXT_BYTES_MAX;
-/// What messages from here are called in errors.
+/// Name of this source in errors.
 const SOURCE: &str = "what was pasted";
 
 /// A terminal that is stdin.
 pub(super) struct Terminal {
     input: BufReader<File>,
-    /// Lines that were read.
+    /// Number of lines that were read.
     number: u64,
-    /// Whether the person has ended it: a terminal would wait for more.
+    /// Whether the user has ended the input: a terminal would wait for more.
     is_over: bool,
 }
 
-/// What to do with lines that were pasted.
+/// The answers to the question what to do with pasted lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
     AsOne,
@@ -46,7 +46,7 @@ impl Terminal {
     /// Opens stdin.
     ///
     /// # Errors
-    /// If it cannot be opened once more.
+    /// If the terminal cannot be opened once more.
     pub(super) fn stdin() -> io::Result<Self> {
         let stdin = io::stdin().as_fd().try_clone_to_owned()?;
         Ok(Self {
@@ -57,7 +57,7 @@ impl Terminal {
     }
 
     /// Reads the next messages, each with the number of its line; `None` at the end. After an error
-    /// there is no going on.
+    /// the caller must not go on.
     pub(super) fn next_messages(&mut self) -> Option<Result<Vec<(u64, String)>, CommandError>> {
         loop {
             let first = self.number + 1;
@@ -113,7 +113,7 @@ impl Terminal {
         })
     }
 
-    /// Whether more comes at once.
+    /// Returns whether more input follows at once.
     fn has_more(&self) -> Result<bool, CommandError> {
         if !self.input.buffer().is_empty() {
             return Ok(true);
@@ -143,7 +143,7 @@ impl Terminal {
     }
 }
 
-/// What was answered; `None` if it is not an answer, such as the rest of a paste that came late.
+/// Parses the answer; `None` if the text is no answer, such as the rest of a paste that came late.
 fn answer(typed: &str) -> Option<Answer> {
     match typed.trim().to_lowercase().as_str() {
         "o" | "one" => Some(Answer::AsOne),

@@ -1,4 +1,4 @@
-//! Tells whoever runs a node how it catches up: by a snapshot, then by the log.
+//! Shows the operator how a node catches up: by a snapshot, then by the log.
 //!
 //! On a terminal that is a bar on the last line of stderr, which the lines of the log push down;
 //! elsewhere it is a line of the log every few seconds.
@@ -15,24 +15,24 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::progress::{Progress, at_rate, left, per_second};
 
-/// Between two looks.
+/// Interval between two looks at the node.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// Between two lines of the log.
+/// Interval between two lines of the log.
 const SAY_INTERVAL: Duration = Duration::from_secs(3);
-/// How long the leader may take to say how far behind this node is.
+/// Longest time that the leader may take to say how far behind this node is.
 const ASK_LIMIT: Duration = Duration::from_millis(500);
 /// With fewer entries than this still to apply a node is not catching up.
 const BEHIND_MIN: u64 = 1000;
 /// Columns of a terminal that does not say how many it has.
 const COLUMNS: u16 = 80;
-/// To the end of the line.
+/// Terminal sequence that erases to the end of the line.
 const REST_OF_LINE: &str = "\x1b[K";
 
 /// Stderr, with a line at its end that is painted over. Cheap to clone; all clones are the same.
 #[derive(Clone, Debug)]
 pub(super) struct Screen {
     is_terminal: bool,
-    /// Whether there is such a line now.
+    /// Whether such a line is shown now.
     is_shown: Arc<Mutex<bool>>,
 }
 
@@ -44,7 +44,7 @@ impl Screen {
         }
     }
 
-    /// Whether somebody sees it at once, and it can be painted over.
+    /// Returns whether stderr is a terminal, on which a line can be painted over.
     pub(super) fn is_terminal(&self) -> bool {
         self.is_terminal
     }
@@ -56,12 +56,12 @@ impl Screen {
     fn show(&self, line: &str) {
         let line = cut(line, columns());
         let mut is_shown = self.is_shown();
-        // A node does not end because nobody sees any more what it says.
+        // A node does not end because its stderr has no reader any more.
         let _ = write!(io::stderr(), "\r{line}{REST_OF_LINE}");
         *is_shown = true;
     }
 
-    /// Takes the line away.
+    /// Removes the line.
     pub(super) fn clear(&self) {
         let mut is_shown = self.is_shown();
         if std::mem::take(&mut *is_shown) {
@@ -81,14 +81,14 @@ fn columns() -> u16 {
     })
 }
 
-/// What fits on one line: a second one could not be painted over.
+/// Cuts a text to one line: a second one could not be painted over.
 fn cut(line: &str, columns: u16) -> String {
     line.chars()
         .take(usize::from(columns.saturating_sub(1)))
         .collect()
 }
 
-/// For the log.
+/// The log goes through here, so that its lines push the painted line down.
 impl Write for Screen {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut is_shown = self.is_shown();
@@ -104,7 +104,7 @@ impl Write for Screen {
     }
 }
 
-/// Tells it for as long as the node runs.
+/// Shows the progress for as long as the node runs.
 pub(super) async fn tell(node: &Node, screen: &Screen) -> Infallible {
     let mut looks = interval(LOOK_INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -125,9 +125,9 @@ pub(super) async fn tell(node: &Node, screen: &Screen) -> Infallible {
 
 struct Teller<'a> {
     screen: &'a Screen,
-    /// Whether it is still to be seen that the node has everything.
+    /// Whether the node may still lack entries.
     follows: bool,
-    /// Whether anybody was told that it has not.
+    /// Whether the operator was told that it lacks some.
     has_told: bool,
     behind: Option<(u64, Instant)>,
     said_at: Option<Instant>,
@@ -171,7 +171,7 @@ impl<'a> Teller<'a> {
 
     fn follows(&mut self, behind: Option<u64>, now: Instant) {
         let Some(behind) = behind else {
-            // No leader says how much it is: what was shown is not true any more.
+            // No leader says how many entries are missing: the shown line is not true any more.
             self.behind = None;
             self.screen.clear();
             return;
@@ -205,7 +205,7 @@ impl<'a> Teller<'a> {
         }
     }
 
-    /// Whether the next line of the log is due.
+    /// Returns whether the next line of the log is due, and if so counts it as written.
     fn is_time(&mut self, now: Instant) -> bool {
         let is_due = self
             .said_at

@@ -1,4 +1,4 @@
-//! The words for a disk that does not read, write or sync.
+//! Words for a disk that does not read, write or sync.
 //!
 //! Always true: nothing here says that the data is damaged, and nothing is changed.
 
@@ -8,7 +8,7 @@ use conclave_server::{DiskFailure, Fault};
 
 use crate::errors::{CommandError, EXIT_FAILED};
 
-/// Says what the disk under the data directory has refused, and what an operator can do.
+/// Reports what the disk under the data directory has refused, and what the operator can do.
 pub(super) fn failed(data: &Path, failure: &DiskFailure) -> CommandError {
     let (data, why) = (data.display(), &failure.why);
     let (sentence, hint) = match failure.fault {

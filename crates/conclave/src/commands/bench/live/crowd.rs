@@ -26,30 +26,31 @@ use tokio::{
 
 use crate::{commands::bench::latencies, scratch::random_word};
 
-/// Streams that share a session on one node.
+/// Number of streams that share a session on one node.
 const STREAMS_PER_SESSION: usize = 16;
-/// Sessions that share an account; one fewer than allowed.
+/// Number of sessions that share an account; one fewer than allowed.
 const SESSIONS_PER_ACCOUNT: usize = 31;
-/// Streams that are opened at once, and log-ins.
+/// Maximum number of streams that are opened at once.
 const OPENING_MAX: usize = 64;
+/// Maximum number of log-ins that are under way at once.
 const LOGGING_IN_MAX: usize = 4;
-/// Messages of a room that are told apart.
+/// Maximum number of messages of a room that are counted one by one.
 const MESSAGES_MAX: usize = 1 << 18;
-/// The room.
+/// Name of the room.
 const ROOM: &str = "crowd";
 
 /// Accounts that are in one room.
 pub(super) struct Crowd {
-    /// Sessions, each good for sixteen streams.
+    /// Tokens of the sessions, each enough for sixteen streams.
     tokens: Vec<String>,
-    /// Nobody's connections.
+    /// A client without a session.
     nobody: Client,
     names: Vec<String>,
     password: String,
 }
 
 impl Crowd {
-    /// Enough people for so many streams.
+    /// Creates enough people for this number of streams.
     pub(super) async fn gather(endpoints: &[String], streams: usize) -> anyhow::Result<Self> {
         let nobody = Client::builder().endpoints(endpoints).build()?;
         let password = random_word()?;
@@ -83,17 +84,17 @@ impl Crowd {
         })
     }
 
-    /// Where the crowd is.
+    /// Returns the room of the crowd.
     pub(super) fn room() -> Recipient {
         Recipient::Room(RoomName::new(ROOM.to_owned()).expect("it is a name"))
     }
 
-    /// The session of a stream.
+    /// Returns the session token of a stream.
     pub(super) fn token(&self, stream: usize) -> &str {
         &self.tokens[stream % self.tokens.len()]
     }
 
-    /// A member of the room with a session and connections of its own.
+    /// Logs in a member of the room with a session and connections of its own.
     pub(super) async fn member(&self, endpoints: &[String]) -> anyhow::Result<Client> {
         let token = self
             .nobody
@@ -103,8 +104,9 @@ impl Crowd {
         client(endpoints, &token)
     }
 
-    /// Opens so many streams and lets each note what it hears on the board. `endpoints` gives the
-    /// nodes of each, the first first; they run on `threads`.
+    /// Opens this number of streams; each records what it receives on the board. `endpoints`
+    /// returns the nodes of a stream in the order in which it asks them; the streams run on
+    /// `threads`.
     pub(super) async fn listen(
         &self,
         streams: usize,
@@ -126,15 +128,15 @@ impl Crowd {
     }
 }
 
-/// A thread of its own for streams, which lets everything else go first: what clients compute
-/// does not happen on the processors of the nodes in real life.
+/// Threads of their own for streams, with a lower priority than everything else: in real life
+/// clients do not compute on the processors of the nodes.
 pub(super) struct Apart(Option<Runtime>);
 
 impl Apart {
     pub(super) fn start() -> anyhow::Result<Self> {
         const NICE: i32 = 15;
         let give_way = || {
-            // The measurement is rougher without; nothing else depends on it.
+            // Without the lower priority the measurement is rougher; nothing else depends on it.
             let _ = setpriority_process(None, NICE);
         };
         let runtime = runtime::Builder::new_multi_thread()
@@ -159,7 +161,7 @@ impl Drop for Apart {
     }
 }
 
-/// A client with connections of its own.
+/// Makes a client with connections of its own.
 pub(super) fn client(endpoints: &[String], token: &str) -> anyhow::Result<Client> {
     Ok(Client::builder()
         .endpoints(endpoints)
@@ -167,8 +169,8 @@ pub(super) fn client(endpoints: &[String], token: &str) -> anyhow::Result<Client
         .build()?)
 }
 
-/// A stream that has begun. As clients ask for it, but without acknowledgements, which are a load
-/// of their own.
+/// Opens a stream and waits until it has begun. It is what clients ask for, but without
+/// acknowledgements, which are a load of their own.
 pub(super) async fn open(client: Client) -> anyhow::Result<Events> {
     let options = SubscribeOptions {
         acknowledge_delivery: false,
@@ -184,28 +186,29 @@ pub(super) async fn open(client: Client) -> anyhow::Result<Events> {
     }
 }
 
-/// What all streams have heard together.
+/// Record of what all streams have received.
 pub(in crate::commands::bench) struct Board {
     pub(super) began: Instant,
-    /// For each message of the room by its sequence: how many streams have it, and when the last
-    /// of them got it.
+    /// For each message of the room by its sequence: how many streams have received it, and when
+    /// the last of them did.
     messages: Vec<(AtomicU64, AtomicU64)>,
-    /// Streams that are back after they were lost, and when the last of them was.
+    /// Number of streams that are back after they were lost.
     pub(super) back: AtomicU64,
+    /// When the last of them was back, in microseconds.
     pub(super) back_at_us: AtomicU64,
     pub(super) lost: AtomicU64,
-    /// From sending to hearing, of what says when it was sent.
+    /// Times from sending to receiving, of messages that carry their time of sending.
     delays: Mutex<Histogram<u64>>,
     pub(super) times_delays: AtomicBool,
     stop: watch::Sender<bool>,
 }
 
-/// What one stream has heard.
+/// Record of what one stream has received.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     pub(super) missed: u64,
     pub(super) doubled: u64,
-    /// For how long it was gone, each time.
+    /// Times for which the stream was gone, in microseconds.
     pub(super) gone_us: Vec<u64>,
     pub(super) ended: Option<CallError>,
     last: u64,
@@ -225,7 +228,7 @@ impl Board {
         })
     }
 
-    /// The time by which everything here is told.
+    /// Returns the time on the clock of this board, in microseconds.
     pub(super) fn now_us(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_micros()).expect("a run is short")
     }
@@ -235,13 +238,13 @@ impl Board {
         self.stop.send_replace(true);
     }
 
-    /// How many streams have a message, and when the last one got it.
+    /// Returns how many streams have received a message, and when the last one did.
     pub(super) fn heard(&self, sequence: u64) -> (u64, u64) {
         let (count, at) = self.slot(sequence);
         (count.load(Ordering::Acquire), at.load(Ordering::Acquire))
     }
 
-    /// What was measured since the last time.
+    /// Takes the delays that were measured since the last call.
     pub(super) async fn take_delays(&self) -> Histogram<u64> {
         std::mem::replace(&mut *self.delays.lock().await, latencies())
     }
@@ -258,7 +261,7 @@ impl Board {
     }
 }
 
-/// Notes what a stream says until everybody is asked to end.
+/// Records the events of a stream until all streams are asked to end.
 async fn hear(mut events: Events, board: Arc<Board>) -> Heard {
     let mut heard = Heard::default();
     let mut stop = board.stop.subscribe();
@@ -304,7 +307,7 @@ async fn hear(mut events: Events, board: Arc<Board>) -> Heard {
 }
 
 impl Heard {
-    /// A message of the room has come.
+    /// Counts a message of the room.
     fn count(&mut self, sequence: u64) {
         if self.last == 0 {
             self.last = sequence;
@@ -320,7 +323,7 @@ impl Heard {
     }
 }
 
-/// When a message was sent: its first word.
+/// Parses the time at which a message was sent: its first word.
 fn sent_us(text: &str) -> Option<u64> {
     text.split_once(' ')?.0.parse().ok()
 }

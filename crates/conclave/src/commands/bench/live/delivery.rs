@@ -1,4 +1,4 @@
-//! How long after its acknowledgement a message arrives at a subscriber of another node.
+//! Measures how long after its acknowledgement a message arrives at a subscriber of another node.
 //!
 //! Sender and subscriber share this process and its clock. The difference may be negative: the
 //! subscriber's node need not wait for the answer to the sender.
@@ -17,12 +17,12 @@ use super::{
 };
 use crate::scratch::random_word;
 
-/// Between two messages that are measured.
+/// Interval between two measured messages.
 const PROBE_EVERY: Duration = Duration::from_millis(3);
-/// Until the load is even.
+/// Time until the load is even.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// See the head of this file. Times are from the acknowledgement to the arrival.
+/// Figures that the head of this file describes. Times are from the acknowledgement to the arrival.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     nodes: u64,
@@ -34,7 +34,7 @@ pub(super) struct Report {
     p90_us: i64,
     p99_us: i64,
     max_us: i64,
-    /// From sending to the acknowledgement, of the same messages.
+    /// Time from sending to the acknowledgement, of the same messages.
     acked_p50_us: i64,
     acked_p99_us: i64,
 }
@@ -62,7 +62,7 @@ pub(super) async fn measure(args: &Args, stage: &Stage) -> anyhow::Result<Report
     }
     load.begin_part(2);
     let measured = began.elapsed();
-    // The last message ends the listening.
+    // The last message ends the reader's loop.
     probe.send(&to, LAST).await?;
     let heard = timeout(PATIENCE, hearing).await??;
     let took = load.stop().await;
@@ -90,10 +90,10 @@ pub(super) async fn measure(args: &Args, stage: &Stage) -> anyhow::Result<Report
     })
 }
 
-/// The text that ends the listening.
+/// The text that ends the reader's loop.
 const LAST: &str = "last";
 
-/// A sender at the leader, and the stream of its reader on another node.
+/// Makes a sender at the leader, and the stream of its reader on another node.
 async fn pair(
     stage: &Stage,
     near: &[String],
@@ -108,14 +108,14 @@ async fn pair(
     let reader = conclave_client::core::AccountName::new("reader".to_owned());
     let reader = Recipient::Account(reader.expect("it is a name"));
     let probe = client(near, &tokens[0])?;
-    // The conversation is opened by the first message.
+    // The first message opens the conversation.
     probe.send(&reader, "first").await?;
     let far = stage.endpoints(&[stage.host]);
     let events = open(client(&far, &tokens[1])?).await?;
     Ok((probe, reader, events))
 }
 
-/// When each message arrived, until the last one has.
+/// Returns when each message arrived, once the last one has.
 async fn hear(mut events: Events) -> HashMap<u64, Instant> {
     let mut heard = HashMap::new();
     while let Ok(item) = events.next().await {
@@ -138,7 +138,7 @@ fn difference_us(from: Instant, to: Instant) -> i64 {
     }
 }
 
-/// Of sorted values.
+/// Returns a quantile of sorted values.
 fn quantile(values: &[i64], percent: usize) -> i64 {
     let place = (values.len() * percent / 100).min(values.len().saturating_sub(1));
     values.get(place).copied().unwrap_or_default()

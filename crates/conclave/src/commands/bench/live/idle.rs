@@ -1,4 +1,4 @@
-//! What an idle subscriber costs, and when the last of a crowd has a message.
+//! Measures what an idle subscriber costs, and when the last of a crowd has a message.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use super::{
 };
 use crate::commands::bench::latencies;
 
-/// Messages before anything is measured: they fill what is filled once.
+/// Number of messages before the measurement: they fill buffers that are filled only once.
 const WARM_UP_MESSAGES: usize = 50;
-/// Until a node has done what it does after a change.
+/// Time until a node has finished its work after a change.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// See the head of this file.
+/// Figures that the head of this file describes.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     subscribers: u64,
@@ -29,11 +29,11 @@ pub(super) struct Report {
     idle_cpu_percent: f64,
     connect_seconds: f64,
     messages: u64,
-    /// From sending to the last subscriber.
+    /// Time from sending until the last subscriber has the message.
     last_p50_us: u64,
     last_p99_us: u64,
     last_max_us: u64,
-    /// What the node computes for one message and all subscribers.
+    /// CPU time of the node for one message to all subscribers.
     cpu_us_per_message: f64,
 }
 
@@ -49,7 +49,7 @@ pub(super) async fn measure(args: &Args, stage: &Stage, count: u64) -> anyhow::R
     for _ in 0..WARM_UP_MESSAGES {
         sender.send(&room, "x".repeat(args.payload())).await?;
     }
-    // The paths of streams, too, are walked once before.
+    // The code paths of streams, too, are warmed up.
     let some = crowd
         .listen(
             8.min(streams),

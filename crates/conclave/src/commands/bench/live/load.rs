@@ -1,4 +1,4 @@
-//! Senders that keep their pace, so that what is measured beside them does not change the load.
+//! Runs senders that keep their pace, so that the measurement beside them does not change the load.
 //!
 //! A sender whose answer is late sends later; it never makes up for it with a burst.
 
@@ -24,12 +24,12 @@ use tokio::{
 use super::crowd::{Board, client};
 use crate::{commands::bench::latencies, scratch::random_word};
 
-/// How long the maximal rate is looked for, after as long to warm up.
+/// Duration of the measurement of the maximal rate, after a warm-up of the same length.
 const FULL_SPEED: Duration = Duration::from_secs(2);
-/// Parts of a run that are told apart.
+/// Number of parts of a run with figures of their own.
 const PARTS: usize = 4;
 
-/// Who sends to whom.
+/// A sender's client, and its recipient.
 pub(in crate::commands::bench) type Sender = (Client, Recipient);
 
 /// Senders at work.
@@ -41,12 +41,13 @@ pub(in crate::commands::bench) struct Load {
 struct Shared {
     stop: AtomicBool,
     part: AtomicUsize,
-    /// How long answers took, for each part of the run.
+    /// Latencies of answers, for each part of the run.
     took: [Mutex<Histogram<u64>>; PARTS],
 }
 
 impl Load {
-    /// Sends so many messages in a second, all senders together; `None`: as fast as they can.
+    /// Starts the senders with this number of messages per second, all together; `None` for as fast
+    /// as they can.
     pub(in crate::commands::bench) fn start(
         senders: Vec<Sender>,
         rate: Option<f64>,
@@ -69,12 +70,12 @@ impl Load {
         Self { shared, tasks }
     }
 
-    /// From now on it is another part of the run.
+    /// Begins another part of the run.
     pub(in crate::commands::bench) fn begin_part(&self, part: usize) {
         self.shared.part.store(part, Ordering::Relaxed);
     }
 
-    /// Ends it; gives how long answers took in each part.
+    /// Stops the senders; returns the latencies of answers in each part.
     pub(in crate::commands::bench) async fn stop(self) -> Vec<Histogram<u64>> {
         self.shared.stop.store(true, Ordering::Relaxed);
         self.tasks.join_all().await;
@@ -104,22 +105,22 @@ async fn send(
         }
         let (began, part) = (Instant::now(), shared.part.load(Ordering::Relaxed));
         let text = text(board.now_us(), payload);
-        // What was not answered is what the latency of the others is compared with: it counts.
+        // A failed send counts too: a late or missing answer belongs to the latencies.
         let _ = client.send(&to, text).await;
         let us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         shared.took[part].lock().await.saturating_record(us);
     }
 }
 
-/// A text that says when it was sent.
+/// Makes a text that says when it was sent.
 pub(super) fn text(now_us: u64, bytes: usize) -> String {
     let mut text = format!("{now_us} ");
     text.extend(std::iter::repeat_n('x', bytes.saturating_sub(text.len())));
     text
 }
 
-/// People who send to each other through these nodes; `each` messages of one session are under
-/// way at once.
+/// Makes people who send to each other through these nodes; `each` messages of one session are
+/// under way at once.
 pub(in crate::commands::bench) async fn pairs(
     endpoints: &[String],
     sessions: u64,
@@ -143,7 +144,7 @@ pub(in crate::commands::bench) async fn pairs(
     Ok(senders)
 }
 
-/// How many messages in a second these senders can have acknowledged.
+/// Measures how many messages per second these senders get acknowledged.
 pub(in crate::commands::bench) async fn rate_max(
     senders: Vec<Sender>,
     payload: usize,

@@ -31,33 +31,34 @@ use crate::{
     scratch,
 };
 
-/// Subscribers that one node takes.
+/// Maximum number of subscribers that one node takes.
 const SUBSCRIBERS_MAX: u64 = 9_000;
-/// How long something may take that takes a moment.
+/// Limit for steps that usually take a moment.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Between two looks at a condition.
+/// Interval between two looks at a condition.
 const LOOK_INTERVAL: Duration = Duration::from_millis(2);
-/// Open files besides the two ends of each subscriber.
+/// Number of open files besides the two ends of each subscriber.
 const FILES_BESIDES: u64 = 2_000;
 
-/// What `bench live` takes.
+/// Arguments of `bench live`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     what: What,
-    /// How many nodes to start
+    /// Number of nodes to start
     #[arg(long, default_value = "3", value_parser = clap::value_parser!(u64).range(3..=NODES_MAX))]
     nodes: u64,
-    /// How long each part of a measurement takes
+    /// Seconds of each part of a measurement
     #[arg(long, default_value = "8", value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-    /// Senders besides what is measured
+    /// Number of senders besides the measured streams
     #[arg(long, default_value = "64", value_parser = clap::value_parser!(u64).range(1..=1024))]
     concurrency: u64,
-    /// Messages to the crowd
+    /// Number of messages to the crowd
     #[arg(long, default_value = "20", value_parser = clap::value_parser!(u64).range(1..=1000))]
     messages: u64,
-    /// Messages of all senders in a second; without: half of what the cluster takes
+    /// Messages of all senders per second [default: 400; with --delivery half of the cluster's
+    /// maximal rate]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     rate: Option<u64>,
     /// Bytes of one message
@@ -67,31 +68,32 @@ pub(super) struct Args {
         value_parser = clap::value_parser!(u64).range(32..=TEXT_BYTES_MAX as u64)
     )]
     payload: u64,
-    /// In which form the result is shown
+    /// Output format of the result
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
 }
 
-/// What is measured.
+/// The measurement to run.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 struct What {
-    /// So many idle subscribers on one node: memory, CPU, and messages to all of them
+    /// Measure N idle subscribers on one node: memory, CPU, and messages to all of them
     #[arg(
         long, num_args = 0..=1, default_missing_value = "5000", value_name = "N",
         value_parser = clap::value_parser!(u64).range(1..=SUBSCRIBERS_MAX)
     )]
     idle: Option<u64>,
-    /// From the acknowledgement to the arrival on another node, at half of the maximal load
+    /// Measure the time from the acknowledgement to the arrival on another node, at half of the
+    /// maximal load
     #[arg(long)]
     delivery: bool,
-    /// Others beside so many readers that stop, and as many that read a byte in a second
+    /// Measure other readers beside N that stop, and N that read a byte per second
     #[arg(
         long, num_args = 0..=1, default_missing_value = "50", value_name = "N",
         value_parser = clap::value_parser!(u64).range(1..=1000)
     )]
     slow: Option<u64>,
-    /// So many subscribers of a node that is killed
+    /// Measure N subscribers of a node that is killed
     #[arg(
         long, num_args = 0..=1, default_missing_value = "1000", value_name = "N",
         value_parser = clap::value_parser!(u64).range(1..=SUBSCRIBERS_MAX)
@@ -108,7 +110,8 @@ impl Args {
         usize::try_from(self.payload).expect("a text is short")
     }
 
-    /// Sessions of senders, and how many messages of each are under way at once.
+    /// Returns the number of senders' sessions, and how many messages of each are under way at
+    /// once.
     fn senders(&self) -> (u64, u64) {
         const SESSIONS: u64 = 8;
         let sessions = SESSIONS.min(self.concurrency);
@@ -116,16 +119,16 @@ impl Args {
     }
 }
 
-/// A cluster with its roles.
+/// A cluster with the roles of its nodes.
 struct Stage {
     cluster: LocalCluster,
     leader: u64,
-    /// Where the streams are: a follower.
+    /// The node that serves the streams: a follower.
     host: u64,
 }
 
 impl Stage {
-    /// The addresses of all nodes: these first, in their order.
+    /// Returns the addresses of all nodes: these first, in their order.
     fn endpoints(&self, first: &[u64]) -> Vec<String> {
         let nodes = self.cluster.nodes().into_iter();
         let others = nodes.filter(|node| !first.contains(node));
@@ -133,7 +136,7 @@ impl Stage {
         ordered.map(|node| self.cluster.endpoint(node)).collect()
     }
 
-    /// The process of a node.
+    /// Returns the process ID of a node.
     fn process(&self, node: u64) -> anyhow::Result<String> {
         let pid = self.cluster.pid(node);
         Ok(pid
@@ -141,20 +144,20 @@ impl Stage {
             .to_string())
     }
 
-    /// The memory of a node.
+    /// Returns the memory of a node.
     fn memory_kib(&self, node: u64) -> anyhow::Result<u64> {
         let kib = process::memory_kib(&self.process(node)?);
         kib.ok_or_else(|| failed("this system does not tell the memory of a process"))
     }
 
-    /// What a node has computed so far.
+    /// Returns the CPU time of a node so far.
     fn cpu_us(&self, node: u64) -> anyhow::Result<u64> {
         let us = process::cpu_us(&self.process(node)?);
         us.ok_or_else(|| failed("this system does not tell the time of a process"))
     }
 }
 
-/// A figure with its name.
+/// Figures with their names.
 type Rows = Vec<(&'static str, String)>;
 
 /// Starts a cluster, measures, ends it, and shows the result.
@@ -194,10 +197,10 @@ pub(super) async fn bench(args: &Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// What a measurement gives.
+/// Result of a measurement.
 trait Figures: Serialize {
     fn rows(&self) -> Rows;
-    /// Whether the promises held.
+    /// Returns whether the promises held.
     fn holds(&self) -> bool {
         true
     }
@@ -242,7 +245,7 @@ fn failed(sentence: &str) -> anyhow::Error {
     CommandError::new(EXIT_FAILED, sentence, hint).into()
 }
 
-/// Lets this process, and the nodes that it starts, open so many files.
+/// Allows this process, and the nodes that it starts, to open this number of files.
 fn allow_files(wanted: u64) -> anyhow::Result<()> {
     let now = getrlimit(Resource::Nofile);
     if now.current.is_none_or(|current| current >= wanted) {
@@ -259,7 +262,7 @@ fn allow_files(wanted: u64) -> anyhow::Result<()> {
     })
 }
 
-/// Times of parts of a measurement, in microseconds.
+/// Formats a time in microseconds as milliseconds.
 fn ms(us: u64) -> String {
     format!("{:.1} ms", us as f64 / 1000.0)
 }

@@ -1,7 +1,7 @@
 //! A client that does not behave: it asks for a stream and then reads too little of it.
 //!
-//! HTTP/2 is written by hand, because no proper client can be made to read so badly. It offers
-//! the largest window there is, so what the node does not hold back waits in the node.
+//! HTTP/2 is written by hand, because no proper client can be made to read so badly. The client
+//! offers the largest window there is, so what the node does not hold back waits in the node.
 
 use std::{io, time::Duration};
 
@@ -11,7 +11,7 @@ use tokio::{
     time::sleep,
 };
 
-/// What HTTP/2 begins with.
+/// Connection preface of HTTP/2.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Types of frames.
 const DATA: u8 = 0;
@@ -24,29 +24,29 @@ const END_HEADERS: u8 = 4;
 /// The setting of the window with which streams begin, and the largest one.
 const INITIAL_WINDOW_SIZE: u8 = 4;
 const WINDOW_MAX: u32 = i32::MAX as u32;
-/// What a connection begins with, by the standard.
+/// Window with which a connection begins, by the standard.
 const WINDOW_FIRST: u32 = 65_535;
 /// `from_beginning = true` of a `SubscribeRequest`, with the head of a gRPC message.
 const SUBSCRIBE: &[u8] = &[0, 0, 0, 0, 2, 0x10, 1];
-/// Between two bytes of a reader that reads at all.
+/// Interval between two bytes of a reader that reads at all.
 const BYTE_EVERY: Duration = Duration::from_secs(1);
-/// Between two looks of one that does not, whether it should end.
+/// Pause of a reader that was cut off before it connects again.
 const BEFORE_ANOTHER: Duration = Duration::from_millis(200);
 
-/// How badly a client reads.
+/// Pace at which a client reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pace {
-    /// Not at all.
+    /// The client reads nothing.
     Never,
-    /// One byte in a second.
+    /// The client reads one byte per second.
     BytePerSecond,
 }
 
-/// Asks for all that is stored and all that comes, and reads it as badly as it was told; once the
-/// node has cut it off it comes again. Ends when it is dropped.
+/// Subscribes from the beginning and reads as slowly as `pace` says; once the node has cut it off,
+/// it connects again. Ends when it is dropped.
 pub(super) async fn read_badly(endpoint: String, token: String, pace: Pace) {
     loop {
-        // Cut off is what it deserves.
+        // An error is expected: the node cuts off a client that reads like this.
         let _ = stream(&endpoint, &token, pace).await;
         sleep(BEFORE_ANOTHER).await;
     }
@@ -58,7 +58,8 @@ async fn stream(endpoint: &str, token: &str, pace: Pace) -> io::Result<()> {
     match pace {
         Pace::Never => loop {
             sleep(BYTE_EVERY).await;
-            // A connection that the node has reset takes nothing more.
+            // A connection that the node has reset takes no more bytes, so this write finds that
+            // out.
             connection.write_all(&frame(0xfa, 0, 0, &[])).await?;
         },
         Pace::BytePerSecond => loop {
@@ -68,7 +69,7 @@ async fn stream(endpoint: &str, token: &str, pace: Pace) -> io::Result<()> {
     }
 }
 
-/// Everything that the client says.
+/// Builds everything that the client sends.
 fn request(endpoint: &str, token: &str) -> Vec<u8> {
     let [a, b, c, d] = WINDOW_MAX.to_be_bytes();
     let headers: Vec<u8> = [
@@ -107,7 +108,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A header that no table has: the plainest form there is.
+/// Encodes a header that no table has, in its simplest form.
 fn header(name: &str, value: &str) -> Vec<u8> {
     let mut header = vec![0];
     for text in [name, value] {

@@ -1,7 +1,8 @@
-//! What readers that read too little do to the others, and to the memory of their node.
+//! Measures what readers that read too little do to the others, and to the memory of their node.
 //!
-//! All are in one room and on one node: those who read, who stop, and who take a byte in a
-//! second. It is measured without the bad ones, with them, and without them again.
+//! All are in one room and on one node: readers that read, readers that stop, and readers that take
+//! a byte per second. The measurement runs without the slow readers, with them, and without them
+//! again.
 
 use serde::Serialize;
 use tokio::{
@@ -18,21 +19,21 @@ use super::{
     raw::{Pace, read_badly},
 };
 
-/// Readers that read.
+/// Number of readers that read.
 const GOOD: usize = 8;
-/// Messages in a second to the room, unless it is said.
+/// Messages per second to the room, unless `--rate` sets another.
 const ROOM_RATE: f64 = 400.0;
 
-/// See the head of this file.
+/// Figures that the head of this file describes.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
-    /// Of each of the two kinds.
+    /// Number of slow readers of each of the two kinds.
     slow_readers: u64,
     rate_kept: f64,
     send_p99_without_us: u64,
     send_p99_with_us: u64,
     send_ratio: f64,
-    /// From sending to hearing.
+    /// Time from sending to receiving.
     delivery_p99_without_us: u64,
     delivery_p99_with_us: u64,
     delivery_ratio: f64,
@@ -84,7 +85,7 @@ pub(super) async fn measure(args: &Args, stage: &Stage, count: u64) -> anyhow::R
         tasks.spawn(read_badly(stage.cluster.endpoint(stage.host), token, pace));
     }
     let mut memory_most = most_memory(args, stage).await?;
-    // Longer than the others: it shows whether memory goes on growing.
+    // This part is longer than the others: it shows whether memory goes on growing.
     memory_most = memory_most.max(most_memory(args, stage).await?);
     let with = board.take_delays().await;
     load.begin_part(0);
@@ -120,7 +121,7 @@ pub(super) async fn measure(args: &Args, stage: &Stage, count: u64) -> anyhow::R
     })
 }
 
-/// The most memory that the node has in one part of the measurement.
+/// Returns the maximum memory of the node in one part of the measurement.
 async fn most_memory(args: &Args, stage: &Stage) -> anyhow::Result<u64> {
     let began = Instant::now();
     let mut most = 0;

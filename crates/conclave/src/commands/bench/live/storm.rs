@@ -1,4 +1,5 @@
-//! What happens when a node with a crowd dies: everybody comes to the others at the same instant.
+//! Measures what happens when a node with a crowd dies: all its subscribers move to the other nodes
+//! at the same instant.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -13,18 +14,18 @@ use super::{
 };
 use crate::commands::{bench::latencies, up::words};
 
-/// Messages of the others in a second, unless it is said.
+/// Messages of the other senders per second, unless `--rate` sets another.
 const RATE: f64 = 400.0;
-/// Messages to the crowd in a second: it must be seen whether any is missed.
+/// Messages to the crowd per second: they show whether a stream misses any.
 const ROOM_RATE: f64 = 10.0;
 
-/// See the head of this file.
+/// Figures that the head of this file describes.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     subscribers: u64,
-    /// From the kill until the last stream had caught up.
+    /// Time from the kill until the last stream had caught up.
     all_back_ms: f64,
-    /// For how long streams were gone, as their clients saw it.
+    /// Time for which streams were gone, as their clients saw it.
     gone_p50_us: u64,
     gone_p99_us: u64,
     gone_max_us: u64,
@@ -36,7 +37,7 @@ pub(super) struct Report {
     send_p99_during_us: u64,
     send_p99_second_us: u64,
     send_ratio: f64,
-    /// Of all nodes that live, with what the senders cost meanwhile.
+    /// CPU time of all nodes that are alive, including the cost of the senders meanwhile.
     cpu_us_of_nodes_per_stream: f64,
 }
 
