@@ -5,7 +5,7 @@
 //! algorithm): taking moves it into the future, time passes by itself, and a full bucket needs no
 //! upkeep. All arithmetic is on integers, in microseconds of log time.
 //!
-//! Always true: a refusal changes nothing; nobody waits longer than it takes a bucket to fill,
+//! Always true: a refusal changes nothing; no account waits longer than it takes a bucket to fill,
 //! also if the limits or the log time were changed meanwhile.
 
 use crate::{
@@ -84,11 +84,11 @@ pub fn price(operation: &Operation) -> Price {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keeps {
     /// Nothing: it deletes or ends something, puts another value in the same place, or is needed
-    /// to come to that, such as logging in and what administrators and operators do.
+    /// before that, such as logging in and what administrators and operators do.
     Nothing,
     /// Rows whose number has a bound of its own.
     Rows,
-    /// What counts as stored bytes of the account that asks.
+    /// What counts as stored bytes of the calling account.
     StoredBytes,
 }
 

@@ -1,4 +1,4 @@
-//! What a client is told of a command that went through the log.
+//! The answer that a client gets to a command that went through the log.
 //!
 //! Always true: the same for every retry of the same request, whichever node gives it.
 
@@ -26,7 +26,7 @@ pub enum Accepted {
     SessionOpened {
         /// Its number.
         session: SessionId,
-        /// Whose it is.
+        /// The account that owns it.
         account: AccountId,
         /// When it ends unless it is renewed by use, in log time.
         expires_at: Timestamp,
@@ -35,13 +35,13 @@ pub enum Accepted {
     SessionClosed,
     /// The message has its place.
     MessageSent {
-        /// In which conversation.
+        /// The conversation.
         conversation: ConversationId,
         /// Its number there.
         sequence: Sequence,
-        /// When, in log time.
+        /// Log time of the message.
         sent_at: Timestamp,
-        /// Where in the log.
+        /// Position in the log.
         position: Position,
     },
     /// The positions are at least where they were asked to be.
@@ -57,7 +57,7 @@ pub enum Accepted {
     InviteCreated {
         /// Its number.
         invite: InviteId,
-        /// Until when, in log time.
+        /// End of the invite, in log time.
         expires_at: Timestamp,
     },
     /// The bot's token can be used.
@@ -78,14 +78,14 @@ pub enum Accepted {
     PasswordTried,
     /// One machine can join with the token.
     JoinTokenCreated {
-        /// Until when, in log time.
+        /// End of the token, in log time.
         expires_at: Timestamp,
     },
     /// The machine has a number.
     NodeAdmitted {
-        /// Which.
+        /// The machine's number.
         node: NodeId,
-        /// Whether it shall vote.
+        /// Whether the machine becomes a voter.
         voter: bool,
     },
     /// The messages are deleted.

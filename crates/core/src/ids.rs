@@ -233,7 +233,7 @@ impl std::fmt::Debug for OnceId {
     }
 }
 
-/// A digest of what a request asks for and of who asks (the client's nonce), made where the
+/// A digest of what a request asks for and of its client (the client's nonce), made where the
 /// request arrives. Two requests with the same number are the same if their digests are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub u64);

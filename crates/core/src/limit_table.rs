@@ -8,8 +8,8 @@ use crate::{
     spend::SPENDS,
 };
 
-/// The greatest value of any limit: 2^40, a tebibyte, so that products fit 64 bits after a
-/// division and nobody needs to tell it from "without a limit".
+/// The greatest value of any limit: 2^40, a tebibyte, so that products fit 64 bits after a division
+/// and no code needs to tell it from "without a limit".
 pub const ACCOUNT_LIMIT_MAX: u64 = 1 << 40;
 
 /// How many limits there are: two for each kind of spending, and the quotas.

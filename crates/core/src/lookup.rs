@@ -9,7 +9,7 @@ use crate::{
     WebhookId, limits::THROTTLE_MAX_MS,
 };
 
-/// The state cannot be read. Not an answer to anybody: the node has to stop.
+/// The state cannot be read. Not an answer to a client: the node has to stop.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the state cannot be read: {why}")]
 pub struct Broken {
@@ -33,7 +33,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// Whether it is an administrator's, and not suspended.
+    /// Returns whether it is an administrator's, and not suspended.
     #[must_use]
     pub fn is_admin(&self) -> bool {
         self.role == AccountRole::Admin && !self.suspended
@@ -45,7 +45,7 @@ impl Account {
 pub struct Session {
     /// Its number.
     pub id: SessionId,
-    /// Whose it is.
+    /// The account that owns it.
     pub account: AccountId,
     /// Closed sessions give remembered answers and nothing else.
     pub closed: bool,
@@ -64,20 +64,20 @@ pub struct Session {
 pub struct Conversation {
     /// Its number.
     pub id: ConversationId,
-    /// Between whom it is.
+    /// The kind: two people, or the members of a room.
     pub kind: Kind,
     /// The number of its last message; 0 if it has none.
     pub sequence_last: Sequence,
 }
 
-/// Between whom a conversation is.
+/// Kind of a conversation: between two people, or between the members of a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The two people, as they were when it was opened; the lower number first.
     Direct(AccountId, AccountId),
     /// The members of a room.
     Room {
-        /// Whether everybody may see and join it.
+        /// Whether every account may see and join it.
         public: bool,
         /// How many members it has.
         members: u64,
@@ -100,7 +100,7 @@ pub struct Membership {
 pub struct Invite {
     /// Its number.
     pub id: InviteId,
-    /// Until when.
+    /// End of the invite.
     pub expires_at: Timestamp,
     /// How often it can still be used.
     pub uses_left: u32,
@@ -122,9 +122,9 @@ pub struct Webhook {
 /// What rules know of a token with which a machine can join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JoinToken {
-    /// Until when.
+    /// End of the token.
     pub expires_at: Timestamp,
-    /// Whether the machine shall vote.
+    /// Whether the machine becomes a voter.
     pub voter: bool,
 }
 
@@ -273,7 +273,7 @@ pub trait Lookup {
         account: AccountId,
         reaction: &Reaction,
     ) -> Result<bool, Broken>;
-    /// Whether anybody's reaction of this kind is there.
+    /// Whether any account's reaction of this kind is there.
     fn has_reaction(&self, message: MessageRef, reaction: &Reaction) -> Result<bool, Broken>;
     /// How many different reactions a message has.
     fn reaction_kinds(&self, message: MessageRef) -> Result<u64, Broken>;
@@ -321,7 +321,7 @@ pub trait Lookup {
     fn node_last(&self) -> Result<NodeId, Broken>;
     /// Whether this number of a node is used up.
     fn is_retired(&self, node: NodeId) -> Result<bool, Broken>;
-    /// Which node shall lead.
+    /// The node that leads while it is healthy.
     fn preferred_leader(&self) -> Result<Option<NodeId>, Broken>;
     /// Which authority peers believe, and which one they are about to.
     fn authority(&self) -> Result<PeerAuthority, Broken>;

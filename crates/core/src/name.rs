@@ -55,7 +55,7 @@ name! {
     RoomName
 }
 name! {
-    /// A valid name of an operator: an entry in the list of those who may run the cluster.
+    /// A valid name of an operator: an entry in the list of operators, which may run the cluster.
     OperatorName
 }
 

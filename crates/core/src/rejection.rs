@@ -43,17 +43,17 @@ pub enum Rejection {
     /// The password's hash is not one that a node of this version makes.
     #[error("the password hash is malformed")]
     PasswordHashInvalid,
-    /// No such account, or not this password: which of the two is not told.
+    /// No such account, or a wrong password: the client does not learn which of the two.
     #[error("wrong name or password")]
     WrongCredentials,
     /// Too many attempts have failed. The answer is not remembered: the same request may be sent
     /// again after the wait.
     #[error("too many attempts have failed; wait {wait_ms} ms")]
     LoginThrottled {
-        /// How long.
+        /// How long the client has to wait, in milliseconds.
         wait_ms: u64,
     },
-    /// The account was suspended by an administrator. Told only to its owner.
+    /// The account was suspended by an administrator. Only its owner gets this answer.
     #[error("the account is suspended")]
     AccountSuspended,
     /// The session has ended, or never was. Log in again; nothing was executed.
@@ -96,13 +96,14 @@ pub enum Rejection {
         /// Its length.
         bytes: u64,
     },
-    /// Nobody has this name.
+    /// No account has this name.
     #[error("there is no such account")]
     NoSuchAccount,
     /// The other person's account was deleted.
     #[error("the recipient's account was deleted")]
     RecipientGone,
-    /// The conversation does not exist, or the asker is not in it: which is not told.
+    /// The conversation does not exist, or the caller is not in it: the caller does not learn
+    /// which.
     #[error("there is no such conversation")]
     NoSuchConversation,
     /// The conversation has no such message.
@@ -129,13 +130,13 @@ pub enum Rejection {
         /// Its bound.
         bytes_max: u64,
     },
-    /// One of the two has blocked the other. Who has is not told to the blocked one.
+    /// One of the two has blocked the other. The blocked one does not learn which.
     #[error("this person takes no messages from you")]
     Blocked,
     /// Oneself cannot be blocked, kicked or invited.
     #[error("this cannot be done to oneself")]
     Oneself,
-    /// The role that the asker has does not allow it.
+    /// The caller's role does not allow it.
     #[error("your role does not allow this")]
     NotAllowed,
     /// The room would have no owner, or the cluster no administrator.
@@ -173,7 +174,7 @@ pub enum Rejection {
     /// The webhook does not exist.
     #[error("there is no such webhook")]
     NoSuchWebhook,
-    /// The session does not exist, or is somebody else's.
+    /// The session does not exist, or belongs to another account.
     #[error("there is no such session")]
     NoSuchSession,
     /// A time to live or a number of uses outside its bounds.

@@ -58,7 +58,7 @@ impl RequestWindow {
     /// can be rebuilt from stored numbers in any order.
     pub fn record(&mut self, number: u64) {
         if number > self.last {
-            // The numbers between become the newest ones; nobody has used them yet.
+            // The numbers between become the newest ones; no request has used them yet.
             let first_new = (self.last + 1).max(number.saturating_sub(REQUEST_WINDOW - 1));
             for skipped in first_new..=number {
                 self.used[word(skipped)] &= !bit(skipped);

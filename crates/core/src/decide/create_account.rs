@@ -1,4 +1,4 @@
-//! Creates an account under a name that nobody has, if something allows it.
+//! Creates an account under a name that no account has, if something allows it.
 
 use super::ruling::{Ruling, Stop};
 use crate::{
@@ -29,7 +29,8 @@ pub(super) fn is_hash(password_hash: &str) -> bool {
     password_hash.starts_with('$') && password_hash.len() <= PASSWORD_HASH_BYTES_MAX
 }
 
-/// An account under a name that nobody has.
+/// Returns the number of a new account under a name that no account has, and the event that creates
+/// it.
 pub(super) fn new_account(
     lookup: &impl Lookup,
     now: Timestamp,

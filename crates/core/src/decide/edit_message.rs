@@ -24,7 +24,7 @@ pub(super) fn edit_message(
         }
         .into());
     }
-    // Whoever may not write there may not rewrite either.
+    // An account that may not write there may not rewrite either.
     own_place(lookup, by, message.conversation)?;
     let edited = Event::MessageEdited {
         conversation: message.conversation,

@@ -1,4 +1,4 @@
-//! Decides who may run the cluster's machines: operators, each with a credential of its own.
+//! Adds and removes operators, which run the cluster's machines, each with a credential of its own.
 //!
 //! An operator is no account, and an administrator of accounts is no operator.
 //!

@@ -1,5 +1,5 @@
-//! What an administrator may do to somebody else's account short of deleting it: suspend and
-//! reactivate it, end its sessions, give it another password. Nothing of it is deleted.
+//! What an administrator may do to another account short of deleting it: suspend and reactivate it,
+//! end its sessions, set another password. Nothing of it is deleted.
 //!
 //! Always true: an administrator cannot do any of these to its own account, so one that is not
 //! suspended is left.

@@ -1,7 +1,7 @@
 //! What the rules of rooms share: which room is meant, who may do what there, and leaving.
 //!
-//! Always true: a private room that somebody is neither in nor invited to is, for it, no room; a
-//! room in which people are has an owner.
+//! Always true: for an account that is neither in a private room nor invited to it, the room does
+//! not exist; a room in which people are has an owner.
 
 use super::{delete_webhook, ruling::Stop};
 use crate::{
@@ -18,7 +18,7 @@ const _: () = assert!(
     "what has to be done does not fit behind the closing of rooms"
 );
 
-/// A room as somebody sees it.
+/// A room as one account sees it.
 pub(super) struct Seen {
     pub(super) id: ConversationId,
     pub(super) public: bool,
@@ -102,7 +102,7 @@ pub(super) fn leave(
         }
         None => {
             let webhooks = lookup.webhooks(room)?;
-            // Too many at once stay: whoever joins such a room owns it.
+            // Too many at once stay: the account that joins such a room next owns it.
             if events.len() + 3 * webhooks.len() <= CLOSING_EVENTS_MAX {
                 for webhook in webhooks {
                     delete_webhook::remove(lookup, webhook, by, events)?;

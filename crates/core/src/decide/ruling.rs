@@ -7,10 +7,10 @@ use crate::{
     Timestamp, limits::SESSION_CLOSED_MS,
 };
 
-/// What a command comes to.
+/// What a command results in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// For the one who asked.
+    /// The answer for the caller.
     pub answer: Answer,
     /// To be written, in this order. Empty if the command was refused or answered from memory.
     pub events: Vec<Event>,

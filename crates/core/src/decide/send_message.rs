@@ -141,7 +141,7 @@ pub(super) fn own_place(
     })
 }
 
-/// Between two of whom one has blocked the other nothing is sent.
+/// Refuses a message between two accounts of which one has blocked the other.
 fn refuse_blocked(lookup: &impl Lookup, by: AccountId, peer: AccountId) -> Result<(), Stop> {
     let apart = by != peer;
     if apart && (lookup.is_blocked(peer, by)? || lookup.is_blocked(by, peer)?) {

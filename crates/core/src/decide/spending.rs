@@ -1,7 +1,7 @@
 //! Has an account pay for what it asks, before the rule of the request is asked.
 //!
-//! Always true: who cannot pay is refused without a trace, so the same request can be made again
-//! later; who has paid has paid, also if the rule then refuses.
+//! Always true: an account that cannot pay is refused without a trace, so the same request can be
+//! made again later; an account that has paid has paid, also if the rule then refuses.
 
 use crate::{
     AccountId, AccountLimit, AccountLimits, Allowance, Broken, Event, Lookup, Operation, Rejection,

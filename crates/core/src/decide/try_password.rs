@@ -1,5 +1,5 @@
-//! Counts an attempt with a password before it is verified; the next ones have to wait, longer
-//! each time, never for ever. What success forgives is told in `open_session`.
+//! Counts an attempt with a password before it is verified; the next ones have to wait, longer each
+//! time, never for ever. `open_session` says what success forgives.
 //!
 //! Always true: an attempt from a place that the account knows (an address or a device from which
 //! it was logged in to), or in a session, is counted there and nowhere else; it waits for nothing
@@ -34,7 +34,7 @@ pub(super) fn try_password(lookup: &impl Lookup, now: Timestamp, keys: &LoginKey
         None => vec![
             (keys.account, THROTTLE_FREE_ACCOUNT),
             (keys.address, THROTTLE_FREE_ADDRESS),
-            // Makes nobody wait: it tells how much of the address's count is the account's.
+            // Makes no attempt wait: it says how much of the address's count is the account's.
             (keys.pair, u32::MAX),
         ],
     };
