@@ -22,7 +22,7 @@ pub struct Event {
 pub enum What {
     /// A client asks for something. Retries of it belong to the same operation.
     Invoke {
-        /// Who asks.
+        /// The client that asks.
         client: u64,
         /// The number of the operation, unique over the run.
         op: u64,
@@ -31,7 +31,7 @@ pub enum What {
     },
     /// The operation was acknowledged: it happened, durably.
     Ok {
-        /// Who asked.
+        /// The client that asked.
         client: u64,
         /// The operation.
         op: u64,
@@ -43,14 +43,14 @@ pub enum What {
     ///
     /// A time-out is never this; it is [`What::Unknown`].
     Fail {
-        /// Who asked.
+        /// The client that asked.
         client: u64,
         /// The operation.
         op: u64,
     },
     /// A time-out or a lost connection: it may have happened, may happen later, or never.
     Unknown {
-        /// Who asked.
+        /// The client that asked.
         client: u64,
         /// The operation.
         op: u64,

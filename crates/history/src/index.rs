@@ -216,7 +216,7 @@ impl<'a> Index<'a> {
         self.sightings.sort_unstable();
     }
 
-    /// The send of a message, if anybody invoked it.
+    /// Returns the send of a message, if any client invoked it.
     pub(crate) fn send(&self, message: &str) -> Option<&Send<'a>> {
         let at = self.sends.partition_point(|send| send.message < message);
         self.sends.get(at).filter(|send| send.message == message)
@@ -244,7 +244,7 @@ impl<'a> Index<'a> {
         &self.sightings[start..end]
     }
 
-    /// Whether somebody may have deleted this place by then.
+    /// Returns whether a client may have deleted this place by then.
     pub(crate) fn deletion_possible(&self, conversation: &str, seq: u64, by_us: u64) -> bool {
         let wanted = (conversation, seq);
         let start = self

@@ -11,7 +11,7 @@ const CONVERSATIONS: [&str; 3] = ["alice/bob", "alice/carol", "bob/carol"];
 /// When everything is at rest and is read.
 const END_US: u64 = 1_000_000;
 
-/// What a client is told of a send, and whether it happens.
+/// The answer that a client gets to a send, and whether the send happens.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fate {
     Acked,

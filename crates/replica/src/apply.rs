@@ -1,9 +1,9 @@
-//! The state machine: what is committed is decided, written and told, in that order.
+//! The state machine: committed entries are decided, written and published, in that order.
 //!
 //! One thread owns the database's one writer. An apply is one job: decode, decide and write the
-//! whole batch in one transaction, then answer, then tell the followers of this node.
+//! whole batch in one transaction, then answer, then notify the followers of this node.
 //!
-//! Always true: nobody hears of an entry before its transaction is committed, and no transaction
+//! Always true: no client hears of an entry before its transaction is committed, and no transaction
 //! has an entry that is not on disk in this node's own log.
 
 use std::{
@@ -48,7 +48,7 @@ use crate::{
 };
 
 /// Entries applied in one transaction at most: a transaction of this size takes tens of
-/// milliseconds, and nobody is answered before it ends.
+/// milliseconds, and no caller gets its answer before it ends.
 const APPLY_ENTRIES_MAX: usize = 512;
 
 /// Bytes of entries applied in one transaction, after which it ends: entries of the greatest size
@@ -334,7 +334,7 @@ struct Writer {
 impl Writer {
     fn run(mut self, jobs: &mpsc::Receiver<Job>) {
         while let Ok(job) = jobs.recv() {
-            // Whoever asked may have been stopped; what was written stands all the same.
+            // The calling task may have been stopped; what was written stands all the same.
             match job {
                 Job::Apply { entries, done } => {
                     let _ = done.send(self.apply(entries));
@@ -381,7 +381,8 @@ impl Writer {
         Ok(())
     }
 
-    /// In one transaction, or in several if somebody wants to see the state in between.
+    /// Writes entries in one transaction, or in several if a caller has asked for the state in
+    /// between.
     fn write(&mut self, entries: &[state::Entry]) -> io::Result<Vec<state::EntryResult>> {
         let mut results = Vec::with_capacity(entries.len());
         let mut rest = entries;

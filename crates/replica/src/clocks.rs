@@ -43,12 +43,12 @@ struct Inner {
     /// From here on the time of this machine is counted.
     started: Instant,
     known: Mutex<Known>,
-    /// Whether nobody needs to wait any more for what a majority says.
+    /// Whether no task needs to wait any more for what a majority says.
     agreed: watch::Sender<bool>,
 }
 
 impl Clocks {
-    /// Those of a node whose state has `applied` as its last times.
+    /// Creates the clocks of a node whose state has `applied` as its last times.
     pub(crate) fn new(
         node: u64,
         own: Arc<dyn Fn() -> Timestamp + Send + Sync>,

@@ -1,4 +1,4 @@
-//! What a replica is told when it starts: who it is, who its peers are, and its timers.
+//! The configuration of a replica: its number, its peers, and its timers.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -6,7 +6,7 @@ use conclave_core::Timestamp;
 
 use crate::Member;
 
-/// What a replica is told when it starts.
+/// Configuration of a replica.
 #[derive(Clone)]
 pub struct Config {
     /// Its number; must be among `members`.
@@ -20,7 +20,7 @@ pub struct Config {
     /// Whether it takes part from the start. `false`: it neither votes nor takes entries before
     /// [`Replica::admit`](crate::Replica::admit).
     pub admitted: bool,
-    /// Its directory, which exists and belongs to nobody else.
+    /// Its directory, which exists and belongs to no other replica.
     pub data: PathBuf,
     /// Its timers.
     pub timers: Timers,

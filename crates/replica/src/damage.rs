@@ -1,8 +1,8 @@
 //! Damage: bytes on this node's disk that are not what was written there.
 //!
 //! It is not a full disk, a directory in use, or a newer format, nor a disk that does not read,
-//! write or sync: of those another copy of the data would not help. What the disk refuses is told
-//! as a [`DiskFailure`], and never as damage.
+//! write or sync: of those another copy of the data would not help. What the disk refuses is
+//! reported as a [`DiskFailure`], and never as damage.
 
 use conclave_storage::{
     DiskFailure,
@@ -17,7 +17,7 @@ pub enum Damage {
     Log(String),
     /// The database.
     State {
-        /// How that shows.
+        /// How the damage shows.
         why: String,
         /// Whether the log is sound and still has every entry since the first, so that the
         /// database can be made again from it.

@@ -1,7 +1,7 @@
 //! Watches a running replica, and says why it must stop.
 //!
-//! Always true: what the disk refuses is told as a [`DiskFailure`], and never as damage; a replica
-//! that is well or was stopped in order has no failure.
+//! Always true: what the disk refuses is reported as a [`DiskFailure`], and never as damage; a
+//! replica that is well or was stopped in order has no failure.
 
 use std::time::Duration;
 

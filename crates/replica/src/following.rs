@@ -24,8 +24,8 @@ struct Follower {
 }
 
 impl Following {
-    /// Is told up to which entry every follower has the log; gives the least of those that are
-    /// still coming further. What comes after it is still needed.
+    /// Notes up to which entry every follower has the log; returns the least of those that are
+    /// still advancing. What comes after it is still needed.
     pub(crate) fn needed_after(
         &mut self,
         matched: impl IntoIterator<Item = (u64, u64)>,

@@ -13,7 +13,7 @@ pub const VOTERS_MAX: usize = 7;
 /// Members of a cluster at most, learners included.
 pub const MEMBERS_MAX: usize = 32;
 
-/// What shall change.
+/// A change of the membership.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// A new node becomes a learner.
@@ -22,7 +22,7 @@ pub enum Change {
         node: u64,
         /// Where it is reached.
         member: Member,
-        /// The member whose place it will take, and whose addresses it may have.
+        /// The member whose place it takes, and whose addresses it may have.
         replaces: Option<u64>,
     },
     /// A learner becomes a voter.
@@ -34,9 +34,9 @@ pub enum Change {
     /// A learner takes the place of another node, in one step: there is no moment with a voter
     /// less or more.
     Replace {
-        /// Who goes.
+        /// The node that is removed.
         old: u64,
-        /// Who votes from then on, if `old` did.
+        /// The node that votes from then on, if `old` did.
         new: u64,
     },
 }
@@ -140,7 +140,7 @@ pub enum Refusal {
 }
 
 impl Members {
-    /// Everybody who votes.
+    /// Returns all voters, of both sets while the membership changes.
     #[must_use]
     pub fn all_voters(&self) -> BTreeSet<u64> {
         self.voters.iter().flatten().copied().collect()

@@ -37,8 +37,8 @@ impl Replica {
         self.inner.contact.last().map(|at| at.elapsed())
     }
 
-    /// How long ago a leader that has a majority was heard, or a majority answered this leader.
-    /// What others were told since then may be unknown here.
+    /// Returns how long ago a leader that has a majority was heard, or a majority answered this
+    /// leader. What others have decided since then may be unknown here.
     #[must_use]
     pub fn cut_off_for(&self) -> Duration {
         let metrics = self.inner.raft.metrics();
@@ -58,8 +58,8 @@ impl Replica {
         Some(committed.saturating_sub(*self.applied().borrow()))
     }
 
-    /// Where received snapshots are put before [`Replica::on_snapshot`], in files whose names
-    /// begin with `receive`; others are removed at the next start.
+    /// Returns where received snapshots are put before [`Replica::on_snapshot`], in files whose
+    /// names begin with `receive`; others are removed at the next start.
     #[must_use]
     pub fn snapshots_dir(&self) -> PathBuf {
         snapshot::directory(&self.inner.config.data)

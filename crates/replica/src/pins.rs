@@ -1,4 +1,4 @@
-//! Holds the state exactly where it was after a certain entry, for those who asked before.
+//! Holds the state exactly where it was after a certain entry, for callers that asked before.
 //!
 //! Always true: what is pinned at an index has that entry applied and no later one.
 
@@ -42,7 +42,7 @@ impl Pins {
         self.reached(applied, reader);
     }
 
-    /// How many of these entries may be applied before somebody wants to see the state.
+    /// Returns how many of these entries may be applied before a caller wants to see the state.
     pub(crate) fn step(&self, entries: &[state::Entry]) -> usize {
         let wanted =
             |entry: &state::Entry| self.waiting.iter().any(|(at, _)| *at == entry.id.index);
@@ -57,7 +57,7 @@ impl Pins {
                 true => reader.pin().map(Pin::Pinned).map_err(io::Error::other),
                 false => Ok(Pin::Passed { applied }),
             };
-            // Whoever asked may have given up.
+            // The caller may have given up.
             let _ = done.send(answer);
         }
     }

@@ -48,7 +48,7 @@ pub(crate) type Attempt = Result<Outcome, Failure>;
 pub(crate) struct Failure {
     /// Whether the command may have been proposed all the same.
     pub(crate) maybe_proposed: bool,
-    /// Who leads, if that is why.
+    /// The leader, if the attempt failed because another node leads.
     pub(crate) leader: Option<u64>,
 }
 
@@ -136,7 +136,7 @@ impl Proposer {
             if queue.recv_many(&mut taken, BATCH_COMMANDS_MAX).await == 0 {
                 return;
             }
-            // Whoever has stopped waiting will ask again, with the same number.
+            // A caller that has stopped waiting will ask again, with the same number.
             taken.retain(|waiting| !waiting.reply.is_closed());
             let leader = *self.leader.borrow();
             let mut flight = Some(flight);
@@ -235,7 +235,7 @@ async fn forward_to(peer: &dyn Peer, away: Vec<Waiting>, deposed: impl Future<Ou
             | ProposeError::OutcomeUnknown { .. }
             | ProposeError::Stopping => Failure::UNKNOWN,
         });
-        // Whoever has stopped waiting will ask again, with the same number.
+        // A caller that has stopped waiting will ask again, with the same number.
         let _ = reply.send(attempt);
     }
 }

@@ -20,7 +20,7 @@ const WAITING_MAX: usize = 4096;
 /// How long one confirmation may take before it is tried again.
 const CONFIRM_LIMIT: Duration = Duration::from_millis(1000);
 
-/// What a confirmation gives: the index, or who leads if it is not this node.
+/// Result of a confirmation: the index, or the leader if this node does not lead.
 pub(crate) type Confirmed = Result<u64, Option<u64>>;
 
 /// The way in.
@@ -69,7 +69,7 @@ impl Reads {
                 None => Err(None),
             };
             for reply in waiting.drain(..) {
-                // Whoever has stopped waiting does not miss it.
+                // A caller that has stopped waiting does not miss it.
                 let _ = reply.send(confirmed);
             }
         }
@@ -95,7 +95,7 @@ impl Reads {
         let mut known = self.leader.clone();
         let asked = tokio::select! {
             asked = peer.read_index(CONFIRM_LIMIT) => asked,
-            // A leader that hangs must not hold those who could ask the next one.
+            // A leader that hangs must not hold callers that could ask the next one.
             _ = known.wait_for(|now| *now != Some(leader)) => return Err(None),
         };
         match asked {

@@ -44,7 +44,7 @@ use crate::{
     snapshot_store::SnapshotStore,
 };
 
-/// Pause before a command or a read is tried again while nobody seems to lead.
+/// Pause before a command or a read is tried again while no leader is known.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 /// How often the leader looks whether a hand-over has happened.
@@ -420,8 +420,8 @@ impl Replica {
         self.inner.campaign.stand_back(stands_back);
     }
 
-    /// Hands leadership, if this node has it, to the follower with the most of the log. Gives
-    /// whether somebody else leads when `limit` has passed.
+    /// Transfers leadership, if this node has it, to the follower with the most of the log. Returns
+    /// whether another node leads when `limit` has passed.
     pub async fn hand_over(&self, limit: Duration) -> bool {
         self.hand_over_to(None, limit).await
     }
@@ -490,8 +490,8 @@ impl Replica {
             .map(|(id, _)| *id)
     }
 
-    /// Stops taking part. What was acknowledged is on disk; what is under way is unknown to those
-    /// who wait for it.
+    /// Stops taking part. What was acknowledged is on disk; the outcome of what is under way is
+    /// unknown to the waiting callers.
     pub async fn stop(&self) {
         if let Err(error) = self.inner.raft.shutdown().await {
             tracing::warn!(%error, "the consensus engine did not stop in order");
@@ -565,7 +565,7 @@ fn member_lookup(raft: &Raft, config: &Config) -> Arc<dyn Fn(u64) -> Option<Memb
     })
 }
 
-/// Tells who leads, and logs it once for each change.
+/// Publishes the leader, and logs it once for each change.
 async fn watch_leader(raft: Raft, node: u64, leader: watch::Sender<Option<u64>>) {
     let mut metrics = raft.server_metrics();
     loop {

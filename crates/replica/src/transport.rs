@@ -1,5 +1,5 @@
-//! What a replica needs of the world: a way to its peers, a format for its entries, and somebody
-//! who hears what was applied.
+//! What a replica needs of the world: a way to its peers, a format for its entries, and a listener
+//! that hears what was applied.
 //!
 //! All are given from outside, so that this crate knows neither tonic nor protobuf, and a
 //! simulated network can take the place of the real one.
@@ -35,8 +35,8 @@ pub trait Listener: Send + Sync + 'static {
     /// Everything up to entry `index` is in the database; `events` is what the entries since the
     /// last call came to, in order.
     fn applied(&self, index: u64, events: Vec<(Position, Event)>);
-    /// A snapshot has replaced the database: it has everything up to entry `index`, and what
-    /// happened on the way there was not told.
+    /// A snapshot has replaced the database: it has everything up to entry `index`, and the
+    /// listener has not heard of what happened on the way there.
     fn installed(&self, index: u64);
 }
 

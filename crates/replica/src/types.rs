@@ -13,7 +13,7 @@ pub struct Member {
     pub client_address: String,
 }
 
-/// Who belongs to the cluster.
+/// The members of the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members {
     /// One set of voters, or two while the membership changes.
@@ -130,7 +130,7 @@ pub struct Status {
     pub applied_index: u64,
     /// The leader that it knows.
     pub leader: Option<u64>,
-    /// Who belongs to the cluster, as far as it knows.
+    /// The members of the cluster, as far as it knows.
     pub members: Members,
     /// Whether that is for good: until a change of them is committed, it may be taken back, and
     /// the majorities of before count, too.

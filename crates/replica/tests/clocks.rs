@@ -1,4 +1,4 @@
-//! Nodes whose clocks are wrong, in one process: what is stamped, what expires, what is told.
+//! Nodes whose clocks are wrong, in one process: what is stamped, what expires, what is reported.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -153,7 +153,7 @@ async fn damages_at_random_places_are_told_as_damage_or_shown_by_comparing_or_ar
                     .iter()
                     .rposition(|byte| *byte != 0)
                     .map_or(0, |at| at + 1);
-                // In the header of a database a version is told from damage by nothing.
+                // In the header of a database nothing tells a version from damage.
                 let offset = 100.min(used) + roll(used.saturating_sub(100));
                 match round % 4 {
                     0 => bytes.truncate(offset),

@@ -1,5 +1,5 @@
-//! Changes of the membership whose leader is killed, paused or deposed at each of their steps: the
-//! next change always succeeds, and no cluster is left with two sets of voters.
+//! Changes of the membership during which the leader is killed, paused or deposed at each of their
+//! steps: the next change always succeeds, and no cluster is left with two sets of voters.
 //!
 //! `CONCLAVE_MEMBERSHIP_SEEDS` sets how many random sequences are run, and
 //! `CONCLAVE_MEMBERSHIP_SEED` the first one.

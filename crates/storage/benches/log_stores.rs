@@ -24,7 +24,8 @@ const MEASURED: Duration = Duration::from_secs(3);
 /// Appends that wait for the SQLite writer.
 const QUEUE_MAX: usize = 1024;
 
-/// A store under measurement: takes the bytes of the next entry and who waits for them.
+/// A store under measurement: takes the bytes of the next entry and the completion that waits for
+/// them.
 trait Store: Sync {
     fn append(&self, bytes: Bytes, done: Completion);
 }

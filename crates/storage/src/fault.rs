@@ -141,7 +141,7 @@ pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
 }
 
-/// Returns what an error of SQLite means, as far as SQLite tells.
+/// Returns what an error of SQLite means, as far as SQLite reports it.
 pub(crate) fn of_sqlite(error: &rusqlite::Error) -> Fault {
     match error {
         // A number that no column takes: the rules have let it through, and the file has no part

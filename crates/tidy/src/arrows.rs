@@ -1,4 +1,4 @@
-//! Who may depend on whom, read from each crate's manifest.
+//! Which crate may depend on which, read from each crate's manifest.
 //!
 //! Only `[dependencies]` and `[build-dependencies]` count, also those of one platform; a test may
 //! look at more than the code it tests. The same arrows are drawn in `docs/architecture.md`.
@@ -24,7 +24,7 @@ pub const DEPENDENCIES_ALLOWED: [(&str, &[&str]); 12] = [
     ),
 ];
 
-/// External crates with one home; nobody else may name them.
+/// External crates with one home; no other crate may name them.
 const HOMES: [(&str, &[&str]); 11] = [
     ("openraft", &["replica"]),
     ("rusqlite", &["storage"]),

@@ -62,7 +62,7 @@ pub fn check_host(host: &str) -> Result<String, Wrong> {
     }
 }
 
-/// Whose port it is.
+/// The host part of an address.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Host {
     Ip(IpAddr),

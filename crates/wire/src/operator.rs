@@ -1,7 +1,7 @@
-//! The credential of an operator: what it looks like in a file and in a header, and by what hash
-//! the cluster knows it.
+//! The credential of an operator: what it looks like in a file and in a header, and the hash by
+//! which the cluster knows it.
 //!
-//! Always true: neither an error nor `Debug` tells it.
+//! Always true: neither an error nor `Debug` discloses it.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Everything that can go wrong with a call, as gRPC tells it: the one place where errors are
+//! Everything that can go wrong with a call, as gRPC reports it: the one place where errors are
 //! translated, in both directions.
 //!
 //! On the wire a problem is a canonical code, a sentence for people, `ErrorInfo` with a stable
@@ -64,7 +64,7 @@ pub enum Problem {
     /// Too many log-ins have failed. Nothing was tried: wait, then log in again.
     #[error("too many log-ins have failed; wait {} s", .wait_ms.div_ceil(1000))]
     LoginThrottled {
-        /// How long.
+        /// How long the caller has to wait, in milliseconds.
         wait_ms: u64,
     },
     /// The account has asked for too much in a short time. Nothing was done, and the number was not
@@ -83,8 +83,8 @@ pub enum Problem {
     /// The node has not applied the position that was asked for. Ask another at once.
     #[error("the node is behind")]
     Behind,
-    /// The node has not heard a leader for so long that what it has may not be told any more: who
-    /// asks may have been logged out meanwhile. Ask another.
+    /// The node has not heard a leader for so long that it may not give out its data any more: the
+    /// caller may have been logged out meanwhile. Ask another node.
     #[error("this node is cut off from the cluster; ask another node")]
     CutOff,
     /// The node is stopping. Ask another; there is no need to wait.

@@ -45,7 +45,7 @@ fn gaps(reading: &Reading<'_>, reordered: &mut Findings) {
     }
 }
 
-/// Reports messages that are not where their sender was told, and places promised twice.
+/// Reports messages that are not where the answer to their sender said, and places promised twice.
 fn answers(index: &Index<'_>, reordered: &mut Findings) {
     let mut promised: Vec<(&str, u64, &str)> = Vec::new();
     for send in &index.sends {
@@ -54,7 +54,7 @@ fn answers(index: &Index<'_>, reordered: &mut Findings) {
         };
         promised.push((send.conversation, seq, send.message));
         let sightings = index.sightings_of(send.message);
-        // At the promised place and elsewhere too: twice, or told differently; not here.
+        // At the promised place and elsewhere too: twice, or seen differently; not here.
         let here = sightings
             .iter()
             .filter(|one| one.conversation == send.conversation);

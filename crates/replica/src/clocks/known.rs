@@ -112,7 +112,7 @@ impl Known {
     /// The times of an entry; `own` is this node's clock. From now on log time is counted.
     pub(super) fn stamp(&mut self, elapsed: i64, own: Timestamp) -> Now {
         if self.date_base.is_none() && self.applied == Now::default() {
-            // The first entry of all, and nobody else tells the time.
+            // The first entry of all, and no other node has reported its clock.
             self.date_base = Some(signed(own).saturating_sub(elapsed));
         }
         if self.date_base.is_some() {
@@ -160,7 +160,7 @@ impl Known {
         self.date_base.is_some()
     }
 
-    /// Takes the median of the clocks if a majority of each set of voters has told its own.
+    /// Takes the median of the clocks if a majority of each set of voters has reported its own.
     pub(super) fn agree(
         &mut self,
         node: u64,
@@ -208,15 +208,15 @@ impl Known {
         }
     }
 
-    /// What the log makes expect of dates: between two clocks it tells which one was set.
+    /// Returns the date that the log makes expect: between two clocks it shows which one was set.
     fn expected(&self) -> Option<i64> {
         let base = self.log_base.filter(|_| self.settled)?;
         let shift = signed(self.applied.date).saturating_sub(signed(self.applied.log_time));
         Some(base.saturating_add(shift))
     }
 
-    /// Takes note of how far off the own clock is; gives what has changed. A clock counts as right
-    /// again within half of what is allowed, so that one at the edge is not told of for ever.
+    /// Notes how far off the own clock is, and returns what has changed. A clock counts as right
+    /// again within half of what is allowed, so that one at the edge is not reported for ever.
     fn judge(&mut self, skew: i64) -> Option<(i64, bool)> {
         let limit = match self.is_skewed {
             true => CLOCK_SKEW_MAX_MS / 2,

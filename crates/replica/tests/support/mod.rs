@@ -27,7 +27,7 @@ use tokio::time::Instant;
 /// Longer than anything should take, also on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Who is there, and which directed links are cut.
+/// The running nodes, and the directed links that are cut.
 #[derive(Default)]
 struct Net {
     nodes: BTreeMap<u64, Replica>,
@@ -570,7 +570,7 @@ pub(crate) fn sequence(answer: &Answer) -> u64 {
     }
 }
 
-/// Hears everything and tells nobody.
+/// A listener that ignores everything.
 struct Nobody;
 
 impl conclave_replica::Listener for Nobody {

@@ -118,7 +118,7 @@ impl Vocabulary {
         words[chance.below(100)].chars().take(1).collect()
     }
 
-    /// What somebody says, and its first two words.
+    /// Returns a message, and its first two words.
     pub(crate) fn message(&self, chance: &mut Chance) -> (String, String) {
         let tongue = self.tongue(chance);
         let count = 3 + chance.below(17);

@@ -218,7 +218,7 @@ impl FileThread {
                         {
                             failed("cannot prepare the next segment", same(error));
                         }
-                        // Nobody takes it any more when the log is being closed.
+                        // No receiver takes it any more when the log is being closed.
                         let _ = outbox.send(spare);
                     }
                     Request::Remove(path) => {

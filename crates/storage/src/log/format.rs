@@ -123,7 +123,7 @@ impl FrameBuilder {
         self.out.resize(FRAME_HEADER_BYTES, 0);
     }
 
-    /// Adds an entry and tells where its record begins, counted from the frame's start.
+    /// Adds an entry and returns where its record begins, counted from the frame's start.
     pub(super) fn push_entry(&mut self, entry: &Entry) -> usize {
         let start = self.begin(KIND_ENTRY, entry_kind_code(entry.kind));
         put_id(&mut self.out, entry.id);

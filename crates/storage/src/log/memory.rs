@@ -111,7 +111,7 @@ impl Memory {
         self.state.vote = Some(vote);
     }
 
-    /// Tells whether anything was removed.
+    /// Returns whether anything was removed.
     pub(super) fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<bool> {
         if last.map(|id| id.index) < self.purged_index() {
             return Err(refused("a truncation reaches into the purged entries"));
@@ -126,7 +126,7 @@ impl Memory {
         Ok(true)
     }
 
-    /// Tells whether anything changed.
+    /// Returns whether anything changed.
     pub(super) fn purge(&mut self, upto: LogId) -> bool {
         if Some(upto.index) <= self.purged_index() {
             return false;

@@ -27,7 +27,7 @@ pub(super) enum Change {
     Nothing,
 }
 
-/// A change and who waits for it.
+/// A change, and the completion that waits for it.
 pub(super) struct Operation {
     pub(super) change: Change,
     pub(super) done: Completion,
@@ -208,7 +208,7 @@ impl Shared {
         waiting
     }
 
-    /// Latches the failure and tells everybody who waits.
+    /// Latches the failure and completes every waiting operation with it.
     pub(super) fn give_up(&self, failure: &Failure) {
         for operation in self.fail(failure) {
             (operation.done)(Err(failure.to_io()));

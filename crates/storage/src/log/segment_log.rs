@@ -1,6 +1,7 @@
 //! The log that a node uses: preallocated segment files and one writer thread.
 //!
-//! Appending, waiting for the disk and being told takes one hop to the writer thread and no more.
+//! Appending, waiting for the disk and the completion take one hop to the writer thread and no
+//! more.
 //! Reads never wait for a write: recent entries come from memory, older ones from their segment,
 //! outside every lock, each checked against its own checksum.
 

@@ -4,7 +4,8 @@
 //! So a write that was cut short leaves zeros: a whole sector of them, or all that follows. A frame
 //! that has neither was written whole, may have been acknowledged, and has been damaged since.
 //!
-//! Not told apart is one that carries a whole sector of zeros of its own; it counts as cut short.
+//! Not distinguished is a frame that carries a whole sector of zeros of its own; it counts as cut
+//! short.
 
 use super::format::{FRAME_END, FRAME_HEADER_BYTES, frame_bytes_at};
 

@@ -84,7 +84,7 @@ impl SegmentLog {
     }
 
     /// Takes nothing more from now on, neither entries nor votes: `why` says what is wrong with
-    /// what this node has. It is not damage of the log, and is not told as such.
+    /// this node's data. That is not damage of the log, and is not reported as such.
     pub fn fence(&self, why: &str) {
         let cause = io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
         self.shared
@@ -109,7 +109,7 @@ impl SegmentLog {
     }
 
     /// Notes that entries which were read before cannot be read from this place of a file, and
-    /// returns the error for the one who asked: an end that is missing is damage.
+    /// returns the error for the caller: an end that is missing is damage.
     pub(super) fn unread(&self, path: &Path, offset: u64, source: io::Error) -> io::Error {
         let for_caller = same(&source);
         match fault::of_io(&source) {

@@ -91,7 +91,7 @@ impl Writer {
                 Work::Stop => return,
             };
             if let Err(failure) = result {
-                // Told once, where it is decided what it means: see `SegmentLog::disk_failure`.
+                // Reported once, where it is decided what it means: see `SegmentLog::disk_failure`.
                 tracing::debug!(error = %failure.to_io(), "the log has failed");
             }
         }

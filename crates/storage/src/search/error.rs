@@ -14,7 +14,7 @@ pub enum SearchError {
     /// anew. Try again.
     #[error("too many searches are under way")]
     Busy,
-    /// The one who asked has gone, or its time was over.
+    /// The caller has gone, or its time was over.
     #[error("the search was stopped")]
     Stopped,
     /// The index was closed.

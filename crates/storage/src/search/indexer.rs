@@ -33,7 +33,7 @@ const GATHER: Duration = Duration::from_millis(250);
 /// leave.
 const NICE: i32 = 19;
 
-/// How often it looks without being told, and compares a page.
+/// How often the thread looks without a notification, and compares a page.
 const TICK: Duration = Duration::from_secs(5);
 
 /// Rest after trouble.
@@ -56,10 +56,10 @@ pub(super) struct Indexer {
     signal: Arc<Signal>,
     /// `None`: what is there must be replaced.
     writer: Option<Writer>,
-    /// Whether the index was found to belong to the state: before, nobody searches.
+    /// Whether the index was found to belong to the state: no search runs before.
     belongs: bool,
     compared_to: Position,
-    /// Whether the trouble that it is in was told.
+    /// Whether its present trouble was logged.
     told: bool,
 }
 
@@ -206,7 +206,7 @@ impl Indexer {
         if !self.pool.pause(SEARCHES_WAIT) {
             return Err(SearchError::Busy.into());
         }
-        // Nobody searches now: whatever was met was in the old file.
+        // No search runs now: any damage that was found was in the old file.
         self.signal.take_damage();
         database::remove(&self.path).map_err(SearchError::Remove)?;
         self.writer = Some(Writer::open(&self.path)?);

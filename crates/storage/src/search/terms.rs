@@ -1,8 +1,8 @@
 //! What the index holds of a message: its terms, each once, without their places.
 //!
-//! A term is a word, a symbol, a few neighbouring characters of a run without spaces, or a tag
-//! that says where the message stands. Where the terms of a phrase stand is not in the index: who
-//! finds a message by them looks into its text.
+//! A term is a word, a symbol, a few neighbouring characters of a run without spaces, or a tag that
+//! says where the message stands. Where the terms of a phrase stand is not in the index: a search
+//! that finds a message by them looks into its text.
 //!
 //! Always true: a text that a query looks for has all terms that the query's expression asks for.
 
@@ -11,8 +11,8 @@ use std::{cmp::Reverse, collections::BTreeSet};
 use conclave_core::{AccountId, ConversationId};
 use conclave_words::{Element, Kind, Pattern, SearchQuery, Words, query::has_link};
 
-/// Longer words are cut in the index: keys and sums would fill it, and nobody has two that begin
-/// so.
+/// Longer words are cut in the index: keys and sums would fill it, and no two real words begin with
+/// the same bytes for so long.
 const TERM_BYTES_MAX: usize = 48;
 
 /// Terms that one element of a query asks for: more would not narrow it much.

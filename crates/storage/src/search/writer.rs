@@ -1,4 +1,4 @@
-//! Writes the index: the only one who does.
+//! Writes the index; nothing else writes it.
 //!
 //! Always true: words, the list of messages and the position up to which both are complete change
 //! in one transaction.

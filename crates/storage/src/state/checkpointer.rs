@@ -1,8 +1,8 @@
 //! Moves the write-ahead log into the database beside the writer, so that applying need not stop
 //! for it.
 //!
-//! It never waits for anybody: what it cannot move now it moves the next time. Only when it cannot
-//! keep up does the writer move pages itself (see `database.rs`).
+//! It never waits for another thread: what it cannot move now it moves the next time. Only when it
+//! cannot keep up does the writer move pages itself (see `database.rs`).
 //!
 //! It keeps its connection and the write-ahead log open, so that a process that has run out of
 //! descriptors goes on. Failing to open them is no failure of the disk: it tries again.

@@ -98,7 +98,7 @@ impl Reader {
         })
     }
 
-    /// The direct conversation of an account with the one whose name has this key.
+    /// Returns the direct conversation of an account with the account whose name has this key.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -143,7 +143,8 @@ impl Reader {
         })
     }
 
-    /// What a conversation is, whoever asks; `None` also for a room that everybody has left.
+    /// Returns what a conversation is, for any account; `None` also for a room that all members
+    /// have left.
     ///
     /// # Errors
     /// See [`ReadError`].

@@ -233,7 +233,7 @@ pub enum SnapshotError {
     /// A file cannot be written.
     #[error("the snapshot file cannot be written")]
     Io(#[from] io::Error),
-    /// The log, without which the node is worth nothing, would have no room left.
+    /// The log, without which the node cannot work, would have no room left.
     #[error("the disk has no room for a snapshot: {needed} bytes are needed, {free} are free")]
     NoRoom {
         /// Bytes that must be free.

@@ -18,7 +18,8 @@ const MESSAGES: &str = "
 SELECT position, conversation, by_account, sent_at, text
 FROM messages WHERE position > ?1 ORDER BY position LIMIT ?2";
 
-/// Changes after `?1`, and whose text one is about if it is an edit or a deletion; `?2` rows.
+/// Changes after `?1`, and the message whose text one is about if it is an edit or a deletion; `?2`
+/// rows.
 const CHANGES: &str = "
 SELECT position, iif(kind IN (1, 2), conversation, NULL), sequence
 FROM changes WHERE position > ?1 ORDER BY position LIMIT ?2";

@@ -1,7 +1,8 @@
 //! Questions about messages: a conversation's history, and single messages by their names.
 //!
-//! Always true: a message is given only to those who are in its conversation and have not hidden
-//! it. What many have in common, mentions and reactions, is read in ranges and not one by one.
+//! Always true: a message is given only to accounts that are in its conversation and have not
+//! hidden it. What many have in common, mentions and reactions, is read in ranges and not one by
+//! one.
 
 use conclave_core::{
     AccountId, ConversationId, MessageRef, Position, Sequence, Timestamp,
@@ -75,7 +76,7 @@ const NAMED: &str = select_messages!(
             AND h.conversation = m.conversation AND h.sequence = m.sequence)"
 );
 
-/// `?1` is nobody, `?2` conversation, `?3` sequence: whoever may see it.
+/// `?1` is no account, `?2` conversation, `?3` sequence: for every account that may see it.
 const FOR_ALL: &str =
     select_messages!("WHERE m.conversation = ?2 AND m.sequence = ?3 AND ?1 IS NOT NULL");
 
@@ -145,8 +146,8 @@ impl Reader {
         })
     }
 
-    /// One message as it is told to all its readers alike: as it is now, perhaps deleted, and
-    /// without the reader's own view of its reactions; `None` if there is none.
+    /// Returns one message in the form that is the same for all its readers: as it is now, perhaps
+    /// deleted, and without a reader's own view of its reactions; `None` if there is none.
     ///
     /// # Errors
     /// See [`ReadError`].

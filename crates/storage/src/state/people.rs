@@ -1,5 +1,5 @@
 //! Questions about accounts and what belongs to them: sessions, blocks, invites, webhooks, and
-//! what is held against those who log in.
+//! failed log-ins.
 //!
 //! Always true: no secret is given, because none is kept.
 
@@ -65,7 +65,7 @@ impl Reader {
         })
     }
 
-    /// Whom an account has blocked, in order of their numbers.
+    /// Returns the accounts that an account has blocked, in order of their numbers.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -140,8 +140,8 @@ impl Reader {
         })
     }
 
-    /// The webhook whose address has this secret, its room, and the account under which it posts;
-    /// `None` also if its maker may not make it any more.
+    /// Returns the webhook whose address has this secret, its room, and the account under which it
+    /// posts; `None` also if its maker may not make it any more.
     ///
     /// # Errors
     /// See [`ReadError`].

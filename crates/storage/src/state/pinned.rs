@@ -1,7 +1,7 @@
 //! The state of one moment, held while it is read slowly.
 //!
 //! Always true: what is read is one moment's, however long it takes and whatever is applied
-//! meanwhile; and a state that is to be replaced is let go.
+//! meanwhile; and a pinned state is released when the state is to be replaced.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -43,7 +43,7 @@ pub enum CheckError {
     /// SQLite failed for another reason.
     #[error("the database cannot be read")]
     Sqlite(#[source] rusqlite::Error),
-    /// The state is being replaced, or whoever asked has given up.
+    /// The state is being replaced, or the caller has given up.
     #[error("the check was ended early")]
     Interrupted,
 }

@@ -1,7 +1,7 @@
 //! Read-only connections, lent out one read at a time.
 //!
 //! At the bound a reader waits its turn, for a limited time. While the database file is being
-//! replaced nobody reads; afterwards everybody reads the new one.
+//! replaced no read runs; afterwards all reads see the new one.
 
 use std::{
     io,
@@ -98,8 +98,8 @@ impl Pool {
         Ok(lent)
     }
 
-    /// Waits until nobody reads, and closes all connections. `false`: readers did not end within
-    /// `wait`, and reading goes on.
+    /// Waits until no read runs, and closes all connections. Returns `false` if reads did not end
+    /// within `wait`; then reading goes on.
     pub(super) fn pause(&self, wait: Duration) -> bool {
         let mut shelf = self.shelf();
         shelf.mode = Mode::Paused;
@@ -223,7 +223,7 @@ impl Drop for Lent {
         if shelf.mode == Mode::Open {
             shelf.idle.extend(reusable);
         } else {
-            // Closed before anybody learns that it is back.
+            // Closed before any waiting thread learns that it is back.
             drop(reusable);
         }
         drop(shelf);

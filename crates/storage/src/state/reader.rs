@@ -139,7 +139,7 @@ pub(super) fn page(limit: usize) -> usize {
     limit.clamp(1, PAGE_MAX)
 }
 
-/// Where the state stands, for those who follow it.
+/// Where the state stands, for the tasks that follow it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mark {
     /// Everything up to here is applied.
@@ -188,7 +188,7 @@ fn accounts(
         ", a.key FROM accounts a WHERE a.key >= ?1 AND a.key > ?2 ORDER BY a.key LIMIT ?3"
     );
     let mut statement = connection.prepare_cached(sql)?;
-    // One row more than is looked at tells whether there is more.
+    // One row more than is looked at shows whether there is more.
     let scan = count(ACCOUNTS_SCANNED_MAX + 1);
     let from = params![pattern.prefix(), after_key.unwrap_or_default(), scan];
     let mut rows = statement.query(from)?;

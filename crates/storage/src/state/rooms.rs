@@ -1,6 +1,6 @@
-//! Questions about rooms: which there are for an account, and who is in them.
+//! Questions about rooms: those that an account may know of, and their members.
 //!
-//! Always true: a private room is not told to an account that is neither in it nor invited.
+//! Always true: an account that is neither in a private room nor invited does not learn of it.
 
 use conclave_core::{AccountId, ConversationId, MemberRole, NamePattern, limits::PAGE_MAX};
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
@@ -134,7 +134,7 @@ fn rooms(
         "FROM conversations c WHERE c.key >= ?2 AND c.key > ?3 ORDER BY c.key LIMIT ?4"
     );
     let mut statement = connection.prepare_cached(sql)?;
-    // One row more than is looked at tells whether there is more.
+    // One row more than is looked at shows whether there is more.
     let scan = count(ROOMS_SCANNED_MAX + 1);
     let mut rows = statement.query(params![sought(account.0), pattern.prefix(), after, scan])?;
     let mut page_so_far = RoomsPage::default();

@@ -1,4 +1,4 @@
-//! What readers give: rows for people, with names instead of numbers where people look.
+//! Rows that readers return, with names instead of numbers where people read them.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ pub struct AccountRow {
     pub password_hash: String,
     /// Counts its passwords, from 1.
     pub password_version: u64,
-    /// Since when.
+    /// Time of creation.
     pub created_at: Timestamp,
     /// What it may do.
     pub role: AccountRole,
@@ -44,19 +44,19 @@ pub struct AccountsPage {
 pub struct SessionRow {
     /// Its number.
     pub id: SessionId,
-    /// Whose it is.
+    /// The account that owns it.
     pub account: AccountId,
     /// `None` if the account was deleted.
     pub account_name: Option<String>,
-    /// It gives remembered answers and nothing else.
+    /// Whether it is closed: it gives remembered answers and nothing else.
     pub closed: bool,
-    /// Since when.
+    /// Time of the log-in.
     pub opened_at: Timestamp,
-    /// Until when; if closed: when it may be forgotten.
+    /// When it ends; if closed: when it may be forgotten.
     pub expires_at: Timestamp,
     /// The greatest request number that it has used.
     pub request_last: u64,
-    /// What its owner calls it; may be empty.
+    /// The owner's name for it; may be empty.
     pub label: String,
     /// What its account may do; [`AccountRole::User`] if the account was deleted.
     pub role: AccountRole,
@@ -69,7 +69,7 @@ pub struct SessionRow {
 pub struct ConversationRow {
     /// Its number.
     pub id: ConversationId,
-    /// Between whom it is.
+    /// The other person, or the room.
     pub with: With,
     /// The number of its last message; 0 if it has none.
     pub sequence_last: Sequence,
@@ -82,7 +82,7 @@ pub struct ConversationRow {
     pub unread_mentions: u64,
 }
 
-/// Between whom a conversation is, as one member sees it.
+/// The other side of a conversation, as one member sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum With {
     /// The other person (oneself, if one writes to oneself).
@@ -103,23 +103,23 @@ pub enum With {
     },
 }
 
-/// How far a message has come: with whoever it is for, not with its sender.
+/// How far a message has come with its recipients; its sender does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Delivery {
-    /// It is kept, and has reached no device yet.
+    /// The message is kept, and has reached no device yet.
     Queued,
-    /// It has reached a device.
+    /// The message has reached a device.
     Delivered,
-    /// It was shown. What one writes to oneself is read.
+    /// The message was shown. A message to oneself is read.
     Read,
 }
 
 /// A message, as one member sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageRow {
-    /// Where in the log.
+    /// Position in the log.
     pub position: Position,
-    /// In which conversation.
+    /// The conversation.
     pub conversation: ConversationId,
     /// Its number there.
     pub sequence: Sequence,
@@ -127,7 +127,7 @@ pub struct MessageRow {
     pub by: AccountId,
     /// `None` if the account was deleted.
     pub by_name: Option<String>,
-    /// For whom it is.
+    /// The recipient: a person or a room.
     pub to: To,
     /// When it was sent.
     pub sent_at: Timestamp,
@@ -137,11 +137,11 @@ pub struct MessageRow {
     pub edited_at: Option<Timestamp>,
     /// The message that it answers.
     pub reply_to: Option<Sequence>,
-    /// Whether the text tells what the sender does.
+    /// Whether the text describes an action of the sender.
     pub action: bool,
     /// Members that it names, in order of their numbers.
     pub mentions: Vec<AccountId>,
-    /// What members think of it, in order of the reactions' bytes.
+    /// Reactions of members, in order of the reactions' bytes.
     pub reactions: Vec<ReactionRow>,
 }
 
@@ -167,7 +167,7 @@ impl MessageRow {
     }
 }
 
-/// For whom a message is.
+/// The recipient of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum To {
     /// The other person of a direct conversation.
@@ -189,11 +189,11 @@ pub enum To {
 /// One kind of reaction to a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReactionRow {
-    /// Which.
+    /// The reaction.
     pub reaction: String,
     /// How many members gave it.
     pub count: u64,
-    /// Whether the one who reads is among them.
+    /// Whether the reader is among them.
     pub mine: bool,
 }
 
@@ -237,16 +237,16 @@ pub struct StreamPage {
     pub rooms: Vec<ConversationId>,
 }
 
-/// Something that happened, as those see it who may.
+/// Something that happened, as an account sees it that may see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamItem {
-    /// Where in the log.
+    /// Position in the log.
     pub position: Position,
-    /// What.
+    /// What happened.
     pub what: Happened,
 }
 
-/// What happened.
+/// The kinds of things that happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happened {
     /// A message was sent.
@@ -259,25 +259,25 @@ pub enum Happened {
     Hidden(MessageRef),
     /// A reaction was added or taken away.
     Reaction {
-        /// To which message.
+        /// The message.
         message: MessageRef,
-        /// Whose.
+        /// The account that reacted.
         account: AccountId,
         /// `None` if the account was deleted.
         name: Option<String>,
-        /// Which.
+        /// The reaction.
         reaction: String,
         /// Whether it was added.
         present: bool,
     },
-    /// Somebody has come further: the account itself, or the other one of a direct conversation.
-    /// Only the last advance of each is told, at its position.
+    /// The positions of an account have advanced: the reader's own, or those of the other one of a
+    /// direct conversation. Only the last advance of each is given, at its position.
     Advanced {
-        /// Where.
+        /// The conversation.
         conversation: ConversationId,
-        /// Who.
+        /// The account.
         account: AccountId,
-        /// How far.
+        /// The new position.
         progress: Progress,
     },
     /// A direct conversation was opened.
@@ -287,53 +287,53 @@ pub enum Happened {
         /// The other person's name, for the account; `None` if the account was deleted.
         peer_name: Option<String>,
     },
-    /// Somebody has become a member of a room.
+    /// An account has become a member of a room.
     Joined {
-        /// Which room.
+        /// The room.
         conversation: ConversationId,
         /// `None` if the room was removed.
         room_name: Option<String>,
-        /// Who.
+        /// The new member.
         account: AccountId,
         /// `None` if the account was deleted.
         name: Option<String>,
     },
-    /// Somebody is no longer a member of a room.
+    /// An account is no longer a member of a room.
     Left {
-        /// Which room.
+        /// The room.
         conversation: ConversationId,
         /// `None` if the room was removed.
         room_name: Option<String>,
-        /// Who.
+        /// The account that is no longer a member.
         account: AccountId,
         /// `None` if the account was deleted.
         name: Option<String>,
-        /// Who has done it.
+        /// The account that caused it: the member itself or a moderator.
         by: AccountId,
     },
     /// A member has another role.
     RoleChanged {
-        /// In which room.
+        /// The room.
         conversation: ConversationId,
-        /// Who.
+        /// The member.
         account: AccountId,
-        /// Which.
+        /// The new role.
         role: MemberRole,
     },
     /// A room has another topic.
     TopicChanged {
-        /// Which room.
+        /// The room.
         conversation: ConversationId,
-        /// What.
+        /// The new topic.
         topic: String,
     },
     /// The account is invited to a room.
     Invited {
-        /// Which room.
+        /// The room.
         conversation: ConversationId,
         /// `None` if the room was removed.
         room_name: Option<String>,
-        /// By whom.
+        /// The account that invited it.
         by: AccountId,
     },
     /// Something about the account itself changed; the row is as it is now.
@@ -349,7 +349,7 @@ pub struct RoomRow {
     pub name: String,
     /// What it is about.
     pub topic: String,
-    /// Whether everybody may see and join it.
+    /// Whether every account may see and join it.
     pub public: bool,
     /// How many members it has.
     pub members: u64,
@@ -382,11 +382,11 @@ pub struct MemberRow {
 pub struct NodesRow {
     /// The greatest number that was given out or used up; 0 if there is none.
     pub last: NodeId,
-    /// The node that shall lead while it is well.
+    /// The node that leads while it is healthy.
     pub preferred_leader: Option<NodeId>,
-    /// Which authority peers believe, and which one they are about to.
+    /// The authority that peers believe, and the one that takes its place next.
     pub authority: PeerAuthority,
-    /// Numbers that nobody is let in with any more.
+    /// Retired numbers: no node with one of them can join again.
     pub retired: BTreeSet<NodeId>,
 }
 
@@ -395,24 +395,24 @@ pub struct NodesRow {
 pub struct OperatorRow {
     /// Its name.
     pub name: String,
-    /// The operator that made it; `None`: the cluster itself.
+    /// The operator that created it; `None`: the cluster itself.
     pub by_name: Option<String>,
-    /// Since when.
+    /// Time of creation.
     pub created_at: Timestamp,
 }
 
 /// A token to join, without its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinTokenRow {
-    /// By what it is told from others.
+    /// Distinguishes it from other tokens.
     pub id: JoinTokenId,
-    /// Until when.
+    /// End of the token.
     pub expires_at: Timestamp,
     /// Whether the machine will vote.
     pub voter: bool,
-    /// The operator that made it.
+    /// The operator that created it.
     pub by_name: String,
-    /// When.
+    /// Time of creation.
     pub created_at: Timestamp,
 }
 
@@ -423,7 +423,7 @@ pub struct InviteRow {
     pub id: InviteId,
     /// `None` if the account was deleted.
     pub by_name: Option<String>,
-    /// Until when.
+    /// End of the invite.
     pub expires_at: Timestamp,
     /// How often it can still be used.
     pub uses_left: u32,
@@ -442,7 +442,7 @@ pub struct WebhookRow {
     pub created_at: Timestamp,
 }
 
-/// What a directory of names tells of a conversation.
+/// What a directory of names shows of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConversationInfo {
     /// Its members when it was opened, the lower number first.

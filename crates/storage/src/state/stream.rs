@@ -1,7 +1,7 @@
 //! What an account may see of the log, in order: messages, changes, and how far people have come.
 //!
-//! Always true: one page is read from one state. Pages that follow each other tell everything
-//! once; only the last advance of each member is told, at its position.
+//! Always true: one page is read from one state. Pages that follow each other give everything once;
+//! only the last advance of each member is given, at its position.
 
 use std::collections::HashMap;
 
@@ -153,7 +153,7 @@ fn change(row: &Row<'_>) -> Result<Change> {
 
 /// A conversation that the account is in.
 struct Seat {
-    /// Nothing before this position is told: when it joined a room.
+    /// Nothing before this position is given: when the account joined a room.
     since: u64,
     /// The other person of a direct conversation.
     peer: Option<u64>,

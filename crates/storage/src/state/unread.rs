@@ -23,8 +23,8 @@ use super::{
     reader::page,
 };
 
-/// Deleted and hidden messages of one conversation that are passed over. What comes after more of
-/// them is told when the account has advanced its position.
+/// Deleted and hidden messages of one conversation that are passed over. What follows more of them
+/// is given when the account has advanced its position.
 const PASSED_MAX: usize = 4 * PAGE_MAX;
 
 /// Messages that are looked at together, at first and at most.
@@ -187,8 +187,9 @@ impl Place {
         Ok(())
     }
 
-    /// The last of the own messages that follow each other from `after`, whose ordinal is given.
-    /// In a run the ordinals grow like the sequences: any message tells whether it belongs to it.
+    /// Returns the last of the own messages that follow each other from `after`, whose ordinal is
+    /// given. In a run the ordinals grow like the sequences: any message shows whether it belongs
+    /// to it.
     fn end_of_run(&self, connection: &Connection, account: AccountId, ordinal: u64) -> Result<u64> {
         let mut statement = connection.prepare_cached(IS_OWN)?;
         let mut is_in_run = |sequence: u64| {

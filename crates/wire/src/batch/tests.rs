@@ -386,7 +386,7 @@ fn decoded(operation: peer::command::Operation) -> Result<Command, DecodeError> 
     })
 }
 
-/// Operations that break one bound each: no client's request comes to one.
+/// Operations that break one bound each: no client's request produces one.
 fn out_of_bounds() -> Vec<peer::command::Operation> {
     use peer::{command::Operation as Encoded, send_message::To};
     let name = || "bob".to_owned();

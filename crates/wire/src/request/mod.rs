@@ -144,8 +144,8 @@ fn command(
     })
 }
 
-/// What a request says and who says it, in 64 bits. Parts carry their length, so that moving a
-/// byte from one to the next changes it.
+/// Returns 64 bits of what a request says and of its sender. Parts carry their length, so that
+/// moving a byte from one to the next changes it.
 fn digest(nonce: u64, kind: &str, parts: &[&[u8]]) -> Digest {
     let mut hasher = Hasher::new();
     hasher.update(&nonce.to_le_bytes());

@@ -43,8 +43,8 @@ pub fn create_account(
     once(id, "create_account", &parts, operation)
 }
 
-/// A command that opens a session for an account whose password was verified. The keys are those
-/// under which the attempt was counted.
+/// Returns a command that opens a session for an account whose password was verified. The keys are
+/// those under which the attempt was counted.
 #[must_use]
 pub fn open_session(
     id: OnceId,
@@ -74,7 +74,7 @@ pub fn try_password(id: OnceId, keys: LoginKeys) -> Command {
     once(id, "try_password", &parts, Operation::TryPassword { keys })
 }
 
-/// A command that offers the role of an administrator to whoever shows a token.
+/// Returns a command that offers the role of an administrator to the person who shows a token.
 #[must_use]
 pub fn offer_setup(id: OnceId, token: TokenHash) -> Command {
     let operation = Operation::OfferSetup { token };
@@ -156,8 +156,8 @@ pub fn throttle_key_of_account(name_key: &str) -> ThrottleKey {
     ))
 }
 
-/// Under which key failed log-ins from an address are counted. Whoever has an IPv6 address has
-/// 2^64 of them, so the network counts.
+/// Returns the key under which failed log-ins from an address are counted. An attacker with an IPv6
+/// address has 2^64 of them, so the network counts.
 #[must_use]
 pub fn throttle_key_of_address(address: IpAddr) -> ThrottleKey {
     let bytes = match address.to_canonical() {

@@ -134,7 +134,7 @@ fn is_sign_of_letters(cluster: &str) -> bool {
 /// Marks that people leave out. Those of other scripts are vowels, and stay.
 fn is_accent(on: Option<char>, mark: char) -> bool {
     match mark {
-        // й, ў and ї are letters that nobody writes without.
+        // й, ў and ї are letters that no text writes without their marks.
         '\u{306}' => !matches!(on, Some('и' | 'у')),
         '\u{308}' => on != Some('і'),
         '\u{300}'..='\u{36f}'

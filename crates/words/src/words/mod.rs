@@ -1,7 +1,7 @@
 //! Texts as a search sees them: folded words, runs of scripts without spaces, and symbols.
 //!
-//! The tables may change with a library: an index that was made with other tables is told by
-//! [`tables_version`] and is built anew.
+//! The tables may change with a library: [`tables_version`] shows that an index was made with other
+//! tables, and it is built anew.
 //!
 //! Always true: a query and a text go through the same code, so what is the same to a reader is
 //! the same here.

@@ -1,6 +1,6 @@
 //! How the rules' questions are asked: from a cache, else from the tables.
 //!
-//! Always true: only what is there is kept, so a new row makes no cache wrong. That somebody is
+//! Always true: only what is there is kept, so a new row makes no cache wrong. That an account is
 //! not blocked is kept too, and changes with its row.
 
 use std::hash::Hash;

@@ -67,7 +67,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Counts that a message has a text of another size, for whoever has sent it.
+    /// Counts that a message has a text of another size, for the account that sent it.
     fn count_other_text(
         &mut self,
         conversation: ConversationId,
@@ -263,8 +263,8 @@ impl Writer {
         else {
             unreachable!("the caller has looked");
         };
-        // How many of its own messages the member has read: the number of the last of them, so
-        // that nobody counts what is unread.
+        // How many of its own messages the member has read: the number of the last of them, so that
+        // no reader counts what is unread.
         let sql = concat!(
             "UPDATE members SET delivered = ?3, read = ?4, advanced_at = ?5, sent_read = ",
             sent_up_to!("?1", "?2", "?4"),

@@ -15,8 +15,8 @@ use crate::state::{
 const NODES_MAX: usize = 1024;
 
 impl Writer {
-    /// Notes who belongs to the cluster. A number that a member has or had is given to no other
-    /// node: those of members that have gone are used up in the transaction of their removal.
+    /// Writes the members of the cluster. A number that a member has or had is given to no other
+    /// node: the numbers of removed members are retired in the transaction of their removal.
     pub(in crate::state) fn write_members(
         &mut self,
         nodes: &BTreeSet<u64>,
