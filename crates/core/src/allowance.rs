@@ -18,7 +18,7 @@ pub use crate::spend::SPENDS;
 /// What one request takes: at most two kinds of tokens.
 pub type Price = [Option<(Spend, u64)>; 2];
 
-/// What an operation takes from the account that asks for it.
+/// Returns what an operation takes from the calling account.
 ///
 /// What ends something (a session, an account, a block on a machine) is free, and so is what
 /// administrators do to others: those must work at the worst moment. Without a wildcard, so that a
@@ -195,7 +195,8 @@ impl Allowance {
 
 const MICROS_PER_MINUTE: u64 = 60_000_000;
 
-/// When a bucket is full again after `amount` was taken; else how long to wait, in milliseconds.
+/// Returns when a bucket is full again after `amount` was taken; otherwise how long to wait, in
+/// milliseconds.
 fn fill(
     full_at: u64,
     (per_minute, burst): (u64, u64),

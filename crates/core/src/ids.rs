@@ -15,7 +15,7 @@ macro_rules! number {
         pub struct $name(pub u64);
 
         impl $name {
-            /// The one that follows.
+            /// Returns the number that follows.
             #[must_use]
             pub fn next(self) -> Self {
                 Self(self.0.checked_add(1).expect("64-bit numbers do not run out"))
@@ -69,7 +69,7 @@ number! {
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// This time and `ms` milliseconds more; stays at the end of time instead of overflowing.
+    /// Returns this time and `ms` milliseconds more; the end of time instead of an overflow.
     #[must_use]
     pub fn plus_ms(self, ms: u64) -> Self {
         Self(self.0.saturating_add(ms))
@@ -94,7 +94,7 @@ pub const POSITION_EVENT_BITS: u32 = 20;
 pub struct Position(pub u64);
 
 impl Position {
-    /// The position of event `event` (from 0) of the log entry `index`.
+    /// Returns the position of event `event` (from 0) of the log entry `index`.
     ///
     /// # Panics
     /// If the entry has more events than the bounds of [`crate::limits`] allow, or the log more
@@ -112,13 +112,13 @@ impl Position {
         Self(index << POSITION_EVENT_BITS | event)
     }
 
-    /// The log entry that this position lies in.
+    /// Returns the log entry that this position lies in.
     #[must_use]
     pub fn index(self) -> u64 {
         self.0 >> POSITION_EVENT_BITS
     }
 
-    /// The last position that entry `index` can have.
+    /// Returns the last position that entry `index` can have.
     #[must_use]
     pub fn end_of(index: u64) -> Self {
         Self::new(index, (1 << POSITION_EVENT_BITS) - 1)
@@ -207,7 +207,7 @@ impl std::fmt::Debug for JoinTokenId {
 }
 
 impl Default for ThrottleKey {
-    /// The key of nothing.
+    /// Returns the key of nothing.
     fn default() -> Self {
         Self([0; 16])
     }

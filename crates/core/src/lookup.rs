@@ -149,8 +149,8 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    /// How long the next attempt has to wait at `now`, in milliseconds. A failure that is in the
-    /// future, because log time was set back since, makes nothing wait; its count stays.
+    /// Returns how long the next attempt has to wait at `now`, in milliseconds. A failure that is
+    /// in the future, because log time was set back since, makes nothing wait; its count stays.
     #[must_use]
     pub fn left_ms(&self, now: Timestamp) -> u64 {
         if self.failed_at > now {
@@ -184,162 +184,166 @@ pub struct Remembered {
 ///
 /// Every method fails only with [`Broken`]: what is not there is `None`.
 pub trait Lookup {
-    /// The account with this number.
+    /// Returns the account with this number.
     fn account(&self, id: AccountId) -> Result<Option<Account>, Broken>;
-    /// The account whose name has this key (see [`crate::AccountName::key`]).
+    /// Returns the account whose name has this key (see [`crate::AccountName::key`]).
     fn account_by_key(&self, key: &str) -> Result<Option<Account>, Broken>;
-    /// An account whose name looks like this (see [`crate::AccountName::look`]), the first one.
+    /// Returns an account whose name looks like this (see [`crate::AccountName::look`]), the first
+    /// one.
     fn account_by_look(&self, look: &str) -> Result<Option<AccountId>, Broken>;
-    /// How many accounts there are.
+    /// Returns how many accounts there are.
     fn accounts(&self) -> Result<u64, Broken>;
-    /// The greatest account number ever given.
+    /// Returns the greatest account number ever given.
     fn account_last(&self) -> Result<AccountId, Broken>;
-    /// The session with this number, open or closed.
+    /// Returns the session with this number, open or closed.
     fn session(&self, id: SessionId) -> Result<Option<Session>, Broken>;
-    /// Whether a session, open or closed, has this token.
+    /// Returns whether a session, open or closed, has this token.
     fn token_in_use(&self, token: &TokenHash) -> Result<bool, Broken>;
-    /// The open sessions of an account, the oldest first.
+    /// Returns the open sessions of an account, the oldest first.
     fn sessions_of(&self, account: AccountId) -> Result<Vec<SessionId>, Broken>;
-    /// Up to `limit` sessions with `expires_at <= now`, in order of (expires_at, number).
+    /// Returns up to `limit` sessions with `expires_at <= now`, in order of (expires_at, number).
     fn sessions_expired(&self, now: Timestamp, limit: usize) -> Result<Vec<SessionId>, Broken>;
-    /// The greatest session number ever given.
+    /// Returns the greatest session number ever given.
     fn session_last(&self) -> Result<SessionId, Broken>;
-    /// The answer given to this request of this session.
+    /// Returns the answer given to this request of this session.
     fn remembered(&self, session: SessionId, number: u64) -> Result<Option<Remembered>, Broken>;
-    /// The answer given to this request outside a session.
+    /// Returns the answer given to this request outside a session.
     fn remembered_once(&self, id: &OnceId) -> Result<Option<Remembered>, Broken>;
-    /// How many answers a pool of requests outside of sessions holds.
+    /// Returns how many answers a pool of requests outside of sessions holds.
     fn once_answers(&self, pool: OncePool) -> Result<u64, Broken>;
-    /// The direct conversation of two accounts, the lower number first.
+    /// Returns the direct conversation of two accounts, the lower number first.
     fn direct(&self, members: (AccountId, AccountId)) -> Result<Option<ConversationId>, Broken>;
-    /// The conversation with this number.
+    /// Returns the conversation with this number.
     fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, Broken>;
-    /// The greatest conversation number ever given.
+    /// Returns the greatest conversation number ever given.
     fn conversation_last(&self) -> Result<ConversationId, Broken>;
-    /// An account's place in a conversation, if it is a member.
+    /// Returns an account's place in a conversation, if it is a member.
     fn membership(
         &self,
         conversation: ConversationId,
         account: AccountId,
     ) -> Result<Option<Membership>, Broken>;
-    /// Whether an edit has mentioned a member in what it had read already, and it has not read
-    /// since.
+    /// Returns whether an edit has mentioned a member in what it had read already, and it has not
+    /// read since.
     fn has_late_mention(
         &self,
         conversation: ConversationId,
         account: AccountId,
     ) -> Result<bool, Broken>;
-    /// A message of a conversation.
+    /// Returns a message of a conversation.
     fn message(
         &self,
         conversation: ConversationId,
         sequence: Sequence,
     ) -> Result<Option<MessageHead>, Broken>;
-    /// Whether an account has deleted a message for itself.
+    /// Returns whether an account has deleted a message for itself.
     fn is_hidden(
         &self,
         conversation: ConversationId,
         sequence: Sequence,
         account: AccountId,
     ) -> Result<bool, Broken>;
-    /// How many administrators there are that are not suspended.
+    /// Returns how many administrators there are that are not suspended.
     fn admins(&self) -> Result<u64, Broken>;
-    /// Whether `account` has blocked `other`.
+    /// Returns whether `account` has blocked `other`.
     fn is_blocked(&self, account: AccountId, other: AccountId) -> Result<bool, Broken>;
-    /// How many accounts this one has blocked.
+    /// Returns how many accounts this one has blocked.
     fn blocks_of(&self, account: AccountId) -> Result<u64, Broken>;
-    /// The room whose name has this key (see [`crate::RoomName::key`]).
+    /// Returns the room whose name has this key (see [`crate::RoomName::key`]).
     fn room_by_key(&self, key: &str) -> Result<Option<ConversationId>, Broken>;
-    /// How many rooms there are.
+    /// Returns how many rooms there are.
     fn rooms(&self) -> Result<u64, Broken>;
-    /// The rooms that an account is in, in order of their numbers; at most
+    /// Returns the rooms that an account is in, in order of their numbers; at most
     /// [`crate::limits::ROOMS_PER_ACCOUNT_MAX`].
     fn rooms_of(&self, account: AccountId) -> Result<Vec<ConversationId>, Broken>;
-    /// The member with the greatest role, among those the one that joined first (of equals, the
-    /// lowest number), and its role. `account` and the accounts of webhooks are left out.
+    /// Returns the member with the greatest role, among those the one that joined first (of equals,
+    /// the lowest number), and its role. `account` and the accounts of webhooks are left out.
     fn next_in_line(
         &self,
         conversation: ConversationId,
         account: AccountId,
     ) -> Result<Option<(AccountId, MemberRole)>, Broken>;
-    /// Whether an account is invited to a room.
+    /// Returns whether an account is invited to a room.
     fn is_invited(&self, room: ConversationId, account: AccountId) -> Result<bool, Broken>;
-    /// How many invitations a room has.
+    /// Returns how many invitations a room has.
     fn invitations(&self, room: ConversationId) -> Result<u64, Broken>;
-    /// Whether an account's reaction to a message is there.
+    /// Returns whether an account's reaction to a message is there.
     fn has_reacted(
         &self,
         message: MessageRef,
         account: AccountId,
         reaction: &Reaction,
     ) -> Result<bool, Broken>;
-    /// Whether any account's reaction of this kind is there.
+    /// Returns whether any account's reaction of this kind is there.
     fn has_reaction(&self, message: MessageRef, reaction: &Reaction) -> Result<bool, Broken>;
-    /// How many different reactions a message has.
+    /// Returns how many different reactions a message has.
     fn reaction_kinds(&self, message: MessageRef) -> Result<u64, Broken>;
-    /// How many reactions of an account a message has.
+    /// Returns how many reactions of an account a message has.
     fn reactions_of(&self, message: MessageRef, account: AccountId) -> Result<u64, Broken>;
-    /// The hash of the setup token on offer; none while there is an administrator.
+    /// Returns the hash of the setup token on offer; `None` while there is an administrator.
     fn setup_token(&self) -> Result<Option<TokenHash>, Broken>;
-    /// The invite with this code, even if it has run out.
+    /// Returns the invite with this code, even if it has run out.
     fn invite_by_code(&self, code: &TokenHash) -> Result<Option<Invite>, Broken>;
-    /// Whether there is an invite with this number.
+    /// Returns whether there is an invite with this number.
     fn has_invite(&self, id: InviteId) -> Result<bool, Broken>;
-    /// How many invites there are, those included that have run out and were not swept away.
+    /// Returns how many invites there are, those included that have run out and were not swept
+    /// away.
     fn invites(&self) -> Result<u64, Broken>;
-    /// Up to `limit` invites with `expires_at <= now`, in order of (expires_at, number).
+    /// Returns up to `limit` invites with `expires_at <= now`, in order of (expires_at, number).
     fn invites_expired(&self, now: Timestamp, limit: usize) -> Result<Vec<InviteId>, Broken>;
-    /// The greatest invite number ever given.
+    /// Returns the greatest invite number ever given.
     fn invite_last(&self) -> Result<InviteId, Broken>;
-    /// The webhook whose address has this secret.
+    /// Returns the webhook whose address has this secret.
     fn webhook_by_token(&self, token: &TokenHash) -> Result<Option<Webhook>, Broken>;
-    /// The webhook with this number.
+    /// Returns the webhook with this number.
     fn webhook(&self, id: WebhookId) -> Result<Option<Webhook>, Broken>;
-    /// The webhook that posts under this account.
+    /// Returns the webhook that posts under this account.
     fn webhook_of(&self, account: AccountId) -> Result<Option<Webhook>, Broken>;
-    /// The webhooks of a room in order of their numbers; at most
+    /// Returns the webhooks of a room in order of their numbers; at most
     /// [`crate::limits::WEBHOOKS_PER_ROOM_MAX`].
     fn webhooks(&self, room: ConversationId) -> Result<Vec<Webhook>, Broken>;
-    /// How many webhooks an account has made that are still there.
+    /// Returns how many webhooks an account has made that are still there.
     fn webhooks_by(&self, account: AccountId) -> Result<u64, Broken>;
-    /// The greatest webhook number ever given.
+    /// Returns the greatest webhook number ever given.
     fn webhook_last(&self) -> Result<WebhookId, Broken>;
-    /// What is held against a key.
+    /// Returns the failed log-ins that are held against a key.
     fn throttle(&self, key: &ThrottleKey) -> Result<Option<Throttle>, Broken>;
-    /// How many keys something is held against.
+    /// Returns how many keys have failed log-ins held against them.
     fn throttles(&self) -> Result<u64, Broken>;
-    /// Up to `limit` of them, in order of (failures, failed_at, key).
+    /// Returns up to `limit` of these keys, in order of (failures, failed_at, key).
     fn throttles_first(&self, limit: usize) -> Result<Vec<ThrottleKey>, Broken>;
-    /// Up to `limit` of them with `failed_at < before`, in order of (failed_at, key).
+    /// Returns up to `limit` of these keys with `failed_at < before`, in order of (failed_at, key).
     fn throttles_old(&self, before: Timestamp, limit: usize) -> Result<Vec<ThrottleKey>, Broken>;
-    /// The places from which an account was logged in to, and when last, in order of the places;
-    /// at most [`crate::limits::LOGIN_PLACES_MAX`].
+    /// Returns the places from which an account was logged in to, and when last, in order of the
+    /// places; at most [`crate::limits::LOGIN_PLACES_MAX`].
     fn places_of(&self, account: AccountId) -> Result<Vec<(ThrottleKey, Timestamp)>, Broken>;
-    /// Whether a place is one of some account's. A place is the hash of the account's name, too.
+    /// Returns whether a place is a known place of any account. A place is the hash of the
+    /// account's name, too.
     fn is_place(&self, place: &ThrottleKey) -> Result<bool, Broken>;
-    /// The greatest number of a node that was given out or used up; 0 if there is none.
+    /// Returns the greatest node number that was given out or retired; 0 if there is none.
     fn node_last(&self) -> Result<NodeId, Broken>;
-    /// Whether this number of a node is used up.
+    /// Returns whether this node number is retired.
     fn is_retired(&self, node: NodeId) -> Result<bool, Broken>;
-    /// The node that leads while it is healthy.
+    /// Returns the node that leads while it is healthy.
     fn preferred_leader(&self) -> Result<Option<NodeId>, Broken>;
-    /// Which authority peers believe, and which one they are about to.
+    /// Returns the authority that peers believe, and the one that takes its place next.
     fn authority(&self) -> Result<PeerAuthority, Broken>;
-    /// What accounts may do and keep.
+    /// Returns the limits of accounts.
     fn account_limits(&self) -> Result<AccountLimits, Broken>;
-    /// What an account has used of that.
+    /// Returns what an account has used of its limits.
     fn allowance(&self, account: AccountId) -> Result<Allowance, Broken>;
-    /// This token to join, even if it has run out.
+    /// Returns this join token, even if it has run out.
     fn join_token(&self, token: &TokenHash) -> Result<Option<JoinToken>, Broken>;
-    /// How many tokens to join there are, those included that have run out and were not swept away.
+    /// Returns how many join tokens there are, those included that have run out and were not swept
+    /// away.
     fn join_tokens(&self) -> Result<u64, Broken>;
-    /// The token to join with this id, even if it has run out.
+    /// Returns the join token with this id, even if it has run out.
     fn join_token_by_id(&self, id: JoinTokenId) -> Result<Option<TokenHash>, Broken>;
-    /// The operator with this credential.
+    /// Returns the operator with this credential.
     fn operator_by_token(&self, token: &TokenHash) -> Result<Option<OperatorName>, Broken>;
-    /// All operators in order of the keys of their names; at most
+    /// Returns all operators in order of the keys of their names; at most
     /// [`crate::limits::OPERATORS_MAX`].
     fn operators(&self) -> Result<Vec<OperatorName>, Broken>;
-    /// Up to `limit` tokens to join with `expires_at <= now`, in order of (expires_at, hash).
+    /// Returns up to `limit` join tokens with `expires_at <= now`, in order of (expires_at, hash).
     fn join_tokens_expired(&self, now: Timestamp, limit: usize) -> Result<Vec<TokenHash>, Broken>;
 }

@@ -25,13 +25,13 @@ macro_rules! name {
                 checked(name.into()).map(Self)
             }
 
-            /// As it was written.
+            /// Returns the name as it was written.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
             }
 
-            /// The form in which names are compared: lower case.
+            /// Returns the form in which names are compared: lower case.
             #[must_use]
             pub fn key(&self) -> String {
                 self.0.to_ascii_lowercase()
@@ -106,7 +106,7 @@ fn checked(name: String) -> Result<String, Rejection> {
     }
 }
 
-/// Whether `character` may stand in a name.
+/// Returns whether `character` may stand in a name.
 #[must_use]
 pub fn is_allowed(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-')

@@ -307,7 +307,7 @@ impl std::fmt::Display for Bound {
 }
 
 impl Rejection {
-    /// The reason as a stable word for programs: part of the protocol.
+    /// Returns the reason as a stable word for programs: part of the protocol.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {

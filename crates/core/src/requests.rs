@@ -32,13 +32,13 @@ pub enum Admission {
 }
 
 impl RequestWindow {
-    /// The greatest number used so far; 0 if none was.
+    /// Returns the greatest number used so far; 0 if none was.
     #[must_use]
     pub fn last(&self) -> u64 {
         self.last
     }
 
-    /// What to do with `number`.
+    /// Returns what to do with `number`.
     #[must_use]
     pub fn admit(&self, number: u64) -> Admission {
         if number == 0 || number > self.last.saturating_add(REQUEST_WINDOW) {

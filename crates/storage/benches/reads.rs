@@ -52,7 +52,7 @@ impl Writer {
         self.push(Origin::Once(OnceId(id.to_be_bytes())), operation);
     }
 
-    /// A request of the session with the same number as its account.
+    /// Adds a request of the session with the same number as its account.
     fn ask(&mut self, session: u64, operation: Operation) {
         let number = self.numbers.entry(session).or_default();
         *number += 1;

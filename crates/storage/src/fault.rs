@@ -134,7 +134,7 @@ pub(crate) fn of_io(error: &io::Error) -> Fault {
     }
 }
 
-/// Whether this process or the machine has no descriptor left.
+/// Returns whether this process or the machine has no descriptor left.
 pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
     const EMFILE: i32 = rustix::io::Errno::MFILE.raw_os_error();
     const ENFILE: i32 = rustix::io::Errno::NFILE.raw_os_error();
@@ -176,7 +176,7 @@ fn of_code(error: &ffi::Error) -> Fault {
     }
 }
 
-/// Whether SQLite says that the file is none of its own, or is damaged.
+/// Returns whether SQLite says that the file is none of its own, or is damaged.
 pub(crate) fn is_malformed(error: &rusqlite::Error) -> bool {
     let code = error.sqlite_error_code();
     matches!(
@@ -217,7 +217,7 @@ pub(crate) fn judge_damage(state: &Path, why: String) -> (Fault, String) {
     (Fault::Damage, why)
 }
 
-/// What the system itself says counts, unless it says nothing of the disk.
+/// Settles the fault: what the system itself says counts, unless it says nothing of the disk.
 fn settled(of_sqlite: Fault, error: &io::Error, why: String) -> (Fault, String) {
     match of_io(error) {
         Fault::Elsewhere | Fault::Damage => (of_sqlite, why),

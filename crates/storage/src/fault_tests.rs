@@ -100,7 +100,7 @@ fn every_code_of_sqlite_has_one_meaning() {
     assert_eq!(of_sqlite(&rows), Fault::Damage);
 }
 
-/// A database of some pages.
+/// Returns a database of some pages.
 fn database(directory: &Path) -> std::path::PathBuf {
     let path = directory.join("state.db");
     let made = Connection::open(&path).unwrap();

@@ -24,7 +24,7 @@ pub(super) fn create_account(
     Ok((Accepted::AccountCreated { account }, events))
 }
 
-/// Whether this can be the PHC string of a password.
+/// Returns whether this can be the PHC string of a password.
 pub(super) fn is_hash(password_hash: &str) -> bool {
     password_hash.starts_with('$') && password_hash.len() <= PASSWORD_HASH_BYTES_MAX
 }
@@ -58,7 +58,7 @@ pub(super) fn new_account(
     Ok((account, created))
 }
 
-/// What the grant makes of the account, and what becomes of the grant.
+/// Returns the role that the grant gives the account, and the event that uses up the grant.
 fn allow(
     lookup: &impl Lookup,
     now: Timestamp,

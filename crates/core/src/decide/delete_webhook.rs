@@ -19,7 +19,7 @@ pub(super) fn delete_webhook(lookup: &impl Lookup, by: AccountId, id: WebhookId)
     Ok((Accepted::Done, events))
 }
 
-/// The webhook, its membership and its account go.
+/// Removes the webhook, its membership and its account.
 pub(super) fn remove(
     lookup: &impl Lookup,
     webhook: Webhook,

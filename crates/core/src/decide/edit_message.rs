@@ -36,7 +36,7 @@ pub(super) fn edit_message(
     Ok((Accepted::Done, vec![edited]))
 }
 
-/// A message that was not deleted, in a conversation that `by` is in.
+/// Returns a message that was not deleted, in a conversation that `by` is in.
 pub(super) fn standing(
     lookup: &impl Lookup,
     by: AccountId,

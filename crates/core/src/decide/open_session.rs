@@ -92,9 +92,9 @@ pub(super) fn open_session(lookup: &impl Lookup, now: Timestamp, asked: Asked<'_
     ))
 }
 
-/// The `count` sessions among `open` that were used least recently. Use is noted once a minute:
-/// of those that were used in the last minute, as far as is known, the ones that were only opened
-/// go first.
+/// Returns the `count` sessions among `open` that were used least recently. Use is noted once a
+/// minute: of those that were used in the last minute, as far as is known, the ones that were only
+/// opened go first.
 fn least_recently_used(
     lookup: &impl Lookup,
     now: Timestamp,

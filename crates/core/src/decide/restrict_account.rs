@@ -12,7 +12,7 @@ use crate::{
     Accepted, Account, AccountId, AccountName, AccountRole, Event, Lookup, Rejection, Timestamp,
 };
 
-/// The account with this name, which is not the asker's.
+/// Returns the account with this name, which is not the caller's own.
 fn other(lookup: &impl Lookup, by: AccountId, name: &AccountName) -> Result<Account, Stop> {
     let found = lookup.account_by_key(&name.key())?;
     let found = found.ok_or(Rejection::NoSuchAccount)?;

@@ -28,7 +28,7 @@ pub(super) struct Seen {
     pub(super) own: Option<Membership>,
 }
 
-/// The room with this name, if `by` may see it.
+/// Returns the room with this name, if `by` may see it.
 pub(super) fn see(lookup: &impl Lookup, by: AccountId, name: &RoomName) -> Result<Seen, Stop> {
     let id = lookup
         .room_by_key(&name.key())?
@@ -52,7 +52,7 @@ pub(super) fn see(lookup: &impl Lookup, by: AccountId, name: &RoomName) -> Resul
     })
 }
 
-/// The same, if `by` has at least this role there.
+/// Returns the room with this name, if `by` has at least this role there.
 pub(super) fn see_as(
     lookup: &impl Lookup,
     by: AccountId,
@@ -67,7 +67,7 @@ pub(super) fn see_as(
     Ok(seen)
 }
 
-/// The number of the account with this name.
+/// Returns the number of the account with this name.
 pub(super) fn somebody(lookup: &impl Lookup, name: &AccountName) -> Result<AccountId, Stop> {
     let found = lookup.account_by_key(&name.key())?;
     Ok(found.ok_or(Rejection::NoSuchAccount)?.id)

@@ -71,7 +71,7 @@ pub(super) fn send_message(
     post(lookup, by, now, position_of, place, draft, events)
 }
 
-/// The last step: the message gets its place behind `events`.
+/// Gives the message its place behind `events`: the last step.
 fn post(
     lookup: &impl Lookup,
     by: AccountId,
@@ -114,7 +114,7 @@ fn post(
     Ok((sent, events))
 }
 
-/// The place in an existing conversation, if `by` may write there.
+/// Returns the place in an existing conversation, if `by` may write there.
 pub(super) fn own_place(
     lookup: &impl Lookup,
     by: AccountId,

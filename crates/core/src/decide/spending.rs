@@ -40,7 +40,7 @@ pub(super) fn pay(
     }))
 }
 
-/// The account that pays for a request outside a session, if one does.
+/// Returns the account that pays for a request outside a session, if one does.
 pub(super) fn payer(
     lookup: &impl Lookup,
     operation: &Operation,
@@ -79,13 +79,13 @@ impl Paid {
         Ok(())
     }
 
-    /// What is to be written: the allowance after everything that the rule has made of it.
+    /// Returns what is to be written: the allowance after everything that the rule has made of it.
     pub(super) fn settle(mut self, events: &[Event]) -> Result<(AccountId, Allowance), Rejection> {
         self.count_opened(events)?;
         Ok((self.account, self.allowance))
     }
 
-    /// What is to be written if nothing else has happened.
+    /// Returns what is to be written if nothing else has happened.
     pub(super) fn spent(self) -> (AccountId, Allowance) {
         (self.account, self.allowance)
     }

@@ -111,7 +111,7 @@ impl Vocabulary {
         &self.tongues[chance.below(self.tongues.len())]
     }
 
-    /// A letter that is searched for alone.
+    /// Returns a letter that is searched for alone.
     pub(crate) fn letter(&self, chance: &mut Chance) -> String {
         let han = self.tongues.iter().find(|tongue| tongue.name == "Han");
         let words = &han.expect("it is one of the scripts").words;
@@ -140,7 +140,7 @@ impl Vocabulary {
     }
 }
 
-/// Words that are found alone.
+/// Returns words that are found alone.
 fn words(script: &Script, chance: &mut Chance) -> Vec<String> {
     let mut words = Vec::with_capacity(WORDS);
     while words.len() < WORDS {

@@ -60,7 +60,7 @@ impl Failure {
         }
     }
 
-    /// What the disk has to do with it, if it has.
+    /// Returns the fault of the disk behind this failure, if there is one.
     fn of_disk(&self) -> Option<DiskFailure> {
         let why = format!("{}: {}", self.action, self.cause);
         DiskFailure::of(fault::of_io(&self.cause), why)
@@ -190,7 +190,7 @@ impl Shared {
         }
     }
 
-    /// The batch is on disk up to here, and these of its entries lie there.
+    /// Notes that the batch is on disk up to here, and where these of its entries lie.
     pub(super) fn end_batch(&self, placed: &[(u64, Location)], end: (u32, u64)) {
         let mut inner = self.lock();
         inner.memory.end_batch(placed);
@@ -215,7 +215,7 @@ impl Shared {
         }
     }
 
-    /// What the disk refused, if that is why nothing is accepted any more.
+    /// Returns what the disk refused, if that is why nothing is accepted any more.
     pub(super) fn disk_failure(&self) -> Option<DiskFailure> {
         self.lock().failure.as_ref().and_then(Failure::of_disk)
     }
@@ -226,7 +226,7 @@ impl Shared {
         self.room.notify_all();
     }
 
-    /// Whether the log is being closed: nothing is waited for any more.
+    /// Returns whether the log is being closed: nothing is waited for any more.
     pub(super) fn is_closing(&self) -> bool {
         self.lock().closing
     }
@@ -242,7 +242,8 @@ impl Shared {
         }
     }
 
-    /// A panic elsewhere is latched as a failure, so a poisoned lock says nothing new.
+    /// Locks the queue. A panic elsewhere is latched as a failure, so a poisoned lock says nothing
+    /// new.
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

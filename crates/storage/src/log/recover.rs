@@ -216,8 +216,8 @@ impl Recovered {
         Ok(())
     }
 
-    /// How many bytes after the last good frame are not blank; an error if one of them belongs to
-    /// a later good frame, or to a frame that was written whole.
+    /// Returns how many bytes after the last good frame are not blank; an error if one of them
+    /// belongs to a later good frame, or to a frame that was written whole.
     fn measure_torn_tail(
         &self,
         path: &Path,

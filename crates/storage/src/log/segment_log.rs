@@ -48,7 +48,7 @@ impl SegmentLog {
         Self::open_as(dir, options, true)
     }
 
-    /// Like [`open`](Self::open), with files that grow: only for comparing the two.
+    /// Opens the log like [`open`](Self::open), with files that grow: only for comparing the two.
     #[doc(hidden)]
     pub fn open_growing(dir: &Path, options: Options) -> Result<Self, OpenError> {
         Self::open_as(dir, options, false)
@@ -100,12 +100,12 @@ impl SegmentLog {
         })
     }
 
-    /// What opening found.
+    /// Returns what opening found.
     pub fn recovery(&self) -> &Recovery {
         &self.recovery
     }
 
-    /// What was done since opening.
+    /// Returns what was done since opening.
     pub fn stats(&self) -> Stats {
         self.shared.stats()
     }

@@ -80,7 +80,7 @@ pub type Completion = Box<dyn FnOnce(io::Result<()>) + Send>;
 /// was dropped without being called. After a failed write or sync every operation fails: the log
 /// must be closed and opened again.
 pub trait LogStore: Send + Sync + 'static {
-    /// The present state, with everything accepted so far, synced or not.
+    /// Returns the present state, with everything accepted so far, synced or not.
     fn state(&self) -> LogState;
 
     /// Appends entries that follow the last one without a gap; readable when this returns.
@@ -99,8 +99,8 @@ pub trait LogStore: Send + Sync + 'static {
     /// Removes every entry up to and including `upto`, which may lie beyond the last one.
     fn purge(&self, upto: LogId, done: Completion) -> io::Result<()>;
 
-    /// The present entries of `range`, in order; stops early only when their bytes would exceed
-    /// `bytes_max`, but never before the first.
+    /// Returns the present entries of `range`, in order; stops early only when their bytes would
+    /// exceed `bytes_max`, but never before the first.
     fn read(&self, range: Range<u64>, bytes_max: usize) -> io::Result<Vec<Entry>>;
 
     /// Writes and syncs what waits, then stops the writer thread. Later writes fail.
@@ -182,7 +182,7 @@ pub struct Stats {
 }
 
 impl OpenError {
-    /// Whether bytes that were acknowledged are gone or changed.
+    /// Returns whether bytes that were acknowledged are gone or changed.
     #[must_use]
     pub fn is_damage(&self) -> bool {
         matches!(self, Self::Damaged { .. })

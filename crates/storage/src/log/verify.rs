@@ -25,8 +25,8 @@ pub struct Verified {
 }
 
 impl SegmentLog {
-    /// What was found to be damaged since the log was opened, if anything: the node must stop
-    /// and must not vote with this log again.
+    /// Returns what was found to be damaged since the log was opened, if anything: the node must
+    /// stop and must not vote with this log again.
     #[must_use]
     pub fn damage(&self) -> Option<String> {
         self.shared.damage.get().cloned()

@@ -301,13 +301,13 @@ pub(super) struct RecoveredEnd {
 }
 
 impl RecoveredEnd {
-    /// The last segment, and where its last synced frame ends.
+    /// Returns the last segment, and where its last synced frame ends.
     pub(super) fn place(&self) -> (u32, u64) {
         let last = self.segments.back();
         (last.map_or(0, |segment| segment.ordinal), self.offset)
     }
 
-    /// The files that readers may need, by ordinal.
+    /// Returns the files that readers may need, by ordinal.
     pub(super) fn files(&self) -> BTreeMap<u32, Arc<SegmentFile>> {
         let item = |segment: &Segment| (segment.ordinal, Arc::clone(&segment.file));
         self.segments.iter().map(item).collect()

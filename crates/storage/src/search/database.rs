@@ -43,7 +43,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, SearchError> {
     try_open(path)?.ok_or(SearchError::Sqlite(rusqlite::Error::InvalidQuery))
 }
 
-/// `None`: there is a database, but not our index.
+/// Opens the index; `None`: there is a database, but not our index.
 fn try_open(path: &Path) -> rusqlite::Result<Option<Connection>> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
@@ -112,7 +112,7 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Everything up to this position in the log is in the index.
+/// Returns the position in the log up to which everything is in the index.
 pub(super) fn indexed_to(connection: &Connection) -> rusqlite::Result<Position> {
     let sql = "SELECT indexed_to FROM meta WHERE id = 1";
     connection

@@ -54,7 +54,7 @@ SELECT id, position FROM docs WHERE ?1 IS NULL AND id >= ?2 AND id < ?3 ORDER BY
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// From now on the search that has it ends within a few milliseconds.
+    /// Ends the search that has it, within a few milliseconds.
     pub fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -144,8 +144,8 @@ pub(super) fn find(
     Ok(found)
 }
 
-/// The first number that a query's dates allow, and the one after the last. Dates went back at
-/// the entries in `steps`, so that in between there may be messages with other dates.
+/// Returns the first number that a query's dates allow, and the one after the last. Dates went back
+/// at the entries in `steps`, so that in between there may be messages with other dates.
 fn range(index: &Connection, query: &SearchQuery, steps: &[u64]) -> Result<(u64, u64)> {
     let end = docs::end(index)?;
     let mut whole = (end, 0);
@@ -264,7 +264,8 @@ impl Hunt<'_> {
         Ok(false)
     }
 
-    /// Whether the message is what is looked for, as it is now: it may have been edited since.
+    /// Returns whether the message is what is looked for, as it is now: it may have been edited
+    /// since.
     fn is_current(&mut self, row: &MessageRow) -> std::result::Result<bool, SearchError> {
         let from = self.query.sent_from().unwrap_or_default();
         let before = self.query.sent_before();
@@ -302,7 +303,7 @@ impl Hunt<'_> {
     }
 }
 
-/// The next numbers and positions, at most `limit`; none at the end.
+/// Returns the next numbers and positions, at most `limit`; none at the end.
 fn next_of(candidates: &mut Rows<'_>, limit: usize) -> Result<Vec<(u64, Position)>> {
     let mut batch = Vec::with_capacity(limit);
     while batch.len() < limit {

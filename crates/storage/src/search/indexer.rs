@@ -83,7 +83,7 @@ enum Trouble {
 }
 
 impl Trouble {
-    /// Whether only a new index helps. The statements are known to be good, so what is no
+    /// Returns whether only a new index helps. The statements are known to be good, so what is no
     /// trouble outside is trouble in the file.
     fn needs_new_index(&self) -> bool {
         match self {
@@ -253,7 +253,7 @@ fn write(
     Err(Trouble::Unusable("it has lost messages"))
 }
 
-/// What to write so that the index has what the state has, after `after` and up to `to`.
+/// Returns what to write so that the index has what the state has, after `after` and up to `to`.
 fn differences(
     page: IndexPage,
     after: Position,
@@ -294,8 +294,8 @@ fn has_gap(reader: &Reader, after: Position) -> Result<bool, ReadError> {
     Ok(reader.for_index(after, 1)?.gap)
 }
 
-/// Whether the newest messages of the index are in the state. Those that are not may have been
-/// swept away; if many are not, a new index costs less than a doubt.
+/// Returns whether the newest messages of the index are in the state. Those that are not may have
+/// been swept away; if many are not, a new index costs less than a doubt.
 fn belongs(reader: &Reader, writer: &Writer) -> Result<bool, Trouble> {
     let mut before = Position(u64::MAX);
     for _ in 0..COMPARED_MAX {

@@ -91,7 +91,7 @@ fn numbers(directory: &TempDir, sql: &str) -> i64 {
 const DOCS: &str = "SELECT count(*) FROM docs";
 const WORDS: &str = "SELECT count(*) FROM words WHERE words MATCH 'word'";
 
-/// A whole round.
+/// Compares a whole round.
 fn compare_all(indexer: &mut Indexer) {
     indexer.compare().unwrap();
     while indexer.compared_to > Position(0) {

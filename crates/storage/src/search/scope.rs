@@ -29,7 +29,7 @@ pub(super) struct Scope {
 }
 
 impl Scope {
-    /// `None`: nothing can be found there.
+    /// Returns the scope of a query; `None`: nothing can be found there.
     pub(super) fn of(
         reader: &Reader,
         account: AccountId,
@@ -65,7 +65,7 @@ impl Scope {
         Ok(Some(scope))
     }
 
-    /// Whether a message is of the senders and conversations that are asked for.
+    /// Returns whether a message is of the senders and conversations that are asked for.
     pub(super) fn has(&self, row: &MessageRow) -> bool {
         self.by.is_none_or(|by| by == row.by)
             && !self.not_by.contains(&row.by)
@@ -94,7 +94,7 @@ fn place_of(
     }
 }
 
-/// `None`: more than are named.
+/// Returns the account's conversations; `None`: more than are named.
 fn own(
     reader: &Reader,
     account: AccountId,

@@ -49,13 +49,13 @@ impl Signal {
         std::mem::take(&mut self.flags().damage)
     }
 
-    /// Whether there was news before `wait` was over.
+    /// Returns whether there was news before `wait` was over.
     pub(super) fn wait_for_news(&self, wait: Duration) -> bool {
         let mut flags = self.wait(wait, |flags| flags.news || flags.damage);
         std::mem::take(&mut flags.news)
     }
 
-    /// Whether it is the end; waits for it, but no longer than `wait`.
+    /// Returns whether the thread has to end; waits for that signal, but no longer than `wait`.
     pub(super) fn wait_for_stop(&self, wait: Duration) -> bool {
         self.wait(wait, |_| false).stop
     }

@@ -25,7 +25,7 @@ macro_rules! kinds {
         }
 
         impl Kind {
-            /// The kind that is stored as this number.
+            /// Returns the kind that is stored as this number.
             pub(super) fn of(number: i64) -> Option<Self> {
                 match number {
                     $($number => Some(Self::$name),)*

@@ -87,7 +87,7 @@ impl Checkpointer {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Why it failed, if it did; never waits.
+    /// Returns why it failed, if it did; never waits.
     pub(super) fn take_failure(&self) -> Failure {
         match self.gate.try_lock() {
             Ok(mut gate) => gate.take_failure(),
@@ -183,18 +183,18 @@ fn open(path: &Path) -> rusqlite::Result<Files> {
     })
 }
 
-/// As SQLite says it of what it opens itself.
+/// Returns the error that SQLite gives for a file that it cannot open itself.
 fn open_failed(error: &io::Error) -> rusqlite::Error {
     let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
     rusqlite::Error::SqliteFailure(code, Some(error.to_string()))
 }
 
-/// Whether descriptors have run out, most likely: nothing was written, and nothing is lost.
+/// Returns whether descriptors have run out, most likely: nothing was written, and nothing is lost.
 fn cannot_open(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::CannotOpen)
 }
 
-/// As SQLite says it of its own syncs.
+/// Returns the error that SQLite gives for a failed sync of its own.
 fn sync_failed(error: &io::Error) -> rusqlite::Error {
     let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
     rusqlite::Error::SqliteFailure(code, Some(error.to_string()))

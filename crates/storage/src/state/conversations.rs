@@ -124,7 +124,7 @@ impl Reader {
         })
     }
 
-    /// Up to `limit` conversations of an account, in order of their numbers, after `after`.
+    /// Returns up to `limit` conversations of an account, in order of their numbers, after `after`.
     ///
     /// # Errors
     /// See [`ReadError`].

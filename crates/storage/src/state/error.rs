@@ -72,7 +72,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Whether the file does not hold what was written to it.
+    /// Returns whether the file does not hold what was written to it.
     #[must_use]
     pub fn is_damage(&self) -> bool {
         match self {
@@ -120,7 +120,7 @@ impl ApplyError {
         }
     }
 
-    /// Whether only room on the disk is missing, which may be there the next time.
+    /// Returns whether only room on the disk is missing, which may be there the next time.
     #[must_use]
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full(_))
@@ -128,15 +128,15 @@ impl ApplyError {
 }
 
 impl CheckpointError {
-    /// Whether only room on the disk is missing, which may be there the next time.
+    /// Returns whether only room on the disk is missing, which may be there the next time.
     #[must_use]
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full(_))
     }
 }
 
-/// Whether the disk, the memory, another process or the statement is to blame, and not what the
-/// file holds.
+/// Returns whether the disk, the memory, another process or the statement is to blame, and not what
+/// the file holds.
 pub(crate) fn is_outside(error: &rusqlite::Error) -> bool {
     fault::of_sqlite(error) != Fault::Damage
 }

@@ -60,7 +60,7 @@ pub struct IndexRow {
 }
 
 impl Reader {
-    /// Up to `limit` rows of what happened to texts after `after`, in the order of the log.
+    /// Returns up to `limit` rows of what happened to texts after `after`, in the order of the log.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -72,8 +72,8 @@ impl Reader {
         self.read(|c| for_index(c, after, page(limit)))
     }
 
-    /// The texts at these positions, of the first [`PAGE_MAX`] of them, for the search alone: it
-    /// shows none before it was asked whether the caller may see it.
+    /// Returns the texts at these positions, of the first [`PAGE_MAX`] of them, for the search
+    /// alone: it shows none before it has checked that the caller may see it.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -140,7 +140,8 @@ fn for_index(connection: &Connection, after: Position, limit: usize) -> Result<I
     Ok(page)
 }
 
-/// Where a change is, and the conversation and sequence of the message whose text it is about.
+/// Returns where a change is, and the conversation and sequence of the message whose text it is
+/// about.
 fn change(row: &Row<'_>) -> Result<(u64, Option<[i64; 2]>)> {
     let conversation: Option<i64> = row.get(1)?;
     let sequence: Option<i64> = row.get(2)?;

@@ -65,7 +65,8 @@ impl Reader {
         Ok(Pinned { lent, index })
     }
 
-    /// What was found to be damaged since the state was opened, if anything: the node must stop.
+    /// Returns what was found to be damaged since the state was opened, if anything: the node must
+    /// stop.
     #[must_use]
     pub fn damage(&self) -> Option<String> {
         self.pool().damage()
@@ -87,14 +88,14 @@ impl Reader {
 }
 
 impl Pinned {
-    /// The last entry that was applied.
+    /// Returns the last entry that was applied.
     #[must_use]
     pub fn index(&self) -> u64 {
         self.index
     }
 
-    /// The digest of every row. `pause` is called every few hundred rows, and says whether to go
-    /// on.
+    /// Returns the digest of every row. `pause` is called every few hundred rows, and says whether
+    /// to go on.
     ///
     /// # Errors
     /// See [`CheckError`]. Damage is remembered.

@@ -137,7 +137,7 @@ impl Pool {
         self.found(error);
     }
 
-    /// The same, and returns what the error means.
+    /// Does the same, and returns what the error means.
     pub(super) fn found(&self, error: &rusqlite::Error) -> Fault {
         if fault::of_sqlite(error) == Fault::Damage && !fault::is_malformed(error) {
             // A question may be to blame; the writer knows that its statements are good.
@@ -174,7 +174,7 @@ impl Pool {
         }
     }
 
-    /// What was found to be damaged, if anything.
+    /// Returns what was found to be damaged, if anything.
     pub(super) fn damage(&self) -> Option<String> {
         self.damage.get().cloned()
     }
@@ -187,12 +187,12 @@ impl Pool {
         }
     }
 
-    /// Why nothing can be written or read any more, if that is so.
+    /// Returns why nothing can be written or read any more, if that is so.
     pub(super) fn failure(&self) -> Option<(Fault, String)> {
         self.failure.get().cloned()
     }
 
-    /// Whether long reads should end early because the file is being replaced.
+    /// Returns whether long reads should end early because the file is being replaced.
     pub(super) fn is_wanted_back(&self) -> bool {
         self.shelf().mode != Mode::Open
     }

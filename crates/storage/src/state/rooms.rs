@@ -29,7 +29,7 @@ macro_rules! select_rooms {
 }
 
 impl Reader {
-    /// The room whose name has this key; `None` also if the account may not know of it.
+    /// Returns the room whose name has this key; `None` also if the account may not know of it.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -46,8 +46,8 @@ impl Reader {
         })
     }
 
-    /// Up to `limit` rooms that the account may know of and whose names match, in order of their
-    /// keys, after `after_key`. `only_own`: those that it is in or invited to.
+    /// Returns up to `limit` rooms that the account may know of and whose names match, in order of
+    /// their keys, after `after_key`. `only_own`: those that it is in or invited to.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -66,7 +66,7 @@ impl Reader {
         self.read(|c| rooms(c, account, pattern, after, page(limit)))
     }
 
-    /// How many members a room has; `None` if there is no such room.
+    /// Returns how many members a room has; `None` if there is no such room.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -82,7 +82,7 @@ impl Reader {
         })
     }
 
-    /// Up to `limit` members of a room, in order of their numbers, after `after`.
+    /// Returns up to `limit` members of a room, in order of their numbers, after `after`.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -103,7 +103,7 @@ impl Reader {
         })
     }
 
-    /// What an account may do in a conversation; `None` if it is not in it.
+    /// Returns the role of an account in a conversation; `None` if it is not in it.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -157,7 +157,8 @@ fn rooms(
     Ok(page_so_far)
 }
 
-/// Found by the account, not by the name: few of many rooms are one's own.
+/// Reads the account's own rooms: found by the account, not by the name, since few of many rooms
+/// are one's own.
 fn own_rooms(
     connection: &Connection,
     account: AccountId,

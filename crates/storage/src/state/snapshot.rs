@@ -124,7 +124,7 @@ fn has_room(bytes: u64, free: u64) -> Result<(), SnapshotError> {
     }
 }
 
-/// For this thread alone, which ends with its snapshot.
+/// Lowers the priority of this thread alone, which ends with its snapshot.
 fn give_way() {
     if let Err(error) = rustix::process::nice(GIVE_WAY) {
         tracing::debug!(%error, "a snapshot is made at full priority");

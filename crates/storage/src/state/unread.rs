@@ -54,8 +54,8 @@ const IS_OWN: &str = "
 SELECT by_account = ?3 AND ordinal = ?4 FROM messages WHERE conversation = ?1 AND sequence = ?2";
 
 impl Reader {
-    /// The first `limit` messages, by position, that an account has not read: of others, neither
-    /// deleted nor hidden; fewer if they are long (see [`PAGE_BYTES_MAX`]).
+    /// Returns the first `limit` messages, by position, that an account has not read: of others,
+    /// neither deleted nor hidden; fewer if they are long (see [`PAGE_BYTES_MAX`]).
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -67,7 +67,8 @@ impl Reader {
         self.read(|c| unread(c, account, page(limit)))
     }
 
-    /// The last message of a conversation that an account has read; `None`: it is not in it.
+    /// Returns the last message of a conversation that an account has read; `None`: it is not in
+    /// it.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -146,7 +147,7 @@ fn behind(connection: &Connection, account: AccountId) -> Result<Vec<Place>> {
 }
 
 impl Place {
-    /// The position of the next unread message.
+    /// Returns the position of the next unread message.
     fn take(&mut self, connection: &Connection, account: AccountId) -> Result<Option<u64>> {
         self.is_looked_at = true;
         while self.found.is_empty() && !self.is_at_end && self.passed < PASSED_MAX {

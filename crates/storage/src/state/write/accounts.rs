@@ -83,7 +83,7 @@ impl Writer {
         }
     }
 
-    /// The role of an account, and whether it is suspended.
+    /// Returns the role of an account, and whether it is suspended.
     fn standing_of(&self, account: AccountId) -> Result<(AccountRole, bool), ApplyError> {
         let sql = "SELECT role, suspended FROM accounts WHERE id = ?1";
         let mut statement = self.connection.prepare_cached(sql)?;
@@ -93,7 +93,7 @@ impl Writer {
         Ok(standing)
     }
 
-    /// An account of this standing has come (1) or gone (-1).
+    /// Counts that an account of this standing has come (1) or gone (-1).
     fn count_admin(&mut self, role: AccountRole, suspended: bool, more: i64) {
         if role == AccountRole::Admin && !suspended {
             self.meta.admins = self.meta.admins.saturating_add_signed(more);

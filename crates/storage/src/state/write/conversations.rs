@@ -229,7 +229,7 @@ impl Writer {
         Ok(())
     }
 
-    /// One member goes; a room without members goes with everything in it.
+    /// Removes one member; a room without members goes with everything in it.
     fn leave(&mut self, id: ConversationId, account: AccountId) -> Result<(), ApplyError> {
         self.count_members(id, -1)?;
         if !self.remove_member(id, account)? {

@@ -84,7 +84,7 @@ impl Writer {
         self.count_stored(by, bytes, before)
     }
 
-    /// Whether a conversation is a room; what there is not is none.
+    /// Returns whether a conversation is a room; one that does not exist is none.
     fn is_room(&self, conversation: ConversationId) -> Result<bool, ApplyError> {
         if let Some(known) = self.caches.borrow().conversations.get(&conversation) {
             return Ok(matches!(known.kind, Kind::Room { .. }));
@@ -290,7 +290,7 @@ impl Writer {
         Ok(())
     }
 
-    /// How many of its messages in a conversation an account had sent up to a sequence.
+    /// Returns how many of its messages in a conversation an account had sent up to a sequence.
     pub(super) fn sent_up_to(
         &self,
         conversation: ConversationId,
