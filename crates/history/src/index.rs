@@ -68,7 +68,7 @@ pub(crate) struct Digest<'a> {
 }
 
 impl Send<'_> {
-    /// The place that was promised and when, if the send was acknowledged.
+    /// Returns the place that was promised and when, if the send was acknowledged.
     pub(crate) fn acked(&self) -> Option<(u64, u64)> {
         match self.outcome {
             Outcome::Ok {
@@ -222,7 +222,7 @@ impl<'a> Index<'a> {
         self.sends.get(at).filter(|send| send.message == message)
     }
 
-    /// The readings of one conversation.
+    /// Returns the readings of one conversation.
     pub(crate) fn readings_of(&self, conversation: &str) -> &[Reading<'a>] {
         let start = self
             .readings
@@ -233,7 +233,7 @@ impl<'a> Index<'a> {
         &self.readings[start..end]
     }
 
-    /// All sightings of one message.
+    /// Returns all sightings of one message.
     pub(crate) fn sightings_of(&self, message: &str) -> &[Sighting<'a>] {
         let start = self
             .sightings

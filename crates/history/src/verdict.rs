@@ -36,7 +36,7 @@ pub struct Verdict {
     pub malformed: Findings,
 }
 
-/// This judges a run by its record, in time O(n log n) per node that was read.
+/// Judges a run by its record, in time O(n log n) per node that was read.
 pub fn judge(history: &History) -> Verdict {
     let mut malformed = Findings::default();
     let index = Index::of(history, &mut malformed);
@@ -64,14 +64,14 @@ pub fn judge(history: &History) -> Verdict {
 }
 
 impl Verdict {
-    /// Whether every property holds, and the record suffices to say so.
+    /// Returns whether every property holds, and the record suffices to say so.
     pub fn holds(&self) -> bool {
         self.properties()
             .iter()
             .all(|(_, findings)| findings.count == 0)
     }
 
-    /// These are the properties by name, in the order in which people ask for them.
+    /// Returns the properties by name, in the order in which people ask for them.
     pub fn properties(&self) -> [(&'static str, &Findings); 7] {
         [
             ("lost", &self.lost),

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fs, io::BufReader, path::PathBuf};
 
 use conclave_history::{History, Verdict, judge};
 
-/// All histories of one folder, by story.
+/// Returns all histories of one folder, by story.
 fn histories(folder: &str) -> Vec<(String, History)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests")

@@ -58,7 +58,7 @@ fn plans() -> impl Strategy<Value = Vec<Plan>> {
     })
 }
 
-/// A correct run of these plans, committed in this order.
+/// Returns a correct run of these plans, committed in this order.
 fn run(plans: &[Plan]) -> Vec<Event> {
     let mut events = Vec::new();
     let mut places: Vec<Vec<Observed>> = vec![Vec::new(); CONVERSATIONS.len()];
@@ -172,7 +172,7 @@ fn reading(
     }
 }
 
-/// The complete readings of the conversation that certainly has two messages.
+/// Returns the complete readings of the conversation that certainly has two messages.
 fn readings<'e>(plans: &[Plan], events: &'e mut [Event]) -> Vec<&'e mut Vec<Observed>> {
     let wanted = CONVERSATIONS[plans[0].conversation];
     events

@@ -162,7 +162,7 @@ impl Machine {
         finished.await.map_err(|_| stopped())?
     }
 
-    /// The state as it is after entry `index`, as soon as that is applied.
+    /// Returns the state as it is after entry `index`, as soon as that is applied.
     pub(crate) async fn pin(&self, index: u64) -> io::Result<Pin> {
         self.job(|done| Job::Pin { index, done }).await
     }

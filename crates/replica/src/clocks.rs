@@ -63,18 +63,18 @@ impl Clocks {
         }))
     }
 
-    /// What this node's own clock says.
+    /// Returns the time of this node's own clock.
     pub(crate) fn own(&self) -> Timestamp {
         (self.0.own)()
     }
 
-    /// The times now, as far as this node knows.
+    /// Returns the times now, as far as this node knows.
     pub(crate) fn now(&self) -> Now {
         let elapsed = self.elapsed();
         self.known().now(elapsed)
     }
 
-    /// The times of an entry that this node proposes now.
+    /// Returns the times of an entry that this node proposes now.
     pub(crate) async fn stamp(&self) -> Now {
         if !*self.0.agreed.borrow() {
             let mut agreed = self.0.agreed.subscribe();
@@ -91,7 +91,7 @@ impl Clocks {
         self.known().applied(now, elapsed);
     }
 
-    /// How this node's own clock is.
+    /// Returns the state of this node's own clock.
     pub(crate) fn status(&self) -> ClockStatus {
         self.known().status()
     }

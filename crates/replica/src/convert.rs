@@ -153,7 +153,7 @@ pub(crate) fn members_in(members: Members) -> io::Result<Membership<u64, Member>
     Membership::new(members.voters, members.nodes).map_err(io::Error::other)
 }
 
-/// The membership with the entry that set it, from what storage keeps.
+/// Returns the membership with the entry that set it, from what storage keeps.
 pub(crate) fn stored_members_in(
     at: Option<log::LogId>,
     bytes: &Bytes,

@@ -35,7 +35,7 @@ impl std::fmt::Display for Damage {
     }
 }
 
-/// What was found to be damaged since log and state were opened.
+/// Returns what was found to be damaged since log and state were opened.
 pub(crate) fn found(log: &SegmentLog, reader: &Reader) -> Option<Damage> {
     let of_state = || {
         let why = reader.damage()?;
@@ -45,12 +45,12 @@ pub(crate) fn found(log: &SegmentLog, reader: &Reader) -> Option<Damage> {
     log.damage().map(Damage::Log).or_else(of_state)
 }
 
-/// What the disk has refused since log and state were opened.
+/// Returns what the disk has refused since log and state were opened.
 pub(crate) fn disk_failure(log: &SegmentLog, reader: &Reader) -> Option<DiskFailure> {
     log.disk_failure().or_else(|| reader.disk_failure())
 }
 
-/// Whether the log, which is sound, still has every entry since the first.
+/// Returns whether the log, which is sound, still has every entry since the first.
 pub(crate) fn log_has_all(log: &SegmentLog) -> bool {
     // The first entry of a cluster has the index 0.
     let first = log.read(0..1, usize::MAX);

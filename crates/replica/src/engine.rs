@@ -57,8 +57,8 @@ fn engine_config(config: &Config) -> Result<openraft::Config, String> {
     engine.validate().map_err(|error| error.to_string())
 }
 
-/// Every node writes the same first entry, so it does not matter which node is first, or that a
-/// leader's log arrives before this node's own attempt.
+/// Writes the first entry. Every node writes the same one, so it does not matter which node is
+/// first, or that a leader's log arrives before this node's own attempt.
 pub(crate) async fn bootstrap(raft: &Raft, config: &Config) -> Result<(), StartError> {
     use openraft::errors::{InitializeError, RaftError};
     match raft.initialize(config.members.clone()).await {

@@ -26,7 +26,7 @@ pub(crate) struct Installed {
 }
 
 impl Installed {
-    /// That in this directory of a node.
+    /// Returns the note in this directory of a node.
     pub(crate) fn new(directory: &Path) -> Self {
         Self {
             directory: directory.to_owned(),

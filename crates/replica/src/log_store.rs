@@ -55,7 +55,7 @@ impl Log {
         }
     }
 
-    /// How far it is on disk.
+    /// Returns how far the log is on disk.
     pub(crate) fn synced(&self) -> Synced {
         self.synced.clone()
     }

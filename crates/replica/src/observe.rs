@@ -12,20 +12,20 @@ use openraft::{Instant as _, async_runtime::watch::WatchReceiver as _};
 use crate::{ClockStatus, Replica, snapshot};
 
 impl Replica {
-    /// How much time has passed and which date it is, as far as this node knows. A state that was
-    /// applied later than that is never behind it by more than the way of an entry.
+    /// Returns how much time has passed and which date it is, as far as this node knows. A state
+    /// that was applied later than that is never behind it by more than the way of an entry.
     #[must_use]
     pub fn now(&self) -> Now {
         self.inner.clocks.now()
     }
 
-    /// What this node's own clock says: right or wrong, for the others to compare.
+    /// Returns the time of this node's own clock: right or wrong, for the others to compare.
     #[must_use]
     pub fn own_clock(&self) -> Timestamp {
         self.inner.clocks.own()
     }
 
-    /// How this node's own clock is.
+    /// Returns the state of this node's own clock.
     #[must_use]
     pub fn clock_status(&self) -> ClockStatus {
         self.inner.clocks.status()
@@ -50,8 +50,8 @@ impl Replica {
         acked.map_or(heard, |acked| heard.min(acked))
     }
 
-    /// How many entries that are committed this node has not applied yet. `None` if no leader
-    /// says so within `limit`.
+    /// Returns how many entries that are committed this node has not applied yet. `None` if no
+    /// leader says so within `limit`.
     pub async fn entries_behind(&self, limit: Duration) -> Option<u64> {
         let confirmed = tokio::time::timeout(limit, self.inner.reads.confirm()).await;
         let committed = confirmed.ok()?.ok()?.ok()?;

@@ -52,7 +52,7 @@ pub(crate) async fn ended(
     found.unwrap_or(error)
 }
 
-/// Whether log and state, each of which is sound, belong together.
+/// Checks that log and state, each of which is sound, belong together.
 pub(crate) fn check_pair(log: &SegmentLog, state: &State) -> Result<(), StartError> {
     let applied = state.applied().last.map_or(0, |last| last.index);
     if applied > 0 {

@@ -49,7 +49,7 @@ impl Replica {
         })
     }
 
-    /// Is asked for a vote.
+    /// Answers a request for a vote.
     ///
     /// # Errors
     /// [`PeerError::Failed`] if the replica has stopped.

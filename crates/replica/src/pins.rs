@@ -50,7 +50,7 @@ impl Pins {
         at.map_or(entries.len(), |at| at + 1)
     }
 
-    /// Everything up to `applied` is in the database, and nothing more.
+    /// Notes that everything up to `applied` is in the database, and nothing more.
     pub(crate) fn reached(&mut self, applied: u64, reader: &Reader) {
         for (index, done) in self.waiting.extract_if(.., |(index, _)| *index <= applied) {
             let answer = match index == applied {

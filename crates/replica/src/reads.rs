@@ -30,7 +30,7 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
-    /// The index up to which a read that starts now must have applied. The caller sets the
+    /// Returns the index up to which a read that starts now must have applied. The caller sets the
     /// deadline by dropping the future.
     pub(crate) async fn confirm(&self) -> Result<Confirmed, ReadError> {
         let (reply, confirmed) = oneshot::channel();
@@ -75,7 +75,7 @@ impl Reads {
         }
     }
 
-    /// As the leader: asks a majority.
+    /// Asks a majority, as the leader.
     pub(crate) async fn here(&self) -> Confirmed {
         let confirmation = self.raft.get_read_log_id(ReadPolicy::ReadIndex);
         match tokio::time::timeout(CONFIRM_LIMIT, confirmation).await {
@@ -88,7 +88,7 @@ impl Reads {
         }
     }
 
-    /// As a follower: asks the leader to ask a majority.
+    /// Asks the leader to ask a majority, as a follower.
     async fn from(&self, leader: u64) -> Confirmed {
         let member = (self.member_of)(leader).ok_or(None)?;
         let peer = self.transport.peer(leader, &member, Lane::Calls);

@@ -150,7 +150,7 @@ fn wait(start: impl FnOnce(Completion) -> io::Result<()>) -> io::Result<()> {
         .map_err(|_| io::Error::other("the log has stopped"))?
 }
 
-/// The newest membership in the log, if there is one.
+/// Returns the newest membership in the log, if there is one.
 fn newest_membership(log: &SegmentLog) -> io::Result<Option<Bytes>> {
     let state = log.state();
     let first = state.purged.map_or(0, |purged| purged.index + 1);

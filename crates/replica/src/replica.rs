@@ -285,7 +285,7 @@ impl Replica {
         }
     }
 
-    /// As the leader: up to where a linearizable read that starts now must have applied.
+    /// Returns, as the leader, up to where a linearizable read that starts now must have applied.
     ///
     /// # Errors
     /// [`ReadError::NotLeader`] if this node does not lead or cannot confirm it.
@@ -315,7 +315,7 @@ impl Replica {
         }
     }
 
-    /// The index of the last entry that is in this node's database; changes after each
+    /// Returns the index of the last entry that is in this node's database; changes after each
     /// transaction.
     #[must_use]
     pub fn applied(&self) -> watch::Receiver<u64> {
@@ -334,13 +334,13 @@ impl Replica {
         self.inner.search.clone()
     }
 
-    /// The leader that this node knows.
+    /// Returns the leader that this node knows.
     #[must_use]
     pub fn leader(&self) -> watch::Receiver<Option<u64>> {
         self.inner.leader.clone()
     }
 
-    /// Where a member is reached: by this node's configuration, else by the log.
+    /// Returns where a member is reached: by this node's configuration, else by the log.
     #[must_use]
     pub fn member(&self, node: u64) -> Option<Member> {
         let known = self.inner.config.members.get(&node).cloned();
@@ -372,7 +372,7 @@ impl Replica {
         }
     }
 
-    /// How this replica is.
+    /// Returns the status of this replica.
     #[must_use]
     pub fn status(&self) -> Status {
         let metrics = self.inner.raft.metrics();
@@ -426,12 +426,12 @@ impl Replica {
         self.hand_over_to(None, limit).await
     }
 
-    /// This replica's number.
+    /// Returns this replica's number.
     pub(crate) fn node(&self) -> u64 {
         self.inner.config.node
     }
 
-    /// The same, to this one.
+    /// Transfers leadership likewise, to this node.
     pub(crate) async fn hand_over_to(&self, to: Option<u64>, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         let node = self.inner.config.node;
@@ -470,7 +470,7 @@ impl Replica {
         }
     }
 
-    /// The voter with the most of the log among those that answer.
+    /// Returns the voter with the most of the log among those that answer.
     fn most_caught_up_follower(&self) -> Option<u64> {
         let metrics = self.inner.raft.metrics();
         let metrics = metrics.borrow_watched();

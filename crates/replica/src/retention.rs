@@ -131,7 +131,7 @@ impl Retention {
     }
 }
 
-/// The entry up to which the log may go: far enough behind by bytes or by entries.
+/// Returns the entry up to which the log may go: far enough behind by bytes or by entries.
 fn purge_to(limits: &LogRetention, marks: &VecDeque<Mark>, now: Mark) -> u64 {
     let by_entries = now.index.saturating_sub(limits.keep_entries);
     let far = |mark: &&Mark| now.bytes - mark.bytes > limits.keep_bytes;

@@ -7,7 +7,7 @@ use conclave_storage::log::{OpenError, Verified};
 use crate::{Damage, Pin, ReadError, Replica, damage::found};
 
 impl Replica {
-    /// The state exactly as it is after entry `index`, as soon as that is applied.
+    /// Returns the state exactly as it is after entry `index`, as soon as that is applied.
     ///
     /// # Errors
     /// [`ReadError::Behind`] when `limit` has passed; [`ReadError::Stopping`] also if too many
@@ -32,8 +32,8 @@ impl Replica {
         self.inner.log.verify(pause)
     }
 
-    /// What was found to be damaged since the start, if anything. [`Replica::failed`] ends then:
-    /// the node must stop and must not vote with this directory again.
+    /// Returns what was found to be damaged since the start, if anything. [`Replica::failed`] ends
+    /// then: the node must stop and must not vote with this directory again.
     #[must_use]
     pub fn damage(&self) -> Option<Damage> {
         let odd = || self.inner.odd.get().cloned().map(Damage::Odd);

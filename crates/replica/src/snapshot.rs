@@ -94,7 +94,7 @@ pub(crate) fn clean_directory(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Where snapshots lie that are sent or received.
+/// Returns the directory of snapshots that are sent or received.
 pub(crate) fn directory(data: &Path) -> PathBuf {
     data.join("snapshots")
 }

@@ -118,7 +118,7 @@ impl SnapshotStore {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The file that is kept, if the log goes on after it.
+    /// Returns the file that is kept, if the log goes on after it.
     pub(crate) fn cached(&self) -> Option<Arc<SnapshotFile>> {
         let mut inner = self.inner();
         let purged = inner.purged;
@@ -131,7 +131,7 @@ impl SnapshotStore {
         Some(cached.made.clone())
     }
 
-    /// The file that is kept if it holds entry `index`, else a new one.
+    /// Returns the file that is kept if it holds entry `index`, else a new one.
     ///
     /// # Errors
     /// If it cannot be written; trying again is safe.
@@ -192,13 +192,14 @@ impl SnapshotStore {
         inner.trouble = why;
     }
 
-    /// The log waits from entry `index` on, until this is dropped.
+    /// Makes the log wait from entry `index` on, until the result is dropped.
     fn hold(&self, index: u64) -> Making<'_> {
         self.inner().making = Some(index);
         Making(self)
     }
 
-    /// A receiver has all of it. Others may still ask for it, but soon the log waits no more.
+    /// Notes that a receiver has all of it. Others may still ask for it, but soon the log waits no
+    /// more.
     pub(crate) fn received(&self) {
         if let Some(cached) = &mut self.inner().cached {
             cached.received_at = Some(Instant::now());
@@ -226,13 +227,13 @@ impl SnapshotStore {
 }
 
 impl Cached {
-    /// Whether the log waits for it.
+    /// Returns whether the log waits for the file.
     fn holds(&self, now: Instant) -> bool {
         self.received_at
             .is_none_or(|received| now.saturating_duration_since(received) < FOLLOW)
     }
 
-    /// Whether a transfer is under way.
+    /// Returns whether a transfer is under way.
     fn is_in_use(&self) -> bool {
         Arc::strong_count(&self.made) > 1
     }
@@ -254,7 +255,7 @@ mod tests {
     use super::*;
     use crate::LogId;
 
-    /// A state in which so many entries are applied, and its offers.
+    /// Returns a state in which so many entries are applied, and its offers.
     fn state(directory: &Path, entries: u64) -> (State, SnapshotStore) {
         let mut state = State::open(directory, Options::default()).unwrap();
         apply(&mut state, 1, entries);

@@ -23,12 +23,13 @@ enum Reach {
 pub(crate) struct Synced(watch::Sender<Reach>);
 
 impl Synced {
-    /// Everything up to entry `index` was found on disk.
+    /// Begins where everything up to entry `index` was found on disk.
     pub(crate) fn new(index: u64) -> Self {
         Self(watch::Sender::new(Reach::Index(index)))
     }
 
-    /// The log ends on disk with this entry; after a truncation that is less than before.
+    /// Notes that the log ends on disk with this entry; after a truncation that is less than
+    /// before.
     pub(crate) fn ends(&self, index: u64) {
         self.0.send_replace(Reach::Index(index));
     }

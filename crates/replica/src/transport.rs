@@ -14,16 +14,16 @@ use crate::{Entry, LogId, Member, Members, Outcome, ProposeError, ReadError, Vot
 
 /// Turns what is stored into bytes and back.
 pub trait Codec: Send + Sync + 'static {
-    /// The bytes of a batch.
+    /// Returns the bytes of a batch.
     fn encode_batch(&self, batch: &Batch) -> Bytes;
-    /// The batch in these bytes.
+    /// Returns the batch in these bytes.
     ///
     /// # Errors
     /// If this version does not understand them: the node stops, it never skips an entry.
     fn decode_batch(&self, bytes: &Bytes) -> Result<Batch, CodecError>;
-    /// The bytes of a membership.
+    /// Returns the bytes of a membership.
     fn encode_members(&self, members: &Members) -> Bytes;
-    /// The membership in these bytes.
+    /// Returns the membership in these bytes.
     ///
     /// # Errors
     /// If this version does not understand them.
@@ -32,11 +32,11 @@ pub trait Codec: Send + Sync + 'static {
 
 /// Hears what was applied. Called on the thread of the database's one writer: must not wait.
 pub trait Listener: Send + Sync + 'static {
-    /// Everything up to entry `index` is in the database; `events` is what the entries since the
-    /// last call came to, in order.
+    /// Notes that everything up to entry `index` is in the database; `events` are the events of the
+    /// entries since the last call, in order.
     fn applied(&self, index: u64, events: Vec<(Position, Event)>);
-    /// A snapshot has replaced the database: it has everything up to entry `index`, and the
-    /// listener has not heard of what happened on the way there.
+    /// Notes that a snapshot has replaced the database: it has everything up to entry `index`, and
+    /// the listener has not heard of what happened on the way there.
     fn installed(&self, index: u64);
 }
 
@@ -60,7 +60,7 @@ pub enum Lane {
 
 /// Makes connections to peers. Never blocks: a peer is connected when it is first used.
 pub trait Transport: Send + Sync + 'static {
-    /// A way to `node`.
+    /// Returns a way to `node`.
     fn peer(&self, node: u64, member: &Member, lane: Lane) -> Arc<dyn Peer>;
 }
 

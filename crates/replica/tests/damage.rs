@@ -98,7 +98,7 @@ async fn states_that_are_held_after_one_entry_are_the_same_while_others_are_appl
 /// Damages of a replica that is started after each.
 const ROUNDS: u64 = 80;
 
-/// The files of a directory and of those in it.
+/// Returns the files of a directory and of those in it.
 fn files(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();
     for item in fs::read_dir(directory).unwrap() {
@@ -115,7 +115,7 @@ fn files(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     found
 }
 
-/// Whether a damage of this file must show: not of those that are made anew.
+/// Returns whether damage of this file must show: not of files that are made anew.
 fn matters(path: &Path) -> bool {
     let name = path.file_name().unwrap().to_string_lossy();
     name.ends_with(".segment") || name.starts_with("state.db") || name == "state.mark"

@@ -83,7 +83,7 @@ async fn make(cluster: &Cluster, change: &Change) -> Members {
     made.unwrap_or_else(|_| panic!("{change:?} was not made: {last:?}"))
 }
 
-/// Five voters, and a learner that has everything.
+/// Starts five voters, and a learner that has everything.
 async fn five_and_a_learner() -> Cluster {
     let cluster = Cluster::start(5).await;
     cluster.start_node(6).await;
@@ -185,8 +185,8 @@ async fn survives(what: &str, (nth, deliveries): Step, fault: Fault) -> bool {
     true
 }
 
-/// Every change, with the fault at each of its steps: the entry is in the leader's log alone, on
-/// one more node, or on a majority; of a replacement, each of its two entries.
+/// Makes every change, with the fault at each of its steps: the entry is in the leader's log alone,
+/// on one more node, or on a majority; of a replacement, each of its two entries.
 async fn survives_everywhere(fault: Fault) {
     let ones = ["add", "promote", "demote", "remove"].into_iter();
     let ones = ones.flat_map(|what| [(what, (0, 0)), (what, (0, 1)), (what, (0, 3))]);

@@ -122,13 +122,15 @@ pub(crate) fn is_keycap_base(character: char) -> bool {
     character.is_ascii_digit() || matches!(character, '#' | '*')
 }
 
-/// Between letters of a script that joins them, or behind the sign that joins Indic ones.
+/// Returns whether the place is between letters of a script that joins them, or behind the sign
+/// that joins Indic ones.
 fn joins_letters(last: char, next: Option<char>) -> bool {
     let is_between = |next: char| is_cursive(last) && is_cursive(next);
     canonical_combining_class(last) == VIRAMA || next.is_some_and(is_between)
 }
 
-/// Arabic, Syriac, N'Ko and Mongolian letters, and what stands on them.
+/// Returns whether this is an Arabic, Syriac, N'Ko or Mongolian letter, or a sign that stands on
+/// one.
 fn is_cursive(character: char) -> bool {
     matches!(
         character,

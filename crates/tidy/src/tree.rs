@@ -23,7 +23,7 @@ pub struct File {
     pub text: String,
 }
 
-/// This reads all files below a root, sorted by path.
+/// Reads all files below a root, sorted by path.
 pub fn read_tree(root: &Path) -> io::Result<Vec<File>> {
     let mut files = Vec::new();
     let mut folders = vec![String::new()];

@@ -88,7 +88,7 @@ fn split(address: &str) -> Result<(Host, u16), Wrong> {
     Ok((host, number.ok_or("a port is a number up to 65535")?))
 }
 
-/// What people put around an address, or copy with it.
+/// Refuses what people put around an address, or copy with it.
 fn no_ornament(text: &str) -> Result<(), Wrong> {
     if text.contains("://") {
         Err("an address has no scheme before it")
@@ -107,7 +107,7 @@ fn no_ornament(text: &str) -> Result<(), Wrong> {
     }
 }
 
-/// An IPv6 address in brackets, and what comes behind them.
+/// Splits an IPv6 address in brackets from what comes behind them.
 fn bracketed(text: &str) -> Result<(Host, &str), Wrong> {
     let inner = text.strip_prefix('[').and_then(|text| text.split_once(']'));
     let (inner, rest) = inner.ok_or("a bracket is open")?;

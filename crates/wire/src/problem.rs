@@ -145,7 +145,7 @@ impl From<conclave_text::Refused> for Problem {
 }
 
 impl Problem {
-    /// The stable word of `ErrorInfo`.
+    /// Returns the stable reason of `ErrorInfo`.
     #[must_use]
     pub fn reason(&self) -> &str {
         match self {
@@ -164,7 +164,7 @@ impl Problem {
         }
     }
 
-    /// The problem as a gRPC status.
+    /// Returns the problem as a gRPC status.
     #[must_use]
     pub fn to_status(&self) -> Status {
         let mut metadata = HashMap::new();
@@ -229,8 +229,8 @@ impl Problem {
         }
     }
 
-    /// The problem behind a status, if it came from a node of Conclave. A status without our
-    /// `ErrorInfo` (a broken connection, a proxy, another program) is `None`: nothing is known.
+    /// Returns the problem behind a status, if it came from a node of Conclave. A status without
+    /// our `ErrorInfo` (a broken connection, a proxy, another program) is `None`: nothing is known.
     #[must_use]
     pub fn from_status(status: &Status) -> Option<Self> {
         let details = status.check_error_details().ok()?;
@@ -323,7 +323,7 @@ fn code_of(reason: &str) -> Code {
     }
 }
 
-/// The field of the request that a refusal is about.
+/// Returns the field of the request that a refusal is about.
 fn field_of(reason: &str) -> Option<&'static str> {
     Some(match reason {
         "NAME_EMPTY" | "NAME_TOO_LONG" | "NAME_CHARACTER" => "name",
@@ -430,7 +430,7 @@ mod tests {
         assert!(reasons > 50, "the table was not found: {reasons}");
     }
 
-    /// The problem with this reason.
+    /// Returns the problem with this reason.
     fn with_reason(reason: &str) -> Problem {
         let mut details = ErrorDetails::new();
         details.set_error_info(reason, DOMAIN, HashMap::new());

@@ -144,7 +144,7 @@ impl Worker {
         tally
     }
 
-    /// Whether it was done.
+    /// Makes one turn's request; returns whether it was done.
     async fn once(&self, turn: u64) -> bool {
         let message = self.account.message;
         let to = Recipient::Conversation(message.conversation);

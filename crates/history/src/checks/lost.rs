@@ -101,7 +101,7 @@ fn undone(index: &Index<'_>, lost: &mut Findings) {
     }
 }
 
-/// What a reading shows at a place. Only a reading with holes must be searched.
+/// Returns what a reading shows at a place. Only a reading with holes must be searched.
 fn at<'a>(reading: &Reading<'a>, seq: u64) -> Option<&'a Observed> {
     let expected = usize::try_from(seq.checked_sub(1)?).ok()?;
     let there = reading

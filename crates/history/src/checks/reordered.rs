@@ -131,7 +131,7 @@ fn real_time(index: &Index<'_>, reordered: &mut Findings) {
     }
 }
 
-/// Where a send ended up: as promised or, of an unknown one, as first seen.
+/// Returns where a send ended up: as promised or, of an unknown one, as first seen.
 fn place(index: &Index<'_>, send: &Send<'_>) -> Option<u64> {
     send.acked().map(|(seq, _)| seq).or_else(|| {
         let sightings = index.sightings_of(send.message);

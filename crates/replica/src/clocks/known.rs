@@ -37,7 +37,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// The clock said `said` about `half` milliseconds ago.
+    /// Creates a reading: the clock said `said` about `half` milliseconds ago.
     pub(super) fn new(said: Timestamp, half: i64, elapsed: i64) -> Self {
         let base = signed(said).saturating_add(half).saturating_sub(elapsed);
         Self { base, at: elapsed }
@@ -80,7 +80,7 @@ impl Known {
         }
     }
 
-    /// The times now.
+    /// Returns the times now.
     pub(super) fn now(&self, elapsed: i64) -> Now {
         let log_time = unsigned(self.log_time(elapsed));
         let agreed = self.date_base.map(|base| base.saturating_add(elapsed));
@@ -99,7 +99,7 @@ impl Known {
         applied.max(counted).max(by_clock)
     }
 
-    /// The log time if the clocks tell how much time has passed since the last entry.
+    /// Returns the log time if the clocks say how much time has passed since the last entry.
     fn by_clock(&self, date: i64) -> i64 {
         let applied = signed(self.applied.log_time);
         if applied == 0 {
@@ -109,7 +109,7 @@ impl Known {
         applied.saturating_add(absence.clamp(0, ABSENCE_MAX_MS))
     }
 
-    /// The times of an entry; `own` is this node's clock. From now on log time is counted.
+    /// Returns the times of an entry; `own` is this node's clock. From now on log time is counted.
     pub(super) fn stamp(&mut self, elapsed: i64, own: Timestamp) -> Now {
         if self.date_base.is_none() && self.applied == Now::default() {
             // The first entry of all, and no other node has reported its clock.
@@ -128,7 +128,7 @@ impl Known {
         }
     }
 
-    /// The state has these times now.
+    /// Notes that the state has these times now.
     pub(super) fn applied(&mut self, now: Now, elapsed: i64) {
         if now == self.applied {
             return;
@@ -139,7 +139,8 @@ impl Known {
         self.settle_if_current(elapsed);
     }
 
-    /// An entry that was made just now says how much time has passed, whatever the clocks say.
+    /// Settles the log time if the last entry was made just now: it says how much time has passed,
+    /// whatever the clocks say.
     fn settle_if_current(&mut self, elapsed: i64) {
         let Some(base) = self.date_base.filter(|_| !self.settled) else {
             return;
@@ -236,7 +237,7 @@ impl Known {
     }
 }
 
-/// Whole milliseconds; no node runs long enough for more.
+/// Returns whole milliseconds; no node runs long enough for more.
 pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

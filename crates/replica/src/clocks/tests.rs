@@ -146,8 +146,8 @@ fn one_change_is_told_once() {
 }
 
 proptest! {
-    /// Whatever a minority of the clocks says, and however the others are set, log time never runs
-    /// backwards and never faster than time.
+    /// Checks that, whatever a minority of the clocks says, and however the others are set, log
+    /// time never runs backwards and never faster than time.
     #[test]
     fn log_time_is_as_fast_as_time(
         steps in prop::collection::vec(

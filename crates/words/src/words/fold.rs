@@ -119,7 +119,7 @@ fn digit(character: char) -> Option<char> {
     char::from_digit(value, 10)
 }
 
-/// Katakana become hiragana, as people mean both.
+/// Turns katakana into hiragana, as people mean both.
 fn as_hiragana(character: char) -> char {
     match character {
         'ァ'..='ヶ' => char::from_u32(u32::from(character) - 0x60).unwrap_or(character),
