@@ -17,14 +17,14 @@ pub type Answer = Result<Accepted, Rejection>;
 pub enum Accepted {
     /// The account exists now.
     AccountCreated {
-        /// Its number.
+        /// Number of the account.
         account: AccountId,
     },
     /// The account and its sessions are gone.
     AccountDeleted,
     /// The session may be used with its token until it expires.
     SessionOpened {
-        /// Its number.
+        /// Number of the session.
         session: SessionId,
         /// The account that owns it.
         account: AccountId,
@@ -37,7 +37,7 @@ pub enum Accepted {
     MessageSent {
         /// The conversation.
         conversation: ConversationId,
-        /// Its number there.
+        /// Number of the message in the conversation.
         sequence: Sequence,
         /// Log time of the message.
         sent_at: Timestamp,
@@ -50,26 +50,26 @@ pub enum Accepted {
     Done,
     /// The caller is a member of the room: it created it, or joined it.
     RoomEntered {
-        /// Its number.
+        /// Number of the conversation.
         conversation: ConversationId,
     },
     /// The invite can be used.
     InviteCreated {
-        /// Its number.
+        /// Number of the invite.
         invite: InviteId,
         /// End of the invite, in log time.
         expires_at: Timestamp,
     },
     /// The bot's token can be used.
     BotCreated {
-        /// Its account.
+        /// Account of the bot.
         account: AccountId,
         /// The session behind its token.
         session: SessionId,
     },
     /// The webhook can be used.
     WebhookCreated {
-        /// Its number.
+        /// Number of the webhook.
         webhook: WebhookId,
         /// The account under which it posts.
         account: AccountId,

@@ -29,7 +29,7 @@ pub struct Command {
     pub origin: Origin,
     /// What the request says, in short: tells a retry from another request with the same number.
     pub digest: Digest,
-    /// What is asked for.
+    /// The requested operation.
     pub operation: Operation,
 }
 
@@ -47,13 +47,13 @@ pub enum Origin {
     Once(OnceId),
 }
 
-/// What is asked for.
+/// An operation that a client can request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
     // Outside a session.
     /// Create an account.
     CreateAccount {
-        /// Its name.
+        /// Name of the account.
         name: AccountName,
         /// argon2id in PHC form, made where the request arrived.
         password_hash: String,
@@ -102,7 +102,7 @@ pub enum Operation {
     /// Exchange the key of the authority that peers believe, in two steps. Only a leader proposes
     /// it; a step that is not the next one changes nothing.
     ExchangeAuthority {
-        /// How many exchanges there will have been.
+        /// Number of exchanges, this one included.
         generation: u64,
         /// The authority that peers will believe.
         authority: AuthorityId,
@@ -113,7 +113,7 @@ pub enum Operation {
     ByOperator {
         /// Hash of the credential that was shown.
         credential: TokenHash,
-        /// What is asked for.
+        /// The request.
         request: OperatorRequest,
     },
     /// Create the first operator of a cluster that has none. Only a leader proposes it.
@@ -214,9 +214,9 @@ pub enum Operation {
     // In a session: rooms.
     /// Create a room and own it.
     CreateRoom {
-        /// Its name.
+        /// Name of the room.
         name: RoomName,
-        /// What it is about.
+        /// Topic of the room.
         topic: Topic,
         /// Whether every account may see and join it.
         public: bool,
@@ -310,14 +310,14 @@ pub enum Operation {
     },
     /// Create an account for a program, with a session that does not expire.
     CreateBot {
-        /// Its name.
+        /// Name of the account.
         name: AccountName,
-        /// Hash of its token.
+        /// Hash of the token.
         token: TokenHash,
     },
     /// Create an invite.
     CreateInvite {
-        /// Hash of its code.
+        /// Hash of the code.
         code: TokenHash,
         /// How long it can be used, in milliseconds: 1 to [`crate::limits::INVITE_MS_MAX`].
         ttl_ms: u64,
@@ -341,7 +341,7 @@ pub enum Operation {
 pub enum OperatorRequest {
     /// Create a token with which one machine can join the cluster.
     CreateJoinToken {
-        /// Its hash.
+        /// Hash of the token.
         token: TokenHash,
         /// How long it can be used, in milliseconds: 1 to [`crate::limits::JOIN_TOKEN_MS_MAX`].
         ttl_ms: u64,
@@ -360,9 +360,9 @@ pub enum OperatorRequest {
     },
     /// Add an operator.
     CreateOperator {
-        /// Its name, which no other operator has.
+        /// Name of the operator, which no other operator has.
         name: OperatorName,
-        /// Hash of its credential.
+        /// Hash of the credential.
         token: TokenHash,
     },
     /// Remove an operator: its credential is invalid from then on.

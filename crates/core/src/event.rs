@@ -15,13 +15,13 @@ use crate::{
 pub enum Event {
     /// An account exists.
     AccountCreated {
-        /// Its number, the next one free.
+        /// Number of the account: the next one free.
         account: AccountId,
-        /// Its name.
+        /// Name of the account.
         name: AccountName,
         /// argon2id in PHC form; empty if no password can log in to the account.
         password_hash: String,
-        /// What it may do. An administrator ends the offer of the setup token.
+        /// Role of the account. An administrator ends the offer of the setup token.
         role: AccountRole,
         /// Time of creation.
         at: Timestamp,
@@ -79,7 +79,7 @@ pub enum Event {
     },
     /// Accounts can be created with a code.
     InviteCreated {
-        /// Its number, the next one free.
+        /// Number of the invite: the next one free.
         invite: InviteId,
         /// Hash of the code.
         code: TokenHash,
@@ -87,14 +87,14 @@ pub enum Event {
         by: AccountId,
         /// End of the invite.
         expires_at: Timestamp,
-        /// How many accounts it can create.
+        /// Number of accounts that it can create.
         uses: u32,
     },
     /// An account was created with an invite; with no uses left, the invite is gone.
     InviteUsed {
         /// The invite.
         invite: InviteId,
-        /// How often it can still be used.
+        /// Number of accounts that it can still create.
         uses_left: u32,
     },
     /// An invite is gone: taken back, or run out and swept away.
@@ -143,11 +143,11 @@ pub enum Event {
     },
     /// A session may be used.
     SessionOpened {
-        /// Its number, the next one free.
+        /// Number of the session: the next one free.
         session: SessionId,
         /// The account that owns it.
         account: AccountId,
-        /// Hash of its token.
+        /// Hash of the token.
         token: TokenHash,
         /// The owner's name for it.
         label: SessionLabel,
@@ -181,7 +181,7 @@ pub enum Event {
     },
     /// Two people (or one, with itself) have a conversation.
     ConversationOpened {
-        /// Its number, the next one free.
+        /// Number of the conversation: the next one free.
         conversation: ConversationId,
         /// The members, the lower number first.
         members: (AccountId, AccountId),
@@ -192,13 +192,13 @@ pub enum Event {
     MessageSent {
         /// The conversation.
         conversation: ConversationId,
-        /// Its number there: one more than the last.
+        /// Number of the message in the conversation: one more than the last.
         sequence: Sequence,
-        /// Its sender.
+        /// Account that sent the message.
         by: AccountId,
         /// Time of the message.
         at: Timestamp,
-        /// What it says.
+        /// Text of the message.
         text: MessageText,
         /// The message that it answers.
         reply_to: Option<Sequence>,
@@ -218,7 +218,7 @@ pub enum Event {
         sequence: Sequence,
         /// Time of the edit.
         at: Timestamp,
-        /// What it says now.
+        /// New text of the message.
         text: MessageText,
         /// Members that the text names now.
         mentions: Vec<AccountId>,
@@ -238,11 +238,11 @@ pub enum Event {
     },
     /// A room exists. It has no member yet: its creator joins with the next event.
     RoomCreated {
-        /// Its number, the next one free of conversations.
+        /// Number of the room: the next one free of conversations.
         conversation: ConversationId,
-        /// Its name.
+        /// Name of the room.
         name: RoomName,
-        /// What it is about.
+        /// Topic of the room.
         topic: Topic,
         /// Whether every account may see and join it.
         public: bool,
@@ -256,7 +256,7 @@ pub enum Event {
         conversation: ConversationId,
         /// The new member.
         account: AccountId,
-        /// What it may do.
+        /// Role of the member.
         role: MemberRole,
         /// How far it has come: to the last message there is.
         progress: Progress,
@@ -304,7 +304,7 @@ pub enum Event {
     },
     /// Programs can post to a room.
     WebhookCreated {
-        /// Its number, the next one free.
+        /// Number of the webhook: the next one free.
         webhook: WebhookId,
         /// Hash of the secret in the webhook's address.
         token: TokenHash,
@@ -351,7 +351,7 @@ pub enum Event {
     },
     /// One machine can join with this token.
     JoinTokenCreated {
-        /// Its hash.
+        /// Hash of the token.
         token: TokenHash,
         /// End of the token.
         expires_at: Timestamp,
@@ -364,14 +364,14 @@ pub enum Event {
     },
     /// A token to join was used, was taken back or has run out.
     JoinTokenRemoved {
-        /// Its hash.
+        /// Hash of the token.
         token: TokenHash,
     },
     /// There is another operator.
     OperatorCreated {
-        /// Its name.
+        /// Name of the operator.
         name: OperatorName,
-        /// Hash of its credential.
+        /// Hash of the credential.
         token: TokenHash,
         /// The operator that created it; `None`: the cluster itself.
         by: Option<OperatorName>,
@@ -395,7 +395,7 @@ pub enum Event {
     },
     /// The key of the authority that peers believe is exchanged, or is about to be.
     AuthorityExchanged {
-        /// How many exchanges there will have been.
+        /// Number of exchanges, this one included.
         generation: u64,
         /// The authority.
         authority: AuthorityId,

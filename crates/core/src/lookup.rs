@@ -13,7 +13,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the state cannot be read: {why}")]
 pub struct Broken {
-    /// What was found.
+    /// Description of what was found.
     pub why: String,
     /// The number that the storage has for it, if it has one. Rules do not look at it.
     pub code: Option<i32>,
@@ -22,11 +22,11 @@ pub struct Broken {
 /// What rules know of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// Its number.
+    /// Number of the account.
     pub id: AccountId,
     /// Counts its passwords, from 1.
     pub password_version: u64,
-    /// What it may do.
+    /// Role of the account.
     pub role: AccountRole,
     /// Whether an administrator has suspended it.
     pub suspended: bool,
@@ -43,7 +43,7 @@ impl Account {
 /// What rules know of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// Its number.
+    /// Number of the session.
     pub id: SessionId,
     /// The account that owns it.
     pub account: AccountId,
@@ -51,7 +51,7 @@ pub struct Session {
     pub closed: bool,
     /// When it ends (or, if closed, when it may be forgotten).
     pub expires_at: Timestamp,
-    /// Since when it is open, in log time.
+    /// Log time of the log-in.
     pub began_at: Timestamp,
     /// When it was used, in log time, as far as that was noted.
     pub used_at: Timestamp,
@@ -62,7 +62,7 @@ pub struct Session {
 /// What rules know of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conversation {
-    /// Its number.
+    /// Number of the conversation.
     pub id: ConversationId,
     /// The kind: two people, or the members of a room.
     pub kind: Kind,
@@ -79,7 +79,7 @@ pub enum Kind {
     Room {
         /// Whether every account may see and join it.
         public: bool,
-        /// How many members it has.
+        /// Number of members.
         members: u64,
     },
 }
@@ -87,29 +87,29 @@ pub enum Kind {
 /// What rules know of a member of a conversation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Membership {
-    /// How far the member has come.
+    /// Positions of the member.
     pub progress: Progress,
-    /// What it may do, in a room.
+    /// Role of the member, in a room.
     pub role: MemberRole,
-    /// How many messages it has sent here.
+    /// Number of messages that the member has sent here.
     pub sent: u64,
 }
 
 /// What rules know of an invite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Invite {
-    /// Its number.
+    /// Number of the invite.
     pub id: InviteId,
     /// End of the invite.
     pub expires_at: Timestamp,
-    /// How often it can still be used.
+    /// Number of accounts that it can still create.
     pub uses_left: u32,
 }
 
 /// What rules know of a webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Webhook {
-    /// Its number.
+    /// Number of the webhook.
     pub id: WebhookId,
     /// The room.
     pub conversation: ConversationId,
@@ -163,7 +163,7 @@ impl Throttle {
 /// What rules know of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageHead {
-    /// Its sender.
+    /// Account that sent the message.
     pub by: AccountId,
     /// Whether it was deleted for everyone.
     pub deleted: bool,

@@ -19,7 +19,7 @@ pub enum Rejection {
     /// The name is longer than allowed.
     #[error("the name has {bytes} bytes; at most {NAME_BYTES_MAX} are allowed")]
     NameTooLong {
-        /// Its length.
+        /// Length in bytes.
         bytes: u64,
     },
     /// The name has a character that names do not have.
@@ -93,7 +93,7 @@ pub enum Rejection {
     /// The text is longer than allowed.
     #[error("the text has {bytes} bytes; at most {TEXT_BYTES_MAX} are allowed")]
     TextTooLong {
-        /// Its length.
+        /// Length in bytes.
         bytes: u64,
     },
     /// No account has this name.
@@ -127,7 +127,7 @@ pub enum Rejection {
     LineInvalid {
         /// Which kind of text.
         what: Line,
-        /// Its bound.
+        /// Maximum length in bytes.
         bytes_max: u64,
     },
     /// One of the two has blocked the other. The blocked one does not learn which.
@@ -151,7 +151,7 @@ pub enum Rejection {
     /// A bound of [`crate::limits`] is reached.
     #[error("there can be no more {what}")]
     TooMany {
-        /// Of what.
+        /// The bounded thing.
         what: Bound,
     },
     /// The message was deleted.
@@ -198,7 +198,7 @@ pub enum Rejection {
     /// The account keeps as much as it may.
     #[error("the account has reached its quota of {what}")]
     QuotaExceeded {
-        /// Of what.
+        /// The bounded thing, in words for people.
         what: String,
     },
     /// A limit of accounts that there is not, or a value outside its range.

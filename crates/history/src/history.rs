@@ -29,7 +29,7 @@ pub enum ReadError {
     Io {
         /// The line, counted from 1.
         line: u64,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },

@@ -34,13 +34,13 @@ static FILES: AtomicU64 = AtomicU64::new(0);
 /// A file and its content; the file is removed when the last owner drops this.
 #[derive(Debug)]
 pub(crate) struct SnapshotFile {
-    /// What it holds.
+    /// State that it holds.
     pub(crate) applied: Applied,
-    /// Its place in the log.
+    /// Index of the entry up to which it holds the state.
     pub(crate) index: u64,
-    /// Where it is.
+    /// Path of the file.
     pub(crate) file: PathBuf,
-    /// Its length.
+    /// Length in bytes.
     pub(crate) bytes: u64,
     /// BLAKE3 of its bytes.
     pub(crate) blake3: [u8; 32],

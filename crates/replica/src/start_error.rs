@@ -16,7 +16,7 @@ pub enum StartError {
     /// The state cannot be opened.
     #[error("the state cannot be opened")]
     State {
-        /// Why.
+        /// The cause.
         #[source]
         source: state::OpenError,
         /// Whether the log still has every entry since the first.

@@ -189,7 +189,7 @@ pub struct SnapshotOffer {
     pub members: Members,
     /// The file. A receiver has verified it against `blake3` and owns it: it may be moved.
     pub file: PathBuf,
-    /// Its length.
+    /// Length in bytes.
     pub bytes: u64,
     /// BLAKE3 of the file.
     pub blake3: [u8; 32],

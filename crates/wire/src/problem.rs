@@ -34,7 +34,7 @@ pub enum Problem {
     Refused {
         /// The stable word, such as `NAME_TAKEN`.
         reason: String,
-        /// For people.
+        /// Explanation for people.
         sentence: String,
         /// The greatest request number of the session, where it matters.
         request_last: Option<u64>,
@@ -42,7 +42,7 @@ pub enum Problem {
     /// The call carries no session, or one that has ended. Log in.
     #[error("{sentence}")]
     SessionExpired {
-        /// For people.
+        /// Explanation for people.
         sentence: String,
     },
     /// Refused at the door; nothing was proposed. Ask again later, here or elsewhere.
@@ -52,7 +52,7 @@ pub enum Problem {
     /// number.
     #[error("no leader is elected{}", known(*.nodes_reachable))]
     NoLeader {
-        /// How many nodes answered, and how many there are, if known.
+        /// Number of nodes that answered, and of all nodes, if known.
         nodes_reachable: Option<(u32, u32)>,
     },
     /// No outcome in time. It may have happened: ask again with the same number.
@@ -71,9 +71,9 @@ pub enum Problem {
     /// used: make the same request again after the wait.
     #[error("{sentence}")]
     RateLimited {
-        /// For people.
+        /// Explanation for people.
         sentence: String,
-        /// How long to wait.
+        /// How long to wait, in milliseconds.
         wait_ms: u64,
     },
     /// The disks are too full for anything that grows. Nothing was proposed: delete something, or
@@ -93,7 +93,7 @@ pub enum Problem {
     /// The node is broken and stops. Ask another.
     #[error("the node cannot serve: {sentence}")]
     Broken {
-        /// For people; no details that would help an attacker.
+        /// Explanation for people, without details that would help an attacker.
         sentence: String,
     },
     /// Meant for another cluster or node, or for the other kind of port.
@@ -101,7 +101,7 @@ pub enum Problem {
     WrongAddressee {
         /// `WRONG_CLUSTER`, `WRONG_NODE` or `WRONG_PORT`.
         reason: String,
-        /// For people.
+        /// Explanation for people.
         sentence: String,
     },
 }

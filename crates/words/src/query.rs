@@ -112,7 +112,7 @@ pub enum QueryError {
     /// Longer than [`QUERY_BYTES_MAX`].
     #[error("the query has {bytes} bytes; at most {QUERY_BYTES_MAX} are allowed")]
     TooLong {
-        /// How many.
+        /// Number of bytes.
         bytes: usize,
     },
     /// There are signs, or nothing.
@@ -153,7 +153,7 @@ pub enum QueryError {
     FilterEmpty {
         /// Where it begins.
         at: usize,
-        /// Which.
+        /// The filter.
         filter: Filter,
     },
     /// The same filter again.
@@ -161,7 +161,7 @@ pub enum QueryError {
     FilterTwice {
         /// Where it begins.
         at: usize,
-        /// Which.
+        /// The filter.
         filter: Filter,
     },
     /// What follows is no name.
@@ -169,7 +169,7 @@ pub enum QueryError {
     NotAName {
         /// Where it begins.
         at: usize,
-        /// Which.
+        /// The filter.
         filter: Filter,
         /// What is wrong with the name.
         #[source]
@@ -180,7 +180,7 @@ pub enum QueryError {
     NotADate {
         /// Where it begins.
         at: usize,
-        /// Which.
+        /// The filter.
         filter: Filter,
     },
     /// `on:` beside `before:` or `after:`.
@@ -194,7 +194,7 @@ pub enum QueryError {
     NotKnown {
         /// Where it begins.
         at: usize,
-        /// Which.
+        /// The filter.
         filter: Filter,
         /// What it knows.
         known: &'static str,
@@ -204,7 +204,7 @@ pub enum QueryError {
     DateExcluded {
         /// Where it begins.
         at: usize,
-        /// Which.
+        /// The filter.
         filter: Filter,
     },
 }

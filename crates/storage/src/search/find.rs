@@ -64,7 +64,7 @@ impl Stop {
     }
 }
 
-/// What was found.
+/// Description of what was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// Newest first. A page may be short, even empty, and yet not the last.

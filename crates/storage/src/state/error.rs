@@ -15,9 +15,9 @@ pub enum OpenError {
     /// A file cannot be read or made.
     #[error("cannot use {}", path.display())]
     Io {
-        /// Which.
+        /// The file or directory.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -46,19 +46,19 @@ pub enum OpenError {
     /// It was ours once, and does not say so any more.
     #[error("this was a state of Conclave, and is none now (application id {found:#x})")]
     NotOursAnyMore {
-        /// Its application id.
+        /// Application id of the file.
         found: i32,
     },
     /// Some other program's database.
     #[error("this is not a state of Conclave (application id {found:#x})")]
     NotOurs {
-        /// Its application id.
+        /// Application id of the file.
         found: i32,
     },
     /// Written by another version: use that version.
     #[error("the database has version {found}; this program knows version {known}")]
     Version {
-        /// Its version.
+        /// Version of the file.
         found: i32,
         /// Ours.
         known: i32,

@@ -49,11 +49,11 @@ pub struct IndexPage {
 pub struct IndexRow {
     /// Where the message is in the log: its name in the index.
     pub position: Position,
-    /// In which conversation.
+    /// The conversation.
     pub conversation: ConversationId,
-    /// Its sender.
+    /// Account that sent the message.
     pub by: AccountId,
-    /// When it was sent.
+    /// Time of sending.
     pub sent_at: Timestamp,
     /// `None`: deleted for everyone, to be taken out.
     pub text: Option<String>,

@@ -11,7 +11,7 @@ use conclave_core::{
 /// An account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountRow {
-    /// Its number.
+    /// Number of the account.
     pub id: AccountId,
     /// As its owner wrote it.
     pub name: String,
@@ -21,9 +21,9 @@ pub struct AccountRow {
     pub password_version: u64,
     /// Time of creation.
     pub created_at: Timestamp,
-    /// What it may do.
+    /// Role of the account.
     pub role: AccountRole,
-    /// What is shown beside the name; may be empty.
+    /// Display name; may be empty.
     pub display_name: String,
     /// Whether an administrator has suspended it.
     pub suspended: bool,
@@ -42,7 +42,7 @@ pub struct AccountsPage {
 /// A session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionRow {
-    /// Its number.
+    /// Number of the session.
     pub id: SessionId,
     /// The account that owns it.
     pub account: AccountId,
@@ -67,13 +67,13 @@ pub struct SessionRow {
 /// A conversation, as one member sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConversationRow {
-    /// Its number.
+    /// Number of the conversation.
     pub id: ConversationId,
     /// The other person, or the room.
     pub with: With,
     /// The number of its last message; 0 if it has none.
     pub sequence_last: Sequence,
-    /// How far the member has come.
+    /// Positions of the member.
     pub progress: Progress,
     /// Messages of others that the member has not read: those deleted or hidden are left out, as
     /// far as there are at most 1000 of them.
@@ -87,18 +87,18 @@ pub struct ConversationRow {
 pub enum With {
     /// The other person (oneself, if one writes to oneself).
     Peer {
-        /// Its account, which may have been deleted.
+        /// Account of the other person, which may have been deleted.
         account: AccountId,
         /// `None` if the account was deleted.
         name: Option<String>,
-        /// How far the other person has come.
+        /// Positions of the other person.
         progress: Progress,
     },
     /// A room.
     Room {
-        /// Its name.
+        /// Name of the room.
         name: String,
-        /// What it is about.
+        /// Topic of the room.
         topic: String,
     },
 }
@@ -121,19 +121,19 @@ pub struct MessageRow {
     pub position: Position,
     /// The conversation.
     pub conversation: ConversationId,
-    /// Its number there.
+    /// Number of the message in the conversation.
     pub sequence: Sequence,
-    /// Its sender.
+    /// Account that sent the message.
     pub by: AccountId,
     /// `None` if the account was deleted.
     pub by_name: Option<String>,
     /// The recipient: a person or a room.
     pub to: To,
-    /// When it was sent.
+    /// Time of sending.
     pub sent_at: Timestamp,
     /// `None` if it was deleted for everyone.
     pub text: Option<String>,
-    /// When it was edited last.
+    /// Time of the last edit.
     pub edited_at: Option<Timestamp>,
     /// The message that it answers.
     pub reply_to: Option<Sequence>,
@@ -172,16 +172,16 @@ impl MessageRow {
 pub enum To {
     /// The other person of a direct conversation.
     Peer {
-        /// Its account, which may have been deleted.
+        /// Account of the other person, which may have been deleted.
         account: AccountId,
         /// `None` if the account was deleted.
         name: Option<String>,
-        /// How far the message has come.
+        /// Delivery of the message.
         delivery: Delivery,
     },
     /// A room.
     Room {
-        /// Its name.
+        /// Name of the room.
         name: String,
     },
 }
@@ -282,7 +282,7 @@ pub enum Happened {
     },
     /// A direct conversation was opened.
     Opened {
-        /// Its number.
+        /// Number of the conversation.
         conversation: ConversationId,
         /// The other person's name, for the account; `None` if the account was deleted.
         peer_name: Option<String>,
@@ -343,15 +343,15 @@ pub enum Happened {
 /// A room, as one account sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomRow {
-    /// Its number.
+    /// Number of the conversation.
     pub id: ConversationId,
-    /// Its name.
+    /// Name of the room.
     pub name: String,
-    /// What it is about.
+    /// Topic of the room.
     pub topic: String,
     /// Whether every account may see and join it.
     pub public: bool,
-    /// How many members it has.
+    /// Number of members.
     pub members: u64,
     /// The account's role; `None` if it is not in the room.
     pub role: Option<MemberRole>,
@@ -371,9 +371,9 @@ pub struct RoomsPage {
 /// A member of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberRow {
-    /// Its account.
+    /// Account of the member.
     pub account: AccountRow,
-    /// What it may do.
+    /// Role of the member.
     pub role: MemberRole,
 }
 
@@ -393,7 +393,7 @@ pub struct NodesRow {
 /// An operator, without its credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperatorRow {
-    /// Its name.
+    /// Name of the operator.
     pub name: String,
     /// The operator that created it; `None`: the cluster itself.
     pub by_name: Option<String>,
@@ -419,26 +419,26 @@ pub struct JoinTokenRow {
 /// An invite, without its code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InviteRow {
-    /// Its number.
+    /// Number of the invite.
     pub id: InviteId,
     /// `None` if the account was deleted.
     pub by_name: Option<String>,
     /// End of the invite.
     pub expires_at: Timestamp,
-    /// How often it can still be used.
+    /// Number of accounts that it can still create.
     pub uses_left: u32,
 }
 
 /// A webhook, without its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookRow {
-    /// Its number.
+    /// Number of the webhook.
     pub id: WebhookId,
     /// The name of the account under which it posts.
     pub account_name: String,
     /// `None` if the account was deleted.
     pub by_name: Option<String>,
-    /// When it was made.
+    /// Time of creation.
     pub created_at: Timestamp,
 }
 
@@ -449,9 +449,9 @@ pub enum ConversationInfo {
     Direct(AccountId, AccountId),
     /// A room.
     Room {
-        /// Its name.
+        /// Name of the room.
         name: String,
-        /// What it is about.
+        /// Topic of the room.
         topic: String,
     },
 }

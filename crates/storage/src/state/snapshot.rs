@@ -39,9 +39,9 @@ pub(super) const NEW: &str = ".new";
 /// A finished snapshot file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotFile {
-    /// What it holds.
+    /// State that it holds.
     pub applied: Applied,
-    /// Its length.
+    /// Length in bytes.
     pub bytes: u64,
     /// BLAKE3 of its bytes.
     pub blake3: [u8; 32],
