@@ -43,7 +43,7 @@ impl AccountLimits {
         self.0[limit.0]
     }
 
-    /// Gives a limit another value.
+    /// Sets a limit.
     ///
     /// # Errors
     /// See [`AccountLimit::check`]; nothing was changed.

@@ -146,10 +146,11 @@ pub fn keeps(operation: &Operation) -> Keeps {
     }
 }
 
-/// What an account has used.
+/// An account's use of its limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Allowance {
-    /// When each bucket is full again, in microseconds of log time; in the past: it is full.
+    /// Time at which each bucket is full again, in microseconds of log time; in the past: it is
+    /// full.
     pub full_at: [u64; SPENDS],
     /// Conversations that it has opened.
     pub conversations: u64,

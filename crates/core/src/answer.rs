@@ -12,7 +12,7 @@ use crate::{
 /// Done, or refused by the rules.
 pub type Answer = Result<Accepted, Rejection>;
 
-/// What was done.
+/// The result of an accepted command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Accepted {
     /// The account exists now.
@@ -33,7 +33,7 @@ pub enum Accepted {
     },
     /// The session cannot be used any more.
     SessionClosed,
-    /// The message has its place.
+    /// The message was accepted and has its place in the conversation.
     MessageSent {
         /// The conversation.
         conversation: ConversationId,
@@ -46,7 +46,7 @@ pub enum Accepted {
     },
     /// The positions are at least where they were asked to be.
     PositionAdvanced,
-    /// It is as it was asked to be, and there is nothing more to tell.
+    /// The state is as the request asked, and the answer carries nothing more.
     Done,
     /// The caller is a member of the room: it created it, or joined it.
     RoomEntered {

@@ -27,7 +27,8 @@ pub struct Batch {
 pub struct Command {
     /// The caller, and which of its requests this is.
     pub origin: Origin,
-    /// What the request says, in short: tells a retry from another request with the same number.
+    /// Digest of what the request says: distinguishes a retry from another request with the same
+    /// number.
     pub digest: Digest,
     /// The requested operation.
     pub operation: Operation,
@@ -123,7 +124,7 @@ pub enum Operation {
     },
     /// Replace all operators by one. Only a voter proposes it, for the owner of its directory.
     ResetOperators {
-        /// Hash of the credential of the one that is left.
+        /// Hash of the credential of the operator that is left.
         token: TokenHash,
     },
     /// Post a message through a webhook.
@@ -383,7 +384,7 @@ pub struct LoginKeys {
     pub pair: ThrottleKey,
     /// The account's name and the secret of a device, if the client shows one.
     pub device: Option<ThrottleKey>,
-    /// The session in which the password is asked for again, as was verified where the request
+    /// The session in which the client shows the password again, as was verified where the request
     /// arrived.
     pub session: Option<ThrottleKey>,
 }

@@ -188,7 +188,7 @@ pub enum Event {
         /// Time of creation.
         at: Timestamp,
     },
-    /// A message has its place.
+    /// A message was accepted and has its place in the conversation.
     MessageSent {
         /// The conversation.
         conversation: ConversationId,
@@ -362,12 +362,12 @@ pub enum Event {
         /// Time of creation.
         at: Timestamp,
     },
-    /// A token to join was used, was taken back or has run out.
+    /// A join token was used, was revoked or has run out.
     JoinTokenRemoved {
         /// Hash of the token.
         token: TokenHash,
     },
-    /// There is another operator.
+    /// An operator was created.
     OperatorCreated {
         /// Name of the operator.
         name: OperatorName,

@@ -51,7 +51,7 @@ number! {
     WebhookId
 }
 number! {
-    /// A node of the cluster. Given out by the log when a machine is let in.
+    /// A node of the cluster. The log assigns the number when a machine joins.
     NodeId
 }
 
@@ -85,7 +85,7 @@ impl std::fmt::Display for Timestamp {
 /// Bits of a [`Position`] that number the events of one log entry.
 pub const POSITION_EVENT_BITS: u32 = 20;
 
-/// Where an event stands in the log: entry and place within the entry. The same on every node,
+/// The position of an event in the log: entry and place within the entry. The same on every node,
 /// strictly growing, so a reader may resume at one on any node.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -148,7 +148,7 @@ macro_rules! bytes {
 
 bytes! {
     /// BLAKE3 of a secret: a session's token, an invite's code, a webhook's address, the setup
-    /// token, a machine's token to join. The secret itself is never stored or logged.
+    /// token, a machine's join token. The secret itself is never stored or logged.
     TokenHash, 32
 }
 bytes! {
@@ -186,7 +186,7 @@ impl std::fmt::Debug for AuthorityId {
 }
 
 impl JoinTokenId {
-    /// Gives the id of the token with this hash.
+    /// Returns the id of the token with this hash.
     #[must_use]
     pub fn of(token: &TokenHash) -> Self {
         let [a, b, c, d, ..] = token.0;

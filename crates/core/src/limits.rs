@@ -179,8 +179,8 @@ pub const JOIN_TOKEN_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1000;
 /// Operators of one cluster: few people run machines. At the bound creating one is refused.
 pub const OPERATORS_MAX: usize = 32;
 
-/// Nodes that a cluster can have in its life, because each number that is used up is remembered.
-/// At the bound no machine is let in.
+/// Nodes that a cluster can have in its life, because each retired number is remembered. At the
+/// bound no machine can join.
 pub const NODES_EVER_MAX: u64 = 1_000_000;
 
 /// Keys whose failed log-ins are remembered. At the bound the one with the fewest failures is

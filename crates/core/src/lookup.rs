@@ -119,7 +119,7 @@ pub struct Webhook {
     pub by: AccountId,
 }
 
-/// What rules know of a token with which a machine can join.
+/// What rules know of a join token, with which a machine can join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JoinToken {
     /// End of the token.
@@ -128,23 +128,23 @@ pub struct JoinToken {
     pub voter: bool,
 }
 
-/// Which authority peers believe.
+/// The authority that peers believe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerAuthority {
-    /// How often its key was exchanged.
+    /// Number of exchanges of its key.
     pub generation: u64,
     /// The authority that will take its place, once all members are prepared.
     pub next: Option<AuthorityId>,
 }
 
-/// What is held against a key: a name, an address, both together, a device, a session.
+/// Failed log-ins held against a key: a name, an address, both together, a device, a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Throttle {
     /// Failed log-ins since the last success or pause.
     pub failures: u32,
-    /// When the next one may be tried.
+    /// Earliest time of the next attempt.
     pub not_before: Timestamp,
-    /// When the last one failed.
+    /// Time of the last failure.
     pub failed_at: Timestamp,
 }
 

@@ -84,7 +84,7 @@ pub fn look(written: &str) -> String {
 }
 
 impl OperatorName {
-    /// Gives the name of the operator that a new cluster has, and that a reset leaves.
+    /// Returns the name of the operator that a new cluster has, and that a reset leaves.
     #[must_use]
     pub fn first() -> Self {
         Self("operator".to_owned())

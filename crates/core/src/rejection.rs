@@ -10,7 +10,7 @@ use crate::{
     limits::{DELETE_MESSAGES_MAX, NAME_BYTES_MAX, REQUEST_WINDOW, TEXT_BYTES_MAX},
 };
 
-/// Why a command was refused, in words for people. Nothing was changed.
+/// The reason why a command was refused, in words for people. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Rejection {
     /// The name has no character.
@@ -125,7 +125,7 @@ pub enum Rejection {
     /// A short text is empty where it must not be, too long, or has a control character.
     #[error("{what} has at most {bytes_max} bytes and no control characters")]
     LineInvalid {
-        /// Which kind of text.
+        /// Kind of the text.
         what: Line,
         /// Maximum length in bytes.
         bytes_max: u64,

@@ -18,7 +18,7 @@ pub struct RequestWindow {
     used: [u64; WORDS],
 }
 
-/// What a window says of a number.
+/// A window's decision on a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// Never used: execute it.

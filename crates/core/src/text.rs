@@ -86,15 +86,15 @@ macro_rules! line {
 }
 
 line! {
-    /// What is shown beside an account's name; may be empty.
+    /// Display name of an account; may be empty.
     DisplayName, 0..=DISPLAY_NAME_BYTES_MAX
 }
 line! {
-    /// What a room is about; may be empty.
+    /// Topic of a room; may be empty.
     Topic, 0..=TOPIC_BYTES_MAX
 }
 line! {
-    /// What its owner calls a session; may be empty.
+    /// The owner's name for a session; may be empty.
     SessionLabel, 0..=SESSION_LABEL_BYTES_MAX
 }
 line! {

@@ -21,7 +21,7 @@ pub struct History {
     events: Vec<Event>,
 }
 
-/// Why a file is not a history. Nothing of it was taken.
+/// The reason why a file is not a history. Nothing of it was taken.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The bytes could not be read.

@@ -19,7 +19,7 @@ pub(crate) struct Index<'a> {
     pub(crate) digests: Vec<Digest<'a>>,
 }
 
-/// What became of an operation.
+/// Outcome of an operation.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Ok { seq: Option<u64>, at_us: u64 },

@@ -23,9 +23,9 @@ pub struct Recorder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the record is full with {events_max} events; {refused} were refused")]
 pub struct RecorderFull {
-    /// How many events it holds.
+    /// Number of events that it holds.
     pub events_max: usize,
-    /// How many it refused so far.
+    /// Number of events that it refused so far.
     pub refused: u64,
 }
 

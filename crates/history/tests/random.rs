@@ -1,7 +1,7 @@
 //! Random correct runs hold; with one thing changed they are caught by the right property.
 //!
 //! The run is made from a model that cannot be wrong: sends are committed one after another,
-//! invoked before and answered after, with every outcome a client can be told.
+//! invoked before and answered after, with every outcome that a client can get.
 
 use conclave_history::{Action, Event, Findings, History, Observed, Verdict, What, judge};
 use proptest::{prelude::*, sample::Index, test_runner::TestCaseResult};

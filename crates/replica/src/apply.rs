@@ -76,7 +76,7 @@ enum Job {
         entries: Vec<(Entry, Responder)>,
         done: Done<()>,
     },
-    /// Gives the entry up to which everything is synced, or `None` if a reader was in the way.
+    /// Returns the entry up to which everything is synced, or `None` if a reader was in the way.
     Checkpoint {
         done: Done<Option<state::Applied>>,
     },
@@ -87,7 +87,7 @@ enum Job {
     Applied {
         done: Done<state::Applied>,
     },
-    /// Gives the state as it is after the entry with this index.
+    /// Returns the state as it is after the entry with this index.
     Pin {
         index: u64,
         done: Done<Pin>,

@@ -33,14 +33,14 @@ pub use self::status::{CLOCK_SKEW_MAX_MS, ClockStatus};
 /// on from what the log says: acknowledging does not depend on clocks.
 const AGREE_LIMIT: Duration = Duration::from_millis(500);
 
-/// What a node knows of time; all clones are the same.
+/// A node's knowledge of time; all clones are the same.
 #[derive(Clone)]
 pub(crate) struct Clocks(Arc<Inner>);
 
 struct Inner {
     node: u64,
     own: Arc<dyn Fn() -> Timestamp + Send + Sync>,
-    /// From here on the time of this machine is counted.
+    /// The time of this machine is counted from here on.
     started: Instant,
     known: Mutex<Known>,
     /// Whether no task needs to wait any more for what a majority says.

@@ -10,7 +10,7 @@ use conclave_storage::{
     state::Reader,
 };
 
-/// What is damaged, and how that shows. A node must not vote with it.
+/// The damaged part, and how the damage shows. A node must not vote with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Damage {
     /// The log, in which the votes are.

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 /// take to sync entries.
 const FORGET: Duration = Duration::from_secs(3);
 
-/// What is known of the followers of one leader. Their number is bounded by the membership.
+/// The progress of the followers of one leader. Their number is bounded by the membership.
 #[derive(Debug, Default)]
 pub(crate) struct Following {
     followers: BTreeMap<u64, Follower>,

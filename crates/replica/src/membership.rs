@@ -18,9 +18,9 @@ pub const MEMBERS_MAX: usize = 32;
 pub enum Change {
     /// A new node becomes a learner.
     Add {
-        /// Its number.
+        /// Number of the new node.
         node: u64,
-        /// Where it is reached.
+        /// Addresses of the new node.
         member: Member,
         /// The member whose place it takes, and whose addresses it may have.
         replaces: Option<u64>,
@@ -102,7 +102,7 @@ fn leads(leader: Option<u64>) -> String {
     })
 }
 
-/// Why a membership cannot be.
+/// The reason why a membership is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// No member has this number.
@@ -132,7 +132,7 @@ pub enum Refusal {
     /// Numbers are given in order; one far ahead would leave few for machines that join.
     #[error("{node} is far above the last number of a node, {last}: take {}", next(*last))]
     NumberTooFar {
-        /// The number that was asked for.
+        /// The number that was named.
         node: u64,
         /// The greatest number that a node has or had.
         last: u64,

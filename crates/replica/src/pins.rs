@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 /// Requests that wait at once. At the bound another one is refused.
 const WAITING_MAX: usize = 4;
 
-/// What became of a request.
+/// Outcome of a request.
 #[derive(Debug)]
 pub enum Pin {
     /// The state after that entry.

@@ -40,10 +40,10 @@ const COMMAND_BYTES: usize = 128;
 /// Bytes of the names and lines of a command that has no long text: two names, a hash, a topic.
 const SHORT_BYTES_MAX: usize = 512;
 
-/// What became of one attempt to get a command through.
+/// Outcome of one attempt to get a command through.
 pub(crate) type Attempt = Result<Outcome, Failure>;
 
-/// Why an attempt did not succeed.
+/// The reason why an attempt did not succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     /// Whether the command may have been proposed all the same.

@@ -47,7 +47,7 @@ use crate::{
 /// Pause before a command or a read is tried again while no leader is known.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
-/// How often the leader looks whether a hand-over has happened.
+/// How often the leader looks whether the transfer of leadership has happened.
 const HAND_OVER_POLL: Duration = Duration::from_millis(10);
 
 /// One voter of the cluster. Cheap to clone; all clones are the same replica.
@@ -71,7 +71,7 @@ pub(crate) struct Inner {
     applied: watch::Receiver<u64>,
     pub(crate) clocks: Clocks,
     pub(crate) contact: Contact,
-    /// Why this replica's state is not that of a majority, if it is not.
+    /// The reason why this replica's state is not that of a majority, if it is not.
     pub(crate) odd: OnceLock<String>,
     pub(crate) part: Part,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -431,7 +431,7 @@ impl Replica {
         self.inner.config.node
     }
 
-    /// Transfers leadership likewise, to this node.
+    /// Transfers leadership likewise, to node `to` if there is one.
     pub(crate) async fn hand_over_to(&self, to: Option<u64>, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         let node = self.inner.config.node;
@@ -521,7 +521,7 @@ impl Replica {
     }
 }
 
-/// Waits until it is worth trying again: a little, or until another node leads; never beyond
+/// Waits until another attempt makes sense: a little, or until another node leads; never beyond
 /// `deadline`. Fails when the replica is stopping.
 async fn pause_before_retry(
     leader: &mut watch::Receiver<Option<u64>>,

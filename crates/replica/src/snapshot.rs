@@ -20,14 +20,14 @@ use crate::{
     snapshot_store::{SnapshotFile, SnapshotStore},
 };
 
-/// Where a receiver keeps what it has of a snapshot, also while its process does not run.
+/// Directory in which a receiver keeps its part of a snapshot, also while its process does not run.
 const RECEIVED: &str = "receive";
 
-/// What openraft hands around as a snapshot.
+/// The content of what openraft passes on as a snapshot.
 pub(crate) enum SnapshotData {
     /// This node's state, to be copied when it is needed.
     Own {
-        /// Where to read it.
+        /// Reads the state.
         reader: Reader,
         /// The store that keeps the files.
         store: SnapshotStore,

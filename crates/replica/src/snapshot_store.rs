@@ -72,13 +72,13 @@ impl Drop for SnapshotFile {
     }
 }
 
-/// What the mutex guards.
+/// State behind the mutex.
 #[derive(Default)]
 struct Inner {
     cached: Option<Cached>,
     /// The entry that a file holds at least which is being made.
     making: Option<u64>,
-    /// Why none could be made at the last attempt, so that the log says it once.
+    /// The reason why none could be made at the last attempt, so that the log says it once.
     trouble: Option<String>,
     /// Everything up to here may be gone from the log.
     purged: u64,

@@ -109,10 +109,10 @@ pub trait Peer: Send + Sync + 'static {
     fn clock(&self, limit: Duration) -> BoxFuture<'_, Result<Timestamp, PeerError>>;
 }
 
-/// A peer did not answer. What was asked may or may not have been done.
+/// A peer did not answer. The requested action may or may not have been done.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum PeerError {
-    /// No connection; nothing was asked. Worth a pause before the next attempt.
+    /// No connection; nothing was sent. A pause before the next attempt makes sense.
     #[error("unreachable: {0}")]
     Unreachable(String),
     /// The connection or the peer failed.
@@ -139,7 +139,7 @@ pub struct AppendRequest {
     pub committed: Option<LogId>,
 }
 
-/// What became of the entries.
+/// Outcome of an append.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AppendResponse {
     /// All are on disk.
@@ -155,7 +155,7 @@ pub enum AppendResponse {
 /// Asks for a vote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VoteRequest {
-    /// The vote that is asked for.
+    /// The requested vote.
     pub vote: Vote,
     /// The last entry of the candidate's log.
     pub last: Option<LogId>,

@@ -26,7 +26,7 @@ const NEXT_CHANGE_LIMIT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_secs(2);
 /// Time that one attempt of a change may take.
 const ATTEMPT: Duration = Duration::from_millis(700);
-/// Pause before a change is asked for again.
+/// Pause before a change is requested again.
 const AGAIN: Duration = Duration::from_millis(20);
 /// Clusters that run at once.
 const CLUSTERS: usize = 2;

@@ -40,7 +40,7 @@ pub(crate) fn is_picture(character: char) -> bool {
     !character.is_ascii() && character.is_emoji_char()
 }
 
-/// Walks over a text and tells of each character whether it may be shown where it stands.
+/// Walks over a text and decides of each character whether it may be shown where it stands.
 pub(crate) struct Walk<'a> {
     rest: std::str::Chars<'a>,
     /// The character before, if it may be shown.

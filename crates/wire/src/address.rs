@@ -10,7 +10,7 @@ const NAME_BYTES_MAX: usize = 253;
 /// Longest part of a name between dots in bytes (RFC 1035).
 const LABEL_BYTES_MAX: usize = 63;
 
-/// Why something is no address.
+/// The reason why a text is no address.
 pub type Wrong = &'static str;
 
 /// Checks an address at which others are to be reached.

@@ -25,14 +25,14 @@ const RETRY_NO_SPACE: Duration = Duration::from_secs(1);
 const NO_SPACE: &str =
     "the disks of the cluster are nearly full: only what deletes or ends something is done";
 
-/// Why a call did not succeed.
+/// The reason why a call did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// The rules, or a bound that is checked before them, said no. Nothing was changed, and the
-    /// same request will be refused again.
+    /// The rules, or a bound that is checked before them, refused the request. Nothing was changed,
+    /// and the same request will be refused again.
     #[error("{sentence}")]
     Refused {
-        /// The stable word, such as `NAME_TAKEN`.
+        /// The stable reason, such as `NAME_TAKEN`.
         reason: String,
         /// Explanation for people.
         sentence: String,
@@ -45,20 +45,20 @@ pub enum Problem {
         /// Explanation for people.
         sentence: String,
     },
-    /// Refused at the door; nothing was proposed. Ask again later, here or elsewhere.
+    /// Too much is under way; nothing was proposed. Ask again later, here or elsewhere.
     #[error("the node has too much under way")]
     Busy,
-    /// No leader, or no majority. Nothing may be known of the request: ask again with the same
-    /// number.
+    /// No leader, or no majority. The outcome of the request may be unknown: ask again with the
+    /// same number.
     #[error("no leader is elected{}", known(*.nodes_reachable))]
     NoLeader {
         /// Number of nodes that answered, and of all nodes, if known.
         nodes_reachable: Option<(u32, u32)>,
     },
-    /// No outcome in time. It may have happened: ask again with the same number.
+    /// No outcome in time. The request may have been executed: ask again with the same number.
     #[error("no outcome within {waited_ms} ms: the request may or may not have been executed")]
     OutcomeUnknown {
-        /// How long the node waited.
+        /// How long the node waited, in milliseconds.
         waited_ms: u64,
     },
     /// Too many log-ins have failed. Nothing was tried: wait, then log in again.
@@ -80,17 +80,17 @@ pub enum Problem {
     /// make room, and ask again.
     #[error("{NO_SPACE}")]
     NoSpace,
-    /// The node has not applied the position that was asked for. Ask another at once.
+    /// The node has not applied the requested position. Ask another node at once.
     #[error("the node is behind")]
     Behind,
     /// The node has not heard a leader for so long that it may not give out its data any more: the
     /// caller may have been logged out meanwhile. Ask another node.
     #[error("this node is cut off from the cluster; ask another node")]
     CutOff,
-    /// The node is stopping. Ask another; there is no need to wait.
+    /// The node is stopping. Ask another node; there is no need to wait.
     #[error("the node is stopping")]
     GoingAway,
-    /// The node is broken and stops. Ask another.
+    /// The node is broken and stops. Ask another node.
     #[error("the node cannot serve: {sentence}")]
     Broken {
         /// Explanation for people, without details that would help an attacker.

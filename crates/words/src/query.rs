@@ -106,7 +106,7 @@ impl fmt::Display for Filter {
     }
 }
 
-/// Why a query is refused. `at` counts characters from 1.
+/// The reason why a query is refused. `at` counts characters from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
     /// Longer than [`QUERY_BYTES_MAX`].

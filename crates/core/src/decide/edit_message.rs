@@ -1,4 +1,4 @@
-//! Gives a message another text; it keeps its place and its time.
+//! Sets another text of a message; it keeps its place and its time.
 
 use super::{
     mentions::mentions,

@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// What is asked for.
+/// The requested session.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
     pub(super) account: AccountId,

@@ -73,7 +73,7 @@ pub(super) fn somebody(lookup: &impl Lookup, name: &AccountName) -> Result<Accou
     Ok(found.ok_or(Rejection::NoSuchAccount)?.id)
 }
 
-/// Takes a member out of a room. The last owner hands over to the next in line; a room in which
+/// Takes a member out of a room. The last owner's role goes to the next in line; a room in which
 /// only webhooks are left is left by them, too.
 pub(super) fn leave(
     lookup: &impl Lookup,

@@ -9,7 +9,7 @@ use crate::{
     Rejection, Sequence, Timestamp,
 };
 
-/// What is to be sent.
+/// A message that is to be sent.
 #[derive(Clone, Copy)]
 pub(super) struct Draft<'a> {
     pub(super) text: &'a MessageText,
@@ -17,12 +17,12 @@ pub(super) struct Draft<'a> {
     pub(super) action: bool,
 }
 
-/// Where a message goes.
+/// The place of a message.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
     pub(super) conversation: ConversationId,
     sequence_last: Sequence,
-    /// How many messages its sender has sent there.
+    /// Number of messages that its sender has sent there.
     sent: u64,
     /// The other person, if the conversation is only being opened.
     peer: Option<AccountId>,

@@ -1,4 +1,4 @@
-//! Has an account pay for what it asks, before the rule of the request is asked.
+//! Makes an account pay for its request, before the rule of the request runs.
 //!
 //! Always true: an account that cannot pay is refused without a trace, so the same request can be
 //! made again later; an account that has paid has paid, also if the rule then refuses.
@@ -9,7 +9,7 @@ use crate::{
     allowance::{Keeps, keeps, price},
 };
 
-/// What a request was paid with.
+/// The payment for a request.
 #[derive(Clone, Copy)]
 pub(super) struct Paid {
     account: AccountId,

@@ -27,7 +27,7 @@ const ABSENCE_MAX_MS: i64 = 10 * 366 * 24 * 60 * 60 * 1000;
 /// The latest log time with which a log begins: the year 2500.
 const FIRST_MAX_MS: i64 = 16_725_225_600_000;
 
-/// What one node's clock said.
+/// A reading of one node's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reading {
     /// What must be added to the time since this node started.
@@ -44,7 +44,7 @@ impl Reading {
     }
 }
 
-/// What has changed and is worth a line.
+/// Changes that are worth a log line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Changes {
     /// By how much dates were moved.

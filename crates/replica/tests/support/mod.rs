@@ -51,7 +51,7 @@ pub(crate) struct Trap {
 }
 
 impl Trap {
-    /// Notes entries that the leader is about to send; says whether this is the moment.
+    /// Notes entries that the leader is about to send; returns whether this is the moment.
     fn springs(&mut self, source: u64, target: u64, entries: &[Entry]) -> bool {
         if source != self.leader || self.sprung.is_none() {
             return false;

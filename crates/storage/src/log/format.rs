@@ -226,7 +226,7 @@ impl<'a> FrameView<'a> {
         })
     }
 
-    /// Calls `each` with every record and its offset from the frame's start. Gives false if the
+    /// Calls `each` with every record and its offset from the frame's start. Returns false if the
     /// records do not make sense although the checksum was right, or if `each` says so.
     pub(super) fn records(&self, mut each: impl FnMut(usize, Record) -> bool) -> bool {
         let mut at = 0;

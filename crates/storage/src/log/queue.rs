@@ -33,7 +33,7 @@ pub(super) struct Operation {
     pub(super) done: Completion,
 }
 
-/// What the writer does next.
+/// The writer's next work.
 pub(super) enum Work {
     /// Write these, with this committed position, and sync.
     Batch {
@@ -43,7 +43,7 @@ pub(super) enum Work {
     Stop,
 }
 
-/// Why the log has failed; every later operation gets this.
+/// The reason why the log has failed; every later operation gets this.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the log failed and accepts nothing more: {action}")]
 pub(super) struct Failure {
@@ -197,7 +197,7 @@ impl Shared {
         inner.end = end;
     }
 
-    /// Latches the failure. Gives the operations that still wait; they fail too.
+    /// Latches the failure. Returns the operations that still wait; they fail too.
     pub(super) fn fail(&self, failure: &Failure) -> Vec<Operation> {
         let mut inner = self.lock();
         inner.failure.get_or_insert_with(|| failure.clone());

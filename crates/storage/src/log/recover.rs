@@ -1,4 +1,4 @@
-//! Reads a log's files when it is opened, and tells a torn tail from damage.
+//! Reads a log's files when it is opened, and distinguishes a torn tail from damage.
 //!
 //! Frame `k + 1` is written only after frame `k` was synced. So a bad frame with a valid later one
 //! was acknowledged and has been damaged since; a bad last frame was if it is whole (`torn.rs`).

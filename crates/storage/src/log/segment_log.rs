@@ -24,7 +24,7 @@ use super::types::{
 };
 use super::writer::{RecoveredEnd, Writer};
 
-/// This is a durable log in a directory of its own.
+/// A durable log in a directory of its own.
 pub struct SegmentLog {
     pub(super) shared: Arc<Shared>,
     directory: Arc<Directory>,

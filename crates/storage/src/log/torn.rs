@@ -1,4 +1,4 @@
-//! Tells a frame that was being written when the power failed from one that was whole once.
+//! Distinguishes a frame that was being written when the power failed from one that was whole once.
 //!
 //! A segment is full of zeros before anything is written to it, and a disk writes whole sectors.
 //! So a write that was cut short leaves zeros: a whole sector of them, or all that follows. A frame

@@ -15,7 +15,7 @@ use super::segment_log::SegmentLog;
 use super::types::OpenError;
 use crate::fault::{self, DiskFailure, Fault};
 
-/// This is what reading the whole log again has found good.
+/// What a second reading of the whole log has found good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Verified {
     /// Segment files.

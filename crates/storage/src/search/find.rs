@@ -45,7 +45,7 @@ const CANDIDATES: &str = "
 SELECT d.id, d.position FROM words w CROSS JOIN docs d ON d.id = w.rowid
 WHERE words MATCH ?1 AND w.rowid >= ?2 AND w.rowid < ?3 ORDER BY w.rowid DESC";
 
-/// The same if nothing is asked of the index.
+/// The same query if the index is not asked.
 const ALL: &str = "
 SELECT id, position FROM docs WHERE ?1 IS NULL AND id >= ?2 AND id < ?3 ORDER BY id DESC";
 

@@ -69,7 +69,7 @@ enum Step {
     UpToDate,
 }
 
-/// Why a step was not made.
+/// The reason why a step was not made.
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
     #[error("it cannot be used any more: {0}")]
@@ -115,7 +115,7 @@ impl Indexer {
     }
 
     pub(super) fn run(mut self) {
-        // On Linux this is about the calling thread alone; elsewhere it is not worth it.
+        // On Linux this is about the calling thread alone; on other systems it is left out.
         #[cfg(target_os = "linux")]
         if let Err(error) = rustix::process::setpriority_process(None, NICE) {
             tracing::debug!(%error, "the search indexer does not stand back");

@@ -19,7 +19,7 @@ const SEARCHES_MAX: usize = 4;
 /// How long a search waits for its turn before it fails as busy.
 const SEARCH_WAIT: Duration = Duration::from_secs(2);
 
-/// What the mutex guards.
+/// State behind the mutex.
 #[derive(Default)]
 struct Shelf {
     idle: Vec<Connection>,

@@ -42,8 +42,8 @@ impl Reader {
         })
     }
 
-    /// Lists all tokens to join in order of their ends, those included that have run out and were
-    /// not swept away.
+    /// Lists all join tokens in order of their ends, those included that have run out and were not
+    /// swept away.
     ///
     /// # Errors
     /// See [`ReadError`].

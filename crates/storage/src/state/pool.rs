@@ -16,7 +16,7 @@ use rusqlite::Connection;
 use super::{Options, ReadError, database};
 use crate::fault::{self, Fault};
 
-/// What the mutex guards.
+/// State behind the mutex.
 #[derive(Default)]
 struct Shelf {
     idle: Vec<Connection>,

@@ -197,7 +197,7 @@ pub struct ReactionRow {
     pub mine: bool,
 }
 
-/// Which part of a conversation is asked for.
+/// The requested part of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HistoryFrom {
     /// What comes before this message, nearest last.
@@ -380,7 +380,7 @@ pub struct MemberRow {
 /// What the log says of the nodes of the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodesRow {
-    /// The greatest number that was given out or used up; 0 if there is none.
+    /// The greatest number that was given out or retired; 0 if there is none.
     pub last: NodeId,
     /// The node that leads while it is healthy.
     pub preferred_leader: Option<NodeId>,
@@ -401,7 +401,7 @@ pub struct OperatorRow {
     pub created_at: Timestamp,
 }
 
-/// A token to join, without its secret.
+/// A join token, without its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinTokenRow {
     /// Distinguishes it from other tokens.

@@ -1,4 +1,4 @@
-//! How many messages of a conversation are one member's, without counting them.
+//! SQL for how many messages of a conversation are one member's, without counting them.
 //!
 //! Each message carries how many its sender had sent by then. Between two people the last message
 //! gives both numbers, since what is not one's is the other's. In a room the member's own last

@@ -22,9 +22,9 @@ pub struct Pattern {
 /// A part of a [`Pattern`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Element {
-    /// What it is.
+    /// The kind of the element.
     pub kind: Kind,
-    /// Its folded text.
+    /// The folded text of the element.
     pub text: String,
 }
 
