@@ -79,7 +79,7 @@ pub struct Honest {
 }
 
 impl Honest {
-    /// Makes an account of its own and begins to work.
+    /// Creates an account of its own and begins to work.
     ///
     /// # Errors
     /// If the cluster does not let it.

@@ -28,7 +28,7 @@ pub enum Accepted {
         session: SessionId,
         /// The account that owns it.
         account: AccountId,
-        /// When it ends unless it is renewed by use, in log time.
+        /// End of the session unless it is renewed by use, in log time.
         expires_at: Timestamp,
     },
     /// The session cannot be used any more.
@@ -90,7 +90,7 @@ pub enum Accepted {
     },
     /// The messages are deleted.
     MessagesDeleted {
-        /// How many of those named were not deleted before.
+        /// Number of the named messages that were not deleted before.
         count: u64,
     },
 }

@@ -151,9 +151,9 @@ pub enum Event {
         token: TokenHash,
         /// The owner's name for it.
         label: SessionLabel,
-        /// Date of the log-in.
+        /// Date of the opening.
         at: Timestamp,
-        /// Log time of the log-in, from which the end is counted.
+        /// Log time of the opening, from which the end is counted.
         began_at: Timestamp,
         /// End of the session unless it is renewed.
         expires_at: Timestamp,
@@ -258,7 +258,7 @@ pub enum Event {
         account: AccountId,
         /// Role of the member.
         role: MemberRole,
-        /// How far it has come: to the last message there is.
+        /// Positions of the member: at the last message there is.
         progress: Progress,
     },
     /// An account is no longer a member of a room; a room without members goes with its messages.
@@ -267,7 +267,7 @@ pub enum Event {
         conversation: ConversationId,
         /// The account that is no longer a member.
         account: AccountId,
-        /// The account that caused it: the member itself or a moderator.
+        /// The account that caused it: the member itself, or another one that removed it.
         by: AccountId,
     },
     /// The role of a member has changed.

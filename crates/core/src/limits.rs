@@ -249,8 +249,9 @@ pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Accounts of one cluster. At the bound creating one is refused.
 pub const ACCOUNTS_MAX: u64 = 1_000_000;
 
-/// Events of one command at most: those of the longest deletion of messages, or of an account in
-/// as many rooms as it may be in (left, and handed over), with as many sessions and some webhooks.
+/// Events of one command at most: those of the longest deletion of messages, or of an account in as
+/// many rooms as it may be in (left, and given another owner), with as many sessions and some
+/// webhooks.
 pub const EVENTS_PER_COMMAND_MAX: usize = 1000;
 
 const _: () = assert!(

@@ -51,7 +51,7 @@ pub struct Session {
     pub closed: bool,
     /// When it ends (or, if closed, when it may be forgotten).
     pub expires_at: Timestamp,
-    /// Log time of the log-in.
+    /// Log time of the opening.
     pub began_at: Timestamp,
     /// When it was used, in log time, as far as that was noted.
     pub used_at: Timestamp,

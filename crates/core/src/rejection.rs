@@ -1,4 +1,4 @@
-//! The rules said no.
+//! Refusals by the rules.
 //!
 //! A rejection is a normal answer: it is decided by the log, replicated, remembered and the same
 //! on every node. Asking again with the same request number gives it again.

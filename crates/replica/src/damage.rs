@@ -23,7 +23,7 @@ pub enum Damage {
         /// database can be made again from it.
         log_has_all: bool,
     },
-    /// The state is another one than that of a majority after the same entry.
+    /// The state differs from that of a majority after the same entry.
     Odd(String),
 }
 

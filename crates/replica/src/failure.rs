@@ -14,7 +14,7 @@ use crate::{Replica, damage::disk_failure};
 /// How long a replica that has stopped looks for the cause in its database.
 const LOOK_LIMIT: Duration = Duration::from_secs(30);
 
-/// How often is looked whether a promise was broken.
+/// Pause between two looks whether a promise was broken.
 const FAILED_POLL: Duration = Duration::from_millis(100);
 
 impl Replica {

@@ -50,7 +50,7 @@ pub enum ChangeError {
         /// The leader that it knows.
         leader: Option<u64>,
     },
-    /// The rules of memberships say no; the same will be refused again.
+    /// The rules of memberships refuse the change; the same change will be refused again.
     #[error("{0}")]
     Refused(Refusal),
     /// Another change was not committed in time, and this one was not begun. Ask again.

@@ -1,5 +1,5 @@
-//! What a replica says of itself to the node around it: its times, its contact with a leader, how
-//! far it is behind, and where it keeps snapshots.
+//! The replica's reports to the node around it: its times, its contact with a leader, how far it is
+//! behind, and where it keeps snapshots.
 //!
 //! Always true: a node that is cut off counts from the last time that a leader spoke to it, or, if
 //! it takes itself for the leader, from the last time that a majority answered it.

@@ -1,4 +1,4 @@
-//! What peers ask of a replica: to take entries, to vote, to campaign, to install a snapshot.
+//! Calls of peers to a replica: to take entries, to vote, to campaign, to install a snapshot.
 
 use conclave_storage::state::VerifiedSnapshot;
 use openraft::{

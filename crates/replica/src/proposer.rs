@@ -25,7 +25,7 @@ use crate::{
     convert::{Commands, Completion, TypeConfig},
 };
 
-/// Commands waiting to be packed. At the bound the door is closed: [`ProposeError::Busy`].
+/// Commands waiting to be packed. At the bound further ones are refused: [`ProposeError::Busy`].
 pub(crate) const QUEUE_MAX: usize = 8192;
 
 /// Entries (or forwarded batches) under way. More would make batches smaller; fewer would leave
@@ -180,7 +180,7 @@ impl Proposer {
         }
     }
 
-    /// Hands commands to the leader. Those that were forwarded once go no further.
+    /// Forwards commands to the leader. Those that were forwarded once go no further.
     fn forward(&self, leader: u64, pack: Vec<Waiting>, flight: OwnedSemaphorePermit) {
         let (here, away): (Vec<_>, Vec<_>) = pack
             .into_iter()

@@ -1,4 +1,4 @@
-//! The handle: starts a replica, gives it work, asks how it is, stops it.
+//! The handle: starts a replica, gives it work, returns its status, stops it.
 
 use std::{
     collections::BTreeSet,
@@ -364,7 +364,7 @@ impl Replica {
         } else {
             let config = &self.inner.config;
             let is_new = membership.get_joint_config().iter().all(BTreeSet::is_empty);
-            // Those that make the cluster together vote before the log says so.
+            // Initial members vote before the log says so.
             match is_new && config.bootstrap && config.members.contains_key(&node) {
                 true => Place::Voter,
                 false => Place::Unknown,

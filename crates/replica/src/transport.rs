@@ -87,14 +87,14 @@ pub trait Peer: Send + Sync + 'static {
         last: Option<LogId>,
         limit: Duration,
     ) -> BoxFuture<'_, Result<(), PeerError>>;
-    /// Sends a snapshot; gives the receiver's vote once it is installed or refused. `limit` is
+    /// Sends a snapshot; returns the receiver's vote once it is installed or refused. `limit` is
     /// the longest time in which nothing may go on.
     fn install_snapshot(
         &self,
         offer: SnapshotOffer,
         limit: Duration,
     ) -> BoxFuture<'_, Result<Vote, PeerError>>;
-    /// Hands commands to the peer if it leads: one result each, in their order.
+    /// Forwards commands to the peer if it leads: one result each, in their order.
     fn forward(
         &self,
         commands: Vec<Command>,

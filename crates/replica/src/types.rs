@@ -44,7 +44,7 @@ pub enum ProposeError {
         /// The leader that it knows.
         leader: Option<u64>,
     },
-    /// There was no leader to hand the command to for the whole time.
+    /// There was no leader to forward the command to for the whole time.
     #[error("no leader within {waited:?}")]
     NoLeader {
         /// How long was waited.

@@ -85,7 +85,7 @@ fn words(error: &(dyn Error + 'static)) -> String {
     words
 }
 
-/// Returns what the first cause says that is the system's or SQLite's.
+/// Returns the fault behind the first cause that is an error of the system or of SQLite.
 fn in_causes(error: &(dyn Error + 'static)) -> Option<Fault> {
     let io = error.downcast_ref::<io::Error>();
     let io = io.or_else(|| error.downcast_ref::<Arc<io::Error>>().map(|io| &**io));
@@ -185,7 +185,8 @@ pub(crate) fn is_malformed(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// Returns what an error of SQLite on the database at `state` means, and in whose words.
+/// Returns what an error of SQLite on the database at `state` means, and the message of SQLite or
+/// of the system.
 pub(crate) fn judge(state: &Path, error: &rusqlite::Error) -> (Fault, String) {
     let fault = of_sqlite(error);
     let why = error.to_string();

@@ -1,4 +1,4 @@
-//! Every error that the system or SQLite can give means the right thing for the data.
+//! Every error of the system or of SQLite means the right thing for the data.
 
 use std::os::unix::fs::symlink;
 

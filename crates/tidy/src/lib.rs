@@ -1,8 +1,8 @@
 //! House rules that a compiler cannot check, as plain functions of a path and a text.
 //!
-//! Each rule gives problems that say where, which rule, and the cure. `tests/tidy.rs` applies
-//! them to the tree; the unit tests show for each that it catches a bad sample. Nothing is
-//! written, and nothing outside the tree is read.
+//! Each rule returns problems that say where, which rule, and the cure. `tests/tidy.rs` applies
+//! them to the tree; the unit tests show for each that it catches a bad sample. Nothing is written,
+//! and nothing outside the tree is read.
 
 mod arrows;
 mod circles;

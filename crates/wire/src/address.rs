@@ -36,7 +36,7 @@ pub fn check_listen(address: &str) -> Result<(), Wrong> {
     split(address).map(|_| ())
 }
 
-/// Checks the host of an address that has no port; gives it as it stands before a port.
+/// Checks the host of an address that has no port; returns it as it stands before a port.
 ///
 /// # Errors
 /// Why it is none.

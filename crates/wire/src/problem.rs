@@ -96,7 +96,7 @@ pub enum Problem {
         /// Explanation for people, without details that would help an attacker.
         sentence: String,
     },
-    /// Meant for another cluster or node, or for the other kind of port.
+    /// The call was meant for another cluster or node, or for the other kind of port.
     #[error("{sentence}")]
     WrongAddressee {
         /// `WRONG_CLUSTER`, `WRONG_NODE` or `WRONG_PORT`.

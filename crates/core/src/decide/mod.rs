@@ -309,7 +309,7 @@ fn rule_of_rooms(
     }
 }
 
-/// Commands that only an administrator may give.
+/// Runs the rule of a command that only an administrator may give.
 fn rule_of_admins(
     lookup: &impl Lookup,
     now: Timestamp,

@@ -1,4 +1,5 @@
-//! What the rules of rooms share: which room is meant, who may do what there, and leaving.
+//! What the rules of rooms share: the room that a command names, the rights of its members, and
+//! leaving.
 //!
 //! Always true: for an account that is neither in a private room nor invited to it, the room does
 //! not exist; a room in which people are has an owner.

@@ -166,7 +166,7 @@ impl FrameBuilder {
         self.out.len() == FRAME_HEADER_BYTES
     }
 
-    /// Fills in the header and gives the bytes to write at `offset`.
+    /// Fills in the header and returns the bytes to write at `offset`.
     pub(super) fn seal(&mut self, number: u64, offset: u64) -> &[u8] {
         self.out.extend_from_slice(&FRAME_END);
         let payload_bytes = u32::try_from(self.out.len() - FRAME_HEADER_BYTES)

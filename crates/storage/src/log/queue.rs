@@ -128,7 +128,7 @@ impl Shared {
         }
     }
 
-    /// Makes a change in memory and queues it, or changes nothing and gives an error.
+    /// Makes a change in memory and queues it, or changes nothing and returns an error.
     pub(super) fn submit(
         &self,
         bytes: usize,

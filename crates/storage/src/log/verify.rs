@@ -135,7 +135,7 @@ impl SegmentLog {
     }
 }
 
-/// Checks one file up to its synced end, or to its last frame; gives the number of the frame that
+/// Checks one file up to its synced end, or to its last frame; returns the number of the frame that
 /// follows, and how many it has.
 fn verify_segment(
     file: &SegmentFile,

@@ -170,7 +170,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Puts the batch into the builder and gives the state after it.
+    /// Puts the batch into the builder and returns the state after it.
     fn build(&mut self, operations: &[Operation], committed: Option<LogId>) -> LogState {
         let mut state = self.durable;
         self.builder.clear(BUFFER_BYTES_KEPT);
@@ -291,7 +291,7 @@ impl Writer {
     }
 }
 
-/// What the writer needs of a log that was opened.
+/// The parts of an opened log that the writer needs.
 pub(super) struct RecoveredEnd {
     segments: VecDeque<Segment>,
     capacity: u64,

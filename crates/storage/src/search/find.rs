@@ -196,7 +196,7 @@ struct Hunt<'a> {
 }
 
 impl Hunt<'_> {
-    /// Looks at candidates. Whether it is over: the page is full, or nothing is left.
+    /// Looks at candidates. Returns whether it is over: the page is full, or nothing is left.
     fn within(&mut self, scope: &Scope) -> std::result::Result<bool, SearchError> {
         let whole = expression::within(self.query, self.asked, scope);
         let sql = if whole.is_some() { CANDIDATES } else { ALL };
@@ -223,7 +223,7 @@ impl Hunt<'_> {
         Ok(false)
     }
 
-    /// Takes what fits of some candidates. Whether the page is full.
+    /// Takes what fits of some candidates. Returns whether the page is full.
     fn look_at(
         &mut self,
         scope: &Scope,

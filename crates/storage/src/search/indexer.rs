@@ -146,7 +146,7 @@ impl Indexer {
         self.signal.wait_for_stop(GATHER)
     }
 
-    /// Decides what trouble means, and rests. Whether it is the end.
+    /// Decides what trouble means, and rests. Returns whether the thread has to end.
     fn recover(&mut self, trouble: &Trouble) -> bool {
         let is_new = !std::mem::replace(&mut self.told, true);
         if trouble.needs_new_index() {

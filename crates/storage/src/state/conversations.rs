@@ -10,7 +10,7 @@ use super::{
     sent::{sent, sent_up_to},
 };
 
-/// Deleted and as many hidden messages of one conversation that are counted to tell how many are
+/// Deleted and as many hidden messages of one conversation that are counted to find how many are
 /// unread before a page. Behind more of them the number is too high, never too low: a client then
 /// marks less as read than it could.
 const LEFT_OUT_MAX: usize = 50 * PAGE_MAX;

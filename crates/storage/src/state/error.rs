@@ -100,7 +100,8 @@ impl OpenError {
 }
 
 impl ApplyError {
-    /// Says what is to blame for the failure of the database at `state`, and in whose words.
+    /// Returns what is to blame for the failure of the database at `state`, and the message of
+    /// SQLite or of the system.
     pub(super) fn judge(&self, state: &Path) -> (Fault, String) {
         match self {
             Self::Sqlite(error) => fault::judge(state, error),

@@ -1,4 +1,4 @@
-//! Questions about operators, and about the tokens with which machines join.
+//! Questions about operators and join tokens.
 
 use conclave_core::{
     JoinTokenId, Timestamp, TokenHash,

@@ -14,7 +14,7 @@ use rusqlite::Connection;
 use super::{Digest, ReadError, Reader, digest, meta::Meta, pool::Lent};
 use crate::fault::{DiskFailure, Fault};
 
-/// How often is looked whether a long check must end.
+/// Pause between two looks whether a long check must end.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The state as it was when this was made. While it lives the write-ahead log grows.

@@ -50,7 +50,7 @@ pub struct SessionRow {
     pub account_name: Option<String>,
     /// Whether it is closed: it gives remembered answers and nothing else.
     pub closed: bool,
-    /// Time of the log-in.
+    /// Time of the opening.
     pub opened_at: Timestamp,
     /// When it ends; if closed: when it may be forgotten.
     pub expires_at: Timestamp,
@@ -308,7 +308,7 @@ pub enum Happened {
         account: AccountId,
         /// `None` if the account was deleted.
         name: Option<String>,
-        /// The account that caused it: the member itself or a moderator.
+        /// The account that caused it: the member itself, or another one that removed it.
         by: AccountId,
     },
     /// A member has another role.

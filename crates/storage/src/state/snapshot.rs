@@ -28,7 +28,7 @@ const SYNC_STEPS: u32 = 8;
 /// The rest after each step: some times as long as a step takes if its pages are in memory. So at
 /// most 250 MiB are copied in a second.
 const REST: Duration = Duration::from_millis(4);
-/// What must stay free on the disk: the log and the database go on.
+/// Bytes that must stay free on the disk: the log and the database go on.
 const ROOM_BYTES: u64 = 32 * 1024 * 1024;
 /// By how much the thread gives way to others, as `nice` counts.
 const GIVE_WAY: i32 = 10;

@@ -1,4 +1,4 @@
-//! What an account may see of the log, in order: messages, changes, and how far people have come.
+//! What an account may see of the log, in order: messages, changes, and the positions of members.
 //!
 //! Always true: one page is read from one state. Pages that follow each other give everything once;
 //! only the last advance of each member is given, at its position.

@@ -90,7 +90,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Removes rows in the order of the statements; gives whether nothing is left.
+    /// Removes rows in the order of the statements; returns whether nothing is left.
     fn sweep_rows(&mut self, statements: &[Removal], id: u64) -> Result<bool, ApplyError> {
         let mut left = SWEEP_ROWS_PER_ENTRY;
         for (sql, each) in statements {

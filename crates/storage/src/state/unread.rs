@@ -33,7 +33,7 @@ const STEP_MIN: usize = 8;
 const STEP_MAX: usize = 64;
 
 /// Conversations of account `?1` with messages behind its position, and where the first of those
-/// is, whosever it is. What one writes to oneself is read.
+/// is, from whichever sender. A message to oneself is read.
 const BEHIND: &str = "
 SELECT own.conversation, own.read, m.position
 FROM members own JOIN conversations c ON c.id = own.conversation

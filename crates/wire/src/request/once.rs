@@ -1,4 +1,4 @@
-//! Commands outside a session. They are known again by an id of their own.
+//! Commands outside a session. The cluster recognises them by an id of their own.
 
 use std::net::IpAddr;
 

@@ -53,7 +53,7 @@ pub fn revoke_join_token(id: &str) -> Result<OperatorRequest, Problem> {
     })
 }
 
-/// Makes the request for another leader; 0: whichever is elected.
+/// Makes the request for another preferred leader; 0: any node that is elected.
 #[must_use]
 pub fn prefer_leader(node: u64) -> OperatorRequest {
     OperatorRequest::PreferLeader {

@@ -1,4 +1,5 @@
-//! Accounts, blocks, and what lets people in: the setup token, invites, failed log-ins.
+//! Writes accounts, blocks, and what allows log-ins and new accounts: the setup token, invites,
+//! failed log-ins.
 
 use conclave_core::{Account, AccountId, AccountRole, Event};
 use rusqlite::params;

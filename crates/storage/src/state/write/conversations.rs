@@ -252,7 +252,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Removes a member; gives whether it was the last one. Then the conversation is an orphan.
+    /// Removes a member; returns whether it was the last one. Then the conversation is an orphan.
     pub(super) fn remove_member(
         &mut self,
         id: ConversationId,

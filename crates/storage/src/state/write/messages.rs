@@ -1,4 +1,4 @@
-//! Messages, what becomes of them, and how far members have come.
+//! Writes messages, their edits, deletions and reactions, and the positions of members.
 
 use std::collections::BTreeSet;
 

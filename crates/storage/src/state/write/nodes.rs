@@ -1,4 +1,4 @@
-//! Tokens with which machines join, operators, and the numbers of nodes.
+//! Writes join tokens, operators, and the numbers of nodes.
 
 use std::collections::BTreeSet;
 
@@ -34,7 +34,7 @@ impl Writer {
             }
             let sql = "DELETE FROM cluster_nodes WHERE node = ?1";
             self.change_one(sql, [stored(*gone)])?;
-            // It may have been used up by a command before it went.
+            // A command may have retired the number before the member was removed.
             let sql = "INSERT OR IGNORE INTO retired_nodes (node) VALUES (?1)";
             self.connection
                 .prepare_cached(sql)?
