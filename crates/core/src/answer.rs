@@ -1,6 +1,6 @@
 //! The answer that a client gets to a command that went through the log.
 //!
-//! Always true: the same for every retry of the same request, whichever node gives it.
+//! Always true: every retry of the same request gets the same answer, from whichever node.
 
 use serde::{Deserialize, Serialize};
 

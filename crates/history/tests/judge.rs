@@ -1,7 +1,7 @@
 //! Hand-made histories: each bad one is blamed for what its file name says, and for nothing else.
 //!
 //! `bad/<property>-<story>.jsonl` must be caught by that property; `good/<story>.jsonl` must hold.
-//! The first line of each file tells the story in a sentence.
+//! The first line of each file describes the story in a sentence.
 
 use std::{collections::BTreeSet, fs, io::BufReader, path::PathBuf};
 

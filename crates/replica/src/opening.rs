@@ -31,7 +31,7 @@ pub(crate) fn start_search(
     })
 }
 
-/// Ends what was started, so that nothing has the files open any more, and gives the reason: the
+/// Ends what was started, so that nothing has the files open any more, and returns the reason: the
 /// damage that was found meanwhile, or else `error`.
 pub(crate) async fn ended(
     error: StartError,

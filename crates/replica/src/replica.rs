@@ -254,8 +254,8 @@ impl Replica {
         .await
     }
 
-    /// Waits until this node has applied everything that was acknowledged anywhere before the
-    /// call; gives the index. A read of [`Replica::reader`] after that is linearizable.
+    /// Waits until this node has applied everything that was acknowledged anywhere before the call;
+    /// returns the index. A read of [`Replica::reader`] after that is linearizable.
     ///
     /// # Errors
     /// See [`ReadError`]; reading again is always safe.

@@ -43,7 +43,7 @@ impl Replica {
     /// Takes no part any more: `why` says how the state differs from that of a majority. Neither
     /// votes nor entries are taken after this returns; [`Replica::failed`] ends.
     pub fn fence(&self, why: &str) {
-        // The first reason is the one to tell.
+        // Only the first reason is reported.
         let _ = self.inner.odd.set(why.to_owned());
         self.inner.log.fence(why);
     }

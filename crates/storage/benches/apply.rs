@@ -114,7 +114,7 @@ impl Log {
         }
     }
 
-    /// Applies a round; gives microseconds for one message.
+    /// Applies a round; returns microseconds for one message.
     fn round(&mut self, sender: impl Fn(u64) -> u64) -> f64 {
         let mut entries = Vec::new();
         for _ in 0..MESSAGES / COMMANDS {

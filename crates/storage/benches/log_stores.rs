@@ -115,7 +115,7 @@ impl Store for Sqlite {
     }
 }
 
-/// Appends from `appenders` threads for a while; gives every latency.
+/// Appends from `appenders` threads for a while; returns every latency.
 fn measure(store: &dyn Store, appenders: usize) -> Vec<Duration> {
     let stop = AtomicBool::new(false);
     let all = Mutex::new(Vec::new());

@@ -1,7 +1,8 @@
 //! What a failure of the system or of SQLite means for the data of this node.
 //!
-//! SQLite does not tell everything: it calls a page that the disk cannot read a malformed database,
-//! and a quota that is used up an I/O error. So the disk is asked before either is believed.
+//! SQLite does not report everything: it calls a page that the disk cannot read a malformed
+//! database, and a quota that is used up an I/O error. So the disk is asked before either is
+//! believed.
 //!
 //! Always true: only bytes that were read and are not what was written are damage. What the system
 //! refuses to read or to write is not.

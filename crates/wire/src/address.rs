@@ -1,4 +1,4 @@
-//! Judges HOST:PORT, wherever it comes from: flags, files, requests, and what nodes tell.
+//! Checks HOST:PORT, wherever it comes from: flags, files, requests, or other nodes.
 //!
 //! Always true: what is accepted means the same on every machine, and can be put into a URI as it
 //! stands. A refusal is a sentence for people.

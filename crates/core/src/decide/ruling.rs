@@ -53,7 +53,7 @@ impl From<Broken> for Stop {
     }
 }
 
-/// What a rule gives: the answer and the events behind it.
+/// Result of a rule: the answer and the events behind it.
 pub(crate) type Ruling = Result<(Accepted, Vec<Event>), Stop>;
 
 /// Ends a session; what it has answered is remembered for as long as a client may ask again.

@@ -1,4 +1,4 @@
-//! One order: places run `1, 2, 3 …`, answers tell the true place, and time is respected.
+//! One order: places run `1, 2, 3 …`, answers give the true place, and time is respected.
 //!
 //! If one send was acknowledged before another of the same conversation was invoked, it has the
 //! smaller place. A client that waits for its answers therefore sees its own order; one that

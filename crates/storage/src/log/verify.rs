@@ -96,7 +96,7 @@ impl SegmentLog {
     pub(super) fn note(&self, error: &OpenError) {
         if error.is_damage() {
             let why = error.to_string();
-            // The first one is the one to tell.
+            // Only the first damage is reported.
             let _ = self.shared.damage.set(why.clone());
             self.fence(&why);
         }

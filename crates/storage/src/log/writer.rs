@@ -1,4 +1,4 @@
-//! The one thread that writes frames: take everything that waits, write it, sync, tell.
+//! The one thread that writes frames: take everything that waits, write it, sync, complete.
 //!
 //! It never lingers for more work: while one sync runs, the next batch gathers by itself. A sync
 //! that failed is never tried again, because the kernel may have dropped the pages.

@@ -166,7 +166,7 @@ impl Pool {
 
     /// Remembers what has been found.
     pub(super) fn remember(&self, fault: Fault, why: String) {
-        // The first one is the one to tell.
+        // Only the first failure is reported.
         match fault {
             Fault::Damage => drop(self.damage.set(why)),
             Fault::Failed | Fault::Refused => drop(self.failure.set((fault, why))),
