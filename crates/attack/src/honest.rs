@@ -45,7 +45,7 @@ pub struct Noticed {
     pub failed: u64,
 }
 
-/// The longest time that is told apart, in microseconds.
+/// The longest time that is distinguished, in microseconds.
 const WORST_US: u64 = 60_000_000;
 /// Sentences of failures that are kept.
 const FAILURES_MAX: usize = 10;
@@ -79,7 +79,7 @@ pub struct Honest {
 }
 
 impl Honest {
-    /// Makes an account of its own and begins to work.
+    /// Creates an account of its own and begins to work.
     ///
     /// # Errors
     /// If the cluster does not let it.
@@ -118,7 +118,7 @@ impl Honest {
         std::mem::replace(&mut *self.noticed.lock().await, Noticed::new())
     }
 
-    /// Returns the highest term that any node tells, which every election raises.
+    /// Returns the highest term that any node reports, which every election raises.
     pub async fn term(&self, target: &Target) -> u64 {
         let nodes = target.addresses(crate::Port::Client).iter();
         let asked = nodes.map(async |node| self.client.cluster_status(&node.to_string()).await);
@@ -185,7 +185,7 @@ async fn listen(client: Client, began: Instant, noticed: Arc<Mutex<Noticed>>) {
     }
 }
 
-/// Logs in over a new connection each time, as a person does who opens the program.
+/// Logs in over a new connection each time, like a person that opens the program.
 async fn log_in(
     builder: conclave_client::Builder,
     name: String,

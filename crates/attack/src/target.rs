@@ -179,7 +179,8 @@ fn believing_everything() -> ClientConfig {
     config
 }
 
-/// Returns a verifier that accepts every certificate: an attacker does not care to whom it speaks.
+/// Returns a verifier that accepts every certificate: an attacker does not care which server it
+/// reaches.
 #[must_use]
 pub fn any_certificate() -> Arc<dyn ServerCertVerifier> {
     Arc::new(Anything(Arc::new(ring::default_provider())))

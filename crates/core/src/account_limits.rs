@@ -37,13 +37,13 @@ impl Default for AccountLimits {
 }
 
 impl AccountLimits {
-    /// The value of a limit.
+    /// Returns the value of a limit.
     #[must_use]
     pub fn get(&self, limit: AccountLimit) -> u64 {
         self.0[limit.0]
     }
 
-    /// Gives a limit another value.
+    /// Sets a limit.
     ///
     /// # Errors
     /// See [`AccountLimit::check`]; nothing was changed.
@@ -53,7 +53,7 @@ impl AccountLimits {
         Ok(())
     }
 
-    /// Every limit with its value.
+    /// Returns every limit with its value.
     pub fn iter(&self) -> impl Iterator<Item = (AccountLimit, u64)> + '_ {
         AccountLimit::all().map(|limit| (limit, self.get(limit)))
     }
@@ -65,7 +65,7 @@ impl AccountLimits {
         (self.0[place], self.0[place + 1])
     }
 
-    /// Whether `used` has reached a quota.
+    /// Returns whether `used` has reached a quota.
     #[must_use]
     pub fn is_reached(&self, quota: AccountLimit, used: u64) -> bool {
         let most = self.get(quota);

@@ -5,7 +5,7 @@
 //! algorithm): taking moves it into the future, time passes by itself, and a full bucket needs no
 //! upkeep. All arithmetic is on integers, in microseconds of log time.
 //!
-//! Always true: a refusal changes nothing; nobody waits longer than it takes a bucket to fill,
+//! Always true: a refusal changes nothing; no account waits longer than it takes a bucket to fill,
 //! also if the limits or the log time were changed meanwhile.
 
 use crate::{
@@ -18,7 +18,7 @@ pub use crate::spend::SPENDS;
 /// What one request takes: at most two kinds of tokens.
 pub type Price = [Option<(Spend, u64)>; 2];
 
-/// What an operation takes from the account that asks for it.
+/// Returns what an operation takes from the calling account.
 ///
 /// What ends something (a session, an account, a block on a machine) is free, and so is what
 /// administrators do to others: those must work at the worst moment. Without a wildcard, so that a
@@ -84,11 +84,11 @@ pub fn price(operation: &Operation) -> Price {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keeps {
     /// Nothing: it deletes or ends something, puts another value in the same place, or is needed
-    /// to come to that, such as logging in and what administrators and operators do.
+    /// before that, such as logging in and what administrators and operators do.
     Nothing,
     /// Rows whose number has a bound of its own.
     Rows,
-    /// What counts as stored bytes of the account that asks.
+    /// What counts as stored bytes of the calling account.
     StoredBytes,
 }
 
@@ -146,10 +146,11 @@ pub fn keeps(operation: &Operation) -> Keeps {
     }
 }
 
-/// What an account has used.
+/// An account's use of its limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Allowance {
-    /// When each bucket is full again, in microseconds of log time; in the past: it is full.
+    /// Time at which each bucket is full again, in microseconds of log time; in the past: it is
+    /// full.
     pub full_at: [u64; SPENDS],
     /// Conversations that it has opened.
     pub conversations: u64,
@@ -195,7 +196,8 @@ impl Allowance {
 
 const MICROS_PER_MINUTE: u64 = 60_000_000;
 
-/// When a bucket is full again after `amount` was taken; else how long to wait, in milliseconds.
+/// Returns when a bucket is full again after `amount` was taken; otherwise how long to wait, in
+/// milliseconds.
 fn fill(
     full_at: u64,
     (per_minute, burst): (u64, u64),

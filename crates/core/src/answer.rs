@@ -1,6 +1,6 @@
-//! What a client is told of a command that went through the log.
+//! The answer that a client gets to a command that went through the log.
 //!
-//! Always true: the same for every retry of the same request, whichever node gives it.
+//! Always true: every retry of the same request gets the same answer, from whichever node.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,64 +12,64 @@ use crate::{
 /// Done, or refused by the rules.
 pub type Answer = Result<Accepted, Rejection>;
 
-/// What was done.
+/// The result of an accepted command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Accepted {
     /// The account exists now.
     AccountCreated {
-        /// Its number.
+        /// Number of the account.
         account: AccountId,
     },
     /// The account and its sessions are gone.
     AccountDeleted,
     /// The session may be used with its token until it expires.
     SessionOpened {
-        /// Its number.
+        /// Number of the session.
         session: SessionId,
-        /// Whose it is.
+        /// The account that owns it.
         account: AccountId,
-        /// When it ends unless it is renewed by use, in log time.
+        /// End of the session unless it is renewed by use, in log time.
         expires_at: Timestamp,
     },
     /// The session cannot be used any more.
     SessionClosed,
-    /// The message has its place.
+    /// The message was accepted and has its place in the conversation.
     MessageSent {
-        /// In which conversation.
+        /// The conversation.
         conversation: ConversationId,
-        /// Its number there.
+        /// Number of the message in the conversation.
         sequence: Sequence,
-        /// When, in log time.
+        /// Log time of the message.
         sent_at: Timestamp,
-        /// Where in the log.
+        /// Position in the log.
         position: Position,
     },
     /// The positions are at least where they were asked to be.
     PositionAdvanced,
-    /// It is as it was asked to be, and there is nothing more to tell.
+    /// The state is as the request asked, and the answer carries nothing more.
     Done,
     /// The caller is a member of the room: it created it, or joined it.
     RoomEntered {
-        /// Its number.
+        /// Number of the conversation.
         conversation: ConversationId,
     },
     /// The invite can be used.
     InviteCreated {
-        /// Its number.
+        /// Number of the invite.
         invite: InviteId,
-        /// Until when, in log time.
+        /// End of the invite, in log time.
         expires_at: Timestamp,
     },
     /// The bot's token can be used.
     BotCreated {
-        /// Its account.
+        /// Account of the bot.
         account: AccountId,
         /// The session behind its token.
         session: SessionId,
     },
     /// The webhook can be used.
     WebhookCreated {
-        /// Its number.
+        /// Number of the webhook.
         webhook: WebhookId,
         /// The account under which it posts.
         account: AccountId,
@@ -78,19 +78,19 @@ pub enum Accepted {
     PasswordTried,
     /// One machine can join with the token.
     JoinTokenCreated {
-        /// Until when, in log time.
+        /// End of the token, in log time.
         expires_at: Timestamp,
     },
     /// The machine has a number.
     NodeAdmitted {
-        /// Which.
+        /// The machine's number.
         node: NodeId,
-        /// Whether it shall vote.
+        /// Whether the machine becomes a voter.
         voter: bool,
     },
     /// The messages are deleted.
     MessagesDeleted {
-        /// How many of those named were not deleted before.
+        /// Number of the named messages that were not deleted before.
         count: u64,
     },
 }

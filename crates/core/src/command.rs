@@ -25,15 +25,16 @@ pub struct Batch {
 /// One request of one client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
-    /// Who asks, and which of the asker's requests this is.
+    /// The caller, and which of its requests this is.
     pub origin: Origin,
-    /// What the request says, in short: tells a retry from another request with the same number.
+    /// Digest of what the request says: distinguishes a retry from another request with the same
+    /// number.
     pub digest: Digest,
-    /// What is asked for.
+    /// The requested operation.
     pub operation: Operation,
 }
 
-/// Who asks, and the name under which the answer is remembered.
+/// The caller, and the name under which the answer is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A request of a session.
@@ -47,13 +48,13 @@ pub enum Origin {
     Once(OnceId),
 }
 
-/// What is asked for.
+/// An operation that a client can request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
     // Outside a session.
     /// Create an account.
     CreateAccount {
-        /// Its name.
+        /// Name of the account.
         name: AccountName,
         /// argon2id in PHC form, made where the request arrived.
         password_hash: String,
@@ -62,15 +63,15 @@ pub enum Operation {
     },
     /// Log in. The password was verified where the request arrived.
     OpenSession {
-        /// Whose password was verified.
+        /// The account whose password was verified.
         account: AccountId,
-        /// Which password of the account was verified: a change in between refuses the command.
+        /// Version of the password that was verified: a change in between refuses the command.
         password_version: u64,
         /// Hash of the token that the client will show.
         token: TokenHash,
-        /// What the owner calls it.
+        /// The owner's name for the session.
         label: SessionLabel,
-        /// Under which keys the attempt was counted: forgiven by the success.
+        /// Keys under which the attempt was counted: the success forgives it.
         keys: LoginKeys,
         /// The same password's hash with the parameters of today, if the stored one is older.
         renewed_hash: Option<String>,
@@ -78,58 +79,59 @@ pub enum Operation {
     /// Count an attempt with a password before the password is verified, so that attempts under
     /// way count on whichever node they are. Success forgives it.
     TryPassword {
-        /// Under which keys.
+        /// Keys under which the attempt is counted.
         keys: LoginKeys,
     },
-    /// Offer the role of an administrator to whoever shows this token when creating an account.
+    /// Offer the role of an administrator to the person who shows this token when creating an
+    /// account.
     OfferSetup {
         /// Hash of the token that the leader prints.
         token: TokenHash,
     },
-    /// Let a machine into the cluster: give it a number.
+    /// Admit a machine to the cluster, and give it a number.
     AdmitNode {
-        /// What allows it.
+        /// The credential that allows it.
         pass: Pass,
-        /// The greatest number of a node that the leader knows of: founders are not admitted.
+        /// The greatest node number that the leader knows of: initial members are not admitted.
         known_last: NodeId,
     },
-    /// Never let a node with this number in again: it was removed.
+    /// Retire the number of a removed node: no node with it can join again.
     RetireNode {
-        /// Which.
+        /// Number of the removed node.
         node: NodeId,
     },
     /// Exchange the key of the authority that peers believe, in two steps. Only a leader proposes
     /// it; a step that is not the next one changes nothing.
     ExchangeAuthority {
-        /// How many exchanges there will have been.
+        /// Number of exchanges, this one included.
         generation: u64,
         /// The authority that peers will believe.
         authority: AuthorityId,
         /// Whether the one before is not believed any more; otherwise this one is announced.
         is_final: bool,
     },
-    /// Do what an operator asks for.
+    /// Execute an operator's request.
     ByOperator {
         /// Hash of the credential that was shown.
         credential: TokenHash,
-        /// What is asked for.
+        /// The request.
         request: OperatorRequest,
     },
-    /// Make the first operator of a cluster that has none. Only a leader proposes it.
+    /// Create the first operator of a cluster that has none. Only a leader proposes it.
     MakeFirstOperator {
         /// Hash of the credential.
         token: TokenHash,
     },
     /// Replace all operators by one. Only a voter proposes it, for the owner of its directory.
     ResetOperators {
-        /// Hash of the credential of the one that is left.
+        /// Hash of the credential of the operator that is left.
         token: TokenHash,
     },
     /// Post a message through a webhook.
     PostByWebhook {
-        /// Hash of the secret in its address.
+        /// Hash of the secret in the webhook's address.
         token: TokenHash,
-        /// What.
+        /// Text of the message.
         text: MessageText,
         /// Whether the program has sent an idempotency key, from which the origin follows.
         keyed: bool,
@@ -138,66 +140,66 @@ pub enum Operation {
     // In a session: one's own account.
     /// Delete the session's account. Its password was verified where the request arrived.
     DeleteAccount {
-        /// Which password was verified; of no meaning for a program, which has none.
+        /// Version of the password that was verified; of no meaning for a program, which has none.
         password_version: u64,
     },
     /// Change the password and end all other sessions. The old one was verified where the
     /// request arrived.
     ChangePassword {
-        /// Which password was verified.
+        /// Version of the old password, which was verified.
         password_version: u64,
         /// argon2id in PHC form.
         password_hash: String,
     },
     /// Set what is shown beside the name.
     SetDisplayName {
-        /// What.
+        /// The new display name.
         display_name: DisplayName,
     },
-    /// Block somebody, or end that.
+    /// Block an account, or end the block.
     SetBlock {
-        /// Whom.
+        /// Name of the other account.
         name: AccountName,
-        /// Whether to block.
+        /// Whether the account is blocked from now on.
         blocked: bool,
     },
     /// Log out: end this session and no other.
     CloseSession,
     /// End another session of the account.
     EndSession {
-        /// Which.
+        /// Number of the session.
         session: SessionId,
     },
 
     // In a session: messages.
     /// Send a message.
     SendMessage {
-        /// To whom.
+        /// The recipient.
         to: Recipient,
-        /// What.
+        /// Text of the message.
         text: MessageText,
         /// The message that it answers.
         reply_to: Option<Sequence>,
-        /// Whether the text tells what the sender does.
+        /// Whether the text describes an action of the sender.
         action: bool,
     },
-    /// Give one's own message another text.
+    /// Edit one of the account's own messages.
     EditMessage {
-        /// Which.
+        /// The message.
         message: MessageRef,
-        /// What.
+        /// The new text.
         text: MessageText,
     },
     /// Add a reaction, or take it away.
     SetReaction {
-        /// To which message.
+        /// The message that gets or loses the reaction.
         message: MessageRef,
-        /// Which.
+        /// The reaction.
         reaction: Reaction,
-        /// Whether it shall be there.
+        /// Whether the message has the reaction from now on.
         present: bool,
     },
-    /// Say what has reached a device of the session's account, and what was read.
+    /// Report what has reached a device of the session's account, and what was read.
     AdvancePositions {
         /// 1 to [`crate::limits::POSITIONS_PER_REQUEST_MAX`]; all of them or none.
         positions: Vec<(ConversationId, Progress)>,
@@ -213,165 +215,165 @@ pub enum Operation {
     // In a session: rooms.
     /// Create a room and own it.
     CreateRoom {
-        /// Its name.
+        /// Name of the room.
         name: RoomName,
-        /// What it is about.
+        /// Topic of the room.
         topic: Topic,
-        /// Whether everybody may see and join it.
+        /// Whether every account may see and join it.
         public: bool,
     },
-    /// Become a member.
+    /// Join a room.
     JoinRoom {
-        /// Of which room.
+        /// Name of the room.
         name: RoomName,
     },
-    /// Be no longer a member.
+    /// Leave a room.
     LeaveRoom {
-        /// Of which room.
+        /// Name of the room.
         name: RoomName,
     },
-    /// Allow somebody to join, and tell it so.
+    /// Allow an account to join a room, and notify that account.
     InviteToRoom {
-        /// Which room.
+        /// Name of the room.
         name: RoomName,
-        /// Whom.
+        /// Name of the account that may join.
         account: AccountName,
     },
     /// Remove a member or an invitation.
     KickFromRoom {
-        /// From which room.
+        /// Name of the room.
         name: RoomName,
-        /// Whom.
+        /// Name of the account that is removed.
         account: AccountName,
     },
-    /// Set what a room is about.
+    /// Set the topic of a room.
     SetTopic {
-        /// Which room.
+        /// Name of the room.
         name: RoomName,
-        /// What.
+        /// The new topic.
         topic: Topic,
     },
-    /// Give a member a role.
+    /// Set the role of a member.
     SetMemberRole {
-        /// In which room.
+        /// Name of the room.
         name: RoomName,
-        /// Whom.
+        /// Name of the member's account.
         account: AccountName,
-        /// Which.
+        /// The new role.
         role: MemberRole,
     },
-    /// Make an address for programs, with an account that is a member of the room.
+    /// Create an address for programs, with an account that is a member of the room.
     CreateWebhook {
-        /// For which room.
+        /// Name of the room.
         name: RoomName,
         /// The name of the new account.
         account: AccountName,
-        /// Hash of the secret in its address.
+        /// Hash of the secret in the webhook's address.
         token: TokenHash,
     },
     /// Remove a webhook and its account.
     DeleteWebhook {
-        /// Which.
+        /// Number of the webhook.
         webhook: WebhookId,
     },
 
     // In a session of an administrator.
-    /// Make an account an administrator's, or a user's.
+    /// Set the role of an account: administrator or user.
     SetAccountRole {
-        /// Whose.
+        /// Name of the account.
         name: AccountName,
         /// [`AccountRole::User`] or [`AccountRole::Admin`].
         role: AccountRole,
     },
     /// Suspend an account, or reactivate it. Nothing of it is deleted.
     SetSuspended {
-        /// Whose.
+        /// Name of the account.
         name: AccountName,
         /// Whether it is suspended from now on.
         suspended: bool,
     },
     /// End all sessions of an account.
     EndSessions {
-        /// Whose.
+        /// Name of the account.
         name: AccountName,
     },
-    /// Give an account another password, and end all its sessions.
+    /// Set another password of an account, and end all its sessions.
     ResetPassword {
-        /// Whose.
+        /// Name of the account.
         name: AccountName,
         /// argon2id in PHC form.
         password_hash: String,
     },
-    /// Delete somebody's account.
+    /// Delete another account.
     RemoveAccount {
-        /// Whose.
+        /// Name of the account.
         name: AccountName,
     },
     /// Create an account for a program, with a session that does not expire.
     CreateBot {
-        /// Its name.
+        /// Name of the account.
         name: AccountName,
-        /// Hash of its token.
+        /// Hash of the token.
         token: TokenHash,
     },
-    /// Make an invite.
+    /// Create an invite.
     CreateInvite {
-        /// Hash of its code.
+        /// Hash of the code.
         code: TokenHash,
         /// How long it can be used, in milliseconds: 1 to [`crate::limits::INVITE_MS_MAX`].
         ttl_ms: u64,
         /// How often: 1 to [`crate::limits::INVITE_USES_MAX`].
         uses: u32,
     },
-    /// Take an invite back.
+    /// Revoke an invite.
     RevokeInvite {
-        /// Which.
+        /// Number of the invite.
         invite: InviteId,
     },
-    /// Give limits of accounts other values.
+    /// Set limits of accounts.
     SetAccountLimits {
-        /// Which, and the values: 1 to [`crate::limit_table::ACCOUNT_LIMITS`].
+        /// The limits and their values: 1 to [`crate::limit_table::ACCOUNT_LIMITS`].
         values: Vec<(AccountLimit, u64)>,
     },
 }
 
-/// What an operator asks for: it touches machines, and no account.
+/// A request of an operator: it touches machines, and no account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OperatorRequest {
-    /// Make a token with which one machine can join the cluster.
+    /// Create a token with which one machine can join the cluster.
     CreateJoinToken {
-        /// Its hash.
+        /// Hash of the token.
         token: TokenHash,
         /// How long it can be used, in milliseconds: 1 to [`crate::limits::JOIN_TOKEN_MS_MAX`].
         ttl_ms: u64,
-        /// Whether the machine shall vote, once it has caught up.
+        /// Whether the machine becomes a voter once it has caught up.
         voter: bool,
     },
-    /// Take a token to join back.
+    /// Revoke a join token.
     RevokeJoinToken {
-        /// Which.
+        /// The token's id.
         id: JoinTokenId,
     },
-    /// Say which node shall lead while it is well.
+    /// Set the preferred leader: the node that leads while it is healthy.
     PreferLeader {
-        /// Which; none: whoever is elected.
+        /// The preferred node; `None`: any node that is elected.
         node: Option<NodeId>,
     },
     /// Add an operator.
     CreateOperator {
-        /// Its name, which no other operator has.
+        /// Name of the operator, which no other operator has.
         name: OperatorName,
-        /// Hash of its credential.
+        /// Hash of the credential.
         token: TokenHash,
     },
-    /// Remove an operator: its credential is worth nothing from then on.
+    /// Remove an operator: its credential is invalid from then on.
     RevokeOperator {
-        /// Which.
+        /// Name of the operator.
         name: OperatorName,
     },
 }
 
-/// Under which keys an attempt with a password is counted. All are hashes.
+/// Keys under which an attempt with a password is counted. All are hashes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LoginKeys {
     /// The account's name.
@@ -382,19 +384,19 @@ pub struct LoginKeys {
     pub pair: ThrottleKey,
     /// The account's name and the secret of a device, if the client shows one.
     pub device: Option<ThrottleKey>,
-    /// The session in which the password is asked for again, as was verified where the request
+    /// The session in which the client shows the password again, as was verified where the request
     /// arrived.
     pub session: Option<ThrottleKey>,
 }
 
-/// What lets a machine into the cluster.
+/// What allows a machine to join the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pass {
     /// A token, which is used up by it.
     Token(TokenHash),
     /// The cluster's secret, as was verified where the request arrived.
     Secret {
-        /// Whether the machine shall vote.
+        /// Whether the machine becomes a voter.
         voter: bool,
     },
 }
@@ -402,7 +404,7 @@ pub enum Pass {
 /// What allows an account to be created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grant {
-    /// Nothing is needed: the node is open to everybody.
+    /// No permission is needed: on this node anyone may create an account.
     Open,
     /// An invite.
     Invite(TokenHash),
@@ -418,7 +420,7 @@ pub enum AccountRole {
     /// A person.
     #[default]
     User,
-    /// A person who also governs accounts.
+    /// A person that also governs accounts.
     Admin,
     /// A program. It has no password.
     Bot,
@@ -436,7 +438,7 @@ pub enum MemberRole {
     Owner,
 }
 
-/// To whom a message goes.
+/// The recipient of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recipient {
     /// The person with this name; the direct conversation is opened by the first message.

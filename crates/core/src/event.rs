@@ -1,4 +1,4 @@
-//! What has happened: the row that is kept and, for those who may see it, the item that is
+//! Events: each is the row that is kept and, for accounts that may see it, the item that is
 //! streamed. There is no second kind of notification.
 //!
 //! Always true: an event is a fact. Storage writes it without deciding anything, and it cannot be
@@ -15,193 +15,194 @@ use crate::{
 pub enum Event {
     /// An account exists.
     AccountCreated {
-        /// Its number, the next one free.
+        /// Number of the account: the next one free.
         account: AccountId,
-        /// Its name.
+        /// Name of the account.
         name: AccountName,
-        /// argon2id in PHC form; empty if nobody can log in with a password.
+        /// argon2id in PHC form; empty if no password can log in to the account.
         password_hash: String,
-        /// What it may do. An administrator ends the offer of the setup token.
+        /// Role of the account. An administrator ends the offer of the setup token.
         role: AccountRole,
-        /// Since when.
+        /// Time of creation.
         at: Timestamp,
     },
     /// An account has another password, and its version is one more.
     PasswordChanged {
-        /// Which.
+        /// The account.
         account: AccountId,
         /// argon2id in PHC form.
         password_hash: String,
-        /// Counts its passwords.
+        /// Version of the password: counts the account's passwords.
         password_version: u64,
     },
-    /// The hash of an account's password is another one of the same password.
+    /// The stored hash of an account's password has changed; the password is the same.
     PasswordRehashed {
-        /// Whose.
+        /// The account.
         account: AccountId,
         /// argon2id in PHC form.
         password_hash: String,
     },
     /// An account was suspended, or reactivated.
     AccountSuspended {
-        /// Which.
+        /// The account.
         account: AccountId,
         /// Whether it is suspended now.
         suspended: bool,
     },
-    /// Something else is shown beside an account's name.
+    /// The display name of an account has changed.
     DisplayNameChanged {
-        /// Whose.
+        /// The account.
         account: AccountId,
-        /// What.
+        /// The new display name.
         display_name: DisplayName,
     },
-    /// An account may do something else.
+    /// The role of an account has changed.
     AccountRoleChanged {
-        /// Which.
+        /// The account.
         account: AccountId,
-        /// What.
+        /// The new role.
         role: AccountRole,
     },
     /// An account has blocked another, or has ended that.
     BlockChanged {
-        /// Who.
+        /// The account that blocks.
         account: AccountId,
-        /// Whom.
+        /// The account that is blocked, or is not any more.
         other: AccountId,
         /// Whether it is blocked now.
         blocked: bool,
     },
-    /// The setup token is this one now.
+    /// The setup token has changed.
     SetupOffered {
-        /// Its hash.
+        /// Hash of the new token.
         token: TokenHash,
     },
     /// Accounts can be created with a code.
     InviteCreated {
-        /// Its number, the next one free.
+        /// Number of the invite: the next one free.
         invite: InviteId,
         /// Hash of the code.
         code: TokenHash,
-        /// Who made it.
+        /// The administrator that created the invite.
         by: AccountId,
-        /// Until when.
+        /// End of the invite.
         expires_at: Timestamp,
-        /// How often.
+        /// Number of accounts that it can create.
         uses: u32,
     },
     /// An account was created with an invite; with no uses left, the invite is gone.
     InviteUsed {
-        /// Which.
+        /// The invite.
         invite: InviteId,
-        /// How often it can still be used.
+        /// Number of accounts that it can still create.
         uses_left: u32,
     },
     /// An invite is gone: taken back, or run out and swept away.
     InviteRemoved {
-        /// Which.
+        /// The invite.
         invite: InviteId,
     },
     /// An attempt with a password was made. It counts as a failure until it is forgiven.
     LoginFailed {
         /// The name, the address, both together, a device or a session.
         key: ThrottleKey,
-        /// How often since the last success or pause.
+        /// Number of failures since the last success or pause.
         failures: u32,
-        /// When the next one may be tried.
+        /// Earliest time of the next attempt.
         not_before: Timestamp,
-        /// When it failed.
+        /// Time of the attempt.
         at: Timestamp,
     },
     /// Nothing is held against a key any more.
     LoginForgiven {
-        /// Which.
+        /// The key.
         key: ThrottleKey,
     },
-    /// An account was logged in to from a place (an address, or a device).
+    /// A log-in to an account came from a place (an address, or a device).
     LoginKnown {
-        /// Which account.
+        /// The account.
         account: AccountId,
         /// The place.
         place: ThrottleKey,
-        /// When.
+        /// Time of the log-in.
         at: Timestamp,
     },
     /// A place of an account is forgotten: others were used since.
     LoginForgotten {
-        /// Which account.
+        /// The account.
         account: AccountId,
         /// The place.
         place: ThrottleKey,
     },
     /// An account is gone: its row, its password, its place in every conversation. Its messages
-    /// stay with those who received them; a conversation without members goes with its messages.
+    /// stay with the accounts that received them; a conversation without members goes with its
+    /// messages.
     AccountDeleted {
-        /// Which.
+        /// The account.
         account: AccountId,
     },
     /// A session may be used.
     SessionOpened {
-        /// Its number, the next one free.
+        /// Number of the session: the next one free.
         session: SessionId,
-        /// Whose it is.
+        /// The account that owns it.
         account: AccountId,
-        /// Hash of its token.
+        /// Hash of the token.
         token: TokenHash,
-        /// What its owner calls it.
+        /// The owner's name for it.
         label: SessionLabel,
-        /// Since which date.
+        /// Date of the opening.
         at: Timestamp,
-        /// Since when in log time, which its end is counted from.
+        /// Log time of the opening, from which the end is counted.
         began_at: Timestamp,
-        /// Until when, unless renewed.
+        /// End of the session unless it is renewed.
         expires_at: Timestamp,
     },
     /// A session was used, and may live longer.
     SessionRenewed {
-        /// Which.
+        /// The session.
         session: SessionId,
-        /// Until when.
+        /// The new end.
         expires_at: Timestamp,
-        /// When it was used.
+        /// Time of the use.
         used_at: Timestamp,
     },
     /// A session cannot be used any more; its remembered answers stay a while.
     SessionClosed {
-        /// Which.
+        /// The session.
         session: SessionId,
-        /// When everything about it may be forgotten.
+        /// Time from which everything about it may be forgotten.
         forget_at: Timestamp,
     },
     /// Nothing is left of a session.
     SessionForgotten {
-        /// Which.
+        /// The session.
         session: SessionId,
     },
     /// Two people (or one, with itself) have a conversation.
     ConversationOpened {
-        /// Its number, the next one free.
+        /// Number of the conversation: the next one free.
         conversation: ConversationId,
         /// The members, the lower number first.
         members: (AccountId, AccountId),
-        /// Since when.
+        /// Time of creation.
         at: Timestamp,
     },
-    /// A message has its place.
+    /// A message was accepted and has its place in the conversation.
     MessageSent {
-        /// In which conversation.
+        /// The conversation.
         conversation: ConversationId,
-        /// Its number there: one more than the last.
+        /// Number of the message in the conversation: one more than the last.
         sequence: Sequence,
-        /// Its sender.
+        /// Account that sent the message.
         by: AccountId,
-        /// When.
+        /// Time of the message.
         at: Timestamp,
-        /// What it says.
+        /// Text of the message.
         text: MessageText,
         /// The message that it answers.
         reply_to: Option<Sequence>,
-        /// Whether the text tells what the sender does.
+        /// Whether the text describes an action of the sender.
         action: bool,
         /// It is the n-th message of its sender in this conversation, from 1: so that unread
         /// messages need not be counted.
@@ -211,204 +212,204 @@ pub enum Event {
     },
     /// A message has another text.
     MessageEdited {
-        /// In which conversation.
+        /// The conversation.
         conversation: ConversationId,
-        /// Which.
+        /// Number of the message.
         sequence: Sequence,
-        /// When.
+        /// Time of the edit.
         at: Timestamp,
-        /// What it says now.
+        /// New text of the message.
         text: MessageText,
         /// Members that the text names now.
         mentions: Vec<AccountId>,
     },
     /// A reaction is there, or is not any more.
     ReactionChanged {
-        /// In which conversation.
+        /// The conversation.
         conversation: ConversationId,
-        /// To which message.
+        /// Number of the message.
         sequence: Sequence,
-        /// Whose.
+        /// The account that reacted.
         account: AccountId,
-        /// Which.
+        /// The reaction.
         reaction: Reaction,
         /// Whether it is there now.
         present: bool,
     },
     /// A room exists. It has no member yet: its creator joins with the next event.
     RoomCreated {
-        /// Its number, the next one free of conversations.
+        /// Number of the room: the next one free of conversations.
         conversation: ConversationId,
-        /// Its name.
+        /// Name of the room.
         name: RoomName,
-        /// What it is about.
+        /// Topic of the room.
         topic: Topic,
-        /// Whether everybody may see and join it.
+        /// Whether every account may see and join it.
         public: bool,
-        /// Since when.
+        /// Time of creation.
         at: Timestamp,
     },
     /// An account has become a member of a room; its invitation is used up. It has read
     /// everything that is there already.
     MemberJoined {
-        /// Which room.
+        /// The room.
         conversation: ConversationId,
-        /// Who.
+        /// The new member.
         account: AccountId,
-        /// What it may do.
+        /// Role of the member.
         role: MemberRole,
-        /// How far it has come: to the last message there is.
+        /// Positions of the member: at the last message there is.
         progress: Progress,
     },
     /// An account is no longer a member of a room; a room without members goes with its messages.
     MemberLeft {
-        /// Which room.
+        /// The room.
         conversation: ConversationId,
-        /// Who.
+        /// The account that is no longer a member.
         account: AccountId,
-        /// Who has done it.
+        /// The account that caused it: the member itself, or another one that removed it.
         by: AccountId,
     },
-    /// A member may do something else.
+    /// The role of a member has changed.
     MemberRoleChanged {
-        /// In which room.
+        /// The room.
         conversation: ConversationId,
-        /// Who.
+        /// The member.
         account: AccountId,
-        /// What.
+        /// The new role.
         role: MemberRole,
     },
-    /// A room is about something else.
+    /// The topic of a room has changed.
     TopicChanged {
-        /// Which room.
+        /// The room.
         conversation: ConversationId,
-        /// What.
+        /// The new topic.
         topic: Topic,
     },
-    /// Somebody may join a room.
+    /// An account may join a room.
     MemberInvited {
-        /// Which room.
+        /// The room.
         conversation: ConversationId,
-        /// Who.
+        /// The invited account.
         account: AccountId,
-        /// By whom.
+        /// The account that invited it.
         by: AccountId,
     },
     /// An invitation to a room is gone.
     InvitationRemoved {
-        /// Which room.
+        /// The room.
         conversation: ConversationId,
-        /// Whose.
+        /// The account that was invited.
         account: AccountId,
     },
     /// Programs can post to a room.
     WebhookCreated {
-        /// Its number, the next one free.
+        /// Number of the webhook: the next one free.
         webhook: WebhookId,
-        /// Hash of the secret in its address.
+        /// Hash of the secret in the webhook's address.
         token: TokenHash,
-        /// Which room.
+        /// The room.
         conversation: ConversationId,
         /// The account under which it posts.
         account: AccountId,
-        /// Who made it.
+        /// The account that created the webhook.
         by: AccountId,
-        /// When.
+        /// Time of creation.
         at: Timestamp,
     },
     /// A webhook is gone.
     WebhookDeleted {
-        /// Which.
+        /// The webhook.
         webhook: WebhookId,
     },
     /// A member has come further. Neither value is less than it was.
     PositionAdvanced {
-        /// In which conversation.
+        /// The conversation.
         conversation: ConversationId,
-        /// Who.
+        /// The member.
         account: AccountId,
-        /// How far.
+        /// The new position.
         progress: Progress,
     },
     /// One member does not see a message any more.
     MessageHidden {
-        /// In which conversation.
+        /// The conversation.
         conversation: ConversationId,
-        /// Which.
+        /// Number of the message.
         sequence: Sequence,
-        /// For whom.
+        /// The member.
         account: AccountId,
     },
     /// A message keeps its place and its time, and has no text any more.
     MessageDeleted {
-        /// In which conversation.
+        /// The conversation.
         conversation: ConversationId,
-        /// Which.
+        /// Number of the message.
         sequence: Sequence,
-        /// When.
+        /// Time of the deletion.
         at: Timestamp,
     },
     /// One machine can join with this token.
     JoinTokenCreated {
-        /// Its hash.
+        /// Hash of the token.
         token: TokenHash,
-        /// Until when.
+        /// End of the token.
         expires_at: Timestamp,
-        /// Whether the machine shall vote.
+        /// Whether the machine becomes a voter.
         voter: bool,
-        /// The operator that made it.
+        /// The operator that created it.
         by: OperatorName,
-        /// When.
+        /// Time of creation.
         at: Timestamp,
     },
-    /// A token to join was used, was taken back or has run out.
+    /// A join token was used, was revoked or has run out.
     JoinTokenRemoved {
-        /// Its hash.
+        /// Hash of the token.
         token: TokenHash,
     },
-    /// There is another operator.
+    /// An operator was created.
     OperatorCreated {
-        /// Its name.
+        /// Name of the operator.
         name: OperatorName,
-        /// Hash of its credential.
+        /// Hash of the credential.
         token: TokenHash,
-        /// The operator that made it; none: the cluster itself.
+        /// The operator that created it; `None`: the cluster itself.
         by: Option<OperatorName>,
-        /// When.
+        /// Time of creation.
         at: Timestamp,
     },
     /// An operator is gone.
     OperatorRemoved {
-        /// Which.
+        /// Name of the operator.
         name: OperatorName,
     },
     /// A machine has a number in the cluster, greater than every one before.
     NodeAdmitted {
-        /// Which.
+        /// The node's number.
         node: NodeId,
     },
-    /// A number of a node is used up: nobody with it is let in again.
+    /// A node number is retired: no node with it can join again.
     NodeRetired {
-        /// Which.
+        /// The retired number.
         node: NodeId,
     },
     /// The key of the authority that peers believe is exchanged, or is about to be.
     AuthorityExchanged {
-        /// How many exchanges there will have been.
+        /// Number of exchanges, this one included.
         generation: u64,
         /// The authority.
         authority: AuthorityId,
         /// Whether the one before is not believed any more; otherwise this one is announced.
         is_final: bool,
     },
-    /// Another node shall lead while it is well.
+    /// The preferred leader has changed: that node leads while it is healthy.
     LeaderPreferred {
-        /// Which; none: whoever is elected.
+        /// The preferred node; `None`: any node that is elected.
         node: Option<NodeId>,
     },
-    /// Accounts may do and keep something else.
+    /// The limits of accounts have changed.
     AccountLimitsChanged {
-        /// What, all of it.
+        /// The new limits, all of them.
         limits: AccountLimits,
     },
 }

@@ -15,7 +15,7 @@ macro_rules! number {
         pub struct $name(pub u64);
 
         impl $name {
-            /// The one that follows.
+            /// Returns the number that follows.
             #[must_use]
             pub fn next(self) -> Self {
                 Self(self.0.checked_add(1).expect("64-bit numbers do not run out"))
@@ -51,7 +51,7 @@ number! {
     WebhookId
 }
 number! {
-    /// A node of the cluster. Given out by the log when a machine is let in.
+    /// A node of the cluster. The log assigns the number when a machine joins.
     NodeId
 }
 
@@ -69,7 +69,7 @@ number! {
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// This time and `ms` milliseconds more; stays at the end of time instead of overflowing.
+    /// Returns this time and `ms` milliseconds more; the end of time instead of an overflow.
     #[must_use]
     pub fn plus_ms(self, ms: u64) -> Self {
         Self(self.0.saturating_add(ms))
@@ -85,7 +85,7 @@ impl std::fmt::Display for Timestamp {
 /// Bits of a [`Position`] that number the events of one log entry.
 pub const POSITION_EVENT_BITS: u32 = 20;
 
-/// Where an event stands in the log: entry and place within the entry. The same on every node,
+/// The position of an event in the log: entry and place within the entry. The same on every node,
 /// strictly growing, so a reader may resume at one on any node.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -94,7 +94,7 @@ pub const POSITION_EVENT_BITS: u32 = 20;
 pub struct Position(pub u64);
 
 impl Position {
-    /// The position of event `event` (from 0) of the log entry `index`.
+    /// Returns the position of event `event` (from 0) of the log entry `index`.
     ///
     /// # Panics
     /// If the entry has more events than the bounds of [`crate::limits`] allow, or the log more
@@ -112,13 +112,13 @@ impl Position {
         Self(index << POSITION_EVENT_BITS | event)
     }
 
-    /// The log entry that this position lies in.
+    /// Returns the log entry that this position lies in.
     #[must_use]
     pub fn index(self) -> u64 {
         self.0 >> POSITION_EVENT_BITS
     }
 
-    /// The last position that entry `index` can have.
+    /// Returns the last position that entry `index` can have.
     #[must_use]
     pub fn end_of(index: u64) -> Self {
         Self::new(index, (1 << POSITION_EVENT_BITS) - 1)
@@ -148,7 +148,7 @@ macro_rules! bytes {
 
 bytes! {
     /// BLAKE3 of a secret: a session's token, an invite's code, a webhook's address, the setup
-    /// token, a machine's token to join. The secret itself is never stored or logged.
+    /// token, a machine's join token. The secret itself is never stored or logged.
     TokenHash, 32
 }
 bytes! {
@@ -186,7 +186,7 @@ impl std::fmt::Debug for AuthorityId {
 }
 
 impl JoinTokenId {
-    /// Gives the id of the token with this hash.
+    /// Returns the id of the token with this hash.
     #[must_use]
     pub fn of(token: &TokenHash) -> Self {
         let [a, b, c, d, ..] = token.0;
@@ -207,7 +207,7 @@ impl std::fmt::Debug for JoinTokenId {
 }
 
 impl Default for ThrottleKey {
-    /// The key of nothing.
+    /// Returns the key of nothing.
     fn default() -> Self {
         Self([0; 16])
     }
@@ -233,7 +233,7 @@ impl std::fmt::Debug for OnceId {
     }
 }
 
-/// A digest of what a request asks for and of who asks (the client's nonce), made where the
+/// A digest of what a request asks for and of its client (the client's nonce), made where the
 /// request arrives. Two requests with the same number are the same if their digests are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub u64);

@@ -1,8 +1,8 @@
 //! The rules of Conclave: what every command means.
 //!
-//! A rule is a plain function of what it reads (a [`Lookup`]) and a command. It gives an
-//! [`Answer`] for the client and [`Event`]s for everybody else; an event is both the row that is
-//! kept and the item that is streamed.
+//! A rule is a plain function of what it reads (a [`Lookup`]) and a command. It gives an [`Answer`]
+//! for the client and [`Event`]s for every other client; an event is both the row that is kept and
+//! the item that is streamed.
 //!
 //! Always true: the same state and the same command give the same answer and the same events, on
 //! every machine and at every time. Nothing here knows a clock, randomness, a file, a network or

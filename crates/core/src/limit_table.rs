@@ -8,8 +8,8 @@ use crate::{
     spend::SPENDS,
 };
 
-/// The greatest value of any limit: 2^40, a tebibyte, so that products fit 64 bits after a
-/// division and nobody needs to tell it from "without a limit".
+/// The greatest value of any limit: 2^40, a tebibyte, so that products fit 64 bits after a division
+/// and no code needs to tell it from "without a limit".
 pub const ACCOUNT_LIMIT_MAX: u64 = 1 << 40;
 
 /// How many limits there are: two for each kind of spending, and the quotas.
@@ -62,31 +62,31 @@ impl AccountLimit {
     /// How many conversations an account may open.
     pub const CONVERSATIONS: Self = Self(2 * SPENDS + 1);
 
-    /// All of them, in the order in which they are shown and stored.
+    /// Returns all limits, in the order in which they are shown and stored.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..ACCOUNT_LIMITS).map(Self)
     }
 
-    /// The limit with this name.
+    /// Returns the limit with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::all().find(|limit| limit.name() == name)
     }
 
-    /// The limit with this number: its place in the order.
+    /// Returns the limit with this number: its place in the order.
     #[must_use]
     pub fn numbered(number: u64) -> Option<Self> {
         let place = usize::try_from(number).ok()?;
         (place < ACCOUNT_LIMITS).then_some(Self(place))
     }
 
-    /// Its place in the order, from 0.
+    /// Returns its place in the order, from 0.
     #[must_use]
     pub fn number(self) -> u64 {
         self.0 as u64
     }
 
-    /// Its name, as people write it.
+    /// Returns its name, as people write it.
     #[must_use]
     pub fn name(self) -> &'static str {
         TABLE[self.0].0

@@ -179,13 +179,13 @@ pub const JOIN_TOKEN_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1000;
 /// Operators of one cluster: few people run machines. At the bound creating one is refused.
 pub const OPERATORS_MAX: usize = 32;
 
-/// Nodes that a cluster can have in its life, because each number that is used up is remembered.
-/// At the bound no machine is let in.
+/// Nodes that a cluster can have in its life, because each retired number is remembered. At the
+/// bound no machine can join.
 pub const NODES_EVER_MAX: u64 = 1_000_000;
 
 /// Keys whose failed log-ins are remembered. At the bound the one with the fewest failures is
-/// forgotten, of those the one that failed first: who fills the memory with new keys forgets those,
-/// not the account that is guessed at.
+/// forgotten, of those the one that failed first: an attacker that fills the memory with new keys
+/// forgets those, not the account that is guessed at.
 pub const THROTTLES_MAX: u64 = 65_536;
 
 /// Keys whose time to be forgiven has come that one attempt sweeps away: more than it adds.
@@ -211,15 +211,15 @@ pub const THROTTLE_MAX_MS: u64 = 60_000;
 /// After this long without a failure everything is forgiven, in milliseconds of log time.
 pub const THROTTLE_FORGET_MS: u64 = 60 * 60 * 1000;
 
-/// Edits, deletions, reactions and changes of rooms that a stream can resume over. At the bound
-/// the oldest are forgotten, and a stream that resumes before them is told of a gap.
+/// Edits, deletions, reactions and changes of rooms that a stream can resume over. At the bound the
+/// oldest are forgotten, and a stream that resumes before them reports a gap.
 pub const CHANGES_KEPT_MAX: u64 = 131_072;
 
 /// Messages that one request may delete. More: refused.
 pub const DELETE_MESSAGES_MAX: usize = 500;
 
 /// The longest time that a bucket of tokens takes to fill, in milliseconds of log time, whatever
-/// the limits say: 30 days. Nobody waits longer.
+/// the limits say: 30 days. No account waits longer.
 pub const ALLOWANCE_FILL_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1000;
 
 /// What a message costs besides its text when bytes are counted: its row, its place in the indexes,
@@ -249,8 +249,9 @@ pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Accounts of one cluster. At the bound creating one is refused.
 pub const ACCOUNTS_MAX: u64 = 1_000_000;
 
-/// Events of one command at most: those of the longest deletion of messages, or of an account in
-/// as many rooms as it may be in (left, and handed over), with as many sessions and some webhooks.
+/// Events of one command at most: those of the longest deletion of messages, or of an account in as
+/// many rooms as it may be in (left, and given another owner), with as many sessions and some
+/// webhooks.
 pub const EVENTS_PER_COMMAND_MAX: usize = 1000;
 
 const _: () = assert!(

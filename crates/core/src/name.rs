@@ -25,13 +25,13 @@ macro_rules! name {
                 checked(name.into()).map(Self)
             }
 
-            /// As it was written.
+            /// Returns the name as it was written.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
             }
 
-            /// The form in which names are compared: lower case.
+            /// Returns the form in which names are compared: lower case.
             #[must_use]
             pub fn key(&self) -> String {
                 self.0.to_ascii_lowercase()
@@ -55,7 +55,7 @@ name! {
     RoomName
 }
 name! {
-    /// A valid name of an operator: an entry in the list of those who may run the cluster.
+    /// A valid name of an operator: an entry in the list of operators, which may run the cluster.
     OperatorName
 }
 
@@ -84,7 +84,7 @@ pub fn look(written: &str) -> String {
 }
 
 impl OperatorName {
-    /// Gives the name of the operator that a new cluster has, and that a reset leaves.
+    /// Returns the name of the operator that a new cluster has, and that a reset leaves.
     #[must_use]
     pub fn first() -> Self {
         Self("operator".to_owned())
@@ -106,7 +106,7 @@ fn checked(name: String) -> Result<String, Rejection> {
     }
 }
 
-/// Whether `character` may stand in a name.
+/// Returns whether `character` may stand in a name.
 #[must_use]
 pub fn is_allowed(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-')

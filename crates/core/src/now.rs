@@ -22,14 +22,14 @@ pub struct Now {
 }
 
 impl Now {
-    /// The times of the entry that holds `batch`, if these are those of the one before. A batch
-    /// that says neither, with zeros, changes neither.
+    /// Returns the times of the entry that holds `batch`, if these are those of the one before. A
+    /// batch that says neither, with zeros, changes neither.
     #[must_use]
     pub fn next(self, batch: &Batch) -> Self {
         self.at(batch.proposed_at, batch.date)
     }
 
-    /// The times of the next entry, if it says these. A date of zero says nothing.
+    /// Returns the times of the next entry, if the entry says these. A date of zero says nothing.
     #[must_use]
     pub fn at(self, proposed_at: Timestamp, date: Timestamp) -> Self {
         let date = date.min(Timestamp(LOG_TIME_MAX_MS));
@@ -50,14 +50,15 @@ impl Now {
         Self { log_time, date }
     }
 
-    /// The date at `log_time`, if dates keep their distance to log time.
+    /// Returns the date at `log_time`, if dates keep their distance to log time.
     #[must_use]
     pub fn steady_date(self, log_time: Timestamp) -> Timestamp {
         self.date
             .plus_ms(log_time.0.saturating_sub(self.log_time.0))
     }
 
-    /// The date of a moment in log time. The end of log time, which means never, stays what it is.
+    /// Returns the date of a moment in log time. The end of log time, which means never, stays what
+    /// it is.
     #[must_use]
     pub fn date_of(self, moment: Timestamp) -> Timestamp {
         if moment > self.log_time && moment.0 >= LOG_TIME_MAX_MS {
@@ -70,7 +71,7 @@ impl Now {
     }
 }
 
-/// The log time of a batch: never earlier than the one before, whatever the leader says.
+/// Returns the log time of a batch: never earlier than the one before, whatever the leader says.
 fn log_time(before: Timestamp, proposed_at: Timestamp) -> Timestamp {
     before.max(proposed_at.min(Timestamp(LOG_TIME_MAX_MS)))
 }

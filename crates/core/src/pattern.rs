@@ -23,14 +23,14 @@ impl NamePattern {
         Ok(Self(pattern.to_ascii_lowercase()))
     }
 
-    /// The characters before the first wildcard: a list sorted by name may start there.
+    /// Returns the characters before the first wildcard: a list sorted by name may start there.
     #[must_use]
     pub fn prefix(&self) -> &str {
         let end = self.0.find(['*', '?']).unwrap_or(self.0.len());
         &self.0[..end]
     }
 
-    /// Whether the name with this key (see [`crate::AccountName::key`]) matches.
+    /// Returns whether the name with this key (see [`crate::AccountName::key`]) matches.
     #[must_use]
     pub fn matches(&self, key: &str) -> bool {
         let (pattern, key) = (self.0.as_bytes(), key.as_bytes());
@@ -66,7 +66,7 @@ mod tests {
         NamePattern::new(pattern).unwrap().matches(key)
     }
 
-    /// The definition, as short as it can be written.
+    /// Matches by the definition, as short as it can be written.
     fn simple(pattern: &[u8], key: &[u8]) -> bool {
         match (pattern.first(), key.first()) {
             (None, None) => true,

@@ -1,4 +1,4 @@
-//! The rules said no.
+//! Refusals by the rules.
 //!
 //! A rejection is a normal answer: it is decided by the log, replicated, remembered and the same
 //! on every node. Asking again with the same request number gives it again.
@@ -10,7 +10,7 @@ use crate::{
     limits::{DELETE_MESSAGES_MAX, NAME_BYTES_MAX, REQUEST_WINDOW, TEXT_BYTES_MAX},
 };
 
-/// Why a command was refused, in words for people. Nothing was changed.
+/// The reason why a command was refused, in words for people. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Rejection {
     /// The name has no character.
@@ -19,7 +19,7 @@ pub enum Rejection {
     /// The name is longer than allowed.
     #[error("the name has {bytes} bytes; at most {NAME_BYTES_MAX} are allowed")]
     NameTooLong {
-        /// Its length.
+        /// Length in bytes.
         bytes: u64,
     },
     /// The name has a character that names do not have.
@@ -43,17 +43,17 @@ pub enum Rejection {
     /// The password's hash is not one that a node of this version makes.
     #[error("the password hash is malformed")]
     PasswordHashInvalid,
-    /// No such account, or not this password: which of the two is not told.
+    /// No such account, or a wrong password: the client does not learn which of the two.
     #[error("wrong name or password")]
     WrongCredentials,
     /// Too many attempts have failed. The answer is not remembered: the same request may be sent
     /// again after the wait.
     #[error("too many attempts have failed; wait {wait_ms} ms")]
     LoginThrottled {
-        /// How long.
+        /// How long the client has to wait, in milliseconds.
         wait_ms: u64,
     },
-    /// The account was suspended by an administrator. Told only to its owner.
+    /// The account was suspended by an administrator. Only its owner gets this answer.
     #[error("the account is suspended")]
     AccountSuspended,
     /// The session has ended, or never was. Log in again; nothing was executed.
@@ -93,16 +93,17 @@ pub enum Rejection {
     /// The text is longer than allowed.
     #[error("the text has {bytes} bytes; at most {TEXT_BYTES_MAX} are allowed")]
     TextTooLong {
-        /// Its length.
+        /// Length in bytes.
         bytes: u64,
     },
-    /// Nobody has this name.
+    /// No account has this name.
     #[error("there is no such account")]
     NoSuchAccount,
     /// The other person's account was deleted.
     #[error("the recipient's account was deleted")]
     RecipientGone,
-    /// The conversation does not exist, or the asker is not in it: which is not told.
+    /// The conversation does not exist, or the caller is not in it: the caller does not learn
+    /// which.
     #[error("there is no such conversation")]
     NoSuchConversation,
     /// The conversation has no such message.
@@ -124,18 +125,18 @@ pub enum Rejection {
     /// A short text is empty where it must not be, too long, or has a control character.
     #[error("{what} has at most {bytes_max} bytes and no control characters")]
     LineInvalid {
-        /// Which kind of text.
+        /// Kind of the text.
         what: Line,
-        /// Its bound.
+        /// Maximum length in bytes.
         bytes_max: u64,
     },
-    /// One of the two has blocked the other. Who has is not told to the blocked one.
+    /// One of the two has blocked the other. The blocked one does not learn which.
     #[error("this person takes no messages from you")]
     Blocked,
     /// Oneself cannot be blocked, kicked or invited.
     #[error("this cannot be done to oneself")]
     Oneself,
-    /// The role that the asker has does not allow it.
+    /// The caller's role does not allow it.
     #[error("your role does not allow this")]
     NotAllowed,
     /// The room would have no owner, or the cluster no administrator.
@@ -150,7 +151,7 @@ pub enum Rejection {
     /// A bound of [`crate::limits`] is reached.
     #[error("there can be no more {what}")]
     TooMany {
-        /// Of what.
+        /// The bounded thing.
         what: Bound,
     },
     /// The message was deleted.
@@ -173,7 +174,7 @@ pub enum Rejection {
     /// The webhook does not exist.
     #[error("there is no such webhook")]
     NoSuchWebhook,
-    /// The session does not exist, or is somebody else's.
+    /// The session does not exist, or belongs to another account.
     #[error("there is no such session")]
     NoSuchSession,
     /// A time to live or a number of uses outside its bounds.
@@ -197,7 +198,7 @@ pub enum Rejection {
     /// The account keeps as much as it may.
     #[error("the account has reached its quota of {what}")]
     QuotaExceeded {
-        /// Of what.
+        /// The bounded thing, in words for people.
         what: String,
     },
     /// A limit of accounts that there is not, or a value outside its range.
@@ -306,7 +307,7 @@ impl std::fmt::Display for Bound {
 }
 
 impl Rejection {
-    /// The reason as a stable word for programs: part of the protocol.
+    /// Returns the reason as a stable word for programs: part of the protocol.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {

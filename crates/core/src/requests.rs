@@ -18,7 +18,7 @@ pub struct RequestWindow {
     used: [u64; WORDS],
 }
 
-/// What a window says of a number.
+/// A window's decision on a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// Never used: execute it.
@@ -32,13 +32,13 @@ pub enum Admission {
 }
 
 impl RequestWindow {
-    /// The greatest number used so far; 0 if none was.
+    /// Returns the greatest number used so far; 0 if none was.
     #[must_use]
     pub fn last(&self) -> u64 {
         self.last
     }
 
-    /// What to do with `number`.
+    /// Returns what to do with `number`.
     #[must_use]
     pub fn admit(&self, number: u64) -> Admission {
         if number == 0 || number > self.last.saturating_add(REQUEST_WINDOW) {
@@ -58,7 +58,7 @@ impl RequestWindow {
     /// can be rebuilt from stored numbers in any order.
     pub fn record(&mut self, number: u64) {
         if number > self.last {
-            // The numbers between become the newest ones; nobody has used them yet.
+            // The numbers between become the newest ones; no request has used them yet.
             let first_new = (self.last + 1).max(number.saturating_sub(REQUEST_WINDOW - 1));
             for skipped in first_new..=number {
                 self.used[word(skipped)] &= !bit(skipped);

@@ -40,7 +40,7 @@ impl Spend {
         Self::Changes,
     ];
 
-    /// What there were too many of, in words for people.
+    /// Returns what there were too many of, in words for people.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {

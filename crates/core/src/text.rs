@@ -36,15 +36,15 @@ impl MessageText {
         }
     }
 
-    /// The text.
+    /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Whether a text has one of the 65 control characters. Unicode promises that there will be no
-/// other ones.
+/// Returns whether a text has one of the 65 control characters. Unicode promises that there will be
+/// no other ones.
 fn has_controls(text: &str) -> bool {
     let is_control = |c: char| matches!(c, '\0'..='\x1f' | '\x7f'..='\u{9f}');
     text.contains(is_control)
@@ -76,7 +76,7 @@ macro_rules! line {
                 Ok(Self(text))
             }
 
-            /// The text.
+            /// Returns the text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -86,15 +86,15 @@ macro_rules! line {
 }
 
 line! {
-    /// What is shown beside an account's name; may be empty.
+    /// Display name of an account; may be empty.
     DisplayName, 0..=DISPLAY_NAME_BYTES_MAX
 }
 line! {
-    /// What a room is about; may be empty.
+    /// Topic of a room; may be empty.
     Topic, 0..=TOPIC_BYTES_MAX
 }
 line! {
-    /// What its owner calls a session; may be empty.
+    /// The owner's name for a session; may be empty.
     SessionLabel, 0..=SESSION_LABEL_BYTES_MAX
 }
 line! {

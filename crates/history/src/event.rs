@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 /// One thing that a driver of the run did or saw.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// When it was written down, on the run's one clock.
+    /// Time of writing, on the run's one clock.
     pub at_us: u64,
-    /// What it was.
+    /// The content of the event.
     #[serde(flatten)]
     pub what: What,
 }
@@ -22,16 +22,16 @@ pub struct Event {
 pub enum What {
     /// A client asks for something. Retries of it belong to the same operation.
     Invoke {
-        /// Who asks.
+        /// The client that asks.
         client: u64,
         /// The number of the operation, unique over the run.
         op: u64,
-        /// What is asked for.
+        /// The requested action.
         action: Action,
     },
     /// The operation was acknowledged: it happened, durably.
     Ok {
-        /// Who asked.
+        /// The client that asked.
         client: u64,
         /// The operation.
         op: u64,
@@ -43,14 +43,14 @@ pub enum What {
     ///
     /// A time-out is never this; it is [`What::Unknown`].
     Fail {
-        /// Who asked.
+        /// The client that asked.
         client: u64,
         /// The operation.
         op: u64,
     },
     /// A time-out or a lost connection: it may have happened, may happen later, or never.
     Unknown {
-        /// Who asked.
+        /// The client that asked.
         client: u64,
         /// The operation.
         op: u64,
@@ -64,9 +64,9 @@ pub enum What {
         client: Option<u64>,
         /// The conversation that was read.
         conversation: String,
-        /// When the reading was asked for; what was acknowledged before must be in it.
+        /// When the reading was requested; what was acknowledged before must be in it.
         asked_us: u64,
-        /// The first place that was asked for.
+        /// The first place that was requested.
         #[serde(default = "first_seq")]
         from_seq: u64,
         /// What came, in the order in which it came.
@@ -87,7 +87,7 @@ pub enum What {
     },
 }
 
-/// What a client may ask for.
+/// An action that a client may request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
@@ -110,7 +110,7 @@ pub enum Action {
 /// One message as it was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observed {
-    /// Its place in the conversation.
+    /// The message's place in the conversation.
     pub seq: u64,
     /// The word that identifies it. What a deleted message said is gone: empty, and ignored.
     #[serde(default, skip_serializing_if = "String::is_empty")]

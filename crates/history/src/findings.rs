@@ -22,7 +22,7 @@ pub struct Finding {
 /// What one check found: the first few, and how many in all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Findings {
-    /// How many there are.
+    /// Number of findings.
     pub count: u64,
     /// The first [`FINDINGS_MAX`] of them.
     pub first: Vec<Finding>,

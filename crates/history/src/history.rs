@@ -21,7 +21,7 @@ pub struct History {
     events: Vec<Event>,
 }
 
-/// Why a file is not a history. Nothing of it was taken.
+/// The reason why a file is not a history. Nothing of it was taken.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The bytes could not be read.
@@ -29,7 +29,7 @@ pub enum ReadError {
     Io {
         /// The line, counted from 1.
         line: u64,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -65,17 +65,17 @@ struct Note {
 }
 
 impl History {
-    /// This adds an event at the end.
+    /// Adds an event at the end.
     pub fn push(&mut self, event: Event) {
         self.events.push(event);
     }
 
-    /// These are the events, in the order in which they were written.
+    /// Returns the events, in the order in which they were written.
     pub fn events(&self) -> &[Event] {
         &self.events
     }
 
-    /// This reads a whole file of JSON lines.
+    /// Reads a whole file of JSON lines.
     pub fn read_json_lines(mut reader: impl BufRead) -> Result<Self, ReadError> {
         let mut history = Self::default();
         let mut bytes = Vec::new();
@@ -105,7 +105,7 @@ impl History {
         Ok(history)
     }
 
-    /// This writes all events, one line each.
+    /// Writes all events, one line each.
     pub fn write_json_lines(&self, mut writer: impl Write) -> io::Result<()> {
         for event in &self.events {
             event.write_json_line(&mut writer)?;
@@ -115,7 +115,7 @@ impl History {
 }
 
 impl Event {
-    /// This writes the event as one line.
+    /// Writes the event as one line.
     pub fn write_json_line(&self, mut writer: impl Write) -> io::Result<()> {
         serde_json::to_writer(&mut writer, self).map_err(io::Error::from)?;
         writer.write_all(b"\n")

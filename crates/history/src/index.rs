@@ -19,7 +19,7 @@ pub(crate) struct Index<'a> {
     pub(crate) digests: Vec<Digest<'a>>,
 }
 
-/// What became of an operation.
+/// Outcome of an operation.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Ok { seq: Option<u64>, at_us: u64 },
@@ -68,7 +68,7 @@ pub(crate) struct Digest<'a> {
 }
 
 impl Send<'_> {
-    /// The place that was promised and when, if the send was acknowledged.
+    /// Returns the place that was promised and when, if the send was acknowledged.
     pub(crate) fn acked(&self) -> Option<(u64, u64)> {
         match self.outcome {
             Outcome::Ok {
@@ -216,13 +216,13 @@ impl<'a> Index<'a> {
         self.sightings.sort_unstable();
     }
 
-    /// The send of a message, if anybody invoked it.
+    /// Returns the send of a message, if any client invoked it.
     pub(crate) fn send(&self, message: &str) -> Option<&Send<'a>> {
         let at = self.sends.partition_point(|send| send.message < message);
         self.sends.get(at).filter(|send| send.message == message)
     }
 
-    /// The readings of one conversation.
+    /// Returns the readings of one conversation.
     pub(crate) fn readings_of(&self, conversation: &str) -> &[Reading<'a>] {
         let start = self
             .readings
@@ -233,7 +233,7 @@ impl<'a> Index<'a> {
         &self.readings[start..end]
     }
 
-    /// All sightings of one message.
+    /// Returns all sightings of one message.
     pub(crate) fn sightings_of(&self, message: &str) -> &[Sighting<'a>] {
         let start = self
             .sightings
@@ -244,7 +244,7 @@ impl<'a> Index<'a> {
         &self.sightings[start..end]
     }
 
-    /// Whether somebody may have deleted this place by then.
+    /// Returns whether a client may have deleted this place by then.
     pub(crate) fn deletion_possible(&self, conversation: &str, seq: u64, by_us: u64) -> bool {
         let wanted = (conversation, seq);
         let start = self

@@ -23,9 +23,9 @@ pub struct Recorder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the record is full with {events_max} events; {refused} were refused")]
 pub struct RecorderFull {
-    /// How many events it holds.
+    /// Number of events that it holds.
     pub events_max: usize,
-    /// How many it refused so far.
+    /// Number of events that it refused so far.
     pub refused: u64,
 }
 
@@ -36,7 +36,7 @@ impl Default for Recorder {
 }
 
 impl Recorder {
-    /// This makes a recorder that holds at most so many events, [`EVENTS_MAX`] at the most.
+    /// Makes a recorder that holds at most so many events, [`EVENTS_MAX`] at the most.
     pub fn with_events_max(events_max: usize) -> Self {
         Self {
             events: Mutex::default(),
@@ -46,12 +46,12 @@ impl Recorder {
         }
     }
 
-    /// This gives an operation its number, unique in this record.
+    /// Gives an operation its number, unique in this record.
     pub fn next_op(&self) -> u64 {
         self.op_next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// This writes an event down.
+    /// Writes an event down.
     pub fn record(&self, event: Event) -> Result<(), RecorderFull> {
         // A push either happened or did not: a writer that panicked leaves a sound list.
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
@@ -66,7 +66,7 @@ impl Recorder {
         Ok(())
     }
 
-    /// This takes the record out, in the order of the stamps, unless something is missing from it.
+    /// Takes the record out, in the order of the stamps, unless something is missing from it.
     pub fn finish(self) -> Result<History, RecorderFull> {
         let refused = self.refused.into_inner();
         if refused > 0 {

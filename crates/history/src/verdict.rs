@@ -16,9 +16,9 @@ pub struct Verdict {
     pub acked: u64,
     /// Sends that were refused.
     pub refused: u64,
-    /// Sends of which nobody was told what became of them.
+    /// Sends whose outcome no client knows.
     pub unknown: u64,
-    /// Of those unknown, the ones that somebody read later.
+    /// Of those unknown, the ones that a client read later.
     pub unknown_seen: u64,
     /// Acknowledged, and missing where it was read completely.
     pub lost: Findings,
@@ -26,17 +26,17 @@ pub struct Verdict {
     pub duplicated: Findings,
     /// In a place that contradicts an answer, another message, or the order of events.
     pub reordered: Findings,
-    /// Seen although nobody asked for it, or although it was refused.
+    /// Seen although no client asked for it, or although it was refused.
     pub invented: Findings,
-    /// Told differently by two nodes.
+    /// Reported differently by two nodes.
     pub disagreements: Findings,
-    /// Acknowledged in a conversation that nobody read completely afterwards: nothing is proven.
+    /// Acknowledged in a conversation that no client read completely afterwards: nothing is proven.
     pub unread: Findings,
     /// The record contradicts itself: its writer is at fault, not the cluster.
     pub malformed: Findings,
 }
 
-/// This judges a run by its record, in time O(n log n) per node that was read.
+/// Judges a run by its record, in time O(n log n) per node that was read.
 pub fn judge(history: &History) -> Verdict {
     let mut malformed = Findings::default();
     let index = Index::of(history, &mut malformed);
@@ -64,14 +64,14 @@ pub fn judge(history: &History) -> Verdict {
 }
 
 impl Verdict {
-    /// Whether every property holds, and the record suffices to say so.
+    /// Returns whether every property holds, and the record suffices to say so.
     pub fn holds(&self) -> bool {
         self.properties()
             .iter()
             .all(|(_, findings)| findings.count == 0)
     }
 
-    /// These are the properties by name, in the order in which people ask for them.
+    /// Returns the properties by name, in the order in which people ask for them.
     pub fn properties(&self) -> [(&'static str, &Findings); 7] {
         [
             ("lost", &self.lost),

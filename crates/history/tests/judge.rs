@@ -1,13 +1,13 @@
 //! Hand-made histories: each bad one is blamed for what its file name says, and for nothing else.
 //!
 //! `bad/<property>-<story>.jsonl` must be caught by that property; `good/<story>.jsonl` must hold.
-//! The first line of each file tells the story in a sentence.
+//! The first line of each file describes the story in a sentence.
 
 use std::{collections::BTreeSet, fs, io::BufReader, path::PathBuf};
 
 use conclave_history::{History, Verdict, judge};
 
-/// All histories of one folder, by story.
+/// Returns all histories of one folder, by story.
 fn histories(folder: &str) -> Vec<(String, History)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests")

@@ -1,7 +1,7 @@
 //! Random correct runs hold; with one thing changed they are caught by the right property.
 //!
 //! The run is made from a model that cannot be wrong: sends are committed one after another,
-//! invoked before and answered after, with every outcome a client can be told.
+//! invoked before and answered after, with every outcome that a client can get.
 
 use conclave_history::{Action, Event, Findings, History, Observed, Verdict, What, judge};
 use proptest::{prelude::*, sample::Index, test_runner::TestCaseResult};
@@ -11,7 +11,7 @@ const CONVERSATIONS: [&str; 3] = ["alice/bob", "alice/carol", "bob/carol"];
 /// When everything is at rest and is read.
 const END_US: u64 = 1_000_000;
 
-/// What a client is told of a send, and whether it happens.
+/// The answer that a client gets to a send, and whether the send happens.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fate {
     Acked,
@@ -58,7 +58,7 @@ fn plans() -> impl Strategy<Value = Vec<Plan>> {
     })
 }
 
-/// A correct run of these plans, committed in this order.
+/// Returns a correct run of these plans, committed in this order.
 fn run(plans: &[Plan]) -> Vec<Event> {
     let mut events = Vec::new();
     let mut places: Vec<Vec<Observed>> = vec![Vec::new(); CONVERSATIONS.len()];
@@ -172,7 +172,7 @@ fn reading(
     }
 }
 
-/// The complete readings of the conversation that certainly has two messages.
+/// Returns the complete readings of the conversation that certainly has two messages.
 fn readings<'e>(plans: &[Plan], events: &'e mut [Event]) -> Vec<&'e mut Vec<Observed>> {
     let wanted = CONVERSATIONS[plans[0].conversation];
     events

@@ -1,9 +1,9 @@
-//! The state machine: what is committed is decided, written and told, in that order.
+//! The state machine: committed entries are decided, written and published, in that order.
 //!
 //! One thread owns the database's one writer. An apply is one job: decode, decide and write the
-//! whole batch in one transaction, then answer, then tell the followers of this node.
+//! whole batch in one transaction, then answer, then notify the followers of this node.
 //!
-//! Always true: nobody hears of an entry before its transaction is committed, and no transaction
+//! Always true: no client hears of an entry before its transaction is committed, and no transaction
 //! has an entry that is not on disk in this node's own log.
 
 use std::{
@@ -48,7 +48,7 @@ use crate::{
 };
 
 /// Entries applied in one transaction at most: a transaction of this size takes tens of
-/// milliseconds, and nobody is answered before it ends.
+/// milliseconds, and no caller gets its answer before it ends.
 const APPLY_ENTRIES_MAX: usize = 512;
 
 /// Bytes of entries applied in one transaction, after which it ends: entries of the greatest size
@@ -76,7 +76,7 @@ enum Job {
         entries: Vec<(Entry, Responder)>,
         done: Done<()>,
     },
-    /// Gives the entry up to which everything is synced, or `None` if a reader was in the way.
+    /// Returns the entry up to which everything is synced, or `None` if a reader was in the way.
     Checkpoint {
         done: Done<Option<state::Applied>>,
     },
@@ -87,7 +87,7 @@ enum Job {
     Applied {
         done: Done<state::Applied>,
     },
-    /// Gives the state as it is after the entry with this index.
+    /// Returns the state as it is after the entry with this index.
     Pin {
         index: u64,
         done: Done<Pin>,
@@ -162,7 +162,7 @@ impl Machine {
         finished.await.map_err(|_| stopped())?
     }
 
-    /// The state as it is after entry `index`, as soon as that is applied.
+    /// Returns the state as it is after entry `index`, as soon as that is applied.
     pub(crate) async fn pin(&self, index: u64) -> io::Result<Pin> {
         self.job(|done| Job::Pin { index, done }).await
     }
@@ -334,7 +334,7 @@ struct Writer {
 impl Writer {
     fn run(mut self, jobs: &mpsc::Receiver<Job>) {
         while let Ok(job) = jobs.recv() {
-            // Whoever asked may have been stopped; what was written stands all the same.
+            // The calling task may have been stopped; what was written stands all the same.
             match job {
                 Job::Apply { entries, done } => {
                     let _ = done.send(self.apply(entries));
@@ -381,7 +381,8 @@ impl Writer {
         Ok(())
     }
 
-    /// In one transaction, or in several if somebody wants to see the state in between.
+    /// Writes entries in one transaction, or in several if a caller has asked for the state in
+    /// between.
     fn write(&mut self, entries: &[state::Entry]) -> io::Result<Vec<state::EntryResult>> {
         let mut results = Vec::with_capacity(entries.len());
         let mut rest = entries;

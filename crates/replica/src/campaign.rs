@@ -40,7 +40,7 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
-    /// The connection from this node has broken.
+    /// Notes that the connection from this node has broken.
     pub(crate) fn lost(&self, node: u64) {
         // A hint that finds no place is not the only one.
         let _ = self.hints.try_send(node);
@@ -106,8 +106,8 @@ impl Campaigner {
         }
     }
 
-    /// How many followers campaign before this one if `lost` is the leader that is gone; `None`
-    /// if it is not, or if this node does not vote.
+    /// Returns how many followers campaign before this one if `lost` is the leader that is gone;
+    /// `None` if it is not, or if this node does not vote.
     fn turn_after(&self, lost: u64) -> Option<u32> {
         let metrics = self.raft.server_metrics();
         let metrics = openraft::async_runtime::watch::WatchReceiver::borrow_watched(&metrics);
@@ -126,7 +126,8 @@ impl Campaigner {
     }
 }
 
-/// The place of a voter behind the one that is gone, in a circle: each leader has another heir.
+/// Returns the place of a voter behind the one that is gone, in a circle: each leader has another
+/// heir.
 fn turn(voters: &[u64], lost: u64, node: u64) -> Option<u32> {
     let after = voters.iter().filter(|voter| **voter > lost);
     let before = voters.iter().filter(|voter| **voter < lost);

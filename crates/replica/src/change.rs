@@ -108,7 +108,7 @@ impl Replica {
         }
     }
 
-    /// Checks what the membership alone does not tell.
+    /// Checks what the membership alone does not show.
     async fn allows(
         &self,
         change: &Change,

@@ -33,22 +33,22 @@ pub use self::status::{CLOCK_SKEW_MAX_MS, ClockStatus};
 /// on from what the log says: acknowledging does not depend on clocks.
 const AGREE_LIMIT: Duration = Duration::from_millis(500);
 
-/// What a node knows of time; all clones are the same.
+/// A node's knowledge of time; all clones are the same.
 #[derive(Clone)]
 pub(crate) struct Clocks(Arc<Inner>);
 
 struct Inner {
     node: u64,
     own: Arc<dyn Fn() -> Timestamp + Send + Sync>,
-    /// From here on the time of this machine is counted.
+    /// The time of this machine is counted from here on.
     started: Instant,
     known: Mutex<Known>,
-    /// Whether nobody needs to wait any more for what a majority says.
+    /// Whether no task needs to wait any more for what a majority says.
     agreed: watch::Sender<bool>,
 }
 
 impl Clocks {
-    /// Those of a node whose state has `applied` as its last times.
+    /// Creates the clocks of a node whose state has `applied` as its last times.
     pub(crate) fn new(
         node: u64,
         own: Arc<dyn Fn() -> Timestamp + Send + Sync>,
@@ -63,18 +63,18 @@ impl Clocks {
         }))
     }
 
-    /// What this node's own clock says.
+    /// Returns the time of this node's own clock.
     pub(crate) fn own(&self) -> Timestamp {
         (self.0.own)()
     }
 
-    /// The times now, as far as this node knows.
+    /// Returns the times now, as far as this node knows.
     pub(crate) fn now(&self) -> Now {
         let elapsed = self.elapsed();
         self.known().now(elapsed)
     }
 
-    /// The times of an entry that this node proposes now.
+    /// Returns the times of an entry that this node proposes now.
     pub(crate) async fn stamp(&self) -> Now {
         if !*self.0.agreed.borrow() {
             let mut agreed = self.0.agreed.subscribe();
@@ -91,7 +91,7 @@ impl Clocks {
         self.known().applied(now, elapsed);
     }
 
-    /// How this node's own clock is.
+    /// Returns the state of this node's own clock.
     pub(crate) fn status(&self) -> ClockStatus {
         self.known().status()
     }

@@ -1,4 +1,4 @@
-//! What a replica is told when it starts: who it is, who its peers are, and its timers.
+//! The configuration of a replica: its number, its peers, and its timers.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -6,10 +6,10 @@ use conclave_core::Timestamp;
 
 use crate::Member;
 
-/// What a replica is told when it starts.
+/// Configuration of a replica.
 #[derive(Clone)]
 pub struct Config {
-    /// Its number; must be among `members`.
+    /// The node's number; must be among `members`.
     pub node: u64,
     /// The members with which the cluster is bootstrapped, the same on every node. Afterwards
     /// the log knows the members, and this says only where they are reached.
@@ -20,9 +20,9 @@ pub struct Config {
     /// Whether it takes part from the start. `false`: it neither votes nor takes entries before
     /// [`Replica::admit`](crate::Replica::admit).
     pub admitted: bool,
-    /// Its directory, which exists and belongs to nobody else.
+    /// The replica's directory, which exists and belongs to no other replica.
     pub data: PathBuf,
-    /// Its timers.
+    /// The replica's timers.
     pub timers: Timers,
     /// Whether the log is synced before anything is acknowledged. `false` only for throw-away
     /// test nodes; `status` says so loudly.

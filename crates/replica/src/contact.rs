@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-/// When a leader last reached this node: the only place where that is noted.
+/// The time at which a leader last reached this node: the only place where that is recorded.
 #[derive(Clone, Debug)]
 pub(crate) struct Contact {
     started: Instant,

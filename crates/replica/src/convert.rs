@@ -62,12 +62,12 @@ impl std::fmt::Display for Commands {
     }
 }
 
-/// What the commands of an entry came to: for each the answer, and the log index of the entry in
+/// The results of the commands of an entry: for each the answer, and the log index of the entry in
 /// which it was decided.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Decided(pub(crate) Vec<(Answer, u64)>);
 
-/// Is called with the outcome of a proposal, wherever that becomes known.
+/// Receives the outcome of a proposal, wherever that becomes known.
 pub(crate) struct Completion<T>(pub(crate) Box<dyn FnOnce(T) + Send>);
 
 impl<T: Send + 'static> Responder<TypeConfig, T> for Completion<T> {
@@ -153,7 +153,7 @@ pub(crate) fn members_in(members: Members) -> io::Result<Membership<u64, Member>
     Membership::new(members.voters, members.nodes).map_err(io::Error::other)
 }
 
-/// The membership with the entry that set it, from what storage keeps.
+/// Returns the membership with the entry that set it, from what storage keeps.
 pub(crate) fn stored_members_in(
     at: Option<log::LogId>,
     bytes: &Bytes,

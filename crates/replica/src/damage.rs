@@ -1,8 +1,8 @@
 //! Damage: bytes on this node's disk that are not what was written there.
 //!
 //! It is not a full disk, a directory in use, or a newer format, nor a disk that does not read,
-//! write or sync: of those another copy of the data would not help. What the disk refuses is told
-//! as a [`DiskFailure`], and never as damage.
+//! write or sync: of those another copy of the data would not help. What the disk refuses is
+//! reported as a [`DiskFailure`], and never as damage.
 
 use conclave_storage::{
     DiskFailure,
@@ -10,20 +10,20 @@ use conclave_storage::{
     state::Reader,
 };
 
-/// What is damaged, and how that shows. A node must not vote with it.
+/// The damaged part, and how the damage shows. A node must not vote with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Damage {
     /// The log, in which the votes are.
     Log(String),
     /// The database.
     State {
-        /// How that shows.
+        /// How the damage shows.
         why: String,
         /// Whether the log is sound and still has every entry since the first, so that the
         /// database can be made again from it.
         log_has_all: bool,
     },
-    /// The state is another one than that of a majority after the same entry.
+    /// The state differs from that of a majority after the same entry.
     Odd(String),
 }
 
@@ -35,7 +35,7 @@ impl std::fmt::Display for Damage {
     }
 }
 
-/// What was found to be damaged since log and state were opened.
+/// Returns what was found to be damaged since log and state were opened.
 pub(crate) fn found(log: &SegmentLog, reader: &Reader) -> Option<Damage> {
     let of_state = || {
         let why = reader.damage()?;
@@ -45,12 +45,12 @@ pub(crate) fn found(log: &SegmentLog, reader: &Reader) -> Option<Damage> {
     log.damage().map(Damage::Log).or_else(of_state)
 }
 
-/// What the disk has refused since log and state were opened.
+/// Returns what the disk has refused since log and state were opened.
 pub(crate) fn disk_failure(log: &SegmentLog, reader: &Reader) -> Option<DiskFailure> {
     log.disk_failure().or_else(|| reader.disk_failure())
 }
 
-/// Whether the log, which is sound, still has every entry since the first.
+/// Returns whether the log, which is sound, still has every entry since the first.
 pub(crate) fn log_has_all(log: &SegmentLog) -> bool {
     // The first entry of a cluster has the index 0.
     let first = log.read(0..1, usize::MAX);

@@ -42,7 +42,7 @@ fn engine_config(config: &Config) -> Result<openraft::Config, String> {
         // A replica that waits to be admitted does not campaign.
         enable_elect: config.admitted,
         // An old leader without a majority must not renew the lease of those that still hear it:
-        // without this a partial partition can keep everybody from electing.
+        // without this a partial partition can keep all nodes from electing.
         quorum_loss_probe_interval: Some(2 * timers.election_max_ms + timers.heartbeat_ms),
         enable_leader_restore: Some(false),
         allow_log_reversion: Some(false),
@@ -57,8 +57,8 @@ fn engine_config(config: &Config) -> Result<openraft::Config, String> {
     engine.validate().map_err(|error| error.to_string())
 }
 
-/// Every node writes the same first entry, so it does not matter who is first, or that a leader's
-/// log arrives before this node's own attempt.
+/// Writes the first entry. Every node writes the same one, so it does not matter which node is
+/// first, or that a leader's log arrives before this node's own attempt.
 pub(crate) async fn bootstrap(raft: &Raft, config: &Config) -> Result<(), StartError> {
     use openraft::errors::{InitializeError, RaftError};
     match raft.initialize(config.members.clone()).await {

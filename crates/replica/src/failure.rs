@@ -1,7 +1,7 @@
 //! Watches a running replica, and says why it must stop.
 //!
-//! Always true: what the disk refuses is told as a [`DiskFailure`], and never as damage; a replica
-//! that is well or was stopped in order has no failure.
+//! Always true: what the disk refuses is reported as a [`DiskFailure`], and never as damage; a
+//! replica that is well or was stopped in order has no failure.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use crate::{Replica, damage::disk_failure};
 /// How long a replica that has stopped looks for the cause in its database.
 const LOOK_LIMIT: Duration = Duration::from_secs(30);
 
-/// How often is looked whether a promise was broken.
+/// Pause between two looks whether a promise was broken.
 const FAILED_POLL: Duration = Duration::from_millis(100);
 
 impl Replica {
-    /// What the disk has refused since the start, if anything. [`Replica::failed`] ends then: the
-    /// node must stop, and must leave its data as it is.
+    /// Returns what the disk has refused since the start, if anything. [`Replica::failed`] ends
+    /// then: the node must stop, and must leave its data as it is.
     #[must_use]
     pub fn disk_failure(&self) -> Option<DiskFailure> {
         disk_failure(&self.inner.log, &self.inner.reader)
@@ -72,7 +72,7 @@ impl Replica {
     }
 }
 
-/// The innermost cause of an error, which is what an operator can do something about.
+/// Returns the innermost cause of an error, which is what an operator can do something about.
 fn first_cause(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.last().map_or_else(String::new, ToString::to_string)

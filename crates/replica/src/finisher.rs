@@ -93,7 +93,7 @@ fn finished(joint: &Members) -> Members {
     }
 }
 
-/// Why an entry is not written, or not known to be.
+/// The reason why an entry is not written, or not known to be.
 pub(crate) enum NotWritten {
     /// The engine is not ready for it, or another change came first: look again.
     NotYet,

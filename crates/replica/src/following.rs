@@ -11,7 +11,7 @@ use tokio::time::Instant;
 /// take to sync entries.
 const FORGET: Duration = Duration::from_secs(3);
 
-/// What is known of the followers of one leader. Their number is bounded by the membership.
+/// The progress of the followers of one leader. Their number is bounded by the membership.
 #[derive(Debug, Default)]
 pub(crate) struct Following {
     followers: BTreeMap<u64, Follower>,
@@ -24,8 +24,8 @@ struct Follower {
 }
 
 impl Following {
-    /// Is told up to which entry every follower has the log; gives the least of those that are
-    /// still coming further. What comes after it is still needed.
+    /// Notes up to which entry every follower has the log; returns the least of those that are
+    /// still advancing. What comes after it is still needed.
     pub(crate) fn needed_after(
         &mut self,
         matched: impl IntoIterator<Item = (u64, u64)>,

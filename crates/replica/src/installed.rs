@@ -1,8 +1,8 @@
-//! A snapshot that has become the state before the log was told.
+//! A snapshot that has become the state before the log has recorded it.
 //!
 //! Two files cannot change at once. A node that dies between the two has a state beyond the end of
-//! its log; what the log lacks is in the state, so the log is told at the next start. Without a
-//! note of it that would look like a log that has lost what it had.
+//! its log; what the log lacks is in the state, so the log records the snapshot at the next start.
+//! Without a note of it that would look like a log that has lost what it had.
 //!
 //! Always true: the note is on disk before the state changes, and is believed only by a state that
 //! ends exactly where it says.
@@ -26,7 +26,7 @@ pub(crate) struct Installed {
 }
 
 impl Installed {
-    /// That in this directory of a node.
+    /// Returns the note in this directory of a node.
     pub(crate) fn new(directory: &Path) -> Self {
         Self {
             directory: directory.to_owned(),
@@ -43,8 +43,7 @@ impl Installed {
         File::open(&self.directory)?.sync_all()
     }
 
-    /// Tells the log about a state that was installed beyond its end, if that is what happened.
-    /// Blocks.
+    /// Records in the log a state that was installed beyond its end, if there is one. Blocks.
     pub(crate) fn tell(&self, log: &dyn LogStore, applied: Option<LogId>) -> io::Result<()> {
         let Some(applied) = applied else {
             return Ok(());
@@ -117,7 +116,7 @@ mod tests {
 
         let installed = Installed::new(directory.path());
         let last = |log: &SegmentLog| log.state().last.map(|last| last.index);
-        // Nobody has installed anything: this log has lost something.
+        // No snapshot was installed: this log has lost something.
         installed.tell(&log, Some(id(2, 9))).unwrap();
         assert_eq!(last(&log), Some(1));
         // That snapshot never became the state, or the state has gone on since.

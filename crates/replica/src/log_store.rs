@@ -55,7 +55,7 @@ impl Log {
         }
     }
 
-    /// How far it is on disk.
+    /// Returns how far the log is on disk.
     pub(crate) fn synced(&self) -> Synced {
         self.synced.clone()
     }
@@ -77,7 +77,7 @@ impl Log {
     ) -> Result<(), io::Error> {
         let (done, finished) = oneshot::channel();
         start(Box::new(move |result| {
-            // Whoever asked may have been stopped; the write stands all the same.
+            // The calling task may have been stopped; the write stands all the same.
             let _ = done.send(result);
         }))?;
         finished

@@ -13,16 +13,16 @@ pub const VOTERS_MAX: usize = 7;
 /// Members of a cluster at most, learners included.
 pub const MEMBERS_MAX: usize = 32;
 
-/// What shall change.
+/// A change of the membership.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// A new node becomes a learner.
     Add {
-        /// Its number.
+        /// Number of the new node.
         node: u64,
-        /// Where it is reached.
+        /// Addresses of the new node.
         member: Member,
-        /// The member whose place it will take, and whose addresses it may have.
+        /// The member whose place it takes, and whose addresses it may have.
         replaces: Option<u64>,
     },
     /// A learner becomes a voter.
@@ -34,9 +34,9 @@ pub enum Change {
     /// A learner takes the place of another node, in one step: there is no moment with a voter
     /// less or more.
     Replace {
-        /// Who goes.
+        /// The node that is removed.
         old: u64,
-        /// Who votes from then on, if `old` did.
+        /// The node that votes from then on, if `old` did.
         new: u64,
     },
 }
@@ -50,7 +50,7 @@ pub enum ChangeError {
         /// The leader that it knows.
         leader: Option<u64>,
     },
-    /// The rules of memberships say no; the same will be refused again.
+    /// The rules of memberships refuse the change; the same change will be refused again.
     #[error("{0}")]
     Refused(Refusal),
     /// Another change was not committed in time, and this one was not begun. Ask again.
@@ -102,7 +102,7 @@ fn leads(leader: Option<u64>) -> String {
     })
 }
 
-/// Why a membership cannot be.
+/// The reason why a membership is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// No member has this number.
@@ -132,7 +132,7 @@ pub enum Refusal {
     /// Numbers are given in order; one far ahead would leave few for machines that join.
     #[error("{node} is far above the last number of a node, {last}: take {}", next(*last))]
     NumberTooFar {
-        /// The number that was asked for.
+        /// The number that was named.
         node: u64,
         /// The greatest number that a node has or had.
         last: u64,
@@ -140,7 +140,7 @@ pub enum Refusal {
 }
 
 impl Members {
-    /// Everybody who votes.
+    /// Returns all voters, of both sets while the membership changes.
     #[must_use]
     pub fn all_voters(&self) -> BTreeSet<u64> {
         self.voters.iter().flatten().copied().collect()

@@ -30,8 +30,8 @@ pub(crate) struct Network {
     pub(crate) node: u64,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) codec: Arc<dyn Codec>,
-    /// Where members are reached according to this node's configuration; what the log says is
-    /// used for members that the configuration does not know.
+    /// Addresses of members according to this node's configuration; those in the log are used for
+    /// members that the configuration does not know.
     pub(crate) members: BTreeMap<u64, Member>,
     pub(crate) store: SnapshotStore,
 }

@@ -31,7 +31,7 @@ pub(crate) fn start_search(
     })
 }
 
-/// Ends what was started, so that nothing has the files open any more, and gives the reason: the
+/// Ends what was started, so that nothing has the files open any more, and returns the reason: the
 /// damage that was found meanwhile, or else `error`.
 pub(crate) async fn ended(
     error: StartError,
@@ -52,7 +52,7 @@ pub(crate) async fn ended(
     found.unwrap_or(error)
 }
 
-/// Whether log and state, each of which is sound, belong together.
+/// Checks that log and state, each of which is sound, belong together.
 pub(crate) fn check_pair(log: &SegmentLog, state: &State) -> Result<(), StartError> {
     let applied = state.applied().last.map_or(0, |last| last.index);
     if applied > 0 {

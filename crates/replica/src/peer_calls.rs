@@ -1,4 +1,4 @@
-//! What peers ask of a replica: to take entries, to vote, to campaign, to install a snapshot.
+//! Calls of peers to a replica: to take entries, to vote, to campaign, to install a snapshot.
 
 use conclave_storage::state::VerifiedSnapshot;
 use openraft::{
@@ -49,7 +49,7 @@ impl Replica {
         })
     }
 
-    /// Is asked for a vote.
+    /// Answers a request for a vote.
     ///
     /// # Errors
     /// [`PeerError::Failed`] if the replica has stopped.
@@ -70,10 +70,10 @@ impl Replica {
         })
     }
 
-    /// Is asked to campaign by a leader that steps back.
+    /// Campaigns because a leader that steps down asks for it.
     ///
     /// # Errors
-    /// [`PeerError::Failed`] if it does not: its log is behind, or somebody else leads by now.
+    /// [`PeerError::Failed`] if it does not: its log is behind, or another node leads by now.
     pub async fn on_transfer_leader(
         &self,
         from: Vote,
@@ -90,7 +90,7 @@ impl Replica {
             .map_err(failed)
     }
 
-    /// Installs a snapshot whose file was verified; gives this node's vote.
+    /// Installs a snapshot whose file was verified; returns this node's vote.
     ///
     /// # Errors
     /// [`PeerError::BadSnapshot`] if the file is not a whole state of this version, and

@@ -1,4 +1,4 @@
-//! Holds the state exactly where it was after a certain entry, for those who asked before.
+//! Holds the state exactly where it was after a certain entry, for callers that asked before.
 //!
 //! Always true: what is pinned at an index has that entry applied and no later one.
 
@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 /// Requests that wait at once. At the bound another one is refused.
 const WAITING_MAX: usize = 4;
 
-/// What became of a request.
+/// Outcome of a request.
 #[derive(Debug)]
 pub enum Pin {
     /// The state after that entry.
@@ -42,7 +42,7 @@ impl Pins {
         self.reached(applied, reader);
     }
 
-    /// How many of these entries may be applied before somebody wants to see the state.
+    /// Returns how many of these entries may be applied before a caller wants to see the state.
     pub(crate) fn step(&self, entries: &[state::Entry]) -> usize {
         let wanted =
             |entry: &state::Entry| self.waiting.iter().any(|(at, _)| *at == entry.id.index);
@@ -50,14 +50,14 @@ impl Pins {
         at.map_or(entries.len(), |at| at + 1)
     }
 
-    /// Everything up to `applied` is in the database, and nothing more.
+    /// Notes that everything up to `applied` is in the database, and nothing more.
     pub(crate) fn reached(&mut self, applied: u64, reader: &Reader) {
         for (index, done) in self.waiting.extract_if(.., |(index, _)| *index <= applied) {
             let answer = match index == applied {
                 true => reader.pin().map(Pin::Pinned).map_err(io::Error::other),
                 false => Ok(Pin::Passed { applied }),
             };
-            // Whoever asked may have given up.
+            // The caller may have given up.
             let _ = done.send(answer);
         }
     }

@@ -25,7 +25,7 @@ use crate::{
     convert::{Commands, Completion, TypeConfig},
 };
 
-/// Commands waiting to be packed. At the bound the door is closed: [`ProposeError::Busy`].
+/// Commands waiting to be packed. At the bound further ones are refused: [`ProposeError::Busy`].
 pub(crate) const QUEUE_MAX: usize = 8192;
 
 /// Entries (or forwarded batches) under way. More would make batches smaller; fewer would leave
@@ -40,15 +40,15 @@ const COMMAND_BYTES: usize = 128;
 /// Bytes of the names and lines of a command that has no long text: two names, a hash, a topic.
 const SHORT_BYTES_MAX: usize = 512;
 
-/// What became of one attempt to get a command through.
+/// Outcome of one attempt to get a command through.
 pub(crate) type Attempt = Result<Outcome, Failure>;
 
-/// Why an attempt did not succeed.
+/// The reason why an attempt did not succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     /// Whether the command may have been proposed all the same.
     pub(crate) maybe_proposed: bool,
-    /// Who leads, if that is why.
+    /// The leader, if the attempt failed because another node leads.
     pub(crate) leader: Option<u64>,
 }
 
@@ -136,7 +136,7 @@ impl Proposer {
             if queue.recv_many(&mut taken, BATCH_COMMANDS_MAX).await == 0 {
                 return;
             }
-            // Whoever has stopped waiting will ask again, with the same number.
+            // A caller that has stopped waiting will ask again, with the same number.
             taken.retain(|waiting| !waiting.reply.is_closed());
             let leader = *self.leader.borrow();
             let mut flight = Some(flight);
@@ -180,7 +180,7 @@ impl Proposer {
         }
     }
 
-    /// Hands commands to the leader. Those that were forwarded once go no further.
+    /// Forwards commands to the leader. Those that were forwarded once go no further.
     fn forward(&self, leader: u64, pack: Vec<Waiting>, flight: OwnedSemaphorePermit) {
         let (here, away): (Vec<_>, Vec<_>) = pack
             .into_iter()
@@ -235,7 +235,7 @@ async fn forward_to(peer: &dyn Peer, away: Vec<Waiting>, deposed: impl Future<Ou
             | ProposeError::OutcomeUnknown { .. }
             | ProposeError::Stopping => Failure::UNKNOWN,
         });
-        // Whoever has stopped waiting will ask again, with the same number.
+        // A caller that has stopped waiting will ask again, with the same number.
         let _ = reply.send(attempt);
     }
 }

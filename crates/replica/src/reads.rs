@@ -20,7 +20,7 @@ const WAITING_MAX: usize = 4096;
 /// How long one confirmation may take before it is tried again.
 const CONFIRM_LIMIT: Duration = Duration::from_millis(1000);
 
-/// What a confirmation gives: the index, or who leads if it is not this node.
+/// Result of a confirmation: the index, or the leader if this node does not lead.
 pub(crate) type Confirmed = Result<u64, Option<u64>>;
 
 /// The way in.
@@ -30,7 +30,7 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
-    /// The index up to which a read that starts now must have applied. The caller sets the
+    /// Returns the index up to which a read that starts now must have applied. The caller sets the
     /// deadline by dropping the future.
     pub(crate) async fn confirm(&self) -> Result<Confirmed, ReadError> {
         let (reply, confirmed) = oneshot::channel();
@@ -69,13 +69,13 @@ impl Reads {
                 None => Err(None),
             };
             for reply in waiting.drain(..) {
-                // Whoever has stopped waiting does not miss it.
+                // A caller that has stopped waiting does not miss it.
                 let _ = reply.send(confirmed);
             }
         }
     }
 
-    /// As the leader: asks a majority.
+    /// Asks a majority, as the leader.
     pub(crate) async fn here(&self) -> Confirmed {
         let confirmation = self.raft.get_read_log_id(ReadPolicy::ReadIndex);
         match tokio::time::timeout(CONFIRM_LIMIT, confirmation).await {
@@ -88,14 +88,14 @@ impl Reads {
         }
     }
 
-    /// As a follower: asks the leader to ask a majority.
+    /// Asks the leader to ask a majority, as a follower.
     async fn from(&self, leader: u64) -> Confirmed {
         let member = (self.member_of)(leader).ok_or(None)?;
         let peer = self.transport.peer(leader, &member, Lane::Calls);
         let mut known = self.leader.clone();
         let asked = tokio::select! {
             asked = peer.read_index(CONFIRM_LIMIT) => asked,
-            // A leader that hangs must not hold those who could ask the next one.
+            // A leader that hangs must not hold callers that could ask the next one.
             _ = known.wait_for(|now| *now != Some(leader)) => return Err(None),
         };
         match asked {

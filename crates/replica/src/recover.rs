@@ -36,15 +36,15 @@ pub struct Survivor {
     standing: Standing,
 }
 
-/// What a survivor has.
+/// The log and the vote of a survivor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// Its vote.
+    /// The survivor's vote.
     pub vote: Option<Vote>,
-    /// The last entry of its log: of two survivors the one whose last entry is greater has
-    /// everything that the other one has and may have acknowledged.
+    /// The last entry of the survivor's log: of two survivors the one with the greater last entry
+    /// has everything that the other one has and may have acknowledged.
     pub last: Option<LogId>,
-    /// The last entry that it knew to be committed; it may lag behind.
+    /// The last entry that the survivor knew to be committed; it may lag behind.
     pub committed: Option<LogId>,
     /// The last entry that is in its database.
     pub applied: Option<LogId>,
@@ -150,7 +150,7 @@ fn wait(start: impl FnOnce(Completion) -> io::Result<()>) -> io::Result<()> {
         .map_err(|_| io::Error::other("the log has stopped"))?
 }
 
-/// The newest membership in the log, if there is one.
+/// Returns the newest membership in the log, if there is one.
 fn newest_membership(log: &SegmentLog) -> io::Result<Option<Bytes>> {
     let state = log.state();
     let first = state.purged.map_or(0, |purged| purged.index + 1);

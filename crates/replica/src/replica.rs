@@ -1,4 +1,4 @@
-//! The handle: starts a replica, gives it work, asks how it is, stops it.
+//! The handle: starts a replica, gives it work, returns its status, stops it.
 
 use std::{
     collections::BTreeSet,
@@ -44,10 +44,10 @@ use crate::{
     snapshot_store::SnapshotStore,
 };
 
-/// Pause before a command or a read is tried again while nobody seems to lead.
+/// Pause before a command or a read is tried again while no leader is known.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
-/// How often the leader looks whether a hand-over has happened.
+/// How often the leader looks whether the transfer of leadership has happened.
 const HAND_OVER_POLL: Duration = Duration::from_millis(10);
 
 /// One voter of the cluster. Cheap to clone; all clones are the same replica.
@@ -71,7 +71,7 @@ pub(crate) struct Inner {
     applied: watch::Receiver<u64>,
     pub(crate) clocks: Clocks,
     pub(crate) contact: Contact,
-    /// Why this replica's state is not that of a majority, if it is not.
+    /// The reason why this replica's state is not that of a majority, if it is not.
     pub(crate) odd: OnceLock<String>,
     pub(crate) part: Part,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -254,8 +254,8 @@ impl Replica {
         .await
     }
 
-    /// Waits until this node has applied everything that was acknowledged anywhere before the
-    /// call; gives the index. A read of [`Replica::reader`] after that is linearizable.
+    /// Waits until this node has applied everything that was acknowledged anywhere before the call;
+    /// returns the index. A read of [`Replica::reader`] after that is linearizable.
     ///
     /// # Errors
     /// See [`ReadError`]; reading again is always safe.
@@ -285,7 +285,7 @@ impl Replica {
         }
     }
 
-    /// As the leader: up to where a linearizable read that starts now must have applied.
+    /// Returns, as the leader, up to where a linearizable read that starts now must have applied.
     ///
     /// # Errors
     /// [`ReadError::NotLeader`] if this node does not lead or cannot confirm it.
@@ -315,7 +315,7 @@ impl Replica {
         }
     }
 
-    /// The index of the last entry that is in this node's database; changes after each
+    /// Returns the index of the last entry that is in this node's database; changes after each
     /// transaction.
     #[must_use]
     pub fn applied(&self) -> watch::Receiver<u64> {
@@ -334,13 +334,13 @@ impl Replica {
         self.inner.search.clone()
     }
 
-    /// The leader that this node knows.
+    /// Returns the leader that this node knows.
     #[must_use]
     pub fn leader(&self) -> watch::Receiver<Option<u64>> {
         self.inner.leader.clone()
     }
 
-    /// Where a member is reached: by this node's configuration, else by the log.
+    /// Returns where a member is reached: by this node's configuration, else by the log.
     #[must_use]
     pub fn member(&self, node: u64) -> Option<Member> {
         let known = self.inner.config.members.get(&node).cloned();
@@ -364,7 +364,7 @@ impl Replica {
         } else {
             let config = &self.inner.config;
             let is_new = membership.get_joint_config().iter().all(BTreeSet::is_empty);
-            // Those that make the cluster together vote before the log says so.
+            // Initial members vote before the log says so.
             match is_new && config.bootstrap && config.members.contains_key(&node) {
                 true => Place::Voter,
                 false => Place::Unknown,
@@ -372,7 +372,7 @@ impl Replica {
         }
     }
 
-    /// How this replica is.
+    /// Returns the status of this replica.
     #[must_use]
     pub fn status(&self) -> Status {
         let metrics = self.inner.raft.metrics();
@@ -420,18 +420,18 @@ impl Replica {
         self.inner.campaign.stand_back(stands_back);
     }
 
-    /// Hands leadership, if this node has it, to the follower with the most of the log. Gives
-    /// whether somebody else leads when `limit` has passed.
+    /// Transfers leadership, if this node has it, to the follower with the most of the log. Returns
+    /// whether another node leads when `limit` has passed.
     pub async fn hand_over(&self, limit: Duration) -> bool {
         self.hand_over_to(None, limit).await
     }
 
-    /// This replica's number.
+    /// Returns this replica's number.
     pub(crate) fn node(&self) -> u64 {
         self.inner.config.node
     }
 
-    /// The same, to this one.
+    /// Transfers leadership likewise, to node `to` if there is one.
     pub(crate) async fn hand_over_to(&self, to: Option<u64>, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         let node = self.inner.config.node;
@@ -470,7 +470,7 @@ impl Replica {
         }
     }
 
-    /// The voter with the most of the log among those that answer.
+    /// Returns the voter with the most of the log among those that answer.
     fn most_caught_up_follower(&self) -> Option<u64> {
         let metrics = self.inner.raft.metrics();
         let metrics = metrics.borrow_watched();
@@ -490,8 +490,8 @@ impl Replica {
             .map(|(id, _)| *id)
     }
 
-    /// Stops taking part. What was acknowledged is on disk; what is under way is unknown to those
-    /// who wait for it.
+    /// Stops taking part. What was acknowledged is on disk; the outcome of what is under way is
+    /// unknown to the waiting callers.
     pub async fn stop(&self) {
         if let Err(error) = self.inner.raft.shutdown().await {
             tracing::warn!(%error, "the consensus engine did not stop in order");
@@ -521,7 +521,7 @@ impl Replica {
     }
 }
 
-/// Waits until it is worth trying again: a little, or until another node leads; never beyond
+/// Waits until another attempt makes sense: a little, or until another node leads; never beyond
 /// `deadline`. Fails when the replica is stopping.
 async fn pause_before_retry(
     leader: &mut watch::Receiver<Option<u64>>,
@@ -565,7 +565,7 @@ fn member_lookup(raft: &Raft, config: &Config) -> Arc<dyn Fn(u64) -> Option<Memb
     })
 }
 
-/// Tells who leads, and logs it once for each change.
+/// Publishes the leader, and logs it once for each change.
 async fn watch_leader(raft: Raft, node: u64, leader: watch::Sender<Option<u64>>) {
     let mut metrics = raft.server_metrics();
     loop {

@@ -21,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const MARKS_MAX: usize = 4096;
 /// Bytes between two marks.
 const MARK_BYTES: u64 = 256 * 1024;
-/// How many times the bytes that are kept may be held back for those who are catching up.
+/// How many times the bytes that are kept may be held back for followers that are catching up.
 const HELD: u64 = 4;
 /// How many entries may be held back, if that is less.
 const HELD_ENTRIES: u64 = 1_000_000;
@@ -90,7 +90,7 @@ impl Retention {
         }
     }
 
-    /// Up to where the log may be purged for those who are catching up.
+    /// Returns up to where the log may be purged for followers that are catching up.
     fn held_back(&mut self, upto: u64, now: Mark) -> u64 {
         let held = LogRetention {
             keep_bytes: self.limits.keep_bytes.saturating_mul(HELD),
@@ -131,7 +131,7 @@ impl Retention {
     }
 }
 
-/// The entry up to which the log may go: far enough behind by bytes or by entries.
+/// Returns the entry up to which the log may go: far enough behind by bytes or by entries.
 fn purge_to(limits: &LogRetention, marks: &VecDeque<Mark>, now: Mark) -> u64 {
     let by_entries = now.index.saturating_sub(limits.keep_entries);
     let far = |mark: &&Mark| now.bytes - mark.bytes > limits.keep_bytes;

@@ -7,7 +7,7 @@ use conclave_storage::log::{OpenError, Verified};
 use crate::{Damage, Pin, ReadError, Replica, damage::found};
 
 impl Replica {
-    /// The state exactly as it is after entry `index`, as soon as that is applied.
+    /// Returns the state exactly as it is after entry `index`, as soon as that is applied.
     ///
     /// # Errors
     /// [`ReadError::Behind`] when `limit` has passed; [`ReadError::Stopping`] also if too many
@@ -32,8 +32,8 @@ impl Replica {
         self.inner.log.verify(pause)
     }
 
-    /// What was found to be damaged since the start, if anything. [`Replica::failed`] ends then:
-    /// the node must stop and must not vote with this directory again.
+    /// Returns what was found to be damaged since the start, if anything. [`Replica::failed`] ends
+    /// then: the node must stop and must not vote with this directory again.
     #[must_use]
     pub fn damage(&self) -> Option<Damage> {
         let odd = || self.inner.odd.get().cloned().map(Damage::Odd);
@@ -43,7 +43,7 @@ impl Replica {
     /// Takes no part any more: `why` says how the state differs from that of a majority. Neither
     /// votes nor entries are taken after this returns; [`Replica::failed`] ends.
     pub fn fence(&self, why: &str) {
-        // The first reason is the one to tell.
+        // Only the first reason is reported.
         let _ = self.inner.odd.set(why.to_owned());
         self.inner.log.fence(why);
     }

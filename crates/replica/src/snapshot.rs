@@ -1,8 +1,9 @@
-//! Snapshots: made only when somebody needs one.
+//! Snapshots: made only when a follower needs one.
 //!
 //! Compaction needs no file: it is a checkpoint of the database and a fence behind which the log
 //! may be purged. The file is made from a pinned read transaction when a follower has to be sent
-//! one, so it is as new as the database at that moment, never older than what openraft was told.
+//! one, so it is as new as the database at that moment, never older than the entry that openraft
+//! was given.
 
 use std::{
     io,
@@ -19,16 +20,16 @@ use crate::{
     snapshot_store::{SnapshotFile, SnapshotStore},
 };
 
-/// Where a receiver keeps what it has of a snapshot, also while its process does not run.
+/// Directory in which a receiver keeps its part of a snapshot, also while its process does not run.
 const RECEIVED: &str = "receive";
 
-/// What openraft hands around as a snapshot.
+/// The content of what openraft passes on as a snapshot.
 pub(crate) enum SnapshotData {
     /// This node's state, to be copied when it is needed.
     Own {
-        /// Where to read it.
+        /// Reads the state.
         reader: Reader,
-        /// Who keeps the files.
+        /// The store that keeps the files.
         store: SnapshotStore,
         /// The entry that it must hold at least.
         index: u64,
@@ -57,7 +58,7 @@ impl SnapshotData {
 }
 
 impl SnapshotFile {
-    /// Says what it holds. Whoever sends it keeps this for as long: else the file may go.
+    /// Describes its content. The sender keeps this while it sends: otherwise the file may go.
     pub(crate) fn offer(&self, vote: Vote, codec: &dyn Codec) -> io::Result<SnapshotOffer> {
         let last = self.applied.last;
         let last = last.ok_or_else(|| io::Error::other("nothing is applied yet"))?;
@@ -93,7 +94,7 @@ pub(crate) fn clean_directory(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Where snapshots lie that are sent or received.
+/// Returns the directory of snapshots that are sent or received.
 pub(crate) fn directory(data: &Path) -> PathBuf {
     data.join("snapshots")
 }

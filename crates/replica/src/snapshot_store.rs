@@ -1,12 +1,12 @@
-//! Snapshot files that this node has made, kept for as long as somebody may go on with them.
+//! Snapshot files that this node has made, kept for as long as a receiver may go on with them.
 //!
 //! Making one reads the whole state, and a receiver that was interrupted can only go on with the
-//! same file. So the newest one is kept: until it is too old for the log, until nobody has asked
-//! for it for [`KEEP`], or until a receiver found it damaged.
+//! same file. So the newest one is kept: until it is too old for the log, until no receiver has
+//! asked for it for [`KEEP`], or until a receiver found it damaged.
 //!
-//! Always true: the entry after a file that is given out is still in the log. While one is kept
-//! the log is not purged past what the engine was told of it, up to a bound; beyond the bound the
-//! file goes, not the bound.
+//! Always true: the entry after a file that is given out is still in the log. While one is kept the
+//! log is not purged past the entry that the engine was given as its last, up to a bound; beyond
+//! the bound the file goes, not the bound.
 
 use std::{
     error::Error as _,
@@ -22,7 +22,7 @@ use std::{
 use conclave_storage::state::{self, Applied, Reader, SnapshotError};
 use tokio::{task::spawn_blocking, time::Instant};
 
-/// How long a file is kept that nobody asks for.
+/// How long a file is kept that no receiver asks for.
 const KEEP: Duration = Duration::from_secs(600);
 /// How long the log waits for a receiver that has all of a file, and is about to follow. Once it
 /// does, it is waited for as for any other follower.
@@ -31,16 +31,16 @@ const FOLLOW: Duration = Duration::from_secs(10);
 /// Makes the names of files of one process different.
 static FILES: AtomicU64 = AtomicU64::new(0);
 
-/// A file and what is in it; the file goes with the last who holds this.
+/// A file and its content; the file is removed when the last owner drops this.
 #[derive(Debug)]
 pub(crate) struct SnapshotFile {
-    /// What it holds.
+    /// State that it holds.
     pub(crate) applied: Applied,
-    /// Its place in the log.
+    /// Index of the entry up to which it holds the state.
     pub(crate) index: u64,
-    /// Where it is.
+    /// Path of the file.
     pub(crate) file: PathBuf,
-    /// Its length.
+    /// Length in bytes.
     pub(crate) bytes: u64,
     /// BLAKE3 of its bytes.
     pub(crate) blake3: [u8; 32],
@@ -72,13 +72,13 @@ impl Drop for SnapshotFile {
     }
 }
 
-/// What the mutex guards.
+/// State behind the mutex.
 #[derive(Default)]
 struct Inner {
     cached: Option<Cached>,
     /// The entry that a file holds at least which is being made.
     making: Option<u64>,
-    /// Why none could be made at the last attempt, so that the log says it once.
+    /// The reason why none could be made at the last attempt, so that the log says it once.
     trouble: Option<String>,
     /// Everything up to here may be gone from the log.
     purged: u64,
@@ -86,11 +86,11 @@ struct Inner {
 
 struct Cached {
     made: Arc<SnapshotFile>,
-    /// The least entry that the engine was told to be the last of it. A file may hold more, and
-    /// the engine would have the receiver go on from here.
+    /// The least entry that the engine was given as its last. A file may hold more, and the engine
+    /// would have the receiver go on from here.
     told: u64,
     asked_at: Instant,
-    /// When a receiver has got all of it, if nobody has asked for it since.
+    /// When a receiver has got all of it, if no receiver has asked for it since.
     received_at: Option<Instant>,
 }
 
@@ -99,7 +99,7 @@ struct Cached {
 pub(crate) struct SnapshotStore {
     directory: Arc<Path>,
     inner: Arc<Mutex<Inner>>,
-    /// Held while a file is being made: who waits for it takes the same one.
+    /// Held while a file is being made: a task that waits for it takes the same file.
     making: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -118,7 +118,7 @@ impl SnapshotStore {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The file that is kept, if the log goes on after it.
+    /// Returns the file that is kept, if the log goes on after it.
     pub(crate) fn cached(&self) -> Option<Arc<SnapshotFile>> {
         let mut inner = self.inner();
         let purged = inner.purged;
@@ -131,7 +131,7 @@ impl SnapshotStore {
         Some(cached.made.clone())
     }
 
-    /// The file that is kept if it holds entry `index`, else a new one.
+    /// Returns the file that is kept if it holds entry `index`, else a new one.
     ///
     /// # Errors
     /// If it cannot be written; trying again is safe.
@@ -172,7 +172,7 @@ impl SnapshotStore {
         Ok(made)
     }
 
-    /// Keeps nothing: the log is another one, or the file is worth nothing.
+    /// Keeps nothing: the log is another one, or the file cannot be used.
     pub(crate) fn forget(&self) {
         let cached = self.inner().cached.take();
         // Removing a large file takes its time; the lock is free meanwhile.
@@ -192,20 +192,21 @@ impl SnapshotStore {
         inner.trouble = why;
     }
 
-    /// The log waits from entry `index` on, until this is dropped.
+    /// Makes the log wait from entry `index` on, until the result is dropped.
     fn hold(&self, index: u64) -> Making<'_> {
         self.inner().making = Some(index);
         Making(self)
     }
 
-    /// A receiver has all of it. Others may still ask for it, but soon the log waits no more.
+    /// Notes that a receiver has all of it. Others may still ask for it, but soon the log waits no
+    /// more.
     pub(crate) fn received(&self) {
         if let Some(cached) = &mut self.inner().cached {
             cached.received_at = Some(Instant::now());
         }
     }
 
-    /// Is told that the log is about to be purged up to entry `upto`; gives up to where it may be.
+    /// Notes that the log is about to be purged up to entry `upto`; returns up to where it may be.
     /// `bound` is how far it may be held back.
     pub(crate) fn purging(&self, upto: u64, bound: u64, now: Instant) -> u64 {
         let mut inner = self.inner();
@@ -226,13 +227,13 @@ impl SnapshotStore {
 }
 
 impl Cached {
-    /// Whether the log waits for it.
+    /// Returns whether the log waits for the file.
     fn holds(&self, now: Instant) -> bool {
         self.received_at
             .is_none_or(|received| now.saturating_duration_since(received) < FOLLOW)
     }
 
-    /// Whether a transfer is under way.
+    /// Returns whether a transfer is under way.
     fn is_in_use(&self) -> bool {
         Arc::strong_count(&self.made) > 1
     }
@@ -254,7 +255,7 @@ mod tests {
     use super::*;
     use crate::LogId;
 
-    /// A state in which so many entries are applied, and its offers.
+    /// Returns a state in which so many entries are applied, and its offers.
     fn state(directory: &Path, entries: u64) -> (State, SnapshotStore) {
         let mut state = State::open(directory, Options::default()).unwrap();
         apply(&mut state, 1, entries);

@@ -16,7 +16,7 @@ pub enum StartError {
     /// The state cannot be opened.
     #[error("the state cannot be opened")]
     State {
-        /// Why.
+        /// The cause.
         #[source]
         source: state::OpenError,
         /// Whether the log still has every entry since the first.
@@ -54,7 +54,7 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// The damage that keeps the replica from starting, if that is why.
+    /// Returns the damage that keeps the replica from starting, if that is why.
     #[must_use]
     pub fn damage(&self) -> Option<Damage> {
         match self {
@@ -79,7 +79,7 @@ impl StartError {
         }
     }
 
-    /// What the disk refuses, if that is what keeps the replica from starting.
+    /// Returns what the disk refuses, if that is what keeps the replica from starting.
     #[must_use]
     pub fn disk_failure(&self) -> Option<DiskFailure> {
         match self.damage() {

@@ -3,8 +3,9 @@
 //! The engine hands an entry on as soon as it is committed and was given to the log. A majority of
 //! the others is enough for that: the node's own disk may still have to write it.
 //!
-//! Always true: who waits here goes on with entries that a restart finds in the log. So a log that
-//! ends before the state does has lost something, and is not merely the log of a node that died.
+//! Always true: a task that waits here goes on with entries that a restart finds in the log. So a
+//! log that ends before the state does has lost something, and is not merely the log of a node that
+//! died.
 
 use std::io;
 
@@ -22,17 +23,18 @@ enum Reach {
 pub(crate) struct Synced(watch::Sender<Reach>);
 
 impl Synced {
-    /// Everything up to entry `index` was found on disk.
+    /// Begins where everything up to entry `index` was found on disk.
     pub(crate) fn new(index: u64) -> Self {
         Self(watch::Sender::new(Reach::Index(index)))
     }
 
-    /// The log ends on disk with this entry; after a truncation that is less than before.
+    /// Notes that the log ends on disk with this entry; after a truncation that is less than
+    /// before.
     pub(crate) fn ends(&self, index: u64) {
         self.0.send_replace(Reach::Index(index));
     }
 
-    /// Nobody needs to wait any more.
+    /// Ends all waiting: the log has failed.
     pub(crate) fn failed(&self) {
         self.0.send_replace(Reach::Failed);
     }
@@ -123,7 +125,7 @@ mod tests {
         }
     }
 
-    /// Nobody.
+    /// A listener that ignores everything.
     struct Deaf;
 
     impl Listener for Deaf {

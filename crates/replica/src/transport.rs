@@ -1,5 +1,5 @@
-//! What a replica needs of the world: a way to its peers, a format for its entries, and somebody
-//! who hears what was applied.
+//! What a replica needs of the world: a way to its peers, a format for its entries, and a listener
+//! that hears what was applied.
 //!
 //! All are given from outside, so that this crate knows neither tonic nor protobuf, and a
 //! simulated network can take the place of the real one.
@@ -14,16 +14,16 @@ use crate::{Entry, LogId, Member, Members, Outcome, ProposeError, ReadError, Vot
 
 /// Turns what is stored into bytes and back.
 pub trait Codec: Send + Sync + 'static {
-    /// The bytes of a batch.
+    /// Returns the bytes of a batch.
     fn encode_batch(&self, batch: &Batch) -> Bytes;
-    /// The batch in these bytes.
+    /// Returns the batch in these bytes.
     ///
     /// # Errors
     /// If this version does not understand them: the node stops, it never skips an entry.
     fn decode_batch(&self, bytes: &Bytes) -> Result<Batch, CodecError>;
-    /// The bytes of a membership.
+    /// Returns the bytes of a membership.
     fn encode_members(&self, members: &Members) -> Bytes;
-    /// The membership in these bytes.
+    /// Returns the membership in these bytes.
     ///
     /// # Errors
     /// If this version does not understand them.
@@ -32,11 +32,11 @@ pub trait Codec: Send + Sync + 'static {
 
 /// Hears what was applied. Called on the thread of the database's one writer: must not wait.
 pub trait Listener: Send + Sync + 'static {
-    /// Everything up to entry `index` is in the database; `events` is what the entries since the
-    /// last call came to, in order.
+    /// Notes that everything up to entry `index` is in the database; `events` are the events of the
+    /// entries since the last call, in order.
     fn applied(&self, index: u64, events: Vec<(Position, Event)>);
-    /// A snapshot has replaced the database: it has everything up to entry `index`, and what
-    /// happened on the way there was not told.
+    /// Notes that a snapshot has replaced the database: it has everything up to entry `index`, and
+    /// the listener has not heard of what happened on the way there.
     fn installed(&self, index: u64);
 }
 
@@ -60,7 +60,7 @@ pub enum Lane {
 
 /// Makes connections to peers. Never blocks: a peer is connected when it is first used.
 pub trait Transport: Send + Sync + 'static {
-    /// A way to `node`.
+    /// Returns a way to `node`.
     fn peer(&self, node: u64, member: &Member, lane: Lane) -> Arc<dyn Peer>;
 }
 
@@ -87,14 +87,14 @@ pub trait Peer: Send + Sync + 'static {
         last: Option<LogId>,
         limit: Duration,
     ) -> BoxFuture<'_, Result<(), PeerError>>;
-    /// Sends a snapshot; gives the receiver's vote once it is installed or refused. `limit` is
+    /// Sends a snapshot; returns the receiver's vote once it is installed or refused. `limit` is
     /// the longest time in which nothing may go on.
     fn install_snapshot(
         &self,
         offer: SnapshotOffer,
         limit: Duration,
     ) -> BoxFuture<'_, Result<Vote, PeerError>>;
-    /// Hands commands to the peer if it leads: one result each, in their order.
+    /// Forwards commands to the peer if it leads: one result each, in their order.
     fn forward(
         &self,
         commands: Vec<Command>,
@@ -109,10 +109,10 @@ pub trait Peer: Send + Sync + 'static {
     fn clock(&self, limit: Duration) -> BoxFuture<'_, Result<Timestamp, PeerError>>;
 }
 
-/// A peer did not answer. What was asked may or may not have been done.
+/// A peer did not answer. The requested action may or may not have been done.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum PeerError {
-    /// No connection; nothing was asked. Worth a pause before the next attempt.
+    /// No connection; nothing was sent. A pause before the next attempt makes sense.
     #[error("unreachable: {0}")]
     Unreachable(String),
     /// The connection or the peer failed.
@@ -139,7 +139,7 @@ pub struct AppendRequest {
     pub committed: Option<LogId>,
 }
 
-/// What became of the entries.
+/// Outcome of an append.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AppendResponse {
     /// All are on disk.
@@ -155,7 +155,7 @@ pub enum AppendResponse {
 /// Asks for a vote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VoteRequest {
-    /// The vote that is asked for.
+    /// The requested vote.
     pub vote: Vote,
     /// The last entry of the candidate's log.
     pub last: Option<LogId>,
@@ -189,7 +189,7 @@ pub struct SnapshotOffer {
     pub members: Members,
     /// The file. A receiver has verified it against `blake3` and owns it: it may be moved.
     pub file: PathBuf,
-    /// Its length.
+    /// Length in bytes.
     pub bytes: u64,
     /// BLAKE3 of the file.
     pub blake3: [u8; 32],

@@ -1,10 +1,10 @@
-//! What a replica says to the node around it.
+//! Types in which a replica answers the node around it.
 
 use std::{collections::BTreeMap, collections::BTreeSet, time::Duration};
 
 use conclave_core::Answer;
 
-/// Where a member of the cluster is reached.
+/// Addresses of a member of the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Member {
     /// host:port of its listener for peers.
@@ -13,7 +13,7 @@ pub struct Member {
     pub client_address: String,
 }
 
-/// Who belongs to the cluster.
+/// The members of the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members {
     /// One set of voters, or two while the membership changes.
@@ -25,7 +25,7 @@ pub struct Members {
 /// A command was decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// What the rules said.
+    /// The answer of the rules.
     pub answer: Answer,
     /// The log entry in which it was decided; a retry gets that of the first answer.
     pub index: u64,
@@ -34,7 +34,7 @@ pub struct Outcome {
 /// A command did not get through. Asking again with the same request number is always safe.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError {
-    /// Refused at the door; nothing was proposed.
+    /// Refused before it was proposed: too much is under way.
     #[error("too much is under way")]
     Busy,
     /// This node does not lead, and was asked not to forward. The command may still commit if it
@@ -44,7 +44,7 @@ pub enum ProposeError {
         /// The leader that it knows.
         leader: Option<u64>,
     },
-    /// There was no leader to hand the command to for the whole time.
+    /// There was no leader to forward the command to for the whole time.
     #[error("no leader within {waited:?}")]
     NoLeader {
         /// How long was waited.
@@ -87,38 +87,38 @@ pub enum ReadError {
     Stopping,
 }
 
-/// What a node does in the cluster.
+/// Role of a node in the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// It proposes.
+    /// The node proposes.
     Leader,
-    /// It follows and votes.
+    /// The node follows and votes.
     Follower,
-    /// It asks for votes.
+    /// The node asks for votes.
     Candidate,
-    /// It follows and does not vote.
+    /// The node follows and does not vote.
     Learner,
-    /// It has stopped.
+    /// The node has stopped.
     Stopped,
 }
 
-/// What a replica knows of a node, by the newest membership in its log.
+/// Place of a node, by the newest membership in a replica's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// It votes, in the old or in the new set if the membership changes.
+    /// The node votes, in the old or in the new set if the membership changes.
     Voter,
-    /// It follows without a vote.
+    /// The node follows without a vote.
     Learner,
-    /// It is no member, as far as is known here: the others may know more.
+    /// The node is no member, as far as is known here: the others may know more.
     Unknown,
 }
 
-/// How a replica is, at one moment.
+/// Status of a replica, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// What it does.
+    /// The replica's role.
     pub role: Role,
-    /// Its term.
+    /// The replica's term.
     pub term: u64,
     /// The last entry in its log; 0 if none.
     pub log_index_last: u64,
@@ -130,7 +130,7 @@ pub struct Status {
     pub applied_index: u64,
     /// The leader that it knows.
     pub leader: Option<u64>,
-    /// Who belongs to the cluster, as far as it knows.
+    /// The members of the cluster, as far as it knows.
     pub members: Members,
     /// Whether that is for good: until a change of them is committed, it may be taken back, and
     /// the majorities of before count, too.

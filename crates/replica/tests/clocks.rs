@@ -1,4 +1,4 @@
-//! Nodes whose clocks are wrong, in one process: what is stamped, what expires, what is told.
+//! Nodes whose clocks are wrong, in one process: what is stamped, what expires, what is reported.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -13,7 +13,7 @@ const YEAR_MS: i64 = 365 * 24 * HOUR_MS;
 /// How far a date may be from the truth on a busy machine.
 const NEAR_MS: u64 = 20_000;
 
-/// Sends a message and gives the date that it was given.
+/// Sends a message and returns the date that it was given.
 async fn date_of_send(node: &Replica, session: conclave_core::SessionId, number: u64) -> u64 {
     let command = send(session, number, "alice", "what is the time?");
     let outcome = node.propose(command, PATIENCE).await.unwrap();

@@ -172,7 +172,7 @@ async fn a_node_that_was_away_for_longer_than_the_log_gets_a_snapshot() {
     let mut last = 0;
     let mut number = 0;
     let purged = |node: u64| cluster.node(node).status().purged_index;
-    // Until the log of everybody else begins after what the node has.
+    // Until the log of every other node begins after what the node has.
     while !cluster.nodes().into_iter().all(|node| purged(node) > 20) {
         number += 1;
         let node = cluster.node(cluster.nodes()[0]);

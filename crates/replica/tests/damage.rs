@@ -98,7 +98,7 @@ async fn states_that_are_held_after_one_entry_are_the_same_while_others_are_appl
 /// Damages of a replica that is started after each.
 const ROUNDS: u64 = 80;
 
-/// The files of a directory and of those in it.
+/// Returns the files of a directory and of those in it.
 fn files(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();
     for item in fs::read_dir(directory).unwrap() {
@@ -115,7 +115,7 @@ fn files(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     found
 }
 
-/// Whether a damage of this file must show: not of those that are made anew.
+/// Returns whether damage of this file must show: not of files that are made anew.
 fn matters(path: &Path) -> bool {
     let name = path.file_name().unwrap().to_string_lossy();
     name.ends_with(".segment") || name.starts_with("state.db") || name == "state.mark"
@@ -153,7 +153,7 @@ async fn damages_at_random_places_are_told_as_damage_or_shown_by_comparing_or_ar
                     .iter()
                     .rposition(|byte| *byte != 0)
                     .map_or(0, |at| at + 1);
-                // In the header of a database a version is told from damage by nothing.
+                // In the header of a database nothing tells a version from damage.
                 let offset = 100.min(used) + roll(used.saturating_sub(100));
                 match round % 4 {
                     0 => bytes.truncate(offset),

@@ -1,5 +1,5 @@
-//! Changes of the membership whose leader is killed, paused or deposed at each of their steps: the
-//! next change always succeeds, and no cluster is left with two sets of voters.
+//! Changes of the membership during which the leader is killed, paused or deposed at each of their
+//! steps: the next change always succeeds, and no cluster is left with two sets of voters.
 //!
 //! `CONCLAVE_MEMBERSHIP_SEEDS` sets how many random sequences are run, and
 //! `CONCLAVE_MEMBERSHIP_SEED` the first one.
@@ -26,7 +26,7 @@ const NEXT_CHANGE_LIMIT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_secs(2);
 /// Time that one attempt of a change may take.
 const ATTEMPT: Duration = Duration::from_millis(700);
-/// Pause before a change is asked for again.
+/// Pause before a change is requested again.
 const AGAIN: Duration = Duration::from_millis(20);
 /// Clusters that run at once.
 const CLUSTERS: usize = 2;
@@ -83,7 +83,7 @@ async fn make(cluster: &Cluster, change: &Change) -> Members {
     made.unwrap_or_else(|_| panic!("{change:?} was not made: {last:?}"))
 }
 
-/// Five voters, and a learner that has everything.
+/// Starts five voters, and a learner that has everything.
 async fn five_and_a_learner() -> Cluster {
     let cluster = Cluster::start(5).await;
     cluster.start_node(6).await;
@@ -185,8 +185,8 @@ async fn survives(what: &str, (nth, deliveries): Step, fault: Fault) -> bool {
     true
 }
 
-/// Every change, with the fault at each of its steps: the entry is in the leader's log alone, on
-/// one more node, or on a majority; of a replacement, each of its two entries.
+/// Makes every change, with the fault at each of its steps: the entry is in the leader's log alone,
+/// on one more node, or on a majority; of a replacement, each of its two entries.
 async fn survives_everywhere(fault: Fault) {
     let ones = ["add", "promote", "demote", "remove"].into_iter();
     let ones = ones.flat_map(|what| [(what, (0, 0)), (what, (0, 1)), (what, (0, 3))]);

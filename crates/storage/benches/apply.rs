@@ -1,7 +1,7 @@
 //! Measures what it costs to apply a message: decide it, write its rows, remember its answer.
 //!
 //! Two logs of direct messages: in the one every command of an entry is of another account, in the
-//! other all are of one. The best of several rounds is told, in microseconds for one message.
+//! other all are of one. Prints the best of several rounds, in microseconds for one message.
 #![allow(clippy::print_stdout, reason = "the table is what this program is for")]
 #![allow(clippy::disallowed_methods, reason = "it measures time")]
 #![allow(clippy::unwrap_used, reason = "a failure ends the measurement")]
@@ -71,7 +71,7 @@ impl Log {
 
     fn entry(&mut self, commands: Vec<Command>) -> Entry {
         self.index += 1;
-        // So slowly that nobody is told to wait.
+        // So slowly that no account is refused by its rate limit.
         self.now += 1000;
         let id = LogId {
             term: 1,
@@ -114,7 +114,7 @@ impl Log {
         }
     }
 
-    /// Applies a round; gives microseconds for one message.
+    /// Applies a round; returns microseconds for one message.
     fn round(&mut self, sender: impl Fn(u64) -> u64) -> f64 {
         let mut entries = Vec::new();
         for _ in 0..MESSAGES / COMMANDS {

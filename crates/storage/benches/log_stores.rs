@@ -24,7 +24,8 @@ const MEASURED: Duration = Duration::from_secs(3);
 /// Appends that wait for the SQLite writer.
 const QUEUE_MAX: usize = 1024;
 
-/// A store under measurement: takes the bytes of the next entry and who waits for them.
+/// A store under measurement: takes the bytes of the next entry and the completion that waits for
+/// them.
 trait Store: Sync {
     fn append(&self, bytes: Bytes, done: Completion);
 }
@@ -114,7 +115,7 @@ impl Store for Sqlite {
     }
 }
 
-/// Appends from `appenders` threads for a while; gives every latency.
+/// Appends from `appenders` threads for a while; returns every latency.
 fn measure(store: &dyn Store, appenders: usize) -> Vec<Duration> {
     let stop = AtomicBool::new(false);
     let all = Mutex::new(Vec::new());

@@ -1,8 +1,8 @@
 //! Measures what people wait for: opening a conversation, scrolling back, the list with its
 //! unread counts, unread messages, a stream that catches up.
 //!
-//! The state is made by the writer itself: two people with 200 000 messages, a room of 10 000
-//! members, one person to whom as many have written, and a room in which one member has sent
+//! The writer itself makes the state: two people with 200 000 messages, a room of 10 000 members,
+//! one person that has got a message from as many others, and a room in which one member has sent
 //! 200 000 messages and read none.
 #![allow(clippy::print_stdout, reason = "the table is what this program is for")]
 #![allow(clippy::disallowed_methods, reason = "it measures time")]
@@ -31,7 +31,7 @@ const ANN: AccountId = AccountId(1);
 const BEA: AccountId = AccountId(2);
 /// A member of the large room and of nothing else.
 const CYD: AccountId = AccountId(3);
-/// Somebody to whom everybody has written.
+/// The account to which every other account has written.
 const DAN: AccountId = AccountId(4);
 /// The conversations, in the order in which they are opened.
 const DIRECT: ConversationId = ConversationId(1);
@@ -52,7 +52,7 @@ impl Writer {
         self.push(Origin::Once(OnceId(id.to_be_bytes())), operation);
     }
 
-    /// A request of the session with the same number as its account.
+    /// Adds a request of the session with the same number as its account.
     fn ask(&mut self, session: u64, operation: Operation) {
         let number = self.numbers.entry(session).or_default();
         *number += 1;
@@ -82,7 +82,7 @@ impl Writer {
             index: self.index,
         };
         let batch = Batch {
-            // A minute each, so that nobody is told to wait.
+            // A minute each, so that no account is refused by its rate limit.
             proposed_at: Timestamp(1_000_000 + 60_000 * self.index),
             date: Timestamp(1_000_000 + 60_000 * self.index),
             commands: std::mem::take(&mut self.waiting),
@@ -173,7 +173,7 @@ fn rooms(writer: &mut Writer) {
     for number in 1..=MEMBERS {
         writer.ask(number, send(Recipient::Conversation(HALL), number));
     }
-    // Everybody likes the newest messages.
+    // Every member reacts to the newest messages.
     for account in 1..=MEMBERS {
         for sequence in MEMBERS - 1..=MEMBERS {
             let message = MessageRef {
@@ -395,6 +395,6 @@ fn main() {
         let page = reader.for_index(Position::new(100, 0), 1000).unwrap();
         assert_eq!(page.rows.len(), 1000);
     });
-    // Told, not asserted: on a busy machine everything is slow at times.
+    // Printed, not asserted: on a busy machine everything is slow at times.
     println!("over {P99_MAX:?}: {:?}", table.slow);
 }

@@ -1,7 +1,8 @@
 //! What a failure of the system or of SQLite means for the data of this node.
 //!
-//! SQLite does not tell everything: it calls a page that the disk cannot read a malformed database,
-//! and a quota that is used up an I/O error. So the disk is asked before either is believed.
+//! SQLite does not report everything: it calls a page that the disk cannot read a malformed
+//! database, and a quota that is used up an I/O error. So the disk is asked before either is
+//! believed.
 //!
 //! Always true: only bytes that were read and are not what was written are damage. What the system
 //! refuses to read or to write is not.
@@ -85,7 +86,7 @@ fn words(error: &(dyn Error + 'static)) -> String {
     words
 }
 
-/// Returns what the first cause says that is the system's or SQLite's.
+/// Returns the fault behind the first cause that is an error of the system or of SQLite.
 fn in_causes(error: &(dyn Error + 'static)) -> Option<Fault> {
     let io = error.downcast_ref::<io::Error>();
     let io = io.or_else(|| error.downcast_ref::<Arc<io::Error>>().map(|io| &**io));
@@ -134,14 +135,14 @@ pub(crate) fn of_io(error: &io::Error) -> Fault {
     }
 }
 
-/// Whether this process or the machine has no descriptor left.
+/// Returns whether this process or the machine has no descriptor left.
 pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
     const EMFILE: i32 = rustix::io::Errno::MFILE.raw_os_error();
     const ENFILE: i32 = rustix::io::Errno::NFILE.raw_os_error();
     matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
 }
 
-/// Returns what an error of SQLite means, as far as SQLite tells.
+/// Returns what an error of SQLite means, as far as SQLite reports it.
 pub(crate) fn of_sqlite(error: &rusqlite::Error) -> Fault {
     match error {
         // A number that no column takes: the rules have let it through, and the file has no part
@@ -176,7 +177,7 @@ fn of_code(error: &ffi::Error) -> Fault {
     }
 }
 
-/// Whether SQLite says that the file is none of its own, or is damaged.
+/// Returns whether SQLite says that the file is none of its own, or is damaged.
 pub(crate) fn is_malformed(error: &rusqlite::Error) -> bool {
     let code = error.sqlite_error_code();
     matches!(
@@ -185,7 +186,8 @@ pub(crate) fn is_malformed(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// Returns what an error of SQLite on the database at `state` means, and in whose words.
+/// Returns what an error of SQLite on the database at `state` means, and the message of SQLite or
+/// of the system.
 pub(crate) fn judge(state: &Path, error: &rusqlite::Error) -> (Fault, String) {
     let fault = of_sqlite(error);
     let why = error.to_string();
@@ -217,7 +219,7 @@ pub(crate) fn judge_damage(state: &Path, why: String) -> (Fault, String) {
     (Fault::Damage, why)
 }
 
-/// What the system itself says counts, unless it says nothing of the disk.
+/// Settles the fault: what the system itself says counts, unless it says nothing of the disk.
 fn settled(of_sqlite: Fault, error: &io::Error, why: String) -> (Fault, String) {
     match of_io(error) {
         Fault::Elsewhere | Fault::Damage => (of_sqlite, why),

@@ -1,4 +1,4 @@
-//! Every error that the system or SQLite can give means the right thing for the data.
+//! Every error of the system or of SQLite means the right thing for the data.
 
 use std::os::unix::fs::symlink;
 
@@ -100,7 +100,7 @@ fn every_code_of_sqlite_has_one_meaning() {
     assert_eq!(of_sqlite(&rows), Fault::Damage);
 }
 
-/// A database of some pages.
+/// Returns a database of some pages.
 fn database(directory: &Path) -> std::path::PathBuf {
     let path = directory.join("state.db");
     let made = Connection::open(&path).unwrap();

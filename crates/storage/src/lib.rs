@@ -1,7 +1,7 @@
 //! Bytes and rows of one node: the durable log and the SQLite state.
 //!
-//! Synchronous on purpose: whoever calls decides on which thread to wait. Knows neither consensus
-//! nor the network.
+//! Synchronous on purpose: the caller decides on which thread to wait. Knows neither consensus nor
+//! the network.
 
 mod fault;
 mod files;

@@ -40,7 +40,7 @@ pub(crate) fn is_picture(character: char) -> bool {
     !character.is_ascii() && character.is_emoji_char()
 }
 
-/// Walks over a text and tells of each character whether it may be shown where it stands.
+/// Walks over a text and decides of each character whether it may be shown where it stands.
 pub(crate) struct Walk<'a> {
     rest: std::str::Chars<'a>,
     /// The character before, if it may be shown.
@@ -122,13 +122,15 @@ pub(crate) fn is_keycap_base(character: char) -> bool {
     character.is_ascii_digit() || matches!(character, '#' | '*')
 }
 
-/// Between letters of a script that joins them, or behind the sign that joins Indic ones.
+/// Returns whether the place is between letters of a script that joins them, or behind the sign
+/// that joins Indic ones.
 fn joins_letters(last: char, next: Option<char>) -> bool {
     let is_between = |next: char| is_cursive(last) && is_cursive(next);
     canonical_combining_class(last) == VIRAMA || next.is_some_and(is_between)
 }
 
-/// Arabic, Syriac, N'Ko and Mongolian letters, and what stands on them.
+/// Returns whether this is an Arabic, Syriac, N'Ko or Mongolian letter, or a sign that stands on
+/// one.
 fn is_cursive(character: char) -> bool {
     matches!(
         character,

@@ -27,7 +27,7 @@ pub const ZERO_WIDTH_JOINER: char = '\u{200d}';
 pub(crate) const TEXT_SELECTOR: char = '\u{fe0e}';
 /// Asks for a picture.
 pub(crate) const EMOJI_SELECTOR: char = '\u{fe0f}';
-/// Stands before a text and tells the order of its bytes; elsewhere it is a space without width.
+/// Stands before a text and gives the order of its bytes; elsewhere it is a space without width.
 pub const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Returns whether a character turns the direction of writing or marks the side on which a sign is

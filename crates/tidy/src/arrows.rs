@@ -1,4 +1,4 @@
-//! Who may depend on whom, read from each crate's manifest.
+//! Which crate may depend on which, read from each crate's manifest.
 //!
 //! Only `[dependencies]` and `[build-dependencies]` count, also those of one platform; a test may
 //! look at more than the code it tests. The same arrows are drawn in `docs/architecture.md`.
@@ -24,7 +24,7 @@ pub const DEPENDENCIES_ALLOWED: [(&str, &[&str]); 12] = [
     ),
 ];
 
-/// External crates with one home; nobody else may name them.
+/// External crates with one home; no other crate may name them.
 const HOMES: [(&str, &[&str]); 11] = [
     ("openraft", &["replica"]),
     ("rusqlite", &["storage"]),
@@ -43,7 +43,7 @@ const HOMES: [(&str, &[&str]); 11] = [
     ),
 ];
 
-/// This finds arrows between crates of the workspace that the plan of the house does not have.
+/// Finds arrows between crates of the workspace that the plan of the house does not have.
 pub fn arrows(path: &str, manifest: &str) -> Vec<Problem> {
     let name = crate_name(path);
     let Some((_, allowed)) = DEPENDENCIES_ALLOWED.iter().find(|(of, _)| *of == name) else {
@@ -72,7 +72,7 @@ pub fn arrows(path: &str, manifest: &str) -> Vec<Problem> {
         .collect()
 }
 
-/// This finds external crates outside their home.
+/// Finds external crates outside their home.
 pub fn forbidden_dependencies(path: &str, manifest: &str) -> Vec<Problem> {
     let name = crate_name(path);
     dependencies(manifest)
@@ -93,12 +93,12 @@ pub fn forbidden_dependencies(path: &str, manifest: &str) -> Vec<Problem> {
         .collect()
 }
 
-/// `crates/core/Cargo.toml` is about `core`.
+/// Returns the crate of a manifest: `crates/core/Cargo.toml` is about `core`.
 fn crate_name(path: &str) -> &str {
     path.split('/').nth(1).unwrap_or(path)
 }
 
-/// The names in the sections of dependencies that reach users, with their lines.
+/// Returns the names in the sections of dependencies that reach users, with their lines.
 fn dependencies(manifest: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut counts = false;
     numbered(manifest).filter_map(move |(line, content)| {

@@ -14,8 +14,8 @@ use crate::{File, Problem};
 /// How many files may hand on one name, one after the other: more than there are.
 const HANDED_ON_MAX: usize = 16;
 
-/// This finds circles of imports between the files of each crate; a circle is named at its first
-/// file, with what ties it.
+/// Finds circles of imports between the files of each crate; a circle is named at its first file,
+/// with what ties it.
 pub fn circles(files: &[&File]) -> Vec<Problem> {
     let mut crates: BTreeMap<&str, Vec<&File>> = BTreeMap::new();
     for file in files {
@@ -63,7 +63,7 @@ fn circles_of(files: &[&File]) -> Vec<Problem> {
 /// From each file to the files from which it takes something, with the names.
 type Arrows<'a> = BTreeMap<&'a str, BTreeMap<&'a str, BTreeSet<String>>>;
 
-/// All files to which the arrows lead from one, however far.
+/// Returns all files to which the arrows lead from one, however far.
 fn reached<'a>(arrows: &Arrows<'a>, from: &str) -> BTreeSet<&'a str> {
     let mut found = BTreeSet::new();
     let mut next: VecDeque<&str> = VecDeque::from([from]);
@@ -141,7 +141,7 @@ impl<'a> Plan<'a> {
         arrows
     }
 
-    /// The file that defines what a path names, and the name there.
+    /// Returns the file that defines what a path names, and the name there.
     fn home(&self, path: &[String], steps: usize) -> Option<(&'a str, String)> {
         let lengths = (0..=path.len()).rev();
         let mut found = lengths.filter_map(|length| {
@@ -164,7 +164,8 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// `live/hub.rs` is the module `live::hub`, `live/mod.rs` is `live`, and `lib.rs` the root.
+/// Returns the path of a module: `live/hub.rs` is `live::hub`, `live/mod.rs` is `live`, and
+/// `lib.rs` the root.
 fn module_path(inside: &str) -> Path {
     let whole = inside.trim_end_matches(".rs");
     let whole = whole.strip_suffix("/mod").unwrap_or(whole);
@@ -326,7 +327,7 @@ fn is_test_mark(words: &[String]) -> bool {
     words.len() > mark.len() && words.iter().zip(mark).all(|(word, mark)| word == mark)
 }
 
-/// Where the item ends that begins at a mark: after its semicolon or its block.
+/// Returns where the item ends that begins at a mark: after its semicolon or its block.
 fn end_of_item(words: &[String], begin: usize) -> usize {
     let mut depth = 0;
     let mut is_use = false;
@@ -347,7 +348,8 @@ fn end_of_item(words: &[String], begin: usize) -> usize {
     words.len()
 }
 
-/// The words, the double colons and the other marks of a text, without comments and strings.
+/// Returns the words, the double colons and the other marks of a text, without comments and
+/// strings.
 fn split(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut rest = text;
@@ -400,7 +402,7 @@ fn after_string(inside: &str) -> &str {
     ""
 }
 
-/// How long a character in quotes is, or the mark of a lifetime.
+/// Returns how long a character in quotes is, or the mark of a lifetime.
 fn quoted(rest: &str) -> usize {
     let mut chars = rest.char_indices().skip(1);
     match (chars.next(), chars.next()) {

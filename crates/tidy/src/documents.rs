@@ -5,7 +5,7 @@ use crate::{File, Problem, numbered};
 /// Lines of a notebook entry: one page.
 const NOTEBOOK_LINES_MAX: usize = 70;
 
-/// This finds relative links to files that do not exist, or to headings that a file has not.
+/// Finds relative links to files that do not exist, or to headings that a file has not.
 ///
 /// `exists` answers for a path relative to the root, files and folders alike.
 pub fn links(file: &File, files: &[File], exists: impl Fn(&str) -> bool) -> Vec<Problem> {
@@ -36,7 +36,7 @@ pub fn links(file: &File, files: &[File], exists: impl Fn(&str) -> bool) -> Vec<
     problems
 }
 
-/// These are the anchors of a document's headings, as code forges make them.
+/// Returns the anchors of a document's headings, as code forges make them.
 pub fn anchors(text: &str) -> Vec<String> {
     let mut anchors: Vec<String> = Vec::new();
     for (_, line) in prose(text) {
@@ -70,7 +70,7 @@ pub fn anchors(text: &str) -> Vec<String> {
     anchors
 }
 
-/// This finds `docs/….md` paths in code for which there is no document.
+/// Finds `docs/….md` paths in code for which there is no document.
 pub fn named_documents(path: &str, text: &str, exists: impl Fn(&str) -> bool) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (line, content) in numbered(text) {
@@ -91,7 +91,7 @@ pub fn named_documents(path: &str, text: &str, exists: impl Fn(&str) -> bool) ->
     problems
 }
 
-/// This finds tests that a row of the requirements names in backticks and that do not exist.
+/// Finds tests that a row of the requirements names in backticks and that do not exist.
 ///
 /// A name is `path::test_name`: the last part is the function, the part before it the end of a
 /// file's or module's name, or of a folder's.
@@ -124,7 +124,7 @@ pub fn promised_tests(path: &str, text: &str, files: &[File]) -> Vec<Problem> {
     problems
 }
 
-/// This finds what is true on one machine only.
+/// Finds what is true on one machine only.
 pub fn foreign_paths(path: &str, text: &str) -> Vec<Problem> {
     // In parts, so that this file does not contain what it looks for.
     let foreign = [["/wo", "rk/"], ["/ro", "ot/"]].map(|parts| parts.concat());
@@ -142,7 +142,7 @@ pub fn foreign_paths(path: &str, text: &str) -> Vec<Problem> {
     problems
 }
 
-/// This finds packages that a lock file takes from anywhere but the public index of its kind.
+/// Finds packages that a lock file takes from anywhere but the public index of its kind.
 pub fn lock_sources(path: &str, text: &str) -> Vec<Problem> {
     let (key, public) = match path.rsplit('/').next() {
         Some("Cargo.lock") => (
@@ -164,7 +164,7 @@ pub fn lock_sources(path: &str, text: &str) -> Vec<Problem> {
         .collect()
 }
 
-/// This finds notebook entries without a date in the name, or longer than a page.
+/// Finds notebook entries without a date in the name, or longer than a page.
 pub fn notebook(path: &str, text: &str) -> Vec<Problem> {
     let name = path.rsplit('/').next().unwrap_or(path);
     let lines = text.lines().count();
@@ -185,7 +185,7 @@ pub fn notebook(path: &str, text: &str) -> Vec<Problem> {
     problems
 }
 
-/// The targets of all links `[text](target)` outside code, with their lines.
+/// Returns the targets of all links `[text](target)` outside code, with their lines.
 fn targets(text: &str) -> impl Iterator<Item = (usize, &str)> {
     prose(text).flat_map(|(number, line)| {
         // Odd parts are code in backticks.
@@ -199,7 +199,7 @@ fn targets(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// The lines outside fenced code.
+/// Returns the lines outside fenced code.
 fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut fenced = false;
     numbered(text).filter(move |(_, line)| {
@@ -209,7 +209,7 @@ fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// `docs/a.md` and `../b/c` give `b/c`.
+/// Resolves a relative link: `docs/a.md` and `../b/c` give `b/c`.
 fn resolve(from: &str, target: &str) -> String {
     let mut parts: Vec<&str> = from.split('/').collect();
     parts.pop();
@@ -223,7 +223,8 @@ fn resolve(from: &str, target: &str) -> String {
     parts.join("/")
 }
 
-/// Whether a module may be in a file: by the file's or a folder's name, or as a module inside.
+/// Returns whether a module may be in a file: by the file's or a folder's name, or as a module
+/// inside.
 fn at(file: &File, module: &str) -> bool {
     let module = module.rsplit('/').next().unwrap_or(module);
     let path = file.path.trim_end_matches(".rs");
@@ -234,7 +235,8 @@ fn at(file: &File, module: &str) -> bool {
             .is_some_and(|part| at(file, part))
 }
 
-/// Whether an absolute path begins in this line, not one that merely contains these letters.
+/// Returns whether an absolute path begins in this line, not one that merely contains these
+/// letters.
 fn starts_a_path(line: &str, path: &str) -> bool {
     let inside = |c: char| c.is_alphanumeric() || "._-~}/*".contains(c);
     line.match_indices(path)

@@ -1,8 +1,8 @@
 //! House rules that a compiler cannot check, as plain functions of a path and a text.
 //!
-//! Each rule gives problems that say where, which rule, and the cure. `tests/tidy.rs` applies
-//! them to the tree; the unit tests show for each that it catches a bad sample. Nothing is
-//! written, and nothing outside the tree is read.
+//! Each rule returns problems that say where, which rule, and the cure. `tests/tidy.rs` applies
+//! them to the tree; the unit tests show for each that it catches a bad sample. Nothing is written,
+//! and nothing outside the tree is read.
 
 mod arrows;
 mod circles;
@@ -63,12 +63,12 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The lines of a text with their numbers, counted from 1.
+/// Returns the lines of a text with their numbers, counted from 1.
 pub(crate) fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
     (1..).zip(text.lines())
 }
 
-/// Whether a word stands alone in a line: no letter, digit or underscore touches it.
+/// Returns whether a word stands alone in a line: no letter, digit or underscore touches it.
 pub(crate) fn has_word(line: &str, word: &str) -> bool {
     let part_of_word = |c: char| c.is_alphanumeric() || c == '_';
     line.match_indices(word).any(|(start, _)| {

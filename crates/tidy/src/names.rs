@@ -18,7 +18,7 @@ const NONDETERMINISTIC: [&str; 9] = [
     "random()",
 ];
 
-/// This finds types, traits and modules whose name contains an empty word.
+/// Finds types, traits and modules whose name contains an empty word.
 pub fn forbidden_names(path: &str, text: &str) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (line, content) in numbered(text) {
@@ -43,7 +43,7 @@ pub fn forbidden_names(path: &str, text: &str) -> Vec<Problem> {
     problems
 }
 
-/// This finds clocks and randomness; comments may name them, code may not.
+/// Finds clocks and randomness; comments may name them, code may not.
 ///
 /// Durations that go to a metric are measured with `Instant::now` where the log is synced: that
 /// is the one exception, `instants` being true.
@@ -65,7 +65,7 @@ pub fn clocks(path: &str, text: &str, instants: bool) -> Vec<Problem> {
     problems
 }
 
-/// This finds hash maps, whose order differs from node to node.
+/// Finds hash maps, whose order differs from node to node.
 pub fn hash_order(path: &str, text: &str) -> Vec<Problem> {
     numbered(text)
         .filter(|(_, content)| {
@@ -102,8 +102,8 @@ const TABLES: [&str; 14] = [
     "is_whitespace)",
 ];
 
-/// This finds questions to tables of Unicode, which differ between versions: nodes that were
-/// upgraded would decide something else than the others.
+/// Finds questions to tables of Unicode, which differ between versions: nodes that were upgraded
+/// would decide something else than the others.
 pub fn unicode_tables(path: &str, text: &str) -> Vec<Problem> {
     numbered(text)
         .filter(|(_, content)| {
@@ -121,7 +121,7 @@ pub fn unicode_tables(path: &str, text: &str) -> Vec<Problem> {
         .collect()
 }
 
-/// The name that a line declares, if it declares a type, a trait or a module.
+/// Returns the name that a line declares, if it declares a type, a trait or a module.
 fn declared(line: &str) -> Option<&str> {
     let mut words = line.split_whitespace();
     let keyword = words.find(|word| !word.starts_with("pub"))?;
@@ -135,7 +135,7 @@ fn declared(line: &str) -> Option<&str> {
     Some(&rest[..end])
 }
 
-/// `FeedManager` and `feed_manager` are the words feed and manager.
+/// Returns the words of a name: `FeedManager` and `feed_manager` are the words feed and manager.
 fn words_of(name: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     for part in name.split('_') {

@@ -2,7 +2,7 @@
 
 use crate::{Problem, numbered};
 
-/// This finds messages, fields, calls and values without a comment above them or behind them.
+/// Finds messages, fields, calls and values without a comment above them or behind them.
 ///
 /// Goes by lines: it wants one declaration per line, which is how `buf format` writes them.
 pub fn comments(path: &str, text: &str) -> Vec<Problem> {

@@ -8,7 +8,7 @@ pub const COLUMNS_MAX: usize = 100;
 /// Lines of a file, tests included, unless its header says why it is long.
 pub const LINES_MAX: usize = 600;
 
-/// This finds files that do not open with their promise.
+/// Finds files that do not open with their promise.
 pub fn header(path: &str, text: &str) -> Vec<Problem> {
     let promise = text
         .lines()
@@ -25,7 +25,7 @@ pub fn header(path: &str, text: &str) -> Vec<Problem> {
     }
 }
 
-/// This finds scripts that do not open with a sentence about their story.
+/// Finds scripts that do not open with a sentence about their story.
 pub fn story(path: &str, text: &str) -> Vec<Problem> {
     let first = text.lines().next().unwrap_or_default();
     if first.starts_with("# ") && first.ends_with('.') {
@@ -39,7 +39,7 @@ pub fn story(path: &str, text: &str) -> Vec<Problem> {
     )]
 }
 
-/// This finds lines that are too wide; an address that cannot be broken is excused.
+/// Finds lines that are too wide; an address that cannot be broken is excused.
 pub fn columns(path: &str, text: &str) -> Vec<Problem> {
     numbered(text)
         .filter(|(_, line)| line.chars().count() > COLUMNS_MAX && !line.contains("://"))
@@ -47,7 +47,7 @@ pub fn columns(path: &str, text: &str) -> Vec<Problem> {
         .collect()
 }
 
-/// This finds files that are too long and whose header does not say "long because".
+/// Finds files that are too long and whose header does not say "long because".
 pub fn length(path: &str, text: &str) -> Vec<Problem> {
     let excused = text
         .lines()

@@ -23,7 +23,7 @@ pub struct File {
     pub text: String,
 }
 
-/// This reads all files below a root, sorted by path.
+/// Reads all files below a root, sorted by path.
 pub fn read_tree(root: &Path) -> io::Result<Vec<File>> {
     let mut files = Vec::new();
     let mut folders = vec![String::new()];
@@ -45,7 +45,7 @@ pub fn read_tree(root: &Path) -> io::Result<Vec<File>> {
             } else if name == ".git" {
                 // In a second working tree it is a file that names the first one.
             } else if kind.is_file() && entry.metadata()?.len() <= FILE_BYTES_MAX {
-                // Somebody may be removing it at this moment, and pictures are not text.
+                // Another program may be removing it at this moment, and pictures are not text.
                 if let Ok(text) = fs::read_to_string(entry.path()) {
                     files.push(File { path, text });
                 }

@@ -29,7 +29,7 @@ fn exists(path: &str) -> bool {
     ROOT.join(path).exists()
 }
 
-/// All files of one kind in one part of the tree; there must be some.
+/// Returns all files of one kind in one part of the tree; there must be some.
 fn files(folder: &str, ending: &str) -> Vec<&'static File> {
     let files: Vec<&File> = FILES
         .iter()

@@ -1,4 +1,4 @@
-//! Judges HOST:PORT, wherever it comes from: flags, files, requests, and what nodes tell.
+//! Checks HOST:PORT, wherever it comes from: flags, files, requests, or other nodes.
 //!
 //! Always true: what is accepted means the same on every machine, and can be put into a URI as it
 //! stands. A refusal is a sentence for people.
@@ -10,7 +10,7 @@ const NAME_BYTES_MAX: usize = 253;
 /// Longest part of a name between dots in bytes (RFC 1035).
 const LABEL_BYTES_MAX: usize = 63;
 
-/// Why something is no address.
+/// The reason why a text is no address.
 pub type Wrong = &'static str;
 
 /// Checks an address at which others are to be reached.
@@ -36,7 +36,7 @@ pub fn check_listen(address: &str) -> Result<(), Wrong> {
     split(address).map(|_| ())
 }
 
-/// Checks the host of an address that has no port; gives it as it stands before a port.
+/// Checks the host of an address that has no port; returns it as it stands before a port.
 ///
 /// # Errors
 /// Why it is none.
@@ -62,7 +62,7 @@ pub fn check_host(host: &str) -> Result<String, Wrong> {
     }
 }
 
-/// Whose port it is.
+/// The host part of an address.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Host {
     Ip(IpAddr),
@@ -88,7 +88,7 @@ fn split(address: &str) -> Result<(Host, u16), Wrong> {
     Ok((host, number.ok_or("a port is a number up to 65535")?))
 }
 
-/// What people put around an address, or copy with it.
+/// Refuses what people put around an address, or copy with it.
 fn no_ornament(text: &str) -> Result<(), Wrong> {
     if text.contains("://") {
         Err("an address has no scheme before it")
@@ -107,7 +107,7 @@ fn no_ornament(text: &str) -> Result<(), Wrong> {
     }
 }
 
-/// An IPv6 address in brackets, and what comes behind them.
+/// Splits an IPv6 address in brackets from what comes behind them.
 fn bracketed(text: &str) -> Result<(Host, &str), Wrong> {
     let inner = text.strip_prefix('[').and_then(|text| text.split_once(']'));
     let (inner, rest) = inner.ok_or("a bracket is open")?;

@@ -5,14 +5,14 @@
 
 use conclave_core::Answer;
 
-/// The answer for a peer.
+/// Encodes an answer for a peer.
 #[must_use]
 pub fn encode(answer: &Answer) -> crate::peer::Answer {
     let json = serde_json::to_vec(answer).expect("answers have no keys that JSON cannot hold");
     crate::peer::Answer { json: json.into() }
 }
 
-/// The answer from a peer.
+/// Decodes the answer from a peer.
 ///
 /// # Errors
 /// If the bytes are not an answer that this version knows.

@@ -30,8 +30,8 @@ pub async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// The families take turns, so that one that has no way out costs one head start, not one for each
-/// of its addresses.
+/// Lets the address families take turns, so that one that has no way out costs one head start, not
+/// one for each of its addresses.
 fn in_turn(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_v4 = found.first().is_some_and(SocketAddr::is_ipv4);
     let (first, second): (Vec<_>, Vec<_>) = found
@@ -89,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    /// An address that answers nothing: its queue of connections is full.
+    /// Returns an address that answers nothing: its queue of connections is full.
     async fn silent() -> (TcpListener, Vec<TcpStream>, SocketAddr) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();

@@ -1,8 +1,8 @@
 //! The protocol in code, and its translation into the types of the rules.
 //!
-//! This is the only place where both are known: whoever speaks to clients, peers or the log goes
-//! through here. Untyped data stops here; what comes out has passed every bound that does not
-//! need the state.
+//! This is the only place where both are known: code that speaks to clients, peers or the log goes
+//! through here. Untyped data stops here; what comes out has passed every bound that does not need
+//! the state.
 
 pub mod address;
 pub mod answer;

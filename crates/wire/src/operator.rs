@@ -1,7 +1,7 @@
-//! The credential of an operator: what it looks like in a file and in a header, and by what hash
-//! the cluster knows it.
+//! The credential of an operator: what it looks like in a file and in a header, and the hash by
+//! which the cluster knows it.
 //!
-//! Always true: neither an error nor `Debug` tells it.
+//! Always true: neither an error nor `Debug` discloses it.
 
 use std::fmt;
 
@@ -32,13 +32,13 @@ impl OperatorCredential {
         Self(bytes)
     }
 
-    /// Gives the random bytes.
+    /// Returns the random bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; TOKEN_BYTES] {
         &self.0
     }
 
-    /// Gives the form in which it is shown and kept.
+    /// Returns the form in which it is shown and kept.
     #[must_use]
     pub fn to_text(&self) -> String {
         format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(self.0))
@@ -61,13 +61,13 @@ impl OperatorCredential {
         is_ours.then(|| Self::from_text(credential)).flatten()
     }
 
-    /// Gives the value of the `authorization` header that carries it.
+    /// Returns the value of the `authorization` header that carries it.
     #[must_use]
     pub fn to_header(&self) -> String {
         format!("{SCHEME} {}", self.to_text())
     }
 
-    /// Gives the hash under which the cluster knows it.
+    /// Returns the hash under which the cluster knows it.
     #[must_use]
     pub fn hash(&self) -> TokenHash {
         token_hash(&self.0)

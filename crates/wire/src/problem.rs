@@ -1,4 +1,4 @@
-//! Everything that can go wrong with a call, as gRPC tells it: the one place where errors are
+//! Everything that can go wrong with a call, as gRPC reports it: the one place where errors are
 //! translated, in both directions.
 //!
 //! On the wire a problem is a canonical code, a sentence for people, `ErrorInfo` with a stable
@@ -25,16 +25,16 @@ const RETRY_NO_SPACE: Duration = Duration::from_secs(1);
 const NO_SPACE: &str =
     "the disks of the cluster are nearly full: only what deletes or ends something is done";
 
-/// Why a call did not succeed.
+/// The reason why a call did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// The rules, or a bound that is checked before them, said no. Nothing was changed, and the
-    /// same request will be refused again.
+    /// The rules, or a bound that is checked before them, refused the request. Nothing was changed,
+    /// and the same request will be refused again.
     #[error("{sentence}")]
     Refused {
-        /// The stable word, such as `NAME_TAKEN`.
+        /// The stable reason, such as `NAME_TAKEN`.
         reason: String,
-        /// For people.
+        /// Explanation for people.
         sentence: String,
         /// The greatest request number of the session, where it matters.
         request_last: Option<u64>,
@@ -42,66 +42,66 @@ pub enum Problem {
     /// The call carries no session, or one that has ended. Log in.
     #[error("{sentence}")]
     SessionExpired {
-        /// For people.
+        /// Explanation for people.
         sentence: String,
     },
-    /// Refused at the door; nothing was proposed. Ask again later, here or elsewhere.
+    /// Too much is under way; nothing was proposed. Ask again later, here or elsewhere.
     #[error("the node has too much under way")]
     Busy,
-    /// No leader, or no majority. Nothing may be known of the request: ask again with the same
-    /// number.
+    /// No leader, or no majority. The outcome of the request may be unknown: ask again with the
+    /// same number.
     #[error("no leader is elected{}", known(*.nodes_reachable))]
     NoLeader {
-        /// How many nodes answered, and how many there are, if known.
+        /// Number of nodes that answered, and of all nodes, if known.
         nodes_reachable: Option<(u32, u32)>,
     },
-    /// No outcome in time. It may have happened: ask again with the same number.
+    /// No outcome in time. The request may have been executed: ask again with the same number.
     #[error("no outcome within {waited_ms} ms: the request may or may not have been executed")]
     OutcomeUnknown {
-        /// How long the node waited.
+        /// How long the node waited, in milliseconds.
         waited_ms: u64,
     },
     /// Too many log-ins have failed. Nothing was tried: wait, then log in again.
     #[error("too many log-ins have failed; wait {} s", .wait_ms.div_ceil(1000))]
     LoginThrottled {
-        /// How long.
+        /// How long the caller has to wait, in milliseconds.
         wait_ms: u64,
     },
     /// The account has asked for too much in a short time. Nothing was done, and the number was not
     /// used: make the same request again after the wait.
     #[error("{sentence}")]
     RateLimited {
-        /// For people.
+        /// Explanation for people.
         sentence: String,
-        /// How long to wait.
+        /// How long to wait, in milliseconds.
         wait_ms: u64,
     },
     /// The disks are too full for anything that grows. Nothing was proposed: delete something, or
     /// make room, and ask again.
     #[error("{NO_SPACE}")]
     NoSpace,
-    /// The node has not applied the position that was asked for. Ask another at once.
+    /// The node has not applied the requested position. Ask another node at once.
     #[error("the node is behind")]
     Behind,
-    /// The node has not heard a leader for so long that what it has may not be told any more: who
-    /// asks may have been logged out meanwhile. Ask another.
+    /// The node has not heard a leader for so long that it may not give out its data any more: the
+    /// caller may have been logged out meanwhile. Ask another node.
     #[error("this node is cut off from the cluster; ask another node")]
     CutOff,
-    /// The node is stopping. Ask another; there is no need to wait.
+    /// The node is stopping. Ask another node; there is no need to wait.
     #[error("the node is stopping")]
     GoingAway,
-    /// The node is broken and stops. Ask another.
+    /// The node is broken and stops. Ask another node.
     #[error("the node cannot serve: {sentence}")]
     Broken {
-        /// For people; no details that would help an attacker.
+        /// Explanation for people, without details that would help an attacker.
         sentence: String,
     },
-    /// Meant for another cluster or node, or for the other kind of port.
+    /// The call was meant for another cluster or node, or for the other kind of port.
     #[error("{sentence}")]
     WrongAddressee {
         /// `WRONG_CLUSTER`, `WRONG_NODE` or `WRONG_PORT`.
         reason: String,
-        /// For people.
+        /// Explanation for people.
         sentence: String,
     },
 }
@@ -145,7 +145,7 @@ impl From<conclave_text::Refused> for Problem {
 }
 
 impl Problem {
-    /// The stable word of `ErrorInfo`.
+    /// Returns the stable reason of `ErrorInfo`.
     #[must_use]
     pub fn reason(&self) -> &str {
         match self {
@@ -164,7 +164,7 @@ impl Problem {
         }
     }
 
-    /// The problem as a gRPC status.
+    /// Returns the problem as a gRPC status.
     #[must_use]
     pub fn to_status(&self) -> Status {
         let mut metadata = HashMap::new();
@@ -229,8 +229,8 @@ impl Problem {
         }
     }
 
-    /// The problem behind a status, if it came from a node of Conclave. A status without our
-    /// `ErrorInfo` (a broken connection, a proxy, another program) is `None`: nothing is known.
+    /// Returns the problem behind a status, if it came from a node of Conclave. A status without
+    /// our `ErrorInfo` (a broken connection, a proxy, another program) is `None`: nothing is known.
     #[must_use]
     pub fn from_status(status: &Status) -> Option<Self> {
         let details = status.check_error_details().ok()?;
@@ -323,7 +323,7 @@ fn code_of(reason: &str) -> Code {
     }
 }
 
-/// The field of the request that a refusal is about.
+/// Returns the field of the request that a refusal is about.
 fn field_of(reason: &str) -> Option<&'static str> {
     Some(match reason {
         "NAME_EMPTY" | "NAME_TOO_LONG" | "NAME_CHARACTER" => "name",
@@ -430,7 +430,7 @@ mod tests {
         assert!(reasons > 50, "the table was not found: {reasons}");
     }
 
-    /// The problem with this reason.
+    /// Returns the problem with this reason.
     fn with_reason(reason: &str) -> Problem {
         let mut details = ErrorDetails::new();
         details.set_error_info(reason, DOMAIN, HashMap::new());

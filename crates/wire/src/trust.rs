@@ -1,4 +1,4 @@
-//! By what clients know a cluster.
+//! The ways in which clients recognise a cluster.
 
 use std::{fmt, str::FromStr};
 
@@ -8,10 +8,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 /// and check with this name that a node of their cluster is there.
 pub const NODES_NAME: &str = "nodes.conclave.internal";
 
-/// What stands before the letters.
+/// Prefix of the letters.
 const PREFIX: &str = "SHA256:";
 
-/// By which people know the certificate authority of a cluster: the SHA-256 of its certificate.
+/// Fingerprint of the certificate authority of a cluster: the SHA-256 of its certificate.
 ///
 /// Shown as `SHA256:` and 43 letters of base64, as ssh shows keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

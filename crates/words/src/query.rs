@@ -106,13 +106,13 @@ impl fmt::Display for Filter {
     }
 }
 
-/// Why a query is refused. `at` counts characters from 1.
+/// The reason why a query is refused. `at` counts characters from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
     /// Longer than [`QUERY_BYTES_MAX`].
     #[error("the query has {bytes} bytes; at most {QUERY_BYTES_MAX} are allowed")]
     TooLong {
-        /// How many.
+        /// Number of bytes.
         bytes: usize,
     },
     /// There are signs, or nothing.
@@ -153,7 +153,7 @@ pub enum QueryError {
     FilterEmpty {
         /// Where it begins.
         at: usize,
-        /// Which.
+        /// The filter.
         filter: Filter,
     },
     /// The same filter again.
@@ -161,7 +161,7 @@ pub enum QueryError {
     FilterTwice {
         /// Where it begins.
         at: usize,
-        /// Which.
+        /// The filter.
         filter: Filter,
     },
     /// What follows is no name.
@@ -169,7 +169,7 @@ pub enum QueryError {
     NotAName {
         /// Where it begins.
         at: usize,
-        /// Which.
+        /// The filter.
         filter: Filter,
         /// What is wrong with the name.
         #[source]
@@ -180,7 +180,7 @@ pub enum QueryError {
     NotADate {
         /// Where it begins.
         at: usize,
-        /// Which.
+        /// The filter.
         filter: Filter,
     },
     /// `on:` beside `before:` or `after:`.
@@ -194,7 +194,7 @@ pub enum QueryError {
     NotKnown {
         /// Where it begins.
         at: usize,
-        /// Which.
+        /// The filter.
         filter: Filter,
         /// What it knows.
         known: &'static str,
@@ -204,7 +204,7 @@ pub enum QueryError {
     DateExcluded {
         /// Where it begins.
         at: usize,
-        /// Which.
+        /// The filter.
         filter: Filter,
     },
 }
@@ -237,55 +237,55 @@ impl SearchQuery {
         Ok(query)
     }
 
-    /// What a message must say: all of it.
+    /// Returns what a message must say: all of it.
     #[must_use]
     pub fn wanted(&self) -> &[Pattern] {
         &self.wanted
     }
 
-    /// What a message must not be or say: none of it.
+    /// Returns what a message must not be or say: none of it.
     #[must_use]
     pub fn excluded(&self) -> &[Exclusion] {
         &self.excluded
     }
 
-    /// Its sender.
+    /// Returns the sender that a message must have.
     #[must_use]
     pub fn from(&self) -> Option<&AccountName> {
         self.filters.from.as_ref()
     }
 
-    /// Where it must stand.
+    /// Returns the conversation that a message must be in.
     #[must_use]
     pub fn place(&self) -> Option<&Place> {
         self.filters.place.as_ref()
     }
 
-    /// It must have been sent at this time or later.
+    /// Returns the earliest time at which a message must have been sent.
     #[must_use]
     pub fn sent_from(&self) -> Option<Timestamp> {
         self.filters.sent_from
     }
 
-    /// It must have been sent before this time.
+    /// Returns the time before which a message must have been sent.
     #[must_use]
     pub fn sent_before(&self) -> Option<Timestamp> {
         self.filters.sent_before
     }
 
-    /// Whether it must have a link.
+    /// Returns whether a message must have a link.
     #[must_use]
     pub fn has_link(&self) -> bool {
         self.filters.link
     }
 
-    /// Whether the caller must not have read it.
+    /// Returns whether the caller must not have read a message.
     #[must_use]
     pub fn is_unread(&self) -> bool {
         self.filters.unread
     }
 
-    /// Whether a text says all that it must and nothing that it must not.
+    /// Returns whether a text says all that it must and nothing that it must not.
     #[must_use]
     pub fn is_said_by(&self, text: &str) -> bool {
         let says = |exclusion: &Exclusion| matches!(exclusion, Exclusion::Says(_));
@@ -432,7 +432,7 @@ fn exclusion_of(at: usize, filter: Filter, value: &str) -> Result<Exclusion, Que
     })
 }
 
-/// Whether the value of `has:` or `is:` is the one that there is.
+/// Checks that the value of `has:` or `is:` is the one that there is.
 fn known(at: usize, filter: Filter, value: &str) -> Result<(), QueryError> {
     let known = match filter {
         Filter::Has => "link",
@@ -464,7 +464,7 @@ fn place_of(at: usize, filter: Filter, value: &str) -> Result<Place, QueryError>
     Ok(Place::Room(room))
 }
 
-/// Whether a text names a place on the web.
+/// Returns whether a text names a place on the web.
 #[must_use]
 pub fn has_link(text: &str) -> bool {
     let begins = |scheme: &str| {
@@ -489,7 +489,7 @@ struct Piece {
 }
 
 impl Piece {
-    /// `None`: only signs, which no text is searched for.
+    /// Returns the pattern to search for; `None`: only signs, which no text is searched for.
     fn pattern(&self) -> Result<Option<Pattern>, QueryError> {
         if self.is_quoted {
             return Ok(Pattern::phrase(&self.text));
@@ -547,7 +547,7 @@ fn pieces(typed: &str) -> Result<Vec<Piece>, QueryError> {
     Ok(found)
 }
 
-/// Also those that a keyboard makes of plain ones.
+/// Returns whether this is a quote: also one that a keyboard makes of a plain one.
 fn is_quote(character: char) -> bool {
     matches!(character, '"' | '“' | '”' | '„' | '＂')
 }
@@ -556,7 +556,7 @@ fn is_space(character: char) -> bool {
     character.is_whitespace() || character.is_control()
 }
 
-/// What stands up to the closing quote, which is used up; `None` if there is none.
+/// Returns what stands up to the closing quote, which is used up; `None` if there is none.
 fn phrase(rest: &mut Peekable<CharIndices<'_>>) -> Option<String> {
     let mut text = String::new();
     for (_, next) in rest {

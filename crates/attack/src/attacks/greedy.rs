@@ -1,6 +1,7 @@
 //! One account that does everything as fast as it can, from sixteen sessions.
 //!
-//! Always true: it does nothing that an account may not do; it only never waits when it is told to.
+//! Always true: it does nothing that an account may not do; it only never waits when the server
+//! asks it to.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,8 +21,8 @@ use crate::{Bounds, Tally, Target};
 const SESSIONS: usize = 16;
 /// Log-ins at once: with one more than 32 sessions the account would end its own.
 const LOG_INS: usize = 12;
-/// A call of an attacker ends here: one that is told to wait is made anew at once. Log-ins and
-/// log-outs take the time that they need: a log-in that was given up would leave a session, and
+/// Time after which a call of an attacker is given up: a refused one is made anew at once. Log-ins
+/// and log-outs take the time that they need: a log-in that was given up would leave a session, and
 /// with a few of these the account would end its own.
 const CALL_LIMIT: Duration = Duration::from_millis(500);
 /// The longest text.
@@ -143,7 +144,7 @@ impl Worker {
         tally
     }
 
-    /// Whether it was done.
+    /// Makes one turn's request; returns whether it was done.
     async fn once(&self, turn: u64) -> bool {
         let message = self.account.message;
         let to = Recipient::Conversation(message.conversation);

@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{Bounds, Port, Tally, Target};
 
-/// A guess that is told to wait is made anew after this time.
+/// Pause before a guess that was throttled is made anew.
 const AGAIN: Duration = Duration::from_millis(20);
 /// Between two log-ins of the owner.
 const OWNER_EVERY: Duration = Duration::from_millis(250);
@@ -21,8 +21,8 @@ const PASSWORD: &str = "the right password";
 /// Lets `count` workers guess at one account, each at one node, and its owner log in meanwhile
 /// from a device that is known.
 ///
-/// Counts as opened the guesses that were verified, as cut those that were told to wait, and as
-/// failed the log-ins of the owner that failed.
+/// Counts as opened the guesses that were verified, as cut those that were throttled, and as failed
+/// the log-ins of the owner that failed.
 pub(super) async fn guesses(target: Arc<Target>, bounds: Bounds) -> Tally {
     let until = Instant::now() + bounds.duration;
     let failed = Tally {
@@ -65,7 +65,7 @@ async fn guess(client: Client, name: String, until: Instant) -> Tally {
     }
 }
 
-/// Whose password is guessed at.
+/// The account whose password is guessed at.
 struct Owner {
     name: String,
     device: [u8; 32],

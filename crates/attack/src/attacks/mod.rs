@@ -1,7 +1,7 @@
 //! The attacks, one file for each kind.
 //!
-//! A new attack is a function of a [`Target`] and [`Bounds`] that gives a [`Tally`], and a line in
-//! [`ATTACKS`]. It ends by itself after its duration.
+//! A new attack is a function that takes a [`Target`] and [`Bounds`] and returns a [`Tally`], and a
+//! line in [`ATTACKS`]. It ends by itself after its duration.
 
 mod crowd;
 mod floods;
@@ -22,7 +22,7 @@ use crate::{Bounds, Tally, Target};
 pub struct Attack {
     /// Name of the subcommand.
     pub name: &'static str,
-    /// What it does, for the help text.
+    /// The attack's description in the help text.
     pub about: &'static str,
     /// Default number of connections or requests.
     pub count: usize,

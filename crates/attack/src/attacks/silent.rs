@@ -21,7 +21,7 @@ pub(super) async fn before_handshake(target: Arc<Target>, bounds: Bounds) -> Tal
     .await
 }
 
-/// The same, after the TLS handshake; in a cluster that speaks plain text, after nothing.
+/// Does the same after the TLS handshake; in a cluster that speaks plain text, after nothing.
 pub(super) async fn after_handshake(target: Arc<Target>, bounds: Bounds) -> Tally {
     let everywhere = target.everywhere();
     crowd(

@@ -149,7 +149,7 @@ pub(super) async fn unfinished(target: Arc<Target>, bounds: Bounds, token: Optio
     crowd(target, addresses, connections, bounds, act).await
 }
 
-/// Reads a frame; gives by how much more may be sent on the connection.
+/// Reads a frame; returns by how much more may be sent on the connection.
 async fn more_window(wire: &mut Wire) -> std::io::Result<usize> {
     const WINDOW_UPDATE: u8 = 8;
     let mut head = [0; 9];

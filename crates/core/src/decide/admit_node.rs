@@ -1,4 +1,4 @@
-//! Gives a machine that may join a number which no node has had.
+//! Gives a joining machine a number which no node has had.
 
 use super::ruling::Ruling;
 use crate::{

@@ -1,4 +1,4 @@
-//! Creates an account under a name that nobody has, if something allows it.
+//! Creates an account under a name that no account has, if something allows it.
 
 use super::ruling::{Ruling, Stop};
 use crate::{
@@ -24,12 +24,13 @@ pub(super) fn create_account(
     Ok((Accepted::AccountCreated { account }, events))
 }
 
-/// Whether this can be the PHC string of a password.
+/// Returns whether this can be the PHC string of a password.
 pub(super) fn is_hash(password_hash: &str) -> bool {
     password_hash.starts_with('$') && password_hash.len() <= PASSWORD_HASH_BYTES_MAX
 }
 
-/// An account under a name that nobody has.
+/// Returns the number of a new account under a name that no account has, and the event that creates
+/// it.
 pub(super) fn new_account(
     lookup: &impl Lookup,
     now: Timestamp,
@@ -57,7 +58,7 @@ pub(super) fn new_account(
     Ok((account, created))
 }
 
-/// What the grant makes of the account, and what becomes of the grant.
+/// Returns the role that the grant gives the account, and the event that uses up the grant.
 fn allow(
     lookup: &impl Lookup,
     now: Timestamp,

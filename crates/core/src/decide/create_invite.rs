@@ -1,4 +1,4 @@
-//! Makes an invite. Also sweeps away a few that have run out.
+//! Creates an invite. Also sweeps away a few that have run out.
 
 use super::ruling::Ruling;
 use crate::{

@@ -1,4 +1,4 @@
-//! Makes a token with which one machine can join. Also sweeps away a few that have run out.
+//! Creates a token with which one machine can join. Also sweeps away a few that have run out.
 
 use super::ruling::Ruling;
 use crate::{

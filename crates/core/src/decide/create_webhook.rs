@@ -1,4 +1,4 @@
-//! Makes an address for programs: an account without a password that is a member of the room.
+//! Creates an address for programs: an account without a password that is a member of the room.
 
 use super::{create_account, join_room, rooms, ruling::Ruling};
 use crate::{

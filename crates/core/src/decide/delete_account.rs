@@ -1,9 +1,9 @@
 //! Deletes an account and ends all its sessions.
 //!
-//! What becomes of its messages is told in `docs/protocol.md`: those it sent stay with their
-//! recipients; those it had not read stay with their senders, undelivered for ever; a
-//! conversation whose last member goes is removed with all its messages. It leaves its rooms as
-//! if it had left them itself. The last administrator goes last.
+//! `docs/protocol.md` says what becomes of the account's messages: those it sent stay with their
+//! recipients; those it had not read stay with their senders, undelivered for ever; a conversation
+//! whose last member goes is removed with all its messages. It leaves its rooms as if it had left
+//! them itself. The last administrator goes last.
 
 use super::{
     delete_webhook, rooms,
@@ -27,7 +27,7 @@ pub(super) fn delete_account(
     Ok((Accepted::AccountDeleted, go(lookup, now, by, by)?))
 }
 
-/// The same for somebody else's account.
+/// Deletes another account in the same way, for an administrator.
 pub(super) fn remove_account(
     lookup: &impl Lookup,
     now: Timestamp,

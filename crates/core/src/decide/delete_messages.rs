@@ -1,8 +1,8 @@
 //! Deletes messages, for oneself or for everyone (one's own; in a room a moderator also those of
 //! others): all that are named, or none.
 //!
-//! A message deleted for everyone keeps its place, so that sequences have no gaps. Deleting what
-//! is deleted already is not an error: whoever asks wants it gone, and it is.
+//! A message deleted for everyone keeps its place, so that sequences have no gaps. Deleting what is
+//! deleted already is not an error: the caller wants it gone, and it is.
 
 use std::collections::BTreeSet;
 

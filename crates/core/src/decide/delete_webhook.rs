@@ -7,7 +7,7 @@ pub(super) fn delete_webhook(lookup: &impl Lookup, by: AccountId, id: WebhookId)
     let webhook = lookup.webhook(id)?.ok_or(Rejection::NoSuchWebhook)?;
     let own = lookup.membership(webhook.conversation, by)?;
     match own {
-        // Who is not in the room does not hear that there is one.
+        // An account that is not in the room does not learn that there is a webhook.
         None => return Err(Rejection::NoSuchWebhook.into()),
         Some(own) if own.role < MemberRole::Moderator => {
             return Err(Rejection::NotAllowed.into());
@@ -19,7 +19,7 @@ pub(super) fn delete_webhook(lookup: &impl Lookup, by: AccountId, id: WebhookId)
     Ok((Accepted::Done, events))
 }
 
-/// The webhook, its membership and its account go.
+/// Removes the webhook, its membership and its account.
 pub(super) fn remove(
     lookup: &impl Lookup,
     webhook: Webhook,

@@ -1,4 +1,4 @@
-//! Gives a message another text; it keeps its place and its time.
+//! Sets another text of a message; it keeps its place and its time.
 
 use super::{
     mentions::mentions,
@@ -24,7 +24,7 @@ pub(super) fn edit_message(
         }
         .into());
     }
-    // Whoever may not write there may not rewrite either.
+    // An account that may not write there may not rewrite either.
     own_place(lookup, by, message.conversation)?;
     let edited = Event::MessageEdited {
         conversation: message.conversation,
@@ -36,7 +36,7 @@ pub(super) fn edit_message(
     Ok((Accepted::Done, vec![edited]))
 }
 
-/// A message that was not deleted, in a conversation that `by` is in.
+/// Returns a message that was not deleted, in a conversation that `by` is in.
 pub(super) fn standing(
     lookup: &impl Lookup,
     by: AccountId,

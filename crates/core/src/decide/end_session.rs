@@ -1,4 +1,4 @@
-//! Ends a session of the asker's own account.
+//! Ends a session of the caller's own account.
 
 use super::ruling::{Ruling, close_session};
 use crate::{Accepted, AccountId, Lookup, Rejection, SessionId, Timestamp};

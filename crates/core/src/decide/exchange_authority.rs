@@ -1,8 +1,8 @@
 //! Exchanges the key of the authority that peers believe, in two steps.
 //!
 //! Always true: the last step belongs to the authority that was announced last; so a leader that
-//! was deposed in between finishes nothing that its successor has begun anew. Tokens from before
-//! end with the last step: they name an authority that is worth nothing then.
+//! was deposed in between finishes nothing that its successor has begun anew. The last step ends
+//! all tokens from before: they name an authority that peers do not believe any more.
 
 use super::ruling::Ruling;
 use crate::{

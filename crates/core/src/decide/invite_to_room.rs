@@ -1,4 +1,4 @@
-//! Allows somebody to join a room, and tells it so. Inviting a member, or twice, is no error.
+//! Allows an account to join a room, and notifies it. Inviting a member, or twice, is no error.
 
 use super::{rooms, ruling::Ruling};
 use crate::{

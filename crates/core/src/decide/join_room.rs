@@ -1,4 +1,4 @@
-//! Makes somebody a member of a room: a public one, or one that it is invited to. Joining twice
+//! Makes an account a member of a room: a public one, or one that it is invited to. Joining twice
 //! is joining once.
 
 use super::{
@@ -30,7 +30,7 @@ pub(super) fn join_room(lookup: &impl Lookup, by: AccountId, name: &RoomName) ->
     Ok((entered, vec![enter(&room, by, role)?]))
 }
 
-/// A new member, who has read everything that is there.
+/// Returns the event of a new member, which has read everything that is there.
 pub(super) fn enter(
     room: &rooms::Seen,
     account: AccountId,

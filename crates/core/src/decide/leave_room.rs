@@ -1,4 +1,4 @@
-//! Makes somebody no longer a member of a room.
+//! Ends an account's membership of a room.
 
 use super::{rooms, ruling::Ruling};
 use crate::{Accepted, AccountId, Lookup, Rejection, RoomName};

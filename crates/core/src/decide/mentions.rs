@@ -20,8 +20,8 @@ const LOOK_BACK_MAX: usize = 64;
 /// Signs of names that are also signs of sentences and of Markdown.
 const SIGNS: [char; 3] = ['.', '_', '-'];
 
-/// Members of `conversation` other than `by` that `text` names, in order of their numbers. A
-/// conversation that is only being opened has no members yet but `peer`.
+/// Returns members of `conversation` other than `by` that `text` names, in order of their numbers.
+/// A conversation that is only being opened has no members yet but `peer`.
 pub(super) fn mentions(
     lookup: &impl Lookup,
     conversation: ConversationId,
@@ -44,7 +44,7 @@ pub(super) fn mentions(
     Ok(found.into_iter().collect())
 }
 
-/// The account that is meant: the one with the longest name.
+/// Returns the account that is meant: the one with the longest name.
 fn account(lookup: &impl Lookup, named: &Named) -> Result<Option<AccountId>, Stop> {
     for candidate in named.candidates() {
         let Ok(name) = AccountName::new(candidate) else {
@@ -67,8 +67,8 @@ struct Named {
 }
 
 impl Named {
-    /// The names that may be meant, the longest first: `@bob.` and `_@bob_` mean bob, and so does
-    /// `@bob.Then`, where an account `bob.then` is none.
+    /// Returns the names that may be meant, the longest first: `@bob.` and `_@bob_` mean bob, and
+    /// so does `@bob.Then`, where an account `bob.then` is none.
     fn candidates(&self) -> impl Iterator<Item = &str> {
         let run = self.run.as_str();
         let shorter = run.strip_suffix(SIGNS);
@@ -91,7 +91,7 @@ impl Named {
     }
 }
 
-/// At most [`MENTIONS_MAX`] names.
+/// Returns at most [`MENTIONS_MAX`] names.
 fn named(text: &str) -> Vec<Named> {
     let mut all = Vec::new();
     // One after the other: looking for one sign is much faster than looking at each character.
@@ -115,12 +115,12 @@ fn named(text: &str) -> Vec<Named> {
     all
 }
 
-/// Also the full-width one, which keyboards of East Asia type.
+/// Returns whether this is an at sign: also the full-width one, which keyboards of East Asia type.
 fn is_at(character: char) -> bool {
     matches!(character, '@' | '\u{ff20}')
 }
 
-/// The ASCII character that a full-width one stands for.
+/// Returns the ASCII character that a full-width one stands for.
 fn narrow(character: char) -> char {
     match character {
         '\u{ff01}'..='\u{ff5e}' => {
@@ -130,8 +130,8 @@ fn narrow(character: char) -> char {
     }
 }
 
-/// The run of characters of names at the beginning of `rest`, if it is a name and no part of a
-/// longer word or of an address.
+/// Returns the run of characters of names at the beginning of `rest`, if it is a name and no part
+/// of a longer word or of an address.
 fn behind(rest: &str, may_end_inside: bool) -> Option<Named> {
     let is_of_name = |character: char| name::is_allowed(narrow(character));
     let end = rest.find(|c| !is_of_name(c)).unwrap_or(rest.len());
@@ -155,8 +155,8 @@ fn behind(rest: &str, may_end_inside: bool) -> Option<Named> {
     })
 }
 
-/// Whether a mention may stand behind `before`: not in an address of mail, not in a path, and not
-/// if it is taken back with a back-slash.
+/// Returns whether a mention may stand behind `before`: not in an address of mail, not in a path,
+/// and not if it is taken back with a back-slash.
 fn may_begin(before: &str) -> bool {
     let mut back = before.chars().rev().take(LOOK_BACK_MAX);
     match back.next() {
@@ -195,8 +195,8 @@ fn is_latin(character: char) -> bool {
     )
 }
 
-/// ASCII, and punctuation and symbols beyond it. Behind letters of other scripts a dot makes an
-/// address more likely than a sentence: `почта@example.org`.
+/// Returns whether this is no letter: ASCII, and punctuation and symbols beyond it. Behind letters
+/// of other scripts a dot makes an address more likely than a sentence: `почта@example.org`.
 fn is_no_letter(character: char) -> bool {
     matches!(
         character,
@@ -217,7 +217,8 @@ struct Links {
 }
 
 impl Links {
-    /// Whether what is at `at`, which is behind all that was asked for before, is in a link.
+    /// Returns whether what is at `at`, which is behind all that was asked for before, is in a
+    /// link.
     fn is_in_one(&mut self, text: &str, at: usize) -> bool {
         while self.until <= at {
             let rest = &text[self.until..];
@@ -255,7 +256,7 @@ mod tests {
 
     use super::*;
 
-    /// What would be looked up for each mention, the longest name first.
+    /// Returns what would be looked up for each mention, the longest name first.
     fn looked_up(text: &str) -> Vec<String> {
         let names = named(text);
         let names = names

@@ -172,7 +172,7 @@ fn within_quotas(paid: Option<Paid>, operation: &Operation) -> Result<(), Stop> 
     Ok(paid.map_or(Ok(()), |paid| paid.check_quotas(operation))?)
 }
 
-/// A request that never reached its rule.
+/// Returns the decision on a request that never reached its rule.
 fn refused(rejection: Rejection) -> Decision {
     Decision {
         answer: Err(rejection),
@@ -184,7 +184,7 @@ fn refused(rejection: Rejection) -> Decision {
     }
 }
 
-/// The rule of each command of a session.
+/// Runs the rule of a command of a session.
 fn rule(
     lookup: &impl Lookup,
     now: Timestamp,
@@ -309,7 +309,7 @@ fn rule_of_rooms(
     }
 }
 
-/// Commands that only an administrator may give.
+/// Runs the rule of a command that only an administrator may give.
 fn rule_of_admins(
     lookup: &impl Lookup,
     now: Timestamp,

@@ -1,4 +1,5 @@
-//! Offers the role of an administrator to whoever shows a token, while there is none.
+//! Offers the role of an administrator to the person who shows a token, while there is no
+//! administrator.
 
 use super::ruling::Ruling;
 use crate::{Accepted, Event, Lookup, Rejection, TokenHash};

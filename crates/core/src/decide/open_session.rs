@@ -1,11 +1,11 @@
-//! Opens a session for somebody whose password was verified where the request arrived.
+//! Opens a session for an account whose password was verified where the request arrived.
 //!
 //! A success forgives what was held against the owner: from a place that the account knows, what
 //! was counted there; from elsewhere, what was counted for the account, and its share of what was
 //! counted for the address. The place is known from then on.
 //!
-//! Also sweeps away a few sessions whose time has come, so that their number stays bounded by
-//! the rate of log-ins and nobody has to sweep by a clock.
+//! Also sweeps away a few sessions whose time has come, so that their number stays bounded by the
+//! rate of log-ins and no task has to sweep by a clock.
 
 use super::{
     create_account::is_hash,
@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// What is asked for.
+/// The requested session.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
     pub(super) account: AccountId,
@@ -92,9 +92,9 @@ pub(super) fn open_session(lookup: &impl Lookup, now: Timestamp, asked: Asked<'_
     ))
 }
 
-/// The `count` sessions among `open` that were used least recently. Use is noted once a minute:
-/// of those that were used in the last minute, as far as is known, the ones that were only opened
-/// go first.
+/// Returns the `count` sessions among `open` that were used least recently. Use is noted once a
+/// minute: of those that were used in the last minute, as far as is known, the ones that were only
+/// opened go first.
 fn least_recently_used(
     lookup: &impl Lookup,
     now: Timestamp,

@@ -1,4 +1,4 @@
-//! Decides who may run the cluster's machines: operators, each with a credential of its own.
+//! Adds and removes operators, which run the cluster's machines, each with a credential of its own.
 //!
 //! An operator is no account, and an administrator of accounts is no operator.
 //!
@@ -57,7 +57,7 @@ pub(super) fn create_operator(
     Ok((Accepted::Done, vec![created]))
 }
 
-/// An operator that is not there is removed already.
+/// Removes an operator. One that is not there is removed already.
 pub(super) fn revoke_operator(lookup: &impl Lookup, name: &OperatorName) -> Ruling {
     let known = lookup.operators()?;
     let events = match known.iter().find(|other| other.key() == name.key()) {

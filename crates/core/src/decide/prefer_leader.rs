@@ -1,4 +1,4 @@
-//! Says which node leads while it is well.
+//! Sets the preferred leader: the node that leads while it is healthy.
 //!
 //! Always true: the number is one that a node can have. Whether it is a member is known where the
 //! request arrives, because the rules do not see the membership.

@@ -1,5 +1,5 @@
-//! What an administrator may do to somebody else's account short of deleting it: suspend and
-//! reactivate it, end its sessions, give it another password. Nothing of it is deleted.
+//! What an administrator may do to another account short of deleting it: suspend and reactivate it,
+//! end its sessions, set another password. Nothing of it is deleted.
 //!
 //! Always true: an administrator cannot do any of these to its own account, so one that is not
 //! suspended is left.
@@ -12,7 +12,7 @@ use crate::{
     Accepted, Account, AccountId, AccountName, AccountRole, Event, Lookup, Rejection, Timestamp,
 };
 
-/// The account with this name, which is not the asker's.
+/// Returns the account with this name, which is not the caller's own.
 fn other(lookup: &impl Lookup, by: AccountId, name: &AccountName) -> Result<Account, Stop> {
     let found = lookup.account_by_key(&name.key())?;
     let found = found.ok_or(Rejection::NoSuchAccount)?;

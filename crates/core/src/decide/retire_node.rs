@@ -1,4 +1,4 @@
-//! Uses up the number of a node that was removed.
+//! Retires the number of a node that was removed.
 
 use super::ruling::Ruling;
 use crate::{Accepted, Bound, Event, Lookup, NodeId, Rejection, limits::NODES_EVER_MAX};

@@ -1,4 +1,4 @@
-//! Takes an invite back. One that is not there is taken back already.
+//! Revokes an invite. One that is not there is revoked already.
 
 use super::ruling::Ruling;
 use crate::{Accepted, Event, InviteId, Lookup};

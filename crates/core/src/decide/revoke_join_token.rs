@@ -1,4 +1,4 @@
-//! Takes a token to join back. One that is not there was used, has run out or was taken back.
+//! Revokes a join token. One that is not there was used, has run out or was revoked.
 
 use super::ruling::Ruling;
 use crate::{Accepted, Event, JoinTokenId, Lookup};

@@ -1,7 +1,8 @@
-//! What the rules of rooms share: which room is meant, who may do what there, and leaving.
+//! What the rules of rooms share: the room that a command names, the rights of its members, and
+//! leaving.
 //!
-//! Always true: a private room that somebody is neither in nor invited to is, for it, no room; a
-//! room in which people are has an owner.
+//! Always true: for an account that is neither in a private room nor invited to it, the room does
+//! not exist; a room in which people are has an owner.
 
 use super::{delete_webhook, ruling::Stop};
 use crate::{
@@ -18,7 +19,7 @@ const _: () = assert!(
     "what has to be done does not fit behind the closing of rooms"
 );
 
-/// A room as somebody sees it.
+/// A room as one account sees it.
 pub(super) struct Seen {
     pub(super) id: ConversationId,
     pub(super) public: bool,
@@ -28,7 +29,7 @@ pub(super) struct Seen {
     pub(super) own: Option<Membership>,
 }
 
-/// The room with this name, if `by` may see it.
+/// Returns the room with this name, if `by` may see it.
 pub(super) fn see(lookup: &impl Lookup, by: AccountId, name: &RoomName) -> Result<Seen, Stop> {
     let id = lookup
         .room_by_key(&name.key())?
@@ -52,7 +53,7 @@ pub(super) fn see(lookup: &impl Lookup, by: AccountId, name: &RoomName) -> Resul
     })
 }
 
-/// The same, if `by` has at least this role there.
+/// Returns the room with this name, if `by` has at least this role there.
 pub(super) fn see_as(
     lookup: &impl Lookup,
     by: AccountId,
@@ -67,13 +68,13 @@ pub(super) fn see_as(
     Ok(seen)
 }
 
-/// The number of the account with this name.
+/// Returns the number of the account with this name.
 pub(super) fn somebody(lookup: &impl Lookup, name: &AccountName) -> Result<AccountId, Stop> {
     let found = lookup.account_by_key(&name.key())?;
     Ok(found.ok_or(Rejection::NoSuchAccount)?.id)
 }
 
-/// Takes a member out of a room. The last owner hands over to the next in line; a room in which
+/// Takes a member out of a room. The last owner's role goes to the next in line; a room in which
 /// only webhooks are left is left by them, too.
 pub(super) fn leave(
     lookup: &impl Lookup,
@@ -102,7 +103,7 @@ pub(super) fn leave(
         }
         None => {
             let webhooks = lookup.webhooks(room)?;
-            // Too many at once stay: whoever joins such a room owns it.
+            // Too many at once stay: the account that joins such a room next owns it.
             if events.len() + 3 * webhooks.len() <= CLOSING_EVENTS_MAX {
                 for webhook in webhooks {
                     delete_webhook::remove(lookup, webhook, by, events)?;

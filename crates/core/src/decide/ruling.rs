@@ -7,16 +7,17 @@ use crate::{
     Timestamp, limits::SESSION_CLOSED_MS,
 };
 
-/// What a command comes to.
+/// The result of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// For the one who asked.
+    /// The answer for the caller.
     pub answer: Answer,
-    /// To be written, in this order. Empty if the command was refused or answered from memory.
+    /// Events to be written, in this order. Empty if the command was refused or answered from
+    /// memory.
     pub events: Vec<Event>,
     /// Whether and under which name the answer must be remembered.
     pub remember: Remember,
-    /// What an account has used of what it may, if that has changed.
+    /// The account's use of its limits, if that has changed.
     pub spent: Option<(AccountId, Allowance)>,
     /// The log index of the entry in which an answer from memory was decided; `None`: this one.
     pub decided_in: Option<u64>,
@@ -34,7 +35,7 @@ pub enum Remember {
     No,
 }
 
-/// Why a rule ends early.
+/// Reason why a rule ends early.
 pub(crate) enum Stop {
     Rejected(Rejection),
     Broken(Broken),
@@ -52,7 +53,7 @@ impl From<Broken> for Stop {
     }
 }
 
-/// What a rule gives: the answer and the events behind it.
+/// Result of a rule: the answer and the events behind it.
 pub(crate) type Ruling = Result<(Accepted, Vec<Event>), Stop>;
 
 /// Ends a session; what it has answered is remembered for as long as a client may ask again.

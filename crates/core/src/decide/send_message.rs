@@ -9,7 +9,7 @@ use crate::{
     Rejection, Sequence, Timestamp,
 };
 
-/// What is to be sent.
+/// A message that is to be sent.
 #[derive(Clone, Copy)]
 pub(super) struct Draft<'a> {
     pub(super) text: &'a MessageText,
@@ -17,12 +17,12 @@ pub(super) struct Draft<'a> {
     pub(super) action: bool,
 }
 
-/// Where a message goes.
+/// The place of a message.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
     pub(super) conversation: ConversationId,
     sequence_last: Sequence,
-    /// How many messages its sender has sent there.
+    /// Number of messages that its sender has sent there.
     sent: u64,
     /// The other person, if the conversation is only being opened.
     peer: Option<AccountId>,
@@ -71,7 +71,7 @@ pub(super) fn send_message(
     post(lookup, by, now, position_of, place, draft, events)
 }
 
-/// The last step: the message gets its place behind `events`.
+/// Gives the message its place behind `events`: the last step.
 fn post(
     lookup: &impl Lookup,
     by: AccountId,
@@ -114,7 +114,7 @@ fn post(
     Ok((sent, events))
 }
 
-/// The place in an existing conversation, if `by` may write there.
+/// Returns the place in an existing conversation, if `by` may write there.
 pub(super) fn own_place(
     lookup: &impl Lookup,
     by: AccountId,
@@ -141,7 +141,7 @@ pub(super) fn own_place(
     })
 }
 
-/// Between two of whom one has blocked the other nothing is sent.
+/// Refuses a message between two accounts of which one has blocked the other.
 fn refuse_blocked(lookup: &impl Lookup, by: AccountId, peer: AccountId) -> Result<(), Stop> {
     let apart = by != peer;
     if apart && (lookup.is_blocked(peer, by)? || lookup.is_blocked(by, peer)?) {

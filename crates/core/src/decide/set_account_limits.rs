@@ -1,4 +1,4 @@
-//! Gives limits of accounts other values: all that are named, or none.
+//! Sets limits of accounts: all that are named, or none.
 
 use super::ruling::Ruling;
 use crate::{Accepted, AccountLimit, Event, Lookup, Rejection, limit_table::ACCOUNT_LIMITS};

@@ -1,4 +1,4 @@
-//! Makes somebody an administrator, or a user again. The last administrator stays one.
+//! Makes an account an administrator's, or a user's again. The last administrator stays one.
 
 use super::ruling::Ruling;
 use crate::{Accepted, AccountName, AccountRole, Event, Lookup, Rejection};

@@ -1,4 +1,4 @@
-//! Blocks somebody, or ends that. What is so already is no error.
+//! Blocks an account, or ends the block. Setting what is so already is no error.
 
 use super::{rooms::somebody, ruling::Ruling};
 use crate::{

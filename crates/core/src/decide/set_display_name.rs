@@ -1,4 +1,4 @@
-//! Sets what is shown beside an account's name.
+//! Sets the display name of an account.
 
 use super::ruling::Ruling;
 use crate::{Accepted, AccountId, DisplayName, Event};

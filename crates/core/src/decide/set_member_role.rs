@@ -1,4 +1,4 @@
-//! Gives a member another role. A room keeps an owner.
+//! Sets the role of a member. A room keeps an owner.
 
 use super::{rooms, ruling::Ruling};
 use crate::{Accepted, AccountId, AccountName, Event, Lookup, MemberRole, Rejection, RoomName};

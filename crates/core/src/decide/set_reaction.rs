@@ -18,7 +18,7 @@ pub(super) fn set_reaction(
         return Ok((Accepted::Done, Vec::new()));
     }
     if present {
-        // Whoever may not write there may not react either.
+        // An account that may not write there may not react either.
         own_place(lookup, by, message.conversation)?;
         let kinds = lookup.reaction_kinds(message)?;
         let is_new_kind = !lookup.has_reaction(message, reaction)?;

@@ -1,7 +1,7 @@
-//! Has an account pay for what it asks, before the rule of the request is asked.
+//! Makes an account pay for its request, before the rule of the request runs.
 //!
-//! Always true: who cannot pay is refused without a trace, so the same request can be made again
-//! later; who has paid has paid, also if the rule then refuses.
+//! Always true: an account that cannot pay is refused without a trace, so the same request can be
+//! made again later; an account that has paid has paid, also if the rule then refuses.
 
 use crate::{
     AccountId, AccountLimit, AccountLimits, Allowance, Broken, Event, Lookup, Operation, Rejection,
@@ -9,7 +9,7 @@ use crate::{
     allowance::{Keeps, keeps, price},
 };
 
-/// What a request was paid with.
+/// The payment for a request.
 #[derive(Clone, Copy)]
 pub(super) struct Paid {
     account: AccountId,
@@ -40,7 +40,7 @@ pub(super) fn pay(
     }))
 }
 
-/// The account that pays for a request outside a session, if one does.
+/// Returns the account that pays for a request outside a session, if one does.
 pub(super) fn payer(
     lookup: &impl Lookup,
     operation: &Operation,
@@ -79,13 +79,13 @@ impl Paid {
         Ok(())
     }
 
-    /// What is to be written: the allowance after everything that the rule has made of it.
+    /// Returns what is to be written: the allowance after everything that the rule has made of it.
     pub(super) fn settle(mut self, events: &[Event]) -> Result<(AccountId, Allowance), Rejection> {
         self.count_opened(events)?;
         Ok((self.account, self.allowance))
     }
 
-    /// What is to be written if nothing else has happened.
+    /// Returns what is to be written if nothing else has happened.
     pub(super) fn spent(self) -> (AccountId, Allowance) {
         (self.account, self.allowance)
     }

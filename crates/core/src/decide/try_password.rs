@@ -1,5 +1,5 @@
-//! Counts an attempt with a password before it is verified; the next ones have to wait, longer
-//! each time, never for ever. What success forgives is told in `open_session`.
+//! Counts an attempt with a password before it is verified; the next ones have to wait, longer each
+//! time, never for ever. `open_session` says what success forgives.
 //!
 //! Always true: an attempt from a place that the account knows (an address or a device from which
 //! it was logged in to), or in a session, is counted there and nowhere else; it waits for nothing
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// Where an attempt is counted that may wait apart; `None` if it may not.
+/// Returns where an attempt is counted that may wait apart from all others; `None` if it may not.
 pub(super) fn apart(lookup: &impl Lookup, keys: &LoginKeys) -> Result<Option<ThrottleKey>, Stop> {
     if keys.session.is_some() {
         return Ok(keys.session);
@@ -34,7 +34,7 @@ pub(super) fn try_password(lookup: &impl Lookup, now: Timestamp, keys: &LoginKey
         None => vec![
             (keys.account, THROTTLE_FREE_ACCOUNT),
             (keys.address, THROTTLE_FREE_ADDRESS),
-            // Makes nobody wait: it tells how much of the address's count is the account's.
+            // Makes no attempt wait: it says how much of the address's count is the account's.
             (keys.pair, u32::MAX),
         ],
     };
@@ -90,14 +90,14 @@ fn make_room(
     Ok(forgotten.collect())
 }
 
-/// The failures that still count.
+/// Returns the failures that still count.
 fn remembered(before: Option<Throttle>, now: Timestamp) -> u32 {
     before
         .filter(|before| now.0.saturating_sub(before.failed_at.0) <= THROTTLE_FORGET_MS)
         .map_or(0, |before| before.failures)
 }
 
-/// What success makes of the count of an address: the share of one account goes.
+/// Returns what success makes of the count of an address: the share of one account goes.
 pub(super) fn forgive_share(
     lookup: &impl Lookup,
     now: Timestamp,
@@ -125,7 +125,7 @@ pub(super) fn forgive_share(
     }))
 }
 
-/// How long the next attempt has to wait after so many failures.
+/// Returns how long the next attempt has to wait after so many failures.
 fn wait_of(failures: u32, free: u32) -> u64 {
     let further = failures
         .checked_sub(free)

@@ -1,4 +1,4 @@
-//! All nodes tell the same: one message per place, one digest per position, nothing taken back.
+//! All nodes report the same: one message per place, one digest per position, nothing taken back.
 //!
 //! A node may lag behind, so that a shorter reading agrees with a longer one, unless it was
 //! complete and asked for after the longer one had been given. A deleted place agrees with its

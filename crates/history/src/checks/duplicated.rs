@@ -29,7 +29,7 @@ pub(crate) fn duplicated(index: &Index<'_>, duplicated: &mut Findings) {
     }
 }
 
-/// The first two sightings of a message that cannot both be right.
+/// Returns the first two sightings of a message that cannot both be right.
 fn twice<'s, 'a>(
     index: &Index<'_>,
     sightings: &'s [Sighting<'a>],

@@ -1,6 +1,6 @@
 //! Nothing is invented: what is seen was asked for, before, there, and was not refused.
 //!
-//! A deletion is seen as a place without text; somebody must have asked for it. If the text was
+//! A deletion is seen as a place without text; a client must have asked for it. If the text was
 //! acknowledged, its disappearance is a loss and is reported as one.
 
 use crate::{

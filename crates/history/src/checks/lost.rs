@@ -1,9 +1,9 @@
 //! Nothing acknowledged is lost: it is on every node that was read completely afterwards.
 //!
-//! A message whose place shows a deletion that somebody asked for is not lost. A deletion that
-//! was acknowledged must show. What was acknowledged while or after a reading was asked for may
-//! be missing from it; if no later complete reading exists, the conversation is *unread*, which
-//! is reported apart: nothing is proven about it.
+//! A message whose place shows a deletion that a client asked for is not lost. A deletion that was
+//! acknowledged must show. What was acknowledged while or after a reading was asked for may be
+//! missing from it; if no later complete reading exists, the conversation is *unread*, which is
+//! reported apart: nothing is proven about it.
 
 use crate::{
     Findings, Observed,
@@ -101,7 +101,7 @@ fn undone(index: &Index<'_>, lost: &mut Findings) {
     }
 }
 
-/// What a reading shows at a place. Only a reading with holes must be searched.
+/// Returns what a reading shows at a place. Only a reading with holes must be searched.
 fn at<'a>(reading: &Reading<'a>, seq: u64) -> Option<&'a Observed> {
     let expected = usize::try_from(seq.checked_sub(1)?).ok()?;
     let there = reading

@@ -1,4 +1,4 @@
-//! One order: places run `1, 2, 3 …`, answers tell the true place, and time is respected.
+//! One order: places run `1, 2, 3 …`, answers give the true place, and time is respected.
 //!
 //! If one send was acknowledged before another of the same conversation was invoked, it has the
 //! smaller place. A client that waits for its answers therefore sees its own order; one that
@@ -45,7 +45,7 @@ fn gaps(reading: &Reading<'_>, reordered: &mut Findings) {
     }
 }
 
-/// Reports messages that are not where their sender was told, and places promised twice.
+/// Reports messages that are not where the answer to their sender said, and places promised twice.
 fn answers(index: &Index<'_>, reordered: &mut Findings) {
     let mut promised: Vec<(&str, u64, &str)> = Vec::new();
     for send in &index.sends {
@@ -54,7 +54,7 @@ fn answers(index: &Index<'_>, reordered: &mut Findings) {
         };
         promised.push((send.conversation, seq, send.message));
         let sightings = index.sightings_of(send.message);
-        // At the promised place and elsewhere too: twice, or told differently; not here.
+        // At the promised place and elsewhere too: twice, or seen differently; not here.
         let here = sightings
             .iter()
             .filter(|one| one.conversation == send.conversation);
@@ -131,7 +131,7 @@ fn real_time(index: &Index<'_>, reordered: &mut Findings) {
     }
 }
 
-/// Where a send ended up: as promised or, of an unknown one, as first seen.
+/// Returns where a send ended up: as promised or, of an unknown one, as first seen.
 fn place(index: &Index<'_>, send: &Send<'_>) -> Option<u64> {
     send.acked().map(|(seq, _)| seq).or_else(|| {
         let sightings = index.sightings_of(send.message);

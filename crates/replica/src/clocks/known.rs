@@ -27,7 +27,7 @@ const ABSENCE_MAX_MS: i64 = 10 * 366 * 24 * 60 * 60 * 1000;
 /// The latest log time with which a log begins: the year 2500.
 const FIRST_MAX_MS: i64 = 16_725_225_600_000;
 
-/// What one node's clock said.
+/// A reading of one node's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reading {
     /// What must be added to the time since this node started.
@@ -37,14 +37,14 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// The clock said `said` about `half` milliseconds ago.
+    /// Creates a reading: the clock said `said` about `half` milliseconds ago.
     pub(super) fn new(said: Timestamp, half: i64, elapsed: i64) -> Self {
         let base = signed(said).saturating_add(half).saturating_sub(elapsed);
         Self { base, at: elapsed }
     }
 }
 
-/// What has changed and is worth a line.
+/// Changes that are worth a log line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Changes {
     /// By how much dates were moved.
@@ -80,7 +80,7 @@ impl Known {
         }
     }
 
-    /// The times now.
+    /// Returns the times now.
     pub(super) fn now(&self, elapsed: i64) -> Now {
         let log_time = unsigned(self.log_time(elapsed));
         let agreed = self.date_base.map(|base| base.saturating_add(elapsed));
@@ -99,7 +99,7 @@ impl Known {
         applied.max(counted).max(by_clock)
     }
 
-    /// The log time if the clocks tell how much time has passed since the last entry.
+    /// Returns the log time if the clocks say how much time has passed since the last entry.
     fn by_clock(&self, date: i64) -> i64 {
         let applied = signed(self.applied.log_time);
         if applied == 0 {
@@ -109,10 +109,10 @@ impl Known {
         applied.saturating_add(absence.clamp(0, ABSENCE_MAX_MS))
     }
 
-    /// The times of an entry; `own` is this node's clock. From now on log time is counted.
+    /// Returns the times of an entry; `own` is this node's clock. From now on log time is counted.
     pub(super) fn stamp(&mut self, elapsed: i64, own: Timestamp) -> Now {
         if self.date_base.is_none() && self.applied == Now::default() {
-            // The first entry of all, and nobody else tells the time.
+            // The first entry of all, and no other node has reported its clock.
             self.date_base = Some(signed(own).saturating_sub(elapsed));
         }
         if self.date_base.is_some() {
@@ -128,7 +128,7 @@ impl Known {
         }
     }
 
-    /// The state has these times now.
+    /// Notes that the state has these times now.
     pub(super) fn applied(&mut self, now: Now, elapsed: i64) {
         if now == self.applied {
             return;
@@ -139,7 +139,8 @@ impl Known {
         self.settle_if_current(elapsed);
     }
 
-    /// An entry that was made just now says how much time has passed, whatever the clocks say.
+    /// Settles the log time if the last entry was made just now: it says how much time has passed,
+    /// whatever the clocks say.
     fn settle_if_current(&mut self, elapsed: i64) {
         let Some(base) = self.date_base.filter(|_| !self.settled) else {
             return;
@@ -160,7 +161,7 @@ impl Known {
         self.date_base.is_some()
     }
 
-    /// Takes the median of the clocks if a majority of each set of voters has told its own.
+    /// Takes the median of the clocks if a majority of each set of voters has reported its own.
     pub(super) fn agree(
         &mut self,
         node: u64,
@@ -208,15 +209,15 @@ impl Known {
         }
     }
 
-    /// What the log makes expect of dates: between two clocks it tells which one was set.
+    /// Returns the date that the log makes expect: between two clocks it shows which one was set.
     fn expected(&self) -> Option<i64> {
         let base = self.log_base.filter(|_| self.settled)?;
         let shift = signed(self.applied.date).saturating_sub(signed(self.applied.log_time));
         Some(base.saturating_add(shift))
     }
 
-    /// Takes note of how far off the own clock is; gives what has changed. A clock counts as right
-    /// again within half of what is allowed, so that one at the edge is not told of for ever.
+    /// Notes how far off the own clock is, and returns what has changed. A clock counts as right
+    /// again within half of what is allowed, so that one at the edge is not reported for ever.
     fn judge(&mut self, skew: i64) -> Option<(i64, bool)> {
         let limit = match self.is_skewed {
             true => CLOCK_SKEW_MAX_MS / 2,
@@ -236,7 +237,7 @@ impl Known {
     }
 }
 
-/// Whole milliseconds; no node runs long enough for more.
+/// Returns whole milliseconds; no node runs long enough for more.
 pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -59,7 +59,7 @@ impl Clocks {
         }
     }
 
-    /// One line for each change.
+    /// Logs one line for each change.
     fn tell(&self, changes: Changes) {
         let node = self.0.node;
         if let Some(step_ms) = changes.date_step_ms {
@@ -89,7 +89,7 @@ pub(crate) struct Others {
 }
 
 impl Others {
-    /// The sets of voters, and where each voter is reached.
+    /// Returns the sets of voters, and where each voter is reached.
     fn voters(&self) -> (Vec<BTreeSet<u64>>, Vec<(u64, Member)>) {
         let sets = {
             let metrics = self.raft.metrics();

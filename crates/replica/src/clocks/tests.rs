@@ -1,4 +1,4 @@
-//! The times of nodes whose clocks say anything.
+//! The times of nodes whose clocks are arbitrary.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ fn voters(count: u64) -> Vec<BTreeSet<u64>> {
     vec![(1..=count).collect()]
 }
 
-/// Node 1, whose clock says the first, beside others.
+/// Lets node 1 agree: its clock says the first of `clocks`, those of the other nodes the rest.
 fn agree(known: &mut Known, clocks: &[u64], elapsed: i64) -> known::Changes {
     let others = clocks.iter().zip(1..).skip(1);
     known.read(others.map(|(said, node)| (node, Reading::new(Timestamp(*said), 0, elapsed))));
@@ -146,8 +146,8 @@ fn one_change_is_told_once() {
 }
 
 proptest! {
-    /// Whatever a minority of the clocks says, and however the others are set, log time never runs
-    /// backwards and never faster than time.
+    /// Checks that, whatever a minority of the clocks says, and however the others are set, log
+    /// time never runs backwards and never faster than time.
     #[test]
     fn log_time_is_as_fast_as_time(
         steps in prop::collection::vec(

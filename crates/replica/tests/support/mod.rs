@@ -27,7 +27,7 @@ use tokio::time::Instant;
 /// Longer than anything should take, also on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Who is there, and which directed links are cut.
+/// The running nodes, and the directed links that are cut.
 #[derive(Default)]
 struct Net {
     nodes: BTreeMap<u64, Replica>,
@@ -51,7 +51,7 @@ pub(crate) struct Trap {
 }
 
 impl Trap {
-    /// Notes entries that the leader is about to send; says whether this is the moment.
+    /// Notes entries that the leader is about to send; returns whether this is the moment.
     fn springs(&mut self, source: u64, target: u64, entries: &[Entry]) -> bool {
         if source != self.leader || self.sprung.is_none() {
             return false;
@@ -290,7 +290,7 @@ impl Clocks {
         self.ahead_ms.lock().unwrap().insert(node, ahead_ms);
     }
 
-    /// The true time.
+    /// Returns the true time.
     pub(crate) fn truth(&self) -> u64 {
         SOME_DAY_MS + u64::try_from(self.began.elapsed().as_millis()).unwrap()
     }
@@ -342,7 +342,7 @@ impl Codec for TestCodec {
     }
 }
 
-/// Where a node says that it is reached; the network of the test does not look at it.
+/// Returns the addresses of a node; the network of the test does not look at them.
 pub(crate) fn member(node: u64) -> Member {
     Member {
         peer_address: format!("node-{node}:1"),
@@ -395,7 +395,7 @@ impl Cluster {
         self.try_start_node(node).await.unwrap();
     }
 
-    /// Where this node keeps its data.
+    /// Returns the data directory of this node.
     pub(crate) fn directory(&self, node: u64) -> PathBuf {
         self.directory.path().join(format!("node-{node}"))
     }
@@ -548,7 +548,7 @@ pub(crate) async fn open_session(replica: &Replica, who: &str, id: u8) -> Sessio
     }
 }
 
-/// The session's request `number`: a message to `to`.
+/// Returns the session's request `number`: a message to `to`.
 pub(crate) fn send(session: SessionId, number: u64, to: &str, text: &str) -> Command {
     Command {
         origin: Origin::Session { session, number },
@@ -562,7 +562,7 @@ pub(crate) fn send(session: SessionId, number: u64, to: &str, text: &str) -> Com
     }
 }
 
-/// The sequence of a message that was sent.
+/// Returns the sequence of a message that was sent.
 pub(crate) fn sequence(answer: &Answer) -> u64 {
     match answer {
         Ok(Accepted::MessageSent { sequence, .. }) => sequence.0,
@@ -570,7 +570,7 @@ pub(crate) fn sequence(answer: &Answer) -> u64 {
     }
 }
 
-/// Hears everything and tells nobody.
+/// A listener that ignores everything.
 struct Nobody;
 
 impl conclave_replica::Listener for Nobody {

@@ -82,7 +82,7 @@ fn main() {
     beside(search, directory.path(), &mut world, &words, &mut chance);
 }
 
-/// How long it takes to part and fold texts, which is a part of indexing.
+/// Measures how long it takes to part and fold texts, which is a part of indexing.
 fn part(words: &Vocabulary, chance: &mut Chance) {
     let texts = (0..MESSAGES_PARTED).map(|_| words.message(chance).0);
     let texts: Vec<String> = texts.collect();
@@ -93,7 +93,8 @@ fn part(words: &Vocabulary, chance: &mut Chance) {
     println!("a message is parted in {each:.1?}; {MESSAGES_PARTED} have {tokens} tokens");
 }
 
-/// How much slower the log is applied while the indexer works, and how far behind it falls.
+/// Measures how much slower the log is applied while the indexer works, and how far behind it
+/// falls.
 fn beside(
     search: Search,
     directory: &Path,

@@ -111,14 +111,14 @@ impl Vocabulary {
         &self.tongues[chance.below(self.tongues.len())]
     }
 
-    /// A letter that is searched for alone.
+    /// Returns a letter that is searched for alone.
     pub(crate) fn letter(&self, chance: &mut Chance) -> String {
         let han = self.tongues.iter().find(|tongue| tongue.name == "Han");
         let words = &han.expect("it is one of the scripts").words;
         words[chance.below(100)].chars().take(1).collect()
     }
 
-    /// What somebody says, and its first two words.
+    /// Returns a message, and its first two words.
     pub(crate) fn message(&self, chance: &mut Chance) -> (String, String) {
         let tongue = self.tongue(chance);
         let count = 3 + chance.below(17);
@@ -140,7 +140,7 @@ impl Vocabulary {
     }
 }
 
-/// Words that are found alone.
+/// Returns words that are found alone.
 fn words(script: &Script, chance: &mut Chance) -> Vec<String> {
     let mut words = Vec::with_capacity(WORDS);
     while words.len() < WORDS {

@@ -82,7 +82,8 @@ impl Directory {
         }
     }
 
-    /// The segment files, oldest first, with the number of the first frame from their names.
+    /// Returns the segment files, oldest first, with the number of the first frame from their
+    /// names.
     pub(super) fn segments(&self) -> io::Result<Vec<(u64, PathBuf)>> {
         let mut found = Vec::new();
         for item in fs::read_dir(&self.path)? {
@@ -148,7 +149,7 @@ impl Directory {
         })
     }
 
-    /// What a header says about the size of a file with this capacity.
+    /// Returns what a header says about the size of a file with this capacity.
     pub(super) fn file_bytes(&self, capacity: u64) -> u64 {
         if self.preallocate { capacity } else { 0 }
     }
@@ -218,7 +219,7 @@ impl FileThread {
                         {
                             failed("cannot prepare the next segment", same(error));
                         }
-                        // Nobody takes it any more when the log is being closed.
+                        // No receiver takes it any more when the log is being closed.
                         let _ = outbox.send(spare);
                     }
                     Request::Remove(path) => {
@@ -239,7 +240,7 @@ impl FileThread {
         Ok(this)
     }
 
-    /// The spare segment, waiting for it if need be; the next one is begun.
+    /// Returns the spare segment, waiting for it if need be, and begins the next one.
     pub(super) fn take_spare(&self) -> io::Result<Spare> {
         let gone = |_| io::Error::other("the thread that makes log segments is gone");
         self.spares.recv().map_err(gone).flatten()
@@ -272,12 +273,12 @@ impl Drop for FileThread {
     }
 }
 
-/// Whether only room is missing, which may be there the next time.
+/// Returns whether only room is missing, which may be there the next time.
 pub(super) fn is_full(error: &io::Error) -> bool {
     fault::of_io(error) == Fault::Full
 }
 
-/// The same error once more: for another reader of it.
+/// Returns the same error once more, for another reader of it.
 pub(super) fn same(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),

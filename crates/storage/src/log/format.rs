@@ -123,7 +123,7 @@ impl FrameBuilder {
         self.out.resize(FRAME_HEADER_BYTES, 0);
     }
 
-    /// Adds an entry and tells where its record begins, counted from the frame's start.
+    /// Adds an entry and returns where its record begins, counted from the frame's start.
     pub(super) fn push_entry(&mut self, entry: &Entry) -> usize {
         let start = self.begin(KIND_ENTRY, entry_kind_code(entry.kind));
         put_id(&mut self.out, entry.id);
@@ -156,17 +156,17 @@ impl FrameBuilder {
         self.finish(start);
     }
 
-    /// The size of the frame with these records.
+    /// Returns the size of the frame with these records.
     pub(super) fn len(&self) -> u64 {
         (self.out.len() + FRAME_END.len()) as u64
     }
 
-    /// Whether no record was added.
+    /// Returns whether no record was added.
     pub(super) fn is_empty(&self) -> bool {
         self.out.len() == FRAME_HEADER_BYTES
     }
 
-    /// Fills in the header and gives the bytes to write at `offset`.
+    /// Fills in the header and returns the bytes to write at `offset`.
     pub(super) fn seal(&mut self, number: u64, offset: u64) -> &[u8] {
         self.out.extend_from_slice(&FRAME_END);
         let payload_bytes = u32::try_from(self.out.len() - FRAME_HEADER_BYTES)
@@ -210,7 +210,8 @@ pub(super) struct FrameView<'a> {
 }
 
 impl<'a> FrameView<'a> {
-    /// The frame that begins at `offset` of `segment`, if a whole one with right checksums does.
+    /// Returns the frame that begins at `offset` of `segment`, if a whole one with right checksums
+    /// does.
     pub(super) fn at(segment: &'a [u8], offset: usize) -> Option<Self> {
         let bytes = frame_bytes_at(segment, offset)?;
         let header = segment.get(offset..offset + FRAME_HEADER_BYTES)?;
@@ -225,7 +226,7 @@ impl<'a> FrameView<'a> {
         })
     }
 
-    /// Calls `each` with every record and its offset from the frame's start. Gives false if the
+    /// Calls `each` with every record and its offset from the frame's start. Returns false if the
     /// records do not make sense although the checksum was right, or if `each` says so.
     pub(super) fn records(&self, mut each: impl FnMut(usize, Record) -> bool) -> bool {
         let mut at = 0;
@@ -242,7 +243,7 @@ impl<'a> FrameView<'a> {
     }
 }
 
-/// How long the frame is that begins at `offset`, if its header is good.
+/// Returns how long the frame is that begins at `offset`, if its header is good.
 pub(super) fn frame_bytes_at(segment: &[u8], offset: usize) -> Option<usize> {
     let header = segment.get(offset..offset.checked_add(FRAME_HEADER_BYTES)?)?;
     let good =
@@ -250,7 +251,7 @@ pub(super) fn frame_bytes_at(segment: &[u8], offset: usize) -> Option<usize> {
     good.then(|| FRAME_HEADER_BYTES + u32_at(header, 4) as usize)
 }
 
-/// How many bytes the record of an entry with `bytes` bytes takes.
+/// Returns how many bytes the record of an entry with `bytes` bytes takes.
 pub(super) fn entry_record_bytes(bytes: usize) -> usize {
     (ENTRY_OVERHEAD_BYTES + bytes).next_multiple_of(8)
 }

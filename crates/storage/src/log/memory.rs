@@ -111,7 +111,7 @@ impl Memory {
         self.state.vote = Some(vote);
     }
 
-    /// Tells whether anything was removed.
+    /// Returns whether anything was removed.
     pub(super) fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<bool> {
         if last.map(|id| id.index) < self.purged_index() {
             return Err(refused("a truncation reaches into the purged entries"));
@@ -126,7 +126,7 @@ impl Memory {
         Ok(true)
     }
 
-    /// Tells whether anything changed.
+    /// Returns whether anything changed.
     pub(super) fn purge(&mut self, upto: LogId) -> bool {
         if Some(upto.index) <= self.purged_index() {
             return false;
@@ -144,12 +144,12 @@ impl Memory {
         true
     }
 
-    /// Called when the writer takes a batch: from now on truncations concern what is in flight.
+    /// Notes that the writer takes a batch: from now on truncations concern what is in flight.
     pub(super) fn begin_batch(&mut self) {
         self.cut_first = u64::MAX;
     }
 
-    /// The batch is on disk, and these of its entries lie there.
+    /// Notes that the batch is on disk, and where these of its entries lie.
     pub(super) fn end_batch(&mut self, placed: &[(u64, Location)]) {
         for &(index, location) in placed {
             if index >= self.cut_first {
@@ -166,7 +166,7 @@ impl Memory {
         }
     }
 
-    /// What to read for the present entries of `range`, up to `bytes_max`, at least one.
+    /// Returns what to read for the present entries of `range`, up to `bytes_max`, at least one.
     pub(super) fn plan(&self, range: Range<u64>, bytes_max: usize) -> Vec<Planned> {
         let end = range.end.min(self.end());
         let mut planned = Vec::new();
@@ -212,7 +212,7 @@ impl Memory {
         true
     }
 
-    /// Whether every entry that the state promises is here.
+    /// Returns whether every entry that the state promises is here.
     pub(super) fn is_complete(&self) -> bool {
         let Some(last) = self.state.last else {
             return self.slots.is_empty();

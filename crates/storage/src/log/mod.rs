@@ -1,7 +1,7 @@
 //! The durable Raft log of one node: entries, vote, committed and purged positions.
 //!
 //! [`SegmentLog`] keeps them in preallocated segment files; [`LogStore`] is what the replica sees.
-//! It knows nothing of Raft's rules: it keeps what it is told to keep, in the order told.
+//! It knows nothing of Raft's rules: it keeps what the replica gives it, in that order.
 //!
 //! Always true: a completion is called with `Ok` only after its bytes were synced to disk, and
 //! bytes that were once synced are never dropped as a torn tail.

@@ -27,13 +27,13 @@ pub(super) enum Change {
     Nothing,
 }
 
-/// A change and who waits for it.
+/// A change, and the completion that waits for it.
 pub(super) struct Operation {
     pub(super) change: Change,
     pub(super) done: Completion,
 }
 
-/// What the writer does next.
+/// The writer's next work.
 pub(super) enum Work {
     /// Write these, with this committed position, and sync.
     Batch {
@@ -43,7 +43,7 @@ pub(super) enum Work {
     Stop,
 }
 
-/// Why the log has failed; every later operation gets this.
+/// The reason why the log has failed; every later operation gets this.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the log failed and accepts nothing more: {action}")]
 pub(super) struct Failure {
@@ -60,7 +60,7 @@ impl Failure {
         }
     }
 
-    /// What the disk has to do with it, if it has.
+    /// Returns the fault of the disk behind this failure, if there is one.
     fn of_disk(&self) -> Option<DiskFailure> {
         let why = format!("{}: {}", self.action, self.cause);
         DiskFailure::of(fault::of_io(&self.cause), why)
@@ -128,7 +128,7 @@ impl Shared {
         }
     }
 
-    /// Makes a change in memory and queues it, or changes nothing and gives an error.
+    /// Makes a change in memory and queues it, or changes nothing and returns an error.
     pub(super) fn submit(
         &self,
         bytes: usize,
@@ -190,14 +190,14 @@ impl Shared {
         }
     }
 
-    /// The batch is on disk up to here, and these of its entries lie there.
+    /// Notes that the batch is on disk up to here, and where these of its entries lie.
     pub(super) fn end_batch(&self, placed: &[(u64, Location)], end: (u32, u64)) {
         let mut inner = self.lock();
         inner.memory.end_batch(placed);
         inner.end = end;
     }
 
-    /// Latches the failure. Gives the operations that still wait; they fail too.
+    /// Latches the failure. Returns the operations that still wait; they fail too.
     pub(super) fn fail(&self, failure: &Failure) -> Vec<Operation> {
         let mut inner = self.lock();
         inner.failure.get_or_insert_with(|| failure.clone());
@@ -208,14 +208,14 @@ impl Shared {
         waiting
     }
 
-    /// Latches the failure and tells everybody who waits.
+    /// Latches the failure and completes every waiting operation with it.
     pub(super) fn give_up(&self, failure: &Failure) {
         for operation in self.fail(failure) {
             (operation.done)(Err(failure.to_io()));
         }
     }
 
-    /// What the disk refused, if that is why nothing is accepted any more.
+    /// Returns what the disk refused, if that is why nothing is accepted any more.
     pub(super) fn disk_failure(&self) -> Option<DiskFailure> {
         self.lock().failure.as_ref().and_then(Failure::of_disk)
     }
@@ -226,7 +226,7 @@ impl Shared {
         self.room.notify_all();
     }
 
-    /// Whether the log is being closed: nothing is waited for any more.
+    /// Returns whether the log is being closed: nothing is waited for any more.
     pub(super) fn is_closing(&self) -> bool {
         self.lock().closing
     }
@@ -242,7 +242,8 @@ impl Shared {
         }
     }
 
-    /// A panic elsewhere is latched as a failure, so a poisoned lock says nothing new.
+    /// Locks the queue. A panic elsewhere is latched as a failure, so a poisoned lock says nothing
+    /// new.
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

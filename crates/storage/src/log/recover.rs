@@ -1,4 +1,4 @@
-//! Reads a log's files when it is opened, and tells a torn tail from damage.
+//! Reads a log's files when it is opened, and distinguishes a torn tail from damage.
 //!
 //! Frame `k + 1` is written only after frame `k` was synced. So a bad frame with a valid later one
 //! was acknowledged and has been damaged since; a bad last frame was if it is whole (`torn.rs`).
@@ -216,8 +216,8 @@ impl Recovered {
         Ok(())
     }
 
-    /// How many bytes after the last good frame are not blank; an error if one of them belongs to
-    /// a later good frame, or to a frame that was written whole.
+    /// Returns how many bytes after the last good frame are not blank; an error if one of them
+    /// belongs to a later good frame, or to a frame that was written whole.
     fn measure_torn_tail(
         &self,
         path: &Path,

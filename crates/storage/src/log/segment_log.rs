@@ -1,6 +1,7 @@
 //! The log that a node uses: preallocated segment files and one writer thread.
 //!
-//! Appending, waiting for the disk and being told takes one hop to the writer thread and no more.
+//! Appending, waiting for the disk and the completion take one hop to the writer thread and no
+//! more.
 //! Reads never wait for a write: recent entries come from memory, older ones from their segment,
 //! outside every lock, each checked against its own checksum.
 
@@ -23,7 +24,7 @@ use super::types::{
 };
 use super::writer::{RecoveredEnd, Writer};
 
-/// This is a durable log in a directory of its own.
+/// A durable log in a directory of its own.
 pub struct SegmentLog {
     pub(super) shared: Arc<Shared>,
     directory: Arc<Directory>,
@@ -47,7 +48,7 @@ impl SegmentLog {
         Self::open_as(dir, options, true)
     }
 
-    /// Like [`open`](Self::open), with files that grow: only for comparing the two.
+    /// Opens the log like [`open`](Self::open), with files that grow: only for comparing the two.
     #[doc(hidden)]
     pub fn open_growing(dir: &Path, options: Options) -> Result<Self, OpenError> {
         Self::open_as(dir, options, false)
@@ -99,12 +100,12 @@ impl SegmentLog {
         })
     }
 
-    /// What opening found.
+    /// Returns what opening found.
     pub fn recovery(&self) -> &Recovery {
         &self.recovery
     }
 
-    /// What was done since opening.
+    /// Returns what was done since opening.
     pub fn stats(&self) -> Stats {
         self.shared.stats()
     }

@@ -12,18 +12,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-/// This names one entry: the term and leader that made it, and its place in the log.
+/// The name of one entry: the term and leader that made it, and its place in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogId {
     /// The term in which the entry was made.
     pub term: u64,
     /// The leader that made it.
     pub node: u64,
-    /// Its place in the log.
+    /// The entry's place in the log.
     pub index: u64,
 }
 
-/// This is what a node promised in an election.
+/// A node's promise in an election.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Vote {
     /// The term voted in.
@@ -34,7 +34,7 @@ pub struct Vote {
     pub committed: bool,
 }
 
-/// This tells the replica how to read an entry's bytes.
+/// The kind of an entry: how the replica reads its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EntryKind {
     /// A new leader's empty entry.
@@ -45,10 +45,10 @@ pub enum EntryKind {
     Membership,
 }
 
-/// This is one entry of the log; its bytes mean nothing here.
+/// One entry of the log; its bytes mean nothing here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its name and place.
+    /// The entry's name and place.
     pub id: LogId,
     /// How to read its bytes.
     pub kind: EntryKind,
@@ -56,7 +56,7 @@ pub struct Entry {
     pub bytes: Bytes,
 }
 
-/// This is everything the log knows besides the entries themselves.
+/// Everything that the log knows besides the entries themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LogState {
     /// The last purged entry.
@@ -69,18 +69,18 @@ pub struct LogState {
     pub committed: Option<LogId>,
 }
 
-/// This is called once, on the writer thread, when an operation is on disk or has failed. It must
-/// not block, and must not wait for another operation of the same log.
+/// Callback that is called once, on the writer thread, when an operation is on disk or has failed.
+/// It must not block, and must not wait for another operation of the same log.
 pub type Completion = Box<dyn FnOnce(io::Result<()>) + Send>;
 
-/// This is the durable log as the replica sees it.
+/// The durable log as the replica sees it.
 ///
 /// Operations take effect in memory before they return, reach the disk in call order, and
 /// complete in call order. Where an operation returns an error, nothing was changed and `done`
 /// was dropped without being called. After a failed write or sync every operation fails: the log
 /// must be closed and opened again.
 pub trait LogStore: Send + Sync + 'static {
-    /// The present state, with everything accepted so far, synced or not.
+    /// Returns the present state, with everything accepted so far, synced or not.
     fn state(&self) -> LogState;
 
     /// Appends entries that follow the last one without a gap; readable when this returns.
@@ -90,7 +90,7 @@ pub trait LogStore: Send + Sync + 'static {
     fn save_vote(&self, vote: Vote, done: Completion) -> io::Result<()>;
 
     /// Saves the committed position with the next change, or when the log is closed: a hint that
-    /// may be lost, and not worth waking the writer.
+    /// may be lost, for which the writer is not woken.
     fn save_committed(&self, committed: Option<LogId>) -> io::Result<()>;
 
     /// Removes every entry after `last`, which itself stays; `None` removes them all.
@@ -99,15 +99,15 @@ pub trait LogStore: Send + Sync + 'static {
     /// Removes every entry up to and including `upto`, which may lie beyond the last one.
     fn purge(&self, upto: LogId, done: Completion) -> io::Result<()>;
 
-    /// The present entries of `range`, in order; stops early only when their bytes would exceed
-    /// `bytes_max`, but never before the first.
+    /// Returns the present entries of `range`, in order; stops early only when their bytes would
+    /// exceed `bytes_max`, but never before the first.
     fn read(&self, range: Range<u64>, bytes_max: usize) -> io::Result<Vec<Entry>>;
 
     /// Writes and syncs what waits, then stops the writer thread. Later writes fail.
     fn close(&self);
 }
 
-/// This says how a log lays out its files and how much it keeps in memory.
+/// Layout of a log's files, and how much of it stays in memory.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The size of one segment file.
@@ -116,16 +116,16 @@ pub struct Options {
     pub cache_bytes: usize,
     /// `false` skips every sync: only for throw-away test nodes.
     pub sync: bool,
-    /// What syncs instead of the system, if anything: for tests of disks that fail.
+    /// Replaces the system's sync, if given: for tests of disks that fail.
     pub syncer: Option<Arc<dyn Syncer>>,
 }
 
-/// This takes the place of the system's sync in a test.
+/// Replacement of the system's sync in a test.
 pub trait Syncer: Debug + Send + Sync {
     /// Syncs `file`, or fails as a disk does.
     ///
     /// # Errors
-    /// Whatever the disk is to say.
+    /// The error that the disk is to give.
     fn sync(&self, file: &File) -> io::Result<()>;
 }
 
@@ -140,7 +140,7 @@ impl Default for Options {
     }
 }
 
-/// This is what opening a log found.
+/// What opening a log found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recovery {
     /// Segment files read.
@@ -151,22 +151,22 @@ pub struct Recovery {
     pub bytes: u64,
     /// What was cut off at the end, if anything.
     pub torn_tail: Option<TornTail>,
-    /// How long it took.
+    /// Duration of the opening.
     pub duration: Duration,
 }
 
-/// This is an unfinished last frame that was never acknowledged, and is gone now.
+/// An unfinished last frame that was never acknowledged, and is gone now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TornTail {
     /// The segment file.
     pub file: PathBuf,
     /// Where the unfinished frame began.
     pub offset: u64,
-    /// How many bytes, up to the last that was not zero.
+    /// Number of bytes, up to the last that was not zero.
     pub bytes: u64,
 }
 
-/// This counts what the log did since it was opened.
+/// Counters of what the log did since it was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stats {
     /// Frames written and synced.
@@ -182,24 +182,24 @@ pub struct Stats {
 }
 
 impl OpenError {
-    /// Whether bytes that were acknowledged are gone or changed.
+    /// Returns whether bytes that were acknowledged are gone or changed.
     #[must_use]
     pub fn is_damage(&self) -> bool {
         matches!(self, Self::Damaged { .. })
     }
 }
 
-/// This is why a log could not be opened. In every case the files are as they were.
+/// The reason why a log could not be opened. In every case the files are as they were.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The file system refused; try again when the cause is gone.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// What was tried.
+        /// The attempted action.
         action: &'static str,
-        /// On which file or directory.
+        /// The file or directory.
         path: PathBuf,
-        /// Why it failed.
+        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -208,7 +208,7 @@ pub enum OpenError {
     Damaged {
         /// The file, or the directory if a whole file is missing.
         file: PathBuf,
-        /// Where in it.
+        /// Offset in the file.
         offset: u64,
         /// What is wrong there.
         reason: &'static str,

@@ -15,7 +15,7 @@ use super::segment_log::SegmentLog;
 use super::types::OpenError;
 use crate::fault::{self, DiskFailure, Fault};
 
-/// This is what reading the whole log again has found good.
+/// What a second reading of the whole log has found good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Verified {
     /// Segment files.
@@ -25,8 +25,8 @@ pub struct Verified {
 }
 
 impl SegmentLog {
-    /// What was found to be damaged since the log was opened, if anything: the node must stop
-    /// and must not vote with this log again.
+    /// Returns what was found to be damaged since the log was opened, if anything: the node must
+    /// stop and must not vote with this log again.
     #[must_use]
     pub fn damage(&self) -> Option<String> {
         self.shared.damage.get().cloned()
@@ -84,7 +84,7 @@ impl SegmentLog {
     }
 
     /// Takes nothing more from now on, neither entries nor votes: `why` says what is wrong with
-    /// what this node has. It is not damage of the log, and is not told as such.
+    /// this node's data. That is not damage of the log, and is not reported as such.
     pub fn fence(&self, why: &str) {
         let cause = io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
         self.shared
@@ -96,7 +96,7 @@ impl SegmentLog {
     pub(super) fn note(&self, error: &OpenError) {
         if error.is_damage() {
             let why = error.to_string();
-            // The first one is the one to tell.
+            // Only the first damage is reported.
             let _ = self.shared.damage.set(why.clone());
             self.fence(&why);
         }
@@ -109,7 +109,7 @@ impl SegmentLog {
     }
 
     /// Notes that entries which were read before cannot be read from this place of a file, and
-    /// returns the error for the one who asked: an end that is missing is damage.
+    /// returns the error for the caller: an end that is missing is damage.
     pub(super) fn unread(&self, path: &Path, offset: u64, source: io::Error) -> io::Error {
         let for_caller = same(&source);
         match fault::of_io(&source) {
@@ -135,7 +135,7 @@ impl SegmentLog {
     }
 }
 
-/// Checks one file up to its synced end, or to its last frame; gives the number of the frame that
+/// Checks one file up to its synced end, or to its last frame; returns the number of the frame that
 /// follows, and how many it has.
 fn verify_segment(
     file: &SegmentFile,

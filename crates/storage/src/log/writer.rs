@@ -1,4 +1,4 @@
-//! The one thread that writes frames: take everything that waits, write it, sync, tell.
+//! The one thread that writes frames: take everything that waits, write it, sync, complete.
 //!
 //! It never lingers for more work: while one sync runs, the next batch gathers by itself. A sync
 //! that failed is never tried again, because the kernel may have dropped the pages.
@@ -91,7 +91,7 @@ impl Writer {
                 Work::Stop => return,
             };
             if let Err(failure) = result {
-                // Told once, where it is decided what it means: see `SegmentLog::disk_failure`.
+                // Reported once, where it is decided what it means: see `SegmentLog::disk_failure`.
                 tracing::debug!(error = %failure.to_io(), "the log has failed");
             }
         }
@@ -170,7 +170,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Puts the batch into the builder and gives the state after it.
+    /// Puts the batch into the builder and returns the state after it.
     fn build(&mut self, operations: &[Operation], committed: Option<LogId>) -> LogState {
         let mut state = self.durable;
         self.builder.clear(BUFFER_BYTES_KEPT);
@@ -291,7 +291,7 @@ impl Writer {
     }
 }
 
-/// What the writer needs of a log that was opened.
+/// The parts of an opened log that the writer needs.
 pub(super) struct RecoveredEnd {
     segments: VecDeque<Segment>,
     capacity: u64,
@@ -301,13 +301,13 @@ pub(super) struct RecoveredEnd {
 }
 
 impl RecoveredEnd {
-    /// The last segment, and where its last synced frame ends.
+    /// Returns the last segment, and where its last synced frame ends.
     pub(super) fn place(&self) -> (u32, u64) {
         let last = self.segments.back();
         (last.map_or(0, |segment| segment.ordinal), self.offset)
     }
 
-    /// The files that readers may need, by ordinal.
+    /// Returns the files that readers may need, by ordinal.
     pub(super) fn files(&self) -> BTreeMap<u32, Arc<SegmentFile>> {
         let item = |segment: &Segment| (segment.ordinal, Arc::clone(&segment.file));
         self.segments.iter().map(item).collect()

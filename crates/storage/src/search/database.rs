@@ -43,7 +43,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, SearchError> {
     try_open(path)?.ok_or(SearchError::Sqlite(rusqlite::Error::InvalidQuery))
 }
 
-/// `None`: there is a database, but not our index.
+/// Opens the index; `None`: there is a database, but not our index.
 fn try_open(path: &Path) -> rusqlite::Result<Option<Connection>> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
@@ -71,7 +71,7 @@ fn try_open(path: &Path) -> rusqlite::Result<Option<Connection>> {
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.commit()?;
     }
-    // A damaged file shall show it now and not in the middle of a search.
+    // Damage of the file has to show now and not in the middle of a search.
     indexed_to(&connection)?;
     docs::last(&connection)?;
     let sql = "SELECT count(*) FROM words WHERE words MATCH ?1";
@@ -99,7 +99,7 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Removes the index. Nobody may have it open.
+/// Removes the index. No connection may have it open.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     for suffix in ["-wal", "-shm", ""] {
         let mut name = path.as_os_str().to_owned();
@@ -112,7 +112,7 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Everything up to this position in the log is in the index.
+/// Returns the position in the log up to which everything is in the index.
 pub(super) fn indexed_to(connection: &Connection) -> rusqlite::Result<Position> {
     let sql = "SELECT indexed_to FROM meta WHERE id = 1";
     connection

@@ -27,7 +27,7 @@ impl From<&IndexRow> for Doc {
     }
 }
 
-/// The number and the position of the last message of the index.
+/// Returns the number and the position of the last message of the index.
 pub(super) fn last(connection: &Connection) -> Result<Option<(u64, Position)>> {
     let sql = "SELECT id, position FROM docs ORDER BY id DESC LIMIT 1";
     let read = |row: &Row<'_>| Ok((number(row, 0)?, Position(number(row, 1)?)));
@@ -37,12 +37,12 @@ pub(super) fn last(connection: &Connection) -> Result<Option<(u64, Position)>> {
         .optional()
 }
 
-/// The number after the last one.
+/// Returns the number after the last one.
 pub(super) fn end(connection: &Connection) -> Result<u64> {
     Ok(last(connection)?.map_or(1, |(id, _)| id + 1))
 }
 
-/// The number and the position of the first message with this number or a greater one.
+/// Returns the number and the position of the first message with this number or a greater one.
 pub(super) fn next(connection: &Connection, id: u64) -> Result<Option<(u64, Position)>> {
     let sql = "SELECT id, position FROM docs WHERE id >= ?1 ORDER BY id LIMIT 1";
     let read = |row: &Row<'_>| Ok((number(row, 0)?, Position(number(row, 1)?)));
@@ -50,8 +50,8 @@ pub(super) fn next(connection: &Connection, id: u64) -> Result<Option<(u64, Posi
     statement.query_row([stored(id)], read).optional()
 }
 
-/// A number from `low` to `high` behind all messages there that are `is_before` and not behind
-/// any other; there need be no message with it. Those that are come first.
+/// Returns a number from `low` to `high` behind all messages there that are `is_before` and not
+/// behind any other; there need be no message with it. Messages that are `is_before` come first.
 pub(super) fn first_not(
     connection: &Connection,
     low: u64,
@@ -76,7 +76,7 @@ pub(super) fn first_not(
     Ok(low)
 }
 
-/// A number behind all messages before `position` and not behind any other.
+/// Returns a number behind all messages before `position` and not behind any other.
 pub(super) fn first_from(connection: &Connection, position: Position) -> Result<u64> {
     let Some((id, last)) = last(connection)? else {
         return Ok(1);
@@ -87,7 +87,7 @@ pub(super) fn first_from(connection: &Connection, position: Position) -> Result<
     first_not(connection, 1, id + 1, |at, _| at < position)
 }
 
-/// A message of the index: number, position and the rest. `?1` … are those of the columns.
+/// Returns a message of the index: number, position and the rest. `?1` … are those of the columns.
 pub(super) fn doc(row: &Row<'_>) -> Result<(u64, Position, Doc)> {
     let doc = Doc {
         conversation: ConversationId(number(row, 2)?),

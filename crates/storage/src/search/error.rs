@@ -14,7 +14,7 @@ pub enum SearchError {
     /// anew. Try again.
     #[error("too many searches are under way")]
     Busy,
-    /// The one who asked has gone, or its time was over.
+    /// The caller has gone, or its time was over.
     #[error("the search was stopped")]
     Stopped,
     /// The index was closed.
@@ -35,7 +35,7 @@ pub enum SearchError {
 }
 
 impl SearchError {
-    /// Whether the file cannot be used any more.
+    /// Returns whether the file cannot be used any more.
     pub(super) fn is_damage(&self) -> bool {
         match self {
             Self::Sqlite(error) => is_damage(error),
@@ -44,8 +44,8 @@ impl SearchError {
     }
 }
 
-/// Whether SQLite says that the file is damaged. The disk need not be asked: an index that it does
-/// not give cannot be built anew either, and the state behind it tells of a failed disk.
+/// Returns whether SQLite says that the file is damaged. The disk need not be asked: an index that
+/// it does not give cannot be built anew either, and the state behind it reports a failed disk.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     let code = error.sqlite_error_code();
     matches!(

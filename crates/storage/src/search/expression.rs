@@ -10,7 +10,7 @@ use super::{
     terms::{self, Asked},
 };
 
-/// What the index is asked for within a scope; `None`: for everything.
+/// Returns what the index is asked for within a scope; `None`: for everything.
 pub(super) fn within(query: &SearchQuery, asked: &[Asked], scope: &Scope) -> Option<String> {
     let mut all: Vec<String> = asked.iter().map(term).collect();
     if query.has_link() {

@@ -45,7 +45,7 @@ const CANDIDATES: &str = "
 SELECT d.id, d.position FROM words w CROSS JOIN docs d ON d.id = w.rowid
 WHERE words MATCH ?1 AND w.rowid >= ?2 AND w.rowid < ?3 ORDER BY w.rowid DESC";
 
-/// The same if nothing is asked of the index.
+/// The same query if the index is not asked.
 const ALL: &str = "
 SELECT id, position FROM docs WHERE ?1 IS NULL AND id >= ?2 AND id < ?3 ORDER BY id DESC";
 
@@ -54,7 +54,7 @@ SELECT id, position FROM docs WHERE ?1 IS NULL AND id >= ?2 AND id < ?3 ORDER BY
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// From now on the search that has it ends within a few milliseconds.
+    /// Ends the search that has it, within a few milliseconds.
     pub fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -64,7 +64,7 @@ impl Stop {
     }
 }
 
-/// What was found.
+/// Description of what was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// Newest first. A page may be short, even empty, and yet not the last.
@@ -144,8 +144,8 @@ pub(super) fn find(
     Ok(found)
 }
 
-/// The first number that a query's dates allow, and the one after the last. Dates went back at
-/// the entries in `steps`, so that in between there may be messages with other dates.
+/// Returns the first number that a query's dates allow, and the one after the last. Dates went back
+/// at the entries in `steps`, so that in between there may be messages with other dates.
 fn range(index: &Connection, query: &SearchQuery, steps: &[u64]) -> Result<(u64, u64)> {
     let end = docs::end(index)?;
     let mut whole = (end, 0);
@@ -196,7 +196,7 @@ struct Hunt<'a> {
 }
 
 impl Hunt<'_> {
-    /// Looks at candidates. Whether it is over: the page is full, or nothing is left.
+    /// Looks at candidates. Returns whether it is over: the page is full, or nothing is left.
     fn within(&mut self, scope: &Scope) -> std::result::Result<bool, SearchError> {
         let whole = expression::within(self.query, self.asked, scope);
         let sql = if whole.is_some() { CANDIDATES } else { ALL };
@@ -223,7 +223,7 @@ impl Hunt<'_> {
         Ok(false)
     }
 
-    /// Takes what fits of some candidates. Whether the page is full.
+    /// Takes what fits of some candidates. Returns whether the page is full.
     fn look_at(
         &mut self,
         scope: &Scope,
@@ -264,7 +264,8 @@ impl Hunt<'_> {
         Ok(false)
     }
 
-    /// Whether the message is what is looked for, as it is now: it may have been edited since.
+    /// Returns whether the message is what is looked for, as it is now: it may have been edited
+    /// since.
     fn is_current(&mut self, row: &MessageRow) -> std::result::Result<bool, SearchError> {
         let from = self.query.sent_from().unwrap_or_default();
         let before = self.query.sent_before();
@@ -302,7 +303,7 @@ impl Hunt<'_> {
     }
 }
 
-/// The next numbers and positions, at most `limit`; none at the end.
+/// Returns the next numbers and positions, at most `limit`; none at the end.
 fn next_of(candidates: &mut Rows<'_>, limit: usize) -> Result<Vec<(u64, Position)>> {
     let mut batch = Vec::with_capacity(limit);
     while batch.len() < limit {

@@ -33,7 +33,7 @@ const GATHER: Duration = Duration::from_millis(250);
 /// leave.
 const NICE: i32 = 19;
 
-/// How often it looks without being told, and compares a page.
+/// How often the thread looks without a notification, and compares a page.
 const TICK: Duration = Duration::from_secs(5);
 
 /// Rest after trouble.
@@ -56,10 +56,10 @@ pub(super) struct Indexer {
     signal: Arc<Signal>,
     /// `None`: what is there must be replaced.
     writer: Option<Writer>,
-    /// Whether the index was found to belong to the state: before, nobody searches.
+    /// Whether the index was found to belong to the state: no search runs before.
     belongs: bool,
     compared_to: Position,
-    /// Whether the trouble that it is in was told.
+    /// Whether its present trouble was logged.
     told: bool,
 }
 
@@ -69,7 +69,7 @@ enum Step {
     UpToDate,
 }
 
-/// Why a step was not made.
+/// The reason why a step was not made.
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
     #[error("it cannot be used any more: {0}")]
@@ -83,7 +83,7 @@ enum Trouble {
 }
 
 impl Trouble {
-    /// Whether only a new index helps. The statements are known to be good, so what is no
+    /// Returns whether only a new index helps. The statements are known to be good, so what is no
     /// trouble outside is trouble in the file.
     fn needs_new_index(&self) -> bool {
         match self {
@@ -115,7 +115,7 @@ impl Indexer {
     }
 
     pub(super) fn run(mut self) {
-        // On Linux this is about the calling thread alone; elsewhere it is not worth it.
+        // On Linux this is about the calling thread alone; on other systems it is left out.
         #[cfg(target_os = "linux")]
         if let Err(error) = rustix::process::setpriority_process(None, NICE) {
             tracing::debug!(%error, "the search indexer does not stand back");
@@ -146,7 +146,7 @@ impl Indexer {
         self.signal.wait_for_stop(GATHER)
     }
 
-    /// Decides what trouble means, and rests. Whether it is the end.
+    /// Decides what trouble means, and rests. Returns whether the thread has to end.
     fn recover(&mut self, trouble: &Trouble) -> bool {
         let is_new = !std::mem::replace(&mut self.told, true);
         if trouble.needs_new_index() {
@@ -206,7 +206,7 @@ impl Indexer {
         if !self.pool.pause(SEARCHES_WAIT) {
             return Err(SearchError::Busy.into());
         }
-        // Nobody searches now: whatever was met was in the old file.
+        // No search runs now: any damage that was found was in the old file.
         self.signal.take_damage();
         database::remove(&self.path).map_err(SearchError::Remove)?;
         self.writer = Some(Writer::open(&self.path)?);
@@ -253,7 +253,7 @@ fn write(
     Err(Trouble::Unusable("it has lost messages"))
 }
 
-/// What to write so that the index has what the state has, after `after` and up to `to`.
+/// Returns what to write so that the index has what the state has, after `after` and up to `to`.
 fn differences(
     page: IndexPage,
     after: Position,
@@ -294,8 +294,8 @@ fn has_gap(reader: &Reader, after: Position) -> Result<bool, ReadError> {
     Ok(reader.for_index(after, 1)?.gap)
 }
 
-/// Whether the newest messages of the index are in the state. Those that are not may have been
-/// swept away; if many are not, a new index costs less than a doubt.
+/// Returns whether the newest messages of the index are in the state. Those that are not may have
+/// been swept away; if many are not, a new index costs less than a doubt.
 fn belongs(reader: &Reader, writer: &Writer) -> Result<bool, Trouble> {
     let mut before = Position(u64::MAX);
     for _ in 0..COMPARED_MAX {

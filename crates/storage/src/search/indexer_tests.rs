@@ -16,7 +16,7 @@ use crate::{
     state::{Entry, Options, Payload, State},
 };
 
-/// A state in which somebody has told itself `count` things, and an indexer beside it.
+/// Returns a state in which one account has sent itself `count` messages, and an indexer beside it.
 fn with_messages(count: u64) -> (TempDir, State, Indexer) {
     let directory = tempfile::tempdir().unwrap();
     let mut state = State::open(directory.path(), Options::default()).unwrap();
@@ -77,7 +77,7 @@ fn catch_up(indexer: &mut Indexer) {
     while matches!(indexer.step().unwrap(), Step::Behind) {}
 }
 
-/// Changes a file behind the back of whoever has it open.
+/// Changes a file behind the back of every program that has it open.
 fn change(directory: &TempDir, file: &str, sql: &str) {
     let connection = Connection::open(directory.path().join(file)).unwrap();
     assert!(connection.execute(sql, []).unwrap() > 0);
@@ -91,7 +91,7 @@ fn numbers(directory: &TempDir, sql: &str) -> i64 {
 const DOCS: &str = "SELECT count(*) FROM docs";
 const WORDS: &str = "SELECT count(*) FROM words WHERE words MATCH 'word'";
 
-/// A whole round.
+/// Compares a whole round.
 fn compare_all(indexer: &mut Indexer) {
     indexer.compare().unwrap();
     while indexer.compared_to > Position(0) {

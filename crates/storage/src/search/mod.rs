@@ -4,9 +4,9 @@
 //! anew from the state. A thread keeps it up to date; a search may be a little behind, and says
 //! how far it has seen.
 //!
-//! Always true: the index proposes and the state decides. Every row that is found is read from
-//! the state of that moment for the one who asks, so nobody finds what it may not see, and nobody
-//! finds a text that is no longer there.
+//! Always true: the index proposes and the state decides. Every row that is found is read from the
+//! state of that moment for the searching account, so no account finds what it may not see, or a
+//! text that is no longer there.
 
 mod column;
 mod database;
@@ -83,7 +83,7 @@ impl Search {
         })
     }
 
-    /// Tells the index that something was applied. Never waits.
+    /// Notifies the index that something was applied. Never waits.
     pub fn notify(&self) {
         self.running.signal.notify();
     }

@@ -1,7 +1,7 @@
 //! Read-only connections to the index, lent out one search at a time.
 //!
-//! At the bound a search waits its turn, for a limited time. Before the index is known to belong to
-//! the state, and while it is being replaced, nobody searches.
+//! At the bound a search waits its turn, for a limited time. No search runs before the index is
+//! known to belong to the state, or while it is being replaced.
 
 use std::{
     path::PathBuf,
@@ -19,7 +19,7 @@ const SEARCHES_MAX: usize = 4;
 /// How long a search waits for its turn before it fails as busy.
 const SEARCH_WAIT: Duration = Duration::from_secs(2);
 
-/// What the mutex guards.
+/// State behind the mutex.
 #[derive(Default)]
 struct Shelf {
     idle: Vec<Connection>,
@@ -49,7 +49,7 @@ pub(super) struct Lent {
 }
 
 impl Pool {
-    /// A pool that lets nobody in before [`Pool::resume`].
+    /// Creates a pool that lends no connection before [`Pool::resume`].
     pub(super) fn new(path: PathBuf) -> Self {
         Self {
             path,
@@ -93,8 +93,8 @@ impl Pool {
         Ok(lent)
     }
 
-    /// Waits until nobody searches, and closes all connections. `false`: searches did not end
-    /// within `wait`; nobody new is let in all the same.
+    /// Waits until no search runs, and closes all connections. Returns `false` if searches did not
+    /// end within `wait`; no new one begins all the same.
     pub(super) fn pause(&self, wait: Duration) -> bool {
         let mut shelf = self.shelf();
         if shelf.mode == Mode::Open {
@@ -144,7 +144,7 @@ impl Drop for Lent {
         if shelf.mode == Mode::Open {
             shelf.idle.extend(reusable);
         } else {
-            // Closed before anybody learns that it is back.
+            // Closed before any waiting thread learns that it is back.
             drop(reusable);
         }
         drop(shelf);

@@ -1,4 +1,4 @@
-//! Where a search looks: the conversations of the one who asks, and what the query narrows.
+//! Where a search looks: the conversations of the searching account, and what the query narrows.
 //!
 //! A scope makes a search fast, not right: what may be seen is decided when the rows are read.
 
@@ -10,8 +10,8 @@ use conclave_words::{
 
 use crate::state::{MessageRow, ReadError, Reader};
 
-/// Conversations that a search names to the index at most: as many as an account has rooms. So
-/// the time that it takes tells nothing of other conversations. With more, rows are sorted out
+/// Conversations that a search names to the index at most: as many as an account has rooms. So the
+/// time that it takes discloses nothing of other conversations. With more, rows are sorted out
 /// afterwards.
 const CONVERSATIONS_NAMED_MAX: usize = 256;
 
@@ -20,7 +20,7 @@ const CONVERSATIONS_NAMED_MAX: usize = 256;
 pub(super) struct Scope {
     /// In these; `None`: in all.
     pub(super) conversations: Option<Vec<ConversationId>>,
-    /// What this account sent; `None`: everybody.
+    /// Only messages that this account sent; `None`: of all accounts.
     pub(super) by: Option<AccountId>,
     /// Not in these.
     pub(super) not_in: Vec<ConversationId>,
@@ -29,7 +29,7 @@ pub(super) struct Scope {
 }
 
 impl Scope {
-    /// `None`: nothing can be found there.
+    /// Returns the scope of a query; `None`: nothing can be found there.
     pub(super) fn of(
         reader: &Reader,
         account: AccountId,
@@ -65,7 +65,7 @@ impl Scope {
         Ok(Some(scope))
     }
 
-    /// Whether a message is of the senders and conversations that are asked for.
+    /// Returns whether a message is of the senders and conversations that are asked for.
     pub(super) fn has(&self, row: &MessageRow) -> bool {
         self.by.is_none_or(|by| by == row.by)
             && !self.not_by.contains(&row.by)
@@ -84,8 +84,8 @@ fn place_of(
             Ok(room.filter(|room| room.role.is_some()).map(|room| room.id))
         }
         Place::Direct(name) => reader.direct_with(account, &name.key()),
-        // One that the account is not in has nothing that it may see: rows are checked when they
-        // are read, and here so that the time tells nothing.
+        // A conversation that the account is not in has nothing that it may see: rows are checked
+        // when they are read, and here so that the time discloses nothing.
         Place::Number(id) => {
             let after = id.0.checked_sub(1).map(ConversationId);
             let row = reader.conversations(account, after, 1)?.pop();
@@ -94,7 +94,7 @@ fn place_of(
     }
 }
 
-/// `None`: more than are named.
+/// Returns the account's conversations; `None`: more than are named.
 fn own(
     reader: &Reader,
     account: AccountId,

@@ -1,6 +1,6 @@
-//! What the thread of the index is told: that there is news, damage, or an end.
+//! The signals to the thread of the index: news, damage, or an end.
 //!
-//! Always true: telling never waits longer than for a flag to be set.
+//! Always true: signalling never waits longer than for a flag to be set.
 
 use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
@@ -27,7 +27,7 @@ impl Signal {
         self.flags.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// There is news. Told again before it was taken, nobody is woken again.
+    /// Signals that there is news. A second signal before the first is taken wakes no thread again.
     pub(super) fn notify(&self) {
         if !std::mem::replace(&mut self.flags().news, true) {
             self.changed.notify_all();
@@ -44,18 +44,18 @@ impl Signal {
         self.changed.notify_all();
     }
 
-    /// Whether somebody has found damage; forgets it.
+    /// Returns whether a search has found damage, and forgets it.
     pub(super) fn take_damage(&self) -> bool {
         std::mem::take(&mut self.flags().damage)
     }
 
-    /// Whether there was news before `wait` was over.
+    /// Returns whether there was news before `wait` was over.
     pub(super) fn wait_for_news(&self, wait: Duration) -> bool {
         let mut flags = self.wait(wait, |flags| flags.news || flags.damage);
         std::mem::take(&mut flags.news)
     }
 
-    /// Whether it is the end; waits for it, but no longer than `wait`.
+    /// Returns whether the thread has to end; waits for that signal, but no longer than `wait`.
     pub(super) fn wait_for_stop(&self, wait: Duration) -> bool {
         self.wait(wait, |_| false).stop
     }

@@ -1,8 +1,8 @@
 //! What the index holds of a message: its terms, each once, without their places.
 //!
-//! A term is a word, a symbol, a few neighbouring characters of a run without spaces, or a tag
-//! that says where the message stands. Where the terms of a phrase stand is not in the index: who
-//! finds a message by them looks into its text.
+//! A term is a word, a symbol, a few neighbouring characters of a run without spaces, or a tag that
+//! says where the message stands. Where the terms of a phrase stand is not in the index: a search
+//! that finds a message by them looks into its text.
 //!
 //! Always true: a text that a query looks for has all terms that the query's expression asks for.
 
@@ -11,8 +11,8 @@ use std::{cmp::Reverse, collections::BTreeSet};
 use conclave_core::{AccountId, ConversationId};
 use conclave_words::{Element, Kind, Pattern, SearchQuery, Words, query::has_link};
 
-/// Longer words are cut in the index: keys and sums would fill it, and nobody has two that begin
-/// so.
+/// Longer words are cut in the index: keys and sums would fill it, and no two real words begin with
+/// the same bytes for so long.
 const TERM_BYTES_MAX: usize = 48;
 
 /// Terms that one element of a query asks for: more would not narrow it much.
@@ -27,22 +27,22 @@ const PREFIXES_OF_QUERY_MAX: usize = 6;
 /// Begins the tags. Folded texts have no characters for private use.
 const TAG: char = '\u{e000}';
 
-/// The tag of a conversation.
+/// Returns the tag of a conversation.
 pub(super) fn conversation_tag(id: ConversationId) -> String {
     format!("{TAG}c{id}")
 }
 
-/// The tag of a sender.
+/// Returns the tag of a sender.
 pub(super) fn account_tag(id: AccountId) -> String {
     format!("{TAG}a{id}")
 }
 
-/// The tag of what has a link.
+/// Returns the tag of what has a link.
 pub(super) fn link_tag() -> String {
     format!("{TAG}l")
 }
 
-/// The terms of a message, between spaces.
+/// Returns the terms of a message, between spaces.
 pub(super) fn of_message(text: &str, conversation: ConversationId, by: AccountId) -> String {
     let words = Words::of(text);
     let mut tags = vec![conversation_tag(conversation), account_tag(by)];
@@ -70,8 +70,8 @@ pub(super) struct Asked {
     pub(super) is_prefix: bool,
 }
 
-/// The terms that a text has if it says what a query looks for, and whether each text with them
-/// says it.
+/// Returns the terms that a text has if it says what a query looks for, and whether each text with
+/// them says it.
 pub(super) fn of_query(query: &SearchQuery) -> (Vec<Asked>, bool) {
     let all: BTreeSet<Asked> = query.wanted().iter().flat_map(of_pattern).collect();
     let count = all.len();
@@ -86,7 +86,7 @@ pub(super) fn of_query(query: &SearchQuery) -> (Vec<Asked>, bool) {
     (asked, is_exact)
 }
 
-/// The terms that a text has if it says what a pattern looks for.
+/// Returns the terms that a text has if it says what a pattern looks for.
 fn of_pattern(pattern: &Pattern) -> Vec<Asked> {
     let last = pattern.elements().len() - 1;
     let elements = pattern.elements().iter().enumerate();
@@ -115,7 +115,7 @@ fn of_element(element: &Element, is_prefix: bool) -> Vec<Asked> {
     }
 }
 
-/// Whether every text with the terms of a pattern says what it looks for.
+/// Returns whether every text with the terms of a pattern says what it looks for.
 fn is_exact(pattern: &Pattern) -> bool {
     let [element] = pattern.elements() else {
         return false;
@@ -131,12 +131,12 @@ fn is_exact(pattern: &Pattern) -> bool {
         }
 }
 
-/// The first bytes of a word, as whole characters.
+/// Returns the first bytes of a word, as whole characters.
 fn cut(word: &str) -> &str {
     &word[..word.floor_char_boundary(TERM_BYTES_MAX)]
 }
 
-/// `length` characters from each character on; at the end fewer, but at least `least`.
+/// Returns `length` characters from each character on; at the end fewer, but at least `least`.
 fn windows(run: &str, length: usize, least: usize) -> impl Iterator<Item = &str> {
     let starts = run.char_indices().map(|(at, _)| at);
     starts.filter_map(move |start| {

@@ -56,7 +56,7 @@ fn a_query_asks_for_a_bounded_number_of_terms() {
     assert_eq!(asked("東京都庁舎前"), (5, 0, false));
 }
 
-/// Whether a message with these terms is proposed for a pattern.
+/// Returns whether a message with these terms is proposed for a pattern.
 fn is_proposed(terms: &[String], pattern: &Pattern) -> bool {
     of_pattern(pattern).iter().all(|asked| {
         let fits = |term: &String| match asked.is_prefix {

@@ -1,4 +1,4 @@
-//! Writes the index: the only one who does.
+//! Writes the index; nothing else writes it.
 //!
 //! Always true: words, the list of messages and the position up to which both are complete change
 //! in one transaction.
@@ -43,12 +43,12 @@ impl Writer {
         })
     }
 
-    /// Everything up to here is in the index.
+    /// Returns the position up to which everything is in the index.
     pub(super) fn indexed_to(&self) -> Position {
         self.indexed_to
     }
 
-    /// Where the log was when the first row was read; rows that were read later are newer.
+    /// Returns where the log was when the first row was read; rows that were read later are newer.
     pub(super) fn begun_at(&self) -> Option<Position> {
         self.begun_at
     }
@@ -75,7 +75,7 @@ impl Writer {
         Ok(true)
     }
 
-    /// Up to `limit` messages of the index after `after` and up to `to`.
+    /// Returns up to `limit` messages of the index after `after` and up to `to`.
     pub(super) fn docs(
         &self,
         after: Position,
@@ -93,7 +93,7 @@ impl Writer {
             .collect()
     }
 
-    /// The last message of the index before `before`.
+    /// Returns the last message of the index before `before`.
     pub(super) fn doc_before(&self, before: Position) -> Result<Option<(Position, Doc)>> {
         let end = docs::first_from(&self.connection, before)?;
         let sql = "SELECT id, position, conversation, by_account, sent_at FROM docs
@@ -104,8 +104,8 @@ impl Writer {
     }
 }
 
-/// `false`: between its neighbours there is no number left, as if the list of messages had lost
-/// one that was never there.
+/// Writes a row. `false`: between its neighbours there is no number left, as if the list of
+/// messages had lost one that was never there.
 fn write_row(connection: &Connection, row: &IndexRow) -> Result<bool> {
     let run = |sql: &str, values: &[&dyn rusqlite::ToSql]| {
         connection.prepare_cached(sql)?.execute(values)

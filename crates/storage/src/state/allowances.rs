@@ -28,7 +28,7 @@ pub(super) fn allowance(row: &Row<'_>) -> Result<Allowance> {
     })
 }
 
-/// The limits of accounts: the defaults, but for what was set.
+/// Returns the limits of accounts: the defaults, except for those that were set.
 pub(super) fn load_limits(connection: &Connection) -> Result<AccountLimits> {
     let mut limits = AccountLimits::default();
     let sql = "SELECT number, value FROM account_limits ORDER BY number LIMIT ?1";
@@ -47,7 +47,7 @@ pub(super) fn load_limits(connection: &Connection) -> Result<AccountLimits> {
 }
 
 impl Reader {
-    /// The limits of accounts.
+    /// Returns the limits of accounts.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -55,7 +55,7 @@ impl Reader {
         self.read(load_limits)
     }
 
-    /// What an account has used of them.
+    /// Returns what an account has used of its limits.
     ///
     /// # Errors
     /// See [`ReadError`].

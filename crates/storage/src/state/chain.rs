@@ -70,7 +70,7 @@ pub(super) fn event(hasher: &mut Hasher, position: Position, event: &Event) {
     }
 }
 
-/// Feeds an event about messages and what becomes of them.
+/// Feeds an event about messages or their changes.
 fn event_of_messages(hasher: &mut Hasher, position: Position, event: &Event) {
     let mut put = |kind, values: &[u64]| head(hasher, kind, position, values);
     match event {
@@ -136,7 +136,7 @@ fn event_of_messages(hasher: &mut Hasher, position: Position, event: &Event) {
     }
 }
 
-/// Feeds an event about accounts and what lets people in.
+/// Feeds an event about accounts, or about what allows log-ins and new accounts.
 fn event_of_people(hasher: &mut Hasher, position: Position, event: &Event) {
     let mut put = |kind, values: &[u64]| head(hasher, kind, position, values);
     match event {

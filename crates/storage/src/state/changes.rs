@@ -1,4 +1,4 @@
-//! What a stream tells besides messages: one row for each change, in log order, without texts.
+//! What a stream carries besides messages: one row for each change, in log order, without texts.
 //!
 //! Always true: how many rows are kept depends on the entries only. The oldest go first, and
 //! `changes_after` says up to where they are gone.
@@ -25,7 +25,7 @@ macro_rules! kinds {
         }
 
         impl Kind {
-            /// The kind that is stored as this number.
+            /// Returns the kind that is stored as this number.
             pub(super) fn of(number: i64) -> Option<Self> {
                 match number {
                     $($number => Some(Self::$name),)*
@@ -67,7 +67,7 @@ kinds! {
 #[derive(Default)]
 struct Columns<'a> {
     conversation: Option<ConversationId>,
-    /// For whom alone; `None`: for all members.
+    /// The only account that sees it; `None`: all members.
     account: Option<AccountId>,
     sequence: Option<Sequence>,
     subject: Option<AccountId>,
@@ -75,7 +75,8 @@ struct Columns<'a> {
     value: Option<Cow<'a, str>>,
 }
 
-/// What a stream tells of an event; `None` if it is not of these kinds.
+/// Returns the change that a stream carries for an event; `None` if the event is not of these
+/// kinds.
 fn change_of(event: &Event) -> Option<(Kind, Columns<'_>)> {
     match event {
         Event::MessageEdited {
@@ -219,7 +220,7 @@ fn about<'a>(account: AccountId) -> Columns<'a> {
 }
 
 impl Writer {
-    /// Keeps what a stream tells of an event, if it is of one of these kinds.
+    /// Keeps the change that a stream carries for an event, if the event is of one of these kinds.
     pub(super) fn write_change(
         &mut self,
         position: Position,

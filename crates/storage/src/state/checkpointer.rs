@@ -1,8 +1,8 @@
 //! Moves the write-ahead log into the database beside the writer, so that applying need not stop
 //! for it.
 //!
-//! It never waits for anybody: what it cannot move now it moves the next time. Only when it cannot
-//! keep up does the writer move pages itself (see `database.rs`).
+//! It never waits for another thread: what it cannot move now it moves the next time. Only when it
+//! cannot keep up does the writer move pages itself (see `database.rs`).
 //!
 //! It keeps its connection and the write-ahead log open, so that a process that has run out of
 //! descriptors goes on. Failing to open them is no failure of the disk: it tries again.
@@ -87,7 +87,7 @@ impl Checkpointer {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Why it failed, if it did; never waits.
+    /// Returns why it failed, if it did; never waits.
     pub(super) fn take_failure(&self) -> Failure {
         match self.gate.try_lock() {
             Ok(mut gate) => gate.take_failure(),
@@ -183,18 +183,18 @@ fn open(path: &Path) -> rusqlite::Result<Files> {
     })
 }
 
-/// As SQLite says it of what it opens itself.
+/// Returns the error that SQLite gives for a file that it cannot open itself.
 fn open_failed(error: &io::Error) -> rusqlite::Error {
     let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
     rusqlite::Error::SqliteFailure(code, Some(error.to_string()))
 }
 
-/// Whether descriptors have run out, most likely: nothing was written, and nothing is lost.
+/// Returns whether descriptors have run out, most likely: nothing was written, and nothing is lost.
 fn cannot_open(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::CannotOpen)
 }
 
-/// As SQLite says it of its own syncs.
+/// Returns the error that SQLite gives for a failed sync of its own.
 fn sync_failed(error: &io::Error) -> rusqlite::Error {
     let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
     rusqlite::Error::SqliteFailure(code, Some(error.to_string()))

@@ -28,22 +28,23 @@ impl ToSql for Stored {
     }
 }
 
-/// A number to look for, perhaps a client's invention: what cannot be stored is what no row has.
+/// Returns a number to look for, perhaps a client's invention: a number that cannot be stored is
+/// one that no row has.
 pub(super) fn sought(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(-1)
 }
 
-/// A bound of a range: what cannot be stored lies behind every row.
+/// Returns a bound of a range: what cannot be stored lies behind every row.
 pub(super) fn bound(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// All 64 bits, for numbers that are only compared for equality.
+/// Returns all 64 bits, for numbers that are only compared for equality.
 pub(super) fn bits(number: u64) -> i64 {
     number.cast_signed()
 }
 
-/// A row count or limit.
+/// Returns a row count or limit.
 pub(super) fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -67,7 +68,7 @@ pub(super) fn from_bits(row: &Row<'_>, column: usize) -> Result<u64> {
     Ok(value.cast_unsigned())
 }
 
-/// How a role of an account is stored.
+/// Returns how a role of an account is stored.
 pub(super) fn account_role_number(role: AccountRole) -> i64 {
     match role {
         AccountRole::User => 0,
@@ -92,7 +93,7 @@ pub(super) fn operator_name(row: &Row<'_>, column: usize) -> Result<OperatorName
         .map_err(|error| Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
 }
 
-/// How a role of a member is stored.
+/// Returns how a role of a member is stored.
 pub(super) fn member_role_number(role: MemberRole) -> i64 {
     match role {
         MemberRole::Member => 0,
@@ -110,7 +111,7 @@ pub(super) fn member_role_or_none(row: &Row<'_>, column: usize) -> Result<Option
     value.map(|value| member_role_of(column, value)).transpose()
 }
 
-/// The role with this number, which stands in `column`.
+/// Returns the role with this number, which stands in `column`.
 pub(super) fn member_role_of(column: usize, value: i64) -> Result<MemberRole> {
     match value {
         0 => Ok(MemberRole::Member),

@@ -1,4 +1,4 @@
-//! Questions of a node's live part: who is with whom, and what is told to all alike.
+//! Questions of a node's live part: which accounts have a conversation with an account.
 
 use conclave_core::{AccountId, limits::PAGE_MAX};
 use rusqlite::{Result, params};
@@ -9,8 +9,8 @@ use super::{
 };
 
 impl Reader {
-    /// Those with whom an account has a direct conversation and whom it has not blocked, in order
-    /// of their numbers; at most [`PAGE_MAX`], the last ones.
+    /// Returns the accounts with which an account has a direct conversation and which it has not
+    /// blocked, in order of their numbers; at most [`PAGE_MAX`], the last ones.
     ///
     /// # Errors
     /// See [`ReadError`].

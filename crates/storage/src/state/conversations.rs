@@ -10,7 +10,7 @@ use super::{
     sent::{sent, sent_up_to},
 };
 
-/// Deleted and as many hidden messages of one conversation that are counted to tell how many are
+/// Deleted and as many hidden messages of one conversation that are counted to find how many are
 /// unread before a page. Behind more of them the number is too high, never too low: a client then
 /// marks less as read than it could.
 const LEFT_OUT_MAX: usize = 50 * PAGE_MAX;
@@ -98,7 +98,7 @@ impl Reader {
         })
     }
 
-    /// The direct conversation of an account with the one whose name has this key.
+    /// Returns the direct conversation of an account with the account whose name has this key.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -124,7 +124,7 @@ impl Reader {
         })
     }
 
-    /// Up to `limit` conversations of an account, in order of their numbers, after `after`.
+    /// Returns up to `limit` conversations of an account, in order of their numbers, after `after`.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -143,7 +143,8 @@ impl Reader {
         })
     }
 
-    /// What a conversation is, whoever asks; `None` also for a room that everybody has left.
+    /// Returns what a conversation is, for any account; `None` also for a room that all members
+    /// have left.
     ///
     /// # Errors
     /// See [`ReadError`].

@@ -23,7 +23,7 @@ pub(super) fn note_step(connection: &Connection, index: u64) -> Result<()> {
 }
 
 impl Reader {
-    /// The entries at which dates went back, the oldest first.
+    /// Returns the entries at which dates went back, the oldest first.
     ///
     /// # Errors
     /// See [`ReadError`].

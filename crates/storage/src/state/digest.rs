@@ -59,7 +59,7 @@ pub struct Digest {
 }
 
 impl Reader {
-    /// The digest of the whole state. Reads all of it: takes seconds per gigabyte.
+    /// Returns the digest of the whole state. Reads all of it: takes seconds per gigabyte.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -71,13 +71,13 @@ impl Reader {
 /// Rows between two pauses: a fraction of a millisecond.
 const ROWS_AT_ONCE: u64 = 256;
 
-/// The digest of an open database.
+/// Returns the digest of an open database.
 pub(super) fn of(connection: &Connection) -> Result<Digest> {
     let found = with_pauses(connection, &mut || true)?;
     Ok(found.expect("nobody ends it early"))
 }
 
-/// The same; `pause` is called every few hundred rows. `None` if that said to stop.
+/// Returns the same digest; `pause` is called every few hundred rows. `None` if that said to stop.
 pub(super) fn with_pauses(
     connection: &Connection,
     pause: &mut dyn FnMut() -> bool,

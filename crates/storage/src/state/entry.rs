@@ -10,13 +10,13 @@ use crate::log::LogId;
 /// One committed entry, decoded.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Its name and place.
+    /// The entry's name and place.
     pub id: LogId,
-    /// What it holds.
+    /// The entry's content.
     pub payload: Payload,
 }
 
-/// What an entry holds.
+/// Content of an entry.
 #[derive(Clone, Debug)]
 pub enum Payload {
     /// A new leader's empty entry.
@@ -32,19 +32,19 @@ pub enum Payload {
     Commands(Arc<Batch>),
 }
 
-/// What an entry came to.
+/// Result of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntryResult {
-    /// One per command.
+    /// Answers, one per command.
     pub answers: Vec<Answer>,
-    /// For each answer the log index of the entry in which it was decided: an earlier one for an
-    /// answer from memory.
+    /// Log index of the entry in which each answer was decided: an earlier one for an answer from
+    /// memory.
     pub decided_in: Vec<u64>,
-    /// What happened, in order.
+    /// Events, in order.
     pub events: Vec<(Position, Event)>,
 }
 
-/// How far the state has come.
+/// Progress of the state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// The last applied entry.
@@ -57,7 +57,7 @@ pub struct Applied {
     pub date: Timestamp,
 }
 
-/// How far the state is safe from a power loss.
+/// Progress of the state that is safe from a power loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
     /// Everything up to here is synced in `state.db`: the log may forget it.
@@ -66,7 +66,7 @@ pub struct Checkpoint {
     pub complete: bool,
 }
 
-/// How the state uses memory and readers.
+/// Use of memory and readers by the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Page cache of the writer in KiB.

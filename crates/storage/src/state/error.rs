@@ -15,9 +15,9 @@ pub enum OpenError {
     /// A file cannot be read or made.
     #[error("cannot use {}", path.display())]
     Io {
-        /// Which.
+        /// The file or directory.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -46,19 +46,19 @@ pub enum OpenError {
     /// It was ours once, and does not say so any more.
     #[error("this was a state of Conclave, and is none now (application id {found:#x})")]
     NotOursAnyMore {
-        /// Its application id.
+        /// Application id of the file.
         found: i32,
     },
     /// Some other program's database.
     #[error("this is not a state of Conclave (application id {found:#x})")]
     NotOurs {
-        /// Its application id.
+        /// Application id of the file.
         found: i32,
     },
     /// Written by another version: use that version.
     #[error("the database has version {found}; this program knows version {known}")]
     Version {
-        /// Its version.
+        /// Version of the file.
         found: i32,
         /// Ours.
         known: i32,
@@ -72,7 +72,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Whether the file does not hold what was written to it.
+    /// Returns whether the file does not hold what was written to it.
     #[must_use]
     pub fn is_damage(&self) -> bool {
         match self {
@@ -100,7 +100,8 @@ impl OpenError {
 }
 
 impl ApplyError {
-    /// Says what is to blame for the failure of the database at `state`, and in whose words.
+    /// Returns what is to blame for the failure of the database at `state`, and the message of
+    /// SQLite or of the system.
     pub(super) fn judge(&self, state: &Path) -> (Fault, String) {
         match self {
             Self::Sqlite(error) => fault::judge(state, error),
@@ -120,7 +121,7 @@ impl ApplyError {
         }
     }
 
-    /// Whether only room on the disk is missing, which may be there the next time.
+    /// Returns whether only room on the disk is missing, which may be there the next time.
     #[must_use]
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full(_))
@@ -128,15 +129,15 @@ impl ApplyError {
 }
 
 impl CheckpointError {
-    /// Whether only room on the disk is missing, which may be there the next time.
+    /// Returns whether only room on the disk is missing, which may be there the next time.
     #[must_use]
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full(_))
     }
 }
 
-/// Whether the disk, the memory, another process or the statement is to blame, and not what the
-/// file holds.
+/// Returns whether the disk, the memory, another process or the statement is to blame, and not what
+/// the file holds.
 pub(crate) fn is_outside(error: &rusqlite::Error) -> bool {
     fault::of_sqlite(error) != Fault::Damage
 }
@@ -233,7 +234,7 @@ pub enum SnapshotError {
     /// A file cannot be written.
     #[error("the snapshot file cannot be written")]
     Io(#[from] io::Error),
-    /// The log, without which the node is worth nothing, would have no room left.
+    /// The log, without which the node cannot work, would have no room left.
     #[error("the disk has no room for a snapshot: {needed} bytes are needed, {free} are free")]
     NoRoom {
         /// Bytes that must be free.

@@ -18,7 +18,8 @@ const MESSAGES: &str = "
 SELECT position, conversation, by_account, sent_at, text
 FROM messages WHERE position > ?1 ORDER BY position LIMIT ?2";
 
-/// Changes after `?1`, and whose text one is about if it is an edit or a deletion; `?2` rows.
+/// Changes after `?1`, and the message whose text one is about if it is an edit or a deletion; `?2`
+/// rows.
 const CHANGES: &str = "
 SELECT position, iif(kind IN (1, 2), conversation, NULL), sequence
 FROM changes WHERE position > ?1 ORDER BY position LIMIT ?2";
@@ -48,18 +49,18 @@ pub struct IndexPage {
 pub struct IndexRow {
     /// Where the message is in the log: its name in the index.
     pub position: Position,
-    /// In which conversation.
+    /// The conversation.
     pub conversation: ConversationId,
-    /// Its sender.
+    /// Account that sent the message.
     pub by: AccountId,
-    /// When it was sent.
+    /// Time of sending.
     pub sent_at: Timestamp,
     /// `None`: deleted for everyone, to be taken out.
     pub text: Option<String>,
 }
 
 impl Reader {
-    /// Up to `limit` rows of what happened to texts after `after`, in the order of the log.
+    /// Returns up to `limit` rows of what happened to texts after `after`, in the order of the log.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -71,8 +72,8 @@ impl Reader {
         self.read(|c| for_index(c, after, page(limit)))
     }
 
-    /// The texts at these positions, of the first [`PAGE_MAX`] of them, for the search alone: it
-    /// shows none before it was asked whether the caller may see it.
+    /// Returns the texts at these positions, of the first [`PAGE_MAX`] of them, for the search
+    /// alone: it shows none before it has checked that the caller may see it.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -139,7 +140,8 @@ fn for_index(connection: &Connection, after: Position, limit: usize) -> Result<I
     Ok(page)
 }
 
-/// Where a change is, and the conversation and sequence of the message whose text it is about.
+/// Returns where a change is, and the conversation and sequence of the message whose text it is
+/// about.
 fn change(row: &Row<'_>) -> Result<(u64, Option<[i64; 2]>)> {
     let conversation: Option<i64> = row.get(1)?;
     let sequence: Option<i64> = row.get(2)?;

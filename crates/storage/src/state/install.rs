@@ -34,11 +34,11 @@ const READERS_WAIT: Duration = Duration::from_secs(10);
 pub struct VerifiedSnapshot(PathBuf);
 
 impl VerifiedSnapshot {
-    /// Looks at every page and every row of this file, which nobody may change any more.
+    /// Checks every page and every row of this file, which nothing may change any more.
     ///
     /// # Errors
     /// [`InstallError::Unreadable`], [`InstallError::Refused`] and [`InstallError::Damaged`]: it
-    /// is worth nothing. Whoever made it must make another one.
+    /// cannot be used. Its maker must make another one.
     pub fn new(snapshot: PathBuf) -> Result<Self, InstallError> {
         verify(&snapshot)?;
         Ok(Self(snapshot))

@@ -43,8 +43,8 @@ pub(super) fn note(state: &Path, index: u64) -> io::Result<()> {
     file.write_all_at(&encode(index), 0)
 }
 
-/// Up to where the database at `state` must reach. A mark that cannot be read says nothing: what
-/// it guards may be whole.
+/// Returns up to where the database at `state` must reach. A mark that cannot be read says nothing:
+/// what it guards may be whole.
 pub(super) fn read(state: &Path) -> io::Result<Option<u64>> {
     let bytes = match fs::read(place(state)) {
         Ok(bytes) => bytes,

@@ -1,7 +1,8 @@
 //! Questions about messages: a conversation's history, and single messages by their names.
 //!
-//! Always true: a message is given only to those who are in its conversation and have not hidden
-//! it. What many have in common, mentions and reactions, is read in ranges and not one by one.
+//! Always true: a message is given only to accounts that are in its conversation and have not
+//! hidden it. What many have in common, mentions and reactions, is read in ranges and not one by
+//! one.
 
 use conclave_core::{
     AccountId, ConversationId, MessageRef, Position, Sequence, Timestamp,
@@ -75,7 +76,7 @@ const NAMED: &str = select_messages!(
             AND h.conversation = m.conversation AND h.sequence = m.sequence)"
 );
 
-/// `?1` is nobody, `?2` conversation, `?3` sequence: whoever may see it.
+/// `?1` is no account, `?2` conversation, `?3` sequence: for every account that may see it.
 const FOR_ALL: &str =
     select_messages!("WHERE m.conversation = ?2 AND m.sequence = ?3 AND ?1 IS NOT NULL");
 
@@ -93,8 +94,9 @@ FROM reaction_counts n
 WHERE n.conversation = ?1 AND n.sequence BETWEEN ?2 AND ?3 ORDER BY n.sequence, n.reaction";
 
 impl Reader {
-    /// A part of a conversation; `None` if there is none or the account is not in it. Deleted
-    /// messages are there without their text; those that the account has hidden are left out.
+    /// Returns a part of a conversation; `None` if there is none or the account is not in it.
+    /// Deleted messages are there without their text; those that the account has hidden are left
+    /// out.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -108,8 +110,8 @@ impl Reader {
         self.read(|c| history(c, account, conversation, from, page(limit)))
     }
 
-    /// The messages at these positions, in this order, the first [`PAGE_MAX`] of them: those that
-    /// the account may see now and that are not deleted.
+    /// Returns the messages at these positions, in this order, the first [`PAGE_MAX`] of them:
+    /// those that the account may see now and that are not deleted.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -129,7 +131,7 @@ impl Reader {
         })
     }
 
-    /// One message as it is now, perhaps deleted; `None` if the account may not see it.
+    /// Returns one message as it is now, perhaps deleted; `None` if the account may not see it.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -145,8 +147,8 @@ impl Reader {
         })
     }
 
-    /// One message as it is told to all its readers alike: as it is now, perhaps deleted, and
-    /// without the reader's own view of its reactions; `None` if there is none.
+    /// Returns one message in the form that is the same for all its readers: as it is now, perhaps
+    /// deleted, and without a reader's own view of its reactions; `None` if there is none.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -243,7 +245,7 @@ fn low_of(high: u64) -> u64 {
     high.saturating_sub(HISTORY_SCANNED_MAX - 1).max(1)
 }
 
-/// The message at a position, if the account may see it; without mentions and reactions.
+/// Returns the message at a position, if the account may see it; without mentions and reactions.
 pub(super) fn at_position(
     connection: &Connection,
     account: AccountId,
@@ -254,7 +256,7 @@ pub(super) fn at_position(
     statement.query_row(key, message).optional()
 }
 
-/// The message with this name, if the account may see it; without mentions and reactions.
+/// Returns the message with this name, if the account may see it; without mentions and reactions.
 pub(super) fn named(
     connection: &Connection,
     account: AccountId,
@@ -315,7 +317,7 @@ fn adorn_run(
     Ok(())
 }
 
-/// The messages of a sorted run with this number: none, one, or one more than once.
+/// Returns the messages of a sorted run with this number: none, one, or one more than once.
 fn of_sequence<'r, 'm>(
     run: &'r mut [&'m mut MessageRow],
     sequence: u64,

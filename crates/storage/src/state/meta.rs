@@ -166,7 +166,7 @@ pub(super) fn save_membership(connection: &Connection, id: LogId, bytes: &[u8]) 
     Ok(())
 }
 
-/// Where the state stands, read from the tables.
+/// Returns where the state stands, read from the tables.
 pub(super) fn load_applied(connection: &Connection) -> Result<Applied> {
     let meta = Meta::load(connection)?;
     Ok(Applied {

@@ -1,7 +1,7 @@
 //! The state of one node in SQLite: what the log has made.
 //!
-//! [`State`] is the one writer: it decides entries by the rules of the core and writes what they
-//! come to. [`Reader`] answers questions beside it. No clock and no chance: the same log makes the
+//! [`State`] is the one writer: it decides entries by the rules of the core and writes their
+//! events. [`Reader`] answers questions beside it. No clock and no chance: the same log makes the
 //! same rows, however its entries are grouped into transactions.
 //!
 //! Always true: rows, remembered answers and the place in the log change in one transaction.

@@ -12,8 +12,8 @@ use super::{
 };
 
 impl Reader {
-    /// What the log says of nodes: which numbers are used up, which node shall lead, and
-    /// which authority peers believe.
+    /// Returns what the log says of nodes: the retired numbers, the preferred leader, and the
+    /// authority that peers believe.
     ///
     /// # Errors
     /// See [`ReadError`].

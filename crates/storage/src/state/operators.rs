@@ -1,4 +1,4 @@
-//! Questions about operators, and about the tokens with which machines join.
+//! Questions about operators and join tokens.
 
 use conclave_core::{
     JoinTokenId, Timestamp, TokenHash,
@@ -42,8 +42,8 @@ impl Reader {
         })
     }
 
-    /// Lists all tokens to join in order of their ends, those included that have run out and were
-    /// not swept away.
+    /// Lists all join tokens in order of their ends, those included that have run out and were not
+    /// swept away.
     ///
     /// # Errors
     /// See [`ReadError`].

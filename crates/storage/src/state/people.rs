@@ -1,5 +1,5 @@
 //! Questions about accounts and what belongs to them: sessions, blocks, invites, webhooks, and
-//! what is held against those who log in.
+//! failed log-ins.
 //!
 //! Always true: no secret is given, because none is kept.
 
@@ -33,7 +33,7 @@ macro_rules! select_sessions {
 }
 
 impl Reader {
-    /// The session with this token, open or closed.
+    /// Returns the session with this token, open or closed.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -48,8 +48,8 @@ impl Reader {
         })
     }
 
-    /// The sessions of an account that can be used, the oldest first: neither closed nor, by log
-    /// time, expired.
+    /// Returns the sessions of an account that can be used, the oldest first: neither closed nor,
+    /// by log time, expired.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -65,7 +65,7 @@ impl Reader {
         })
     }
 
-    /// Whom an account has blocked, in order of their numbers.
+    /// Returns the accounts that an account has blocked, in order of their numbers.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -80,7 +80,7 @@ impl Reader {
         })
     }
 
-    /// Whether `account` has blocked `other`.
+    /// Returns whether `account` has blocked `other`.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -96,7 +96,7 @@ impl Reader {
         })
     }
 
-    /// How many administrators there are.
+    /// Returns how many administrators there are.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -105,7 +105,7 @@ impl Reader {
         self.read(|c| c.prepare_cached(sql)?.query_row([], |row| number(row, 0)))
     }
 
-    /// The invites that can be used, by log time, in order of their numbers.
+    /// Returns the invites that can be used, by log time, in order of their numbers.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -122,7 +122,7 @@ impl Reader {
         })
     }
 
-    /// The webhooks of a room in order of their numbers.
+    /// Returns the webhooks of a room in order of their numbers.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -140,8 +140,8 @@ impl Reader {
         })
     }
 
-    /// The webhook whose address has this secret, its room, and the account under which it posts;
-    /// `None` also if its maker may not make it any more.
+    /// Returns the webhook whose address has this secret, its room, and the account under which it
+    /// posts; `None` also if its maker may not make it any more.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -167,7 +167,7 @@ impl Reader {
         })
     }
 
-    /// Whether one of these places is known as one of an account: the first that is.
+    /// Returns the first of these places that is known as one of an account, if any is.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -187,7 +187,7 @@ impl Reader {
         })
     }
 
-    /// Whether there is an invite with this code that can be used, by log time.
+    /// Returns whether there is an invite with this code that can be used, by log time.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -197,7 +197,7 @@ impl Reader {
         self.read(|c| c.prepare_cached(sql)?.exists([code.0]))
     }
 
-    /// The hash of the setup token on offer.
+    /// Returns the hash of the setup token on offer.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -210,7 +210,7 @@ impl Reader {
         })
     }
 
-    /// Whether an answer to this request outside a session is remembered.
+    /// Returns whether an answer to this request outside a session is remembered.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -219,7 +219,7 @@ impl Reader {
         self.read(|c| c.prepare_cached(sql)?.exists([id.0]))
     }
 
-    /// Whether an answer to this request of a session is remembered.
+    /// Returns whether an answer to this request of a session is remembered.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -233,7 +233,7 @@ impl Reader {
         self.read(|c| c.prepare_cached(sql)?.exists(key))
     }
 
-    /// What is held against a key.
+    /// Returns the failed log-ins that are held against a key.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -261,7 +261,7 @@ fn session(row: &Row<'_>) -> Result<SessionRow> {
     })
 }
 
-/// A count that the log keeps within 32 bits.
+/// Reads a count that the log keeps within 32 bits.
 fn small(row: &Row<'_>, column: usize) -> Result<u32> {
     let value: i64 = row.get(column)?;
     u32::try_from(value).map_err(|_| Error::IntegralValueOutOfRange(column, value))

@@ -1,7 +1,7 @@
 //! The state of one moment, held while it is read slowly.
 //!
 //! Always true: what is read is one moment's, however long it takes and whatever is applied
-//! meanwhile; and a state that is to be replaced is let go.
+//! meanwhile; and a pinned state is released when the state is to be replaced.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -14,7 +14,7 @@ use rusqlite::Connection;
 use super::{Digest, ReadError, Reader, digest, meta::Meta, pool::Lent};
 use crate::fault::{DiskFailure, Fault};
 
-/// How often is looked whether a long check must end.
+/// Pause between two looks whether a long check must end.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The state as it was when this was made. While it lives the write-ahead log grows.
@@ -43,7 +43,7 @@ pub enum CheckError {
     /// SQLite failed for another reason.
     #[error("the database cannot be read")]
     Sqlite(#[source] rusqlite::Error),
-    /// The state is being replaced, or whoever asked has given up.
+    /// The state is being replaced, or the caller has given up.
     #[error("the check was ended early")]
     Interrupted,
 }
@@ -65,7 +65,8 @@ impl Reader {
         Ok(Pinned { lent, index })
     }
 
-    /// What was found to be damaged since the state was opened, if anything: the node must stop.
+    /// Returns what was found to be damaged since the state was opened, if anything: the node must
+    /// stop.
     #[must_use]
     pub fn damage(&self) -> Option<String> {
         self.pool().damage()
@@ -87,14 +88,14 @@ impl Reader {
 }
 
 impl Pinned {
-    /// The last entry that was applied.
+    /// Returns the last entry that was applied.
     #[must_use]
     pub fn index(&self) -> u64 {
         self.index
     }
 
-    /// The digest of every row. `pause` is called every few hundred rows, and says whether to go
-    /// on.
+    /// Returns the digest of every row. `pause` is called every few hundred rows, and says whether
+    /// to go on.
     ///
     /// # Errors
     /// See [`CheckError`]. Damage is remembered.

@@ -43,7 +43,8 @@ pub(super) fn note(connection: &Connection, index: u64, chain: &[u8; 32]) -> Res
 }
 
 impl Reader {
-    /// The chain at the fixed places that are kept, and at the last applied entry; oldest first.
+    /// Returns the chain at the fixed places that are kept, and at the last applied entry; oldest
+    /// first.
     ///
     /// # Errors
     /// See [`ReadError`].

@@ -1,7 +1,7 @@
 //! Read-only connections, lent out one read at a time.
 //!
 //! At the bound a reader waits its turn, for a limited time. While the database file is being
-//! replaced nobody reads; afterwards everybody reads the new one.
+//! replaced no read runs; afterwards all reads see the new one.
 
 use std::{
     io,
@@ -16,7 +16,7 @@ use rusqlite::Connection;
 use super::{Options, ReadError, database};
 use crate::fault::{self, Fault};
 
-/// What the mutex guards.
+/// State behind the mutex.
 #[derive(Default)]
 struct Shelf {
     idle: Vec<Connection>,
@@ -98,8 +98,8 @@ impl Pool {
         Ok(lent)
     }
 
-    /// Waits until nobody reads, and closes all connections. `false`: readers did not end within
-    /// `wait`, and reading goes on.
+    /// Waits until no read runs, and closes all connections. Returns `false` if reads did not end
+    /// within `wait`; then reading goes on.
     pub(super) fn pause(&self, wait: Duration) -> bool {
         let mut shelf = self.shelf();
         shelf.mode = Mode::Paused;
@@ -137,7 +137,7 @@ impl Pool {
         self.found(error);
     }
 
-    /// The same, and returns what the error means.
+    /// Does the same, and returns what the error means.
     pub(super) fn found(&self, error: &rusqlite::Error) -> Fault {
         if fault::of_sqlite(error) == Fault::Damage && !fault::is_malformed(error) {
             // A question may be to blame; the writer knows that its statements are good.
@@ -166,7 +166,7 @@ impl Pool {
 
     /// Remembers what has been found.
     pub(super) fn remember(&self, fault: Fault, why: String) {
-        // The first one is the one to tell.
+        // Only the first failure is reported.
         match fault {
             Fault::Damage => drop(self.damage.set(why)),
             Fault::Failed | Fault::Refused => drop(self.failure.set((fault, why))),
@@ -174,7 +174,7 @@ impl Pool {
         }
     }
 
-    /// What was found to be damaged, if anything.
+    /// Returns what was found to be damaged, if anything.
     pub(super) fn damage(&self) -> Option<String> {
         self.damage.get().cloned()
     }
@@ -187,12 +187,12 @@ impl Pool {
         }
     }
 
-    /// Why nothing can be written or read any more, if that is so.
+    /// Returns why nothing can be written or read any more, if that is so.
     pub(super) fn failure(&self) -> Option<(Fault, String)> {
         self.failure.get().cloned()
     }
 
-    /// Whether long reads should end early because the file is being replaced.
+    /// Returns whether long reads should end early because the file is being replaced.
     pub(super) fn is_wanted_back(&self) -> bool {
         self.shelf().mode != Mode::Open
     }
@@ -223,7 +223,7 @@ impl Drop for Lent {
         if shelf.mode == Mode::Open {
             shelf.idle.extend(reusable);
         } else {
-            // Closed before anybody learns that it is back.
+            // Closed before any waiting thread learns that it is back.
             drop(reusable);
         }
         drop(shelf);

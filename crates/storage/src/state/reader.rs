@@ -75,7 +75,7 @@ impl Reader {
         &self.pool
     }
 
-    /// How far the state has come.
+    /// Returns how far the state has come.
     ///
     /// # Errors
     /// See [`ReadError`], here and below.
@@ -83,7 +83,7 @@ impl Reader {
         self.read(meta::load_applied)
     }
 
-    /// Where in the log the state stands: everything up to there is applied.
+    /// Returns where in the log the state stands: everything up to there is applied.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -91,7 +91,7 @@ impl Reader {
         self.read(|c| Ok(mark(c)?.applied))
     }
 
-    /// The account whose name has this key.
+    /// Returns the account whose name has this key.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -100,7 +100,8 @@ impl Reader {
         self.read(|c| c.prepare_cached(sql)?.query_row([key], account).optional())
     }
 
-    /// The first account whose name looks like this (see [`conclave_core::AccountName::look`]).
+    /// Returns the first account whose name looks like this (see
+    /// [`conclave_core::AccountName::look`]).
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -112,7 +113,7 @@ impl Reader {
         self.read(|c| c.prepare_cached(sql)?.query_row([look], account).optional())
     }
 
-    /// The account with this number.
+    /// Returns the account with this number.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -120,7 +121,7 @@ impl Reader {
         self.read(|c| account_now(c, id))
     }
 
-    /// Up to `limit` accounts whose names match, in order of their keys, after `after_key`.
+    /// Returns up to `limit` accounts whose names match, in order of their keys, after `after_key`.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -134,12 +135,12 @@ impl Reader {
     }
 }
 
-/// A page's length: at least 1, at most [`PAGE_MAX`].
+/// Returns a page's length: at least 1, at most [`PAGE_MAX`].
 pub(super) fn page(limit: usize) -> usize {
     limit.clamp(1, PAGE_MAX)
 }
 
-/// Where the state stands, for those who follow it.
+/// Where the state stands, for the tasks that follow it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mark {
     /// Everything up to here is applied.
@@ -164,7 +165,7 @@ pub(super) fn account_now(connection: &Connection, id: AccountId) -> Result<Opti
     statement.query_row([sought(id.0)], account).optional()
 }
 
-/// The row of a statement that `select_accounts!` has made.
+/// Reads the row of a statement that `select_accounts!` has made.
 pub(super) fn account(row: &Row<'_>) -> Result<AccountRow> {
     Ok(AccountRow {
         id: AccountId(number(row, 0)?),
@@ -188,7 +189,7 @@ fn accounts(
         ", a.key FROM accounts a WHERE a.key >= ?1 AND a.key > ?2 ORDER BY a.key LIMIT ?3"
     );
     let mut statement = connection.prepare_cached(sql)?;
-    // One row more than is looked at tells whether there is more.
+    // One row more than is looked at shows whether there is more.
     let scan = count(ACCOUNTS_SCANNED_MAX + 1);
     let from = params![pattern.prefix(), after_key.unwrap_or_default(), scan];
     let mut rows = statement.query(from)?;

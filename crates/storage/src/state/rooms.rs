@@ -1,6 +1,6 @@
-//! Questions about rooms: which there are for an account, and who is in them.
+//! Questions about rooms: those that an account may know of, and their members.
 //!
-//! Always true: a private room is not told to an account that is neither in it nor invited.
+//! Always true: an account that is neither in a private room nor invited does not learn of it.
 
 use conclave_core::{AccountId, ConversationId, MemberRole, NamePattern, limits::PAGE_MAX};
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
@@ -29,7 +29,7 @@ macro_rules! select_rooms {
 }
 
 impl Reader {
-    /// The room whose name has this key; `None` also if the account may not know of it.
+    /// Returns the room whose name has this key; `None` also if the account may not know of it.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -46,8 +46,8 @@ impl Reader {
         })
     }
 
-    /// Up to `limit` rooms that the account may know of and whose names match, in order of their
-    /// keys, after `after_key`. `only_own`: those that it is in or invited to.
+    /// Returns up to `limit` rooms that the account may know of and whose names match, in order of
+    /// their keys, after `after_key`. `only_own`: those that it is in or invited to.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -66,7 +66,7 @@ impl Reader {
         self.read(|c| rooms(c, account, pattern, after, page(limit)))
     }
 
-    /// How many members a room has; `None` if there is no such room.
+    /// Returns how many members a room has; `None` if there is no such room.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -82,7 +82,7 @@ impl Reader {
         })
     }
 
-    /// Up to `limit` members of a room, in order of their numbers, after `after`.
+    /// Returns up to `limit` members of a room, in order of their numbers, after `after`.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -103,7 +103,7 @@ impl Reader {
         })
     }
 
-    /// What an account may do in a conversation; `None` if it is not in it.
+    /// Returns the role of an account in a conversation; `None` if it is not in it.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -134,7 +134,7 @@ fn rooms(
         "FROM conversations c WHERE c.key >= ?2 AND c.key > ?3 ORDER BY c.key LIMIT ?4"
     );
     let mut statement = connection.prepare_cached(sql)?;
-    // One row more than is looked at tells whether there is more.
+    // One row more than is looked at shows whether there is more.
     let scan = count(ROOMS_SCANNED_MAX + 1);
     let mut rows = statement.query(params![sought(account.0), pattern.prefix(), after, scan])?;
     let mut page_so_far = RoomsPage::default();
@@ -157,7 +157,8 @@ fn rooms(
     Ok(page_so_far)
 }
 
-/// Found by the account, not by the name: few of many rooms are one's own.
+/// Reads the account's own rooms: found by the account, not by the name, since few of many rooms
+/// are one's own.
 fn own_rooms(
     connection: &Connection,
     account: AccountId,

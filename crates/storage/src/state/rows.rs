@@ -1,4 +1,4 @@
-//! What readers give: rows for people, with names instead of numbers where people look.
+//! Rows that readers return, with names instead of numbers where people read them.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use conclave_core::{
 /// An account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountRow {
-    /// Its number.
+    /// Number of the account.
     pub id: AccountId,
     /// As its owner wrote it.
     pub name: String,
@@ -19,11 +19,11 @@ pub struct AccountRow {
     pub password_hash: String,
     /// Counts its passwords, from 1.
     pub password_version: u64,
-    /// Since when.
+    /// Time of creation.
     pub created_at: Timestamp,
-    /// What it may do.
+    /// Role of the account.
     pub role: AccountRole,
-    /// What is shown beside the name; may be empty.
+    /// Display name; may be empty.
     pub display_name: String,
     /// Whether an administrator has suspended it.
     pub suspended: bool,
@@ -42,21 +42,21 @@ pub struct AccountsPage {
 /// A session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionRow {
-    /// Its number.
+    /// Number of the session.
     pub id: SessionId,
-    /// Whose it is.
+    /// The account that owns it.
     pub account: AccountId,
     /// `None` if the account was deleted.
     pub account_name: Option<String>,
-    /// It gives remembered answers and nothing else.
+    /// Whether it is closed: it gives remembered answers and nothing else.
     pub closed: bool,
-    /// Since when.
+    /// Time of the opening.
     pub opened_at: Timestamp,
-    /// Until when; if closed: when it may be forgotten.
+    /// When it ends; if closed: when it may be forgotten.
     pub expires_at: Timestamp,
     /// The greatest request number that it has used.
     pub request_last: u64,
-    /// What its owner calls it; may be empty.
+    /// The owner's name for it; may be empty.
     pub label: String,
     /// What its account may do; [`AccountRole::User`] if the account was deleted.
     pub role: AccountRole,
@@ -67,13 +67,13 @@ pub struct SessionRow {
 /// A conversation, as one member sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConversationRow {
-    /// Its number.
+    /// Number of the conversation.
     pub id: ConversationId,
-    /// Between whom it is.
+    /// The other person, or the room.
     pub with: With,
     /// The number of its last message; 0 if it has none.
     pub sequence_last: Sequence,
-    /// How far the member has come.
+    /// Positions of the member.
     pub progress: Progress,
     /// Messages of others that the member has not read: those deleted or hidden are left out, as
     /// far as there are at most 1000 of them.
@@ -82,66 +82,66 @@ pub struct ConversationRow {
     pub unread_mentions: u64,
 }
 
-/// Between whom a conversation is, as one member sees it.
+/// The other side of a conversation, as one member sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum With {
     /// The other person (oneself, if one writes to oneself).
     Peer {
-        /// Its account, which may have been deleted.
+        /// Account of the other person, which may have been deleted.
         account: AccountId,
         /// `None` if the account was deleted.
         name: Option<String>,
-        /// How far the other person has come.
+        /// Positions of the other person.
         progress: Progress,
     },
     /// A room.
     Room {
-        /// Its name.
+        /// Name of the room.
         name: String,
-        /// What it is about.
+        /// Topic of the room.
         topic: String,
     },
 }
 
-/// How far a message has come: with whoever it is for, not with its sender.
+/// How far a message has come with its recipients; its sender does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Delivery {
-    /// It is kept, and has reached no device yet.
+    /// The message is kept, and has reached no device yet.
     Queued,
-    /// It has reached a device.
+    /// The message has reached a device.
     Delivered,
-    /// It was shown. What one writes to oneself is read.
+    /// The message was shown. A message to oneself is read.
     Read,
 }
 
 /// A message, as one member sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageRow {
-    /// Where in the log.
+    /// Position in the log.
     pub position: Position,
-    /// In which conversation.
+    /// The conversation.
     pub conversation: ConversationId,
-    /// Its number there.
+    /// Number of the message in the conversation.
     pub sequence: Sequence,
-    /// Its sender.
+    /// Account that sent the message.
     pub by: AccountId,
     /// `None` if the account was deleted.
     pub by_name: Option<String>,
-    /// For whom it is.
+    /// The recipient: a person or a room.
     pub to: To,
-    /// When it was sent.
+    /// Time of sending.
     pub sent_at: Timestamp,
     /// `None` if it was deleted for everyone.
     pub text: Option<String>,
-    /// When it was edited last.
+    /// Time of the last edit.
     pub edited_at: Option<Timestamp>,
     /// The message that it answers.
     pub reply_to: Option<Sequence>,
-    /// Whether the text tells what the sender does.
+    /// Whether the text describes an action of the sender.
     pub action: bool,
     /// Members that it names, in order of their numbers.
     pub mentions: Vec<AccountId>,
-    /// What members think of it, in order of the reactions' bytes.
+    /// Reactions of members, in order of the reactions' bytes.
     pub reactions: Vec<ReactionRow>,
 }
 
@@ -167,21 +167,21 @@ impl MessageRow {
     }
 }
 
-/// For whom a message is.
+/// The recipient of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum To {
     /// The other person of a direct conversation.
     Peer {
-        /// Its account, which may have been deleted.
+        /// Account of the other person, which may have been deleted.
         account: AccountId,
         /// `None` if the account was deleted.
         name: Option<String>,
-        /// How far the message has come.
+        /// Delivery of the message.
         delivery: Delivery,
     },
     /// A room.
     Room {
-        /// Its name.
+        /// Name of the room.
         name: String,
     },
 }
@@ -189,15 +189,15 @@ pub enum To {
 /// One kind of reaction to a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReactionRow {
-    /// Which.
+    /// The reaction.
     pub reaction: String,
     /// How many members gave it.
     pub count: u64,
-    /// Whether the one who reads is among them.
+    /// Whether the reader is among them.
     pub mine: bool,
 }
 
-/// Which part of a conversation is asked for.
+/// The requested part of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HistoryFrom {
     /// What comes before this message, nearest last.
@@ -237,16 +237,16 @@ pub struct StreamPage {
     pub rooms: Vec<ConversationId>,
 }
 
-/// Something that happened, as those see it who may.
+/// Something that happened, as an account sees it that may see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamItem {
-    /// Where in the log.
+    /// Position in the log.
     pub position: Position,
-    /// What.
+    /// What happened.
     pub what: Happened,
 }
 
-/// What happened.
+/// The kinds of things that happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happened {
     /// A message was sent.
@@ -259,81 +259,81 @@ pub enum Happened {
     Hidden(MessageRef),
     /// A reaction was added or taken away.
     Reaction {
-        /// To which message.
+        /// The message.
         message: MessageRef,
-        /// Whose.
+        /// The account that reacted.
         account: AccountId,
         /// `None` if the account was deleted.
         name: Option<String>,
-        /// Which.
+        /// The reaction.
         reaction: String,
         /// Whether it was added.
         present: bool,
     },
-    /// Somebody has come further: the account itself, or the other one of a direct conversation.
-    /// Only the last advance of each is told, at its position.
+    /// The positions of an account have advanced: the reader's own, or those of the other one of a
+    /// direct conversation. Only the last advance of each is given, at its position.
     Advanced {
-        /// Where.
+        /// The conversation.
         conversation: ConversationId,
-        /// Who.
+        /// The account.
         account: AccountId,
-        /// How far.
+        /// The new position.
         progress: Progress,
     },
     /// A direct conversation was opened.
     Opened {
-        /// Its number.
+        /// Number of the conversation.
         conversation: ConversationId,
         /// The other person's name, for the account; `None` if the account was deleted.
         peer_name: Option<String>,
     },
-    /// Somebody has become a member of a room.
+    /// An account has become a member of a room.
     Joined {
-        /// Which room.
+        /// The room.
         conversation: ConversationId,
         /// `None` if the room was removed.
         room_name: Option<String>,
-        /// Who.
+        /// The new member.
         account: AccountId,
         /// `None` if the account was deleted.
         name: Option<String>,
     },
-    /// Somebody is no longer a member of a room.
+    /// An account is no longer a member of a room.
     Left {
-        /// Which room.
+        /// The room.
         conversation: ConversationId,
         /// `None` if the room was removed.
         room_name: Option<String>,
-        /// Who.
+        /// The account that is no longer a member.
         account: AccountId,
         /// `None` if the account was deleted.
         name: Option<String>,
-        /// Who has done it.
+        /// The account that caused it: the member itself, or another one that removed it.
         by: AccountId,
     },
     /// A member has another role.
     RoleChanged {
-        /// In which room.
+        /// The room.
         conversation: ConversationId,
-        /// Who.
+        /// The member.
         account: AccountId,
-        /// Which.
+        /// The new role.
         role: MemberRole,
     },
     /// A room has another topic.
     TopicChanged {
-        /// Which room.
+        /// The room.
         conversation: ConversationId,
-        /// What.
+        /// The new topic.
         topic: String,
     },
     /// The account is invited to a room.
     Invited {
-        /// Which room.
+        /// The room.
         conversation: ConversationId,
         /// `None` if the room was removed.
         room_name: Option<String>,
-        /// By whom.
+        /// The account that invited it.
         by: AccountId,
     },
     /// Something about the account itself changed; the row is as it is now.
@@ -343,15 +343,15 @@ pub enum Happened {
 /// A room, as one account sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomRow {
-    /// Its number.
+    /// Number of the conversation.
     pub id: ConversationId,
-    /// Its name.
+    /// Name of the room.
     pub name: String,
-    /// What it is about.
+    /// Topic of the room.
     pub topic: String,
-    /// Whether everybody may see and join it.
+    /// Whether every account may see and join it.
     pub public: bool,
-    /// How many members it has.
+    /// Number of members.
     pub members: u64,
     /// The account's role; `None` if it is not in the room.
     pub role: Option<MemberRole>,
@@ -371,87 +371,87 @@ pub struct RoomsPage {
 /// A member of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberRow {
-    /// Its account.
+    /// Account of the member.
     pub account: AccountRow,
-    /// What it may do.
+    /// Role of the member.
     pub role: MemberRole,
 }
 
 /// What the log says of the nodes of the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodesRow {
-    /// The greatest number that was given out or used up; 0 if there is none.
+    /// The greatest number that was given out or retired; 0 if there is none.
     pub last: NodeId,
-    /// The node that shall lead while it is well.
+    /// The node that leads while it is healthy.
     pub preferred_leader: Option<NodeId>,
-    /// Which authority peers believe, and which one they are about to.
+    /// The authority that peers believe, and the one that takes its place next.
     pub authority: PeerAuthority,
-    /// Numbers that nobody is let in with any more.
+    /// Retired numbers: no node with one of them can join again.
     pub retired: BTreeSet<NodeId>,
 }
 
 /// An operator, without its credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperatorRow {
-    /// Its name.
+    /// Name of the operator.
     pub name: String,
-    /// The operator that made it; `None`: the cluster itself.
+    /// The operator that created it; `None`: the cluster itself.
     pub by_name: Option<String>,
-    /// Since when.
+    /// Time of creation.
     pub created_at: Timestamp,
 }
 
-/// A token to join, without its secret.
+/// A join token, without its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinTokenRow {
-    /// By what it is told from others.
+    /// Distinguishes it from other tokens.
     pub id: JoinTokenId,
-    /// Until when.
+    /// End of the token.
     pub expires_at: Timestamp,
     /// Whether the machine will vote.
     pub voter: bool,
-    /// The operator that made it.
+    /// The operator that created it.
     pub by_name: String,
-    /// When.
+    /// Time of creation.
     pub created_at: Timestamp,
 }
 
 /// An invite, without its code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InviteRow {
-    /// Its number.
+    /// Number of the invite.
     pub id: InviteId,
     /// `None` if the account was deleted.
     pub by_name: Option<String>,
-    /// Until when.
+    /// End of the invite.
     pub expires_at: Timestamp,
-    /// How often it can still be used.
+    /// Number of accounts that it can still create.
     pub uses_left: u32,
 }
 
 /// A webhook, without its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookRow {
-    /// Its number.
+    /// Number of the webhook.
     pub id: WebhookId,
     /// The name of the account under which it posts.
     pub account_name: String,
     /// `None` if the account was deleted.
     pub by_name: Option<String>,
-    /// When it was made.
+    /// Time of creation.
     pub created_at: Timestamp,
 }
 
-/// What a directory of names tells of a conversation.
+/// What a directory of names shows of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConversationInfo {
     /// Its members when it was opened, the lower number first.
     Direct(AccountId, AccountId),
     /// A room.
     Room {
-        /// Its name.
+        /// Name of the room.
         name: String,
-        /// What it is about.
+        /// Topic of the room.
         topic: String,
     },
 }

@@ -207,7 +207,7 @@ CREATE TABLE reactions (
     PRIMARY KEY (conversation, sequence, account, reaction)
 ) STRICT, WITHOUT ROWID;
 
--- The same, counted: nobody counts 20 000 of them to show a message.
+-- The same, counted: no reader counts 20 000 of them to show a message.
 CREATE TABLE reaction_counts (
     conversation INTEGER NOT NULL,
     sequence INTEGER NOT NULL,
@@ -238,7 +238,7 @@ CREATE TABLE hidden (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX hidden_by_conversation ON hidden (conversation, account, sequence);
 
--- Who has blocked whom.
+-- Accounts that have blocked other accounts.
 CREATE TABLE blocks (
     account INTEGER NOT NULL,
     other INTEGER NOT NULL,
@@ -285,7 +285,7 @@ CREATE TABLE cluster_nodes (
     node INTEGER PRIMARY KEY
 ) STRICT;
 
--- Numbers of nodes that were removed: nobody with them is let in again.
+-- Numbers of removed nodes: no node with one of them can join again.
 CREATE TABLE retired_nodes (
     node INTEGER PRIMARY KEY
 ) STRICT;

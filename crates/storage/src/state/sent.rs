@@ -1,7 +1,7 @@
-//! How many messages of a conversation are one member's, without counting them.
+//! SQL for how many messages of a conversation are one member's, without counting them.
 //!
 //! Each message carries how many its sender had sent by then. Between two people the last message
-//! tells both numbers, since what is not one's is the other's. In a room the member's own last
+//! gives both numbers, since what is not one's is the other's. In a room the member's own last
 //! message is looked up, for which rooms alone have an index.
 
 /// SQL for how many of the messages up to a sequence are an account's: pieces of SQL that give

@@ -1,8 +1,8 @@
 //! Makes a snapshot: one plain database file with everything that was applied at one moment.
 //!
-//! Never blocks the writer; while it is being copied a checkpoint cannot complete. It is made for
-//! somebody who can wait, on a machine whose callers cannot: by a thread that gives way to all
-//! others, with pauses, and synced as it goes, so that no flood of pages waits for the disk.
+//! Never blocks the writer; while it is being copied a checkpoint cannot complete. Its receiver can
+//! wait, while this machine's callers cannot: so a thread makes it that gives way to all others,
+//! with pauses, and syncs as it goes, so that no flood of pages waits for the disk.
 //!
 //! An exchange that was interrupted leaves a file, which is removed here as well.
 //!
@@ -25,10 +25,10 @@ use crate::files::{remove_if_there, with_suffix};
 const STEP_PAGES: i32 = 256;
 /// Steps after which the copy is synced: 8 MiB.
 const SYNC_STEPS: u32 = 8;
-/// The rest after each step: some times as long as a step takes whose pages are in memory. So at
+/// The rest after each step: some times as long as a step takes if its pages are in memory. So at
 /// most 250 MiB are copied in a second.
 const REST: Duration = Duration::from_millis(4);
-/// What must stay free on the disk: the log and the database go on.
+/// Bytes that must stay free on the disk: the log and the database go on.
 const ROOM_BYTES: u64 = 32 * 1024 * 1024;
 /// By how much the thread gives way to others, as `nice` counts.
 const GIVE_WAY: i32 = 10;
@@ -39,9 +39,9 @@ pub(super) const NEW: &str = ".new";
 /// A finished snapshot file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotFile {
-    /// What it holds.
+    /// State that it holds.
     pub applied: Applied,
-    /// Its length.
+    /// Length in bytes.
     pub bytes: u64,
     /// BLAKE3 of its bytes.
     pub blake3: [u8; 32],
@@ -67,7 +67,7 @@ impl Reader {
             // The error that matters is the first one.
             let _ = remove_if_there(&draft);
         }
-        // What is copied from a damaged state must not become somebody else's.
+        // A copy of a damaged state must not become another node's state.
         match &made {
             Err(SnapshotError::Damaged(verdict)) => {
                 self.pool().note_sentence(verdict);
@@ -105,7 +105,8 @@ impl Reader {
     }
 }
 
-/// A node whose disk is full stops: that must not come of helping another one.
+/// Refuses if the disk could become full: a node whose disk is full stops, and helping another node
+/// must not cause that.
 fn check_room(source: &Connection, file: &Path) -> Result<(), SnapshotError> {
     let page_bytes: u32 = source.pragma_query_value(None, "page_size", |row| row.get(0))?;
     let pages: u32 = source.pragma_query_value(None, "page_count", |row| row.get(0))?;
@@ -123,7 +124,7 @@ fn has_room(bytes: u64, free: u64) -> Result<(), SnapshotError> {
     }
 }
 
-/// For this thread alone, which ends with its snapshot.
+/// Lowers the priority of this thread alone, which ends with its snapshot.
 fn give_way() {
     if let Err(error) = rustix::process::nice(GIVE_WAY) {
         tracing::debug!(%error, "a snapshot is made at full priority");

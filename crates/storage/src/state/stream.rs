@@ -1,7 +1,7 @@
-//! What an account may see of the log, in order: messages, changes, and how far people have come.
+//! What an account may see of the log, in order: messages, changes, and the positions of members.
 //!
-//! Always true: one page is read from one state. Pages that follow each other tell everything
-//! once; only the last advance of each member is told, at its position.
+//! Always true: one page is read from one state. Pages that follow each other give everything once;
+//! only the last advance of each member is given, at its position.
 
 use std::collections::HashMap;
 
@@ -44,7 +44,7 @@ SELECT position, kind, conversation, account, sequence, subject, by_account, val
 FROM changes WHERE position > ?1 ORDER BY position LIMIT ?2";
 
 impl Reader {
-    /// Up to `limit` of the things after `after` that the account may see.
+    /// Returns up to `limit` of the things after `after` that the account may see.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -153,7 +153,7 @@ fn change(row: &Row<'_>) -> Result<Change> {
 
 /// A conversation that the account is in.
 struct Seat {
-    /// Nothing before this position is told: when it joined a room.
+    /// Nothing before this position is given: when the account joined a room.
     since: u64,
     /// The other person of a direct conversation.
     peer: Option<u64>,
@@ -218,7 +218,7 @@ impl<'c> View<'c> {
         Ok(view)
     }
 
-    /// Whether the account may know what happened at `at` in a conversation.
+    /// Returns whether the account may know what happened at `at` in a conversation.
     fn is_seen(&self, conversation: u64, at: u64) -> bool {
         let seat = self.seats.get(&conversation);
         seat.is_some_and(|seat| seat.since <= at)
@@ -381,7 +381,7 @@ fn message_of(item: &mut StreamItem) -> Option<&mut MessageRow> {
     }
 }
 
-/// What a kind of change always has.
+/// Returns a value that this kind of change always has.
 fn needed(column: usize, value: Option<u64>) -> Result<u64> {
     value.ok_or(Error::IntegralValueOutOfRange(column, -1))
 }

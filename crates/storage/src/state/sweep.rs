@@ -16,7 +16,7 @@ use super::{
 };
 
 /// A statement that removes rows, and the bytes that each of them counts for besides its text; for
-/// these the statement returns whose the row was and the bytes of its text.
+/// these the statement returns the row's account and the bytes of its text.
 type Removal = (&'static str, Option<u64>);
 
 /// What goes with a conversation before the conversation itself: the rows of `?1`, `?2` of them.
@@ -40,7 +40,7 @@ const OF_A_CONVERSATION: [Removal; 5] = [
             ORDER BY sequence, reaction LIMIT ?2)",
         None,
     ),
-    // Of those who left a room before it was empty.
+    // Of accounts that left a room before it was empty.
     (
         "DELETE FROM hidden WHERE (account, conversation, sequence) IN
         (SELECT account, conversation, sequence FROM hidden WHERE conversation = ?1
@@ -90,7 +90,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Removes rows in the order of the statements; gives whether nothing is left.
+    /// Removes rows in the order of the statements; returns whether nothing is left.
     fn sweep_rows(&mut self, statements: &[Removal], id: u64) -> Result<bool, ApplyError> {
         let mut left = SWEEP_ROWS_PER_ENTRY;
         for (sql, each) in statements {

@@ -23,8 +23,8 @@ use super::{
     reader::page,
 };
 
-/// Deleted and hidden messages of one conversation that are passed over. What comes after more of
-/// them is told when the account has advanced its position.
+/// Deleted and hidden messages of one conversation that are passed over. What follows more of them
+/// is given when the account has advanced its position.
 const PASSED_MAX: usize = 4 * PAGE_MAX;
 
 /// Messages that are looked at together, at first and at most.
@@ -33,7 +33,7 @@ const STEP_MIN: usize = 8;
 const STEP_MAX: usize = 64;
 
 /// Conversations of account `?1` with messages behind its position, and where the first of those
-/// is, whosever it is. What one writes to oneself is read.
+/// is, from whichever sender. A message to oneself is read.
 const BEHIND: &str = "
 SELECT own.conversation, own.read, m.position
 FROM members own JOIN conversations c ON c.id = own.conversation
@@ -54,8 +54,8 @@ const IS_OWN: &str = "
 SELECT by_account = ?3 AND ordinal = ?4 FROM messages WHERE conversation = ?1 AND sequence = ?2";
 
 impl Reader {
-    /// The first `limit` messages, by position, that an account has not read: of others, neither
-    /// deleted nor hidden; fewer if they are long (see [`PAGE_BYTES_MAX`]).
+    /// Returns the first `limit` messages, by position, that an account has not read: of others,
+    /// neither deleted nor hidden; fewer if they are long (see [`PAGE_BYTES_MAX`]).
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -67,7 +67,8 @@ impl Reader {
         self.read(|c| unread(c, account, page(limit)))
     }
 
-    /// The last message of a conversation that an account has read; `None`: it is not in it.
+    /// Returns the last message of a conversation that an account has read; `None`: it is not in
+    /// it.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -146,7 +147,7 @@ fn behind(connection: &Connection, account: AccountId) -> Result<Vec<Place>> {
 }
 
 impl Place {
-    /// The position of the next unread message.
+    /// Returns the position of the next unread message.
     fn take(&mut self, connection: &Connection, account: AccountId) -> Result<Option<u64>> {
         self.is_looked_at = true;
         while self.found.is_empty() && !self.is_at_end && self.passed < PASSED_MAX {
@@ -187,8 +188,9 @@ impl Place {
         Ok(())
     }
 
-    /// The last of the own messages that follow each other from `after`, whose ordinal is given.
-    /// In a run the ordinals grow like the sequences: any message tells whether it belongs to it.
+    /// Returns the last of the own messages that follow each other from `after`, whose ordinal is
+    /// given. In a run the ordinals grow like the sequences: any message shows whether it belongs
+    /// to it.
     fn end_of_run(&self, connection: &Connection, account: AccountId, ordinal: u64) -> Result<u64> {
         let mut statement = connection.prepare_cached(IS_OWN)?;
         let mut is_in_run = |sequence: u64| {

@@ -89,13 +89,13 @@ impl State {
         })
     }
 
-    /// How far the state has come.
+    /// Returns how far the state has come.
     #[must_use]
     pub fn applied(&self) -> Applied {
         self.applied.clone()
     }
 
-    /// A reader beside this writer; it stays usable when a snapshot is installed.
+    /// Returns a reader beside this writer; it stays usable when a snapshot is installed.
     #[must_use]
     pub fn reader(&self) -> Reader {
         Reader::new(self.pool.clone())
@@ -138,7 +138,7 @@ impl State {
         Ok(results)
     }
 
-    /// The times of the last batch.
+    /// Returns the times of the last batch.
     #[must_use]
     pub fn now(&self) -> Now {
         Now {

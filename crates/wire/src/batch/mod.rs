@@ -41,7 +41,7 @@ pub enum DecodeError {
     Length(#[from] std::array::TryFromSliceError),
 }
 
-/// The bytes of a batch.
+/// Encodes a batch.
 #[must_use]
 pub fn encode(batch: &Batch) -> Bytes {
     let encoded = peer::Batch {
@@ -53,7 +53,7 @@ pub fn encode(batch: &Batch) -> Bytes {
     encoded.encode_to_vec().into()
 }
 
-/// The batch in these bytes.
+/// Decodes a batch.
 ///
 /// # Errors
 /// See [`DecodeError`]: the node that reads this from its log must stop.
@@ -76,7 +76,7 @@ pub fn decode(bytes: Bytes) -> Result<Batch, DecodeError> {
     })
 }
 
-/// One command for a peer.
+/// Encodes one command for a peer.
 #[must_use]
 pub fn encode_command(command: &Command) -> peer::Command {
     let (session_id, number, once_id) = match command.origin {

@@ -324,7 +324,8 @@ proptest! {
     }
 }
 
-/// What the rules can be asked to decide never stops a node that reads it from its log.
+/// Checks that no operation that the rules can be asked to decide stops a node that reads it from
+/// its log.
 #[test]
 fn every_operation_with_every_edge_survives_the_log() {
     let numbers = edges::NUMBERS.into_iter().flat_map(edges::operations);
@@ -386,7 +387,7 @@ fn decoded(operation: peer::command::Operation) -> Result<Command, DecodeError> 
     })
 }
 
-/// Operations that break one bound each: no client's request comes to one.
+/// Operations that break one bound each: no client's request produces one.
 fn out_of_bounds() -> Vec<peer::command::Operation> {
     use peer::{command::Operation as Encoded, send_message::To};
     let name = || "bob".to_owned();

@@ -5,8 +5,8 @@ use conclave_core::{AccountName, Command, Operation, SessionId};
 use super::{SessionRequest, command};
 use crate::{Problem, v1};
 
-/// A command that changes the password of a session's account. The digest leaves both passwords
-/// out: a fast hash of them must not be stored.
+/// Returns a command that changes the password of a session's account. The digest leaves both
+/// passwords out: a fast hash of them must not be stored.
 ///
 /// # Errors
 /// [`Problem::Refused`] if the request carries no number.
@@ -23,7 +23,7 @@ pub fn change_password(
     command(session, request, "change_password", &[], operation)
 }
 
-/// A command that deletes a session's account. The digest leaves the password out.
+/// Returns a command that deletes a session's account. The digest leaves the password out.
 ///
 /// # Errors
 /// [`Problem::Refused`] if the request carries no number.

@@ -13,7 +13,7 @@ const INVITE_MS_DEFAULT: u64 = 7 * 24 * 60 * 60 * 1000;
 /// The shortest life of an invite that a client may ask for, in seconds.
 const INVITE_SECONDS_MIN: u64 = 60;
 
-/// A command that creates an account for a program, with the hash of its token.
+/// Returns a command that creates an account for a program, with the hash of its token.
 ///
 /// # Errors
 /// [`Problem::Refused`] if the name is none or the request carries no number.
@@ -29,7 +29,7 @@ pub fn create_bot(
     command(session, request.request, "create_bot", &parts, operation)
 }
 
-/// A command that makes an invite, with the hash of its code.
+/// Returns a command that creates an invite, with the hash of its code.
 ///
 /// # Errors
 /// [`Problem::Refused`] if a bound is broken or the request carries no number.
@@ -103,8 +103,8 @@ impl SessionRequest for v1::RevokeInviteRequest {
     }
 }
 
-/// A command that gives an account another password. The digest leaves the password out: a client
-/// that sends another one with the same number gets the first answer.
+/// Returns a command that sets another password of an account. The digest leaves the password out:
+/// a client that sends another one with the same number gets the first answer.
 ///
 /// # Errors
 /// [`Problem::Refused`] if the name is none or the request carries no number.

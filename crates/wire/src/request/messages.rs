@@ -13,7 +13,7 @@ impl SessionRequest for v1::SendMessageRequest {
     fn into_command(self, session: SessionId) -> Result<Command, Problem> {
         use v1::send_message_request::To;
         let text = conclave_text::message(self.text)?;
-        // Told apart by their first byte: a person and a room may have the same name.
+        // Distinguished by their first byte: a person and a room may have the same name.
         let (to, target) = match self.to {
             Some(To::RecipientName(name)) => {
                 let name = AccountName::new(name)?;
@@ -100,7 +100,7 @@ impl SessionRequest for v1::AdvancePositionsRequest {
         match self.progress.len() {
             0 => return Err(Rejection::ListEmpty.into()),
             1..=POSITIONS_PER_REQUEST_MAX => {}
-            // The rule's own sentence tells the bound of messages to delete.
+            // The rule's own sentence gives the bound of messages to delete.
             _ => {
                 let most = POSITIONS_PER_REQUEST_MAX;
                 let sentence = format!("at most {most} conversations may be named at once");

@@ -44,13 +44,13 @@ fn invalid(reason: &str, sentence: &str) -> Problem {
     }
 }
 
-/// The hash under which a token is known to the cluster.
+/// Returns the hash under which a token is known to the cluster.
 #[must_use]
 pub fn token_hash(token: &[u8]) -> TokenHash {
     TokenHash(*blake3::hash(token).as_bytes())
 }
 
-/// The name of a request outside a session; `None` if the client chose none.
+/// Returns the name of a request outside a session; `None` if the client chose none.
 ///
 /// # Errors
 /// If it is neither empty nor 16 bytes.
@@ -63,7 +63,7 @@ pub fn once_id(bytes: &[u8]) -> Result<Option<OnceId>, Problem> {
     Ok(Some(id))
 }
 
-/// The token that a client chose; `None` if it leaves that to the node.
+/// Returns the token that a client chose; `None` if it leaves that to the node.
 ///
 /// # Errors
 /// If it is neither empty nor 32 bytes.
@@ -77,7 +77,7 @@ pub fn chosen_token(bytes: &[u8]) -> Result<Option<[u8; TOKEN_BYTES]>, Problem> 
     Ok(Some(token))
 }
 
-/// The secret of a device; `None` if the client shows none.
+/// Returns the secret of a device; `None` if the client shows none.
 ///
 /// # Errors
 /// If it is neither empty nor 32 bytes.
@@ -92,7 +92,7 @@ pub fn device_secret(bytes: &[u8]) -> Result<Option<&[u8]>, Problem> {
     }
 }
 
-/// The code of an invite that a client chose; `None` if it leaves that to the node.
+/// Returns the code of an invite that a client chose; `None` if it leaves that to the node.
 ///
 /// # Errors
 /// If it is neither empty nor 16 bytes.
@@ -106,7 +106,7 @@ pub fn invite_code(bytes: &[u8]) -> Result<Option<[u8; INVITE_CODE_BYTES]>, Prob
     Ok(Some(code))
 }
 
-/// The number of items of a page: `default` if the client does not say.
+/// Returns the number of items of a page: `default` if the client does not say.
 #[must_use]
 pub fn page_size(asked: u32, default: usize) -> usize {
     match usize::try_from(asked).unwrap_or(PAGE_MAX) {
@@ -117,7 +117,7 @@ pub fn page_size(asked: u32, default: usize) -> usize {
 
 /// A request of a session that changes something.
 pub trait SessionRequest {
-    /// The command that the request stands for.
+    /// Returns the command that the request stands for.
     ///
     /// # Errors
     /// [`Problem::Refused`] if a bound is broken or a part is missing.
@@ -144,8 +144,8 @@ fn command(
     })
 }
 
-/// What a request says and who says it, in 64 bits. Parts carry their length, so that moving a
-/// byte from one to the next changes it.
+/// Returns 64 bits of what a request says and of its sender. Parts carry their length, so that
+/// moving a byte from one to the next changes it.
 fn digest(nonce: u64, kind: &str, parts: &[&[u8]]) -> Digest {
     let mut hasher = Hasher::new();
     hasher.update(&nonce.to_le_bytes());

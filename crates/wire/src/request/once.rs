@@ -1,4 +1,4 @@
-//! Commands outside a session. They are known again by an id of their own.
+//! Commands outside a session. The cluster recognises them by an id of their own.
 
 use std::net::IpAddr;
 
@@ -18,8 +18,8 @@ fn once(id: OnceId, kind: &str, parts: &[&[u8]], operation: Operation) -> Comman
     }
 }
 
-/// A command that creates an account. The digest leaves the password out: a fast hash of it must
-/// not be stored.
+/// Returns a command that creates an account. The digest leaves the password out: a fast hash of it
+/// must not be stored.
 #[must_use]
 pub fn create_account(
     id: OnceId,
@@ -43,8 +43,8 @@ pub fn create_account(
     once(id, "create_account", &parts, operation)
 }
 
-/// A command that opens a session for an account whose password was verified. The keys are those
-/// under which the attempt was counted.
+/// Returns a command that opens a session for an account whose password was verified. The keys are
+/// those under which the attempt was counted.
 #[must_use]
 pub fn open_session(
     id: OnceId,
@@ -67,21 +67,21 @@ pub fn open_session(
     once(id, "open_session", &[&number, &token.0], operation)
 }
 
-/// A command that counts an attempt with a password before it is verified.
+/// Returns a command that counts an attempt with a password before it is verified.
 #[must_use]
 pub fn try_password(id: OnceId, keys: LoginKeys) -> Command {
     let parts = [&keys.account.0[..], &keys.address.0];
     once(id, "try_password", &parts, Operation::TryPassword { keys })
 }
 
-/// A command that offers the role of an administrator to whoever shows a token.
+/// Returns a command that offers the role of an administrator to the person who shows a token.
 #[must_use]
 pub fn offer_setup(id: OnceId, token: TokenHash) -> Command {
     let operation = Operation::OfferSetup { token };
     once(id, "offer_setup", &[&token.0], operation)
 }
 
-/// A command that gives a machine its number. A retry may know of more nodes than the first
+/// Returns a command that gives a machine its number. A retry may know of more nodes than the first
 /// attempt did: it is the same request all the same. With another key it is another request.
 #[must_use]
 pub fn admit_node(id: OnceId, pass: Pass, known_last: NodeId, public_key: &[u8]) -> Command {
@@ -93,7 +93,7 @@ pub fn admit_node(id: OnceId, pass: Pass, known_last: NodeId, public_key: &[u8])
     once(id, "admit_node", &[&shown, public_key], operation)
 }
 
-/// A command that uses up the number of a node.
+/// Returns a command that retires the number of a node.
 #[must_use]
 pub fn retire_node(id: OnceId, node: NodeId) -> Command {
     let number = node.0.to_le_bytes();
@@ -101,8 +101,8 @@ pub fn retire_node(id: OnceId, node: NodeId) -> Command {
     once(id, "retire_node", &[&number], operation)
 }
 
-/// A command that announces another authority of the peers, or puts it in the place of the one
-/// before.
+/// Returns a command that announces another authority of the peers, or puts it in the place of the
+/// one before.
 #[must_use]
 pub fn exchange_authority(
     id: OnceId,
@@ -139,15 +139,16 @@ pub fn post_by_webhook(
     once(id, "post_by_webhook", &parts, operation)
 }
 
-/// The name of a webhook's request that carries an idempotency key: the same for the same key at
-/// the same address, on every node.
+/// Returns the name of a webhook's request that carries an idempotency key: the same for the same
+/// key at the same address, on every node.
 #[must_use]
 pub fn once_of_webhook(token: &TokenHash, idempotency_key: &str) -> OnceId {
     let key = [&token.0[..], idempotency_key.as_bytes()];
     OnceId(derived("conclave webhook request", &key))
 }
 
-/// Under which key failed log-ins with a name are counted. `name_key` is the name in lower case.
+/// Returns the key under which failed log-ins with a name are counted. `name_key` is the name in
+/// lower case.
 #[must_use]
 pub fn throttle_key_of_account(name_key: &str) -> ThrottleKey {
     ThrottleKey(derived(
@@ -156,8 +157,8 @@ pub fn throttle_key_of_account(name_key: &str) -> ThrottleKey {
     ))
 }
 
-/// Under which key failed log-ins from an address are counted. Whoever has an IPv6 address has
-/// 2^64 of them, so the network counts.
+/// Returns the key under which failed log-ins from an address are counted. An attacker with an IPv6
+/// address has 2^64 of them, so the network counts.
 #[must_use]
 pub fn throttle_key_of_address(address: IpAddr) -> ThrottleKey {
     let bytes = match address.to_canonical() {
@@ -167,29 +168,30 @@ pub fn throttle_key_of_address(address: IpAddr) -> ThrottleKey {
     ThrottleKey(derived("conclave throttled address", &[&bytes]))
 }
 
-/// Under which key attempts on an account from one address are counted.
+/// Returns the key under which attempts on an account from one address are counted.
 #[must_use]
 pub fn throttle_key_of_pair(account: ThrottleKey, address: ThrottleKey) -> ThrottleKey {
     let parts = [&account.0[..], &address.0];
     ThrottleKey(derived("conclave throttled account and address", &parts))
 }
 
-/// Under which key attempts on an account from a device are counted that shows this secret.
+/// Returns the key under which attempts on an account from a device are counted that shows this
+/// secret.
 #[must_use]
 pub fn throttle_key_of_device(account: ThrottleKey, secret: &[u8]) -> ThrottleKey {
     let parts = [&account.0[..], secret];
     ThrottleKey(derived("conclave throttled device", &parts))
 }
 
-/// Under which key passwords are counted that are asked for again in a session.
+/// Returns the key under which passwords are counted that are asked for again in a session.
 #[must_use]
 pub fn throttle_key_of_session(session: SessionId) -> ThrottleKey {
     let number = session.0.to_le_bytes();
     ThrottleKey(derived("conclave throttled session", &[&number]))
 }
 
-/// 128 bits from parts, which carry their length. A context keeps its bits apart from those of
-/// all others.
+/// Derives 128 bits from parts, which carry their length. A context keeps its bits apart from those
+/// of all others.
 fn derived(context: &str, parts: &[&[u8]]) -> [u8; 16] {
     let mut hasher = Hasher::new_derive_key(context);
     for part in parts {

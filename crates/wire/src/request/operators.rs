@@ -8,7 +8,7 @@ use conclave_core::{
 use super::{digest, invalid};
 use crate::{Problem, v1};
 
-/// How long a token to join can be used if its maker does not say, in milliseconds.
+/// How long a join token can be used if its maker does not say, in milliseconds.
 const JOIN_TOKEN_MS_DEFAULT: u64 = 24 * 60 * 60 * 1000;
 
 /// Makes the request for a token with which one machine can join, with the token's hash.
@@ -33,7 +33,7 @@ pub fn create_join_token(
     })
 }
 
-/// Makes the request to take a token to join back.
+/// Makes the request to revoke a join token.
 ///
 /// # Errors
 /// [`Problem::Refused`] if the id is none.
@@ -53,7 +53,7 @@ pub fn revoke_join_token(id: &str) -> Result<OperatorRequest, Problem> {
     })
 }
 
-/// Makes the request for another leader; 0: whichever is elected.
+/// Makes the request for another preferred leader; 0: any node that is elected.
 #[must_use]
 pub fn prefer_leader(node: u64) -> OperatorRequest {
     OperatorRequest::PreferLeader {

@@ -7,7 +7,7 @@ use conclave_core::{
 use super::{SessionRequest, command, invalid};
 use crate::{Problem, v1};
 
-/// A command that makes a webhook, with the hash of the secret in its address.
+/// Returns a command that creates a webhook, with the hash of the secret in its address.
 ///
 /// # Errors
 /// [`Problem::Refused`] if a name is none or the request carries no number.

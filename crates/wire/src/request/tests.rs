@@ -1,4 +1,4 @@
-//! Every request stands for its own operation, and a digest tells it from every other.
+//! Every request stands for its own operation, and a digest distinguishes it from every other.
 
 mod every;
 

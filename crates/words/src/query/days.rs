@@ -51,7 +51,7 @@ impl Day {
         Some(Self { number })
     }
 
-    /// The day after.
+    /// Returns the day after.
     #[must_use]
     pub fn next(self) -> Self {
         Self {
@@ -59,7 +59,7 @@ impl Day {
         }
     }
 
-    /// When it begins in UTC, in milliseconds since 1970.
+    /// Returns when the day begins in UTC, in milliseconds since 1970.
     #[must_use]
     pub fn begin_ms(self) -> u64 {
         self.number * DAY_MS
@@ -78,8 +78,8 @@ pub struct Zone {
 }
 
 impl Zone {
-    /// A zone whose days begin `offset_minutes` before those of UTC, except these. `None`: an
-    /// offset is greater than [`OFFSET_MINUTES_MAX`], or there are more than [`DAYS_MAX`] days.
+    /// Returns a zone whose days begin `offset_minutes` before those of UTC, except these. `None`:
+    /// an offset is greater than [`OFFSET_MINUTES_MAX`], or there are more than [`DAYS_MAX`] days.
     #[must_use]
     pub fn new(offset_minutes: i32, days: Vec<(Day, i32)>) -> Option<Self> {
         let offsets = days.iter().map(|(_, offset)| *offset);
@@ -92,7 +92,7 @@ impl Zone {
         })
     }
 
-    /// When a day begins there.
+    /// Returns when a day begins in this zone.
     pub(super) fn begin(&self, day: Day) -> Timestamp {
         let own = self.days.iter().find(|(of, _)| *of == day);
         let offset = own.map_or(self.offset_minutes, |(_, offset)| *offset);
@@ -101,7 +101,7 @@ impl Zone {
     }
 }
 
-/// The days in a text that looks like a query, and the day after each: those whose offsets
+/// Returns the days in a text that looks like a query, and the day after each: those whose offsets
 /// matter. At most [`DAYS_MAX`].
 #[must_use]
 pub fn days_in(typed: &str) -> Vec<Day> {

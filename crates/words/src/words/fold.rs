@@ -119,7 +119,7 @@ fn digit(character: char) -> Option<char> {
     char::from_digit(value, 10)
 }
 
-/// Katakana become hiragana, as people mean both.
+/// Turns katakana into hiragana, as people mean both.
 fn as_hiragana(character: char) -> char {
     match character {
         'ァ'..='ヶ' => char::from_u32(u32::from(character) - 0x60).unwrap_or(character),
@@ -134,7 +134,7 @@ fn is_sign_of_letters(cluster: &str) -> bool {
 /// Marks that people leave out. Those of other scripts are vowels, and stay.
 fn is_accent(on: Option<char>, mark: char) -> bool {
     match mark {
-        // й, ў and ї are letters that nobody writes without.
+        // й, ў and ї are letters that no text writes without their marks.
         '\u{306}' => !matches!(on, Some('и' | 'у')),
         '\u{308}' => on != Some('і'),
         '\u{300}'..='\u{36f}'

@@ -1,7 +1,7 @@
 //! Texts as a search sees them: folded words, runs of scripts without spaces, and symbols.
 //!
-//! The tables may change with a library: an index that was made with other tables is told by
-//! [`tables_version`] and is built anew.
+//! The tables may change with a library: [`tables_version`] shows that an index was made with other
+//! tables, and it is built anew.
 //!
 //! Always true: a query and a text go through the same code, so what is the same to a reader is
 //! the same here.
@@ -24,7 +24,8 @@ pub use snippet::{SNIPPET_CHARACTERS_MAX, SnippetPart, snippet};
 /// may give other words than before.
 const RULES_VERSION: u32 = 1;
 
-/// Names the rules and the tables of Unicode behind them. An index of another name is outdated.
+/// Returns the name of the rules and of the tables of Unicode behind them. An index of another name
+/// is outdated.
 #[must_use]
 pub fn tables_version() -> String {
     let tables = [
@@ -41,7 +42,7 @@ pub fn tables_version() -> String {
     name
 }
 
-/// The crates of Unicode name their versions with wider numbers.
+/// Narrows a version: the crates of Unicode name theirs with wider numbers.
 fn version_of((major, minor, patch): (u64, u64, u64)) -> (u8, u8, u8) {
     let narrow = |number| u8::try_from(number).unwrap_or(u8::MAX);
     (narrow(major), narrow(minor), narrow(patch))
@@ -64,7 +65,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// How many neighbouring characters the index keeps together; `None`: the token as a whole.
+    /// Returns how many neighbouring characters the index keeps together; `None`: the token as a
+    /// whole.
     #[must_use]
     pub fn gram(self) -> Option<usize> {
         match self {
@@ -112,7 +114,7 @@ impl Words {
         Self::of_any(text)
     }
 
-    /// The same as [`Self::of_any`] in a small part of the time.
+    /// Does the same as [`Self::of_any`] in a small part of the time.
     fn of_ascii(text: &str) -> Self {
         let mut words = Self::default();
         let mut open = false;
@@ -188,14 +190,14 @@ impl Words {
         }
     }
 
-    /// What it consists of.
+    /// Returns the tokens of the text.
     pub fn tokens(&self) -> impl ExactSizeIterator<Item = (Kind, &str)> {
         let text = |token: &Token| (token.kind, token.folded.clone());
         let tokens = self.tokens.iter().map(text);
         tokens.map(|(kind, folded)| (kind, &self.folded[folded]))
     }
 
-    /// Which bytes of the text became these bytes of the folded one.
+    /// Returns the bytes of the text that became these bytes of the folded one.
     fn source(&self, folded: Range<usize>) -> Range<usize> {
         let from = |at: usize| self.clusters.partition_point(|c| c.folded_at <= at) - 1;
         let (first, last) = (from(folded.start), from(folded.end - 1));
@@ -203,7 +205,8 @@ impl Words {
     }
 }
 
-/// What a folded character belongs to, after one of `last`; `None`: it parts words.
+/// Returns the kind of token that a folded character belongs to, after one of `last`; `None`: it
+/// parts words.
 fn kind_of(character: char, last: Option<Kind>) -> Option<Kind> {
     if character.is_ascii() {
         return character.is_ascii_alphanumeric().then_some(Kind::Word);

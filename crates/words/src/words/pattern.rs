@@ -22,14 +22,14 @@ pub struct Pattern {
 /// A part of a [`Pattern`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Element {
-    /// What it is.
+    /// The kind of the element.
     pub kind: Kind,
-    /// Its folded text.
+    /// The folded text of the element.
     pub text: String,
 }
 
 impl Pattern {
-    /// Words, one after the other; `None`: there is none in `text`.
+    /// Returns words, one after the other; `None`: there is none in `text`.
     #[must_use]
     pub fn phrase(text: &str) -> Option<Self> {
         let words = Words::of(text);
@@ -45,8 +45,8 @@ impl Pattern {
         })
     }
 
-    /// One word as it is typed: `word*` is a beginning, and signs at the end belong to it if they
-    /// make another word of it, as in `c++` and `c#`.
+    /// Returns one word as it is typed: `word*` is a beginning, and signs at the end belong to it
+    /// if they make another word of it, as in `c++` and `c#`.
     #[must_use]
     pub fn word(text: &str) -> Option<Self> {
         let mut pattern = Self::phrase(text)?;
@@ -65,13 +65,13 @@ impl Pattern {
         Some(pattern)
     }
 
-    /// What must be there, one after the other.
+    /// Returns the elements that must be there, one after the other.
     #[must_use]
     pub fn elements(&self) -> &[Element] {
         &self.elements
     }
 
-    /// Whether the last element, a word, may go on.
+    /// Returns whether the last element, a word, may go on.
     #[must_use]
     pub fn is_prefix(&self) -> bool {
         self.is_prefix
@@ -83,13 +83,13 @@ impl Pattern {
         &self.signs
     }
 
-    /// Whether a text says it. `text` is what `words` was made of.
+    /// Returns whether a text has the pattern. `text` is what `words` was made of.
     #[must_use]
     pub fn is_in(&self, text: &str, words: &Words) -> bool {
         self.find(text, words, &mut |_| false)
     }
 
-    /// Where a text says it, as ranges of its bytes, which do not overlap.
+    /// Returns where a text has the pattern, as ranges of its bytes, which do not overlap.
     pub(super) fn ranges(&self, text: &str, words: &Words) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         self.find(text, words, &mut |range| {
@@ -113,8 +113,8 @@ impl Pattern {
         is_there
     }
 
-    /// Where it is if its first element is in the token `first`: more than once only inside of a
-    /// run without spaces.
+    /// Returns where the pattern is if its first element is in the token `first`: more than once
+    /// only inside of a run without spaces.
     fn at<'a>(
         &'a self,
         text: &'a str,
@@ -132,7 +132,7 @@ impl Pattern {
         source.filter(|source| text[source.end..].starts_with(self.signs.as_str()))
     }
 
-    /// A single element in a run: wherever it occurs.
+    /// Finds a single element in a run: wherever it occurs.
     fn inside<'a>(
         &'a self,
         words: &'a Words,
@@ -148,7 +148,7 @@ impl Pattern {
         })
     }
 
-    /// All elements in the tokens from `first` on.
+    /// Finds all elements in the tokens from `first` on.
     fn whole(&self, words: &Words, first: usize) -> Option<Range<usize>> {
         let last = self.elements.len() - 1;
         let tokens = words.tokens.get(first..=first + last)?;
@@ -191,13 +191,14 @@ impl Pattern {
     }
 }
 
-/// A symbol is found in what was joined to it: a woman in a woman at a computer.
+/// Returns whether a symbol may end here: a symbol is found in what was joined to it, such as a
+/// woman in a woman at a computer.
 fn is_end_of_symbol(rest: &str) -> bool {
     rest.is_empty() || rest.starts_with(ZERO_WIDTH_JOINER)
 }
 
 impl Words {
-    /// Where the last token ends in the text.
+    /// Returns where the last token ends in the text.
     fn end(&self) -> usize {
         self.clusters.last().map_or(0, |cluster| cluster.source.end)
     }

@@ -27,7 +27,7 @@ pub struct SnippetPart {
     pub is_match: bool,
 }
 
-/// The part of `text` around the first place where one of the patterns is.
+/// Returns the part of `text` around the first place where one of the patterns is.
 #[must_use]
 pub fn snippet(text: &str, patterns: &[Pattern]) -> Vec<SnippetPart> {
     let words = Words::of(text);
@@ -65,7 +65,7 @@ fn push(parts: &mut Vec<SnippetPart>, text: &str, is_match: bool) {
     }
 }
 
-/// Sorted, and without what overlaps or touches.
+/// Returns the ranges sorted, and without what overlaps or touches.
 fn merged(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
     ranges.sort_by_key(|range| (range.start, range.end));
     let mut merged: Vec<Range<usize>> = Vec::new();
@@ -78,7 +78,7 @@ fn merged(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
     merged
 }
 
-/// Which bytes are shown, so that those at `first` are among them.
+/// Returns which bytes are shown, so that those at `first` are among them.
 fn window(text: &str, first: usize) -> Range<usize> {
     let is_short = |part: &str| {
         part.len() <= SNIPPET_BYTES_MAX

@@ -5,7 +5,7 @@
 use conclave_text::{ZERO_WIDTH_JOINER, is_form_selector};
 use unicode_properties::{GeneralCategory, UnicodeEmoji as _, UnicodeGeneralCategory as _};
 
-/// The folded form of a cluster that is a symbol; `None`: it is none.
+/// Returns the folded form of a cluster that is a symbol; `None`: it is none.
 pub(super) fn of(cluster: &str) -> Option<String> {
     let first = cluster.chars().next()?;
     if !is_symbol(first) {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The tokens of a text, each with the first letter of its kind.
+/// Returns the tokens of a text, each with the first letter of its kind.
 fn parted(text: &str) -> String {
     let words = Words::of(text);
     let tokens = words.tokens().map(|(kind, text)| match kind {
@@ -87,7 +87,7 @@ fn a_text_is_parted_where_its_script_parts_it() {
     }
 }
 
-/// Whether a text has a word as it is typed, or a phrase.
+/// Returns whether a text has a word as it is typed, or a phrase.
 fn is_in(pattern: Option<Pattern>, text: &str) -> bool {
     pattern.unwrap().is_in(text, &Words::of(text))
 }

@@ -1,6 +1,6 @@
 //! How the rules' questions are asked: from a cache, else from the tables.
 //!
-//! Always true: only what is there is kept, so a new row makes no cache wrong. That somebody is
+//! Always true: only what is there is kept, so a new row makes no cache wrong. That an account is
 //! not blocked is kept too, and changes with its row.
 
 use std::hash::Hash;
@@ -27,7 +27,7 @@ pub(super) fn broken(error: &rusqlite::Error) -> Broken {
 }
 
 impl Writer {
-    /// The value of a key: from its cache, else from the tables and then kept.
+    /// Returns the value of a key: from its cache, else from the tables and then kept.
     pub(super) fn cached<K: Hash + Eq, V: Copy>(
         &self,
         cache: impl Fn(&mut Caches) -> &mut Bounded<K, V>,
@@ -45,7 +45,7 @@ impl Writer {
         Ok(found)
     }
 
-    /// The same for a key that is text, which is copied only to be kept.
+    /// Returns the value of a key that is text, which is copied only to be kept.
     pub(super) fn cached_by_text<V: Copy>(
         &self,
         cache: impl Fn(&mut Caches) -> &mut Bounded<String, V>,
@@ -63,7 +63,7 @@ impl Writer {
         Ok(found)
     }
 
-    /// The one row of a query, or `None`.
+    /// Returns the one row of a query, or `None`.
     pub(super) fn one<T>(
         &self,
         sql: &str,
@@ -76,12 +76,12 @@ impl Writer {
             .map_err(|error| broken(&error))
     }
 
-    /// Whether a query has a row.
+    /// Returns whether a query has a row.
     pub(super) fn is_there(&self, sql: &str, params: impl Params) -> Result<bool, Broken> {
         Ok(self.one(sql, params, |_| Ok(()))?.is_some())
     }
 
-    /// All rows of a query, which has a limit.
+    /// Returns all rows of a query, which has a limit.
     pub(super) fn all<T>(
         &self,
         sql: &str,
@@ -95,12 +95,12 @@ impl Writer {
         ask().map_err(|error| broken(&error))
     }
 
-    /// The numbers in the first column of a query.
+    /// Returns the numbers in the first column of a query.
     pub(super) fn numbers(&self, sql: &str, params: impl Params) -> Result<Vec<u64>, Broken> {
         self.all(sql, params, |row| number(row, 0))
     }
 
-    /// The number that a query counts.
+    /// Returns the number that a query counts.
     pub(super) fn count_of(&self, sql: &str, params: impl Params) -> Result<u64, Broken> {
         let found = self.one(sql, params, |row| number(row, 0))?;
         Ok(found.unwrap_or(0))

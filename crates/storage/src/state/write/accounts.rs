@@ -1,4 +1,5 @@
-//! Accounts, blocks, and what lets people in: the setup token, invites, failed log-ins.
+//! Writes accounts, blocks, and what allows log-ins and new accounts: the setup token, invites,
+//! failed log-ins.
 
 use conclave_core::{Account, AccountId, AccountRole, Event};
 use rusqlite::params;
@@ -83,7 +84,7 @@ impl Writer {
         }
     }
 
-    /// The role of an account, and whether it is suspended.
+    /// Returns the role of an account, and whether it is suspended.
     fn standing_of(&self, account: AccountId) -> Result<(AccountRole, bool), ApplyError> {
         let sql = "SELECT role, suspended FROM accounts WHERE id = ?1";
         let mut statement = self.connection.prepare_cached(sql)?;
@@ -93,7 +94,7 @@ impl Writer {
         Ok(standing)
     }
 
-    /// An account of this standing has come (1) or gone (-1).
+    /// Counts that an account of this standing has come (1) or gone (-1).
     fn count_admin(&mut self, role: AccountRole, suspended: bool, more: i64) {
         if role == AccountRole::Admin && !suspended {
             self.meta.admins = self.meta.admins.saturating_add_signed(more);

@@ -24,7 +24,7 @@ INSERT OR REPLACE INTO allowances
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
 
 impl Writer {
-    /// What an account has used, if it has used anything.
+    /// Returns what an account has used, if it has used anything.
     pub(in crate::state) fn allowance_of(&self, account: AccountId) -> Result<Option<Allowance>> {
         if let Some(changed) = self.allowances.get(&account) {
             return Ok(Some(*changed));

@@ -1,4 +1,4 @@
-//! Direct conversations, rooms, and who is in them.
+//! Writes direct conversations, rooms, and their members.
 
 use conclave_core::{
     AccountId, Conversation, ConversationId, Event, Kind, Membership, Position, Sequence,
@@ -30,7 +30,7 @@ impl Writer {
             VALUES (?1, ?2, ?3, ?4)";
         let row = [conversation.0, low.0, high.0, at.0].map(stored);
         self.change_one(sql, row)?;
-        // Somebody who writes to itself is one member.
+        // An account that writes to itself is one member.
         let members_distinct = if low == high {
             &[low][..]
         } else {
@@ -203,7 +203,7 @@ impl Writer {
         else {
             unreachable!("the caller has looked");
         };
-        // Whoever was here before may have sent messages.
+        // An account that was here before may have sent messages.
         let sent = self.sent_up_to(*conversation, *account, progress.read)?;
         let membership = Membership {
             progress: *progress,
@@ -229,7 +229,7 @@ impl Writer {
         Ok(())
     }
 
-    /// One member goes; a room without members goes with everything in it.
+    /// Removes one member; a room without members goes with everything in it.
     fn leave(&mut self, id: ConversationId, account: AccountId) -> Result<(), ApplyError> {
         self.count_members(id, -1)?;
         if !self.remove_member(id, account)? {
@@ -252,7 +252,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Removes a member; gives whether it was the last one. Then the conversation is an orphan.
+    /// Removes a member; returns whether it was the last one. Then the conversation is an orphan.
     pub(super) fn remove_member(
         &mut self,
         id: ConversationId,

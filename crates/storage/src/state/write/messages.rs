@@ -1,4 +1,4 @@
-//! Messages, what becomes of them, and how far members have come.
+//! Writes messages, their edits, deletions and reactions, and the positions of members.
 
 use std::collections::BTreeSet;
 
@@ -67,7 +67,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Counts that a message has a text of another size, for whoever has sent it.
+    /// Counts that a message has a text of another size, for the account that sent it.
     fn count_other_text(
         &mut self,
         conversation: ConversationId,
@@ -84,7 +84,7 @@ impl Writer {
         self.count_stored(by, bytes, before)
     }
 
-    /// Whether a conversation is a room; what there is not is none.
+    /// Returns whether a conversation is a room; one that does not exist is none.
     fn is_room(&self, conversation: ConversationId) -> Result<bool, ApplyError> {
         if let Some(known) = self.caches.borrow().conversations.get(&conversation) {
             return Ok(matches!(known.kind, Kind::Room { .. }));
@@ -263,8 +263,8 @@ impl Writer {
         else {
             unreachable!("the caller has looked");
         };
-        // How many of its own messages the member has read: the number of the last of them, so
-        // that nobody counts what is unread.
+        // How many of its own messages the member has read: the number of the last of them, so that
+        // no reader counts what is unread.
         let sql = concat!(
             "UPDATE members SET delivered = ?3, read = ?4, advanced_at = ?5, sent_read = ",
             sent_up_to!("?1", "?2", "?4"),
@@ -290,7 +290,7 @@ impl Writer {
         Ok(())
     }
 
-    /// How many of its messages in a conversation an account had sent up to a sequence.
+    /// Returns how many of its messages in a conversation an account had sent up to a sequence.
     pub(super) fn sent_up_to(
         &self,
         conversation: ConversationId,

@@ -31,8 +31,9 @@ impl Writer {
         Ok(self.connection.prepare_cached(sql)?.execute(params)?)
     }
 
-    /// Runs a statement that removes rows and returns of each whose it was and how many bytes its
-    /// text had; the accounts keep so much less, and `each` bytes for each row. Gives their number.
+    /// Runs a statement that removes rows and returns of each its account and how many bytes its
+    /// text had; the accounts keep so much less, and `each` bytes for each row. Returns the number
+    /// of rows.
     pub(super) fn run_and_free(
         &mut self,
         sql: &str,

@@ -1,4 +1,4 @@
-//! Tokens with which machines join, operators, and the numbers of nodes.
+//! Writes join tokens, operators, and the numbers of nodes.
 
 use std::collections::BTreeSet;
 
@@ -15,8 +15,8 @@ use crate::state::{
 const NODES_MAX: usize = 1024;
 
 impl Writer {
-    /// Notes who belongs to the cluster. A number that a member has or had is given to no other
-    /// node: those of members that have gone are used up in the transaction of their removal.
+    /// Writes the members of the cluster. A number that a member has or had is given to no other
+    /// node: the numbers of removed members are retired in the transaction of their removal.
     pub(in crate::state) fn write_members(
         &mut self,
         nodes: &BTreeSet<u64>,
@@ -34,7 +34,7 @@ impl Writer {
             }
             let sql = "DELETE FROM cluster_nodes WHERE node = ?1";
             self.change_one(sql, [stored(*gone)])?;
-            // It may have been used up by a command before it went.
+            // A command may have retired the number before the member was removed.
             let sql = "INSERT OR IGNORE INTO retired_nodes (node) VALUES (?1)";
             self.connection
                 .prepare_cached(sql)?

@@ -1,4 +1,4 @@
-//! Sessions: opened, renewed, closed, forgotten.
+//! Writes sessions: opened, renewed, closed, forgotten.
 
 use conclave_core::{Event, Session, SessionId};
 use rusqlite::params;

@@ -28,7 +28,7 @@ pub(super) fn made(request: impl SessionRequest) -> Made {
     request.into_command(SESSION)
 }
 
-/// All of them. None says what another says.
+/// Returns all requests. None says what another says.
 pub(super) fn all(id: Id) -> Vec<Meant> {
     let parts = [
         sends(id),
