@@ -67,7 +67,7 @@ const MEMBERS: Told = Told {
     admin: HIDDEN,
     operator: None,
 };
-/// A call that those members may make who govern a room.
+/// A call that only the members may make that govern a room.
 const GOVERNORS: Told = Told {
     passer_by: "NOT_A_MEMBER",
     member: NO,
