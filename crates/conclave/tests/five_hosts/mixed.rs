@@ -37,7 +37,7 @@ const SECONDS_DEFAULT: u64 = 12;
 const SEED_DEFAULT: u64 = 1;
 /// Maximum time for a request of a client that retries.
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(3);
-/// How long before the longest wait the printed events begin.
+/// Time before the longest wait from which on the events are printed.
 const BEFORE_WAIT: Duration = Duration::from_secs(2);
 /// Maximum time for a change of the membership.
 const CHANGE_MAX: Duration = Duration::from_secs(10);
@@ -60,7 +60,7 @@ enum Fault {
     Killed,
     Hangs,
     Unplugged,
-    /// What the first host of a pair sends does not reach the second.
+    /// Packets from the first host of a pair to the second are dropped.
     Lost(Vec<(u8, u8)>),
 }
 

@@ -294,7 +294,8 @@ async fn a_sender_sees_sent_delivered_and_read_over_a_fail_over() {
     let position = (sent.conversation, progress);
     bob.advance(&[position]).await.unwrap();
     assert_eq!(newest().await.delivery(), v1::Delivery::Read);
-    // The sender's stream reported the states in this order, and no stream reported one twice.
+    // The sender's stream reported both advances in this order, and no stream reported an event
+    // twice.
     let far = || {
         alice.listener.look(|heard| {
             let advanced = heard.others.iter().filter_map(|event| match &event.event {

@@ -36,7 +36,7 @@ async fn addresses_that_are_none_are_refused_before_anything_is_made() {
         refused.unwrap_err().failed(USAGE, sentence);
         assert!(!home.path("data").exists(), "{flags:?}");
     }
-    // Client and server reject the same addresses.
+    // The client checks addresses by the same rules as the server.
     let person = crate::command::Person::new(&["::1:22400".to_owned()]);
     let refused = person.run(&["cluster", "status"]).await;
     refused.failed(USAGE, "in brackets");

@@ -155,7 +155,7 @@ async fn lost_credentials_are_replaced_on_the_machine_of_a_voter() {
     let lost = cluster.operator_client().await;
     lost.operators().await.unwrap();
     let person = Person::new(&at(&cluster));
-    // The file of the first credential is on another node: any voter accepts it.
+    // Not the node with the first credential's file: the directory of any voter will do.
     let follower = cluster.a_follower().await;
     let data = cluster.directory(follower);
     let reset = ["operator", "reset", "--data", data.to_str().unwrap()];

@@ -43,7 +43,7 @@ pub(crate) async fn large_cluster(bytes_per_second: u64) -> (Cluster, Client) {
     while let Some(sent) = sends.next().await {
         sent.unwrap();
     }
-    // One entry for each message, so that the log no longer has the first ones.
+    // One entry for each of these messages, so that the log no longer has the first ones.
     for number in 0..6 * KEEP_ENTRIES {
         bulk.send(&to, format!("{number}")).await.unwrap();
     }
