@@ -24,8 +24,8 @@ use support::Memory;
 
 const STEPS: usize = 160;
 
-/// Half of what is usual, to be quick at the desk; PROPTEST_CASES asks for more. A failing log is
-/// kept as a script, not as a seed.
+/// Returns a configuration with half of the usual cases, to be quick at the desk; PROPTEST_CASES
+/// asks for more. A failing log is kept as a script, not as a seed.
 fn config() -> ProptestConfig {
     let usual = ProptestConfig::default();
     ProptestConfig {
@@ -35,7 +35,7 @@ fn config() -> ProptestConfig {
     }
 }
 
-/// Reads a whole log; gives the observer to ask it more.
+/// Reads a whole log; returns the observer for further questions.
 fn observe(history: &History) -> Observer {
     let mut observer = Observer::default();
     for (batch, decisions) in history.batches.iter().zip(&history.decisions) {
@@ -44,8 +44,8 @@ fn observe(history: &History) -> Observer {
     observer
 }
 
-/// The log with copies of requests behind the entries that they are sent after; for each entry
-/// which of its commands are copies, and of what.
+/// A log with copies of requests behind the entries that they are sent after; for each entry it has
+/// the commands that are copies, and their originals.
 struct Repeated {
     batches: Vec<Batch>,
     copies: Vec<Vec<(usize, usize)>>,
@@ -81,8 +81,8 @@ fn choices() -> impl Strategy<Value = Vec<(usize, usize)>> {
     prop::collection::vec((0usize..1000, 0usize..1000), 1..60)
 }
 
-/// Runs the log with copies: everything but the copies must come out as in `history`, and the
-/// state as well. `check` judges the answer of a copy, beside the first one.
+/// Runs the log with copies: everything but the copies must have the same results as in `history`,
+/// and the state must be the same. `check` compares the answer of a copy with the first one.
 fn assert_copies_change_nothing(
     history: &History,
     repeated: &Repeated,
@@ -165,7 +165,7 @@ proptest! {
         let mut state = Memory::default();
         for (batch, decisions) in history.batches.iter().zip(&history.decisions) {
             prop_assert_eq!(&state.run(batch), decisions);
-            // A node that restarts goes on from a copy of its state.
+            // A node that restarts continues from a copy of its state.
             state = state.clone();
         }
         prop_assert_eq!(state, history.state);
@@ -217,7 +217,7 @@ proptest! {
     }
 }
 
-/// The decision without what people are shown of time.
+/// Returns the decision without the times that people see.
 fn undated(decision: &Decision) -> Decision {
     let mut decision = decision.clone();
     for event in &mut decision.events {

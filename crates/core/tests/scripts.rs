@@ -1,11 +1,11 @@
-//! Runs every story in `tests/scripts` and compares what it prints with what is written there.
+//! Runs every story in `tests/scripts` and compares its output with the output in the file.
 //!
-//! A story is a text file. Its first line is a sentence, the rule that it tells. Then come
-//! blocks: lines to run (see `language`), `---`, what they print, an empty line. Lines that
-//! start with `#` are for the reader.
+//! A story is a text file. Its first line is a sentence, the rule that it tells. Then come blocks:
+//! lines to run (see `language`), `---`, their output, an empty line. Lines that start with `#` are
+//! for the reader.
 //!
-//! `UPDATE=1 cargo test -p conclave-core --test scripts` writes what is printed now into the
-//! files: read the difference before you keep it.
+//! `UPDATE=1 cargo test -p conclave-core --test scripts` writes the current output into the files:
+//! read the difference before you keep it.
 
 mod language;
 mod support;
@@ -14,7 +14,7 @@ use std::{fs, path::PathBuf};
 
 use language::World;
 
-/// Fewer stories than this means that they were not found.
+/// Minimum number of stories: with fewer, the files were not found.
 const SCRIPTS_MIN: usize = 20;
 
 #[test]
@@ -64,7 +64,7 @@ fn a_story_that_goes_otherwise_is_noticed() {
     );
 }
 
-/// The story with the outputs that it has now.
+/// Returns the story with its current outputs.
 fn retell(told: &str) -> Result<String, String> {
     let mut lines = told.lines();
     let first = lines.next().unwrap_or_default();

@@ -1,4 +1,5 @@
-//! Nodes whose clocks are wrong, in one process: what is stamped, what expires, what is reported.
+//! Nodes whose clocks are wrong, in one process: times that are stamped, that expire, and that
+//! people see.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -10,10 +11,10 @@ use support::{Cluster, PATIENCE, open_session, send, sequence, wait_for};
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
 const YEAR_MS: i64 = 365 * 24 * HOUR_MS;
-/// How far a date may be from the truth on a busy machine.
+/// Maximum error of a date on a busy machine.
 const NEAR_MS: u64 = 20_000;
 
-/// Sends a message and returns the date that it was given.
+/// Sends a message and returns the date that it got.
 async fn date_of_send(node: &Replica, session: conclave_core::SessionId, number: u64) -> u64 {
     let command = send(session, number, "alice", "what is the time?");
     let outcome = node.propose(command, PATIENCE).await.unwrap();
@@ -63,7 +64,7 @@ async fn a_follower_with_a_wrong_clock_becomes_leader_and_nothing_is_noticed() {
     cluster.stop_node(leader).await;
     let next = cluster.leader_among(&others).await;
     if next != others[0] {
-        // It leads in the end, however often the other is elected.
+        // This node leads in the end, however often the other one is elected.
         let other = cluster.node(next);
         assert!(other.hand_over(PATIENCE).await);
     }
@@ -115,7 +116,7 @@ async fn log_time_goes_on_though_everything_was_stopped_and_clocks_are_set_meanw
     for node in 1..=3 {
         cluster.stop_node(node).await;
     }
-    // Two hours pass, and one clock of three says a year.
+    // Two hours pass, and one clock of three is a year ahead.
     (1..=3).for_each(|node| cluster.clocks.set(node, 2 * HOUR_MS));
     cluster.clocks.set(1, YEAR_MS);
     for node in 1..=3 {

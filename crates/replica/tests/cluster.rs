@@ -1,4 +1,4 @@
-//! Promises of a cluster, kept with links cut and nodes stopped.
+//! Promises of a cluster that hold while links are cut and nodes are stopped.
 
 mod support;
 
@@ -83,7 +83,7 @@ async fn a_leader_that_is_cut_off_never_acknowledges() {
     );
 
     cluster.network.isolate(old, others.iter().copied(), false);
-    // The old leader follows, and asking again gives the one outcome that there is.
+    // The old leader follows, and a retry returns the only outcome that there is.
     let again = alone
         .propose(send(session, 1, "alice", "lost"), PATIENCE)
         .await
@@ -172,7 +172,7 @@ async fn a_node_that_was_away_for_longer_than_the_log_gets_a_snapshot() {
     let mut last = 0;
     let mut number = 0;
     let purged = |node: u64| cluster.node(node).status().purged_index;
-    // Until the log of every other node begins after what the node has.
+    // Until the log of every other node begins after the last entry of the stopped one.
     while !cluster.nodes().into_iter().all(|node| purged(node) > 20) {
         number += 1;
         let node = cluster.node(cluster.nodes()[0]);
@@ -206,7 +206,7 @@ async fn a_node_that_was_away_for_longer_than_the_log_gets_a_snapshot() {
     cluster.stop().await;
 }
 
-/// Timers with which an election that begins early cannot be mistaken for one that is in time.
+/// Timers with which an election that begins early cannot be mistaken for one that begins in time.
 const SLOW: Timers = Timers {
     heartbeat_ms: 100,
     election_min_ms: 4000,
@@ -235,7 +235,7 @@ async fn a_broken_connection_to_a_dead_leader_begins_the_election_early() {
 async fn a_follower_that_stands_back_leaves_the_election_to_the_other() {
     let cluster = Cluster::start_with_timers(3, SLOW).await;
     let leader = cluster.leader().await;
-    // The turns go in a circle, so this one would campaign first.
+    // The turns go in a circle, so this node would campaign first.
     let (first, second) = (leader % 3 + 1, (leader + 1) % 3 + 1);
     cluster.node(first).stand_back(true);
     cluster.stop_node(leader).await;

@@ -1,4 +1,4 @@
-//! A replica that is not what it should be takes no part, and says why.
+//! A replica whose data is damaged or diverged takes no part, and says why.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -95,10 +95,10 @@ async fn states_that_are_held_after_one_entry_are_the_same_while_others_are_appl
     cluster.stop().await;
 }
 
-/// Damages of a replica that is started after each.
+/// Number of times that a replica is damaged and started.
 const ROUNDS: u64 = 80;
 
-/// Returns the files of a directory and of those in it.
+/// Returns the files of a directory and of its subdirectories.
 fn files(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();
     for item in fs::read_dir(directory).unwrap() {
@@ -115,7 +115,7 @@ fn files(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     found
 }
 
-/// Returns whether damage of this file must show: not of files that are made anew.
+/// Returns whether damage of this file must be noticed: not if the file is created anew.
 fn matters(path: &Path) -> bool {
     let name = path.file_name().unwrap().to_string_lossy();
     name.ends_with(".segment") || name.starts_with("state.db") || name == "state.mark"
@@ -153,7 +153,7 @@ async fn damages_at_random_places_are_told_as_damage_or_shown_by_comparing_or_ar
                     .iter()
                     .rposition(|byte| *byte != 0)
                     .map_or(0, |at| at + 1);
-                // In the header of a database nothing tells a version from damage.
+                // In the header of a database a changed version number cannot be told from damage.
                 let offset = 100.min(used) + roll(used.saturating_sub(100));
                 match round % 4 {
                     0 => bytes.truncate(offset),
@@ -224,7 +224,8 @@ async fn a_replica_that_waits_to_be_admitted_gives_no_vote_and_takes_no_entry() 
         leader_transfer: false,
     };
     node.on_vote(request).await.expect_err("it waits");
-    // Without the third nothing can be acknowledged, and the leader steps down or stays alone.
+    // Without the third node no proposal can be acknowledged, and the leader steps down or stays
+    // alone.
     cluster.stop_node(lost).await;
     let limit = Duration::from_secs(2);
     let sent = leading.propose(send(session, 2, "alice", "two"), limit);

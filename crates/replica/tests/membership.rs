@@ -1,5 +1,5 @@
-//! Changes of the membership during which the leader is killed, paused or deposed at each of their
-//! steps: the next change always succeeds, and no cluster is left with two sets of voters.
+//! Changes of the membership whose leader is killed, paused or deposed at each of their steps: the
+//! next change always succeeds, and no cluster is left with two sets of voters.
 //!
 //! `CONCLAVE_MEMBERSHIP_SEEDS` sets how many random sequences are run, and
 //! `CONCLAVE_MEMBERSHIP_SEED` the first one.
@@ -20,20 +20,20 @@ use support::{Cluster, PATIENCE, member, wait_for};
 
 mod support;
 
-/// Time in which the change after a fault has to succeed.
+/// Maximum time for the change after a fault.
 const NEXT_CHANGE_LIMIT: Duration = Duration::from_secs(10);
-/// Time for which a paused leader hears and says nothing.
+/// Time for which a paused leader neither receives nor sends.
 const PAUSE: Duration = Duration::from_secs(2);
-/// Time that one attempt of a change may take.
+/// Maximum time of one attempt of a change.
 const ATTEMPT: Duration = Duration::from_millis(700);
 /// Pause before a change is requested again.
 const AGAIN: Duration = Duration::from_millis(20);
-/// Clusters that run at once.
+/// Number of clusters that run at once.
 const CLUSTERS: usize = 2;
-/// Clusters in which a step is tried to be reached.
+/// Number of clusters that try to reach a step.
 const TRIES: usize = 5;
 const SEEDS: u64 = 2;
-/// Changes of a random sequence.
+/// Number of changes in a random sequence.
 const CHANGES: u64 = 5;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ fn add(node: u64) -> Change {
     }
 }
 
-/// Asks the node that leads in the newest term.
+/// Requests a change from the node that leads in the newest term.
 async fn ask(cluster: &Cluster, change: &Change) -> Result<Members, ChangeError> {
     let nodes = cluster.nodes().into_iter().map(|node| cluster.node(node));
     let leaders = nodes.filter(|node| node.status().role == Role::Leader);
@@ -64,7 +64,7 @@ async fn ask(cluster: &Cluster, change: &Change) -> Result<Members, ChangeError>
     }
 }
 
-/// Asks until the change is made.
+/// Requests a change until it is made.
 async fn make(cluster: &Cluster, change: &Change) -> Members {
     let mut last = None;
     let asking = async {
@@ -113,7 +113,7 @@ async fn settles(cluster: &Cluster) -> Members {
 async fn strike(cluster: &Cluster, leader: u64, fault: Fault) {
     match fault {
         Fault::Killed => cluster.stop_node(leader).await,
-        // The trap, or the caller, has cut it off.
+        // The trap, or the caller, has cut the leader off.
         Fault::Paused => {
             let (network, others) = (cluster.network.clone(), cluster.nodes());
             tokio::spawn(async move {
@@ -128,7 +128,7 @@ async fn strike(cluster: &Cluster, leader: u64, fault: Fault) {
 }
 
 /// Begins a change, lets the fault strike its leader at one step, and makes the next changes.
-/// Fails to if a busy machine has elected another leader meanwhile.
+/// Returns `false` if a busy machine has elected another leader meanwhile.
 async fn survives(what: &str, (nth, deliveries): Step, fault: Fault) -> bool {
     let cluster = five_and_a_learner().await;
     let leader = cluster.leader().await;
@@ -185,7 +185,7 @@ async fn survives(what: &str, (nth, deliveries): Step, fault: Fault) -> bool {
     true
 }
 
-/// Makes every change, with the fault at each of its steps: the entry is in the leader's log alone,
+/// Tries every change, with the fault at each of its steps: the entry is in the leader's log alone,
 /// on one more node, or on a majority; of a replacement, each of its two entries.
 async fn survives_everywhere(fault: Fault) {
     let ones = ["add", "promote", "demote", "remove"].into_iter();
@@ -219,7 +219,7 @@ async fn a_change_whose_leader_is_deposed_is_finished() {
     survives_everywhere(Fault::Deposed).await;
 }
 
-/// SplitMix64.
+/// A SplitMix64 generator.
 struct Random(u64);
 
 impl Random {
@@ -305,7 +305,7 @@ async fn leadership_is_not_sent_to_a_voter_that_does_not_answer_or_is_behind() {
     let leader = cluster.leader_of_all().await;
     let others: Vec<u64> = (1..=3).filter(|node| *node != leader).collect();
     let all = cluster.nodes();
-    // Cut off so lately that the leader cannot know it yet.
+    // Cut off so recently that the leader cannot know it yet.
     cluster.network.isolate(others[0], all.into_iter(), true);
     let to = others[0];
     let refused = cluster

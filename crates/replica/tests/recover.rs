@@ -1,4 +1,4 @@
-//! One replica goes on alone with everything that it has, when the others are gone for good.
+//! One replica continues alone with all its data when the others are lost for good.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -33,7 +33,7 @@ async fn a_survivor_goes_on_alone_and_remembers_sessions_and_answers() {
     assert!(standing.last.unwrap().index >= first.index);
     assert_eq!(standing.members.all_voters(), BTreeSet::from([1, 2, 3]));
     survivor.close();
-    // Looking at it has changed nothing.
+    // The first look has changed nothing.
     let survivor = Survivor::open(&data, Arc::new(TestCodec)).unwrap();
     assert_eq!(*survivor.standing(), standing);
     let members = Members {

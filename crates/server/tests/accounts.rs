@@ -1,4 +1,5 @@
-//! A node as people see it that want to get in: accounts, sessions, and who may have them.
+//! A node as people see it that sign up and log in: accounts, sessions, and the callers who may
+//! have them.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -78,7 +79,7 @@ async fn an_invite_lets_in_as_many_as_it_says() {
     let retry = invite.clone();
     let made = world.admin().create_invite(root.ask(invite)).await;
     let made = made.unwrap().into_inner();
-    // The node has chosen another code this time, which the answer would not fit.
+    // The node has chosen another code this time, so the stored answer would not fit.
     let retried = world.admin().create_invite(root.ask(retry)).await;
     assert_eq!(reason(retried.unwrap_err()), "REQUEST_REUSED");
 
@@ -152,7 +153,7 @@ async fn a_bot_has_a_token_and_no_password() {
 async fn who_guesses_has_to_wait_and_a_retry_is_no_guess() {
     let mut world = World::start(Registration::Open).await;
     world.create("anna", None, None).await.unwrap();
-    // A client that guesses does not vary its request ids for our sake.
+    // A client that guesses does not vary its request ids for the test's sake.
     let id = world.request_id();
     for guess in 0..THROTTLE_FREE_ACCOUNT {
         for attempt in ["first", "retry"] {
@@ -162,7 +163,7 @@ async fn who_guesses_has_to_wait_and_a_retry_is_no_guess() {
             assert_eq!(refused.reason(), "WRONG_CREDENTIALS", "{attempt} {guess}");
         }
     }
-    // The second wait is long enough to be seen also on a slow machine.
+    // The second wait is long enough to be noticed also on a slow machine.
     let second_wait = async {
         for guess in 1000.. {
             let password = format!("guess number {guess}");
@@ -357,7 +358,7 @@ async fn a_display_name_that_is_taken_for_anothers_name_is_refused() {
         world.accounts().set_display_name(bob.ask(name)).await
     };
     ask(ahead, "Bob B.").await.unwrap();
-    // A number that was passed over is as fresh as any.
+    // A number that was skipped is as unused as any.
     for display_name in ["anna", "ANNA", "\u{430}nn\u{430}", "a n n a", "\u{ff41}nna"] {
         let refused = ask(later, display_name).await.unwrap_err();
         assert_eq!(reason(refused), "NAME_ALIKE", "{display_name}");
@@ -371,7 +372,7 @@ async fn a_display_name_that_is_taken_for_anothers_name_is_refused() {
 #[tokio::test]
 async fn a_request_that_is_too_long_for_its_caller_is_refused_with_a_reason() {
     let world = World::start(Registration::Open).await;
-    // The longest that is read says what is wrong with it, and one that is longer says so, too.
+    // The longest name that is read is refused as too long, and so is a request that is longer.
     for (bytes, word) in [
         (15 * 1024, "NAME_TOO_LONG"),
         (17 * 1024, "REQUEST_TOO_LONG"),

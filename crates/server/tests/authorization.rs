@@ -1,9 +1,9 @@
-//! Who may call what: every call of the protocol, by everybody who should not be let in.
+//! Authorization: every call of the protocol, made by every kind of caller that is not allowed it.
 //!
 //! Always true: a call of the descriptors without a row here fails, and so does a row without a
-//! call; somebody is allowed each call. Who is refused has changed nothing that anybody reads. Who
-//! is not in a conversation is told what somebody is told for one that does not exist, to the last
-//! byte.
+//! call; at least one caller is allowed each call. A refused call has changed nothing that any
+//! account reads. A caller outside a conversation gets the same answer as for a conversation that
+//! does not exist, to the last byte.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -30,10 +30,10 @@ use prost::Message as _;
 use rows::{HIDING, OK, Row, rows};
 use world::{Caller, SECRET, Target, World};
 
-/// Nodes that are tried at the same time.
+/// Number of nodes that are tried at the same time.
 const WORLDS_AT_ONCE: usize = 4;
 
-/// What a call that was refused says of why; [`OK`] if it was not.
+/// Returns the reason of a refused call, or [`OK`] if it was not refused.
 fn reason<T>(outcome: &Result<T, tonic::Status>) -> String {
     match outcome {
         Ok(_) => OK.to_owned(),
@@ -44,7 +44,7 @@ fn reason<T>(outcome: &Result<T, tonic::Status>) -> String {
     }
 }
 
-/// The paths of all calls of a package's services, as the descriptors know them.
+/// Returns the paths of all calls of a package's services, according to the descriptors.
 fn calls_of(package: &str) -> BTreeSet<String> {
     let files = prost_types::FileDescriptorSet::decode(DESCRIPTORS).unwrap();
     let files = files.file.iter().filter(|file| file.package() == package);
@@ -56,7 +56,8 @@ fn calls_of(package: &str) -> BTreeSet<String> {
     calls.collect()
 }
 
-/// Calls as everybody to whom the row tells `wanted`; notes whoever was told something else.
+/// Makes the call as every caller whose expected answer is `wanted`; notes the callers that got
+/// another one.
 async fn call_all(
     world: &mut World,
     row: &Row,
@@ -130,7 +131,7 @@ async fn who_is_refused_is_told_why_and_has_changed_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_has_run_out_is_none_before_it_is_swept_away() {
-    // Whoever logs in sweeps it away; so nobody does.
+    // A log-in would sweep the session away, so no account logs in.
     let mut world = World::after_a_month().await;
     let () = world
         .ask(
@@ -179,7 +180,8 @@ async fn what_one_is_not_in_is_what_does_not_exist() {
         for caller in Caller::ALL {
             let told = row.told.to(caller);
             let is_hidden = HIDING.contains(&told);
-            // The request itself says whether it names something that can be hidden.
+            // Whether the request names an object that can be hidden follows from the request
+            // itself.
             if Caller::OUTSIDERS.contains(&caller) && world.is_naming(&row, caller) {
                 assert!(is_hidden, "{row} tells {caller:?} {told}");
             }

@@ -1,4 +1,4 @@
-//! Log-ins while others guess: what guesses and floods cost the people who know their password.
+//! Log-ins under attack: what guesses and floods cost the people who know their password.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -15,7 +15,7 @@ use tonic::transport::Channel;
 
 use people::{PASSWORD, PATIENCE, World, reason};
 
-/// Bad requests under way at once.
+/// Number of bad requests under way at once.
 const FLOOD: usize = 400;
 
 #[tokio::test]
@@ -62,7 +62,7 @@ async fn a_flood_of_wrong_codes_costs_no_hash_and_no_entry_and_keeps_nobody_out(
             .all(|reason| wrong.contains(&reason.as_str())),
         "{refused:?}"
     );
-    // All of the flood may have been looked up before the first of it was counted.
+    // All requests of the flood may have been looked up before the first one was counted.
     let throttled = async {
         let guess = || Some(Grant::InviteCode("A".repeat(22)));
         while world.create("eve", guess(), None).await != Err("LOGIN_THROTTLED".to_owned()) {}
@@ -70,7 +70,7 @@ async fn a_flood_of_wrong_codes_costs_no_hash_and_no_entry_and_keeps_nobody_out(
     let throttled = timeout(PATIENCE, throttled).await;
     throttled.expect("an address that goes on has to wait");
 
-    // The index of the log tells what the flood has cost.
+    // The log's index shows how much the flood has cost.
     let login = async |world: &mut World| {
         let id = world.request_id();
         let request = v1::OpenSessionRequest {
@@ -165,7 +165,7 @@ async fn guesses_from_many_addresses_keep_nobody_out_who_was_there_before() {
             .filter(|reason| *reason == "WRONG_CREDENTIALS")
             .count();
     }
-    // What was verified of a hundred guesses that were made at twenty places at once.
+    // Number of verified guesses, of a hundred that were made at twenty places at once.
     let most = THROTTLE_FREE_ACCOUNT as usize + 5;
     assert!((1..=most).contains(&wrong), "{wrong} guesses were verified");
     let waits = try_from(&elsewhere[0], "anna", PASSWORD, None).await;
@@ -240,7 +240,7 @@ async fn a_suspended_account_is_shut_and_loses_nothing() {
     assert_eq!(reason(ended.unwrap_err()), "SESSION_EXPIRED");
     let login = |password| try_from(&world.channel, "anna", password, None);
     assert_eq!(login(PASSWORD).await, Err("ACCOUNT_SUSPENDED".to_owned()));
-    // Only the owner hears of it.
+    // Only the owner learns of the suspension.
     assert_eq!(login("no idea").await, Err("WRONG_CREDENTIALS".to_owned()));
     let list = v1::ListAccountsRequest::default();
     let listed = world.accounts().list_accounts(root.ask(list)).await;

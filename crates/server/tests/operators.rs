@@ -1,4 +1,5 @@
-//! Operators of one node: the first one, others, tokens to join, and the way back.
+//! Operators of one node: the first one, further ones, join tokens, and recovery of lost
+//! credentials.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -12,11 +13,11 @@ use conclave_wire::{
 use tokio::time::{sleep, timeout};
 use tonic::{Request, Response, Status, transport::Channel};
 
-/// Failures only if the machine is unwell.
+/// Maximum time for anything, exceeded only if the machine is unwell.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Between two looks whether it is so.
+/// Time between two looks at a condition.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
-/// How long a node may take to stop.
+/// Maximum time for a node to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 async fn until<T>(look: impl Fn() -> Option<T>) -> T {
@@ -142,7 +143,7 @@ async fn a_join_token_is_listed_and_taken_back() {
         token_id: made.token_id,
         ..Default::default()
     };
-    // The second time there is nothing left to do.
+    // The second call has nothing left to do.
     for _ in 0..2 {
         let revoked = admin_of
             .revoke_join_token(by(&operator, revoke.clone()))

@@ -1,4 +1,4 @@
-//! A node as programs see it that speak HTTP but no gRPC, or ask what there is.
+//! A node as programs see it that speak HTTP but no gRPC, or that ask for its services.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -26,11 +26,11 @@ use tonic_reflection::pb::{
 };
 use tower::{Service as _, ServiceExt as _};
 
-/// The code of gRPC for what is not there.
+/// gRPC code of a method that does not exist.
 const UNIMPLEMENTED: &str = "12";
 const SEND: &str = "/conclave.v1.ChatService/SendMessage";
 
-/// What was told: status, type of the content, methods that are allowed, and the body.
+/// Parts of an answer: status, type of the content, allowed methods, and the body.
 #[derive(Debug)]
 struct Told {
     status: u16,
@@ -40,7 +40,7 @@ struct Told {
     grpc_status: String,
 }
 
-/// Asks by HTTP/2.
+/// Sends a request by HTTP/2.
 async fn by_http2(channel: &Channel, method: &Method, path: &str, kind: &str) -> Told {
     let mut channel = channel.clone();
     let mut request = Request::builder().method(method).uri(path);
@@ -67,7 +67,7 @@ async fn by_http2(channel: &Channel, method: &Method, path: &str, kind: &str) ->
     }
 }
 
-/// Asks by HTTP/1.1.
+/// Sends a request by HTTP/1.1.
 async fn by_http1(world: &World, method: &Method, path: &str, kind: &str) -> Told {
     let mut stream = TcpStream::connect(world.node.client_address())
         .await
@@ -265,7 +265,7 @@ async fn reflection_tells_of_health_and_of_what_is_for_clients_and_of_nothing_el
         let is_file = matches!(told, MessageResponse::FileDescriptorResponse(_));
         assert!(is_file, "{symbol}: {told:?}");
     }
-    // Tools that know only the older version.
+    // Tools that know only the older version are served, too.
     let mut older =
         v1alpha::server_reflection_client::ServerReflectionClient::new(world.channel.clone());
     let request = v1alpha::ServerReflectionRequest {

@@ -1,4 +1,5 @@
-//! A node as people see it that meet in rooms: who sees what, and what becomes of messages.
+//! A node as people see it that meet in rooms: which members see what, and what happens to
+//! messages.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -17,17 +18,17 @@ use conclave_wire::{
 use tokio::time::timeout;
 use tonic::{Request, Status, transport::Channel};
 
-/// Failures only if the machine is unwell.
+/// Maximum time for anything, exceeded only if the machine is unwell.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A node of its own.
+/// A node with its client.
 struct World {
     _node: Node,
     _data: tempfile::TempDir,
     channel: Channel,
 }
 
-/// Somebody with a session.
+/// An account with a session.
 struct Person {
     channel: Channel,
     token: String,

@@ -1,4 +1,4 @@
-//! The setup token of a cluster whose leader goes.
+//! The setup token of a cluster whose leader stops.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -15,10 +15,10 @@ use conclave_wire::{
 use futures::future::{join_all, select_all};
 use tokio::time::timeout;
 
-/// Failures only if the machine is unwell.
+/// Maximum time for anything, exceeded only if the machine is unwell.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Addresses that nobody has at the moment, two for each node.
+/// Returns addresses that are free at the moment, two for each node.
 fn addresses(nodes: usize) -> Vec<[String; 2]> {
     let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let taken: Vec<_> = (0..nodes).map(|_| [bind(), bind()]).collect();
@@ -53,7 +53,7 @@ async fn start(nodes: u64, data: &std::path::Path) -> Vec<Node> {
     started.into_iter().map(Result::unwrap).collect()
 }
 
-/// The place of the node that offers a token, and the token.
+/// Waits until a node offers a token; returns the node's place and the token.
 async fn offered(nodes: &[Node]) -> (usize, String) {
     let offers = nodes.iter().map(|node| {
         Box::pin(async {
@@ -66,7 +66,7 @@ async fn offered(nodes: &[Node]) -> (usize, String) {
     (place, token)
 }
 
-/// Creates an account with a token; gives the reason if that is refused.
+/// Creates an account with a token; returns the reason if that is refused.
 async fn create(node: &Node, name: &str, token: &str) -> Result<(), String> {
     let address = format!("http://{}", node.client_address());
     let mut accounts = AccountServiceClient::connect(address).await.unwrap();

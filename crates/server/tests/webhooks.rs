@@ -16,7 +16,7 @@ use tokio::{
 };
 use tonic::{Request, transport::Channel};
 
-/// A node with one person on it, who has a room.
+/// A node with one account, which has a room.
 struct World {
     node: Node,
     _data: tempfile::TempDir,
@@ -94,7 +94,7 @@ impl World {
         request
     }
 
-    /// A new webhook; gives its number and path.
+    /// Creates a webhook; returns its number and path.
     async fn webhook(&mut self, account: &str) -> (u64, String) {
         let webhook = v1::CreateWebhookRequest {
             request: self.next(),
@@ -107,12 +107,12 @@ impl World {
         (made.webhook_id, made.path)
     }
 
-    /// Sender and text of everything in the room.
+    /// Returns sender and text of every message in the room.
     async fn texts(&self) -> Vec<(String, String)> {
         self.page(0).await
     }
 
-    /// Sender and text of what is in the room behind a sequence.
+    /// Returns sender and text of the messages in the room after a sequence.
     async fn page(&self, after: u64) -> Vec<(String, String)> {
         let page = v1::ListMessagesRequest {
             conversation: Some(v1::list_messages_request::Conversation::RoomName(
@@ -135,7 +135,7 @@ impl World {
     }
 }
 
-/// One call by HTTP/1.1; gives the status, the head and the body.
+/// Makes one call by HTTP/1.1; returns the status, the head and the body.
 async fn http(
     address: SocketAddr,
     method: &str,
@@ -150,7 +150,7 @@ async fn http(
          content-length: {length}\r\n{headers}\r\n"
     );
     stream.write_all(head.as_bytes()).await.unwrap();
-    // Who is refused before its body was read may find the connection closed.
+    // The node may close the connection if it refuses the call before it has read the body.
     let _ = stream.write_all(body.as_bytes()).await;
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
@@ -183,7 +183,7 @@ async fn a_post_with_a_key_is_in_the_room_once_and_has_one_answer() {
         (409, &json!("REQUEST_REUSED"))
     );
 
-    // What counts is what was sent, and not the text that it makes.
+    // A key belongs to the bytes that were sent, and not to the text that they make.
     let same_text = r#"{"text": "green", "icon": "x"}"#;
     let event = format!("{key}x-github-event: push\r\n");
     for (headers, body) in [(key, same_text), (&event, body)] {
@@ -278,7 +278,7 @@ async fn a_text_that_is_too_long_is_cut_and_the_answer_says_so() {
     let mut world = World::start().await;
     let (_, path) = world.webhook("builds").await;
     let long = format!(r#"{{"text": "{}"}}"#, "long ".repeat(10_000));
-    // The slash behind the secret is of a sender that adds one to each address.
+    // Some senders add a slash to each address, here behind the secret.
     let (status, _, told) = world.post(&format!("{path}/"), "", &long).await;
     assert_eq!((status, &told["cut"]), (200, &json!(true)));
     let texts = world.texts().await;

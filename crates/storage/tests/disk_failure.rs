@@ -1,4 +1,4 @@
-//! A disk that does not read, write or sync is a failed disk, and never damage of what is on it.
+//! A disk that fails to read, write or sync is a failed disk, and is never taken for damaged data.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -23,7 +23,7 @@ use conclave_storage::{
 };
 use rustix::io::Errno;
 
-/// Reading it at 0 is an I/O error, as of a disk that does not give a sector.
+/// Path whose first byte cannot be read: an I/O error, as of a disk that does not return a sector.
 const UNREADABLE: &str = "/proc/self/mem";
 
 /// A disk whose syncs fail from some moment on.
@@ -42,13 +42,13 @@ impl Syncer for Disk {
     }
 }
 
-/// Puts in the place of a file one that the system does not read.
+/// Replaces a file with one that the system cannot read.
 fn make_unreadable(path: &Path) {
     fs::remove_file(path).unwrap();
     symlink(UNREADABLE, path).unwrap();
 }
 
-/// A log whose disk fails with `errno` at its second entry.
+/// Returns a log whose disk fails with `errno` at its second entry.
 fn failed_log(errno: Errno) -> (tempfile::TempDir, SegmentLog) {
     let dir = tempfile::tempdir().unwrap();
     let disk = Arc::new(Disk {
@@ -84,7 +84,7 @@ fn a_sync_of_the_log_that_fails_is_told_as_a_failed_disk() {
         assert!(failure.why.contains("os error"), "{failure}");
         assert_eq!(log.damage(), None);
         drop(log);
-        // On a disk that is well again it is a whole log.
+        // On a working disk it is a whole log.
         log_support::open(dir.path());
     }
 }
@@ -140,7 +140,7 @@ fn entries_whose_segment_was_cut_are_damage() {
     assert_eq!(log.disk_failure(), None);
 }
 
-/// A state with some messages, in a directory of its own.
+/// Returns a state with some messages, in a directory of its own.
 fn state() -> (tempfile::TempDir, State) {
     let dir = tempfile::tempdir().unwrap();
     let mut state = State::open(dir.path(), state_support::tiny()).unwrap();

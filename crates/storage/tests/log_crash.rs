@@ -1,4 +1,5 @@
-//! What a crash leaves is cut off or kept; what was acknowledged and changed since is reported.
+//! Bytes that a crash leaves are cut off or kept; acknowledged bytes that changed since are
+//! reported.
 
 mod log_support;
 
@@ -9,7 +10,7 @@ use std::path::Path;
 use conclave_storage::log::{LogStore, OpenError, Options, SegmentLog};
 use log_support::{append, contents, entry, id, open, segments, try_open, wait, written_end};
 
-/// One frame per entry, then closed. Gives the file's end after each frame.
+/// Writes one frame per entry and closes the log. Returns the file's end after each frame.
 fn write_frames(dir: &Path, count: u64, bytes: usize) -> Vec<usize> {
     let log = open(dir);
     let mut ends = Vec::new();
@@ -35,7 +36,7 @@ fn flip(path: &Path, offset: usize, mask: u8) {
         .expect("it can be written");
 }
 
-/// What a write leaves that was cut short here.
+/// Truncates a file as a write does that was interrupted at this offset.
 fn cut(path: &Path, offset: usize) {
     let mut bytes = fs::read(path).expect("it can be read");
     bytes[offset..].fill(0);
@@ -65,7 +66,7 @@ fn a_last_frame_torn_at_any_byte_is_cut_and_everything_before_stays() {
         sync: false,
         ..log_support::options()
     };
-    // Memory is not copied byte by byte: the last one never is missing alone.
+    // Memory is not copied byte by byte: the last byte is never missing alone.
     for torn_at in start..end - 1 {
         let dir = tempfile::tempdir().expect("a directory");
         let mut bytes = whole.clone();
@@ -161,7 +162,7 @@ fn a_missing_or_shortened_segment_is_damage() {
         assert_damaged_and_untouched(dir.path(), "a segment is shorter");
         fs::write(path, bytes).expect("it can be written");
     }
-    // The last one is missed by whoever knows what was applied.
+    // A caller that knows what was applied notices that the last segment is missing.
     fs::rename(&paths[paths.len() - 1], &aside).expect("it can be moved");
     assert!(open(dir.path()).verify_reaches(60).is_err());
 }
@@ -172,7 +173,7 @@ fn frame_like_bytes_in_a_message_are_not_a_frame() {
     let ends = write_frames(dir.path(), 3, 40);
     let path = segments(dir.path()).remove(0);
     let frame = fs::read(&path).expect("it can be read")[ends[1].next_multiple_of(8)..].to_vec();
-    // A copy of a later frame is carried by the frame that gets torn.
+    // The frame that is torn carries a copy of a later frame.
     let log = open(dir.path());
     wait(|done| log.truncate_after(Some(id(1, 1)), done));
     let mut carrier = entry(1, 2, 0);

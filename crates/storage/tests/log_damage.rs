@@ -14,10 +14,10 @@ use std::sync::{Arc, Mutex};
 use conclave_storage::log::{LogState, LogStore, OpenError, Options, SegmentLog, Syncer, Vote};
 use log_support::{append, completion, entry, id, open, segments, wait, written_end};
 
-/// Rounds of the test of single damages.
+/// Number of rounds of the test of single damages.
 const ROUNDS: u64 = 600;
 
-/// A small generator: the same numbers for the same seed.
+/// Random number generator: the same seed gives the same numbers.
 struct Chance(u64);
 
 impl Chance {
@@ -44,7 +44,7 @@ fn unsynced() -> Options {
     }
 }
 
-/// A log with everything in it that a log can hold, whose last frame is what `last` makes.
+/// Writes a log with everything in it that a log can hold; `last` writes its last frame.
 fn written(dir: &Path, last: impl FnOnce(&SegmentLog)) -> LogState {
     let log = open(dir);
     wait(|done| log.save_vote(vote(1), done));
@@ -67,7 +67,7 @@ fn copy_of(path: &Path, bytes: &[u8]) -> tempfile::TempDir {
     dir
 }
 
-/// Opens the only segment of a log with these bytes. `None`: it is damaged.
+/// Opens the only segment of a log with these bytes. Returns `None` if it is damaged.
 fn reopened(path: &Path, bytes: &[u8]) -> Option<LogState> {
     let dir = copy_of(path, bytes);
     match SegmentLog::open(dir.path(), unsynced()) {
@@ -77,7 +77,7 @@ fn reopened(path: &Path, bytes: &[u8]) -> Option<LogState> {
     }
 }
 
-/// Writes the last frame of a log.
+/// Function that writes the last frame of a log.
 type Last = fn(&SegmentLog);
 
 #[test]
@@ -96,7 +96,7 @@ fn no_changed_byte_takes_back_what_was_acknowledged() {
         let path = segments(dir.path()).remove(0);
         let whole = fs::read(&path).expect("it can be read");
         let end = written_end(&path);
-        // Some way into what was never written, too.
+        // Some offsets lie in bytes that were never written.
         for offset in 0..end + 64 {
             for mask in [1 << (offset % 8), 0xff] {
                 let mut bytes = whole.clone();
@@ -220,17 +220,17 @@ fn a_log_that_is_read_again_shows_what_has_changed_since() {
     assert_eq!(log.damage(), Some(error.to_string()));
 }
 
-/// A disk that fails when it is told to, and counts what it is asked for each file.
+/// A disk that fails on request, and counts its syncs for each file.
 #[derive(Debug, Default)]
 struct Disk {
     fails: AtomicBool,
-    /// Fails for files that have no final name yet.
+    /// Whether it fails for files that have no final name yet.
     fails_new: AtomicBool,
-    /// The syncs of a file after one of it has failed.
+    /// Number of syncs of a file after one of them has failed.
     asked_again: Mutex<BTreeMap<u64, u64>>,
 }
 
-/// Whether a segment of the log is still being made in this file.
+/// Returns whether a segment of the log is still being created in this file.
 fn is_unnamed(file: &File) -> io::Result<bool> {
     let mut header = [0; 8];
     std::os::unix::fs::FileExt::read_exact_at(file, &mut header, 0)?;
@@ -271,7 +271,7 @@ fn a_sync_that_fails_is_not_tried_again_and_nothing_is_acknowledged_after_it() {
         .recv()
         .expect("it completes")
         .expect_err("it is not on disk");
-    // The disk works again, which says nothing of what it had been given.
+    // The disk works again, which says nothing of the bytes that it had got before.
     disk.fails.store(false, Ordering::SeqCst);
     for index in [2, 3] {
         let (done, result) = completion();
@@ -289,7 +289,7 @@ fn a_sync_that_fails_is_not_tried_again_and_nothing_is_acknowledged_after_it() {
     assert!(!asked_again.is_empty() && asked_again.values().all(|count| *count == 0));
 }
 
-/// Waits until the log takes nothing more.
+/// Waits until the log accepts nothing more.
 fn has_given_up(log: &SegmentLog) {
     while log.save_committed(None).is_ok() {
         std::thread::yield_now();

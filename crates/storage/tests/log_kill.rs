@@ -1,4 +1,4 @@
-//! A process that is killed at any moment loses nothing that it was told is on disk.
+//! A process that is killed at any moment loses no entry that was reported as on disk.
 
 mod log_support;
 
@@ -23,7 +23,7 @@ fn child_appends_until_it_is_killed() {
     let mut index = log.state().last.map_or(1, |last| last.index + 1);
     loop {
         append(&log, vec![entry(1, index, (index % 700) as usize)]);
-        // Not `println`, which a test's harness would keep back.
+        // Not `println`, whose output the test harness would hold back.
         let told = writeln!(std::io::stdout(), "{PREFIX}{index}");
         told.expect("the parent reads until it kills this process");
         index += 1;
@@ -58,8 +58,8 @@ fn a_killed_process_loses_nothing_that_was_on_disk() {
                 return Some(index.parse::<u64>().expect("it is a number"));
             }
         };
-        // Killed after a number of answers that differs each time; when, inside a frame, a
-        // segment change or a sync, is up to the machine.
+        // Killed after a number of answers that differs each time; the point within a frame, a
+        // segment change or a sync depends on the machine.
         for _ in 0..(round * 37) % 101 + 1 {
             acked = next().expect("the child goes on until it is killed");
         }

@@ -6,7 +6,7 @@ use conclave_storage::log::{Entry, LogId, LogState, LogStore, SegmentLog, Vote};
 use log_support::{append, entry, id, open, wait};
 use proptest::prelude::*;
 
-/// The simplest thing that does what a log should do.
+/// The simplest implementation of a log.
 #[derive(Debug, Default, Clone)]
 struct Model {
     entries: Vec<Entry>,
@@ -82,7 +82,7 @@ impl Model {
     }
 }
 
-/// Does one step to both; `term` is new in each step, as Raft has it after a truncation.
+/// Applies one step to both; `term` is new in each step, as Raft has it after a truncation.
 fn take(log: &SegmentLog, model: &mut Model, term: u64, step: &Step) {
     match step {
         Step::Append { sizes } => {

@@ -112,7 +112,7 @@ fn a_read_stops_at_its_limit_and_goes_on_from_there() {
     assert!(log.read(101..200, 1000).expect("it can be read").is_empty());
 }
 
-/// A small file system of its own; `None` where that needs rights this process lacks.
+/// A small file system of its own, which can be mounted only if the process has the rights.
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
@@ -169,7 +169,7 @@ fn a_full_disk_makes_the_log_wait_and_loses_nothing() {
     let written = waiting.recv().expect("it completes");
     written.expect("with room it is written");
     acked += 1;
-    // Full again, it does not wait to be closed.
+    // Full again, the log does not wait to be closed.
     let mut file = std::fs::File::create(&ballast).expect("there is space for it");
     while std::io::Write::write_all(&mut file, &[1; 512]).is_ok() {}
     loop {

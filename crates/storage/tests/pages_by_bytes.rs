@@ -20,10 +20,10 @@ use conclave_storage::{
 use search_support::World;
 use state_support::{START, accept, apply_at, ask, people, say};
 
-/// More bytes than two pages have.
+/// Number of messages, with more bytes than two pages have.
 const MESSAGES: u64 = 200;
 
-/// Less than an account may give.
+/// Number of reactions that an account gives in a minute, less than it may.
 const REACTIONS_PER_MINUTE: usize = 500;
 
 const ANN: AccountId = AccountId(1);
@@ -111,8 +111,8 @@ fn a_page_of_a_stream_ends_by_its_bytes() {
     assert_eq!(seen, MESSAGES);
 }
 
-/// Messages with as many and as long reactions as there may be: their bytes, without the texts,
-/// are those of more than one page.
+/// Gives messages as many and as long reactions as there may be: the bytes of these, without the
+/// texts, fill more than one page.
 #[test]
 fn reactions_count_among_the_bytes_of_a_page() {
     let messages = PAGE_BYTES_MAX / (REACTION_KINDS_MAX * REACTION_BYTES_MAX) + 1;
@@ -139,7 +139,7 @@ fn reactions_count_among_the_bytes_of_a_page() {
         });
         commands.extend(reacts);
     }
-    // A minute for each part: nobody reacts faster than it is allowed.
+    // Each part is a minute later, so that no account reacts faster than it may.
     for (minute, part) in (1..).zip(commands.chunks(REACTIONS_PER_MINUTE)) {
         let answers = apply_at(&mut state, START + minute * 60_000, part.to_vec()).answers;
         assert!(answers.iter().all(Result::is_ok));

@@ -1,4 +1,4 @@
-//! Who finds what: words, phrases and filters, and never what one may not see.
+//! Search results: words, phrases and filters, and never a message that the searcher may not see.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -20,7 +20,7 @@ fn members_find_and_others_do_not() {
     assert_eq!(world.finds(ALICE, "Balloon red"), ["the red balloon"]);
     assert!(world.finds(CAROL, "balloon").is_empty());
     assert!(world.finds(BOB, "green").is_empty());
-    // A session that outlives its account asks under a number that is nobody's.
+    // A session that outlives its account searches under an account number that no longer exists.
     assert!(world.finds(99, "balloon").is_empty());
 }
 
@@ -50,7 +50,7 @@ fn what_was_deleted_is_found_by_nobody_at_once() {
     let message = world.says(ALICE, "lobby", "the red balloon");
     assert_eq!(world.finds(BOB, "balloon").len(), 1);
     world.deletes(ALICE, message, true);
-    // Without waiting for the index.
+    // The search does not wait for the index.
     assert!(world.finds_at_once(BOB, "balloon").is_empty());
     assert!(world.finds(BOB, "balloon").is_empty());
 }
@@ -61,7 +61,8 @@ fn an_edited_message_is_found_by_its_new_words_only() {
     let message = world.says(ALICE, "lobby", "the red balloon");
     assert_eq!(world.finds(BOB, "red").len(), 1);
     world.edits(ALICE, message, "the green balloon");
-    // Without waiting for the index: the old word is gone at once, what stayed is found.
+    // The search does not wait for the index: the old word is gone at once, the unchanged word is
+    // found.
     assert!(world.finds_at_once(BOB, "red").is_empty());
     let still = world.finds_at_once(BOB, "balloon");
     assert_eq!(still, ["the green balloon"]);
@@ -260,7 +261,7 @@ fn somebody_in_very_many_conversations_finds_in_all_of_them_page_by_page() {
     }
     world.says(CAROL, "room-0", "word one");
     world.tells(CAROL, "carol", "word two");
-    // Far more of what one may not see than one page looks at.
+    // Far more messages that the searcher may not see than one page looks at.
     elsewhere(&mut world, 5000);
     world.settle();
     let first = find(&world.search, CAROL, "word", None, 20);
@@ -271,7 +272,7 @@ fn somebody_in_very_many_conversations_finds_in_all_of_them_page_by_page() {
     );
 }
 
-/// Messages that Carol may not see.
+/// Sends messages that Carol may not see.
 fn elsewhere(world: &mut World, count: usize) {
     for _ in 0..count / 200 {
         let messages = (0..200).map(|_| to_lobby("word elsewhere")).collect();

@@ -1,6 +1,6 @@
-//! The corpus of searches: texts and queries in many scripts, and what is found.
+//! The corpus of searches: texts and queries in many scripts, and the texts that are found.
 //!
-//! `search_corpus.tsv` is the table; a line more is a test more.
+//! `search_corpus.tsv` is the table; each further line is a further test.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -13,11 +13,11 @@ use search_support::{ALICE, BOB, World, find, texts, to_lobby};
 
 const CORPUS: &str = include_str!("search_corpus.tsv");
 
-/// Fewer pairs than this are no corpus.
+/// Minimum number of pairs in the corpus.
 const PAIRS_MIN: usize = 300;
-/// Scripts likewise.
+/// Minimum number of scripts in the corpus.
 const SCRIPTS_MIN: usize = 12;
-/// Pairs of each kind in each script.
+/// Minimum number of pairs of each kind in each script.
 const PAIRS_OF_KIND_MIN: usize = 2;
 
 struct Pair {
@@ -52,7 +52,7 @@ fn pairs() -> Vec<Pair> {
     pairs.collect()
 }
 
-/// `\u{200b}` and `\\` are what they stand for.
+/// Replaces `\u{200b}` and `\\` by the characters that they stand for.
 fn unescaped(column: &str) -> String {
     let (mut text, mut rest) = (String::new(), column);
     while let Some((before, escape)) = rest.split_once('\\') {

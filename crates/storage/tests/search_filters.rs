@@ -1,4 +1,4 @@
-//! Filters without words, exclusions, what is unread, and queries that nobody would type.
+//! Filters without words, exclusions, the unread filter, and queries that no person would type.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -53,7 +53,7 @@ fn a_filter_is_a_query() {
     ] {
         assert_eq!(world.finds(ALICE, typed), found, "{typed}");
     }
-    // What one may not see is not found by what it does not say either.
+    // A hidden message is not found by the absence of a word either.
     assert_eq!(world.finds(CAROL, "-x"), ["three 🎉"]);
     assert!(world.finds(CAROL, "from:bob").is_empty());
     assert!(world.finds(CAROL, "on:1970-01-10").is_empty());
@@ -105,7 +105,7 @@ fn what_is_excluded_is_not_found_also_after_an_edit() {
     assert_eq!(world.finds(BOB, "party -\"at noon\""), ["party tonight"]);
     assert!(world.finds(BOB, "party -from:alice").is_empty());
     world.edits(ALICE, noon, "party tonight at noon");
-    // Without waiting for the index.
+    // The search does not wait for the index.
     assert!(world.finds_at_once(BOB, "party -tonight").is_empty());
 }
 
@@ -161,7 +161,7 @@ fn a_search_in_long_texts_goes_on_page_by_page() {
         world.ask_all(ALICE, said);
     }
     world.settle();
-    // 300 candidates only, but of nearly 5 MB.
+    // Only 300 candidates, but of nearly 5 MB.
     let first = find(&world.search, BOB, "word -barred", None, 20);
     assert!(first.rows.is_empty() && first.next_before.is_some());
     let next = find(&world.search, BOB, "word -barred", first.next_before, 20);

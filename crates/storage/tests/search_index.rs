@@ -1,5 +1,5 @@
-//! What becomes of the index: it may be lost, damaged, old or of another state, and nothing is
-//! missing in the end.
+//! Failures of the index: it may be lost, damaged, old or of another state, and all results are
+//! complete in the end.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -15,7 +15,7 @@ use conclave_storage::{
 use rusqlite::Connection;
 use search_support::{ALICE, BOB, World, applied, find, settle, texts, to_lobby, wait_for};
 
-/// A room with 600 messages: more than one page of the indexer.
+/// Returns a room with 600 messages: more than one page of the indexer.
 fn world() -> World {
     let mut world = World::with_lobby();
     for _ in 0..2 {
@@ -132,7 +132,7 @@ fn an_index_after_which_edits_were_forgotten_is_built_anew() {
     let mut world = world();
     let edited = world.says(ALICE, "lobby", "red one");
     assert_eq!(world.finds(BOB, "red"), ["red one"]);
-    // Changed behind the search's back, and the state forgets it.
+    // The text changes while no search runs, and the state has forgotten the change.
     world.pause();
     world.edits(ALICE, edited, "blue one");
     let end = applied(&world.state).0;
@@ -150,7 +150,7 @@ fn an_index_after_which_edits_were_forgotten_is_built_anew() {
 fn an_index_of_older_rules_is_built_anew_while_it_is_searched() {
     let mut world = world();
     assert_eq!(count(&world, "word"), 600);
-    // Made by rules that knew none of these words, and marked as such.
+    // The index was built with rules that knew none of these words, and is marked as such.
     world.restart(|directory| {
         let file = directory.join(FILE);
         run(&file, "UPDATE meta SET tables = 'rules of long ago'");
@@ -158,7 +158,7 @@ fn an_index_of_older_rules_is_built_anew_while_it_is_searched() {
     });
     wait_for(|| {
         let found = find(&world.search, BOB, "word", None, 1000);
-        // Before everything is searched the answer says so.
+        // While the index is incomplete the answer says so.
         assert!(found.rows.len() == 600 || found.complete_to < found.applied);
         (found.rows.len() == 600).then_some(())
     });
@@ -188,7 +188,7 @@ fn an_index_of_another_state_is_built_anew() {
     assert!(longer.finds(BOB, "red").is_empty());
 }
 
-/// Another history, in which something else was said at the same place, a little later.
+/// Returns another history, in which another text has the same position, a little later.
 fn other() -> World {
     let mut world = World::with_lobby();
     world.now += 1;
@@ -196,7 +196,7 @@ fn other() -> World {
     world
 }
 
-/// The file of an index that is up to date.
+/// Returns the file of an index that is up to date.
 fn whole_index(world: &World) -> Vec<u8> {
     world.settle();
     let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
@@ -236,7 +236,7 @@ fn complete_to_promises_no_more_than_is_found() {
     let mut world = world();
     world.settle();
     let all = find(&world.search, BOB, "word", None, 1000).rows;
-    // Seen from an index that is only just being built.
+    // The same while the index is only just being built.
     world.restart(|directory| fs::remove_file(directory.join(FILE)).unwrap());
     let mut steps = 0;
     wait_for(|| {

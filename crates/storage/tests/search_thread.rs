@@ -1,4 +1,5 @@
-//! Dropping a search leaves no thread behind. Alone in its binary, so that no other test has one.
+//! Dropping a search leaves no thread behind. The test is alone in its binary, so that no other
+//! test has such a thread.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -8,7 +9,7 @@ mod state_support;
 
 use search_support::{World, wait_for};
 
-/// Threads of this process that keep an index.
+/// Returns the number of this process's threads that keep an index.
 fn indexers() -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let names = tasks.filter_map(|task| {
@@ -19,8 +20,8 @@ fn indexers() -> usize {
     names.filter(|name| name.trim() == "search-indexer").count()
 }
 
-/// Waits until no thread keeps an index. A thread that was joined stays in the kernel's list for a
-/// moment longer: joining ends when the thread has left its memory, before it has left the list.
+/// Waits until no thread keeps an index. A joined thread stays in the kernel's list for a moment
+/// longer: joining ends when the thread has left its memory, before it has left the list.
 fn wait_until_no_indexer() {
     wait_for(|| (indexers() == 0).then_some(()));
 }
@@ -36,7 +37,7 @@ fn dropping_the_last_handle_ends_the_thread() {
     drop(another);
     wait_until_no_indexer();
 
-    // Also in the middle of its work, and after its state.
+    // Dropped also in the middle of its work, and after its state.
     let mut world = World::of(&["alice", "bob"]);
     world.tells(1, "bob", "word");
     drop(world.state);

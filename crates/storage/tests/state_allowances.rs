@@ -1,4 +1,4 @@
-//! What accounts have used: it survives whatever a node does, and follows what is stored.
+//! Usage of accounts: it survives everything that a node does, and agrees with what is stored.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -14,7 +14,7 @@ use conclave_storage::state::{Entry, Options, State};
 use read_support::*;
 use state_support::*;
 
-/// Account 1 is an administrator, 2 and 3 are not; each has a session of its number.
+/// Creates account 1, an administrator, and accounts 2 and 3; each has a session of its number.
 fn started(options: Options) -> (tempfile::TempDir, State) {
     let directory = tempfile::tempdir().unwrap();
     let mut state = State::open(directory.path(), options).unwrap();
@@ -152,7 +152,7 @@ fn stored_bytes_follow_what_is_stored() {
         ],
     );
     assert_eq!(stored(&state, 3), REACTION_COST_BYTES);
-    // The message keeps its row; its text and everybody's reactions are gone.
+    // The message keeps its row; its text and all reactions to it are gone.
     accept(&mut state, vec![ask(2, 4, delete(1)), ask(2, 5, delete(1))]);
     assert_eq!(stored(&state, 2), MESSAGE_COST_BYTES);
     assert_eq!(stored(&state, 3), 0);
@@ -198,7 +198,7 @@ fn a_quota_holds_for_what_was_stored_before() {
     assert!(refused(
         &apply(&mut state, vec![ask(2, 2, say("bea", "more"))]).answers
     ));
-    // Others are others.
+    // Other accounts have usage of their own.
     accept(&mut state, vec![ask(3, 1, say("ann", "hello"))]);
     accept(&mut state, vec![set(2, &[("stored-bytes", 0)])]);
     accept(&mut state, vec![ask(2, 3, say("bea", "more"))]);

@@ -1,5 +1,5 @@
-//! What the memory of answers promises: the first answer whole, and a memory for each kind of
-//! request that no other kind can use up.
+//! Promises of the memory of answers: the first answer whole, and a memory for each kind of request
+//! that no other kind can use up.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -14,7 +14,7 @@ use conclave_storage::state::{Options, State};
 use read_support::*;
 use state_support::*;
 
-/// A room with a webhook, whose secret is this one.
+/// Secret of the room's webhook.
 const SECRET: u8 = 150;
 
 fn with_webhook(directory: &std::path::Path) -> State {
@@ -88,7 +88,7 @@ fn a_webhook_with_too_many_keys_refuses_new_ones_until_a_day_has_gone() {
     let keyed = |number: u64| once(9 << 64 | u128::from(number), post(SECRET, "hi"));
     for from in (0..WEBHOOK_KEYS_MAX).step_by(BATCH_COMMANDS_MAX) {
         let to = (from + BATCH_COMMANDS_MAX as u64).min(WEBHOOK_KEYS_MAX);
-        // A hundred in a second: so many its account may post.
+        // A hundred posts in a second: the maximum for the webhook's account.
         let at = START + 10 * from;
         let answers = apply_at(&mut state, at, (from..to).map(keyed).collect()).answers;
         assert!(answers.iter().all(Result::is_ok), "{from}");

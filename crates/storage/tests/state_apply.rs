@@ -1,4 +1,4 @@
-//! Applying: a retry changes nothing, what is deleted goes, and a kill leaves a whole state.
+//! Applying: a retry changes nothing, deleted data is removed, and a kill leaves a whole state.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -126,7 +126,7 @@ fn a_gap_in_the_log_is_a_broken_promise() {
 
 const KILLED: &str = "CONCLAVE_TEST_STATE_TO_KILL";
 
-/// A log that is the same in both processes.
+/// Returns a log that is the same in both processes.
 fn fixed_log() -> Vec<Entry> {
     let mut runner = TestRunner::deterministic();
     let wishes = prop::collection::vec(wish(), 400).new_tree(&mut runner);
@@ -135,7 +135,7 @@ fn fixed_log() -> Vec<Entry> {
     entries
 }
 
-/// Not a test of its own: the process that the next test kills.
+/// Runs as the process that the next test kills; not a test of its own.
 #[test]
 fn a_process_that_applies_until_it_is_killed() {
     let Some(directory) = std::env::var_os(KILLED) else {
@@ -146,7 +146,7 @@ fn a_process_that_applies_until_it_is_killed() {
     for chunk in fixed_log()[done..].chunks(2) {
         state.apply(chunk).unwrap();
     }
-    // Wait to be killed, so that the end of the process never closes the database.
+    // Waits to be killed, so that the end of the process never closes the database.
     loop {
         std::thread::park();
     }
@@ -224,7 +224,7 @@ fn what_a_message_costs() {
     }
 }
 
-/// CPU time of this process so far, in microseconds (clock ticks of 10 ms).
+/// Returns the CPU time of this process so far, in microseconds (clock ticks of 10 ms).
 fn cpu_us() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let after_name = stat.rsplit(')').next().unwrap();

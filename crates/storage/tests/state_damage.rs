@@ -1,6 +1,6 @@
-//! A state whose files were damaged says so, or is what it was once the log was applied again.
+//! A state with damaged files reports the damage, or is correct once the log was applied again.
 //!
-//! What SQLite cannot see, the digest shows: that nodes compare theirs is not tested here.
+//! The digest shows damage that SQLite cannot see: that nodes compare digests is not tested here.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -15,12 +15,12 @@ use conclave_storage::state::{
 };
 use state_support::*;
 
-/// Damages of each kind.
+/// Number of damages of each kind.
 const ROUNDS: u64 = 150;
-/// Entries of the log whose state is damaged.
+/// Number of entries of the log whose state is damaged.
 const ENTRIES: u64 = 400;
 
-/// A small generator: the same numbers for the same seed.
+/// Random number generator: the same seed gives the same numbers.
 struct Chance(u64);
 
 impl Chance {
@@ -52,18 +52,18 @@ fn log() -> Vec<Entry> {
     entries
 }
 
-/// What can become of a damaged state.
+/// Outcome for a damaged state.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
-    /// It is not opened, not applied to, or found bad by a check.
+    /// The state is not opened, accepts no entry, or a check finds it bad.
     Noticed,
     /// Every row is what it should be.
     Harmless,
-    /// Only a comparison with others tells.
+    /// Only a comparison with other nodes shows the damage.
     Differs,
 }
 
-/// Opens the state, applies the rest of the log, and checks what is there then.
+/// Opens the state, applies the rest of the log, and checks the result.
 fn outcome(directory: &Path, entries: &[Entry], truth: &Digest) -> Outcome {
     let mut state = match State::open(directory, Options::default()) {
         Ok(state) => state,
@@ -75,7 +75,7 @@ fn outcome(directory: &Path, entries: &[Entry], truth: &Digest) -> Outcome {
     };
     let applied = state.applied().last.map_or(0, |last| last.index);
     if applied > ENTRIES {
-        // The log is found to end too early.
+        // The log turns out to end too early.
         return Outcome::Noticed;
     }
     for entries in entries[applied as usize..].chunks(50) {
@@ -100,15 +100,15 @@ fn outcome(directory: &Path, entries: &[Entry], truth: &Digest) -> Outcome {
     }
 }
 
-/// The files of a state in the midst of its work, as a killed process leaves them.
+/// Returns the files of a state in the midst of its work, as a killed process leaves them.
 fn files(entries: &[Entry], is_read: bool) -> (Vec<(PathBuf, Vec<u8>)>, Digest) {
     let directory = tempfile::tempdir().unwrap();
     let mut state = State::open(directory.path(), Options::default()).unwrap();
     for part in entries[..100].chunks(10) {
         state.apply(part).unwrap();
     }
-    // Whoever reads keeps the write-ahead log from being begun anew: its beginning is in the
-    // database by then, and read from the write-ahead log all the same.
+    // A reader keeps the write-ahead log from being restarted: the log's beginning is in the
+    // database by then, and is read from the log all the same.
     let pinned = is_read.then(|| state.reader().pin().unwrap());
     for part in entries[100..300].chunks(10) {
         state.apply(part).unwrap();
@@ -116,7 +116,7 @@ fn files(entries: &[Entry], is_read: bool) -> (Vec<(PathBuf, Vec<u8>)>, Digest) 
     let mark = directory.path().join("state.mark");
     let before = fs::read(&mark).ok();
     state.apply(&entries[300..301]).unwrap();
-    // Written by the thread that moves the write-ahead log into the database.
+    // The thread that moves the write-ahead log into the database writes the mark.
     while !mark.exists() || fs::read(&mark).ok() == before {
         std::thread::yield_now();
     }
@@ -142,7 +142,7 @@ fn tell(what: &str) {
     println!("{what}");
 }
 
-/// Damages one file many times; gives how often each outcome was.
+/// Damages one file many times; returns how often each outcome occurred.
 fn damaged(name: &str, seed: u64) -> [u64; 3] {
     tell(&format!("seed {seed:#x}"));
     let entries = log();

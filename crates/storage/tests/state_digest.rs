@@ -1,4 +1,4 @@
-//! The digest: whatever value differs, of whatever table, it differs too.
+//! The digest: it differs if any value of any table differs.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -11,7 +11,7 @@ use rusqlite::{Connection, params_from_iter, types::Value};
 use state_support::*;
 use story::*;
 
-/// Another value of the same type and length.
+/// Returns another value of the same type and length.
 fn another(value: Value, declared: &str) -> Value {
     match (value, declared) {
         (Value::Integer(number), _) => Value::Integer(number + 1_000_000),
@@ -27,7 +27,7 @@ fn another(value: Value, declared: &str) -> Value {
     }
 }
 
-/// Sets a column of the row with this key; gives the key that the row has then.
+/// Sets a column of the row with this key; returns the key that the row has then.
 fn set(
     connection: &Connection,
     table: &str,
@@ -67,7 +67,7 @@ fn no_value_of_any_table_changes_without_changing_the_digest() {
                 (0..keys.len()).map(|at| row.get(at)).collect()
             })
             .unwrap();
-        // There is one row with this number, and no other can be.
+        // There is one row with this number, and there can be no other.
         let is_fixed = |column: &String| column == "id" && keys.len() == 1;
         let is_single = table == "meta" || table == "membership";
         for column in columns("1") {

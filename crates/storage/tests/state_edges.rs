@@ -1,7 +1,7 @@
 //! Numbers and texts at the edges of their types, in every operation, through the real state.
 //!
-//! Always true: an entry is decided, never a reason to stop. The answers are those of the simplest
-//! state, and the state is the same after a restart and after a snapshot.
+//! Always true: an entry is decided, and is never a reason to stop. The answers are those of the
+//! simplest state, and the state is the same after a restart and after a snapshot.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -26,7 +26,8 @@ use proptest::prelude::*;
 use state_support::*;
 use support::Memory;
 
-/// People and an administrator, so that what follows is not refused for the want of them.
+/// Returns people and an administrator, so that later commands are not refused because these are
+/// missing.
 fn first() -> Batch {
     let commands = [
         (1, Operation::OfferSetup { token: token(1) }),
@@ -64,7 +65,7 @@ fn token(byte: u8) -> TokenHash {
     TokenHash([byte; 32])
 }
 
-/// Applies the batches, opened again eight times in between if `often`; gives what was answered.
+/// Applies the batches, with eight restarts in between if `often`; returns the answers.
 fn apply_all(
     state: State,
     path: &Path,
@@ -89,7 +90,7 @@ fn apply_all(
 fn check(rest: &[(Timestamp, Vec<Command>)]) {
     let rest = rest.iter().map(|(proposed_at, commands)| Batch {
         proposed_at: *proposed_at,
-        // Not in order, as clocks that are set.
+        // Not in order, as with clocks that are set.
         date: *proposed_at,
         commands: commands.clone(),
     });
@@ -145,8 +146,8 @@ proptest! {
         check(&rest);
     }
 
-    /// The same, so that each reaches its rule: asked by an administrator and by another account,
-    /// under numbers that were not used.
+    /// Tries the same so that each operation reaches its rule: requested by an administrator and by
+    /// another account, under numbers that were not used.
     #[test]
     fn every_operation_with_every_edge_is_decided_when_its_caller_may(
         rest in prop::collection::vec((any_operation(), any::<bool>()), 1..60)
@@ -162,7 +163,7 @@ proptest! {
     }
 }
 
-/// Whether an operation belongs to no session.
+/// Returns whether an operation belongs to no session.
 fn outside(operation: &Operation) -> bool {
     matches!(
         operation,
@@ -195,7 +196,7 @@ fn a_leader_is_preferred_only_by_a_number_that_a_node_can_have() {
     assert_eq!(state.reader().nodes().unwrap().preferred_leader, None);
 }
 
-/// What ends the administrator's session or account comes last.
+/// Operations that end the administrator's session or account come last.
 #[test]
 fn each_operation_with_each_edge_is_decided_by_one_log() {
     let texts = edges::texts();

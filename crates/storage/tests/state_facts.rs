@@ -1,4 +1,4 @@
-//! Facts: every event has its rows, and they are there after a restart and in a snapshot.
+//! Facts: every event has its rows, and they exist after a restart and in a snapshot.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -14,7 +14,7 @@ use read_support::*;
 use state_support::*;
 use story::*;
 
-/// The kind of an event; a new kind must be told in the story too.
+/// Returns the kind of an event; a new kind must occur in the story, too.
 fn kind(event: &Event) -> u8 {
     match event {
         Event::AccountCreated { .. } => 0,
@@ -27,7 +27,7 @@ fn kind(event: &Event) -> u8 {
         Event::InviteUsed { .. } => 7,
         Event::InviteRemoved { .. } => 8,
         Event::LoginFailed { .. } => 9,
-        // That a place is forgotten is told in `state_people`.
+        // `state_people` tests the event that forgets a place.
         Event::LoginForgiven { .. } | Event::LoginForgotten { .. } => 10,
         Event::AccountDeleted { .. } => 11,
         Event::SessionOpened { .. } => 12,
@@ -67,7 +67,7 @@ fn kind(event: &Event) -> u8 {
 
 const KINDS: u8 = 44;
 
-/// All rows of all tables.
+/// Returns all rows of all tables.
 fn everything(directory: &Path) -> Vec<(String, Vec<String>)> {
     let of = |table: String| {
         let found = rows(directory, &format!("SELECT * FROM {table}"));
@@ -98,7 +98,7 @@ fn every_kind_of_event_survives_a_restart_and_a_snapshot() {
     assert_eq!(digest(&installed), short);
 }
 
-/// The rows that the story leaves.
+/// Checks the rows that the story leaves.
 fn check(directory: &Path, sql: &str, expected: &[&str]) {
     assert_eq!(rows(directory, sql), expected, "{sql}");
 }

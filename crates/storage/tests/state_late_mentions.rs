@@ -1,4 +1,5 @@
-//! Mentions that an edit adds to what was read: they count once, and until the reader reads again.
+//! Mentions that an edit adds to a message that was read: they count once, and until the account
+//! reads again.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -16,7 +17,7 @@ fn unread(state: &State, account: u64) -> (u64, u64) {
     (list[0].unread, list[0].unread_mentions)
 }
 
-/// Ann, Bea and Cyd in a room in which Ann has said `text`.
+/// Creates Ann, Bea and Cyd in a room in which Ann has sent `text`.
 fn room_with(text: &str) -> (tempfile::TempDir, State) {
     let (directory, mut state) = opened();
     people(&mut state, &["ann", "bea", "cyd"]);
@@ -43,7 +44,7 @@ fn a_mention_that_comes_by_an_edit_counts_once() {
     );
     assert_eq!(unread(&state, 2), (0, 1), "read before it was edited");
     assert_eq!(unread(&state, 3), (1, 1), "never read");
-    // Kept, and kept once more.
+    // The mention is kept, and kept once more.
     accept(
         &mut state,
         vec![ask(1, 4, edit(1, 1, "hello @bea, and @cyd"))],
@@ -83,7 +84,7 @@ fn a_late_mention_goes_with_its_name_its_message_and_the_next_reading() {
     assert_eq!(unread(&state, 2), (1, 2));
     accept(&mut state, vec![ask(2, 4, advance(1, 3, 3))]);
     assert_eq!(unread(&state, 2), (0, 0));
-    // Who leaves and comes again has read everything.
+    // A member that leaves and joins again has read everything.
     accept(
         &mut state,
         vec![

@@ -1,4 +1,4 @@
-//! Storage decides like the simplest state does: the same log makes the same answers, however it is
+//! Storage decides as the simplest state does: the same log gives the same answers, however it is
 //! cut, cached, interrupted or moved.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -25,7 +25,7 @@ fn entries(history: &model::plan::History) -> Vec<Entry> {
         1,
         Payload::Membership {
             bytes: Bytes::from_static(b"five nodes"),
-            // The simplest state does not know of members.
+            // The simplest state does not know the cluster's members.
             nodes: std::collections::BTreeSet::new(),
         },
     )];
@@ -39,7 +39,7 @@ fn entries(history: &model::plan::History) -> Vec<Entry> {
     entries
 }
 
-/// How a log is brought into a state.
+/// A way to apply a log to a state.
 struct Way {
     options: Options,
     entries_per_transaction: usize,
@@ -131,7 +131,8 @@ fn plain_of(options: Options) -> Way {
     }
 }
 
-/// Enough for the desk; a failing log is kept as a test, not as a seed.
+/// Returns a configuration with enough cases for the desk; a failing log is kept as a test, not as
+/// a seed.
 fn config() -> ProptestConfig {
     ProptestConfig {
         cases: 24,

@@ -76,7 +76,7 @@ fn what_a_node_that_goes_may_have_got_is_not_believed() {
     );
     members(&mut state, &[1, 2, 4]);
     assert_eq!(next(&state).next, Some(AuthorityId::WANTED));
-    // So the exchange does not end with what it has.
+    // So the exchange cannot end with the authority that was announced.
     apply(&mut state, vec![once(2, step(1, authority, true))]);
     assert_eq!(next(&state).generation, 0);
     let other = AuthorityId([8; 32]);

@@ -1,5 +1,5 @@
-//! Random logs: pages of any size, from any place, tell everything that may be seen once and in
-//! order, and what counts gives is what counting gives.
+//! Random logs: pages of any size, from any position, return everything that the account may see
+//! once and in order, and stored counts are what counting returns.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -19,10 +19,11 @@ use state_support::{ask, people, say};
 const NAMES: [&str; 4] = ["ann", "bea", "cyd", "dan"];
 const ROOMS: [&str; 3] = ["hall", "den", "bar"];
 
-/// Who does what, with three numbers that each operation takes for what it needs.
+/// Account and operation, with three numbers that each operation uses as it needs.
 type Step = (u64, u8, u64, u64);
 
-/// A room with three members, a private one, and a direct conversation.
+/// Steps before the random ones: a room with three members, a private one, and a direct
+/// conversation.
 const BEFORE: [Step; 5] = [
     (0, 15, 0, 0),
     (0, 0, 1, 0),
@@ -32,7 +33,7 @@ const BEFORE: [Step; 5] = [
 ];
 
 fn operation(what: u8, x: u64, y: u64) -> Operation {
-    // Most of what is done to messages is done in the first conversations, to the first messages.
+    // Most operations on messages concern the first conversations and their first messages.
     let (of, at) = (1 + x % 3, 1 + y % 12);
     let name = NAMES[(x % 4) as usize];
     let room = ROOMS[(y % 3) as usize];
@@ -62,7 +63,7 @@ fn operation(what: u8, x: u64, y: u64) -> Operation {
     }
 }
 
-/// Applies steps in entries of up to three commands; what is refused is refused.
+/// Applies steps in entries of up to three commands; some commands are refused.
 fn play(state: &mut State, model: &mut Model, numbers: &mut [u64; 4], steps: &[Step]) {
     for entry in steps.chunks(3) {
         let commands = entry.iter().map(|(who, what, x, y)| {
@@ -94,7 +95,7 @@ fn kind(item: &StreamItem) -> &'static str {
     }
 }
 
-/// All items after `after`, in pages of `limit`.
+/// Returns all items after `after`, read in pages of `limit`.
 fn stream(state: &State, account: u64, after: Position, limit: usize) -> Vec<StreamItem> {
     let (mut items, mut position) = (Vec::new(), after);
     loop {
@@ -134,7 +135,7 @@ fn history(state: &State, account: u64, conversation: u64, limit: usize) -> Vec<
     }
 }
 
-/// Pages of the stream from the beginning and from some item on.
+/// Checks pages of the stream from the beginning and from some item on.
 fn check_stream(state: &State, model: &Model, account: u64, limit: usize) {
     let expected = model.stream(account);
     let middle = expected
@@ -232,7 +233,7 @@ fn check_unread(state: &State, model: &Model, account: u64, limit: usize) {
     );
 }
 
-/// Takes into `index` what there is to learn after `after`.
+/// Adds everything after `after` to `index`.
 fn learn(
     state: &State,
     index: &mut BTreeMap<Position, String>,

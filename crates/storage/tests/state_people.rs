@@ -1,4 +1,4 @@
-//! Reading what belongs to accounts: sessions, blocks, invites, and what is held against them.
+//! Reading the data of accounts: sessions, blocks, invites, and failed attempts to log in.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -28,7 +28,7 @@ fn open_session(id: u128, account: u64, secret: u8, label: &str) -> Command {
     )
 }
 
-/// Account 1, an administrator, with session 1, whose token is 1.
+/// Creates account 1, an administrator, with session 1, whose token is 1.
 fn admin(state: &mut State) {
     let create = Operation::CreateAccount {
         name: account("root"),
@@ -67,7 +67,7 @@ fn sessions_that_can_be_used_are_listed_with_the_oldest_first() {
     assert_eq!((phone.role, phone.request_last), (AccountRole::Admin, 1));
     let ended = reader.session_by_token(&token(3)).unwrap().unwrap();
     assert!(ended.closed);
-    // The first one's time is over at that millisecond, not after it.
+    // The first session expires at that millisecond, not after it.
     apply_at(&mut state, START + SESSION_MS, vec![]);
     assert_eq!(labels(), ["phone"]);
     assert_eq!(reader.sessions(AccountId(9)).unwrap(), []);

@@ -1,4 +1,4 @@
-//! The plans of SQLite: no statement that runs per message, request or page scans a table.
+//! SQLite's query plans: no statement that runs per message, request or page scans a table.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -8,13 +8,13 @@ use std::{fs, path::Path};
 
 use read_support::opened;
 
-/// Statements of the sources that look at everything on purpose, seldom.
+/// Sources whose statements scan whole tables on purpose, seldom.
 const WHOLE: [&str; 5] = ["database", "digest", "install", "snapshot", "search"];
 
-/// A source of pieces of statements.
+/// Source with pieces of statements.
 const PIECES: &str = "sent";
 
-/// The string literals of a source, each with what stands before and after it.
+/// Returns the string literals of a source, each with the text before and after it.
 fn literals(text: &str) -> Vec<(&str, &str, &str)> {
     let parts: Vec<&str> = text.split('"').collect();
     let inner = (1..parts.len().saturating_sub(1)).step_by(2);
@@ -29,7 +29,7 @@ fn literals(text: &str) -> Vec<(&str, &str, &str)> {
         .collect()
 }
 
-/// What each macro puts before the literal that it is given.
+/// Returns the text that each macro puts before the literal that it gets.
 fn heads(text: &str) -> Vec<(String, String)> {
     let is_head =
         |after: &str| after.starts_with(',') && after[1..].trim_start().starts_with("$rest");
@@ -60,7 +60,7 @@ fn sources(folder: &Path) -> Vec<String> {
     found
 }
 
-/// A source in which the pieces of SQL of `sent.rs` stand where they are named.
+/// Returns a source in which the pieces of SQL of `sent.rs` stand where they are named.
 fn filled(text: &str, pieces: &str) -> String {
     let (_, body) = pieces.split_once("concat!(").unwrap();
     let (body, _) = body.split_once("\n        )\n").unwrap();
@@ -70,7 +70,7 @@ fn filled(text: &str, pieces: &str) -> String {
         let (arguments, after) = rest.split_once("\")").unwrap();
         let arguments: Vec<&str> = arguments.split("\", \"").collect();
         let sequence = arguments.get(2).unwrap_or(&"1");
-        // Literals, and between them what is put there.
+        // Literals, and between them the names of pieces.
         let piece = |(at, piece): (usize, &&str)| match piece.trim_matches([',', ' ', '\n']) {
             "$conversation" => arguments[0].to_owned(),
             "$account" => arguments[1].to_owned(),
@@ -90,7 +90,7 @@ fn filled(text: &str, pieces: &str) -> String {
     filled
 }
 
-/// The statements, as they stand in the sources.
+/// Returns the statements, as they stand in the sources.
 fn statements() -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/state");
     let pieces = fs::read_to_string(folder.join(PIECES).with_extension("rs")).unwrap();
@@ -134,7 +134,7 @@ fn no_statement_scans_a_table() {
         let rows = plan.query_map(rusqlite::params_from_iter(unbound), |row| row.get(3));
         for step in rows.unwrap() {
             let step: String = step.unwrap();
-            // In order of a key and up to a limit is not a scan of the table.
+            // A scan in the order of a key and up to a limit is not a scan of the table.
             let has_limit = [
                 "number",
                 "key",

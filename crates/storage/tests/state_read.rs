@@ -1,4 +1,4 @@
-//! Reading: pages visit everything once, names and progress are right, and no hot question scans.
+//! Reading: pages visit everything once, names and progress are right, and no frequent query scans.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -14,7 +14,7 @@ use conclave_storage::state::{Delivery, Happened, HistoryFrom, MessageRow, ReadE
 use read_support::opened;
 use state_support::{START, accept, apply_at, ask, digest, people, say};
 
-/// Deletes messages of conversation 1.
+/// Returns a command that deletes messages of conversation 1.
 fn delete(session: u64, number: u64, sequences: &[u64], for_everyone: bool) -> Command {
     ask(
         session,
@@ -23,7 +23,7 @@ fn delete(session: u64, number: u64, sequences: &[u64], for_everyone: bool) -> C
     )
 }
 
-/// Advances in conversation 1.
+/// Returns a command that advances in conversation 1.
 fn advance(session: u64, number: u64, delivered: u64, read: u64) -> Command {
     ask(session, number, read_support::advance(1, delivered, read))
 }
@@ -287,7 +287,7 @@ fn deleting_writes_as_little_in_a_large_mailbox_as_in_a_small_one() {
             accept(&mut state, sends);
         }
         assert!(state.checkpoint().unwrap().complete);
-        // The write-ahead log was moved, so it starts anew with this deletion.
+        // The write-ahead log was moved, so it restarts with this deletion.
         accept(
             &mut state,
             vec![delete(1, messages + 1, &[messages / 2], true)],
@@ -296,7 +296,7 @@ fn deleting_writes_as_little_in_a_large_mailbox_as_in_a_small_one() {
         let pages: i64 = beside
             .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(1))
             .unwrap();
-        // A page for each table and index that changes, and what a split of one adds.
+        // A page for each table and index that changes, and the pages that a split adds.
         assert!(
             (1..=12).contains(&pages),
             "{messages} messages: {pages} pages were written"

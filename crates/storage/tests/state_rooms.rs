@@ -1,4 +1,4 @@
-//! Reading rooms: who may know of which, who is in them, and what their messages look like.
+//! Reading rooms: the rooms that an account may know of, their members, and their messages.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -12,7 +12,8 @@ use conclave_storage::state::{
 use read_support::*;
 use state_support::{START, accept, ask, once, people, say};
 
-/// Ann's rooms: Hall (public), Den (private; cyd is invited), attic (private); bea has "bar".
+/// Creates Ann's rooms: Hall (public), Den (private; cyd is invited), attic (private); bea has
+/// "bar".
 fn house(state: &mut State) {
     people(state, &["ann", "bea", "cyd"]);
     accept(

@@ -1,4 +1,4 @@
-//! Snapshots and checkpoints: what is damaged is refused, and a crash leaves one whole state.
+//! Snapshots and checkpoints: damaged ones are refused, and a crash leaves one whole state.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -9,7 +9,7 @@ use std::{fs, path::Path};
 use conclave_storage::state::{Digest, Options, SCHEMA_VERSION, State};
 use state_support::*;
 
-/// A state with messages, and a snapshot file of it.
+/// Returns a state with messages, and a snapshot file of it.
 fn source(directory: &Path) -> (State, std::path::PathBuf) {
     let mut state = State::open(directory, Options::default()).unwrap();
     people(&mut state, &["ann", "bea"]);
@@ -28,7 +28,7 @@ fn source(directory: &Path) -> (State, std::path::PathBuf) {
     (state, file)
 }
 
-/// A state with something else in it.
+/// Returns a state with other contents.
 fn target(directory: &Path) -> State {
     let mut state = State::open(directory, Options::default()).unwrap();
     people(&mut state, &["zoe"]);
@@ -45,7 +45,7 @@ fn an_installed_snapshot_is_the_state_and_readers_follow() {
     assert_eq!(to.install(&file).unwrap(), from.applied());
     assert_eq!(reader.digest().unwrap(), digest(&from));
     assert!(to.checkpoint().unwrap().complete);
-    // Sessions and their memory came along.
+    // The snapshot has the sessions and their memory.
     let mut from = from;
     let retry = || vec![ask(1, 50, say("bea", "a text that fills some space"))];
     assert_eq!(apply(&mut to, retry()), apply(&mut from, retry()));
@@ -88,7 +88,7 @@ fn a_damaged_snapshot_is_refused_and_the_old_state_stays() {
     flipped[text] ^= 0x20;
     refuse(&flipped, "one bit of one text");
 
-    // Wherever a bit flips: refused, or it was in a place that holds nothing.
+    // For any flipped bit: the snapshot is refused, or the bit was in a place that holds nothing.
     for place in (0..whole.len()).step_by(997) {
         let mut flipped = whole.clone();
         flipped[place] ^= 4;
@@ -147,7 +147,7 @@ fn a_crash_at_any_point_of_an_installation_leaves_one_whole_state() {
     let closed = copy_of(&[""]);
     fs::copy(&file, closed.path().join("state.db.new")).unwrap();
     assert_eq!(found(closed.path()), old);
-    // The name has changed, and nothing was opened yet.
+    // The file is renamed, and not opened yet.
     let renamed = copy_of(&[""]);
     fs::rename(&file, renamed.path().join("state.db")).unwrap();
     assert_eq!(found(renamed.path()), new);
@@ -186,7 +186,7 @@ fn the_database_takes_in_its_write_ahead_log_while_entries_are_applied() {
     let path = directory.path().join("state.db");
     let before = fs::read(&path).unwrap();
     let mut number = 10;
-    // Nobody asks for a checkpoint, and far too little is written for the writer to make one.
+    // No test code asks for a checkpoint, and far too little is written for the writer to make one.
     while fs::read(&path).unwrap() == before {
         if number < 200 {
             let name = format!("late{number}");

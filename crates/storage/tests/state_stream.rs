@@ -1,4 +1,4 @@
-//! The stream: what happened, to whom it is told, and what is told of it once it is changed.
+//! The stream: its events, the accounts that get them, and their form after they were changed.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -12,7 +12,7 @@ use conclave_storage::state::{Happened, IndexRow, State};
 use read_support::*;
 use state_support::{START, accept, ask, people, say};
 
-/// Everything that an account is told from a position on.
+/// Returns everything that an account gets from a position on.
 fn told(state: &State, account: u64, after: Position) -> Vec<Happened> {
     let page = state.reader().stream(AccountId(account), after, 1000);
     let page = page.unwrap();
@@ -24,7 +24,7 @@ fn now(state: &State) -> Position {
     state.reader().applied_position().unwrap()
 }
 
-/// What an account is told of these commands alone.
+/// Returns the events that an account gets for these commands alone.
 fn told_of(
     state: &mut State,
     account: u64,
@@ -81,7 +81,8 @@ fn a_change_of_a_message_is_told_to_those_who_see_it() {
     }
     assert_eq!(told(&state, 3, Position(0)), []);
 
-    // What one has hidden is not told again, and that it was is told to oneself alone.
+    // A hidden message is not delivered again, and only the account that hid it learns that it is
+    // hidden.
     accept(&mut state, vec![ask(2, 3, delete(1, &[1], false))]);
     let hidden = Happened::Hidden(message(1, 1));
     assert_eq!(told(&state, 2, before), [deleted, hidden]);

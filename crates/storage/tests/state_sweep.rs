@@ -1,4 +1,5 @@
-//! What is forgotten goes whole, and a little at a time: orphans, and the oldest changes.
+//! Sweeping: expired data is removed whole, and a little at a time: orphans, and the oldest
+//! changes.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -17,12 +18,12 @@ use read_support::*;
 use state_support::*;
 use story::rows;
 
-/// The one number of a query.
+/// Returns the only number that a query finds.
 fn number(directory: &Path, sql: &str) -> u64 {
     rows(directory, sql)[0].parse().unwrap()
 }
 
-/// Rows of a conversation in the tables that a sweep empties.
+/// Returns the number of a conversation's rows in the tables that a sweep empties.
 fn left_of(directory: &Path, conversation: u64) -> u64 {
     let tables = [
         "messages",
@@ -38,7 +39,7 @@ fn left_of(directory: &Path, conversation: u64) -> u64 {
     tables.into_iter().map(of).sum()
 }
 
-/// Applies empty entries until nothing is left of a conversation; gives how many.
+/// Applies empty entries until nothing is left of a conversation; returns how many.
 fn sweep(state: &mut State, directory: &Path, conversation: u64) -> u64 {
     let mut before = left_of(directory, conversation);
     let mut entries = 0;
@@ -86,7 +87,7 @@ fn a_room_without_members_goes_with_everything_in_it() {
             ],
         );
     }
-    // One message, two mentions, two reactions of two kinds, one that is hidden.
+    // One message, two mentions, two reactions of two kinds, one hidden message.
     let all = messages * (1 + 2 + (2 + 2) + 1);
     assert_eq!(left_of(at, 1), all);
     accept(&mut state, vec![ask(2, 400, leave("lobby"))]);
@@ -98,7 +99,7 @@ fn a_room_without_members_goes_with_everything_in_it() {
     assert_eq!(number(at, "SELECT count(*) FROM invitations"), 0);
     assert!(left_of(at, 1) > 0, "one entry swept everything");
 
-    // Its name is free at once, and the new room is another one.
+    // The room's name is free at once, and the new room is another one.
     accept(&mut state, vec![ask(2, 401, create_room("LOBBY", true))]);
     accept(
         &mut state,
@@ -160,7 +161,7 @@ fn a_deleted_account_leaves_no_block_invitation_or_hidden_message() {
     assert_eq!(rows(at, "SELECT id FROM conversations"), ["1"]);
 }
 
-/// As many changes as are kept, as if they had happened before the first entry's end.
+/// Writes as many changes as are kept, as if they had happened before the first entry's end.
 fn fill_changes(directory: &Path) {
     let connection = rusqlite::Connection::open(directory.join("state.db")).unwrap();
     let sql = format!(
@@ -186,12 +187,13 @@ fn changes_beyond_the_bound_are_forgotten_and_the_floor_says_up_to_where() {
         let expected = format!("{CHANGES_KEPT_MAX}|{CHANGES_KEPT_MAX}|{floor}|1");
         assert_eq!(rows(at, sql), [expected]);
     };
-    // The conversation that was opened is one more than are kept: the next entry trims it.
+    // The conversation that was opened is one change more than are kept: the next entry removes the
+    // oldest.
     apply(&mut state, vec![]);
     kept(1);
     accept(&mut state, vec![ask(1, 2, react(1, 1, "+1", true))]);
     kept(2);
-    // However many one entry brings, no more than the bound are kept after it.
+    // However many changes one entry brings, no more than the bound are kept after it.
     let toggles = (0..200).map(|n| ask(1, 3 + n, react(1, 1, "+1", n % 2 == 1)));
     accept(&mut state, toggles.collect());
     kept(202);
@@ -223,7 +225,7 @@ fn a_message_to_a_warm_conversation_is_decided_without_reading_a_table() {
         );
     };
     send(&mut state, 2);
-    // Whoever read a table now would find nobody, and nothing that was sent.
+    // A reader of a table would now find no member, and no message.
     let connection = rusqlite::Connection::open(directory.path().join("state.db")).unwrap();
     let tables = [
         "accounts",

@@ -1,4 +1,5 @@
-//! Unread messages: the oldest first over all conversations, at a cost that follows what is given.
+//! Unread messages: the oldest first over all conversations, at a cost that follows the number of
+//! results.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -13,10 +14,10 @@ use conclave_storage::state::State;
 use read_support::*;
 use state_support::{accept, ask, people, say};
 
-/// Messages that a reader looks at together.
+/// Number of messages that a reader looks at together.
 const STEP_MAX: u64 = 64;
 
-/// Sends these, one after the other, in entries as large as they may be.
+/// Sends these messages, one after the other, in entries as large as they may be.
 fn send_all(state: &mut State, commands: Vec<Command>) {
     for part in commands.chunks(BATCH_COMMANDS_MAX) {
         accept(state, part.to_vec());
@@ -28,7 +29,7 @@ fn texts(state: &State, account: u64, limit: usize) -> Vec<String> {
     rows.into_iter().map(|row| row.text.unwrap()).collect()
 }
 
-/// How many rows are told to be unread in the first conversation.
+/// Returns the reported number of unread messages in the first conversation.
 fn unread(state: &State, account: u64) -> u64 {
     let list = state.reader().conversations(AccountId(account), None, 1);
     list.unwrap()[0].unread
@@ -62,14 +63,14 @@ fn runs_of_own_messages_of_any_length_are_jumped_over() {
     assert_eq!(unread(&state, 1), expected.len() as u64);
     assert_eq!(unread(&state, 2), 3000 + 426 + 70);
     assert_eq!(texts(&state, 2, 5), ["own"; 5]);
-    // Between a run and in the middle of one.
+    // Between two runs and in the middle of one.
     let number = number_after(&state);
     accept(&mut state, vec![ask(1, number, advance(1, 5, 5))]);
     assert_eq!(texts(&state, 1, 2), expected[2..4]);
     assert_eq!(unread(&state, 1), expected.len() as u64 - 2);
 }
 
-/// A request number that session 1 has not used.
+/// Returns a request number that session 1 has not used.
 fn number_after(state: &State) -> u64 {
     let mut token = [7; 32];
     token[..8].copy_from_slice(&1_u64.to_be_bytes());
@@ -155,7 +156,7 @@ fn what_is_unread_before_a_page_is_counted_behind_thousands_of_deleted_messages(
     for (before, expected) in cases {
         assert_eq!(unread_before(&state, 1, before), expected, "{before}");
     }
-    // The sender has read nothing and sent all but one; the third is not in it.
+    // The sender has read nothing and sent all but one; the third account is no member.
     assert_eq!(unread_before(&state, 2, last + 1), 1);
     assert_eq!(unread_before(&state, 3, last + 1), 0);
     accept(

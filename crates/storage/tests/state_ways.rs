@@ -1,5 +1,5 @@
-//! Random logs of all commands: however they are applied they make one state, and in it every
-//! number that is kept is what counting gives.
+//! Random logs of all commands: however they are applied they make one state, and every number that
+//! is stored in it is what counting returns.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -16,7 +16,7 @@ use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 use state_support::*;
 use story::rows;
 
-/// How a log is brought into a state.
+/// A way to apply a log to a state.
 #[derive(Clone)]
 struct Way {
     options: Options,
@@ -86,7 +86,7 @@ fn check(wishes: &[Wish]) {
     check_counters(directory.path());
 }
 
-/// Queries that find what does not agree: no row of theirs may ever be there.
+/// Queries that find contradictions: none of them may ever return a row.
 const CONTRADICTIONS: [&str; 16] = [
     "SELECT accounts, admins FROM meta WHERE accounts <> (SELECT count(*) FROM accounts)
         OR admins <> (SELECT count(*) FROM accounts WHERE role = 1 AND suspended = 0)",
@@ -143,7 +143,8 @@ fn check_counters(directory: &Path) {
     assert_eq!(rows(directory, sql), [""; 0], "somebody who is gone");
 }
 
-/// Enough for the desk; a failing log is kept as a test, not as a seed.
+/// Returns a configuration with enough cases for the desk; a failing log is kept as a test, not as
+/// a seed.
 fn config() -> ProptestConfig {
     ProptestConfig {
         cases: 24,

@@ -1,6 +1,6 @@
-//! What is left to chance, and a seed makes again: numbers, and the order of what happens.
+//! Random choices that a seed repeats: numbers, and the order in which faults strike.
 
-/// Random numbers that a seed makes again (splitmix64).
+/// Random number generator with a seed (splitmix64): the same seed gives the same numbers.
 pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
@@ -21,8 +21,8 @@ impl Dice {
     }
 }
 
-/// What kinds of things happen. In each round each comes as often as it stands here, in an order
-/// that is left to chance.
+/// Kinds of faults. In each round each kind strikes as often as it is listed here, in a random
+/// order.
 pub(crate) const KINDS: [Kind; 13] = [
     Kind::Kill,
     Kind::Kill,
@@ -44,14 +44,14 @@ pub(crate) enum Kind {
     Kill,
     Hang,
     Unplug,
-    /// Nobody hears the host.
+    /// Drops what the host sends; the host still receives.
     Silence,
-    /// It hears nobody.
+    /// Drops what is sent to the host; the host still sends.
     Deafen,
-    /// To one other host, in one direction or both.
+    /// Cuts the link to one other host, in one direction or both.
     CutLink,
     CutFromPeers,
-    /// In one direction or both.
+    /// Cuts the links to the people's machines, in one direction or both.
     CutFromPeople,
     Transfer,
     ChangeMembers,

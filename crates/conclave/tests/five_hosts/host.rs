@@ -13,10 +13,10 @@ use tokio::{
 
 use crate::lab::{Lab, address};
 
-/// How long a node may take to say something that it must say.
+/// Maximum time for a node to print a line that it must print.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Between two looks whether a file is there.
+/// Time between two checks whether a file exists.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A running node.
@@ -27,12 +27,12 @@ pub(crate) struct Node {
     data: PathBuf,
 }
 
-/// Where clients reach the node of a host.
+/// Returns the address at which clients reach the node of a host.
 pub(crate) fn endpoint(host: u8) -> String {
     format!("{}:7400", address(host))
 }
 
-/// Where peers reach it.
+/// Returns the address at which peers reach the node of a host.
 pub(crate) fn peer_address(host: u8) -> String {
     format!("{}:7401", address(host))
 }
@@ -71,7 +71,7 @@ impl Node {
         }
     }
 
-    /// What follows `word` on the next line that begins with it.
+    /// Waits for the next line that begins with `word` and returns what follows it.
     pub(crate) async fn says(&mut self, word: &str) -> String {
         let found = timeout(PATIENCE, async {
             while let Some(line) = self.lines.next_line().await.unwrap() {
@@ -86,7 +86,7 @@ impl Node {
             .unwrap_or_else(|_| panic!("it never says {word}: {}", self.log()))
     }
 
-    /// The credential of the cluster's first operator, which this node has made.
+    /// Returns the credential of the cluster's first operator, which this node has created.
     pub(crate) async fn operator(&self) -> OperatorCredential {
         let file = self.data.join(OPERATOR_FILE);
         let written = timeout(PATIENCE, async {
@@ -103,17 +103,17 @@ impl Node {
             .unwrap_or_else(|_| panic!("it makes no operator: {}", self.log()))
     }
 
-    /// What it has written to its log.
+    /// Returns what the node has written to its log.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
-    /// Stops its process where it is, as a machine that hangs does.
+    /// Pauses the node's process, as on a machine that hangs.
     pub(crate) fn pause(&self) {
         self.signal(Signal::STOP);
     }
 
-    /// Lets a process that was stopped go on.
+    /// Resumes a process that was paused.
     pub(crate) fn resume(&self) {
         self.signal(Signal::CONT);
     }
@@ -125,12 +125,12 @@ impl Node {
         kill_process(pid, signal).unwrap();
     }
 
-    /// Removes everything that the node of a host has kept. Its log stays.
+    /// Removes everything that the node of a host has stored, except its log.
     pub(crate) fn wipe(lab: &Lab, host: u8) {
         std::fs::remove_dir_all(lab.directory.join(format!("host-{host}"))).unwrap();
     }
 
-    /// Ends it as a power cut does.
+    /// Kills the node's process, as a power cut does.
     pub(crate) async fn kill(&mut self) {
         self.child.kill().await.unwrap();
     }

@@ -10,26 +10,27 @@ use std::{
     process::{Command, Output},
 };
 
-/// What the names of all laboratories begin with.
+/// Prefix of the names of all laboratories.
 const PREFIX: &str = "cvlab";
-/// Where `ip netns` keeps the namespaces.
+/// Directory in which `ip netns` keeps the namespaces.
 const NAMESPACES: &str = "/run/netns";
-/// An Ethernet address that nobody has: what is sent there is lost without a word.
+/// An unused Ethernet address: packets that are sent to it are silently lost.
 const NOBODY: &str = "02:00:00:00:00:ff";
 
-/// A switch and the hosts at it. Hosts are numbered; from [`Lab::DESKS`] on they are people's.
+/// A switch and the hosts connected to it. Hosts are numbered; from [`Lab::DESKS`] on they are
+/// people's machines.
 pub(crate) struct Lab {
     name: String,
     owner: bool,
-    /// Where hosts keep their files.
+    /// Directory in which the hosts keep their files.
     pub(crate) directory: PathBuf,
 }
 
 impl Lab {
-    /// The numbers of machines of people begin here.
+    /// First number of the people's machines.
     pub(crate) const DESKS: u8 = 101;
 
-    /// Why there can be no laboratory here.
+    /// Returns why no laboratory can be built here, or `None` if one can.
     pub(crate) fn obstacle() -> Option<String> {
         if !rustix::process::geteuid().is_root() {
             return Some("it needs root, for network namespaces".to_owned());
@@ -47,7 +48,7 @@ impl Lab {
         }
     }
 
-    /// Builds the hosts and connects them. Removes what a killed run has left.
+    /// Builds the hosts and connects them. Removes what a killed run has left behind.
     pub(crate) fn build(hosts: &[u8], directory: &Path) -> Self {
         sweep();
         let lab = Self {
@@ -64,7 +65,7 @@ impl Lab {
         lab
     }
 
-    /// The laboratory that another process has built.
+    /// Returns the laboratory that another process has built.
     pub(crate) fn visit(name: &str, directory: &Path) -> Self {
         Self {
             name: name.to_owned(),
@@ -73,7 +74,7 @@ impl Lab {
         }
     }
 
-    /// Its name.
+    /// Returns the laboratory's name.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -105,7 +106,7 @@ impl Lab {
         ip(&[&["-n", switch.as_str()][..], arguments].concat());
     }
 
-    /// A command that runs on a host.
+    /// Returns a command that runs `program` on a host.
     pub(crate) fn on(&self, host: u8, program: &Path) -> Command {
         let mut command = Command::new("ip");
         command
@@ -114,17 +115,17 @@ impl Lab {
         command
     }
 
-    /// Pulls the cable of a host.
+    /// Unplugs the cable of a host.
     pub(crate) fn unplug(&self, host: u8) {
         self.at_switch(&["link", "set", &port(host), "down"]);
     }
 
-    /// Puts it back.
+    /// Plugs the cable of a host in again.
     pub(crate) fn plug_in(&self, host: u8) {
         self.at_switch(&["link", "set", &port(host), "up"]);
     }
 
-    /// From now on nothing that `from` sends reaches any of `to`, while it hears them.
+    /// Drops everything that `from` sends to any of `to`; `from` still receives what they send.
     pub(crate) fn mute(&self, from: u8, to: &[u8]) {
         for other in to {
             let (namespace, address) = (self.host(from), address(*other));
@@ -144,7 +145,7 @@ impl Lab {
         }
     }
 
-    /// It is heard again.
+    /// Delivers again what `from` sends to `to`.
     pub(crate) fn unmute(&self, from: u8, to: &[u8]) {
         for other in to {
             let (namespace, address) = (self.host(from), address(*other));
@@ -161,17 +162,17 @@ impl Drop for Lab {
     }
 }
 
-/// Where a host is reached.
+/// Returns the IP address of a host.
 pub(crate) fn address(host: u8) -> String {
     format!("10.77.0.{host}")
 }
 
-/// The port of the switch for a host.
+/// Returns the name of the switch port for a host.
 fn port(host: u8) -> String {
     format!("port{host}")
 }
 
-/// Removes the laboratories of processes that are gone.
+/// Removes the laboratories of processes that have ended.
 fn sweep() {
     let Ok(entries) = fs::read_dir(NAMESPACES) else {
         return;

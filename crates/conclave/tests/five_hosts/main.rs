@@ -1,8 +1,8 @@
 //! Five hosts: nodes on machines of their own, with links that fail.
 //!
-//! Network namespaces are the machines. The story runs on a sixth of them, where somebody sits and
-//! talks; it says what it does, and fails at the first promise that does not hold. It needs root
-//! and iproute2 and says so where they are missing.
+//! Network namespaces are the machines. The story runs on a sixth of them, a person's desk, from
+//! which clients send messages; it prints what it does, and fails at the first promise that does
+//! not hold. It needs root and iproute2 and says so where they are missing.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(
@@ -29,22 +29,23 @@ use lab::Lab;
 use talk::{Talk, all_texts};
 use tokio::time::{Instant, sleep};
 
-/// The hosts with nodes: five, and one that comes later.
+/// Hosts with nodes: five, and one that is added later.
 const HOSTS: [u8; 6] = [1, 2, 3, 4, 5, 6];
-/// Where the story runs.
+/// Machine on which the story runs.
 const DESK: u8 = Lab::DESKS;
-/// The laboratory, for the process that runs at the desk.
+/// Environment variable with the laboratory's name, for the process that runs at the desk.
 const LAB: &str = "FIVE_HOSTS_LAB";
 const DIRECTORY: &str = "FIVE_HOSTS_DIRECTORY";
-/// How long anything may take that must happen.
+/// Maximum time for anything that must happen.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What people may notice of a fault: a node that is left, an election, and a new attempt.
+/// Longest pause that people may notice after a fault: leaving a node, an election, and a new
+/// attempt.
 const STALL_MAX: Duration = Duration::from_millis(1500);
 /// Messages that must get through after each change.
 const MESSAGES: usize = 50;
 const PASSWORD: &str = "correct horse battery";
 const TOKEN_TTL: Duration = Duration::from_secs(3600);
-/// How long somebody waits at a host that is cut off.
+/// Maximum time that a client waits at a host that is cut off.
 const IMPATIENCE: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
@@ -53,7 +54,7 @@ fn main() -> ExitCode {
         runtime.block_on(Box::pin(Story::tell(Lab::visit(&lab, directory.as_ref()))));
         return ExitCode::SUCCESS;
     }
-    // Whoever lists tests, or asks for one of another name, does not mean this one.
+    // A run that lists tests, or that asks for a test of another name, does not mean this one.
     let asked: Vec<String> = std::env::args().skip(1).collect();
     let names = asked.iter().filter(|word| !word.starts_with('-'));
     if asked.iter().any(|word| word == "--list") || names.clone().any(|name| name != "five_hosts") {
@@ -87,7 +88,7 @@ fn main() -> ExitCode {
 struct Story {
     lab: Lab,
     nodes: BTreeMap<u8, Node>,
-    /// The number that the cluster gave to the node of each host.
+    /// Numbers that the cluster has given to the nodes, by host.
     numbers: BTreeMap<u8, u64>,
     began: Instant,
     authority: Authority,
@@ -101,7 +102,7 @@ impl Story {
         let talk = Talk::start(story.alice(), "bob");
         story.grows_to_five(&talk).await;
         if std::env::var_os(mixed::SECONDS).is_some() {
-            // This one part is asked for.
+            // Only this part of the story is requested.
             story.everything_happens().await;
             return story.nothing_was_lost(talk).await;
         }
@@ -113,7 +114,7 @@ impl Story {
         story.nothing_was_lost(talk).await;
     }
 
-    /// One host makes a cluster; somebody at the desk signs up.
+    /// Bootstraps a cluster of one host; a person at the desk signs up.
     async fn begin(lab: Lab) -> Self {
         let began = Instant::now();
         let mut first = Node::start(&lab, 1, &[]);
@@ -155,7 +156,7 @@ impl Story {
         client(&self.authority, &HOSTS, Some(&self.alice_token))
     }
 
-    /// One command for each host, as `conclave token create` prints it.
+    /// Adds four hosts, one command for each, as `conclave token create` prints it.
     async fn grows_to_five(&mut self, talk: &Talk) {
         let since = Instant::now();
         for host in 2..=5 {
@@ -197,14 +198,14 @@ impl Story {
         }
     }
 
-    /// As the node sees it that sees most.
+    /// Returns the cluster's status as reported by the node that sees most.
     async fn status(&self) -> Option<v1::GetClusterStatusResponse> {
         let answers = self.root.cluster_statuses().await.into_iter();
         let answers = answers.filter_map(|(_, status)| status.ok());
         answers.max_by_key(|status| (status.voters_reachable, status.leader_id != 0))
     }
 
-    /// The host whose node leads.
+    /// Returns the host whose node leads.
     async fn leader(&self) -> u8 {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -225,7 +226,7 @@ impl Story {
         hosts.filter(|host| !not.contains(host)).collect()
     }
 
-    /// The cables of the leader and of another host are pulled at the same time.
+    /// Unplugs the leader and another host at the same time.
     async fn two_hosts_are_lost(&self, talk: &Talk) {
         let leader = self.leader().await;
         let other = self.others(&[leader])[0];
@@ -247,7 +248,7 @@ impl Story {
         self.say("they are plugged in again and have caught up");
     }
 
-    /// The leader is alone; somebody sits at its host and does not know.
+    /// Cuts off the leader while a client at the leader's host does not know about it.
     async fn the_leader_is_cut_off(&self, talk: &Talk) {
         let leader = self.leader().await;
         let since = Instant::now();
@@ -297,7 +298,7 @@ impl Story {
         talk.go_on(MESSAGES).await;
     }
 
-    /// What one host sends is lost, then what is sent to it.
+    /// Drops what one host sends, then what is sent to it.
     async fn one_direction_is_lost(&self, talk: &Talk) {
         for deaf in [false, true] {
             let leader = self.leader().await;
@@ -329,7 +330,7 @@ impl Story {
         }
     }
 
-    /// A host dies for good; another one takes its place.
+    /// Kills a host for good and replaces it with another one.
     async fn a_dead_host_is_replaced(&mut self, talk: &Talk) {
         let leader = self.leader().await;
         let dead = self.others(&[leader])[0];
@@ -352,7 +353,7 @@ impl Story {
         ));
     }
 
-    /// Every node has what was acknowledged, once and in order.
+    /// Checks that every node has all acknowledged messages, once and in order.
     async fn nothing_was_lost(self, talk: Talk) {
         let acknowledged = talk.finish().await;
         self.is_on_every_host(&self.alice_token, "bob", &acknowledged)
@@ -365,7 +366,7 @@ impl Story {
         ));
     }
 
-    /// Waits until every node has what was acknowledged in a conversation, and nothing else.
+    /// Waits until every node has exactly the acknowledged messages of a conversation.
     async fn is_on_every_host(&self, token: &str, peer: &str, acknowledged: &[String]) {
         let deadline = Instant::now() + PATIENCE;
         for host in self.others(&[]) {
@@ -391,7 +392,7 @@ impl Story {
     }
 }
 
-/// A client at the desk that knows these hosts.
+/// Returns a client at the desk that knows these hosts.
 fn client(authority: &Authority, hosts: &[u8], token: Option<&str>) -> Client {
     let builder = Client::builder().pinned(authority);
     let builder = builder.endpoints(hosts.iter().map(|host| endpoint(*host)));

@@ -32,35 +32,35 @@ use crate::{
 
 pub(crate) const SECONDS: &str = "CONCLAVE_MIXED_SECONDS";
 const SEED: &str = "CONCLAVE_MIXED_SEED";
-/// Long enough for about fifteen faults.
+/// Default duration in seconds: long enough for about fifteen faults.
 const SECONDS_DEFAULT: u64 = 12;
 const SEED_DEFAULT: u64 = 1;
-/// How long a request of a client that retries may take.
+/// Maximum time for a request of a client that retries.
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(3);
-/// How much of what happened before the longest wait is told.
+/// Time before the longest wait from which on the events are printed.
 const BEFORE_WAIT: Duration = Duration::from_secs(2);
-/// How long a change of the membership may take.
+/// Maximum time for a change of the membership.
 const CHANGE_MAX: Duration = Duration::from_secs(10);
 /// The host whose node is added and removed.
 const GUEST: u8 = 6;
-/// How long a fault lasts, in milliseconds: from less than a lease to several elections.
+/// Duration of a fault, in milliseconds: from less than a lease to several elections.
 const FAULT_MS: std::ops::Range<u64> = 200..2500;
-/// Between the beginnings of two faults, in milliseconds.
+/// Time between the beginnings of two faults, in milliseconds.
 const PAUSE_MS: std::ops::Range<u64> = 150..900;
-/// Between two looks at what goes on.
+/// Time between two looks at the faults and changes that are under way.
 const LOOK_INTERVAL: Duration = Duration::from_millis(25);
-/// How long a node may take to say who leads: it asks all others, for half a second at most.
+/// Maximum time for a node to answer who leads: it asks all others, for half a second at most.
 const STATUS_LIMIT: Duration = Duration::from_secs(1);
-/// The node that leads is struck in so many of a hundred cases; in the others, any node.
+/// Percentage of faults that strike the leader; the others strike any node.
 const LEADER_PERCENT: u64 = 60;
 
-/// What is wrong with a host.
+/// A fault that a host can have.
 #[derive(Clone, Debug)]
 enum Fault {
     Killed,
     Hangs,
     Unplugged,
-    /// What the first host of a pair sends does not reach the second.
+    /// Packets from the first host of a pair to the second are dropped.
     Lost(Vec<(u8, u8)>),
 }
 
@@ -89,7 +89,7 @@ enum Changed {
     Removed,
 }
 
-/// What happens.
+/// The faults and changes of one run.
 struct Storm<'a> {
     story: &'a mut Story,
     dice: Dice,
@@ -98,13 +98,13 @@ struct Storm<'a> {
     voting: BTreeSet<u8>,
     troubles: Vec<Trouble>,
     changing: Option<Changing>,
-    /// How many faults lose what is sent from one host to another.
+    /// Number of faults that drop what one host sends to another, by sender and receiver.
     lost: BTreeMap<(u8, u8), u32>,
-    /// What has happened, and how long after the beginning.
+    /// Events, each with the time since the beginning.
     told: Vec<(Duration, String)>,
     faults: u32,
     changes: u32,
-    /// Kinds that have not come yet in this round.
+    /// Kinds of faults that have not struck yet in this round.
     kinds: Vec<Kind>,
 }
 
@@ -114,7 +114,7 @@ fn number_from(variable: &str, default: u64) -> u64 {
 }
 
 impl Story {
-    /// Everything happens at once; nobody waits for long.
+    /// Runs all kinds of faults at once and checks that no request takes too long.
     pub(crate) async fn everything_happens(&mut self) {
         let seed = number_from(SEED, SEED_DEFAULT);
         let duration = Duration::from_secs(number_from(SECONDS, SECONDS_DEFAULT));
@@ -144,7 +144,8 @@ impl Story {
         } = storm;
         let heard = people.finish().await;
         let longest = &heard.longest;
-        // Before and during the longest wait, or all of it if that was too long.
+        // Prints what happened before and during the longest wait, or everything if that wait was
+        // too long.
         let (from, to) = (
             longest.at.saturating_sub(BEFORE_WAIT),
             longest.at + longest.wait,
@@ -182,7 +183,7 @@ impl Storm<'_> {
         }
     }
 
-    /// Ends all faults, and makes the hosts vote that voted at the beginning.
+    /// Ends all faults, and restores the votes of the hosts that voted at the beginning.
     async fn calm(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         self.tell("calm");
@@ -213,7 +214,7 @@ impl Storm<'_> {
         self.told.push((self.began.elapsed(), what.to_owned()));
     }
 
-    /// Hosts at which something happens, or has happened a moment ago.
+    /// Returns the hosts that a fault or change affects now or has affected a moment ago.
     fn busy(&self) -> BTreeSet<u8> {
         let hosts = self.troubles.iter().map(|trouble| trouble.host);
         hosts
@@ -221,7 +222,8 @@ impl Storm<'_> {
             .collect()
     }
 
-    /// Whether a quorum is left if these hosts are not well and `changing` votes or does not.
+    /// Returns whether a quorum is left if these hosts are not well, whether or not `changing`
+    /// votes.
     fn has_quorum_without(&self, ill: &BTreeSet<u8>, changing: Option<u8>) -> bool {
         let mut with = self.voting.clone();
         with.extend(changing);
@@ -233,20 +235,20 @@ impl Storm<'_> {
         })
     }
 
-    /// Whether one more host may have a fault.
+    /// Returns whether one more host may have a fault.
     fn may_strike(&self, host: u8) -> bool {
         let mut ill = self.busy();
         let changing = self.changing.as_ref().map(|change| change.host);
         ill.insert(host) && self.has_quorum_without(&ill, changing)
     }
 
-    /// Whether it may vote or stop voting.
+    /// Returns whether a host may gain or lose its vote now.
     fn may_change(&self, host: u8) -> bool {
         let mut ill = self.busy();
         self.changing.is_none() && ill.insert(host) && self.has_quorum_without(&ill, Some(host))
     }
 
-    /// Ends the faults whose time is over, and takes note of what has recovered or changed.
+    /// Ends the faults whose time is over, and records which hosts have recovered or changed.
     async fn look_after(&mut self) {
         let mut troubles = std::mem::take(&mut self.troubles);
         for trouble in &mut troubles {
@@ -298,7 +300,7 @@ impl Storm<'_> {
         }
     }
 
-    /// One more thing happens, if it may.
+    /// Begins one more fault or change, if it may.
     async fn strike(&mut self) {
         if self.kinds.is_empty() {
             self.kinds = KINDS.to_vec();
@@ -359,7 +361,7 @@ impl Storm<'_> {
         });
     }
 
-    /// The host of the leader, or another that votes.
+    /// Returns the host of the leader, or another one that votes.
     async fn target(&mut self) -> Option<u8> {
         let busy = self.busy();
         let well = self.voting.iter().copied();
@@ -418,7 +420,7 @@ impl Storm<'_> {
         }
     }
 
-    /// Ends when the node of a host has what was committed a moment ago.
+    /// Waits until the node of a host has what was committed a moment ago.
     fn recovery(&self, host: u8) -> JoinHandle<()> {
         let root = self.story.root.clone();
         let number = self.story.numbers[&host];
@@ -442,7 +444,7 @@ impl Storm<'_> {
         })
     }
 
-    /// Somebody else leads.
+    /// Transfers leadership to another node.
     fn transfer(&mut self) {
         let busy = self.busy();
         let well = self.voting.iter().copied();
@@ -452,11 +454,11 @@ impl Storm<'_> {
         };
         self.tell(&format!("leadership goes to host {to}"));
         let (root, number) = (self.story.root.clone(), self.story.numbers[&to]);
-        // It may be refused: the node may be behind.
+        // The transfer may be refused: the node may be behind.
         tokio::spawn(async move { root.transfer_leader(number).await });
     }
 
-    /// A node votes, or votes no more; `false` if none may now.
+    /// Gives a node a vote or takes it away; returns `false` if no node may change now.
     fn change_members(&mut self) -> bool {
         let before = self.changing.is_some();
         let resting = self.story.numbers.keys();
@@ -530,14 +532,15 @@ impl Storm<'_> {
     }
 }
 
-/// How the node of a host sees the cluster, if it says so soon.
+/// Returns the cluster's status as the node of a host sees it, or `None` if the node does not
+/// answer soon.
 async fn status_of(root: &Client, host: u8) -> Option<v1::GetClusterStatusResponse> {
     let endpoint = endpoint(host);
     let asking = root.cluster_status(&endpoint);
     timeout(STATUS_LIMIT, asking).await.ok()?.ok()
 }
 
-/// Asks until the change is made.
+/// Requests a change until it is made.
 async fn make(root: &Client, change: &Change) {
     let began = Instant::now();
     loop {

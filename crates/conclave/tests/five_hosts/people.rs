@@ -20,21 +20,21 @@ use tokio::{
 
 use crate::{HOSTS, PASSWORD, Story, client, mixed::WAIT_MAX};
 
-/// How many there are: as many as hosts, so that each host is somebody's first.
+/// Number of people: as many as hosts, so that each host is the first choice of one person.
 const PEOPLE: usize = 5;
-/// Between two requests of one person.
+/// Time between two requests of one person.
 const PACE: Duration = Duration::from_millis(15);
-/// One of so many requests is a linearizable read.
+/// One of this many requests is a linearizable read.
 const READ_EVERY: usize = 4;
-/// To whom they write.
+/// Account to which the people write.
 const PEER: &str = "bob";
 
-/// How long a request took.
+/// Duration of one request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Waited {
     pub(crate) wait: Duration,
     what: String,
-    /// Since they began.
+    /// Time since the people began.
     pub(crate) at: Duration,
 }
 
@@ -45,17 +45,17 @@ impl fmt::Display for Waited {
     }
 }
 
-/// What became of what they said.
+/// Result of everything that the people sent.
 pub(crate) struct Heard {
     pub(crate) requests: usize,
     pub(crate) longest: Waited,
-    /// Those that took too long.
+    /// Requests that took too long.
     pub(crate) slow: Vec<Waited>,
-    /// The token of each, to whom they wrote, and what was acknowledged, in order.
+    /// Token, recipient and acknowledged messages of each person, in order.
     pub(crate) acknowledged: Vec<(String, String, Vec<String>)>,
 }
 
-/// All of them.
+/// The people of one run, each with a task that sends and reads.
 pub(crate) struct People {
     stop: Arc<AtomicBool>,
     tasks: Vec<JoinHandle<Person>>,
@@ -71,7 +71,7 @@ struct Person {
 }
 
 impl People {
-    /// Creates them; from now on they talk.
+    /// Creates the people; from now on they talk.
     pub(crate) async fn start(story: &Story) -> Self {
         let (stop, mut tasks) = (Arc::<AtomicBool>::default(), Vec::new());
         let stranger = client(&story.authority, &HOSTS, None);
@@ -100,7 +100,7 @@ impl People {
         Self { stop, tasks }
     }
 
-    /// Stops them. No request may have failed.
+    /// Stops the people. No request may have failed.
     pub(crate) async fn finish(self) -> Heard {
         self.stop.store(true, Ordering::Relaxed);
         let mut heard = Heard {

@@ -1,4 +1,4 @@
-//! Somebody who talks all the time and notes when each message was acknowledged.
+//! A client that sends messages all the time and notes when each one was acknowledged.
 
 use std::{
     sync::{
@@ -17,12 +17,12 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// Between two messages.
+/// Time between two messages.
 const PACE: Duration = Duration::from_millis(10);
-/// Messages of one page of the history.
+/// Number of messages in one page of the history.
 const PAGE: usize = 1000;
 
-/// What was said.
+/// Messages that were sent, and when they were acknowledged.
 #[derive(Default)]
 struct Said {
     acknowledged: Vec<(String, Instant)>,
@@ -45,7 +45,7 @@ pub(crate) struct Talk {
 }
 
 impl Talk {
-    /// Talks to somebody until it is told to stop.
+    /// Sends messages to `to` until it is stopped.
     pub(crate) fn start(client: Client, to: &str) -> Self {
         let said: Arc<Mutex<Said>> = Arc::default();
         let stop: Arc<AtomicBool> = Arc::default();
@@ -69,7 +69,7 @@ impl Talk {
         self.said.lock().unwrap().acknowledged.len()
     }
 
-    /// Waits until so many more were acknowledged.
+    /// Waits until `more` further messages are acknowledged.
     pub(crate) async fn go_on(&self, more: usize) {
         let goal = self.count() + more;
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -82,7 +82,7 @@ impl Talk {
         }
     }
 
-    /// The longest time without an acknowledgement since then.
+    /// Returns the longest time without an acknowledgement since `since`.
     pub(crate) fn stall_since(&self, since: Instant) -> Duration {
         let said = self.said.lock().unwrap();
         let times = said.acknowledged.iter().map(|(_, at)| *at);
@@ -92,7 +92,7 @@ impl Talk {
         pauses.chain(first).max().unwrap_or_default()
     }
 
-    /// Stops; gives what was acknowledged, in order. No call may have failed.
+    /// Stops, and returns the acknowledged messages in order. No call may have failed.
     pub(crate) async fn finish(self) -> Vec<String> {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.unwrap();
@@ -109,13 +109,13 @@ impl Talk {
     }
 }
 
-/// All texts of a conversation as one node has them, in order.
+/// Returns all texts of a conversation as one node has them, in order.
 pub(crate) async fn all_texts(at_node: impl Fn() -> Client, with: &str) -> Vec<String> {
     let with = Recipient::Account(AccountName::new(with).unwrap());
     let mut texts = Vec::new();
     let mut after = 0;
     loop {
-        // A new client for each page: one that is told who leads would ask the leader.
+        // A new client for each page: a client that has learned who leads would ask the leader.
         let page = Page::After(Sequence(after));
         let stale = Freshness::Stale { min_position: 0 };
         let page = at_node().messages(&with, page, PAGE, stale).await.unwrap();

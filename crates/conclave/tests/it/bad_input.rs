@@ -1,5 +1,5 @@
-//! What is wrong is refused with a word and a sentence, changes nothing and disturbs nobody: at
-//! the command line, on the wire, between the nodes, in the configuration and on the disk.
+//! Wrong input is refused with a word and a sentence, changes nothing and disturbs no other client:
+//! at the command line, on the wire, between the nodes, in the configuration and on the disk.
 //!
 //! Longer than most files because it is a list: one test for each kind of wrong.
 
@@ -28,14 +28,14 @@ use crate::{
     witness::{PASSWORD, client_of, person, sign_up},
 };
 
-/// What everybody else has acknowledged is seen.
+/// Reads that see what other clients have had acknowledged.
 const FRESH: Freshness = Freshness::Linearizable;
-/// Longer than a session lives without being used, in milliseconds.
+/// More than the lifetime of an unused session, in milliseconds.
 const SESSION_IS_OVER_MS: u64 = 31 * 24 * 60 * 60 * 1000;
-/// Tells a node that its clock is off.
+/// Environment variable that sets the offset of a node's clock.
 const CLOCK_VARIABLE: &str = "CONCLAVE_CLOCK_OFFSET_MS";
 
-/// Somebody who is logged in at one node, with the bare protocol and with the library.
+/// A user who is logged in at one node, with the bare protocol and with the library.
 struct User {
     login: Login,
     client: Client,
@@ -52,7 +52,7 @@ impl User {
         }
     }
 
-    /// All texts of the conversation with this person.
+    /// Returns all texts of the conversation with this person.
     async fn history(&self, with: &str) -> Vec<String> {
         let with = person(with);
         let page = self.client.messages(&with, Page::Newest, 1000, FRESH).await;
@@ -60,7 +60,7 @@ impl User {
         page.into_iter().map(|message| message.text).collect()
     }
 
-    /// Sends with this number, without any check on this side.
+    /// Sends a message with this request number, without any check on the client's side.
     async fn send_as(
         &mut self,
         request: Option<(u64, u64)>,
@@ -156,7 +156,7 @@ async fn names_passwords_and_texts_out_of_bounds_are_refused() {
     assert_eq!(all.len(), 5, "{all:?}");
 }
 
-/// The exit codes say what kind of wrong it is.
+/// Checks the exit codes: each says what kind of mistake it is.
 async fn at_the_command_line(node: &Served) {
     let cli = Person::named(std::slice::from_ref(&node.client_address), "cli").await;
     let too_long = "x".repeat(16 * 1024 + 1);
@@ -183,7 +183,7 @@ async fn at_the_command_line(node: &Served) {
     cli.run(&["whoami", "--endpoints", "nonsense"])
         .await
         .failed(2, "nonsense");
-    // Nobody is there: port 1 is nobody's.
+    // No server listens there: port 1 is unused.
     let nowhere = [
         "send",
         "bob",
@@ -206,7 +206,7 @@ async fn bad_utf8_in_a_message_is_refused_at_the_byte_level() {
     );
     let connection = channel(&node.client_address).await;
     let send = async |number: u8, text: &[u8]| {
-        // Field 1: number and nonce; field 2: to whom; field 4: the text.
+        // Field 1: number and nonce; field 2: the recipient; field 4: the text.
         let head = [
             0x0a, 4, 0x08, number, 0x10, 1, 0x12, 3, b'b', b'o', b'b', 0x22,
         ];
@@ -221,7 +221,7 @@ async fn bad_utf8_in_a_message_is_refused_at_the_byte_level() {
         let refused = send(number, text).await.unwrap_err();
         assert!(refused.message().contains("UTF-8"), "{refused:?}");
     }
-    // A length that runs over the end of the message.
+    // A length that points beyond the end of the message.
     let cut = vec![0x22, 0x7f, b'x'];
     let path = "/conclave.v1.ChatService/SendMessage";
     assert!(
@@ -229,7 +229,7 @@ async fn bad_utf8_in_a_message_is_refused_at_the_byte_level() {
             .await
             .is_err()
     );
-    // The same connection goes on, and the numbers were not used up.
+    // The same connection still works, and the request numbers were not used up.
     send(2, b"later").await.unwrap();
 
     let terminal = Person::new(std::slice::from_ref(&node.client_address));
@@ -271,7 +271,7 @@ async fn an_unknown_user_and_a_wrong_password_look_the_same() {
     }
     refused.dedup();
     assert_eq!(refused.len(), 1, "they differ: {refused:?}");
-    // An unknown name costs a verification, too: at least a good part of the time.
+    // An unknown name costs a password verification, too: at least a good part of the time.
     let mut took = Vec::new();
     for name in ["alice", "nobody"] {
         let mut best = Duration::MAX;
@@ -291,7 +291,7 @@ async fn an_unknown_user_and_a_wrong_password_look_the_same() {
     for name in ["alice", "nobody"] {
         let login = ["login", name, "--password-stdin"];
         let ran = terminal.run_with(&login, b"wrong password\n").await;
-        // But for the name that was typed.
+        // The answers differ only in the name that was typed.
         said.push((ran.code, ran.stderr.replacen(name, "NAME", 1)));
     }
     assert_eq!((said[0].0, &said[0].1), (Some(4), &said[1].1));
@@ -317,12 +317,12 @@ async fn somebody_elses_message_cannot_be_deleted() {
     };
     let refused = bob.client.delete_messages(&[theirs], true).await;
     assert_eq!(reason(refused), "NOT_YOUR_MESSAGE");
-    // All or none.
+    // Either all messages are deleted or none.
     let refused = bob.client.delete_messages(&[own, theirs], true).await;
     assert_eq!(reason(refused), "NOT_YOUR_MESSAGE");
     let refused = bob.client.delete_messages(&[own, never], true).await;
     assert_eq!(reason(refused), "NO_SUCH_MESSAGE");
-    // Who is not in the conversation is not told that there is one.
+    // A caller outside the conversation does not learn that it exists.
     for everyone in [true, false] {
         let refused = mallory.client.delete_messages(&[theirs], everyone).await;
         assert!(reason(refused).starts_with("NO_SUCH_"));
@@ -357,7 +357,7 @@ async fn an_expired_session_is_told_so() {
         .try_alone("data", &[], &[(CLOCK_VARIABLE, &later)])
         .await;
     let node = node.unwrap();
-    // Whoever comes first moves log time.
+    // The first request after the restart moves log time.
     let login = node.client().login("alice", PASSWORD).await.unwrap();
     let old = client_of(&node.client_address, &alice.login.token);
     let outcomes = [
@@ -400,7 +400,7 @@ async fn a_request_number_used_for_something_else_is_refused() {
     assert_eq!((first.sequence, again.sequence), (1, 1));
     assert_eq!(first, again, "a retry gets the first answer");
     let reused = invalid("REQUEST_REUSED");
-    // Another text, another program, another kind of request.
+    // Another text, another program, another kind of request under the same number.
     assert_eq!(refusal(alice.send_as(Some((1, 7)), "other").await), reused);
     assert_eq!(refusal(alice.send_as(Some((1, 8)), "once").await), reused);
     let progress = v1::Progress {
@@ -444,7 +444,7 @@ async fn an_oversized_frame_is_refused() {
     let refused = alice.send_as(Some((1, 1)), &huge).await.unwrap_err();
     let sizes = [Code::OutOfRange, Code::ResourceExhausted];
     assert!(sizes.contains(&refused.code()), "{refused:?}");
-    // The connection is as good as before.
+    // The connection still works as before.
     alice.send_as(Some((1, 1)), "small").await.unwrap();
     let huge_list: Vec<MessageRef> = (1..=501)
         .map(|sequence| MessageRef {
@@ -482,7 +482,7 @@ async fn clients_and_peers_are_told_apart() {
             }
         }
     }
-    // The library ends, instead of trying for ever.
+    // The library gives up instead of trying forever.
     let lost = Client::builder()
         .endpoints([&nodes[0].peer_address])
         .total_timeout(Duration::from_secs(2))
@@ -528,7 +528,7 @@ async fn configuration_comes_from_file_environment_and_flags() {
     };
     assert_eq!(number(start(&[], &[]).await), "4");
     assert!(data.join("identity.json").exists());
-    // The environment wins over the file, a flag over both.
+    // The environment overrides the file, and a flag overrides both.
     let (second, third) = (home.path("second"), home.path("third"));
     let second = ("CONCLAVE_DATA", second.to_str().unwrap());
     let node = ("CONCLAVE_NODE", "5");
@@ -537,7 +537,7 @@ async fn configuration_comes_from_file_environment_and_flags() {
     assert_eq!(number(start(&flags, &[second, node]).await), "6");
     let by_environment = [("CONCLAVE_CONFIG", path)];
     assert_eq!(number(Served::start(&log, &[], &by_environment).await), "4");
-    // All members, from each of the three.
+    // All members, according to each of the three.
     let members = "4=10.255.0.1:1/10.255.0.1:2,5=10.255.0.2:1/10.255.0.2:2";
     let secret = home.secret_file();
     let text = format!("{text}secret_file = '{}'\n", secret.display());
@@ -553,13 +553,13 @@ async fn configuration_comes_from_file_environment_and_flags() {
     ];
     for served in started {
         let served = served.unwrap();
-        // Without the other member nobody is an operator yet.
+        // Without the other member no operator exists yet.
         let client = served.client();
         let told = client.cluster_status(&served.client_address).await.unwrap();
         let numbers: Vec<u64> = told.nodes.iter().map(|node| node.node_id).collect();
         assert_eq!(numbers, [4, 5], "{told:?}");
     }
-    // What nobody knows, or nobody understands, is refused by name.
+    // Unknown keys and values that cannot be parsed are refused by name.
     let wrong = [
         ("nodes = 3\n", "nodes"),
         ("node = 'three'\n", "node"),

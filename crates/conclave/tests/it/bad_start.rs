@@ -1,4 +1,4 @@
-//! A node that cannot do right does not start, or stops: it says why, and loses nothing.
+//! A node that cannot run correctly does not start, or stops: it says why, and loses nothing.
 
 use std::net::TcpListener;
 
@@ -9,10 +9,10 @@ use crate::{
     witness::{client_of, person, sign_up},
 };
 
-/// What everybody else has acknowledged is seen.
+/// Reads that see what other clients have had acknowledged.
 const FRESH: Freshness = Freshness::Linearizable;
 
-/// Somebody who is logged in at this node, to talk to herself.
+/// Creates alice, logs her in at this node and returns her client; she writes to herself.
 async fn alice_at(node: &Served) -> Client {
     let login = sign_up(&node.client(), "alice").await;
     client_of(&node.client_address, &login.token)
@@ -54,7 +54,7 @@ async fn a_data_directory_in_use_is_refused() {
     let second = home.try_alone("data", &[], &[]).await;
     second.unwrap_err().failed(1, "is in use");
     say(&alice, "goes on").await;
-    // A process that was killed holds nothing.
+    // A process that was killed holds no lock.
     node.kill().await;
     let node = home.alone("data").await;
     let alice = alice_at(&node).await;

@@ -1,4 +1,4 @@
-//! Secrets are in no log, whatever is logged, in no list of processes and in no error.
+//! Secrets appear in no log at any level, in no list of processes and in no error.
 //!
 //! A log is searched for each of them as text, as bytes, and in the forms in which programs write
 //! bytes down.
@@ -31,21 +31,21 @@ const SECRET: &[u8; 32] = b"canary-Zq81-secret-of-a-cluster!";
 const PASSWORD: &str = "canary-Rv55-password";
 const NEW_PASSWORD: &str = "canary-Jm02-another-password";
 const WRONG_PASSWORD: &str = "canary-Kt93-wrong-password";
-/// What could be a token to join: as long as one, and none.
+/// A string that looks like a join token and is none.
 const WRONG_TOKEN: &str = "conclave-join-1.canary-Lx47-wrong-token";
-/// Everything, and the engine, too, which is silent otherwise.
+/// The most verbose log filter; it includes the engine, which is silent otherwise.
 const MOST: &str = "trace,openraft=trace";
 
-/// What must not be seen, and how it is called.
+/// Strings that must not be seen, each with its name.
 type Secrets = Vec<(&'static str, String)>;
 
-/// The secret as a program may have written it down: as it is, what it stands for, in base64 and
-/// hexadecimal digits, as a list of numbers.
+/// Returns the forms in which a program may have written the secret: as it is, decoded, in base64
+/// and hexadecimal digits, and as a list of numbers.
 fn forms(secret: &str) -> Vec<Vec<u8>> {
     let text = secret.as_bytes().to_vec();
     let mut meanings = vec![text.clone()];
-    // A token is 32 bytes in letters, perhaps behind a prefix; a token to join has two parts, of
-    // which the first is known to everybody.
+    // A token is 32 bytes in letters, perhaps behind a prefix; a join token has two parts, of which
+    // the first is public.
     let letters = secret.rsplit('.').next().unwrap_or(secret);
     if let Ok(bytes) = URL_SAFE_NO_PAD.decode(letters) {
         meanings.push(bytes[bytes.len().saturating_sub(32)..].to_vec());
@@ -70,7 +70,7 @@ fn forms(secret: &str) -> Vec<Vec<u8>> {
     forms
 }
 
-/// Checks that none of these is anywhere in `told`.
+/// Checks that `told` contains none of these secrets in any form.
 #[track_caller]
 fn hides(told: &[u8], secrets: &Secrets, place: &str) {
     let told = letters(told);
@@ -85,7 +85,7 @@ fn hides(told: &[u8], secrets: &Secrets, place: &str) {
     }
 }
 
-/// A letter for each byte, whatever it is: texts are searched quickly.
+/// Returns one letter for each byte, whatever it is: texts are searched quickly.
 fn letters(bytes: &[u8]) -> String {
     bytes.iter().copied().map(char::from).collect()
 }
@@ -108,7 +108,7 @@ fn a_secret_is_found_in_whatever_form_it_is_told() {
     assert!(shown.is_err(), "{told}");
 }
 
-/// A node that logs everything.
+/// Starts a node that logs everything.
 async fn serve(home: &Home, name: &str, more: &[&str]) -> Served {
     let data = home.path(name).display().to_string();
     let addresses = ["--client-address", ANY_PORT, "--peer-address", ANY_PORT];
@@ -118,7 +118,7 @@ async fn serve(home: &Home, name: &str, more: &[&str]) -> Served {
     Served::start_encrypted(&log, &args).await.unwrap()
 }
 
-/// Commands of one person, and all that they have said which may be shown to others.
+/// The commands of one person, and all their output that may be shown to others.
 struct Desk {
     person: Person,
     said: String,
@@ -141,7 +141,7 @@ impl Desk {
         ran
     }
 
-    /// Runs a command; gives what it wrote to stdout, where secrets are that are shown once.
+    /// Runs a command and returns its stdout, which is where secrets appear that are shown once.
     async fn gives(&mut self, args: &[&str]) -> String {
         let ran = self.run_with(args, &[]).await;
         ran.succeeded().trim().to_owned()
@@ -220,7 +220,8 @@ async fn no_secret_is_in_a_log_that_tells_everything_nor_in_the_list_of_processe
     }
 }
 
-/// Everything that people do with secrets; gives those that were made, the webhook's last.
+/// Does everything that people do with secrets; returns the secrets that were created, the
+/// webhook's last.
 async fn people(root: &mut Desk, node: &Served, fingerprint: &str) -> Secrets {
     root.gives(&["login", "root"]).await;
     let kept = fs::read_to_string(root.person.credentials()).unwrap();
@@ -278,7 +279,7 @@ async fn post_to(node: &Served, webhook: &str) {
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut heard = String::new();
         let reading = timeout(PATIENCE, stream.read_to_string(&mut heard));
-        // It may hang up without a goodbye.
+        // The node may close the connection without a goodbye.
         let _ = reading.await.expect("it answers");
         assert!(heard.starts_with(&format!("HTTP/1.1 {status}")), "{heard}");
     }
@@ -289,7 +290,7 @@ async fn post_to(node: &Served, webhook: &str) {
     assert_ne!(answer.status().as_u16(), 200, "it was no JSON");
 }
 
-/// Calls without marking as a secret what is one: other programs do not.
+/// Makes calls without marking the secrets as secret, as other programs do.
 async fn as_other_programs_do(node: &Served, secrets: &Secrets) {
     let mut sessions = SessionServiceClient::new(channel(node));
     let token = secrets
@@ -310,7 +311,7 @@ async fn as_other_programs_do(node: &Served, secrets: &Secrets) {
     }
 }
 
-/// What the system tells of the processes of nodes: to everybody, and to their owner.
+/// Checks what the system shows of the nodes' processes: to every user, and to their owner.
 fn processes(one: &Served, two: &Served, secrets: &Secrets, token: &str) {
     let told = |node: &Served, of: &str| {
         let path = format!("/proc/{}/{of}", node.pid());
@@ -322,7 +323,7 @@ fn processes(one: &Served, two: &Served, secrets: &Secrets, token: &str) {
         hides(&told, secrets, "the list of processes");
     }
     hides(&told(one, "environ"), secrets, "an environment");
-    // Where a token was, as the documents say, for the owner of the process alone.
+    // The token is still in the environment, as the documents say, for the process's owner alone.
     let of_two = told(two, "environ");
     let of_two = String::from_utf8_lossy(&of_two);
     assert!(of_two.contains(&format!("CONCLAVE_JOIN_TOKEN={token}")));

@@ -18,12 +18,12 @@ use crate::{
     witness::{PASSWORD, client_of, next_message, person, sign_up},
 };
 
-/// What everybody else has acknowledged is seen.
+/// Reads that see what other clients have had acknowledged.
 const FRESH: Freshness = Freshness::Linearizable;
-/// More than any conversation here has.
+/// A page size larger than any conversation here.
 const ALL: usize = 1000;
 
-/// Somebody who is logged in.
+/// A user who is logged in.
 struct User {
     login: Login,
     client: Client,
@@ -37,7 +37,7 @@ impl User {
         Self { login, client }
     }
 
-    /// The same person with a program that knows this node alone.
+    /// Returns a client of the same person that knows only this node.
     fn at(&self, endpoint: &str) -> Client {
         client_of(endpoint, &self.login.token)
     }
@@ -89,7 +89,7 @@ async fn people_chat_from_the_command_line() {
     let cluster = Cluster::start(3).await;
     let alice = Person::named(&endpoints(&cluster), "alice").await;
     let bob = Person::new(&endpoints(&cluster));
-    // A message for somebody who is not logged in waits.
+    // A message for an account that is not logged in waits.
     bob.run(&["account", "create", "bob"]).await.succeeded();
     let sent = alice.run(&["send", "bob", "are you there?"]).await;
     assert_eq!(sent.succeeded(), "sent 1.1\n");
@@ -156,7 +156,7 @@ async fn logging_out_ends_only_that_session_and_may_be_repeated() {
     second.send("alice", "still here").await;
     assert_eq!(texts(&second.history("alice").await), ["still here"]);
 
-    // A retry on the wire is told that it is done, also after the session has ended.
+    // A retry on the wire succeeds, also after the session has ended.
     let close = || {
         let mut request = tonic::Request::new(v1::CloseSessionRequest {
             request: Some(v1::RequestId {
@@ -172,7 +172,7 @@ async fn logging_out_ends_only_that_session_and_may_be_repeated() {
     let mut service = SessionServiceClient::connect(address).await.unwrap();
     let answer = service.close_session(close()).await.unwrap().into_inner();
     let again = service.close_session(close()).await.unwrap().into_inner();
-    // It may be told a later place in the log: what it waits for there has happened before.
+    // The retry may name a later position of the log: everything before it has been applied, too.
     assert!(answer.position > 0 && again.position >= answer.position);
 
     // Two terminals of one person.
@@ -182,7 +182,7 @@ async fn logging_out_ends_only_that_session_and_may_be_repeated() {
     let kept = std::fs::read(one.credentials()).unwrap();
     one.run(&["logout"]).await.succeeded();
     assert_eq!(other.run(&["whoami"]).await.succeeded(), "bob\n");
-    // The session that has ended is logged out of once more: as if the answer had been lost.
+    // The ended session is logged out once more, as if the answer had been lost.
     let token: serde_json::Value = serde_json::from_slice(&kept).unwrap();
     let token = token["token"].as_str().unwrap();
     for (line, code) in [("logout", 0), ("whoami", 4)] {
@@ -224,7 +224,7 @@ async fn accounts_are_listed_by_wildcard_and_page() {
         let found: Vec<_> = found.iter().map(|found| found.name.as_str()).collect();
         assert_eq!(found, expected, "{pattern}");
     }
-    // By twos: each exactly once, and the last page says that it is the last.
+    // Pages of two: each message exactly once, and the last page says that it is the last.
     let mut paged = Vec::new();
     let mut token = String::new();
     loop {
@@ -261,7 +261,7 @@ async fn unread_messages_come_in_order_the_next_n_at_a_time() {
         from.send("bob", &text).await;
         sent.push(text);
     }
-    // What one says oneself is not unread.
+    // The reader's own messages are not unread.
     bob.send("alice", "my own").await;
     let mut seen = Vec::new();
     for expected in sent.chunks(3) {
@@ -297,7 +297,7 @@ async fn a_follower_sees_a_message_at_once() {
     let alice = User::new(&cluster, "alice").await;
     let bob = User::new(&cluster, "bob").await;
     alice.send("bob", "stored before").await;
-    // One program on each node; each sees what is stored, and then what comes.
+    // One program on each node; each shows the stored messages, and then the new ones.
     let mut following = Vec::new();
     for endpoint in endpoints(&cluster) {
         let mut follow = bob.at(&endpoint).subscribe(From::Beginning);
@@ -309,7 +309,7 @@ async fn a_follower_sees_a_message_at_once() {
     for (endpoint, text) in endpoints(&cluster).into_iter().zip(["a", "b", "c"]) {
         let sent = alice.at(&endpoint).send(&person("bob"), text).await;
         let sent = sent.unwrap();
-        // Nobody asks again: the message comes by itself, to every device.
+        // No client asks again: the message arrives by itself, on every device.
         for follow in following.iter_mut().chain([&mut own]) {
             let message = next_message(follow).await;
             assert_eq!((&*message.text, message.position), (text, sent.position.0));
@@ -330,7 +330,7 @@ async fn a_follower_sees_a_message_at_once() {
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(line["text"], text);
     }
-    // What was shown is read.
+    // Messages that were shown are read.
     until("nothing is unread", async || {
         let unread = bob.client.unread(ALL, FRESH).await.unwrap();
         unread.is_empty().then_some(())
@@ -353,12 +353,12 @@ async fn messages_are_deleted_for_oneself_or_for_everyone() {
     let [one, two, three, four, _] = all.iter().map(reference).collect::<Vec<_>>()[..] else {
         panic!("there are five messages: {all:?}");
     };
-    // For oneself: nobody else notices.
+    // Deleted for the caller alone: no other account notices.
     assert_eq!(bob.client.delete_messages(&[one], false).await, Ok(1));
     assert_eq!(bob.client.delete_messages(&[one], false).await, Ok(0));
     assert_eq!(texts(&bob.history("alice").await)[..1], ["two"]);
     assert_eq!(alice.history("bob").await, all);
-    // For everyone: the text is gone, the place stays, on every node.
+    // Deleted for everyone: the text is gone, the place stays, on every node.
     let several = [two, three];
     assert_eq!(alice.client.delete_messages(&several, true).await, Ok(2));
     let many = [three, four];
@@ -382,7 +382,7 @@ async fn messages_are_deleted_for_oneself_or_for_everyone() {
     assert!(told.stderr.contains("1 were deleted before"), "{told:?}");
     assert!(bob.history("alice").await.iter().all(|m| m.deleted));
     assert_eq!(bob.client.unread(ALL, FRESH).await.unwrap(), []);
-    // The next message gets the next place: a deleted one is not used again.
+    // The next message gets the next place: the place of a deleted one is not used again.
     assert_eq!(alice.send("bob", "six").await.sequence, Sequence(6));
 }
 
@@ -426,7 +426,7 @@ async fn a_message_keeps_every_field() {
     kept(&cluster, &alice, &sent, &expected).await;
 }
 
-/// Every node shows the message like this.
+/// Checks that every node shows the message as `expected`.
 async fn kept(cluster: &Cluster, reader: &User, sent: &Sent, expected: &v1::Message) {
     for endpoint in endpoints(cluster) {
         for with in [person("bob"), Recipient::Conversation(sent.conversation)] {
@@ -456,7 +456,7 @@ async fn what_was_read_stays_in_the_history() {
         assert_eq!(user.client.unread(ALL, FRESH).await.unwrap(), []);
         assert_eq!(texts(&user.history(with).await), said);
     }
-    // Also after a restart, in both directions, for both.
+    // The same after a restart, in both directions, for both people.
     cluster.kill(1).await;
     cluster.start_all().await;
     for (user, with) in [(&alice, "bob"), (&bob, "alice")] {

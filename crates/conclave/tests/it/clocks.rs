@@ -13,12 +13,12 @@ use crate::{
 };
 
 const FIVE_YEARS_MS: i64 = 5 * 365 * 24 * 60 * 60 * 1000;
-/// How far a date may be from the truth on a busy machine.
+/// Maximum error of a date on a busy machine.
 pub(crate) const NEAR_MS: u64 = 5 * 60 * 1000;
 const HOUR: Duration = Duration::from_secs(3600);
 const STALE: Freshness = Freshness::Stale { min_position: 0 };
 
-/// What time it is by the clock of this machine.
+/// Returns the time of this machine's clock.
 #[expect(clippy::disallowed_methods, reason = "the test compares with it")]
 pub(crate) fn now_ms() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -64,7 +64,7 @@ async fn a_leader_five_years_ahead_ends_nothing_and_dates_nothing() {
         .count();
     assert_eq!(lines, 1, "one line for one change");
 
-    // Its next leader is right, and finds everything as it was.
+    // The next leader's clock is right, and its state is as it was.
     cluster.kill(1).await;
     alice.say().await.unwrap();
     let grant = Grant::Invite(invite.code);
@@ -78,13 +78,13 @@ async fn a_leader_five_years_ahead_ends_nothing_and_dates_nothing() {
     }
 }
 
-/// A client that knows one node.
+/// Returns a client that knows only this node.
 fn at(cluster: &Cluster, node: u64, token: &str) -> Client {
     let builder = Client::builder().endpoints([cluster.endpoint(node)]);
     builder.token(token).build().unwrap()
 }
 
-/// A stream of one node.
+/// Opens a stream of one node.
 async fn stream_of(cluster: &Cluster, node: u64, token: &str) -> Streaming<v1::SubscribeResponse> {
     let address = format!("http://{}", cluster.endpoint(node));
     let channel = Channel::from_shared(address).unwrap().connect().await;
@@ -99,7 +99,7 @@ async fn stream_of(cluster: &Cluster, node: u64, token: &str) -> Streaming<v1::S
     live.subscribe(request).await.unwrap().into_inner()
 }
 
-/// Why the node ends a stream, once it does.
+/// Waits until the node ends a stream, and returns the reason.
 async fn end_of(mut stream: Streaming<v1::SubscribeResponse>) -> String {
     loop {
         match stream.message().await {

@@ -1,5 +1,5 @@
-//! Clocks that are set while real nodes run: nobody is logged out, nothing expires early, and the
-//! times that are shown are right again soon.
+//! Clocks that are set while real nodes run: no session is logged out, nothing expires early, and
+//! the times that are shown are right again soon.
 //!
 //! `CONCLAVE_CLOCK_SECONDS` sets for how long a clock stays wrong.
 
@@ -20,14 +20,16 @@ const HOUR_MS: i64 = 60 * 60 * 1000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 const YEAR_MS: i64 = 365 * DAY_MS;
 const HALF_AN_HOUR: Duration = Duration::from_secs(30 * 60);
-/// How soon the times that are shown have to be right again.
+/// Maximum time until the times that are shown are right again.
 const RIGHT_AGAIN: Duration = Duration::from_secs(60);
-/// How far a date may be from the clock that it follows, in milliseconds: readings and an entry.
+/// Maximum difference between a date and the clock that it follows, in milliseconds: readings and
+/// an entry.
 const CLOSE_MS: u64 = 10_000;
-/// For how long a clock stays wrong: several readings of the others.
+/// Time for which a clock stays wrong, in seconds: the others read it several times.
 const SECONDS: u64 = 4;
 
-/// A cluster with somebody who is logged in, and with what expires within half an hour.
+/// A cluster with a user who is logged in, and with invites and a join token that expire within
+/// half an hour.
 struct Scene {
     cluster: Cluster,
     root: Client,
@@ -61,8 +63,9 @@ impl Scene {
         }
     }
 
-    /// The session is the same, and everything that expires within half an hour is there, and ends
-    /// within about that time by clocks that are so far ahead of that of this machine.
+    /// Checks that the session is the same, and that everything that expires within half an hour
+    /// still exists and ends within about that time by clocks that are `ahead_ms` ahead of this
+    /// machine's.
     async fn nothing_has_expired(&mut self, ahead_ms: i64) {
         let session = self.alice.client.session(Freshness::Linearizable).await;
         let session = session.expect("nobody is logged out");
@@ -80,7 +83,7 @@ impl Scene {
             let left = end.abs_diff(now + half_an_hour);
             assert!(left < NEAR_MS, "half an hour is {left} ms off");
         }
-        // It is as good as its word.
+        // An invite that is listed can also be used.
         let code = self.invites.pop().unwrap();
         let name = format!("guest{}", self.invites.len());
         let grant = Grant::Invite(code);
@@ -88,7 +91,7 @@ impl Scene {
         made.unwrap();
     }
 
-    /// Waits until what is sent is dated by clocks that are so far ahead of that of this machine.
+    /// Waits until new messages are dated by clocks that are `ahead_ms` ahead of this machine's.
     async fn dates_follow(&self, ahead_ms: i64) {
         let began = Instant::now();
         loop {
@@ -104,7 +107,7 @@ impl Scene {
         eprintln!("dates were right again after {:?}", began.elapsed());
     }
 
-    /// Waits until exactly these nodes are named as those whose clocks are off.
+    /// Waits until exactly these nodes are reported with clocks that are off.
     async fn clocks_are_off(&self, nodes: &[u64]) {
         until("the status names whose clock is off", async || {
             let status = self.cluster.try_status(self.cluster.leader().await).await?;
@@ -115,7 +118,7 @@ impl Scene {
         .await;
     }
 
-    /// So much is said, one after the other, and dated rightly each time.
+    /// Sends this many messages, one after the other, and checks that each is dated correctly.
     async fn is_said(&self, messages: u32) {
         for _ in 0..messages {
             let sent = self.alice.say().await.unwrap();
@@ -164,7 +167,7 @@ async fn a_follower_a_day_behind_that_becomes_leader_changes_nothing() {
     .await;
     scene.is_said(5).await;
     scene.nothing_has_expired(0).await;
-    // The next leader takes up what this one has left.
+    // The next leader continues where this one has stopped.
     scene.cluster.kill(behind).await;
     scene.is_said(5).await;
     scene.nothing_has_expired(0).await;
@@ -178,10 +181,10 @@ async fn clocks_that_are_all_set_back_and_forth_by_an_hour_end_nothing() {
             scene.cluster.set_clock(node, ahead_ms);
         }
         scene.dates_follow(ahead_ms).await;
-        // By then half an hour has passed for who believes the clocks.
+        // By then half an hour has passed according to the clocks.
         scene.nothing_has_expired(ahead_ms).await;
     }
-    // All of them are down, and what is written down says enough.
+    // All nodes are down, and what is on disk is enough.
     scene.cluster.kill_all().await;
     scene.cluster.start_all().await;
     scene.is_said(3).await;

@@ -1,8 +1,8 @@
-//! The program as people run it: commands of people with a home of their own, and nodes that are
-//! started by hand.
+//! The program as people run it: commands of people with home directories of their own, and nodes
+//! that are started by hand.
 //!
-//! Always true: nothing of the environment of the tests reaches the program, and a node ends with
-//! its handle.
+//! Always true: no variable of the tests' environment reaches the program, and a node ends with its
+//! handle.
 
 use std::{
     ffi::OsStr,
@@ -35,7 +35,7 @@ const SECRET_OF_TESTS: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 /// A port that the system chooses.
 pub(crate) const ANY_PORT: &str = "127.0.0.1:0";
 
-/// The program with these arguments and an environment without anything of ours.
+/// Returns the program with these arguments and an environment without any of our variables.
 pub(crate) fn program(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_conclave"));
     prepared(&mut command).args(args);
@@ -53,7 +53,7 @@ fn prepared(command: &mut Command) -> &mut Command {
         .kill_on_drop(true)
 }
 
-/// How a command ended and what it said.
+/// A command's exit code and output.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
@@ -62,14 +62,14 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    /// What it gave, if it succeeded.
+    /// Checks that the command succeeded and returns its stdout.
     #[track_caller]
     pub(crate) fn succeeded(self) -> String {
         assert_eq!(self.code, Some(0), "{self:?}");
         self.stdout
     }
 
-    /// What it gave, line by line.
+    /// Checks that the command succeeded and returns its stdout as JSON, one value for each line.
     #[track_caller]
     pub(crate) fn json(self) -> Vec<Value> {
         let stdout = self.succeeded();
@@ -79,7 +79,8 @@ impl Ran {
             .collect()
     }
 
-    /// It failed in this way, and said what happened and what to do.
+    /// Checks that the command failed with this code, and that it printed what happened and what to
+    /// do.
     #[track_caller]
     pub(crate) fn failed(self, code: i32, part: &str) {
         assert_eq!(self.code, Some(code), "{self:?}");
@@ -95,7 +96,7 @@ pub(crate) async fn run(mut command: Command, input: &[u8]) -> Ran {
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_owned();
-    // A command that reads nothing may be gone already.
+    // A command that reads nothing may have ended already.
     let feed = tokio::spawn(async move { stdin.write_all(&input).await.ok() });
     let ended = timeout(PATIENCE, child.wait_with_output()).await;
     let ended = ended.expect("the command ends").unwrap();
@@ -107,14 +108,14 @@ pub(crate) async fn run(mut command: Command, input: &[u8]) -> Ran {
     }
 }
 
-/// Somebody at a terminal.
+/// A person at a terminal.
 pub(crate) struct Person {
     home: TempDir,
     endpoints: String,
 }
 
 impl Person {
-    /// Somebody without a login.
+    /// Returns a person without a login.
     pub(crate) fn new(endpoints: &[String]) -> Self {
         Self {
             home: tempfile::tempdir().unwrap(),
@@ -122,7 +123,7 @@ impl Person {
         }
     }
 
-    /// Somebody who creates this account and logs in.
+    /// Returns a person who has created this account and logged in.
     pub(crate) async fn named(endpoints: &[String], name: &str) -> Self {
         let person = Self::new(endpoints);
         person.run(&["account", "create", name]).await.succeeded();
@@ -130,12 +131,12 @@ impl Person {
         person
     }
 
-    /// The command, ready to be run in this person's home.
+    /// Returns the command, ready to be run in this person's home.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         self.at_home(program(args))
     }
 
-    /// A script of a shell in this person's home, for which `$CONCLAVE` is the program.
+    /// Returns a shell script that runs in this person's home, in which `$CONCLAVE` is the program.
     pub(crate) fn shell(&self, script: &str) -> Command {
         let mut command = Command::new("sh");
         prepared(&mut command)
@@ -158,18 +159,18 @@ impl Person {
         self.run_with(args, b"").await
     }
 
-    /// Runs a command with something on its stdin.
+    /// Runs a command with this input on its stdin.
     pub(crate) async fn run_with(&self, args: &[&str], input: &[u8]) -> Ran {
         run(self.command(args), input).await
     }
 
-    /// The file that the login left.
+    /// Returns the path of the file that the login left.
     pub(crate) fn credentials(&self) -> PathBuf {
         self.home.path().join("conclave").join("credentials.json")
     }
 }
 
-/// The directory of one test, and its turn to load the machine.
+/// The directory of one test, and the permit with which it may load the machine.
 pub(crate) struct Home {
     directory: TempDir,
     _turn: SemaphorePermit<'static>,
@@ -190,7 +191,7 @@ impl Home {
         self.directory.path().join(name)
     }
 
-    /// The credential of the first operator of the cluster here.
+    /// Returns the credential of the first operator of the cluster here.
     pub(crate) async fn operator(&self) -> OperatorCredential {
         until("a node has written it", async || {
             let found = fs::read_dir(self.directory.path()).unwrap();
@@ -200,13 +201,14 @@ impl Home {
         .await
     }
 
-    /// Node 1 of a cluster of one, with its data in `data`.
+    /// Starts node 1 of a cluster of one, with its data in `data`.
     pub(crate) async fn alone(&self, data: &str) -> Served {
         let served = self.try_alone(data, &[], &[]).await;
         served.unwrap_or_else(|ran| panic!("it does not start: {ran:?}"))
     }
 
-    /// The same with more arguments and an environment; how it ended if it did not start.
+    /// Starts the same with more arguments and an environment; returns how it ended if it did not
+    /// start.
     pub(crate) async fn try_alone(
         &self,
         data: &str,
@@ -220,7 +222,7 @@ impl Home {
         Served::start(&data.with_extension("log"), &args, environment).await
     }
 
-    /// Node `node` of a cluster of three on these ports, with its data in `data`.
+    /// Starts node `node` of a cluster of three on these ports, with its data in `data`.
     pub(crate) async fn one_of_three(
         &self,
         ports: Ports,
@@ -248,12 +250,12 @@ impl Home {
         Served::start(&self.path(&format!("node-{node}.log")), &args, &[]).await
     }
 
-    /// Where the secret lies that the nodes of a cluster in this directory have in common.
+    /// Returns the path of the secret that the nodes of a cluster in this directory share.
     pub(crate) fn secret_file(&self) -> PathBuf {
         self.path("secret")
     }
 
-    /// A cluster of three, and where it listens.
+    /// Starts a cluster of three and returns its ports, too.
     pub(crate) async fn three(&self) -> (Ports, [Served; 3]) {
         let ports = Ports::free(3).expect("there are free ports");
         let data = |node: u64| self.path(&format!("node-{node}"));
@@ -272,18 +274,18 @@ impl Home {
 #[derive(Debug)]
 pub(crate) struct Served {
     child: Child,
-    /// Where clients reach it.
+    /// Address at which clients reach it.
     pub(crate) client_address: String,
-    /// Where peers reach it.
+    /// Address at which peers reach it.
     pub(crate) peer_address: String,
-    /// The line that says that it listens.
+    /// Line with which the node says that it listens.
     pub(crate) line: String,
     log: PathBuf,
     stdout: Lines<BufReader<ChildStdout>>,
 }
 
 impl Served {
-    /// Runs `serve` until it listens, or tells how it ended. Its log is appended to `log`.
+    /// Runs `serve` until it listens, or returns how it ended. Its log is appended to `log`.
     pub(crate) async fn start(
         log: &Path,
         args: &[&str],
@@ -292,7 +294,7 @@ impl Served {
         Self::start_as(&["serve", "--plain"], log, args, environment).await
     }
 
-    /// The same for a node that was not told to speak in plain text.
+    /// Starts the same without the flag for plain text.
     pub(crate) async fn start_encrypted(log: &Path, args: &[&str]) -> Result<Self, Ran> {
         Self::start_as(&["serve"], log, args, &[]).await
     }
@@ -345,7 +347,8 @@ impl Served {
         })
     }
 
-    /// What follows this word on the next line of its stdout that begins with it.
+    /// Waits for the next line of its stdout that begins with this word and returns what follows
+    /// it.
     pub(crate) async fn says(&mut self, word: &str) -> String {
         loop {
             let line = timeout(PATIENCE, self.stdout.next_line()).await;
@@ -356,33 +359,33 @@ impl Served {
         }
     }
 
-    /// A client that knows this node alone.
+    /// Returns a client that knows only this node.
     pub(crate) fn client(&self) -> Client {
         stranger_at(&self.client_address)
     }
 
-    /// The number of its process.
+    /// Returns the process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id().expect("it runs")
     }
 
-    /// What it has written to its log.
+    /// Returns what the node has written to its log.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until the node ends by itself.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         let ended = timeout(PATIENCE, self.child.wait()).await;
         ended.expect("it ends by itself").unwrap()
     }
 
-    /// How it has ended, if it has.
+    /// Returns how the node has ended, or `None` if it still runs.
     pub(crate) fn has_ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
     }
 
-    /// Asks it to stop, and waits until it has done so without an error.
+    /// Asks the node to stop, and waits until it has done so without an error.
     pub(crate) async fn stop(mut self) {
         let pid = Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap();
         kill_process(pid, Signal::TERM).unwrap();
@@ -390,13 +393,13 @@ impl Served {
         assert!(ended.success(), "{ended}: {}", self.log());
     }
 
-    /// Ends it as `kill -9` does.
+    /// Kills the node as `kill -9` does.
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }
 }
 
-/// An argument that is no text.
+/// Returns an argument that is not valid UTF-8.
 pub(crate) fn not_utf8() -> &'static OsStr {
     std::os::unix::ffi::OsStrExt::from_bytes(b"\xff\xfe")
 }

@@ -1,5 +1,5 @@
-//! Bytes on disk that are not what was written: a node notices, does not vote with them, and comes
-//! back by itself, and nobody who talks meanwhile notices anything.
+//! Bytes on disk that are not what was written: the damaged node notices, does not vote with them,
+//! and rejoins by itself; clients that send meanwhile notice nothing.
 
 use std::{
     fs,
@@ -17,27 +17,28 @@ use crate::{
     witness::Witness,
 };
 
-/// How many damages are made, if another number than the usual one is wanted.
+/// Environment variable with the number of damages, if it differs from the usual one.
 const DAMAGES_VARIABLE: &str = "CONCLAVE_DAMAGES";
-/// What is added to the seeds, for others than the usual ones.
+/// Environment variable with a number that is added to the seeds, for other seeds than the usual
+/// ones.
 const SEED_VARIABLE: &str = "CONCLAVE_DAMAGES_SEED";
-/// Damages in each of the two clusters otherwise.
+/// Default number of damages in each of the two clusters.
 const DAMAGES: u64 = 6;
 /// Messages that must get through while two nodes are down, and after they are back.
 const MESSAGES: u64 = 20;
 
-/// How long a damaged minority may take to be well again, on a machine that has much to do: it is
-/// let in, brought up to date, given its place, and all are checked.
+/// Maximum time for a damaged minority to be well again, on a machine that has much to do: it
+/// joins, catches up, gets its place again, and all nodes are checked.
 const WELL_LIMIT: Duration = Duration::from_secs(150);
-/// Between two looks at how far a check is, and between two checks.
+/// Time between two looks at a check's progress, and between two checks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
-/// Between two messages: the disks are to be damaged, not filled.
+/// Time between two messages: the disks are to be damaged, not filled.
 const PACE: Duration = Duration::from_millis(10);
-/// Lines of each log that are shown if it takes longer.
+/// Number of lines of each log that are shown if it takes longer.
 const LINES_SHOWN: usize = 40;
 
-/// Numbers that look random and are the same for the same seed.
+/// Random number generator: the same seed gives the same numbers.
 pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
@@ -53,7 +54,7 @@ impl Dice {
     }
 }
 
-/// What is damaged of a node.
+/// Parts of a node's data that are damaged.
 const KINDS: [&str; 8] = [
     "log",
     "state.db",
@@ -65,7 +66,7 @@ const KINDS: [&str; 8] = [
     "secret.copy",
 ];
 
-/// The file of this kind.
+/// Returns the file of this kind.
 pub(crate) fn file_of(directory: &Path, kind: &str, dice: &mut Dice) -> PathBuf {
     if kind != "log" {
         return directory.join(kind);
@@ -79,10 +80,10 @@ pub(crate) fn file_of(directory: &Path, kind: &str, dice: &mut Dice) -> PathBuf 
     segments.swap_remove(dice.below(segments.len()))
 }
 
-/// Changes some bytes of a file, or cuts it off, at random places; says what was done.
+/// Changes some bytes of a file, or truncates it, at random places; returns what was done.
 pub(crate) fn damage(file: &Path, dice: &mut Dice) -> String {
     let mut bytes = fs::read(file).unwrap_or_default();
-    // A log has zeros at its end, of which nobody misses one.
+    // The end of a log is zeros that are not in use: changing them would not be noticed.
     let used = bytes
         .iter()
         .rposition(|byte| *byte != 0)
@@ -126,7 +127,7 @@ async fn is_whole(cluster: &Cluster, client: &Client) -> bool {
     true
 }
 
-/// Has the cluster checked; gives what was found, by the place of each node.
+/// Has the cluster checked; returns what was found, by the place of each node.
 pub(crate) async fn check(cluster: &Cluster, root: &Client) -> Option<Vec<v1::NodeCheck>> {
     for node in cluster.nodes() {
         let endpoint = cluster.endpoint(node);
@@ -142,7 +143,7 @@ pub(crate) async fn check(cluster: &Cluster, root: &Client) -> Option<Vec<v1::No
     None
 }
 
-/// Waits until a check finds nothing; whoever is odd repairs itself until then.
+/// Waits until a check finds nothing; nodes whose state diverged repair themselves until then.
 pub(crate) async fn all_are_well(cluster: &Cluster, root: &Client) {
     let well = async {
         loop {
@@ -167,7 +168,7 @@ pub(crate) async fn all_are_well(cluster: &Cluster, root: &Client) {
     }
 }
 
-/// The number that each place has in the cluster.
+/// Returns the number that each place has in the cluster.
 async fn numbers(cluster: &Cluster) -> Vec<u64> {
     let mut numbers = Vec::new();
     for node in cluster.nodes() {
@@ -176,7 +177,7 @@ async fn numbers(cluster: &Cluster) -> Vec<u64> {
     numbers
 }
 
-/// Damages two of five nodes again and again while somebody talks.
+/// Damages two of five nodes again and again while a client sends messages.
 async fn survives(cluster: Cluster, seed: u64, damages: u64) {
     let mut dice = Dice(seed);
     let (root, _) = cluster.administrator().await;
@@ -223,7 +224,7 @@ fn tell(what: &str) {
     println!("{what}");
 }
 
-/// Has the nodes forget that they were repaired lately: these machines are not to blame.
+/// Makes the nodes forget that they were repaired lately: these machines are not to blame.
 fn forgive(cluster: &Cluster) {
     for node in cluster.nodes() {
         for item in fs::read_dir(cluster.directory(node)).unwrap() {
@@ -241,7 +242,7 @@ fn seed() -> u64 {
     asked.map_or(0, |asked| asked.parse().unwrap())
 }
 
-/// How many damages each cluster gets.
+/// Returns the number of damages for each cluster.
 fn damages() -> u64 {
     let asked = std::env::var(DAMAGES_VARIABLE).ok();
     asked.map_or(DAMAGES, |asked| asked.parse::<u64>().unwrap() / 2)
@@ -259,7 +260,7 @@ async fn a_damaged_minority_comes_back_by_snapshots_and_nothing_is_lost() {
     survives(cluster, 0x5eed_0002 + seed(), damages()).await;
 }
 
-/// Changes a byte of what this node's log has written, while it runs.
+/// Changes a byte of this node's log on disk, while the node runs.
 fn touch_log(cluster: &Cluster, node: u64) {
     let mut dice = Dice(7);
     let file = file_of(&cluster.directory(node), "log", &mut dice);

@@ -1,4 +1,4 @@
-//! Damage that a node must not or cannot repair by itself, and damage that only the others see.
+//! Damage that a node must not or cannot repair by itself, and damage that only other nodes see.
 
 use std::{
     fs,
@@ -14,10 +14,11 @@ use crate::{
     witness::{Witness, client_of, person, sign_up},
 };
 
-/// How long a node waits to be let in again.
+/// Environment variable with the time for which a node waits to rejoin, in seconds.
 const WAIT_VARIABLE: &str = "CONCLAVE_REPAIR_WAIT_SECONDS";
 
-/// Changes a byte in the middle of what the log of this directory holds; gives the file as it was.
+/// Changes a byte in the middle of this directory's log; returns the file and its bytes as they
+/// were.
 pub(crate) fn hurt_log(directory: &Path) -> (PathBuf, Vec<u8>) {
     let file = file_of(directory, "log", &mut Dice(3));
     let good = fs::read(&file).unwrap();
@@ -55,7 +56,7 @@ async fn a_node_alone_with_a_damaged_log_stops_and_changes_nothing() {
         ended.failed(65, "no other node is known that has the data");
     }
     assert!(data.join("state.db").exists() && !data.join("damaged-1").exists());
-    // The operator has brought the file back, and says so.
+    // The operator has restored the file, and says so.
     fs::write(file, good).unwrap();
     fs::remove_file(data.join("damaged.json")).unwrap();
     let node = home.alone("data").await;
@@ -139,7 +140,7 @@ async fn a_row_that_has_changed_is_seen_by_comparing_and_the_odd_node_comes_back
     change_row(&cluster, hurt, "quick brown");
     cluster.start_node(hurt).await;
     all_vote(&cluster).await;
-    // SQLite has no checksums: nothing is amiss as long as nobody compares.
+    // SQLite has no checksums: the damage stays hidden until the nodes compare their states.
     assert_eq!(cluster.status(hurt).await.node_id, before);
     let found = until("a check is finished", async || check(&cluster, &root).await).await;
     let verdict = |node: &v1::NodeCheck| (node.node_id, node.verdict());
@@ -211,7 +212,7 @@ async fn a_node_that_is_damaged_again_before_it_has_its_place_comes_back_all_the
     for _ in 0..2 {
         cluster.kill(hurt).await;
         hurt_log(&cluster.directory(hurt));
-        // It is let in under a new number now, and follows.
+        // The node joins under a new number now, and follows.
         cluster.start_node(hurt).await;
     }
     all_are_well(&cluster, &root).await;

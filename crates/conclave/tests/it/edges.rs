@@ -1,4 +1,4 @@
-//! Every call of the protocol with every field at every edge, by every kind of caller, against
+//! Calls every RPC of the protocol with every field at every edge, as every kind of caller, against
 //! three nodes: each answer is a success or an error with a reason, and the nodes stay alive, equal
 //! and able to start again.
 //!
@@ -30,20 +30,20 @@ use sensible::{Caller, Kind};
 mod sensible;
 mod values;
 
-/// How long a call may take: as long as a node waits at most.
+/// Maximum time for a call: as long as a node waits at most.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
-/// How long one may take that waits for what never comes.
+/// Maximum time for a call that waits for something that never happens.
 const WAIT_LIMIT: Duration = Duration::from_millis(150);
-/// In so many parts the calls are made side by side by each kind of caller.
+/// Number of parts in which each kind of caller makes its calls side by side.
 const PARTS: usize = 2;
-/// After so many calls the caller asks which request number is next.
+/// Number of calls after which the caller asks for its next request number.
 const LEARN_EVERY: usize = 64;
-/// Of a call that is not for a caller, one of so many edges is tried.
+/// Of a call that the caller may not make, one of this many edges is tried.
 const SAMPLE_OF_REFUSED: usize = 3;
 const PACKAGE: &str = "conclave.v1.";
 
-/// Calls that change what all others rely on: limits, members, who leads. They come last, one
-/// after the other.
+/// Calls that change what all others rely on: limits, members, the leader. They run last, one after
+/// the other.
 const LAST: [&str; 6] = [
     "RotateSecret",
     "SetAccountLimits",
@@ -53,7 +53,7 @@ const LAST: [&str; 6] = [
     "ChangeMembers",
 ];
 
-/// The nodes, and who governs them.
+/// The nodes, and the clients that govern them.
 struct Edges {
     cluster: Cluster,
     root: Client,
@@ -61,7 +61,7 @@ struct Edges {
     channels: Vec<Channel>,
 }
 
-/// What came of many calls.
+/// Results of many calls.
 #[derive(Default)]
 struct Tally {
     calls: u32,
@@ -103,7 +103,7 @@ impl Tally {
 async fn every_field_of_every_call_may_have_any_value() {
     let cluster = Cluster::start(3).await;
     let (root, _) = cluster.administrator().await;
-    // What is refused for its rate says nothing of its value.
+    // A request that is refused for its rate says nothing about its value.
     without_limits(&root).await;
     for name in [sensible::PEER, sensible::VICTIM] {
         exists(&root, name).await;
@@ -157,16 +157,16 @@ async fn every_field_of_every_call_may_have_any_value() {
     );
     eprintln!("{told}");
     assert!(tally.wrong.is_empty(), "{told}\n{}", tally.wrong.join("\n"));
-    // Otherwise it has tried nothing.
+    // Otherwise the test has tried nothing.
     assert!(tally.successes > 500 && tally.reasons.len() > 30, "{told}");
     edges.nodes_are_as_they_were().await;
 }
 
-/// From now on no account is refused for how much it asks.
+/// Removes the rate limits and quotas, so that no account is refused for how much it asks.
 async fn without_limits(root: &Client) {
     let read = Freshness::Linearizable;
     let limits = root.account_limits(read).await.unwrap();
-    // A rate or a quota of 0 is none; a bucket always has a size.
+    // A rate or a quota of 0 means no limit; a bucket always has a size.
     let names = limits.into_iter().map(|limit| limit.name);
     let names = names.filter(|name| !name.ends_with("-burst"));
     let limits = names.map(|name| (name, 0));
@@ -174,7 +174,7 @@ async fn without_limits(root: &Client) {
 }
 
 impl Edges {
-    /// All edges of these calls by one caller, one after the other, at each node in turn.
+    /// Tries all edges of these calls as one caller, one after the other, at each node in turn.
     async fn calls_of(&self, kind: Kind, methods: &[MethodDescriptor]) -> Tally {
         let mut tally = Tally::default();
         let caller = || Caller::new(&self.root, &self.operator, kind);
@@ -190,7 +190,7 @@ impl Edges {
                 }
                 let channel = &self.channels[place % self.channels.len()];
                 let (what, mut answer) = edge(channel, method, place, &mut own).await;
-                // An answer about what earlier edges have cost the caller says nothing of this one.
+                // An answer about the cost of earlier edges says nothing about this one.
                 if own.has_session() && is_about_the_caller(&answer) {
                     own = caller().await;
                     answer = edge(channel, method, place, &mut own).await.1;
@@ -213,7 +213,8 @@ impl Edges {
         tally
     }
 
-    /// No node has ended or panicked; all have the same, also after a restart.
+    /// Checks that no node has ended or panicked, and that all have the same state, also after a
+    /// restart.
     async fn nodes_are_as_they_were(&self) {
         let cluster = &self.cluster;
         let status = cluster.status(1).await;
@@ -267,7 +268,7 @@ impl Edges {
     }
 }
 
-/// Whether a caller was refused for what it did before.
+/// Returns whether a caller was refused for what it did before.
 fn is_about_the_caller(answer: &Result<(), Status>) -> bool {
     let problem = answer.as_ref().err().and_then(Problem::from_status);
     matches!(
@@ -276,7 +277,7 @@ fn is_about_the_caller(answer: &Result<(), Status>) -> bool {
     )
 }
 
-/// Whether a caller was refused for what it is, whatever it asks for.
+/// Returns whether a caller was refused for what it is, whatever it asks for.
 fn is_not_for_the_caller(answer: &Result<(), Status>) -> bool {
     let problem = answer.as_ref().err().and_then(Problem::from_status);
     let reason = problem.as_ref().map(Problem::reason);
@@ -286,7 +287,7 @@ fn is_not_for_the_caller(answer: &Result<(), Status>) -> bool {
     )
 }
 
-/// Calls a method with the edge at this place; gives which one that is, and the answer.
+/// Calls a method with the edge at this place; returns which edge that is, and the answer.
 async fn edge(
     channel: &Channel,
     method: &MethodDescriptor,
@@ -316,7 +317,7 @@ async fn edge(
         let call = call(channel, method, request, own.header.as_deref(), *limit);
         let answer = timeout(2 * CALL_LIMIT, call).await;
         let answer = answer.unwrap_or_else(|_| panic!("no answer: {} {what}", method.name()));
-        // The client was faster than the node to see that the time is over.
+        // The client has noticed the end of the deadline before the node did.
         let is_over = |status: &Status| status.message() == "Timeout expired";
         if *limit == CALL_LIMIT || !answer.as_ref().is_err_and(is_over) {
             return (what, answer);
@@ -325,7 +326,7 @@ async fn edge(
     unreachable!("the last limit gives an answer")
 }
 
-/// Calls a method, and takes the first answer if there are many.
+/// Calls a method, and returns the first answer if there are many.
 async fn call(
     channel: &Channel,
     method: &MethodDescriptor,

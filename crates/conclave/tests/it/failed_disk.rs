@@ -1,5 +1,5 @@
-//! A node whose disk does not read or write any more stops with a clear error, once, and leaves its
-//! data as it is; on a disk that is well again it goes on as the node that it was.
+//! A node whose disk fails to read or write stops with a clear error, once, and leaves its data as
+//! it is; on a working disk it continues as the same node.
 
 use std::{
     fs,
@@ -12,12 +12,12 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::support::{Cluster, until};
 
-/// Reading it at 0 is an I/O error, as of a disk that does not give a sector.
+/// Path whose first byte cannot be read: an I/O error, as of a disk that does not return a sector.
 const UNREADABLE: &str = "/proc/self/mem";
-/// Behind this the disk takes nothing any more: more than the log of the process has.
+/// File size at which writes fail, in bytes: more than the log of the process has.
 const WRITES_END: u64 = 512 * 1024;
 
-/// What a node has told about its disk, which is one error, and of no damage.
+/// Checks that a node has logged exactly one error about its disk, and no damage.
 fn told_once(log: &str) {
     let lines = |words: &str| log.lines().filter(|line| line.contains(words)).count();
     assert_eq!(lines("the disk has failed"), 1, "{log}");
@@ -62,7 +62,7 @@ async fn a_disk_that_takes_no_more_stops_its_node_and_nothing_is_set_aside() {
     let text = "x".repeat(16 * 1024);
     let talking = async {
         loop {
-            // The others go on.
+            // The other nodes still serve.
             alice.send(&bob, text.as_str()).await.unwrap();
         }
     };
@@ -74,13 +74,13 @@ async fn a_disk_that_takes_no_more_stops_its_node_and_nothing_is_set_aside() {
     let data = cluster.directory(node);
     is_untouched(&data);
     alice.send(&bob, "goes on").await.unwrap();
-    // On a disk that is well it is the same node, with what it had.
+    // On a working disk it is the same node, with the data that it had.
     cluster.start_node(node).await;
     cluster.all_rejoined().await;
     is_untouched(&data);
 }
 
-/// The newest segment of a node's log.
+/// Returns the newest segment of a node's log.
 fn segment(data: &Path) -> PathBuf {
     let files = fs::read_dir(data.join("log")).unwrap();
     let files = files.map(|item| item.unwrap().path());

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Stands in for a node where only the process matters: it listens to nobody and waits.
+# Stands in for a node where only the process matters: it accepts no connection and waits.
 echo "listening client=none peer=none node=0"
 echo "setup-token OLDER"
 echo "setup-token NEWER"

@@ -1,4 +1,5 @@
-//! What no client of ours would send: calls with hand-made bytes, and bytes that are no calls.
+//! Bytes that none of our clients would send: calls with hand-made bytes, and bytes that are no
+//! calls.
 
 use conclave_server::ClusterSecret;
 use conclave_wire::{
@@ -23,22 +24,22 @@ use crate::{
     support::PATIENCE,
 };
 
-/// A visit to a web page, of somebody who does not stay on the line.
+/// An HTTP/1.1 request for a web page by a client that does not keep the connection open.
 const HTTP1: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-/// What a client of HTTP/2 says first, with an empty frame of settings.
+/// First bytes of an HTTP/2 client, with an empty settings frame.
 const HTTP2_BEGIN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-/// The head of a frame of data of 16 MiB: a thousand times what is allowed.
+/// Header of a data frame of 16 MiB: a thousand times the allowed size.
 const HTTP2_FRAME_TOO_LONG: &[u8] = b"\xff\xff\xff\0\0\0\0\0\x01";
-/// How a client of TLS begins.
+/// First bytes of a TLS client.
 const TLS_HELLO: &[u8] = b"\x16\x03\x01\x00\x2f\x01\x00\x00\x2b\x03\x03";
 
-/// A connection for generated clients.
+/// Returns a connection for generated clients.
 pub(crate) async fn channel(address: &str) -> Channel {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
     endpoint.connect().await.unwrap()
 }
 
-/// The same call as with a generated client, with `message` as its bytes.
+/// Makes the same call as a generated client, with `message` as its bytes.
 pub(crate) async fn call_with_bytes(
     channel: &Channel,
     path: &'static str,
@@ -52,7 +53,7 @@ pub(crate) async fn call_with_bytes(
     answer.map(drop)
 }
 
-/// A request of a session.
+/// Returns a request of a session.
 pub(crate) fn with_token<T>(message: T, token: &str) -> Request<T> {
     let mut request = Request::new(message);
     let token = format!("Bearer {token}").parse().unwrap();
@@ -60,7 +61,7 @@ pub(crate) fn with_token<T>(message: T, token: &str) -> Request<T> {
     request
 }
 
-/// The code and the word with which a call was refused.
+/// Returns the code and the reason with which a call was refused.
 #[track_caller]
 pub(crate) fn refusal<T: std::fmt::Debug>(answer: Result<T, Status>) -> (Code, String) {
     let status = answer.expect_err("it is refused");
@@ -70,12 +71,12 @@ pub(crate) fn refusal<T: std::fmt::Debug>(answer: Result<T, Status>) -> (Code, S
     (status.code(), problem.reason().to_owned())
 }
 
-/// A node of three that is not this one.
+/// Returns a node of three that is not this one.
 pub(crate) fn other_than(node: u64) -> u64 {
     node % 3 + 1
 }
 
-/// A connection as this node of the cluster that has its secret in this home.
+/// Returns a connection as this node of the cluster whose secret is in this home.
 pub(crate) fn peer_channel(home: &Home, address: &str, node: u64) -> Channel {
     let text = std::fs::read_to_string(home.secret_file()).unwrap();
     let secret = ClusterSecret::from_text(&text).unwrap();
@@ -85,8 +86,8 @@ pub(crate) fn peer_channel(home: &Home, address: &str, node: u64) -> Channel {
     forger::channel(&forger::config(&secret, Some(&pair)), address, ANY_PEER)
 }
 
-/// Calls that are meant for another than node `own` of `cluster`, with a term that would depose
-/// anybody.
+/// Checks that calls are refused that are meant for another node than `own` of `cluster`, with a
+/// term that would depose any leader.
 pub(crate) async fn foreign_peers_are_refused(
     cluster: &str,
     own: u64,
@@ -135,7 +136,7 @@ pub(crate) async fn foreign_peers_are_refused(
     assert!(nameless.await.is_err());
 }
 
-/// Messages of which the bytes are known.
+/// A codec for messages whose bytes are given.
 #[derive(Clone, Copy)]
 struct Bytes;
 
@@ -175,9 +176,9 @@ impl Decoder for Bytes {
     }
 }
 
-/// Other protocols, and no protocol at all.
+/// Returns the first bytes of other protocols, and of no protocol at all.
 pub(crate) fn other_protocols() -> Vec<(&'static str, Vec<u8>)> {
-    // Bytes that look like chance and are the same in every run.
+    // Bytes that look random and are the same in every run.
     let noise = (0..8192u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8);
     let too_long = [HTTP2_BEGIN, HTTP2_FRAME_TOO_LONG, &[0; 4096]].concat();
     vec![
@@ -188,10 +189,10 @@ pub(crate) fn other_protocols() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Sends these bytes to a port and waits until it hangs up.
+/// Sends these bytes to a port and waits until the node closes the connection.
 pub(crate) async fn is_hung_up_on(address: &str, what: &str, bytes: &[u8]) {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    // It may hang up before it has taken all of them.
+    // The node may close the connection before it has read all of them.
     let _ = stream.write_all(bytes).await;
     let mut answer = vec![0; 4096];
     let hung_up = async { while !matches!(stream.read(&mut answer).await, Ok(0) | Err(_)) {} };

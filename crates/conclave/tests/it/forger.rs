@@ -1,7 +1,7 @@
-//! Somebody who makes certificates, right and wrong ones, and comes with them.
+//! A maker of certificates, valid and forged ones, that connects with them.
 //!
-//! How a cluster's authority follows from its secret is told here a second time, so that nobody
-//! changes it by accident: nodes of two versions must make the same.
+//! How a cluster's authority follows from its secret is written here a second time, so that it does
+//! not change by accident: nodes of two versions must derive the same authority.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,42 +29,42 @@ const KEY_CONTEXT: &str = "conclave 2026-11 the certificate authority of a clust
 const PKCS8_BEFORE_SEED: [u8; 16] = [
     0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
 ];
-/// The name of any node for peers, and of any for clients.
+/// Name that every node has for peers, and name that every node has for clients.
 pub(crate) const ANY_PEER: &str = "peers.conclave.internal";
 pub(crate) const ANY_NODE: &str = "nodes.conclave.internal";
 const DAY: i64 = 24 * 3600;
 
-/// What a certificate may be used for.
+/// Purposes for which a certificate may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
-    /// To answer.
+    /// Server authentication only.
     Answer,
-    /// To answer and to ask.
+    /// Server and client authentication.
     Peer,
 }
 
-/// A certificate with those behind it, and its key.
+/// A certificate with its chain, and its key.
 pub(crate) struct Pair {
     pub(crate) chain: Vec<CertificateDer<'static>>,
     pub(crate) chain_pem: String,
     pub(crate) key: KeyPair,
 }
 
-/// An authority, and whoever has its key.
+/// A certificate authority with its key.
 pub(crate) struct Forger {
     issuer: Issuer<'static, KeyPair>,
     certificate: rcgen::Certificate,
 }
 
 impl Forger {
-    /// Somebody who knows this secret: the authority of the cluster itself.
+    /// Returns the authority of the cluster itself, as derived from this secret.
     pub(crate) fn knowing(secret: &ClusterSecret) -> Self {
         let bytes = URL_SAFE_NO_PAD.decode(secret.to_text()).unwrap();
         let seed = blake3::derive_key(KEY_CONTEXT, &bytes);
         Self::with_seed(&seed, &format!("conclave cluster {}", secret.cluster_id()))
     }
 
-    /// Somebody who does not: an authority of the same name with another key.
+    /// Returns another authority with the same name and another key.
     pub(crate) fn stranger(name: &str) -> Self {
         Self::with_seed(&blake3::derive_key("somebody else", name.as_bytes()), name)
     }
@@ -73,7 +73,7 @@ impl Forger {
         let pkcs8 = PrivatePkcs8KeyDer::from([&PKCS8_BEFORE_SEED[..], seed].concat());
         let key = KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8, &PKCS_ED25519).unwrap();
         let mut wanted = CertificateParams::default();
-        // Authorities are found by their names: there is nothing else in it.
+        // Clients find authorities by their names: there is nothing else in the certificate.
         wanted.distinguished_name = DistinguishedName::new();
         wanted.distinguished_name.push(DnType::CommonName, name);
         wanted.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -85,17 +85,17 @@ impl Forger {
         }
     }
 
-    /// Its own certificate, for those who shall believe it.
+    /// Returns the authority's own certificate, for the programs that trust it.
     pub(crate) fn pem(&self) -> String {
         self.certificate.pem()
     }
 
-    /// A certificate for these names that is valid now.
+    /// Issues a certificate for these names that is valid now.
     pub(crate) fn issue(&self, names: &[&str], usage: Use) -> Pair {
         self.issue_for(names, usage, [-1, 1])
     }
 
-    /// The same that is valid from one day to another, counted from today.
+    /// Issues one that is valid from one day to another, counted from today.
     pub(crate) fn issue_for(&self, names: &[&str], usage: Use, days: [i64; 2]) -> Pair {
         let key = KeyPair::generate().unwrap();
         let wanted = wanted(names, usage, days);
@@ -108,7 +108,7 @@ impl Forger {
     }
 }
 
-/// A certificate that nobody but its owner has signed.
+/// Returns a self-signed certificate.
 pub(crate) fn self_made(names: &[&str]) -> Pair {
     let key = KeyPair::generate().unwrap();
     let wanted = wanted(names, Use::Peer, [-1, 1]);
@@ -140,7 +140,8 @@ fn wanted(names: &[&str], usage: Use, days: [i64; 2]) -> CertificateParams {
     wanted
 }
 
-/// Believes the authority of this cluster and shows `pair`, if there is one.
+/// Returns a configuration that trusts the authority of this cluster and shows `pair`, if there is
+/// one.
 pub(crate) fn config(secret: &ClusterSecret, pair: Option<&Pair>) -> Arc<ClientConfig> {
     match pair {
         Some(pair) => config_with(secret, pair.chain.clone(), pair.key.serialize_der()),
@@ -148,7 +149,7 @@ pub(crate) fn config(secret: &ClusterSecret, pair: Option<&Pair>) -> Arc<ClientC
     }
 }
 
-/// The same with a pair that was found somewhere: certificates, and a key in PKCS #8.
+/// Returns the same with a pair from elsewhere: certificates, and a key in PKCS #8.
 pub(crate) fn config_with(
     secret: &ClusterSecret,
     chain: Vec<CertificateDer<'static>>,
@@ -168,7 +169,7 @@ fn believing(secret: &ClusterSecret) -> ConfigBuilder<ClientConfig, WantsClientC
         .with_root_certificates(roots)
 }
 
-/// Connects to who is under this name at this address.
+/// Connects to the server with this name at this address.
 pub(crate) async fn connect(
     config: &Arc<ClientConfig>,
     address: &str,
@@ -180,7 +181,7 @@ pub(crate) async fn connect(
     timeout(PATIENCE, connecting).await.expect("it answers")
 }
 
-/// The same for calls.
+/// Returns a connection for calls, with the same configuration.
 pub(crate) fn channel(config: &Arc<ClientConfig>, address: &str, name: &'static str) -> Channel {
     let mut config = ClientConfig::clone(config);
     config.alpn_protocols = vec![b"h2".to_vec()];

@@ -1,5 +1,5 @@
-//! A disk that is full stops no node: what grows is refused, what helps is done, and when there is
-//! room again everything goes on by itself.
+//! A full disk stops no node: requests that need room are refused, requests that free room are
+//! executed, and when there is room again the node serves everything by itself.
 
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ use crate::{
     support::{Cluster, until},
 };
 
-/// Room for the log of a small node, its state and a mark of a tenth.
+/// Size of each disk: the log of a small node, its state and a mark of a tenth.
 const DISK_MIB: u32 = 256;
 
 struct World {
-    // Before the disks, which are under the directories of the nodes.
+    // Dropped before the disks, which are under the directories of the nodes.
     cluster: Cluster,
     disks: Vec<SmallDisk>,
     alice: Client,
@@ -35,7 +35,8 @@ fn bob() -> Recipient {
 }
 
 impl World {
-    /// Three nodes on a small disk each; nothing if this machine does not let us.
+    /// Starts three nodes on a small disk each; returns `None` if this machine does not allow small
+    /// disks.
     #[expect(clippy::print_stderr, reason = "seen with `--nocapture`")]
     async fn start() -> Option<Self> {
         let cluster = Cluster::prepare(3).await;
@@ -68,7 +69,7 @@ impl World {
         &self.disks[usize::try_from(node).unwrap() - 1]
     }
 
-    /// What a node says to a new message, without a library that waits.
+    /// Sends a message to this node and returns the refusal, without a library that waits.
     async fn told(&self, node: u64) -> Option<Problem> {
         let session = self.alice.session(Freshness::Linearizable).await.ok()?;
         let address = format!("http://{}", self.cluster.endpoint(node));
@@ -88,7 +89,7 @@ impl World {
         Problem::from_status(&sent.err()?)
     }
 
-    /// Whether this node says that its disk has too little room.
+    /// Returns whether this node reports that its disk has too little room.
     async fn is_low(&self, node: u64) -> bool {
         let status = self.cluster.status(node).await;
         let mut nodes = status.nodes.iter();
@@ -109,7 +110,7 @@ async fn a_full_disk_refuses_what_grows_and_nothing_else_and_recovers_by_itself(
     };
     let leader = world.cluster.leader().await;
     let other = world.cluster.a_follower().await;
-    // Two of three, so that no other leader helps.
+    // Two of three are full, so that no other leader helps.
     let full = [leader, other];
     for node in full {
         world.disk(node).fill();
@@ -121,7 +122,7 @@ async fn a_full_disk_refuses_what_grows_and_nothing_else_and_recovers_by_itself(
         .await;
     }
     assert!(world.is_low(leader).await);
-    // Reading, deleting, logging in and out work.
+    // Reading, deleting, logging in and logging out still work.
     let nobody = world.cluster.client();
     let again = nobody.login("alice", "open sesame").await.unwrap();
     nobody
@@ -137,7 +138,7 @@ async fn a_full_disk_refuses_what_grows_and_nothing_else_and_recovers_by_itself(
     let gone = world.alice.delete_messages(&[first], true).await;
     assert_eq!(gone.unwrap(), 1);
     world.all_run();
-    // A request that waits goes on when there is room.
+    // A request that waits continues when there is room.
     let (alice, to) = (world.alice.clone(), bob());
     let waiting = tokio::spawn(async move {
         loop {
@@ -182,7 +183,7 @@ async fn a_follower_whose_disk_is_full_stops_neither_itself_nor_the_others() {
     world.all_run();
 }
 
-/// For how long the node that was asked has been running.
+/// Returns for how long this node has been running.
 async fn uptime_ms(world: &World, node: u64) -> u64 {
     let status = world.cluster.status(node).await;
     let own = status.nodes.iter().find(|row| row.node_id == node);
@@ -203,7 +204,7 @@ async fn a_leader_whose_disk_is_full_lets_another_lead_and_leads_again_when_it_h
         (![0, full].contains(&status.leader_id)).then_some(status.leader_id)
     })
     .await;
-    // It takes what grows, and so do all nodes.
+    // The node accepts requests that need room, and so do all nodes.
     until("no node refuses what grows", async || {
         let status = world.cluster.try_status(leader).await?;
         let refuses = status.nodes.iter().any(|row| row.refuses_growth);
@@ -219,7 +220,7 @@ async fn a_leader_whose_disk_is_full_lets_another_lead_and_leads_again_when_it_h
         .map(|row| row.node_id)
         .collect();
     assert_eq!((low, status.preferred_leader_id), (vec![full], full));
-    // For longer than a preferred leader that is well has to wait, leadership stays where it is.
+    // Leadership stays where it is for longer than a preferred leader that is well has to wait.
     let term = world.cluster.term(leader).await;
     let until_ms = uptime_ms(&world, leader).await + 6000;
     while uptime_ms(&world, leader).await < until_ms {

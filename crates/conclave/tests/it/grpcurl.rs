@@ -1,8 +1,8 @@
 //! The examples of `docs/protocol.md` are run as they stand there, in order, against a node.
 //!
-//! Where grpcurl is installed it runs them. Elsewhere the same lines are read and called here:
+//! Where grpcurl is installed it runs them. Elsewhere the same lines are parsed and called here:
 //! the descriptors come from the node by reflection, so nothing generated takes part. An RPC
-//! without an example fails, and so does a line that nobody knows how to run.
+//! without an example fails, and so does a line that the parser does not know.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,10 +20,10 @@ use lines::{Expected, Invocation, Line};
 pub(crate) mod call;
 mod lines;
 
-/// Where the document has its node.
+/// Address of the node in the document.
 const ADDRESS: &str = "127.0.0.1:7400";
 const PROTOCOL: &str = include_str!("../../../../docs/protocol.md");
-/// Services that belong to the protocol.
+/// Prefix of the services that belong to the protocol.
 const PACKAGE: &str = "conclave.v1.";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,7 +69,7 @@ async fn every_example_of_the_protocol_works() {
     assert!(without.is_empty(), "no example calls these: {without:?}");
 }
 
-/// What the commands so far have left.
+/// State that the commands so far have left.
 struct Story {
     variables: BTreeMap<String, String>,
     remote: Remote,
@@ -82,7 +82,7 @@ impl Story {
         let words = lines::words(&line.command, &self.variables);
         let invocation = Invocation::parse(&words);
         if let Some(data) = &invocation.data {
-            // Nobody else says which example is no JSON.
+            // Without this check, no message would say which example is not valid JSON.
             let json: Result<Value, _> = serde_json::from_str(data);
             assert!(json.is_ok(), "no JSON: {line:?}");
         }
@@ -104,7 +104,8 @@ impl Story {
     }
 }
 
-/// What a line shows is what it gives; without that it succeeds.
+/// Checks that the answer is what the line shows below it, or that the command succeeded if it
+/// shows nothing.
 fn check(line: &Line, answer: &Answer) {
     let reason = line.expected.iter().find_map(|expected| match expected {
         Expected::Reason(reason) => Some(reason.as_str()),
@@ -119,7 +120,7 @@ fn check(line: &Line, answer: &Answer) {
     }
 }
 
-/// The same by the program itself. `ends`: it stops by itself, which it calls an error.
+/// Runs grpcurl itself. `ends`: the stream stops after its time, which grpcurl calls an error.
 async fn run(words: &[String], ends: bool) -> Answer {
     let command = Command::new("grpcurl")
         .arg("-format-error")
@@ -140,7 +141,7 @@ async fn run(words: &[String], ends: bool) -> Answer {
         Some(reason.unwrap_or(&told).to_owned())
     };
     Answer {
-        // `list` and `describe` tell no JSON.
+        // `list` and `describe` print no JSON.
         messages: messages.unwrap_or_else(|_| vec![Value::String(said)]),
         reason,
     }

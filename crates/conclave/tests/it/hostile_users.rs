@@ -1,5 +1,5 @@
-//! What one account may do is counted once for the whole cluster: no node and no fail-over gives it
-//! more, and it is told when to come back.
+//! The limits of an account are counted once for the whole cluster: no node and no fail-over gives
+//! the account more, and each refusal says when to retry.
 
 use std::time::Duration;
 
@@ -17,14 +17,15 @@ use tonic_types::StatusExt as _;
 
 use crate::support::{Cluster, until};
 
-/// Messages that fit at once. They come back one a minute: slower than any fail-over.
+/// Number of messages that may be sent at once. Further ones are allowed one a minute: slower than
+/// any fail-over.
 const BURST: u64 = 3;
 
 fn to(name: &str) -> Recipient {
     Recipient::Account(AccountName::new(name).unwrap())
 }
 
-/// A cluster of three with an account that has used up what it may.
+/// Returns a cluster of three with an account that has used up its limit.
 async fn exhausted() -> (Cluster, Client, String) {
     let cluster = Cluster::start(3).await;
     let (root, _) = cluster.administrator().await;
@@ -43,7 +44,7 @@ async fn exhausted() -> (Cluster, Client, String) {
     (cluster, alice, login.token)
 }
 
-/// One attempt at one node, without a library that waits.
+/// Sends a message to one node, without a library that waits; returns the refusal.
 async fn attempt(cluster: &Cluster, node: u64, token: &str, number: u64) -> Option<Problem> {
     let address = format!("http://{}", cluster.endpoint(node));
     let channel = Channel::from_shared(address).unwrap().connect_lazy();
@@ -66,7 +67,7 @@ async fn attempt(cluster: &Cluster, node: u64, token: &str, number: u64) -> Opti
     Some(problem)
 }
 
-/// What a node that can serve says.
+/// Returns the answer of a node, once it is one that a serving node gives.
 async fn told(cluster: &Cluster, node: u64, token: &str, number: u64) -> Option<Problem> {
     until("a node can say yes or no", async || {
         match attempt(cluster, node, token, number).await {
@@ -103,7 +104,7 @@ async fn an_empty_bucket_is_empty_on_every_node_and_after_a_fail_over() {
     cluster.start_node(leader).await;
 }
 
-/// The next number that the session has not used.
+/// Returns the next number that the session has not used.
 async fn alice_next(alice: &Client) -> u64 {
     let session = alice
         .session(conclave_client::Freshness::Linearizable)
@@ -114,7 +115,7 @@ async fn alice_next(alice: &Client) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_library_waits_as_long_as_it_is_told_or_says_that_nothing_was_done() {
     let (cluster, alice, _) = exhausted().await;
-    // A minute is more than a call has.
+    // A minute is longer than the deadline of a call.
     let refused = alice.send(&to("bob"), "more").await.unwrap_err();
     assert!(matches!(refused, CallError::NotDone { .. }), "{refused:?}");
     assert!(
@@ -129,7 +130,7 @@ async fn the_library_waits_as_long_as_it_is_told_or_says_that_nothing_was_done()
         .await
         .unwrap();
     let root = root.with_token(&login.token).unwrap();
-    // Half a second is less. Under other limits the bucket is full at first.
+    // Half a second is shorter. Under changed limits the bucket is full at first.
     root.set_account_limits(limit(120)).await.unwrap();
     let began = Instant::now();
     for number in 1..=BURST + 2 {

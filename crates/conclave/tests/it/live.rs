@@ -1,5 +1,5 @@
-//! People talk live, in rooms and with each other, while nodes die and hang: every stream tells
-//! everything, once and in order, and nobody notices more than a pause.
+//! People talk live, in rooms and with each other, while nodes die and hang: every stream delivers
+//! everything, once and in order, with no error and at most a pause.
 
 use std::time::Duration;
 
@@ -17,31 +17,31 @@ use crate::{
     witness::{PASSWORD, Speaker, Talking, Witness, person, sign_up},
 };
 
-/// People in the large test: each talks in two rooms and with one other.
+/// Number of people in the large test: each talks in two rooms and with one other.
 const PEOPLE: usize = 20;
-/// Between two messages of one person in one conversation: two cores carry five nodes and all
+/// Time between two messages of one person in one conversation: two cores carry five nodes and all
 /// people.
 const PACE: Duration = Duration::from_millis(500);
 /// Messages that must get through in each conversation while a node is away, and after it.
 const MESSAGES_PER_FAULT: u64 = 3;
-/// How long a slow server hangs, as the notebooks' authors had it.
+/// Time for which a slow server hangs, as the authors of the notebooks had it.
 const LONG_HANG: Duration = Duration::from_secs(30);
 
-/// What every person has read is all there is.
+/// Reads that see every acknowledged message.
 const FRESH: Freshness = Freshness::Linearizable;
 
 fn room(name: &str) -> Recipient {
     Recipient::Room(RoomName::new(name).unwrap())
 }
 
-/// Somebody with a session, a program that begins at a node of its own, and a stream.
+/// A person with a session, a client whose first node is its own, and a stream.
 struct Person {
     login: Login,
     client: Client,
     listener: Listener,
 }
 
-/// A client that asks this node first and knows all others.
+/// Returns a client that asks this node first and knows all others.
 fn client_at(cluster: &Cluster, node: u64, token: &str) -> Client {
     let mut nodes = cluster.nodes();
     let at = nodes.iter().position(|other| *other == node).unwrap();
@@ -51,7 +51,7 @@ fn client_at(cluster: &Cluster, node: u64, token: &str) -> Client {
     builder.build().unwrap()
 }
 
-/// So many people, their streams spread over all nodes.
+/// Creates this many people, their streams spread over all nodes.
 async fn people(cluster: &Cluster, count: usize) -> Vec<Person> {
     let stranger = cluster.client();
     let mut logins = JoinSet::new();
@@ -76,7 +76,7 @@ async fn people(cluster: &Cluster, count: usize) -> Vec<Person> {
     people
 }
 
-/// What each person says where, and the conversations in which each is.
+/// The talks of each person, and the conversations that each person is in.
 struct Talks {
     speakers: Vec<Speaker>,
     talking: Vec<Talking>,
@@ -88,7 +88,8 @@ impl Talks {
         for (number, one) in people.iter().enumerate() {
             let half = if number % 2 == 0 { "even" } else { "odd" };
             let peer = &people[(number + 1) % people.len()].login.account.name;
-            // One program: what is under way together has numbers of one row.
+            // One program for each person: concurrent messages take their request numbers from one
+            // sequence.
             let speaker_in = |to: Recipient, key: String| {
                 witness.speaker_in(one.client.clone(), &one.login, to, key)
             };
@@ -108,13 +109,13 @@ impl Talks {
         }
     }
 
-    /// Waits until everybody has said so much more everywhere.
+    /// Waits until every person has sent this many more messages in every conversation.
     async fn go_on(&mut self, messages: u64) {
         let all = self.talking.iter_mut();
         join_all(all.map(|talking| talking.go_on(messages))).await;
     }
 
-    /// The end of it; nobody has seen an error.
+    /// Stops all talks and checks that no person saw an error.
     async fn finish(self) -> Vec<Speaker> {
         for talking in self.talking {
             talking.finish_without_error().await;
@@ -123,7 +124,7 @@ impl Talks {
     }
 }
 
-/// Waits until no stream comes from this node and everybody has one.
+/// Waits until this node streams to no person and every person has a stream.
 async fn streams_have_left(people: &[Person], endpoint: &str) {
     until("the streams have moved", async || {
         let elsewhere = |person: &Person| {
@@ -135,7 +136,7 @@ async fn streams_have_left(people: &[Person], endpoint: &str) {
     .await;
 }
 
-/// Everything that every stream has told is written down and compared with what is stored.
+/// Records everything that every stream has delivered and compares it with what is stored.
 async fn all_streams_are_complete(witness: &Witness, people: &[Person]) {
     for person in people {
         let conversations = person.client.conversations(1000, FRESH).await.unwrap();
@@ -184,7 +185,7 @@ async fn every_stream_tells_everything_once_while_nodes_die_and_hang() {
             }
         }
     }
-    // Who made the room of the odd ones is none of them.
+    // The maker of the odd room is not one of the odd people.
     people[0].client.leave_room("odd").await.unwrap();
     let mut talks = Talks::start(&witness, &people);
     talks.go_on(1).await;
@@ -218,7 +219,7 @@ async fn every_stream_tells_everything_once_while_nodes_die_and_hang() {
     let everybody: Vec<&Speaker> = speakers.iter().collect();
     let verdict = witness.judge(&cluster, &everybody[..6]).await;
     assert_eq!(verdict.unknown, 0);
-    // The sessions are those of the beginning: nobody logged in again.
+    // The sessions are those of the beginning: no person has logged in again.
     for person in &people {
         let sessions = person.client.sessions(FRESH).await.unwrap();
         assert_eq!(sessions.len(), 1);
@@ -246,7 +247,7 @@ async fn a_node_that_hung_for_half_a_minute_catches_up_and_streams_again() {
     cluster.all_rejoined().await;
     talking.go_on(5).await;
     let said = talking.finish_without_error().await.said;
-    // The node that was slow is no dead node: it streams everything from the beginning.
+    // A slow node is not a dead node: it streams everything from the beginning.
     let alone = Client::builder().endpoints([cluster.endpoint(slow)]);
     let alone = alone.token(alice.token.clone()).build().unwrap();
     let from_slow = Listener::start(&cluster, &alone).await;
@@ -275,7 +276,7 @@ async fn a_sender_sees_sent_delivered_and_read_over_a_fail_over() {
         let page = alice.client.messages(&person("bob"), page, 1, FRESH).await;
         page.unwrap().messages.remove(0)
     };
-    // On a majority of the nodes, and on no device.
+    // The message is on a majority of the nodes, and on no device.
     assert_eq!(newest().await.delivery(), v1::Delivery::Queued);
 
     let leader = cluster.leader().await;
@@ -293,7 +294,8 @@ async fn a_sender_sees_sent_delivered_and_read_over_a_fail_over() {
     let position = (sent.conversation, progress);
     bob.advance(&[position]).await.unwrap();
     assert_eq!(newest().await.delivery(), v1::Delivery::Read);
-    // The sender was told by its stream, in this order, and nobody was told twice.
+    // The sender's stream reported both advances in this order, and no stream reported an event
+    // twice.
     let far = || {
         alice.listener.look(|heard| {
             let advanced = heard.others.iter().filter_map(|event| match &event.event {
@@ -366,7 +368,7 @@ async fn edits_reactions_and_deletions_are_told_once_to_those_in_the_room() {
     for person in [alice, bob] {
         assert_eq!(kinds(person), ["edited", "reacted", "deleted"]);
     }
-    // A stream that begins now tells the same, and the deleted text to nobody.
+    // A stream that begins now delivers the same messages, and no stream delivers the deleted text.
     let again = Listener::start(&cluster, &bob.client).await;
     until("the end is told again", async || {
         (again.count(id.0) == 2).then_some(())
@@ -389,7 +391,7 @@ async fn edits_reactions_and_deletions_are_told_once_to_those_in_the_room() {
     outsider.listener.look(|heard| {
         assert!(heard.messages.is_empty() && heard.others.is_empty());
     });
-    // Who is kicked hears that, and nothing after it.
+    // A member who is kicked is notified of that, and of nothing after it.
     alice.client.kick_from_room("ops", "p01").await.unwrap();
     alice
         .client
@@ -425,7 +427,7 @@ async fn who_is_there_is_known_on_all_nodes_and_a_dead_node_has_nobody() {
         (state(&alice).await == v1::PresenceState::Online).then_some(())
     })
     .await;
-    // Her machine dies with the node's, which tells nobody that she has gone.
+    // Her machine dies with the node's, so no stream reports that she has gone.
     cluster.pause(node).await;
     drop(listener);
     cluster.kill(node).await;

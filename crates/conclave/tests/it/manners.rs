@@ -1,4 +1,4 @@
-//! Manners of the command line: zones, texts from files and terminals, logins that cannot be kept,
+//! Edges of the command line: zones, texts from files and terminals, logins that cannot be stored,
 //! secrets that cannot be shown, and conversations whose other account was deleted.
 
 use std::{fs, os::fd::OwnedFd};
@@ -20,7 +20,7 @@ use crate::{
     support::{Cluster, PATIENCE, until},
 };
 
-/// A node, and somebody who is logged in to it.
+/// Starts a cluster of one node and logs a person in to it.
 async fn alone(name: &str) -> (Cluster, Person) {
     let cluster = Cluster::start(1).await;
     let person = Person::named(&[cluster.endpoint(1)], name).await;
@@ -32,7 +32,7 @@ async fn talk(person: &Person, with: &str) -> Vec<Value> {
     person.run(&args).await.json()
 }
 
-/// Waits until a search finds so many messages.
+/// Waits until a search finds this many messages.
 async fn is_found(person: &Person, word: &str, count: usize) {
     until("the index has what was sent", async || {
         let found = person.run(&["search", word, "-o", "json"]).await;
@@ -142,14 +142,14 @@ async fn a_file_or_stdin_is_one_message_or_refused_with_its_size() {
         [&whole, &whole, &json!("/me is no action in a file")]
     );
     assert_eq!(said[2]["reply_to"], 1);
-    // Who reads what is told does not decide what is sent.
+    // The reader of the command's output does not decide what is sent.
     let script = r#"printf 'one\ntwo\nthree\n' | "$CONCLAVE" send alice - | true"#;
     assert_eq!(run(alice.shell(script), b"").await.stderr, "");
     assert_eq!(talk(&alice, "alice").await.len(), 6);
     drop(cluster);
 }
 
-/// A terminal: the side of the person, and the side of the program.
+/// Opens a terminal: returns the person's side and the program's side.
 fn terminal() -> (tokio::fs::File, OwnedFd) {
     let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&person).unwrap();
@@ -160,7 +160,7 @@ fn terminal() -> (tokio::fs::File, OwnedFd) {
     (tokio::fs::File::from_std(person), program)
 }
 
-/// Reads until this was said.
+/// Reads from the terminal until this text has appeared.
 async fn says(output: &mut (impl AsyncRead + Unpin), part: &str) {
     let mut seen = Vec::new();
     let reading = async {
@@ -236,12 +236,12 @@ async fn a_login_that_cannot_be_kept_leaves_no_session() {
     let sessions = async || alice.run(&["sessions", "-o", "json"]).await.json().len();
     assert_eq!(sessions().await, 1);
     let stranger = Person::new(&[cluster.endpoint(1)]);
-    // Nothing can be made below a file.
+    // No file can be created below a file.
     let mut command = stranger.command(&["login", "alice"]);
     command.env("XDG_CONFIG_HOME", "/dev/null/home");
     run(command, b"").await.failed(1, "cannot write");
     assert_eq!(sessions().await, 1);
-    // The file can be made, and cannot take its place.
+    // The file can be created, and cannot be moved to its place.
     fs::create_dir_all(stranger.credentials()).unwrap();
     let refused = stranger.run(&["login", "alice"]).await;
     refused.failed(1, "the session was closed again");
@@ -370,7 +370,7 @@ async fn weights_are_for_terminals_that_know_them() {
         let ended = timeout(PATIENCE, child.wait()).await.unwrap().unwrap();
         assert!(ended.success(), "{ended}");
         let mut shown = Vec::new();
-        // A terminal whose program has gone ends with an error.
+        // A terminal whose program has ended gives an error.
         let _ = screen.read_to_end(&mut shown).await;
         let shown = String::from_utf8(shown).unwrap();
         assert!(shown.contains("hello"), "{shown:?}");
@@ -408,7 +408,7 @@ async fn a_refusal_begins_with_the_argument_that_caused_it() {
         assert_eq!(ran.code, Some(code), "{args:?}: {ran:?}");
         assert!(ran.stderr.starts_with(begin), "{args:?}: {ran:?}");
     }
-    // A line of stdin is named by its number.
+    // An error names a line of stdin by its number.
     let ran = alice
         .run_with(&["send", "alice", "-"], b"good\n\xe2\x80\x8b\n")
         .await;

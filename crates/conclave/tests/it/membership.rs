@@ -1,4 +1,5 @@
-//! Nodes come, get a vote, lose it and go while people talk: nothing is lost, nobody notices.
+//! Nodes join, get a vote, lose it and leave while people talk: no message is lost and no client
+//! sees an error.
 
 use std::process::Command;
 
@@ -45,7 +46,7 @@ async fn promote(root: &Client, node: u64) -> v1::ChangeMembersResponse {
     .await
 }
 
-/// The word with which a change was refused.
+/// Returns the reason with which a change was refused.
 async fn refused(root: &Client, request: v1::ChangeMembersRequest) -> String {
     match root.change_members(request).await {
         Err(CallError::Refused { reason, .. }) => reason,
@@ -65,7 +66,7 @@ async fn one_node_grows_to_five_while_people_talk_and_then_any_two_may_die() {
         let added = root.change_members(add(&cluster, node)).await.unwrap();
         assert_eq!(added.learner_node_ids, [node]);
         assert!(added.changed);
-        // Asked again, as after a lost answer, it is no change.
+        // A repeated request, as after a lost answer, changes nothing.
         let again = root.change_members(add(&cluster, node)).await.unwrap();
         assert!(!again.changed);
         cluster.start_node(node).await;
@@ -83,7 +84,7 @@ async fn one_node_grows_to_five_while_people_talk_and_then_any_two_may_die() {
     let follower = cluster.a_follower().await;
     cluster.kill(follower).await;
     talking.go_on(MESSAGES_PER_CHANGE).await;
-    // Also the one that made the cluster alone comes back as one of five.
+    // The node that bootstrapped the cluster alone also comes back as one of five.
     cluster.start_all().await;
     talking.finish_without_error().await;
     witness.judge(&cluster, &[&alice]).await;
@@ -114,7 +115,7 @@ async fn a_removed_node_stops_and_says_why_and_a_removed_leader_hands_over_first
         assert!(!again.changed);
         talking.go_on(MESSAGES_PER_CHANGE).await;
     }
-    // Started again it does not come back as if nothing had happened.
+    // The removed node is refused when it starts again.
     cluster.start_refused_node(follower).await;
     talking.finish_without_error().await;
     let left = cluster.nodes().into_iter();
@@ -146,7 +147,7 @@ async fn what_would_cost_the_majority_is_refused() {
     cluster.kill(dead).await;
     let leader = cluster.leader().await;
     let well = (1..=3).find(|node| ![dead, leader].contains(node)).unwrap();
-    // Of three, one is dead; with only that and one more left there would be no majority.
+    // Of three, one is dead; without one more there would be no majority.
     let reason = refused(&root, change(Change::RemoveNodeId(well))).await;
     assert_eq!(reason, "WOULD_LOSE_QUORUM");
     let done = root

@@ -17,11 +17,12 @@ use v1::change_members_request::Change;
 
 use crate::{damage::Dice, support::Cluster};
 
-/// Time in which a change has to be made, counted from the fault.
+/// Maximum time for a change, counted from the fault.
 const CHANGE_LIMIT: Duration = Duration::from_secs(10);
 /// Time for which a paused leader hangs.
 const PAUSE: Duration = Duration::from_secs(2);
-/// The fault comes at most so long after the request: a change takes a few milliseconds.
+/// Maximum time between the request and the fault, in microseconds: a change takes a few
+/// milliseconds.
 const MOMENT_US_MAX: usize = 20_000;
 const MOMENTS: usize = 3;
 
@@ -30,7 +31,7 @@ fn number_from(variable: &str, default: usize) -> usize {
     asked.map_or(default, |text| text.parse().unwrap())
 }
 
-/// Asks until the change is made.
+/// Requests a change until it is made.
 async fn make(root: &Client, change: &Change) -> v1::ChangeMembersResponse {
     let began = Instant::now();
     loop {
@@ -51,7 +52,7 @@ async fn make(root: &Client, change: &Change) -> v1::ChangeMembersResponse {
     }
 }
 
-/// Lets a fault strike the leader a moment after a change was asked for.
+/// Strikes the leader with a fault a moment after a change was requested.
 async fn disturbed(cluster: &Cluster, root: &Client, change: Change, dice: &mut Dice) {
     cluster.all_rejoined().await;
     let leader = cluster.leader().await;
@@ -67,7 +68,7 @@ async fn disturbed(cluster: &Cluster, root: &Client, change: Change, dice: &mut 
     match kind {
         0 => cluster.kill(leader).await,
         1 => cluster.pause(leader).await,
-        // It may lead no more by then.
+        // The node may have lost leadership by then.
         _ => drop(root.transfer_leader(0).await),
     }
     if kind == 1 {

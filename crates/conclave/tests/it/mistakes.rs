@@ -1,4 +1,4 @@
-//! What operators mistype and leave behind is refused with a sentence, or does no harm.
+//! Values that operators mistype or leave behind are refused with a sentence, or do no harm.
 
 use std::fs;
 
@@ -36,7 +36,7 @@ async fn addresses_that_are_none_are_refused_before_anything_is_made() {
         refused.unwrap_err().failed(USAGE, sentence);
         assert!(!home.path("data").exists(), "{flags:?}");
     }
-    // Client and server judge alike.
+    // The client checks addresses by the same rules as the server.
     let person = crate::command::Person::new(&["::1:22400".to_owned()]);
     let refused = person.run(&["cluster", "status"]).await;
     refused.failed(USAGE, "in brackets");

@@ -1,4 +1,4 @@
-//! Nodes that were started at other addresses with the same data.
+//! Nodes that are restarted at other addresses with the same data.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::{
     witness::{Witness, client_of, next_message, person},
 };
 
-/// Starts a node with its data at these addresses; it is told nothing of the others but `join`.
+/// Starts a node with its data at these addresses; it knows no other node's address but `join`.
 async fn start_at(data: &Path, client: &str, peer: &str, more: &[&str]) -> Served {
     let args = [
         "--data",
@@ -58,11 +58,11 @@ async fn a_node_that_moved_is_found_at_its_new_addresses_and_its_streams_go_on()
         })
         .await;
     }
-    // With it and without another one there is still a majority.
+    // The moved node and one other are still a majority.
     cluster.kill(others[0]).await;
     talking.go_on(20).await;
     talking.finish_without_error().await;
-    // What is sent now comes through a stream of the node that moved.
+    // Messages that are sent now arrive on a stream of the node that moved.
     let there = client_of(&node.client_address, &alice.token);
     let mut events = there.subscribe(From::Beginning);
     alice
@@ -71,7 +71,7 @@ async fn a_node_that_moved_is_found_at_its_new_addresses_and_its_streams_go_on()
         .await
         .unwrap();
     while next_message(&mut events).await.text != "to myself" {}
-    // The log knows: a node that was away while it moved is told.
+    // The log has the new address: a node that was down during the move learns it.
     cluster.start_node(others[0]).await;
     until("it finds the node that moved", async || {
         let status = status_at(&client, &cluster.endpoint(others[0])).await?;
@@ -132,12 +132,12 @@ async fn three_nodes_that_all_moved_find_each_other_by_join() {
 async fn a_node_that_the_leader_does_not_reach_is_not_ready_and_says_so() {
     let cluster = Cluster::start(3).await;
     let client = cluster.operator_client().await;
-    // Also the one that will learn of nothing any more knows the operator.
+    // The node that will be cut off later also knows the operator.
     cluster.all_rejoined().await;
     let moved = cluster.a_follower().await;
     cluster.stop(moved).await;
     let any = "127.0.0.1:0";
-    // It listens on one address and tells the others another one.
+    // The node listens on one address and advertises another one.
     let more = ["--advertise", "127.0.0.77"];
     let node = start_at(&cluster.directory(moved), any, any, &more).await;
     until("it says that it is not reached", async || {

@@ -1,5 +1,5 @@
-//! Old copies of a data directory, and copies that run beside their original: what an operator
-//! does who restores the wrong directory.
+//! Old copies of a data directory, and copies that run beside their original, as after an operator
+//! has restored the wrong directory.
 
 use std::{
     fs,
@@ -15,8 +15,8 @@ use crate::{
     witness::Witness,
 };
 
-/// Processor time that a node may use in [`QUIET_FOR`] when nothing happens, in hundredths of a
-/// second: heartbeats cost a few.
+/// Processor time that an idle node may use in [`QUIET_FOR`], in hundredths of a second: heartbeats
+/// cost a few.
 const QUIET_TICKS: u64 = 50;
 const QUIET_FOR: Duration = Duration::from_secs(3);
 
@@ -28,13 +28,13 @@ pub(crate) fn copy(from: &Path, to: &Path) {
         let target = to.join(path.file_name().unwrap());
         match path.is_dir() {
             true => copy(&path, &target),
-            // A file of a node that runs may go meanwhile.
+            // A file of a running node may disappear meanwhile.
             false => drop(fs::copy(&path, &target)),
         }
     }
 }
 
-/// A copy of the directory of this node, beside it.
+/// Copies the directory of this node to a place beside it.
 fn copy_of(cluster: &Cluster, node: u64) -> PathBuf {
     let directory = cluster.directory(node);
     let kept = directory.with_extension("copy");
@@ -48,7 +48,7 @@ fn put_back(cluster: &Cluster, node: u64, kept: &Path) {
     copy(kept, &cluster.directory(node));
 }
 
-/// Waits until three nodes vote and answer, this one under a number that is not its old one.
+/// Waits until three nodes vote and answer, and returns this node's number, which is a new one.
 async fn comes_back(cluster: &Cluster, node: u64) -> u64 {
     let client = cluster.operator_client().await;
     until("it votes again under a new number", async || {
@@ -60,7 +60,7 @@ async fn comes_back(cluster: &Cluster, node: u64) -> u64 {
     .await
 }
 
-/// Processor time of a process so far, in hundredths of a second.
+/// Returns the processor time that a process has used so far, in hundredths of a second.
 fn ticks(pid: u32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat
@@ -117,18 +117,19 @@ async fn a_copy_of_a_running_node_gives_no_vote_when_another_follower_is_lost() 
         .filter(|n| *n != leader)
         .collect();
     let (old, lost) = (others[0], others[1]);
-    // As a snapshot of the disk is, or a backup at night: the node is not started meanwhile.
+    // A copy like a snapshot of the disk or a nightly backup: the node does not run meanwhile.
     let kept = copy_of(&cluster, old);
     talking.go_on(300).await;
     let talk = talking.finish_without_error().await;
-    // What was acknowledged last is on the leader and on the node that is restored.
+    // The last acknowledged messages are on the leader and on the node that is restored.
     cluster.kill(lost).await;
     let mut said = alice.keep_talking();
     said.go_on(20).await;
     let more = said.finish_without_error().await;
     cluster.kill(old).await;
     put_back(&cluster, old, &kept);
-    // Refused before it listens, it does not listen: without a majority it is not let in again.
+    // If the node is refused before it listens, it does not listen: without a majority it cannot
+    // join again.
     let listens = cluster.try_start_node(old).await.is_ok();
     until("it is refused", async || {
         let log = cluster.log(old);
@@ -136,7 +137,7 @@ async fn a_copy_of_a_running_node_gives_no_vote_when_another_follower_is_lost() 
             .then_some(())
     })
     .await;
-    // There is no majority without it, and no vote of it makes one.
+    // There is no majority without the node, and no vote of it makes one.
     assert!(!cluster.status(leader).await.quorum);
     cluster.start_node(lost).await;
     if !listens {
@@ -147,7 +148,7 @@ async fn a_copy_of_a_running_node_gives_no_vote_when_another_follower_is_lost() 
     assert_eq!((verdict.acked, verdict.unknown), (talk.said + more.said, 0));
 }
 
-/// Starts a copy of a node's directory on ports of its own; how it ended, if it did.
+/// Starts a copy of a node's directory on ports of its own; returns how it ended, if it did.
 async fn start_beside(data: &Path) -> Result<Served, Ran> {
     let args = [
         "--data",
@@ -211,7 +212,8 @@ async fn an_original_that_was_given_up_stops_when_it_wakes() {
     let copied = cluster.a_follower().await;
     cluster.pause(copied).await;
     let data = copy_of(&cluster, copied);
-    // For some seconds it may still run; then it is taken for dead, and the copy takes its place.
+    // For some seconds the original may still run; then it counts as dead, and the copy takes its
+    // place.
     let mut clone = start_beside(&data).await.expect("it listens");
     clone.says("ready").await;
     cluster.resume(copied).await;

@@ -1,4 +1,4 @@
-//! Operators run the machines, from the command line; administrators of accounts do not.
+//! Operators manage nodes, from the command line; administrators of accounts cannot.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
@@ -7,7 +7,7 @@ use v1::change_members_request::Change;
 
 use crate::{command::Person, support::Cluster};
 
-/// The exit code of a command that its caller may not give.
+/// Exit code of a command that the caller may not run.
 const NOT_PERMITTED: i32 = 4;
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -16,14 +16,14 @@ fn at(cluster: &Cluster) -> Vec<String> {
     nodes.map(|node| cluster.endpoint(node)).collect()
 }
 
-/// Whether a call was refused for the want of a credential.
+/// Checks that a call was refused because the caller is not an operator.
 #[track_caller]
 fn refused<T: std::fmt::Debug>(what: &str, outcome: Result<T, CallError>) {
     let error = outcome.expect_err(what);
     assert_eq!(error.reason(), Some("NOT_AN_OPERATOR"), "{what}: {error}");
 }
 
-/// Every call for operators, with what this client has.
+/// Makes every call for operators with the credential of this client.
 async fn tries_everything(client: &Client, endpoint: &str) {
     let change = |change| v1::ChangeMembersRequest {
         change: Some(change),
@@ -68,7 +68,7 @@ async fn who_is_no_operator_runs_no_machine_and_is_told_so_once_in_the_log() {
         let credential = cluster.operator().await.to_text();
         assert!(!log.contains(&credential), "the credential is in a log");
     }
-    // One for each call on each node that was asked, not for each of nine attempts.
+    // One line for each call on each node that was asked, not for each of nine attempts.
     assert!((1..=11 * 3).contains(&lines), "{lines} lines");
 
     let person = Person::new(&at(&cluster));
@@ -155,7 +155,7 @@ async fn lost_credentials_are_replaced_on_the_machine_of_a_voter() {
     let lost = cluster.operator_client().await;
     lost.operators().await.unwrap();
     let person = Person::new(&at(&cluster));
-    // Not where the first one lies: any voter does.
+    // Not the node with the first credential's file: the directory of any voter will do.
     let follower = cluster.a_follower().await;
     let data = cluster.directory(follower);
     let reset = ["operator", "reset", "--data", data.to_str().unwrap()];

@@ -1,4 +1,4 @@
-//! The operator's own certificate for the public name, and who goes by it.
+//! The operator's own certificate for the public name, and the clients that trust it.
 
 use std::{fs, path::PathBuf, sync::Arc};
 
@@ -11,13 +11,13 @@ use crate::{
     support::until,
 };
 
-/// What `conclave` ends with when something is not allowed, when it is told nonsense, when there
-/// is no such thing.
+/// Exit codes of `conclave`: the caller is not allowed, the arguments are wrong, or the object does
+/// not exist.
 const NOT_ALLOWED: i32 = 4;
 const USAGE: i32 = 2;
 const NOT_FOUND: i32 = 3;
 
-/// Where the operator keeps the pair.
+/// Files in which the operator keeps the certificate and its key.
 struct Files {
     certificate: PathBuf,
     key: PathBuf,
@@ -50,7 +50,7 @@ impl Files {
     }
 }
 
-/// The certificate that is shown to who asks for this name.
+/// Returns the certificate that the node shows to a client that asks for this name.
 async fn shown(
     node: &Served,
     config: &Arc<rustls::ClientConfig>,
@@ -75,7 +75,7 @@ async fn a_public_name_has_the_operators_certificate_and_the_cluster_keeps_its_o
     let (_, port) = node.client_address.rsplit_once(':').unwrap();
     let public = format!("localhost:{port}");
 
-    // By its public name, as browsers know it.
+    // Clients connect by the public name, as browsers do.
     let alice = Person::new(std::slice::from_ref(&public));
     let create = ["account", "create", "alice", "--ca-file", roots];
     alice.run(&create).await.succeeded();
@@ -86,7 +86,7 @@ async fn a_public_name_has_the_operators_certificate_and_the_cluster_keeps_its_o
         .run(&["send", "alice", "hello", "--ca-file", roots])
         .await
         .succeeded();
-    // Not under another name, and not by other authorities.
+    // The certificate is not valid under another name, and not by other authorities.
     let elsewhere = ["whoami", "--endpoints", &node.client_address, "--ca-file"];
     let elsewhere = [&elsewhere[..], &[roots, "--timeout", "2"]].concat();
     alice.run(&elsewhere).await.failed(NOT_ALLOWED, NOT_PROVEN);
@@ -99,7 +99,7 @@ async fn a_public_name_has_the_operators_certificate_and_the_cluster_keeps_its_o
     let empty = ["whoami", "--ca-file", "/dev/null"];
     alice.run(&empty).await.failed(USAGE, "/dev/null");
 
-    // Whoever knows the cluster itself goes on as if there were no such certificate.
+    // A client that knows the cluster's own authority behaves as without such a certificate.
     let bob = Person::new(std::slice::from_ref(&node.client_address));
     let unknown = ["trust", "export", &node.client_address];
     bob.run(&unknown)
@@ -147,7 +147,7 @@ async fn what_trust_export_writes_is_what_other_programs_need() {
     let exported = alice.run(&["trust", "export", &address]).await.succeeded();
     let file = home.path("cluster.pem");
     fs::write(&file, exported).unwrap();
-    // Somebody to whom nothing else is known, and who goes by the host that was named.
+    // A client that knows nothing else, and that verifies the host that was named.
     let other = Person::new(std::slice::from_ref(&address));
     let status = ["cluster", "status", "--ca-file", file.to_str().unwrap()];
     other.run(&status).await.succeeded();
@@ -169,11 +169,11 @@ async fn a_certificate_that_is_replaced_is_shown_without_a_restart_and_a_wrong_o
         shown(&node, &believing, "chat.example").await.as_ref(),
         Some(&first.chain[0])
     );
-    // The cluster's own names stay the cluster's.
+    // The cluster's own names keep the cluster's certificate.
     let inside = forger::config(&node_secret(&home), None);
     assert!(shown(&node, &inside, forger::ANY_NODE).await.is_some());
 
-    // First the one file, then the other, and time between them.
+    // The operator replaces first the one file, then the other, with time between them.
     fs::write(&files.certificate, &second.chain_pem).unwrap();
     let line = "the own certificate stays the old one";
     until("the log says so", async || {
@@ -195,12 +195,13 @@ async fn a_certificate_that_is_replaced_is_shown_without_a_restart_and_a_wrong_o
         if shown == second.chain[0] {
             return Some(());
         }
-        // A node ends a connection that says nothing for as long as it waits for its next look.
+        // A node closes a connection that stays silent for as long as two looks at the files
+        // are apart.
         open = connect().await;
         None
     })
     .await;
-    // Who has come before goes on.
+    // A connection from before still works.
     let heard = get(&mut open).await;
     assert!(heard.starts_with("HTTP/1.1 "), "{heard}");
     let log = node.log();
@@ -209,7 +210,7 @@ async fn a_certificate_that_is_replaced_is_shown_without_a_restart_and_a_wrong_o
     node.stop().await;
 }
 
-/// Asks for something on a connection that is open.
+/// Sends a request on an open connection and returns the answer.
 async fn get(stream: &mut tokio_rustls::client::TlsStream<tokio::net::TcpStream>) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let request = b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n";

@@ -1,5 +1,5 @@
-//! What is marked as read is what a person could see: pages, pipes that are closed early or not
-//! read, and looks that mark nothing.
+//! Only messages that a person could see are marked as read: pages, pipes that are closed early or
+//! not read, and looks that mark nothing.
 
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines},
@@ -12,10 +12,10 @@ use crate::{
     support::{Cluster, PATIENCE, until},
 };
 
-/// Messages that wait: three times what `read` shows unless it is told how many.
+/// Number of unread messages: three times what `read` shows by default.
 const WAITING: usize = 60;
 
-/// A reader for whom messages wait in #news, and the cluster in which they do.
+/// Returns a reader with unread messages in #news, and the cluster that has them.
 async fn reader() -> (Cluster, Person) {
     let cluster = Cluster::start(1).await;
     let endpoints = [cluster.endpoint(1)];
@@ -30,7 +30,7 @@ async fn reader() -> (Cluster, Person) {
     (cluster, bob)
 }
 
-/// A command that waits for the program behind its pipe as long as a test does, however busy the
+/// Makes a command wait for the program behind its pipe as long as a test does, however busy the
 /// machine is.
 fn patient(mut command: Command) -> Command {
     let wait = PATIENCE.as_secs().to_string();
@@ -76,7 +76,7 @@ async fn no_message_is_marked_as_read_that_was_not_shown() {
     other.failed(2, "--before names a message of conversation 9");
     assert_eq!(unread(&bob).await, 60);
 
-    // From the first unread one on, as many as asked for; then the rest.
+    // From the first unread message on, as many as requested; then the rest.
     let some = bob
         .run(&["read", "--with", "#news", "--unread", "15"])
         .await;
@@ -97,7 +97,7 @@ async fn no_message_is_marked_as_read_that_was_not_shown() {
     assert_eq!(none.succeeded(), "");
 }
 
-/// `read --follow` after a position.
+/// A running `read --follow` that starts after a position.
 struct Follower {
     child: Child,
     shown: Lines<BufReader<ChildStdout>>,
@@ -114,14 +114,14 @@ impl Follower {
         Self { child, shown, told }
     }
 
-    /// Waits for the next line on stdout, which is this message.
+    /// Waits for the next line on stdout, and checks that it is this message.
     async fn shows(&mut self, text: &str) {
         let line = timeout(PATIENCE, self.shown.next_line()).await;
         let line = line.expect("it is shown in time").unwrap().unwrap();
         assert!(line.ends_with(text), "{line}");
     }
 
-    /// Waits for the next line on stderr.
+    /// Waits for the next line on stderr, and checks that it contains this part.
     async fn tells(&mut self, part: &str) {
         let line = timeout(PATIENCE, self.told.next_line()).await;
         let line = line.expect("it is told in time").unwrap().unwrap();
@@ -164,7 +164,7 @@ async fn a_follower_from_a_position_marks_nothing_over_what_it_did_not_show() {
     }
     assert_eq!(unread(&bob).await, 60);
 
-    // Once the older ones are read, those that the followers have shown are, too.
+    // Once the older messages are read, those that the followers have shown are read, too.
     let older = r#""$CONCLAVE" read --with '#news' --unread 40 | cat"#;
     let older = run(patient(bob.shell(older)), b"").await.succeeded();
     assert!(older.ends_with("news 40\n"), "{older}");
@@ -173,7 +173,7 @@ async fn a_follower_from_a_position_marks_nothing_over_what_it_did_not_show() {
         follower.end().await;
     }
 
-    // With everything before it read, a follower marks what it shows.
+    // If everything before a message is read, a follower marks the message when it shows it.
     carol.run(&["send", "#news", "61"]).await.succeeded();
     let mut follower = Follower::start(&bob, since, &["--with", "#news"]);
     for number in 41..=WAITING {
@@ -188,7 +188,7 @@ async fn a_follower_from_a_position_marks_nothing_over_what_it_did_not_show() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pipe_that_is_closed_early_has_taken_what_is_read_and_no_more() {
     let (_cluster, bob) = reader().await;
-    // The outer shell tells on stderr how the program ended.
+    // The outer shell prints on stderr how the program ended.
     let script = |command: &str, lines: usize| {
         format!(r#"{{ "$CONCLAVE" {command}; echo "ended with $?" >&2; }} | head -{lines}"#)
     };
@@ -209,7 +209,7 @@ async fn a_pipe_that_is_closed_early_has_taken_what_is_read_and_no_more() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_in_a_pipe_is_not_read() {
     let (_cluster, bob) = reader().await;
-    // A program that looks at the output only after the command has ended.
+    // A program that reads the output only after the command has ended.
     let mut child = bob.command(&["read", "--unread", "60"]).spawn().unwrap();
     let ended = timeout(PATIENCE, child.wait()).await.unwrap().unwrap();
     assert!(ended.success(), "{ended}");

@@ -1,8 +1,8 @@
 //! The commands that people copy from the documents are run as they stand there, by a shell.
 //!
-//! Only what this machine cannot be is replaced: `cargo run` by the program that is built already,
-//! ports and directories by free ones, and the addresses of other machines by local ones. A block
-//! that is none of the known kinds fails, so nothing is left out.
+//! Only what this machine lacks is replaced: `cargo run` by the built program, ports and
+//! directories by free ones, and the addresses of other machines by local ones. A block that is
+//! none of the known kinds fails, so nothing is left out.
 
 use std::{
     fs,
@@ -25,17 +25,17 @@ use crate::{
     witness::{PASSWORD, stranger_at},
 };
 
-/// How the documents call the program that was not built yet.
+/// Command in the documents that runs the program from its sources.
 const CARGO: &str = "cargo run --release --";
-/// Where the documents have their several machines.
+/// Prefix of the addresses of the machines in the documents.
 const MACHINES: &str = "10.0.0.";
-/// Where their secret lies.
+/// Path of the machines' secret in the documents.
 const MACHINE_SECRET: &str = "/var/lib/conclave-secret";
-/// Where they keep their data.
+/// Data directory of the machines in the documents.
 const MACHINE_DATA: &str = "/var/lib/conclave";
-/// The last line of `up`, as the README has it.
+/// Last line of `up`, according to the README.
 const LAST_LINE: &str = "Ctrl-C stops all nodes.";
-/// Nodes of `up`, if it is not told otherwise.
+/// Default number of nodes of `up`.
 const NODES: u16 = 5;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,7 +88,7 @@ async fn the_commands_of_the_readme_work() {
         from_a_file(&desk, file).await;
     }
     for command in [inline(&readme), inline(&operations)].concat() {
-        // Those that are commands themselves are asked what they take.
+        // A `help` command prints the help by itself; the others need the flag.
         let help = if command.ends_with(" help") {
             ""
         } else {
@@ -103,7 +103,7 @@ async fn the_commands_of_the_readme_work() {
     );
 }
 
-/// `up`, a conversation, two deaths, and Ctrl-C.
+/// Runs `up` and a conversation, kills two nodes, and presses Ctrl-C.
 async fn on_one_machine(desk: &Desk, up: &str, chat: &[String]) {
     let base = free_base_port();
     let up = format!("exec {} --base-port {base}", up.trim());
@@ -148,7 +148,7 @@ async fn on_one_machine(desk: &Desk, up: &str, chat: &[String]) {
     assert!(desk.home.path("desk/conclave-data/node-5").exists());
 }
 
-/// A cluster of several machines, with each of them here.
+/// Runs the block of a cluster of several machines, with each of them here.
 async fn on_several_machines(desk: &Desk, block: &str) {
     let members = block.matches(&format!("={MACHINES}")).count();
     let members = u64::try_from(members).unwrap();
@@ -192,7 +192,7 @@ async fn on_several_machines(desk: &Desk, block: &str) {
     }
 }
 
-/// Five machines, one after the other, encrypted as they are when nobody asks for anything else.
+/// Runs the block of five machines, one after the other, encrypted as they are by default.
 async fn step_by_step(desk: &Desk, first: &str, at_desk: &str, check: &str) {
     const ENCRYPTED: &str = "unset CONCLAVE_PLAIN\n";
     const ALL: u64 = 5;
@@ -245,7 +245,8 @@ async fn step_by_step(desk: &Desk, first: &str, at_desk: &str, check: &str) {
     }
 }
 
-/// Three machines find each other with a secret; a fourth joins with a token.
+/// Runs the block of three machines that find each other with a secret; a fourth joins with a
+/// token.
 async fn on_machines_that_meet(desk: &Desk, meeting: &str, token: &str) {
     const ALL: u64 = 4;
     let ports = Ports::free(ALL).expect("there are free ports");
@@ -289,7 +290,7 @@ async fn on_machines_that_meet(desk: &Desk, meeting: &str, token: &str) {
     }
 }
 
-/// The credential of the first operator, in one of these data directories.
+/// Returns the credential file of the first operator, in one of these data directories.
 async fn operator_file(data: &[PathBuf]) -> PathBuf {
     until("a node has written it", async || {
         let files = data.iter().map(|data| data.join("operator.token"));
@@ -298,7 +299,7 @@ async fn operator_file(data: &[PathBuf]) -> PathBuf {
     .await
 }
 
-/// Keeps the credential of the first operator; gives what its commands begin with.
+/// Stores the credential of the first operator; returns the prefix of the operator's commands.
 async fn first_operator(desk: &Desk, ports: Ports, data: &[PathBuf]) -> String {
     let file = operator_file(data).await;
     let at = format!("export CONCLAVE_ENDPOINTS={}\n", ports.client(1));
@@ -307,7 +308,7 @@ async fn first_operator(desk: &Desk, ports: Ports, data: &[PathBuf]) -> String {
     at
 }
 
-/// A cluster of three machines gets a fourth.
+/// Adds a fourth machine to a cluster of three, as in the block.
 async fn on_one_machine_more(desk: &Desk, block: &str) {
     const FOUNDERS: u64 = 3;
     const ALL: u64 = 4;
@@ -337,7 +338,7 @@ async fn on_one_machine_more(desk: &Desk, block: &str) {
     let block = at_home(&block, ports, ALL);
     let (add, rest) = block.split_once('\n').unwrap();
     let (serve, promote) = rest.trim_end().rsplit_once('\n').unwrap();
-    // In the other order, which must not matter.
+    // The commands run in the other order, which must not matter.
     let mut fourth = desk.start(&format!("exec {serve}")).await;
     let added = desk.run(&format!("{at}{add}")).await;
     assert!(added.succeeded().contains("learners: 4"));
@@ -350,7 +351,7 @@ async fn on_one_machine_more(desk: &Desk, block: &str) {
     }
 }
 
-/// The example of a configuration.
+/// Starts nodes with the example of a configuration file.
 async fn from_a_file(desk: &Desk, file: &str) {
     let members = file.matches(&format!("={MACHINES}")).count();
     let members = u64::try_from(members).unwrap();
@@ -373,7 +374,7 @@ async fn from_a_file(desk: &Desk, file: &str) {
     node.child.kill().await.unwrap();
 }
 
-/// The same with local addresses.
+/// Returns the text with local addresses.
 fn at_home(text: &str, ports: Ports, members: u64) -> String {
     let mut text = text.to_owned();
     for node in 1..=members {
@@ -401,7 +402,7 @@ impl Desk {
         Self { home }
     }
 
-    /// These lines, for a shell.
+    /// Returns a shell that runs these lines.
     fn shell(&self, lines: &str) -> Command {
         let path = std::env::var("PATH").unwrap();
         let path = format!("{}:{path}", self.home.path("bin").display());
@@ -421,7 +422,7 @@ impl Desk {
         command
     }
 
-    /// A file with a secret, as every machine is given it.
+    /// Creates a secret file, as every machine gets it, and returns its path.
     async fn secret(&self) -> String {
         let path = self.home.path("desk/machine-secret").display().to_string();
         self.run(&format!("conclave token secret > {path}"))
@@ -435,7 +436,7 @@ impl Desk {
         run(self.shell(lines), b"").await
     }
 
-    /// Starts something that goes on.
+    /// Starts a command that keeps running.
     async fn start(&self, lines: &str) -> Running {
         let (stderr, path) = tempfile::NamedTempFile::new().unwrap().into_parts();
         let mut child = self.shell(lines).stderr(stderr).spawn().unwrap();
@@ -448,7 +449,7 @@ impl Desk {
     }
 }
 
-/// Something that goes on until it is stopped.
+/// A command that runs until it is stopped.
 struct Running {
     child: Child,
     stdout: tokio::io::Lines<BufReader<tokio::process::ChildStdout>>,
@@ -456,7 +457,7 @@ struct Running {
 }
 
 impl Running {
-    /// The next line of its stdout.
+    /// Waits for the next line of its stdout and returns it.
     async fn line(&mut self) -> String {
         let line = timeout(PATIENCE, self.stdout.next_line()).await;
         let line = line.expect("it goes on").unwrap();
@@ -481,7 +482,7 @@ pub(crate) fn document(name: &str) -> String {
     fs::read_to_string(root.join(name)).unwrap()
 }
 
-/// The fenced blocks of this language.
+/// Returns the fenced blocks of this language.
 pub(crate) fn blocks(text: &str, language: &str) -> Vec<String> {
     let begin = format!("```{language}\n");
     let parts = text.split(&begin).skip(1);
@@ -490,7 +491,7 @@ pub(crate) fn blocks(text: &str, language: &str) -> Vec<String> {
         .collect()
 }
 
-/// The commands within the sentences.
+/// Returns the commands within the sentences.
 fn inline(text: &str) -> Vec<String> {
     let prose = text.split("```").step_by(2);
     let codes = prose.flat_map(|part| part.split('`').skip(1).step_by(2));
@@ -500,7 +501,7 @@ fn inline(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// A port that is free, as are those of the other nodes of `up`.
+/// Returns a port that is free, as are those of the other nodes of `up`.
 fn free_base_port() -> u16 {
     let first = 7500 + 50 * u16::try_from(std::process::id() % 40).unwrap();
     let mut bases = (0..40).map(|n| 7500 + (first - 7500 + 50 * n) % 2000);

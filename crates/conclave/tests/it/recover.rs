@@ -1,4 +1,4 @@
-//! A majority is gone for good: one survivor goes on alone, nothing that it had is lost, and the
+//! A majority is lost for good: one survivor continues alone, none of its data is lost, and the
 //! lost nodes are refused if they come back.
 
 use std::{path::Path, time::Duration};
@@ -14,12 +14,12 @@ use crate::{
     witness::{Witness, person},
 };
 
-/// How long a token may be used.
+/// Lifetime of a token.
 const HOUR: Duration = Duration::from_secs(3600);
-/// Where the documents keep a node's data.
+/// Data directory of a node in the documents.
 const DATA: &str = "/var/lib/conclave";
 
-/// The commands of the runbook, in their order.
+/// Returns the commands of the runbook, in their order.
 fn runbook() -> Vec<String> {
     let operations = document("docs/operations.md");
     let of_recovery = blocks(&operations, "sh").into_iter();
@@ -37,7 +37,7 @@ async fn as_written(line: &str, data: &Path) -> crate::command::Ran {
     run(program(&words), b"").await
 }
 
-/// What a survivor has.
+/// Returns what `recover` reports about a survivor's data.
 async fn standing(data: &Path) -> Value {
     let args = ["cluster", "recover", "--dry-run", "-o", "json", "--data"];
     let args = [&args[..], &[data.to_str().unwrap()]].concat();
@@ -62,7 +62,7 @@ async fn one_of_two_voters_goes_on_alone_and_the_lost_one_is_refused_when_it_com
     let mut talking = alice.keep_talking();
     talking.go_on(30).await;
     let talk = talking.finish_without_error().await;
-    // A node that runs needs no recovery.
+    // A running node needs no recovery.
     let data = cluster.directory(1);
     let [look, recover] = &runbook()[..] else {
         panic!("it looks, and recovers");
@@ -81,7 +81,7 @@ async fn one_of_two_voters_goes_on_alone_and_the_lost_one_is_refused_when_it_com
         before.contains("voters: 1, 2") && before.contains("given up: 2"),
         "{before}"
     );
-    // Nothing is asked for without a terminal, and nothing is changed.
+    // Without a terminal the command asks for no confirmation, and changes nothing.
     let unconfirmed = recover.replace(" --yes", "");
     as_written(&unconfirmed, &data)
         .await
@@ -102,7 +102,7 @@ async fn one_of_two_voters_goes_on_alone_and_the_lost_one_is_refused_when_it_com
     })
     .await;
     assert!(status.cluster_id.contains(".1-"), "{}", status.cluster_id);
-    // The same session goes on, and everything is there.
+    // The same session still works, and all messages are there.
     let endpoint = cluster.endpoint(1);
     assert_eq!(
         alice.all_messages_at(&endpoint).await.len() as u64,
@@ -165,7 +165,7 @@ async fn with_three_of_five_lost_the_survivor_with_the_most_is_recovered() {
     let alice = witness.speaker(&cluster.client(), "alice", "bob").await;
     let mut talking = alice.keep_talking();
     talking.go_on(20).await;
-    // One survivor has less than the other.
+    // One survivor has fewer entries than the other.
     let behind = cluster.a_follower().await;
     cluster.kill(behind).await;
     talking.go_on(100).await;
@@ -194,7 +194,7 @@ async fn with_three_of_five_lost_the_survivor_with_the_most_is_recovered() {
         alice.all_messages_at(&endpoint).await.len() as u64,
         talk.said
     );
-    // The others are a majority of what the cluster was, and come back all at once.
+    // The others are a majority of the cluster's former voters, and come back all at once.
     let others: Vec<u64> = cluster
         .nodes()
         .into_iter()

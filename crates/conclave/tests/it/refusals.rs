@@ -1,5 +1,5 @@
-//! Who is turned away by nodes that speak encrypted, and that the log says so: scanners, those who
-//! show another certificate than they should, those who come with a token that is none any more.
+//! Connections and calls that encrypted nodes refuse, and the log lines about them: scanners,
+//! clients that show a wrong certificate, machines that join with an invalid token.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -26,16 +26,16 @@ use crate::{
     support::{Cluster, PATIENCE, until},
 };
 
-/// How TLS hangs up: a record of this kind, and no longer than this.
+/// Type of the record with which TLS ends a connection; nothing longer is sent.
 const ALERT: u8 = 21;
 const ALERT_BYTES: usize = 7;
-/// More than a port takes at once.
+/// More connections than a port accepts at once.
 const HALF_OPEN: usize = 300;
-/// What a node writes when it turns a connection away, and when it turns a call away.
+/// Log lines of a node that refuses a connection, and of one that refuses a call.
 const CONNECTION: &str = "a connection for peers was refused";
 const CALL: &str = "a call for peers was refused";
 
-/// A node alone that speaks encrypted, and its secret.
+/// Starts a single encrypted node and returns its secret, too.
 async fn start(home: &Home) -> (Served, ClusterSecret) {
     let data = home.path("data");
     let addresses = ["--client-address", ANY_PORT, "--peer-address", ANY_PORT];
@@ -48,11 +48,11 @@ async fn start(home: &Home) -> (Served, ClusterSecret) {
     (node, ClusterSecret::from_text(&text).unwrap())
 }
 
-/// A greeting of somebody who speaks TLS 1.2 and nothing newer.
+/// Returns the greeting of a client that speaks TLS 1.2 and nothing newer.
 fn hello_of_tls_1_2() -> Vec<u8> {
     let mut hello = vec![3, 3];
     hello.extend([7; 32]);
-    // No session; two suites; no compression; which curves and signatures it knows.
+    // No session; two suites; no compression; the supported curves and signatures.
     hello.extend([0, 0, 4, 0xc0, 0x2b, 0xc0, 0x2f, 1, 0]);
     let extensions = [0, 10, 0, 4, 0, 2, 0, 23, 0, 13, 0, 4, 0, 2, 4, 3];
     hello.extend([0, 16]);
@@ -62,10 +62,10 @@ fn hello_of_tls_1_2() -> Vec<u8> {
     [&[22, 3, 1, 0, length(handshake.len())][..], &handshake].concat()
 }
 
-/// What is heard until the connection ends, which it does.
+/// Reads until the connection ends, and checks that it does.
 async fn heard(mut stream: TcpStream) -> Vec<u8> {
     let mut heard = Vec::new();
-    // A connection that is reset is as good an end.
+    // A reset also counts as an end.
     let _ = timeout(PATIENCE, stream.read_to_end(&mut heard))
         .await
         .expect("it is closed");
@@ -87,7 +87,7 @@ async fn a_scanner_sees_no_byte_but_how_tls_hangs_up() {
         &rubbish,
         &hello,
         &hello[..20],
-        // A record that is longer than any may be.
+        // A record that is longer than the maximum.
         &[22, 3, 1, 0xff, 0xff],
     ];
     let addresses = [&node.client_address, &node.peer_address];
@@ -116,7 +116,7 @@ async fn a_scanner_sees_no_byte_but_how_tls_hangs_up() {
     node.stop().await;
 }
 
-/// How many lines have all of these parts.
+/// Returns the number of lines that contain all of these parts.
 fn lines(log: &str, parts: &[&str]) -> usize {
     let has_all = |line: &&str| parts.iter().all(|part| line.contains(part));
     log.lines().filter(has_all).count()
@@ -134,12 +134,12 @@ async fn handshakes_that_are_left_open_are_ended_and_keep_nobody_out() {
         let hello = hello_of_tls_1_2();
         let open = (0..HALF_OPEN).map(async |n| {
             let mut stream = TcpStream::connect(address).await.unwrap();
-            // Some begin, others say nothing at all.
+            // Some connections begin a handshake, others send nothing at all.
             stream.write_all(&hello[..n % 5]).await.unwrap();
             stream
         });
         let open = join_all(open).await;
-        // Behind all of them in the queue.
+        // This client is behind all of them in the queue.
         let began = Instant::now();
         forger::connect(&config, address, name).await.unwrap();
         let waited = began.elapsed();
@@ -157,7 +157,7 @@ async fn handshakes_that_are_left_open_are_ended_and_keep_nobody_out() {
     node.stop().await;
 }
 
-/// Asks a node how it is, as if by this node.
+/// Asks a node for its status, as the sender that the envelope names.
 async fn ask(config: &Arc<ClientConfig>, address: &str, envelope: &Envelope) -> Result<(), Status> {
     let channel = forger::channel(config, address, ANY_PEER);
     let request = GetNodeStatusRequest {
@@ -178,7 +178,7 @@ fn envelope(cluster_id: &str, source: u64, target: u64) -> Envelope {
     }
 }
 
-/// The name of a node in its certificate.
+/// Returns the name of a node in its certificate.
 fn name_of(secret: &ClusterSecret, node: u64) -> String {
     let cluster = secret.cluster_id();
     format!("node-{node}.peer.{cluster}.conclave.internal")
@@ -244,7 +244,7 @@ async fn a_peer_with_a_wrong_certificate_does_not_get_through_and_the_log_says_w
         let log = node.log();
         assert_eq!(lines(&log, &[CONNECTION, why]), 1, "{what}: {log}");
     }
-    // The right one, so that it is the certificate and nothing else that was wrong.
+    // The right certificate is accepted, so nothing else was wrong.
     let right = config(&secret, Some(&inside.issue(&names, Use::Peer)));
     ask(
         &right,
@@ -290,7 +290,7 @@ async fn a_node_speaks_for_itself_alone_and_who_shows_nothing_for_nobody() {
         }
         assert_eq!(lines(&node.log(), &[CALL, why]), 1, "{}", node.log());
     }
-    // Nor may they ask anything else.
+    // These clients may not make any other call either.
     for config in [&as_any, &as_nobody] {
         let channel = forger::channel(config, &node.peer_address, ANY_PEER);
         let mut peers = PeerServiceClient::new(channel);
@@ -326,7 +326,7 @@ async fn a_node_that_was_removed_is_a_peer_no_more_whatever_it_shows() {
     let config = config(&secret, Some(&pair));
     let address = cluster.peer_address(asked);
     ask(&config, &address, &envelope).await.unwrap();
-    // One connection from before, which is of no use afterwards.
+    // A connection from before, which is refused afterwards.
     let mut before = PeerServiceClient::new(forger::channel(&config, &address, ANY_PEER));
     let status = || GetNodeStatusRequest {
         envelope: Some(envelope.clone()),
@@ -349,7 +349,7 @@ async fn a_node_that_was_removed_is_a_peer_no_more_whatever_it_shows() {
     assert_eq!(lines(&log, &[CALL, &line]), 1, "{log}");
 }
 
-/// A machine that asks to be let in.
+/// Returns the command of a machine that joins.
 fn join(at: &str, data: &Path, token: &str) -> Command {
     let data = data.to_str().unwrap();
     let addresses = ["--client-address", ANY_PORT, "--peer-address", ANY_PORT];
@@ -370,7 +370,7 @@ async fn a_token_is_good_once_and_in_its_time() {
     cluster.stop(2).await;
     let short = Duration::from_secs(1);
     let late = root.create_join_token(short, false).await.unwrap();
-    // By the cluster's own clock, which is what counts.
+    // Tokens expire by the cluster's own clock.
     until("it has run out", async || {
         let now = root.create_join_token(hour, false).await.ok()?;
         (now.expires_at_ms > late.expires_at_ms + 3_600_000).then_some(())
@@ -396,7 +396,7 @@ async fn a_token_is_good_once_and_in_its_time() {
 async fn a_machine_shows_its_token_to_no_other_cluster() {
     let home = Home::new().await;
     let (node, _) = start(&home).await;
-    // Of the right form, for a cluster with another authority.
+    // A token of the right form, for a cluster with another authority.
     let token = format!("conclave-join-1.{}", URL_SAFE_NO_PAD.encode([7; 64]));
     let mut joining = join(&node.peer_address, &home.path("joining"), &token)
         .spawn()

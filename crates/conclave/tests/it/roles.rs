@@ -1,4 +1,4 @@
-//! What a machine gets from the port for peers that is not what it claims to be: each of them makes
+//! Calls at the port for peers by machines that are not what they claim to be: each of them makes
 //! every call that the port has.
 
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
@@ -34,11 +34,11 @@ use crate::{
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
-/// What a node writes when it turns a call away.
+/// Log line of a node that refuses a call.
 const REFUSED: &str = "a call for peers was refused";
-/// Calls that a machine without a certificate may make: what allows them stands in the request.
+/// Calls that a machine without a certificate may make: their permission is in the request.
 pub(crate) const FOR_ALL: [&str; 2] = ["Introduce", "Join"];
-/// What a member without a vote may ask for by itself.
+/// Calls that a member without a vote may make by itself.
 const FOR_LEARNERS: [&str; 9] = [
     "Announce",
     "CheckNode",
@@ -50,10 +50,10 @@ const FOR_LEARNERS: [&str; 9] = [
     "RenewCertificates",
     "ShareMoment",
 ];
-/// What was refused because of who asked.
+/// Reasons of refusals that depend on the caller.
 const ROLE_REASONS: [&str; 3] = ["NODE_RETIRED", "NOT_A_PEER", "PEER_ROLE"];
 
-/// Every call of the port, and what it takes.
+/// Returns every call of the port, and the type of its request.
 fn calls() -> Vec<(String, MessageDescriptor)> {
     let pool = DescriptorPool::decode(DESCRIPTORS).unwrap();
     let services = pool.services();
@@ -69,7 +69,7 @@ fn calls() -> Vec<(String, MessageDescriptor)> {
     calls.collect()
 }
 
-/// A message of this kind from `source` to `target`, as good as one without any content is.
+/// Returns a message of this type from `source` to `target`, valid but without content.
 fn message(kind: &MessageDescriptor, cluster: &str, source: u64, target: u64) -> DynamicMessage {
     let mut message = DynamicMessage::new(kind.clone());
     if let Some(field) = kind.get_field_by_name("envelope") {
@@ -102,8 +102,8 @@ fn message(kind: &MessageDescriptor, cluster: &str, source: u64, target: u64) ->
     message
 }
 
-/// Makes every call, twice; gives the names of those that were refused because of who asked, each
-/// with the reason.
+/// Makes every call twice; returns the names of the calls that were refused because of the caller,
+/// each with the reason.
 pub(crate) async fn refused_calls(
     channel: &Channel,
     cluster: &str,
@@ -139,7 +139,7 @@ fn all_names() -> BTreeSet<String> {
         .collect()
 }
 
-/// All calls but these were refused both times, with this reason.
+/// Checks that all calls but `allowed` were refused both times, with this reason.
 #[track_caller]
 pub(crate) fn all_were_refused_but(refused: &[(String, String)], allowed: &[&str], reason: &str) {
     for name in all_names() {
@@ -155,8 +155,8 @@ pub(crate) fn all_were_refused_but(refused: &[(String, String)], allowed: &[&str
     }
 }
 
-/// What lies in the directory of a node that has not got the key of the authority: what a thief
-/// has.
+/// Returns the certificate from the directory of a node without the authority's key: what a thief
+/// gets.
 pub(crate) fn stolen(directory: &Path, secret: &ClusterSecret) -> Arc<ClientConfig> {
     let first = |file: &str| {
         let text = std::fs::read_to_string(directory.join(file)).unwrap();
@@ -170,14 +170,14 @@ pub(crate) fn stolen(directory: &Path, secret: &ClusterSecret) -> Arc<ClientConf
     forger::config_with(secret, chain.to_vec(), key)
 }
 
-/// A cluster of three with a learner that came by a token: node 4.
+/// Starts a cluster of three with a learner that joined with a token: node 4.
 async fn with_a_learner() -> (Cluster, Client) {
     let cluster = Cluster::prepare_with_places(4, 3).await;
     let root = with_a_learner_in(&cluster).await;
     (cluster, root)
 }
 
-/// Starts a cluster with four places in this way; gives its operator.
+/// Starts this cluster, which has four places, in the same way; returns its operator.
 pub(crate) async fn with_a_learner_in(cluster: &Cluster) -> Client {
     join_all((1..=3).map(|node| cluster.start_node(node))).await;
     let root = cluster.operator_client().await;
@@ -222,7 +222,7 @@ async fn a_learner_has_no_secret_and_acts_for_nobody_and_a_removed_one_not_for_i
     all_were_refused_but(&refused, &allowed, "PEER_ROLE");
     let log = cluster.log(leader);
     assert_eq!(log.matches("is not for it").count(), 7, "{log}");
-    // Nor does it speak for another node.
+    // The learner may not act as another node either.
     let refused = refused_calls(&channel, &cluster_id, 1, leader).await;
     assert!(
         refused
@@ -242,7 +242,7 @@ async fn a_learner_has_no_secret_and_acts_for_nobody_and_a_removed_one_not_for_i
         knows.then_some(())
     })
     .await;
-    // On the connection from before, and on another one.
+    // On the connection from before, and on a new one.
     for channel in [channel, forger::channel(&config, &address, ANY_PEER)] {
         let refused = refused_calls(&channel, &cluster_id, 4, leader).await;
         let allowed = [&FOR_ALL[..], &["DescribeCluster"]].concat();
@@ -259,7 +259,8 @@ async fn a_command_of_a_learner_is_believed_only_with_the_token_of_its_session()
         sign_up(&cluster.client(), "alice").await,
         sign_up(&cluster.client(), "bob").await,
     );
-    // People who know the learner alone talk as elsewhere, and log in where they are sent.
+    // People who know only the learner talk as at any node, and log in at the nodes to which they
+    // are redirected.
     let at_learner = client_of(&cluster.endpoint(4), &alice.token);
     at_learner
         .send(&person("bob"), "by a learner")
@@ -306,7 +307,7 @@ async fn a_command_of_a_learner_is_believed_only_with_the_token_of_its_session()
     let guess = request::try_password(OnceId([9; 16]), keys);
     let retire = request::retire_node(OnceId([8; 16]), NodeId(1));
     for command in [&for_bob, &log_in, &guess, &retire] {
-        // With no token, with that of somebody else, and with one that nobody has.
+        // With no token, with the token of another account, and with one that was never issued.
         for token in ["", &alice.token, &"A".repeat(43)] {
             let mut asked = Request::new(ForwardRequest {
                 envelope: Some(Envelope {
@@ -374,7 +375,7 @@ async fn a_machine_gets_the_key_of_the_authority_with_its_vote_and_lets_others_i
         has_its_place.then_some(())
     })
     .await;
-    // Without its vote it does not keep the key; with it, it gets it again.
+    // Without a vote the node does not keep the key; with a vote it gets the key again.
     for vote in [false, true] {
         let change = match vote {
             true => v1::change_members_request::Change::PromoteNodeId(2),
@@ -394,7 +395,7 @@ async fn a_machine_gets_the_key_of_the_authority_with_its_vote_and_lets_others_i
         })
         .await;
     }
-    // The one that has let it in is not needed any more.
+    // The node that admitted it is not needed any more.
     until("the first is let go", async || {
         let remove = v1::ChangeMembersRequest {
             change: Some(v1::change_members_request::Change::RemoveNodeId(1)),
@@ -420,7 +421,7 @@ async fn a_machine_gets_the_key_of_the_authority_with_its_vote_and_lets_others_i
         (nodes == [2, 3]).then_some(())
     })
     .await;
-    // A learner lets nobody in: a token is not even shown to it.
+    // A learner admits no machine: the joining machine does not even send its token to it.
     let token = root.create_join_token(HOUR, true).await.unwrap().token;
     let elsewhere = cluster.directory(3).with_extension("other");
     let mut fourth = program(&["serve", "--plain", "--join", &cluster.peer_address(3)])
@@ -460,7 +461,7 @@ async fn a_damaged_learner_comes_back_by_its_certificate_as_a_learner() {
     let directory = cluster.directory(4);
     assert!(directory.join("damaged-1").exists() && !directory.join("secret").exists());
     assert_eq!(std::fs::read(directory.join("node.key")).unwrap(), key);
-    // What it had before is worth nothing.
+    // The old certificate of the node is no longer accepted.
     let log = cluster.log(4);
     assert!(log.contains("comes back under a new number"), "{log}");
 }

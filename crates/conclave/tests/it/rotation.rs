@@ -1,5 +1,5 @@
-//! The secret of the cluster is exchanged while it runs: people notice nothing, and what was known
-//! before is worth nothing.
+//! The cluster's secret is rotated while the cluster runs: clients notice nothing, and the old
+//! secret gives no access afterwards.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::Duration};
 
@@ -23,16 +23,16 @@ use crate::{
     witness::{PASSWORD, Witness, agreed_digests},
 };
 
-/// The promise for a pause of sends.
+/// Longest pause of sends that the documents promise.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// What a node writes when a connection is turned away that shows an old certificate.
+/// Log line of a node that refuses a connection with an old certificate.
 const OLD_CERTIFICATE: &str = "its certificate is not of this cluster's authority";
-/// What it writes when such a certificate is shown on a connection from before.
+/// Log line of a node that refuses an old certificate on a connection from before.
 const FROM_BEFORE: &str = "its certificate is from before the secret was exchanged";
-/// What a node has while an exchange is under way.
+/// File that a node has while a rotation is under way.
 const NEXT: &str = "secret.next";
 
-/// `conclave cluster rotate-secret` with these arguments, asked from this node.
+/// Runs `conclave cluster rotate-secret` with these arguments at this node.
 async fn rotate(cluster: &Cluster, node: u64, arguments: &[&str]) -> Ran {
     let file = cluster.operator_file().await.display().to_string();
     let endpoint = cluster.endpoint(node);
@@ -54,7 +54,8 @@ fn secret_in(directory: &Path) -> ClusterSecret {
     ClusterSecret::from_text(&fs::read_to_string(directory.join("secret")).unwrap()).unwrap()
 }
 
-/// All voters have the same secret, which is no longer `old`, and nothing of the exchange is left.
+/// Checks that all voters have the same secret, which is not `old`, and that nothing of the
+/// rotation is left.
 fn have_gone_on(cluster: &Cluster, voters: &[u64], old: &ClusterSecret) {
     let new = secret_in(&cluster.directory(voters[0]));
     assert_ne!(&new, old);
@@ -81,7 +82,7 @@ async fn the_secret_is_exchanged_while_people_talk_and_nobody_notices() {
     let root = with_a_learner_in(&cluster).await;
     let old = cluster.secret();
     let witness = Witness::new();
-    // Both clients have pinned the authority before; one comes again only afterwards.
+    // Both clients have pinned the authority before; one connects again only afterwards.
     let (client, later) = (cluster.client(), cluster.client());
     let alice = witness.speaker(&client, "alice", "bob").await;
     let mut talking = alice.keep_talking();
@@ -127,7 +128,7 @@ async fn the_secret_is_exchanged_while_people_talk_and_nobody_notices() {
     let verdict = witness.judge(&cluster, &[&alice]).await;
     assert_eq!((verdict.acked, verdict.unknown), (talk.said, 0));
     agreed_digests(&cluster).await;
-    // And others join as before.
+    // Other machines join as before.
     let made = root.create_join_token(Duration::from_secs(600), true).await;
     assert!(made.is_ok(), "{made:?}");
 }
@@ -139,7 +140,7 @@ async fn an_exchange_ends_whenever_its_leader_dies() {
     let witness = Witness::new();
     let alice = witness.speaker(&cluster.client(), "alice", "bob").await;
     let mut talking = alice.keep_talking();
-    // The leader dies when it has made the secret, and when others have got it.
+    // The leader dies when it has made the secret, and when other nodes have got it.
     for (round, seen) in [(1, 1), (2, 2), (3, 3)] {
         let leader = cluster.leader().await;
         let others = cluster.nodes().into_iter().filter(|node| *node != leader);
@@ -166,7 +167,7 @@ async fn an_exchange_ends_whenever_its_leader_dies() {
             assert!(ran.stderr.contains("hint: "), "{ran:?}");
         }
         cluster.start_node(leader).await;
-        // It goes on by itself, whoever leads now.
+        // The rotation continues by itself under any leader.
         until("it has ended", async || {
             let told = rotate(&cluster, asked, &["--dry-run"]).await;
             let told = told
@@ -197,7 +198,7 @@ async fn no_member_is_left_behind_and_one_that_was_away_comes_back() {
     let away = cluster.a_follower().await;
     let asked = cluster.leader().await;
     cluster.kill(away).await;
-    // Nothing is begun that the one that is away could not follow.
+    // No rotation begins while a node is down that could not follow it.
     let sentence = format!("node {away} does not answer: nothing was changed");
     rotate(&cluster, asked, &[]).await.failed(69, &sentence);
     let told = rotate(&cluster, asked, &["--dry-run"])
@@ -212,7 +213,7 @@ async fn no_member_is_left_behind_and_one_that_was_away_comes_back() {
     cluster.start_node(away).await;
     cluster.all_rejoined().await;
 
-    // It ends as soon as it is prepared, and is away while the others go on.
+    // The node ends as soon as it is prepared, and is down while the others continue.
     let killing = async {
         until("it is prepared", async || {
             let directory = cluster.directory(away);
@@ -239,7 +240,7 @@ async fn no_member_is_left_behind_and_one_that_was_away_comes_back() {
     .await;
     have_gone_on(&cluster, &[1, 2, 3], &old);
 
-    // One that is removed because it is away learns why it does not come back.
+    // A node that is removed while it is down learns why it cannot come back.
     cluster.kill(away).await;
     let remove = v1::ChangeMembersRequest {
         change: Some(v1::change_members_request::Change::RemoveNodeId(away)),
@@ -275,7 +276,7 @@ async fn what_a_removed_voter_has_kept_is_worth_nothing_after_an_exchange() {
         .filter(|n| *n != removed)
         .collect();
 
-    // With what it has kept it is any voter that it likes, and gets whatever a voter gets.
+    // With the stored secret the node can act as any voter, and gets whatever a voter gets.
     let leader = cluster.leader().await;
     let other = *voters.iter().find(|node| **node != leader).unwrap();
     let config = thief(&pair_of(&kept, other));
@@ -301,11 +302,11 @@ async fn what_a_removed_voter_has_kept_is_worth_nothing_after_an_exchange() {
             assert!(!cluster.log(*node).contains(line), "a member was refused");
         }
     }
-    // On the connection from before it is nobody now.
+    // On a connection from before, the removed node is no longer a peer.
     let refused = refused_calls(&before, &cluster_id, other, leader).await;
     all_were_refused_but(&refused, &FOR_ALL, "NOT_A_PEER");
     assert_eq!(cluster.log(leader).matches(FROM_BEFORE).count(), 1);
-    // A new one it does not get, whatever it calls itself.
+    // It gets no new connection, whatever name it uses.
     for name in [other, removed] {
         let config = thief(&pair_of(&kept, name));
         for node in &voters {
@@ -322,7 +323,7 @@ async fn what_a_removed_voter_has_kept_is_worth_nothing_after_an_exchange() {
             "node {node}"
         );
     }
-    // Nor does anybody prove itself by it.
+    // No node authenticates with the old authority either.
     let believing = forger::config(&kept, None);
     let shown = forger::connect(&believing, &cluster.peer_address(leader), ANY_PEER).await;
     assert!(shown.is_err(), "the old authority is shown");
@@ -350,14 +351,14 @@ async fn a_copy_of_a_learners_directory_is_worth_nothing_after_an_exchange() {
     talk_goes_on(&cluster.client()).await;
 }
 
-/// A certificate of a voter with this number, by who knows this secret.
+/// Returns a certificate of a voter with this number, issued with this secret.
 fn pair_of(secret: &ClusterSecret, node: u64) -> Pair {
     let name = format!("node-{node}.peer.{}.conclave.internal", secret.cluster_id());
     let names = [ANY_PEER, "keepers.conclave.internal", &name];
     Forger::knowing(secret).issue(&names, Use::Peer)
 }
 
-/// Comes with this pair, and takes whoever answers.
+/// Returns a configuration that shows this pair, and accepts any server.
 fn thief(pair: &Pair) -> Arc<ClientConfig> {
     let key = PrivatePkcs8KeyDer::from(pair.key.serialize_der());
     let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
@@ -377,7 +378,7 @@ fn believing_anybody(config: &Arc<ClientConfig>) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-/// Whether a node says anything after the handshake.
+/// Returns whether a node sends anything after the handshake.
 async fn is_heard(config: &Arc<ClientConfig>, address: &str) -> bool {
     let mut config = ClientConfig::clone(config);
     config.alpn_protocols = vec![b"h2".to_vec()];

@@ -40,7 +40,7 @@ async fn a_search_finds_and_marks_what_is_typed_in_any_script() {
     ] {
         assert_eq!(found(&[typed]).await.len(), count, "{typed}");
     }
-    // Each word as an argument of its own.
+    // Each word is an argument of its own.
     assert_eq!(found(&["party", "-tonight"]).await.len(), 0);
     let tokyo = found(&["東京"]).await;
     let snippet = json!([

@@ -1,4 +1,4 @@
-//! What must be nowhere, and what must work everywhere: tokens and passwords.
+//! Tokens and passwords appear in no file, and work on every node.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
@@ -10,7 +10,7 @@ use crate::{
     witness::{client_of, person, stranger_at},
 };
 
-/// A password like no other bytes in the world.
+/// A password that occurs nowhere else.
 const PASSWORD: &str = "canary-Xq7vYp2LmZ9-of-the-coal-mine";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -26,7 +26,7 @@ async fn no_password_and_no_token_is_on_any_disk() {
     user.send(&person("canary"), text).await.unwrap();
     let mut processes = String::new();
     for node in &nodes {
-        // The node at least answers once with the token.
+        // The node answers at least once with the token.
         let user = client_of(&node.client_address, &login.token);
         user.session(Freshness::Linearizable).await.unwrap();
         for of in ["cmdline", "environ"] {
@@ -45,7 +45,7 @@ async fn no_password_and_no_token_is_on_any_disk() {
     for (what, secret) in secrets {
         assert!(!holds(processes.as_bytes(), secret), "a process: {what}");
     }
-    // While they run, and after they have put everything where it stays.
+    // While the nodes run, and after they have written everything to its final place.
     let (files, texts) = search(&home.path(""), &secrets, text.as_bytes());
     assert!(
         files >= 9 && texts >= 2,
@@ -61,7 +61,7 @@ async fn no_password_and_no_token_is_on_any_disk() {
     );
 }
 
-/// Searches every file. Gives how many there are, and in how many the text is.
+/// Searches every file. Returns the number of files, and the number of files that contain the text.
 fn search(directory: &Path, secrets: &[(&str, &[u8])], text: &[u8]) -> (u32, u32) {
     let (mut files, mut texts) = (0, 0);
     for entry in fs::read_dir(directory).unwrap() {
@@ -72,7 +72,7 @@ fn search(directory: &Path, secrets: &[(&str, &[u8])], text: &[u8]) -> (u32, u32
             texts += more_texts;
             continue;
         }
-        // A file may go while a node runs.
+        // A file may disappear while a node runs.
         let Ok(bytes) = fs::read(&path) else { continue };
         let bytes = written(&bytes);
         for (what, secret) in secrets {
@@ -84,7 +84,7 @@ fn search(directory: &Path, secrets: &[(&str, &[u8])], text: &[u8]) -> (u32, u32
     (files, texts)
 }
 
-/// The bytes without the parts that nobody has written to yet: most of a log.
+/// Returns the bytes without the chunks that were never written: most of a log.
 fn written(bytes: &[u8]) -> Vec<u8> {
     const NOTHING: [u8; 4096] = [0; 4096];
     let chunks = bytes.chunks(NOTHING.len());
@@ -105,7 +105,7 @@ fn token_bytes(token: &str) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_on_disk_is_for_its_owner_alone() {
     let home = Home::new().await;
-    // Made by somebody who did not think of it: everybody may look into it.
+    // A directory that was created without care: every user may look into it.
     fs::create_dir(home.path("data")).unwrap();
     fs::set_permissions(home.path("data"), fs::Permissions::from_mode(0o755)).unwrap();
     let node = home.alone("data").await;
@@ -119,12 +119,12 @@ async fn what_is_on_disk_is_for_its_owner_alone() {
     assert!(all_private(&home.path("data")) >= 3);
 }
 
-/// Checks the mode of every file. Gives how many there are.
+/// Checks the mode of every file. Returns the number of files.
 fn all_private(directory: &Path) -> u32 {
     let mut files = 0;
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
-        // A file may go while a node runs.
+        // A file may disappear while a node runs.
         let Ok(metadata) = fs::metadata(&path) else {
             continue;
         };
@@ -159,7 +159,7 @@ async fn a_password_works_after_a_restart_and_on_every_node() {
     cluster.kill_all().await;
     cluster.start_all().await;
     works_everywhere().await;
-    // A node that follows another leader has the same hash.
+    // A follower stores the same hash.
     let leader = cluster.leader().await;
     cluster.kill(leader).await;
     let rest: Vec<u64> = cluster

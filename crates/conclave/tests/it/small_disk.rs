@@ -1,4 +1,4 @@
-//! A disk of a few megabytes, to be filled.
+//! A disk of a few megabytes that tests fill.
 
 use std::{
     fs::{self, OpenOptions},
@@ -7,16 +7,16 @@ use std::{
     process::Command,
 };
 
-/// What is written at once when the disk is filled.
+/// Number of bytes that are written at once when the disk is filled.
 const BLOCK_BYTES: usize = 4096;
 
-/// A file system in memory; gone when dropped.
+/// A file system in memory; unmounted when dropped.
 pub(crate) struct SmallDisk {
     at: PathBuf,
 }
 
 impl SmallDisk {
-    /// Mounts one of so many mebibytes. Nothing if this machine does not let us.
+    /// Mounts a disk of this many mebibytes. Returns `None` if this machine does not allow it.
     pub(crate) fn mount(at: &Path, mebibytes: u32) -> Option<Self> {
         fs::create_dir(at).unwrap();
         let mut mount = Command::new("mount");
@@ -29,7 +29,7 @@ impl SmallDisk {
         mounted.then(|| Self { at: at.to_owned() })
     }
 
-    /// Fills it to the last byte; again, if a node has given up its reserve since.
+    /// Fills the disk to the last byte; again, if a node has given up its reserve since.
     pub(crate) fn fill(&self) {
         let mut options = OpenOptions::new();
         let mut file = options
@@ -40,7 +40,7 @@ impl SmallDisk {
         while file.write_all(&[b'x'; BLOCK_BYTES]).is_ok() {}
     }
 
-    /// Takes out what [`Self::fill`] has put in.
+    /// Removes what [`Self::fill`] has written.
     pub(crate) fn make_room(&self) {
         fs::remove_file(self.ballast()).unwrap();
     }
@@ -52,7 +52,8 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily, so that it goes also if a process that is being killed still has a file open.
+        // Unmounts lazily, so that it succeeds also if a process that is being killed still has a
+        // file open.
         let mut unmount = Command::new("umount");
         let gone = unmount.arg("--lazy").arg(&self.at).status();
         if !std::thread::panicking() {

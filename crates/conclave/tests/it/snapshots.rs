@@ -1,5 +1,5 @@
-//! A machine that joins gets a snapshot: it is seen on its way, its log waits for it, and neither
-//! a full disk nor a flipped bit on the wire makes a wrong state of it.
+//! A joining machine gets a snapshot: the status shows its progress, the log keeps the entries that
+//! follow it, and neither a full disk nor a flipped bit on the wire makes a wrong state of it.
 
 use std::time::Duration;
 
@@ -18,20 +18,20 @@ use crate::{
     witness::{Witness, agreed_digests, person, sign_up},
 };
 
-/// The voters; the machine that joins has the next place.
+/// Number of voters; the machine that joins has the next place.
 pub(crate) const VOTERS: u64 = 3;
-/// The place of the machine that joins.
+/// Place of the machine that joins.
 pub(crate) const JOINER: u64 = VOTERS + 1;
-/// Entries of the log that a node keeps.
+/// Number of log entries that a node keeps.
 const KEEP_ENTRIES: u64 = 50;
-/// Bytes of one message of the state.
+/// Size of one message of the state.
 const TEXT_BYTES: usize = 8 * 1024;
-/// How many of them there are: about a megabyte and a half with everything around it.
+/// Number of messages: about a megabyte and a half with everything around it.
 const TEXTS: usize = 128;
-/// How fast snapshots are sent: all of it takes some seconds.
+/// Rate at which snapshots are sent: all of it takes some seconds.
 const BYTES_PER_SECOND: u64 = 512 * 1024;
 
-/// A cluster whose state is large and whose log is short, and its administrator.
+/// Starts a cluster whose state is large and whose log is short; returns its administrator, too.
 pub(crate) async fn large_cluster(bytes_per_second: u64) -> (Cluster, Client) {
     let cluster = Cluster::start_with_slow_snapshots(VOTERS, KEEP_ENTRIES, bytes_per_second).await;
     let (root, _) = cluster.administrator().await;
@@ -43,14 +43,14 @@ pub(crate) async fn large_cluster(bytes_per_second: u64) -> (Cluster, Client) {
     while let Some(sent) = sends.next().await {
         sent.unwrap();
     }
-    // One entry for each, so that the log has long forgotten the first ones.
+    // One entry for each of these messages, so that the log no longer has the first ones.
     for number in 0..6 * KEEP_ENTRIES {
         bulk.send(&to, format!("{number}")).await.unwrap();
     }
     (cluster, root)
 }
 
-/// A long text that is like no other and that no packing makes much shorter.
+/// Returns a long text that is like no other and that no compression makes much shorter.
 fn text(number: usize) -> String {
     const LETTERS: &[u8; 64] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/";
     let mut state = number as u64 + 1;
@@ -64,7 +64,7 @@ fn text(number: usize) -> String {
     (0..TEXT_BYTES).map(|_| letter()).collect()
 }
 
-/// Starts a machine with nothing in the place of the joiner.
+/// Starts a machine with no data in the place of the joiner.
 pub(crate) async fn join(cluster: &Cluster, root: &Client) {
     let hour = Duration::from_secs(3600);
     let made = root.create_join_token(hour, true).await.unwrap();
@@ -72,19 +72,19 @@ pub(crate) async fn join(cluster: &Cluster, root: &Client) {
     cluster.start_node(JOINER).await;
 }
 
-/// The snapshot that the joiner is receiving, as it says itself.
+/// Returns the snapshot that the joiner is receiving, according to its own status.
 pub(crate) fn incoming(status: &v1::GetClusterStatusResponse) -> Option<&v1::SnapshotTransfer> {
     let mut transfers = own(status)?.transfers.iter();
     transfers.find(|transfer| transfer.direction() == v1::TransferDirection::In)
 }
 
-/// What the node that was asked says of itself.
+/// Returns the status of the node that answered.
 pub(crate) fn own(status: &v1::GetClusterStatusResponse) -> Option<&v1::NodeStatus> {
     let mut nodes = status.nodes.iter();
     nodes.find(|node| node.node_id == status.node_id)
 }
 
-/// Waits until the joiner has received so many of `parts` equal parts; gives the transfer.
+/// Waits until the joiner has received `part` of `parts` equal parts; returns the transfer.
 async fn received(cluster: &Cluster, part: u64, parts: u64) -> v1::SnapshotTransfer {
     until("a snapshot is on its way", async || {
         let status = cluster.try_status(JOINER).await?;
@@ -94,13 +94,13 @@ async fn received(cluster: &Cluster, part: u64, parts: u64) -> v1::SnapshotTrans
     .await
 }
 
-/// How many lines of a node's log say this.
+/// Returns the number of lines of a node's log that contain this phrase.
 pub(crate) fn says(cluster: &Cluster, node: u64, phrase: &str) -> usize {
     let log = cluster.log(node);
     log.lines().filter(|line| line.contains(phrase)).count()
 }
 
-/// The joiner gets everything, and then all nodes are the same.
+/// Waits until the joiner has everything, and checks that all nodes are the same.
 pub(crate) async fn succeeds(cluster: &Cluster) {
     until("a snapshot is installed", async || {
         let status = cluster.try_status(JOINER).await?;
@@ -111,7 +111,7 @@ pub(crate) async fn succeeds(cluster: &Cluster) {
     agree(cluster).await;
 }
 
-/// All nodes have the same state.
+/// Checks that all nodes have the same state.
 pub(crate) async fn agree(cluster: &Cluster) {
     let digests = agreed_digests(cluster).await;
     let (_, first) = &digests[0];
@@ -162,7 +162,7 @@ async fn a_transfer_is_seen_with_its_rate_and_the_log_waits_for_it() {
     let transfer = &json["transfers"][0];
     assert!(transfer["bytes_total"].as_u64().unwrap() > TEXTS as u64 * TEXT_BYTES as u64);
     assert_eq!(transfer["bytes_before"], 0);
-    // Far more than the log keeps is said while the snapshot is on its way.
+    // Far more is written than the log keeps while the snapshot is on its way.
     received(&cluster, 9, 10).await;
     talking.go_on(2 * KEEP_ENTRIES).await;
     talking.finish_without_error().await;
@@ -170,7 +170,7 @@ async fn a_transfer_is_seen_with_its_rate_and_the_log_waits_for_it() {
     let told = cluster.log(JOINER);
     assert!(told.contains("receiving a snapshot"), "{told}");
     assert!(told.contains("caught up"), "{told}");
-    // It followed the log after that: no second one was needed.
+    // The joiner followed the log after that: no second snapshot was needed.
     assert_eq!(says(&cluster, JOINER, "snapshot installed"), 1, "{told}");
     witness.judge(&cluster, &[&alice]).await;
 }
@@ -180,15 +180,15 @@ async fn a_receiver_whose_disk_is_full_gets_it_once_there_is_room() {
     // Slow enough that the disk is full before the last piece, also on a busy machine.
     let (cluster, root) = large_cluster(BYTES_PER_SECOND / 4).await;
     let Some(disk) = SmallDisk::mount(&cluster.directory(JOINER), 192) else {
-        // Seen with `--nocapture`, and in the output of the continuous integration.
+        // Visible with `--nocapture`, and in the output of the continuous integration.
         eprintln!("SKIPPED: this machine lets nobody mount a small disk; run as root");
         return;
     };
     join(&cluster, &root).await;
     received(&cluster, 1, 10).await;
-    // It says so and goes on, or it stops because the log has no room either.
+    // The node says so and continues, or it stops because the log has no room either.
     let ended = until("a full disk is noticed", async || {
-        // Each time: the node gives up its reserve, into which the whole snapshot would fit.
+        // Filled each time: the node gives up its reserve, into which the whole snapshot would fit.
         disk.fill();
         if cluster.has_ended(JOINER) {
             return Some(true);
@@ -208,15 +208,16 @@ async fn a_receiver_whose_disk_is_full_gets_it_once_there_is_room() {
     cluster.kill(JOINER).await;
 }
 
-/// Where peers reach the joiner: a wire that flips one bit of each of some pieces of a snapshot.
+/// A proxy in front of the joiner's port for peers that flips one bit of each of some pieces of a
+/// snapshot.
 struct BadWire {
     address: String,
     flipped: watch::Receiver<u64>,
 }
 
-/// What goes over one connection before a bit is flipped: entries and votes are less.
+/// Bytes that pass over a connection before a bit is flipped: entries and votes are less.
 const CLEAN_BYTES: u64 = 128 * 1024;
-/// How many bits are flipped.
+/// Number of bits that are flipped.
 const FLIPS: u64 = 5;
 
 impl BadWire {
@@ -238,7 +239,7 @@ impl BadWire {
     }
 }
 
-/// Carries both ways until either end has enough of it.
+/// Carries bytes both ways until either end closes its connection.
 async fn carry(from: TcpStream, to: TcpStream, flipped: &watch::Sender<u64>) {
     let (mut from_read, mut from_write) = from.into_split();
     let (mut to_read, mut to_write) = to.into_split();
@@ -274,7 +275,7 @@ async fn carry(from: TcpStream, to: TcpStream, flipped: &watch::Sender<u64>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flipped_bit_on_the_wire_is_never_installed_and_the_rest_still_comes() {
-    // As fast as it goes: every attempt but the last is broken.
+    // Sent as fast as possible: every attempt but the last is broken.
     let (cluster, root) = large_cluster(0).await;
     let wire = BadWire::to(cluster.peer_address(JOINER)).await;
     let add = v1::AddNode {

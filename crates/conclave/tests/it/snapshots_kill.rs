@@ -1,9 +1,9 @@
 //! A snapshot on its way while its receiver, its sender, or both are killed: never a wrong state,
 //! always a later success, and nothing is sent twice to a receiver that comes back.
 //!
-//! The points are parts of the snapshot that the receiver has, as it says itself: no clock chooses
-//! them. `CONCLAVE_SNAPSHOT_POINTS=each` makes a transfer of its own of every point, for each of
-//! the three: that takes some minutes.
+//! The points are parts of the snapshot that the receiver has according to its own status: no clock
+//! chooses them. `CONCLAVE_SNAPSHOT_POINTS=each` makes a transfer of its own of every point, for
+//! each of the three: that takes some minutes.
 
 use conclave_client::{Client, v1};
 
@@ -13,36 +13,37 @@ use crate::{
     witness::{Speaker, Witness},
 };
 
-/// How fast snapshots are sent: slower than anybody looks.
+/// Rate at which snapshots are sent: slow enough for the test to see each point.
 const BYTES_PER_SECOND: u64 = 768 * 1024;
-/// The points lie between these many equal parts.
+/// Number of equal parts between which the points lie.
 const PARTS: u64 = 21;
-/// How often a transfer may end before anybody has seen the point.
+/// Maximum number of transfers that may end before the test has seen the point.
 const MISSES_MAX: u32 = 5;
 
-/// Who is killed.
+/// Nodes that can be killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Victim {
     Receiver,
-    /// Who leads, too: only leaders send.
+    /// The sender, which is the leader: only leaders send.
     Sender,
     Both,
 }
 
 const VICTIMS: [Victim; 3] = [Victim::Receiver, Victim::Sender, Victim::Both];
 
-/// A cluster in which machines join and nodes are killed while somebody talks.
+/// A cluster in which machines join and nodes are killed while a client sends messages.
 struct Trial {
     cluster: Cluster,
     root: Client,
     alice: Speaker,
-    /// Transfers that went on with what was stored.
+    /// Number of transfers that continued with what was stored.
     resumed: u32,
     misses: u32,
 }
 
 impl Trial {
-    /// A machine joins, and at each of these points somebody is killed; then it has everything.
+    /// Lets a machine join and kills the victim at each of these points; then checks that the
+    /// machine has everything.
     async fn run(&mut self, victim: Victim, points: &[u64]) {
         let talking = self.alice.keep_talking();
         self.begin().await;
@@ -63,7 +64,7 @@ impl Trial {
         );
     }
 
-    /// An empty machine joins, in the place of the one that was there.
+    /// Starts an empty machine in the place of the one that was there.
     async fn begin(&self) {
         self.cluster.kill(JOINER).await;
         if self.cluster.directory(JOINER).exists() {
@@ -82,7 +83,7 @@ impl Trial {
         join(&self.cluster, &self.root).await;
     }
 
-    /// Waits until so many parts of a snapshot are there.
+    /// Waits until this many parts of a snapshot have arrived.
     async fn reach(&mut self, point: u64) -> v1::SnapshotTransfer {
         loop {
             let seen = until("a snapshot has come so far", async || {
@@ -122,7 +123,7 @@ impl Trial {
         }
     }
 
-    /// The same sender goes on where it was: what is stored is not sent again.
+    /// Checks that the same sender continues where it was: what is stored is not sent again.
     async fn goes_on(&mut self, before: &v1::SnapshotTransfer) {
         let again = until("the transfer goes on", async || {
             let status = self.cluster.try_status(JOINER).await?;
@@ -132,7 +133,7 @@ impl Trial {
             }
         })
         .await;
-        // It may have ended before anybody looked, or another node may lead by now.
+        // The transfer may have ended before the test looked, or another node may lead by now.
         let same = again.filter(|again| {
             again.peer_node_id == before.peer_node_id && again.bytes_total == before.bytes_total
         });
@@ -145,7 +146,7 @@ impl Trial {
         }
     }
 
-    /// All of it is there.
+    /// Waits until the whole snapshot has arrived.
     async fn is_whole(&self) {
         until("a snapshot is installed", async || {
             let status = self.cluster.try_status(JOINER).await?;
@@ -157,7 +158,7 @@ impl Trial {
     }
 }
 
-/// Which points for whom, and how many of them in one transfer.
+/// Returns the points for each victim, and how many of them fall into one transfer.
 fn plan() -> Vec<(Victim, Vec<u64>)> {
     let each = std::env::var("CONCLAVE_SNAPSHOT_POINTS").is_ok_and(|value| value == "each");
     let all = 1..PARTS;

@@ -46,8 +46,8 @@ async fn the_demo_loses_nothing() {
     assert!(report["acked"].as_u64().unwrap() > 100, "{report}");
 }
 
-/// No pause after a killed leader is longer on a machine that is full: the client gives up an
-/// attempt and the followers elect more than once.
+/// Maximum pause after a killed leader on a busy machine: the client gives up an attempt and the
+/// followers elect more than once.
 const GAP_MS_MAX: u64 = 5000;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,9 +15,9 @@ use tokio::{
 
 use crate::support::{Cluster, PATIENCE, until};
 
-/// Few descriptors: a node must work with them.
+/// A small number of file descriptors: a node must work with them.
 const FEW: u64 = 256;
-/// By how much a node may grow in an attack on its memory.
+/// Maximum growth of a node in an attack on its memory, in kilobytes.
 const GROWTH_MAX_KB: u64 = 64 * 1024;
 
 async fn target(cluster: &Cluster, plain: bool) -> Arc<Target> {
@@ -37,7 +37,7 @@ async fn run(target: &Arc<Target>, name: &str, count: usize, seconds: u64) -> Ta
         .unwrap()
 }
 
-/// A client that is logged in, and a room of its own.
+/// Returns a client that is logged in, and a room of its own.
 async fn honest(cluster: &Cluster) -> (Client, Recipient) {
     let nobody = cluster.client();
     nobody
@@ -63,10 +63,10 @@ async fn silent_connections_stop_no_node_and_keep_nobody_out() {
         });
         while !attacking.is_finished() {
             client.send(&room, "still here").await.unwrap();
-            // Over a new connection, which needs a place of its own.
+            // Logs in over a new connection, which needs a place of its own.
             let nobody = cluster.client();
             let login = nobody.login("honest", "an honest password").await.unwrap();
-            // An account has a bounded number of sessions.
+            // Logs out, since an account has a bounded number of sessions.
             let member = nobody.with_token(&login.token).unwrap();
             member.logout().await.unwrap();
         }
@@ -88,7 +88,7 @@ async fn a_pause_amid_silent_connections_costs_the_quorum_a_moment() {
     let cluster = Cluster::start_encrypted(3).await;
     let all = target(&cluster, false).await;
     let peers = all.addresses(Port::Peer).to_vec();
-    // All of the 700 on the ports for peers; they say nothing, in whatever language.
+    // All of the 700 connections go to the ports for peers; they send nothing, with or without TLS.
     let target = Arc::new(Target::find(peers, Vec::new(), true).await.unwrap());
     let (client, room) = honest(&cluster).await;
     let attacking = tokio::spawn({
@@ -191,7 +191,7 @@ async fn guesses_at_all_nodes_are_counted_together_and_keep_the_owner_in() {
     let tally = attacking.await.unwrap();
     assert_eq!(tally.failed, 0, "the owner was kept out: {tally}");
     assert!(tally.cut > 0, "{tally}");
-    // Five are free; then each one waits longer, from a second on.
+    // Five attempts are free; then each one waits longer, from a second on.
     assert!((1..=10).contains(&tally.opened), "{tally}");
 }
 
@@ -213,7 +213,8 @@ async fn a_client_that_cancels_a_hundred_calls_keeps_its_connection() {
     bytes.extend(Frame::Headers(1, &watch, false).bytes());
     bytes.extend(Frame::Data(1, &[0; 5], true).bytes());
     let mut stream = 1;
-    // A thousand in all, a hundred at once, each hundred followed by a call that is waited for.
+    // A thousand in all, a hundred at once, each hundred followed by a call whose answer is
+    // awaited.
     for _ in 0..10 {
         for _ in 0..100 {
             stream += 2;
@@ -230,8 +231,8 @@ async fn a_client_that_cancels_a_hundred_calls_keeps_its_connection() {
     }
 }
 
-/// Reads a frame; tells whether it is data of a stream. Fails if it ends the connection, or the
-/// first stream.
+/// Reads a frame; returns whether it is data of this stream. Fails if it ends the connection, or
+/// the first stream.
 async fn is_data_of<T: tokio::io::AsyncRead + Unpin>(stream: u32, wire: &mut T) -> bool {
     const DATA: u8 = 0;
     const RESET: u8 = 3;

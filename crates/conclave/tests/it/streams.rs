@@ -1,4 +1,4 @@
-//! Listeners: people with a stream each, and what it told them.
+//! Listeners: people with a stream each, and the events that it delivered.
 //!
 //! Always true: a listener ends with its test, and an error of its stream fails the test.
 
@@ -12,32 +12,32 @@ use tokio::task::JoinHandle;
 
 use crate::support::{Cluster, until};
 
-/// Somebody who listens.
+/// A person who listens to a stream.
 pub(crate) struct Listener {
     heard: Arc<Mutex<Heard>>,
     task: JoinHandle<()>,
 }
 
-/// What a stream has told so far.
+/// Events that a stream has delivered so far.
 #[derive(Default)]
 pub(crate) struct Heard {
-    /// Messages by their conversations, in the order in which they came.
+    /// Messages by their conversations, in the order in which they arrived.
     pub(crate) messages: BTreeMap<u64, Vec<v1::Message>>,
     /// All other events of the log.
     pub(crate) others: Vec<v1::Event>,
-    /// The position of the last event.
+    /// Position of the last event.
     pub(crate) position: u64,
-    /// The address of the node that streams now.
+    /// Address of the node that streams now.
     pub(crate) node: Option<String>,
-    /// How often the stream has moved.
+    /// Number of times that the stream has moved to another node.
     pub(crate) moves: u64,
-    /// Whether it told something out of order.
+    /// First event that was delivered out of order, if there was one.
     pub(crate) out_of_order: Option<String>,
     ended: Option<String>,
 }
 
 impl Listener {
-    /// Listens to everything from the beginning, once a node streams.
+    /// Opens a stream from the beginning, and waits until a node serves it.
     pub(crate) async fn start(cluster: &Cluster, client: &Client) -> Self {
         let heard: Arc<Mutex<Heard>> = Arc::default();
         let mut events = client.subscribe(From::Beginning);
@@ -65,19 +65,19 @@ impl Listener {
         listener
     }
 
-    /// Looks at what was heard.
+    /// Calls `look` with the events so far.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Heard) -> T) -> T {
         let heard = self.heard.lock().unwrap();
         assert_eq!(heard.ended, None, "the stream has ended");
         look(&heard)
     }
 
-    /// The address of the node that streams now.
+    /// Returns the address of the node that streams now.
     pub(crate) fn node(&self) -> Option<String> {
         self.look(|heard| heard.node.clone())
     }
 
-    /// How many messages of a conversation were heard.
+    /// Returns the number of messages of a conversation that were delivered.
     pub(crate) fn count(&self, conversation: u64) -> usize {
         self.look(|heard| heard.messages.get(&conversation).map_or(0, Vec::len))
     }

@@ -19,38 +19,39 @@ use tokio::{
 
 use crate::cluster::{Founding, LocalCluster, Options, Ports};
 
-/// How long anything may take before a test fails.
+/// Maximum time for anything before a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-/// Between two looks at a condition.
+/// Time between two looks at a condition.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
-/// Clusters that run at the same time: more would only measure how busy the machine is.
+/// Number of clusters that run at the same time: more would only measure how busy the machine is.
 const CLUSTERS_MAX: u32 = 2;
-/// How much a node's clock is off, in milliseconds.
+/// Environment variable with the offset of a node's clock, in milliseconds.
 const CLOCK_VARIABLE: &str = "CONCLAVE_CLOCK_OFFSET_MS";
-/// How many entries of the log a node keeps.
+/// Environment variable with the number of log entries that a node keeps.
 const KEEP_VARIABLE: &str = "CONCLAVE_LOG_KEEP_ENTRIES";
-/// How many bytes of snapshots a node sends in a second.
+/// Environment variable with the number of bytes of snapshots that a node sends in a second.
 const PACE_VARIABLE: &str = "CONCLAVE_SNAPSHOT_BYTES_PER_SECOND";
 
 static TURNS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(CLUSTERS_MAX as usize));
 
-/// A cluster of one test.
+/// The cluster of one test.
 pub(crate) struct Cluster {
     local: LocalCluster,
-    // In this order: the processes end, their files go, the next cluster may start.
+    // Dropped in this order: the processes end, their files are removed, the next cluster may
+    // start.
     _directory: TempDir,
     _turn: SemaphorePermit<'static>,
 }
 
 impl Cluster {
-    /// A cluster of so many nodes that serves.
+    /// Starts a cluster of this many nodes and waits until it serves.
     pub(crate) async fn start(nodes: u64) -> Self {
         let cluster = Self::prepare(nodes).await;
         cluster.start_all().await;
         cluster
     }
 
-    /// The same whose nodes speak encrypted.
+    /// Starts the same with nodes that use encryption.
     pub(crate) async fn start_encrypted(nodes: u64) -> Self {
         let mut cluster = Self::build(nodes, 1, BTreeMap::new()).await;
         cluster.encrypt();
@@ -58,17 +59,18 @@ impl Cluster {
         cluster
     }
 
-    /// A cluster whose nodes speak encrypted and may have only so many open files.
+    /// Starts a cluster whose nodes use encryption and may have only this many open files.
     pub(crate) async fn start_with_descriptors(nodes: u64, descriptors: u64) -> Self {
         Self::start_after(nodes, &format!("ulimit -n {descriptors}"), false).await
     }
 
-    /// A cluster whose nodes are told of a write beyond a limit, and are not ended by it.
+    /// Starts a cluster whose nodes get an error for a write beyond a limit, and are not ended by
+    /// it.
     pub(crate) async fn start_with_writes_that_fail(nodes: u64) -> Self {
         Self::start_after(nodes, "trap '' XFSZ", true).await
     }
 
-    /// A cluster whose nodes are started by a shell, after it has done this.
+    /// Starts a cluster whose nodes are started by a shell, after it has run `first`.
     async fn start_after(nodes: u64, first: &str, plain: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let script = directory.path().join("conclave");
@@ -87,7 +89,7 @@ impl Cluster {
         cluster
     }
 
-    /// Kilobytes of memory that this node uses.
+    /// Returns the kilobytes of memory that this node uses.
     pub(crate) fn memory_kb(&self, node: u64) -> u64 {
         let pid = self.local.pid(node).expect("it runs");
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -96,31 +98,31 @@ impl Cluster {
         text.expect("it uses memory").parse().unwrap()
     }
 
-    /// From now on the nodes that are started speak encrypted.
+    /// Makes the nodes that are started from now on use encryption.
     pub(crate) fn encrypt(&mut self) {
         self.local.encrypt().unwrap();
     }
 
-    /// What its nodes have in common, and nobody else may know.
+    /// Returns the secret that the nodes share, which no client may know.
     pub(crate) fn secret(&self) -> ClusterSecret {
         let text = fs::read_to_string(self.local.directory(1).join("secret")).unwrap();
         ClusterSecret::from_text(&text).unwrap()
     }
 
-    /// By which its clients know it.
+    /// Returns the fingerprint by which clients identify the cluster.
     pub(crate) fn fingerprint(&self) -> String {
         let fingerprint = self.local.fingerprint().unwrap();
         fingerprint.expect("it is encrypted").to_string()
     }
 
-    /// The same while no other cluster runs, for tests that look at times.
+    /// Starts a cluster while no other one runs, for tests that measure times.
     pub(crate) async fn start_undisturbed(nodes: u64) -> Self {
         let cluster = Self::build(nodes, CLUSTERS_MAX, BTreeMap::new()).await;
         cluster.start_all().await;
         cluster
     }
 
-    /// A cluster whose nodes have wrong clocks, by so many milliseconds.
+    /// Starts a cluster whose nodes have wrong clocks, by these offsets in milliseconds.
     pub(crate) async fn start_with_clocks(offsets_ms: &[(u64, i64)]) -> Self {
         let clock = |offset_ms: i64| vec![(CLOCK_VARIABLE.to_owned(), offset_ms.to_string())];
         let environment = offsets_ms
@@ -132,7 +134,7 @@ impl Cluster {
         cluster
     }
 
-    /// A cluster whose clocks can be set; see [`Cluster::set_clock`].
+    /// Starts a cluster whose clocks can be set; see [`Cluster::set_clock`].
     pub(crate) async fn start_with_settable_clocks(nodes: u64) -> Self {
         let mut cluster = Self::prepare(nodes).await;
         for node in 1..=nodes {
@@ -148,15 +150,15 @@ impl Cluster {
         self.directory(node).with_extension("toml")
     }
 
-    /// Sets the clock of this node so many milliseconds ahead of that of the machine.
+    /// Sets the clock of this node this many milliseconds ahead of the machine's.
     pub(crate) fn set_clock(&self, node: u64, offset_ms: i64) {
         let settings = format!("clock_offset_ms = {offset_ms}\n");
         fs::write(self.settings_file(node), settings).unwrap();
         self.local.read_again(node).unwrap();
     }
 
-    /// A cluster whose nodes keep so many entries of the log, so that who was away for longer is
-    /// sent a snapshot.
+    /// Starts a cluster whose nodes keep this many log entries, so that a node that was down for
+    /// longer gets a snapshot.
     pub(crate) async fn start_with_short_logs(nodes: u64, keep_entries: u64) -> Self {
         let short = vec![(KEEP_VARIABLE.to_owned(), keep_entries.to_string())];
         let environment = (1..=nodes).map(|node| (node, short.clone())).collect();
@@ -165,8 +167,8 @@ impl Cluster {
         cluster
     }
 
-    /// A cluster of so many nodes that keep few entries of the log and send snapshots slowly, with
-    /// one place more for a machine that joins.
+    /// Starts a cluster of this many nodes that keep few log entries and send snapshots slowly,
+    /// with one place more for a machine that joins.
     pub(crate) async fn start_with_slow_snapshots(
         nodes: u64,
         keep_entries: u64,
@@ -183,46 +185,47 @@ impl Cluster {
         cluster
     }
 
-    /// A cluster of which no node runs yet, and whose first node alone makes it; the others can
-    /// be added to it.
+    /// Prepares a cluster that its first node bootstraps alone; the others can be added to it. No
+    /// node runs yet.
     pub(crate) async fn prepare_growing(nodes: u64) -> Self {
         Self::build_with(nodes, 1, 1, BTreeMap::new()).await
     }
 
-    /// A cluster of which no node runs yet, with so many places, of which the first make it.
+    /// Prepares a cluster with this many places, of which the first ones bootstrap it. No node runs
+    /// yet.
     pub(crate) async fn prepare_with_places(nodes: u64, founders: u64) -> Self {
         Self::build_with(nodes, founders, 1, BTreeMap::new()).await
     }
 
-    /// A cluster of which no node runs yet, and whose nodes find each other.
+    /// Prepares a cluster whose nodes find each other. No node runs yet.
     pub(crate) async fn prepare_meeting(nodes: u64) -> Self {
         let mut cluster = Self::build(nodes, 1, BTreeMap::new()).await;
         cluster.local.found_by(Founding::Meeting);
         cluster
     }
 
-    /// This node joins with a token, and is given its number by the cluster.
+    /// Makes this node join with a token, and get its number from the cluster.
     pub(crate) fn give_token(&self, node: u64, token: &str) {
         self.local.give_token(node, token);
     }
 
-    /// This node takes the place of another when it joins.
+    /// Makes this node take the place of another one when it joins.
     pub(crate) fn let_replace(&mut self, node: u64, other: u64) {
         self.local
             .set_variable(node, "CONCLAVE_REPLACES", &other.to_string());
     }
 
-    /// Where this node keeps its data.
+    /// Returns the data directory of this node.
     pub(crate) fn directory(&self, node: u64) -> PathBuf {
         self.local.directory(node)
     }
 
-    /// Forgets everything that this node has kept.
+    /// Removes all data of this node.
     pub(crate) fn wipe(&self, node: u64) {
         fs::remove_dir_all(self.local.directory(node)).unwrap();
     }
 
-    /// A cluster of which no node runs yet.
+    /// Prepares a cluster of which no node runs yet.
     pub(crate) async fn prepare(nodes: u64) -> Self {
         Self::build(nodes, 1, BTreeMap::new()).await
     }
@@ -271,41 +274,41 @@ impl Cluster {
         }
     }
 
-    /// The numbers of all nodes, from 1.
+    /// Returns the numbers of all nodes, from 1.
     pub(crate) fn nodes(&self) -> Vec<u64> {
         self.local.nodes()
     }
 
-    /// Where clients reach this node.
+    /// Returns the address at which clients reach this node.
     pub(crate) fn endpoint(&self, node: u64) -> String {
         self.local.endpoint(node)
     }
 
-    /// A client of its own that knows all nodes.
+    /// Returns a new client that knows all nodes.
     pub(crate) fn client(&self) -> Client {
         let endpoints = self.local.endpoints();
         let builder = self.local.client_builder();
         builder.endpoints(endpoints).build().unwrap()
     }
 
-    /// The same with the credential of the cluster's first operator.
+    /// Returns the same with the credential of the cluster's first operator.
     pub(crate) async fn operator_client(&self) -> Client {
         self.client().with_operator(&self.operator().await)
     }
 
-    /// The node that leads, as soon as one does.
+    /// Waits until a node leads and returns its number.
     pub(crate) async fn leader(&self) -> u64 {
         self.local.wait_for_leader(PATIENCE).await.unwrap()
     }
 
-    /// A node that does not lead.
+    /// Returns a node that does not lead.
     pub(crate) async fn a_follower(&self) -> u64 {
         let leader = self.leader().await;
         let mut nodes = self.nodes().into_iter();
         nodes.find(|node| *node != leader).unwrap()
     }
 
-    /// How this node sees the cluster, as soon as it answers.
+    /// Waits until this node answers and returns its view of the cluster.
     pub(crate) async fn status(&self, node: u64) -> v1::GetClusterStatusResponse {
         until("a node tells its status", async || {
             self.try_status(node).await
@@ -313,20 +316,21 @@ impl Cluster {
         .await
     }
 
-    /// What the nodes call their cluster.
+    /// Returns the cluster's id, as the nodes report it.
     pub(crate) async fn name(&self) -> String {
         let node = self.nodes()[0];
         self.status(node).await.cluster_id
     }
 
-    /// How this node sees the cluster now, if it answers.
+    /// Returns this node's view of the cluster, or `None` if the node does not answer.
     pub(crate) async fn try_status(&self, node: u64) -> Option<v1::GetClusterStatusResponse> {
         let told = self.local.status(node).await.ok()?;
-        // A cluster that never had a majority has no operator, and tells nobody more.
+        // A cluster that never had a majority has no operator, and answers every caller in part
+        // only.
         if !told.partial || self.local.operator().is_none() {
             return Some(told);
         }
-        // It has not applied yet who an operator is: others say how it is.
+        // The node has not applied yet who an operator is: other nodes report its status.
         for other in self.nodes().into_iter().filter(|other| *other != node) {
             let of_other = self.local.status(other).await;
             if let Ok(status) = of_other
@@ -342,12 +346,13 @@ impl Cluster {
         None
     }
 
-    /// The credential of the cluster's first operator, as soon as a node has written it.
+    /// Waits until a node has written the credential of the cluster's first operator and returns
+    /// it.
     pub(crate) async fn operator(&self) -> OperatorCredential {
         until("there is an operator", async || self.local.operator()).await
     }
 
-    /// The file in which that credential is.
+    /// Returns the path of that credential's file.
     pub(crate) async fn operator_file(&self) -> PathBuf {
         until("a node has written it", async || {
             let nodes = self.nodes().into_iter();
@@ -357,25 +362,25 @@ impl Cluster {
         .await
     }
 
-    /// Whether this node has ended by itself since the last look.
+    /// Returns whether this node has ended by itself since the last look.
     pub(crate) fn has_ended(&self, node: u64) -> bool {
         let ended = self.local.take_ended().unwrap();
         ended.iter().any(|(other, _)| *other == node)
     }
 
-    /// The term in which this node is.
+    /// Returns the current term of this node.
     pub(crate) async fn term(&self, node: u64) -> u64 {
         let status = self.status(node).await;
         let own = status.nodes.iter().find(|own| own.node_id == node);
         own.expect("it is a member").term
     }
 
-    /// Ends this node as `kill -9` does.
+    /// Kills this node as `kill -9` does.
     pub(crate) async fn kill(&self, node: u64) {
         self.local.kill(node).await.unwrap();
     }
 
-    /// Ends all nodes as `kill -9` does.
+    /// Kills all nodes as `kill -9` does.
     pub(crate) async fn kill_all(&self) {
         for node in self.nodes() {
             self.kill(node).await;
@@ -404,14 +409,14 @@ impl Cluster {
         self.local.start_node(node).await.unwrap();
     }
 
-    /// Starts this node, which is refused and ends: before it listens, or after.
+    /// Starts this node and checks that it is refused and ends: before it listens, or after.
     pub(crate) async fn start_refused_node(&self, node: u64) {
         if self.try_start_node(node).await.is_ok() {
             self.ends(node).await;
         }
     }
 
-    /// Starts this node, which may end before it listens; why it did then.
+    /// Starts this node, which may end before it listens; returns why it did.
     pub(crate) async fn try_start_node(&self, node: u64) -> Result<(), String> {
         let started = self.local.start_node(node).await;
         started.map_err(|error| error.to_string())
@@ -433,8 +438,8 @@ impl Cluster {
         self.local.wait_until_caught_up(PATIENCE).await.unwrap();
     }
 
-    /// Logs in the cluster's first administrator, whom the token allows that its leader prints, as
-    /// a client that is its operator, too; gives the token of the session.
+    /// Logs in the cluster's first administrator with the setup token that the leader prints, as a
+    /// client with an operator's credential, too; returns the session's token.
     pub(crate) async fn administrator(&self) -> (Client, String) {
         let (mut tokens, client) = (self.local.setup_token(), self.client());
         let deadline = Instant::now() + PATIENCE;
@@ -445,7 +450,7 @@ impl Cluster {
             let made = client.create_account_with("root", ROOT_PASSWORD, grant);
             match made.await {
                 Ok(_) => break,
-                // Another node leads by now, and is about to print its own.
+                // Another node leads by now, and is about to print its own token.
                 Err(error) if error.reason() == Some("SETUP_TOKEN_INVALID") => {
                     assert!(Instant::now() < deadline, "no token can be used");
                     let newer = Instant::now() + 25 * LOOK_INTERVAL;
@@ -459,12 +464,12 @@ impl Cluster {
         (root.with_operator(&self.operator().await), login.token)
     }
 
-    /// Where peers reach this node.
+    /// Returns the address at which peers reach this node.
     pub(crate) fn peer_address(&self, node: u64) -> String {
         self.local.peer_address(node)
     }
 
-    /// The number of the process of this node, which runs.
+    /// Returns the process id of this node, which runs.
     pub(crate) fn pid(&self, node: u64) -> u32 {
         self.local.pid(node).expect("it runs")
     }
@@ -478,21 +483,21 @@ impl Cluster {
         .await;
     }
 
-    /// What this node has written to its log.
+    /// Returns what this node has written to its log.
     pub(crate) fn log(&self, node: u64) -> String {
         fs::read_to_string(self.local.log_path(node)).unwrap()
     }
 }
 
-/// The password of [`Cluster::administrator`].
+/// Password of [`Cluster::administrator`].
 pub(crate) const ROOT_PASSWORD: &str = "correct horse battery";
 
-/// A turn to load the machine, for nodes that are no [`Cluster`].
+/// Waits for a permit to load the machine, for nodes that are no [`Cluster`].
 pub(crate) async fn turn() -> SemaphorePermit<'static> {
     TURNS.acquire().await.unwrap()
 }
 
-/// Looks again and again until it is so.
+/// Calls `look` again and again until it returns a value.
 pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {

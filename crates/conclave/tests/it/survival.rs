@@ -1,5 +1,5 @@
-//! Nodes die, hang and come back under people who talk: nothing acknowledged is lost, nothing is
-//! there twice, nobody is logged out, and whoever can serve safely serves.
+//! Nodes die, hang and come back while people talk: no acknowledged message is lost, no message
+//! exists twice, no session ends, and every node that can serve safely does so.
 //!
 //! Every test starts the real binary with real disks and kills it with real signals. The tests
 //! about starting, restarting and being away are in `survival_restart.rs`.
@@ -22,18 +22,18 @@ use crate::{
     },
 };
 
-/// The shortest time after which a follower that hears nothing asks for votes: whatever is faster
-/// has not waited for an election.
+/// Shortest time after which a follower without a heartbeat asks for votes: an operation that is
+/// faster has not waited for an election.
 const ELECTION_MIN: Duration = Duration::from_millis(550);
-/// What a client takes at most to leave a node that hangs: an attempt, an election, and the time
-/// that two busy cores may add.
+/// Maximum time for a client to leave a node that hangs: an attempt, an election, and the time that
+/// two busy cores may add.
 const LEAVE_MAX: Duration = Duration::from_secs(6);
-/// How long the clients wait that are meant to be refused.
+/// Maximum time that the clients wait that are expected to be refused.
 const IMPATIENCE: Duration = Duration::from_secs(3);
-/// What a refusal may take beyond the time that the client gave it.
+/// Maximum time of a refusal beyond the time that the client gave it.
 const REFUSAL_SLACK: Duration = Duration::from_secs(1);
 
-/// A client of these nodes that gives up soon.
+/// Returns a client of these nodes that gives up soon.
 fn impatient(cluster: &Cluster, nodes: &[u64]) -> Client {
     Client::builder()
         .endpoints(nodes.iter().map(|node| cluster.endpoint(*node)))
@@ -164,7 +164,7 @@ async fn a_node_that_hangs_is_left_within_seconds() {
         };
         cluster.pause(hangs).await;
         talking.go_on(100).await;
-        // Whoever comes now and knows the one that hangs first is no worse off.
+        // A new client whose first node is the one that hangs is served as well.
         let others = cluster.nodes().into_iter().filter(|node| *node != hangs);
         let nodes: Vec<u64> = std::iter::once(hangs).chain(others).collect();
         let newcomer = Client::builder()
@@ -254,7 +254,7 @@ async fn with_three_of_five_dead_nothing_is_acknowledged_and_stale_reads_serve()
     assert_eq!((verdict.acked, verdict.unknown), (3, 0));
 }
 
-/// Why a node refuses a linearizable read.
+/// Returns the reason with which a node refuses a linearizable read.
 async fn reason_of_refused_read(endpoint: &str, token: &str) -> String {
     let mut service = ChatServiceClient::connect(format!("http://{endpoint}"))
         .await
@@ -360,7 +360,7 @@ async fn a_client_that_knows_one_follower_can_do_everything() {
         2
     );
 
-    // It has learned who leads, and needs the follower no more.
+    // The client has learned who leads, and needs the follower no more.
     assert!(
         alice.endpoints().contains(&cluster.endpoint(leader)),
         "{:?}",

@@ -1,5 +1,5 @@
-//! Nodes start late, come back in every order, with wrong clocks and old files: they take their
-//! place by themselves, and what they had forgotten or never knew is brought to them.
+//! Nodes start late, come back in every order, with wrong clocks and old files: they rejoin by
+//! themselves, and receive what they have lost or never had.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -15,11 +15,11 @@ use crate::{
     },
 };
 
-/// How long a client waits that is meant to be refused.
+/// Maximum time that a client waits that is expected to be refused.
 const IMPATIENCE: Duration = Duration::from_secs(2);
-/// An hour, the error of a clock.
+/// An hour, by which a clock is wrong, in milliseconds.
 const HOUR_MS: i64 = 3_600_000;
-/// What a cluster with many messages takes at most to serve again.
+/// Maximum time for a cluster with many messages to serve again.
 const READY_MAX: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -40,7 +40,7 @@ async fn everything_stops_and_starts_in_any_order() {
                     false => cluster.stop(node).await,
                 }
             }
-            // At once, on the addresses that were just in use.
+            // Restarted at once, on the addresses that were just in use.
             for node in order.into_iter().rev() {
                 cluster.start_node(node).await;
             }
@@ -59,7 +59,7 @@ async fn everything_stops_and_starts_in_any_order() {
     witness.judge(&cluster, &[&alice]).await;
 }
 
-/// A client that is there while nodes die in turn sees that it takes longer, and nothing else.
+/// While nodes die in turn, a running client sees longer answers and no error.
 #[tokio::test(flavor = "multi_thread")]
 async fn rolling_kills_under_a_live_client_show_latency_and_no_error() {
     for nodes in [3, 5] {
@@ -119,7 +119,7 @@ async fn every_order_of_two_deaths_and_returns_works() {
     assert_eq!((verdict.acked, verdict.unknown), (talk.said, 0));
 }
 
-/// Waits until each node is a peer to each other one.
+/// Waits until each node is a peer of each other one.
 async fn all_see_each_other(cluster: &Cluster) {
     for node in cluster.nodes() {
         until("a node sees all others", async || {
@@ -159,7 +159,7 @@ async fn nodes_may_start_late_and_the_status_says_what_is_tolerated() {
     }
     let witness = Witness::new();
     let mut speakers = Vec::new();
-    // Streams of one person, each opened at a node when it came.
+    // Streams of one person, each opened at a node when that node came back.
     let mut streams: Vec<Listener> = Vec::new();
     let mut login = None;
     for (node, tolerates) in [(5, 0), (1, 1), (3, 2)] {
@@ -207,7 +207,7 @@ async fn a_dead_peer_is_one_line_in_the_log() {
     let mut talking = alice.keep_talking();
     let dies = cluster.a_follower().await;
     let leader = cluster.leader().await;
-    // What the start of the cluster put there.
+    // Lines that the start of the cluster wrote.
     let before = Told::by(&cluster, leader);
     for death in 1..=DEATHS {
         cluster.kill(dies).await;
@@ -240,12 +240,12 @@ async fn a_dead_peer_is_one_line_in_the_log() {
     witness.judge(&cluster, &[&alice]).await;
 }
 
-/// How many lines of a node's log say what.
+/// Numbers of lines in a node's log, by subject.
 #[derive(Debug, PartialEq, Eq)]
 struct Told {
     deaths: usize,
     returns: usize,
-    /// Lines of the levels that operators look at, deaths among them.
+    /// Lines of the levels that operators look at, lines about deaths among them.
     troubles: usize,
 }
 
@@ -283,7 +283,7 @@ async fn a_deleted_account_stays_deleted_on_a_node_that_was_away() {
     cluster.all_rejoined().await;
     agreed_digests(&cluster).await;
 
-    // Now it is needed for a majority, and is the only one that is asked.
+    // Now this node is needed for a majority, and is the only one that is asked.
     let other = cluster
         .nodes()
         .into_iter()
@@ -343,7 +343,7 @@ async fn clocks_that_are_an_hour_off_lose_nothing_and_keep_the_order() {
         let leader = cluster.leader().await;
         have_led.insert(leader);
         talking.go_on(20).await;
-        // The fast clock has led, and a slower one after it.
+        // The node with the fast clock has led, and one with a slower clock after it.
         if have_led.len() == cluster.nodes().len() {
             break;
         }
@@ -375,7 +375,7 @@ async fn clocks_that_are_an_hour_off_lose_nothing_and_keep_the_order() {
     }
 }
 
-/// What time it is by the clock of this machine.
+/// Returns the time of this machine's clock.
 #[expect(clippy::disallowed_methods, reason = "the test compares with it")]
 fn now_ms() -> u64 {
     let now = std::time::SystemTime::now();
@@ -394,7 +394,7 @@ async fn a_lagging_node_is_brought_up_to_date() {
     agreed_digests(&cluster).await;
     let away = cluster.a_follower().await;
     cluster.kill(away).await;
-    // The log is cut while time passes, so it is written to until it was.
+    // The log is truncated as time passes, so messages are sent until it was.
     let mut talking = alice.keep_talking();
     talking.go_on(MESSAGES).await;
     cluster.start_node(away).await;
@@ -411,7 +411,7 @@ async fn a_lagging_node_is_brought_up_to_date() {
     witness.judge(&cluster, &[&alice]).await;
 }
 
-/// Measures; run by hand with `--ignored --nocapture`.
+/// Measures only; run by hand with `--ignored --nocapture`.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes: it measures a restart with 100 000 messages"]
 async fn restart_with_many_messages_is_quick() {
@@ -440,7 +440,7 @@ async fn restart_with_many_messages_is_quick() {
     assert!(all < READY_MAX, "the cluster was ready after {all:?}");
 }
 
-/// Sends so many messages of this length, many at once.
+/// Sends this many messages of this length, many at once.
 async fn send_bulk(speaker: &Speaker, messages: usize, bytes: usize) {
     let sends = (0..messages).map(|number| async move {
         let text = format!("{number:0bytes$}");

@@ -1,4 +1,4 @@
-//! Nodes that speak encrypted, as people and attackers meet them.
+//! Encrypted nodes, as people and attackers meet them.
 
 use std::{fs, net::SocketAddr, path::Path};
 
@@ -16,7 +16,7 @@ use crate::{
     support::{Cluster, PATIENCE},
 };
 
-/// What `conclave` ends with when something is not allowed.
+/// Exit code of `conclave` when something is not allowed.
 const NOT_ALLOWED: i32 = 4;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,7 +42,7 @@ async fn who_knows_the_fingerprint_talks_to_the_cluster_and_goes_on_when_a_node_
     bob.run(&["account", "create", "bob", "--fingerprint", &fingerprint])
         .await
         .succeeded();
-    // From here on it is known.
+    // From here on the authority is known.
     for (person, name) in [(&alice, "alice"), (&bob, "bob")] {
         person.run(&["login", name]).await.succeeded();
     }
@@ -78,7 +78,7 @@ async fn another_cluster_at_the_same_address_is_not_believed() {
     assert_ne!(other, fingerprint);
     let refused = alice.run(&["whoami", "--timeout", "2"]).await;
     refused.failed(NOT_ALLOWED, "another certificate authority");
-    // Nor is one that speaks in plain text.
+    // A node that answers in plain text is not accepted either.
     second.stop().await;
     let args = [
         "--client-address",
@@ -101,7 +101,7 @@ async fn another_cluster_at_the_same_address_is_not_believed() {
     fourth.stop().await;
 }
 
-/// A node alone that speaks encrypted.
+/// Starts a single encrypted node.
 async fn start(home: &Home, log: &Path, data: &str, address: &str) -> Served {
     let data = home.path(data).display().to_string();
     let args = [
@@ -133,11 +133,11 @@ async fn who_speaks_in_plain_text_gets_no_answer() {
             let mut stream = TcpStream::connect(address).await.unwrap();
             stream.write_all(said).await.unwrap();
             let mut heard = Vec::new();
-            // A connection that is reset is as good an answer.
+            // A reset counts as an answer, too.
             let _ = timeout(PATIENCE, stream.read_to_end(&mut heard))
                 .await
                 .unwrap();
-            // Seven bytes are the alert with which TLS hangs up.
+            // Seven bytes are the alert with which TLS ends a connection.
             assert!(heard.len() <= 7, "{address} answers {heard:?}");
         }
     }
@@ -176,7 +176,7 @@ async fn plain_text_is_refused_where_others_can_listen() {
     let args = [&args[..], &here].concat();
     let refused = Served::start_encrypted(&log, &args).await.err().unwrap();
     refused.failed(1, "need the same secret");
-    // Also where clients are spoken to in plain text: peers are not.
+    // Also where clients use plain text: peers never do.
     let refused = Served::start(&log, &args, &[]).await.err().unwrap();
     refused.failed(1, "need the same secret");
 }
@@ -185,14 +185,14 @@ async fn plain_text_is_refused_where_others_can_listen() {
 async fn a_stranger_on_the_machine_gets_nothing_from_the_peer_port_of_a_plain_cluster() {
     let cluster = Cluster::start(1).await;
     let address = cluster.peer_address(1);
-    // In plain text nobody is heard.
+    // A call in plain text fails.
     let at = format!("http://{address}");
     let plain = Endpoint::from_shared(at).unwrap().connect_lazy();
     let refused = PeerServiceClient::new(plain)
         .forward(ForwardRequest::default())
         .await;
     refused.expect_err("plain text is not spoken");
-    // Encrypted, who has no certificate is heard and refused.
+    // An encrypted call without a certificate is answered with a refusal.
     let secret = cluster.secret();
     let channel = forger::channel(&forger::config(&secret, None), &address, forger::ANY_PEER);
     let mut peers = PeerServiceClient::new(channel);

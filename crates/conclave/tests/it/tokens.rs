@@ -1,5 +1,5 @@
-//! Machines join with a token, find each other with a secret, take the place of others: whoever has
-//! neither stays out.
+//! Machines join with a token, find each other with a secret, and replace others; a machine with
+//! neither token nor secret stays out.
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
 const MESSAGES_PER_CHANGE: u64 = 3;
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Waits until these nodes vote and nobody else.
+/// Waits until exactly these nodes vote.
 async fn voters_are(cluster: &Cluster, asked: u64, voters: u32, members: &[u64]) {
     until("they vote and nobody else", async || {
         let status = cluster.status(asked).await;
@@ -25,7 +25,8 @@ async fn voters_are(cluster: &Cluster, asked: u64, voters: u32, members: &[u64])
     .await;
 }
 
-/// Until a node has been given its vote for good, the others cannot do without each other.
+/// Waits until the cluster tolerates this many failures: until a node has been given its vote for
+/// good, the others cannot do without each other.
 async fn tolerates(cluster: &Cluster, asked: u64, failures: u32) {
     until("so many may fail", async || {
         let status = cluster.status(asked).await;
@@ -58,13 +59,13 @@ async fn one_node_grows_to_five_by_tokens_alone_while_people_talk() {
     cluster.kill(cluster.leader().await).await;
     cluster.kill(cluster.a_follower().await).await;
     talking.go_on(MESSAGES_PER_CHANGE).await;
-    // The token that is used up is still in their environment: the data directory wins.
+    // The token that is used up is still in their environment: the data directory has precedence.
     cluster.start_all().await;
     talking.finish_without_error().await;
     witness.judge(&cluster, &[&alice]).await;
 }
 
-/// How `conclave serve` ends that asks to be let in, and what it says.
+/// Runs a `conclave serve` that joins with this token; returns its exit code and output.
 fn serve(cluster: &Cluster, data: &Path, token: &str, address: u64) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_conclave"))
         .args([
@@ -98,7 +99,7 @@ async fn a_token_lets_one_machine_in_once_and_in_time_and_is_shown_to_nobody() {
     let directory = tempfile::tempdir().unwrap();
     let short = Duration::from_secs(1);
     let late = root.create_join_token(short, false).await.unwrap();
-    // By the cluster's own clock, which is what counts.
+    // Tokens expire by the cluster's own clock.
     until("it has run out", async || {
         let now = root.create_join_token(HOUR, false).await.ok()?;
         (now.expires_at_ms > late.expires_at_ms + 3_600_000).then_some(())
@@ -181,7 +182,7 @@ async fn nodes_that_meet_make_one_cluster_and_a_wiped_one_comes_back_as_another(
     let asked = members[0];
     voters_are(&cluster, asked, 3, &members).await;
     talking.go_on(MESSAGES_PER_CHANGE).await;
-    // Its old number is used up for good.
+    // The old number of the node is used up for good.
     let add = v1::AddNode {
         node_id: wiped,
         peer_address: "127.0.0.1:1".to_owned(),
@@ -222,7 +223,7 @@ async fn a_machine_takes_the_place_of_a_dead_one_and_the_preferred_node_leads() 
     cluster.start_node(4).await;
     let members: Vec<u64> = (1..=4).filter(|node| *node != dead).collect();
     voters_are(&cluster, 4, 3, &members).await;
-    // Whoever comes back is told that it was replaced.
+    // The replaced node learns when it comes back that it was replaced.
     cluster.start_refused_node(dead).await;
 
     for preferred in [4, members[0]] {
@@ -245,7 +246,7 @@ async fn a_follower_keeps_the_nodes_that_it_learns_of_for_the_next_command() {
     let mut login = person.command(&["login", "root"]);
     login.env("CONCLAVE_PASSWORD", ROOT_PASSWORD);
     run(login, b"").await.succeeded();
-    // Without a word about where the nodes are.
+    // The command gets no address of a node from its environment.
     let at_home = |arguments: &[&str]| {
         let mut command = person.command(arguments);
         command.env_remove("CONCLAVE_ENDPOINTS");

@@ -1,8 +1,8 @@
-//! A witness: writes down what people ask of a cluster and what they are told, and judges it at
-//! the end against what every node holds.
+//! A witness: records the requests of clients and the answers that they get, and compares the
+//! record at the end with the messages that every node has.
 //!
-//! Always true: an answer that did not come is written down as unknown, never as a failure, and
-//! every reading of the judgement is asked of one node alone.
+//! Always true: an answer that did not arrive is recorded as unknown, never as a failure, and every
+//! read of the comparison is served by one node alone.
 
 use std::{
     sync::{
@@ -26,12 +26,12 @@ use tokio::{
 
 use crate::support::{Cluster, PATIENCE, until};
 
-/// Between two messages of somebody who keeps talking: slow enough that two cores carry several
-/// clusters, fast enough that every fault falls between two messages.
+/// Time between two messages of a speaker that keeps talking: slow enough that two cores carry
+/// several clusters, fast enough that every fault falls between two messages.
 const PACE: Duration = Duration::from_millis(5);
-/// Messages of one person who keeps talking; it falls silent then.
+/// Number of messages after which a speaker that keeps talking stops.
 const SAID_MAX: u64 = 20_000;
-/// The password of everybody here.
+/// Password of every account here.
 pub(crate) const PASSWORD: &str = "correct horse";
 
 /// The record of one run.
@@ -41,7 +41,7 @@ pub(crate) struct Witness {
     words: AtomicU64,
 }
 
-/// Somebody who is logged in and talks to somebody else.
+/// A logged-in user who talks to another account.
 #[derive(Clone)]
 pub(crate) struct Speaker {
     witness: Arc<Witness>,
@@ -52,7 +52,7 @@ pub(crate) struct Speaker {
     conversation: String,
 }
 
-/// A message of which nobody knows yet whether it was sent.
+/// A message whose outcome is unknown.
 #[derive(Debug)]
 pub(crate) struct Unsaid {
     pub(crate) error: CallError,
@@ -61,21 +61,21 @@ pub(crate) struct Unsaid {
     key: Option<RequestKey>,
 }
 
-/// Somebody who sends one message after the other until told to stop.
+/// A task that sends one message after the other until it is stopped.
 pub(crate) struct Talking {
     said: watch::Receiver<u64>,
     stop: Arc<AtomicBool>,
     task: JoinHandle<Talk>,
 }
 
-/// What became of somebody's talk.
+/// Result of a speaker's messages.
 #[derive(Debug, Default)]
 pub(crate) struct Talk {
-    /// How long the slowest message took.
+    /// Duration of the slowest message.
     pub(crate) slowest: Duration,
-    /// Messages that were acknowledged.
+    /// Number of messages that were acknowledged.
     pub(crate) said: u64,
-    /// Those that were not.
+    /// Messages that were not acknowledged.
     pub(crate) unsaid: Vec<Unsaid>,
 }
 
@@ -88,7 +88,7 @@ impl Witness {
         })
     }
 
-    /// Somebody who logs in through `client`, to talk to `peer`; both accounts exist afterwards.
+    /// Logs a user in through `client`, to talk to `peer`; both accounts exist afterwards.
     pub(crate) async fn speaker(
         self: &Arc<Self>,
         client: &Client,
@@ -102,7 +102,7 @@ impl Witness {
         self.speaker_with(client, &login, peer)
     }
 
-    /// Somebody who has logged in, to talk to `peer`.
+    /// Returns a speaker with this login, to talk to `peer`.
     pub(crate) fn speaker_with(
         self: &Arc<Self>,
         client: &Client,
@@ -115,8 +115,8 @@ impl Witness {
         self.speaker_in(client, login, person(peer), members.join("/"))
     }
 
-    /// Somebody who talks in this conversation with a client that has its session: several may
-    /// share one, and its request numbers.
+    /// Returns a speaker of this conversation with a client that has its session: several speakers
+    /// may share a client, and its request numbers.
     pub(crate) fn speaker_in(
         self: &Arc<Self>,
         client: Client,
@@ -134,7 +134,7 @@ impl Witness {
         }
     }
 
-    /// Writes down everything that a stream from the beginning has told of a conversation.
+    /// Records all messages of a conversation that a stream from the beginning has delivered.
     pub(crate) fn streamed(&self, client: u64, conversation: &str, messages: &[v1::Message]) {
         self.record(What::Observe {
             node: 0,
@@ -147,8 +147,8 @@ impl Witness {
         });
     }
 
-    /// Waits until all nodes hold the same, reads all of it on each, and judges the record. Every
-    /// conversation of `speakers` is read.
+    /// Waits until all nodes have the same state, reads all of it on each, and checks the record.
+    /// Every conversation of `speakers` is read.
     pub(crate) async fn judge(&self, cluster: &Cluster, speakers: &[&Speaker]) -> Verdict {
         for (node, digest) in agreed_digests(cluster).await {
             let applied = digest.applied_index;
@@ -185,7 +185,7 @@ impl Witness {
         u64::try_from(self.started.elapsed().as_micros()).unwrap()
     }
 
-    /// Writes down the number of an operation and that it begins.
+    /// Records the beginning of an operation and returns its number.
     fn invoke(&self, client: u64, action: Action) -> u64 {
         let op = self.recorder.lock().unwrap().next_op();
         self.record(What::Invoke { client, op, action });
@@ -200,7 +200,7 @@ impl Witness {
 }
 
 impl Speaker {
-    /// The same person with another program.
+    /// Returns the same user with another client.
     pub(crate) fn through(&self, client: &Client) -> Self {
         let client = client.with_token(&self.token).unwrap();
         Self {
@@ -209,13 +209,13 @@ impl Speaker {
         }
     }
 
-    /// Says the next thing.
+    /// Sends the next message.
     pub(crate) async fn say(&self) -> Result<Sent, Unsaid> {
         let word = self.witness.words.fetch_add(1, Ordering::Relaxed);
         self.say_text(format!("word {word}")).await
     }
 
-    /// Says this, which nobody else in the run says.
+    /// Sends this text, which occurs only once in the run.
     pub(crate) async fn say_text(&self, text: String) -> Result<Sent, Unsaid> {
         let action = Action::Send {
             conversation: self.conversation.clone(),
@@ -230,7 +230,8 @@ impl Speaker {
             Err(error) => {
                 let key = match &error {
                     CallError::Unknown { request, .. } => *request,
-                    // These promise that it did not happen: the judge holds them to it.
+                    // These errors promise that the message was not sent: the check insists on
+                    // that.
                     CallError::Refused { .. } | CallError::NotDone { .. } => {
                         let (client, op) = (self.number, operation);
                         self.witness.record(What::Fail { client, op });
@@ -248,7 +249,7 @@ impl Speaker {
         }
     }
 
-    /// Asks again for something of which the outcome is unknown.
+    /// Retries a message whose outcome is unknown.
     pub(crate) async fn say_again(&self, unsaid: &Unsaid) -> Result<Sent, CallError> {
         let key = unsaid.key.expect("only what is unknown is asked for again");
         self.client
@@ -256,7 +257,7 @@ impl Speaker {
             .await
     }
 
-    /// Settles everything that is unknown: says it again until there is an answer.
+    /// Retries every message whose outcome is unknown until there is an answer.
     pub(crate) async fn settle(&self, unsaid: &[Unsaid]) {
         for unsaid in unsaid.iter().filter(|unsaid| unsaid.key.is_some()) {
             let sent = until("an unknown message is settled", async || {
@@ -266,12 +267,12 @@ impl Speaker {
         }
     }
 
-    /// Goes on talking until told to stop.
+    /// Sends messages until it is stopped.
     pub(crate) fn keep_talking(&self) -> Talking {
         self.keep_talking_at(PACE)
     }
 
-    /// The same with so much time between two messages.
+    /// Sends messages at this pace until it is stopped.
     pub(crate) fn keep_talking_at(&self, pace: Duration) -> Talking {
         let (progress, said) = watch::channel(0);
         let stop = Arc::new(AtomicBool::new(false));
@@ -279,13 +280,13 @@ impl Speaker {
         Talking { said, stop, task }
     }
 
-    /// All messages as the node at `endpoint` has them.
+    /// Returns all messages as the node at `endpoint` has them.
     pub(crate) async fn all_messages_at(&self, endpoint: &str) -> Vec<v1::Message> {
         let mut messages: Vec<v1::Message> = Vec::new();
         loop {
             let after = messages.last().map_or(0, |last| last.sequence);
             let page = Page::After(Sequence(after));
-            // A new client for each page: one that is told who leads would ask the leader.
+            // A new client for each page: a client that has learned who leads would ask the leader.
             let client = Client::builder().trusting_like(&self.client);
             let client = client.endpoints([endpoint]).token(&self.token);
             let client = client.build().unwrap();
@@ -327,7 +328,7 @@ impl Speaker {
 }
 
 impl Talking {
-    /// Waits until so many more messages were acknowledged.
+    /// Waits until this many more messages are acknowledged.
     pub(crate) async fn go_on(&mut self, messages: u64) {
         let goal = *self.said.borrow() + messages;
         let said = self.said.wait_for(|said| *said >= goal);
@@ -338,13 +339,13 @@ impl Talking {
         );
     }
 
-    /// The end of it.
+    /// Stops the task and returns the result.
     pub(crate) async fn finish(self) -> Talk {
         self.stop.store(true, Ordering::Relaxed);
         timeout(PATIENCE, self.task).await.unwrap().unwrap()
     }
 
-    /// The end of it, in which nobody saw an error.
+    /// Stops the task and checks that no message failed.
     pub(crate) async fn finish_without_error(self) -> Talk {
         let talk = self.finish().await;
         assert!(
@@ -370,7 +371,7 @@ pub(crate) async fn exists(client: &Client, name: &str) {
     }
 }
 
-/// The next message of a stream; whatever else it tells is passed over.
+/// Waits for the next message of a stream and returns it; other events are skipped.
 pub(crate) async fn next_message(events: &mut Events) -> v1::Message {
     let next = async {
         loop {
@@ -384,22 +385,22 @@ pub(crate) async fn next_message(events: &mut Events) -> v1::Message {
     timeout(PATIENCE, next).await.expect("it is seen")
 }
 
-/// A person as the recipient of a message.
+/// Returns a person as the recipient of a message.
 pub(crate) fn person(name: &str) -> Recipient {
     Recipient::Account(AccountName::new(name).unwrap())
 }
 
-/// A client that knows this node alone, without a session.
+/// Returns a client that knows only this node, without a session.
 pub(crate) fn stranger_at(endpoint: &str) -> Client {
     Client::builder().endpoints([endpoint]).build().unwrap()
 }
 
-/// A client that knows this node alone, with a session.
+/// Returns a client that knows only this node, with a session.
 pub(crate) fn client_of(endpoint: &str, token: &str) -> Client {
     stranger_at(endpoint).with_token(token).unwrap()
 }
 
-/// The digests of all nodes, once all of them have applied the same and nothing is under way.
+/// Waits until all nodes have applied the same entries and returns their digests.
 pub(crate) async fn agreed_digests(cluster: &Cluster) -> Vec<(u64, v1::GetStateDigestResponse)> {
     let asker = cluster.operator_client().await;
     until("all nodes have applied the same", async || {

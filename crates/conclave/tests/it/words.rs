@@ -1,5 +1,5 @@
-//! What people write, in every script: passwords of other keyboards, names, reactions, mentions
-//! and messages, by the real program and the library, on a cluster of real processes.
+//! Texts that people write, in every script: passwords of other keyboards, names, reactions,
+//! mentions and messages, with the real program and the library, on a cluster of real processes.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ use crate::{
     witness::{agreed_digests, client_of, sign_up},
 };
 
-/// Texts of each kind that a run sends.
+/// Number of texts of each kind that a run sends.
 const TEXTS: usize = 40;
 
 fn endpoints(cluster: &Cluster) -> Vec<String> {
@@ -54,7 +54,7 @@ async fn a_password_of_another_keyboard_is_the_same_password() {
     let wrong = client.login("alice", "passworter eins").await;
     assert_eq!(reason(wrong), "WRONG_CREDENTIALS");
 
-    // Changed with one spelling, asked for with the other, at another node.
+    // The password is changed with one spelling and verified with the other, at another node.
     let session = client.with_token(&login.token).unwrap();
     let (other, other_apart) = ("ключ Ёжика й", "ключ Е\u{308}жика и\u{306}");
     session.change_password(apart, other_apart).await.unwrap();
@@ -163,7 +163,7 @@ async fn names_reactions_and_mentions_are_what_people_mean() {
     assert_eq!(mentions(&bob).await, 1);
 }
 
-/// Asks for one thing with a random text; a refusal is an answer like any other.
+/// Makes one request with a random text; a refusal is an answer like any other.
 async fn try_text(client: &Client, number: usize, text: &str) {
     let tried = match number % 4 {
         0 => client.send(&room("hall"), text).await.map(|_| ()),
@@ -201,7 +201,7 @@ async fn texts_of_all_of_unicode_make_no_difference_between_nodes_and_show_nothi
     clients[0].join_room("hall").await.unwrap();
     let root = "first @reader \u{202e}\u{1b}[31m\u{200b}";
     clients[0].send(&room("hall"), root).await.unwrap();
-    // So that topics may be set.
+    // Gives the role that may set topics.
     let raised = ["room", "role", "hall", "writer", "moderator"];
     reader.run(&raised).await.succeeded();
 

@@ -1,5 +1,5 @@
-//! Commands that nobody in its right mind would send: every operation, with names, numbers and
-//! tokens from so few that they often mean something.
+//! Commands that no client would send: every operation, with names, numbers and tokens from so few
+//! that they often mean something.
 
 use conclave_core::{
     AccountId, AccountLimit, AccountName, AccountRole, AuthorityId, Command, ConversationId,
@@ -10,10 +10,10 @@ use conclave_core::{
 };
 use proptest::prelude::*;
 
-/// Commands in one entry, less one.
+/// Maximum number of commands in one entry, less one.
 const COMMANDS_MAX: usize = 8;
 
-/// Numbers at the edges of what there is.
+/// Returns numbers at the edges of their range.
 fn edge() -> impl Strategy<Value = u64> {
     let far = prop::sample::select(vec![
         255,
@@ -33,7 +33,7 @@ pub(crate) fn time() -> impl Strategy<Value = Timestamp> {
     prop_oneof![20 => 0u64..5, 5 => 0u64..10_000_000_000, 1 => late].prop_map(Timestamp)
 }
 
-/// Commands of one entry.
+/// Returns the commands of one entry.
 pub(crate) fn commands() -> impl Strategy<Value = Vec<Command>> {
     prop::collection::vec(anything(), 0..COMMANDS_MAX)
 }
@@ -52,7 +52,7 @@ fn anything() -> impl Strategy<Value = Command> {
     })
 }
 
-/// Every operation, with numbers at the edges of what there is.
+/// Returns every operation, with numbers at the edges of their range.
 pub(crate) fn any_operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         12 => outside_a_session(),

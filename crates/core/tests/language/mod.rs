@@ -1,4 +1,4 @@
-//! The language of the scripts: one line in, what came of it out.
+//! The language of the scripts: commands go in line by line, and their results come out.
 //!
 //! ```text
 //! at 1h                             how much time has passed, and the date (1d2h3m4s5, last part
@@ -55,7 +55,7 @@ use parse::Fault;
 
 use crate::support::Memory;
 
-/// What can be pretended.
+/// Counts that a script can pretend.
 const CROWDS: [&str; 10] = [
     "accounts",
     "rooms",
@@ -69,7 +69,7 @@ const CROWDS: [&str; 10] = [
     "conversations",
 ];
 
-/// A state, and the names that a script gives to what is in it.
+/// A state, and the script's names for accounts and sessions in it.
 #[derive(Default)]
 pub(crate) struct World {
     state: Memory,
@@ -81,17 +81,17 @@ pub(crate) struct World {
     sessions: BTreeMap<String, SessionId>,
 }
 
-/// A line that was understood: a command, and under which name to keep a session it opens.
+/// A parsed line: a command, and the name for the session that it opens.
 struct Request {
     command: Command,
     session_name: Option<String>,
 }
 
 impl World {
-    /// Runs the lines of one block and tells what came of them.
+    /// Runs the lines of one block and returns what they print.
     ///
     /// # Errors
-    /// What is wrong with the script, in words.
+    /// Returns what is wrong with the script, in words.
     pub(crate) fn run(&mut self, lines: &[&str]) -> Result<String, String> {
         let mut output = String::new();
         let mut at = 0;
@@ -255,7 +255,7 @@ impl World {
     }
 }
 
-/// Whether an operation is one that opens a session.
+/// Returns whether an operation opens a session.
 fn opens_session(operation: &Operation) -> bool {
     matches!(
         operation,

@@ -1,4 +1,4 @@
-//! From a line to a command.
+//! Parses a line into a command.
 
 use conclave_core::{
     AccountId, AccountLimit, AccountName, AccountRole, AuthorityId, Command, ConversationId,
@@ -10,7 +10,7 @@ use conclave_core::{
 
 use super::{Request, World, opens_session};
 
-/// Milliseconds of the parts of a time, the greatest first.
+/// Units of a time in milliseconds, the greatest first.
 pub(super) const UNITS: [(char, u64); 4] = [
     ('d', 86_400_000),
     ('h', 3_600_000),
@@ -38,7 +38,7 @@ pub(super) fn time(word: &str) -> Result<Timestamp, String> {
     Ok(Timestamp(ms))
 }
 
-/// Why a line is no command.
+/// Reason why a line is no command.
 pub(super) enum Fault {
     /// The script is wrong.
     Script(String),
@@ -64,7 +64,7 @@ impl From<Rejection> for Fault {
     }
 }
 
-/// A command, or why it is none.
+/// Returns the command of a line, or the reason why the line is none.
 pub(super) fn request(world: &mut World, line: &str) -> Result<Request, Fault> {
     let words = words(line)?;
     let first = words.first().ok_or("an empty line")?;
@@ -431,7 +431,8 @@ fn about_messages(line: &Line<'_>) -> Result<Operation, Fault> {
     })
 }
 
-/// `#lobby` is a room, `conversation:1` a conversation, anything else a person.
+/// Returns the recipient: `#lobby` is a room, `conversation:1` a conversation, anything else a
+/// person.
 fn recipient(word: &str) -> Result<Recipient, Fault> {
     if let Some(id) = word.strip_prefix("conversation:") {
         return Ok(Recipient::Conversation(ConversationId(number(id)?)));
@@ -450,7 +451,7 @@ fn position(line: &Line<'_>) -> Result<(ConversationId, Progress), Fault> {
     Ok((ConversationId(number(line.word(0)?)?), progress))
 }
 
-/// `1.2` is a message, `1.2-4` are three.
+/// Returns the messages of an item: `1.2` is a message, `1.2-4` are three.
 fn refs(item: &str) -> Result<Vec<MessageRef>, String> {
     let (conversation, range) = item.split_once('.').ok_or("a message is named 1.2")?;
     let (from, to) = range.split_once('-').unwrap_or((range, range));
@@ -479,7 +480,7 @@ fn session_id(world: &World, word: &str) -> Result<SessionId, String> {
     known.ok_or(format!("no session is called {word}"))
 }
 
-/// `x*3` is `xxx`; a long text should not need a long line.
+/// Expands `x*3` to `xxx`, so that a long text needs no long line.
 fn repeated(word: &str) -> Result<String, String> {
     match word.rsplit_once('*') {
         Some((text, times)) => Ok(text.repeat(number(times)?)),
@@ -487,7 +488,7 @@ fn repeated(word: &str) -> Result<String, String> {
     }
 }
 
-/// Words between spaces; quotes hold a word together.
+/// Splits a line at spaces; quotes hold a word together.
 fn words(line: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut rest = line.trim();
@@ -505,7 +506,7 @@ fn words(line: &str) -> Result<Vec<String>, String> {
     Ok(words)
 }
 
-/// A name as bytes of a fixed number, zeros behind it.
+/// Returns a name as bytes of a fixed length, filled up with zeros.
 fn filled<const N: usize>(name: &str) -> Result<[u8; N], String> {
     let mut bytes = [0; N];
     let room = bytes
@@ -515,7 +516,7 @@ fn filled<const N: usize>(name: &str) -> Result<[u8; N], String> {
     Ok(bytes)
 }
 
-/// FNV-1a over everything but the origin: the same request has the same digest.
+/// Returns the FNV-1a digest of everything but the origin: the same request has the same digest.
 fn digest(words: &[String]) -> Digest {
     let step = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     Digest(words.join(" ").bytes().fold(0xcbf2_9ce4_8422_2325, step))

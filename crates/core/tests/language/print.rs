@@ -1,4 +1,4 @@
-//! From what came of a command to lines that people can compare.
+//! Prints the result of a command in lines that people can compare.
 
 use conclave_core::{
     Accepted, AccountId, AccountLimits, AccountRole, Answer, ConversationId, Event, Progress,
@@ -7,10 +7,10 @@ use conclave_core::{
 
 use super::{World, parse::UNITS};
 
-/// Texts longer than this many bytes are told by their length.
+/// Maximum length of a text that is printed whole, in bytes; of a longer one the length is printed.
 const TEXT_SHOWN_MAX: usize = 60;
 
-/// More mentions than this are counted.
+/// Maximum number of mentions that are printed by name; more are counted.
 const MENTIONS_SHOWN_MAX: usize = 4;
 
 pub(super) fn answer(world: &World, answer: &Answer) -> String {
@@ -528,7 +528,7 @@ pub(super) fn progress(progress: Progress) -> String {
     format!("delivered={} read={}", progress.delivered, progress.read)
 }
 
-/// In the form in which scripts set the clock.
+/// Prints a time in the form in which scripts set the clock.
 fn time(time: Timestamp) -> String {
     let mut ms = time.0;
     let mut text = String::new();
@@ -544,7 +544,7 @@ fn time(time: Timestamp) -> String {
     text
 }
 
-/// The name that was filled up with zeros.
+/// Returns the name without the zeros that fill it up.
 fn filled(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|byte| *byte == 0);
     String::from_utf8_lossy(&bytes[..end.unwrap_or(bytes.len())]).into_owned()

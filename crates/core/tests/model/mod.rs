@@ -1,5 +1,5 @@
-//! What must hold of any log, told a second time: from the events and answers alone, without the
-//! rules and without the state that they read.
+//! Properties that hold of any log, stated a second time: from the events and answers alone,
+//! without the rules and without the state that they read.
 //!
 //! Always true: an observer knows only what was published. It fails the test at the first event
 //! or answer that no correct rule could have given.
@@ -21,7 +21,7 @@ use conclave_core::{
     },
 };
 
-/// Reads along.
+/// Follows a log and checks each event and answer.
 #[derive(Default)]
 pub(crate) struct Observer {
     time: Timestamp,
@@ -32,29 +32,29 @@ pub(crate) struct Observer {
     versions: BTreeMap<AccountId, u64>,
     blocks: BTreeSet<(AccountId, AccountId)>,
     setup: Option<TokenHash>,
-    /// How often they can be used, and until when.
+    /// Remaining uses and expiry of each invite.
     invites: BTreeMap<InviteId, (u32, Timestamp)>,
     invite_last: u64,
-    /// The secret, the room, the account and the maker.
+    /// Secret, room, account and maker of each webhook.
     webhooks: BTreeMap<WebhookId, (TokenHash, ConversationId, AccountId, AccountId)>,
     webhook_last: u64,
-    /// Accounts of webhooks that are gone.
+    /// Accounts of webhooks that were deleted.
     hooks_gone: BTreeSet<AccountId>,
     throttled: BTreeSet<ThrottleKey>,
     places: BTreeMap<ThrottleKey, AccountId>,
-    /// Until when each can be used.
+    /// Expiry of each join token.
     join_tokens: BTreeMap<TokenHash, Timestamp>,
-    /// By the keys of their names.
+    /// Operators' credentials, by the keys of their names.
     operators: BTreeMap<String, TokenHash>,
     node_last: NodeId,
-    /// Whether another authority of the peers is announced.
+    /// Whether a new authority of the peers is announced.
     exchanging: bool,
     retired: BTreeSet<NodeId>,
     account_last: u64,
     session_last: u64,
     conversation_last: u64,
     open: BTreeMap<SessionId, (AccountId, Timestamp)>,
-    /// When each was opened, and when its use was noted last.
+    /// Time at which each session was opened, and time at which its use was recorded last.
     used: BTreeMap<SessionId, (Timestamp, Timestamp)>,
     closed: BTreeMap<SessionId, Timestamp>,
     tokens: BTreeMap<TokenHash, SessionId>,
@@ -67,7 +67,7 @@ pub(crate) struct Observer {
 }
 
 impl Observer {
-    /// Reads an entry and what came of it.
+    /// Reads an entry and its decisions.
     pub(crate) fn read(&mut self, batch: &Batch, decisions: &[Decision]) {
         assert_eq!(
             batch.commands.len(),
@@ -136,14 +136,14 @@ impl Observer {
         }
     }
 
-    /// The accounts that have existed and do not exist now.
+    /// Returns the accounts that have existed and do not exist now.
     pub(crate) fn deleted_accounts(&self) -> Vec<AccountId> {
         let alive: BTreeSet<AccountId> = self.names.values().copied().collect();
         let ever = (1..=self.account_last).map(AccountId);
         ever.filter(|id| !alive.contains(id)).collect()
     }
 
-    /// The conversations that were ever opened.
+    /// Returns the conversations that were ever opened.
     pub(crate) fn conversations(&self) -> impl Iterator<Item = ConversationId> {
         self.conversations.keys().copied()
     }
@@ -385,7 +385,7 @@ impl Observer {
                 at,
             } => {
                 assert!(*failures > 0, "no failure was counted");
-                // What is forgiven of an address is set back.
+                // Failures that are forgiven of an address set its time back.
                 assert!(*at <= self.time);
                 let wait = not_before.0.saturating_sub(self.time.0);
                 assert!(wait <= THROTTLE_MAX_MS, "a wait is too long");

@@ -1,7 +1,7 @@
-//! Random clients: what they want, in which order it arrives, and how often.
+//! Random clients: their requests, the order in which these arrive, and how often.
 //!
 //! A plan is a list of small numbers, so that a failing one shrinks well. It becomes a log by
-//! asking the clients, who learn the numbers of their sessions from the answers.
+//! asking the clients, which learn the numbers of their sessions from the answers.
 
 use conclave_core::{
     Accepted, AccountId, Batch, Command, ConversationId, Decision, Digest, MessageRef, OnceId,
@@ -19,13 +19,13 @@ const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// One thing that happens.
+/// One step of a plan.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    /// The clock of whoever leads moves; the next request is in a new entry.
+    /// The leader's clock moves; the next request is in a new entry.
     Tick(i64),
-    /// A client wants something; the request arrives `late` steps later, and the session's
-    /// numbers skip `skip`.
+    /// A client makes a request, which arrives `late` steps later; the session's numbers skip
+    /// `skip`.
     Ask {
         who: usize,
         what: What,
@@ -36,7 +36,7 @@ pub(crate) enum Step {
     Again { which: usize, same: bool },
 }
 
-/// How wild a plan may be.
+/// Kinds of plans, by what can go wrong.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Weather {
     /// Everything happens within the memory of answers, once.
@@ -47,7 +47,7 @@ pub(crate) enum Weather {
     Wild,
 }
 
-/// A log, and what came of it.
+/// A log, with its decisions and state.
 #[derive(Debug, Default)]
 pub(crate) struct History {
     pub(crate) batches: Vec<Batch>,
@@ -55,11 +55,12 @@ pub(crate) struct History {
     pub(crate) state: Memory,
 }
 
-/// Up to `steps` steps.
+/// Returns plans of up to `steps` steps.
 pub(crate) fn plan(weather: Weather, steps: usize) -> impl Strategy<Value = Vec<Step>> {
     let ms = |ms: u64| i64::try_from(ms).expect("a month of milliseconds fits");
     let tick = match weather {
-        // All the ticks of a plan together stay below what a closed session is remembered.
+        // All the ticks of a plan together stay below the time for which a closed session is
+        // remembered.
         Weather::Calm => prop::sample::select(vec![0, 1, 1000, -1000, -ms(HOUR)]).boxed(),
         Weather::Slow | Weather::Wild => {
             let rare = vec![-ms(HOUR), ms(HOUR), ms(11 * MINUTE), ms(DAY), ms(29 * DAY)];
@@ -104,8 +105,8 @@ pub(crate) fn plan(weather: Weather, steps: usize) -> impl Strategy<Value = Vec<
     })
 }
 
-/// Three accounts with a session each, the last one an administrator's, who meet in a room and
-/// have written to each other: most of what is wanted later is then possible.
+/// Returns the first steps: three accounts with a session each, the last one an administrator's,
+/// meet in a room and write to each other, so that most later requests are possible.
 fn settle() -> Vec<Step> {
     let by = |who, what| Step::Ask {
         who,
@@ -137,7 +138,7 @@ fn settle() -> Vec<Step> {
     steps.into()
 }
 
-/// Lets the clients act.
+/// Runs a plan and returns its history.
 pub(crate) fn play(steps: &[Step]) -> History {
     let mut clients = Clients::default();
     for (at, step) in steps.iter().enumerate() {
@@ -176,7 +177,7 @@ pub(crate) fn play(steps: &[Step]) -> History {
 pub(super) struct Clients {
     clock: u64,
     requests: u64,
-    /// Sessions that answers told of, and the number that each used last.
+    /// Sessions that answers have named, and the last request number of each.
     sessions: Vec<(SessionId, u64)>,
     accounts: Vec<AccountId>,
     conversation_last: u64,
@@ -237,14 +238,15 @@ impl Clients {
         }
     }
 
-    /// What a small number means: 0 is the newest account that a client knows.
+    /// Returns the account that a small number stands for: 0 is the newest one that a client knows.
     pub(super) fn account(&self, back: u64) -> AccountId {
         let newest_first = self.accounts.iter().rev();
         let known = newest_first.copied().nth(back as usize);
         known.unwrap_or(AccountId(back))
     }
 
-    /// What a small number means: 0 is the newest conversation that a client knows.
+    /// Returns the conversation that a small number stands for: 0 is the newest one that a client
+    /// knows.
     pub(super) fn conversation(&self, back: u64) -> ConversationId {
         ConversationId(self.conversation_last.saturating_sub(back))
     }
@@ -256,13 +258,13 @@ impl Clients {
             Origin::Once(OnceId(u128::from(self.requests).to_be_bytes()))
         } else if known == 0 {
             Origin::Session {
-                // A node that knows a session's token has seen it opened, so nobody can ask in
-                // one that is still to come.
+                // A node that knows a session's token has seen the session opened, so no request
+                // can name a session that is still to come.
                 session: SessionId(u64::MAX),
                 number: self.requests,
             }
         } else {
-            // The newest ones, so that what is tried is mostly possible.
+            // The newest sessions, so that most requests are possible.
             let (session, number) = &mut self.sessions[known - 1 - who % known.min(4)];
             *number += 1 + skip;
             Origin::Session {
@@ -277,12 +279,12 @@ impl Clients {
         }
     }
 
-    /// What this client's next request is about, in numbers.
+    /// Returns the number from which the client's next request derives its values.
     pub(super) fn number(&self) -> u64 {
         self.requests
     }
 
-    /// The newest session that a client knows, or one that nobody has.
+    /// Returns the newest session that a client knows, or one that does not exist.
     pub(super) fn session(&self, back: usize) -> SessionId {
         let known = self.sessions.iter().rev().nth(back);
         known.map_or(SessionId(u64::MAX), |(session, _)| *session)

@@ -1,4 +1,5 @@
-//! Who may have made an event: told from the command and from what was published before it.
+//! Permissions: whether a caller may have made an event, derived from the command and from what was
+//! published before.
 
 use conclave_core::{
     AccountId, AccountRole, Command, ConversationId, Event, Grant, MemberRole, Operation, Origin,
@@ -7,7 +8,7 @@ use conclave_core::{
 use super::Observer;
 
 impl Observer {
-    /// Whether `asker` may have made this event with this command.
+    /// Returns whether `asker` may have made this event with this command.
     pub(super) fn may(&self, asker: Option<AccountId>, command: &Command, event: &Event) -> bool {
         match event {
             Event::PasswordChanged { account, .. } => {
@@ -99,7 +100,7 @@ impl Observer {
         }
     }
 
-    /// Whether the command shows the credential of an operator, outside of any session.
+    /// Returns whether the command shows an operator's credential, outside of any session.
     fn is_operator(&self, command: &Command) -> bool {
         let outside = matches!(command.origin, Origin::Once(_));
         match &command.operation {

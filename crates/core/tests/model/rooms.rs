@@ -1,4 +1,4 @@
-//! Conversations as an observer sees them: who is in them, and what is written there.
+//! Conversations as an observer sees them: their members and their messages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,17 +9,17 @@ use conclave_core::{
 
 use super::Observer;
 
-/// A conversation, also one that is gone.
+/// A conversation, also one that was closed.
 #[derive(Default)]
 pub(super) struct Seen {
-    /// The two people of a direct one.
+    /// The two people of a direct conversation.
     pub(super) pair: BTreeSet<AccountId>,
-    /// The key of a room that is there.
+    /// Key of the room's name, while the room exists.
     pub(super) name: Option<String>,
     pub(super) public: bool,
     pub(super) members: BTreeMap<AccountId, MemberRole>,
     pub(super) invited: BTreeSet<AccountId>,
-    /// The senders of its messages.
+    /// Senders of its messages.
     pub(super) by: Vec<AccountId>,
     deleted: BTreeSet<Sequence>,
     reactions: BTreeSet<(Sequence, AccountId, Reaction)>,
@@ -45,7 +45,7 @@ impl Seen {
 }
 
 impl Observer {
-    /// After every command: nobody is in a room that nobody owns.
+    /// Checks after every command that every room has a member and an owner.
     pub(super) fn check_rooms(&self) {
         for (id, seen) in self
             .conversations
@@ -389,7 +389,7 @@ impl Observer {
     }
 }
 
-/// Members other than the sender, in order, each once.
+/// Checks that mentions name members other than the sender, in order, each once.
 fn check_mentions(seen: &Seen, by: AccountId, mentions: &[AccountId]) {
     assert!(mentions.len() <= MENTIONS_MAX, "too many are mentioned");
     assert!(

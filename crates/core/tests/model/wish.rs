@@ -1,4 +1,4 @@
-//! What a client wants, in small numbers, and the request that it makes of it.
+//! The requests of a client as small numbers, and the operations that they become.
 
 use conclave_core::{
     AccountName, AccountRole, AuthorityId, DisplayName, Grant, InviteId, JoinTokenId, LoginKeys,
@@ -17,7 +17,7 @@ const REACTIONS: [&str; 2] = ["+1", "wave"];
 const OPERATORS: [&str; 4] = ["operator", "eva", "Max", "EVA"];
 const SETUP: TokenHash = TokenHash([255; 32]);
 
-/// What a client wants.
+/// A request of a client.
 #[derive(Clone, Debug)]
 pub(crate) enum What {
     Create(usize, u64),
@@ -30,7 +30,7 @@ pub(crate) enum What {
     Admit(u8),
     Retire(u64),
     Exchange(u64, u8, bool),
-    /// Post through the webhook whose secret is this many requests old.
+    /// Posts through the webhook whose secret is this many requests old.
     Post(u64),
     Logout,
     DeleteAccount,
@@ -52,17 +52,17 @@ pub(crate) enum What {
         messages: Vec<(u64, u64)>,
         for_everyone: bool,
     },
-    /// Something with a room, by its name.
+    /// Makes a request about a room, by its name.
     Room(usize, RoomWish),
     Govern(Government),
-    /// With one of a few credentials.
+    /// Makes an operator's request with one of a few credentials.
     Operate(u8, Operate),
     DeleteWebhook(u64),
-    /// Something that belongs in a session, outside of one; or the other way round.
+    /// Sends a request that belongs in a session outside of one, or the other way round.
     Misplaced(bool),
 }
 
-/// What a client wants of a room.
+/// A request about a room.
 #[derive(Clone, Debug)]
 pub(crate) enum RoomWish {
     Create(bool),
@@ -75,7 +75,7 @@ pub(crate) enum RoomWish {
     Webhook(usize),
 }
 
-/// What an administrator wants.
+/// A request of an administrator.
 #[derive(Clone, Debug)]
 pub(crate) enum Government {
     Role(usize, AccountRole),
@@ -88,7 +88,7 @@ pub(crate) enum Government {
     Revoke(u64),
 }
 
-/// What an operator wants, or what replaces all of them.
+/// A request of an operator, or one that replaces all operators.
 #[derive(Clone, Debug)]
 pub(crate) enum Operate {
     First,
@@ -214,7 +214,7 @@ fn operate() -> impl Strategy<Value = Operate> {
 }
 
 impl What {
-    /// Whether it belongs in a session (or, misplaced, is asked for in one).
+    /// Returns whether the request belongs in a session (or, misplaced, is made in one).
     pub(super) fn is_inside(&self) -> bool {
         match self {
             Self::Create(..)
@@ -420,7 +420,8 @@ impl Government {
 }
 
 impl Operate {
-    /// The credentials are few: 0 is the one that comes first.
+    /// Returns the operation with this credential. The credentials are few: 0 is the first
+    /// operator's.
     fn operation(&self, credential: u8) -> Operation {
         let token = TokenHash([160 + credential; 32]);
         let of = |which: u8| TokenHash([150 + which; 32]);
@@ -457,7 +458,7 @@ fn operator(which: usize) -> OperatorName {
     OperatorName::new(OPERATORS[which]).expect("it is a name")
 }
 
-/// Mostly what is open to everybody.
+/// Creates an account, mostly with the grant that is open to every caller.
 fn create(clients: &Clients, which: usize, grant: u64) -> Operation {
     Operation::CreateAccount {
         name: somebody(which),
@@ -495,7 +496,7 @@ fn room_name(which: usize) -> RoomName {
     RoomName::new(ROOMS[which]).expect("it is a name")
 }
 
-/// The keys of an attempt on an account from one of a few places.
+/// Returns the keys of an attempt on an account from one of a few places.
 fn keys(which: usize, place: usize) -> LoginKeys {
     let key = |kind: u8| ThrottleKey([kind + which as u8 + 16 * place as u8; 16]);
     LoginKeys {

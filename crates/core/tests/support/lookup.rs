@@ -1,4 +1,4 @@
-//! What rules read, from the maps: every question is answered by looking at everything.
+//! Answers the rules' questions from the maps, each by looking at everything.
 
 use std::collections::{BTreeMap, BTreeSet};
 

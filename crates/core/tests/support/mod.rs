@@ -1,5 +1,5 @@
-//! The simplest state that rules can be run on: sorted maps in memory, every fact written as it
-//! comes. Slow and obvious on purpose; what storage keeps on disk must answer the same.
+//! The simplest state on which rules can run: sorted maps in memory, every fact written when it
+//! occurs. Slow and obvious on purpose; storage on disk must give the same answers.
 //!
 //! Always true: nothing is decided here. A fact that contradicts the state is a bug in the rules
 //! and fails the test that wrote it.
@@ -21,11 +21,11 @@ use conclave_core::{
 /// Everything that the log has made so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Memory {
-    /// The log entry applied last.
+    /// Index of the log entry applied last.
     pub(crate) index: u64,
-    /// Its times.
+    /// Times of that entry.
     pub(crate) now: Now,
-    /// Things that are merely counted, to come near a bound without creating them.
+    /// Counts that are pretended, to come near a bound without creating the objects.
     pub(crate) pretended: BTreeMap<&'static str, u64>,
     accounts: BTreeMap<AccountId, Account>,
     names: BTreeMap<String, AccountId>,
@@ -35,7 +35,8 @@ pub(crate) struct Memory {
     session_last: SessionId,
     answers: BTreeMap<(SessionId, u64), Remembered>,
     once: BTreeMap<OnceId, Remembered>,
-    /// For each answer, in the order in which they came: its pool, and when it is forgotten.
+    /// For each answer, in the order in which they were given: its pool, and the time at which it
+    /// is forgotten.
     once_by_age: BTreeMap<u64, (OncePool, Timestamp, OnceId)>,
     once_written: u64,
     conversations: BTreeMap<ConversationId, Conversation>,
@@ -64,7 +65,7 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Decides a batch as the next log entry and writes what it comes to, like storage does.
+    /// Decides a batch as the next log entry and writes the resulting facts, as storage does.
     pub(crate) fn run(&mut self, batch: &Batch) -> Vec<Decision> {
         self.index += 1;
         self.now = self.now.next(batch);
@@ -348,7 +349,8 @@ impl Memory {
         }
     }
 
-    /// Writes whom a message mentions now. Who has read it before it was edited is mentioned late.
+    /// Writes the current mentions of a message. A mention counts as late if the account had read
+    /// the message before the edit.
     fn mention(
         &mut self,
         conversation: ConversationId,
@@ -527,7 +529,7 @@ impl Memory {
             .0
     }
 
-    /// The members of a conversation, the lowest number first.
+    /// Returns the members of a conversation, the lowest number first.
     pub(crate) fn members_of(&self, conversation: ConversationId) -> Vec<AccountId> {
         let of = |(id, _): &&(ConversationId, AccountId)| *id == conversation;
         self.members
@@ -537,8 +539,8 @@ impl Memory {
             .collect()
     }
 
-    /// The greatest number of answers that any session has remembered, and how many requests
-    /// outside sessions have.
+    /// Returns the greatest number of answers that any session has remembered, and the number of
+    /// requests outside sessions that are remembered.
     pub(crate) fn answers_remembered(&self) -> (usize, usize) {
         let mut of_session: BTreeMap<SessionId, usize> = BTreeMap::new();
         for (session, _) in self.answers.keys() {

@@ -1,4 +1,4 @@
-//! What the simplest state knows of nodes, and of the tokens with which machines join.
+//! The part of the simplest state about nodes and join tokens.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ pub(super) struct Nodes {
     pub(super) preferred: Option<NodeId>,
     pub(super) authority: PeerAuthority,
     pub(super) tokens: BTreeMap<TokenHash, JoinToken>,
-    /// By the keys of their names.
+    /// Operators by the keys of their names.
     pub(super) operators: BTreeMap<String, (OperatorName, TokenHash)>,
 }
 
@@ -75,7 +75,7 @@ impl Nodes {
         }
     }
 
-    /// Those that have run out, in order.
+    /// Returns the tokens that have expired, in order.
     pub(super) fn expired(&self, now: Timestamp) -> Vec<TokenHash> {
         let expired = self.tokens.iter().filter(|(_, row)| row.expires_at <= now);
         let by_time: BTreeSet<_> = expired

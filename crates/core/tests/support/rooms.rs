@@ -1,4 +1,4 @@
-//! Writes conversations, and who is in them.
+//! Writes conversations and their members.
 
 use conclave_core::{
     AccountId, Conversation, ConversationId, Event, Kind, Membership, Position, Sequence, Webhook,
@@ -140,7 +140,7 @@ impl Memory {
         }
     }
 
-    /// A conversation goes with its last member.
+    /// Removes a member; the conversation is removed with its last member.
     pub(super) fn remove_member(&mut self, id: ConversationId, account: AccountId) {
         let gone = self.members.remove(&(id, account));
         gone.expect("only members leave");
@@ -157,7 +157,7 @@ impl Memory {
         }
     }
 
-    /// How many messages an account has sent in a conversation.
+    /// Returns the number of messages that an account has sent in a conversation.
     pub(super) fn sent(&self, id: ConversationId, by: AccountId) -> u64 {
         let all = self.messages.iter();
         let own = all.filter(|((of, _), head)| *of == id && head.by == by);

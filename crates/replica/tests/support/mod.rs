@@ -24,7 +24,7 @@ use futures::future::BoxFuture;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-/// Longer than anything should take, also on a busy machine.
+/// Maximum time for anything, also on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The running nodes, and the directed links that are cut.
@@ -41,9 +41,9 @@ pub(crate) struct Trap {
     pub(crate) leader: u64,
     pub(crate) nth: usize,
     pub(crate) deliveries: usize,
-    /// Whether the leader is cut off at that moment.
+    /// Whether the trap cuts the leader off at that moment.
     pub(crate) cut: bool,
-    /// The last entry before the trap was set: older ones may be sent again.
+    /// Last entry before the trap was set: older ones may be sent again.
     after: u64,
     seen: Vec<LogId>,
     delivered: BTreeSet<u64>,
@@ -51,7 +51,7 @@ pub(crate) struct Trap {
 }
 
 impl Trap {
-    /// Notes entries that the leader is about to send; returns whether this is the moment.
+    /// Records entries that the leader is about to send; returns whether this is the moment.
     fn springs(&mut self, source: u64, target: u64, entries: &[Entry]) -> bool {
         if source != self.leader || self.sprung.is_none() {
             return false;
@@ -87,7 +87,7 @@ impl Network {
         node.ok_or_else(|| PeerError::Unreachable("not running".to_owned()))
     }
 
-    /// Sets a trap; the receiver gets a word when it springs.
+    /// Sets a trap; the receiver gets a message when it springs.
     pub(crate) fn set_trap(
         &self,
         (leader, nth, deliveries): (u64, usize, usize),
@@ -109,7 +109,7 @@ impl Network {
         word
     }
 
-    /// Looks whether entries on their way spring the trap; fails if they must not go on.
+    /// Checks whether entries on their way spring the trap; fails if they must not be delivered.
     fn pass(&self, source: u64, target: u64, entries: &[Entry]) -> Result<(), PeerError> {
         let mut net = self.0.lock().unwrap();
         let Some(trap) = &mut net.trap else {
@@ -265,7 +265,7 @@ impl Peer for To {
     }
 }
 
-/// Some day.
+/// An arbitrary date.
 const SOME_DAY_MS: u64 = 1_800_000_000_000;
 
 /// The clocks of the nodes, each of which can be set.
@@ -285,7 +285,7 @@ impl Default for Clocks {
 }
 
 impl Clocks {
-    /// Sets a clock so far ahead of the true time.
+    /// Sets a clock this far ahead of the true time.
     pub(crate) fn set(&self, node: u64, ahead_ms: i64) {
         self.ahead_ms.lock().unwrap().insert(node, ahead_ms);
     }
@@ -304,7 +304,8 @@ impl Clocks {
     }
 }
 
-/// Batches as on the wire; members as lists of numbers, whose addresses follow from them.
+/// A codec for batches as on the wire, and for members as lists of numbers, from which their
+/// addresses follow.
 pub(crate) struct TestCodec;
 
 impl Codec for TestCodec {
@@ -342,7 +343,7 @@ impl Codec for TestCodec {
     }
 }
 
-/// Returns the addresses of a node; the network of the test does not look at them.
+/// Returns the advertised addresses of a node; the network of the test does not use them.
 pub(crate) fn member(node: u64) -> Member {
     Member {
         peer_address: format!("node-{node}:1"),
@@ -357,7 +358,7 @@ pub(crate) struct Cluster {
     pub(crate) retention: LogRetention,
     pub(crate) clocks: Clocks,
     pub(crate) timers: Timers,
-    /// Those that are started without taking part.
+    /// Nodes that are started without taking part.
     pub(crate) waiting: Mutex<BTreeSet<u64>>,
     directory: TempDir,
 }
@@ -401,7 +402,7 @@ impl Cluster {
     }
 
     pub(crate) async fn try_start_node(&self, node: u64) -> Result<(), StartError> {
-        // One that is not among the first members joins them.
+        // A node that is not among the first members joins them.
         let bootstrap = node <= self.size;
         let first = (1..=self.size).filter(|_| bootstrap);
         let members = first.chain([node]).map(|node| (node, member(node)));
@@ -489,7 +490,7 @@ impl Cluster {
     }
 }
 
-/// Asks again until there is an answer.
+/// Calls `look` again until it returns a value.
 pub(crate) async fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let looking = async {
         loop {
@@ -570,7 +571,7 @@ pub(crate) fn sequence(answer: &Answer) -> u64 {
     }
 }
 
-/// A listener that ignores everything.
+/// A listener that ignores all events.
 struct Nobody;
 
 impl conclave_replica::Listener for Nobody {

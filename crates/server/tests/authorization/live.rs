@@ -1,4 +1,4 @@
-//! Streams of those who lose what let them in while the stream runs.
+//! Streams of callers that lose their permission while the stream runs.
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ use crate::{
     world::{Caller, PASSWORD, SECRET, World},
 };
 
-/// A stream, with the end that it came to.
+/// An open stream of one caller.
 struct Ear(Streaming<v1::SubscribeResponse>);
 
 impl Ear {
-    /// Listens from now on.
+    /// Opens a stream from now on.
     async fn new(world: &World, caller: Caller) -> Self {
         let wanted = v1::SubscribeRequest {
             ephemeral: true,
@@ -31,7 +31,7 @@ impl Ear {
         ear
     }
 
-    /// Everything up to and with the first event that is looked for.
+    /// Returns all events up to and including the first one for which `is_last` holds.
     async fn until(&mut self, is_last: impl Fn(&Event) -> bool) -> Vec<Event> {
         let mut heard = Vec::new();
         let listen = async {
@@ -47,7 +47,7 @@ impl Ear {
         heard
     }
 
-    /// What the stream ends with; what it tells before that does not count.
+    /// Returns the status with which the stream ends; the events before that are ignored.
     async fn end(&mut self) -> Result<(), Status> {
         let listen = async {
             while self.0.message().await?.is_some() {}
@@ -148,7 +148,7 @@ async fn without_a_session_no_stream_tells_whether_a_position_exists() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_opens_streams_all_the_time_keeps_itself_waiting_and_no_other() {
     let world = World::start().await;
-    // More than may begin at once, and than come back while these are opened.
+    // More streams than may begin at once, and than become free again while these are opened.
     let mut wait = None;
     for _ in 0..1000 {
         match world.subscribe(Caller::Member, Default::default()).await {
@@ -163,7 +163,7 @@ async fn an_account_that_opens_streams_all_the_time_keeps_itself_waiting_and_no_
         panic!("not a refusal by rate: {wait:?}");
     };
     Ear::new(&world, Caller::Owner).await;
-    // A client that waits as it was told is served.
+    // A client that has waited as long as the refusal asked for is served.
     sleep(Duration::from_millis(wait_ms)).await;
     Ear::new(&world, Caller::Member).await;
 }
@@ -175,7 +175,7 @@ async fn who_was_removed_hears_nothing_more_of_the_room() {
     let vault = world.vault;
     world.send(Caller::Owner, To::ConversationId(vault)).await;
     mona.until(is_message_of(vault)).await;
-    // Also what is true only for a moment is heard as long as one is there.
+    // A member also gets events about what is true only for a moment, such as typing.
     world.types(Caller::Owner, vault).await;
     mona.until(|event| matches!(event, Event::Typing(_))).await;
 
@@ -201,7 +201,7 @@ async fn who_was_removed_hears_nothing_more_of_the_room() {
     let more: Vec<_> = heard.iter().filter(|event| !expected(event)).collect();
     assert!(more.is_empty(), "{more:#?}");
 
-    // Nor does it hear of the room by asking for everything from the beginning.
+    // The removed member gets no events of the room from the beginning of the log either.
     let anew = v1::SubscribeRequest {
         from_beginning: true,
         ..Default::default()
@@ -221,14 +221,14 @@ async fn who_was_removed_hears_nothing_more_of_the_room() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_blocked_does_not_hear_who_blocked_it_come_or_write() {
     let mut world = World::start().await;
-    // The member writes to both, so that it is told of and hears of both.
+    // The member writes to both, so that it gets the presence of both.
     for name in ["alice", "dave"] {
         world
             .send(Caller::Member, To::RecipientName(name.to_owned()))
             .await;
     }
     let alice = world.account_of(Caller::Owner).await;
-    // She goes, and her going is over, before anybody listens.
+    // The owner goes offline, and everything about that is over, before any other stream begins.
     world.stream = None;
     let gone = |presence: &v1::Presence| presence.state() == PresenceState::Offline;
     world.presence_of_owner(Caller::Member, gone).await;
@@ -242,7 +242,8 @@ async fn who_is_blocked_does_not_hear_who_blocked_it_come_or_write() {
         _ => false,
     };
     mona.until(is_hers).await;
-    // To whom she has blocked she does not write, and whoever tries is told nothing.
+    // She does not write to the account that she has blocked, and neither side's attempt says why
+    // it fails.
     let typing = v1::SetTypingRequest {
         conversation_id: world.direct,
     };
@@ -252,7 +253,8 @@ async fn who_is_blocked_does_not_hear_who_blocked_it_come_or_write() {
         let refused = world.call_bytes(path, request, caller).await;
         assert_eq!(reason(&refused), "NO_SUCH_CONVERSATION", "{caller:?}");
     }
-    // What is told of the member now is told after all that was to be told of her.
+    // The member's new state reaches the blocked account after everything that would reach it about
+    // her.
     let () = world
         .ask(Caller::Member, "LiveService/SetPresence", |_| {
             v1::SetPresenceRequest { away: true }
@@ -264,7 +266,7 @@ async fn who_is_blocked_does_not_hear_who_blocked_it_come_or_write() {
     };
     let heard = dave.until(is_away).await;
     assert!(!heard.iter().any(is_hers), "{heard:#?}");
-    // And whoever asks for her is told what is told of nobody.
+    // A request for her presence gets the answer for an account that does not exist.
     let asked = world
         .presence_of(Caller::Blocked, &["alice", "nobody"])
         .await;
@@ -288,7 +290,7 @@ impl World {
             .await;
     }
 
-    /// Everything that can happen in a room.
+    /// Makes everything happen that can happen in a room.
     async fn make_noise(&mut self) {
         let vault = self.vault;
         self.send(Caller::Owner, To::ConversationId(vault)).await;
@@ -342,7 +344,7 @@ impl World {
                 }
             })
             .await;
-        // The owner's own writing was told a moment ago, and would not be told again.
+        // The owner's own typing was published a moment ago, and would not be published again.
         self.types(Caller::Stranger, vault).await;
     }
 
@@ -366,7 +368,7 @@ impl World {
         found.presences
     }
 
-    /// Waits until somebody is told this of the owner.
+    /// Waits until a caller gets such a presence of the owner.
     async fn presence_of_owner(&mut self, caller: Caller, is_so: impl Fn(&v1::Presence) -> bool) {
         let told = async {
             while !self

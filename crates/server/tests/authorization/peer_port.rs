@@ -1,4 +1,5 @@
-//! A stranger at the port for peers, which speaks TLS also where clients speak plain text.
+//! A client without a certificate at the port for peers, which uses TLS also where clients use
+//! plain text.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -14,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint};
 
-/// Connects without a certificate, to whatever answers.
+/// Connects without a certificate, and accepts any server.
 pub(crate) async fn connect(address: SocketAddr) -> Channel {
     let provider = Arc::new(ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider.clone())
@@ -37,7 +38,7 @@ pub(crate) async fn connect(address: SocketAddr) -> Channel {
     connecting.await.unwrap()
 }
 
-/// A stranger does not care to whom it speaks.
+/// A verifier that accepts any server certificate.
 #[derive(Debug)]
 struct Anything(Arc<CryptoProvider>);
 

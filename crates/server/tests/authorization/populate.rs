@@ -1,4 +1,4 @@
-//! Who is where before anybody is tried: see [`Caller`].
+//! Sets up accounts, rooms and messages before any caller is tried: see [`Caller`].
 
 use std::{collections::HashMap, fs, path::Path, time::Duration};
 
@@ -22,7 +22,7 @@ use crate::{
     world::{Caller, PASSWORD, Person, SECRET, World, connect},
 };
 
-/// Between two looks whether a file is there.
+/// Time between two looks whether a file exists.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 async fn log_in(channel: &Channel, name: &str) -> Person {
@@ -49,15 +49,15 @@ fn account(name: &str, grant: Option<Grant>) -> v1::CreateAccountRequest {
     }
 }
 
-/// The accounts of all, on a node whose clock is right, and the sessions that run out. The node is
-/// gone then, and lets go of its directory.
+/// Creates all accounts, on a node whose clock is right, and the sessions that expire. The node has
+/// ended then, and has released its directory.
 pub(crate) async fn before_the_sessions_run_out(config: NodeConfig) -> HashMap<Caller, Person> {
-    // Only with its runtime the last of a node's tasks goes.
+    // The last of a node's tasks ends only with its runtime.
     let apart = move || Runtime::new().unwrap().block_on(make_accounts(config));
     tokio::task::spawn_blocking(apart).await.unwrap()
 }
 
-/// The credential of the first operator, as soon as the node has written it.
+/// Waits until the node has written the credential of the first operator and returns it.
 pub(crate) async fn operator(data: &Path) -> OperatorCredential {
     let file = data.join(OPERATOR_FILE);
     let written = async {
@@ -111,7 +111,8 @@ async fn make_accounts(config: NodeConfig) -> HashMap<Caller, Person> {
     HashMap::from([(Caller::Expired, root), (Caller::Program, bot)])
 }
 
-/// A node where another one has stopped; its last tasks may still hold the directory.
+/// Starts a node where another one has stopped; the last tasks of that one may still hold the
+/// directory.
 pub(crate) async fn start_again(config: NodeConfig) -> Node {
     let started = async {
         loop {
@@ -169,7 +170,7 @@ impl World {
         self.stream = Some(stream);
     }
 
-    /// Every way in which a session ends before its time.
+    /// Ends sessions in every way in which one ends before its time.
     async fn end_sessions(&mut self) {
         let () = self
             .ask(Caller::Closed, "SessionService/CloseSession", |request| {
@@ -219,7 +220,7 @@ impl World {
             .await;
     }
 
-    /// The rooms, their members, their messages and a webhook.
+    /// Creates the rooms, their members, their messages and a webhook.
     async fn furnish(&mut self) {
         self.vault = self.room(Caller::Owner, "vault", true).await;
         self.square = self.room(Caller::Owner, "square", false).await;
@@ -272,7 +273,7 @@ impl World {
         self.webhook = made.webhook_id;
     }
 
-    /// Two write to each other until one of them has had enough.
+    /// Lets two accounts write to each other until one of them blocks the other.
     async fn quarrel(&mut self) {
         let alice = To::RecipientName("alice".to_owned());
         self.direct = self.send(Caller::Blocked, alice).await;
@@ -315,7 +316,7 @@ impl World {
             .await;
     }
 
-    /// Sends a message with the secret; gives its conversation.
+    /// Sends a message with the secret; returns its conversation.
     pub(crate) async fn send(&mut self, caller: Caller, to: To) -> u64 {
         let sent: v1::SendMessageResponse = self
             .ask(caller, "ChatService/SendMessage", |request| {
@@ -330,7 +331,7 @@ impl World {
         sent.conversation_id
     }
 
-    /// Gives somebody another session; the one until now stays open.
+    /// Gives the caller another session; the previous one stays open.
     pub(crate) async fn log_in_again(&mut self, caller: Caller) {
         let mut people = Caller::PEOPLE.iter();
         let (_, name) = people.find(|(known, _)| *known == caller).unwrap();
@@ -338,7 +339,7 @@ impl World {
         self.people.insert(caller, person);
     }
 
-    /// Waits until whoever may find the secret finds it.
+    /// Waits until a search finds the secret for the callers that may find it.
     pub(crate) async fn secret_is_found(&mut self) {
         let found = async {
             loop {
@@ -350,7 +351,7 @@ impl World {
                         }
                     })
                     .await;
-                // Two in the vault, one in the square and two in the quarrel.
+                // Two in the vault, one in the square and two in the direct conversation.
                 if found.messages.len() == 5 {
                     return;
                 }

@@ -1,4 +1,4 @@
-//! A client that knows no types: bytes go out, the first answer's bytes come back.
+//! A client that knows no types: it sends bytes, and returns the bytes of the first answer.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use tonic::{
     transport::Channel,
 };
 
-/// Failures only if the machine is unwell.
+/// Maximum time for anything, exceeded only if the machine is unwell.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The first answer to a call; a stream is given up after it.
+/// Returns the first answer to a call; a stream is closed after it.
 pub(crate) async fn call(
     channel: Channel,
     path: &str,
@@ -38,7 +38,7 @@ pub(crate) async fn call(
     answer.ok_or_else(|| Status::unknown("no answer"))
 }
 
-/// Everything that a refusal says, but for when it was said.
+/// Returns everything that a refusal contains, but for its time.
 pub(crate) fn content(status: &Status) -> (Code, String, Vec<u8>, Vec<String>) {
     let mut headers = status.metadata().clone().into_headers();
     headers.remove("date");
@@ -51,7 +51,7 @@ pub(crate) fn content(status: &Status) -> (Code, String, Vec<u8>, Vec<String>) {
     (status.code(), message, status.details().to_vec(), headers)
 }
 
-/// Messages as they are on the wire.
+/// A codec for messages as they are on the wire.
 #[derive(Clone, Copy)]
 struct Raw;
 

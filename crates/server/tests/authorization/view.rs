@@ -1,6 +1,6 @@
-//! What people read of a cluster: to be compared before and after something was refused.
+//! The data that people can read of a cluster, compared before and after a refusal.
 //!
-//! The digest of the state is not compared: refusals are remembered in it.
+//! The digest of the state is not compared: it includes the refusals, which the state remembers.
 
 use bytes::Bytes;
 use conclave_wire::v1::{self, list_messages_request::Conversation};
@@ -8,12 +8,12 @@ use prost::Message;
 
 use crate::world::{Caller, World};
 
-/// Each reading, with what was read.
+/// Each request that reads, with its answer.
 #[derive(Debug)]
 pub(crate) struct View(Vec<(String, Bytes)>);
 
 impl View {
-    /// The first reading that gave something else.
+    /// Returns the first request whose answers differ.
     pub(crate) fn differs_from(&self, other: &Self) -> Option<String> {
         let mut pairs = self.0.iter().zip(&other.0);
         let (one, _) = pairs.find(|(one, other)| one != other)?;
@@ -22,7 +22,7 @@ impl View {
 }
 
 impl World {
-    /// What those whom something concerns read now.
+    /// Returns what the owner, a member and the blocked account read now.
     pub(crate) async fn view(&mut self) -> View {
         let mut read = Vec::new();
         for caller in [Caller::Owner, Caller::Member, Caller::Blocked] {

@@ -1,4 +1,4 @@
-//! A node with a private room and a public one, and people who may not go everywhere.
+//! A node with a private room and a public one, and callers with different permissions.
 
 use std::collections::HashMap;
 
@@ -17,38 +17,38 @@ use tonic::{Request, Status, transport::Channel};
 use crate::{peer_port, populate, raw, rows::Row};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
-/// The number of no conversation, webhook or session.
+/// Number that no conversation, webhook or session has.
 const NOTHING: u64 = 4711;
 pub(crate) const PASSWORD: &str = "correct horse";
-/// A word of every message in the private room and between the owner and the blocked one.
+/// Word in every message of the private room and between the owner and the blocked account.
 pub(crate) const SECRET: &str = "xyzzy";
 
-/// Who calls.
+/// Kinds of callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Caller {
-    /// Without a token.
+    /// Has no token.
     Nobody,
-    /// With something that cannot be a token.
+    /// Has a header that cannot be a token.
     Garbage,
-    /// With a token that nobody was given.
+    /// Has a token that was never issued.
     Guess,
-    /// With a session that it has closed.
+    /// Has a session that it has closed.
     Closed,
-    /// With a session that it has ended from another one.
+    /// Has a session that it has ended from another one.
     Ended,
-    /// With a session that ended with a new password.
+    /// Has a session that ended with a new password.
     Superseded,
-    /// With a session of an account that was deleted.
+    /// Has a session of an account that was deleted.
     Gone,
-    /// With an administrator's session that has run out.
+    /// Has an administrator's session that has expired.
     Expired,
-    /// A program, whose session does not run out. Not tried: it lets log time pass.
+    /// A program, whose session does not expire. Not tried: it lets log time pass.
     Program,
-    /// In no room and no conversation; asks for the private room.
+    /// Is in no room and no conversation; asks for the private room.
     Stranger,
-    /// The same, asking for the conversation of two others.
+    /// Is like the stranger, but asks for the conversation of two others.
     Third,
-    /// The same, asking for the public room.
+    /// Is like the stranger, but asks for the public room.
     PasserBy,
     /// An administrator, in no room.
     Admin,
@@ -56,11 +56,11 @@ pub(crate) enum Caller {
     Kicked,
     /// Blocked by the owner; asks for its own conversation with her where a number is asked for.
     Blocked,
-    /// A plain member of the private room.
+    /// Is a plain member of the private room.
     Member,
     /// Owns the private room.
     Owner,
-    /// With the credential of an operator, and no session.
+    /// Has the credential of an operator, and no session.
     Operator,
 }
 
@@ -84,16 +84,16 @@ impl Caller {
         Self::Owner,
         Self::Operator,
     ];
-    /// Those who are not in what they ask for, and cannot see it.
+    /// Callers outside of the objects that they ask for, who cannot see them.
     pub(crate) const OUTSIDERS: [Self; 4] =
         [Self::Stranger, Self::Third, Self::Admin, Self::Kicked];
-    /// Everybody else reads the secret nowhere: its room is private, and the public one tells its
-    /// messages to members.
+    /// Returns whether the caller may read the secret. All others read it nowhere: its room is
+    /// private, and the public one delivers its messages to members.
     pub(crate) fn may_read_the_secret(self) -> bool {
         matches!(self, Self::Blocked | Self::Member | Self::Owner)
     }
 
-    /// Those who get a session when the one that has run out has done so, with their names.
+    /// Callers that get a session after the administrator's one has expired, with their names.
     pub(crate) const PEOPLE: [(Self, &str); 12] = [
         (Self::Admin, "adam"),
         (Self::Owner, "alice"),
@@ -110,31 +110,33 @@ impl Caller {
     ];
 }
 
-/// What is asked for.
+/// Object that a request names.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// What the caller means.
+    /// The object that the caller's kind asks for.
     Meant,
-    /// What does not exist, wherever the request names a room, conversation, webhook or session.
+    /// An object that does not exist, wherever the request names a room, conversation, webhook or
+    /// session.
     Nothing,
 }
 
-/// What a request may name.
+/// Values that a request may contain.
 pub(crate) struct Facts {
     pub(crate) request: Option<v1::RequestId>,
-    /// A name that nobody has.
+    /// An unused name.
     pub(crate) fresh: String,
     pub(crate) room: String,
     pub(crate) conversation: u64,
-    /// The caller's own message there; any, if it has none.
+    /// Sequence of the caller's own message there; of any message, if the caller has none.
     pub(crate) own: u64,
-    /// A message of somebody else there.
+    /// Sequence of another account's message there.
     pub(crate) others: u64,
     pub(crate) webhook: u64,
     pub(crate) invite: u64,
-    /// The owner's other session.
+    /// Number of the owner's other session.
     pub(crate) session: u64,
-    /// Who is invited, and to where: by the blocked one its blocker, to a room of its own.
+    /// Account that is invited, and the room: the blocked account invites its blocker to its own
+    /// room.
     pub(crate) invited: &'static str,
     pub(crate) inviting: String,
 }
@@ -148,11 +150,11 @@ impl Facts {
     }
 }
 
-/// Somebody with a session.
+/// An account with a session.
 pub(crate) struct Person {
     pub(crate) token: String,
     pub(crate) session: u64,
-    /// The last request number.
+    /// Last request number.
     pub(crate) number: u64,
 }
 
@@ -165,25 +167,26 @@ pub(crate) struct World {
     operator: OperatorCredential,
     pub(crate) vault: u64,
     pub(crate) square: u64,
-    /// The conversation of the blocked one with the owner.
+    /// Conversation of the blocked account with the owner.
     pub(crate) direct: u64,
     pub(crate) webhook: u64,
     pub(crate) invite: u64,
     pub(crate) other_session: u64,
     given: u64,
-    /// The owner is there.
+    /// Stream that keeps the owner online.
     pub(crate) stream: Option<tonic::Streaming<v1::SubscribeResponse>>,
 }
 
 impl World {
-    /// A node with everybody in their places: see [`Caller`].
+    /// Starts a node with all callers in their places: see [`Caller`].
     pub(crate) async fn start() -> Self {
         let mut world = Self::after_a_month().await;
         world.populate().await;
         world
     }
 
-    /// A node on which an administrator's session has run out, and nothing has happened since.
+    /// Starts a node on which an administrator's session has expired, and nothing has happened
+    /// since.
     pub(crate) async fn after_a_month() -> Self {
         let data = tempfile::tempdir().unwrap();
         let mut config = NodeConfig {
@@ -224,7 +227,7 @@ impl World {
         Some(v1::RequestId { number, nonce: 1 })
     }
 
-    /// The header with which somebody calls.
+    /// Returns the caller's authorization header.
     fn authorization(&self, caller: Caller) -> Option<String> {
         let token = match caller {
             Caller::Nobody => return None,
@@ -236,7 +239,7 @@ impl World {
         Some(format!("Bearer {token}"))
     }
 
-    /// What somebody asks for, and is given.
+    /// Makes a call that must succeed, and returns its answer.
     pub(crate) async fn ask<Q: Message, A: Message + Default>(
         &mut self,
         caller: Caller,
@@ -262,7 +265,8 @@ impl World {
             Caller::Blocked | Caller::Third => ("vault", self.direct),
             _ => ("vault", self.vault),
         };
-        // The first message is the owner's in the vault, and the blocked one's between the two.
+        // The first message is the owner's in the vault, and the blocked account's in the
+        // conversation of the two.
         let (own, others) = match caller {
             Caller::Member => (2, 1),
             _ => (1, 2),
@@ -291,13 +295,13 @@ impl World {
         }
     }
 
-    /// Whether the request of somebody names what can exist or not.
+    /// Returns whether the caller's request names an object that may exist or not.
     pub(crate) fn is_naming(&self, row: &Row, caller: Caller) -> bool {
         let request = |target| (row.request)(&self.facts_of(caller, target, None));
         request(Target::Meant) != request(Target::Nothing)
     }
 
-    /// The call of a row by somebody; of a stream the first answer.
+    /// Makes the call of a row as a caller; of a stream it returns the first answer.
     pub(crate) async fn call(
         &mut self,
         row: &Row,
@@ -309,7 +313,7 @@ impl World {
         self.call_bytes(&path, request, caller).await
     }
 
-    /// The call of a row at the port of the peers.
+    /// Makes the call of a row at the port for peers.
     pub(crate) async fn call_at_peers(
         &mut self,
         row: &Row,
@@ -321,7 +325,7 @@ impl World {
         raw::call(self.peers.clone(), &path, request, header.as_deref()).await
     }
 
-    /// A call of bytes at the port of the clients.
+    /// Makes a call with these bytes at the port for clients.
     pub(crate) async fn call_bytes(
         &self,
         path: &str,
@@ -332,7 +336,7 @@ impl World {
         raw::call(self.clients.clone(), path, request, header.as_deref()).await
     }
 
-    /// The stream of somebody.
+    /// Opens a stream as a caller.
     pub(crate) async fn subscribe(
         &self,
         caller: Caller,

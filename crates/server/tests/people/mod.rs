@@ -1,4 +1,4 @@
-//! A node of its own and people who use it, for tests of what lets people in.
+//! A node of its own and people who use it, for tests of accounts and log-ins.
 
 #![allow(dead_code, reason = "each test uses a part")]
 
@@ -16,7 +16,7 @@ use conclave_wire::{
 use tokio::time::timeout;
 use tonic::{Request, Status, transport::Channel};
 
-/// Failures only if the machine is unwell.
+/// Maximum time for anything, exceeded only if the machine is unwell.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const PASSWORD: &str = "correct horse";
 
@@ -25,11 +25,11 @@ pub(crate) struct World {
     pub(crate) node: Node,
     _data: tempfile::TempDir,
     pub(crate) channel: Channel,
-    /// The last request id or number.
+    /// Last request id or number.
     pub(crate) number: u64,
 }
 
-/// Whoever is logged in.
+/// An account with a session.
 pub(crate) struct Person {
     pub(crate) token: String,
     pub(crate) session: u64,
@@ -72,7 +72,7 @@ impl World {
         AdminServiceClient::new(self.channel.clone())
     }
 
-    /// The name of a request that nobody has made before.
+    /// Returns a new request number.
     pub(crate) fn number(&mut self) -> Option<v1::RequestId> {
         self.number += 1;
         Some(v1::RequestId {
@@ -92,7 +92,7 @@ impl World {
         token.unwrap().unwrap().clone().unwrap()
     }
 
-    /// A channel from another address of this machine.
+    /// Returns a channel from another address of this machine.
     pub(crate) async fn from(&self, host: u8) -> Channel {
         let address = format!("http://{}", self.node.client_address());
         let elsewhere = Channel::from_shared(address).unwrap();
@@ -100,7 +100,7 @@ impl World {
         elsewhere.connect().await.unwrap()
     }
 
-    /// Creates an account as `by`, or as a stranger.
+    /// Creates an account as `by`, or without a session.
     pub(crate) async fn create(
         &self,
         name: &str,
@@ -151,7 +151,7 @@ impl World {
         self.try_login(&id, name, PASSWORD).await.unwrap()
     }
 
-    /// An administrator, made with the setup token.
+    /// Creates an administrator with the setup token.
     pub(crate) async fn administrator(&mut self, name: &str) -> Person {
         let token = self.setup_token().await;
         let created = self

@@ -1,4 +1,4 @@
-//! Random logs of all commands: what four people wish, whether it can be or not.
+//! Random logs of all commands: requests of four people, whether they are possible or not.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(dead_code, reason = "each test binary uses a part")]
@@ -18,7 +18,7 @@ const ROOMS: [&str; 2] = ["lobby", "attic"];
 const TEXTS: [&str; 4] = ["hi", "@ann and @bea", "look @cyd, @dan @hook", "bye"];
 const REACTIONS: [&str; 3] = ["+1", "heart", "?"];
 
-/// One thing that somebody asks for, as numbers that shrink well.
+/// A request, as numbers that shrink well.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wish {
     what: u8,
@@ -27,11 +27,11 @@ pub(crate) struct Wish {
     place: u64,
     sequence: u64,
     yes: bool,
-    /// Milliseconds that pass before; then the next entry begins.
+    /// Milliseconds that pass before the request; then the next entry begins.
     pause: u64,
 }
 
-/// Anything that anybody may ask for.
+/// Returns any request of any person.
 pub(crate) fn wish() -> impl Strategy<Value = Wish> {
     let pause = prop_oneof![
         12 => Just(0u64),
@@ -39,7 +39,7 @@ pub(crate) fn wish() -> impl Strategy<Value = Wish> {
         2 => Just(11 * 60_000),
         1 => Just(25 * 60 * 60_000),
     ];
-    // What ends sessions and accounts is rare, or little else could happen.
+    // Requests that end sessions and accounts are rare, or little else could happen.
     let what = prop_oneof![
         1 => prop::sample::select(vec![6u8, 10, 11, 13, 24]),
         20 => 0u8..6,
@@ -145,7 +145,7 @@ impl Wish {
     }
 
     fn of_operators(self) -> Operation {
-        // Seldom one that is nobody's.
+        // Seldom a credential that no operator has.
         let credential = token(160 + u8::from(self.who == 5));
         let name = OperatorName::new(["operator", "eva", "EVA"][self.who % 3]).unwrap();
         let other = token(162 + self.place as u8 % 4);
@@ -175,7 +175,7 @@ impl Wish {
 
     fn of_administrators(self, request: u64) -> Operation {
         let name = account(PEOPLE[self.who]);
-        // What keeps people out is rare, as above.
+        // Requests that lock people out are rare, as above.
         match self.sequence {
             1 => Operation::EndSessions { name },
             2 => Operation::ResetPassword {
@@ -254,7 +254,7 @@ fn role(number: u64) -> MemberRole {
     }
 }
 
-/// The keys of an attempt on an account from an address.
+/// Returns the keys of an attempt on an account from an address.
 fn keys(account: u64, address: u8) -> LoginKeys {
     LoginKeys {
         account: ThrottleKey([account as u8; 16]),
@@ -282,7 +282,7 @@ fn log_in(account: u64, request: u64) -> Operation {
     operation
 }
 
-/// A log in which four people come, open rooms, and then do as they wish.
+/// Returns a log in which four people sign up, open rooms, and then make the requests.
 pub(crate) fn log(wishes: &[Wish]) -> Vec<Entry> {
     let mut entries = Vec::new();
     let mut add = |at: u64, commands: Vec<Command>| {

@@ -1,4 +1,4 @@
-//! What the tests of the log share: opening, making entries, and waiting for completions.
+//! Helpers of the log's tests: opening, making entries, and waiting for completions.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use conclave_storage::log::{
     Completion, Entry, EntryKind, LogId, LogStore, OpenError, Options, SegmentLog,
 };
 
-/// Small segments, so that a test crosses many of them.
+/// Size of a segment: small, so that a test crosses many of them.
 pub(crate) const SEGMENT_BYTES: u64 = 8192;
 
 pub(crate) fn options() -> Options {
@@ -37,7 +37,7 @@ pub(crate) fn id(term: u64, index: u64) -> LogId {
     }
 }
 
-/// An entry whose bytes follow from its term and index.
+/// Returns an entry whose bytes follow from its term and index.
 pub(crate) fn entry(term: u64, index: u64, bytes: usize) -> Entry {
     let fill = |at: usize| (term as usize * 31 + index as usize * 7 + at) as u8;
     let kind = match index % 3 {
@@ -52,7 +52,7 @@ pub(crate) fn entry(term: u64, index: u64, bytes: usize) -> Entry {
     }
 }
 
-/// A completion, and where its result arrives.
+/// Returns a completion, and the channel on which its result arrives.
 pub(crate) fn completion() -> (Completion, mpsc::Receiver<std::io::Result<()>>) {
     let (sender, receiver) = mpsc::sync_channel(1);
     (Box::new(move |result| drop(sender.send(result))), receiver)
@@ -72,7 +72,7 @@ pub(crate) fn append(log: &SegmentLog, entries: Vec<Entry>) {
     wait(|done| log.append(entries, done));
 }
 
-/// The segment files, oldest first.
+/// Returns the segment files, oldest first.
 pub(crate) fn segments(dir: &Path) -> Vec<PathBuf> {
     let list = std::fs::read_dir(dir).expect("the directory is there");
     let mut paths: Vec<_> = list
@@ -83,7 +83,7 @@ pub(crate) fn segments(dir: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// The offset just after the last byte that is not zero.
+/// Returns the offset just after the last byte that is not zero.
 pub(crate) fn written_end(path: &Path) -> usize {
     let bytes = std::fs::read(path).expect("the segment can be read");
     bytes
@@ -92,7 +92,8 @@ pub(crate) fn written_end(path: &Path) -> usize {
         .map_or(0, |last| last + 1)
 }
 
-/// Every file's name and bytes, but not the spare one that is being made in the background.
+/// Returns every file's name and bytes, but not the spare one that is being created in the
+/// background.
 pub(crate) fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let read = |path: PathBuf| (path.clone(), std::fs::read(path).expect("it can be read"));
     segments(dir).into_iter().map(read).collect()

@@ -1,4 +1,4 @@
-//! What people ask for in the tests of readers, in few words.
+//! Short forms of the operations that people request in the tests of readers.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(dead_code, reason = "each test binary uses a part")]

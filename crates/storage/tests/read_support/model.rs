@@ -1,4 +1,4 @@
-//! What readers should give, worked out from the events alone, in the simplest way there is.
+//! Expected results of readers, derived from the events alone, in the simplest way there is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,14 +27,14 @@ pub(crate) struct Member {
 pub(crate) struct Model {
     pub(crate) events: Vec<(Position, Event)>,
     pub(crate) accounts: BTreeSet<u64>,
-    /// By conversation and sequence.
+    /// Messages by conversation and sequence.
     pub(crate) messages: BTreeMap<(u64, u64), Message>,
-    /// By conversation and account.
+    /// Members by conversation and account.
     pub(crate) members: BTreeMap<(u64, u64), Member>,
     pub(crate) directs: BTreeSet<u64>,
-    /// By account, conversation and sequence.
+    /// Messages that an account has hidden, by account, conversation and sequence.
     hidden: BTreeSet<(u64, u64, u64)>,
-    /// Mentions that came by an edit of what the account had read, by the same.
+    /// Mentions added by an edit to a message that the account had read, by the same key.
     late: BTreeSet<(u64, u64, u64)>,
 }
 
@@ -186,7 +186,7 @@ impl Model {
         self.late.retain(|key| !is_read(key));
     }
 
-    /// How many mentions of an account came late in a conversation and are shown.
+    /// Returns the number of an account's late mentions in a conversation that are shown.
     pub(crate) fn late(&self, account: u64, conversation: u64) -> usize {
         let own = self.late.difference(&self.hidden);
         own.filter(|(a, c, _)| (*a, *c) == (account, conversation))
@@ -201,7 +201,7 @@ impl Model {
         self.hidden.contains(&(account, conversation, sequence))
     }
 
-    /// The messages of a conversation that an account sees, in order.
+    /// Returns the messages of a conversation that an account sees, in order.
     pub(crate) fn history(
         &self,
         account: u64,
@@ -213,7 +213,7 @@ impl Model {
             .filter(move |(sequence, _)| !self.is_hidden(account, conversation, *sequence))
     }
 
-    /// The unread messages of a conversation.
+    /// Returns the unread messages of a conversation.
     pub(crate) fn unread(&self, account: u64, conversation: u64) -> Vec<&Message> {
         let read = self.members[&(conversation, account)].read;
         self.history(account, conversation)
@@ -224,13 +224,13 @@ impl Model {
             .collect()
     }
 
-    /// The conversations of an account.
+    /// Returns the conversations of an account.
     pub(crate) fn conversations(&self, account: u64) -> Vec<u64> {
         let own = self.members.keys().filter(|(_, member)| *member == account);
         own.map(|(conversation, _)| *conversation).collect()
     }
 
-    /// Where what an account may see has happened, and what kind of thing it was.
+    /// Returns position and kind of every event that an account may see.
     pub(crate) fn stream(&self, account: u64) -> Vec<(Position, &'static str)> {
         let kinds = self.events.iter().filter_map(|(position, event)| {
             let kind = self.told(account, *position, event)?;
@@ -239,7 +239,8 @@ impl Model {
         kinds.collect()
     }
 
-    /// As what an event is told to an account.
+    /// Returns the kind as which an event is delivered to an account, or `None` if it is not
+    /// delivered.
     fn told(&self, account: u64, at: Position, event: &Event) -> Option<&'static str> {
         let member = |conversation: u64| {
             let member = self.members.get(&(conversation, account))?;

@@ -1,4 +1,4 @@
-//! A state with a search beside it, and who says what in it.
+//! A state with a search, and short forms of the requests in it.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(dead_code, reason = "each test binary uses a part")]
@@ -22,16 +22,16 @@ pub(crate) const ALICE: u64 = 1;
 pub(crate) const BOB: u64 = 2;
 pub(crate) const CAROL: u64 = 3;
 
-/// How often a condition is looked at before a test gives up: some minutes.
+/// Maximum number of looks at a condition before a test fails: some minutes.
 const LOOKS_MAX: usize = 100_000;
 
-/// Accounts 1, 2, 3 … with these names, and everything they do.
+/// Accounts 1, 2, 3 … with these names, and their state and search.
 pub(crate) struct World {
     pub(crate) directory: TempDir,
     pub(crate) state: State,
     pub(crate) search: Search,
     pub(crate) now: u64,
-    /// The last request number of each account's session.
+    /// Last request number of each account's session.
     numbers: BTreeMap<u64, u64>,
 }
 
@@ -50,20 +50,20 @@ impl World {
         }
     }
 
-    /// Alice and Bob, who are in the lobby, and Carol, who is not.
+    /// Creates Alice and Bob, who are in the lobby, and Carol, who is not.
     pub(crate) fn with_lobby() -> Self {
         let mut world = Self::of(&["alice", "bob", "carol"]);
         world.room("lobby", ALICE, &[BOB]);
         world
     }
 
-    /// What one account asks for, which must be accepted.
+    /// Makes a request of one account, which must be accepted.
     pub(crate) fn asks(&mut self, account: u64, operation: Operation) -> Accepted {
         let mut answers = self.ask_all(account, vec![operation]);
         answers.pop().unwrap().unwrap()
     }
 
-    /// In one entry.
+    /// Makes several requests of one account in one entry.
     pub(crate) fn ask_all(&mut self, account: u64, operations: Vec<Operation>) -> Vec<Answer> {
         let commands = operations.into_iter().map(|operation| {
             let number = self.numbers.entry(account).or_default();
@@ -138,23 +138,23 @@ impl World {
         self.asks(account, Operation::LeaveRoom { name });
     }
 
-    /// Waits until everything that was applied is searched.
+    /// Waits until the index has everything that was applied.
     pub(crate) fn settle(&self) {
         settle(&self.search, &self.state);
     }
 
-    /// The texts that an account finds once everything is searched, newest first.
+    /// Returns the texts that an account finds once the index has everything, newest first.
     pub(crate) fn finds(&self, account: u64, typed: &str) -> Vec<String> {
         self.settle();
         self.finds_at_once(account, typed)
     }
 
-    /// The texts that an account finds without waiting for the index.
+    /// Returns the texts that an account finds without waiting for the index.
     pub(crate) fn finds_at_once(&self, account: u64, typed: &str) -> Vec<String> {
         texts(&find(&self.search, account, typed, None, 100))
     }
 
-    /// The texts that an account finds on all pages.
+    /// Returns the texts that an account finds on all pages.
     pub(crate) fn finds_by_pages(&self, account: u64, typed: &str, limit: usize) -> Vec<String> {
         let (mut seen, mut before) = (Vec::new(), None);
         loop {
@@ -168,21 +168,21 @@ impl World {
         }
     }
 
-    /// Ends the search; one of another directory takes its place.
+    /// Stops the search; one of another directory takes its place.
     pub(crate) fn pause(&mut self) {
         let elsewhere = tempfile::tempdir().unwrap();
         let other = Search::start(elsewhere.path(), self.state.reader()).unwrap();
         drop(std::mem::replace(&mut self.search, other));
     }
 
-    /// Ends the search, does something to the directory, and starts another.
+    /// Stops the search, calls `between` with the directory, and starts another search.
     pub(crate) fn restart(&mut self, between: impl FnOnce(&Path)) {
         self.pause();
         between(self.directory.path());
         self.search = Search::start(self.directory.path(), self.state.reader()).unwrap();
     }
 
-    /// The same with the state.
+    /// Closes the state, calls `between` with the directory, and opens the state again.
     pub(crate) fn reopen(self, between: impl FnOnce(&Path)) -> Self {
         let (directory, now, numbers) = (self.directory, self.now, self.numbers);
         drop(self.search);
@@ -209,7 +209,7 @@ pub(crate) fn send(to: Recipient, text: &str) -> Operation {
     }
 }
 
-/// A message into the lobby.
+/// Returns a message into the lobby.
 pub(crate) fn to_lobby(text: &str) -> Operation {
     send(Recipient::Room(RoomName::new("lobby").unwrap()), text)
 }
@@ -245,7 +245,7 @@ pub(crate) fn applied(state: &State) -> Position {
     Position::end_of(state.applied().last.unwrap().index)
 }
 
-/// Looks until `look` gives something.
+/// Calls `look` until it returns a value.
 pub(crate) fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
     for _ in 0..LOOKS_MAX {
         if let Some(seen) = look() {
@@ -266,7 +266,8 @@ pub(crate) fn settle(search: &Search, state: &State) {
     });
 }
 
-/// A time in milliseconds on this day of January 1970, when the tests play, at this hour.
+/// Returns a time in milliseconds: this hour of this day of January 1970, when the tests take
+/// place.
 pub(crate) fn january(day: u64, hour: u64) -> u64 {
     ((day - 1) * 24 + hour) * 60 * 60 * 1000
 }

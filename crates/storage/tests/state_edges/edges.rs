@@ -1,7 +1,7 @@
 //! Every operation with the numbers and texts at the edges of their types.
 //!
-//! Always true: an operation without a row here does not compile, and one that no row makes fails
-//! the test that asks for all [`NAMES`].
+//! Always true: an operation without a row here does not compile, and the test that requires all
+//! [`NAMES`] fails for one that no row makes.
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 
@@ -12,7 +12,7 @@ use conclave_core::{
     Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId, limits,
 };
 
-/// The edges of 64-bit numbers, of what a database stores, and of our own bounds.
+/// Edges of 64-bit numbers, of the numbers that a database stores, and of our own bounds.
 pub(crate) const NUMBERS: [u64; 11] = [
     0,
     1,
@@ -27,7 +27,7 @@ pub(crate) const NUMBERS: [u64; 11] = [
     u64::MAX,
 ];
 
-/// The operations that the edges are tried with.
+/// Operations that are tried with the edges.
 pub(crate) const NAMES: [&str; 43] = [
     "create_account",
     "open_session",
@@ -74,7 +74,7 @@ pub(crate) const NAMES: [&str; 43] = [
     "reset_operators",
 ];
 
-/// The name of an operation; empty if it carries neither number nor text.
+/// Returns the name of an operation; empty if it carries neither number nor text.
 pub(crate) fn name(operation: &Operation) -> &'static str {
     match operation {
         Operation::CreateAccount { .. } => "create_account",
@@ -126,10 +126,10 @@ pub(crate) fn name(operation: &Operation) -> &'static str {
     }
 }
 
-/// The credential of the first operator.
+/// Credential of the first operator.
 pub(crate) const OPERATOR: TokenHash = TokenHash([99; 32]);
 
-/// What the first operator asks for.
+/// Returns a request of the first operator.
 pub(crate) fn by_operator(request: OperatorRequest) -> Operation {
     Operation::ByOperator {
         credential: OPERATOR,
@@ -141,7 +141,7 @@ fn account(name: &str) -> AccountName {
     AccountName::new(name).unwrap()
 }
 
-/// The keys of an attempt with a password, of one byte.
+/// Returns the keys of an attempt with a password, made of one byte.
 fn keys(byte: u8) -> LoginKeys {
     let key = |turned: u8| ThrottleKey([byte ^ turned; 16]);
     LoginKeys {
@@ -161,7 +161,7 @@ fn text(text: &str) -> MessageText {
     MessageText::new(text).unwrap()
 }
 
-/// The operations that carry numbers, with this one in each place.
+/// Returns the operations that carry numbers, with this one in each place.
 pub(crate) fn operations(edge: u64) -> Vec<Operation> {
     let low = u32::try_from(edge).unwrap_or(u32::MAX);
     let byte = edge.to_le_bytes()[0];
@@ -202,7 +202,7 @@ pub(crate) fn operations(edge: u64) -> Vec<Operation> {
         Operation::SendMessage {
             to: Recipient::Account(account("b")),
             text: text("hello @a"),
-            // Zero says none, as in the protocol.
+            // Zero means none, as in the protocol.
             reply_to: (edge != 0).then_some(Sequence(edge)),
             action: false,
         },
@@ -267,7 +267,7 @@ pub(crate) fn operations(edge: u64) -> Vec<Operation> {
         Operation::TryPassword { keys: keys(byte) },
         Operation::TryPassword { keys: keys(!byte) },
     ];
-    // Session 1 is the one that asks.
+    // Session 1 is the caller's own.
     if edge != 1 {
         operations.push(Operation::EndSession {
             session: SessionId(edge),
@@ -294,7 +294,7 @@ pub(crate) fn operations(edge: u64) -> Vec<Operation> {
     operations
 }
 
-/// The operations that carry texts, names and lists, shortest and longest.
+/// Returns the operations that carry texts, names and lists, shortest and longest.
 pub(crate) fn texts() -> Vec<Operation> {
     let (short, long) = ("x".to_owned(), "y".repeat(limits::NAME_BYTES_MAX));
     let mut operations = Vec::new();

@@ -1,4 +1,4 @@
-//! Small logs for the tests of the state: who says what, as entries.
+//! Short logs for the tests of the state: commands of accounts, as entries.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(dead_code, reason = "each test binary uses a part")]
@@ -15,10 +15,10 @@ use conclave_storage::{
     state::{self, Entry, EntryResult, Options, Payload, State},
 };
 
-/// A session begins at this time.
+/// Time at which sessions begin.
 pub(crate) const START: u64 = 1_000_000;
 
-/// Caches that forget all the time.
+/// Returns options with caches so small that they forget all the time.
 pub(crate) fn tiny() -> Options {
     Options {
         cached_rows_max: 1,
@@ -119,7 +119,7 @@ pub(crate) fn accept(state: &mut State, commands: Vec<Command>) -> Vec<Answer> {
     answers
 }
 
-/// Accounts 1, 2, 3 … with these names, and a session of the same number for each.
+/// Creates accounts 1, 2, 3 … with these names, and a session of the same number for each.
 pub(crate) fn people(state: &mut State, names: &[&str]) {
     for (account, name) in (1..).zip(names) {
         let id = u128::from(account) << 64;

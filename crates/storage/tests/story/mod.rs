@@ -1,4 +1,4 @@
-//! One small log in which everything that can happen happens, for tests of what is kept.
+//! One small log in which everything that can happen happens, for tests of stored data.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(dead_code, reason = "each test binary uses a part")]
@@ -20,10 +20,10 @@ use crate::{read_support::*, state_support::*};
 /// Two days after the beginning: sessions are renewed and forgotten.
 pub(crate) const LATER: u64 = START + 2 * 24 * 60 * 60 * 1000;
 
-/// How many messages the room has whose last member leaves at the end.
+/// Number of messages in the room whose last member leaves at the end.
 pub(crate) const CELLAR_MESSAGES: u64 = 100;
 
-/// Numbers requests, applies them, and keeps what happened.
+/// Numbers requests, applies them, and keeps their events.
 pub(crate) struct Teller<'a> {
     pub(crate) state: &'a mut State,
     pub(crate) events: Vec<Event>,
@@ -32,14 +32,14 @@ pub(crate) struct Teller<'a> {
 }
 
 impl Teller<'_> {
-    /// A request outside a session.
+    /// Makes a request outside a session.
     fn once(&mut self, operation: Operation) {
         self.requests += 1;
         let id = OnceId(u128::from(self.requests).to_be_bytes());
         self.tell(Origin::Once(id), operation);
     }
 
-    /// A request of a session.
+    /// Makes a request in a session.
     fn ask(&mut self, session: u64, operation: Operation) {
         self.requests += 1;
         let origin = Origin::Session {
@@ -49,7 +49,7 @@ impl Teller<'_> {
         self.tell(origin, operation);
     }
 
-    /// A request of the first operator.
+    /// Makes a request of the first operator.
     fn operate(&mut self, request: OperatorRequest) {
         let credential = token(80);
         self.once(Operation::ByOperator {
@@ -71,7 +71,7 @@ impl Teller<'_> {
     }
 }
 
-/// Tells the whole story to an empty state; gives what happened.
+/// Applies the whole story to an empty state; returns its events.
 pub(crate) fn story(state: &mut State) -> Vec<Event> {
     let members = Payload::Membership {
         bytes: Bytes::from_static(b"three nodes"),
@@ -106,7 +106,7 @@ fn log_in(account: u64, secret: u8, throttle: u8) -> Operation {
     }
 }
 
-/// The keys of an attempt on an account: known if nothing is held against it.
+/// Returns the keys of an attempt on an account: known if nothing is held against it.
 fn keys(account: u64, throttle: u8, address: u8) -> LoginKeys {
     let pair = match throttle {
         0 => 100 + account as u8,
@@ -128,7 +128,8 @@ fn come(name: &str, grant: Grant) -> Operation {
     }
 }
 
-/// Ann (1, an administrator), bea (2), cyd (3) and dan (4), with sessions of the same numbers.
+/// Creates ann (1, an administrator), bea (2), cyd (3) and dan (4), with sessions of the same
+/// numbers.
 fn people_come(teller: &mut Teller<'_>) {
     teller.once(Operation::OfferSetup { token: token(90) });
     teller.once(come("ann", Grant::Setup(token(90))));
@@ -146,7 +147,7 @@ fn people_come(teller: &mut Teller<'_>) {
     teller.ask(2, Operation::EndSession { session });
 }
 
-/// Eve (5) and fay (6) come with invites, a bot (7) with its session (6); fay goes.
+/// Creates eve (5) and fay (6) with invites, and a bot (7) with its session (6); deletes fay.
 fn accounts_change(teller: &mut Teller<'_>) {
     teller.ask(
         2,
@@ -193,7 +194,8 @@ fn accounts_change(teller: &mut Teller<'_>) {
     teller.ask(1, Operation::RemoveAccount { name });
 }
 
-/// Node 4 comes with one of two tokens and goes; node 9 never came; node 2 shall lead.
+/// Admits node 4 with one of two tokens and retires it; node 9 never joined; node 2 is preferred as
+/// leader.
 fn nodes_change(teller: &mut Teller<'_>) {
     teller.once(Operation::MakeFirstOperator { token: token(80) });
     for (name, credential) in [("eva", 81), ("max", 82)] {
@@ -231,7 +233,7 @@ fn nodes_change(teller: &mut Teller<'_>) {
     teller.ask(1, Operation::SetAccountLimits { values });
 }
 
-/// Room 1 is the lobby, room 2 the attic. Webhook 1 posts as account 8.
+/// Creates room 1, the lobby, and room 2, the attic. Webhook 1 posts as account 8.
 fn rooms_fill(teller: &mut Teller<'_>) {
     teller.ask(1, create_room("lobby", true));
     teller.ask(2, join("lobby"));
@@ -251,7 +253,7 @@ fn rooms_fill(teller: &mut Teller<'_>) {
     teller.ask(1, Operation::DeleteWebhook { webhook });
 }
 
-/// Five messages in the lobby, and one between ann and cyd in conversation 3.
+/// Sends five messages in the lobby, and one between ann and cyd in conversation 3.
 fn messages_change(teller: &mut Teller<'_>) {
     teller.once(post(95, "the build is green"));
     teller.ask(1, say_room("lobby", "hello @bea and @hook"));
@@ -273,7 +275,7 @@ fn messages_change(teller: &mut Teller<'_>) {
     teller.ask(1, say("cyd", "psst"));
 }
 
-/// A session is renewed, another one forgotten; the last member leaves the cellar (4).
+/// Renews a session, and forgets another one; the last member leaves the cellar (4).
 fn time_passes(teller: &mut Teller<'_>) {
     teller.ask(1, create_room("cellar", true));
     for _ in 0..CELLAR_MESSAGES {
@@ -284,7 +286,7 @@ fn time_passes(teller: &mut Teller<'_>) {
     teller.ask(1, leave("cellar"));
 }
 
-/// The rows of a query, as text.
+/// Returns the rows of a query, as text.
 pub(crate) fn rows(directory: &Path, sql: &str) -> Vec<String> {
     let connection = rusqlite::Connection::open(directory.join("state.db")).unwrap();
     let mut statement = connection.prepare(sql).unwrap();
@@ -307,7 +309,7 @@ fn shown(value: Value) -> String {
     }
 }
 
-/// The tables of the state, but for the seal.
+/// Returns the tables of the state, but for the checksum table.
 pub(crate) fn tables(directory: &Path) -> Vec<String> {
     let sql = "SELECT name FROM sqlite_schema
         WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name <> 'seal' ORDER BY name";

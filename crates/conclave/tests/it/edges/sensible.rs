@@ -1,4 +1,4 @@
-//! Callers of every kind, and requests of theirs that are as they should be.
+//! Callers of every kind, and valid requests of theirs.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,25 +9,25 @@ use serde_json::{Value, json};
 
 use crate::witness::{PASSWORD, person};
 
-/// Whoever is spoken to, invited or blocked.
+/// Account that the callers write to, invite or block.
 pub(super) const PEER: &str = "bob";
-/// Whoever is governed.
+/// Account that administrators act on.
 pub(super) const VICTIM: &str = "victim";
 
-/// Makes names and secrets that nothing else has.
+/// Counter for names and secrets that are used only once.
 static FRESH: AtomicU64 = AtomicU64::new(1);
 
 fn fresh() -> u64 {
     FRESH.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Random bytes as a request carries them, the same in every run.
+/// Returns random bytes as a request carries them, the same in every run.
 fn bytes(length: usize) -> String {
     let hash = blake3::hash(&fresh().to_le_bytes());
     STANDARD.encode(&hash.as_bytes()[..length])
 }
 
-/// Who calls.
+/// Kinds of callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     User,
@@ -45,7 +45,7 @@ impl Kind {
     ];
 }
 
-/// One caller, with what it may name.
+/// One caller, with what its requests may name.
 pub(super) struct Caller {
     pub(super) header: Option<String>,
     has_session: bool,
@@ -53,13 +53,13 @@ pub(super) struct Caller {
     name: String,
     room: String,
     conversation: ConversationId,
-    /// The last request number that it has used.
+    /// Last request number that the caller has used.
     number: u64,
 }
 
 impl Caller {
-    /// One with an account, a conversation and a room of its own. `root` is an administrator, and
-    /// `operator` the header of an operator.
+    /// Creates a caller with an account, a conversation and a room of its own. `root` is an
+    /// administrator, and `operator` is the header of an operator.
     pub(super) async fn new(root: &Client, operator: &str, kind: Kind) -> Self {
         let number = fresh();
         let (name, room) = (format!("caller{number}"), format!("room{number}"));
@@ -96,13 +96,13 @@ impl Caller {
         self.has_session
     }
 
-    /// Asks which number it has used last: what is refused at the door uses none up.
+    /// Asks which request number was used last: a request that is refused at the door uses none up.
     pub(super) async fn learn_numbers(&mut self) {
         let session = self.client.session(Freshness::Linearizable).await.unwrap();
         self.number = session.request_number_last;
     }
 
-    /// A request of this type, as it should be, with the next number.
+    /// Returns a valid request of this type, with the next request number.
     pub(super) fn request(&mut self, input: &MessageDescriptor) -> DynamicMessage {
         self.number += 1;
         let mut fields = self.fields(input.name());
@@ -121,7 +121,7 @@ impl Caller {
             .unwrap_or_else(|error| panic!("{}: {error}", input.name()))
     }
 
-    /// What a request needs beside what all requests of its kind have.
+    /// Returns the fields of a request beside those that all requests of its kind have.
     fn fields(&self, request: &str) -> Value {
         let Self { name, room, .. } = self;
         let conversation = self.conversation.0;
@@ -180,23 +180,24 @@ impl Caller {
             "ChangeMembers" => json!({ "force": true, "add": {
                 "node_id": 4, "peer_address": "127.0.0.1:1", "client_address": "127.0.0.1:2",
             } }),
-            // The others need nothing.
+            // The other requests need no fields.
             _ => json!({}),
         }
     }
 }
 
-/// Whether its success ends the session of the caller, or changes its password.
+/// Returns whether its success ends the caller's session, or changes the caller's password.
 pub(super) fn ends_the_caller(method: &str) -> bool {
     ["CloseSession", "DeleteAccount", "ChangePassword"].contains(&method)
 }
 
-/// Whether it waits for what never comes: then a node waits until the deadline.
+/// Returns whether a call may wait for something that never happens: the node waits until the
+/// deadline.
 pub(super) fn may_wait(what: &str) -> bool {
     what.contains("min_position = ") || what.contains("min_applied_index = ")
 }
 
-/// Whether it would take a vote from one of the three nodes.
+/// Returns whether a request would take a vote from one of the three nodes.
 pub(super) fn takes_a_vote(request: &DynamicMessage) -> bool {
     let number = |message: &DynamicMessage, field: &str| {
         let value = message.get_field_by_name(field);

@@ -4,7 +4,7 @@ use prost_reflect::{
     DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage as _, Value,
 };
 
-/// Where numbers of 32 or 64 bits change their meaning.
+/// Values at which numbers of 32 or 64 bits change their meaning.
 const NUMBERS: [u64; 8] = [
     0,
     1,
@@ -15,26 +15,26 @@ const NUMBERS: [u64; 8] = [
     1 << 63,
     u64::MAX,
 ];
-/// Numbers that no enum has, beside those that most have.
+/// Values that no enum has, beside those that most have.
 const ENUMS: [i32; 5] = [0, 1, 99, i32::MAX, i32::MIN];
 /// Lengths of texts and bytes: nothing, one, that of an id, of a name and of a secret, one more,
 /// the longest text, and far more.
 const LENGTHS: [usize; 7] = [0, 1, 16, 32, 33, 16 * 1024, 64 * 1024];
 /// Texts that are unusual in another way than their length.
 const TEXTS: [&str; 3] = ["\0", "\u{202e}\u{1f980}", "' OR 1=1 --"];
-/// How often an element is repeated: nothing, twice the same, more than any list may have.
+/// Numbers of repetitions of a list's element: none, twice the same, more than any list may have.
 const REPEATED: [usize; 3] = [0, 2, 20_000];
 
-/// The fields on the way to one, from the outermost message.
+/// Fields on the way to a field, from the outermost message.
 type Path = Vec<FieldDescriptor>;
 
-/// A request, and which edge it has.
+/// A request, and the name of its edge.
 pub(super) struct Edged {
     pub(super) what: String,
     pub(super) request: DynamicMessage,
 }
 
-/// `base`, and copies of it in each of which one field has another value.
+/// Returns `base`, and copies of it in each of which one field has another value.
 pub(super) fn all(base: &DynamicMessage) -> Vec<Edged> {
     let mut all = vec![Edged {
         what: "as it should be".to_owned(),
@@ -67,7 +67,7 @@ pub(super) fn all(base: &DynamicMessage) -> Vec<Edged> {
     all
 }
 
-/// Every field, and every field of the messages in it.
+/// Returns the paths of every field, and of every field of the messages in it.
 fn paths(message: &MessageDescriptor) -> Vec<Path> {
     let mut paths = Vec::new();
     for field in message.fields() {

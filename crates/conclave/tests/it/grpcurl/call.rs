@@ -1,4 +1,4 @@
-//! Calls whose messages are known only when the node has described them.
+//! Calls whose message types become known only when the node has described them.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -27,15 +27,15 @@ use tonic_reflection::pb::v1::{
 use super::lines::Invocation;
 use crate::{foreign::channel, support::PATIENCE};
 
-/// What a command gave.
+/// Result of a command.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) messages: Vec<Value>,
-    /// Why it was refused, if it was.
+    /// Reason of the refusal, or `None` if the call succeeded.
     pub(super) reason: Option<String>,
 }
 
-/// A node and what it says of its services.
+/// A node and its descriptions of its services.
 pub(super) struct Remote {
     channel: Channel,
     services: Vec<String>,
@@ -92,7 +92,7 @@ impl Remote {
         answer.expect("it answers").message_response.unwrap()
     }
 
-    /// All methods of services with this beginning, as `Service/Method`.
+    /// Returns all methods of services with this prefix, as `Service/Method`.
     pub(super) fn methods(&self, package: &str) -> BTreeSet<String> {
         let own =
             |service: &prost_reflect::ServiceDescriptor| service.full_name().starts_with(package);
@@ -103,7 +103,7 @@ impl Remote {
             .collect()
     }
 
-    /// Does what grpcurl does.
+    /// Runs an invocation as grpcurl does.
     pub(super) async fn run(&self, asked: &Invocation) -> Answer {
         if asked.describe {
             let is_known = self.pool.get_service_by_name(&asked.target).is_some()
@@ -164,7 +164,7 @@ impl Remote {
     }
 }
 
-/// The stable word of a refusal, or the whole status.
+/// Returns the stable reason of a refusal, or the whole status.
 fn reason(status: &Status) -> String {
     Problem::from_status(status).map_or_else(
         || format!("{status:?}"),
@@ -172,7 +172,7 @@ fn reason(status: &Status) -> String {
     )
 }
 
-/// Messages as they are described; holds the description of the answer.
+/// A codec for described messages; holds the description of the answer.
 pub(crate) struct Dynamic(pub(crate) MessageDescriptor);
 
 impl Codec for Dynamic {

@@ -5,28 +5,28 @@ use std::{collections::BTreeMap, iter::Peekable, str::Chars};
 
 use serde_json::Value;
 
-/// The head of a comment that tells what a command gives.
+/// Prefix of a comment that shows the answer of a command.
 const SHOWN: &str = "# → ";
 
 /// One command.
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) command: String,
-    /// The variable that it sets, and the path of the value in its answer.
+    /// Variable that the command sets, and the path of the value in its answer.
     pub(super) variable: Option<(String, String)>,
     pub(super) expected: Vec<Expected>,
 }
 
-/// What is shown below a command.
+/// Answer that is shown below a command.
 #[derive(Debug)]
 pub(super) enum Expected {
-    /// It is refused, with this reason.
+    /// The call is refused with this reason.
     Reason(String),
-    /// One of its answers has at least this.
+    /// One of the answers has at least these fields.
     Message(Value),
 }
 
-/// The commands of all blocks for a shell.
+/// Returns the commands of all shell blocks of a document.
 pub(super) fn of(document: &str) -> Vec<Line> {
     let mut found: Vec<Line> = Vec::new();
     for part in document.split("```sh\n").skip(1) {
@@ -67,7 +67,7 @@ fn command(line: &str) -> Line {
     }
 }
 
-/// The words of a command, with the values of its variables.
+/// Returns the words of a command, with the values of its variables.
 pub(super) fn words(command: &str, variables: &BTreeMap<String, String>) -> Vec<String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -108,13 +108,13 @@ fn variable<'a>(
     value.unwrap_or_else(|| panic!("${name} is not set"))
 }
 
-/// What a command asks for.
+/// A parsed grpcurl command.
 #[derive(Debug, Default)]
 pub(super) struct Invocation {
     pub(super) headers: Vec<(String, String)>,
     pub(super) seconds: Option<u64>,
     pub(super) data: Option<String>,
-    /// `list`, or `Service/Method`, or what `describe` describes.
+    /// `list`, or `Service/Method`, or the argument of `describe`.
     pub(super) target: String,
     pub(super) describe: bool,
 }
@@ -150,7 +150,7 @@ impl Invocation {
     }
 }
 
-/// What stands at a path like `a.b[0].c`.
+/// Returns the value at a path like `a.b[0].c`.
 pub(super) fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     let steps = path
         .split(['.', '['])
@@ -163,7 +163,7 @@ pub(super) fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
         })
 }
 
-/// Whether everything of `shown` is in `value`; in lists, in any place.
+/// Returns whether everything of `shown` is in `value`; in lists, at any index.
 pub(super) fn has(value: &Value, shown: &Value) -> bool {
     match (value, shown) {
         (Value::Object(value), Value::Object(shown)) => shown

@@ -1,4 +1,4 @@
-//! Accounts, sessions, and what administrators do.
+//! Rows of accounts, sessions, and the calls of administrators.
 
 use conclave_wire::v1;
 

@@ -1,11 +1,11 @@
-//! Conversations and their messages.
+//! Rows of conversations and their messages.
 
 use conclave_wire::v1::{self, list_messages_request::Conversation, send_message_request::To};
 
 use super::{ACCOUNTS, MEMBERS, OK, Row, Told};
 use crate::world::SECRET;
 
-/// Those between whom a block is do not write to each other; all else they may.
+/// A call that members may make, but that a block between the two people of a conversation forbids.
 const UNBLOCKED: Told = Told {
     blocked: "BLOCKED",
     ..MEMBERS

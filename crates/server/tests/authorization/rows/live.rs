@@ -1,4 +1,4 @@
-//! Streams, and what is true for a moment.
+//! Rows of streams, presence and typing.
 
 use conclave_wire::v1;
 
@@ -6,7 +6,7 @@ use super::{ACCOUNTS, MEMBERS, Row, Told};
 
 pub(super) fn rows() -> Vec<Row> {
     const NONE: &str = "NO_STREAM";
-    // The owner alone has a stream.
+    // Only the owner has a stream.
     let with_stream = Told {
         stranger: NONE,
         passer_by: NONE,

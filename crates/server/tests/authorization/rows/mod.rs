@@ -1,4 +1,4 @@
-//! The table: what each call asks for, and what each caller is told.
+//! The table of calls: the request of each call, and the expected answer for each caller.
 
 mod accounts;
 mod chat;
@@ -11,21 +11,21 @@ use prost::Message;
 
 use crate::world::{Caller, Facts};
 
-/// Not refused.
+/// Answer of a call that is not refused.
 pub(crate) const OK: &str = "ok";
-/// What is told of what one may not know of, as if it did not exist.
+/// Answers about objects that the caller may not know of, as if they did not exist.
 pub(crate) const HIDING: [&str; 3] = [HIDDEN, "NO_SUCH_WEBHOOK", "NO_SUCH_SESSION"];
 const HIDDEN: &str = "NO_SUCH_CONVERSATION";
 const NO: &str = "NOT_ALLOWED";
 const NO_OPERATOR: &str = "NOT_AN_OPERATOR";
 const LOG_IN: &str = "SESSION_EXPIRED";
 
-/// What each caller is told: [`OK`], or the reason of the refusal.
+/// Expected answer for each caller: [`OK`], or the reason of the refusal.
 #[derive(Clone, Copy)]
 pub(crate) struct Told {
-    /// Everybody without a session that may be used.
+    /// Callers without a valid session.
     signed_out: &'static str,
-    /// Who is not in the private room, or not in the conversation of two others.
+    /// Callers outside the private room, or outside the conversation of two others.
     stranger: &'static str,
     passer_by: &'static str,
     kicked: &'static str,
@@ -34,7 +34,7 @@ pub(crate) struct Told {
     owner: &'static str,
     /// An administrator that is in no room.
     admin: &'static str,
-    /// An operator, which has no session; `None`: what those without one are told.
+    /// An operator, which has no session; `None`: the answer for callers without a session.
     operator: Option<&'static str>,
 }
 
@@ -55,7 +55,7 @@ const ACCOUNTS: Told = Told {
     admin: OK,
     operator: None,
 };
-/// A call that those in a conversation may make.
+/// A call that members of a conversation may make.
 const MEMBERS: Told = Told {
     signed_out: LOG_IN,
     stranger: HIDDEN,
@@ -67,7 +67,7 @@ const MEMBERS: Told = Told {
     admin: HIDDEN,
     operator: None,
 };
-/// A call that those may make who govern a room.
+/// A call that only the members may make that govern a room.
 const GOVERNORS: Told = Told {
     passer_by: "NOT_A_MEMBER",
     member: NO,
@@ -86,7 +86,7 @@ const ADMINS: Told = Told {
     operator: None,
 };
 
-/// A call that operators may make: nobody with a session, an administrator's neither.
+/// A call that only operators may make: no caller with a session, not even an administrator's.
 const OPERATORS: Told = Told {
     signed_out: NO_OPERATOR,
     stranger: NO_OPERATOR,
@@ -122,16 +122,16 @@ impl Told {
     }
 }
 
-/// Makes the bytes of a request.
+/// Function that makes the bytes of a request.
 type Make = Box<dyn Fn(&Facts) -> Vec<u8> + Send + Sync>;
 
-/// One call.
+/// One call with its request and expected answers.
 pub(crate) struct Row {
     pub(crate) call: &'static str,
-    /// Which of the requests that the call knows, if there are several.
+    /// Name of the request, if the table has several for the call.
     case: &'static str,
     pub(crate) told: Told,
-    /// Whoever is allowed this takes something from others or itself.
+    /// Whether an allowed call takes something from other callers or from its own.
     pub(crate) alone: bool,
     pub(crate) request: Make,
 }
@@ -172,7 +172,7 @@ impl Row {
     }
 }
 
-/// All of them.
+/// Returns all rows.
 pub(crate) fn rows() -> Vec<Row> {
     let of_files = [accounts::rows(), chat::rows(), rooms::rows(), live::rows()];
     of_files.into_iter().flatten().collect()

@@ -1,4 +1,4 @@
-//! Rooms, who is in them, and their webhooks.
+//! Rows of rooms, their members and their webhooks.
 
 use conclave_wire::v1;
 
