@@ -18,8 +18,8 @@ const BACK_OFF_MAX: Duration = Duration::from_millis(200);
 /// that is only slow gets more time once the others were asked.
 const ATTEMPT_FIRST: Duration = Duration::from_millis(600);
 
-/// An attempt with less time than this is not begun: most likely it would end without an answer, and
-/// then it would not be known any more that nothing was done.
+/// Minimum time for an attempt. With less it would most likely end without an answer, and the
+/// client would not know any more that nothing was done.
 const ATTEMPT_MIN: Duration = Duration::from_millis(50);
 
 /// Maximum extra wait of a client that a node has told to wait, in milliseconds.
