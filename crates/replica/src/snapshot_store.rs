@@ -302,14 +302,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (state, store) = state(directory.path(), 10);
         let now = Instant::now();
-        assert_eq!(store.purging(7, 0, now), 7, "nobody is in the way");
+        assert_eq!(store.purging(7, 0, now), 7, "no receiver holds the log");
         drop(store.take(&state.reader(), 8).await.unwrap());
         assert_eq!(store.purging(50, 7, now), 8, "held back from what was told");
         drop(store.take(&state.reader(), 10).await.unwrap());
         assert_eq!(store.purging(50, 7, now), 8, "the first may still be told");
         store.received();
         assert!(store.cached().is_some(), "the log still goes on after it");
-        assert_eq!(store.purging(50, 9, now), 9, "somebody has asked again");
+        assert_eq!(store.purging(50, 9, now), 9, "a receiver has asked again");
         assert_eq!(store.purging(50, 30, now), 30, "the bound");
         assert!(store.cached().is_none());
         assert_eq!(files(&store), 0);
@@ -347,7 +347,7 @@ mod tests {
         assert_eq!(store.cached().unwrap().file, used.file);
         drop(used);
         store.purging(0, 0, Instant::now());
-        assert!(store.cached().is_some(), "somebody has asked just now");
+        assert!(store.cached().is_some(), "a receiver has asked just now");
         store.purging(0, 0, Instant::now() + KEEP);
         assert!(store.cached().is_none());
         assert_eq!(files(&store), 0);

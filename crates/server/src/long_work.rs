@@ -10,7 +10,7 @@
 
 use std::thread;
 
-use tokio::sync::oneshot;
+use tokio::{runtime::Handle, sync::oneshot};
 
 /// Niceness above that of the other threads of the node: with a core for both, this work gets about
 /// a quarter of it.
@@ -28,7 +28,10 @@ pub(crate) async fn run<T: Send + 'static>(
 ) -> Result<T, Stopped> {
     let (tell, told) = oneshot::channel();
     let thread = thread::Builder::new().name(name.to_owned());
+    // What the work drops may start tasks: a turn of reading that rests does.
+    let runtime = Handle::current();
     let begun = thread.spawn(move || {
+        let _entered = runtime.enter();
         give_way();
         // The caller may have gone.
         let _ = tell.send(work());
@@ -85,5 +88,11 @@ mod tests {
     #[tokio::test]
     async fn work_that_panics_is_told_to_its_caller() {
         assert!(run("long-work", || panic!("on purpose")).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn the_work_may_start_tasks_of_the_runtime() {
+        let started = run("long-work", || Handle::try_current().is_ok()).await;
+        assert!(started.unwrap());
     }
 }
