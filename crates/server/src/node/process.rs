@@ -16,7 +16,8 @@ use std::{
 
 use conclave_core::Timestamp;
 use conclave_replica::{DiskFailure, LogRetention, Member, Replica, Timers};
-use conclave_wire::{Problem, address, trust::Fingerprint};
+use conclave_tls::Fingerprint;
+use conclave_wire::{Problem, address};
 use tokio::{
     net::{TcpListener, TcpSocket, lookup_host},
     sync::{Semaphore, watch},
