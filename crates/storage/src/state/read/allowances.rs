@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use conclave_core::{
-    AccountId, AccountLimit, AccountLimits, Allowance, limit_table::ACCOUNT_LIMITS, spend::SPENDS,
+    AccountId, AccountLimit, AccountLimits, Allowance,
+    allowance::{limit_table::ACCOUNT_LIMITS, spend::SPENDS},
 };
 use rusqlite::{Connection, OptionalExtension as _, Result, Row};
 
