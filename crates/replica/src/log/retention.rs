@@ -12,7 +12,10 @@ use openraft::async_runtime::watch::WatchReceiver as _;
 use tokio::time::Instant;
 
 use crate::{
-    LogRetention, apply::Raft, following::Following, log_store::Log, snapshot_store::SnapshotStore,
+    LogRetention,
+    apply::Raft,
+    log::{following::Following, store::Log},
+    snapshot::store::SnapshotStore,
 };
 
 /// How often is looked.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use conclave_storage::log::{OpenError, Verified};
 
-use crate::{Damage, Pin, ReadError, Replica, damage::found};
+use crate::{Damage, Pin, ReadError, Replica, health::damage::found};
 
 impl Replica {
     /// Returns the state exactly as it is after entry `index`, as soon as that is applied.

@@ -9,7 +9,7 @@ use std::{path::PathBuf, time::Duration};
 use conclave_core::{Now, Timestamp};
 use openraft::{Instant as _, async_runtime::watch::WatchReceiver as _};
 
-use crate::{ClockStatus, Replica, snapshot};
+use crate::{ClockStatus, Replica, snapshot::offer as snapshot};
 
 impl Replica {
     /// Returns how much time has passed and which date it is, as far as this node knows. A state

@@ -15,9 +15,8 @@ use conclave_storage::state::{Reader, VerifiedSnapshot};
 
 use crate::{
     Codec, SnapshotOffer, Vote,
-    convert::members_out,
-    convert::stored_members_in,
-    snapshot_store::{SnapshotFile, SnapshotStore},
+    convert::{members_out, stored_members_in},
+    snapshot::store::{SnapshotFile, SnapshotStore},
 };
 
 /// Directory in which a receiver keeps its part of a snapshot, also while its process does not run.

@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{apply::Raft, contact::Contact};
+use crate::{apply::Raft, election::contact::Contact};
 
 /// Broken connections that wait to be looked at; more at once say nothing new.
 const HINTS_MAX: usize = 16;

@@ -9,7 +9,7 @@ use conclave_storage::DiskFailure;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use tokio::task::spawn_blocking;
 
-use crate::{Replica, damage::disk_failure};
+use crate::{Replica, health::damage::disk_failure};
 
 /// How long a replica that has stopped looks for the cause in its database.
 const LOOK_LIMIT: Duration = Duration::from_secs(30);

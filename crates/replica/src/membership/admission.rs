@@ -7,7 +7,10 @@ use std::{collections::BTreeMap, time::Duration};
 use openraft::{ChangeMembers, async_runtime::watch::WatchReceiver as _};
 use tokio::time::timeout;
 
-use crate::{ChangeError, Member, Replica, Role, StartError, engine::bootstrap, finisher::refused};
+use crate::{
+    ChangeError, Member, Replica, Role, StartError, engine::bootstrap,
+    membership::finisher::refused,
+};
 
 impl Replica {
     /// Returns whether this replica takes part.

@@ -78,10 +78,8 @@ mod tests {
         apply::{Machine, Observers},
         clocks::Clocks,
         convert::entry_in,
-        installed::Installed,
-        log_store::Log,
-        log_suite_tests::TextCodec,
-        snapshot_store::SnapshotStore,
+        log::{store::Log, suite_tests::TextCodec},
+        snapshot::{installed::Installed, store::SnapshotStore},
     };
 
     /// A log whose disk has written, and does not say so before it is asked.

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::{
     Codec, CodecError, Member, Members,
     convert::{Decided, Leader, LogId, SnapshotMeta, StoredMembers, TypeConfig},
-    log_store::Log,
+    log::store::Log,
 };
 
 /// Members as text: the suite needs some format, not ours.

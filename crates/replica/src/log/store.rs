@@ -27,7 +27,7 @@ use crate::{
         Entry, LogId, TypeConfig, Vote, entry_in, entry_out, log_id_in, log_id_out, vote_in,
         vote_out,
     },
-    synced::Synced,
+    log::synced::Synced,
 };
 
 /// Bytes of entries read at once for replication or applying: enough to keep a disk or a network

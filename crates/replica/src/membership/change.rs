@@ -20,7 +20,7 @@ use tokio::{
 use crate::{
     Change, ChangeError, MEMBERS_MAX, Members, Refusal, Replica, Role,
     convert::LogId,
-    finisher::{AGAIN, NotWritten, Seen, write},
+    membership::finisher::{AGAIN, NotWritten, Seen, write},
 };
 
 /// Entries that a node may lack when it becomes a voter or the leader: it has them within a
