@@ -27,11 +27,16 @@ use tokio::{
 
 use crate::{
     auth::{
-        codes::Codes, passwords::Passwords, registration::Registration, sessions::Sessions,
+        codes::Codes,
+        passwords::Passwords,
+        read_turns::{Paces, ReadTurns},
+        registration::Registration,
+        sessions::Sessions,
         throttle::Gate,
     },
-    cluster::{join, roll_call, setup},
-    config::NodeConfig,
+    base::told::Told,
+    cluster::{join, roll_call, setup, start_error::StartError},
+    config::node_config::NodeConfig,
     connections::{Places, Ports},
     context::{
         check_state::Checks,
@@ -51,14 +56,11 @@ use crate::{
         transport::GrpcTransport,
     },
     peer_api::admission::JOINS_MAX,
-    problems::millis,
-    read_turns::{Paces, ReadTurns},
-    start_error::StartError,
+    protocol::problems::millis,
     tls::{
         Holder, OwnWatch,
         security::{self, SecurityError},
     },
-    told::Told,
 };
 
 /// Maximum number of commands under way on one node. At the bound further ones are refused as busy.
