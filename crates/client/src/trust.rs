@@ -11,10 +11,7 @@ use std::{
     time::Duration,
 };
 
-use conclave_wire::{
-    dial,
-    trust::{Fingerprint, NODES_NAME},
-};
+use conclave_tls::{Fingerprint, NODES_NAME, dial};
 use hyper_util::rt::TokioIo;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore,

@@ -46,6 +46,7 @@ pub mod lookup;
 pub mod name;
 pub mod now;
 pub mod once;
+pub mod operation;
 pub mod pattern;
 pub mod rejection;
 pub mod requests;
@@ -55,10 +56,7 @@ pub mod text;
 pub use account_limits::AccountLimits;
 pub use allowance::Allowance;
 pub use answer::{Accepted, Answer};
-pub use command::{
-    AccountRole, Batch, Command, Grant, LoginKeys, MemberRole, MessageRef, Operation,
-    OperatorRequest, Origin, Pass, Progress, Recipient,
-};
+pub use command::{Batch, Command, Origin};
 pub use decide::{Decision, Remember, decide};
 pub use event::Event;
 pub use ids::{
@@ -73,6 +71,10 @@ pub use lookup::{
 pub use name::{AccountName, OperatorName, RoomName};
 pub use now::Now;
 pub use once::OncePool;
+pub use operation::{
+    AccountRole, Grant, LoginKeys, MemberRole, MessageRef, Operation, OperatorRequest, Pass,
+    Progress, Recipient,
+};
 pub use pattern::NamePattern;
 pub use rejection::{Bound, Line, Rejection};
 pub use requests::RequestWindow;

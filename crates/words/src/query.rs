@@ -467,16 +467,15 @@ fn place_of(at: usize, filter: Filter, value: &str) -> Result<Place, QueryError>
 /// Returns whether a text names a place on the web.
 #[must_use]
 pub fn has_link(text: &str) -> bool {
-    let begins = |scheme: &str| {
-        let found = text.match_indices("://");
-        let mut found = found.filter(|(at, _)| {
-            let before = &text.as_bytes()[..*at];
+    text.match_indices("://").any(|(at, sign)| {
+        let before = &text.as_bytes()[..at];
+        let ends_with = |scheme: &str| {
             let from = before.len().checked_sub(scheme.len());
             from.is_some_and(|from| before[from..].eq_ignore_ascii_case(scheme.as_bytes()))
-        });
-        found.any(|(at, sign)| text[at + sign.len()..].starts_with(char::is_alphanumeric))
-    };
-    begins("http") || begins("https")
+        };
+        (ends_with("http") || ends_with("https"))
+            && text[at + sign.len()..].starts_with(char::is_alphanumeric)
+    })
 }
 
 /// Something between spaces, or between quotes.

@@ -15,11 +15,12 @@ use conclave_wire::{
 use tonic::{Extensions, Request, Response, Status, metadata::MetadataMap};
 
 use crate::{
+    base::random,
     context::{
         access::{accepted, position_of},
         shared::Shared,
     },
-    pages, random, show,
+    protocol::{pages, show},
 };
 
 /// Number of accounts on a page if the client sets none.

@@ -19,7 +19,7 @@ use crate::{
         access::{accepted, position_of},
         shared::Shared,
     },
-    pages, show,
+    protocol::{pages, show},
 };
 
 /// Number of messages on a page if the client sets none.

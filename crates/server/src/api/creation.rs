@@ -25,10 +25,10 @@ use crate::{
         sessions::token_of,
         throttle::keys_of_login,
     },
+    base::deadline::Deadline,
     cluster::setup,
     context::access::{accepted, open_session, position_of},
-    deadline::Deadline,
-    problems::millis,
+    protocol::problems::millis,
 };
 
 /// Length in bytes of an invite's code: 128 random bits.

@@ -14,8 +14,8 @@ use tonic::Request;
 
 use crate::{
     api::{admin::Admin, creation::CODE_BYTES},
+    base::random,
     context::access::{accepted, administrators_only, position_of},
-    random,
 };
 
 /// Request for an invite, with the hash of its code.

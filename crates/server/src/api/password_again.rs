@@ -17,9 +17,8 @@ use crate::{
         sessions::log_in_first,
         throttle::keys_of_session,
     },
+    base::{deadline::Deadline, random},
     context::shared::Shared,
-    deadline::Deadline,
-    random,
 };
 
 /// Owner of a session, and whether the password was right.

@@ -19,8 +19,8 @@ use crate::{
         hash_queue::{Asker, Work},
         throttle::keys_of_session,
     },
+    base::deadline::Deadline,
     context::access::administrators_only,
-    deadline::Deadline,
 };
 
 /// Request for another password, with its hash.

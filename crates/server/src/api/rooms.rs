@@ -19,12 +19,12 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     auth::sessions::show_token,
-    client_port::HOOKS,
+    base::random,
     context::{
         access::{accepted, position_of},
         shared::Shared,
     },
-    pages, random, show,
+    protocol::{client_port::HOOKS, pages, show},
 };
 
 /// Number of rooms or members on a page if the client sets none.

@@ -17,7 +17,11 @@ use conclave_words::{
 use tokio::time::timeout;
 use tonic::Request;
 
-use crate::{context::shared::Shared, deadline::Deadline, long_work, pages, problems, show};
+use crate::{
+    base::{deadline::Deadline, long_work},
+    context::shared::Shared,
+    protocol::{pages, problems, show},
+};
 
 /// Number of messages on a page if the client sets none.
 const PAGE_DEFAULT: usize = 20;

@@ -17,14 +17,14 @@ use conclave_wire::{
 use tokio::{sync::watch, time::sleep};
 
 use crate::{
+    base::deadline::Deadline,
+    cluster::start_error::StartError,
     context::shared::Shared,
-    deadline::Deadline,
     peer::{
         convert::Cluster,
         join_client::{self, JoinError, Trust},
         on_behalf::OnBehalf,
     },
-    start_error::StartError,
     tls::{Issued, NodeKey},
 };
 

@@ -12,9 +12,9 @@ use tonic::{Status, metadata::MetadataMap};
 use super::{bodies::Allowance, limits::Limits};
 use crate::{
     auth::sessions::token_in,
-    client_port::{CLIENT_MESSAGE_BYTES_MAX, HOOKS},
+    base::deadline::Deadline,
     context::shared::Shared,
-    deadline::Deadline,
+    protocol::client_port::{CLIENT_MESSAGE_BYTES_MAX, HOOKS},
     tls::{Caller, Shown},
 };
 
@@ -53,15 +53,15 @@ pub(crate) enum Gate {
 }
 
 /// Decision on a request.
-pub(super) struct Entry {
-    pub(super) allowance: Allowance,
+pub(crate) struct Entry {
+    pub(crate) allowance: Allowance,
     /// Whether the request proves who its caller is.
-    pub(super) known: bool,
+    pub(crate) known: bool,
 }
 
 impl Gate {
     /// Decides on a request.
-    pub(super) async fn decide(
+    pub(crate) async fn decide(
         &self,
         parts: &Parts,
         caller: &Caller,

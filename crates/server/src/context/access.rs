@@ -17,12 +17,12 @@ use tonic::{Request, Response, Status, metadata::MetadataMap};
 use crate::{
     auth::{
         fair::{OfAccount, Place},
+        read_turns::OwnTurn,
         sessions::{Known, log_in_first, token_of},
     },
+    base::deadline::Deadline,
     context::shared::Shared,
-    deadline::Deadline,
-    problems::{self, millis},
-    read_turns::OwnTurn,
+    protocol::problems::{self, millis},
 };
 
 /// How long a read may wait for its turn. A page takes milliseconds, so a read that waits this long

@@ -20,10 +20,10 @@ use futures::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use crate::{
+    base::deadline::Deadline,
+    cluster::moments,
     context::shared::Shared,
-    deadline::Deadline,
     identity::epoch,
-    live,
     peer::{
         codec::{members_in, members_out},
         convert::{self, malformed},
@@ -34,7 +34,7 @@ use crate::{
         peer_guard::caller,
         peer_roles::{self, Call, Standing},
     },
-    problems,
+    protocol::problems,
     tls::{Caller, PeerNames},
 };
 
@@ -338,7 +338,7 @@ impl PeerService for Peers {
             .map_or(0, |envelope| envelope.source_node_id);
         self.check(&caller, peer_roles::SHARE_MOMENT, request.envelope.take())?;
         let moment = request.moment.ok_or_else(|| malformed("nothing is told"))?;
-        live::hear(&self.shared, source, moment).await;
+        moments::hear(&self.shared, source, moment).await;
         Ok(Response::new(peer::ShareMomentResponse {}))
     }
 

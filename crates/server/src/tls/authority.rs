@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use conclave_core::AuthorityId;
-use conclave_wire::trust::Fingerprint;
+use conclave_tls::Fingerprint;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PublicKeyData,

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc};
 
-use conclave_wire::{dial, trust::Fingerprint};
+use conclave_tls::{Fingerprint, dial};
 use hyper_util::rt::TokioIo;
 use rustls::{CertificateError, ClientConfig, pki_types::ServerName};
 use tokio::net::TcpStream;

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use conclave_wire::trust::Fingerprint;
+use conclave_tls::Fingerprint;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::{

@@ -29,7 +29,7 @@ use std::{
 };
 
 use conclave_core::AuthorityId;
-use conclave_wire::trust::Fingerprint;
+use conclave_tls::Fingerprint;
 use rustls::{ClientConfig, ServerConfig, pki_types::CertificateDer, sign::CertifiedKey};
 use tokio::{
     sync::Notify,

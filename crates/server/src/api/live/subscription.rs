@@ -18,16 +18,15 @@ use tokio::{
 };
 use tonic::Status;
 
-use super::{
-    hub::{End, Place, Taken},
-    presence,
-    token::Mint,
-};
+use super::token::Mint;
 use crate::{
-    auth::sessions::log_in_first,
+    auth::{read_turns::ReadTurn, sessions::log_in_first},
     context::{access::open_session, shared::Shared},
-    read_turns::ReadTurn,
-    show,
+    live::{
+        hub::{End, Place, Taken},
+        presence,
+    },
+    protocol::show,
 };
 
 /// Number of events that are read from the database at once.

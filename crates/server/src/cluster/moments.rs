@@ -15,11 +15,13 @@ use conclave_wire::{peer, v1};
 use futures::future::join_all;
 use tokio::time::Instant;
 
-use super::{
-    hub::Audience,
-    presence::{Changed, Presence, TOLD_MAX},
+use crate::{
+    context::shared::Shared,
+    live::{
+        hub::Audience,
+        presence::{Changed, Presence, TOLD_MAX},
+    },
 };
-use crate::context::shared::Shared;
 
 /// How often a node sends its presence to the others, although nothing has changed.
 const TELL_EVERY: Duration = Duration::from_millis(1200);

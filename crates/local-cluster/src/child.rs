@@ -99,19 +99,16 @@ impl Node {
     }
 
     /// Pauses the process: the node keeps its connections and answers nothing.
-    #[allow(dead_code, reason = "only tests make nodes hang")]
     pub(crate) fn pause(&self) -> io::Result<()> {
         self.signal(Signal::STOP)
     }
 
     /// Resumes the process.
-    #[allow(dead_code, reason = "only tests make nodes hang")]
     pub(crate) fn resume(&self) -> io::Result<()> {
         self.signal(Signal::CONT)
     }
 
     /// Makes the node read its settings again.
-    #[allow(dead_code, reason = "only tests change settings")]
     pub(crate) fn read_again(&self) -> io::Result<()> {
         self.signal(Signal::HUP)
     }

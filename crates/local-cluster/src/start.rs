@@ -19,7 +19,7 @@ const REASON_BYTES_MAX: usize = 4096;
 
 impl LocalCluster {
     /// Starts all nodes and waits until they listen and a leader leads them all.
-    pub(crate) async fn start(options: Options, limit: Duration) -> Result<Self, ClusterError> {
+    pub async fn start(options: Options, limit: Duration) -> Result<Self, ClusterError> {
         let cluster = Self::start_listening(options).await?;
         cluster.wait_until_caught_up(limit).await?;
         Ok(cluster)
@@ -48,7 +48,7 @@ impl LocalCluster {
     }
 
     /// Starts the nodes that do not run, and waits until they listen.
-    pub(crate) async fn start_all(&self) -> Result<(), ClusterError> {
+    pub async fn start_all(&self) -> Result<(), ClusterError> {
         let nodes = self.nodes().into_iter();
         let resting = nodes.filter(|node| self.slot(*node).is_none());
         // The first node that fails is the reason: others may wait for it.
@@ -57,7 +57,7 @@ impl LocalCluster {
     }
 
     /// Starts this node on its addresses and with its data, and waits until it listens.
-    pub(crate) async fn start_node(&self, node: u64) -> Result<(), ClusterError> {
+    pub async fn start_node(&self, node: u64) -> Result<(), ClusterError> {
         let directory = self.directory(node);
         fs::create_dir_all(&directory).map_err(file(&directory))?;
         let log = self.log_path(node);
@@ -249,7 +249,7 @@ mod tests {
     #[tokio::test]
     async fn the_newest_setup_token_is_kept() {
         let directory = tempfile::tempdir().unwrap();
-        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fake_node.sh");
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake_node.sh");
         let cluster = prepare(&program, directory.path());
         cluster.start_all().await.unwrap();
         let mut token = cluster.setup_token();
@@ -260,7 +260,7 @@ mod tests {
     #[tokio::test]
     async fn no_process_is_left_after_kill_stop_or_drop() {
         let directory = tempfile::tempdir().unwrap();
-        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fake_node.sh");
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake_node.sh");
         let cluster = prepare(&program, directory.path());
         cluster.start_all().await.unwrap();
         let killed = cluster.pid(1).unwrap();

@@ -12,7 +12,7 @@ use axum::{
 };
 use serde_json::json;
 
-use crate::client_port::{SERVICES, is_for_webhooks};
+use crate::protocol::client_port::{SERVICES, is_for_webhooks};
 
 /// Names of gRPC services besides those of Conclave.
 const OTHER_SERVICES: [&str; 3] = [

@@ -1,9 +1,13 @@
-//! Runs a cluster on this machine, as real child processes of this program.
+//! Runs a cluster on this machine, as real child processes of the program `conclave`.
 //!
-//! `up`, `demo`, `bench` and the tests all start nodes here. Every wait has a deadline.
+//! `up`, `demo`, `bench` and the tests all start nodes here. The caller names the program; this
+//! crate chooses ports, passes each node its addresses and its secret, and waits until the nodes
+//! serve. Begin reading at [`LocalCluster`].
 //!
-//! Always true: a child that was started here is killed when its cluster is dropped, and ends
-//! itself when this process dies.
+//! It runs no node inside its own process, sends no messages, and prints nothing.
+//!
+//! Always true: every wait has a deadline; a child that was started here is killed when its cluster
+//! is dropped, and ends itself when this process dies.
 
 mod child;
 mod ports;
@@ -31,7 +35,7 @@ use tokio::{
 };
 
 use child::{Node, Phase};
-pub(crate) use ports::{NODES_MAX, Ports};
+pub use ports::{NODES_MAX, Ports};
 
 /// Longest time until a process listens: it reads its log first, which may be large.
 const LISTEN_LIMIT: Duration = Duration::from_secs(30);
@@ -46,35 +50,31 @@ const LOG_FILE: &str = "node.log";
 
 /// Options of a local cluster.
 #[derive(Clone, Debug)]
-pub(crate) struct Options {
-    /// Path of the program: this one.
-    pub(crate) program: PathBuf,
+pub struct Options {
+    /// Path of the program `conclave`.
+    pub program: PathBuf,
     /// Directory with the directories of the nodes.
-    pub(crate) directory: PathBuf,
+    pub directory: PathBuf,
     /// Number of nodes.
-    pub(crate) nodes: u64,
+    pub nodes: u64,
     /// Number of nodes that bootstrap the cluster; the others join it, with a token or after an
     /// operator has added them.
-    pub(crate) founders: u64,
+    pub founders: u64,
     /// Way in which the initial members know each other.
-    pub(crate) founding: Founding,
+    pub founding: Founding,
     /// Ports on which the nodes listen.
-    pub(crate) ports: Ports,
+    pub ports: Ports,
     /// Whether the nodes talk to clients in plain text.
-    pub(crate) plain: bool,
+    pub plain: bool,
     /// Variables that are added to the environment of each node.
-    pub(crate) environment: BTreeMap<u64, Vec<(String, String)>>,
+    pub environment: BTreeMap<u64, Vec<(String, String)>>,
 }
 
 /// Ways in which the initial members of a cluster know each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Founding {
+pub enum Founding {
     /// Each initial member has the numbers of all: it listens at once, whether or not the others
     /// run.
-    #[allow(
-        dead_code,
-        reason = "only tests start some nodes of a new cluster before others"
-    )]
     Numbered,
     /// The initial members find each other: none listens before all have started for the first
     /// time.
@@ -83,29 +83,55 @@ pub(crate) enum Founding {
 
 /// A local cluster cannot do what the caller asked for.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ClusterError {
+pub enum ClusterError {
     /// A process cannot be started, stopped or waited for.
     #[error("node {node}: cannot {act} its process: {source}")]
     Process {
+        /// Number of the node.
         node: u64,
+        /// What was tried.
         act: &'static str,
+        /// Reason of the system.
         source: io::Error,
     },
     /// A file or directory cannot be used.
     #[error("{}: {source}", path.display())]
-    File { path: PathBuf, source: io::Error },
+    File {
+        /// Path of the file.
+        path: PathBuf,
+        /// Reason of the system.
+        source: io::Error,
+    },
     /// A node ended before it listened.
     #[error("node {node} ended at its start: {reason}")]
-    Ended { node: u64, reason: String },
+    Ended {
+        /// Number of the node.
+        node: u64,
+        /// The error that the node has printed.
+        reason: String,
+    },
     /// A node did not listen in time.
     #[error("node {node} did not listen within {} s", limit.as_secs())]
-    Silent { node: u64, limit: Duration },
+    Silent {
+        /// Number of the node.
+        node: u64,
+        /// Time that the node had.
+        limit: Duration,
+    },
     /// The cluster did not serve in time.
     #[error("the cluster did not serve within {} s: {last}", limit.as_secs())]
-    NotReady { limit: Duration, last: String },
+    NotReady {
+        /// Time that the cluster had.
+        limit: Duration,
+        /// What was missing at the last look.
+        last: String,
+    },
     /// No ports are left for a throw-away cluster.
     #[error("no {nodes} pairs of free ports were found")]
-    NoPorts { nodes: u64 },
+    NoPorts {
+        /// Number of nodes that need ports.
+        nodes: u64,
+    },
     /// An address of the cluster is invalid.
     #[error(transparent)]
     Client(#[from] BuildError),
@@ -113,7 +139,7 @@ pub(crate) enum ClusterError {
 
 /// A cluster of child processes. Nodes are numbered from 1.
 #[derive(Debug)]
-pub(crate) struct LocalCluster {
+pub struct LocalCluster {
     options: Options,
     running: Vec<Mutex<Option<Node>>>,
     client: Client,
@@ -126,7 +152,7 @@ pub(crate) struct LocalCluster {
 
 impl LocalCluster {
     /// Prepares a cluster of which no node runs yet. Must be called within a tokio runtime.
-    pub(crate) fn prepare(options: Options) -> Result<Self, ClusterError> {
+    pub fn prepare(options: Options) -> Result<Self, ClusterError> {
         let endpoints = (1..=options.nodes).map(|node| options.ports.client(node));
         make_secret(&options.directory)?;
         let mut client = Client::builder()
@@ -149,60 +175,56 @@ impl LocalCluster {
     }
 
     /// Makes the nodes that are started from now on talk encrypted.
-    #[allow(dead_code, reason = "only tests change it")]
-    pub(crate) fn encrypt(&mut self) -> Result<(), ClusterError> {
+    pub fn encrypt(&mut self) -> Result<(), ClusterError> {
         self.options.plain = false;
         *self = Self::prepare(self.options.clone())?;
         Ok(())
     }
 
     /// Returns the numbers of all nodes.
-    pub(crate) fn nodes(&self) -> Vec<u64> {
+    pub fn nodes(&self) -> Vec<u64> {
         (1..=self.options.nodes).collect()
     }
 
     /// Returns the address at which clients reach this node.
-    pub(crate) fn endpoint(&self, node: u64) -> String {
+    pub fn endpoint(&self, node: u64) -> String {
         self.options.ports.client(node)
     }
 
     /// Returns the addresses at which clients reach the nodes.
-    pub(crate) fn endpoints(&self) -> Vec<String> {
+    pub fn endpoints(&self) -> Vec<String> {
         (1..=self.options.nodes)
             .map(|node| self.endpoint(node))
             .collect()
     }
 
     /// Returns the address at which peers reach this node.
-    pub(crate) fn peer_address(&self, node: u64) -> String {
+    pub fn peer_address(&self, node: u64) -> String {
         self.options.ports.peer(node)
     }
 
     /// Returns the data directory of this node.
-    pub(crate) fn directory(&self, node: u64) -> PathBuf {
+    pub fn directory(&self, node: u64) -> PathBuf {
         self.options.directory.join(format!("node-{node}"))
     }
 
     /// Returns the path of this node's log.
-    pub(crate) fn log_path(&self, node: u64) -> PathBuf {
+    pub fn log_path(&self, node: u64) -> PathBuf {
         self.directory(node).join(LOG_FILE)
     }
 
     /// Makes this node join with a token when it is started; the cluster then chooses its number.
-    #[allow(dead_code, reason = "only tests let nodes join")]
-    pub(crate) fn give_token(&self, node: u64, token: &str) {
+    pub fn give_token(&self, node: u64, token: &str) {
         self.tokens().insert(node, token.to_owned());
     }
 
     /// Sets how the initial members know each other when they are started for the first time.
-    #[allow(dead_code, reason = "only tests choose")]
-    pub(crate) fn found_by(&mut self, founding: Founding) {
+    pub fn found_by(&mut self, founding: Founding) {
         self.options.founding = founding;
     }
 
     /// Sets a variable in the environment of a node when it is started the next time.
-    #[allow(dead_code, reason = "only tests do")]
-    pub(crate) fn set_variable(&mut self, node: u64, name: &str, value: &str) {
+    pub fn set_variable(&mut self, node: u64, name: &str, value: &str) {
         let variables = self.options.environment.entry(node).or_default();
         variables.push((name.to_owned(), value.to_owned()));
     }
@@ -213,13 +235,13 @@ impl LocalCluster {
     }
 
     /// Returns the process ID of this node, if it runs.
-    pub(crate) fn pid(&self, node: u64) -> Option<u32> {
+    pub fn pid(&self, node: u64) -> Option<u32> {
         self.slot(node).as_ref().map(Node::pid)
     }
 
     /// Returns the credential of the cluster's first operator; `None` if no node has it on its disk
     /// yet.
-    pub(crate) fn operator(&self) -> Option<OperatorCredential> {
+    pub fn operator(&self) -> Option<OperatorCredential> {
         if let Some(known) = self.operator.get() {
             return Some(known.clone());
         }
@@ -232,7 +254,7 @@ impl LocalCluster {
 
     /// Makes a client of all nodes, without a session, that does not wait long. It carries the
     /// credential of an operator if that is already known.
-    pub(crate) fn operator_client(&self) -> Client {
+    pub fn operator_client(&self) -> Client {
         match self.operator() {
             Some(credential) => self.client.with_operator(&credential),
             None => self.client.clone(),
@@ -241,12 +263,12 @@ impl LocalCluster {
 
     /// Returns a builder for clients that trust this cluster, with nodes and session of the
     /// caller's choice.
-    pub(crate) fn client_builder(&self) -> Builder {
+    pub fn client_builder(&self) -> Builder {
         Client::builder().trusting_like(&self.client)
     }
 
     /// Returns the fingerprint by which clients know the cluster; `None` if it talks in plain text.
-    pub(crate) fn fingerprint(&self) -> Result<Option<Fingerprint>, ClusterError> {
+    pub fn fingerprint(&self) -> Result<Option<Fingerprint>, ClusterError> {
         match self.options.plain {
             true => Ok(None),
             false => Ok(Some(authority(&self.options.directory)?.fingerprint())),
@@ -255,12 +277,12 @@ impl LocalCluster {
 
     /// Returns a receiver of the newest setup token, with which an administrator can be made; nodes
     /// print them while there is none. A used token stays: nodes do not report that.
-    pub(crate) fn setup_token(&self) -> watch::Receiver<Option<String>> {
+    pub fn setup_token(&self) -> watch::Receiver<Option<String>> {
         self.setup_token.subscribe()
     }
 
     /// Ends this node as `kill -9` does. Does nothing if it does not run.
-    pub(crate) async fn kill(&self, node: u64) -> Result<(), ClusterError> {
+    pub async fn kill(&self, node: u64) -> Result<(), ClusterError> {
         let running = self.slot(node).take();
         match running {
             Some(running) => running.kill().await.map_err(process(node, "kill")),
@@ -270,7 +292,7 @@ impl LocalCluster {
 
     /// Asks this node to stop and waits until it has. Returns `None` if it had to be killed, or did
     /// not run.
-    pub(crate) async fn stop(&self, node: u64) -> Result<Option<ExitStatus>, ClusterError> {
+    pub async fn stop(&self, node: u64) -> Result<Option<ExitStatus>, ClusterError> {
         let running = self.slot(node).take();
         match running {
             Some(running) => running
@@ -282,7 +304,7 @@ impl LocalCluster {
     }
 
     /// Asks all nodes to stop and waits until they have.
-    pub(crate) async fn stop_all(&self) -> Result<(), ClusterError> {
+    pub async fn stop_all(&self) -> Result<(), ClusterError> {
         let stopped = join_all(self.nodes().into_iter().map(|node| self.stop(node))).await;
         stopped
             .into_iter()
@@ -290,28 +312,25 @@ impl LocalCluster {
     }
 
     /// Pauses this node: it hangs.
-    #[allow(dead_code, reason = "only tests make nodes hang")]
-    pub(crate) fn pause(&self, node: u64) -> Result<(), ClusterError> {
+    pub fn pause(&self, node: u64) -> Result<(), ClusterError> {
         let paused = self.slot(node).as_ref().map_or(Ok(()), Node::pause);
         paused.map_err(process(node, "pause"))
     }
 
     /// Resumes a paused node.
-    #[allow(dead_code, reason = "only tests make nodes hang")]
-    pub(crate) fn resume(&self, node: u64) -> Result<(), ClusterError> {
+    pub fn resume(&self, node: u64) -> Result<(), ClusterError> {
         let resumed = self.slot(node).as_ref().map_or(Ok(()), Node::resume);
         resumed.map_err(process(node, "resume"))
     }
 
     /// Makes this node read its settings again.
-    #[allow(dead_code, reason = "only tests change settings")]
-    pub(crate) fn read_again(&self, node: u64) -> Result<(), ClusterError> {
+    pub fn read_again(&self, node: u64) -> Result<(), ClusterError> {
         let read = self.slot(node).as_ref().map_or(Ok(()), Node::read_again);
         read.map_err(process(node, "signal"))
     }
 
     /// Removes and returns the nodes that ended by themselves since the last call.
-    pub(crate) fn take_ended(&self) -> Result<Vec<(u64, ExitStatus)>, ClusterError> {
+    pub fn take_ended(&self) -> Result<Vec<(u64, ExitStatus)>, ClusterError> {
         let mut ended = Vec::new();
         for node in self.nodes() {
             let mut slot = self.slot(node);
@@ -327,16 +346,13 @@ impl LocalCluster {
     }
 
     /// Returns the cluster's status as this node sees it.
-    pub(crate) async fn status(
-        &self,
-        node: u64,
-    ) -> Result<v1::GetClusterStatusResponse, CallError> {
+    pub async fn status(&self, node: u64) -> Result<v1::GetClusterStatusResponse, CallError> {
         let asking = self.operator_client();
         asking.cluster_status(&self.endpoint(node)).await
     }
 
     /// Returns the node that a majority of the nodes takes for the leader.
-    pub(crate) async fn leader(&self) -> Option<u64> {
+    pub async fn leader(&self) -> Option<u64> {
         let asked = self.nodes().into_iter().map(|node| self.status(node));
         let statuses = join_all(asked).await;
         let mut votes: BTreeMap<u64, u64> = BTreeMap::new();
@@ -355,7 +371,7 @@ impl LocalCluster {
     }
 
     /// Waits until there is a leader that a majority agrees on.
-    pub(crate) async fn wait_for_leader(&self, limit: Duration) -> Result<u64, ClusterError> {
+    pub async fn wait_for_leader(&self, limit: Duration) -> Result<u64, ClusterError> {
         wait(limit, async || {
             self.leader().await.ok_or_else(|| "no leader".to_owned())
         })
@@ -363,7 +379,7 @@ impl LocalCluster {
     }
 
     /// Waits until all nodes that run agree on a leader and have applied what it had committed.
-    pub(crate) async fn wait_until_caught_up(&self, limit: Duration) -> Result<(), ClusterError> {
+    pub async fn wait_until_caught_up(&self, limit: Duration) -> Result<(), ClusterError> {
         let leader = self.wait_for_leader(limit).await?;
         let commit = wait(limit, async || {
             let status = self.status(leader).await.map_err(|e| e.to_string())?;

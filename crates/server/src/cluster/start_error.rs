@@ -8,7 +8,8 @@ use conclave_replica::DiskFailure;
 use conclave_wire::Problem;
 
 use crate::{
-    config::ConfigError, identity::node_identity::IdentityError, tls::security::SecurityError,
+    config::node_config::ConfigError, identity::node_identity::IdentityError,
+    tls::security::SecurityError,
 };
 
 /// A node could not be started.

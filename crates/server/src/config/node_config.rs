@@ -457,5 +457,5 @@ fn parse_member(text: &str) -> Result<(u64, Member), ConfigError> {
 }
 
 #[cfg(test)]
-#[path = "config_tests.rs"]
+#[path = "node_config_tests.rs"]
 mod tests;

@@ -41,10 +41,10 @@ use answers::{not_posted, posted, refused};
 use body::Shape;
 
 use crate::{
-    client_port::HOOKS,
+    base::{deadline::Deadline, random},
     context::{access::accepted, shared::Shared},
-    deadline::Deadline,
-    http, random,
+    http::classify,
+    protocol::client_port::HOOKS,
 };
 
 pub(crate) use answers::refusal;
@@ -110,7 +110,7 @@ async fn answer(State(hooks): State<Hooks>, request: Request) -> Response {
 
 async fn only_post(method: Method) -> Response {
     if method == Method::OPTIONS {
-        return http::options();
+        return classify::options();
     }
     let sentence = r#"this is the address of a webhook: POST {"text": "…"} to it as JSON"#;
     refusal(&refused("METHOD_NOT_ALLOWED", sentence), false)

@@ -11,23 +11,23 @@ use conclave_wire::{
 use futures::Stream;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
-use super::{
-    heartbeat,
-    moments::{self, Typist},
-    subscription::{self, Subscription},
-    token::{self, Mint},
-};
+use self::{subscription::Subscription, token::Mint};
 use crate::{
     auth::{
         fair::Paced,
         sessions::{log_in_first, token_of},
     },
+    base::deadline::Deadline,
+    cluster::moments::{self, Typist},
     context::{
         access::{held_back, open_session},
         shared::Shared,
     },
-    deadline::Deadline,
+    live::heartbeat,
 };
+
+pub(crate) mod subscription;
+pub(crate) mod token;
 
 /// How long a node that has not applied the position of a token yet makes a client wait before it
 /// sends the client elsewhere.

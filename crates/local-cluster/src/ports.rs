@@ -17,7 +17,7 @@ const FREE_END: u16 = 32_000;
 /// Number of ports in one block: enough for the largest cluster.
 const BLOCK_PORTS: u16 = 2 * NODES_MAX as u16;
 /// Maximum number of nodes in a local cluster.
-pub(crate) const NODES_MAX: u64 = 9;
+pub const NODES_MAX: u64 = 9;
 /// Number of blocks.
 const BLOCKS: u32 = ((FREE_END - FREE_FIRST) / BLOCK_PORTS) as u32;
 /// Distance between the first ports of two nodes of a lasting cluster.
@@ -28,7 +28,7 @@ static TRIED: AtomicU32 = AtomicU32::new(0);
 
 /// The ports of one cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ports {
+pub struct Ports {
     base: u16,
     step: u16,
 }
@@ -36,7 +36,7 @@ pub(crate) struct Ports {
 impl Ports {
     /// Returns ports that stay: node 1 has `base` for clients and `base + 1` for peers, node 2 ten
     /// more. `None` if the last of them would be no valid port.
-    pub(crate) fn fixed(base: u16, nodes: u64) -> Option<Self> {
+    pub fn fixed(base: u16, nodes: u64) -> Option<Self> {
         let ports = Self {
             base,
             step: FIXED_STEP,
@@ -46,7 +46,7 @@ impl Ports {
     }
 
     /// Finds a block of ports that no process uses right now; `None` if there is none.
-    pub(crate) fn free(nodes: u64) -> Option<Self> {
+    pub fn free(nodes: u64) -> Option<Self> {
         (0..BLOCKS).find_map(|_| {
             let tried = TRIED.fetch_add(1, Ordering::Relaxed);
             let ports = Self {
@@ -63,12 +63,12 @@ impl Ports {
     }
 
     /// Returns the address at which clients reach this node.
-    pub(crate) fn client(self, node: u64) -> String {
+    pub fn client(self, node: u64) -> String {
         format!("127.0.0.1:{}", self.port(node))
     }
 
     /// Returns the address at which peers reach this node.
-    pub(crate) fn peer(self, node: u64) -> String {
+    pub fn peer(self, node: u64) -> String {
         format!("127.0.0.1:{}", self.port(node) + 1)
     }
 

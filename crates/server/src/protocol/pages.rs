@@ -62,7 +62,7 @@ mod tests {
     use prost::Message as _;
 
     use super::*;
-    use crate::show;
+    use crate::protocol::show;
 
     /// Largest message that a gRPC client accepts by default.
     const CLIENTS_TAKE: usize = 4 * 1024 * 1024;

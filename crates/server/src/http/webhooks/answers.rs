@@ -9,7 +9,7 @@ use axum::{
 use conclave_wire::Problem;
 use serde_json::json;
 
-use crate::http;
+use crate::http::classify;
 
 /// Seconds after which a sender tries again at a node that could not serve: longer than an
 /// election.
@@ -21,19 +21,19 @@ pub(super) fn posted(sequence: u64, position: u64, was_cut: bool) -> Response {
     if was_cut {
         body["cut"] = true.into();
     }
-    http::with_json(StatusCode::OK, &body)
+    classify::with_json(StatusCode::OK, &body)
 }
 
 /// Returns the response to a post that was understood but makes no message.
 pub(super) fn not_posted(why: &str) -> Response {
-    http::with_json(StatusCode::OK, &json!({"posted": false, "sentence": why}))
+    classify::with_json(StatusCode::OK, &json!({"posted": false, "sentence": why}))
 }
 
 /// Returns the response to a refused post. `keyed`: the post had an idempotency key.
 pub(crate) fn refusal(problem: &Problem, keyed: bool) -> Response {
     let (reason, sentence) = (problem.reason(), problem.to_string());
     let hint = hint_of(reason);
-    let mut response = http::refusal(status_of(problem), reason, &sentence, hint);
+    let mut response = classify::refusal(status_of(problem), reason, &sentence, hint);
     let headers = response.headers_mut();
     match problem {
         Problem::RateLimited { wait_ms, .. } => {

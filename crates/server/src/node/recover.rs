@@ -20,6 +20,7 @@ use conclave_replica::{Members, Standing, Survivor};
 use conclave_wire::request;
 
 use crate::{
+    base::random,
     identity::{
         epoch, lives,
         node_identity::{self, Claim, IdentityError, Stored},
@@ -27,7 +28,6 @@ use crate::{
     },
     integrity::repair::{self, Health},
     peer::codec::WireCodec,
-    random,
 };
 
 /// Infix of the name of a directory's copy, after the directory's name and before a number.

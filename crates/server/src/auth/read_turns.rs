@@ -21,7 +21,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{kept::Kept, pace::Pace};
+use crate::base::{kept::Kept, pace::Pace};
 
 /// Maximum number of accounts in memory. At the bound, accounts that hold no turn, wait for none
 /// and need no rest are removed. If there are none, a new account reads without a rest, and gets no

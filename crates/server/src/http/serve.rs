@@ -28,23 +28,24 @@ use tokio::{
 use tonic::{service::Routes, transport::server::Connected as _};
 use tower::ServiceExt as _;
 
-use super::{
-    bodies::{AnswerBody, Books, Call, PROGRESS, Progress, RequestBody},
-    descriptors,
-    gate::Gate,
-    io::Watched,
-    limits::Limits,
-    meter::{Connection, Cut, Stage},
-    places::{Place, Places},
-    refusals::Refusals,
-    turns::Turns,
-};
 use crate::{
-    deadline::Deadline,
-    http::{self, Asked},
+    base::{deadline::Deadline, told::Told},
+    connections::{
+        bodies::{AnswerBody, Books, Call, PROGRESS, Progress, RequestBody},
+        descriptors,
+        gate::Gate,
+        io::Watched,
+        limits::Limits,
+        meter::{Connection, Cut, Stage},
+        places::{Place, Places},
+        refusals::Refusals,
+        turns::Turns,
+    },
+    http::{
+        classify::{self, Asked},
+        webhooks,
+    },
     tls::{Accept, Caller, Handshakes},
-    told::Told,
-    webhooks,
 };
 
 /// First bytes of HTTP/2.
@@ -92,7 +93,7 @@ struct Shared {
     handshakes: Handshakes,
     turns: Option<Arc<Turns>>,
     refusals: Refusals,
-    told: Told<(super::address::Address, Cut)>,
+    told: Told<(crate::connections::address::Address, Cut)>,
 }
 
 /// Serves until the task is aborted or `end` says so; then waits until all connections have ended.
@@ -448,7 +449,7 @@ impl Session {
         let door = &self.shared.door;
         let (mut parts, body) = request.into_parts();
         let deadline = Deadline::in_headers(&parts.headers);
-        let is_call = match http::asked(&parts, door.for_clients) {
+        let is_call = match classify::asked(&parts, door.for_clients) {
             Asked::Call => true,
             Asked::Webhook => false,
             Asked::Neither(response) => {

@@ -15,23 +15,23 @@ use super::*;
 const SENDERS: [(&str, &str); 5] = [
     (
         "slack",
-        include_str!("../../tests/webhook_bodies/slack.jsonl"),
+        include_str!("../../../tests/webhook_bodies/slack.jsonl"),
     ),
     (
         "mattermost",
-        include_str!("../../tests/webhook_bodies/mattermost.jsonl"),
+        include_str!("../../../tests/webhook_bodies/mattermost.jsonl"),
     ),
     (
         "grafana",
-        include_str!("../../tests/webhook_bodies/grafana.jsonl"),
+        include_str!("../../../tests/webhook_bodies/grafana.jsonl"),
     ),
     (
         "alertmanager",
-        include_str!("../../tests/webhook_bodies/alertmanager.jsonl"),
+        include_str!("../../../tests/webhook_bodies/alertmanager.jsonl"),
     ),
     (
         "github",
-        include_str!("../../tests/webhook_bodies/github.jsonl"),
+        include_str!("../../../tests/webhook_bodies/github.jsonl"),
     ),
 ];
 
