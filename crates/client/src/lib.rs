@@ -59,6 +59,9 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! Start reading with [`Client`] and [`Builder`], then `call.rs` (how a call goes on elsewhere),
+//! [`Events`] and [`Outbox`]. `examples/bot.rs` is a whole program.
 
 mod attempts;
 mod builder;

@@ -5,6 +5,36 @@
 //!
 //! Always true: an answer leaves only after its entry is on disk on a majority and its events are
 //! in this node's database; a node that does not lead never acknowledges a write on its own.
+//!
+//! ```no_run
+//! use std::{sync::Arc, time::Duration};
+//!
+//! use conclave_core::Command;
+//! use conclave_replica::{Codec, Config, Listener, Replica, Transport};
+//!
+//! /// Executes one command on a new replica and waits until a read would see what it did.
+//! async fn execute(
+//!     config: Config,
+//!     codec: Arc<dyn Codec>,
+//!     transport: Arc<dyn Transport>,
+//!     listener: Arc<dyn Listener>,
+//!     command: Command,
+//! ) -> Result<(), Box<dyn std::error::Error>> {
+//!     const LIMIT: Duration = Duration::from_secs(5);
+//!     let replica = Replica::start(config, codec, transport, listener).await?;
+//!     // The leader decides, wherever it runs. An error says what the caller may do next.
+//!     let outcome = replica.propose(command, LIMIT).await?;
+//!     println!("{:?}", outcome.answer);
+//!     let index = replica.read_barrier(LIMIT).await?;
+//!     println!("a read now sees every entry up to {index}");
+//!     replica.stop().await;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Start reading with [`Replica::propose`], then `proposer.rs` (the queue that becomes entries),
+//! `log_store.rs` (openraft's view of the log) and `apply.rs` (where entries are decided).
+//! `tests/support` runs replicas in one process, with links that can be cut.
 
 mod apply;
 mod clocks;

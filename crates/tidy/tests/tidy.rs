@@ -9,9 +9,10 @@ use std::{
 };
 
 use conclave_tidy::{
-    File, Problem, arrows, circles, clocks, columns, comments, forbidden_dependencies,
+    File, Problem, arrows, circles, clocks, columns, commands, comments, forbidden_dependencies,
     forbidden_names, foreign_paths, hash_order, header, length, links, lock_sources,
-    named_documents, notebook, promised_tests, read_tree, story, unicode_tables,
+    named_documents, named_paths, notebook, promised_tests, read_tree, routes, story,
+    unicode_tables,
 };
 
 static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -150,6 +151,39 @@ fn links_lead_somewhere() {
             .filter(|file| front.contains(&file.path.as_str())),
     );
     check(&documents, |file| links(file, &FILES, exists));
+}
+
+/// Returns the documents about the tree of today: an entry of the notebook names what was there on
+/// its day.
+fn documents_of_today() -> Vec<&'static File> {
+    let mut documents = files("docs/", ".md");
+    documents.retain(|file| !file.path.starts_with("docs/notebook/"));
+    let front = ["README.md", "CONTRIBUTING.md"];
+    documents.extend(
+        FILES
+            .iter()
+            .filter(|file| front.contains(&file.path.as_str())),
+    );
+    documents
+}
+
+#[test]
+fn paths_that_documents_name_exist() {
+    check(&documents_of_today(), |file| {
+        named_paths(&file.path, &file.text, exists)
+    });
+}
+
+#[test]
+fn commands_of_developers_name_what_is_there() {
+    check(&documents_of_today(), |file| commands(file, &FILES));
+}
+
+#[test]
+fn paths_through_the_code_are_short_and_have_no_loop() {
+    check(&files("docs/architecture.md", ""), |file| {
+        routes(&file.path, &file.text)
+    });
 }
 
 #[test]
