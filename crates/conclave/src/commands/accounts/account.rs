@@ -10,7 +10,7 @@ use conclave_core::AccountName;
 use serde_json::json;
 
 use crate::{
-    commands::login::{Asking, Password},
+    commands::accounts::login::{Asking, Password},
     connection::{Connected, Connection},
     credentials,
     errors::{CommandError, EXIT_FAILED, EXIT_USAGE, note},
