@@ -5,6 +5,8 @@
 //!
 //! Always true: an answer leaves only after its entry is on disk on a majority and its events are
 //! in this node's database; a node that does not lead never acknowledges a write on its own.
+//!
+//! Rows, positions and faults are of `conclave-storage`, and callers name them there.
 
 mod admission;
 mod apply;
@@ -45,12 +47,6 @@ mod types;
 mod log_suite_tests;
 
 pub use clocks::{CLOCK_SKEW_MAX_MS, ClockStatus};
-pub use conclave_storage::{
-    DiskFailure, Fault,
-    log::{Entry, EntryKind, LogId, Verified, Vote},
-    search, state as rows,
-    state::{ChainPoint, CheckError, Pinned, Reader},
-};
 pub use config::{Config, LogRetention, Timers};
 pub use damage::Damage;
 pub use membership::{Change, ChangeError, MEMBERS_MAX, Refusal, VOTERS_MAX};
