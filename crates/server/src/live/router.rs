@@ -11,7 +11,7 @@ use std::{
 };
 
 use conclave_core::{ConversationId, Event, MessageRef, Position};
-use conclave_replica::rows::{
+use conclave_storage::state::{
     AccountRow, Delivery, Happened, MessageRow, ReadError, Reader, StreamItem, To,
 };
 

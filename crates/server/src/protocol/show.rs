@@ -4,7 +4,7 @@
 //! Always true: a name that is gone is empty, never made up; secrets and hashes are never sent.
 
 use conclave_core::{AccountRole, MemberRole, MessageRef, SessionId};
-use conclave_replica::rows::{
+use conclave_storage::state::{
     AccountRow, ConversationRow, Delivery, Happened, MemberRow, MessageRow, ReactionRow, RoomRow,
     SessionRow, StreamItem, To, WebhookRow, With,
 };

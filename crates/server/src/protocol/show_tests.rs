@@ -4,7 +4,7 @@ use conclave_core::{
     AccountId, AccountRole, ConversationId, MemberRole, MessageRef, Position, Progress, Sequence,
     SessionId, Timestamp,
 };
-use conclave_replica::rows::{
+use conclave_storage::state::{
     AccountRow, ConversationRow, Delivery, Happened, MemberRow, MessageRow, ReactionRow, RoomRow,
     SessionRow, StreamItem, To, With,
 };
