@@ -2,7 +2,8 @@
 
 use super::ruling::Ruling;
 use crate::{
-    Accepted, Bound, Event, Lookup, NodeId, Pass, Rejection, Timestamp, limits::NODES_EVER_MAX,
+    Accepted, Bound, ClusterEvent, Event, Lookup, NodeId, Pass, Rejection, Timestamp,
+    limits::NODES_EVER_MAX,
 };
 
 pub(super) fn admit_node(
@@ -19,7 +20,7 @@ pub(super) fn admit_node(
             let Some(found) = found.filter(|found| found.expires_at > now) else {
                 return Err(Rejection::JoinTokenInvalid.into());
             };
-            events.push(Event::JoinTokenRemoved { token });
+            events.push(Event::Cluster(ClusterEvent::JoinTokenRemoved { token }));
             found.voter
         }
     };
@@ -29,6 +30,6 @@ pub(super) fn admit_node(
         return Err(Rejection::TooMany { what }.into());
     }
     let node = last.next();
-    events.push(Event::NodeAdmitted { node });
+    events.push(Event::Cluster(ClusterEvent::NodeAdmitted { node }));
     Ok((Accepted::NodeAdmitted { node, voter }, events))
 }

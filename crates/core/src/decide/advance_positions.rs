@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ruling::Ruling;
 use crate::{
-    Accepted, AccountId, Broken, ConversationId, Event, Lookup, Progress, Rejection, Sequence,
-    limits::POSITIONS_PER_REQUEST_MAX,
+    Accepted, AccountId, Broken, ConversationEvent, ConversationId, Event, Lookup, Progress,
+    Rejection, Sequence, limits::POSITIONS_PER_REQUEST_MAX,
 };
 
 pub(super) fn advance_positions(
@@ -56,11 +56,11 @@ pub(super) fn advance_positions(
             Ok::<_, Broken>(again && lookup.has_late_mention(conversation, by)?)
         };
         if has_moved || reads_late()? {
-            events.push(Event::PositionAdvanced {
+            events.push(Event::Conversation(ConversationEvent::PositionAdvanced {
                 conversation,
                 account: by,
                 progress,
-            });
+            }));
         }
     }
     Ok((Accepted::PositionAdvanced, events))

@@ -4,7 +4,7 @@ use super::{
     create_account::is_hash,
     ruling::{Ruling, close_session},
 };
-use crate::{Accepted, Event, Lookup, Rejection, Session, Timestamp};
+use crate::{Accepted, AccountEvent, Event, Lookup, Rejection, Session, Timestamp};
 
 pub(super) fn change_password(
     lookup: &impl Lookup,
@@ -28,10 +28,10 @@ pub(super) fn change_password(
             events.extend(close_session(other, now).1);
         }
     }
-    events.push(Event::PasswordChanged {
+    events.push(Event::Account(AccountEvent::PasswordChanged {
         account,
         password_hash: password_hash.to_owned(),
         password_version: password_version + 1,
-    });
+    }));
     Ok((Accepted::Done, events))
 }

@@ -3,7 +3,7 @@
 use super::{create_account, join_room, rooms, ruling::Ruling};
 use crate::{
     Accepted, AccountId, AccountName, AccountRole, Bound, Event, Lookup, MemberRole, Rejection,
-    RoomName, Timestamp, TokenHash,
+    RoomEvent, RoomName, Timestamp, TokenHash,
     limits::{WEBHOOKS_PER_ACCOUNT_MAX, WEBHOOKS_PER_ROOM_MAX},
 };
 
@@ -31,14 +31,14 @@ pub(super) fn create_webhook(
         create_account::new_account(lookup, now, account, "", AccountRole::Bot)?;
     let joined = join_room::enter(&room, poster, MemberRole::Member)?;
     let webhook = lookup.webhook_last()?.next();
-    let made = Event::WebhookCreated {
+    let made = Event::Room(RoomEvent::WebhookCreated {
         webhook,
         token,
         conversation: room.id,
         account: poster,
         by,
         at: now,
-    };
+    });
     let accepted = Accepted::WebhookCreated {
         webhook,
         account: poster,

@@ -9,7 +9,10 @@ use super::{
     delete_webhook, rooms,
     ruling::{Ruling, Stop, close_session},
 };
-use crate::{Accepted, AccountId, AccountName, AccountRole, Event, Lookup, Rejection, Timestamp};
+use crate::{
+    Accepted, AccountEvent, AccountId, AccountName, AccountRole, Event, Lookup, Rejection,
+    Timestamp,
+};
 
 pub(super) fn delete_account(
     lookup: &impl Lookup,
@@ -60,6 +63,6 @@ fn go(
     for room in lookup.rooms_of(account)? {
         rooms::leave(lookup, room, account, by, &mut events)?;
     }
-    events.push(Event::AccountDeleted { account });
+    events.push(Event::Account(AccountEvent::Deleted { account }));
     Ok(events)
 }

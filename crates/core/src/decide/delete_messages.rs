@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use super::ruling::Ruling;
 use crate::{
-    Accepted, AccountId, Event, Lookup, MemberRole, MessageRef, Rejection, Timestamp,
+    Accepted, AccountId, Event, Lookup, MemberRole, MessageEvent, MessageRef, Rejection, Timestamp,
     limits::DELETE_MESSAGES_MAX,
 };
 
@@ -52,17 +52,17 @@ pub(super) fn delete_messages(
             continue;
         }
         if for_everyone {
-            events.push(Event::MessageDeleted {
+            events.push(Event::Message(MessageEvent::Deleted {
                 conversation,
                 sequence,
                 at: now,
-            });
+            }));
         } else if !lookup.is_hidden(conversation, sequence, by)? {
-            events.push(Event::MessageHidden {
+            events.push(Event::Message(MessageEvent::Hidden {
                 conversation,
                 sequence,
                 account: by,
-            });
+            }));
         }
     }
     Ok((

@@ -2,8 +2,8 @@
 
 use super::{rooms, ruling::Ruling};
 use crate::{
-    Accepted, AccountId, AccountName, Bound, Event, Lookup, MemberRole, Rejection, RoomName,
-    limits::INVITATIONS_PER_ROOM_MAX,
+    Accepted, AccountId, AccountName, Bound, Event, Lookup, MemberRole, Rejection, RoomEvent,
+    RoomName, limits::INVITATIONS_PER_ROOM_MAX,
 };
 
 pub(super) fn invite_to_room(
@@ -32,10 +32,10 @@ pub(super) fn invite_to_room(
         let what = Bound::Invitations;
         return Err(Rejection::TooMany { what }.into());
     }
-    let event = Event::MemberInvited {
+    let event = Event::Room(RoomEvent::MemberInvited {
         conversation: room.id,
         account: invited,
         by,
-    };
+    });
     Ok((Accepted::Done, vec![event]))
 }

@@ -6,7 +6,8 @@ use super::{
     ruling::{Ruling, Stop},
 };
 use crate::{
-    Accepted, AccountId, Bound, Event, Lookup, MemberRole, Progress, Rejection, RoomName,
+    Accepted, AccountId, Bound, Event, Lookup, MemberRole, Progress, Rejection, RoomEvent,
+    RoomName,
     limits::{ROOM_MEMBERS_MAX, ROOMS_PER_ACCOUNT_MAX},
 };
 
@@ -40,7 +41,7 @@ pub(super) fn enter(
         let what = Bound::Members;
         return Err(Rejection::TooMany { what }.into());
     }
-    Ok(Event::MemberJoined {
+    Ok(Event::Room(RoomEvent::MemberJoined {
         conversation: room.id,
         account,
         role,
@@ -48,5 +49,5 @@ pub(super) fn enter(
             delivered: room.sequence_last,
             read: room.sequence_last,
         },
-    })
+    }))
 }

@@ -1,7 +1,9 @@
 //! Removes a member of a lower role, or an invitation.
 
 use super::{rooms, ruling::Ruling};
-use crate::{Accepted, AccountId, AccountName, Event, Lookup, MemberRole, Rejection, RoomName};
+use crate::{
+    Accepted, AccountId, AccountName, Event, Lookup, MemberRole, Rejection, RoomEvent, RoomName,
+};
 
 pub(super) fn kick_from_room(
     lookup: &impl Lookup,
@@ -23,10 +25,12 @@ pub(super) fn kick_from_room(
             return Err(Rejection::NotAllowed.into());
         }
         Some(_) => rooms::leave(lookup, room.id, target, by, &mut events)?,
-        None if lookup.is_invited(room.id, target)? => events.push(Event::InvitationRemoved {
-            conversation: room.id,
-            account: target,
-        }),
+        None if lookup.is_invited(room.id, target)? => {
+            events.push(Event::Room(RoomEvent::InvitationRemoved {
+                conversation: room.id,
+                account: target,
+            }))
+        }
         None => return Err(Rejection::NotAMember.into()),
     }
     Ok((Accepted::Done, events))

@@ -2,11 +2,14 @@
 //! administrator.
 
 use super::ruling::Ruling;
-use crate::{Accepted, Event, Lookup, Rejection, TokenHash};
+use crate::{Accepted, AccessEvent, Event, Lookup, Rejection, TokenHash};
 
 pub(super) fn offer_setup(lookup: &impl Lookup, token: TokenHash) -> Ruling {
     if lookup.admins()? > 0 {
         return Err(Rejection::NotAllowed.into());
     }
-    Ok((Accepted::Done, vec![Event::SetupOffered { token }]))
+    Ok((
+        Accepted::Done,
+        vec![Event::Access(AccessEvent::SetupOffered { token })],
+    ))
 }

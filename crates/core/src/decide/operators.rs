@@ -7,7 +7,7 @@
 
 use super::ruling::Ruling;
 use crate::{
-    Accepted, Bound, Event, Lookup, OperatorName, Rejection, Timestamp, TokenHash,
+    Accepted, Bound, ClusterEvent, Event, Lookup, OperatorName, Rejection, Timestamp, TokenHash,
     limits::OPERATORS_MAX,
 };
 
@@ -24,7 +24,7 @@ pub(super) fn make_first_operator(
 
 /// Ends all credentials: those that were lost may have been found by others.
 pub(super) fn reset_operators(lookup: &impl Lookup, now: Timestamp, token: TokenHash) -> Ruling {
-    let removed = |name| Event::OperatorRemoved { name };
+    let removed = |name| Event::Cluster(ClusterEvent::OperatorRemoved { name });
     let mut events: Vec<Event> = lookup.operators()?.into_iter().map(removed).collect();
     events.push(only(token, now));
     Ok((Accepted::Done, events))
@@ -48,12 +48,12 @@ pub(super) fn create_operator(
         let what = Bound::Operators;
         return Err(Rejection::TooMany { what }.into());
     }
-    let created = Event::OperatorCreated {
+    let created = Event::Cluster(ClusterEvent::OperatorCreated {
         name: name.clone(),
         token,
         by: Some(by),
         at: now,
-    };
+    });
     Ok((Accepted::Done, vec![created]))
 }
 
@@ -62,19 +62,19 @@ pub(super) fn revoke_operator(lookup: &impl Lookup, name: &OperatorName) -> Ruli
     let known = lookup.operators()?;
     let events = match known.iter().find(|other| other.key() == name.key()) {
         Some(_) if known.len() == 1 => return Err(Rejection::LastOperator.into()),
-        Some(found) => vec![Event::OperatorRemoved {
+        Some(found) => vec![Event::Cluster(ClusterEvent::OperatorRemoved {
             name: found.clone(),
-        }],
+        })],
         None => Vec::new(),
     };
     Ok((Accepted::Done, events))
 }
 
 fn only(token: TokenHash, at: Timestamp) -> Event {
-    Event::OperatorCreated {
+    Event::Cluster(ClusterEvent::OperatorCreated {
         name: OperatorName::first(),
         token,
         by: None,
         at,
-    }
+    })
 }

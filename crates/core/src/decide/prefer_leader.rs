@@ -4,7 +4,7 @@
 //! request arrives, because the rules do not see the membership.
 
 use super::ruling::Ruling;
-use crate::{Accepted, Event, Lookup, NodeId, Rejection, limits::NODES_EVER_MAX};
+use crate::{Accepted, ClusterEvent, Event, Lookup, NodeId, Rejection, limits::NODES_EVER_MAX};
 
 pub(super) fn prefer_leader(lookup: &impl Lookup, node: Option<NodeId>) -> Ruling {
     if let Some(NodeId(node)) = node
@@ -14,7 +14,7 @@ pub(super) fn prefer_leader(lookup: &impl Lookup, node: Option<NodeId>) -> Rulin
     }
     let events = match lookup.preferred_leader()? == node {
         true => Vec::new(),
-        false => vec![Event::LeaderPreferred { node }],
+        false => vec![Event::Cluster(ClusterEvent::LeaderPreferred { node })],
     };
     Ok((Accepted::Done, events))
 }

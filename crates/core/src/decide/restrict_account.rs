@@ -9,7 +9,8 @@ use super::{
     ruling::{Ruling, Stop, close_session},
 };
 use crate::{
-    Accepted, Account, AccountId, AccountName, AccountRole, Event, Lookup, Rejection, Timestamp,
+    Accepted, Account, AccountEvent, AccountId, AccountName, AccountRole, Event, Lookup, Rejection,
+    Timestamp,
 };
 
 /// Returns the account with this name, which is not the caller's own.
@@ -52,10 +53,10 @@ pub(super) fn set_suspended(
         if suspended {
             end_all(lookup, now, &account, &mut events)?;
         }
-        events.push(Event::AccountSuspended {
+        events.push(Event::Account(AccountEvent::Suspended {
             account: account.id,
             suspended,
-        });
+        }));
     }
     Ok((Accepted::Done, events))
 }
@@ -91,10 +92,10 @@ pub(super) fn reset_password(
     }
     let mut events = Vec::new();
     end_all(lookup, now, &account, &mut events)?;
-    events.push(Event::PasswordChanged {
+    events.push(Event::Account(AccountEvent::PasswordChanged {
         account: account.id,
         password_hash: password_hash.to_owned(),
         password_version: account.password_version + 1,
-    });
+    }));
     Ok((Accepted::Done, events))
 }

@@ -7,7 +7,7 @@
 use super::{delete_webhook, ruling::Stop};
 use crate::{
     AccountId, AccountName, ConversationId, Event, Kind, Lookup, MemberRole, Membership, Rejection,
-    RoomName, limits::EVENTS_PER_COMMAND_MAX, limits::ROOMS_PER_ACCOUNT_MAX,
+    RoomEvent, RoomName, limits::EVENTS_PER_COMMAND_MAX, limits::ROOMS_PER_ACCOUNT_MAX,
 };
 
 /// Events of one command after which webhooks of deserted rooms are left where they are: what the
@@ -86,19 +86,19 @@ pub(super) fn leave(
     let own = lookup
         .membership(room, account)?
         .ok_or(Rejection::NotAMember)?;
-    events.push(Event::MemberLeft {
+    events.push(Event::Room(RoomEvent::MemberLeft {
         conversation: room,
         account,
         by,
-    });
+    }));
     match lookup.next_in_line(room, account)? {
         Some((next, role)) => {
             if own.role == MemberRole::Owner && role < MemberRole::Owner {
-                events.push(Event::MemberRoleChanged {
+                events.push(Event::Room(RoomEvent::MemberRoleChanged {
                     conversation: room,
                     account: next,
                     role: MemberRole::Owner,
-                });
+                }));
             }
         }
         None => {

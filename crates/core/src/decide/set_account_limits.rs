@@ -1,7 +1,9 @@
 //! Sets limits of accounts: all that are named, or none.
 
 use super::ruling::Ruling;
-use crate::{Accepted, AccountLimit, Event, Lookup, Rejection, limit_table::ACCOUNT_LIMITS};
+use crate::{
+    Accepted, AccountEvent, AccountLimit, Event, Lookup, Rejection, limit_table::ACCOUNT_LIMITS,
+};
 
 pub(super) fn set_account_limits(lookup: &impl Lookup, values: &[(AccountLimit, u64)]) -> Ruling {
     match values.len() {
@@ -16,7 +18,7 @@ pub(super) fn set_account_limits(lookup: &impl Lookup, values: &[(AccountLimit, 
     }
     let events = match limits == before {
         true => Vec::new(),
-        false => vec![Event::AccountLimitsChanged { limits }],
+        false => vec![Event::Account(AccountEvent::LimitsChanged { limits })],
     };
     Ok((Accepted::Done, events))
 }

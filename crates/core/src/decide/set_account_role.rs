@@ -1,7 +1,7 @@
 //! Makes an account an administrator's, or a user's again. The last administrator stays one.
 
 use super::ruling::Ruling;
-use crate::{Accepted, AccountName, AccountRole, Event, Lookup, Rejection};
+use crate::{Accepted, AccountEvent, AccountName, AccountRole, Event, Lookup, Rejection};
 
 pub(super) fn set_account_role(
     lookup: &impl Lookup,
@@ -20,9 +20,9 @@ pub(super) fn set_account_role(
     if found.is_admin() && lookup.admins()? == 1 {
         return Err(Rejection::LastOfItsKind { admin: true }.into());
     }
-    let changed = Event::AccountRoleChanged {
+    let changed = Event::Account(AccountEvent::RoleChanged {
         account: found.id,
         role,
-    };
+    });
     Ok((Accepted::Done, vec![changed]))
 }

@@ -2,7 +2,7 @@
 
 use super::{rooms::somebody, ruling::Ruling};
 use crate::{
-    Accepted, AccountId, AccountName, Bound, Event, Lookup, Rejection,
+    Accepted, AccountEvent, AccountId, AccountName, Bound, Event, Lookup, Rejection,
     limits::BLOCKS_PER_ACCOUNT_MAX,
 };
 
@@ -23,10 +23,10 @@ pub(super) fn set_block(
         let what = Bound::Blocks;
         return Err(Rejection::TooMany { what }.into());
     }
-    let changed = Event::BlockChanged {
+    let changed = Event::Account(AccountEvent::BlockChanged {
         account: by,
         other,
         blocked,
-    };
+    });
     Ok((Accepted::Done, vec![changed]))
 }

@@ -1,7 +1,9 @@
 //! Sets the role of a member. A room keeps an owner.
 
 use super::{rooms, ruling::Ruling};
-use crate::{Accepted, AccountId, AccountName, Event, Lookup, MemberRole, Rejection, RoomName};
+use crate::{
+    Accepted, AccountId, AccountName, Event, Lookup, MemberRole, Rejection, RoomEvent, RoomName,
+};
 
 pub(super) fn set_member_role(
     lookup: &impl Lookup,
@@ -28,10 +30,10 @@ pub(super) fn set_member_role(
             return Err(Rejection::LastOfItsKind { admin: false }.into());
         }
     }
-    let changed = Event::MemberRoleChanged {
+    let changed = Event::Room(RoomEvent::MemberRoleChanged {
         conversation: room.id,
         account: target,
         role,
-    };
+    });
     Ok((Accepted::Done, vec![changed]))
 }

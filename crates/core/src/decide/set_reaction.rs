@@ -2,7 +2,7 @@
 
 use super::{edit_message::standing, ruling::Ruling, send_message::own_place};
 use crate::{
-    Accepted, AccountId, Bound, Event, Lookup, MessageRef, Reaction, Rejection,
+    Accepted, AccountId, Bound, Event, Lookup, MessageEvent, MessageRef, Reaction, Rejection,
     limits::{REACTION_KINDS_MAX, REACTIONS_OF_ONE_MAX},
 };
 
@@ -29,12 +29,12 @@ pub(super) fn set_reaction(
             return Err(Rejection::TooMany { what }.into());
         }
     }
-    let changed = Event::ReactionChanged {
+    let changed = Event::Message(MessageEvent::ReactionChanged {
         conversation: message.conversation,
         sequence: message.sequence,
         account: by,
         reaction: reaction.clone(),
         present,
-    };
+    });
     Ok((Accepted::Done, vec![changed]))
 }

@@ -1,7 +1,7 @@
 //! Says what a room is about.
 
 use super::{rooms, ruling::Ruling};
-use crate::{Accepted, AccountId, Event, Lookup, MemberRole, RoomName, Topic};
+use crate::{Accepted, AccountId, Event, Lookup, MemberRole, RoomEvent, RoomName, Topic};
 
 pub(super) fn set_topic(
     lookup: &impl Lookup,
@@ -10,9 +10,9 @@ pub(super) fn set_topic(
     topic: &Topic,
 ) -> Ruling {
     let room = rooms::see_as(lookup, by, name, MemberRole::Moderator)?;
-    let changed = Event::TopicChanged {
+    let changed = Event::Room(RoomEvent::TopicChanged {
         conversation: room.id,
         topic: topic.clone(),
-    };
+    });
     Ok((Accepted::Done, vec![changed]))
 }

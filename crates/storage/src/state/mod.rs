@@ -55,8 +55,8 @@ pub use points::{CHAIN_POINT_ENTRIES, CHAIN_POINTS_KEPT, ChainPoint};
 pub use reader::Reader;
 pub use rows::{
     AccountRow, AccountsPage, ConversationInfo, ConversationRow, Delivery, Happened, HistoryFrom,
-    HistoryPage, InviteRow, MemberRow, MessageRow, NodesRow, ReactionRow, RoomRow, RoomsPage,
-    SessionRow, StreamItem, StreamPage, To, WebhookRow, With,
+    HistoryPage, InviteRow, MemberRow, MessageRow, NodesRow, ReactionRow, RoomChange, RoomRow,
+    RoomsPage, SessionRow, StreamItem, StreamPage, To, WebhookRow, With,
 };
 pub use snapshot::SnapshotFile;
 pub use writer::State;
