@@ -6,6 +6,7 @@
 //!
 //! Always true: rows, remembered answers and the place in the log change in one transaction.
 
+mod change_kind;
 mod column;
 mod database;
 mod entry;

@@ -16,8 +16,8 @@ use super::{
 };
 use crate::state::{
     Happened, MessageRow, ReadError, Reader, RoomChange, StreamItem, StreamPage,
+    change_kind::Kind,
     column::{bound, count, member_role_of, number, number_or_none, sought},
-    write::changes::Kind,
 };
 
 /// Messages and changes, of all conversations, that one page looks at.

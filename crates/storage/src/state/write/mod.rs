@@ -6,7 +6,7 @@ mod accounts;
 mod allowances;
 mod answers;
 mod cache;
-pub(crate) mod changes;
+mod changes;
 mod checkpointer;
 mod conversations;
 mod messages;
