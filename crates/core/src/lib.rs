@@ -31,16 +31,15 @@
 //! ```
 //!
 //! Start reading with [`decide()`], the gate that lets each request through once; then
-//! `decide/send_message.rs`, a whole rule, and `tests/scripts`, what rules answer, as stories.
+//! `decide/messages/send_message.rs`, a whole rule, and `tests/scripts`, what rules answer, as
+//! stories.
 
-pub mod account_limits;
 pub mod allowance;
 pub mod answer;
 pub mod command;
 pub mod decide;
 pub mod event;
 pub mod ids;
-pub mod limit_table;
 pub mod limits;
 pub mod lookup;
 pub mod name;
@@ -50,11 +49,12 @@ pub mod operation;
 pub mod pattern;
 pub mod rejection;
 pub mod requests;
-pub mod spend;
 pub mod text;
 
-pub use account_limits::AccountLimits;
 pub use allowance::Allowance;
+pub use allowance::account_limits::AccountLimits;
+pub use allowance::limit_table::AccountLimit;
+pub use allowance::spend::Spend;
 pub use answer::{Accepted, Answer};
 pub use command::{Batch, Command, Origin};
 pub use decide::{Decision, Remember, decide};
@@ -63,7 +63,6 @@ pub use ids::{
     AccountId, AuthorityId, ConversationId, Digest, InviteId, JoinTokenId, NodeId, OnceId,
     Position, Sequence, SessionId, ThrottleKey, Timestamp, TokenHash, WebhookId,
 };
-pub use limit_table::AccountLimit;
 pub use lookup::{
     Account, Broken, Conversation, Invite, JoinToken, Kind, Lookup, Membership, MessageHead,
     Session, Throttle, Webhook,
@@ -78,5 +77,4 @@ pub use operation::{
 pub use pattern::NamePattern;
 pub use rejection::{Bound, Line, Rejection};
 pub use requests::RequestWindow;
-pub use spend::Spend;
 pub use text::{DisplayName, MessageText, Reaction, SessionLabel, Topic};

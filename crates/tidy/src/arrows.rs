@@ -38,11 +38,12 @@ pub const DEPENDENCIES_ALLOWED: [(&str, &[&str]); 14] = [
 ];
 
 /// External crates with one home; no other crate may name them.
-const HOMES: [(&str, &[&str]); 11] = [
+const HOMES: [(&str, &[&str]); 12] = [
     ("openraft", &["replica"]),
     ("rusqlite", &["storage"]),
     ("tonic", &["wire", "server", "client"]),
-    ("rustls", &["server", "client", "attack"]),
+    ("ring", &["tls"]),
+    ("rustls", &["tls", "server", "client", "attack"]),
     ("rcgen", &["server"]),
     ("unicode-normalization", &["text", "words"]),
     ("unicode-properties", &["text", "words"]),

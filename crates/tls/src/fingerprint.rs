@@ -3,10 +3,18 @@
 use std::{fmt, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use ring::digest::{SHA256, digest};
+use rustls::pki_types::ServerName;
 
 /// The name for which every node has a certificate. It is in no DNS: clients come to an address,
 /// and check with this name that a node of their cluster is there.
 pub const NODES_NAME: &str = "nodes.conclave.internal";
+
+/// Returns [`NODES_NAME`] as TLS takes it.
+#[must_use]
+pub fn nodes_name() -> ServerName<'static> {
+    ServerName::try_from(NODES_NAME).expect("it is a name")
+}
 
 /// Prefix of the letters.
 const PREFIX: &str = "SHA256:";
@@ -21,6 +29,15 @@ pub struct Fingerprint(pub [u8; 32]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a fingerprint is written as SHA256: and 43 letters")]
 pub struct NoFingerprint;
+
+impl Fingerprint {
+    /// Returns the fingerprint of an authority with this certificate, in DER.
+    #[must_use]
+    pub fn of(certificate: &[u8]) -> Self {
+        let digest = digest(&SHA256, certificate);
+        Self(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
+    }
+}
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
