@@ -31,7 +31,8 @@
 //! ```
 //!
 //! Start reading with [`decide()`], the gate that lets each request through once; then
-//! `decide/send_message.rs`, a whole rule, and `tests/scripts`, what rules answer, as stories.
+//! `decide/messages/send_message.rs`, a whole rule, and `tests/scripts`, what rules answer, as
+//! stories.
 
 pub mod allowance;
 pub mod answer;

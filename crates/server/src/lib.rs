@@ -20,9 +20,9 @@
 //! # }
 //! ```
 //!
-//! The folders are floors; files use only those below them. Start reading with `node`, which starts
-//! and stops the others; then `api`, a file for each service of clients; then `live`, which makes
-//! streams from what was applied. The header of each folder's `mod.rs` says what it is for.
+//! The folders are floors; files use only those below them, and the header of each folder says what
+//! it is for. Start reading with `node`, which starts and stops the others; then `api`, a file for
+//! each service of clients; then `live`, which makes streams from what was applied.
 
 mod api;
 mod auth;

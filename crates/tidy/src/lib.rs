@@ -23,8 +23,8 @@ pub use documents::{
     anchors, foreign_paths, links, lock_sources, named_documents, notebook, promised_tests,
 };
 pub use names::{clocks, forbidden_names, hash_order, unicode_tables};
-pub use paths::{named_paths, routes};
-pub use proto::comments;
+pub use paths::{front_page, named_paths, routes};
+pub use proto::{comments, undocumented_calls};
 pub use source::{COLUMNS_MAX, LINES_MAX, columns, header, length, story};
 pub use tree::{File, read_tree};
 
