@@ -16,7 +16,6 @@ use tokio::{
     sync::{OwnedSemaphorePermit, watch},
     time::Instant,
 };
-use tonic::Status;
 
 use super::{
     hub::{End, Place, Taken},
@@ -24,7 +23,7 @@ use super::{
     token::Mint,
 };
 use crate::{
-    auth::sessions::log_in_first,
+    auth::sessions::session_ended,
     context::{access::open_session, shared::Shared},
     read_turns::ReadTurn,
     show,
@@ -41,7 +40,8 @@ const BUSY_PAUSE: Duration = Duration::from_millis(50);
 /// How often a stream checks its session: a session that has expired ends its streams.
 const SESSION_LOOK_EVERY: Duration = Duration::from_secs(60);
 
-pub(crate) type Response = Result<v1::SubscribeResponse, Status>;
+/// Item of a stream. After a problem the stream ends.
+pub(crate) type Response = Result<v1::SubscribeResponse, Problem>;
 
 /// State of a stream.
 pub(crate) struct Subscription {
@@ -133,7 +133,7 @@ impl State {
         };
         let page = match self.subscription.page(turn).await {
             Ok(Some(page)) => page,
-            Ok(None) => return Some(self.fail(log_in_first("the session has ended; log in"))),
+            Ok(None) => return Some(self.fail(session_ended())),
             Err(Problem::Busy) => {
                 tokio::time::sleep(BUSY_PAUSE).await;
                 return None;
@@ -193,7 +193,7 @@ impl State {
                 return Some(self.go_away(v1::GoingAwayReason::Stopping));
             }
             Taken::End(End::SessionClosed) => {
-                return Some(self.fail(log_in_first("the session has ended; log in")));
+                return Some(self.fail(session_ended()));
             }
         }
         let changed = self.subscription.place.changed();
@@ -241,7 +241,7 @@ impl State {
     fn fail(&mut self, problem: Problem) -> Response {
         self.phase = Phase::Over;
         tracing::debug!(%problem, "a stream has ended");
-        Err(problem.to_status())
+        Err(problem)
     }
 
     fn tell(&self, event: v1::event::Event) -> v1::SubscribeResponse {
