@@ -96,7 +96,7 @@ pub use builder::{ATTEMPT_TIMEOUT, Builder, CONNECT_TIMEOUT, TOTAL_TIMEOUT};
 pub use call::Client;
 pub use chat::{Days, Outgoing, Page, Sent};
 pub use conclave_core as core;
-pub use conclave_wire::trust::{Fingerprint, NoFingerprint};
+pub use conclave_tls::{Fingerprint, NoFingerprint};
 pub use conclave_wire::{OperatorCredential, v1};
 pub use connect::{BuildError, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, check_address};
 pub use error::{CallError, RequestKey};

@@ -8,39 +8,35 @@
 //! every machine and at every time. Nothing here knows a clock, randomness, a file, a network or
 //! the order of a hash table.
 
-pub mod account_limits;
 pub mod allowance;
 pub mod answer;
 pub mod command;
 pub mod decide;
 pub mod event;
 pub mod ids;
-pub mod limit_table;
 pub mod limits;
 pub mod lookup;
 pub mod name;
 pub mod now;
 pub mod once;
+pub mod operation;
 pub mod pattern;
 pub mod rejection;
 pub mod requests;
-pub mod spend;
 pub mod text;
 
-pub use account_limits::AccountLimits;
 pub use allowance::Allowance;
+pub use allowance::account_limits::AccountLimits;
+pub use allowance::limit_table::AccountLimit;
+pub use allowance::spend::Spend;
 pub use answer::{Accepted, Answer};
-pub use command::{
-    AccountRole, Batch, Command, Grant, LoginKeys, MemberRole, MessageRef, Operation,
-    OperatorRequest, Origin, Pass, Progress, Recipient,
-};
+pub use command::{Batch, Command, Origin};
 pub use decide::{Decision, Remember, decide};
 pub use event::Event;
 pub use ids::{
     AccountId, AuthorityId, ConversationId, Digest, InviteId, JoinTokenId, NodeId, OnceId,
     Position, Sequence, SessionId, ThrottleKey, Timestamp, TokenHash, WebhookId,
 };
-pub use limit_table::AccountLimit;
 pub use lookup::{
     Account, Broken, Conversation, Invite, JoinToken, Kind, Lookup, Membership, MessageHead,
     Session, Throttle, Webhook,
@@ -48,8 +44,11 @@ pub use lookup::{
 pub use name::{AccountName, OperatorName, RoomName};
 pub use now::Now;
 pub use once::OncePool;
+pub use operation::{
+    AccountRole, Grant, LoginKeys, MemberRole, MessageRef, Operation, OperatorRequest, Pass,
+    Progress, Recipient,
+};
 pub use pattern::NamePattern;
 pub use rejection::{Bound, Line, Rejection};
 pub use requests::RequestWindow;
-pub use spend::Spend;
 pub use text::{DisplayName, MessageText, Reaction, SessionLabel, Topic};

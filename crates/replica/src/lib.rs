@@ -6,43 +6,26 @@
 //! Always true: an answer leaves only after its entry is on disk on a majority and its events are
 //! in this node's database; a node that does not lead never acknowledges a write on its own.
 
-mod admission;
 mod apply;
-mod campaign;
-mod change;
 mod clocks;
 mod config;
-mod contact;
 mod convert;
-mod damage;
+mod election;
 mod engine;
-mod failure;
-mod finisher;
-mod following;
-mod installed;
-mod log_store;
+mod health;
+mod log;
 mod membership;
 mod network;
-mod observe;
 mod opening;
-mod part;
 mod peer_calls;
-mod pins;
 mod proposer;
 mod reads;
 mod recover;
 mod replica;
-mod retention;
-mod scrub;
 mod snapshot;
-mod snapshot_store;
 mod start_error;
-mod synced;
 mod transport;
 mod types;
-
-#[cfg(test)]
-mod log_suite_tests;
 
 pub use clocks::{CLOCK_SKEW_MAX_MS, ClockStatus};
 pub use conclave_storage::{
@@ -52,9 +35,9 @@ pub use conclave_storage::{
     state::{ChainPoint, CheckError, Pinned, Reader},
 };
 pub use config::{Config, LogRetention, Timers};
-pub use damage::Damage;
-pub use membership::{Change, ChangeError, MEMBERS_MAX, Refusal, VOTERS_MAX};
-pub use pins::Pin;
+pub use health::damage::Damage;
+pub use health::pins::Pin;
+pub use membership::rules::{Change, ChangeError, MEMBERS_MAX, Refusal, VOTERS_MAX};
 pub use recover::{Standing, Survivor};
 pub use replica::Replica;
 pub use start_error::StartError;

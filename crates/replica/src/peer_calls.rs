@@ -13,7 +13,7 @@ use crate::{
     convert::{
         SnapshotMeta, StoredMembers, entry_in, log_id_in, log_id_out, members_in, vote_in, vote_out,
     },
-    snapshot::SnapshotData,
+    snapshot::offer::SnapshotData,
 };
 
 impl Replica {

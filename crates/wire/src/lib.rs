@@ -8,11 +8,9 @@ pub mod address;
 pub mod answer;
 pub mod batch;
 pub mod codec;
-pub mod dial;
 pub mod operator;
 pub mod problem;
 pub mod request;
-pub mod trust;
 
 /// As the packages of the protocol stand to each other: generated code finds its neighbours so.
 #[allow(missing_docs, clippy::all, unreachable_pub, unused_qualifications)]

@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use conclave_local_cluster::{ClusterError, LocalCluster, NODES_MAX};
 use serde::Serialize;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -22,7 +23,6 @@ use tokio::{
 };
 
 use crate::{
-    cluster::{ClusterError, LocalCluster, NODES_MAX},
     commands::up::{interrupted, words},
     errors::{CommandError, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, EXIT_USAGE, note},
     output::{self, Format},

@@ -11,6 +11,7 @@ use std::{
     process::Stdio,
 };
 
+use conclave_local_cluster::Ports;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -19,7 +20,6 @@ use tokio::{
 };
 
 use crate::{
-    cluster::Ports,
     command::{Home, Ran, run},
     support::{PATIENCE, until},
     witness::{PASSWORD, stranger_at},

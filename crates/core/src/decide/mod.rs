@@ -5,50 +5,15 @@
 //! Always true: a request that was executed is never executed again; it gets its first answer as
 //! long as that is remembered and a refusal afterwards.
 
-mod admit_node;
-mod advance_positions;
-mod change_password;
-mod code;
-mod create_account;
-mod create_bot;
-mod create_invite;
-mod create_join_token;
-mod create_room;
-mod create_webhook;
+mod accounts;
 mod dates;
-mod delete_account;
-mod delete_messages;
-mod delete_webhook;
-mod edit_message;
-mod end_session;
-mod exchange_authority;
-mod invite_to_room;
-mod join_room;
-mod kick_from_room;
-mod leave_room;
-mod mentions;
-mod offer_setup;
+mod messages;
+mod nodes;
 mod once_pool;
-mod open_session;
-mod operators;
-mod post_by_webhook;
-mod prefer_leader;
-mod restrict_account;
-mod retire_node;
-mod revoke_invite;
-mod revoke_join_token;
 mod rooms;
 mod ruling;
-mod send_message;
-mod set_account_limits;
-mod set_account_role;
-mod set_block;
-mod set_display_name;
-mod set_member_role;
-mod set_reaction;
-mod set_topic;
+mod sessions;
 mod spending;
-mod try_password;
 
 use crate::{
     Account, AccountId, Bound, Broken, Command, Event, Lookup, Now, OncePool, Operation,
@@ -57,11 +22,25 @@ use crate::{
     lookup::Remembered,
     requests::Admission,
 };
+use accounts::{
+    change_password, create_account, create_bot, create_invite, delete_account, offer_setup,
+    restrict_account, revoke_invite, set_account_limits, set_account_role, set_block,
+    set_display_name,
+};
 use dates::show_dates;
-use ruling::{Ruling, Stop, close_session};
-use spending::{Paid, pay, payer};
-
+use messages::{advance_positions, delete_messages, edit_message, send_message, set_reaction};
+use nodes::{
+    admit_node, create_join_token, exchange_authority, operators, prefer_leader, retire_node,
+    revoke_join_token,
+};
+use rooms::{
+    create_room, create_webhook, delete_webhook, invite_to_room, join_room, kick_from_room,
+    leave_room, post_by_webhook, set_member_role, set_topic,
+};
 pub use ruling::{Decision, Remember};
+use ruling::{Ruling, Stop, close_session};
+use sessions::{end_session, open_session, try_password};
+use spending::{Paid, pay, payer};
 
 /// Decides `command`.
 ///

@@ -13,12 +13,13 @@ use tonic::Request;
 
 use crate::{
     api::edge::{self, Answer},
+    base::random,
     context::{
         access::{accepted, position_of},
         call::{Call, Freshness},
         shared::Shared,
     },
-    pages, random, show,
+    protocol::{pages, show},
 };
 
 /// Number of accounts on a page if the client sets none.

@@ -21,6 +21,7 @@ use crate::{
         edge::{self, Answer},
     },
     auth::sessions::show_token,
+    base::random,
     connections::Places,
     context::{
         access::{accepted, position_of},
@@ -28,7 +29,7 @@ use crate::{
         shared::Shared,
     },
     peer::membership::ChangeRequest,
-    problems, random,
+    protocol::problems,
 };
 
 /// Maximum age of the cluster status that unknown callers get.

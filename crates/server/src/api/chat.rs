@@ -23,7 +23,7 @@ use crate::{
         call::Call,
         shared::Shared,
     },
-    pages, problems, show,
+    protocol::{pages, problems, show},
 };
 
 /// Number of messages on a page if the client sets none.

@@ -23,13 +23,13 @@ use crate::{
         registration::Shown,
         throttle::keys_of_login,
     },
+    base::deadline::Deadline,
     cluster::setup,
     context::{
         access::{accepted, open_session, position_of},
         call::Call,
     },
-    deadline::Deadline,
-    problems::millis,
+    protocol::problems::millis,
 };
 
 /// Length in bytes of an invite's code: 128 random bits.

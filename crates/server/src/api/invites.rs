@@ -13,11 +13,11 @@ use conclave_wire::{
 
 use crate::{
     api::{admin::Admin, creation::CODE_BYTES},
+    base::random,
     context::{
         access::{accepted, administrators_only, position_of},
         call::Call,
     },
-    random,
 };
 
 impl Admin {

@@ -10,6 +10,7 @@ pub(crate) mod chat;
 pub(crate) mod creation;
 pub(crate) mod edge;
 pub(crate) mod invites;
+pub(crate) mod live;
 pub(crate) mod operator_file;
 pub(crate) mod operators;
 pub(crate) mod password_again;

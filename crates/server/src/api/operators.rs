@@ -17,12 +17,13 @@ use conclave_wire::{
 
 use crate::{
     api::accounts::once_id,
+    base::random,
     context::{
         access::{accepted, administrators_only, open_session, position_of},
         call::Call,
         shared::Shared,
     },
-    problems, random,
+    protocol::problems,
 };
 
 impl Shared {

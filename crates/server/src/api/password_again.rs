@@ -14,11 +14,11 @@ use crate::{
         sessions::log_in_first,
         throttle::keys_of_session,
     },
+    base::random,
     context::{
         call::{Call, Freshness},
         shared::Shared,
     },
-    random,
 };
 
 /// Owner of a session, and whether the password was right.

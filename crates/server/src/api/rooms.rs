@@ -17,13 +17,13 @@ use tonic::Request;
 use crate::{
     api::edge::{self, Answer},
     auth::sessions::show_token,
-    client_port::HOOKS,
+    base::random,
     context::{
         access::{accepted, position_of},
         call::Call,
         shared::Shared,
     },
-    pages, random, show,
+    protocol::{client_port::HOOKS, pages, show},
 };
 
 /// Number of rooms or members on a page if the client sets none.

@@ -17,11 +17,12 @@ use conclave_words::{
 use tokio::time::timeout;
 
 use crate::{
+    base::long_work,
     context::{
         call::{Call, Freshness},
         shared::Shared,
     },
-    long_work, pages, problems, show,
+    protocol::{pages, problems, show},
 };
 
 /// Number of messages on a page if the client sets none.

@@ -27,13 +27,13 @@ use crate::{
         sessions::{log_in_first, show_token},
         throttle::keys_of_login,
     },
+    base::{deadline::Deadline, random},
     context::{
         access::{accepted, held_back, position_of},
         call::Call,
         try_password::attempt_id,
     },
-    deadline::Deadline,
-    random, show,
+    protocol::show,
 };
 
 /// Request to log in, with its bounds checked.

@@ -10,6 +10,7 @@ pub(crate) mod credential;
 pub(crate) mod fair;
 pub(crate) mod hash_queue;
 pub(crate) mod passwords;
+pub(crate) mod read_turns;
 pub(crate) mod registration;
 pub(crate) mod sessions;
 pub(crate) mod throttle;

@@ -15,14 +15,14 @@ use tokio::{sync::watch, time::sleep};
 
 use crate::{
     auth::credential::Credential,
+    base::deadline::Deadline,
+    cluster::start_error::StartError,
     context::shared::Shared,
-    deadline::Deadline,
     peer::{
         convert::Cluster,
         join_client::{self, JoinError, Trust},
         membership::ChangeRequest,
     },
-    start_error::StartError,
     tls::{Issued, NodeKey},
 };
 

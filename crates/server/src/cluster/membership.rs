@@ -19,16 +19,15 @@ use tokio::time::{Instant, sleep};
 use crate::{
     api::{admin::Margin, operators::join_token_id},
     auth::credential::Credential,
+    base::{deadline::Deadline, random},
     context::{
         access::{accepted, position_of},
         call::Call,
         shared::Shared,
     },
-    deadline::Deadline,
     identity::join_token::JoinToken,
     peer::membership::ChangeRequest,
-    problems::{self, millis},
-    random,
+    protocol::problems::{self, millis},
     tls::PeerNames,
 };
 

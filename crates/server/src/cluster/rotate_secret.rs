@@ -8,8 +8,9 @@ use conclave_replica::Member;
 use conclave_wire::{Problem, peer, request, v1};
 
 use crate::{
+    base::random,
     context::{call::Call, shared::Shared},
-    problems, random,
+    protocol::problems,
 };
 
 /// A member, and its status if it answers.

@@ -11,9 +11,9 @@ use conclave_wire::Problem;
 use super::{bodies::Allowance, limits::Limits};
 use crate::{
     auth::credential::Credential,
-    client_port::{CLIENT_MESSAGE_BYTES_MAX, HOOKS},
+    base::deadline::Deadline,
     context::shared::Shared,
-    deadline::Deadline,
+    protocol::client_port::{CLIENT_MESSAGE_BYTES_MAX, HOOKS},
     tls::{Caller, Shown},
 };
 
@@ -55,15 +55,15 @@ pub(crate) enum Gate {
 }
 
 /// Decision on a request.
-pub(super) struct Entry {
-    pub(super) allowance: Allowance,
+pub(crate) struct Entry {
+    pub(crate) allowance: Allowance,
     /// Whether the request proves who its caller is.
-    pub(super) known: bool,
+    pub(crate) known: bool,
 }
 
 impl Gate {
     /// Decides on a request.
-    pub(super) async fn decide(
+    pub(crate) async fn decide(
         &self,
         parts: &Parts,
         caller: &Caller,
@@ -80,13 +80,13 @@ impl Gate {
     }
 
     /// Returns whether the response to a call may name the leader.
-    pub(super) fn is_hinted(&self, parts: &Parts) -> bool {
+    pub(crate) fn is_hinted(&self, parts: &Parts) -> bool {
         matches!(self, Self::Clients(_)) && parts.uri.path().starts_with(WITH_SESSION)
     }
 
     /// Adds the client address of the leader to a response, if another node leads: a hint that
     /// saves the client a hop.
-    pub(super) fn name_leader<B>(&self, response: &mut Response<B>) {
+    pub(crate) fn name_leader<B>(&self, response: &mut Response<B>) {
         let Self::Clients(shared) = self else {
             return;
         };

@@ -8,22 +8,16 @@
 //! a caller that is not known can displace only another caller that is not known; running out of
 //! descriptors costs new connections and nothing else.
 
-mod address;
-mod bodies;
-mod descriptors;
-mod gate;
-mod io;
-mod limits;
-mod meter;
-mod places;
-mod refusals;
-mod serve;
-mod turns;
+pub(crate) mod address;
+pub(crate) mod bodies;
+pub(crate) mod descriptors;
+pub(crate) mod gate;
+pub(crate) mod io;
+pub(crate) mod limits;
+pub(crate) mod meter;
+pub(crate) mod places;
+pub(crate) mod refusals;
+pub(crate) mod turns;
 
-pub(crate) use self::{
-    gate::Gate,
-    limits::Ports,
-    places::Places,
-    serve::{Door, Introducing, serve},
-};
+pub(crate) use self::{gate::Gate, limits::Ports, places::Places};
 pub use limits::Limits;

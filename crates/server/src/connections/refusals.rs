@@ -17,7 +17,10 @@ use axum::http::{HeaderMap, Response, StatusCode};
 use tonic::{Code, Status};
 
 use super::address::Address;
-use crate::{context::access::HELD_BACK_MAX, kept::Kept, pace::Pace};
+use crate::{
+    base::{kept::Kept, pace::Pace},
+    context::access::HELD_BACK_MAX,
+};
 
 /// Number of refusals of an address without a wait.
 const AT_ONCE: u32 = 2000;
@@ -28,7 +31,7 @@ const EVERY: Duration = Duration::from_millis(10);
 const KEPT_MAX: usize = 65_536;
 
 /// Refusals of each address; see the head of this file.
-pub(super) struct Refusals {
+pub(crate) struct Refusals {
     of: Mutex<Kept<Address, Pace>>,
 }
 
@@ -41,7 +44,7 @@ impl Default for Refusals {
 
 impl Refusals {
     /// Returns for how long to hold a response back.
-    pub(super) fn hold<T>(&self, address: Address, answer: &Response<T>) -> Duration {
+    pub(crate) fn hold<T>(&self, address: Address, answer: &Response<T>) -> Duration {
         match is_refusal(answer) {
             true => self.count(address),
             false => Duration::ZERO,

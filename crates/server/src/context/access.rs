@@ -16,15 +16,15 @@ use tokio::task::spawn_blocking;
 use crate::{
     auth::{
         fair::{OfAccount, Place},
+        read_turns::OwnTurn,
         sessions::{Known, session_ended},
     },
+    base::deadline::Deadline,
     context::{
         call::{Call, Freshness},
         shared::Shared,
     },
-    deadline::Deadline,
-    problems::{self, millis},
-    read_turns::OwnTurn,
+    protocol::problems::{self, millis},
 };
 
 /// How long a read may wait for its turn. A page takes milliseconds, so a read that waits this long

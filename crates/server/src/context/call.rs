@@ -9,7 +9,7 @@ use axum::http::HeaderMap;
 use conclave_core::Position;
 use conclave_wire::v1;
 
-use crate::{auth::credential::Credential, deadline::Deadline};
+use crate::{auth::credential::Credential, base::deadline::Deadline};
 
 /// What a call has besides its message.
 #[derive(Debug)]

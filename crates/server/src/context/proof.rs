@@ -14,9 +14,9 @@ use conclave_wire::Problem;
 
 use crate::{
     auth::credential::Credential,
+    base::deadline::Deadline,
     context::{call::Call, shared::Shared},
-    deadline::Deadline,
-    problems,
+    protocol::problems,
 };
 
 impl Shared {

@@ -20,9 +20,10 @@ use tokio::{
 
 use crate::{
     auth::{
-        codes::Codes, passwords::Passwords, registration::Registration, sessions::Sessions,
-        throttle::Gate,
+        codes::Codes, passwords::Passwords, read_turns::ReadTurns, registration::Registration,
+        sessions::Sessions, throttle::Gate,
     },
+    base::told::Told,
     connections::Places,
     context::{
         check_state::Checks, exchange_state::Exchange, operator_calls::Operators,
@@ -31,10 +32,8 @@ use crate::{
     identity::node_identity::Identity,
     live::LiveState,
     peer::{convert::role_number, digest_points::Digests, snapshots, transport::GrpcTransport},
-    problems::millis,
-    read_turns::ReadTurns,
+    protocol::problems::millis,
     tls::Security,
-    told::Told,
 };
 
 /// How long a peer may take to report its status.

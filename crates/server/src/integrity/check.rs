@@ -16,11 +16,12 @@ use futures::future::join_all;
 use tokio::time::sleep;
 
 use crate::{
+    base::random,
     context::{
         check_state::{Check, sound},
         shared::Shared,
     },
-    problems, random,
+    protocol::problems,
 };
 
 /// How long a node may take to reach the entry at which it is to hold its state.

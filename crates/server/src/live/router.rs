@@ -20,7 +20,7 @@ use super::{
     feed::Block,
     hub::{Audience, Change, Hub, Item, Routed},
 };
-use crate::show;
+use crate::protocol::show;
 
 /// How often the thread looks whether the feed has ended.
 const IDLE: Duration = Duration::from_secs(1);

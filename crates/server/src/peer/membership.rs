@@ -7,7 +7,7 @@ use conclave_wire::{
     v1::{self, change_members_request::Change as Asked},
 };
 
-use crate::problems;
+use crate::protocol::problems;
 
 /// Request to change the membership.
 #[derive(Clone, Debug)]

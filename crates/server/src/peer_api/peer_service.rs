@@ -21,11 +21,10 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     auth::credential::Credential,
-    cluster::roll_call::hear::HearError,
+    base::deadline::Deadline,
+    cluster::{moments, roll_call::hear::HearError},
     context::{call, shared::Shared},
-    deadline::Deadline,
     identity::epoch,
-    live,
     peer::{
         codec::{members_in, members_out},
         convert::{self, malformed},
@@ -37,7 +36,7 @@ use crate::{
         peer_guard::caller,
         peer_roles::{self, Call, Standing},
     },
-    problems,
+    protocol::problems,
     tls::{Caller, PeerNames},
 };
 
@@ -348,7 +347,7 @@ impl PeerService for Peers {
             .map_or(0, |envelope| envelope.source_node_id);
         self.check(&caller, peer_roles::SHARE_MOMENT, request.envelope.take())?;
         let moment = request.moment.ok_or_else(|| malformed("nothing is told"))?;
-        live::hear(&self.shared, source, moment).await;
+        moments::hear(&self.shared, source, moment).await;
         Ok(Response::new(peer::ShareMomentResponse {}))
     }
 

@@ -2,7 +2,7 @@
 
 use conclave_core::{
     AccountLimit, AccountName, AccountRole, Command, InviteId, Operation, Rejection, SessionId,
-    TokenHash, limit_table::ACCOUNT_LIMITS,
+    TokenHash, allowance::limit_table::ACCOUNT_LIMITS,
 };
 
 use super::{SessionRequest, command, invalid};

@@ -7,7 +7,7 @@ use rusqlite::params;
 use crate::state::{
     ApplyError,
     column::{account_role_number, stored},
-    writer::Writer,
+    write::writer::Writer,
 };
 
 impl Writer {
