@@ -6,6 +6,7 @@
 //! accounts or propose a session's commands use it.
 
 pub(crate) mod codes;
+pub(crate) mod credential;
 pub(crate) mod fair;
 pub(crate) mod hash_queue;
 pub(crate) mod passwords;
