@@ -9,10 +9,10 @@ use axum::http::request::Parts;
 use conclave_wire::Problem;
 use tonic::{Status, metadata::MetadataMap};
 
-use super::{bodies::Allowance, limits::Limits};
 use crate::{
     auth::sessions::token_in,
     base::deadline::Deadline,
+    connections::{bodies::Allowance, limits::Limits},
     context::shared::Shared,
     protocol::client_port::{CLIENT_MESSAGE_BYTES_MAX, HOOKS},
     tls::{Caller, Shown},
