@@ -23,7 +23,6 @@ use crate::{
         access::{held_back, open_session},
         shared::Shared,
     },
-    live::heartbeat,
 };
 
 pub(crate) mod subscription;
@@ -246,4 +245,13 @@ impl LiveService for Live {
         self.shared
             .reply(Self::get_presence(self, &metadata, request).await)
     }
+}
+
+/// Returns the silence before a heartbeat that a client asked for.
+fn heartbeat(asked_ms: u32) -> Duration {
+    let ms = match asked_ms {
+        0 => 5000,
+        asked => asked.clamp(500, 60_000),
+    };
+    Duration::from_millis(ms.into())
 }
