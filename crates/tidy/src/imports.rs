@@ -1,4 +1,4 @@
-//! Files of one crate import each other in one direction only.
+//! Reads which file of a crate takes what from which other file.
 //!
 //! Read are the paths that begin with `crate`, `self`, `super` or a module that the file declares,
 //! in `use` declarations and elsewhere, without comments, texts and what is compiled for tests
@@ -7,74 +7,30 @@
 //! not count either: `live/hub.rs` may use what `live/mod.rs` defines, with which it is one module.
 //! Macros and modules inside a file are read as part of it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{File, Problem};
+use crate::File;
 
 /// How many files may hand on one name, one after the other: more than there are.
 const HANDED_ON_MAX: usize = 16;
 
-/// Finds circles of imports between the files of each crate; a circle is named at its first file,
-/// with what ties it.
-pub fn circles(files: &[&File]) -> Vec<Problem> {
+/// From each file to the files from which it takes something, with the names.
+pub(crate) type Imports<'a> = BTreeMap<&'a str, BTreeMap<&'a str, BTreeSet<String>>>;
+
+/// Returns the files of each crate, by the path of its folder.
+pub(crate) fn by_crate<'a>(files: &[&'a File]) -> BTreeMap<&'a str, Vec<&'a File>> {
     let mut crates: BTreeMap<&str, Vec<&File>> = BTreeMap::new();
     for file in files {
         if let Some((of, _)) = file.path.split_once("/src/") {
             crates.entry(of).or_default().push(file);
         }
     }
-    crates.values().flat_map(|of| circles_of(of)).collect()
+    crates
 }
 
-fn circles_of(files: &[&File]) -> Vec<Problem> {
-    let plan = Plan::read(files);
-    let arrows = plan.arrows();
-    let reached: BTreeMap<&str, BTreeSet<&str>> = arrows
-        .keys()
-        .map(|from| (*from, reached(&arrows, from)))
-        .collect();
-    let mut named: BTreeSet<&str> = BTreeSet::new();
-    let mut problems = Vec::new();
-    for (from, all) in &reached {
-        if named.contains(from) || !all.contains(from) {
-            continue;
-        }
-        let comes_back = |to: &&&str| reached.get(**to).is_some_and(|back| back.contains(from));
-        let circle: BTreeSet<&str> = all.iter().filter(comes_back).copied().collect();
-        named.extend(&circle);
-        let ties = circle.iter().flat_map(|one| {
-            let within = arrows[one].iter().filter(|(to, _)| circle.contains(*to));
-            within.map(move |(to, names)| {
-                let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                format!("{one} takes {} from {to}", names.join(", "))
-            })
-        });
-        let ties: Vec<String> = ties.collect();
-        problems.push(Problem::new(
-            from,
-            1,
-            "files import each other in one direction",
-            format!("move down what both need: {}", ties.join("; ")),
-        ));
-    }
-    problems
-}
-
-/// From each file to the files from which it takes something, with the names.
-type Arrows<'a> = BTreeMap<&'a str, BTreeMap<&'a str, BTreeSet<String>>>;
-
-/// Returns all files to which the arrows lead from one, however far.
-fn reached<'a>(arrows: &Arrows<'a>, from: &str) -> BTreeSet<&'a str> {
-    let mut found = BTreeSet::new();
-    let mut next: VecDeque<&str> = VecDeque::from([from]);
-    while let Some(file) = next.pop_front() {
-        for to in arrows.get(file).into_iter().flat_map(BTreeMap::keys) {
-            if found.insert(*to) {
-                next.push_back(to);
-            }
-        }
-    }
-    found
+/// Reads what the files of one crate take from each other.
+pub(crate) fn imports<'a>(files: &[&'a File]) -> Imports<'a> {
+    Plan::read(files).arrows()
 }
 
 /// A path of names: of a module, or of a thing in it.
@@ -120,8 +76,8 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn arrows(&self) -> Arrows<'a> {
-        let mut arrows = Arrows::new();
+    fn arrows(&self) -> Imports<'a> {
+        let mut arrows = Imports::new();
         for (own, module) in &self.modules {
             let above = |file: &str| {
                 let lengths = 0..own.len();
@@ -412,93 +368,5 @@ fn quoted(rest: &str) -> usize {
         }
         (Some(_), Some((at, '\''))) => at + 1,
         _ => 1,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn found(files: &[(&str, &str)]) -> Vec<String> {
-        let files: Vec<File> = files
-            .iter()
-            .map(|(path, text)| File {
-                path: format!("crates/x/src/{path}"),
-                text: (*text).to_owned(),
-            })
-            .collect();
-        let problems = circles(&files.iter().collect::<Vec<_>>());
-        problems.into_iter().map(|problem| problem.cure).collect()
-    }
-
-    #[test]
-    fn two_files_that_import_each_other_are_caught_however_they_do_it() {
-        let b = ("b.rs", "use crate::a::One;");
-        for a in [
-            "use crate::b::Two;",
-            "use super::b::Two;",
-            "use crate::{c::Three, b::{self, Two as Other}};",
-            "fn f() { crate::b::two() }",
-            "use crate::b::*;",
-        ] {
-            let circle = found(&[("lib.rs", "mod a; mod b; mod c;"), ("a.rs", a), b]);
-            assert_eq!(circle.len(), 1, "{a}");
-            assert!(circle[0].contains("b.rs takes One from crates/x/src/a.rs"));
-        }
-    }
-
-    #[test]
-    fn a_long_circle_is_one_circle() {
-        let circle = found(&[
-            ("a.rs", "use crate::b::B;"),
-            ("b.rs", "use crate::d::c::C;"),
-            ("d/c.rs", "use crate::a::A;"),
-            ("e.rs", "use crate::a::A;"),
-        ]);
-        assert_eq!(circle.len(), 1);
-        assert!(!circle[0].contains("e.rs"));
-    }
-
-    #[test]
-    fn a_folder_hands_on_what_its_files_define() {
-        let face = "mod one; mod two; pub use one::One; pub(crate) use self::two::Two;";
-        let two = "use super::One;";
-        assert!(found(&[("d/mod.rs", face), ("d/one.rs", ""), ("d/two.rs", two)]).is_empty());
-        // What the folder's own file defines is of the same module.
-        let two = "use super::Above;";
-        assert!(found(&[("d/mod.rs", face), ("d/two.rs", two)]).is_empty());
-    }
-
-    #[test]
-    fn a_folder_does_not_hide_a_circle_with_its_neighbour() {
-        let circle = found(&[
-            ("d/mod.rs", "mod one; fn f() { one::g() }"),
-            ("d/one.rs", "use crate::e::E;"),
-            ("e.rs", "use crate::d::f;"),
-        ]);
-        assert_eq!(circle.len(), 1);
-    }
-
-    #[test]
-    fn tests_comments_and_strings_tie_nothing() {
-        let b = ("b.rs", "use crate::a::One;");
-        for a in [
-            "// use crate::b::Two;",
-            "const A: &str = \"crate::b::Two\";",
-            "const A: &str = r#\"crate::b::Two\"#;",
-            "#[cfg(test)]\nmod tests { use crate::b::Two; fn f() { { } } }",
-            "#[cfg(test)]\nuse crate::b::{Two, Three};",
-            "const A: char = '\"'; const B: char = '\\''; // crate::b::Two",
-            "use conclave_core::b::Two;",
-            "mod b; use conclave_core::{b::Two};",
-            "use crate::bb::Two;",
-        ] {
-            assert!(found(&[("a.rs", a), b]).is_empty(), "{a}");
-        }
-        // A file that is compiled for tests alone.
-        let lib = "mod a; mod b; #[cfg(test)] mod fake;";
-        let fake = ("fake.rs", "use crate::a::A;");
-        let a = ("a.rs", "use crate::fake::F;");
-        assert!(found(&[("lib.rs", lib), a, fake]).is_empty());
     }
 }
