@@ -97,7 +97,7 @@ pub use call::Client;
 pub use chat::{Days, Outgoing, Page, Sent};
 pub use conclave_core as core;
 pub use conclave_wire::trust::{Fingerprint, NoFingerprint};
-pub use conclave_wire::{OperatorCredential, v1};
+pub use conclave_wire::{OperatorCredential, Reason, v1};
 pub use connect::{BuildError, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, check_address};
 pub use error::{CallError, RequestKey};
 pub use events::{Disconnect, Events, From, HEARTBEAT, Item, Reconnect, SubscribeOptions};

@@ -38,7 +38,7 @@ fn reason<T>(outcome: &Result<T, tonic::Status>) -> String {
     match outcome {
         Ok(_) => OK.to_owned(),
         Err(status) => match Problem::from_status(status) {
-            Some(problem) => problem.reason().to_owned(),
+            Some(problem) => problem.reason().to_string(),
             None => format!("a foreign status: {status:?}"),
         },
     }

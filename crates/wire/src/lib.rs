@@ -11,6 +11,7 @@ pub mod codec;
 pub mod dial;
 pub mod operator;
 pub mod problem;
+mod reason;
 pub mod request;
 pub mod trust;
 
@@ -40,3 +41,4 @@ pub const PUBLIC_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/
 
 pub use operator::OperatorCredential;
 pub use problem::Problem;
+pub use reason::Reason;

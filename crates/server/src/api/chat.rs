@@ -8,7 +8,7 @@ use conclave_core::{
 };
 use conclave_replica::rows::{self, ConversationRow, HistoryFrom, HistoryPage};
 use conclave_wire::{
-    Problem, request,
+    Problem, Reason, request,
     v1::{self, chat_service_server::ChatService},
 };
 use tonic::{Request, Response, Status};
@@ -46,7 +46,7 @@ impl Which {
             Some(Asked::RoomName(name)) => Ok(Self::Room(RoomName::new(name)?.key())),
             Some(Asked::ConversationId(id)) => Ok(Self::Number(ConversationId(id))),
             None => Err(Problem::Refused {
-                reason: "CONVERSATION_MISSING".to_owned(),
+                reason: Reason::ConversationMissing,
                 sentence: "the request names no conversation".to_owned(),
                 request_last: None,
             }),

@@ -8,7 +8,7 @@ use conclave_replica::{
     rows,
     search::{SearchError, Stop},
 };
-use conclave_wire::{Problem, request, v1};
+use conclave_wire::{Problem, Reason, request, v1};
 use conclave_words::{
     SearchQuery, SnippetPart,
     query::{DAYS_MAX, Day, OFFSET_MINUTES_MAX, Zone},
@@ -83,7 +83,7 @@ pub(crate) async fn search(
 
 fn invalid(sentence: String) -> Problem {
     Problem::Refused {
-        reason: "QUERY_INVALID".to_owned(),
+        reason: Reason::QueryInvalid,
         sentence,
         request_last: None,
     }

@@ -129,6 +129,8 @@ pub(crate) fn show_token(token: &[u8; TOKEN_BYTES]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use conclave_wire::Reason;
+
     use super::*;
 
     #[test]
@@ -143,7 +145,7 @@ mod tests {
             metadata.insert("authorization", bad.parse().unwrap());
             assert_eq!(
                 token_of(&metadata).unwrap_err().reason(),
-                "SESSION_EXPIRED",
+                Reason::SessionExpired,
                 "{bad}"
             );
         }

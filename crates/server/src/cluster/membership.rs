@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, time::Duration};
 use conclave_core::Accepted;
 use conclave_replica::{Change, Lane, Member, Members, Place};
 use conclave_wire::{
-    Problem, address, peer,
+    Problem, Reason, address, peer,
     request::{self, token_hash},
     v1,
 };
@@ -189,7 +189,7 @@ impl Shared {
         let loses_quorum = margin(&before, &up).quorum && !margin(&after, &up).quorum;
         if changed && loses_quorum && !request.force {
             let sentence = "too few of the voters that would be left answer now";
-            return Err(problems::refused("WOULD_LOSE_QUORUM", sentence));
+            return Err(problems::refused(Reason::WouldLoseQuorum, sentence));
         }
         if changed && !request.dry_run {
             tracing::info!(?change, "the membership changes");
@@ -252,7 +252,7 @@ fn keeps_the_key(after: &Members, statuses: &[Told]) -> Result<(), Problem> {
         return Ok(());
     }
     let sentence = "no voter that would be left has got the key of the cluster's authority yet";
-    Err(problems::refused("WOULD_LOSE_AUTHORITY", sentence))
+    Err(problems::refused(Reason::WouldLoseAuthority, sentence))
 }
 
 /// A member, and its status if it answers.
@@ -272,7 +272,7 @@ fn change_in(request: &v1::ChangeMembersRequest) -> Result<Change, Problem> {
     match request.change.clone() {
         Some(Asked::Add(node)) => {
             for address in [&node.peer_address, &node.client_address] {
-                let invalid = |why| problems::refused("ADDRESS_INVALID", why);
+                let invalid = |why| problems::refused(Reason::AddressInvalid, why);
                 address::check(address).map_err(invalid)?;
             }
             let member = Member {
@@ -293,7 +293,7 @@ fn change_in(request: &v1::ChangeMembersRequest) -> Result<Change, Problem> {
             new: replace.new_node_id,
         }),
         None => Err(problems::refused(
-            "CHANGE_MISSING",
+            Reason::ChangeMissing,
             "the request says nothing that shall change",
         )),
     }

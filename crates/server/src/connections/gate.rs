@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::http::request::Parts;
-use conclave_wire::Problem;
+use conclave_wire::{Problem, Reason};
 use tonic::{Status, metadata::MetadataMap};
 
 use super::{bodies::Allowance, limits::Limits};
@@ -154,7 +154,7 @@ fn of_peer(
         // The call itself answers a node that was removed.
         if !matches!(caller.shown, Shown::Node(_)) {
             let sentence = "this port is for nodes of the cluster, with a certificate";
-            return Err(shared.refuse(caller, "NOT_A_PEER", sentence.to_owned()));
+            return Err(shared.refuse(caller, Reason::NotAPeer, sentence.to_owned()));
         }
     }
     Ok(stranger(limits))

@@ -11,7 +11,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use conclave_replica::{CheckError, Lane, Member, Pin, Pinned, Role};
-use conclave_wire::{Problem, peer, v1};
+use conclave_wire::{Problem, Reason, peer, v1};
 use futures::future::join_all;
 use tokio::time::sleep;
 
@@ -157,7 +157,7 @@ impl Shared {
         }
         if id != 0 {
             let sentence = "this node knows no such check; begin another one";
-            return Err(problems::refused("NO_SUCH_CHECK", sentence));
+            return Err(problems::refused(Reason::NoSuchCheck, sentence));
         }
         let members = self.members();
         let node = |(node, member): (&u64, &Member)| v1::NodeCheck {

@@ -5,7 +5,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use conclave_core::{AccountName, ConversationId, Position, Rejection, TokenHash};
 use conclave_replica::rows::{self, SessionRow};
 use conclave_wire::{
-    Problem,
+    Problem, Reason,
     v1::{self, live_service_server::LiveService},
 };
 use futures::Stream;
@@ -155,7 +155,7 @@ impl Live {
         match presences.set_away(who.0, who.1, request.away) {
             true => Ok(v1::SetPresenceResponse {}),
             false => Err(Problem::Refused {
-                reason: "NO_STREAM".to_owned(),
+                reason: Reason::NoStream,
                 sentence: "this session has no stream with this node".to_owned(),
                 request_last: None,
             }),

@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use conclave_core::{Accepted, NodeId, Pass};
 use conclave_replica::{MEMBERS_MAX, Member, Place, Refusal};
 use conclave_wire::{
-    Problem, address,
+    Problem, Reason, address,
     peer::{self, join_request, join_service_server::JoinService},
     request::{self, token_hash},
     v1,
@@ -68,9 +68,10 @@ impl Admission {
         match &outcome {
             Ok(let_in) => tracing::info!(node = let_in.node_id, address, "a machine was let in"),
             Err(problem @ Problem::Refused { .. }) => {
-                let told = (from.map(|from| from.ip()), problem.reason().to_owned());
+                let told = (from.map(|from| from.ip()), problem.reason().to_string());
                 if self.shared.callers_refused.is_news(told) {
-                    let (from, reason) = (from.map(|from| from.to_string()), problem.reason());
+                    let (from, reason) =
+                        (from.map(|from| from.to_string()), problem.reason().name());
                     tracing::warn!(address, from, reason, "a machine was refused");
                 }
                 sleep(REFUSED_PAUSE).await;
@@ -139,10 +140,10 @@ impl Shared {
         caller: &Caller,
     ) -> Result<peer::JoinResponse, Problem> {
         let secret = self.secret().ok_or_else(no_key)?;
-        let missing = || problems::refused("REQUEST_ID_INVALID", "a request id has 16 bytes");
+        let missing = || problems::refused(Reason::RequestIdInvalid, "a request id has 16 bytes");
         let id = request::once_id(&request.request_id)?.ok_or_else(missing)?;
         for address in [&request.peer_address, &request.client_address] {
-            let invalid = |why| problems::refused("ADDRESS_INVALID", why);
+            let invalid = |why| problems::refused(Reason::AddressInvalid, why);
             if address.len() > ADDRESS_SHOWN_MAX {
                 return Err(invalid("an address has at most 260 bytes"));
             }
@@ -235,7 +236,7 @@ impl Shared {
         request: &peer::JoinRequest,
         caller: &Caller,
     ) -> Result<Pass, Problem> {
-        let nothing = || problems::refused("JOIN_REFUSED", "the request shows nothing");
+        let nothing = || problems::refused(Reason::JoinRefused, "the request shows nothing");
         let Shown::Node(names) = caller.shown else {
             return Err(nothing());
         };
