@@ -4,28 +4,16 @@
 //! certificate is not of that authority; a client with roots sends nothing to a peer that does not
 //! prove by them to be the requested host; any other client talks on loopback alone.
 
-use std::{
-    fmt, io,
-    net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fmt, io, net::IpAddr, sync::Arc, time::Duration};
 
-use conclave_wire::{
-    dial,
-    trust::{Fingerprint, NODES_NAME},
+use conclave_tls::{
+    Fingerprint, ShownAuthority, dial, for_grpc, nodes_name, signed_by, tls_error, tls13,
 };
 use hyper_util::rt::TokioIo;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore,
-    SignatureScheme,
-    client::{
-        Resumption, WebPkiServerVerifier,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
-    crypto::{CryptoProvider, ring as provider, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
-    version::TLS13,
+    CertificateError, ClientConfig, Error as TlsError, RootCertStore,
+    client::WebPkiServerVerifier,
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -72,8 +60,7 @@ impl Authority {
     /// [`NoAuthority`] if the bytes are not the certificate of an authority.
     pub fn from_der(der: impl Into<Vec<u8>>) -> Result<Self, NoAuthority> {
         let certificate = CertificateDer::from(der.into());
-        let mut roots = RootCertStore::empty();
-        roots.add(certificate.clone()).map_err(|_| NoAuthority)?;
+        signed_by(certificate.clone()).map_err(|_| NoAuthority)?;
         Ok(Self(certificate))
     }
 
@@ -86,19 +73,12 @@ impl Authority {
     /// Returns the fingerprint by which people know the authority.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
-        let digest = ::ring::digest::digest(&::ring::digest::SHA256, &self.0);
-        Fingerprint(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
+        Fingerprint::of(&self.0)
     }
 
     /// Returns the verifier that accepts only certificates signed by this authority.
     fn verifier(&self) -> Arc<WebPkiServerVerifier> {
-        let mut roots = RootCertStore::empty();
-        let added = roots.add(self.0.clone());
-        added.expect("it was looked at when it was made");
-        let provider = Arc::new(provider::default_provider());
-        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
-            .build()
-            .expect("there is a root")
+        signed_by(self.0.clone()).expect("it was looked at when it was made")
     }
 }
 
@@ -136,14 +116,10 @@ impl Roots {
 /// # Errors
 /// [`FetchError`].
 pub async fn fetch_authority(address: &str, limit: Duration) -> Result<Authority, FetchError> {
-    let provider = Arc::new(provider::default_provider());
-    let seen = Arc::new(Seen {
-        authority: Mutex::default(),
-        provider: provider.clone(),
-    });
-    let config = tls13(provider)
+    let shown = ShownAuthority::any();
+    let config = tls13()
         .dangerous()
-        .with_custom_certificate_verifier(seen.clone())
+        .with_custom_certificate_verifier(shown.clone())
         .with_no_client_auth();
     let asked = async {
         let stream = reach_at(address).await;
@@ -160,83 +136,9 @@ pub async fn fetch_authority(address: &str, limit: Duration) -> Result<Authority
     timeout(limit, asked)
         .await
         .map_err(|_| FetchError::Silent(limit))??;
-    let authority = seen
-        .authority
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
-    let authority = authority.clone();
-    Ok(authority.expect("a handshake that succeeds has been looked at"))
-}
-
-fn tls_error(error: &io::Error) -> Option<&TlsError> {
-    error.get_ref().and_then(|cause| cause.downcast_ref())
-}
-
-fn nodes_name() -> ServerName<'static> {
-    ServerName::try_from(NODES_NAME).expect("it is a name")
-}
-
-fn tls13(
-    provider: Arc<CryptoProvider>,
-) -> rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier> {
-    ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&TLS13])
-        .expect("the provider speaks TLS 1.3")
-}
-
-/// A verifier that accepts any certificate, and remembers it.
-#[derive(Debug)]
-struct Seen {
-    authority: Mutex<Option<Authority>>,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Seen {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        others: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, TlsError> {
-        let unknown = || TlsError::InvalidCertificate(CertificateError::UnknownIssuer);
-        let authority = others.last().ok_or_else(unknown)?;
-        let authority = Authority::from_der(authority.to_vec()).map_err(|_| unknown())?;
-        let verifier = authority.verifier();
-        let verified = verifier.verify_server_cert(certificate, &[], name, ocsp, now)?;
-        let mut seen = self
-            .authority
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *seen = Some(authority);
-        Ok(verified)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, TlsError> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, TlsError> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        let algorithms = self.provider.signature_verification_algorithms;
-        algorithms.supported_schemes()
-    }
+    let authority = shown.certificate();
+    let authority = authority.expect("a handshake that succeeds has been looked at");
+    Ok(Authority(authority.clone()))
 }
 
 /// Source of the address of a node.
@@ -273,14 +175,12 @@ impl fmt::Debug for Trust {
 
 impl Trust {
     pub(crate) fn pinned(authority: &Authority) -> Self {
-        let config = tls13(Arc::new(provider::default_provider()));
-        let config = config.with_webpki_verifier(authority.verifier());
+        let config = tls13().with_webpki_verifier(authority.verifier());
         Self::Pinned(connector(config.with_no_client_auth()))
     }
 
     pub(crate) fn named(roots: &Roots) -> Self {
-        let config = tls13(Arc::new(provider::default_provider()));
-        let config = config.with_root_certificates(Arc::clone(&roots.0));
+        let config = tls13().with_root_certificates(Arc::clone(&roots.0));
         Self::Named(connector(config.with_no_client_auth()), Arc::default())
     }
 
@@ -296,7 +196,7 @@ impl Trust {
     /// address.
     #[cfg(test)]
     pub(crate) fn nobody() -> Self {
-        let config = tls13(Arc::new(provider::default_provider()))
+        let config = tls13()
             .with_root_certificates(RootCertStore::empty())
             .with_no_client_auth();
         Self::Pinned(TlsConnector::from(Arc::new(config)))
@@ -350,10 +250,8 @@ impl Trust {
     }
 }
 
-fn connector(mut config: ClientConfig) -> TlsConnector {
-    config.resumption = Resumption::disabled();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    TlsConnector::from(Arc::new(config))
+fn connector(config: ClientConfig) -> TlsConnector {
+    TlsConnector::from(Arc::new(for_grpc(config)))
 }
 
 /// Returns whether this `host:port` is on this machine, so that no other machine can listen.

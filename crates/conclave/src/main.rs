@@ -5,7 +5,6 @@
 
 mod arguments;
 mod cli;
-mod cluster;
 mod commands;
 mod connection;
 mod credentials;

@@ -4,8 +4,7 @@
 use std::{path::Path, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-
-use crate::cluster::{ClusterError, Founding, LocalCluster, Options, Ports};
+use conclave_local_cluster::{ClusterError, Founding, LocalCluster, Options, Ports};
 
 /// Longest time until the cluster serves.
 const READY_LIMIT: Duration = Duration::from_secs(30);

@@ -326,7 +326,7 @@ pub enum AdminOperation {
     },
     /// Set limits of accounts.
     SetAccountLimits {
-        /// The limits and their values: 1 to [`crate::limit_table::ACCOUNT_LIMITS`].
+        /// The limits and their values: 1 to [`crate::allowance::limit_table::ACCOUNT_LIMITS`].
         values: Vec<(AccountLimit, u64)>,
     },
 }

@@ -40,11 +40,9 @@ use crate::{
         Decided, Entry, Leader, LogId, SnapshotMeta, StoredMembers, TypeConfig, log_id_in,
         log_id_out, members_out, stored_members_in,
     },
-    installed::Installed,
-    pins::{Pin, Pins},
-    snapshot::SnapshotData,
-    snapshot_store::SnapshotStore,
-    synced::Synced,
+    health::pins::{Pin, Pins},
+    log::synced::Synced,
+    snapshot::{installed::Installed, offer::SnapshotData, store::SnapshotStore},
 };
 
 /// Entries applied in one transaction at most: a transaction of this size takes tens of

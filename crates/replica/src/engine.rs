@@ -7,7 +7,7 @@ use openraft::SnapshotPolicy;
 use crate::{
     Config, StartError,
     apply::{Machine, Raft},
-    log_store::Log,
+    log::store::Log,
     network::Network,
 };
 

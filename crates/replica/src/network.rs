@@ -17,8 +17,7 @@ use openraft::{
 use crate::{
     Codec, Lane, Member, Peer, PeerError, Transport,
     convert::{Leader, TypeConfig, Vote, entry_out, log_id_in, log_id_out, vote_in, vote_out},
-    snapshot::SnapshotData,
-    snapshot_store::SnapshotStore,
+    snapshot::{offer::SnapshotData, store::SnapshotStore},
     transport,
 };
 

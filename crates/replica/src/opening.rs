@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 use crate::{
     Config, StartError,
     apply::Machine,
-    damage::{disk_failure, found},
+    health::damage::{disk_failure, found},
 };
 
 /// Starts the search, which reads the state.

@@ -21,7 +21,8 @@ use conclave_storage::{
 };
 
 use crate::{
-    Codec, Members, StartError, damage::log_has_all, installed::Installed, opening::check_pair,
+    Codec, Members, StartError, health::damage::log_has_all, opening::check_pair,
+    snapshot::installed::Installed,
 };
 
 /// Entries of the log that are read at once when the newest membership is looked for.

@@ -6,14 +6,18 @@
 //! conditions besides the filters that are there once.
 
 mod days;
+mod error;
+mod filter;
+mod pieces;
 
-use std::{fmt, iter::Peekable, str::CharIndices};
+use conclave_core::{AccountName, ConversationId, RoomName, Timestamp};
 
-use conclave_core::{AccountName, ConversationId, Rejection, RoomName, Timestamp};
-
-use crate::{Element, Kind, Pattern, Words};
+use crate::{Pattern, Words};
+use pieces::{Piece, pieces};
 
 pub use days::{DAYS_MAX, Day, OFFSET_MINUTES_MAX, Zone, days_in};
+pub use error::QueryError;
+pub use filter::Filter;
 
 /// Longest query in bytes of UTF-8: one line, also in scripts of three or four bytes a letter.
 /// Longer: refused.
@@ -71,142 +75,6 @@ struct Filters {
     on: bool,
     link: bool,
     unread: bool,
-}
-
-/// The kinds of filters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Filter {
-    /// `from:NAME`
-    From,
-    /// `in:#ROOM` or `in:NAME`
-    In,
-    /// `before:YYYY-MM-DD`
-    Before,
-    /// `after:YYYY-MM-DD`
-    After,
-    /// `on:YYYY-MM-DD`
-    On,
-    /// `has:link`
-    Has,
-    /// `is:unread`
-    Is,
-}
-
-impl fmt::Display for Filter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::From => "from:",
-            Self::In => "in:",
-            Self::Before => "before:",
-            Self::After => "after:",
-            Self::On => "on:",
-            Self::Has => "has:",
-            Self::Is => "is:",
-        })
-    }
-}
-
-/// The reason why a query is refused. `at` counts characters from 1.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum QueryError {
-    /// Longer than [`QUERY_BYTES_MAX`].
-    #[error("the query has {bytes} bytes; at most {QUERY_BYTES_MAX} are allowed")]
-    TooLong {
-        /// Number of bytes.
-        bytes: usize,
-    },
-    /// There are signs, or nothing.
-    #[error("the query has nothing to look for: a letter, a digit, a symbol or a filter is needed")]
-    NoWord,
-    /// More than [`QUERY_TERMS_MAX`].
-    #[error("the word at character {at} is one too many: at most {QUERY_TERMS_MAX} are allowed")]
-    TooManyTerms {
-        /// Where the first one too many begins.
-        at: usize,
-    },
-    /// More than [`QUERY_PREFIXES_MAX`].
-    #[error(
-        "the word with * at character {at} is one too many: at most {QUERY_PREFIXES_MAX} are \
-         allowed"
-    )]
-    TooManyPrefixes {
-        /// Where the first one too many begins.
-        at: usize,
-    },
-    /// Fewer than [`QUERY_PREFIX_CHARACTERS_MIN`].
-    #[error(
-        "the word with * at character {at} is too short: at least {QUERY_PREFIX_CHARACTERS_MIN} \
-         letters or digits must stand before the *"
-    )]
-    PrefixTooShort {
-        /// Where it begins.
-        at: usize,
-    },
-    /// A phrase has no end.
-    #[error("the quote at character {at} is not closed")]
-    QuoteOpen {
-        /// Where it stands.
-        at: usize,
-    },
-    /// A filter without a value.
-    #[error("{filter} at character {at} has nothing after it")]
-    FilterEmpty {
-        /// Where it begins.
-        at: usize,
-        /// The filter.
-        filter: Filter,
-    },
-    /// The same filter again.
-    #[error("{filter} at character {at} is there for the second time")]
-    FilterTwice {
-        /// Where it begins.
-        at: usize,
-        /// The filter.
-        filter: Filter,
-    },
-    /// What follows is no name.
-    #[error("{filter} at character {at} needs a name")]
-    NotAName {
-        /// Where it begins.
-        at: usize,
-        /// The filter.
-        filter: Filter,
-        /// What is wrong with the name.
-        #[source]
-        source: Rejection,
-    },
-    /// What follows is no date.
-    #[error("{filter} at character {at} needs a date such as 2026-11-20")]
-    NotADate {
-        /// Where it begins.
-        at: usize,
-        /// The filter.
-        filter: Filter,
-    },
-    /// `on:` beside `before:` or `after:`.
-    #[error("on: at character {at} says the whole time: leave out before: and after:")]
-    OnBesideOthers {
-        /// Where the later one begins.
-        at: usize,
-    },
-    /// What follows is not what the filter knows.
-    #[error("{filter} at character {at} knows only {filter}{known}")]
-    NotKnown {
-        /// Where it begins.
-        at: usize,
-        /// The filter.
-        filter: Filter,
-        /// What it knows.
-        known: &'static str,
-    },
-    /// A date with a minus.
-    #[error("{filter} at character {at} cannot be excluded: use the other of before: and after:")]
-    DateExcluded {
-        /// Where it begins.
-        at: usize,
-        /// The filter.
-        filter: Filter,
-    },
 }
 
 impl SearchQuery {
@@ -313,7 +181,7 @@ impl SearchQuery {
     fn take(&mut self, piece: &Piece, zone: &Zone) -> Result<(), QueryError> {
         let at = piece.at;
         if !piece.is_quoted
-            && let Some((filter, value)) = as_filter(&piece.text)
+            && let Some((filter, value)) = filter::split(&piece.text)
         {
             if !piece.is_excluded {
                 return self.filters.set(at, filter, value, zone);
@@ -467,129 +335,15 @@ fn place_of(at: usize, filter: Filter, value: &str) -> Result<Place, QueryError>
 /// Returns whether a text names a place on the web.
 #[must_use]
 pub fn has_link(text: &str) -> bool {
-    let begins = |scheme: &str| {
-        let found = text.match_indices("://");
-        let mut found = found.filter(|(at, _)| {
-            let before = &text.as_bytes()[..*at];
+    text.match_indices("://").any(|(at, sign)| {
+        let before = &text.as_bytes()[..at];
+        let ends_with = |scheme: &str| {
             let from = before.len().checked_sub(scheme.len());
             from.is_some_and(|from| before[from..].eq_ignore_ascii_case(scheme.as_bytes()))
-        });
-        found.any(|(at, sign)| text[at + sign.len()..].starts_with(char::is_alphanumeric))
-    };
-    begins("http") || begins("https")
-}
-
-/// Something between spaces, or between quotes.
-struct Piece {
-    /// Its first character, counted from 1.
-    at: usize,
-    is_quoted: bool,
-    is_excluded: bool,
-    text: String,
-}
-
-impl Piece {
-    /// Returns the pattern to search for; `None`: only signs, which no text is searched for.
-    fn pattern(&self) -> Result<Option<Pattern>, QueryError> {
-        if self.is_quoted {
-            return Ok(Pattern::phrase(&self.text));
-        }
-        let pattern = Pattern::word(&self.text);
-        // What counts is the last part: in `a-b*` it is `b` that begins a word.
-        let is_short = |last: &Element| {
-            last.kind == Kind::Word
-                && last
-                    .text
-                    .chars()
-                    .nth(QUERY_PREFIX_CHARACTERS_MIN - 1)
-                    .is_none()
         };
-        if let Some(pattern) = &pattern
-            && pattern.is_prefix()
-            && pattern.elements().last().is_some_and(is_short)
-        {
-            return Err(QueryError::PrefixTooShort { at: self.at });
-        }
-        Ok(pattern)
-    }
-}
-
-fn pieces(typed: &str) -> Result<Vec<Piece>, QueryError> {
-    let position = |byte: usize| typed[..byte].chars().count() + 1;
-    let mut found = Vec::new();
-    let mut rest = typed.char_indices().peekable();
-    while let Some((byte, first)) = rest.next() {
-        if is_space(first) {
-            continue;
-        }
-        let at = position(byte);
-        // A minus before a space is a sign like any other.
-        let excluded = match (first, rest.peek()) {
-            ('-', Some((_, next))) if !is_space(*next) => rest.next(),
-            _ => None,
-        };
-        let is_excluded = excluded.is_some();
-        let (byte, first) = excluded.unwrap_or((byte, first));
-        let is_quoted = is_quote(first);
-        let text = if is_quoted {
-            let at = position(byte);
-            phrase(&mut rest).ok_or(QueryError::QuoteOpen { at })?
-        } else {
-            word(first, &mut rest)
-        };
-        found.push(Piece {
-            at,
-            is_quoted,
-            is_excluded,
-            text,
-        });
-    }
-    Ok(found)
-}
-
-/// Returns whether this is a quote: also one that a keyboard makes of a plain one.
-fn is_quote(character: char) -> bool {
-    matches!(character, '"' | '“' | '”' | '„' | '＂')
-}
-
-fn is_space(character: char) -> bool {
-    character.is_whitespace() || character.is_control()
-}
-
-/// Returns what stands up to the closing quote, which is used up; `None` if there is none.
-fn phrase(rest: &mut Peekable<CharIndices<'_>>) -> Option<String> {
-    let mut text = String::new();
-    for (_, next) in rest {
-        match next {
-            quote if is_quote(quote) => return Some(text),
-            space if is_space(space) => text.push(' '),
-            other => text.push(other),
-        }
-    }
-    None
-}
-
-fn word(first: char, rest: &mut Peekable<CharIndices<'_>>) -> String {
-    let mut text = String::from(first);
-    while let Some((_, next)) = rest.next_if(|(_, next)| !is_space(*next)) {
-        text.push(next);
-    }
-    text
-}
-
-fn as_filter(word: &str) -> Option<(Filter, &str)> {
-    let (key, value) = word.split_once(':')?;
-    let filter = match key.to_ascii_lowercase().as_str() {
-        "from" => Filter::From,
-        "in" => Filter::In,
-        "before" => Filter::Before,
-        "after" => Filter::After,
-        "on" => Filter::On,
-        "has" => Filter::Has,
-        "is" => Filter::Is,
-        _ => return None,
-    };
-    Some((filter, value))
+        (ends_with("http") || ends_with("https"))
+            && text[at + sign.len()..].starts_with(char::is_alphanumeric)
+    })
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use conclave_core::Rejection;
+
 use super::*;
 
 fn parse(typed: &str) -> SearchQuery {

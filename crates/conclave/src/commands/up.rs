@@ -12,6 +12,7 @@ use std::{
 };
 
 use conclave_client::Fingerprint;
+use conclave_local_cluster::{ClusterError, Founding, LocalCluster, NODES_MAX, Options, Ports};
 use serde::{Deserialize, Serialize};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -19,7 +20,6 @@ use tokio::{
 };
 
 use crate::{
-    cluster::{ClusterError, Founding, LocalCluster, NODES_MAX, Options, Ports},
     errors::{CommandError, EXIT_CONFLICT, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, EXIT_USAGE, note},
     operators, output,
 };

@@ -12,6 +12,7 @@ use std::{
 };
 
 use conclave_client::{Client, OperatorCredential};
+use conclave_local_cluster::Ports;
 use conclave_server::OPERATOR_FILE;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -24,7 +25,6 @@ use tokio::{
 };
 
 use crate::{
-    cluster::Ports,
     support::{PATIENCE, turn, until},
     witness::{PASSWORD, stranger_at},
 };

@@ -6,13 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use conclave_local_cluster::{Founding, LocalCluster, Options, Ports};
 use serde_json::Value;
 use tokio::{process::Command, time::timeout};
 
-use crate::{
-    cluster::{Founding, LocalCluster, Options, Ports},
-    support::{PATIENCE, turn, until},
-};
+use crate::support::{PATIENCE, turn, until};
 
 use call::{Answer, Remote};
 use lines::{Expected, Invocation, Line};

@@ -10,13 +10,6 @@ mod canary;
 mod chat;
 mod clocks;
 mod clocks_set;
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "the subcommands need more of it than the tests"
-)]
-#[path = "../../src/cluster/mod.rs"]
-mod cluster;
 mod command;
 mod damage;
 mod damage_edges;

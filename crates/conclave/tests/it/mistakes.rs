@@ -130,7 +130,7 @@ async fn who_joins_at_the_port_for_clients_is_told_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_that_differ_are_named_once_and_no_peer_comes_and_goes() {
     let home = Home::new().await;
-    let ports = crate::cluster::Ports::free(2).expect("there are free ports");
+    let ports = conclave_local_cluster::Ports::free(2).expect("there are free ports");
     let (one, two) = (ports.peer(1), ports.peer(2));
     let list = |first: &str| format!("1={first}/{},2={two}/{}", ports.client(1), ports.client(2));
     let secret = home.path("secret");

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use conclave_client::{Client, From, v1};
+use conclave_local_cluster::Ports;
 
 use crate::{
-    cluster::Ports,
     command::Served,
     support::{Cluster, until},
     witness::{Witness, client_of, next_message, person},

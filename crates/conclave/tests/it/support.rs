@@ -9,6 +9,7 @@ use std::{
 };
 
 use conclave_client::{Client, Grant, OperatorCredential, Reason, v1};
+use conclave_local_cluster::{Founding, LocalCluster, Options, Ports};
 use conclave_server::{ClusterSecret, OPERATOR_FILE};
 use futures::future::join_all;
 use tempfile::TempDir;
@@ -16,8 +17,6 @@ use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::{Instant, sleep, timeout_at},
 };
-
-use crate::cluster::{Founding, LocalCluster, Options, Ports};
 
 /// Maximum time for anything before a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

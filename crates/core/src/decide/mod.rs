@@ -5,51 +5,16 @@
 //! Always true: a request that was executed is never executed again; it gets its first answer as
 //! long as that is remembered and a refusal afterwards.
 
-mod admit_node;
-mod advance_positions;
-mod change_password;
-mod code;
-mod create_account;
-mod create_bot;
-mod create_invite;
-mod create_join_token;
-mod create_room;
-mod create_webhook;
+mod accounts;
 mod dates;
-mod delete_account;
-mod delete_messages;
-mod delete_webhook;
-mod edit_message;
-mod end_session;
-mod exchange_authority;
-mod invite_to_room;
-mod join_room;
-mod kick_from_room;
-mod leave_room;
-mod mentions;
-mod offer_setup;
+mod messages;
+mod nodes;
 mod once_pool;
-mod open_session;
-mod operators;
-mod post_by_webhook;
-mod prefer_leader;
-mod restrict_account;
-mod retire_node;
-mod revoke_invite;
-mod revoke_join_token;
 mod rooms;
 mod rules;
 mod ruling;
-mod send_message;
-mod set_account_limits;
-mod set_account_role;
-mod set_block;
-mod set_display_name;
-mod set_member_role;
-mod set_reaction;
-mod set_topic;
+mod sessions;
 mod spending;
-mod try_password;
 
 use crate::{
     Account, Bound, Broken, Command, Event, Lookup, Now, OncePool, Operation, Origin, Position,
@@ -60,10 +25,9 @@ use crate::{
 };
 use dates::show_dates;
 use rules::{outside_session, rule};
+pub use ruling::{Decision, Remember};
 use ruling::{Ruling, Stop};
 use spending::{Paid, pay, payer};
-
-pub use ruling::{Decision, Remember};
 
 /// Decides `command`.
 ///

@@ -3,14 +3,22 @@
 //! Always true: an operation of a session is refused outside of one, and the other way round.
 
 use super::{
-    admit_node, advance_positions, change_password, create_account, create_bot, create_invite,
-    create_join_token, create_room, create_webhook, delete_account, delete_messages,
-    delete_webhook, edit_message, end_session, exchange_authority, invite_to_room, join_room,
-    kick_from_room, leave_room, offer_setup, open_session, operators, post_by_webhook,
-    prefer_leader, restrict_account, retire_node, revoke_invite, revoke_join_token,
+    accounts::{
+        change_password, create_account, create_bot, create_invite, delete_account, offer_setup,
+        restrict_account, revoke_invite, set_account_limits, set_account_role, set_block,
+        set_display_name,
+    },
+    messages::{advance_positions, delete_messages, edit_message, send_message, set_reaction},
+    nodes::{
+        admit_node, create_join_token, exchange_authority, operators, prefer_leader, retire_node,
+        revoke_join_token,
+    },
+    rooms::{
+        create_room, create_webhook, delete_webhook, invite_to_room, join_room, kick_from_room,
+        leave_room, post_by_webhook, set_member_role, set_topic,
+    },
     ruling::{Ruling, close_session},
-    send_message, set_account_limits, set_account_role, set_block, set_display_name,
-    set_member_role, set_reaction, set_topic, try_password,
+    sessions::{end_session, open_session, try_password},
 };
 use crate::{
     AccessOperation, Account, AccountId, AccountOperation, AdminOperation, ClusterOperation,

@@ -16,10 +16,11 @@ use conclave_core::{
     MessageText, OnceId, Operation, Origin, Recipient, SessionId, Timestamp, TokenHash,
 };
 use conclave_replica::{
-    AppendRequest, AppendResponse, Codec, CodecError, Config, Entry, EntryKind, Lane, LogId,
-    LogRetention, Member, Members, Outcome, Peer, PeerError, ProposeError, ReadError, Replica,
-    SnapshotOffer, StartError, Timers, Transport, Vote, VoteRequest, VoteResponse,
+    AppendRequest, AppendResponse, Codec, CodecError, Config, Lane, LogRetention, Member, Members,
+    Outcome, Peer, PeerError, ProposeError, ReadError, Replica, SnapshotOffer, StartError, Timers,
+    Transport, VoteRequest, VoteResponse,
 };
+use conclave_storage::log::{Entry, EntryKind, LogId, Vote};
 use futures::future::BoxFuture;
 use tempfile::TempDir;
 use tokio::time::Instant;

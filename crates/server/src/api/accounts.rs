@@ -5,7 +5,7 @@ use std::sync::Arc;
 use conclave_core::{
     Accepted, AccountRole, Command, NamePattern, OnceId, Rejection, SessionId, name,
 };
-use conclave_replica::rows;
+use conclave_storage::state as rows;
 use conclave_text::Password;
 use conclave_wire::{
     Problem,
@@ -15,11 +15,12 @@ use conclave_wire::{
 use tonic::{Extensions, Request, Response, Status, metadata::MetadataMap};
 
 use crate::{
+    base::random,
     context::{
         access::{accepted, position_of},
         shared::Shared,
     },
-    pages, random, show,
+    protocol::{pages, show},
 };
 
 /// Number of accounts on a page if the client sets none.

@@ -18,14 +18,14 @@ use tonic::{Request, Response, Status};
 use crate::{
     api::account_limits,
     auth::sessions::show_token,
+    base::{deadline::Deadline, random},
     connections::Places,
     context::{
         access::{accepted, position_of},
         shared::Shared,
     },
-    deadline::Deadline,
     peer::on_behalf::OnBehalf,
-    problems, random,
+    protocol::problems,
 };
 
 /// Maximum age of the cluster status that unknown callers get.

@@ -6,7 +6,7 @@ use conclave_core::{
     Accepted, AccountId, AccountName, ConversationId, Rejection, RoomName, Sequence,
     limits::PAGE_BYTES_MAX,
 };
-use conclave_replica::rows::{self, ConversationRow, HistoryFrom, HistoryPage};
+use conclave_storage::state::{self as rows, ConversationRow, HistoryFrom, HistoryPage};
 use conclave_wire::{
     Problem, Reason, request,
     v1::{self, chat_service_server::ChatService},
@@ -19,7 +19,7 @@ use crate::{
         access::{accepted, position_of},
         shared::Shared,
     },
-    pages, show,
+    protocol::{pages, show},
 };
 
 /// Number of messages on a page if the client sets none.

@@ -8,7 +8,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use conclave_core::{
     Accepted, AccountName, AccountRole, Grant, OnceId, Rejection, SessionId, ThrottleKey,
 };
-use conclave_replica::rows;
+use conclave_storage::state as rows;
 use conclave_text::Password;
 use conclave_wire::{
     Problem,
@@ -25,10 +25,10 @@ use crate::{
         sessions::token_of,
         throttle::keys_of_login,
     },
+    base::deadline::Deadline,
     cluster::setup,
     context::access::{accepted, open_session, position_of},
-    deadline::Deadline,
-    problems::millis,
+    protocol::problems::millis,
 };
 
 /// Length in bytes of an invite's code: 128 random bits.

@@ -9,6 +9,7 @@ pub(crate) mod admin;
 pub(crate) mod chat;
 pub(crate) mod creation;
 pub(crate) mod invites;
+pub(crate) mod live;
 pub(crate) mod operator_file;
 pub(crate) mod operators;
 pub(crate) mod password_again;

@@ -22,10 +22,10 @@ use conclave_wire::{OperatorCredential, Problem, request};
 
 use crate::{
     api::operators::once_of,
+    base::{deadline::Deadline, random},
     context::{access::accepted, shared::Shared},
-    deadline::Deadline,
     files::durable,
-    problems, random,
+    protocol::problems,
 };
 
 /// File of a credential that the cluster has accepted.

@@ -19,12 +19,12 @@ use tonic::{Request, metadata::MetadataMap};
 use crate::{
     api::accounts::once_id,
     auth::sessions::token_of,
+    base::{deadline::Deadline, random},
     context::{
         access::{accepted, administrators_only, open_session, position_of},
         shared::Shared,
     },
-    deadline::Deadline,
-    problems, random,
+    protocol::problems,
 };
 
 /// Returns the credential that a request carries.

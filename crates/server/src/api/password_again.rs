@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 
 use conclave_core::{OnceId, Rejection};
-use conclave_replica::rows;
+use conclave_storage::state as rows;
 use conclave_wire::Problem;
 use tonic::metadata::MetadataMap;
 
@@ -17,9 +17,8 @@ use crate::{
         sessions::log_in_first,
         throttle::keys_of_session,
     },
+    base::{deadline::Deadline, random},
     context::shared::Shared,
-    deadline::Deadline,
-    random,
 };
 
 /// Owner of a session, and whether the password was right.

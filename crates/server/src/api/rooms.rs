@@ -9,7 +9,7 @@ use conclave_core::{
     Accepted, AccountId, Command, MemberRole, NamePattern, Rejection, RoomName, SessionId,
     TokenHash,
 };
-use conclave_replica::rows;
+use conclave_storage::state as rows;
 use conclave_wire::{
     Problem,
     request::{self, SessionRequest},
@@ -19,12 +19,12 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     auth::sessions::show_token,
-    client_port::HOOKS,
+    base::random,
     context::{
         access::{accepted, position_of},
         shared::Shared,
     },
-    pages, random, show,
+    protocol::{client_port::HOOKS, pages, show},
 };
 
 /// Number of rooms or members on a page if the client sets none.

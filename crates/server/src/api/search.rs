@@ -4,9 +4,9 @@
 //! up to which message it is complete.
 
 use conclave_core::Position;
-use conclave_replica::{
-    rows,
+use conclave_storage::{
     search::{SearchError, Stop},
+    state as rows,
 };
 use conclave_wire::{Problem, Reason, request, v1};
 use conclave_words::{
@@ -17,7 +17,11 @@ use conclave_words::{
 use tokio::time::timeout;
 use tonic::Request;
 
-use crate::{context::shared::Shared, deadline::Deadline, long_work, pages, problems, show};
+use crate::{
+    base::{deadline::Deadline, long_work},
+    context::shared::Shared,
+    protocol::{pages, problems, show},
+};
 
 /// Number of messages on a page if the client sets none.
 const PAGE_DEFAULT: usize = 20;

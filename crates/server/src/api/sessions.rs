@@ -4,7 +4,7 @@
 //! counted it; a successful log-in clears the count.
 
 use conclave_core::{Accepted, AccountName, LoginKeys, Rejection, SessionLabel};
-use conclave_replica::rows;
+use conclave_storage::state as rows;
 use conclave_text::Password;
 use conclave_wire::{
     Problem,
@@ -22,12 +22,12 @@ use crate::{
         sessions::{log_in_first, show_token},
         throttle::keys_of_login,
     },
+    base::{deadline::Deadline, random},
     context::{
         access::{accepted, held_back, position_of},
         try_password::attempt_id,
     },
-    deadline::Deadline,
-    random, show,
+    protocol::show,
 };
 
 /// Request to log in, with its bounds checked.

@@ -29,7 +29,10 @@ use conclave_core::{
 use conclave_wire::Problem;
 use tokio::time::Instant;
 
-use crate::{kept::Kept, pace::Pace, problems::millis};
+use crate::{
+    base::{kept::Kept, pace::Pace},
+    protocol::problems::millis,
+};
 
 /// Maximum number of accounts in memory. At the bound, accounts with nothing under way are removed.
 const KEPT_MAX: usize = 65_536;

@@ -15,7 +15,7 @@ use conclave_core::ThrottleKey;
 use conclave_wire::Problem;
 use tokio::{sync::oneshot, time::timeout};
 
-use crate::deadline::Deadline;
+use crate::base::deadline::Deadline;
 
 /// Maximum number of waiting callers for each kind of work. At the bound: see the head of this
 /// file.

@@ -9,6 +9,7 @@ pub(crate) mod codes;
 pub(crate) mod fair;
 pub(crate) mod hash_queue;
 pub(crate) mod passwords;
+pub(crate) mod read_turns;
 pub(crate) mod registration;
 pub(crate) mod sessions;
 pub(crate) mod throttle;

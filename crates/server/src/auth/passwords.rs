@@ -17,8 +17,7 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use crate::{
     auth::hash_queue::{Asker, Turn, Turns, Work},
-    deadline::Deadline,
-    random,
+    base::{deadline::Deadline, random},
 };
 
 /// Attempts with a turn for each thread that hashes: while one hashes, the log counts another.

@@ -20,7 +20,7 @@ use std::{
 use conclave_core::{
     LoginKeys, SessionId, Throttle, ThrottleKey, Timestamp, limits::THROTTLE_FREE_ACCOUNT,
 };
-use conclave_replica::rows;
+use conclave_storage::state as rows;
 use conclave_wire::{
     Problem,
     request::{
@@ -30,7 +30,7 @@ use conclave_wire::{
 };
 use tokio::time::Instant;
 
-use crate::{auth::hash_queue::Asker, problems::millis};
+use crate::{auth::hash_queue::Asker, protocol::problems::millis};
 
 /// Maximum number of waits whose beginning is remembered. At the bound all are removed: the waits
 /// begin again, and none gets longer than it was meant to be from then on.

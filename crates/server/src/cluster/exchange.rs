@@ -29,14 +29,14 @@ use futures::future::join_all;
 use tokio::time::sleep;
 
 use crate::{
+    base::{deadline::Deadline, random},
     context::{
         exchange_state::{forget, install, store},
         shared::Shared,
     },
-    deadline::Deadline,
     identity::secret::ClusterSecret,
     peer::transport::GrpcPeer,
-    problems, random,
+    protocol::problems,
     tls::{Issued, Next, NodeKey, PeerNames, PublicKey},
 };
 

@@ -18,7 +18,7 @@ use conclave_core::NodeId;
 use conclave_replica::Role;
 use tokio::time::{Instant, sleep};
 
-use crate::{cluster::preferred_leader::LAG_MAX, context::shared::Shared, problems};
+use crate::{cluster::preferred_leader::LAG_MAX, context::shared::Shared, protocol::problems};
 
 /// How often a node looks whether it leads with a disk that is nearly full.
 const LOOK_EVERY: Duration = Duration::from_millis(250);

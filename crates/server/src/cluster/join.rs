@@ -9,7 +9,8 @@ use std::{
     time::Duration,
 };
 
-use conclave_replica::{Lane, Members, rows};
+use conclave_replica::{Lane, Members};
+use conclave_storage::state as rows;
 use conclave_wire::{
     Problem, Reason, peer,
     v1::{self, change_members_request},
@@ -17,14 +18,14 @@ use conclave_wire::{
 use tokio::{sync::watch, time::sleep};
 
 use crate::{
+    base::deadline::Deadline,
+    cluster::start_error::StartError,
     context::shared::Shared,
-    deadline::Deadline,
     peer::{
         convert::Cluster,
         join_client::{self, JoinError, Trust},
         on_behalf::OnBehalf,
     },
-    start_error::StartError,
     tls::{Issued, NodeKey},
 };
 

@@ -14,7 +14,7 @@ use crate::{
     context::shared::Shared,
     identity::secret::{ClusterSecret, no_key},
     peer::transport::{GrpcPeer, Service},
-    problems,
+    protocol::problems,
     tls::{Issued, NodeKey, PeerNames, PublicKey},
 };
 

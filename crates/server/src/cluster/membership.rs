@@ -19,15 +19,14 @@ use tonic::Request;
 
 use crate::{
     api::{admin::Margin, operators::join_token_id},
+    base::{deadline::Deadline, random},
     context::{
         access::{accepted, position_of},
         shared::Shared,
     },
-    deadline::Deadline,
     identity::join_token::JoinToken,
     peer::on_behalf::OnBehalf,
-    problems::{self, millis},
-    random,
+    protocol::problems::{self, millis},
     tls::PeerNames,
 };
 

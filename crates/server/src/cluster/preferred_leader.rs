@@ -11,7 +11,7 @@ use conclave_core::NodeId;
 use conclave_replica::{Lane, Role};
 use tokio::time::sleep;
 
-use crate::{context::shared::Shared, problems};
+use crate::{context::shared::Shared, protocol::problems};
 
 /// How often the leader looks whether another node is preferred.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

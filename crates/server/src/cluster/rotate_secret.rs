@@ -8,7 +8,11 @@ use conclave_replica::Member;
 use conclave_wire::{Problem, Reason, peer, request, v1};
 use tonic::Request;
 
-use crate::{context::shared::Shared, deadline::Deadline, problems, random};
+use crate::{
+    base::{deadline::Deadline, random},
+    context::shared::Shared,
+    protocol::problems,
+};
 
 /// A member, and its status if it answers.
 type Told = (u64, Member, Option<peer::GetNodeStatusResponse>);

@@ -17,7 +17,7 @@ use conclave_wire::{
 };
 use tokio::sync::watch;
 
-use crate::{context::shared::Shared, random};
+use crate::{base::random, context::shared::Shared};
 
 /// Number of characters of a token: 130 random bits.
 const CHARACTERS: usize = 26;
@@ -160,8 +160,12 @@ async fn look(shared: &Shared, offer: &mut Option<Offer>) -> Result<(), Problem>
             Err(Rejection::NotAllowed) => *offer = None,
             Err(rejection) => return Err(rejection.into()),
         },
-        Some(Err(error)) => return Err(crate::problems::of_propose(&error)),
-        None => return Err(crate::problems::of_propose(&ProposeError::Stopping)),
+        Some(Err(error)) => return Err(crate::protocol::problems::of_propose(&error)),
+        None => {
+            return Err(crate::protocol::problems::of_propose(
+                &ProposeError::Stopping,
+            ));
+        }
     }
     Ok(())
 }

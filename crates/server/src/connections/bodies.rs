@@ -18,29 +18,29 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::Status;
 
 use super::{meter::Connection, places::Places};
-use crate::problems;
+use crate::protocol::problems;
 
 /// Limits of the body of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Allowance {
+pub(crate) struct Allowance {
     /// Maximum size of the body in bytes.
-    pub(super) bytes: usize,
+    pub(crate) bytes: usize,
     /// Maximum time for the body; `None` for a member of the cluster, which has no limit.
-    pub(super) within: Option<Duration>,
+    pub(crate) within: Option<Duration>,
 }
 
 /// Counters to which bytes are added.
 #[derive(Clone)]
-pub(super) struct Books {
-    pub(super) connection: Arc<Connection>,
-    pub(super) places: Arc<Places>,
+pub(crate) struct Books {
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) places: Arc<Places>,
     /// Maximum number of bytes that may wait for one connection.
-    pub(super) of_one: u64,
+    pub(crate) of_one: u64,
 }
 
 impl Books {
     /// Returns whether the connection holds more than it may.
-    pub(super) fn are_full(&self) -> bool {
+    pub(crate) fn are_full(&self) -> bool {
         self.connection.held() > i64::try_from(self.of_one).unwrap_or(i64::MAX)
     }
 
@@ -51,7 +51,7 @@ impl Books {
 }
 
 /// The body of a request.
-pub(super) struct RequestBody {
+pub(crate) struct RequestBody {
     inner: Incoming,
     allowance: Allowance,
     until: Option<Instant>,
@@ -62,7 +62,7 @@ pub(super) struct RequestBody {
 }
 
 impl RequestBody {
-    pub(super) fn new(inner: Incoming, allowance: Allowance, books: Books) -> Self {
+    pub(crate) fn new(inner: Incoming, allowance: Allowance, books: Books) -> Self {
         Self {
             inner,
             allowance,
@@ -153,7 +153,7 @@ impl Drop for RequestBody {
 
 /// Progress of the response of one stream.
 #[derive(Default)]
-pub(super) struct Progress(Mutex<Moved>);
+pub(crate) struct Progress(Mutex<Moved>);
 
 #[derive(Default)]
 struct Moved {
@@ -163,7 +163,7 @@ struct Moved {
 
 impl Progress {
     /// Returns for how long none of the waiting bytes have moved; `None` if none wait.
-    pub(super) fn stalled(&self) -> Option<Duration> {
+    pub(crate) fn stalled(&self) -> Option<Duration> {
         let moved = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Some(moved.at.filter(|_| moved.unsent > 0)?.elapsed())
     }
@@ -185,17 +185,17 @@ impl Progress {
 
 tokio::task_local! {
     /// Progress of the stream that the present task serves.
-    pub(super) static PROGRESS: Arc<Progress>;
+    pub(crate) static PROGRESS: Arc<Progress>;
 }
 
 /// A call, until dropped.
-pub(super) struct Call {
+pub(crate) struct Call {
     connection: Arc<Connection>,
     answered: bool,
 }
 
 impl Call {
-    pub(super) fn begin(connection: &Arc<Connection>) -> Self {
+    pub(crate) fn begin(connection: &Arc<Connection>) -> Self {
         connection.call_begins();
         Self {
             connection: connection.clone(),
@@ -203,7 +203,7 @@ impl Call {
         }
     }
 
-    pub(super) fn is_answered(&mut self) {
+    pub(crate) fn is_answered(&mut self) {
         self.answered = true;
     }
 }
@@ -218,7 +218,7 @@ impl Drop for Call {
 }
 
 /// The body of a response.
-pub(super) struct AnswerBody {
+pub(crate) struct AnswerBody {
     inner: tonic::body::Body,
     /// `None` for a member of the cluster.
     counted: Option<Books>,
@@ -227,7 +227,7 @@ pub(super) struct AnswerBody {
 }
 
 impl AnswerBody {
-    pub(super) fn new(inner: tonic::body::Body, counted: Option<Books>, call: Call) -> Self {
+    pub(crate) fn new(inner: tonic::body::Body, counted: Option<Books>, call: Call) -> Self {
         Self {
             inner,
             counted,
@@ -279,7 +279,7 @@ impl HttpBody for AnswerBody {
 }
 
 /// Bytes of a response that count until the system has them.
-pub(super) struct Chunk {
+pub(crate) struct Chunk {
     bytes: Bytes,
     of: Option<(Arc<Connection>, Option<Arc<Progress>>)>,
 }

@@ -8,7 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 const UNLIMITED: u64 = 1 << 20;
 
 /// Raises the soft limit of this process to the hard one; returns how many descriptors it may have.
-pub(super) fn raise() -> u64 {
+pub(crate) fn raise() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let (soft, hard) = (limit.current, limit.maximum);
     let wanted = hard.unwrap_or(UNLIMITED);
@@ -29,7 +29,7 @@ pub(super) fn raise() -> u64 {
 }
 
 /// Returns whether an error means that descriptors have run out, which passes by itself.
-pub(super) fn ran_out(error: &io::Error) -> bool {
+pub(crate) fn ran_out(error: &io::Error) -> bool {
     const EMFILE: i32 = rustix::io::Errno::MFILE.raw_os_error();
     const ENFILE: i32 = rustix::io::Errno::NFILE.raw_os_error();
     matches!(error.raw_os_error(), Some(EMFILE | ENFILE))

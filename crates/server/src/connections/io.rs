@@ -21,7 +21,7 @@ use super::meter::{Bucket, Connection};
 const BURST_SECONDS: f64 = 4.0;
 
 /// A watched connection; see the head of this file.
-pub(super) struct Watched<T> {
+pub(crate) struct Watched<T> {
     inner: T,
     /// Bytes that were read already.
     first: Bytes,
@@ -34,7 +34,7 @@ pub(super) struct Watched<T> {
 }
 
 impl<T> Watched<T> {
-    pub(super) fn new(
+    pub(crate) fn new(
         inner: T,
         connection: Arc<Connection>,
         bytes_per_second: u64,
@@ -55,7 +55,7 @@ impl<T> Watched<T> {
     }
 
     /// Puts back bytes that were read, so that they are read again.
-    pub(super) fn rewind(&mut self, first: Bytes) {
+    pub(crate) fn rewind(&mut self, first: Bytes) {
         self.first = first;
     }
 

@@ -137,27 +137,27 @@ impl Ports {
 }
 
 impl Limits {
-    pub(super) fn handshake(&self) -> Duration {
+    pub(crate) fn handshake(&self) -> Duration {
         Duration::from_secs(self.handshake_seconds.max(1))
     }
 
-    pub(super) fn header(&self) -> Duration {
+    pub(crate) fn header(&self) -> Duration {
         Duration::from_secs(self.header_seconds.max(1))
     }
 
-    pub(super) fn body(&self) -> Duration {
+    pub(crate) fn body(&self) -> Duration {
         Duration::from_secs(self.body_seconds.max(1))
     }
 
-    pub(super) fn idle(&self) -> Duration {
+    pub(crate) fn idle(&self) -> Duration {
         Duration::from_secs(self.idle_seconds.max(1))
     }
 
-    pub(super) fn stalled(&self) -> Duration {
+    pub(crate) fn stalled(&self) -> Duration {
         Duration::from_secs(self.stalled_seconds.max(1))
     }
 
-    pub(super) fn between_handshakes(&self) -> Duration {
+    pub(crate) fn between_handshakes(&self) -> Duration {
         Duration::from_secs(1) / u32::try_from(self.handshakes_per_second.max(1)).unwrap_or(1)
     }
 }

@@ -18,7 +18,7 @@ use super::address::Address;
 
 /// How far a connection has come, in the order in which connections are displaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Stage {
+pub(crate) enum Stage {
     /// The connection has not sent a byte.
     Silent,
     /// Its handshake is going on, or it has no call.
@@ -70,9 +70,9 @@ impl Cut {
 
 /// One connection.
 pub(crate) struct Connection {
-    pub(super) number: u64,
-    pub(super) from: SocketAddr,
-    pub(super) address: Address,
+    pub(crate) number: u64,
+    pub(crate) from: SocketAddr,
+    pub(crate) address: Address,
     began: Instant,
     stage: AtomicU8,
     known: AtomicBool,
@@ -97,7 +97,7 @@ struct Held {
 
 /// A token bucket: a number of things that may happen at once, and that becomes free again over
 /// time.
-pub(super) struct Bucket {
+pub(crate) struct Bucket {
     left: f64,
     max: f64,
     per_second: f64,
@@ -105,7 +105,7 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    pub(super) fn new(max: f64, per_second: f64) -> Self {
+    pub(crate) fn new(max: f64, per_second: f64) -> Self {
         Self {
             left: max,
             max,
@@ -115,7 +115,7 @@ impl Bucket {
     }
 
     /// Takes some tokens; returns for how long to wait before more are taken.
-    pub(super) fn take(&mut self, some: f64) -> Option<Duration> {
+    pub(crate) fn take(&mut self, some: f64) -> Option<Duration> {
         let now = Instant::now();
         let gained = now.duration_since(self.at).as_secs_f64() * self.per_second;
         self.left = (self.left + gained).min(self.max) - some;
@@ -130,7 +130,7 @@ const CANCELLED_MAX: f64 = 1000.0;
 const CANCELLED_PER_SECOND: f64 = 100.0;
 
 impl Connection {
-    pub(super) fn new(number: u64, from: SocketAddr, all: Arc<AtomicI64>) -> Self {
+    pub(crate) fn new(number: u64, from: SocketAddr, all: Arc<AtomicI64>) -> Self {
         Self {
             number,
             from,
@@ -148,7 +148,7 @@ impl Connection {
         }
     }
 
-    pub(super) fn stage(&self) -> Stage {
+    pub(crate) fn stage(&self) -> Stage {
         if self.calls.load(Ordering::Relaxed) > 0 {
             return Stage::Calling;
         }
@@ -159,21 +159,21 @@ impl Connection {
         }
     }
 
-    pub(super) fn enter(&self, stage: Stage) {
+    pub(crate) fn enter(&self, stage: Stage) {
         self.stage.store(stage as u8, Ordering::Relaxed);
     }
 
-    pub(super) fn is_known(&self) -> bool {
+    pub(crate) fn is_known(&self) -> bool {
         self.known.load(Ordering::Relaxed)
     }
 
     /// Records that the caller is known; returns whether that is new.
-    pub(super) fn know(&self) -> bool {
+    pub(crate) fn know(&self) -> bool {
         !self.is_known() && !self.known.swap(true, Ordering::Relaxed)
     }
 
     /// Returns for how long the connection has had no call.
-    pub(super) fn idle(&self) -> Option<Duration> {
+    pub(crate) fn idle(&self) -> Option<Duration> {
         if self.calls.load(Ordering::Relaxed) > 0 {
             return None;
         }
@@ -181,18 +181,18 @@ impl Connection {
         Some(self.began.elapsed().saturating_sub(last))
     }
 
-    pub(super) fn call_begins(&self) {
+    pub(crate) fn call_begins(&self) {
         self.calls.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn call_ends(&self) {
+    pub(crate) fn call_ends(&self) {
         let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_call.store(now, Ordering::Relaxed);
         self.calls.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Records that a call was cancelled before it was answered.
-    pub(super) fn call_is_cancelled(&self) {
+    pub(crate) fn call_is_cancelled(&self) {
         let mut cancelled = self
             .cancelled
             .lock()
@@ -204,12 +204,12 @@ impl Connection {
     }
 
     /// Counts bytes that wait in memory, as part of a response or of a request.
-    pub(super) fn hold(&self, bytes: usize, answer: bool) {
+    pub(crate) fn hold(&self, bytes: usize, answer: bool) {
         self.change(signed(bytes), answer);
     }
 
     /// Subtracts bytes that no longer wait.
-    pub(super) fn release(&self, bytes: usize, answer: bool) {
+    pub(crate) fn release(&self, bytes: usize, answer: bool) {
         self.change(-signed(bytes), answer);
     }
 
@@ -229,7 +229,7 @@ impl Connection {
     }
 
     /// Returns the number of bytes that wait in memory.
-    pub(super) fn held(&self) -> i64 {
+    pub(crate) fn held(&self) -> i64 {
         self.held
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -237,14 +237,14 @@ impl Connection {
     }
 
     /// Returns for how long none of the bytes that wait to be sent have moved.
-    pub(super) fn stalled(&self) -> Option<Duration> {
+    pub(crate) fn stalled(&self) -> Option<Duration> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let moved = held.moved.filter(|_| held.unsent > 0)?;
         Some(moved.elapsed())
     }
 
     /// Requests that the connection is closed.
-    pub(super) fn cut(&self, why: Cut) {
+    pub(crate) fn cut(&self, why: Cut) {
         self.write_off();
         let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
         if cut.is_none() {
@@ -253,7 +253,7 @@ impl Connection {
         }
     }
 
-    pub(super) fn is_cut(&self) -> bool {
+    pub(crate) fn is_cut(&self) -> bool {
         self.cut
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -261,7 +261,7 @@ impl Connection {
     }
 
     /// Waits until the connection is to be closed.
-    pub(super) async fn is_to_end(&self) -> Cut {
+    pub(crate) async fn is_to_end(&self) -> Cut {
         loop {
             let cut = *self.cut.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(why) = cut {

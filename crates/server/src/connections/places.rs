@@ -63,9 +63,9 @@ pub(crate) struct Counts {
 }
 
 /// A place; released when dropped.
-pub(super) struct Place {
+pub(crate) struct Place {
     places: Arc<Places>,
-    pub(super) connection: Arc<Connection>,
+    pub(crate) connection: Arc<Connection>,
 }
 
 /// Result of looking for a place for a newcomer.
@@ -96,7 +96,7 @@ impl Places {
     }
 
     /// Waits for a place, if there can be one; returns `None` if the newcomer is refused.
-    pub(super) async fn take(self: &Arc<Self>, from: SocketAddr) -> Option<Place> {
+    pub(crate) async fn take(self: &Arc<Self>, from: SocketAddr) -> Option<Place> {
         loop {
             let freed = self.freed.notified();
             match self.find(from) {
@@ -152,7 +152,7 @@ impl Places {
     }
 
     /// Records that the caller of a connection is known now.
-    pub(super) fn know(&self, connection: &Connection) {
+    pub(crate) fn know(&self, connection: &Connection) {
         if connection.know() {
             self.lock().forget_stranger(connection);
             // A newcomer that waits for a place of an unknown caller can have this one.
@@ -161,7 +161,7 @@ impl Places {
     }
 
     /// Cuts the connection that holds most, if all together hold more than they may.
-    pub(super) fn relieve(&self) {
+    pub(crate) fn relieve(&self) {
         let max = i64::try_from(self.held_max).unwrap_or(i64::MAX);
         if self.held.load(Ordering::Relaxed) <= max {
             return;
@@ -177,7 +177,7 @@ impl Places {
     }
 
     /// Counts a connection that this node closed.
-    pub(super) fn count(&self, why: Cut) {
+    pub(crate) fn count(&self, why: Cut) {
         self.cuts[why as usize].fetch_add(1, Ordering::Relaxed);
     }
 
@@ -266,7 +266,7 @@ impl Inner {
 }
 
 impl Place {
-    pub(super) fn places(&self) -> &Arc<Places> {
+    pub(crate) fn places(&self) -> &Arc<Places> {
         &self.places
     }
 }

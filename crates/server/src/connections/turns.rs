@@ -20,7 +20,7 @@ const BEHIND_PACE: Duration = Duration::from_millis(8);
 
 /// Queue of turns; see the head of this file. Its length is bounded by the places of the port.
 #[derive(Default)]
-pub(super) struct Turns {
+pub(crate) struct Turns {
     waiting: Mutex<Waiting>,
     came: Notify,
 }
@@ -54,7 +54,7 @@ impl Waiting {
 
 impl Turns {
     /// Waits for a turn.
-    pub(super) async fn wait(&self, address: Address) {
+    pub(crate) async fn wait(&self, address: Address) {
         let (turn, given) = oneshot::channel();
         self.lock().of.entry(address).or_default().push_back(turn);
         self.came.notify_one();
@@ -62,7 +62,7 @@ impl Turns {
     }
 
     /// Gives a turn at this interval; never ends.
-    pub(super) async fn give(self: Arc<Self>, every: Duration) {
+    pub(crate) async fn give(self: Arc<Self>, every: Duration) {
         let mut due = Instant::now();
         loop {
             let Some(next) = self.lock().next() else {

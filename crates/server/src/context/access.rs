@@ -6,10 +6,8 @@ use conclave_core::{
     Accepted, AccountRole, Command, Position, Rejection, Timestamp, TokenHash,
     allowance::{Keeps, Price, keeps, price},
 };
-use conclave_replica::{
-    Outcome,
-    rows::{self, Reader},
-};
+use conclave_replica::Outcome;
+use conclave_storage::state::{self as rows, Reader};
 use conclave_wire::{Problem, request::SessionRequest, v1};
 use tokio::task::spawn_blocking;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
@@ -17,12 +15,12 @@ use tonic::{Request, Response, Status, metadata::MetadataMap};
 use crate::{
     auth::{
         fair::{OfAccount, Place},
+        read_turns::OwnTurn,
         sessions::{Known, log_in_first, token_of},
     },
+    base::deadline::Deadline,
     context::shared::Shared,
-    deadline::Deadline,
-    problems::{self, millis},
-    read_turns::OwnTurn,
+    protocol::problems::{self, millis},
 };
 
 /// How long a read may wait for its turn. A page takes milliseconds, so a read that waits this long

@@ -9,13 +9,13 @@ use std::{io, path::Path};
 use tokio::sync::Mutex;
 
 use crate::{
+    base::told::Told,
     files::{
         checksummed::{self, ChecksumError},
         durable,
     },
     identity::secret::ClusterSecret,
     tls::{Issued, Next, Tls},
-    told::Told,
 };
 
 /// File that holds the secret until the exchange ends.

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use conclave_wire::v1;
 use tokio::{sync::Mutex, time::Instant};
 
-use crate::told::Told;
+use crate::base::told::Told;
 
 /// What a node remembers of callers that ask for operator calls.
 #[derive(Default)]

@@ -14,8 +14,8 @@ use conclave_wire::{Problem, Reason};
 use tonic::metadata::MetadataMap;
 
 use crate::{
-    auth::sessions::token_of, context::shared::Shared, deadline::Deadline,
-    peer::on_behalf::OnBehalf, problems,
+    auth::sessions::token_of, base::deadline::Deadline, context::shared::Shared,
+    peer::on_behalf::OnBehalf, protocol::problems,
 };
 
 impl Shared {

@@ -15,8 +15,8 @@ use conclave_replica::Member;
 use tokio::sync::watch;
 
 use crate::{
+    base::told::Told,
     identity::lives::{Life, Lives},
-    told::Told,
 };
 
 /// Reason why a healthy node must stop, and what its operator can do.

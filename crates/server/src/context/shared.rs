@@ -10,7 +10,8 @@ use std::{
 };
 
 use conclave_core::{NodeId, Timestamp, lookup::PeerAuthority};
-use conclave_replica::{Lane, Member, Replica, rows};
+use conclave_replica::{Lane, Member, Replica};
+use conclave_storage::state as rows;
 use conclave_wire::{Problem, peer};
 use futures::future::join_all;
 use tokio::{
@@ -20,9 +21,10 @@ use tokio::{
 
 use crate::{
     auth::{
-        codes::Codes, passwords::Passwords, registration::Registration, sessions::Sessions,
-        throttle::Gate,
+        codes::Codes, passwords::Passwords, read_turns::ReadTurns, registration::Registration,
+        sessions::Sessions, throttle::Gate,
     },
+    base::told::Told,
     connections::Places,
     context::{
         check_state::Checks, exchange_state::Exchange, operator_calls::Operators,
@@ -31,10 +33,8 @@ use crate::{
     identity::node_identity::Identity,
     live::LiveState,
     peer::{convert::role_number, digest_points::Digests, snapshots, transport::GrpcTransport},
-    problems::millis,
-    read_turns::ReadTurns,
+    protocol::problems::millis,
     tls::Security,
-    told::Told,
 };
 
 /// How long a peer may take to report its status.

@@ -13,8 +13,8 @@ use crate::{
         hash_queue::{Turn, Work},
         throttle::Held,
     },
+    base::deadline::Deadline,
     context::{access::accepted, shared::Shared},
-    deadline::Deadline,
 };
 
 /// Separates names of counted attempts from all other uses of the hash.

@@ -5,7 +5,7 @@
 //! it was recovered, and random digits, because two survivors may be recovered by mistake. Nodes,
 //! resume tokens and requests between nodes carry the name, so everything from before is refused.
 
-use crate::random;
+use crate::base::random;
 
 /// Returns the name of the cluster after one more recovery.
 ///

@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::{
+    base::random,
     files::checksummed::{self, ChecksumError},
     identity::peers_file::Place,
-    random,
 };
 
 /// File with a directory's own lives and those of other nodes.

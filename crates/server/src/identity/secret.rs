@@ -19,7 +19,7 @@ use crate::{
         checksummed::{self, ChecksumError},
         durable,
     },
-    problems,
+    protocol::problems,
 };
 
 /// Length in bytes.

@@ -10,17 +10,19 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use conclave_replica::{CheckError, Lane, Member, Pin, Pinned, Role};
+use conclave_replica::{Lane, Member, Pin, Role};
+use conclave_storage::state::{CheckError, Pinned};
 use conclave_wire::{Problem, Reason, peer, v1};
 use futures::future::join_all;
 use tokio::time::sleep;
 
 use crate::{
+    base::random,
     context::{
         check_state::{Check, sound},
         shared::Shared,
     },
-    problems, random,
+    protocol::problems,
 };
 
 /// How long a node may take to reach the entry at which it is to hold its state.

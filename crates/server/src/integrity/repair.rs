@@ -16,11 +16,13 @@ use conclave_wire::peer::{self, join_request};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    base::random,
     cluster::{
         bootstrap,
         join::{self, issued_in},
+        start_error::{StartError, Stuck},
     },
-    config::NodeConfig,
+    config::node_config::NodeConfig,
     files::{
         checksummed::{self, ChecksumError},
         durable,
@@ -31,8 +33,6 @@ use crate::{
         peers_file::PeersFile,
     },
     peer::join_client::Trust,
-    random,
-    start_error::{StartError, Stuck},
     tls::{
         Holder, Issued, NodeKey,
         security::{self, Credentials},

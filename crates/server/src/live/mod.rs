@@ -6,24 +6,18 @@
 
 mod directory;
 mod feed;
-mod hub;
-mod moments;
-mod presence;
+pub(crate) mod hub;
+pub(crate) mod presence;
 mod router;
-mod service;
 mod state;
-mod subscription;
-mod token;
 mod typing;
 
 use std::time::Duration;
 
-pub(crate) use moments::{hear, share};
-pub(crate) use service::Live;
 pub(crate) use state::{LiveState, listener};
 
 /// Returns the silence before a heartbeat that a client asked for.
-fn heartbeat(asked_ms: u32) -> Duration {
+pub(crate) fn heartbeat(asked_ms: u32) -> Duration {
     let ms = match asked_ms {
         0 => 5000,
         asked => asked.clamp(500, 60_000),

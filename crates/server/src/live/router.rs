@@ -14,7 +14,7 @@ use conclave_core::{
     AccountEvent, ConversationEvent, ConversationId, Event, MessageEvent, MessageRef, Position,
     RoomEvent, SentMessage, Sequence, SessionEvent,
 };
-use conclave_replica::rows::{
+use conclave_storage::state::{
     AccountRow, Delivery, Happened, MessageRow, ReadError, Reader, RoomChange, StreamItem, To,
 };
 
@@ -23,7 +23,7 @@ use super::{
     feed::Block,
     hub::{Audience, Change, Hub, Item, Routed},
 };
-use crate::show;
+use crate::protocol::show;
 
 /// How often the thread looks whether the feed has ended.
 const IDLE: Duration = Duration::from_secs(1);

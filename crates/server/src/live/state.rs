@@ -5,11 +5,12 @@
 use std::sync::{Arc, mpsc};
 
 use conclave_core::Position;
-use conclave_replica::{Listener, Reader};
+use conclave_replica::Listener;
+use conclave_storage::state::Reader;
 use tokio::sync::Semaphore;
 
 use super::{feed, hub, presence, router, typing};
-use crate::read_turns::{Paces, ReadTurns};
+use crate::auth::read_turns::{Paces, ReadTurns};
 
 /// Maximum number of streams of one node. At the bound another is refused as busy.
 const STREAMS_MAX: usize = 10_000;
@@ -23,11 +24,11 @@ const PAGES_OF_ONE: usize = 1;
 
 /// Live state of a node.
 pub(crate) struct LiveState {
-    pub(super) hub: Arc<hub::Hub>,
-    pub(super) presences: Arc<presence::Presences>,
-    pub(super) typing: typing::Typing,
-    pub(super) streams: Arc<Semaphore>,
-    pub(super) pages: ReadTurns,
+    pub(crate) hub: Arc<hub::Hub>,
+    pub(crate) presences: Arc<presence::Presences>,
+    pub(crate) typing: typing::Typing,
+    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) pages: ReadTurns,
 }
 
 /// Receiving end of the feed, before there is a router.

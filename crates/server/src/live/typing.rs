@@ -19,13 +19,13 @@ const TYPISTS_MAX: usize = 16_384;
 
 /// Conversations in which each account was shown as writing, and when.
 #[derive(Default)]
-pub(super) struct Typing {
+pub(crate) struct Typing {
     told: Mutex<HashMap<AccountId, Vec<(ConversationId, Instant)>>>,
 }
 
 impl Typing {
     /// Returns whether the account is to be shown as writing now, and records that.
-    pub(super) fn admit(&self, conversation: ConversationId, account: AccountId) -> bool {
+    pub(crate) fn admit(&self, conversation: ConversationId, account: AccountId) -> bool {
         let mut told = self.told.lock().unwrap_or_else(|error| error.into_inner());
         let now = Instant::now();
         let is_recent =

@@ -26,16 +26,19 @@ use tonic::{Status, service::Routes};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
-    api::{accounts::Accounts, admin::Admin, chat::Chat, rooms::Rooms},
-    client_port::{CLIENT_MESSAGE_BYTES_MAX, SERVICES},
-    cluster::bootstrap::Introduction,
-    connections::{self, Door, Gate, Limits, Places, Ports},
+    api::{accounts::Accounts, admin::Admin, chat::Chat, live::Live, rooms::Rooms},
+    cluster::{bootstrap::Introduction, moments},
+    connections::{Limits, Places, Ports},
     context::shared::Shared,
-    live::{self, Live},
+    http::{
+        gate::Gate,
+        serve::{Door, serve},
+        webhooks,
+    },
     peer::transport::PEER_MESSAGE_BYTES_MAX,
     peer_api::{admission::Admission, peer_service::Peers},
+    protocol::client_port::{CLIENT_MESSAGE_BYTES_MAX, SERVICES},
     tls::Security,
-    webhooks,
 };
 
 /// Pause between two lookups of the members' names, whose addresses may change.
@@ -80,11 +83,11 @@ pub(crate) fn start(
     // The servers end with their tasks.
     let (_, never) = watch::channel(false);
     vec![
-        tokio::spawn(connections::serve(door_of_clients, clients, never.clone())),
-        tokio::spawn(connections::serve(door_of_peers, peers, never)),
+        tokio::spawn(serve(door_of_clients, clients, never.clone())),
+        tokio::spawn(serve(door_of_peers, peers, never)),
         tokio::spawn(keep_places(shared.clone())),
         tokio::spawn(report_health(shared.clone(), reporter)),
-        tokio::spawn(live::share(shared.clone())),
+        tokio::spawn(moments::share(shared.clone())),
     ]
 }
 

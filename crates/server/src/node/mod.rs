@@ -6,4 +6,5 @@
 pub(crate) mod background;
 pub(crate) mod listeners;
 pub(crate) mod process;
+pub(crate) mod recover;
 pub(crate) mod resolve;

@@ -15,8 +15,10 @@ use std::{
 };
 
 use conclave_core::Timestamp;
-use conclave_replica::{DiskFailure, LogRetention, Member, Replica, Timers};
-use conclave_wire::{Problem, address, trust::Fingerprint};
+use conclave_replica::{LogRetention, Member, Replica, Timers};
+use conclave_storage::DiskFailure;
+use conclave_tls::Fingerprint;
+use conclave_wire::{Problem, address};
 use tokio::{
     net::{TcpListener, TcpSocket, lookup_host},
     sync::{Semaphore, watch},
@@ -26,11 +28,16 @@ use tokio::{
 
 use crate::{
     auth::{
-        codes::Codes, passwords::Passwords, registration::Registration, sessions::Sessions,
+        codes::Codes,
+        passwords::Passwords,
+        read_turns::{Paces, ReadTurns},
+        registration::Registration,
+        sessions::Sessions,
         throttle::Gate,
     },
-    cluster::{join, roll_call, setup},
-    config::NodeConfig,
+    base::told::Told,
+    cluster::{join, roll_call, setup, start_error::StartError},
+    config::node_config::NodeConfig,
     connections::{Places, Ports},
     context::{
         check_state::Checks,
@@ -50,14 +57,11 @@ use crate::{
         transport::GrpcTransport,
     },
     peer_api::admission::JOINS_MAX,
-    problems::millis,
-    read_turns::{Paces, ReadTurns},
-    start_error::StartError,
+    protocol::problems::millis,
     tls::{
         Holder, OwnWatch,
         security::{self, SecurityError},
     },
-    told::Told,
 };
 
 /// Maximum number of commands under way on one node. At the bound further ones are refused as busy.

@@ -14,10 +14,11 @@ use crate::{
     cluster::{
         bootstrap::{self, Found, Introduction},
         join::{self, issued_in},
+        start_error::StartError,
     },
-    config::NodeConfig,
-    connections::Introducing,
+    config::node_config::NodeConfig,
     files::durable,
+    http::serve::Introducing,
     identity::{
         epoch,
         join_token::JoinToken,
@@ -27,7 +28,6 @@ use crate::{
     integrity::repair::{self, Health, Note, Surroundings},
     node::listeners,
     peer::join_client::Trust,
-    start_error::StartError,
     tls::{
         Holder, Issued, NodeKey, Security,
         security::{self, Credentials, SecurityError},

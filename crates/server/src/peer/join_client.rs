@@ -6,10 +6,10 @@
 use std::time::Duration;
 
 use conclave_replica::PeerError;
+use conclave_tls::Fingerprint;
 use conclave_wire::{
     Problem,
     peer::{self, join_service_client::JoinServiceClient, peer_service_client::PeerServiceClient},
-    trust::Fingerprint,
 };
 use tonic::{Request, Response, Status, transport::Channel};
 

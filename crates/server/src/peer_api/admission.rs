@@ -19,16 +19,16 @@ use tokio::time::sleep;
 use tonic::{Request, Response, Status};
 
 use crate::{
+    base::deadline::Deadline,
     cluster::{bootstrap::founder_out, keys::key_invalid},
     context::{access::accepted, shared::Shared},
-    deadline::Deadline,
     identity::{
         node_identity::Founder,
         secret::{check_key, no_key},
     },
     peer::on_behalf::OnBehalf,
     peer_api::{peer_guard::caller, peer_roles},
-    problems,
+    protocol::problems,
     tls::{Caller, PeerNames, PublicKey, Shown},
 };
 

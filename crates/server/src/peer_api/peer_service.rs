@@ -11,7 +11,8 @@ use std::{
     time::Duration,
 };
 
-use conclave_replica::{PeerError, SnapshotOffer, Vote};
+use conclave_replica::{PeerError, SnapshotOffer};
+use conclave_storage::log::Vote;
 use conclave_wire::{
     Problem, Reason, batch,
     peer::{self, peer_service_server::PeerService},
@@ -20,10 +21,10 @@ use futures::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use crate::{
+    base::deadline::Deadline,
+    cluster::moments,
     context::shared::Shared,
-    deadline::Deadline,
     identity::epoch,
-    live,
     peer::{
         codec::{members_in, members_out},
         convert::{self, malformed},
@@ -34,7 +35,7 @@ use crate::{
         peer_guard::caller,
         peer_roles::{self, Call, Standing},
     },
-    problems,
+    protocol::problems,
     tls::{Caller, PeerNames},
 };
 
@@ -335,7 +336,7 @@ impl PeerService for Peers {
             .map_or(0, |envelope| envelope.source_node_id);
         self.check(&caller, peer_roles::SHARE_MOMENT, request.envelope.take())?;
         let moment = request.moment.ok_or_else(|| malformed("nothing is told"))?;
-        live::hear(&self.shared, source, moment).await;
+        moments::hear(&self.shared, source, moment).await;
         Ok(Response::new(peer::ShareMomentResponse {}))
     }
 

@@ -23,11 +23,11 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 use webpki::EndEntityCert;
 
 use crate::{
+    base::told::Told,
     tls::{
         Accept, Answers, Root,
         names::{self, PeerNames},
     },
-    told::Told,
 };
 
 /// Callers that were refused, with the reasons.

@@ -9,14 +9,13 @@
 use std::time::Duration;
 
 use conclave_core::AuthorityId;
-use conclave_wire::trust::Fingerprint;
+use conclave_tls::{Fingerprint, provider};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PublicKeyData,
     SerialNumber, SignatureAlgorithm, date_time_ymd,
 };
 use rustls::{
-    crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
     sign::CertifiedKey,
 };
@@ -229,20 +228,9 @@ impl PublicKeyData for PublicKey {
     }
 }
 
-/// Returns the one provider of cryptography.
-pub(crate) fn provider() -> CryptoProvider {
-    ring::default_provider()
-}
-
-/// Returns the fingerprint by which people know an authority with this certificate.
-pub(crate) fn fingerprint_of(certificate: &CertificateDer<'_>) -> Fingerprint {
-    let digest = ::ring::digest::digest(&::ring::digest::SHA256, certificate);
-    Fingerprint(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
-}
-
-/// Returns the same in the form of the log.
+/// Returns the fingerprint of an authority with this certificate, in the form of the log.
 pub(crate) fn id_of(certificate: &CertificateDer<'_>) -> AuthorityId {
-    AuthorityId(fingerprint_of(certificate).0)
+    AuthorityId(Fingerprint::of(certificate).0)
 }
 
 pub(super) fn certified(

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use conclave_tls::{HTTP2, provider};
 use rustls::{
     ServerConfig,
     server::{ClientHello, ResolvesServerCert},
@@ -10,9 +11,7 @@ use rustls::{
     version::TLS13,
 };
 
-use crate::tls::{
-    HTTP1, HTTP2, authority::provider, certificates::Certificates, names, peers::forget_sessions,
-};
+use crate::tls::{HTTP1, certificates::Certificates, names, peers::forget_sessions};
 
 /// The operator's own certificate, if there is one.
 pub(crate) type Own = Arc<RwLock<Option<Arc<CertifiedKey>>>>;

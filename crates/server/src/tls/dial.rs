@@ -2,14 +2,14 @@
 
 use std::{io, sync::Arc};
 
-use conclave_wire::{dial, trust::Fingerprint};
+use conclave_tls::{Fingerprint, ShownAuthority, dial, for_grpc, tls_error, tls13};
 use hyper_util::rt::TokioIo;
 use rustls::{CertificateError, ClientConfig, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-use crate::tls::{fingerprint_verifier, names};
+use crate::tls::names;
 
 /// How to reach one machine.
 #[derive(Clone)]
@@ -31,8 +31,11 @@ impl Dial {
     /// Dials any node that has the key of the authority with this fingerprint, for a machine that
     /// has presented nothing yet: what it sends next is a secret.
     pub(crate) fn by_fingerprint(fingerprint: Fingerprint) -> Self {
-        let config = fingerprint_verifier::asks(fingerprint);
-        Self::tls(Arc::new(config), names::ANY_KEEPER.to_owned())
+        let config = tls13()
+            .dangerous()
+            .with_custom_certificate_verifier(ShownAuthority::with_fingerprint(fingerprint))
+            .with_no_client_auth();
+        Self::tls(Arc::new(for_grpc(config)), names::ANY_KEEPER.to_owned())
     }
 
     /// Returns a connection that is made when it is first used. The time that the endpoint allows
@@ -57,8 +60,7 @@ async fn connect(
 
 /// Explains a failed handshake where the system's words would not.
 fn in_words(error: io::Error) -> io::Error {
-    let cause: Option<&rustls::Error> = error.get_ref().and_then(|cause| cause.downcast_ref());
-    match cause {
+    match tls_error(&error) {
         Some(rustls::Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         )) => io::Error::new(io::ErrorKind::InvalidData, NOT_A_PEER_PORT),

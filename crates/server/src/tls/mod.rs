@@ -11,7 +11,6 @@ mod certificates;
 mod clients;
 mod dial;
 mod exchange;
-mod fingerprint_verifier;
 mod issued;
 mod names;
 mod own;
@@ -29,7 +28,7 @@ use std::{
 };
 
 use conclave_core::AuthorityId;
-use conclave_wire::trust::Fingerprint;
+use conclave_tls::Fingerprint;
 use rustls::{ClientConfig, ServerConfig, pki_types::CertificateDer, sign::CertifiedKey};
 use tokio::{
     sync::Notify,
@@ -54,8 +53,7 @@ use self::{
 };
 use crate::identity::secret::ClusterSecret;
 
-/// Inner protocol, in the words of ALPN.
-const HTTP2: &[u8] = b"h2";
+/// Inner protocol of webhooks, in the words of ALPN.
 const HTTP1: &[u8] = b"http/1.1";
 /// Pause after certificates could not be made.
 const RENEW_AGAIN: Duration = Duration::from_secs(60);
@@ -238,7 +236,7 @@ impl Tls {
     /// Returns the fingerprint by which people know the cluster: the SHA-256 of the certificate of
     /// the authority that clients pin.
     pub(crate) fn fingerprint(&self) -> Fingerprint {
-        authority::fingerprint_of(&self.root_for_clients)
+        Fingerprint::of(&self.root_for_clients)
     }
 
     /// Returns the identity of the authority that peers trust.

@@ -5,7 +5,7 @@ use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
 /// Name of any node, for clients that do not know the cluster yet.
-pub(crate) const ANY_NODE: &str = conclave_wire::trust::NODES_NAME;
+pub(crate) const ANY_NODE: &str = conclave_tls::NODES_NAME;
 /// Suffix of all names.
 pub(crate) const INTERNAL: &str = ".conclave.internal";
 /// Name of any peer.

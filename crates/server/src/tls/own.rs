@@ -12,13 +12,12 @@ use std::{
     time::Duration,
 };
 
+use conclave_tls::provider;
 use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     sign::CertifiedKey,
 };
 use webpki::EndEntityCert;
-
-use crate::tls::authority::provider;
 
 /// Pause between two looks at the files. Their content is read, not only their times: two changes
 /// within one tick of a file system's clock are two changes, and to read some kilobytes costs

@@ -6,11 +6,12 @@
 
 use std::sync::Arc;
 
+use conclave_tls::{HTTP2, for_grpc, provider, tls13};
 use rustls::{
     ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig,
     SignatureScheme,
     client::{
-        ResolvesClientCert, Resumption, WebPkiServerVerifier,
+        ResolvesClientCert, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     pki_types::{CertificateDer, ServerName, UnixTime},
@@ -19,7 +20,7 @@ use rustls::{
     version::TLS13,
 };
 
-use crate::tls::{HTTP2, authority::provider, certificates::Certificates};
+use crate::tls::certificates::Certificates;
 
 /// Presents the node's certificate as a peer.
 #[derive(Debug)]
@@ -68,20 +69,15 @@ pub(super) fn asks(
     authorities: &[CertificateDer<'static>],
     certificates: Arc<Certificates>,
 ) -> ClientConfig {
-    let provider = Arc::new(provider());
     let roots = Arc::new(roots(authorities));
     let hints = roots.subjects();
-    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone());
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::new(provider()));
     let verifier = verifier.build().expect("there is a root");
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&TLS13])
-        .expect("the provider speaks TLS 1.3")
+    let config = tls13()
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Believing { verifier, hints }))
         .with_client_cert_resolver(Arc::new(AsPeer(certificates)));
-    config.resumption = Resumption::disabled();
-    config.alpn_protocols = vec![HTTP2.to_vec()];
-    config
+    for_grpc(config)
 }
 
 /// Disables resumption: every connection presents its certificates again.

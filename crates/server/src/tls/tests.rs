@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use conclave_tls::provider;
 use futures::StreamExt as _;
 use rustls::{
     RootCertStore,
@@ -20,7 +21,7 @@ use tokio_rustls::TlsConnector;
 use tokio_stream::wrappers::TcpListenerStream;
 
 use super::*;
-use crate::tls::{accept::Arrival, authority::provider};
+use crate::tls::accept::Arrival;
 
 /// Returns what the certificate of node 2 says.
 fn said_of_two() -> PeerNames {

@@ -49,8 +49,10 @@ pub(super) fn of_message(text: &str, conversation: ConversationId, by: AccountId
     if has_link(text) {
         tags.push(link_tag());
     }
-    let mut terms: Vec<&str> = tags.iter().map(String::as_str).collect();
-    for (kind, text) in words.tokens() {
+    let tokens = words.tokens();
+    let mut terms: Vec<&str> = Vec::with_capacity(tags.len() + tokens.len());
+    terms.extend(tags.iter().map(String::as_str));
+    for (kind, text) in tokens {
         match kind.gram() {
             None => terms.push(cut(text)),
             // At the end of a run a term is shorter, so that each place in it begins a term.

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use conclave_core::Position;
-use rusqlite::{Connection, OptionalExtension as _, Result, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Result, params};
 
 use super::{
     SearchError,
@@ -62,11 +62,13 @@ impl Writer {
         to: Position,
     ) -> Result<bool> {
         let transaction = self.connection.transaction()?;
+        let mut batch = Batch::new(&transaction)?;
         for row in rows {
-            if !write_row(&transaction, row)? {
+            if !batch.write(row)? {
                 return Ok(false);
             }
         }
+        drop(batch);
         let sql = "UPDATE meta SET indexed_to = ?1, begun_at = ?2 WHERE id = 1";
         let place = [stored(to.0), stored(begun_at.0)];
         transaction.prepare_cached(sql)?.execute(place)?;
@@ -104,38 +106,80 @@ impl Writer {
     }
 }
 
-/// Writes a row. `false`: between its neighbours there is no number left, as if the list of
-/// messages had lost one that was never there.
-fn write_row(connection: &Connection, row: &IndexRow) -> Result<bool> {
-    let run = |sql: &str, values: &[&dyn rusqlite::ToSql]| {
-        connection.prepare_cached(sql)?.execute(values)
-    };
-    let free = docs::first_from(connection, row.position)?;
-    let next = docs::next(connection, free)?;
-    let own = next.filter(|(_, position)| *position == row.position);
-    let Some(text) = &row.text else {
-        if let Some((id, _)) = own {
-            run("DELETE FROM docs WHERE id = ?1", params![stored(id)])?;
-            run("DELETE FROM words WHERE rowid = ?1", params![stored(id)])?;
-        }
-        return Ok(true);
-    };
-    let id = match (own, next) {
-        (Some((id, _)), _) => id,
-        (None, Some((next, _))) if next == free => return Ok(false),
-        (None, _) => free,
-    };
-    if own.is_none() {
-        let sql = "INSERT INTO docs (id, position, conversation, by_account, sent_at)
+/// One transaction's statements, and the end of the list of messages.
+struct Batch<'c> {
+    connection: &'c Connection,
+    insert_doc: CachedStatement<'c>,
+    insert_words: CachedStatement<'c>,
+    /// The last message of the index. New messages come behind it and need no look into the index.
+    last: Option<(u64, Position)>,
+}
+
+impl<'c> Batch<'c> {
+    fn new(connection: &'c Connection) -> Result<Self> {
+        let insert_doc = "INSERT INTO docs (id, position, conversation, by_account, sent_at)
             VALUES (?1, ?2, ?3, ?4, ?5)";
+        let insert_words = "INSERT INTO words (rowid, terms) VALUES (?1, ?2)";
+        Ok(Self {
+            connection,
+            insert_doc: connection.prepare_cached(insert_doc)?,
+            insert_words: connection.prepare_cached(insert_words)?,
+            last: docs::last(connection)?,
+        })
+    }
+
+    /// Writes a row. `false`: between its neighbours there is no number left, as if the list of
+    /// messages had lost one that was never there.
+    fn write(&mut self, row: &IndexRow) -> Result<bool> {
+        let is_new = self.last.is_none_or(|(_, last)| last < row.position);
+        if is_new {
+            // A message that was deleted before the index saw it is not missed there.
+            if row.text.is_some() {
+                let id = self.last.map_or(1, |(id, _)| id + 1);
+                self.insert_doc(id, row)?;
+                self.insert_words(id, row)?;
+                self.last = Some((id, row.position));
+            }
+            return Ok(true);
+        }
+        let is_written = self.write_among(row)?;
+        self.last = docs::last(self.connection)?;
+        Ok(is_written)
+    }
+
+    /// Writes a row that is not behind all others.
+    fn write_among(&mut self, row: &IndexRow) -> Result<bool> {
+        let free = docs::first_from(self.connection, row.position)?;
+        let next = docs::next(self.connection, free)?;
+        let own = next.filter(|(_, position)| *position == row.position);
+        let id = match (own, next) {
+            (Some((id, _)), _) => id,
+            (None, _) if row.text.is_none() => return Ok(true),
+            (None, Some((next, _))) if next == free => return Ok(false),
+            (None, _) => free,
+        };
+        let delete = |sql| self.connection.prepare_cached(sql)?.execute([stored(id)]);
+        delete("DELETE FROM words WHERE rowid = ?1")?;
+        if row.text.is_none() {
+            delete("DELETE FROM docs WHERE id = ?1")?;
+            return Ok(true);
+        }
+        if own.is_none() {
+            self.insert_doc(id, row)?;
+        }
+        self.insert_words(id, row)?;
+        Ok(true)
+    }
+
+    fn insert_doc(&mut self, id: u64, row: &IndexRow) -> Result<usize> {
         let of = [row.position.0, row.conversation.0, row.by.0, row.sent_at.0].map(stored);
-        run(sql, params![stored(id), of[0], of[1], of[2], of[3]])?;
+        let values = params![stored(id), of[0], of[1], of[2], of[3]];
+        self.insert_doc.execute(values)
     }
-    if next.is_some() {
-        run("DELETE FROM words WHERE rowid = ?1", params![stored(id)])?;
+
+    fn insert_words(&mut self, id: u64, row: &IndexRow) -> Result<usize> {
+        let text = row.text.as_deref().unwrap_or_default();
+        let terms = terms::of_message(text, row.conversation, row.by);
+        self.insert_words.execute(params![stored(id), terms])
     }
-    let terms = terms::of_message(text, row.conversation, row.by);
-    let sql = "INSERT INTO words (rowid, terms) VALUES (?1, ?2)";
-    run(sql, params![stored(id), terms])?;
-    Ok(true)
 }

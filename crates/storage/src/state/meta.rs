@@ -15,7 +15,7 @@ use crate::log::LogId;
 
 /// The row. Cheap to copy: a transaction works on it and keeps the old one to go back to.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Meta {
+pub(crate) struct Meta {
     pub(super) applied: Option<LogId>,
     pub(super) now: Now,
     pub(super) account_last: AccountId,

@@ -6,57 +6,34 @@
 //!
 //! Always true: rows, remembered answers and the place in the log change in one transaction.
 
-mod allowances;
-mod answers;
-mod cache;
-mod chain;
-mod changes;
-mod checkpointer;
+mod change_kind;
 mod column;
-mod company;
-mod conversations;
 mod database;
-mod dates;
-mod digest;
 mod entry;
 mod error;
-mod index;
-mod install;
+mod integrity;
 mod mark;
-mod messages;
 mod meta;
-mod nodes;
-mod operators;
-mod people;
-mod pinned;
-mod points;
-mod pool;
-mod reader;
-mod rooms;
+mod read;
 mod rows;
 mod sent;
 mod snapshot;
-mod stream;
-mod sweep;
-mod unread;
-mod view;
 mod write;
-mod writer;
 
 pub use database::SCHEMA_VERSION;
-pub use digest::Digest;
 pub use entry::{Applied, Checkpoint, Entry, EntryResult, Options, Payload};
 pub(crate) use error::is_outside;
 pub use error::{ApplyError, CheckpointError, InstallError, OpenError, ReadError, SnapshotError};
-pub use index::{IndexPage, IndexRow};
-pub use install::VerifiedSnapshot;
-pub use pinned::{CheckError, Pinned};
-pub use points::{CHAIN_POINT_ENTRIES, CHAIN_POINTS_KEPT, ChainPoint};
-pub use reader::Reader;
+pub use integrity::digest::Digest;
+pub use integrity::pinned::{CheckError, Pinned};
+pub use integrity::points::{CHAIN_POINT_ENTRIES, CHAIN_POINTS_KEPT, ChainPoint};
+pub use read::index::{IndexPage, IndexRow};
+pub use read::reader::Reader;
 pub use rows::{
     AccountRow, AccountsPage, ConversationInfo, ConversationRow, Delivery, Happened, HistoryFrom,
     HistoryPage, InviteRow, MemberRow, MessageRow, NodesRow, ReactionRow, RoomChange, RoomRow,
     RoomsPage, SessionRow, StreamItem, StreamPage, To, WebhookRow, With,
 };
-pub use snapshot::SnapshotFile;
-pub use writer::State;
+pub use snapshot::install::VerifiedSnapshot;
+pub use snapshot::make::SnapshotFile;
+pub use write::writer::State;

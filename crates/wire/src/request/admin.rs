@@ -2,7 +2,7 @@
 
 use conclave_core::{
     AccountLimit, AccountName, AccountRole, AdminOperation, Command, InviteId, Operation,
-    Rejection, SessionId, TokenHash, limit_table::ACCOUNT_LIMITS,
+    Rejection, SessionId, TokenHash, allowance::limit_table::ACCOUNT_LIMITS,
 };
 
 use super::{SessionRequest, command, invalid};

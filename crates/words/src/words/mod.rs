@@ -117,6 +117,8 @@ impl Words {
     /// Does the same as [`Self::of_any`] in a small part of the time.
     fn of_ascii(text: &str) -> Self {
         let mut words = Self::default();
+        words.folded.reserve_exact(text.len());
+        words.clusters.reserve_exact(text.len());
         let mut open = false;
         for (at, byte) in text.bytes().enumerate() {
             let is_word = byte.is_ascii_alphanumeric();

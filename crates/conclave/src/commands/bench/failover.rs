@@ -17,6 +17,7 @@ use conclave_client::{
     CallError, Client,
     core::{AccountName, Recipient},
 };
+use conclave_local_cluster::{LocalCluster, NODES_MAX};
 use serde::Serialize;
 use tokio::{
     task::JoinSet,
@@ -24,7 +25,6 @@ use tokio::{
 };
 
 use crate::{
-    cluster::{LocalCluster, NODES_MAX},
     commands::up::words,
     errors::{CommandError, EXIT_FAILED},
     output::{self, Format},

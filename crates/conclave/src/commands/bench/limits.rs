@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use conclave_client::{Client, Freshness, Grant};
+use conclave_local_cluster::LocalCluster;
 use tokio::time::timeout;
 
-use crate::cluster::LocalCluster;
 use crate::scratch::random_word;
 
 /// Longest time until the cluster offers the setup token.

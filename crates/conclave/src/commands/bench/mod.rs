@@ -24,6 +24,7 @@ use conclave_client::{
     core::{AccountName, Recipient, limits::TEXT_BYTES_MAX},
     v1,
 };
+use conclave_local_cluster::{LocalCluster, NODES_MAX};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use tokio::{
@@ -33,7 +34,6 @@ use tokio::{
 };
 
 use crate::{
-    cluster::{LocalCluster, NODES_MAX},
     commands::up::{interrupted, words},
     errors::{
         CommandError, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PERMISSION, EXIT_UNAVAILABLE,

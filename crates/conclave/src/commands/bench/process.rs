@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::cluster::LocalCluster;
+use conclave_local_cluster::LocalCluster;
 
 /// Returns the CPU time of all nodes of a local cluster so far; `None` if it is not known.
 pub(super) fn server_cpu_us(cluster: Option<&LocalCluster>) -> Option<u64> {

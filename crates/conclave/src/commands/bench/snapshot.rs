@@ -11,6 +11,7 @@ use std::{process::ExitCode, time::Duration};
 
 use conclave_client::{Client, v1};
 use conclave_core::limits::TEXT_BYTES_MAX;
+use conclave_local_cluster::{Founding, LocalCluster, Options, Ports};
 use futures::{StreamExt as _, TryStreamExt as _, future::try_join_all, stream};
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -25,7 +26,6 @@ use super::{
     stored,
 };
 use crate::{
-    cluster::{Founding, LocalCluster, Options, Ports},
     commands::up::words,
     errors::{CommandError, EXIT_FAILED},
     output::{self, Format},

@@ -14,9 +14,10 @@ use conclave_client::{
     core::{AccountName, Recipient},
 };
 use conclave_history::{Action, Event, Recorder, What};
+use conclave_local_cluster::LocalCluster;
 use tokio::{task::JoinSet, time::Instant};
 
-use crate::{cluster::LocalCluster, scratch::random_word};
+use crate::scratch::random_word;
 
 /// Number of people who talk; each odd one talks with the next.
 const PEOPLE: u64 = 8;

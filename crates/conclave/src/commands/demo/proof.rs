@@ -4,10 +4,10 @@ use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use conclave_client::{CallError, Freshness, Page, Reason, core::Sequence, v1};
 use conclave_history::{Observed, Verdict, What, judge};
+use conclave_local_cluster::LocalCluster;
 use tokio::time::{Instant, sleep};
 
 use super::load::{Load, Person, Shared};
-use crate::cluster::LocalCluster;
 
 /// Number of messages on one page.
 const PAGE: usize = 1000;

@@ -12,7 +12,7 @@ use std::{
 use conclave_wire::v1;
 use tokio::time::Instant;
 
-use crate::problems::millis;
+use crate::protocol::problems::millis;
 
 /// Direction of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

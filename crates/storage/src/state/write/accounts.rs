@@ -9,7 +9,7 @@ use rusqlite::params;
 use crate::state::{
     ApplyError,
     column::{account_role_number, stored},
-    writer::Writer,
+    write::writer::Writer,
 };
 
 impl Writer {

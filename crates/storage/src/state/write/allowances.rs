@@ -11,10 +11,9 @@ use rusqlite::{OptionalExtension as _, Result, params};
 
 use super::super::{
     ApplyError,
-    allowances::allowance,
     column::{sought, stored},
-    writer::Writer,
 };
+use crate::state::{read::allowances::allowance, write::writer::Writer};
 
 /// The columns are in the order of [`Allowance::full_at`], between the account and the totals.
 const SAVE: &str = "

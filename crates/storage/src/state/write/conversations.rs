@@ -9,7 +9,7 @@ use rusqlite::params;
 use crate::state::{
     ApplyError,
     column::{member_role_number, number, stored},
-    writer::Writer,
+    write::writer::Writer,
 };
 
 impl Writer {

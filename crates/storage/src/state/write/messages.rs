@@ -13,7 +13,7 @@ use crate::state::{
     ApplyError,
     column::{number, stored},
     sent::sent_up_to,
-    writer::Writer,
+    write::writer::Writer,
 };
 
 impl Writer {

@@ -4,17 +4,25 @@
 
 mod accounts;
 mod allowances;
+mod answers;
+mod cache;
+mod changes;
+mod checkpointer;
 mod conversations;
 mod messages;
 mod nodes;
 mod sessions;
+mod sweep;
+mod view;
+pub(crate) mod writer;
 
 use std::collections::BTreeMap;
 
 use conclave_core::{AccountId, Event, Position};
 use rusqlite::{OptionalExtension as _, Params, ToSql};
 
-use super::{ApplyError, column::number, writer::Writer};
+use super::{ApplyError, column::number};
+use crate::state::write::writer::Writer;
 
 impl Writer {
     /// Runs a statement that must change exactly one row.

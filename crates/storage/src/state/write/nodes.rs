@@ -8,7 +8,7 @@ use rusqlite::params;
 use crate::state::{
     ApplyError,
     column::{count, number, stored},
-    writer::Writer,
+    write::writer::Writer,
 };
 
 /// Members of a cluster at most, far above what a membership may have.

@@ -3,7 +3,7 @@
 use conclave_core::{Session, SessionEvent, SessionId};
 use rusqlite::params;
 
-use crate::state::{ApplyError, column::stored, writer::Writer};
+use crate::state::{ApplyError, column::stored, write::writer::Writer};
 
 impl Writer {
     pub(super) fn write_session(&mut self, event: &SessionEvent) -> Result<(), ApplyError> {

@@ -18,13 +18,13 @@ mod storm;
 use std::{process::ExitCode, time::Duration};
 
 use conclave_core::limits::TEXT_BYTES_MAX;
+use conclave_local_cluster::{LocalCluster, NODES_MAX};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use super::{limits, process};
 use crate::{
-    cluster::{LocalCluster, NODES_MAX},
     commands::up::words,
     errors::{CommandError, EXIT_FAILED, EXIT_UNAVAILABLE},
     output::{self, Format},

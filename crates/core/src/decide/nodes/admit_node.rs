@@ -1,0 +1,34 @@
+//! Gives a joining machine a number which no node has had.
+
+use crate::{
+    Accepted, Bound, ClusterEvent, Event, Lookup, NodeId, Pass, Rejection, Timestamp,
+    decide::ruling::Ruling, limits::NODES_EVER_MAX,
+};
+
+pub(crate) fn admit_node(
+    lookup: &impl Lookup,
+    now: Timestamp,
+    pass: Pass,
+    known_last: NodeId,
+) -> Ruling {
+    let mut events = Vec::new();
+    let voter = match pass {
+        Pass::Secret { voter } => voter,
+        Pass::Token(token) => {
+            let found = lookup.join_token(&token)?;
+            let Some(found) = found.filter(|found| found.expires_at > now) else {
+                return Err(Rejection::JoinTokenInvalid.into());
+            };
+            events.push(Event::Cluster(ClusterEvent::JoinTokenRemoved { token }));
+            found.voter
+        }
+    };
+    let last = lookup.node_last()?.max(known_last);
+    if last.0 >= NODES_EVER_MAX {
+        let what = Bound::Nodes;
+        return Err(Rejection::TooMany { what }.into());
+    }
+    let node = last.next();
+    events.push(Event::Cluster(ClusterEvent::NodeAdmitted { node }));
+    Ok((Accepted::NodeAdmitted { node, voter }, events))
+}

@@ -1,0 +1,9 @@
+//! The rules of the cluster's nodes and of the operators that run them.
+
+pub(crate) mod admit_node;
+pub(crate) mod create_join_token;
+pub(crate) mod exchange_authority;
+pub(crate) mod operators;
+pub(crate) mod prefer_leader;
+pub(crate) mod retire_node;
+pub(crate) mod revoke_join_token;

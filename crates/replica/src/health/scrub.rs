@@ -1,0 +1,50 @@
+//! Looks again at what is on this node's disk, while it is used.
+
+use std::time::Duration;
+
+use conclave_storage::log::{OpenError, Verified};
+
+use crate::{Damage, Pin, ReadError, Replica, health::damage::found};
+
+impl Replica {
+    /// Returns the state exactly as it is after entry `index`, as soon as that is applied.
+    ///
+    /// # Errors
+    /// [`ReadError::Behind`] when `limit` has passed; [`ReadError::Stopping`] also if too many
+    /// ask at once. Asking again is always safe.
+    pub async fn pin(&self, index: u64, limit: Duration) -> Result<Pin, ReadError> {
+        match tokio::time::timeout(limit, self.inner.machine.pin(index)).await {
+            Ok(Ok(pin)) => Ok(pin),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "the state was not pinned");
+                Err(ReadError::Stopping)
+            }
+            Err(_) => Err(ReadError::Behind { waited: limit }),
+        }
+    }
+
+    /// Reads the whole log again and checks it; `pause` is called between two of its files and
+    /// says whether to go on. Blocks.
+    ///
+    /// # Errors
+    /// [`OpenError::Damaged`]: then [`Replica::failed`] ends, too.
+    pub fn verify_log(&self, pause: impl FnMut() -> bool) -> Result<Verified, OpenError> {
+        self.inner.log.verify(pause)
+    }
+
+    /// Returns what was found to be damaged since the start, if anything. [`Replica::failed`] ends
+    /// then: the node must stop and must not vote with this directory again.
+    #[must_use]
+    pub fn damage(&self) -> Option<Damage> {
+        let odd = || self.inner.odd.get().cloned().map(Damage::Odd);
+        found(&self.inner.log, &self.inner.reader).or_else(odd)
+    }
+
+    /// Takes no part any more: `why` says how the state differs from that of a majority. Neither
+    /// votes nor entries are taken after this returns; [`Replica::failed`] ends.
+    pub fn fence(&self, why: &str) {
+        // Only the first reason is reported.
+        let _ = self.inner.odd.set(why.to_owned());
+        self.inner.log.fence(why);
+    }
+}

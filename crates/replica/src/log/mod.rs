@@ -1,0 +1,8 @@
+//! The log as the engine sees it: its entries, how far they are on disk, and how many are kept.
+
+pub(crate) mod following;
+pub(crate) mod retention;
+pub(crate) mod store;
+#[cfg(test)]
+mod suite_tests;
+pub(crate) mod synced;

@@ -1,0 +1,167 @@
+//! Decides when the log is compacted, and how much of it is kept.
+//!
+//! Always true: only entries behind the purge fence are purged (everything up to it is synced
+//! into the database), and the newest ones stay (see [`LogRetention`]), so that a follower
+//! that was away for a while is served from the log instead of a snapshot. The log also stays
+//! that goes on after a snapshot that is being sent, and what a follower lacks that is catching
+//! up, up to [`HELD`] times what is kept.
+
+use std::{collections::VecDeque, time::Duration};
+
+use openraft::async_runtime::watch::WatchReceiver as _;
+use tokio::time::Instant;
+
+use crate::{
+    LogRetention,
+    apply::Raft,
+    log::{following::Following, store::Log},
+    snapshot::store::SnapshotStore,
+};
+
+/// How often is looked.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Marks kept; each stands for at least [`MARK_BYTES`], or for the entries between two looks.
+const MARKS_MAX: usize = 4096;
+/// Bytes between two marks.
+const MARK_BYTES: u64 = 256 * 1024;
+/// How many times the bytes that are kept may be held back for followers that are catching up.
+const HELD: u64 = 4;
+/// How many entries may be held back, if that is less.
+const HELD_ENTRIES: u64 = 1_000_000;
+
+/// Where the log stood when this many bytes had been appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mark {
+    index: u64,
+    bytes: u64,
+}
+
+pub(crate) struct Retention {
+    raft: Raft,
+    log: Log,
+    limits: LogRetention,
+    marks: VecDeque<Mark>,
+    fenced: Mark,
+    store: SnapshotStore,
+    following: Following,
+}
+
+impl Retention {
+    pub(crate) fn new(raft: Raft, log: Log, limits: LogRetention, store: SnapshotStore) -> Self {
+        let index = raft.metrics().borrow_watched().last_log_index.unwrap_or(0);
+        let start = Mark { index, bytes: 0 };
+        Self {
+            raft,
+            log,
+            limits,
+            marks: VecDeque::from([start]),
+            fenced: start,
+            store,
+            following: Following::default(),
+        }
+    }
+
+    pub(crate) async fn run(mut self) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let (last, snapshot, purged) = {
+                let metrics = self.raft.metrics();
+                let metrics = metrics.borrow_watched();
+                (
+                    metrics.last_log_index.unwrap_or(0),
+                    metrics.snapshot.as_ref().map_or(0, |id| id.index()),
+                    metrics.purged.as_ref().map_or(0, |id| id.index()),
+                )
+            };
+            let now = Mark {
+                index: last,
+                bytes: self.log.appended_bytes(),
+            };
+            self.mark(now);
+            let due = now.bytes - self.fenced.bytes >= self.limits.sync_bytes
+                || now.index.saturating_sub(self.fenced.index) >= self.limits.sync_entries;
+            if due {
+                self.fenced = now;
+                if self.raft.trigger().snapshot().await.is_err() {
+                    return;
+                }
+            }
+            let upto = self.held_back(purge_to(&self.limits, &self.marks, now).min(snapshot), now);
+            if upto > purged && self.raft.trigger().purge_log(upto).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Returns up to where the log may be purged for followers that are catching up.
+    fn held_back(&mut self, upto: u64, now: Mark) -> u64 {
+        let held = LogRetention {
+            keep_bytes: self.limits.keep_bytes.saturating_mul(HELD),
+            keep_entries: HELD_ENTRIES,
+            ..self.limits
+        };
+        let bound = purge_to(&held, &self.marks, now);
+        let matched: Vec<(u64, u64)> = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            let followers = metrics.replication.iter().flatten();
+            followers
+                .filter_map(|(node, matched)| Some((*node, matched.as_ref()?.index())))
+                .collect()
+        };
+        let clock = Instant::now();
+        let needed = self.following.needed_after(matched, clock);
+        let upto = upto.min(needed.unwrap_or(u64::MAX).max(bound));
+        self.store.purging(upto, bound, clock)
+    }
+
+    fn mark(&mut self, now: Mark) {
+        if self
+            .marks
+            .back()
+            .is_none_or(|last| now.bytes - last.bytes >= MARK_BYTES)
+        {
+            self.marks.push_back(now);
+        }
+        // What is far behind needs no mark but the newest such one.
+        while self.marks.len() > MARKS_MAX
+            || self.marks.get(1).is_some_and(|second| {
+                now.bytes - second.bytes > self.limits.keep_bytes.saturating_mul(HELD)
+            })
+        {
+            self.marks.pop_front();
+        }
+    }
+}
+
+/// Returns the entry up to which the log may go: far enough behind by bytes or by entries.
+fn purge_to(limits: &LogRetention, marks: &VecDeque<Mark>, now: Mark) -> u64 {
+    let by_entries = now.index.saturating_sub(limits.keep_entries);
+    let far = |mark: &&Mark| now.bytes - mark.bytes > limits.keep_bytes;
+    let by_bytes = marks.iter().rev().find(far).map_or(0, |mark| mark.index);
+    by_entries.max(by_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_bytes_and_entries_are_kept() {
+        let mark = |index, mib: u64| Mark {
+            index,
+            bytes: mib << 20,
+        };
+        let marks = VecDeque::from([mark(10, 1), mark(20, 30), mark(30, 60)]);
+        assert_eq!(purge_to(&LogRetention::default(), &marks, mark(40, 65)), 0);
+        assert_eq!(purge_to(&LogRetention::default(), &marks, mark(40, 66)), 10);
+        assert_eq!(
+            purge_to(&LogRetention::default(), &marks, mark(40, 120)),
+            20
+        );
+        assert_eq!(
+            purge_to(&LogRetention::default(), &marks, mark(100_025, 65)),
+            25
+        );
+    }
+}

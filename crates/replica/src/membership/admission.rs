@@ -1,0 +1,76 @@
+//! Admits a replica that waits, and moves a member to other addresses.
+//!
+//! Always true: only the leader commits addresses, and only while no other change is under way.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use openraft::{ChangeMembers, async_runtime::watch::WatchReceiver as _};
+use tokio::time::timeout;
+
+use crate::{
+    ChangeError, Member, Replica, Role, StartError, engine::bootstrap,
+    membership::finisher::refused,
+};
+
+impl Replica {
+    /// Returns whether this replica takes part.
+    #[must_use]
+    pub fn is_admitted(&self) -> bool {
+        self.inner.part.check().is_ok()
+    }
+
+    /// Lets a replica take part that was started without. An empty log is bootstrapped now, if
+    /// the configuration says so.
+    ///
+    /// # Errors
+    /// [`StartError::Engine`] if the engine has stopped.
+    pub async fn admit(&self) -> Result<(), StartError> {
+        if self.inner.config.bootstrap {
+            bootstrap(&self.inner.raft, &self.inner.config).await?;
+        }
+        self.inner.part.admit();
+        self.inner.raft.runtime_config().elect(true);
+        Ok(())
+    }
+
+    /// Returns the index up to which `node` has acknowledged the log to this leader, in this term.
+    /// `None` if this replica does not lead, or nothing was acknowledged.
+    #[must_use]
+    pub fn acknowledged_by(&self, node: u64) -> Option<u64> {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let matched = metrics.replication.as_ref()?.get(&node)?.as_ref()?;
+        Some(matched.index())
+    }
+
+    /// Commits other addresses of a member, if this node leads.
+    ///
+    /// # Errors
+    /// See [`ChangeError`]; asking again is safe.
+    pub async fn move_member(
+        &self,
+        node: u64,
+        member: Member,
+        limit: Duration,
+    ) -> Result<(), ChangeError> {
+        let status = self.status();
+        if status.role != Role::Leader {
+            let leader = status.leader;
+            return Err(ChangeError::NotLeader { leader });
+        }
+        if status.members.voters.len() > 1 {
+            return Err(ChangeError::UnderWay);
+        }
+        match status.members.nodes.get(&node) {
+            Some(known) if *known != member => {}
+            // It is so, or the member is gone.
+            Some(_) | None => return Ok(()),
+        }
+        let change = ChangeMembers::SetNodes(BTreeMap::from([(node, member)]));
+        let changing = self.inner.raft.change_membership(change, true);
+        match timeout(limit, changing).await {
+            Ok(changed) => changed.map(drop).map_err(refused),
+            Err(_) => Err(ChangeError::OutcomeUnknown { waited: limit }),
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Tools that know nothing of chats, clusters or callers: deadlines, random bytes, rates, bounded
+//! maps, long work, and log lines that are written once.
+//!
+//! Nothing here holds state of the node. Every floor above it may use it; it uses none of them.
+
+pub(crate) mod deadline;
+pub(crate) mod kept;
+pub(crate) mod long_work;
+pub(crate) mod pace;
+pub(crate) mod random;
+pub(crate) mod told;

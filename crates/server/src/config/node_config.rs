@@ -1,0 +1,461 @@
+//! The configuration of a node: defaults, overridden by a file, by the environment, by flags.
+//!
+//! Always true: an unknown key is refused, in whatever source it stands.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env::VarError,
+    path::{Path, PathBuf},
+};
+
+use conclave_replica::{Member, VOTERS_MAX};
+use conclave_wire::address;
+use config::Value;
+use serde::Deserialize;
+
+use crate::{Limits, Registration};
+
+/// Default time for which a node that is cut off answers stale reads and keeps streams: five
+/// minutes. During them a node of a cluster without a quorum is still of use; after them a node
+/// that was cut off alone sends nothing more to sessions that were logged out elsewhere.
+const STALE_SECONDS: u64 = 300;
+
+/// The configuration of one node.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NodeConfig {
+    /// Data directory; made if it does not exist.
+    pub data: PathBuf,
+    /// Number of the node, if the operator chooses it and the cluster does not assign it. 1 for a
+    /// node that makes a cluster alone.
+    pub node: Option<u64>,
+    /// Address (host:port) on which the node serves clients.
+    pub client_address: String,
+    /// Address (host:port) on which the node serves peers.
+    pub peer_address: String,
+    /// `number=peer address/client address` for every member; empty: this node alone.
+    pub members: Vec<String>,
+    /// Addresses (host:port) of peers of the cluster that the node joins if its directory is new;
+    /// empty: it makes the cluster of its `members`.
+    pub join: Vec<String>,
+    /// Token from `conclave token create`, with which the node joins if its directory is new.
+    pub join_token: Option<String>,
+    /// File of the cluster's secret, for nodes that are to find each other.
+    pub secret_file: Option<PathBuf>,
+    /// Number of nodes of `join`, from the first on, that make the cluster together; 0: none do.
+    pub bootstrap_expect: u32,
+    /// Number of the member whose place the node takes when it joins.
+    pub replaces: Option<u64>,
+    /// Host under which other machines reach the node, if it differs from the one that it listens
+    /// on.
+    pub advertise: Option<String>,
+    /// Chain of certificates for the public name of the cluster, in PEM; with `tls_key`.
+    pub tls_certificate: Option<PathBuf>,
+    /// Private key of `tls_certificate`, in PEM.
+    pub tls_key: Option<PathBuf>,
+    /// Whether the node serves clients in plain text: only on loopback.
+    pub plain: bool,
+    /// Whether the node does not sync its log: for throw-away test nodes only.
+    pub unsafe_no_sync: bool,
+    /// Filter of the log, as `level` or `target=level,…`.
+    pub log: String,
+    /// Registration policy: who may create an account. If none is given,
+    /// [`Registration::default_at`].
+    pub registration: Option<Registration>,
+    /// How long a node whose data is damaged asks the other nodes to admit it again, in seconds.
+    pub repair_wait_seconds: u64,
+    /// How long a node that is cut off from every leader answers stale reads and keeps streams, in
+    /// seconds: a session or membership that is revoked meanwhile still works there.
+    pub stale_seconds: u64,
+    /// Offset of the clock in milliseconds, for tests. Read again at SIGHUP.
+    pub clock_offset_ms: i64,
+    /// Number of log entries kept behind the database, for tests.
+    pub log_keep_entries: Option<u64>,
+    /// Maximum number of bytes of snapshots that the node sends in a second, to all receivers
+    /// together; 0: no limit. If not given, a rate that other callers hardly notice.
+    pub snapshot_bytes_per_second: Option<u64>,
+    /// Limits of what callers may use of both ports.
+    pub limits: Limits,
+    /// Number of free bytes on the node's disk below which the cluster refuses commands that store
+    /// more; 0: never. If not given, 512 MiB or a tenth of the disk, whichever is less.
+    pub min_free_bytes: Option<u64>,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("./conclave-data"),
+            node: None,
+            client_address: "127.0.0.1:7400".to_owned(),
+            peer_address: "127.0.0.1:7401".to_owned(),
+            members: Vec::new(),
+            join: Vec::new(),
+            join_token: None,
+            secret_file: None,
+            bootstrap_expect: 0,
+            replaces: None,
+            advertise: None,
+            tls_certificate: None,
+            tls_key: None,
+            plain: false,
+            unsafe_no_sync: false,
+            log: "info".to_owned(),
+            registration: None,
+            repair_wait_seconds: 600,
+            stale_seconds: STALE_SECONDS,
+            clock_offset_ms: 0,
+            log_keep_entries: None,
+            snapshot_bytes_per_second: None,
+            limits: Limits::default(),
+            min_free_bytes: None,
+        }
+    }
+}
+
+/// Settings from flags: only those that were given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// See [`NodeConfig::data`].
+    pub data: Option<PathBuf>,
+    /// See [`NodeConfig::node`].
+    pub node: Option<u64>,
+    /// See [`NodeConfig::client_address`].
+    pub client_address: Option<String>,
+    /// See [`NodeConfig::peer_address`].
+    pub peer_address: Option<String>,
+    /// See [`NodeConfig::members`].
+    pub members: Option<Vec<String>>,
+    /// See [`NodeConfig::join`].
+    pub join: Option<Vec<String>>,
+    /// See [`NodeConfig::join_token`].
+    pub join_token: Option<String>,
+    /// See [`NodeConfig::secret_file`].
+    pub secret_file: Option<PathBuf>,
+    /// See [`NodeConfig::bootstrap_expect`].
+    pub bootstrap_expect: Option<u32>,
+    /// See [`NodeConfig::replaces`].
+    pub replaces: Option<u64>,
+    /// See [`NodeConfig::advertise`].
+    pub advertise: Option<String>,
+    /// See [`NodeConfig::tls_certificate`].
+    pub tls_certificate: Option<PathBuf>,
+    /// See [`NodeConfig::tls_key`].
+    pub tls_key: Option<PathBuf>,
+    /// See [`NodeConfig::plain`].
+    pub plain: Option<bool>,
+    /// See [`NodeConfig::unsafe_no_sync`].
+    pub unsafe_no_sync: Option<bool>,
+    /// See [`NodeConfig::log`].
+    pub log: Option<String>,
+    /// See [`NodeConfig::registration`].
+    pub registration: Option<Registration>,
+}
+
+/// The configuration is invalid.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file, a variable or a flag cannot be read, has an unknown key or a value of another type.
+    #[error("the configuration cannot be read: {0}")]
+    Unreadable(String),
+    /// A member is not written in the required form.
+    #[error("`{text}` is no member: {why}")]
+    Member {
+        /// Text of the member.
+        text: String,
+        /// Reason why the text is invalid.
+        why: &'static str,
+    },
+    /// The members contradict each other or the node.
+    #[error("{0}")]
+    Members(String),
+}
+
+impl NodeConfig {
+    /// Reads `file` (if given), then the environment (`CONCLAVE_DATA`, `CONCLAVE_NODE`,
+    /// `CONCLAVE_CLIENT_ADDRESS`, `CONCLAVE_PEER_ADDRESS`, `CONCLAVE_MEMBERS` and
+    /// `CONCLAVE_JOIN` (commas between), `CONCLAVE_JOIN_TOKEN`, `CONCLAVE_SECRET_FILE`,
+    /// `CONCLAVE_BOOTSTRAP_EXPECT`, `CONCLAVE_REPLACES`, `CONCLAVE_ADVERTISE`,
+    /// `CONCLAVE_TLS_CERTIFICATE`, `CONCLAVE_TLS_KEY`, `CONCLAVE_PLAIN` (`true` or `false`),
+    /// `CONCLAVE_REPAIR_WAIT_SECONDS`, `CONCLAVE_STALE_SECONDS`, `CONCLAVE_LOG`,
+    /// `CONCLAVE_REGISTRATION`, `CONCLAVE_SNAPSHOT_BYTES_PER_SECOND`; an empty one says nothing),
+    /// then `flags`; what comes later wins.
+    ///
+    /// # Errors
+    /// [`ConfigError::Unreadable`], with the file or the key that is the cause.
+    pub fn load(file: Option<&Path>, flags: &Overrides) -> Result<Self, ConfigError> {
+        let variable = |key: &str| match std::env::var(key) {
+            Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+            Err(VarError::NotPresent) => Ok(None),
+            Err(VarError::NotUnicode(_)) => {
+                let sentence = format!("{key} is not text in UTF-8");
+                Err(ConfigError::Unreadable(sentence))
+            }
+        };
+        Self::load_with(file, variable, flags)
+    }
+
+    fn load_with(
+        file: Option<&Path>,
+        variable: impl Fn(&str) -> Result<Option<String>, ConfigError>,
+        flags: &Overrides,
+    ) -> Result<Self, ConfigError> {
+        let unreadable = |error: config::ConfigError| ConfigError::Unreadable(error.to_string());
+        let mut sources = config::Config::builder();
+        if let Some(file) = file {
+            let file = config::File::from(file).format(config::FileFormat::Toml);
+            sources = sources.add_source(file);
+        }
+        for (key, value) in from_environment(variable)?
+            .into_iter()
+            .chain(from_flags(flags))
+        {
+            // A later value replaces an earlier one.
+            sources = sources.set_override(key, value).map_err(unreadable)?;
+        }
+        let loaded = sources.build().map_err(unreadable)?;
+        let mut config: Self = loaded.try_deserialize().map_err(unreadable)?;
+        // A path is bytes and need not be text: a conversion to text might name another path.
+        if let Some(data) = &flags.data {
+            config.data.clone_from(data);
+        }
+        for (given, kept) in [
+            (&flags.secret_file, &mut config.secret_file),
+            (&flags.tls_certificate, &mut config.tls_certificate),
+            (&flags.tls_key, &mut config.tls_key),
+        ] {
+            if given.is_some() {
+                kept.clone_from(given);
+            }
+        }
+        Ok(config)
+    }
+
+    /// Returns the members by number; empty if none are configured.
+    ///
+    /// # Errors
+    /// [`ConfigError::Member`] and [`ConfigError::Members`].
+    pub fn members(&self) -> Result<BTreeMap<u64, Member>, ConfigError> {
+        let mut members = BTreeMap::new();
+        let mut addresses = BTreeSet::new();
+        for text in &self.members {
+            let (node, member) = parse_member(text)?;
+            for address in [&member.peer_address, &member.client_address] {
+                if !addresses.insert(address.clone()) {
+                    let sentence = format!("two members have the address {address}");
+                    return Err(ConfigError::Members(sentence));
+                }
+            }
+            if members.insert(node, member).is_some() {
+                return Err(ConfigError::Members(format!("node {node} is named twice")));
+            }
+        }
+        if self.node == Some(0) {
+            return Err(ConfigError::Members("nodes are numbered from 1".to_owned()));
+        }
+        if members.len() > VOTERS_MAX {
+            let sentence = format!("a cluster has at most {VOTERS_MAX} voters");
+            return Err(ConfigError::Members(sentence));
+        }
+        for address in &self.join {
+            if let Err(why) = address::check(address) {
+                return Err(ConfigError::Members(format!("`{address}` to join: {why}")));
+            }
+        }
+        for (what, address) in [
+            ("client_address", &self.client_address),
+            ("peer_address", &self.peer_address),
+        ] {
+            if let Err(why) = address::check_listen(address) {
+                return Err(ConfigError::Members(format!("{what} `{address}`: {why}")));
+            }
+        }
+        if let Some(host) = &self.advertise
+            && let Err(why) = address::check_host(host)
+        {
+            return Err(ConfigError::Members(format!("advertise `{host}`: {why}")));
+        }
+        if !self.join.is_empty() && !members.is_empty() {
+            let sentence = "a node either joins a cluster or makes one with its members";
+            return Err(ConfigError::Members(sentence.to_owned()));
+        }
+        let node = self.node.unwrap_or(1);
+        if !members.is_empty() && !members.contains_key(&node) {
+            let sentence = format!("node {node} is not among the members");
+            return Err(ConfigError::Members(sentence));
+        }
+        Ok(members)
+    }
+
+    /// Checks that the settings for joining a cluster fit together. They have no effect on a
+    /// directory that belongs to a node already: leftovers of its first start are harmless.
+    ///
+    /// # Errors
+    /// [`ConfigError::Members`].
+    pub(crate) fn check_joining(&self) -> Result<(), ConfigError> {
+        let founders = self.bootstrap_expect as usize;
+        let contradiction = if self.join_token.is_some() && self.join.is_empty() {
+            "a token (--token or CONCLAVE_JOIN_TOKEN) needs the addresses of nodes to --join"
+        } else if self.join_token.is_some() && founders > 0 {
+            "a node either joins with a token or makes a cluster with others"
+        } else if founders > self.join.len() {
+            "more nodes are expected than there are addresses to join"
+        } else if founders > VOTERS_MAX {
+            "more nodes are expected than a cluster has voters"
+        } else {
+            return Ok(());
+        };
+        Err(ConfigError::Members(contradiction.to_owned()))
+    }
+}
+
+/// Keys that a variable sets to its text.
+const TEXTS: [&str; 9] = [
+    "data",
+    "client_address",
+    "peer_address",
+    "join_token",
+    "secret_file",
+    "advertise",
+    "tls_certificate",
+    "tls_key",
+    "log",
+];
+/// Keys that a variable sets to its number.
+const NUMBERS: [&str; 9] = [
+    "node",
+    "bootstrap_expect",
+    "replaces",
+    "repair_wait_seconds",
+    "stale_seconds",
+    "clock_offset_ms",
+    "log_keep_entries",
+    "snapshot_bytes_per_second",
+    "min_free_bytes",
+];
+
+/// Returns the variables that are set.
+fn from_environment(
+    variable: impl Fn(&str) -> Result<Option<String>, ConfigError>,
+) -> Result<Vec<(&'static str, Value)>, ConfigError> {
+    let mut given: Vec<(&'static str, Value)> = Vec::new();
+    let name = |key: &str| format!("CONCLAVE_{}", key.to_ascii_uppercase());
+    for key in TEXTS {
+        given.extend(variable(&name(key))?.map(|text| (key, Value::from(text))));
+    }
+    for key in NUMBERS {
+        if let Some(text) = variable(&name(key))? {
+            let number: i64 = text.trim().parse().map_err(|_| {
+                ConfigError::Unreadable(format!("{} must be a number, not `{text}`", name(key)))
+            })?;
+            given.push((key, Value::from(number)));
+        }
+    }
+    if let Some(text) = variable("CONCLAVE_PLAIN")? {
+        let plain: bool = text.trim().parse().map_err(|_| {
+            let sentence = format!("CONCLAVE_PLAIN must be true or false, not `{text}`");
+            ConfigError::Unreadable(sentence)
+        })?;
+        given.push(("plain", Value::from(plain)));
+    }
+    if let Some(text) = variable("CONCLAVE_REGISTRATION")? {
+        let mode: Registration = text
+            .parse()
+            .map_err(|why| ConfigError::Unreadable(format!("CONCLAVE_REGISTRATION: {why}")))?;
+        given.push(("registration", Value::from(mode.as_str())));
+    }
+    for key in ["members", "join"] {
+        if let Some(text) = variable(&name(key))? {
+            let parts = text.split(',').map(|part| part.trim().to_owned());
+            given.push((key, Value::from(parts.collect::<Vec<String>>())));
+        }
+    }
+    Ok(given)
+}
+
+/// Returns the flags that were given.
+fn from_flags(flags: &Overrides) -> Vec<(&'static str, Value)> {
+    let flags = flags.clone();
+    let texts = [
+        ("client_address", flags.client_address),
+        ("peer_address", flags.peer_address),
+        ("join_token", flags.join_token),
+        ("advertise", flags.advertise),
+        ("log", flags.log),
+    ];
+    let mut given: Vec<(&'static str, Value)> = texts
+        .into_iter()
+        .filter_map(|(key, text)| Some((key, Value::from(text?))))
+        .collect();
+    let numbers = [
+        ("node", flags.node),
+        ("bootstrap_expect", flags.bootstrap_expect.map(u64::from)),
+        ("replaces", flags.replaces),
+    ];
+    given.extend(
+        numbers
+            .into_iter()
+            .filter_map(|(key, number)| Some((key, Value::from(number?)))),
+    );
+    given.extend(
+        flags
+            .registration
+            .map(|mode| ("registration", Value::from(mode.as_str()))),
+    );
+    given.extend(
+        flags
+            .members
+            .map(|members| ("members", Value::from(members))),
+    );
+    given.extend(flags.join.map(|join| ("join", Value::from(join))));
+    given.extend(flags.plain.map(|plain| ("plain", Value::from(plain))));
+    given.extend(
+        flags
+            .unsafe_no_sync
+            .map(|unsafe_| ("unsafe_no_sync", Value::from(unsafe_))),
+    );
+    given
+}
+
+/// Greatest number of a node that is configured before there is a cluster. Every later number is
+/// above it, and a cluster assigns a million in its life.
+const NODE_FIRST_MAX: u64 = 10_000;
+
+fn parse_member(text: &str) -> Result<(u64, Member), ConfigError> {
+    let wrong = |why| ConfigError::Member {
+        text: text.to_owned(),
+        why,
+    };
+    let (node, addresses) = text
+        .split_once('=')
+        .ok_or_else(|| wrong("it must read NUMBER=PEER/CLIENT"))?;
+    let node = node
+        .trim()
+        .parse()
+        .map_err(|_| wrong("the number is none"))?;
+    if node == 0 {
+        return Err(wrong("numbers begin with 1"));
+    }
+    if node > NODE_FIRST_MAX {
+        return Err(wrong(
+            "the number is above 10000: later nodes get higher ones",
+        ));
+    }
+    let (peer, client) = addresses
+        .split_once('/')
+        .ok_or_else(|| wrong("it must have two addresses"))?;
+    for address in [peer, client] {
+        address::check(address.trim()).map_err(wrong)?;
+    }
+    let (peer_address, client_address) = (peer.trim().to_owned(), client.trim().to_owned());
+    Ok((
+        node,
+        Member {
+            peer_address,
+            client_address,
+        },
+    ))
+}
+
+#[cfg(test)]
+#[path = "node_config_tests.rs"]
+mod tests;

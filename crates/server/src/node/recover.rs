@@ -1,0 +1,256 @@
+//! Recovers one survivor as a cluster of its own, when a majority of the voters is gone for good.
+//!
+//! Offline: it claims the directory of a node that does not run, and copies it before it changes
+//! anything. The cluster gets another name (`epoch.rs`), so that the lost nodes, should they come
+//! back, are refused by this one and by all that join it; their numbers are used up.
+//!
+//! Always true: the name changes before the membership does. A directory that was left between the
+//! two belongs to no node's cluster and has no majority; the same command goes on from there.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use conclave_core::{Batch, NodeId, OnceId, Timestamp};
+use conclave_replica::{Members, Standing, Survivor};
+use conclave_wire::request;
+
+use crate::{
+    base::random,
+    identity::{
+        epoch, lives,
+        node_identity::{self, Claim, IdentityError, Stored},
+        peers_file::{PeersFile, Place},
+    },
+    integrity::repair::{self, Health},
+    peer::codec::WireCodec,
+};
+
+/// Infix of the name of a directory's copy, after the directory's name and before a number.
+const BACKUP: &str = "before-recover";
+/// Lock file, which belongs to the process and not to the data.
+const LOCK: &str = "lock";
+
+/// A survivor cannot be recovered.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// There is no node in the directory.
+    #[error("there is no node in {directory}")]
+    NoNode {
+        /// Directory without a node.
+        directory: PathBuf,
+    },
+    /// Another process has the directory, or it cannot be read.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The survivor's data is damaged: another survivor must be chosen.
+    #[error("the data in {directory} is damaged: {why}")]
+    Damaged {
+        /// Directory of the damaged data.
+        directory: PathBuf,
+        /// How the damage shows.
+        why: String,
+    },
+    /// The survivor's log or database cannot be opened.
+    #[error("the data cannot be opened")]
+    Replica(#[from] conclave_replica::StartError),
+    /// The node has no vote: it followed only, or its log is empty.
+    #[error("node {node} is no voter of its cluster")]
+    NoVoter {
+        /// Number of the node.
+        node: u64,
+    },
+    /// The file system refuses.
+    #[error("{what} failed")]
+    Io {
+        /// Operation that failed.
+        what: String,
+        /// Cause of the failure.
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn failed(what: impl Into<String>) -> impl FnOnce(io::Error) -> RecoverError {
+    let what = what.into();
+    |source| RecoverError::Io { what, source }
+}
+
+/// A survivor that does not run, and its data.
+pub struct Recovery {
+    claim: Claim,
+    stored: Stored,
+    standing: Standing,
+}
+
+/// Result of a recovery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// Directory of the copy.
+    pub backup: PathBuf,
+    /// Name of the cluster from now on.
+    pub cluster_id: String,
+    /// Number of the node, which is alone now.
+    pub node: u64,
+    /// Last entry of its log.
+    pub log_index_last: u64,
+}
+
+impl Recovery {
+    /// Opens the directory of a node that does not run.
+    ///
+    /// # Errors
+    /// See [`RecoverError`]; nothing was changed that a start would not change.
+    pub fn open(data: &Path) -> Result<Self, RecoverError> {
+        let directory = data.to_owned();
+        if !data.join(node_identity::FILE).exists() {
+            return Err(RecoverError::NoNode { directory });
+        }
+        let claim = Claim::take(data)?;
+        let stored = match repair::look(&claim)? {
+            Health::Node(stored) => stored,
+            Health::New => return Err(RecoverError::NoNode { directory }),
+            Health::Damaged(note, _) => {
+                let why = note.why().to_owned();
+                return Err(RecoverError::Damaged { directory, why });
+            }
+        };
+        let survivor = Survivor::open(data, Arc::new(WireCodec));
+        let survivor = survivor.map_err(|error| match error.damage() {
+            Some(damage) => RecoverError::Damaged {
+                directory,
+                why: damage.to_string(),
+            },
+            None => error.into(),
+        })?;
+        let standing = survivor.standing().clone();
+        survivor.close();
+        Ok(Self {
+            claim,
+            stored,
+            standing,
+        })
+    }
+
+    /// Returns the number of the node.
+    #[must_use]
+    pub fn node(&self) -> u64 {
+        self.stored.node
+    }
+
+    /// Returns the name of the cluster until now.
+    #[must_use]
+    pub fn cluster_id(&self) -> &str {
+        &self.stored.cluster_id
+    }
+
+    /// Returns what the survivor's data holds.
+    #[must_use]
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// Returns the members whose data is given up.
+    #[must_use]
+    pub fn lost(&self) -> BTreeSet<u64> {
+        let members = self.standing.members.nodes.keys().copied();
+        members.filter(|node| *node != self.stored.node).collect()
+    }
+
+    /// Copies the directory, and makes its node the only member of the cluster, under a new name of
+    /// the cluster.
+    ///
+    /// # Errors
+    /// See [`RecoverError`]. The copy has everything as it was.
+    pub fn carry_out(self) -> Result<Recovered, RecoverError> {
+        let node = self.stored.node;
+        if !self.standing.members.all_voters().contains(&node) {
+            return Err(RecoverError::NoVoter { node });
+        }
+        let data = self.claim.directory();
+        let backup = free_name(data);
+        copy(data, &backup).map_err(failed(format!("copying to {}", backup.display())))?;
+        let cluster_id = epoch::next(&self.stored.cluster_id)
+            .map_err(|problem| failed("naming the cluster")(io::Error::other(problem)))?;
+        let stored = self.stored.alone(cluster_id.clone());
+        node_identity::write(data, &stored).map_err(failed("writing who the node is"))?;
+        lives::forget_others(data).map_err(failed("forgetting the lost nodes"))?;
+        let own = self
+            .standing
+            .members
+            .nodes
+            .get(&node)
+            .cloned()
+            .unwrap_or_default();
+        let place = Place {
+            peer_address: own.peer_address.clone(),
+            client_address: own.client_address.clone(),
+        };
+        let peers_file = PeersFile {
+            node,
+            node_first: stored.node_first,
+            voter: true,
+            members: BTreeMap::from([(node, place)]),
+        };
+        peers_file
+            .store(data)
+            .map_err(failed("forgetting the lost nodes"))?;
+        let members = Members {
+            voters: vec![BTreeSet::from([node])],
+            nodes: BTreeMap::from([(node, own)]),
+        };
+        let lost = self.lost();
+        let commands = lost.into_iter().map(|lost| {
+            let id = random::bytes().map(OnceId).map_err(|problem| {
+                failed("retiring the lost nodes")(io::Error::other(problem.to_string()))
+            })?;
+            Ok(request::retire_node(id, NodeId(lost)))
+        });
+        let batch = Batch {
+            // Log time and date stay what they were.
+            proposed_at: Timestamp(0),
+            date: Timestamp(0),
+            commands: commands.collect::<Result<_, RecoverError>>()?,
+        };
+        let survivor = Survivor::open(data, Arc::new(WireCodec))?;
+        let last = survivor.rule_alone(node, &members, &batch);
+        let last = last.map_err(failed("writing the new membership"))?;
+        Ok(Recovered {
+            backup,
+            cluster_id,
+            node,
+            log_index_last: last.index,
+        })
+    }
+}
+
+/// Returns a name beside the directory that is not in use.
+fn free_name(data: &Path) -> PathBuf {
+    let name = data.file_name().unwrap_or_default().to_string_lossy();
+    let numbered = (1_u64..).map(|n| data.with_file_name(format!("{name}.{BACKUP}-{n}")));
+    let mut free = numbered.filter(|path| !path.exists());
+    free.next().unwrap_or_else(|| data.with_extension(BACKUP))
+}
+
+/// Copies a directory; everything is on disk when this returns.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new().mode(0o700).create(to)?;
+    for item in fs::read_dir(from)? {
+        let item = item?;
+        let (name, target) = (item.file_name(), to.join(item.file_name()));
+        match item.file_type()?.is_dir() {
+            true => copy(&item.path(), &target)?,
+            false if name == LOCK => {}
+            false => {
+                fs::copy(item.path(), &target)?;
+                File::open(&target)?.sync_all()?;
+            }
+        }
+    }
+    File::open(to)?.sync_all()
+}

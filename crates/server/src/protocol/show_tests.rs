@@ -1,0 +1,322 @@
+//! Tests of the messages that clients receive for rows.
+
+use conclave_core::{
+    AccountId, AccountRole, ConversationId, MemberRole, MessageRef, Position, Progress, Sequence,
+    SessionId, Timestamp,
+};
+use conclave_storage::state::{
+    AccountRow, ConversationRow, Delivery, Happened, MemberRow, MessageRow, ReactionRow, RoomRow,
+    SessionRow, StreamItem, To, With,
+};
+use conclave_wire::v1::{self, event::Event};
+
+use super::*;
+
+fn person(name: &str) -> AccountRow {
+    AccountRow {
+        id: AccountId(3),
+        name: name.to_owned(),
+        password_hash: "$argon2id$secret".to_owned(),
+        password_version: 2,
+        created_at: Timestamp(5),
+        role: AccountRole::Admin,
+        display_name: "Anna".to_owned(),
+        suspended: false,
+    }
+}
+
+fn row(to: To, text: Option<&str>) -> MessageRow {
+    MessageRow {
+        position: Position(900),
+        conversation: ConversationId(7),
+        sequence: Sequence(4),
+        by: AccountId(3),
+        by_name: Some("anna".to_owned()),
+        to,
+        sent_at: Timestamp(11),
+        text: text.map(str::to_owned),
+        edited_at: Some(Timestamp(12)),
+        reply_to: Some(Sequence(2)),
+        action: true,
+        mentions: vec![AccountId(8), AccountId(9)],
+        reactions: vec![ReactionRow {
+            reaction: "👍".to_owned(),
+            count: 2,
+            mine: true,
+        }],
+    }
+}
+
+fn to_bob() -> To {
+    To::Peer {
+        account: AccountId(8),
+        name: Some("bob".to_owned()),
+        delivery: Delivery::Delivered,
+    }
+}
+
+#[test]
+fn a_message_tells_all_that_is_known_of_it() {
+    let shown = message(row(to_bob(), Some("hi")));
+    assert_eq!(
+        shown,
+        v1::Message {
+            conversation_id: 7,
+            sequence: 4,
+            position: 900,
+            sender_id: 3,
+            sender_name: "anna".to_owned(),
+            recipient_name: "bob".to_owned(),
+            sent_at_ms: 11,
+            text: "hi".to_owned(),
+            deleted: false,
+            delivery: v1::Delivery::Delivered.into(),
+            room_name: String::new(),
+            edited_at_ms: 12,
+            reply_to: 2,
+            action: true,
+            mentioned_ids: vec![8, 9],
+            reactions: vec![v1::Reaction {
+                reaction: "👍".to_owned(),
+                count: 2,
+                mine: true,
+            }],
+        }
+    );
+}
+
+#[test]
+fn a_message_of_a_room_has_the_room_for_a_recipient_and_no_delivery() {
+    let to = To::Room {
+        name: "lobby".to_owned(),
+    };
+    let shown = message(row(to, Some("hi")));
+    assert_eq!(
+        (shown.room_name.as_str(), shown.recipient_name.as_str()),
+        ("lobby", "")
+    );
+    assert_eq!(shown.delivery(), v1::Delivery::Unspecified);
+}
+
+#[test]
+fn a_deleted_message_keeps_its_place_and_says_so() {
+    let shown = message(row(to_bob(), None));
+    assert!(shown.deleted && shown.text.is_empty());
+    assert_eq!(shown.sequence, 4);
+}
+
+#[test]
+fn a_conversation_is_with_a_person_or_in_a_room() {
+    let with = |with| {
+        conversation(ConversationRow {
+            id: ConversationId(7),
+            with,
+            sequence_last: Sequence(9),
+            progress: Progress {
+                delivered: Sequence(8),
+                read: Sequence(6),
+            },
+            unread: 3,
+            unread_mentions: 1,
+        })
+    };
+    let direct = with(With::Peer {
+        account: AccountId(8),
+        name: None,
+        progress: Progress {
+            delivered: Sequence(5),
+            read: Sequence(4),
+        },
+    });
+    assert_eq!(direct.peer_name, "", "the account was deleted");
+    assert_eq!((direct.peer_delivered, direct.peer_read), (5, 4));
+    assert_eq!((direct.sequence_delivered, direct.sequence_read), (8, 6));
+    let room = with(With::Room {
+        name: "lobby".to_owned(),
+        topic: "tea".to_owned(),
+    });
+    assert_eq!(
+        (room.room_name.as_str(), room.topic.as_str()),
+        ("lobby", "tea")
+    );
+    assert_eq!(
+        (room.unread, room.unread_mentions, room.sequence_last),
+        (3, 1, 9)
+    );
+}
+
+#[test]
+fn a_room_and_its_members_have_the_roles_of_the_protocol() {
+    let shown = |role, invited| {
+        room(RoomRow {
+            id: ConversationId(7),
+            name: "lobby".to_owned(),
+            topic: String::new(),
+            public: true,
+            members: 12,
+            role,
+            invited,
+        })
+    };
+    assert_eq!(shown(None, true).role(), v1::MemberRole::Unspecified);
+    assert!(shown(None, true).invited);
+    assert_eq!(
+        shown(Some(MemberRole::Owner), false).role(),
+        v1::MemberRole::Owner
+    );
+    let anna = member(MemberRow {
+        account: person("anna"),
+        role: MemberRole::Moderator,
+    });
+    assert_eq!(anna.role(), v1::MemberRole::Moderator);
+    let account = anna.account.unwrap();
+    assert_eq!(account.role(), v1::AccountRole::Admin);
+    assert_eq!(account.display_name, "Anna");
+}
+
+#[test]
+fn only_the_session_that_asks_is_the_current_one() {
+    let row = SessionRow {
+        id: SessionId(4),
+        account: AccountId(3),
+        account_name: Some("anna".to_owned()),
+        closed: false,
+        opened_at: Timestamp(1),
+        expires_at: Timestamp(2),
+        request_last: 0,
+        label: "telephone".to_owned(),
+        role: AccountRole::User,
+        suspended: false,
+    };
+    assert!(session(row.clone(), SessionId(4)).current);
+    assert!(!session(row, SessionId(5)).current);
+}
+
+#[test]
+fn every_event_has_its_position_and_its_kind() {
+    let (conversation, account) = (ConversationId(7), AccountId(3));
+    let of = MessageRef {
+        conversation,
+        sequence: Sequence(4),
+    };
+    let name = || Some("anna".to_owned());
+    let room_name = || Some("lobby".to_owned());
+    let happened = [
+        ("sent", Happened::Sent(row(to_bob(), Some("hi")))),
+        ("edited", Happened::Edited(row(to_bob(), Some("ho")))),
+        ("deleted", Happened::Deleted(of)),
+        ("hidden", Happened::Hidden(of)),
+        (
+            "reaction",
+            Happened::Reaction {
+                message: of,
+                account,
+                name: name(),
+                reaction: "ok".to_owned(),
+                present: true,
+            },
+        ),
+        (
+            "advanced",
+            Happened::Advanced {
+                conversation,
+                account,
+                progress: Progress::default(),
+            },
+        ),
+        (
+            "opened",
+            Happened::Opened {
+                conversation,
+                peer_name: name(),
+            },
+        ),
+        (
+            "joined",
+            Happened::Room(RoomChange::Joined {
+                conversation,
+                room_name: room_name(),
+                account,
+                name: name(),
+            }),
+        ),
+        (
+            "left",
+            Happened::Room(RoomChange::Left {
+                conversation,
+                room_name: None,
+                account,
+                name: name(),
+                by: AccountId(8),
+            }),
+        ),
+        (
+            "role",
+            Happened::Room(RoomChange::RoleChanged {
+                conversation,
+                account,
+                role: MemberRole::Owner,
+            }),
+        ),
+        (
+            "topic",
+            Happened::Room(RoomChange::TopicChanged {
+                conversation,
+                topic: "tea".to_owned(),
+            }),
+        ),
+        (
+            "invited",
+            Happened::Room(RoomChange::Invited {
+                conversation,
+                room_name: room_name(),
+                by: AccountId(8),
+            }),
+        ),
+        ("account", Happened::AccountChanged(person("anna"))),
+    ];
+    for (kind, what) in happened {
+        let shown = event(StreamItem {
+            position: Position(77),
+            what,
+        });
+        assert_eq!(shown.position, 77);
+        assert_eq!(shown.event.as_ref().map(kind_of), Some(kind));
+    }
+}
+
+/// Returns the kind of an event, and checks that its content is there.
+fn kind_of(event: &Event) -> &'static str {
+    let is_it = |message: &Option<v1::MessageRef>| {
+        let it = v1::MessageRef {
+            conversation_id: 7,
+            sequence: 4,
+        };
+        assert_eq!(message, &Some(it));
+    };
+    match event {
+        Event::MessageSent(message) if message.text == "hi" => "sent",
+        Event::MessageEdited(message) if message.text == "ho" => "edited",
+        Event::MessageDeleted(deleted) => {
+            is_it(&deleted.message);
+            "deleted"
+        }
+        Event::MessageHidden(hidden) => {
+            is_it(&Some(*hidden));
+            "hidden"
+        }
+        Event::ReactionChanged(changed) if changed.present && changed.account_id == 3 => {
+            is_it(&changed.message);
+            "reaction"
+        }
+        Event::PositionAdvanced(advanced) if advanced.account_id == 3 => "advanced",
+        Event::ConversationOpened(opened) if opened.peer_name == "anna" => "opened",
+        Event::MemberJoined(joined) if joined.room_name == "lobby" => "joined",
+        Event::MemberLeft(left) if left.by_id == 8 && left.room_name.is_empty() => "left",
+        Event::MemberRoleChanged(changed) if changed.role() == v1::MemberRole::Owner => "role",
+        Event::TopicChanged(changed) if changed.topic == "tea" => "topic",
+        Event::RoomInvitation(invited) if invited.by_id == 8 => "invited",
+        Event::AccountChanged(changed) if changed.account.is_some() => "account",
+        other => panic!("{other:?} says too little"),
+    }
+}

@@ -1,0 +1,234 @@
+//! Read-only connections, lent out one read at a time.
+//!
+//! At the bound a reader waits its turn, for a limited time. While the database file is being
+//! replaced no read runs; afterwards all reads see the new one.
+
+use std::{
+    io,
+    ops::Deref,
+    path::PathBuf,
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use rusqlite::Connection;
+
+use crate::{
+    fault::{self, Fault},
+    state::{Options, ReadError, database},
+};
+
+/// State behind the mutex.
+#[derive(Default)]
+struct Shelf {
+    idle: Vec<Connection>,
+    lent: usize,
+    mode: Mode,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Mode {
+    #[default]
+    Open,
+    Paused,
+    Closed,
+}
+
+/// The connections of one state.
+pub(crate) struct Pool {
+    path: PathBuf,
+    options: Options,
+    shelf: Mutex<Shelf>,
+    changed: Condvar,
+    /// What was found to be damaged first.
+    damage: OnceLock<String>,
+    /// What keeps the state from being read or written first, and what is to blame.
+    failure: OnceLock<(Fault, String)>,
+}
+
+/// A connection until it is dropped.
+pub(crate) struct Lent {
+    pool: Arc<Pool>,
+    connection: Option<Connection>,
+}
+
+impl Pool {
+    pub(crate) fn new(path: PathBuf, options: Options) -> Self {
+        Self {
+            path,
+            options,
+            shelf: Mutex::default(),
+            changed: Condvar::new(),
+            damage: OnceLock::new(),
+            failure: OnceLock::new(),
+        }
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        // Each change under the lock is one assignment, so a panic elsewhere leaves it whole.
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lends a connection, opening one if none is idle.
+    pub(crate) fn lend(self: &Arc<Self>) -> Result<Lent, ReadError> {
+        let must_wait = |shelf: &mut Shelf| match shelf.mode {
+            Mode::Open => shelf.lent >= self.options.readers_max.max(1),
+            Mode::Paused => true,
+            Mode::Closed => false,
+        };
+        let waited =
+            self.changed
+                .wait_timeout_while(self.shelf(), self.options.reader_wait, must_wait);
+        let (mut shelf, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
+        if shelf.mode == Mode::Closed {
+            return Err(ReadError::Closed);
+        }
+        if outcome.timed_out() {
+            return Err(ReadError::Busy);
+        }
+        shelf.lent += 1;
+        let idle = shelf.idle.pop();
+        drop(shelf);
+        let mut lent = Lent {
+            pool: self.clone(),
+            connection: idle,
+        };
+        if lent.connection.is_none() {
+            let opened = database::open_reader(&self.path, &self.options);
+            lent.connection = Some(opened.inspect_err(|error| self.note(error))?);
+        }
+        Ok(lent)
+    }
+
+    /// Waits until no read runs, and closes all connections. Returns `false` if reads did not end
+    /// within `wait`; then reading goes on.
+    pub(crate) fn pause(&self, wait: Duration) -> bool {
+        let mut shelf = self.shelf();
+        shelf.mode = Mode::Paused;
+        let waited = self
+            .changed
+            .wait_timeout_while(shelf, wait, |shelf| shelf.lent > 0);
+        let (mut shelf, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
+        shelf.idle.clear();
+        if outcome.timed_out() {
+            shelf.mode = Mode::Open;
+            drop(shelf);
+            self.changed.notify_all();
+            return false;
+        }
+        true
+    }
+
+    /// Lets readers in again.
+    pub(crate) fn resume(&self) {
+        self.shelf().mode = Mode::Open;
+        self.changed.notify_all();
+    }
+
+    /// Ends reading for good.
+    pub(crate) fn close(&self) {
+        let mut shelf = self.shelf();
+        shelf.mode = Mode::Closed;
+        shelf.idle.clear();
+        drop(shelf);
+        self.changed.notify_all();
+    }
+
+    /// Remembers an error that says that the file is damaged, or that the disk has failed.
+    pub(crate) fn note(&self, error: &rusqlite::Error) {
+        self.found(error);
+    }
+
+    /// Does the same, and returns what the error means.
+    pub(crate) fn found(&self, error: &rusqlite::Error) -> Fault {
+        if fault::of_sqlite(error) == Fault::Damage && !fault::is_malformed(error) {
+            // A question may be to blame; the writer knows that its statements are good.
+            return Fault::Elsewhere;
+        }
+        let (fault, why) = fault::judge(&self.path, error);
+        // A file that cannot be opened now is perhaps one too many.
+        if fault != Fault::Refused {
+            self.remember(fault, why);
+        }
+        fault
+    }
+
+    /// Remembers that what was read of the file makes no sense, or that the disk does not give it;
+    /// says which.
+    pub(crate) fn note_sentence(&self, why: &str) -> Fault {
+        let (fault, why) = fault::judge_damage(&self.path, why.to_owned());
+        self.remember(fault, why);
+        fault
+    }
+
+    /// Remembers what the system says to a file beside the database.
+    pub(crate) fn note_io(&self, error: &io::Error) {
+        self.remember(fault::of_io(error), error.to_string());
+    }
+
+    /// Remembers what has been found.
+    pub(crate) fn remember(&self, fault: Fault, why: String) {
+        // Only the first failure is reported.
+        match fault {
+            Fault::Damage => drop(self.damage.set(why)),
+            Fault::Failed | Fault::Refused => drop(self.failure.set((fault, why))),
+            Fault::Full | Fault::Elsewhere => {}
+        }
+    }
+
+    /// Returns what was found to be damaged, if anything.
+    pub(crate) fn damage(&self) -> Option<String> {
+        self.damage.get().cloned()
+    }
+
+    /// Remembers why the state cannot be synced, whatever is to blame.
+    pub(crate) fn note_failure(&self, fault: Fault, why: String) {
+        match fault {
+            Fault::Damage => self.remember(fault, why),
+            _ => drop(self.failure.set((fault, why))),
+        }
+    }
+
+    /// Returns why nothing can be written or read any more, if that is so.
+    pub(crate) fn failure(&self) -> Option<(Fault, String)> {
+        self.failure.get().cloned()
+    }
+
+    /// Returns whether long reads should end early because the file is being replaced.
+    pub(crate) fn is_wanted_back(&self) -> bool {
+        self.shelf().mode != Mode::Open
+    }
+}
+
+impl Lent {
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+}
+
+impl Deref for Lent {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.connection
+            .as_ref()
+            .expect("it is here until it is dropped")
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut shelf = self.pool.shelf();
+        shelf.lent -= 1;
+        // A connection in a transaction was left by a panic or an error: it is closed instead.
+        let reusable = self.connection.take().filter(|back| back.is_autocommit());
+        if shelf.mode == Mode::Open {
+            shelf.idle.extend(reusable);
+        } else {
+            // Closed before any waiting thread learns that it is back.
+            drop(reusable);
+        }
+        drop(shelf);
+        self.pool.changed.notify_all();
+    }
+}

@@ -1,0 +1,222 @@
+//! How the rules' questions are asked: from a cache, else from the tables.
+//!
+//! Always true: only what is there is kept, so a new row makes no cache wrong. That an account is
+//! not blocked is kept too, and changes with its row.
+
+use std::hash::Hash;
+
+use conclave_core::{
+    Account, AccountId, Answer, Broken, Conversation, ConversationId, Digest, Kind, Membership,
+    Progress, RequestWindow, Sequence, Session, SessionId, Timestamp, Webhook, WebhookId,
+    lookup::Remembered,
+};
+use rusqlite::{OptionalExtension as _, Params, Result, Row};
+
+use crate::state::{
+    column::{account_role, from_bits, member_role, number, number_or_none, sought},
+    sent::{sent, sent_up_to},
+    write::{
+        cache::{Bounded, Caches},
+        writer::Writer,
+    },
+};
+
+pub(super) fn broken(error: &rusqlite::Error) -> Broken {
+    Broken {
+        why: error.to_string(),
+        code: error.sqlite_extended_error_code(),
+    }
+}
+
+impl Writer {
+    /// Returns the value of a key: from its cache, else from the tables and then kept.
+    pub(super) fn cached<K: Hash + Eq, V: Copy>(
+        &self,
+        cache: impl Fn(&mut Caches) -> &mut Bounded<K, V>,
+        key: K,
+        load: impl FnOnce() -> Result<Option<V>, Broken>,
+    ) -> Result<Option<V>, Broken> {
+        let known = cache(&mut self.caches.borrow_mut()).get(&key).copied();
+        if known.is_some() {
+            return Ok(known);
+        }
+        let found = load()?;
+        if let Some(value) = found {
+            cache(&mut self.caches.borrow_mut()).insert(key, value);
+        }
+        Ok(found)
+    }
+
+    /// Returns the value of a key that is text, which is copied only to be kept.
+    pub(super) fn cached_by_text<V: Copy>(
+        &self,
+        cache: impl Fn(&mut Caches) -> &mut Bounded<String, V>,
+        key: &str,
+        load: impl FnOnce() -> Result<Option<V>, Broken>,
+    ) -> Result<Option<V>, Broken> {
+        let known = cache(&mut self.caches.borrow_mut()).get(key).copied();
+        if known.is_some() {
+            return Ok(known);
+        }
+        let found = load()?;
+        if let Some(value) = found {
+            cache(&mut self.caches.borrow_mut()).insert(key.to_owned(), value);
+        }
+        Ok(found)
+    }
+
+    /// Returns the one row of a query, or `None`.
+    pub(super) fn one<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> Result<T>,
+    ) -> Result<Option<T>, Broken> {
+        let found = self.connection.prepare_cached(sql);
+        found
+            .and_then(|mut statement| statement.query_row(params, read).optional())
+            .map_err(|error| broken(&error))
+    }
+
+    /// Returns whether a query has a row.
+    pub(super) fn is_there(&self, sql: &str, params: impl Params) -> Result<bool, Broken> {
+        Ok(self.one(sql, params, |_| Ok(()))?.is_some())
+    }
+
+    /// Returns all rows of a query, which has a limit.
+    pub(super) fn all<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnMut(&Row<'_>) -> Result<T>,
+    ) -> Result<Vec<T>, Broken> {
+        let ask = || {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            statement.query_map(params, read)?.collect::<Result<_>>()
+        };
+        ask().map_err(|error| broken(&error))
+    }
+
+    /// Returns the numbers in the first column of a query.
+    pub(super) fn numbers(&self, sql: &str, params: impl Params) -> Result<Vec<u64>, Broken> {
+        self.all(sql, params, |row| number(row, 0))
+    }
+
+    /// Returns the number that a query counts.
+    pub(super) fn count_of(&self, sql: &str, params: impl Params) -> Result<u64, Broken> {
+        let found = self.one(sql, params, |row| number(row, 0))?;
+        Ok(found.unwrap_or(0))
+    }
+
+    pub(super) fn load_account(&self, id: AccountId) -> Result<Option<Account>, Broken> {
+        let sql = "SELECT password_version, role, suspended FROM accounts WHERE id = ?1";
+        self.one(sql, [sought(id.0)], |row| {
+            Ok(Account {
+                id,
+                password_version: number(row, 0)?,
+                role: account_role(row, 1)?,
+                suspended: row.get(2)?,
+            })
+        })
+    }
+
+    pub(super) fn load_session(&self, id: SessionId) -> Result<Option<Session>, Broken> {
+        let sql = "SELECT account, closed, expires_at, began_at, used_at FROM sessions
+            WHERE id = ?1";
+        let found = self.one(sql, [sought(id.0)], |row| {
+            Ok(Session {
+                id,
+                account: AccountId(number(row, 0)?),
+                closed: row.get(1)?,
+                expires_at: Timestamp(number(row, 2)?),
+                began_at: Timestamp(number(row, 3)?),
+                used_at: Timestamp(number(row, 4)?),
+                requests: RequestWindow::default(),
+            })
+        })?;
+        let Some(mut session) = found else {
+            return Ok(None);
+        };
+        let sql = "SELECT number FROM answers WHERE session = ?1";
+        for used in self.numbers(sql, [sought(id.0)])? {
+            session.requests.record(used);
+        }
+        Ok(Some(session))
+    }
+
+    pub(super) fn load_conversation(
+        &self,
+        id: ConversationId,
+    ) -> Result<Option<Conversation>, Broken> {
+        let sql = "SELECT direct_low, direct_high,
+                coalesce((SELECT max(sequence) FROM messages WHERE conversation = ?1), 0),
+                public, members
+            FROM conversations WHERE id = ?1";
+        self.one(sql, [sought(id.0)], |row| {
+            let kind = match (number_or_none(row, 0)?, number_or_none(row, 1)?) {
+                (Some(low), Some(high)) => Kind::Direct(AccountId(low), AccountId(high)),
+                _ => Kind::Room {
+                    public: row.get(3)?,
+                    members: number(row, 4)?,
+                },
+            };
+            Ok(Conversation {
+                id,
+                kind,
+                sequence_last: Sequence(number(row, 2)?),
+            })
+        })
+    }
+
+    pub(super) fn load_membership(
+        &self,
+        conversation: ConversationId,
+        account: AccountId,
+    ) -> Result<Option<Membership>, Broken> {
+        let sql = concat!(
+            "SELECT delivered, read, role, ",
+            sent!("?1", "?2"),
+            " FROM members WHERE conversation = ?1 AND account = ?2"
+        );
+        self.one(sql, [sought(conversation.0), sought(account.0)], |row| {
+            let progress = Progress {
+                delivered: Sequence(number(row, 0)?),
+                read: Sequence(number(row, 1)?),
+            };
+            Ok(Membership {
+                progress,
+                role: member_role(row, 2)?,
+                sent: number(row, 3)?,
+            })
+        })
+    }
+}
+
+/// An answer as its row has it: the digest of the request, the answer, the entry.
+pub(super) type FirstAnswer = (u64, String, u64);
+
+/// Reads the first three columns of a remembered answer.
+pub(super) fn first_answer(row: &Row<'_>) -> Result<FirstAnswer> {
+    Ok((from_bits(row, 0)?, row.get(1)?, number(row, 2)?))
+}
+
+pub(super) fn remembered((digest, json, decided_in): FirstAnswer) -> Result<Remembered, Broken> {
+    let answer: Answer = serde_json::from_str(&json).map_err(|error| Broken {
+        why: error.to_string(),
+        code: None,
+    })?;
+    Ok(Remembered {
+        digest: Digest(digest),
+        answer,
+        decided_in,
+    })
+}
+
+pub(super) fn webhook(row: &Row<'_>) -> Result<Webhook> {
+    Ok(Webhook {
+        id: WebhookId(number(row, 0)?),
+        conversation: ConversationId(number(row, 1)?),
+        account: AccountId(number(row, 2)?),
+        by: AccountId(number(row, 3)?),
+    })
+}

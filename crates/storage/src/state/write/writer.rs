@@ -1,0 +1,371 @@
+//! The one writer: applies entries, each group of them in one transaction.
+//!
+//! Always true: after an error nothing of the group is in the database, and no cache remembers
+//! anything of it.
+
+use std::{
+    cell::RefCell,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use blake3::Hasher;
+use conclave_core::{AccountLimits, Batch, Now, Origin, Position, Remember, decide};
+use rusqlite::Connection;
+
+use super::{cache::Caches, checkpointer::Checkpointer};
+use crate::{
+    fault::{self, Fault},
+    log::LogId,
+    state::{
+        Applied, ApplyError, Checkpoint, CheckpointError, Entry, EntryResult, OpenError, Options,
+        Payload, Reader, database,
+        integrity::{chain, points},
+        mark,
+        meta::{self, Meta},
+        read::{
+            allowances::{self, Changed},
+            dates,
+            pool::Pool,
+        },
+    },
+};
+
+/// The name of the database in a node's directory.
+pub(crate) const FILE: &str = "state.db";
+
+/// The state of a node, as the thread sees it that applies the log.
+pub struct State {
+    /// First, so that it ends before the writer's connection is closed.
+    pub(crate) checkpointer: Checkpointer,
+    /// `None` only if the database could not be opened again after an exchange.
+    pub(crate) writer: Option<Writer>,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) path: PathBuf,
+    pub(crate) options: Options,
+    pub(crate) applied: Applied,
+    pub(crate) synced_through: Option<LogId>,
+}
+
+/// The open database and what is kept of it in memory.
+pub(crate) struct Writer {
+    pub(crate) connection: Connection,
+    pub(crate) caches: RefCell<Caches>,
+    pub(crate) meta: Meta,
+    /// What this transaction has changed of what accounts have used.
+    pub(crate) allowances: Changed,
+    pub(crate) limits: AccountLimits,
+    rows_max: usize,
+}
+
+impl State {
+    /// Opens the state in `directory`, and makes an empty one if there is none.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. A file of another program or version is left as it is.
+    pub fn open(directory: &Path, options: Options) -> Result<Self, OpenError> {
+        let path = directory.join(FILE);
+        database::clean_up(&path).map_err(|source| OpenError::Io {
+            path: path.clone(),
+            source,
+        })?;
+        let (writer, applied) = open(&path, &options).map_err(|error| error.settled(&path))?;
+        let pool = Arc::new(Pool::new(path.clone(), options.clone()));
+        let noting = pool.clone();
+        let failed = move |fault, why| noting.note_failure(fault, why);
+        let checkpointer = Checkpointer::start(path.clone(), failed);
+        let checkpointer = checkpointer.map_err(|source| OpenError::Io {
+            path: path.clone(),
+            source,
+        })?;
+        Ok(Self {
+            checkpointer,
+            writer: Some(writer),
+            pool,
+            path,
+            options,
+            applied,
+            synced_through: None,
+        })
+    }
+
+    /// Returns how far the state has come.
+    #[must_use]
+    pub fn applied(&self) -> Applied {
+        self.applied.clone()
+    }
+
+    /// Returns a reader beside this writer; it stays usable when a snapshot is installed.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader::new(self.pool.clone())
+    }
+
+    /// Decides and writes entries that follow the last applied one, all in one transaction.
+    ///
+    /// # Errors
+    /// See [`ApplyError`]: nothing was written, and the node must stop.
+    ///
+    /// # Panics
+    /// If the entries do not follow the last applied one without a gap.
+    pub fn apply(&mut self, entries: &[Entry]) -> Result<Vec<EntryResult>, ApplyError> {
+        let Some(last) = entries.last() else {
+            return Ok(Vec::new());
+        };
+        if let Some(failure) = self.checkpointer.take_failure() {
+            return Err(failure.into());
+        }
+        let writer = self.writer.as_mut().ok_or(ApplyError::Closed)?;
+        let results = match writer.apply(entries) {
+            Ok(results) => results,
+            Err(error) => {
+                let (fault, why) = error.judge(&self.path);
+                if fault == Fault::Full {
+                    return Err(ApplyError::Full(why));
+                }
+                self.pool.remember(fault, why);
+                return Err(error);
+            }
+        };
+        self.applied.last = Some(last.id);
+        self.applied.log_time = writer.meta.now.log_time;
+        self.applied.date = writer.meta.now.date;
+        for entry in entries {
+            if let Payload::Membership { bytes, .. } = &entry.payload {
+                self.applied.membership = Some((Some(entry.id), bytes.clone()));
+            }
+        }
+        Ok(results)
+    }
+
+    /// Returns the times of the last batch.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        Now {
+            log_time: self.applied.log_time,
+            date: self.applied.date,
+        }
+    }
+
+    /// Syncs everything applied so far into `state.db`, if no reader is in the way.
+    ///
+    /// # Errors
+    /// See [`CheckpointError`]: the node must stop.
+    pub fn checkpoint(&mut self) -> Result<Checkpoint, CheckpointError> {
+        let mut alone = self.checkpointer.alone();
+        if let Some(failure) = alone.take_failure() {
+            return Err(failure.into());
+        }
+        let writer = self.writer.as_ref().ok_or(CheckpointError::Closed)?;
+        let complete = match checkpoint(&writer.connection, "FULL") {
+            Ok(complete) => complete,
+            Err(error) => {
+                let (fault, why) = fault::judge(&self.path, &error);
+                if fault == Fault::Full {
+                    return Err(CheckpointError::Full(why));
+                }
+                self.pool.remember(fault, why);
+                return Err(error.into());
+            }
+        };
+        if complete {
+            self.synced_through = self.applied.last;
+            self.mark();
+        }
+        Ok(Checkpoint {
+            synced_through: self.synced_through,
+            complete,
+        })
+    }
+}
+
+impl State {
+    /// Notes that everything so far is synced.
+    fn mark(&self) {
+        let Some(last) = self.applied.last else {
+            return;
+        };
+        // Without it a damage may show later, and nothing else depends on it.
+        if let Err(error) = mark::note(&self.path, last.index) {
+            tracing::warn!(%error, "how far the database is was not noted");
+        }
+    }
+}
+
+/// Opens the database and finds out how far it has come.
+fn open(path: &Path, options: &Options) -> Result<(Writer, Applied), OpenError> {
+    let writer = Writer::open(path, options).map_err(|error| match error {
+        OpenError::NotOurs { found } if matches!(mark::read(path), Ok(Some(_))) => {
+            OpenError::NotOursAnyMore { found }
+        }
+        error => error,
+    })?;
+    let applied = meta::load_applied(&writer.connection)?;
+    check_mark(path, &applied)?;
+    Ok((writer, applied))
+}
+
+/// Refuses a database that has lost what it had.
+fn check_mark(path: &Path, applied: &Applied) -> Result<(), OpenError> {
+    let io = |source| OpenError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let applied = applied.last.map_or(0, |last| last.index);
+    match mark::read(path).map_err(io)? {
+        Some(marked) if marked > applied => Err(OpenError::Behind { applied, marked }),
+        _ => Ok(()),
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.pool.close();
+    }
+}
+
+/// Moves the write-ahead log into the database and syncs it; `false` if a reader was in the way.
+pub(crate) fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<bool> {
+    // A reader may pin an old state for minutes (a snapshot): do not wait for it.
+    let wait: i64 = connection.pragma_query_value(None, "busy_timeout", |row| row.get(0))?;
+    connection.pragma_update(None, "busy_timeout", 0)?;
+    let sql = format!("PRAGMA wal_checkpoint({mode})");
+    let outcome = connection.query_row(&sql, [], |row| {
+        let busy: i64 = row.get(0)?;
+        let (frames, moved): (i64, i64) = (row.get(1)?, row.get(2)?);
+        Ok(busy == 0 && frames == moved && frames >= 0)
+    });
+    connection.pragma_update(None, "busy_timeout", wait)?;
+    outcome
+}
+
+impl Writer {
+    pub(crate) fn open(path: &Path, options: &Options) -> Result<Self, OpenError> {
+        let connection = database::open_writer(path, options)?;
+        let meta = Meta::load(&connection)?;
+        let limits = allowances::load_limits(&connection)?;
+        Ok(Self {
+            connection,
+            caches: RefCell::new(Caches::new(options.cached_rows_max)),
+            meta,
+            allowances: Changed::new(),
+            limits,
+            rows_max: options.cached_rows_max,
+        })
+    }
+
+    fn apply(&mut self, entries: &[Entry]) -> Result<Vec<EntryResult>, ApplyError> {
+        let before = (self.meta, self.limits);
+        self.connection
+            .prepare_cached("BEGIN IMMEDIATE")?
+            .execute([])?;
+        match self.apply_in_transaction(entries) {
+            Ok(results) => Ok(results),
+            Err(error) => {
+                (self.meta, self.limits) = before;
+                self.allowances = Changed::new();
+                self.caches = RefCell::new(Caches::new(self.rows_max));
+                if !self.connection.is_autocommit()
+                    && let Err(error) = self.connection.execute_batch("ROLLBACK")
+                {
+                    tracing::error!(%error, "the failed transaction was not rolled back");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn apply_in_transaction(&mut self, entries: &[Entry]) -> Result<Vec<EntryResult>, ApplyError> {
+        let mut results = Vec::with_capacity(entries.len());
+        for entry in entries {
+            results.push(self.apply_entry(entry)?);
+        }
+        self.save_allowances()?;
+        self.meta.save(&self.connection)?;
+        self.connection.prepare_cached("COMMIT")?.execute([])?;
+        Ok(results)
+    }
+
+    fn apply_entry(&mut self, entry: &Entry) -> Result<EntryResult, ApplyError> {
+        match self.meta.applied {
+            Some(last) => assert_eq!(entry.id.index, last.index + 1, "the log would have a gap"),
+            None => assert!(entry.id.index <= 1, "the log would have a gap"),
+        }
+        let mut hasher = Hasher::new();
+        hasher.update(&self.meta.chain);
+        hasher.update(&entry.id.index.to_le_bytes());
+        let result = match &entry.payload {
+            Payload::Blank => EntryResult::nothing(),
+            Payload::Membership { bytes, nodes } => {
+                chain::bytes(&mut hasher, bytes);
+                meta::save_membership(&self.connection, entry.id, bytes)?;
+                self.write_members(nodes)?;
+                EntryResult::nothing()
+            }
+            Payload::Commands(batch) => self.apply_batch(entry.id.index, batch, &mut hasher)?,
+        };
+        self.sweep()?;
+        self.trim_changes()?;
+        self.meta.chain = hasher.finalize().into();
+        self.meta.applied = Some(entry.id);
+        points::note(&self.connection, entry.id.index, &self.meta.chain)?;
+        Ok(result)
+    }
+
+    fn apply_batch(
+        &mut self,
+        index: u64,
+        batch: &Batch,
+        hasher: &mut Hasher,
+    ) -> Result<EntryResult, ApplyError> {
+        let now = self.meta.now.next(batch);
+        if now.date < self.meta.now.date {
+            dates::note_step(&self.connection, index)?;
+        }
+        self.meta.now = now;
+        let mut answers = Vec::with_capacity(batch.commands.len());
+        let mut decided_in = Vec::with_capacity(batch.commands.len());
+        let mut events = Vec::with_capacity(batch.commands.len());
+        for command in &batch.commands {
+            let written = events.len() as u64;
+            let position_of = |event| Position::new(index, written + event);
+            if matches!(command.origin, Origin::Once(_)) {
+                self.forget_once_answers()?;
+            }
+            let mut decision = decide(self, self.meta.now, position_of, command)?;
+            // Before the events, which count what is kept.
+            if let Some((account, allowance)) = decision.spent {
+                self.set_allowance(account, allowance);
+                chain::allowance(hasher, account, &allowance);
+            }
+            for event in std::mem::take(&mut decision.events) {
+                let position = Position::new(index, events.len() as u64);
+                self.write(position, &event)?;
+                chain::event(hasher, position, &event);
+                events.push((position, event));
+            }
+            let json = serde_json::to_string(&decision.answer)?;
+            chain::answer(hasher, &json);
+            if decision.remember == Remember::Yes {
+                self.remember(index, command, &decision, &json)?;
+            }
+            decided_in.push(decision.decided_in.unwrap_or(index));
+            answers.push(decision.answer);
+        }
+        Ok(EntryResult {
+            answers,
+            decided_in,
+            events,
+        })
+    }
+}
+
+impl EntryResult {
+    fn nothing() -> Self {
+        Self {
+            answers: Vec::new(),
+            decided_in: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+}
