@@ -4,6 +4,7 @@
 //! It is the top layer: no other module of this crate uses it.
 
 pub(crate) mod background;
+mod bound;
 pub(crate) mod listeners;
 pub(crate) mod process;
 pub(crate) mod recover;

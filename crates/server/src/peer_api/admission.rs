@@ -5,7 +5,7 @@
 //! certificates for its own key and number, and nothing that another node could use. A machine that
 //! asks again with the same request id and key gets the number that it was given first.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use conclave_core::{Accepted, NodeId, Pass};
 use conclave_replica::{MEMBERS_MAX, Member, Place, Refusal};
@@ -162,18 +162,8 @@ impl Shared {
         if !has_secret && PublicKey::from_bytes(&request.public_key).is_none() {
             return Err(key_invalid());
         }
-        let limit = BARRIER_LIMIT.min(deadline.left());
-        let confirmed = self.replica.read_barrier(limit).await;
-        confirmed.map_err(|error| problems::of_read(&error))?;
-        let members = self.replica.status().members.nodes;
         let named = request.replaces_node_id;
-        if named != 0 && !members.contains_key(&named) {
-            return Err(problems::of_refusal(Refusal::NoSuchNode(named)));
-        }
-        // One more than may stay: the member that is replaced goes later.
-        if members.len() > MEMBERS_MAX {
-            return Err(problems::of_refusal(Refusal::TooManyMembers));
-        }
+        let members = self.members_with_room(named, deadline).await?;
         let known_last = NodeId(members.keys().next_back().copied().unwrap_or(0));
         let command = request::admit_node(id, pass, known_last, &request.public_key);
         let outcome = self.propose(command, deadline).await?;
@@ -227,6 +217,27 @@ impl Shared {
             cluster_id: self.identity.cluster_id.clone(),
             certificates,
         })
+    }
+
+    /// Returns the members, as a majority knows them, if another one may join and `named` (unless
+    /// it is 0) is one of them.
+    async fn members_with_room(
+        &self,
+        named: u64,
+        deadline: Deadline,
+    ) -> Result<BTreeMap<u64, Member>, Problem> {
+        let limit = BARRIER_LIMIT.min(deadline.left());
+        let confirmed = self.replica.read_barrier(limit).await;
+        confirmed.map_err(|error| problems::of_read(&error))?;
+        let members = self.replica.status().members.nodes;
+        if named != 0 && !members.contains_key(&named) {
+            return Err(problems::of_refusal(Refusal::NoSuchNode(named)));
+        }
+        // One more than may stay: the member that is replaced goes later.
+        if members.len() > MEMBERS_MAX {
+            return Err(problems::of_refusal(Refusal::TooManyMembers));
+        }
+        Ok(members)
     }
 
     /// Returns the pass of a member whose data is damaged: its certificate, for its own place and
