@@ -63,6 +63,11 @@
 //! Start reading with [`Client`] and [`Builder`], then `call.rs` (how a call goes on elsewhere),
 //! [`Events`] and [`Outbox`]. `examples/bot.rs` is a whole program.
 
+#![cfg_attr(
+    test,
+    allow(clippy::too_many_lines, reason = "a test tells its story in one piece")
+)]
+
 mod attempts;
 mod builder;
 mod call;

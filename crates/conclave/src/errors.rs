@@ -224,7 +224,7 @@ fn list(nodes: &[String]) -> String {
 }
 
 /// Returns the exit code and the hint for a refusal.
-#[allow(clippy::too_many_lines, reason = "a table: each reason once")]
+#[expect(clippy::too_many_lines, reason = "a table: each reason once")]
 pub(crate) fn of_reason(reason: Reason) -> (u8, &'static str) {
     match reason {
         Reason::NoSuchAccount => (

@@ -3,6 +3,8 @@
 //! Nothing here repeats a rule: an observer reads events and answers (`model`), and logs are
 //! compared with each other. A failing log shrinks to a few steps; turn it into a script.
 
+#![allow(clippy::too_many_lines, reason = "a test tells its story in one piece")]
+
 #[allow(dead_code, reason = "storage uses the rest")]
 mod generated_commands;
 mod model;
