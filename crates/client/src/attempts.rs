@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use conclave_wire::Reason;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
@@ -45,7 +46,7 @@ pub(crate) struct Attempts {
     pub(crate) maybe_done: bool,
     /// The reason why the number of a request that keeps its number was refused, and the session's
     /// greatest number.
-    pub(crate) number_refused: Option<(String, u64)>,
+    pub(crate) number_refused: Option<(Reason, u64)>,
     pub(crate) last: String,
 }
 
@@ -150,7 +151,7 @@ pub(crate) enum KeyedCallError {
     /// The number of the request is refused.
     Number {
         /// Stable word of the refusal.
-        reason: String,
+        reason: Reason,
         /// The greatest number that the session has used.
         last: u64,
         /// Whether the request may have been executed all the same.

@@ -276,7 +276,7 @@ impl Client {
             let had_time = limit >= self.shared.times.attempt;
             attempts.note(&failure, had_time);
             if let (Some(Key::Kept(_)), Some((reason, last))) = (&key, failure.number_refused()) {
-                attempts.number_refused = Some((reason.to_owned(), last));
+                attempts.number_refused = Some((reason, last));
                 return Err(attempts.give_up(R::KIND, number));
             }
             match failure.next(R::KIND, attempts.maybe_done) {

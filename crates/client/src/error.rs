@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use conclave_wire::Reason;
+
 /// Names one request of a session: the same key on a retry means the same request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RequestKey {
@@ -23,8 +25,8 @@ pub enum CallError {
     /// The rules said no. Nothing was changed; asking again gives the same answer.
     #[error("{sentence}")]
     Refused {
-        /// The stable word, such as `NAME_TAKEN`.
-        reason: String,
+        /// The reason, such as [`Reason::NameTaken`].
+        reason: Reason,
         /// Sentence for people.
         sentence: String,
     },
@@ -69,11 +71,11 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// Returns the stable word of a refusal.
+    /// Returns the reason of a refusal.
     #[must_use]
-    pub fn reason(&self) -> Option<&str> {
+    pub fn reason(&self) -> Option<Reason> {
         match self {
-            Self::Refused { reason, .. } => Some(reason),
+            Self::Refused { reason, .. } => Some(*reason),
             Self::SessionExpired { .. } | Self::NotDone { .. } | Self::Unknown { .. } => None,
         }
     }
@@ -83,7 +85,7 @@ impl From<conclave_core::Rejection> for CallError {
     /// Converts the rejection of a bound that the client itself has checked.
     fn from(rejection: conclave_core::Rejection) -> Self {
         Self::Refused {
-            reason: rejection.reason().to_owned(),
+            reason: Reason::from(&rejection),
             sentence: rejection.to_string(),
         }
     }

@@ -63,6 +63,11 @@
 //! Start reading with [`Client`] and [`Builder`], then `call.rs` (how a call goes on elsewhere),
 //! [`Events`] and [`Outbox`]. `examples/bot.rs` is a whole program.
 
+#![cfg_attr(
+    test,
+    allow(clippy::too_many_lines, reason = "a test tells its story in one piece")
+)]
+
 mod attempts;
 mod builder;
 mod call;
@@ -91,7 +96,7 @@ pub use calls::operate::new_credential;
 pub use calls::sessions::{Login, new_device_secret};
 pub use conclave_core as core;
 pub use conclave_tls::{Fingerprint, NoFingerprint};
-pub use conclave_wire::{OperatorCredential, v1};
+pub use conclave_wire::{OperatorCredential, Reason, v1};
 pub use connect::{BuildError, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, check_address};
 pub use error::{CallError, RequestKey};
 pub use events::{Disconnect, Events, From, HEARTBEAT, Item, Reconnect, SubscribeOptions};

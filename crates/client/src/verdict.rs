@@ -5,7 +5,7 @@
 
 use std::{error::Error, fmt, time::Duration};
 
-use conclave_wire::Problem;
+use conclave_wire::{Problem, Reason};
 use tonic::{Code, ConnectError, Status};
 
 use crate::rpc::Kind;
@@ -30,7 +30,7 @@ pub(crate) enum Failure {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum RetryDecision {
     /// Tell the caller that the rules refuse the request.
-    Refused { reason: String, sentence: String },
+    Refused { reason: Reason, sentence: String },
     /// Tell the caller to log in.
     LogIn { sentence: String },
     /// This number certainly was not and will not be executed for this request: take one above
@@ -71,13 +71,13 @@ impl Failure {
     }
 
     /// Returns the reason and the session's greatest number, if this request's number is wrong.
-    pub(crate) fn number_refused(&self) -> Option<(&str, u64)> {
+    pub(crate) fn number_refused(&self) -> Option<(Reason, u64)> {
         match self {
             Self::Problem(Problem::Refused {
                 reason,
                 request_last: Some(last),
                 ..
-            }) => Some((reason, *last)),
+            }) => Some((*reason, *last)),
             _ => None,
         }
     }
@@ -100,21 +100,21 @@ impl Failure {
                     (Kind::Numbered, Some(last)) => last,
                     _ => return RetryDecision::Refused { reason, sentence },
                 };
-                match (reason.as_str(), maybe_done) {
+                match (reason, maybe_done) {
                     // Another request has this number, so this one was never executed under it.
-                    ("REQUEST_REUSED", _) | ("REQUEST_TOO_OLD", false) => {
+                    (Reason::RequestReused, _) | (Reason::RequestTooOld, false) => {
                         RetryDecision::NewNumber {
                             last,
                             restart: false,
                         }
                     }
-                    ("REQUEST_OUT_OF_RANGE", false) => RetryDecision::NewNumber {
+                    (Reason::RequestOutOfRange, false) => RetryDecision::NewNumber {
                         last,
                         restart: true,
                     },
-                    ("REQUEST_TOO_OLD", true) => RetryDecision::Unknown,
+                    (Reason::RequestTooOld, true) => RetryDecision::Unknown,
                     // An earlier copy that is still on its way may yet come into range.
-                    ("REQUEST_OUT_OF_RANGE", true) => elsewhere(true, true),
+                    (Reason::RequestOutOfRange, true) => elsewhere(true, true),
                     _ => RetryDecision::Refused { reason, sentence },
                 }
             }
@@ -129,7 +129,7 @@ impl Failure {
             // An earlier attempt may have logged in; this one was refused before it was executed.
             Problem::LoginThrottled { .. } if maybe_done => RetryDecision::Unknown,
             problem @ Problem::LoginThrottled { .. } => RetryDecision::Refused {
-                reason: problem.reason().to_owned(),
+                reason: problem.reason(),
                 sentence: problem.to_string(),
             },
             Problem::WrongAddressee { .. } => elsewhere(false, true),
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn what_follows_from_each_failure() {
         let refused = |rejection: Rejection| RetryDecision::Refused {
-            reason: rejection.reason().to_owned(),
+            reason: Reason::from(&rejection),
             sentence: rejection.to_string(),
         };
         let rule = |rejection: Rejection| Failure::Problem(rejection.into());
@@ -225,7 +225,7 @@ mod tests {
                 Kind::Once,
                 false,
                 RetryDecision::Refused {
-                    reason: "LOGIN_THROTTLED".to_owned(),
+                    reason: Reason::LoginThrottled,
                     sentence: throttled().to_string(),
                 },
             ),

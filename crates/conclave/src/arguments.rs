@@ -3,6 +3,7 @@
 //! Always true: the words for a refusal begin with the argument that caused it, if one did, as the
 //! user typed it. A secret, a text and a long value are named by the argument alone.
 
+use conclave_client::Reason;
 use std::sync::OnceLock;
 
 use clap::{Arg, ArgMatches, Command, parser::ValueSource};
@@ -114,53 +115,55 @@ const KINDS: &[(&str, &str, Kind)] = &[
 
 /// Returns the kinds of arguments that may have caused a refusal, the most probable first; empty if
 /// no argument did.
-fn causes(reason: &str) -> &'static [Kind] {
+fn causes(reason: Reason) -> &'static [Kind] {
     use Kind::*;
     match reason {
-        "NO_SUCH_ACCOUNT" => &[Account, Conversation, Query],
-        "NO_SUCH_CONVERSATION" => &[Room, Conversation, Message, Query],
-        "RECIPIENT_GONE" | "BLOCKED" => &[Conversation, Account],
-        "NOT_A_MEMBER" => &[Account],
-        "ONESELF" | "ACCOUNT_SUSPENDED" => &[Account, Conversation],
-        "NOT_ALLOWED" => &[Room, Conversation, Message, Webhook],
-        "LAST_OF_ITS_KIND" => &[Account, Room],
-        "NAME_TAKEN" => &[NewName, Room],
-        "NAME_ALIKE" => &[NewName, Line],
-        "NAME_EMPTY" | "NAME_TOO_LONG" | "NAME_CHARACTER" => {
+        Reason::NoSuchAccount => &[Account, Conversation, Query],
+        Reason::NoSuchConversation => &[Room, Conversation, Message, Query],
+        Reason::RecipientGone | Reason::Blocked => &[Conversation, Account],
+        Reason::NotAMember => &[Account],
+        Reason::Oneself | Reason::AccountSuspended => &[Account, Conversation],
+        Reason::NotAllowed => &[Room, Conversation, Message, Webhook],
+        Reason::LastOfItsKind => &[Account, Room],
+        Reason::NameTaken => &[NewName, Room],
+        Reason::NameAlike => &[NewName, Line],
+        Reason::NameEmpty | Reason::NameTooLong | Reason::NameCharacter => {
             &[NewName, Account, Room, Conversation, Operator, Query]
         }
-        "WRONG_CREDENTIALS" => &[Account, Password],
-        "PASSWORD_CHARACTER" | "PASSWORD_TOO_SHORT" | "PASSWORD_TOO_LONG" => &[Password],
-        "TEXT_EMPTY" | "TEXT_TOO_LONG" => &[Text],
-        "LINE_INVALID" => &[Line],
-        "REACTION_INVALID" => &[Reaction],
-        "QUERY_INVALID" => &[Query],
-        "PATTERN_INVALID" => &[Pattern],
-        "NO_SUCH_MESSAGE" | "MESSAGE_GONE" | "NOT_YOUR_MESSAGE" => &[Message],
-        "LIST_TOO_LONG" | "LIST_EMPTY" => &[Message, Account],
-        "REQUEST_TOO_LONG" => &[Text, Line, Query],
-        "INVITE_INVALID" | "CODE_INVALID" => &[Code, Invite],
-        "SETUP_TOKEN_INVALID" => &[SetupToken],
-        "INVITE_OUT_OF_RANGE" | "JOIN_TOKEN_OUT_OF_RANGE" => &[Lifetime],
-        "NO_SUCH_SESSION" => &[Session],
-        "NO_SUCH_WEBHOOK" => &[Webhook],
-        "TOKEN_ID_INVALID" | "JOIN_TOKEN_INVALID" => &[JoinToken],
-        "NO_SUCH_OPERATOR" | "LAST_OPERATOR" => &[Operator],
-        "ACCOUNT_LIMIT_INVALID" => &[Limit],
-        "ROLE_MISSING" => &[Role],
-        "REQUEST_REUSED" | "REQUEST_TOO_OLD" | "REQUEST_OUT_OF_RANGE" => &[Key],
-        "RESUME_TOKEN_INVALID" => &[Position],
-        "ADDRESS_INVALID" | "ADDRESS_TAKEN" => &[Address],
-        "NO_SUCH_NODE"
-        | "NODE_NUMBER_TAKEN"
-        | "NODE_NUMBER_TOO_FAR"
-        | "NODE_UNREACHABLE"
-        | "NODE_RETIRED"
-        | "NOT_TAKEN_OVER"
-        | "LAST_VOTER"
-        | "LEARNER_BEHIND"
-        | "WOULD_LOSE_QUORUM"
-        | "WOULD_LOSE_AUTHORITY" => &[Node],
+        Reason::WrongCredentials => &[Account, Password],
+        Reason::PasswordCharacter | Reason::PasswordTooShort | Reason::PasswordTooLong => {
+            &[Password]
+        }
+        Reason::TextEmpty | Reason::TextTooLong => &[Text],
+        Reason::LineInvalid => &[Line],
+        Reason::ReactionInvalid => &[Reaction],
+        Reason::QueryInvalid => &[Query],
+        Reason::PatternInvalid => &[Pattern],
+        Reason::NoSuchMessage | Reason::MessageGone | Reason::NotYourMessage => &[Message],
+        Reason::ListTooLong | Reason::ListEmpty => &[Message, Account],
+        Reason::RequestTooLong => &[Text, Line, Query],
+        Reason::InviteInvalid | Reason::CodeInvalid => &[Code, Invite],
+        Reason::SetupTokenInvalid => &[SetupToken],
+        Reason::InviteOutOfRange | Reason::JoinTokenOutOfRange => &[Lifetime],
+        Reason::NoSuchSession => &[Session],
+        Reason::NoSuchWebhook => &[Webhook],
+        Reason::TokenIdInvalid | Reason::JoinTokenInvalid => &[JoinToken],
+        Reason::LastOperator => &[Operator],
+        Reason::AccountLimitInvalid => &[Limit],
+        Reason::RoleMissing => &[Role],
+        Reason::RequestReused | Reason::RequestTooOld | Reason::RequestOutOfRange => &[Key],
+        Reason::ResumeTokenInvalid => &[Position],
+        Reason::AddressInvalid | Reason::AddressTaken => &[Address],
+        Reason::NoSuchNode
+        | Reason::NodeNumberTaken
+        | Reason::NodeNumberTooFar
+        | Reason::NodeUnreachable
+        | Reason::NodeRetired
+        | Reason::NotTakenOver
+        | Reason::LastVoter
+        | Reason::LearnerBehind
+        | Reason::WouldLoseQuorum
+        | Reason::WouldLoseAuthority => &[Node],
         _ => &[],
     }
 }
@@ -183,7 +186,7 @@ pub(crate) fn remember(given: Given) {
 
 /// Returns the words for the argument of this process that caused a refusal; `None` if no argument
 /// did.
-pub(crate) fn blamed(reason: &str) -> Option<String> {
+pub(crate) fn blamed(reason: Reason) -> Option<String> {
     GIVEN.get()?.blamed(reason)
 }
 
@@ -216,7 +219,7 @@ impl Given {
         }
     }
 
-    fn blamed(&self, reason: &str) -> Option<String> {
+    fn blamed(&self, reason: Reason) -> Option<String> {
         causes(reason).iter().find_map(|cause| {
             let of_it = self.arguments.iter().filter(|(kind, _)| kind == cause);
             let words: Vec<&str> = of_it.map(|(_, words)| words.as_str()).collect();
@@ -371,7 +374,7 @@ mod tests {
         assert_eq!(unknown, Vec::<String>::new());
     }
 
-    fn blamed(line: &[&str], reason: &str) -> Option<String> {
+    fn blamed(line: &[&str], reason: Reason) -> Option<String> {
         let command = Cli::command();
         let line = [&["conclave"], line].concat();
         let matches = command.clone().try_get_matches_from(line).unwrap();
@@ -381,131 +384,175 @@ mod tests {
     #[test]
     fn a_refusal_names_the_argument_that_caused_it() {
         let long = "x".repeat(100);
-        let cases: &[(&[&str], &str, &str)] = &[
-            (&["send", "bob", "hi"], "NO_SUCH_ACCOUNT", "bob"),
-            (&["send", "#ops", "hi"], "NO_SUCH_CONVERSATION", "'#ops'"),
-            (&["send", "bob", "hi"], "TEXT_TOO_LONG", "TEXT"),
+        let cases: &[(&[&str], Reason, &str)] = &[
+            (&["send", "bob", "hi"], Reason::NoSuchAccount, "bob"),
+            (
+                &["send", "#ops", "hi"],
+                Reason::NoSuchConversation,
+                "'#ops'",
+            ),
+            (&["send", "bob", "hi"], Reason::TextTooLong, "TEXT"),
             (
                 &["send", "bob", "--stdin-as-one"],
-                "TEXT_EMPTY",
+                Reason::TextEmpty,
                 "--stdin-as-one",
             ),
             (
                 &["send", "bob", "--file", "a b"],
-                "TEXT_TOO_LONG",
+                Reason::TextTooLong,
                 "--file 'a b'",
             ),
             (
                 &["send", "bob", "x", "--reply-to", "3.1"],
-                "NO_SUCH_MESSAGE",
+                Reason::NoSuchMessage,
                 "--reply-to 3.1",
             ),
             (
                 &["send", "bob", "x", "--again", "1:2"],
-                "REQUEST_REUSED",
+                Reason::RequestReused,
                 "--again 1:2",
             ),
             (
                 &["read", "--with", "#ops"],
-                "NO_SUCH_CONVERSATION",
+                Reason::NoSuchConversation,
                 "--with '#ops'",
             ),
-            (&["read", "--with", "bob"], "NO_SUCH_ACCOUNT", "--with bob"),
-            (&["edit", "3.1", "x"], "NOT_YOUR_MESSAGE", "3.1"),
-            (&["edit", "3.1", "x"], "TEXT_EMPTY", "TEXT"),
+            (
+                &["read", "--with", "bob"],
+                Reason::NoSuchAccount,
+                "--with bob",
+            ),
+            (&["edit", "3.1", "x"], Reason::NotYourMessage, "3.1"),
+            (&["edit", "3.1", "x"], Reason::TextEmpty, "TEXT"),
             (
                 &["delete", "3.1", "3.2", "3.3", "3.4"],
-                "NO_SUCH_MESSAGE",
+                Reason::NoSuchMessage,
                 "3.1 3.2 3.3 …",
             ),
-            (&["react", "3.1", "a b"], "REACTION_INVALID", "'a b'"),
-            (&["search", "from:", "x"], "QUERY_INVALID", "from: x"),
-            (&["room", "create", "ops"], "NAME_TAKEN", "ops"),
+            (&["react", "3.1", "a b"], Reason::ReactionInvalid, "'a b'"),
+            (&["search", "from:", "x"], Reason::QueryInvalid, "from: x"),
+            (&["room", "create", "ops"], Reason::NameTaken, "ops"),
             (
                 &["room", "create", "ops", "--topic", "x"],
-                "LINE_INVALID",
+                Reason::LineInvalid,
                 "--topic x",
             ),
-            (&["room", "topic", "ops", &long], "LINE_INVALID", "TOPIC"),
-            (&["room", "join", "#ops"], "NO_SUCH_CONVERSATION", "'#ops'"),
-            (&["room", "invite", "ops", "bob"], "NO_SUCH_ACCOUNT", "bob"),
-            (&["room", "invite", "ops", "bob"], "NOT_ALLOWED", "ops"),
-            (&["room", "kick", "ops", "bob"], "NOT_A_MEMBER", "bob"),
             (
-                &["room", "role", "ops", "bob", "owner"],
-                "LAST_OF_ITS_KIND",
+                &["room", "topic", "ops", &long],
+                Reason::LineInvalid,
+                "TOPIC",
+            ),
+            (
+                &["room", "join", "#ops"],
+                Reason::NoSuchConversation,
+                "'#ops'",
+            ),
+            (
+                &["room", "invite", "ops", "bob"],
+                Reason::NoSuchAccount,
                 "bob",
             ),
-            (&["room", "list", "[x"], "PATTERN_INVALID", "'[x'"),
-            (&["account", "create", "bob"], "NAME_TAKEN", "bob"),
-            (&["account", "create", "a b"], "NAME_CHARACTER", "'a b'"),
+            (&["room", "invite", "ops", "bob"], Reason::NotAllowed, "ops"),
+            (&["room", "kick", "ops", "bob"], Reason::NotAMember, "bob"),
+            (
+                &["room", "role", "ops", "bob", "owner"],
+                Reason::LastOfItsKind,
+                "bob",
+            ),
+            (&["room", "list", "[x"], Reason::PatternInvalid, "'[x'"),
+            (&["account", "create", "bob"], Reason::NameTaken, "bob"),
+            (
+                &["account", "create", "a b"],
+                Reason::NameCharacter,
+                "'a b'",
+            ),
             (
                 &["account", "create", "bob"],
-                "PASSWORD_TOO_SHORT",
+                Reason::PasswordTooShort,
                 "the password",
             ),
             (
                 &["account", "create", "bob", "--password-stdin"],
-                "PASSWORD_TOO_SHORT",
+                Reason::PasswordTooShort,
                 "--password-stdin",
             ),
             (
                 &["account", "create", "bob", "--invite", "s3"],
-                "INVITE_INVALID",
+                Reason::InviteInvalid,
                 "--invite",
             ),
             (
                 &["account", "create", "bob", "--setup-token", "s3"],
-                "SETUP_TOKEN_INVALID",
+                Reason::SetupTokenInvalid,
                 "--setup-token",
             ),
-            (&["account", "display-name", "ann"], "NAME_ALIKE", "ann"),
-            (&["account", "block", "eve"], "NO_SUCH_ACCOUNT", "eve"),
-            (&["account", "suspend", "eve"], "NO_SUCH_ACCOUNT", "eve"),
+            (
+                &["account", "display-name", "ann"],
+                Reason::NameAlike,
+                "ann",
+            ),
+            (&["account", "block", "eve"], Reason::NoSuchAccount, "eve"),
+            (&["account", "suspend", "eve"], Reason::NoSuchAccount, "eve"),
             (
                 &["account", "require-password", "eve"],
-                "NO_SUCH_ACCOUNT",
+                Reason::NoSuchAccount,
                 "eve",
             ),
             (
                 &["account", "role", "bob", "user"],
-                "LAST_OF_ITS_KIND",
+                Reason::LastOfItsKind,
                 "bob",
             ),
-            (&["account", "list", "a["], "PATTERN_INVALID", "'a['"),
-            (&["login", "bob"], "WRONG_CREDENTIALS", "bob"),
+            (&["account", "list", "a["], Reason::PatternInvalid, "'a['"),
+            (&["login", "bob"], Reason::WrongCredentials, "bob"),
             (
                 &["login", "bob", "--label", "x"],
-                "LINE_INVALID",
+                Reason::LineInvalid,
                 "--label x",
             ),
-            (&["passwd"], "WRONG_CREDENTIALS", "the password"),
-            (&["passwd"], "PASSWORD_TOO_SHORT", "the password"),
-            (&["presence", "ann", "bob"], "NO_SUCH_ACCOUNT", "ann bob"),
-            (&["sessions", "--end", "7"], "NO_SUCH_SESSION", "--end 7"),
-            (&["webhook", "create", "ops", "ci"], "NAME_TAKEN", "ci"),
-            (&["webhook", "create", "ops", "ci"], "NOT_ALLOWED", "ops"),
-            (&["webhook", "delete", "7"], "NO_SUCH_WEBHOOK", "7"),
-            (&["bot", "create", "ci"], "NAME_TAKEN", "ci"),
-            (&["invite", "revoke", "7"], "INVITE_INVALID", "7"),
+            (&["passwd"], Reason::WrongCredentials, "the password"),
+            (&["passwd"], Reason::PasswordTooShort, "the password"),
+            (
+                &["presence", "ann", "bob"],
+                Reason::NoSuchAccount,
+                "ann bob",
+            ),
+            (
+                &["sessions", "--end", "7"],
+                Reason::NoSuchSession,
+                "--end 7",
+            ),
+            (&["webhook", "create", "ops", "ci"], Reason::NameTaken, "ci"),
+            (
+                &["webhook", "create", "ops", "ci"],
+                Reason::NotAllowed,
+                "ops",
+            ),
+            (&["webhook", "delete", "7"], Reason::NoSuchWebhook, "7"),
+            (&["bot", "create", "ci"], Reason::NameTaken, "ci"),
+            (&["invite", "revoke", "7"], Reason::InviteInvalid, "7"),
             (
                 &["token", "create", "--ttl", "2d"],
-                "JOIN_TOKEN_OUT_OF_RANGE",
+                Reason::JoinTokenOutOfRange,
                 "--ttl 2d",
             ),
-            (&["token", "revoke", "x"], "TOKEN_ID_INVALID", "x"),
-            (&["cluster", "remove", "9"], "NO_SUCH_NODE", "9"),
-            (&["operator", "revoke", "ann"], "LAST_OPERATOR", "ann"),
+            (&["token", "revoke", "x"], Reason::TokenIdInvalid, "x"),
+            (&["cluster", "remove", "9"], Reason::NoSuchNode, "9"),
+            (&["operator", "revoke", "ann"], Reason::LastOperator, "ann"),
         ];
         for (line, reason, expected) in cases {
-            let told = blamed(line, reason);
+            let told = blamed(line, *reason);
             assert_eq!(told.as_deref(), Some(*expected), "{line:?} {reason}");
         }
         // No argument is the cause of these reasons.
-        for reason in ["RATE_LIMITED", "QUOTA_EXCEEDED", "REGISTRATION_CLOSED"] {
+        for reason in [
+            Reason::RateLimited,
+            Reason::QuotaExceeded,
+            Reason::RegistrationClosed,
+        ] {
             assert_eq!(blamed(&["send", "bob", "hi"], reason), None, "{reason}");
         }
         // Each line of stdin is named by its number instead.
-        assert_eq!(blamed(&["send", "bob", "-"], "TEXT_EMPTY"), None);
+        assert_eq!(blamed(&["send", "bob", "-"], Reason::TextEmpty), None);
     }
 }

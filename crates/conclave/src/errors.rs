@@ -8,7 +8,9 @@ use std::{
     process::ExitCode,
 };
 
-use conclave_client::{ANOTHER_AUTHORITY, BuildError, CallError, NOT_PROVEN, NOT_VALID_NOW};
+use conclave_client::{
+    ANOTHER_AUTHORITY, BuildError, CallError, NOT_PROVEN, NOT_VALID_NOW, Reason,
+};
 use conclave_text::shown_lines;
 
 use crate::arguments;
@@ -162,8 +164,8 @@ impl From<&CallError> for CommandError {
     fn from(error: &CallError) -> Self {
         match error {
             CallError::Refused { reason, sentence } => {
-                let (exit, hint) = of_reason(reason);
-                match arguments::blamed(reason) {
+                let (exit, hint) = of_reason(*reason);
+                match arguments::blamed(*reason) {
                     Some(argument) => Self::new(exit, format!("{argument}: {sentence}"), hint),
                     None => Self::new(exit, sentence, hint),
                 }
@@ -222,162 +224,213 @@ fn list(nodes: &[String]) -> String {
 }
 
 /// Returns the exit code and the hint for a refusal.
-pub(crate) fn of_reason(reason: &str) -> (u8, &'static str) {
+#[expect(clippy::too_many_lines, reason = "a table: each reason once")]
+pub(crate) fn of_reason(reason: Reason) -> (u8, &'static str) {
     match reason {
-        "NO_SUCH_ACCOUNT" => (
+        Reason::NoSuchAccount => (
             EXIT_NOT_FOUND,
             "list the accounts with: conclave account list",
         ),
-        "NO_SUCH_CONVERSATION" => (
+        Reason::NoSuchConversation => (
             EXIT_NOT_FOUND,
             "list yours with: conclave conversations, and rooms with: conclave room list",
         ),
-        "NO_SUCH_WEBHOOK" => (
+        Reason::NoSuchWebhook => (
             EXIT_NOT_FOUND,
             "list a room's webhooks with: conclave webhook list ROOM",
         ),
-        "NO_SUCH_SESSION" => (EXIT_NOT_FOUND, "list your sessions with: conclave sessions"),
-        "NOT_ALLOWED" => (
+        Reason::NoSuchSession => (EXIT_NOT_FOUND, "list your sessions with: conclave sessions"),
+        Reason::NotAllowed => (
             EXIT_PERMISSION,
             "ask the owner of the room, or an administrator",
         ),
-        "BLOCKED" => (
+        Reason::Blocked => (
             EXIT_PERMISSION,
             "if you have blocked this person, end it with: conclave account unblock NAME",
         ),
-        "REGISTRATION_CLOSED" => (
+        Reason::RegistrationClosed => (
             EXIT_PERMISSION,
             "ask an administrator for an invite, and use it with --invite CODE",
         ),
-        "INVITE_INVALID" => (EXIT_PERMISSION, "ask an administrator for another invite"),
-        "SETUP_TOKEN_INVALID" => (
+        Reason::InviteInvalid => (EXIT_PERMISSION, "ask an administrator for another invite"),
+        Reason::SetupTokenInvalid => (
             EXIT_PERMISSION,
             "use the token that the server printed last, and only while there is no administrator",
         ),
-        "LOGIN_THROTTLED" => (
+        Reason::LoginThrottled => (
             EXIT_TEMPORARY,
             "too many log-ins with this name or from here have failed: wait as long as it says",
         ),
-        "NOT_A_PEER" => (
+        Reason::NotAPeer => (
             EXIT_PERMISSION,
             "this is the port for nodes: name the port for clients",
         ),
-        "LAST_OF_ITS_KIND" => (EXIT_CONFLICT, "give the role to somebody else first"),
-        "NOT_A_MEMBER" => (
+        Reason::LastOfItsKind => (EXIT_CONFLICT, "give the role to somebody else first"),
+        Reason::NotAMember => (
             EXIT_CONFLICT,
             "list the members with: conclave room members ROOM",
         ),
-        "MESSAGE_GONE" => (EXIT_CONFLICT, "a deleted message stays deleted"),
-        "NO_SUCH_NODE" => (EXIT_NOT_FOUND, "conclave cluster status lists the nodes"),
-        "NO_SUCH_CHECK" => (EXIT_TEMPORARY, "the node has begun again: check once more"),
-        "NODE_NUMBER_TAKEN" => (
+        Reason::MessageGone => (EXIT_CONFLICT, "a deleted message stays deleted"),
+        Reason::NoSuchNode => (EXIT_NOT_FOUND, "conclave cluster status lists the nodes"),
+        Reason::NoSuchCheck => (EXIT_TEMPORARY, "the node has begun again: check once more"),
+        Reason::NodeNumberTaken => (
             EXIT_CONFLICT,
             "choose a number that no node has had before; a node that has moved is started with \
              its data at its new addresses, and announces them",
         ),
-        "NODE_NUMBER_TOO_FAR" => (EXIT_USAGE, "take the next number, or join with a token"),
-        "NODE_UNREACHABLE" => (
+        Reason::NodeNumberTooFar => (EXIT_USAGE, "take the next number, or join with a token"),
+        Reason::NodeUnreachable => (
             EXIT_CONFLICT,
             "see that it runs (conclave cluster status), or choose another node",
         ),
-        "NOT_TAKEN_OVER" => (EXIT_CONFLICT, "see what its log says, and ask again"),
-        "JOIN_TOKEN_INVALID" => (
+        Reason::NotTakenOver => (EXIT_CONFLICT, "see what its log says, and ask again"),
+        Reason::JoinTokenInvalid => (
             EXIT_PERMISSION,
             "a token lets one machine in, once and in time: make another with: \
              conclave token create",
         ),
-        "NOT_AN_OPERATOR" => (EXIT_PERMISSION, OPERATOR_HINT),
-        "LAST_OPERATOR" => (
+        Reason::NotAnOperator => (EXIT_PERMISSION, OPERATOR_HINT),
+        Reason::LastOperator => (
             EXIT_CONFLICT,
             "add another first with: conclave operator create NAME",
         ),
-        "TOKEN_ID_INVALID" => (EXIT_USAGE, "conclave token list shows them"),
-        "JOIN_REFUSED" => (EXIT_PERMISSION, "give all nodes the same --secret-file"),
-        "JOIN_TOKEN_OUT_OF_RANGE" => (EXIT_USAGE, "a token lives at most 7 days"),
-        "NO_AUTHORITY_KEY" => (
+        Reason::TokenIdInvalid => (EXIT_USAGE, "conclave token list shows them"),
+        Reason::JoinRefused => (EXIT_PERMISSION, "give all nodes the same --secret-file"),
+        Reason::JoinTokenOutOfRange => (EXIT_USAGE, "a token lives at most 7 days"),
+        Reason::NoAuthorityKey => (
             EXIT_CONFLICT,
             "name the addresses of voters in --join: learners let no machine in",
         ),
-        "WOULD_LOSE_AUTHORITY" => (
+        Reason::WouldLoseAuthority => (
             EXIT_CONFLICT,
             "a new voter gets the key within seconds: ask again, after `conclave cluster promote` \
              if no other voter is left",
         ),
-        "PEER_ROLE" => (EXIT_PERMISSION, "ask a node that votes"),
-        "ADDRESS_TAKEN" => (
+        Reason::PeerRole => (EXIT_PERMISSION, "ask a node that votes"),
+        Reason::AddressTaken => (
             EXIT_CONFLICT,
             "remove the node that has it first, or correct it",
         ),
-        "ADDRESS_INVALID" => (EXIT_USAGE, "write it as HOST:PORT"),
-        "LAST_VOTER" => (EXIT_CONFLICT, "give another node a vote first"),
-        "MEMBERS_UNREACHABLE" => (
+        Reason::AddressInvalid => (EXIT_USAGE, "write it as HOST:PORT"),
+        Reason::LastVoter => (EXIT_CONFLICT, "give another node a vote first"),
+        Reason::MembersUnreachable => (
             EXIT_UNAVAILABLE,
             "start the nodes that do not answer, or remove them (conclave cluster remove): such a \
              machine joins again with an empty directory and a new token",
         ),
-        "WOULD_LOSE_QUORUM" => (
+        Reason::WouldLoseQuorum => (
             EXIT_CONFLICT,
             "start the nodes that are down first (conclave cluster status), or use --force",
         ),
-        "LEARNER_BEHIND" => (EXIT_CONFLICT, "see that it runs, and ask again"),
-        "TOO_MANY_VOTERS" | "TOO_MANY_MEMBERS" => (EXIT_CONFLICT, "remove a node first"),
-        "TOO_MANY" => (EXIT_CONFLICT, "remove some that nobody needs"),
-        "QUOTA_EXCEEDED" => (
+        Reason::LearnerBehind => (EXIT_CONFLICT, "see that it runs, and ask again"),
+        Reason::TooManyVoters | Reason::TooManyMembers => (EXIT_CONFLICT, "remove a node first"),
+        Reason::TooMany => (EXIT_CONFLICT, "remove some that nobody needs"),
+        Reason::QuotaExceeded => (
             EXIT_CONFLICT,
             "delete something, or ask an administrator: conclave cluster limits",
         ),
-        "ACCOUNT_LIMIT_INVALID" => (EXIT_USAGE, "conclave cluster limits shows all of them"),
-        "ONESELF" => (EXIT_USAGE, "name somebody else"),
-        "QUERY_INVALID" => (
+        Reason::AccountLimitInvalid => (EXIT_USAGE, "conclave cluster limits shows all of them"),
+        Reason::Oneself => (EXIT_USAGE, "name somebody else"),
+        Reason::QueryInvalid => (
             EXIT_USAGE,
             "write words, \"a phrase\", word*, from:NAME, in:#ROOM, before: and after:YYYY-MM-DD",
         ),
-        "NO_SUCH_MESSAGE" => (
+        Reason::NoSuchMessage => (
             EXIT_NOT_FOUND,
             "IDs stand beside the messages in: conclave read",
         ),
-        "WRONG_CREDENTIALS" => (
+        Reason::WrongCredentials => (
             EXIT_PERMISSION,
             "check name and password; create an account with: conclave account create NAME",
         ),
-        "NOT_YOUR_MESSAGE" => (
+        Reason::NotYourMessage => (
             EXIT_PERMISSION,
             "leave --everyone out to delete it for yourself alone",
         ),
-        "NAME_TAKEN" => (EXIT_CONFLICT, "choose another name"),
-        "NAME_ALIKE" => (
+        Reason::NameTaken => (EXIT_CONFLICT, "choose another name"),
+        Reason::NameAlike => (
             EXIT_CONFLICT,
             "choose a name that nobody takes for that of another account",
         ),
-        "ACCOUNT_SUSPENDED" => (EXIT_PERMISSION, "ask an administrator"),
-        "TOO_MANY_ACCOUNTS" => (EXIT_CONFLICT, "delete accounts that nobody needs"),
-        "RECIPIENT_GONE" => (
+        Reason::AccountSuspended => (EXIT_PERMISSION, "ask an administrator"),
+        Reason::TooManyAccounts => (EXIT_CONFLICT, "delete accounts that nobody needs"),
+        Reason::RecipientGone => (
             EXIT_CONFLICT,
             "the conversation can be read but not continued",
         ),
-        "PASSWORD_CHARACTER" => (
+        Reason::PasswordCharacter => (
             EXIT_USAGE,
             "choose a password of letters, digits, signs and spaces",
         ),
-        "PASSWORD_TOO_SHORT" | "PASSWORD_TOO_LONG" => (
+        Reason::PasswordTooShort | Reason::PasswordTooLong => (
             EXIT_USAGE,
             "choose a password of at least 8 characters and at most 256 bytes",
         ),
-        "TEXT_EMPTY" => (EXIT_USAGE, "send something that can be seen"),
-        "TEXT_TOO_LONG" => (EXIT_USAGE, "send at most 16 KiB of text"),
-        "LINE_INVALID" => (EXIT_USAGE, "leave out what it names, or write less"),
-        "REACTION_INVALID" => (
+        Reason::TextEmpty => (EXIT_USAGE, "send something that can be seen"),
+        Reason::TextTooLong => (EXIT_USAGE, "send at most 16 KiB of text"),
+        Reason::LineInvalid => (EXIT_USAGE, "leave out what it names, or write less"),
+        Reason::ReactionInvalid => (
             EXIT_USAGE,
             "react with one emoji, or with a word such as +1",
         ),
-        "NAME_EMPTY" | "NAME_TOO_LONG" | "NAME_CHARACTER" => (
+        Reason::NameEmpty | Reason::NameTooLong | Reason::NameCharacter => (
             EXIT_USAGE,
             "a name has 1 to 32 letters, digits, '.', '_' or '-'",
         ),
-        "PATTERN_INVALID" => (EXIT_USAGE, "quote the pattern: conclave account list 'al*'"),
-        "LIST_TOO_LONG" => (EXIT_USAGE, "name fewer at once"),
-        "REQUEST_TOO_LONG" => (EXIT_USAGE, "send less at once"),
-        _ => (
+        Reason::PatternInvalid => (EXIT_USAGE, "quote the pattern: conclave account list 'al*'"),
+        Reason::ListTooLong => (EXIT_USAGE, "name fewer at once"),
+        Reason::RequestTooLong => (EXIT_USAGE, "send less at once"),
+        Reason::Behind
+        | Reason::BodyInvalid
+        | Reason::BodyTooLong
+        | Reason::Busy
+        | Reason::CertificatesInvalid
+        | Reason::ChangeMissing
+        | Reason::CharsetInvalid
+        | Reason::CodeInvalid
+        | Reason::ContentEncodingInvalid
+        | Reason::ContentTypeInvalid
+        | Reason::ConversationMissing
+        | Reason::CutOff
+        | Reason::DeviceInvalid
+        | Reason::ExchangeInvalid
+        | Reason::ExchangeMissed
+        | Reason::GoingAway
+        | Reason::HttpVersionInvalid
+        | Reason::IdempotencyKeyInvalid
+        | Reason::InviteOutOfRange
+        | Reason::KeyInvalid
+        | Reason::ListEmpty
+        | Reason::MessageMissing
+        | Reason::MethodNotAllowed
+        | Reason::NodeBroken
+        | Reason::NodeNumberInvalid
+        | Reason::NodeRetired
+        | Reason::NodeSuperseded
+        | Reason::NoLeader
+        | Reason::NoSpace
+        | Reason::NoStream
+        | Reason::NoSuchPath
+        | Reason::OutcomeUnknown
+        | Reason::PageTokenInvalid
+        | Reason::PasswordHashInvalid
+        | Reason::RateLimited
+        | Reason::RecipientMissing
+        | Reason::RequestIdInvalid
+        | Reason::RequestMissing
+        | Reason::RequestOutOfRange
+        | Reason::RequestReused
+        | Reason::RequestTooOld
+        | Reason::ResumeTokenInvalid
+        | Reason::RoleMissing
+        | Reason::SessionExpired
+        | Reason::SessionMisplaced
+        | Reason::TokenInvalid
+        | Reason::TokenInUse
+        | Reason::WrongCluster
+        | Reason::WrongNode
+        | Reason::WrongPort
+        | Reason::Unknown => (
             EXIT_USAGE,
             "run the command with --help to see what it takes",
         ),

@@ -3,6 +3,11 @@
 //! Data goes to stdout, everything else to stderr. Every failure ends as one `error:` and one
 //! `hint:` line and an exit code that means something; nothing is ever shown as a Debug dump.
 
+#![cfg_attr(
+    test,
+    allow(clippy::too_many_lines, reason = "a test tells its story in one piece")
+)]
+
 mod arguments;
 mod cli;
 mod commands;

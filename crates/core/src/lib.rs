@@ -34,6 +34,8 @@
 //! `decide/messages/send_message.rs`, a whole rule, and `tests/scripts`, what rules answer, as
 //! stories.
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
 pub mod allowance;
 pub mod answer;
 pub mod command;

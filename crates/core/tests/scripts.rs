@@ -7,6 +7,8 @@
 //! `UPDATE=1 cargo test -p conclave-core --test scripts` writes the current output into the files:
 //! read the difference before you keep it.
 
+#![allow(clippy::too_many_lines, reason = "a test tells its story in one piece")]
+
 mod language;
 mod support;
 

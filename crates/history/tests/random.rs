@@ -3,6 +3,8 @@
 //! The run is made from a model that cannot be wrong: sends are committed one after another,
 //! invoked before and answered after, with every outcome that a client can get.
 
+#![allow(clippy::too_many_lines, reason = "a test tells its story in one piece")]
+
 use conclave_history::{Action, Event, Findings, History, Observed, Verdict, What, judge};
 use proptest::{prelude::*, sample::Index, test_runner::TestCaseResult};
 

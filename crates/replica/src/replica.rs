@@ -84,6 +84,10 @@ impl Replica {
     ///
     /// # Errors
     /// See [`StartError`]. Nothing is left running.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "the parts of a replica, each made once"
+    )]
     pub async fn start(
         config: Config,
         codec: Arc<dyn Codec>,

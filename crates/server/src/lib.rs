@@ -24,6 +24,11 @@
 //! it is for. Start reading with `node`, which starts and stops the others; then `api`, a file for
 //! each service of clients; then `live`, which makes streams from what was applied.
 
+#![cfg_attr(
+    test,
+    allow(clippy::too_many_lines, reason = "a test tells its story in one piece")
+)]
+
 mod api;
 mod auth;
 mod base;

@@ -8,7 +8,7 @@ mod people;
 use conclave_core::limits::{THROTTLE_FIRST_MS, THROTTLE_FREE_ACCOUNT, THROTTLE_FREE_ADDRESS};
 use conclave_server::Registration;
 use conclave_wire::{
-    Problem,
+    Problem, Reason,
     v1::{self, AccountRole, create_account_request::Grant},
 };
 use tokio::time::timeout;
@@ -65,7 +65,7 @@ async fn the_setup_token_makes_one_administrator_who_lets_others_in() {
         .unwrap();
     let id = world.request_id();
     let gone = world.try_login(&id, "bob", PASSWORD).await.err().unwrap();
-    assert_eq!(gone.reason(), "WRONG_CREDENTIALS");
+    assert_eq!(gone.reason(), Reason::WrongCredentials);
 }
 
 #[tokio::test]
@@ -145,7 +145,7 @@ async fn a_bot_has_a_token_and_no_password() {
     for password in ["nobody's password", "12345678"] {
         let id = world.request_id();
         let refused = world.try_login(&id, "robot", password).await.err().unwrap();
-        assert_eq!(refused.reason(), "WRONG_CREDENTIALS", "{password}");
+        assert_eq!(refused.reason(), Reason::WrongCredentials, "{password}");
     }
 }
 
@@ -160,7 +160,11 @@ async fn who_guesses_has_to_wait_and_a_retry_is_no_guess() {
             let password = format!("guess number {guess}");
             let refused = world.try_login(&id, "anna", &password).await.err();
             let refused = refused.unwrap();
-            assert_eq!(refused.reason(), "WRONG_CREDENTIALS", "{attempt} {guess}");
+            assert_eq!(
+                refused.reason(),
+                Reason::WrongCredentials,
+                "{attempt} {guess}"
+            );
         }
     }
     // The second wait is long enough to be noticed also on a slow machine.
@@ -169,7 +173,7 @@ async fn who_guesses_has_to_wait_and_a_retry_is_no_guess() {
             let password = format!("guess number {guess}");
             match world.try_login(&id, "anna", &password).await.err().unwrap() {
                 Problem::LoginThrottled { wait_ms } if wait_ms > THROTTLE_FIRST_MS => return,
-                problem => assert_ne!(problem.reason(), "BUSY"),
+                problem => assert_ne!(problem.reason(), Reason::Busy),
             }
         }
     };
@@ -180,7 +184,11 @@ async fn who_guesses_has_to_wait_and_a_retry_is_no_guess() {
         "{refused}"
     );
     let other = world.try_login(&id, "bert", PASSWORD).await.err().unwrap();
-    assert_eq!(other.reason(), "WRONG_CREDENTIALS", "another name is free");
+    assert_eq!(
+        other.reason(),
+        Reason::WrongCredentials,
+        "another name is free"
+    );
 
     let served = async {
         loop {
@@ -194,7 +202,7 @@ async fn who_guesses_has_to_wait_and_a_retry_is_no_guess() {
     timeout(PATIENCE, served).await.unwrap();
     let id = world.request_id();
     let refused = world.try_login(&id, "anna", "one more guess").await;
-    assert_eq!(refused.err().unwrap().reason(), "WRONG_CREDENTIALS");
+    assert_eq!(refused.err().unwrap().reason(), Reason::WrongCredentials);
     let id = world.request_id();
     assert!(
         world.try_login(&id, "anna", PASSWORD).await.is_ok(),
@@ -211,7 +219,7 @@ async fn who_guesses_at_many_names_has_to_wait_and_nobody_else_has() {
             let name = format!("name-{guess}");
             match world.try_login(&id, &name, PASSWORD).await.err().unwrap() {
                 Problem::LoginThrottled { wait_ms } if wait_ms > THROTTLE_FIRST_MS => return guess,
-                problem => assert_ne!(problem.reason(), "BUSY"),
+                problem => assert_ne!(problem.reason(), Reason::Busy),
             }
         }
         unreachable!("the loop has no end")
@@ -221,7 +229,7 @@ async fn who_guesses_at_many_names_has_to_wait_and_nobody_else_has() {
 
     world.channel = world.from(2).await;
     let refused = world.try_login(&id, "anna", PASSWORD).await.err().unwrap();
-    assert_eq!(refused.reason(), "WRONG_CREDENTIALS");
+    assert_eq!(refused.reason(), Reason::WrongCredentials);
 }
 
 #[tokio::test]

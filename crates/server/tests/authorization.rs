@@ -5,6 +5,7 @@
 //! account reads. A caller outside a conversation gets the same answer as for a conversation that
 //! does not exist, to the last byte.
 
+#![allow(clippy::too_many_lines, reason = "a test tells its story in one piece")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #[path = "authorization/live.rs"]
@@ -38,7 +39,7 @@ fn reason<T>(outcome: &Result<T, tonic::Status>) -> String {
     match outcome {
         Ok(_) => OK.to_owned(),
         Err(status) => match Problem::from_status(status) {
-            Some(problem) => problem.reason().to_owned(),
+            Some(problem) => problem.reason().to_string(),
             None => format!("a foreign status: {status:?}"),
         },
     }

@@ -63,7 +63,7 @@ fn by<T>(credential: &OperatorCredential, message: T) -> Request<T> {
 fn reason<T>(answer: Result<Response<T>, Status>) -> String {
     match answer {
         Ok(_) => "ok".to_owned(),
-        Err(status) => Problem::from_status(&status).unwrap().reason().to_owned(),
+        Err(status) => Problem::from_status(&status).unwrap().reason().to_string(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! A node as programs see it that speak HTTP but no gRPC, or that ask for its services.
 
+#![allow(clippy::too_many_lines, reason = "a test tells its story in one piece")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod people;

@@ -208,7 +208,7 @@ impl Person {
 
 fn reason(status: Status) -> String {
     let problem = Problem::from_status(&status);
-    problem.expect("a node says why").reason().to_owned()
+    problem.expect("a node says why").reason().to_string()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -77,7 +77,7 @@ async fn create(node: &Node, name: &str, token: &str) -> Result<(), String> {
         ..Default::default()
     };
     let created = accounts.create_account(request).await;
-    let reason = |status| Problem::from_status(&status).unwrap().reason().to_owned();
+    let reason = |status| Problem::from_status(&status).unwrap().reason().to_string();
     created.map(drop).map_err(reason)
 }
 

@@ -1,5 +1,6 @@
 //! Applying: a retry changes nothing, deleted data is removed, and a kill leaves a whole state.
 
+#![allow(clippy::too_many_lines, reason = "a test tells its story in one piece")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod generated_commands;

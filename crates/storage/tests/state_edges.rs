@@ -3,6 +3,7 @@
 //! Always true: an entry is decided, and is never a reason to stop. The answers are those of the
 //! simplest state, and the state is the same after a restart and after a snapshot.
 
+#![allow(clippy::too_many_lines, reason = "a test tells its story in one piece")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #[path = "state_edges/edges.rs"]

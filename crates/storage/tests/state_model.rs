@@ -1,6 +1,7 @@
 //! Storage decides as the simplest state does: the same log gives the same answers, however it is
 //! cut, cached, interrupted or moved.
 
+#![allow(clippy::too_many_lines, reason = "a test tells its story in one piece")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #[path = "../../core/tests/model/mod.rs"]

@@ -1,6 +1,7 @@
 //! Random logs of all commands: however they are applied they make one state, and every number that
 //! is stored in it is what counting returns.
 
+#![allow(clippy::too_many_lines, reason = "a test tells its story in one piece")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod generated_commands;

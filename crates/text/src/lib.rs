@@ -42,20 +42,35 @@ pub use password::Password;
 pub use reaction::reaction;
 pub use shown::{shown, shown_lines};
 
+/// What is wrong with a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A short line that is too long, or has what cannot be seen.
+    LineInvalid,
+    /// Neither one character nor a word.
+    ReactionInvalid,
+    /// A password with a character that a keyboard does not have.
+    PasswordCharacter,
+    /// A password with too many bytes.
+    PasswordTooLong,
+    /// A password with too few characters.
+    PasswordTooShort,
+}
+
 /// Reason why a text is refused before anything is proposed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{sentence}")]
 pub struct Refused {
-    /// The stable word, such as `LINE_INVALID`.
-    pub reason: &'static str,
+    /// What is wrong with the text.
+    pub fault: Fault,
     /// A sentence for people.
     pub sentence: String,
 }
 
 impl Refused {
-    fn new(reason: &'static str, sentence: impl Into<String>) -> Self {
+    fn new(fault: Fault, sentence: impl Into<String>) -> Self {
         let sentence = sentence.into();
-        Self { reason, sentence }
+        Self { fault, sentence }
     }
 }
 

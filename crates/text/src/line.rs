@@ -17,7 +17,7 @@ use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 use unicode_segmentation::UnicodeSegmentation as _;
 
 use crate::{
-    Refused,
+    Fault, Refused,
     character::{is_blank, is_space},
     shown::{code_point, first_hidden},
 };
@@ -29,7 +29,7 @@ const MARKS_MAX: usize = 8;
 /// Takes what is shown beside an account's name; may be empty.
 ///
 /// # Errors
-/// [`Refused`] as `LINE_INVALID`.
+/// [`Refused`] as [`Fault::LineInvalid`].
 pub fn display_name(text: &str) -> Result<DisplayName, Refused> {
     let bounds = (DISPLAY_NAME_CHARACTERS_MAX, DISPLAY_NAME_BYTES_MAX);
     let line = prepared(text, Line::DisplayName, bounds)?;
@@ -39,7 +39,7 @@ pub fn display_name(text: &str) -> Result<DisplayName, Refused> {
 /// Takes what a room is about; may be empty.
 ///
 /// # Errors
-/// [`Refused`] as `LINE_INVALID`.
+/// [`Refused`] as [`Fault::LineInvalid`].
 pub fn topic(text: &str) -> Result<Topic, Refused> {
     let bounds = (TOPIC_CHARACTERS_MAX, TOPIC_BYTES_MAX);
     let line = prepared(text, Line::Topic, bounds)?;
@@ -49,7 +49,7 @@ pub fn topic(text: &str) -> Result<Topic, Refused> {
 /// Takes what the owner of a session calls it; may be empty.
 ///
 /// # Errors
-/// [`Refused`] as `LINE_INVALID`.
+/// [`Refused`] as [`Fault::LineInvalid`].
 pub fn session_label(text: &str) -> Result<SessionLabel, Refused> {
     let bounds = (SESSION_LABEL_CHARACTERS_MAX, SESSION_LABEL_BYTES_MAX);
     let line = prepared(text, Line::SessionLabel, bounds)?;
@@ -57,7 +57,7 @@ pub fn session_label(text: &str) -> Result<SessionLabel, Refused> {
 }
 
 pub(crate) fn invalid(sentence: impl Into<String>) -> Refused {
-    Refused::new("LINE_INVALID", sentence)
+    Refused::new(Fault::LineInvalid, sentence)
 }
 
 /// Returns the text in the form in which it is kept. Only the empty text takes a line away: what
@@ -174,7 +174,7 @@ mod tests {
 
     fn refused(text: &str) -> String {
         let refused = display_name(text).unwrap_err();
-        assert_eq!(refused.reason, "LINE_INVALID");
+        assert_eq!(refused.fault, Fault::LineInvalid);
         refused.sentence
     }
 

@@ -11,7 +11,7 @@ use conclave_core::limits::{PASSWORD_BYTES_MAX, PASSWORD_CHARACTERS_MIN};
 use unicode_normalization::UnicodeNormalization as _;
 
 use crate::{
-    Refused, character::is_space, hidden::is_hidden, line::is_assigned, shown::code_point,
+    Fault, Refused, character::is_space, hidden::is_hidden, line::is_assigned, shown::code_point,
 };
 
 /// A password as it is hashed.
@@ -22,20 +22,20 @@ impl Password {
     /// Takes a password that an account is to have.
     ///
     /// # Errors
-    /// [`Refused`] as `PASSWORD_TOO_SHORT`, `PASSWORD_TOO_LONG`, or `PASSWORD_CHARACTER` for
-    /// characters that other keyboards do not type: those that cannot be seen, and those that
-    /// Unicode does not know (yet).
+    /// [`Refused`] as [`Fault::PasswordTooShort`], [`Fault::PasswordTooLong`], or
+    /// [`Fault::PasswordCharacter`] for characters that other keyboards do not type: those that
+    /// cannot be seen, and those that Unicode does not know (yet).
     pub fn new(typed: &str) -> Result<Self, Refused> {
         let password = Self::typed(typed)?;
         let hidden = password.0.chars().find(|character| is_hidden(*character));
         if let Some(hidden) = hidden {
             let code = code_point(hidden);
             let sentence = format!("the password contains {code}, which cannot be seen");
-            return Err(Refused::new("PASSWORD_CHARACTER", sentence));
+            return Err(Refused::new(Fault::PasswordCharacter, sentence));
         }
         if !password.0.chars().all(is_assigned) {
             let sentence = "the password contains what is no character of Unicode";
-            return Err(Refused::new("PASSWORD_CHARACTER", sentence));
+            return Err(Refused::new(Fault::PasswordCharacter, sentence));
         }
         Ok(password)
     }
@@ -44,11 +44,12 @@ impl Password {
     /// knows an older Unicode must still let an account in.
     ///
     /// # Errors
-    /// [`Refused`] as `PASSWORD_TOO_SHORT` or `PASSWORD_TOO_LONG`: no account has such a one.
+    /// [`Refused`] as [`Fault::PasswordTooShort`] or [`Fault::PasswordTooLong`]: no account has
+    /// such a one.
     pub fn typed(typed: &str) -> Result<Self, Refused> {
         let too_long = || {
             let sentence = format!("the password is longer than {PASSWORD_BYTES_MAX} bytes");
-            Refused::new("PASSWORD_TOO_LONG", sentence)
+            Refused::new(Fault::PasswordTooLong, sentence)
         };
         // Work is bounded before anything is normalised: taken apart, a letter that has 2 bytes
         // has 6 at most.
@@ -63,7 +64,7 @@ impl Password {
         if password.chars().count() < PASSWORD_CHARACTERS_MIN {
             let sentence =
                 format!("the password is shorter than {PASSWORD_CHARACTERS_MIN} characters");
-            return Err(Refused::new("PASSWORD_TOO_SHORT", sentence));
+            return Err(Refused::new(Fault::PasswordTooShort, sentence));
         }
         Ok(Self(password))
     }
@@ -85,8 +86,8 @@ impl std::fmt::Debug for Password {
 mod tests {
     use super::*;
 
-    fn reason(typed: &str) -> &'static str {
-        Password::new(typed).unwrap_err().reason
+    fn reason(typed: &str) -> Fault {
+        Password::new(typed).unwrap_err().fault
     }
 
     #[test]
@@ -123,17 +124,17 @@ mod tests {
 
     #[test]
     fn a_password_is_counted_in_characters_and_bounded_in_bytes() {
-        assert_eq!(reason(""), "PASSWORD_TOO_SHORT");
-        assert_eq!(reason("1234567"), "PASSWORD_TOO_SHORT");
-        assert_eq!(reason("яяяя"), "PASSWORD_TOO_SHORT");
+        assert_eq!(reason(""), Fault::PasswordTooShort);
+        assert_eq!(reason("1234567"), Fault::PasswordTooShort);
+        assert_eq!(reason("яяяя"), Fault::PasswordTooShort);
         assert_eq!(
             reason("e\u{301}e\u{301}e\u{301}e\u{301}"),
-            "PASSWORD_TOO_SHORT"
+            Fault::PasswordTooShort
         );
         assert!(Password::new("яяяяяяяя").is_ok());
         assert!(Password::new(&"p".repeat(256)).is_ok());
-        assert_eq!(reason(&"p".repeat(257)), "PASSWORD_TOO_LONG");
-        assert_eq!(reason(&"p".repeat(1_000_000)), "PASSWORD_TOO_LONG");
+        assert_eq!(reason(&"p".repeat(257)), Fault::PasswordTooLong);
+        assert_eq!(reason(&"p".repeat(1_000_000)), Fault::PasswordTooLong);
         assert!(
             Password::new(&"a\u{308}".repeat(128)).is_ok(),
             "256 bytes when composed"
@@ -146,10 +147,10 @@ mod tests {
             '\0', '\t', '\u{7f}', '\u{200b}', '\u{202e}', '\u{fe0f}', '\u{3164}',
         ] {
             let password = format!("password{hidden}1");
-            assert_eq!(reason(&password), "PASSWORD_CHARACTER", "{hidden:?}");
+            assert_eq!(reason(&password), Fault::PasswordCharacter, "{hidden:?}");
             assert!(Password::typed(&password).is_ok(), "it is merely wrong");
         }
-        assert_eq!(reason("password\u{378}"), "PASSWORD_CHARACTER");
+        assert_eq!(reason("password\u{378}"), Fault::PasswordCharacter);
         assert_eq!(
             format!("{:?}", Password::typed("password1")),
             "Ok(Password)"

@@ -13,7 +13,7 @@ use unicode_properties::{EmojiStatus, UnicodeEmoji as _};
 use unicode_segmentation::UnicodeSegmentation as _;
 
 use crate::{
-    Refused,
+    Fault, Refused,
     character::{KEYCAP, is_blank, is_keycap_base, is_picture},
     hidden::{EMOJI_SELECTOR, TEXT_SELECTOR, ZERO_WIDTH_JOINER},
     line::{invalid, visible, within},
@@ -22,7 +22,8 @@ use crate::{
 /// Takes what a member puts on a message.
 ///
 /// # Errors
-/// [`Refused`] as `LINE_INVALID` or, if it is neither one character nor a word, `REACTION_INVALID`.
+/// [`Refused`] as [`Fault::LineInvalid`] or, if it is neither one character nor a word,
+/// [`Fault::ReactionInvalid`].
 pub fn reaction(text: &str) -> Result<Reaction, Refused> {
     let what = Line::Reaction;
     // Work is bounded before anything is normalised.
@@ -43,7 +44,7 @@ pub fn reaction(text: &str) -> Result<Reaction, Refused> {
     if !is_one && !same.chars().all(is_of_a_word) {
         let sentence = "a reaction is one emoji, one character, or a word of letters, digits, \
                         '+', '-' and '_'";
-        return Err(Refused::new("REACTION_INVALID", sentence));
+        return Err(Refused::new(Fault::ReactionInvalid, sentence));
     }
     Reaction::new(same).map_err(|rejection| invalid(rejection.to_string()))
 }
@@ -172,27 +173,27 @@ mod tests {
         ] {
             assert_eq!(taken(word), word);
         }
-        let reason = |text: &str| reaction(text).unwrap_err().reason;
+        let reason = |text: &str| reaction(text).unwrap_err().fault;
         for (text, expected) in [
-            ("", "LINE_INVALID"),
-            (" ", "LINE_INVALID"),
-            ("\u{200b}", "LINE_INVALID"),
-            ("\u{fe0f}", "LINE_INVALID"),
-            ("\u{3164}", "LINE_INVALID"),
-            ("a\u{200b}", "LINE_INVALID"),
-            ("\u{202e}", "LINE_INVALID"),
-            ("a\u{7}", "LINE_INVALID"),
-            ("👩\u{200d}", "LINE_INVALID"),
-            ("\u{1f3f4}\u{e0068}\u{e0069}", "LINE_INVALID"),
-            ("👍\u{e0068}", "LINE_INVALID"),
-            (&"x".repeat(33), "LINE_INVALID"),
-            (&"👍".repeat(10_000), "LINE_INVALID"),
-            ("a b", "REACTION_INVALID"),
-            ("🎉🎉", "REACTION_INVALID"),
-            ("🎉!", "REACTION_INVALID"),
-            ("ok🎉", "REACTION_INVALID"),
-            ("@bob", "REACTION_INVALID"),
-            ("<b>", "REACTION_INVALID"),
+            ("", Fault::LineInvalid),
+            (" ", Fault::LineInvalid),
+            ("\u{200b}", Fault::LineInvalid),
+            ("\u{fe0f}", Fault::LineInvalid),
+            ("\u{3164}", Fault::LineInvalid),
+            ("a\u{200b}", Fault::LineInvalid),
+            ("\u{202e}", Fault::LineInvalid),
+            ("a\u{7}", Fault::LineInvalid),
+            ("👩\u{200d}", Fault::LineInvalid),
+            ("\u{1f3f4}\u{e0068}\u{e0069}", Fault::LineInvalid),
+            ("👍\u{e0068}", Fault::LineInvalid),
+            (&"x".repeat(33), Fault::LineInvalid),
+            (&"👍".repeat(10_000), Fault::LineInvalid),
+            ("a b", Fault::ReactionInvalid),
+            ("🎉🎉", Fault::ReactionInvalid),
+            ("🎉!", Fault::ReactionInvalid),
+            ("ok🎉", Fault::ReactionInvalid),
+            ("@bob", Fault::ReactionInvalid),
+            ("<b>", Fault::ReactionInvalid),
         ] {
             assert_eq!(reason(text), expected, "{text:?}");
         }

@@ -30,16 +30,28 @@
 //! Start reading with [`request`] (bounds of what clients send), then [`batch`] (the content of log
 //! entries) and [`problem`] (every refusal and its gRPC status).
 
+#![cfg_attr(
+    test,
+    allow(clippy::too_many_lines, reason = "a test tells its story in one piece")
+)]
+
 pub mod address;
 pub mod answer;
 pub mod batch;
 pub mod codec;
 pub mod operator;
 pub mod problem;
+mod reason;
 pub mod request;
 
 /// As the packages of the protocol stand to each other: generated code finds its neighbours so.
-#[allow(missing_docs, clippy::all, unreachable_pub, unused_qualifications)]
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::too_many_lines,
+    unreachable_pub,
+    unused_qualifications
+)]
 mod generated {
     pub mod v1 {
         tonic::include_proto!("conclave.v1");
@@ -64,3 +76,4 @@ pub const PUBLIC_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/
 
 pub use operator::OperatorCredential;
 pub use problem::Problem;
+pub use reason::Reason;

@@ -8,8 +8,10 @@
 use std::{collections::HashMap, time::Duration};
 
 use conclave_core::Rejection;
-use tonic::{Code, Status};
+use tonic::Status;
 use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::Reason;
 
 /// The domain of every `ErrorInfo`.
 pub const DOMAIN: &str = "conclave";
@@ -32,8 +34,8 @@ pub enum Problem {
     /// and the same request will be refused again.
     #[error("{sentence}")]
     Refused {
-        /// The stable reason, such as `NAME_TAKEN`.
-        reason: String,
+        /// The reason, such as [`Reason::NameTaken`].
+        reason: Reason,
         /// Explanation for people.
         sentence: String,
         /// The greatest request number of the session, where it matters.
@@ -99,8 +101,8 @@ pub enum Problem {
     /// The call was meant for another cluster or node, or for the other kind of port.
     #[error("{sentence}")]
     WrongAddressee {
-        /// `WRONG_CLUSTER`, `WRONG_NODE` or `WRONG_PORT`.
-        reason: String,
+        /// Such as [`Reason::WrongCluster`], [`Reason::WrongNode`] or [`Reason::WrongPort`].
+        reason: Reason,
         /// Explanation for people.
         sentence: String,
     },
@@ -114,6 +116,7 @@ fn known(nodes: Option<(u32, u32)>) -> String {
 
 impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
+        let reason = Reason::from(&rejection);
         let sentence = rejection.to_string();
         let request_last = match rejection {
             Rejection::RequestReused { last }
@@ -125,8 +128,8 @@ impl From<Rejection> for Problem {
             Rejection::SessionExpired => Self::SessionExpired { sentence },
             Rejection::LoginThrottled { wait_ms } => Self::LoginThrottled { wait_ms },
             Rejection::RateLimited { wait_ms, .. } => Self::RateLimited { sentence, wait_ms },
-            rejection => Self::Refused {
-                reason: rejection.reason().to_owned(),
+            _ => Self::Refused {
+                reason,
                 sentence,
                 request_last,
             },
@@ -137,7 +140,7 @@ impl From<Rejection> for Problem {
 impl From<conclave_text::Refused> for Problem {
     fn from(refused: conclave_text::Refused) -> Self {
         Self::Refused {
-            reason: refused.reason.to_owned(),
+            reason: refused.fault.into(),
             sentence: refused.sentence,
             request_last: None,
         }
@@ -145,22 +148,22 @@ impl From<conclave_text::Refused> for Problem {
 }
 
 impl Problem {
-    /// Returns the stable reason of `ErrorInfo`.
+    /// Returns the reason of `ErrorInfo`.
     #[must_use]
-    pub fn reason(&self) -> &str {
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::Refused { reason, .. } | Self::WrongAddressee { reason, .. } => reason,
-            Self::SessionExpired { .. } => "SESSION_EXPIRED",
-            Self::Busy => "BUSY",
-            Self::NoLeader { .. } => "NO_LEADER",
-            Self::OutcomeUnknown { .. } => "OUTCOME_UNKNOWN",
-            Self::CutOff => "CUT_OFF",
-            Self::GoingAway => "GOING_AWAY",
-            Self::LoginThrottled { .. } => "LOGIN_THROTTLED",
-            Self::RateLimited { .. } => "RATE_LIMITED",
-            Self::NoSpace => "NO_SPACE",
-            Self::Behind => "BEHIND",
-            Self::Broken { .. } => "NODE_BROKEN",
+            Self::Refused { reason, .. } | Self::WrongAddressee { reason, .. } => *reason,
+            Self::SessionExpired { .. } => Reason::SessionExpired,
+            Self::Busy => Reason::Busy,
+            Self::NoLeader { .. } => Reason::NoLeader,
+            Self::OutcomeUnknown { .. } => Reason::OutcomeUnknown,
+            Self::CutOff => Reason::CutOff,
+            Self::GoingAway => Reason::GoingAway,
+            Self::LoginThrottled { .. } => Reason::LoginThrottled,
+            Self::RateLimited { .. } => Reason::RateLimited,
+            Self::NoSpace => Reason::NoSpace,
+            Self::Behind => Reason::Behind,
+            Self::Broken { .. } => Reason::NodeBroken,
         }
     }
 
@@ -178,7 +181,7 @@ impl Problem {
                 if let Some(last) = request_last {
                     metadata.insert("request_last".to_owned(), last.to_string());
                 }
-                if let Some(field) = field_of(reason) {
+                if let Some(field) = reason.field() {
                     details.add_bad_request_violation(field, sentence.clone());
                 }
             }
@@ -208,25 +211,8 @@ impl Problem {
             | Self::Broken { .. }
             | Self::WrongAddressee { .. } => {}
         }
-        details.set_error_info(self.reason(), DOMAIN, metadata);
-        Status::with_error_details(self.code(), self.to_string(), details)
-    }
-
-    fn code(&self) -> Code {
-        match self {
-            Self::Refused { reason, .. } => code_of(reason),
-            Self::SessionExpired { .. } => Code::Unauthenticated,
-            Self::Busy | Self::LoginThrottled { .. } | Self::RateLimited { .. } | Self::NoSpace => {
-                Code::ResourceExhausted
-            }
-            Self::NoLeader { .. }
-            | Self::GoingAway
-            | Self::CutOff
-            | Self::Behind
-            | Self::Broken { .. } => Code::Unavailable,
-            Self::OutcomeUnknown { .. } => Code::DeadlineExceeded,
-            Self::WrongAddressee { .. } => Code::FailedPrecondition,
-        }
+        details.set_error_info(self.reason().name(), DOMAIN, metadata);
+        Status::with_error_details(self.reason().code(), self.to_string(), details)
     }
 
     /// Returns the problem behind a status, if it came from a node of Conclave. A status without
@@ -240,38 +226,36 @@ impl Problem {
         }
         let sentence = status.message().to_owned();
         let number = |key: &str| info.metadata.get(key).and_then(|value| value.parse().ok());
-        Some(match info.reason.as_str() {
-            "SESSION_EXPIRED" => Self::SessionExpired { sentence },
-            "BUSY" => Self::Busy,
-            "NO_LEADER" => Self::NoLeader {
+        Some(match Reason::named(&info.reason) {
+            Reason::SessionExpired => Self::SessionExpired { sentence },
+            Reason::Busy => Self::Busy,
+            Reason::NoLeader => Self::NoLeader {
                 nodes_reachable: Option::zip(
                     number("nodes_reachable").and_then(|n| u32::try_from(n).ok()),
                     number("nodes").and_then(|n| u32::try_from(n).ok()),
                 ),
             },
-            "OUTCOME_UNKNOWN" => Self::OutcomeUnknown {
+            Reason::OutcomeUnknown => Self::OutcomeUnknown {
                 waited_ms: number("waited_ms").unwrap_or(0),
             },
-            "CUT_OFF" => Self::CutOff,
-            "GOING_AWAY" => Self::GoingAway,
-            "LOGIN_THROTTLED" => Self::LoginThrottled {
+            Reason::CutOff => Self::CutOff,
+            Reason::GoingAway => Self::GoingAway,
+            Reason::LoginThrottled => Self::LoginThrottled {
                 wait_ms: number("wait_ms").unwrap_or(0),
             },
-            "RATE_LIMITED" => Self::RateLimited {
+            Reason::RateLimited => Self::RateLimited {
                 sentence,
                 wait_ms: number("wait_ms").unwrap_or(0),
             },
-            "NO_SPACE" => Self::NoSpace,
-            "BEHIND" => Self::Behind,
-            "NODE_BROKEN" => Self::Broken { sentence },
-            "WRONG_CLUSTER" | "WRONG_NODE" | "WRONG_PORT" | "NODE_RETIRED" => {
-                Self::WrongAddressee {
-                    reason: info.reason.clone(),
-                    sentence,
-                }
-            }
+            Reason::NoSpace => Self::NoSpace,
+            Reason::Behind => Self::Behind,
+            Reason::NodeBroken => Self::Broken { sentence },
+            reason @ (Reason::WrongCluster
+            | Reason::WrongNode
+            | Reason::WrongPort
+            | Reason::NodeRetired) => Self::WrongAddressee { reason, sentence },
             reason => Self::Refused {
-                reason: reason.to_owned(),
+                reason,
                 sentence,
                 request_last: number("request_last"),
             },
@@ -285,78 +269,10 @@ impl From<Problem> for Status {
     }
 }
 
-fn code_of(reason: &str) -> Code {
-    match reason {
-        "NAME_TAKEN" | "NAME_ALIKE" | "TOKEN_IN_USE" | "NODE_NUMBER_TAKEN" | "ADDRESS_TAKEN" => {
-            Code::AlreadyExists
-        }
-        "NO_SUCH_ACCOUNT"
-        | "NO_SUCH_CONVERSATION"
-        | "NO_SUCH_MESSAGE"
-        | "NO_SUCH_NODE"
-        | "NO_SUCH_CHECK"
-        | "NO_SUCH_WEBHOOK"
-        | "NO_SUCH_SESSION" => Code::NotFound,
-        "WRONG_CREDENTIALS" | "NOT_A_PEER" => Code::Unauthenticated,
-        "NOT_YOUR_MESSAGE"
-        | "NOT_ALLOWED"
-        | "NOT_AN_OPERATOR"
-        | "ACCOUNT_SUSPENDED"
-        | "BLOCKED"
-        | "REGISTRATION_CLOSED"
-        | "INVITE_INVALID"
-        | "JOIN_REFUSED"
-        | "PEER_ROLE"
-        | "JOIN_TOKEN_INVALID"
-        | "SETUP_TOKEN_INVALID" => Code::PermissionDenied,
-        "QUOTA_EXCEEDED" | "TOO_MANY_ACCOUNTS" | "TOO_MANY" | "TOO_MANY_VOTERS"
-        | "TOO_MANY_MEMBERS" | "REQUEST_TOO_LONG" => Code::ResourceExhausted,
-        "LAST_VOTER"
-        | "WOULD_LOSE_QUORUM"
-        | "LEARNER_BEHIND"
-        | "NODE_UNREACHABLE"
-        | "NOT_TAKEN_OVER"
-        | "RECIPIENT_GONE"
-        | "NO_AUTHORITY_KEY"
-        | "WOULD_LOSE_AUTHORITY"
-        | "LAST_OF_ITS_KIND"
-        | "LAST_OPERATOR"
-        | "NOT_A_MEMBER"
-        | "MESSAGE_GONE"
-        | "NO_STREAM" => Code::FailedPrecondition,
-        "REQUEST_TOO_OLD" => Code::OutOfRange,
-        _ => Code::InvalidArgument,
-    }
-}
-
-/// Returns the field of the request that a refusal is about.
-fn field_of(reason: &str) -> Option<&'static str> {
-    Some(match reason {
-        "NAME_EMPTY" | "NAME_TOO_LONG" | "NAME_CHARACTER" => "name",
-        "PASSWORD_TOO_SHORT" | "PASSWORD_TOO_LONG" | "PASSWORD_CHARACTER" => "password",
-        "TEXT_EMPTY" | "TEXT_TOO_LONG" => "text",
-        "PATTERN_INVALID" => "pattern",
-        "REQUEST_OUT_OF_RANGE" | "REQUEST_REUSED" => "request.number",
-        "LIST_EMPTY" | "LIST_TOO_LONG" => "messages",
-        "REQUEST_ID_INVALID" => "request_id",
-        "TOKEN_INVALID" => "token",
-        "PAGE_TOKEN_INVALID" => "page_token",
-        "REQUEST_MISSING" => "request",
-        "RECIPIENT_MISSING" => "to",
-        "CONVERSATION_MISSING" => "conversation",
-        "MESSAGE_MISSING" => "message",
-        "REACTION_INVALID" => "reaction",
-        "ROLE_MISSING" => "role",
-        "CODE_INVALID" => "code",
-        "ACCOUNT_LIMIT_INVALID" => "limits",
-        "QUERY_INVALID" => "query",
-        "RESUME_TOKEN_INVALID" => "resume_token",
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use tonic::Code;
+
     use super::*;
 
     #[test]
@@ -384,7 +300,7 @@ mod tests {
             Problem::NoSpace,
             Problem::Behind,
             Problem::WrongAddressee {
-                reason: "WRONG_NODE".to_owned(),
+                reason: Reason::WrongNode,
                 sentence: sentence(),
             },
         ];
@@ -427,13 +343,26 @@ mod tests {
                     continue;
                 }
                 let problem = with_reason(reason);
-                assert_eq!(problem.reason(), reason);
+                assert_eq!(problem.reason().name(), reason);
                 let told = format!("{:?}", problem.to_status().code()).to_lowercase();
                 assert_eq!(told, code, "{reason}");
                 reasons += 1;
             }
         }
         assert!(reasons > 50, "the table was not found: {reasons}");
+    }
+
+    #[test]
+    fn every_reason_is_in_the_document() {
+        let document = include_str!("../../../docs/protocol.md");
+        for reason in Reason::ALL {
+            assert_eq!(Reason::named(reason.name()), *reason);
+            let name = format!("`{reason}`");
+            assert!(
+                document.contains(&name),
+                "{name} is not in docs/protocol.md"
+            );
+        }
     }
 
     /// Returns the problem with this reason.

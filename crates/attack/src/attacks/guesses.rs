@@ -2,6 +2,7 @@
 //!
 //! Always true: no guess is right.
 
+use conclave_client::Reason;
 use std::{sync::Arc, time::Duration};
 
 use conclave_client::{Builder, Client, new_device_secret};
@@ -56,8 +57,8 @@ async fn guess(client: Client, name: String, until: Instant) -> Tally {
             return tally;
         };
         match answer.as_ref().map_err(|error| error.reason()) {
-            Err(Some("WRONG_CREDENTIALS")) => tally.opened += 1,
-            Err(Some("LOGIN_THROTTLED")) => tally.cut += 1,
+            Err(Some(Reason::WrongCredentials)) => tally.opened += 1,
+            Err(Some(Reason::LoginThrottled)) => tally.cut += 1,
             // A node that is busy: neither verified nor counted.
             _ => {}
         }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
-use conclave_client::{CallError, Freshness, Page, core::Sequence, v1};
+use conclave_client::{CallError, Freshness, Page, Reason, core::Sequence, v1};
 use conclave_history::{Observed, Verdict, What, judge};
 use conclave_local_cluster::LocalCluster;
 use tokio::time::{Instant, sleep};
@@ -101,7 +101,10 @@ async fn observe(
         let page = match client.messages(&person.to, after, PAGE, stale).await {
             Ok(page) => page,
             // A pair that never got a message through has no conversation.
-            Err(CallError::Refused { reason, .. }) if reason == "NO_SUCH_CONVERSATION" => break,
+            Err(CallError::Refused {
+                reason: Reason::NoSuchConversation,
+                ..
+            }) => break,
             Err(error) => return Err(error.into()),
         };
         if page.messages.is_empty() {

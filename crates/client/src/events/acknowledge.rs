@@ -4,6 +4,7 @@
 //! A message that is not acknowledged when the program ends is acknowledged with the next message:
 //! a delivered position covers everything before it.
 
+use conclave_wire::Reason;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard},
@@ -116,7 +117,7 @@ async fn run(client: Client, waiting: Arc<Waiting>) {
                 Err(CallError::SessionExpired { .. }) => return,
                 // A refused acknowledgement will not succeed later.
                 Err(CallError::Refused { reason, .. }) => {
-                    tracing::debug!(reason, "an acknowledgement was refused");
+                    tracing::debug!(%reason, "an acknowledgement was refused");
                 }
                 Err(CallError::NotDone { .. } | CallError::Unknown { .. }) => {
                     for (conversation, progress) in taken {
@@ -158,5 +159,5 @@ async fn acknowledge(
 }
 
 fn is_gone(error: &CallError) -> bool {
-    error.reason() == Some("NO_SUCH_CONVERSATION")
+    error.reason() == Some(Reason::NoSuchConversation)
 }

@@ -1,6 +1,7 @@
 //! Runs the task behind an outbox: one message of each recipient on its way, many recipients at
 //! once.
 
+use conclave_wire::Reason;
 use std::{
     collections::{BTreeMap, VecDeque},
     time::Duration,
@@ -224,12 +225,12 @@ async fn deliver(client: &Client, journal: Option<&Writer>, entry: &Entry) -> Ou
                 last,
                 maybe_done: doubt,
             }) => {
-                if doubt && reason != "REQUEST_REUSED" {
+                if doubt && reason != Reason::RequestReused {
                     let sentence = "the cluster does not remember whether it was sent";
                     return Err(unknown(sentence, taken.key).into());
                 }
                 // The message was not executed under this number, and never will be.
-                if reason == "REQUEST_OUT_OF_RANGE" {
+                if reason == Reason::RequestOutOfRange {
                     taken.restart(last);
                 } else {
                     client.session.numbers.learn(last);

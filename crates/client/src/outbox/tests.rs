@@ -1,5 +1,6 @@
 //! Messages of an outbox arrive once, in order, across cuts and restarts.
 
+use conclave_wire::Reason;
 use std::{collections::BTreeSet, fs, sync::atomic::Ordering, time::Duration};
 
 use conclave_core::{AccountName, Recipient, Rejection};
@@ -191,7 +192,7 @@ async fn a_refusal_concerns_one_message_only() {
     let Err(OutboxError::Call(error)) = refused else {
         panic!("{refused:?}");
     };
-    assert_eq!(error.reason(), Some("NO_SUCH_ACCOUNT"));
+    assert_eq!(error.reason(), Some(Reason::NoSuchAccount));
     timeout(LIMIT, two.outcome()).await.unwrap().unwrap();
     assert!(outbox.send(&to("bob"), "").await.is_err(), "refused here");
 }

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use conclave_core::{AccountName, Recipient, Rejection};
-use conclave_wire::{Problem, v1};
+use conclave_wire::{Problem, Reason, v1};
 use futures::future::join_all;
 use tokio::time::Instant;
 
@@ -291,7 +291,7 @@ async fn a_refusal_is_final_and_an_ended_session_tells_how_certain_it_is() {
     let node = Fake::start(vec![no_account, expired(), Step::Hang, expired()]).await;
     let client = client(&[&node], TOTAL_LONG);
     let error = send(&client).await.unwrap_err();
-    assert_eq!(error.reason(), Some("NO_SUCH_ACCOUNT"));
+    assert_eq!(error.reason(), Some(Reason::NoSuchAccount));
     for expected in [true, false] {
         match send(&client).await.unwrap_err() {
             CallError::SessionExpired { certain, .. } => assert_eq!(certain, expected),
@@ -321,7 +321,7 @@ async fn a_text_that_no_node_takes_is_refused_here() {
     let node = Fake::start(vec![]).await;
     let client = client(&[&node], TOTAL_LONG);
     let error = client.send(&bob(), "").await.unwrap_err();
-    assert_eq!(error.reason(), Some("TEXT_EMPTY"));
+    assert_eq!(error.reason(), Some(Reason::TextEmpty));
     assert!(node.sends().is_empty());
 }
 

@@ -553,7 +553,9 @@ async fn make(root: &Client, change: &Change) {
         let Err(error) = root.change_members(request).await else {
             return;
         };
-        let again = error.reason().is_none_or(|why| why == "LEARNER_BEHIND");
+        let again = error
+            .reason()
+            .is_none_or(|why| why == conclave_client::Reason::LearnerBehind);
         assert!(again && began.elapsed() < CHANGE_MAX, "{change:?}: {error}");
         sleep(LOOK_INTERVAL).await;
     }

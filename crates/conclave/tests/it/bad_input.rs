@@ -82,7 +82,10 @@ impl User {
 
 fn reason<T: std::fmt::Debug>(answer: Result<T, CallError>) -> String {
     let error = answer.expect_err("it is refused");
-    error.reason().unwrap_or("no reason").to_owned()
+    error
+        .reason()
+        .map_or("no reason", conclave_client::Reason::name)
+        .to_owned()
 }
 
 fn invalid(word: &str) -> (Code, String) {

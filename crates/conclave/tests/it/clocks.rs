@@ -107,7 +107,7 @@ async fn end_of(mut stream: Streaming<v1::SubscribeResponse>) -> String {
             Ok(None) => return "it ended without a word".to_owned(),
             Err(status) => {
                 let problem = conclave_wire::Problem::from_status(&status);
-                return problem.map_or(status.to_string(), |found| found.reason().to_owned());
+                return problem.map_or(status.to_string(), |found| found.reason().to_string());
             }
         }
     }

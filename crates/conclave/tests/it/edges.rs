@@ -10,7 +10,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use conclave_client::{Client, Freshness, v1};
+use conclave_client::{Client, Freshness, Reason, v1};
 use conclave_wire::Problem;
 use futures::future::join_all;
 use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, Value};
@@ -78,7 +78,9 @@ impl Tally {
             return;
         };
         let problem = Problem::from_status(&status);
-        let reason = problem.as_ref().map_or("none", Problem::reason);
+        let reason = problem
+            .as_ref()
+            .map_or("none", |problem| problem.reason().name());
         *self.reasons.entry(reason.to_owned()).or_default() += 1;
         let is_typed = match &problem {
             None | Some(Problem::Broken { .. }) => false,
@@ -283,7 +285,7 @@ fn is_not_for_the_caller(answer: &Result<(), Status>) -> bool {
     let reason = problem.as_ref().map(Problem::reason);
     matches!(
         reason,
-        Some("SESSION_EXPIRED" | "NOT_AN_OPERATOR" | "NOT_ALLOWED")
+        Some(Reason::SessionExpired | Reason::NotAnOperator | Reason::NotAllowed)
     )
 }
 

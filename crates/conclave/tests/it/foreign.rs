@@ -68,7 +68,7 @@ pub(crate) fn refusal<T: std::fmt::Debug>(answer: Result<T, Status>) -> (Code, S
     let problem = Problem::from_status(&status);
     let problem = problem.unwrap_or_else(|| panic!("it has no reason: {status:?}"));
     assert!(!status.message().is_empty());
-    (status.code(), problem.reason().to_owned())
+    (status.code(), problem.reason().to_string())
 }
 
 /// Returns a node of three that is not this one.

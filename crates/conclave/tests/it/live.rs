@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use conclave_client::{
-    Client, Freshness, Login,
+    Client, Freshness, Login, Reason,
     core::{ConversationId, Progress, Recipient, RoomName, Sequence},
     v1,
 };
@@ -328,7 +328,7 @@ async fn edits_reactions_and_deletions_are_told_once_to_those_in_the_room() {
         .await
         .unwrap();
     let unseen = bob.client.join_room("ops").await.unwrap_err();
-    assert_eq!(unseen.reason(), Some("NO_SUCH_CONVERSATION"));
+    assert_eq!(unseen.reason(), Some(Reason::NoSuchConversation));
     alice.client.invite_to_room("ops", "p01").await.unwrap();
     let id = bob.client.join_room("ops").await.unwrap();
     let sent = alice.client.send(&room("ops"), "fist @p01").await.unwrap();

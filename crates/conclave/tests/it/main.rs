@@ -2,6 +2,7 @@
 //!
 //! The clusters are started by the same code as those of `up`, `demo` and `bench`.
 
+#![allow(clippy::too_many_lines, reason = "a test tells its story in one piece")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod bad_input;

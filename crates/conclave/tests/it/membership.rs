@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use conclave_client::{CallError, Client, v1};
+use conclave_client::{CallError, Client, Reason, v1};
 use v1::change_members_request::Change;
 
 use crate::{
@@ -39,7 +39,10 @@ async fn promote(root: &Client, node: u64) -> v1::ChangeMembersResponse {
             .await
         {
             Ok(done) => Some(done),
-            Err(CallError::Refused { reason, .. }) if reason == "LEARNER_BEHIND" => None,
+            Err(CallError::Refused {
+                reason: Reason::LearnerBehind,
+                ..
+            }) => None,
             Err(error) => panic!("{error}"),
         }
     })
@@ -47,7 +50,7 @@ async fn promote(root: &Client, node: u64) -> v1::ChangeMembersResponse {
 }
 
 /// Returns the reason with which a change was refused.
-async fn refused(root: &Client, request: v1::ChangeMembersRequest) -> String {
+async fn refused(root: &Client, request: v1::ChangeMembersRequest) -> Reason {
     match root.change_members(request).await {
         Err(CallError::Refused { reason, .. }) => reason,
         other => panic!("{other:?}"),
@@ -132,16 +135,16 @@ async fn what_would_cost_the_majority_is_refused() {
     let (root, _) = cluster.administrator().await;
     assert_eq!(
         refused(&root, change(Change::PromoteNodeId(9))).await,
-        "NO_SUCH_NODE"
+        Reason::NoSuchNode
     );
     let mut taken = add(&cluster, 1);
     if let Some(Change::Add(node)) = &mut taken.change {
         node.node_id = 4;
     }
-    assert_eq!(refused(&root, taken).await, "ADDRESS_TAKEN");
+    assert_eq!(refused(&root, taken).await, Reason::AddressTaken);
     assert_eq!(
         refused(&root, v1::ChangeMembersRequest::default()).await,
-        "CHANGE_MISSING"
+        Reason::ChangeMissing
     );
     let dead = cluster.a_follower().await;
     cluster.kill(dead).await;
@@ -149,7 +152,7 @@ async fn what_would_cost_the_majority_is_refused() {
     let well = (1..=3).find(|node| ![dead, leader].contains(node)).unwrap();
     // Of three, one is dead; without one more there would be no majority.
     let reason = refused(&root, change(Change::RemoveNodeId(well))).await;
-    assert_eq!(reason, "WOULD_LOSE_QUORUM");
+    assert_eq!(reason, Reason::WouldLoseQuorum);
     let done = root
         .change_members(change(Change::RemoveNodeId(dead)))
         .await;
@@ -158,7 +161,7 @@ async fn what_would_cost_the_majority_is_refused() {
     let nobody = stranger
         .change_members(change(Change::RemoveNodeId(1)))
         .await;
-    assert_eq!(nobody.unwrap_err().reason(), Some("NOT_AN_OPERATOR"));
+    assert_eq!(nobody.unwrap_err().reason(), Some(Reason::NotAnOperator));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use conclave_client::{CallError, Client, v1};
+use conclave_client::{CallError, Client, Reason, v1};
 use tokio::time::{Instant, sleep};
 use v1::change_members_request::Change;
 
@@ -43,7 +43,9 @@ async fn make(root: &Client, change: &Change) -> v1::ChangeMembersResponse {
         };
         let last = match root.change_members(request).await {
             Ok(made) => return made,
-            Err(CallError::Refused { reason, .. }) if reason == "LEARNER_BEHIND" => reason,
+            Err(CallError::Refused { reason, .. }) if reason == Reason::LearnerBehind => {
+                reason.to_string()
+            }
             Err(error @ CallError::Refused { .. }) => panic!("{change:?}: {error}"),
             Err(error) => error.to_string(),
         };
@@ -128,7 +130,11 @@ async fn a_number_far_above_those_given_is_refused_and_removing_uses_none_up() {
     };
     for far in [999_999, 2_000_000, u64::MAX / 2, u64::MAX] {
         let refused = root.change_members(add(far)).await.unwrap_err();
-        assert_eq!(refused.reason(), Some("NODE_NUMBER_TOO_FAR"), "{refused}");
+        assert_eq!(
+            refused.reason(),
+            Some(Reason::NodeNumberTooFar),
+            "{refused}"
+        );
         let sentence = refused.to_string();
         assert!(sentence.contains("take 4"), "{sentence}");
     }
@@ -139,6 +145,6 @@ async fn a_number_far_above_those_given_is_refused_and_removing_uses_none_up() {
     };
     root.change_members(remove).await.unwrap();
     let again = root.change_members(add(4)).await.unwrap_err();
-    assert_eq!(again.reason(), Some("NODE_NUMBER_TAKEN"), "{again}");
+    assert_eq!(again.reason(), Some(Reason::NodeNumberTaken), "{again}");
     root.change_members(add(5)).await.unwrap();
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
-use conclave_client::{CallError, Client, OperatorCredential, new_credential, v1};
+use conclave_client::{CallError, Client, OperatorCredential, Reason, new_credential, v1};
 use v1::change_members_request::Change;
 
 use crate::{command::Person, support::Cluster};
@@ -20,7 +20,11 @@ fn at(cluster: &Cluster) -> Vec<String> {
 #[track_caller]
 fn refused<T: std::fmt::Debug>(what: &str, outcome: Result<T, CallError>) {
     let error = outcome.expect_err(what);
-    assert_eq!(error.reason(), Some("NOT_AN_OPERATOR"), "{what}: {error}");
+    assert_eq!(
+        error.reason(),
+        Some(Reason::NotAnOperator),
+        "{what}: {error}"
+    );
 }
 
 /// Makes every call for operators with the credential of this client.

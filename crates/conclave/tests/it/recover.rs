@@ -1,6 +1,7 @@
 //! A majority is lost for good: one survivor continues alone, none of its data is lost, and the
 //! lost nodes are refused if they come back.
 
+use conclave_client::Reason;
 use std::{path::Path, time::Duration};
 
 use conclave_client::v1;
@@ -155,7 +156,7 @@ async fn one_of_two_voters_goes_on_alone_and_the_lost_one_is_refused_when_it_com
         ..Default::default()
     };
     let refused = root.change_members(request).await.unwrap_err();
-    assert_eq!(refused.reason(), Some("NODE_NUMBER_TAKEN"));
+    assert_eq!(refused.reason(), Some(Reason::NodeNumberTaken));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -129,7 +129,7 @@ pub(crate) async fn refused_calls(
 }
 
 fn reason_of(status: &Status) -> Option<String> {
-    Problem::from_status(status).map(|problem| problem.reason().to_owned())
+    Problem::from_status(status).map(|problem| problem.reason().to_string())
 }
 
 fn all_names() -> BTreeSet<String> {

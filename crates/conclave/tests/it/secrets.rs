@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
-use conclave_client::{Freshness, Page};
+use conclave_client::{Freshness, Page, Reason};
 
 use crate::{
     command::Home,
@@ -152,7 +152,7 @@ async fn a_password_works_after_a_restart_and_on_every_node() {
             let user = client.with_token(&login.token).unwrap();
             user.send(&person("alice"), "here").await.unwrap();
             let wrong = client.login("alice", "wrong password").await;
-            assert_eq!(wrong.unwrap_err().reason(), Some("WRONG_CREDENTIALS"));
+            assert_eq!(wrong.unwrap_err().reason(), Some(Reason::WrongCredentials));
         }
     };
     works_everywhere().await;

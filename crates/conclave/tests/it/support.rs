@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use conclave_client::{Client, Grant, OperatorCredential, v1};
+use conclave_client::{Client, Grant, OperatorCredential, Reason, v1};
 use conclave_local_cluster::{Founding, LocalCluster, Options, Ports};
 use conclave_server::{ClusterSecret, OPERATOR_FILE};
 use futures::future::join_all;
@@ -450,7 +450,7 @@ impl Cluster {
             match made.await {
                 Ok(_) => break,
                 // Another node leads by now, and is about to print its own token.
-                Err(error) if error.reason() == Some("SETUP_TOKEN_INVALID") => {
+                Err(error) if error.reason() == Some(Reason::SetupTokenInvalid) => {
                     assert!(Instant::now() < deadline, "no token can be used");
                     let newer = Instant::now() + 25 * LOOK_INTERVAL;
                     let _ = timeout_at(newer, tokens.changed()).await;

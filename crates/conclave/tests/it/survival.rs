@@ -266,7 +266,11 @@ async fn reason_of_refused_read(endpoint: &str, token: &str) -> String {
         .insert("authorization", authorization);
     request.set_timeout(IMPATIENCE / 3);
     let refused = service.list_unread(request).await.unwrap_err();
-    Problem::from_status(&refused).unwrap().reason().to_owned()
+    Problem::from_status(&refused)
+        .unwrap()
+        .reason()
+        .name()
+        .to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use conclave_client::{CallError, Client, Freshness, IN_FLIGHT_MAX, Page, core::Recipient};
+use conclave_client::{CallError, Client, Freshness, IN_FLIGHT_MAX, Page, Reason, core::Recipient};
 use futures::{StreamExt as _, stream};
 use tokio::time::Instant;
 
@@ -324,7 +324,7 @@ async fn a_deleted_account_stays_deleted_on_a_node_that_was_away() {
     }
     let stranger = stranger_at(&cluster.endpoint(away));
     let old = stranger.login("carol", PASSWORD).await.unwrap_err();
-    assert_eq!(old.reason(), Some("WRONG_CREDENTIALS"), "{old:?}");
+    assert_eq!(old.reason(), Some(Reason::WrongCredentials), "{old:?}");
     let new = stranger.login("carol", NEW_PASSWORD).await.unwrap();
     assert_eq!(new.account.id, again.0);
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use conclave_client::{
-    CallError, Client, Events, Freshness, Item, Login, Page, RequestKey, Sent,
+    CallError, Client, Events, Freshness, Item, Login, Page, Reason, RequestKey, Sent,
     core::{AccountName, Recipient, Sequence},
     v1,
 };
@@ -367,7 +367,7 @@ pub(crate) async fn sign_up(client: &Client, name: &str) -> Login {
 pub(crate) async fn exists(client: &Client, name: &str) {
     match client.create_account(name, PASSWORD).await {
         Ok(_) => {}
-        Err(error) => assert_eq!(error.reason(), Some("NAME_TAKEN"), "{error}"),
+        Err(error) => assert_eq!(error.reason(), Some(Reason::NameTaken), "{error}"),
     }
 }
 

@@ -29,7 +29,10 @@ fn endpoints(cluster: &Cluster) -> Vec<String> {
 
 fn reason<T: std::fmt::Debug>(refused: Result<T, CallError>) -> String {
     let refused = refused.expect_err("it is refused");
-    refused.reason().unwrap_or_default().to_owned()
+    refused
+        .reason()
+        .map_or("", conclave_client::Reason::name)
+        .to_owned()
 }
 
 fn room(name: &str) -> Recipient {
@@ -175,7 +178,10 @@ async fn try_text(client: &Client, number: usize, text: &str) {
         _ => client.set_topic("hall", text).await.map(|_| ()),
     };
     if let Err(error) = tried {
-        let reason = error.reason().unwrap_or_default().to_owned();
+        let reason = error
+            .reason()
+            .map_or("", conclave_client::Reason::name)
+            .to_owned();
         let known = [
             "TEXT_EMPTY",
             "LINE_INVALID",

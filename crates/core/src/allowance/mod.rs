@@ -260,10 +260,10 @@ mod tests {
     const ONE: Price = [Some((Spend::Edits, 1)), None];
 
     fn wait_of(refused: &Rejection) -> u64 {
-        match refused {
-            Rejection::RateLimited { wait_ms, .. } => *wait_ms,
-            other => panic!("{other:?}"),
-        }
+        let Rejection::RateLimited { wait_ms, .. } = refused else {
+            panic!("{refused:?}");
+        };
+        *wait_ms
     }
 
     #[test]

@@ -76,6 +76,20 @@ pub(super) fn answer(world: &World, answer: &Answer) -> String {
     format!("= {told}")
 }
 
+/// Returns the name of a rejection as the protocol writes it.
+fn named(rejection: &Rejection) -> String {
+    let whole = format!("{rejection:?}");
+    let name = whole.split(' ').next().unwrap_or_default();
+    let mut named = String::new();
+    for (at, letter) in name.char_indices() {
+        if at > 0 && letter.is_ascii_uppercase() {
+            named.push('_');
+        }
+        named.push(letter.to_ascii_uppercase());
+    }
+    named
+}
+
 pub(super) fn refusal(rejection: &Rejection) -> String {
     let last = match rejection {
         Rejection::RequestReused { last }
@@ -83,7 +97,7 @@ pub(super) fn refusal(rejection: &Rejection) -> String {
         | Rejection::RequestOutOfRange { last } => format!(" last={last}"),
         _ => String::new(),
     };
-    format!("! {}{last}: {rejection}", rejection.reason())
+    format!("! {}{last}: {rejection}", named(rejection))
 }
 
 pub(super) fn event(world: &World, event: &Event) -> String {

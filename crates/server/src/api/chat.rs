@@ -8,7 +8,7 @@ use conclave_core::{
 };
 use conclave_storage::state::{self as rows, ConversationRow, HistoryFrom, HistoryPage};
 use conclave_wire::{
-    Problem, request,
+    Problem, Reason, request,
     v1::{self, chat_service_server::ChatService},
 };
 use tonic::Request;
@@ -50,7 +50,7 @@ impl Which {
             Some(Asked::RoomName(name)) => Ok(Self::Room(RoomName::new(name)?.key())),
             Some(Asked::ConversationId(id)) => Ok(Self::Number(ConversationId(id))),
             None => Err(problems::refused(
-                "CONVERSATION_MISSING",
+                Reason::ConversationMissing,
                 "the request names no conversation",
             )),
         }

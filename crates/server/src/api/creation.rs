@@ -200,18 +200,20 @@ impl Accounts {
 
 #[cfg(test)]
 mod tests {
+    use conclave_wire::Reason;
+
     use super::*;
 
     #[test]
     fn what_cannot_be_a_code_or_a_token_is_refused_before_anything_is_asked() {
         use v1::create_account_request::Grant as Given;
-        let reason = |given| shown(Some(given)).unwrap_err().reason().to_owned();
+        let reason = |given| shown(Some(given)).unwrap_err().reason();
         for code in ["", "!", "YWJj", &"A".repeat(43)] {
             let given = Given::InviteCode(code.to_owned());
-            assert_eq!(reason(given), "INVITE_INVALID", "{code}");
+            assert_eq!(reason(given), Reason::InviteInvalid, "{code}");
         }
         let given = Given::SetupToken("guess".to_owned());
-        assert_eq!(reason(given), "SETUP_TOKEN_INVALID");
+        assert_eq!(reason(given), Reason::SetupTokenInvalid);
 
         let code = URL_SAFE_NO_PAD.encode([7; CODE_BYTES]);
         let given = Given::InviteCode(format!(" {code}\n"));

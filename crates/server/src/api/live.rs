@@ -5,7 +5,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use conclave_core::{AccountName, ConversationId, Position, Rejection};
 use conclave_storage::state::{self as rows, SessionRow};
 use conclave_wire::{
-    Problem,
+    Problem, Reason,
     v1::{self, live_service_server::LiveService},
 };
 use futures::Stream;
@@ -144,7 +144,7 @@ impl Live {
         match presences.set_away(who.0, who.1, request.away) {
             true => Ok(v1::SetPresenceResponse {}),
             false => Err(problems::refused(
-                "NO_STREAM",
+                Reason::NoStream,
                 "this session has no stream with this node",
             )),
         }

@@ -8,7 +8,7 @@ use conclave_storage::{
     search::{SearchError, Stop},
     state as rows,
 };
-use conclave_wire::{Problem, request, v1};
+use conclave_wire::{Problem, Reason, request, v1};
 use conclave_words::{
     SearchQuery, SnippetPart,
     query::{DAYS_MAX, Day, OFFSET_MINUTES_MAX, Zone},
@@ -84,7 +84,7 @@ pub(crate) async fn search(
 }
 
 fn invalid(sentence: &str) -> Problem {
-    problems::refused("QUERY_INVALID", sentence)
+    problems::refused(Reason::QueryInvalid, sentence)
 }
 
 /// Returns the caller's time zone; `None` if the request names an invalid one.

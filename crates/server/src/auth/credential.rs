@@ -98,6 +98,7 @@ impl Credential {
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
+    use conclave_wire::Reason;
 
     use super::*;
 
@@ -137,7 +138,10 @@ mod tests {
         ] {
             let shown = shown(bad.as_bytes());
             assert!(shown == Credential::Malformed, "{bad}");
-            assert_eq!(shown.session().unwrap_err().reason(), "SESSION_EXPIRED");
+            assert_eq!(
+                shown.session().unwrap_err().reason(),
+                Reason::SessionExpired
+            );
             assert_eq!((shown.operator(), shown.to_header()), (None, None));
         }
     }
@@ -153,7 +157,10 @@ mod tests {
         let operator = OperatorCredential::from_bytes([9; TOKEN_BYTES]);
         let shown = shown(operator.to_header().as_bytes());
         assert_eq!(shown.operator(), Some(operator.hash()));
-        assert_eq!(shown.session().unwrap_err().reason(), "SESSION_EXPIRED");
+        assert_eq!(
+            shown.session().unwrap_err().reason(),
+            Reason::SessionExpired
+        );
     }
 
     #[test]

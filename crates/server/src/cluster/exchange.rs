@@ -21,7 +21,7 @@ use std::{io, path::Path, sync::Arc, time::Duration};
 use conclave_core::{AuthorityId, OnceId, lookup::PeerAuthority};
 use conclave_replica::{Lane, Member, Place, Role};
 use conclave_wire::{
-    Problem,
+    Problem, Reason,
     peer::{self, prepare_exchange_request::Means},
     request,
 };
@@ -83,7 +83,7 @@ impl Shared {
         let Some(prepared) = tls.prepared() else {
             return match has_ended {
                 true => Err(problems::refused(
-                    "EXCHANGE_MISSED",
+                    Reason::ExchangeMissed,
                     "it has ended without this node: let the machine join again with an empty \
                      directory and a new token",
                 )),
@@ -128,7 +128,7 @@ impl Shared {
         self.on_disk(move |directory| store(directory, &kept))
             .await?;
         let prepared = self.security.tls.prepare(&next);
-        prepared.map_err(|error| problems::refused("CERTIFICATES_INVALID", &error.to_string()))
+        prepared.map_err(|error| problems::refused(Reason::CertificatesInvalid, &error.to_string()))
     }
 
     /// Prepares this node at the request of the leader.
@@ -136,7 +136,7 @@ impl Shared {
         &self,
         request: peer::PrepareExchangeRequest,
     ) -> Result<peer::PrepareExchangeResponse, Problem> {
-        let invalid = |why: &str| problems::refused("EXCHANGE_INVALID", why);
+        let invalid = |why: &str| problems::refused(Reason::ExchangeInvalid, why);
         let id = AuthorityId::try_from(&request.authority_sha256[..]);
         let id = id.map_err(|_| invalid("an authority is named by 32 bytes"))?;
         let confirmed = self.replica.read_barrier(BARRIER_LIMIT).await;

@@ -11,7 +11,7 @@ use std::{
 
 use conclave_replica::{Change, Lane, Members};
 use conclave_storage::state as rows;
-use conclave_wire::{Problem, peer};
+use conclave_wire::{Problem, Reason, peer};
 use tokio::{sync::watch, time::sleep};
 
 use crate::{
@@ -144,7 +144,7 @@ pub(crate) async fn take_place(shared: Arc<Shared>) {
         {
             // The last member with the key of the authority is replaced only after this node has
             // the key.
-            votes_first |= problem.reason() == "WOULD_LOSE_AUTHORITY" && wish.voter;
+            votes_first |= problem.reason() == Reason::WouldLoseAuthority && wish.voter;
             let reason = problem.to_string();
             if told.as_ref() != Some(&reason) {
                 tracing::warn!(node, %reason, "this node has to wait for its place");

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use conclave_replica::{Lane, Member, PeerError, Place};
-use conclave_wire::{Problem, peer};
+use conclave_wire::{Problem, Reason, peer};
 use tokio::time::sleep;
 
 use crate::{
@@ -30,7 +30,7 @@ const BARRIER_LIMIT: Duration = Duration::from_secs(1);
 /// Returns the refusal of bytes that are not a key.
 pub(crate) fn key_invalid() -> Problem {
     problems::refused(
-        "KEY_INVALID",
+        Reason::KeyInvalid,
         "a public key is a point of P-256 in 65 bytes",
     )
 }
@@ -78,7 +78,7 @@ impl Shared {
         confirmed.map_err(|error| problems::of_read(&error))?;
         if self.replica.place_of(node) != Place::Voter || self.is_retired(node) {
             let sentence = format!("node {node} does not vote");
-            return Err(problems::refused("PEER_ROLE", &sentence));
+            return Err(problems::refused(Reason::PeerRole, &sentence));
         }
         self.secret().ok_or_else(no_key)
     }

@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, time::Duration};
 use conclave_core::{Accepted, JoinTokenId};
 use conclave_replica::{Change, Lane, Member, Members, Place};
 use conclave_wire::{
-    Problem, peer,
+    Problem, Reason, peer,
     request::{self, token_hash},
     v1,
 };
@@ -188,7 +188,7 @@ impl Shared {
         let loses_quorum = margin(&before, &up).quorum && !margin(&after, &up).quorum;
         if changed && loses_quorum && !request.force {
             let sentence = "too few of the voters that would be left answer now";
-            return Err(problems::refused("WOULD_LOSE_QUORUM", sentence));
+            return Err(problems::refused(Reason::WouldLoseQuorum, sentence));
         }
         if changed && !request.dry_run {
             tracing::info!(?change, "the membership changes");
@@ -245,7 +245,7 @@ fn keeps_the_key(after: &Members, statuses: &[Told]) -> Result<(), Problem> {
         return Ok(());
     }
     let sentence = "no voter that would be left has got the key of the cluster's authority yet";
-    Err(problems::refused("WOULD_LOSE_AUTHORITY", sentence))
+    Err(problems::refused(Reason::WouldLoseAuthority, sentence))
 }
 
 /// A member, and its status if it answers.

@@ -5,7 +5,7 @@
 
 use conclave_core::{AuthorityId, OnceId};
 use conclave_replica::Member;
-use conclave_wire::{Problem, peer, request, v1};
+use conclave_wire::{Problem, Reason, peer, request, v1};
 
 use crate::{
     base::random,
@@ -49,7 +49,7 @@ impl Shared {
         }
         if known.generation + 1 != wanted {
             let sentence = format!("the next exchange is number {}", known.generation + 1);
-            return Err(problems::refused("EXCHANGE_INVALID", &sentence));
+            return Err(problems::refused(Reason::ExchangeInvalid, &sentence));
         }
         if known.next.is_none() {
             all_answer(&statuses)?;
@@ -74,5 +74,5 @@ fn all_answer(statuses: &[Told]) -> Result<(), Problem> {
         "all members must take part, and node {} does not answer: nothing was changed",
         silent.join(", ")
     );
-    Err(problems::refused("MEMBERS_UNREACHABLE", &sentence))
+    Err(problems::refused(Reason::MembersUnreachable, &sentence))
 }

@@ -12,7 +12,7 @@ use std::{
 
 use axum::body::HttpBody;
 use bytes::{Buf, Bytes};
-use conclave_wire::Problem;
+use conclave_wire::{Problem, Reason};
 use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::Status;
@@ -84,7 +84,7 @@ impl RequestBody {
         self.got += bytes;
         if self.got > self.allowance.bytes {
             let sentence = "the request is longer than its caller may send";
-            return Err(problems::refused("REQUEST_TOO_LONG", sentence).to_status());
+            return Err(problems::refused(Reason::RequestTooLong, sentence).to_status());
         }
         // A member of the cluster is trusted, and its streams have no end.
         if self.allowance.within.is_some() && !self.inner.is_end_stream() {

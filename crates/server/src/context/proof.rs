@@ -10,7 +10,7 @@
 
 use conclave_core::{AccountOperation, Command, Operation, Origin, SessionId};
 use conclave_replica::{Lane, Outcome, Place, ProposeError};
-use conclave_wire::Problem;
+use conclave_wire::{Problem, Reason};
 
 use crate::{
     auth::credential::Credential,
@@ -81,7 +81,7 @@ impl Shared {
         match commands.iter().all(|command| is_of(command, session.id)) {
             true => Ok(()),
             false => Err(problems::refused(
-                "PEER_ROLE",
+                Reason::PeerRole,
                 "a command is not of the session whose token came with it",
             )),
         }

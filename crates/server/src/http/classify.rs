@@ -10,6 +10,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, request::Parts},
     response::Response,
 };
+use conclave_wire::Reason;
 use serde_json::json;
 
 use crate::protocol::client_port::{SERVICES, is_for_webhooks};
@@ -91,11 +92,11 @@ pub(crate) fn options() -> Response {
 /// Returns a JSON response with the error and what to do about it.
 pub(crate) fn refusal(
     status: StatusCode,
-    reason: &str,
+    reason: Reason,
     sentence: &str,
     hint: Option<&str>,
 ) -> Response {
-    let mut body = json!({"error": {"reason": reason, "sentence": sentence}});
+    let mut body = json!({"error": {"reason": reason.name(), "sentence": sentence}});
     if let Some(hint) = hint {
         body["hint"] = hint.into();
     }
@@ -132,7 +133,7 @@ fn is_of_service(path: &str) -> bool {
 #[derive(Clone, Copy)]
 struct Refusal {
     status: StatusCode,
-    reason: &'static str,
+    reason: Reason,
     sentence: &'static str,
     hint: &'static str,
 }
@@ -140,32 +141,32 @@ struct Refusal {
 impl Refusal {
     const OTHER_PORT: Self = Self {
         status: StatusCode::NOT_FOUND,
-        reason: "WRONG_PORT",
+        reason: Reason::WrongPort,
         sentence: "this is the port for peers: it serves calls between nodes alone",
         hint: "clients and webhooks use the port for clients",
     };
     const NOT_POSTED: Self = Self {
         status: StatusCode::METHOD_NOT_ALLOWED,
-        reason: "METHOD_NOT_ALLOWED",
+        reason: Reason::MethodNotAllowed,
         sentence: "this is the address of a call of gRPC, which is made with POST",
         hint: "use a client of gRPC, such as grpcurl; docs/protocol.md has examples",
     };
     const NOT_HTTP2: Self = Self {
         status: StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-        reason: "HTTP_VERSION_INVALID",
+        reason: Reason::HttpVersionInvalid,
         sentence: "a call of gRPC needs HTTP/2",
         hint: "let the client, and each proxy on the way, speak HTTP/2 to this port",
     };
     const NOT_GRPC: Self = Self {
         status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        reason: "CONTENT_TYPE_INVALID",
+        reason: Reason::ContentTypeInvalid,
         sentence: "this is the address of a call of gRPC: its content type is application/grpc",
         hint: "neither gRPC-Web nor the Connect protocol is served: with `buf curl` say \
                `--protocol grpc`",
     };
     const NOWHERE: Self = Self {
         status: StatusCode::NOT_FOUND,
-        reason: "NO_SUCH_PATH",
+        reason: Reason::NoSuchPath,
         sentence: "there is nothing at this path",
         hint: "this port serves gRPC over HTTP/2, and webhooks by POST to /hooks/SECRET",
     };

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::http::{HeaderName, Response, request::Parts};
-use conclave_wire::Problem;
+use conclave_wire::{Problem, Reason};
 
 use crate::{
     auth::credential::Credential,
@@ -169,7 +169,7 @@ fn of_peer(
         // The call itself answers a node that was removed.
         if !matches!(caller.shown, Shown::Node(_)) {
             let sentence = "this port is for nodes of the cluster, with a certificate";
-            return Err(shared.refuse(caller, "NOT_A_PEER", sentence.to_owned()));
+            return Err(shared.refuse(caller, Reason::NotAPeer, sentence.to_owned()));
         }
     }
     Ok(stranger(limits))

@@ -12,7 +12,7 @@ use std::{fmt, fs, io, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use conclave_core::limits::EXCHANGES_MAX;
-use conclave_wire::Problem;
+use conclave_wire::{Problem, Reason};
 
 use crate::{
     files::{
@@ -245,7 +245,7 @@ pub(crate) fn check_key(secret: Option<&ClusterSecret>, shown: &[u8]) -> Result<
         return Ok(());
     }
     Err(problems::refused(
-        "JOIN_REFUSED",
+        Reason::JoinRefused,
         "the key does not belong to this cluster",
     ))
 }
@@ -253,7 +253,7 @@ pub(crate) fn check_key(secret: Option<&ClusterSecret>, shown: &[u8]) -> Result<
 /// Returns the problem of a node without the key of the authority.
 pub(crate) fn no_key() -> Problem {
     problems::refused(
-        "NO_AUTHORITY_KEY",
+        Reason::NoAuthorityKey,
         "this node has not got the key of the cluster's authority: voters have it",
     )
 }

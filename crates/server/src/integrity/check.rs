@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use conclave_replica::{Lane, Member, Pin, Role};
 use conclave_storage::state::{CheckError, Pinned};
-use conclave_wire::{Problem, peer, v1};
+use conclave_wire::{Problem, Reason, peer, v1};
 use futures::future::join_all;
 use tokio::time::sleep;
 
@@ -159,7 +159,7 @@ impl Shared {
         }
         if id != 0 {
             let sentence = "this node knows no such check; begin another one";
-            return Err(problems::refused("NO_SUCH_CHECK", sentence));
+            return Err(problems::refused(Reason::NoSuchCheck, sentence));
         }
         let members = self.members();
         let node = |(node, member): (&u64, &Member)| v1::NodeCheck {

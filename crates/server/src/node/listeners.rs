@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use axum::response::IntoResponse as _;
 use conclave_replica::Role;
 use conclave_wire::{
-    PUBLIC_DESCRIPTORS, Problem,
+    PUBLIC_DESCRIPTORS, Problem, Reason,
     peer::{join_service_server::JoinServiceServer, peer_service_server::PeerServiceServer},
     v1::{
         account_service_server::AccountServiceServer, admin_service_server::AdminServiceServer,
@@ -193,7 +193,7 @@ fn with_fallback(
         let path = request.uri().path();
         let status = match elsewhere.iter().any(|start| path.starts_with(start)) {
             true => Problem::WrongAddressee {
-                reason: "WRONG_PORT".to_owned(),
+                reason: Reason::WrongPort,
                 sentence: format!("this is the {this} port; it does not serve {others}"),
             }
             .to_status(),

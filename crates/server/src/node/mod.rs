@@ -4,6 +4,7 @@
 //! No rule of the cluster or of the chat is here. It is the top floor: only `lib.rs` uses it.
 
 pub(crate) mod background;
+mod bound;
 pub(crate) mod listeners;
 pub(crate) mod process;
 pub(crate) mod recover;

@@ -4,7 +4,7 @@
 //! node has been asked to stop.
 
 use std::{
-    io,
+    collections::BTreeMap,
     net::SocketAddr,
     path::Path,
     sync::{
@@ -18,9 +18,8 @@ use conclave_core::Timestamp;
 use conclave_replica::{LogRetention, Member, Replica, Timers};
 use conclave_storage::DiskFailure;
 use conclave_tls::Fingerprint;
-use conclave_wire::{Problem, address};
+use conclave_wire::Problem;
 use tokio::{
-    net::{TcpListener, TcpSocket, lookup_host},
     sync::{Semaphore, watch},
     task::JoinHandle,
     time::Instant,
@@ -47,9 +46,10 @@ use crate::{
         shared::{Clock, Shared},
         space::Space,
     },
+    identity::node_identity::Identity,
     integrity::repair,
     live::{self, LiveState},
-    node::{background, listeners, resolve},
+    node::{background, bound::Bound, listeners, resolve},
     peer::{
         codec::WireCodec,
         digest_points::Digests,
@@ -58,17 +58,11 @@ use crate::{
     },
     peer_api::admission::JOINS_MAX,
     protocol::problems::millis,
-    tls::{
-        Holder, OwnWatch,
-        security::{self, SecurityError},
-    },
+    tls::{Holder, Security, security},
 };
 
 /// Maximum number of commands under way on one node. At the bound further ones are refused as busy.
 const COMMANDS_MAX: usize = 4096;
-/// Maximum number of connections that wait to be accepted; the system may allow fewer. A client
-/// that finds no place tries again after a second.
-const WAITING_MAX: u32 = 8192;
 /// Maximum number of concurrent reads of the database; further reads wait a bounded time.
 const READS_MAX: usize = 32;
 /// Maximum number of these for one account.
@@ -97,52 +91,26 @@ pub struct Node {
     clock_offset_ms: Arc<AtomicI64>,
 }
 
-impl Node {
-    /// Binds both listeners, opens the data directory and takes part in the cluster.
-    ///
-    /// # Errors
-    /// See [`StartError`]; nothing is left running.
-    pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
-        let mut repairs = 0;
-        loop {
-            match Box::pin(Self::start_once(config.clone())).await? {
-                Some(node) => return Ok(node),
-                // The damage is recorded now, and the next attempt repairs it.
-                None if repairs < REPAIRS_MAX => repairs += 1,
-                None => {
-                    let sentence = "the data is damaged again and again".to_owned();
-                    return Err(StartError::System(sentence));
-                }
-            }
-        }
-    }
+/// The data of a node, once it is open and the node takes part in the cluster.
+struct Opened {
+    replica: Replica,
+    transport: Arc<GrpcTransport>,
+    roll: RollCall,
+    snapshots: snapshots::Receiver,
+    live: LiveState,
+    paces: Paces,
+    clock_offset_ms: Arc<AtomicI64>,
+}
 
-    /// Starts the node once. Returns `None` if the data is damaged; the damage is recorded now.
-    async fn start_once(config: NodeConfig) -> Result<Option<Self>, StartError> {
-        config.members()?;
-        let ports = Ports::open(&config.limits);
-        let client = listen(&config.client_address, "clients").await?;
-        let peers = listen(&config.peer_address, "peers").await?;
-        let client_address = local_address(&client)?;
-        let peer_address = local_address(&peers)?;
-        security::check(config.plain, client_address)?;
-        let (certificate, key) = (config.tls_certificate.as_ref(), config.tls_key.as_ref());
-        let own_files = security::own_files(config.plain, certificate, key)?;
-        let own_certificate = own_files.map(OwnWatch::start).transpose();
-        let own_certificate = own_certificate.map_err(SecurityError::from)?;
-        let own = Member {
-            peer_address: advertised(&config, peer_address)?,
-            client_address: advertised(&config, client_address)?,
-        };
-        let origin = Box::pin(resolve::find(&config, &own, &peers)).await?;
-        let (identity, members) = (origin.identity, origin.members);
+impl Opened {
+    /// Returns `None` if the data is damaged; the damage is recorded now.
+    async fn open(
+        config: &NodeConfig,
+        identity: &Identity,
+        security: &Security,
+        members: &BTreeMap<u64, Member>,
+    ) -> Result<Option<Self>, StartError> {
         let node = identity.node;
-        let own = members.get(&node).cloned().unwrap_or(own);
-        let holder = Holder::at(Some(node), &[&own.client_address]);
-        let security = security::of(config.plain, Some(&origin.credentials), holder)?;
-        let resumed = exchange_state::resume(&config.data, &security.tls);
-        resumed.map_err(|error| identity.claim().failed(error))?;
-
         let transfers = Transfers::default();
         let rate = config.snapshot_bytes_per_second;
         let sender =
@@ -153,7 +121,6 @@ impl Node {
         let transport = GrpcTransport::new(node, cluster_id, roll.life().word, locks, sender);
         let transport = Arc::new(transport);
         let clock_offset_ms = Arc::new(AtomicI64::new(config.clock_offset_ms));
-        let clock = clock(clock_offset_ms.clone());
         let replica_config = conclave_replica::Config {
             node,
             members: members.clone(),
@@ -162,8 +129,8 @@ impl Node {
             data: config.data.clone(),
             timers: Timers::default(),
             sync: !config.unsafe_no_sync,
-            retention: retention(&config),
-            clock,
+            retention: retention(config),
+            clock: clock(clock_offset_ms.clone()),
         };
         let codec = Arc::new(WireCodec);
         let (listener, blocks) = live::listener();
@@ -191,6 +158,56 @@ impl Node {
                 return Ok(None);
             }
         };
+        Ok(Some(Self {
+            replica,
+            transport,
+            roll,
+            snapshots,
+            live,
+            paces,
+            clock_offset_ms,
+        }))
+    }
+}
+
+impl Node {
+    /// Binds both listeners, opens the data directory and takes part in the cluster.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running.
+    pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
+        let mut repairs = 0;
+        loop {
+            match Box::pin(Self::start_once(config.clone())).await? {
+                Some(node) => return Ok(node),
+                // The damage is recorded now, and the next attempt repairs it.
+                None if repairs < REPAIRS_MAX => repairs += 1,
+                None => {
+                    let sentence = "the data is damaged again and again".to_owned();
+                    return Err(StartError::System(sentence));
+                }
+            }
+        }
+    }
+
+    /// Starts the node once. Returns `None` if the data is damaged; the damage is recorded now.
+    async fn start_once(config: NodeConfig) -> Result<Option<Self>, StartError> {
+        config.members()?;
+        let ports = Ports::open(&config.limits);
+        let bound = Bound::open(&config).await?;
+        let own = bound.member(&config)?;
+        let origin = Box::pin(resolve::find(&config, &own, &bound.peers)).await?;
+        let (identity, members) = (origin.identity, origin.members);
+        let node = identity.node;
+        let own = members.get(&node).cloned().unwrap_or(own);
+        let holder = Holder::at(Some(node), &[&own.client_address]);
+        let security = security::of(config.plain, Some(&origin.credentials), holder)?;
+        let resumed = exchange_state::resume(&config.data, &security.tls);
+        resumed.map_err(|error| identity.claim().failed(error))?;
+
+        let Some(opened) = Opened::open(&config, &identity, &security, &members).await? else {
+            return Ok(None);
+        };
         let system = |problem: Problem| StartError::System(problem.to_string());
         let shared = Arc::new(Shared {
             identity,
@@ -199,22 +216,22 @@ impl Node {
             exchange: Exchange::default(),
             joins: Semaphore::new(JOINS_MAX),
             nodes: RwLock::default(),
-            replica,
-            transport,
+            replica: opened.replica,
+            transport: opened.transport,
             sessions: Sessions::default(),
             passwords: Passwords::new().map_err(system)?,
             gate: Gate::default(),
             codes: Codes::default(),
             registration: config
                 .registration
-                .unwrap_or_else(|| Registration::default_at(client_address.ip())),
+                .unwrap_or_else(|| Registration::default_at(bound.client_address.ip())),
             commands: Arc::new(Semaphore::new(COMMANDS_MAX)),
             reads: Arc::new(Semaphore::new(READS_MAX)),
             client_places: Places::new(ports.clients, config.limits.held_bytes),
             peer_places: Places::new(ports.peers, config.limits.held_bytes),
-            turns: ReadTurns::new(READS_MAX, READS_OF_ONE_MAX, &paces),
-            searches: ReadTurns::new(SEARCHES_MAX, SEARCHES_OF_ONE_MAX, &paces),
-            live,
+            turns: ReadTurns::new(READS_MAX, READS_OF_ONE_MAX, &opened.paces),
+            searches: ReadTurns::new(SEARCHES_MAX, SEARCHES_OF_ONE_MAX, &opened.paces),
+            live: opened.live,
             space: Space::new(&config.data, config.min_free_bytes),
             addresses: watch::Sender::new(Arc::default()),
             digests: Arc::new(Semaphore::new(1)),
@@ -225,18 +242,33 @@ impl Node {
             operators: Operators::default(),
             callers_refused: Told::default(),
             members,
-            roll: Arc::new(roll),
+            roll: Arc::new(opened.roll),
             own,
             durable: !config.unsafe_no_sync,
             started: Instant::now(),
-            snapshots,
+            snapshots: opened.snapshots,
             stale_limit: Duration::from_secs(config.stale_seconds),
         });
         if config.unsafe_no_sync {
             tracing::warn!("the log is not synced: what is acknowledged may be lost");
         }
         tracing::info!(registration = %shared.registration, "who may create accounts is decided");
-        let mut tasks = listeners::start(&shared, client, peers, &config.limits);
+        Ok(Some(Self::serve(
+            shared,
+            bound,
+            &config,
+            opened.clock_offset_ms,
+        )))
+    }
+
+    /// Serves both listeners, and begins what runs in the background.
+    fn serve(
+        shared: Arc<Shared>,
+        bound: Bound,
+        config: &NodeConfig,
+        clock_offset_ms: Arc<AtomicI64>,
+    ) -> Self {
+        let mut tasks = listeners::start(&shared, bound.client, bound.peers, &config.limits);
         let (tell, setup_tokens) = watch::channel(None);
         tasks.push(tokio::spawn(setup::run(shared.clone(), tell)));
         let (tell, removed) = watch::channel(false);
@@ -246,21 +278,21 @@ impl Node {
         tasks.extend(background::start(&shared));
         let tls = &shared.security.tls;
         tasks.push(tokio::spawn(tls.clone().keep_valid()));
-        if let Some((watch, pair)) = own_certificate {
+        if let Some((watch, pair)) = bound.own_certificate {
             tls.serve_own(pair);
             tasks.push(tokio::spawn(tls.clone().keep_own(watch)));
         }
-        Ok(Some(Self {
+        Self {
             shared,
-            client_address,
-            peer_address,
+            client_address: bound.client_address,
+            peer_address: bound.peer_address,
             tasks,
             setup_tokens,
             removed,
             ended,
             stopped: Arc::default(),
             clock_offset_ms,
-        }))
+        }
     }
 
     /// Returns the address for clients.
@@ -429,56 +461,4 @@ fn clock(offset_ms: Arc<AtomicI64>) -> Clock {
         let offset_ms = offset_ms.load(Ordering::Relaxed);
         Timestamp(millis(since).saturating_add_signed(offset_ms))
     })
-}
-
-async fn listen(address: &str, whom: &'static str) -> Result<TcpListener, StartError> {
-    let failed = |source| StartError::Listen {
-        address: address.to_owned(),
-        whom,
-        source,
-    };
-    listen_on(address).await.map_err(failed)
-}
-
-/// Listens on the first available address of this name.
-async fn listen_on(address: &str) -> io::Result<TcpListener> {
-    let mut refused = io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address");
-    for address in lookup_host(address).await? {
-        let socket = match address.is_ipv4() {
-            true => TcpSocket::new_v4(),
-            false => TcpSocket::new_v6(),
-        }?;
-        // Lets a server start again at once on the same address.
-        socket.set_reuseaddr(true)?;
-        match socket
-            .bind(address)
-            .and_then(|()| socket.listen(WAITING_MAX))
-        {
-            Ok(listener) => return Ok(listener),
-            Err(error) => refused = error,
-        }
-    }
-    Err(refused)
-}
-
-/// Returns the address at which other machines reach a listener of this node.
-fn advertised(config: &NodeConfig, local: SocketAddr) -> Result<String, StartError> {
-    match &config.advertise {
-        Some(host) => {
-            let wrong = |why| StartError::Join(format!("advertise `{host}`: {why}"));
-            let host = address::check_host(host).map_err(wrong)?;
-            Ok(format!("{host}:{}", local.port()))
-        }
-        None if local.ip().is_unspecified() && config.members.is_empty() => {
-            let sentence = format!("{local} is every address of this machine, and others need one");
-            Err(StartError::Join(sentence))
-        }
-        None => Ok(local.to_string()),
-    }
-}
-
-fn local_address(listener: &TcpListener) -> Result<SocketAddr, StartError> {
-    listener
-        .local_addr()
-        .map_err(|error| StartError::System(error.to_string()))
 }

@@ -3,7 +3,7 @@
 
 use conclave_replica::{Change, Member};
 use conclave_wire::{
-    Problem, address,
+    Problem, Reason, address,
     v1::{self, change_members_request::Change as Asked},
 };
 
@@ -52,7 +52,7 @@ fn change_in(asked: Option<Asked>) -> Result<Change, Problem> {
     match asked {
         Some(Asked::Add(node)) => {
             for address in [&node.peer_address, &node.client_address] {
-                let invalid = |why| problems::refused("ADDRESS_INVALID", why);
+                let invalid = |why| problems::refused(Reason::AddressInvalid, why);
                 address::check(address).map_err(invalid)?;
             }
             let member = Member {
@@ -73,7 +73,7 @@ fn change_in(asked: Option<Asked>) -> Result<Change, Problem> {
             new: replace.new_node_id,
         }),
         None => Err(problems::refused(
-            "CHANGE_MISSING",
+            Reason::ChangeMissing,
             "the request says nothing that shall change",
         )),
     }
@@ -146,12 +146,12 @@ mod tests {
             let problem = ChangeRequest::from_wire(request).unwrap_err();
             problem.reason().to_owned()
         };
-        assert_eq!(refused(None), "CHANGE_MISSING");
+        assert_eq!(refused(None), Reason::ChangeMissing);
         let bad = v1::AddNode {
             node_id: 4,
             peer_address: "10.0.0.1:7400".to_owned(),
             ..v1::AddNode::default()
         };
-        assert_eq!(refused(Some(Asked::Add(bad))), "ADDRESS_INVALID");
+        assert_eq!(refused(Some(Asked::Add(bad))), Reason::AddressInvalid);
     }
 }

@@ -5,12 +5,12 @@
 //! certificates for its own key and number, and nothing that another node could use. A machine that
 //! asks again with the same request id and key gets the number that it was given first.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use conclave_core::{Accepted, NodeId, Pass};
 use conclave_replica::{Change, MEMBERS_MAX, Member, Place, Refusal};
 use conclave_wire::{
-    Problem, address,
+    Problem, Reason, address,
     peer::{self, join_request, join_service_server::JoinService},
     request::{self, token_hash},
 };
@@ -68,9 +68,10 @@ impl Admission {
         match &outcome {
             Ok(let_in) => tracing::info!(node = let_in.node_id, address, "a machine was let in"),
             Err(problem @ Problem::Refused { .. }) => {
-                let told = (from.map(|from| from.ip()), problem.reason().to_owned());
+                let told = (from.map(|from| from.ip()), problem.reason().to_string());
                 if self.shared.callers_refused.is_news(told) {
-                    let (from, reason) = (from.map(|from| from.to_string()), problem.reason());
+                    let (from, reason) =
+                        (from.map(|from| from.to_string()), problem.reason().name());
                     tracing::warn!(address, from, reason, "a machine was refused");
                 }
                 sleep(REFUSED_PAUSE).await;
@@ -136,10 +137,10 @@ impl Shared {
         caller: &Caller,
     ) -> Result<peer::JoinResponse, Problem> {
         let secret = self.secret().ok_or_else(no_key)?;
-        let missing = || problems::refused("REQUEST_ID_INVALID", "a request id has 16 bytes");
+        let missing = || problems::refused(Reason::RequestIdInvalid, "a request id has 16 bytes");
         let id = request::once_id(&request.request_id)?.ok_or_else(missing)?;
         for address in [&request.peer_address, &request.client_address] {
-            let invalid = |why| problems::refused("ADDRESS_INVALID", why);
+            let invalid = |why| problems::refused(Reason::AddressInvalid, why);
             if address.len() > ADDRESS_SHOWN_MAX {
                 return Err(invalid("an address has at most 260 bytes"));
             }
@@ -158,18 +159,8 @@ impl Shared {
         if !has_secret && PublicKey::from_bytes(&request.public_key).is_none() {
             return Err(key_invalid());
         }
-        let limit = BARRIER_LIMIT.min(deadline.left());
-        let confirmed = self.replica.read_barrier(limit).await;
-        confirmed.map_err(|error| problems::of_read(&error))?;
-        let members = self.replica.status().members.nodes;
         let named = request.replaces_node_id;
-        if named != 0 && !members.contains_key(&named) {
-            return Err(problems::of_refusal(Refusal::NoSuchNode(named)));
-        }
-        // One more than may stay: the member that is replaced goes later.
-        if members.len() > MEMBERS_MAX {
-            return Err(problems::of_refusal(Refusal::TooManyMembers));
-        }
+        let members = self.members_with_room(named, deadline).await?;
         let known_last = NodeId(members.keys().next_back().copied().unwrap_or(0));
         let command = request::admit_node(id, pass, known_last, &request.public_key);
         let outcome = self.propose(command, deadline).await?;
@@ -221,6 +212,27 @@ impl Shared {
         })
     }
 
+    /// Returns the members, as a majority knows them, if another one may join and `named` (unless
+    /// it is 0) is one of them.
+    async fn members_with_room(
+        &self,
+        named: u64,
+        deadline: Deadline,
+    ) -> Result<BTreeMap<u64, Member>, Problem> {
+        let limit = BARRIER_LIMIT.min(deadline.left());
+        let confirmed = self.replica.read_barrier(limit).await;
+        confirmed.map_err(|error| problems::of_read(&error))?;
+        let members = self.replica.status().members.nodes;
+        if named != 0 && !members.contains_key(&named) {
+            return Err(problems::of_refusal(Refusal::NoSuchNode(named)));
+        }
+        // One more than may stay: the member that is replaced goes later.
+        if members.len() > MEMBERS_MAX {
+            return Err(problems::of_refusal(Refusal::TooManyMembers));
+        }
+        Ok(members)
+    }
+
     /// Returns the pass of a member whose data is damaged: its certificate, for its own place and
     /// with the vote that it has.
     fn pass_of_member(
@@ -228,7 +240,7 @@ impl Shared {
         request: &peer::JoinRequest,
         caller: &Caller,
     ) -> Result<Pass, Problem> {
-        let nothing = || problems::refused("JOIN_REFUSED", "the request shows nothing");
+        let nothing = || problems::refused(Reason::JoinRefused, "the request shows nothing");
         let Shown::Node(names) = caller.shown else {
             return Err(nothing());
         };

@@ -4,7 +4,7 @@
 //! make this call (`peer_roles`). Both are checked for each request and for each message of a
 //! stream: a connection that was opened before a change is of no use after it.
 
-use conclave_wire::Problem;
+use conclave_wire::{Problem, Reason};
 use tonic::{Request, transport::server::TcpConnectInfo};
 
 use crate::{
@@ -32,7 +32,7 @@ impl Shared {
     pub(crate) fn may_call(&self, caller: &Caller, call: Call) -> Result<PeerNames, Problem> {
         let Shown::Node(names) = caller.shown else {
             let sentence = "this port is for nodes of the cluster, with a certificate";
-            return Err(self.refuse(caller, "NOT_A_PEER", sentence.to_owned()));
+            return Err(self.refuse(caller, Reason::NotAPeer, sentence.to_owned()));
         };
         let standing = self.standing(caller);
         if call.is_for(standing) {
@@ -40,16 +40,16 @@ impl Shared {
         }
         let node = names.node;
         let (reason, sentence) = match standing {
-            Standing::Removed => ("NODE_RETIRED", format!("node {node} was removed")),
+            Standing::Removed => (Reason::NodeRetired, format!("node {node} was removed")),
             Standing::Stranger => {
                 let sentence = "its certificate is from before the secret was exchanged";
-                ("NOT_A_PEER", format!("node {node}: {sentence}"))
+                (Reason::NotAPeer, format!("node {node}: {sentence}"))
             }
             _ => {
                 let what = standing.as_str();
                 let name = call.name();
                 (
-                    "PEER_ROLE",
+                    Reason::PeerRole,
                     format!("node {node} is {what}: {name} is not for it"),
                 )
             }
@@ -78,7 +78,7 @@ impl Shared {
         }
         let shown = names.node;
         let sentence = format!("the certificate is that of node {shown}, not of node {node}");
-        Err(self.refuse(caller, "NOT_A_PEER", sentence))
+        Err(self.refuse(caller, Reason::NotAPeer, sentence))
     }
 
     /// Returns the problem of a call; logs it if the peer had no right to the call.
@@ -86,13 +86,13 @@ impl Shared {
         match problem {
             Problem::Refused {
                 reason, sentence, ..
-            } if reason == "PEER_ROLE" => self.refuse(caller, &reason, sentence),
+            } if reason == Reason::PeerRole => self.refuse(caller, reason, sentence),
             _ => problem,
         }
     }
 
     /// Refuses a call, and logs that once in a while for each caller and sentence.
-    pub(crate) fn refuse(&self, caller: &Caller, reason: &str, sentence: String) -> Problem {
+    pub(crate) fn refuse(&self, caller: &Caller, reason: Reason, sentence: String) -> Problem {
         let from = caller.address.remote_addr();
         // The caller will go on trying: one line for a while, not for each attempt.
         if self
@@ -103,12 +103,9 @@ impl Shared {
             tracing::warn!(from, reason = %sentence, "a call for peers was refused");
         }
         match reason {
-            "NODE_RETIRED" => Problem::WrongAddressee {
-                reason: reason.to_owned(),
-                sentence,
-            },
+            Reason::NodeRetired => Problem::WrongAddressee { reason, sentence },
             _ => Problem::Refused {
-                reason: reason.to_owned(),
+                reason,
                 sentence,
                 request_last: None,
             },

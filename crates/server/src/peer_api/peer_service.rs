@@ -14,7 +14,7 @@ use std::{
 use conclave_replica::{PeerError, SnapshotOffer};
 use conclave_storage::log::Vote;
 use conclave_wire::{
-    Problem, batch,
+    Problem, Reason, batch,
     peer::{self, peer_service_server::PeerService},
 };
 use futures::{Stream, StreamExt as _};
@@ -80,11 +80,8 @@ impl Peers {
         envelope: Option<peer::Envelope>,
     ) -> Result<PeerNames, Status> {
         let envelope = envelope.ok_or_else(|| malformed("no envelope"))?;
-        let wrong = |reason: &str, sentence: String| -> Result<PeerNames, Status> {
-            let problem = Problem::WrongAddressee {
-                reason: reason.to_owned(),
-                sentence,
-            };
+        let wrong = |reason: Reason, sentence: String| -> Result<PeerNames, Status> {
+            let problem = Problem::WrongAddressee { reason, sentence };
             // The caller will go on trying: one line for a while, not for each attempt.
             if self.shared.refused.is_news(envelope.source_node_id) {
                 tracing::warn!(peer = envelope.source_node_id, %problem, "a peer was refused");
@@ -94,10 +91,10 @@ impl Peers {
         let (cluster, node) = (&self.shared.identity.cluster_id, self.shared.identity.node);
         let names = self.shared.is_peer(caller, call, envelope.source_node_id)?;
         if envelope.cluster_id != *cluster {
-            return wrong("WRONG_CLUSTER", self.shared.other_cluster());
+            return wrong(Reason::WrongCluster, self.shared.other_cluster());
         }
         if envelope.target_node_id != node {
-            return wrong("WRONG_NODE", format!("this is node {node}"));
+            return wrong(Reason::WrongNode, format!("this is node {node}"));
         }
         if self
             .shared
@@ -106,7 +103,7 @@ impl Peers {
         {
             let source = envelope.source_node_id;
             let sentence = format!("node {source} was started again elsewhere");
-            return wrong("NODE_SUPERSEDED", sentence);
+            return wrong(Reason::NodeSuperseded, sentence);
         }
         Ok(names)
     }
@@ -130,7 +127,10 @@ impl Peers {
             Err(Problem::Refused { .. } | Problem::SessionExpired { .. }) => {
                 let node = names.node;
                 let sentence = format!("node {node} asks for no operator");
-                Err(self.shared.refuse(caller, "PEER_ROLE", sentence).into())
+                Err(self
+                    .shared
+                    .refuse(caller, Reason::PeerRole, sentence)
+                    .into())
             }
             Err(problem) => Err(problem.into()),
         }

@@ -5,7 +5,7 @@
 //! issued is refused.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use conclave_wire::Problem;
+use conclave_wire::{Problem, Reason};
 
 /// Returns the maximum number of items on a page in the form of a response.
 pub(crate) fn told(size: usize) -> u32 {
@@ -42,7 +42,7 @@ pub(crate) fn number_of(token: &str) -> Result<Option<u64>, Problem> {
 
 fn bad_token() -> Problem {
     Problem::Refused {
-        reason: "PAGE_TOKEN_INVALID".to_owned(),
+        reason: Reason::PageTokenInvalid,
         sentence: "the page token is none that a node has given".to_owned(),
         request_last: None,
     }
@@ -196,14 +196,14 @@ mod tests {
         for bad in ["!", "_w"] {
             assert_eq!(
                 key_of(bad).unwrap_err().reason(),
-                "PAGE_TOKEN_INVALID",
+                Reason::PageTokenInvalid,
                 "{bad}"
             );
         }
         for bad in ["x", "-1", "99999999999999999999"] {
             assert_eq!(
                 number_of(bad).unwrap_err().reason(),
-                "PAGE_TOKEN_INVALID",
+                Reason::PageTokenInvalid,
                 "{bad}"
             );
         }

@@ -2,7 +2,7 @@
 
 use conclave_replica::{ChangeError, ProposeError, ReadError, Refusal};
 use conclave_storage::state as rows;
-use conclave_wire::Problem;
+use conclave_wire::{Problem, Reason};
 
 pub(crate) fn of_propose(error: &ProposeError) -> Problem {
     match error {
@@ -44,9 +44,9 @@ pub(crate) fn of_rows(error: &rows::ReadError) -> Problem {
 }
 
 /// Returns the problem of a request that the receiving node refuses.
-pub(crate) fn refused(reason: &str, sentence: &str) -> Problem {
+pub(crate) fn refused(reason: Reason, sentence: &str) -> Problem {
     Problem::Refused {
-        reason: reason.to_owned(),
+        reason,
         sentence: sentence.to_owned(),
         request_last: None,
     }
@@ -55,14 +55,14 @@ pub(crate) fn refused(reason: &str, sentence: &str) -> Problem {
 /// Returns the problem of a membership that is not possible.
 pub(crate) fn of_refusal(refusal: Refusal) -> Problem {
     let reason = match refusal {
-        Refusal::NoSuchNode(_) => "NO_SUCH_NODE",
-        Refusal::NumberTaken(_) | Refusal::NumberRetired(_) => "NODE_NUMBER_TAKEN",
-        Refusal::NumberTooFar { .. } => "NODE_NUMBER_TOO_FAR",
-        Refusal::AddressTaken(_) => "ADDRESS_TAKEN",
-        Refusal::LastVoter(_) => "LAST_VOTER",
-        Refusal::TooManyVoters => "TOO_MANY_VOTERS",
-        Refusal::TooManyMembers => "TOO_MANY_MEMBERS",
-        Refusal::NoNumber => "NODE_NUMBER_INVALID",
+        Refusal::NoSuchNode(_) => Reason::NoSuchNode,
+        Refusal::NumberTaken(_) | Refusal::NumberRetired(_) => Reason::NodeNumberTaken,
+        Refusal::NumberTooFar { .. } => Reason::NodeNumberTooFar,
+        Refusal::AddressTaken(_) => Reason::AddressTaken,
+        Refusal::LastVoter(_) => Reason::LastVoter,
+        Refusal::TooManyVoters => Reason::TooManyVoters,
+        Refusal::TooManyMembers => Reason::TooManyMembers,
+        Refusal::NoNumber => Reason::NodeNumberInvalid,
     };
     refused(reason, &refusal.to_string())
 }
@@ -71,9 +71,9 @@ pub(crate) fn of_refusal(refusal: Refusal) -> Problem {
 pub(crate) fn of_change(error: &ChangeError) -> Problem {
     match error {
         ChangeError::Refused(refusal) => of_refusal(*refusal),
-        ChangeError::LearnerBehind { .. } => refused("LEARNER_BEHIND", &error.to_string()),
-        ChangeError::NoAnswer { .. } => refused("NODE_UNREACHABLE", &error.to_string()),
-        ChangeError::NotTakenOver { .. } => refused("NOT_TAKEN_OVER", &error.to_string()),
+        ChangeError::LearnerBehind { .. } => refused(Reason::LearnerBehind, &error.to_string()),
+        ChangeError::NoAnswer { .. } => refused(Reason::NodeUnreachable, &error.to_string()),
+        ChangeError::NotTakenOver { .. } => refused(Reason::NotTakenOver, &error.to_string()),
         ChangeError::Broken(sentence) => Problem::Broken {
             sentence: sentence.clone(),
         },
@@ -108,11 +108,11 @@ mod tests {
     fn a_node_that_is_only_behind_does_not_say_that_it_stops() {
         let waited = std::time::Duration::from_secs(1);
         let behind = of_read(&ReadError::Behind { waited });
-        assert_eq!(behind.reason(), "BEHIND");
-        assert_eq!(of_read(&ReadError::Stopping).reason(), "GOING_AWAY");
+        assert_eq!(behind.reason(), Reason::Behind);
+        assert_eq!(of_read(&ReadError::Stopping).reason(), Reason::GoingAway);
         assert_eq!(
             of_read(&ReadError::NoLeader { waited }).reason(),
-            "NO_LEADER"
+            Reason::NoLeader
         );
     }
 }

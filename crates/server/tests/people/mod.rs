@@ -176,5 +176,6 @@ pub(crate) fn reason(status: Status) -> String {
     problem
         .unwrap_or_else(|| panic!("{status}"))
         .reason()
+        .name()
         .to_owned()
 }

@@ -57,7 +57,7 @@ pub(super) fn operation(encoded: Encoded) -> Result<Operation, DecodeError> {
         }),
         Encoded::AdvancePositions(advance) => advance_positions(&advance)?,
         Encoded::DeleteMessages(delete) => delete_messages(&delete)?,
-        other => of_accounts(other)?,
+        other => of_access(other)?,
     })
 }
 
@@ -103,7 +103,7 @@ fn login_keys(keys: Option<peer::LoginKeys>) -> Result<LoginKeys, DecodeError> {
     })
 }
 
-fn of_accounts(encoded: Encoded) -> Result<Operation, DecodeError> {
+fn of_access(encoded: Encoded) -> Result<Operation, DecodeError> {
     Ok(match encoded {
         Encoded::CreateAccount(create) => {
             use peer::create_account::Grant as Encoding;
@@ -138,6 +138,12 @@ fn of_accounts(encoded: Encoded) -> Result<Operation, DecodeError> {
             text: MessageText::new(post.text)?,
             keyed: post.keyed,
         }),
+        other => of_accounts(other)?,
+    })
+}
+
+fn of_accounts(encoded: Encoded) -> Result<Operation, DecodeError> {
+    Ok(match encoded {
         Encoded::DeleteAccount(delete) => Operation::Account(AccountOperation::DeleteAccount {
             password_version: delete.password_version,
         }),
@@ -158,6 +164,12 @@ fn of_accounts(encoded: Encoded) -> Result<Operation, DecodeError> {
         Encoded::EndSession(end) => Operation::Account(AccountOperation::EndSession {
             session: SessionId(end.session_id),
         }),
+        other => of_admins(other)?,
+    })
+}
+
+fn of_admins(encoded: Encoded) -> Result<Operation, DecodeError> {
+    Ok(match encoded {
         Encoded::SetAccountRole(set) => Operation::Admin(AdminOperation::SetAccountRole {
             name: AccountName::new(set.name)?,
             role: match set.role {

@@ -6,7 +6,7 @@ use conclave_core::{
 };
 
 use super::{SessionRequest, command, invalid};
-use crate::{Problem, v1};
+use crate::{Problem, Reason, v1};
 
 /// How long an invite can be used if its maker does not say, in milliseconds.
 const INVITE_MS_DEFAULT: u64 = 7 * 24 * 60 * 60 * 1000;
@@ -169,7 +169,7 @@ impl SessionRequest for v1::SetAccountRoleRequest {
             v1::AccountRole::Admin => AccountRole::Admin,
             v1::AccountRole::Bot => AccountRole::Bot,
             v1::AccountRole::Unspecified => {
-                return Err(invalid("ROLE_MISSING", "the request names no role"));
+                return Err(invalid(Reason::RoleMissing, "the request names no role"));
             }
         };
         let name = AccountName::new(self.name)?;

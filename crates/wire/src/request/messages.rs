@@ -7,7 +7,7 @@ use conclave_core::{
 };
 
 use super::{SessionRequest, command, invalid};
-use crate::{Problem, v1};
+use crate::{Problem, Reason, v1};
 
 impl SessionRequest for v1::SendMessageRequest {
     fn into_command(self, session: SessionId) -> Result<Command, Problem> {
@@ -29,7 +29,12 @@ impl SessionRequest for v1::SendMessageRequest {
                 Recipient::Conversation(ConversationId(id)),
                 id.to_le_bytes().to_vec(),
             ),
-            None => return Err(invalid("RECIPIENT_MISSING", "the message has no recipient")),
+            None => {
+                return Err(invalid(
+                    Reason::RecipientMissing,
+                    "the message has no recipient",
+                ));
+            }
         };
         let digest_of = text.clone();
         let reply_to = self.reply_to.to_le_bytes();
@@ -51,7 +56,7 @@ impl SessionRequest for v1::SendMessageRequest {
 }
 
 fn message_of(message: Option<v1::MessageRef>) -> Result<MessageRef, Problem> {
-    let message = message.ok_or_else(|| invalid("MESSAGE_MISSING", "no message is named"))?;
+    let message = message.ok_or_else(|| invalid(Reason::MessageMissing, "no message is named"))?;
     Ok(MessageRef {
         conversation: ConversationId(message.conversation_id),
         sequence: Sequence(message.sequence),
@@ -104,7 +109,7 @@ impl SessionRequest for v1::AdvancePositionsRequest {
             _ => {
                 let most = POSITIONS_PER_REQUEST_MAX;
                 let sentence = format!("at most {most} conversations may be named at once");
-                return Err(invalid(Rejection::ListTooLong.reason(), &sentence));
+                return Err(invalid(Reason::ListTooLong, &sentence));
             }
         }
         let mut bytes = Vec::with_capacity(24 * self.progress.len());

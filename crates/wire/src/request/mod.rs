@@ -15,7 +15,7 @@ use conclave_core::{
     Command, Digest, OnceId, Operation, Origin, SessionId, TokenHash, limits::PAGE_MAX,
 };
 
-use crate::{Problem, v1};
+use crate::{Problem, Reason, v1};
 
 pub use accounts::{change_password, delete_account};
 pub use admin::{create_bot, create_invite, reset_password};
@@ -36,9 +36,9 @@ pub const TOKEN_BYTES: usize = 32;
 /// Bytes of an invite's code: 128 random bits.
 pub const INVITE_CODE_BYTES: usize = 16;
 
-fn invalid(reason: &str, sentence: &str) -> Problem {
+fn invalid(reason: Reason, sentence: &str) -> Problem {
     Problem::Refused {
-        reason: reason.to_owned(),
+        reason,
         sentence: sentence.to_owned(),
         request_last: None,
     }
@@ -58,8 +58,12 @@ pub fn once_id(bytes: &[u8]) -> Result<Option<OnceId>, Problem> {
     if bytes.is_empty() {
         return Ok(None);
     }
-    let id = OnceId::try_from(bytes)
-        .map_err(|_| invalid("REQUEST_ID_INVALID", "a request id has 16 bytes, or none"))?;
+    let id = OnceId::try_from(bytes).map_err(|_| {
+        invalid(
+            Reason::RequestIdInvalid,
+            "a request id has 16 bytes, or none",
+        )
+    })?;
     Ok(Some(id))
 }
 
@@ -73,7 +77,7 @@ pub fn chosen_token(bytes: &[u8]) -> Result<Option<[u8; TOKEN_BYTES]>, Problem> 
     }
     let token = bytes
         .try_into()
-        .map_err(|_| invalid("TOKEN_INVALID", "a token has 32 random bytes, or none"))?;
+        .map_err(|_| invalid(Reason::TokenInvalid, "a token has 32 random bytes, or none"))?;
     Ok(Some(token))
 }
 
@@ -86,7 +90,7 @@ pub fn device_secret(bytes: &[u8]) -> Result<Option<&[u8]>, Problem> {
         0 => Ok(None),
         TOKEN_BYTES => Ok(Some(bytes)),
         _ => Err(invalid(
-            "DEVICE_INVALID",
+            Reason::DeviceInvalid,
             "the secret of a device has 32 random bytes, or none",
         )),
     }
@@ -102,7 +106,7 @@ pub fn invite_code(bytes: &[u8]) -> Result<Option<[u8; INVITE_CODE_BYTES]>, Prob
     }
     let code = bytes
         .try_into()
-        .map_err(|_| invalid("CODE_INVALID", "a code has 16 random bytes, or none"))?;
+        .map_err(|_| invalid(Reason::CodeInvalid, "a code has 16 random bytes, or none"))?;
     Ok(Some(code))
 }
 
@@ -139,7 +143,7 @@ fn command(
     operation: Operation,
 ) -> Result<Command, Problem> {
     let request =
-        request.ok_or_else(|| invalid("REQUEST_MISSING", "the request carries no number"))?;
+        request.ok_or_else(|| invalid(Reason::RequestMissing, "the request carries no number"))?;
     let origin = Origin::Session {
         session,
         number: request.number,

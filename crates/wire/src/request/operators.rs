@@ -6,7 +6,7 @@ use conclave_core::{
 };
 
 use super::{digest, invalid};
-use crate::{Problem, v1};
+use crate::{Problem, Reason, v1};
 
 /// How long a join token can be used if its maker does not say, in milliseconds.
 const JOIN_TOKEN_MS_DEFAULT: u64 = 24 * 60 * 60 * 1000;
@@ -40,7 +40,7 @@ pub fn create_join_token(
 pub fn revoke_join_token(id: &str) -> Result<OperatorRequest, Problem> {
     let known = || {
         invalid(
-            "TOKEN_ID_INVALID",
+            Reason::TokenIdInvalid,
             "a token's id has 8 characters: 0-9, a-f",
         )
     };
@@ -188,18 +188,18 @@ mod tests {
     fn what_is_no_request_is_refused() {
         for id in ["", "1", "0102030g", "+1020304", "010203045", "é1020"] {
             let refused = revoke_join_token(id).unwrap_err();
-            assert_eq!(refused.reason(), "TOKEN_ID_INVALID", "{id}");
+            assert_eq!(refused.reason(), Reason::TokenIdInvalid, "{id}");
         }
         let id = JoinTokenId([0, 0xab, 2, 3]);
         let asked = revoke_join_token(&format!(" {id}\n")).unwrap();
         assert_eq!(asked, OperatorRequest::RevokeJoinToken { id });
         let refused = create_operator("e v a".to_owned(), TokenHash([1; 32]));
-        assert_eq!(refused.unwrap_err().reason(), "NAME_CHARACTER");
+        assert_eq!(refused.unwrap_err().reason(), Reason::NameCharacter);
         let long = v1::CreateJoinTokenRequest {
             ttl_seconds: u64::MAX,
             ..Default::default()
         };
         let refused = create_join_token(&long, TokenHash([1; 32])).unwrap_err();
-        assert_eq!(refused.reason(), "JOIN_TOKEN_OUT_OF_RANGE");
+        assert_eq!(refused.reason(), Reason::JoinTokenOutOfRange);
     }
 }

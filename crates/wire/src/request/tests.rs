@@ -2,6 +2,7 @@
 
 mod every;
 
+use crate::Reason;
 use std::collections::BTreeMap;
 
 use conclave_core::{
@@ -17,8 +18,8 @@ fn id() -> Option<v1::RequestId> {
     Some(v1::RequestId { number, nonce })
 }
 
-fn reason(made: Made) -> String {
-    made.unwrap_err().reason().to_owned()
+fn reason(made: Made) -> Reason {
+    made.unwrap_err().reason()
 }
 
 fn send(number: u64, nonce: u64, to: &str, text: &str) -> Result<Command, Problem> {
@@ -52,12 +53,16 @@ fn a_retry_has_the_same_digest_and_anything_else_another() {
 #[test]
 fn bounds_are_checked_before_anything_is_proposed() {
     for blank in ["", " ", "\u{200b}", "\u{2800}\u{3164}"] {
-        assert_eq!(reason(send(1, 1, "bob", blank)), "TEXT_EMPTY", "{blank:?}");
+        assert_eq!(
+            reason(send(1, 1, "bob", blank)),
+            Reason::TextEmpty,
+            "{blank:?}"
+        );
     }
-    assert_eq!(reason(send(1, 1, "b ob", "x")), "NAME_CHARACTER");
+    assert_eq!(reason(send(1, 1, "b ob", "x")), Reason::NameCharacter);
     assert_eq!(
         reason(send(1, 1, "bob", &"x".repeat(16 * 1024 + 1))),
-        "TEXT_TOO_LONG"
+        Reason::TextTooLong
     );
     let nobody = v1::SendMessageRequest {
         text: "x".to_owned(),
@@ -65,12 +70,12 @@ fn bounds_are_checked_before_anything_is_proposed() {
     };
     assert_eq!(
         reason(nobody.into_command(SessionId(1))),
-        "RECIPIENT_MISSING"
+        Reason::RecipientMissing
     );
     let unnumbered = v1::CloseSessionRequest { request: None };
     assert_eq!(
         reason(unnumbered.into_command(SessionId(1))),
-        "REQUEST_MISSING"
+        Reason::RequestMissing
     );
     assert!(once_id(&[1; 15]).is_err());
     assert!(chosen_token(&[1; 31]).is_err());
@@ -119,7 +124,7 @@ fn a_request_without_a_number_is_refused() {
     for (made, operation) in all(None) {
         assert_eq!(
             made.unwrap_err().reason(),
-            "REQUEST_MISSING",
+            Reason::RequestMissing,
             "{operation:?}"
         );
     }
@@ -158,7 +163,7 @@ fn an_invite_has_defaults_and_bounds() {
         let refused = invite(id(), ttl_seconds, uses);
         assert_eq!(
             reason(refused),
-            "INVITE_OUT_OF_RANGE",
+            Reason::InviteOutOfRange,
             "{ttl_seconds} {uses}"
         );
     }
@@ -184,10 +189,10 @@ fn a_list_has_an_item_and_no_more_than_its_bound_which_is_told() {
         (&advance, POSITIONS_PER_REQUEST_MAX),
     ];
     for (list, max) in lists {
-        assert_eq!(reason(list(0)), "LIST_EMPTY");
+        assert_eq!(reason(list(0)), Reason::ListEmpty);
         assert!(list(1).is_ok() && list(max).is_ok());
         let refused = list(max + 1).unwrap_err();
-        assert_eq!(refused.reason(), "LIST_TOO_LONG");
+        assert_eq!(refused.reason(), Reason::ListTooLong);
         let sentence = refused.to_string();
         assert!(sentence.contains(&format!(" {max} ")), "{sentence}");
     }
@@ -201,24 +206,24 @@ fn what_a_request_does_not_name_is_refused() {
         account_name: "bob".into(),
         role: 0,
     };
-    assert_eq!(reason(made(role)), "ROLE_MISSING");
+    assert_eq!(reason(made(role)), Reason::RoleMissing);
     let role = v1::SetAccountRoleRequest {
         request: id(),
         name: "bob".into(),
         role: 99,
     };
-    assert_eq!(reason(made(role)), "ROLE_MISSING");
+    assert_eq!(reason(made(role)), Reason::RoleMissing);
     let edit = v1::EditMessageRequest {
         request: id(),
         message: None,
         text: "x".into(),
     };
-    assert_eq!(reason(made(edit)), "MESSAGE_MISSING");
+    assert_eq!(reason(made(edit)), Reason::MessageMissing);
     for (reaction, refused) in [
-        ("", "LINE_INVALID"),
-        ("a b", "REACTION_INVALID"),
-        ("a\u{7}", "LINE_INVALID"),
-        (&"x".repeat(33), "LINE_INVALID"),
+        ("", Reason::LineInvalid),
+        ("a b", Reason::ReactionInvalid),
+        ("a\u{7}", Reason::LineInvalid),
+        (&"x".repeat(33), Reason::LineInvalid),
     ] {
         let react = v1::SetReactionRequest {
             request: id(),
@@ -232,5 +237,9 @@ fn what_a_request_does_not_name_is_refused() {
         request: id(),
         name: "#den".into(),
     };
-    assert_eq!(reason(made(join)), "NAME_CHARACTER", "clients strip it");
+    assert_eq!(
+        reason(made(join)),
+        Reason::NameCharacter,
+        "clients strip it"
+    );
 }

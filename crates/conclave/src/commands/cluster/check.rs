@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, process::ExitCode, time::Duration};
 
-use conclave_client::{CallError, Client, v1};
+use conclave_client::{CallError, Client, Reason, v1};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use v1::CheckVerdict;
@@ -67,7 +67,10 @@ async fn checked(client: &Client) -> anyhow::Result<v1::CheckClusterResponse> {
     for endpoint in endpoints.iter().chain(&endpoints) {
         match checked_at(client, endpoint, deadline).await {
             Ok(found) => return Ok(found),
-            Err(CallError::Refused { reason, sentence }) if reason == "NO_SUCH_CHECK" => {
+            Err(CallError::Refused {
+                reason: Reason::NoSuchCheck,
+                sentence,
+            }) => {
                 last = sentence;
             }
             Err(CallError::NotDone { sentence, .. } | CallError::Unknown { sentence, .. }) => {

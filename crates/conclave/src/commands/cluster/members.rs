@@ -3,7 +3,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use conclave_client::{CallError, Client, v1};
+use conclave_client::{CallError, Client, Reason, v1};
 use tokio::time::{Instant, sleep};
 use v1::change_members_request::Change;
 
@@ -192,7 +192,7 @@ async fn when_caught_up(
     loop {
         match client.change_members(request.clone()).await {
             Err(CallError::Refused { reason, sentence })
-                if reason == "LEARNER_BEHIND" && Instant::now() < deadline =>
+                if reason == Reason::LearnerBehind && Instant::now() < deadline =>
             {
                 if !std::mem::replace(&mut told, true) {
                     note(&format!("{sentence}; waiting until it has caught up"));

@@ -168,7 +168,7 @@ impl Remote {
 fn reason(status: &Status) -> String {
     Problem::from_status(status).map_or_else(
         || format!("{status:?}"),
-        |problem| problem.reason().to_owned(),
+        |problem| problem.reason().to_string(),
     )
 }
 

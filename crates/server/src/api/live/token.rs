@@ -1,7 +1,7 @@
 //! Resume tokens: a position in the log of one cluster, valid on all its nodes.
 
 use conclave_core::Position;
-use conclave_wire::Problem;
+use conclave_wire::{Problem, Reason};
 
 /// Version of the token format; another format gets another number.
 const VERSION: u8 = 1;
@@ -52,7 +52,7 @@ pub(crate) fn checked(position: u64) -> Result<Position, Problem> {
 /// of its log.
 pub(crate) fn invalid() -> Problem {
     Problem::Refused {
-        reason: "RESUME_TOKEN_INVALID".to_owned(),
+        reason: Reason::ResumeTokenInvalid,
         sentence: "the resume token is none of this cluster; begin without one".to_owned(),
         request_last: None,
     }

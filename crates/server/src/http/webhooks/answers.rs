@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::Response,
 };
-use conclave_wire::Problem;
+use conclave_wire::{Problem, Reason};
 use serde_json::json;
 
 use crate::http::classify;
@@ -49,39 +49,39 @@ pub(crate) fn refusal(problem: &Problem, keyed: bool) -> Response {
 }
 
 /// Returns the problem of a post that is refused before the rules are asked.
-pub(super) fn refused(reason: &str, sentence: &str) -> Problem {
+pub(super) fn refused(reason: Reason, sentence: &str) -> Problem {
     Problem::Refused {
-        reason: reason.to_owned(),
+        reason,
         sentence: sentence.to_owned(),
         request_last: None,
     }
 }
 
 /// Returns what the sender can do, where the sentence does not say it.
-fn hint_of(reason: &str) -> Option<&'static str> {
+fn hint_of(reason: Reason) -> Option<&'static str> {
     Some(match reason {
-        "NO_SUCH_WEBHOOK" => {
+        Reason::NoSuchWebhook => {
             "the path is /hooks/SECRET as it was shown when the webhook was made; it ends with the \
              rights of its maker: a moderator of the room makes another one"
         }
-        "BODY_INVALID" => r#"send {"text": "…"} as JSON in UTF-8"#,
-        "BODY_TOO_LONG" => "send less: the first 256 KiB would hold more than a message shows",
-        "METHOD_NOT_ALLOWED" => "use POST",
+        Reason::BodyInvalid => r#"send {"text": "…"} as JSON in UTF-8"#,
+        Reason::BodyTooLong => "send less: the first 256 KiB would hold more than a message shows",
+        Reason::MethodNotAllowed => "use POST",
         _ => return None,
     })
 }
 
 fn status_of(problem: &Problem) -> StatusCode {
     match problem {
-        Problem::Refused { reason, .. } => match reason.as_str() {
-            "NO_SUCH_WEBHOOK" | "NO_SUCH_CONVERSATION" => StatusCode::NOT_FOUND,
-            "METHOD_NOT_ALLOWED" => StatusCode::METHOD_NOT_ALLOWED,
-            "REQUEST_REUSED" => StatusCode::CONFLICT,
-            "BODY_TOO_LONG" | "TEXT_TOO_LONG" => StatusCode::PAYLOAD_TOO_LARGE,
-            "CONTENT_TYPE_INVALID" | "CHARSET_INVALID" | "CONTENT_ENCODING_INVALID" => {
-                StatusCode::UNSUPPORTED_MEDIA_TYPE
-            }
-            "QUOTA_EXCEEDED" => StatusCode::INSUFFICIENT_STORAGE,
+        Problem::Refused { reason, .. } => match reason {
+            Reason::NoSuchWebhook | Reason::NoSuchConversation => StatusCode::NOT_FOUND,
+            Reason::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Reason::RequestReused => StatusCode::CONFLICT,
+            Reason::BodyTooLong | Reason::TextTooLong => StatusCode::PAYLOAD_TOO_LARGE,
+            Reason::ContentTypeInvalid
+            | Reason::CharsetInvalid
+            | Reason::ContentEncodingInvalid => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Reason::QuotaExceeded => StatusCode::INSUFFICIENT_STORAGE,
             _ => StatusCode::BAD_REQUEST,
         },
         Problem::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
@@ -141,20 +141,20 @@ mod tests {
         };
         let cases = [
             (Rejection::TextEmpty.into(), (400, false)),
-            (refused("BODY_INVALID", "…"), (400, false)),
-            (refused("IDEMPOTENCY_KEY_INVALID", "…"), (400, false)),
+            (refused(Reason::BodyInvalid, "…"), (400, false)),
+            (refused(Reason::IdempotencyKeyInvalid, "…"), (400, false)),
             (Rejection::NoSuchWebhook.into(), (404, false)),
             (Rejection::NoSuchConversation.into(), (404, false)),
-            (refused("METHOD_NOT_ALLOWED", "…"), (405, false)),
+            (refused(Reason::MethodNotAllowed, "…"), (405, false)),
             (Rejection::RequestReused { last: 0 }.into(), (409, false)),
             (
                 Rejection::TextTooLong { bytes: 20_000 }.into(),
                 (413, false),
             ),
-            (refused("BODY_TOO_LONG", "…"), (413, false)),
-            (refused("CONTENT_TYPE_INVALID", "…"), (415, false)),
-            (refused("CHARSET_INVALID", "…"), (415, false)),
-            (refused("CONTENT_ENCODING_INVALID", "…"), (415, false)),
+            (refused(Reason::BodyTooLong, "…"), (413, false)),
+            (refused(Reason::ContentTypeInvalid, "…"), (415, false)),
+            (refused(Reason::CharsetInvalid, "…"), (415, false)),
+            (refused(Reason::ContentEncodingInvalid, "…"), (415, false)),
             (Problem::Busy, (429, true)),
             (Problem::NoSpace, (507, true)),
             (limited, (429, true)),

@@ -8,7 +8,7 @@ use std::{borrow::Cow, io::Read as _};
 
 use axum::http::{HeaderMap, header};
 use conclave_text::BYTE_ORDER_MARK;
-use conclave_wire::Problem;
+use conclave_wire::{Problem, Reason};
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use serde_json::{Map, Value};
 
@@ -68,7 +68,7 @@ impl Shape {
         let type_is_bad = || {
             let sentence = "the content type must be application/json, another of JSON, \
                             application/x-www-form-urlencoded with a field `payload`, or none";
-            refused("CONTENT_TYPE_INVALID", sentence)
+            refused(Reason::ContentTypeInvalid, sentence)
         };
         let content_type = one(header::CONTENT_TYPE).ok_or_else(type_is_bad)?;
         let mut parts = content_type.split(';').map(str::trim);
@@ -80,12 +80,12 @@ impl Shape {
         });
         let charset = charset_of(charset.unwrap_or_default()).ok_or_else(|| {
             let sentence = "the charset must be utf-8, iso-8859-1 or windows-1252, or not be named";
-            refused("CHARSET_INVALID", sentence)
+            refused(Reason::CharsetInvalid, sentence)
         })?;
         let packing = one(header::CONTENT_ENCODING).and_then(packing_of);
         let packing = packing.ok_or_else(|| {
             let sentence = "the content encoding must be gzip, deflate or identity, or none";
-            refused("CONTENT_ENCODING_INVALID", sentence)
+            refused(Reason::ContentEncodingInvalid, sentence)
         })?;
         Ok(Self {
             kind,
@@ -119,7 +119,7 @@ impl Shape {
             Packing::Gzip => unpack(MultiGzDecoder::new(body), "gzip"),
             // The standard requires a zlib header; some senders leave it out.
             Packing::Deflate => match unpack(ZlibDecoder::new(body), "deflate") {
-                Err(problem) if problem.reason() == "BODY_INVALID" => {
+                Err(problem) if problem.reason() == Reason::BodyInvalid => {
                     unpack(DeflateDecoder::new(body), "deflate")
                 }
                 unpacked => unpacked,
@@ -262,7 +262,7 @@ fn unpack(packed: impl std::io::Read, name: &str) -> Result<Vec<u8>, Problem> {
     })?;
     match bytes.len() > BYTES_MAX {
         true => Err(refused(
-            "BODY_TOO_LONG",
+            Reason::BodyTooLong,
             "the body has more than 256 KiB unpacked",
         )),
         false => Ok(bytes),
@@ -288,7 +288,7 @@ fn percent_decoded(bytes: &[u8]) -> Result<Vec<u8>, Problem> {
 }
 
 fn invalid(sentence: &str) -> Problem {
-    refused("BODY_INVALID", sentence)
+    refused(Reason::BodyInvalid, sentence)
 }
 
 #[cfg(test)]

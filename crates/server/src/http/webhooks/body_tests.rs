@@ -1,5 +1,6 @@
 //! Tests of bodies in every packing, charset and wrapping that senders use, and of invalid ones.
 
+use conclave_wire::Reason;
 use std::{collections::BTreeSet, io::Write as _};
 
 use axum::http::HeaderValue;
@@ -33,9 +34,9 @@ fn whole(shape: Shape, body: &[u8]) -> Result<Value, Problem> {
 }
 
 #[track_caller]
-fn refusal(result: Result<Value, Problem>) -> (String, String) {
+fn refusal(result: Result<Value, Problem>) -> (Reason, String) {
     let problem = result.unwrap_err();
-    (problem.reason().to_owned(), problem.to_string())
+    (problem.reason(), problem.to_string())
 }
 
 fn packed(encoding: &str, body: &[u8]) -> Vec<u8> {
@@ -92,7 +93,7 @@ fn json_is_taken_by_all_its_names_and_without_one() {
         assert_eq!(read(bad, body).is_ok(), expected, "{bad}");
     }
     let (reason, sentence) = refusal(read("application/xml", body));
-    assert_eq!(reason, "CONTENT_TYPE_INVALID");
+    assert_eq!(reason, Reason::ContentTypeInvalid);
     assert!(sentence.contains("application/json"));
 }
 
@@ -117,7 +118,7 @@ fn a_form_holds_json_or_the_fields_themselves() {
         (b"payload", "not JSON"),
     ] {
         let (reason, sentence) = refusal(read(kind, bad));
-        assert_eq!(reason, "BODY_INVALID", "{sentence}");
+        assert_eq!(reason, Reason::BodyInvalid, "{sentence}");
         assert!(sentence.contains(cause), "{sentence}");
     }
 }
@@ -144,21 +145,21 @@ fn what_is_packed_is_unpacked_up_to_the_bound() {
     );
     for bad in ["br", "zstd", "gzip, gzip", "compress"] {
         let problem = shape("", bad).unwrap_err();
-        assert_eq!(problem.reason(), "CONTENT_ENCODING_INVALID", "{bad}");
+        assert_eq!(problem.reason(), Reason::ContentEncodingInvalid, "{bad}");
     }
     // 64 MiB of zeros: a thousand times shorter when packed.
     for (encoding, packing) in [("gzip", "gzip"), ("deflate", "deflate"), ("deflate", "raw")] {
         let bomb = packed(packing, &vec![b' '; 64 * 1024 * 1024]);
         assert!(bomb.len() < BYTES_MAX);
         let refused = whole(shape("application/json", encoding).unwrap(), &bomb);
-        assert_eq!(refusal(refused).0, "BODY_TOO_LONG", "{packing}");
+        assert_eq!(refusal(refused).0, Reason::BodyTooLong, "{packing}");
     }
     let text = r#"{"text": ""}"#;
     let just = " ".repeat(BYTES_MAX - text.len()) + text;
     let gzip = shape("", "gzip").unwrap();
     assert!(whole(gzip, &packed("gzip", just.as_bytes())).is_ok());
     let (reason, sentence) = refusal(whole(gzip, body));
-    assert_eq!(reason, "BODY_INVALID");
+    assert_eq!(reason, Reason::BodyInvalid);
     assert!(sentence.contains("gzip"), "{sentence}");
     let all = packed("gzip", body);
     assert!(whole(gzip, &all[..all.len() - 9]).is_err());
@@ -184,7 +185,7 @@ fn letters_are_utf8_or_what_the_charset_says() {
         assert_eq!(told["text"], "grün € “x”", "{charset}");
     }
     let (reason, sentence) = refusal(read("application/json", latin));
-    assert_eq!(reason, "BODY_INVALID");
+    assert_eq!(reason, Reason::BodyInvalid);
     assert!(sentence.contains("not UTF-8 (at byte 13)"), "{sentence}");
     let wide = [b"\xff\xfe".to_vec(), b"{\0}\0".to_vec()].concat();
     assert!(
@@ -193,7 +194,7 @@ fn letters_are_utf8_or_what_the_charset_says() {
             .contains("UTF-16")
     );
     let (reason, _) = refusal(read("application/json; charset=utf-16", b"{}"));
-    assert_eq!(reason, "CHARSET_INVALID");
+    assert_eq!(reason, Reason::CharsetInvalid);
 }
 
 #[test]
@@ -209,7 +210,7 @@ fn what_is_no_object_is_refused_with_the_cause() {
         (b"{\"text\": \"a\"} x", "trailing"),
     ] {
         let (reason, sentence) = refusal(read("application/json", body));
-        assert_eq!(reason, "BODY_INVALID");
+        assert_eq!(reason, Reason::BodyInvalid);
         assert!(sentence.contains(cause), "{sentence}");
     }
     let deep = "[".repeat(100_000);

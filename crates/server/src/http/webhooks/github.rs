@@ -122,18 +122,7 @@ impl Event<'_> {
                 let address = self.address("comment.html_url");
                 (link(&did, address), self.written("comment.body"))
             }
-            "pull_request_review" => {
-                let did = match (action, text_at(self.body, "review.state")) {
-                    ("dismissed", _) => "dismissed a review of",
-                    ("edited", _) => "edited a review of",
-                    (_, "approved") => "approved",
-                    (_, "changes_requested") => "asked for changes of",
-                    _ => "reviewed",
-                };
-                let did = format!("{did} pull request {}", self.numbered("pull_request"));
-                let review = self.address("review.html_url").to_owned();
-                (did, join(&[self.written("review.body"), review], "\n"))
-            }
+            "pull_request_review" => self.review(),
             "release" => {
                 let release = first_of(self.body, &["release.name", "release.tag_name"]);
                 let release = line(release, TITLE_CHARACTERS);
@@ -162,18 +151,7 @@ impl Event<'_> {
                 let member = self.text("member.login");
                 (format!("{action} {member} as collaborator"), none())
             }
-            "gollum" => {
-                let pages = list_at(self.body, "pages").iter().take(PAGES_SHOWN);
-                let pages = pages.map(|page| {
-                    let title = line(text_at(page, "title"), TITLE_CHARACTERS);
-                    let action = line(text_at(page, "action"), TITLE_CHARACTERS);
-                    link(&format!("- {action} {title}"), text_at(page, "html_url"))
-                });
-                (
-                    "changed the wiki".to_owned(),
-                    join(&pages.collect::<Vec<_>>(), "\n"),
-                )
-            }
+            "gollum" => self.wiki(),
             "status" => {
                 let commit = short(text_at(self.body, "sha"));
                 let (context, state) = (self.text("context"), self.text("state"));
@@ -182,48 +160,82 @@ impl Event<'_> {
                 (did, self.text("description"))
             }
             "workflow_run" | "workflow_job" | "check_run" | "check_suite" => self.check(),
-            "deployment" | "deployment_status" => {
-                let environment = first_of(
-                    self.body,
-                    &["deployment.environment", "deployment_status.environment"],
-                );
-                let environment = line(environment, TITLE_CHARACTERS);
-                let state = self.text("deployment_status.state");
-                let state = if state.is_empty() {
-                    "begun".to_owned()
-                } else {
-                    state
-                };
-                let address = first_of(
-                    self.body,
-                    &[
-                        "deployment_status.environment_url",
-                        "deployment_status.target_url",
-                        "workflow_run.html_url",
-                        "repository.html_url",
-                    ],
-                );
-                let did = format!("deployment to {environment}: {state}");
-                (
-                    link(&did, address),
-                    self.written("deployment_status.description"),
-                )
-            }
-            name if name.ends_with("_alert") => {
-                let what = [
-                    "alert.security_advisory.summary",
-                    "alert.rule.description",
-                    "alert.secret_type_display_name",
-                    "alert.secret_type",
-                    "alert.affected_package_name",
-                ];
-                let what = line(first_of(self.body, &what), TITLE_CHARACTERS);
-                let did = format!("{action} {}", name.replace('_', " "));
-                let address = self.address("alert.html_url");
-                (link(&join(&[did, what], ": "), address), none())
-            }
+            "deployment" | "deployment_status" => self.deployment(),
+            name if name.ends_with("_alert") => self.alert(),
             _ => self.any(),
         }
+    }
+
+    /// Tells a review of a pull request.
+    fn review(&self) -> (String, String) {
+        let did = match (self.action.as_str(), text_at(self.body, "review.state")) {
+            ("dismissed", _) => "dismissed a review of",
+            ("edited", _) => "edited a review of",
+            (_, "approved") => "approved",
+            (_, "changes_requested") => "asked for changes of",
+            _ => "reviewed",
+        };
+        let did = format!("{did} pull request {}", self.numbered("pull_request"));
+        let review = self.address("review.html_url").to_owned();
+        (did, join(&[self.written("review.body"), review], "\n"))
+    }
+
+    /// Tells which pages of the wiki have changed.
+    fn wiki(&self) -> (String, String) {
+        let pages = list_at(self.body, "pages").iter().take(PAGES_SHOWN);
+        let pages = pages.map(|page| {
+            let title = line(text_at(page, "title"), TITLE_CHARACTERS);
+            let action = line(text_at(page, "action"), TITLE_CHARACTERS);
+            link(&format!("- {action} {title}"), text_at(page, "html_url"))
+        });
+        (
+            "changed the wiki".to_owned(),
+            join(&pages.collect::<Vec<_>>(), "\n"),
+        )
+    }
+
+    /// Tells how far a deployment is.
+    fn deployment(&self) -> (String, String) {
+        let environment = first_of(
+            self.body,
+            &["deployment.environment", "deployment_status.environment"],
+        );
+        let environment = line(environment, TITLE_CHARACTERS);
+        let state = self.text("deployment_status.state");
+        let state = if state.is_empty() {
+            "begun".to_owned()
+        } else {
+            state
+        };
+        let address = first_of(
+            self.body,
+            &[
+                "deployment_status.environment_url",
+                "deployment_status.target_url",
+                "workflow_run.html_url",
+                "repository.html_url",
+            ],
+        );
+        let did = format!("deployment to {environment}: {state}");
+        (
+            link(&did, address),
+            self.written("deployment_status.description"),
+        )
+    }
+
+    /// Tells an alert of security.
+    fn alert(&self) -> (String, String) {
+        let what = [
+            "alert.security_advisory.summary",
+            "alert.rule.description",
+            "alert.secret_type_display_name",
+            "alert.secret_type",
+            "alert.affected_package_name",
+        ];
+        let what = line(first_of(self.body, &what), TITLE_CHARACTERS);
+        let did = format!("{} {}", self.action, self.name.replace('_', " "));
+        let address = self.address("alert.html_url");
+        (link(&join(&[did, what], ": "), address), String::new())
     }
 
     fn push(&self) -> (String, String) {

@@ -31,7 +31,7 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use conclave_core::{Accepted, AccountId, OnceId, Rejection, TokenHash, allowance::price};
 use conclave_wire::{
-    Problem,
+    Problem, Reason,
     request::{self, TOKEN_BYTES},
 };
 use futures::future::poll_fn;
@@ -113,7 +113,7 @@ async fn only_post(method: Method) -> Response {
         return classify::options();
     }
     let sentence = r#"this is the address of a webhook: POST {"text": "…"} to it as JSON"#;
-    refusal(&refused("METHOD_NOT_ALLOWED", sentence), false)
+    refusal(&refused(Reason::MethodNotAllowed, sentence), false)
 }
 
 async fn nowhere() -> Response {
@@ -170,7 +170,7 @@ impl Hooks {
         }
         if let Err(Rejection::RequestReused { .. }) = outcome.answer {
             let sentence = "the idempotency key was used for another body";
-            return Err(refused("REQUEST_REUSED", sentence));
+            return Err(refused(Reason::RequestReused, sentence));
         }
         accepted(&outcome, |accepted| match accepted {
             Accepted::MessageSent {
@@ -266,7 +266,7 @@ fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let key = key.filter(|key| (1..=KEY_BYTES_MAX).contains(&key.len()));
     let bad = || {
         let sentence = "one idempotency key of 1 to 128 printable ASCII characters, or none";
-        refused("IDEMPOTENCY_KEY_INVALID", sentence)
+        refused(Reason::IdempotencyKeyInvalid, sentence)
     };
     key.map(|key| Some(key.to_owned())).ok_or_else(bad)
 }
@@ -274,14 +274,14 @@ fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 /// Reads the whole body, unless it is too long or too slow.
 async fn body_of(body: &mut Body, deadline: Deadline) -> Result<Bytes, Problem> {
     let whole = tokio::time::timeout(deadline.left(), read(body)).await;
-    whole.map_err(|_| refused("BODY_INVALID", "the body did not arrive in time"))?
+    whole.map_err(|_| refused(Reason::BodyInvalid, "the body did not arrive in time"))?
 }
 
 async fn read(body: &mut Body) -> Result<Bytes, Problem> {
     let mut whole = Vec::new();
     let mut dropped = 0;
     while let Some(frame) = poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await {
-        let broken = |_| refused("BODY_INVALID", "the body did not arrive as a whole");
+        let broken = |_| refused(Reason::BodyInvalid, "the body did not arrive as a whole");
         let Ok(data) = frame.map_err(broken)?.into_data() else {
             continue;
         };
@@ -295,7 +295,10 @@ async fn read(body: &mut Body) -> Result<Bytes, Problem> {
     }
     match dropped {
         0 => Ok(whole.into()),
-        _ => Err(refused("BODY_TOO_LONG", "the body has more than 256 KiB")),
+        _ => Err(refused(
+            Reason::BodyTooLong,
+            "the body has more than 256 KiB",
+        )),
     }
 }
 
@@ -311,7 +314,7 @@ fn told_by(headers: &HeaderMap, body: &Value) -> Result<Told, Problem> {
     if alerts::is_old_grafana(body) {
         return Ok(Told::Message(alerts::old_grafana(body)));
     }
-    let bad = |sentence: &str| refused("BODY_INVALID", sentence);
+    let bad = |sentence: &str| refused(Reason::BodyInvalid, sentence);
     if !(body["text"].is_string() || body["text"].is_null()) {
         return Err(bad("the field `text` of the body is no text"));
     }
@@ -333,8 +336,8 @@ mod tests {
 
     use super::*;
 
-    fn reason<T: std::fmt::Debug>(result: Result<T, Problem>) -> String {
-        result.unwrap_err().reason().to_owned()
+    fn reason<T: std::fmt::Debug>(result: Result<T, Problem>) -> Reason {
+        result.unwrap_err().reason()
     }
 
     fn headers(name: &'static str, values: &[&[u8]]) -> HeaderMap {
@@ -359,7 +362,7 @@ mod tests {
             &format!("{path}/x"),
             &format!("{path}//"),
         ] {
-            assert_eq!(reason(token_of(bad)), "NO_SUCH_WEBHOOK", "{bad}");
+            assert_eq!(reason(token_of(bad)), Reason::NoSuchWebhook, "{bad}");
         }
     }
 
@@ -376,7 +379,7 @@ mod tests {
             &[&b"a"[..], b"b"],
             &[&b"\xff"[..]],
         ] {
-            assert_eq!(reason(key(bad)), "IDEMPOTENCY_KEY_INVALID", "{bad:?}");
+            assert_eq!(reason(key(bad)), Reason::IdempotencyKeyInvalid, "{bad:?}");
         }
     }
 
@@ -393,7 +396,7 @@ mod tests {
             json!({"blocks": []}),
             json!({"blocks": [{"type": "divider"}]}),
         ] {
-            assert_eq!(reason(told(bad.clone())), "BODY_INVALID", "{bad}");
+            assert_eq!(reason(told(bad.clone())), Reason::BodyInvalid, "{bad}");
         }
     }
 
@@ -405,12 +408,12 @@ mod tests {
         };
         let most = body::BYTES_MAX;
         assert_eq!(read(most).await.unwrap().len(), most);
-        assert_eq!(reason(read(most + 1).await), "BODY_TOO_LONG");
-        assert_eq!(reason(read(4 * most).await), "BODY_TOO_LONG");
+        assert_eq!(reason(read(most + 1).await), Reason::BodyTooLong);
+        assert_eq!(reason(read(4 * most).await), Reason::BodyTooLong);
         let parts = (0..2000).map(|_| Ok::<_, std::io::Error>(vec![b' '; 1000]));
         let mut body = Body::from_stream(futures::stream::iter(parts));
         let refused = body_of(&mut body, Deadline::usual()).await;
-        assert_eq!(reason(refused), "BODY_TOO_LONG");
+        assert_eq!(reason(refused), Reason::BodyTooLong);
         // The handler does not wait for the rest of it.
         assert!(!body.is_end_stream());
     }
@@ -420,7 +423,7 @@ mod tests {
         let never = futures::stream::pending::<Result<Bytes, std::io::Error>>();
         let mut body = Body::from_stream(never);
         let body = body_of(&mut body, Deadline::usual()).await;
-        assert_eq!(reason(body), "BODY_INVALID");
+        assert_eq!(reason(body), Reason::BodyInvalid);
     }
 
     #[test]

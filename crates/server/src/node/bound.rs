@@ -1,0 +1,116 @@
+//! Binds the listeners of a node: for clients and for peers.
+//!
+//! Nothing is accepted here: a client or a peer that connects waits until the node serves.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use conclave_replica::Member;
+use conclave_wire::address;
+use rustls::sign::CertifiedKey;
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
+
+use crate::{
+    cluster::start_error::StartError,
+    config::node_config::NodeConfig,
+    tls::{
+        OwnWatch,
+        security::{self, SecurityError},
+    },
+};
+
+/// Maximum number of connections that wait to be accepted; the system may allow fewer. A client
+/// that finds no place tries again after a second.
+const WAITING_MAX: u32 = 8192;
+
+/// The listeners of a node before it serves, and the certificate of its operator.
+pub(super) struct Bound {
+    pub(super) client: TcpListener,
+    pub(super) peers: TcpListener,
+    pub(super) client_address: SocketAddr,
+    pub(super) peer_address: SocketAddr,
+    pub(super) own_certificate: Option<(OwnWatch, Arc<CertifiedKey>)>,
+}
+
+impl Bound {
+    /// Binds both listeners, and reads the certificate.
+    ///
+    /// # Errors
+    /// If an address is taken or refused, or the certificate cannot be used.
+    pub(super) async fn open(config: &NodeConfig) -> Result<Self, StartError> {
+        let client = listen(&config.client_address, "clients").await?;
+        let peers = listen(&config.peer_address, "peers").await?;
+        let client_address = local_address(&client)?;
+        let peer_address = local_address(&peers)?;
+        security::check(config.plain, client_address)?;
+        let (certificate, key) = (config.tls_certificate.as_ref(), config.tls_key.as_ref());
+        let own_files = security::own_files(config.plain, certificate, key)?;
+        let own_certificate = own_files.map(OwnWatch::start).transpose();
+        Ok(Self {
+            client,
+            peers,
+            client_address,
+            peer_address,
+            own_certificate: own_certificate.map_err(SecurityError::from)?,
+        })
+    }
+
+    /// Returns the addresses at which other machines reach this node.
+    pub(super) fn member(&self, config: &NodeConfig) -> Result<Member, StartError> {
+        Ok(Member {
+            peer_address: advertised(config, self.peer_address)?,
+            client_address: advertised(config, self.client_address)?,
+        })
+    }
+}
+
+async fn listen(address: &str, whom: &'static str) -> Result<TcpListener, StartError> {
+    let failed = |source| StartError::Listen {
+        address: address.to_owned(),
+        whom,
+        source,
+    };
+    listen_on(address).await.map_err(failed)
+}
+
+/// Listens on the first available address of this name.
+async fn listen_on(address: &str) -> io::Result<TcpListener> {
+    let mut refused = io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address");
+    for address in lookup_host(address).await? {
+        let socket = match address.is_ipv4() {
+            true => TcpSocket::new_v4(),
+            false => TcpSocket::new_v6(),
+        }?;
+        // Lets a server start again at once on the same address.
+        socket.set_reuseaddr(true)?;
+        match socket
+            .bind(address)
+            .and_then(|()| socket.listen(WAITING_MAX))
+        {
+            Ok(listener) => return Ok(listener),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
+}
+
+/// Returns the address at which other machines reach a listener of this node.
+fn advertised(config: &NodeConfig, local: SocketAddr) -> Result<String, StartError> {
+    match &config.advertise {
+        Some(host) => {
+            let wrong = |why| StartError::Join(format!("advertise `{host}`: {why}"));
+            let host = address::check_host(host).map_err(wrong)?;
+            Ok(format!("{host}:{}", local.port()))
+        }
+        None if local.ip().is_unspecified() && config.members.is_empty() => {
+            let sentence = format!("{local} is every address of this machine, and others need one");
+            Err(StartError::Join(sentence))
+        }
+        None => Ok(local.to_string()),
+    }
+}
+
+fn local_address(listener: &TcpListener) -> Result<SocketAddr, StartError> {
+    listener
+        .local_addr()
+        .map_err(|error| StartError::System(error.to_string()))
+}
