@@ -263,6 +263,12 @@ impl Problem {
     }
 }
 
+impl From<Problem> for Status {
+    fn from(problem: Problem) -> Self {
+        problem.to_status()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tonic::Code;
