@@ -144,7 +144,7 @@ mod tests {
                 ..v1::ChangeMembersRequest::default()
             };
             let problem = ChangeRequest::from_wire(request).unwrap_err();
-            problem.reason().to_owned()
+            problem.reason()
         };
         assert_eq!(refused(None), Reason::ChangeMissing);
         let bad = v1::AddNode {
