@@ -19,7 +19,7 @@ pub use circles::circles;
 pub use documents::{
     anchors, foreign_paths, links, lock_sources, named_documents, notebook, promised_tests,
 };
-pub use names::{clocks, forbidden_names, hash_order, unicode_tables};
+pub use names::{clocks, forbidden_names, grpc_inside, hash_order, unicode_tables};
 pub use proto::comments;
 pub use source::{COLUMNS_MAX, LINES_MAX, columns, header, length, story};
 pub use tree::{File, read_tree};

@@ -10,7 +10,7 @@ use std::{
 
 use conclave_tidy::{
     File, Problem, arrows, circles, clocks, columns, comments, forbidden_dependencies,
-    forbidden_names, foreign_paths, hash_order, header, length, links, lock_sources,
+    forbidden_names, foreign_paths, grpc_inside, hash_order, header, length, links, lock_sources,
     named_documents, notebook, promised_tests, read_tree, story, unicode_tables,
 };
 
@@ -138,6 +138,13 @@ fn what_the_log_decides_asks_no_table_of_unicode() {
     decided.extend(files("crates/storage/src/state/", ".rs"));
     decided.extend(files("crates/wire/src/batch/", ".rs"));
     check(&decided, |file| unicode_tables(&file.path, &file.text));
+}
+
+#[test]
+fn grpc_stays_at_the_edges_of_the_server() {
+    check(&files("crates/server/src/", ".rs"), |file| {
+        grpc_inside(&file.path, &file.text)
+    });
 }
 
 #[test]
