@@ -5,6 +5,26 @@
 //!
 //! Always true: an attack goes to loopback addresses alone, and its connections and its time are
 //! bounded by [`Bounds`].
+//!
+//! ```no_run
+//! use std::{sync::Arc, time::Duration};
+//!
+//! use conclave_attack::{Bounds, Target, attack, run};
+//! use tokio::runtime::Handle;
+//!
+//! # async fn greedy() -> Result<(), Box<dyn std::error::Error>> {
+//! let (clients, peers) = ("127.0.0.1:7400".parse()?, "127.0.0.1:7401".parse()?);
+//! let target = Arc::new(Target::find(vec![clients], vec![peers], false).await?);
+//! let greedy = attack("greedy").expect("it is in the list");
+//! let bounds = Bounds::new(greedy.count, Duration::from_secs(10));
+//! let calm = Duration::from_secs(5);
+//! let report = run(greedy, &target, bounds, calm, &Handle::current()).await?;
+//! println!("{report}");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Start reading with `attacks/mod.rs`, which says how to add one.
 
 mod attacks;
 mod frames;

@@ -59,42 +59,36 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! Start reading with [`Client`] and [`Builder`], then `call.rs` (how a call goes on elsewhere),
+//! [`Events`] and [`Outbox`]. `examples/bot.rs` is a whole program.
 
-mod account;
-mod admin;
 mod attempts;
 mod builder;
 mod call;
-mod chat;
+mod calls;
 mod connect;
 mod error;
 mod events;
-mod govern;
 mod limits;
-mod live;
 mod nodes;
 mod numbers;
-mod operate;
 mod outbox;
 mod random;
-mod rooms;
 mod rpc;
-mod sessions;
 mod trust;
 mod verdict;
 mod vouched;
 
 #[cfg(test)]
-mod fake;
-#[cfg(test)]
-mod flaky_connection;
-#[cfg(test)]
 mod tests;
 
-pub use account::Grant;
 pub use builder::{ATTEMPT_TIMEOUT, Builder, CONNECT_TIMEOUT, TOTAL_TIMEOUT};
 pub use call::Client;
-pub use chat::{Days, Outgoing, Page, Sent};
+pub use calls::account::Grant;
+pub use calls::chat::{Days, Outgoing, Page, Sent};
+pub use calls::operate::new_credential;
+pub use calls::sessions::{Login, new_device_secret};
 pub use conclave_core as core;
 pub use conclave_tls::{Fingerprint, NoFingerprint};
 pub use conclave_wire::{OperatorCredential, v1};
@@ -102,11 +96,9 @@ pub use connect::{BuildError, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, check_add
 pub use error::{CallError, RequestKey};
 pub use events::{Disconnect, Events, From, HEARTBEAT, Item, Reconnect, SubscribeOptions};
 pub use limits::{ENDPOINTS_MAX, IN_FLIGHT_MAX};
-pub use operate::new_credential;
 pub use outbox::{
     OUTBOX_BYTES_MAX, OUTBOX_MESSAGES_MAX, Outbox, OutboxError, Outcome, Restored, Ticket,
 };
-pub use sessions::{Login, new_device_secret};
 pub use trust::{
     ANOTHER_AUTHORITY, Authority, FetchError, NOT_PROVEN, NOT_VALID_NOW, NoAuthority, NoRoots,
     Roots, fetch_authority, is_loopback,

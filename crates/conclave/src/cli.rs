@@ -8,9 +8,10 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::{
     commands::{
-        account, bench, bot, cluster, completions, conversations, delete, demo, edit, invite,
-        login, logout, operator, passwd, presence, react, read, room, search, send, serve,
-        sessions, token, trust, up, webhook, whoami,
+        accounts::{account, bot, invite, login, logout, passwd, sessions, token, trust, whoami},
+        bench,
+        chat::{conversations, delete, edit, presence, react, read, room, search, send, webhook},
+        cluster, completions, demo, operator, serve, up,
     },
     errors::EXIT_INTERRUPTED,
 };

@@ -7,6 +7,32 @@
 //! Always true: the same state and the same command give the same answer and the same events, on
 //! every machine and at every time. Nothing here knows a clock, randomness, a file, a network or
 //! the order of a hash table.
+//!
+//! ```
+//! use conclave_core::{
+//!     AccountName, Batch, Broken, Command, Decision, Lookup, MessageText, Now, Position,
+//!     Rejection, Timestamp, decide,
+//! };
+//!
+//! // Values that break a rule cannot be made.
+//! assert_eq!(MessageText::new(""), Err(Rejection::TextEmpty));
+//! assert_eq!(AccountName::new("Alice")?.key(), AccountName::new("alice")?.key());
+//!
+//! // Time is what the log says: a new leader whose clock is behind does not turn it back.
+//! let now = Now { log_time: Timestamp(5_000), date: Timestamp(5_000) };
+//! let batch = Batch { proposed_at: Timestamp(4_000), date: Timestamp(0), commands: Vec::new() };
+//! assert_eq!(now.next(&batch).log_time, Timestamp(5_000));
+//!
+//! /// Decides the only command of log entry 7, as every node does.
+//! fn apply(state: &impl Lookup, now: Now, command: &Command) -> Result<Decision, Broken> {
+//!     decide(state, now, |event| Position::new(7, event), command)
+//! }
+//! # Ok::<(), Rejection>(())
+//! ```
+//!
+//! Start reading with [`decide()`], the gate that lets each request through once; then
+//! `decide/messages/send_message.rs`, a whole rule, and `tests/scripts`, what rules answer, as
+//! stories.
 
 pub mod allowance;
 pub mod answer;
@@ -32,7 +58,10 @@ pub use allowance::spend::Spend;
 pub use answer::{Accepted, Answer};
 pub use command::{Batch, Command, Origin};
 pub use decide::{Decision, Remember, decide};
-pub use event::Event;
+pub use event::{
+    AccessEvent, AccountEvent, ClusterEvent, ConversationEvent, Event, MessageEvent, RoomEvent,
+    SentMessage, SessionEvent,
+};
 pub use ids::{
     AccountId, AuthorityId, ConversationId, Digest, InviteId, JoinTokenId, NodeId, OnceId,
     Position, Sequence, SessionId, ThrottleKey, Timestamp, TokenHash, WebhookId,
@@ -45,8 +74,9 @@ pub use name::{AccountName, OperatorName, RoomName};
 pub use now::Now;
 pub use once::OncePool;
 pub use operation::{
-    AccountRole, Grant, LoginKeys, MemberRole, MessageRef, Operation, OperatorRequest, Pass,
-    Progress, Recipient,
+    AccessOperation, AccountOperation, AccountRole, AdminOperation, ClusterOperation, Grant,
+    LoginKeys, MemberRole, MessageOperation, MessageRef, Operation, OperatorRequest, Pass,
+    Progress, Recipient, RoomOperation,
 };
 pub use pattern::NamePattern;
 pub use rejection::{Bound, Line, Rejection};

@@ -2,6 +2,27 @@
 //!
 //! Always true: untyped data stops at the boundary of this crate; any input from outside may be
 //! refused, and never makes the node panic.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use conclave_server::{Node, NodeConfig};
+//!
+//! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = NodeConfig { data: "/var/lib/conclave".into(), ..NodeConfig::default() };
+//! let node = Node::start(config).await?;
+//! let leader = node.ready().await;
+//! println!("node {} serves {}; node {leader} leads", node.node(), node.client_address());
+//! let reason = node.failed().await; // Never ends on a healthy node.
+//! node.stop(Duration::from_secs(10)).await;
+//! # drop(reason);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The folders are floors; files use only those below them, and the header of each folder says what
+//! it is for. Start reading with `node`, which starts and stops the others; then `api`, a file for
+//! each service of clients; then `live`, which makes streams from what was applied.
 
 mod api;
 mod auth;
@@ -24,7 +45,7 @@ mod tls;
 pub use api::operator_file::{OPERATOR_FILE, OPERATOR_RESET_FILE};
 pub use auth::registration::Registration;
 pub use cluster::start_error::{StartError, Stuck};
-pub use conclave_replica::{DiskFailure, Fault, LogId};
+pub use conclave_storage::{DiskFailure, Fault, log::LogId};
 pub use config::node_config::{ConfigError, NodeConfig, Overrides};
 pub use connections::Limits;
 pub use identity::node_identity::IdentityError;

@@ -6,6 +6,20 @@
 //! the text, and the command carries the prepared form; every other node takes it as it is.
 //!
 //! Always true: preparing what was prepared changes nothing, and no input panics.
+//!
+//! ```
+//! use conclave_text::{message, shown, topic};
+//!
+//! // One form for what looks the same: `e` with an accent is one character or two.
+//! assert_eq!(topic("Cafe\u{301}")?.as_str(), "Caf\u{e9}");
+//! // A message of which nothing can be seen is refused.
+//! assert!(message("\u{200b} \n").is_err());
+//! // A text cannot steer the terminal that shows it.
+//! assert_eq!(shown("hello\x1b[2J\u{202e}"), "hello[2J");
+//! # Ok::<(), conclave_text::Refused>(())
+//! ```
+//!
+//! Start reading with [`message`], then `hidden.rs`, which says which characters cannot be seen.
 
 mod alike;
 mod character;

@@ -6,8 +6,10 @@
 
 mod arrows;
 mod circles;
+mod commands;
 mod documents;
 mod names;
+mod paths;
 mod proto;
 mod source;
 mod tree;
@@ -16,11 +18,13 @@ use std::fmt;
 
 pub use arrows::{DEPENDENCIES_ALLOWED, arrows, forbidden_dependencies};
 pub use circles::circles;
+pub use commands::commands;
 pub use documents::{
     anchors, foreign_paths, links, lock_sources, named_documents, notebook, promised_tests,
 };
 pub use names::{clocks, forbidden_names, grpc_inside, hash_order, unicode_tables};
-pub use proto::comments;
+pub use paths::{front_page, named_paths, routes};
+pub use proto::{comments, undocumented_calls};
 pub use source::{COLUMNS_MAX, LINES_MAX, columns, header, length, story};
 pub use tree::{File, read_tree};
 

@@ -9,9 +9,10 @@ use std::{
 };
 
 use conclave_tidy::{
-    File, Problem, arrows, circles, clocks, columns, comments, forbidden_dependencies,
-    forbidden_names, foreign_paths, grpc_inside, hash_order, header, length, links, lock_sources,
-    named_documents, notebook, promised_tests, read_tree, story, unicode_tables,
+    File, Problem, arrows, circles, clocks, columns, commands, comments, forbidden_dependencies,
+    forbidden_names, foreign_paths, front_page, grpc_inside, hash_order, header, length, links,
+    lock_sources, named_documents, named_paths, notebook, promised_tests, read_tree, routes, story,
+    undocumented_calls, unicode_tables,
 };
 
 static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -159,6 +160,39 @@ fn links_lead_somewhere() {
     check(&documents, |file| links(file, &FILES, exists));
 }
 
+/// Returns the documents about the tree of today: an entry of the notebook names what was there on
+/// its day.
+fn documents_of_today() -> Vec<&'static File> {
+    let mut documents = files("docs/", ".md");
+    documents.retain(|file| !file.path.starts_with("docs/notebook/"));
+    let front = ["README.md", "CONTRIBUTING.md"];
+    documents.extend(
+        FILES
+            .iter()
+            .filter(|file| front.contains(&file.path.as_str())),
+    );
+    documents
+}
+
+#[test]
+fn paths_that_documents_name_exist() {
+    check(&documents_of_today(), |file| {
+        named_paths(&file.path, &file.text, exists)
+    });
+}
+
+#[test]
+fn commands_of_developers_name_what_is_there() {
+    check(&documents_of_today(), |file| commands(file, &FILES));
+}
+
+#[test]
+fn paths_through_the_code_are_short_and_have_no_loop() {
+    check(&files("docs/architecture.md", ""), |file| {
+        routes(&file.path, &file.text)
+    });
+}
+
 #[test]
 fn documents_that_code_names_exist() {
     let code: Vec<&File> = FILES
@@ -180,6 +214,22 @@ fn documents_that_code_names_exist() {
 fn the_protocol_explains_itself() {
     check(&files("proto/", ".proto"), |file| {
         comments(&file.path, &file.text)
+    });
+}
+
+#[test]
+fn every_call_is_on_the_page_about_the_protocol() {
+    let page = FILES.iter().find(|file| file.path == "docs/protocol.md");
+    let page = page.expect("there is a page about the protocol");
+    check(&files("proto/conclave/v1/", ".proto"), |file| {
+        undocumented_calls(&file.path, &file.text, &page.text)
+    });
+}
+
+#[test]
+fn front_pages_name_files_that_exist() {
+    check(&files("crates/", "src/lib.rs"), |file| {
+        front_page(&file.path, &file.text, exists)
     });
 }
 

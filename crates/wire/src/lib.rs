@@ -3,6 +3,32 @@
 //! This is the only place where both are known: code that speaks to clients, peers or the log goes
 //! through here. Untyped data stops here; what comes out has passed every bound that does not need
 //! the state.
+//!
+//! A request becomes a command, a command becomes bytes of the log, and every node reads the same
+//! command from them:
+//!
+//! ```
+//! use conclave_core::{Batch, SessionId, Timestamp};
+//! use conclave_wire::{batch, request::SessionRequest as _, v1};
+//!
+//! let request = v1::SendMessageRequest {
+//!     request: Some(v1::RequestId { number: 1, nonce: 7 }),
+//!     to: Some(v1::send_message_request::To::RoomName("ops".to_owned())),
+//!     text: "deploy at noon".to_owned(),
+//!     ..Default::default()
+//! };
+//! let command = request.into_command(SessionId(3))?;
+//! let time = Timestamp(1_000);
+//! let entry = Batch { proposed_at: time, date: time, commands: vec![command] };
+//! assert_eq!(batch::decode(batch::encode(&entry))?, entry);
+//!
+//! // A request that breaks a bound is refused before it reaches the log.
+//! assert!(v1::SendMessageRequest::default().into_command(SessionId(3)).is_err());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Start reading with [`request`] (bounds of what clients send), then [`batch`] (the content of log
+//! entries) and [`problem`] (every refusal and its gRPC status).
 
 pub mod address;
 pub mod answer;

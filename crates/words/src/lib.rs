@@ -6,6 +6,20 @@
 //!
 //! Always true: the same text gives the same words to the index and to a query, and no input
 //! panics.
+//!
+//! ```
+//! use conclave_words::{SearchQuery, query::Zone};
+//!
+//! // Days such as `after:2026-11-20` are those of this zone, here UTC.
+//! let zone = Zone::new(0, Vec::new()).expect("UTC is a zone");
+//! let query = SearchQuery::parse("strasse deploy* -rollback", &zone)?;
+//! assert!(query.is_said_by("Deployed from the Straße"));
+//! assert!(!query.is_said_by("the deployment in this Straße, and its rollback"));
+//! # Ok::<(), conclave_words::QueryError>(())
+//! ```
+//!
+//! Start reading with [`SearchQuery::parse`], then [`Words::of`] and [`Pattern`], which decide
+//! whether a text says a word.
 
 pub mod query;
 mod words;

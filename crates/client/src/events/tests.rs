@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 use super::{From, Item, SubscribeOptions};
 use crate::{
     CallError, Client, Events,
-    fake::{Fake, Part},
+    tests::fake::{Fake, Part},
 };
 
 /// Time limit of each test: a test that takes longer hangs.

@@ -20,8 +20,8 @@ use super::{
     room::Room,
 };
 use crate::{
-    CallError, Client, Outgoing, RequestKey, Sent, attempts::KeyedCallError, chat::send_request,
-    numbers::Taken,
+    CallError, Client, Outgoing, RequestKey, Sent, attempts::KeyedCallError,
+    calls::chat::send_request, numbers::Taken,
 };
 
 /// Maximum number of recipients with a message under way; the others wait for their turn. Well

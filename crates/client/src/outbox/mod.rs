@@ -29,7 +29,7 @@ use std::{
 use conclave_core::Recipient;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use crate::{Client, Outgoing, chat::send_request};
+use crate::{Client, Outgoing, calls::chat::send_request};
 use delivery::{Delivery, Entry, Input};
 use journal::Journal;
 use room::{Room, cost, room_now};

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::{Outbox, OutboxError, Restored, journal::Journal, record::Record};
 use crate::{
     CallError, Client, OUTBOX_BYTES_MAX,
-    fake::{Fake, Step},
+    tests::fake::{Fake, Step},
 };
 
 /// Time limit of each test: a test that takes longer hangs.

@@ -118,12 +118,14 @@ async fn play(args: &Args) -> anyhow::Result<ExitCode> {
         .await
         .map_err(words)?;
     let load = Load::begin(&cluster).await?;
+    let what = format!("{} people send messages", load.people.len());
+    display.event(load.elapsed(), &what);
     let failovers = disturb(args, &cluster, &load, &display)
         .await
         .map_err(words)?;
     display.event(
         load.elapsed(),
-        "no more messages; reading every node completely",
+        "no more messages; comparing every node completely",
     );
     let slow = load.stop().await;
     let unproven = |error: anyhow::Error| {
@@ -213,11 +215,10 @@ async fn disturb(
                 display.event(load.elapsed(), &format!("kill -9 node {leader} (leader)"));
             }
             Step::Restart => {
-                let dead: Vec<String> = killed.iter().map(|(_, f)| f.killed.to_string()).collect();
-                display.event(
-                    load.elapsed(),
-                    &format!("start node {}", dead.join(" and ")),
-                );
+                let name = |(_, failover): &(_, Failover)| format!("node {}", failover.killed);
+                let dead: Vec<String> = killed.iter().map(name).collect();
+                let what = format!("start {} again", dead.join(" and "));
+                display.event(load.elapsed(), &what);
                 cluster.start_all().await?;
             }
         }
@@ -269,7 +270,7 @@ fn sentence(report: &Report) -> String {
         .map(|failover| failover.stall_ms)
         .max();
     let pause = match stall {
-        Some(ms) => format!("; the longest pause after a killed leader: {ms} ms"),
+        Some(ms) => format!("\nlongest pause after a killed leader: {ms} ms"),
         None => String::new(),
     };
     format!(
@@ -306,8 +307,8 @@ mod tests {
     fn the_closing_sentence_has_the_figures() {
         assert_eq!(
             sentence(&report()),
-            "sent 7, acknowledged 6, lost 0, duplicated 0, out of order 0; \
-             the longest pause after a killed leader: 742 ms"
+            "sent 7, acknowledged 6, lost 0, duplicated 0, out of order 0\n\
+             longest pause after a killed leader: 742 ms"
         );
     }
 

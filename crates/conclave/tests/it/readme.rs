@@ -35,6 +35,11 @@ const MACHINE_SECRET: &str = "/var/lib/conclave-secret";
 const MACHINE_DATA: &str = "/var/lib/conclave";
 /// Last line of `up`, according to the README.
 const LAST_LINE: &str = "Ctrl-C stops all nodes.";
+/// Picture of the demo in the README, and the script that draws it.
+const PICTURE: &str = "docs/pictures/demo.svg";
+const PICTURE_SCRIPT: &str = "scripts/demo-picture";
+/// Maximum size of the picture, which each reader of the README loads.
+const PICTURE_BYTES_MAX: usize = 60_000;
 /// Default number of nodes of `up`.
 const NODES: u16 = 5;
 
@@ -101,6 +106,45 @@ async fn the_commands_of_the_readme_work() {
         readme.contains(LAST_LINE),
         "the README tells another last line of `up`"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_picture_of_the_readme_shows_what_the_demo_prints() {
+    let picture = document(PICTURE);
+    assert!(document("README.md").contains(&format!("]({PICTURE})")));
+    assert!(
+        picture.contains(&format!("by {PICTURE_SCRIPT} ")) && !document(PICTURE_SCRIPT).is_empty()
+    );
+    // A page shows it as an image: nothing in it runs or is loaded.
+    let is_loaded = ["<script", "href=", "url(", "@import"];
+    assert!(!is_loaded.iter().any(|part| picture.contains(part)));
+    assert!(picture.len() < PICTURE_BYTES_MAX);
+    let shown = |class: &str| -> Vec<String> {
+        let begin = format!("<text class=\"{class}\"");
+        let texts = picture.lines().filter(|line| line.starts_with(&begin));
+        let text = |line: &str| line.split(['<', '>']).nth(2).map(without_figures);
+        texts.map(|line| text(line).unwrap()).collect()
+    };
+    assert_eq!(shown("prompt"), [format!("$ {CARGO} demo")]);
+    let desk = Desk::new().await;
+    let ran = desk.run(&format!("{CARGO} demo --seconds 5")).await;
+    let said = format!("{}{}", ran.stderr, ran.stdout);
+    let said: Vec<String> = said.lines().map(without_figures).collect();
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(shown("line"), said, "draw it again with {PICTURE_SCRIPT}");
+}
+
+/// Returns a line with `#` in the place of each number.
+fn without_figures(line: &str) -> String {
+    let mut words = String::new();
+    for character in line.chars() {
+        match character.is_ascii_digit() {
+            true if words.ends_with('#') => {}
+            true => words.push('#'),
+            false => words.push(character),
+        }
+    }
+    words
 }
 
 /// Runs `up` and a conversation, kills two nodes, and presses Ctrl-C.

@@ -5,7 +5,7 @@
 //! the version of the password that was verified, so a password change in between refuses it.
 
 use conclave_core::{OnceId, Rejection};
-use conclave_replica::rows;
+use conclave_storage::state as rows;
 use conclave_wire::Problem;
 
 use crate::{

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use conclave_core::{Accepted, AccountId, MemberRole, NamePattern, Rejection, RoomName, SessionId};
-use conclave_replica::rows;
+use conclave_storage::state as rows;
 use conclave_wire::{
     Problem,
     request::{self, SessionRequest},

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 
 use conclave_core::{Accepted, AccountName, LoginKeys, OnceId, Rejection, SessionLabel};
-use conclave_replica::rows;
+use conclave_storage::state as rows;
 use conclave_text::Password;
 use conclave_wire::{
     Problem,

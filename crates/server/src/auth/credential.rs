@@ -1,5 +1,5 @@
-//! What a request shows of its caller: the token of a session, the credential of an operator, or the
-//! secret of a webhook.
+//! What a request shows of its caller: the token of a session, the credential of an operator, or
+//! the secret of a webhook.
 //!
 //! It is only read here. Whether a session is open or an operator known, the log and the database
 //! say.

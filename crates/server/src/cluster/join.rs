@@ -9,7 +9,8 @@ use std::{
     time::Duration,
 };
 
-use conclave_replica::{Change, Lane, Members, rows};
+use conclave_replica::{Change, Lane, Members};
+use conclave_storage::state as rows;
 use conclave_wire::{Problem, peer};
 use tokio::{sync::watch, time::sleep};
 

@@ -1,9 +1,12 @@
-//! Plain HTTP and the port of clients: it accepts connections, tells calls of gRPC from other
-//! requests, and serves webhooks.
+//! The ports of a node: connections are accepted, requests are told apart by their headers, and
+//! webhooks are served.
 //!
-//! It decides nothing about chat: webhooks propose as services do. It knows no service of `api`:
-//! the listeners of `node` pass the services to it, and only they use it.
+//! A connection passes four stages: a place, the handshake, the first bytes of HTTP (`serve.rs`),
+//! and for each request the decision by its headers (`gate.rs`). No call of gRPC is answered here:
+//! the listeners of `node` pass the services to it. Only `node` uses it.
 
 pub(crate) mod classify;
+pub(crate) mod gate;
+pub(crate) mod refusals;
 pub(crate) mod serve;
 pub(crate) mod webhooks;

@@ -33,16 +33,16 @@ use crate::{
     connections::{
         bodies::{AnswerBody, Books, Call, PROGRESS, Progress, RequestBody},
         descriptors,
-        gate::Gate,
         io::Watched,
         limits::Limits,
         meter::{Connection, Cut, Stage},
         places::{Place, Places},
-        refusals::Refusals,
         turns::Turns,
     },
     http::{
         classify::{self, Asked},
+        gate::Gate,
+        refusals::Refusals,
         webhooks,
     },
     tls::{Accept, Caller, Handshakes},

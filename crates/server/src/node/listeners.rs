@@ -27,11 +27,11 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
     api::{accounts::Accounts, admin::Admin, chat::Chat, live::Live, rooms::Rooms},
-    cluster::bootstrap::Introduction,
-    cluster::moments,
-    connections::{Gate, Limits, Places, Ports},
+    cluster::{bootstrap::Introduction, moments},
+    connections::{Limits, Places, Ports},
     context::shared::Shared,
     http::{
+        gate::Gate,
         serve::{Door, serve},
         webhooks,
     },

@@ -7,6 +7,7 @@ use std::{fs::File, io, path::Path};
 use rusqlite::{Connection, OpenFlags};
 
 use super::{Options, error::OpenError};
+use crate::files::{remove_if_there, with_suffix};
 
 /// The version of the tables. Another one is refused.
 pub const SCHEMA_VERSION: i32 = 7;
@@ -30,6 +31,14 @@ const LOCK_WAIT_MS: u32 = 5000;
 
 /// Prepared statements that a connection keeps: more than there are.
 const STATEMENTS_MAX: usize = 256;
+
+/// Suffix of a snapshot that is verified and not yet in use.
+pub(super) const NEW: &str = ".new";
+
+/// Removes the snapshot that an interrupted exchange left beside the state at `path`.
+pub(super) fn clean_up(path: &Path) -> io::Result<()> {
+    remove_if_there(&with_suffix(path, NEW))
+}
 
 /// Opens the file for writing, and makes it if there is none.
 pub(super) fn open_writer(path: &Path, options: &Options) -> Result<Connection, OpenError> {

@@ -6,6 +6,7 @@
 //!
 //! Always true: rows, remembered answers and the place in the log change in one transaction.
 
+mod change_kind;
 mod column;
 mod database;
 mod entry;
@@ -30,8 +31,8 @@ pub use read::index::{IndexPage, IndexRow};
 pub use read::reader::Reader;
 pub use rows::{
     AccountRow, AccountsPage, ConversationInfo, ConversationRow, Delivery, Happened, HistoryFrom,
-    HistoryPage, InviteRow, MemberRow, MessageRow, NodesRow, ReactionRow, RoomRow, RoomsPage,
-    SessionRow, StreamItem, StreamPage, To, WebhookRow, With,
+    HistoryPage, InviteRow, MemberRow, MessageRow, NodesRow, ReactionRow, RoomChange, RoomRow,
+    RoomsPage, SessionRow, StreamItem, StreamPage, To, WebhookRow, With,
 };
 pub use snapshot::install::VerifiedSnapshot;
 pub use snapshot::make::SnapshotFile;

@@ -30,7 +30,7 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use conclave_core::{Accepted, OnceId, Rejection, TokenHash, allowance::price};
-use conclave_replica::rows::Reader;
+use conclave_storage::state::Reader;
 use conclave_wire::{
     Problem,
     request::{self, TOKEN_BYTES},

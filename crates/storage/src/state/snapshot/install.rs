@@ -20,10 +20,10 @@ use crate::{
     fault::Fault,
     files::{remove_if_there, with_suffix},
     state::{
-        Applied, InstallError, State, database,
+        Applied, InstallError, State,
+        database::{self, NEW},
         integrity::digest,
         meta,
-        snapshot::make::NEW,
         write::writer::{Writer, checkpoint},
     },
 };

@@ -4,8 +4,6 @@
 //! wait, while this machine's callers cannot: so a thread makes it that gives way to all others,
 //! with pauses, and syncs as it goes, so that no flood of pages waits for the disk.
 //!
-//! An exchange that was interrupted leaves a file, which is removed here as well.
-//!
 //! Always true: the file appears under its name only when it is whole, sealed and synced.
 
 use std::{
@@ -34,9 +32,6 @@ const REST: Duration = Duration::from_millis(4);
 const ROOM_BYTES: u64 = 32 * 1024 * 1024;
 /// By how much the thread gives way to others, as `nice` counts.
 const GIVE_WAY: i32 = 10;
-
-/// The place of a snapshot that is verified and not yet in use.
-pub(crate) const NEW: &str = ".new";
 
 /// A finished snapshot file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,11 +176,6 @@ fn seal(target: Connection) -> Result<(), SnapshotError> {
     )?;
     target.close().map_err(|(_, error)| error)?;
     Ok(())
-}
-
-/// Removes what an interrupted exchange left behind: without its name it never was the state.
-pub(crate) fn clean_up(state: &Path) -> io::Result<()> {
-    remove_if_there(&with_suffix(state, NEW))
 }
 
 #[cfg(test)]

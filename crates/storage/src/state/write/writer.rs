@@ -28,7 +28,6 @@ use crate::{
             dates,
             pool::Pool,
         },
-        snapshot::make as snapshot,
     },
 };
 
@@ -66,7 +65,7 @@ impl State {
     /// See [`OpenError`]. A file of another program or version is left as it is.
     pub fn open(directory: &Path, options: Options) -> Result<Self, OpenError> {
         let path = directory.join(FILE);
-        snapshot::clean_up(&path).map_err(|source| OpenError::Io {
+        database::clean_up(&path).map_err(|source| OpenError::Io {
             path: path.clone(),
             source,
         })?;

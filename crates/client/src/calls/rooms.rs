@@ -4,7 +4,7 @@
 use conclave_core::{ConversationId, Position, WebhookId};
 use conclave_wire::{request::TOKEN_BYTES, v1};
 
-use crate::{CallError, Client, Freshness, account::all_pages, random};
+use crate::{CallError, Client, Freshness, calls::account::all_pages, random};
 
 impl Client {
     /// Creates a room; the caller becomes its owner. Only members and invited accounts see a

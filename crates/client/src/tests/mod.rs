@@ -1,5 +1,8 @@
 //! Calls against nodes that fail in every way, over real connections on this machine.
 
+pub(crate) mod fake;
+mod flaky_connection;
+
 use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -10,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::{
     CallError, Client, Freshness, IN_FLIGHT_MAX, RequestKey,
-    fake::{Fake, Step},
+    tests::fake::{Fake, Step},
 };
 
 /// Long enough for an answer on this machine, short enough to wait for in a test.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use conclave_core::Position;
 use conclave_wire::{OperatorCredential, request::TOKEN_BYTES, v1};
 
-use crate::{CallError, Client, account::REQUEST_ID_BYTES, random};
+use crate::{CallError, Client, calls::account::REQUEST_ID_BYTES, random};
 
 /// Makes the random name of a request, which stays the same however often it is tried.
 fn request_id() -> Bytes {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use v1::event::Event as Kind;
 
 use crate::{
-    commands::reader::Reader,
+    commands::chat::reader::Reader,
     errors::note,
     output::{self, Format},
 };

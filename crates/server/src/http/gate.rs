@@ -8,10 +8,10 @@ use std::sync::Arc;
 use axum::http::{HeaderName, Response, request::Parts};
 use conclave_wire::Problem;
 
-use super::{bodies::Allowance, limits::Limits};
 use crate::{
     auth::credential::Credential,
     base::deadline::Deadline,
+    connections::{bodies::Allowance, limits::Limits},
     context::shared::Shared,
     protocol::client_port::{CLIENT_MESSAGE_BYTES_MAX, HOOKS},
     tls::{Caller, Shown},

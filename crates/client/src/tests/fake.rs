@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use crate::flaky_connection::FlakyConnection;
+use crate::tests::flaky_connection::FlakyConnection;
 use conclave_core::Rejection;
 use conclave_wire::{
     Problem,

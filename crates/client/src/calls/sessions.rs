@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use conclave_core::{Position, SessionId, Timestamp};
 use conclave_wire::{request::TOKEN_BYTES, v1};
 
-use crate::{CallError, Client, Freshness, account::REQUEST_ID_BYTES, random};
+use crate::{CallError, Client, Freshness, calls::account::REQUEST_ID_BYTES, random};
 
 /// The result of a login.
 #[derive(Clone, PartialEq, Eq)]

@@ -8,9 +8,11 @@ use conclave_core::{MessageRef, Position, Recipient, limits::PAGE_MAX};
 
 use crate::{
     commands::{
-        account::freshness,
-        follow,
-        reader::{How, Reader},
+        accounts::account::freshness,
+        chat::{
+            follow,
+            reader::{How, Reader},
+        },
     },
     connection::Connection,
     errors::note,

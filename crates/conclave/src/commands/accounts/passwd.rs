@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::{commands::login::Password, connection::Connection, errors::note};
+use crate::{commands::accounts::login::Password, connection::Connection, errors::note};
 
 /// Arguments of `passwd`.
 #[derive(Debug, clap::Args)]

@@ -7,7 +7,7 @@ use conclave_wire::v1;
 
 use crate::{
     CallError, Client, Freshness, RequestKey,
-    account::{all_pages, page_size},
+    calls::account::{all_pages, page_size},
 };
 
 /// A stored message: it is on disk on a majority of the nodes.

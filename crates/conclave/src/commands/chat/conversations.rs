@@ -6,7 +6,7 @@ use conclave_client::v1;
 use serde_json::json;
 
 use crate::{
-    commands::account::freshness,
+    commands::accounts::account::freshness,
     connection::Connection,
     output::{self, Format},
 };

@@ -16,9 +16,9 @@ use std::{
 use axum::http::{HeaderMap, Response, StatusCode};
 use tonic::{Code, Status};
 
-use super::address::Address;
 use crate::{
     base::{kept::Kept, pace::Pace},
+    connections::address::Address,
     context::access::HELD_BACK_MAX,
 };
 
