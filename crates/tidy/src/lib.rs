@@ -25,7 +25,7 @@ pub use documents::{
     anchors, foreign_paths, links, lock_sources, named_documents, notebook, promised_tests,
 };
 pub use floors::{FILES_MAX, FLOORS, crowded, drawn_floors, floors};
-pub use names::{clocks, forbidden_names, hash_order, unicode_tables};
+pub use names::{clocks, forbidden_names, grpc_inside, hash_order, unicode_tables};
 pub use paths::{front_page, named_paths, routes};
 pub use proto::{comments, undocumented_calls};
 pub use source::{COLUMNS_MAX, LINES_MAX, columns, header, length, story};

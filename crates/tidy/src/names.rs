@@ -121,6 +121,41 @@ pub fn unicode_tables(path: &str, text: &str) -> Vec<Problem> {
         .collect()
 }
 
+/// Folders of the server that translate between gRPC and the rest of it.
+const EDGES: [&str; 7] = [
+    "api",
+    "connections",
+    "http",
+    "node",
+    "peer",
+    "peer_api",
+    "tls",
+];
+
+/// Finds files of the server that know gRPC although they are behind its edges: a call that comes
+/// by another protocol could not use them.
+pub fn grpc_inside(path: &str, text: &str) -> Vec<Problem> {
+    let inside = path.strip_prefix("crates/server/src/");
+    let folder = inside.and_then(|inside| inside.split('/').next());
+    if folder.is_none_or(|folder| EDGES.contains(&folder)) {
+        return Vec::new();
+    }
+    numbered(text)
+        .filter(|(_, content)| {
+            let code = content.split("//").next().unwrap_or_default();
+            code.contains("tonic")
+        })
+        .map(|(line, _)| {
+            Problem::new(
+                path,
+                line,
+                "gRPC stays at the edges of the server",
+                "take a `Call`, return a `Problem`, and translate in `api` or `peer_api`",
+            )
+        })
+        .collect()
+}
+
 /// Returns the name that a line declares, if it declares a type, a trait or a module.
 fn declared(line: &str) -> Option<&str> {
     let mut words = line.split_whitespace();
@@ -223,5 +258,21 @@ mod tests {
         for line in good {
             assert!(unicode_tables("a.rs", line).is_empty(), "{line}");
         }
+    }
+
+    #[test]
+    fn grpc_behind_the_edges_of_the_server_is_caught() {
+        let bad = "//! Says it.\nuse tonic::Status;\n";
+        let lines = |path: &str| -> Vec<usize> {
+            let found = grpc_inside(path, bad);
+            found.iter().map(|problem| problem.line).collect()
+        };
+        for inside in ["context/access.rs", "live/hub/mod.rs", "shared.rs"] {
+            assert_eq!(lines(&format!("crates/server/src/{inside}")), [2]);
+        }
+        for edge in ["crates/server/src/api/edge.rs", "crates/client/src/call.rs"] {
+            assert!(lines(edge).is_empty(), "{edge}");
+        }
+        assert!(grpc_inside("crates/server/src/live/hub.rs", "// no tonic").is_empty());
     }
 }

@@ -11,8 +11,8 @@ use std::{
 use conclave_tidy::{
     FLOORS, File, Problem, arrows, circles, clocks, columns, commands, comments, crowded,
     drawn_floors, floors, forbidden_dependencies, forbidden_names, foreign_paths, front_page,
-    hash_order, header, length, links, lock_sources, named_documents, named_paths, notebook,
-    promised_tests, read_tree, routes, story, undocumented_calls, unicode_tables,
+    grpc_inside, hash_order, header, length, links, lock_sources, named_documents, named_paths,
+    notebook, promised_tests, read_tree, routes, story, undocumented_calls, unicode_tables,
 };
 
 static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -164,6 +164,13 @@ fn what_the_log_decides_asks_no_table_of_unicode() {
     decided.extend(files("crates/storage/src/state/", ".rs"));
     decided.extend(files("crates/wire/src/batch/", ".rs"));
     check(&decided, |file| unicode_tables(&file.path, &file.text));
+}
+
+#[test]
+fn grpc_stays_at_the_edges_of_the_server() {
+    check(&files("crates/server/src/", ".rs"), |file| {
+        grpc_inside(&file.path, &file.text)
+    });
 }
 
 #[test]

@@ -319,6 +319,37 @@ mod tests {
     }
 
     #[test]
+    fn a_problem_that_passes_says_how_long_to_wait() {
+        let wait = |problem: Problem| {
+            let details = Status::from(problem).check_error_details().unwrap();
+            let retry = details.retry_info().and_then(|retry| retry.retry_delay);
+            retry.map(|delay| delay.as_millis())
+        };
+        let no_leader = Problem::NoLeader {
+            nodes_reachable: None,
+        };
+        let limited = Problem::RateLimited {
+            sentence: "too many".to_owned(),
+            wait_ms: 70,
+        };
+        for (problem, expected) in [
+            (Problem::Busy, Some(50)),
+            (Problem::Behind, Some(50)),
+            (no_leader, Some(100)),
+            (Problem::NoSpace, Some(1000)),
+            (Problem::LoginThrottled { wait_ms: 2000 }, Some(2000)),
+            (limited, Some(70)),
+            (Problem::GoingAway, None),
+            (Problem::CutOff, None),
+            (Problem::OutcomeUnknown { waited_ms: 12 }, None),
+            (Rejection::NameTaken.into(), None),
+            (Rejection::SessionExpired.into(), None),
+        ] {
+            assert_eq!(wait(problem.clone()), expected, "{problem:?}");
+        }
+    }
+
+    #[test]
     fn a_foreign_status_says_nothing_of_the_outcome() {
         assert_eq!(
             Problem::from_status(&Status::unavailable("connection reset")),

@@ -1,4 +1,5 @@
-//! What a request shows of its caller: the token of a session, or the credential of an operator.
+//! What a request shows of its caller: the token of a session, the credential of an operator, or
+//! the secret of a webhook.
 //!
 //! It is only read here. Whether a session is open or an operator known, the log and the database
 //! say.
@@ -9,7 +10,7 @@ use std::fmt;
 
 use axum::http::HeaderMap;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use conclave_core::TokenHash;
+use conclave_core::{Rejection, TokenHash};
 use conclave_wire::{
     OperatorCredential, Problem,
     request::{TOKEN_BYTES, token_hash},
@@ -28,12 +29,14 @@ pub(crate) enum Credential {
     /// Nothing, as for a call that a node makes for itself.
     #[default]
     Nothing,
-    /// A header that is neither of the two below.
+    /// A header that is neither a session nor an operator.
     Malformed,
     /// The token of a session.
     Session([u8; TOKEN_BYTES]),
     /// The credential of an operator.
     Operator(OperatorCredential),
+    /// The secret of a webhook, as the hash under which the cluster knows it.
+    Webhook(TokenHash),
 }
 
 impl fmt::Debug for Credential {
@@ -62,11 +65,11 @@ impl Credential {
         token.map_or(Self::Malformed, Self::Session)
     }
 
-    /// Returns the value of the header that carries it to another node; `None` if there is nothing
-    /// to carry.
+    /// Returns the value of the header that carries it to another node; `None` if no node asks on
+    /// behalf of such a caller.
     pub(crate) fn to_header(&self) -> Option<String> {
         match self {
-            Self::Nothing | Self::Malformed => None,
+            Self::Nothing | Self::Malformed | Self::Webhook(_) => None,
             Self::Session(token) => Some(format!("{SCHEME} {}", show_token(token))),
             Self::Operator(operator) => Some(operator.to_header()),
         }
@@ -80,7 +83,7 @@ impl Credential {
         match self {
             Self::Session(token) => Ok(token_hash(token)),
             Self::Nothing => Err(log_in_first("the request carries no session; log in")),
-            Self::Malformed | Self::Operator(_) => Err(log_in_first(
+            Self::Malformed | Self::Operator(_) | Self::Webhook(_) => Err(log_in_first(
                 "the authorization header is not `Bearer TOKEN`; log in",
             )),
         }
@@ -90,7 +93,20 @@ impl Credential {
     pub(crate) fn operator(&self) -> Option<TokenHash> {
         match self {
             Self::Operator(operator) => Some(operator.hash()),
-            Self::Nothing | Self::Malformed | Self::Session(_) => None,
+            Self::Nothing | Self::Malformed | Self::Session(_) | Self::Webhook(_) => None,
+        }
+    }
+
+    /// Returns the hash under which the cluster knows the webhook.
+    ///
+    /// # Errors
+    /// [`Rejection::NoSuchWebhook`] if none is shown.
+    pub(crate) fn webhook(&self) -> Result<TokenHash, Rejection> {
+        match self {
+            Self::Webhook(secret) => Ok(*secret),
+            Self::Nothing | Self::Malformed | Self::Session(_) | Self::Operator(_) => {
+                Err(Rejection::NoSuchWebhook)
+            }
         }
     }
 }

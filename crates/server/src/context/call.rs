@@ -20,15 +20,19 @@ pub(crate) struct Call {
     pub(crate) address: Option<SocketAddr>,
     /// What the call shows of its caller.
     pub(crate) credential: Credential,
+    /// Key that tells a retry from another call, if the protocol has it beside what is asked; gRPC
+    /// has it inside.
+    pub(crate) key: Option<String>,
 }
 
 impl Call {
-    /// Returns the call of a request with these headers, from this address.
+    /// Returns the call of gRPC with these headers, from this address.
     pub(crate) fn in_headers(headers: &HeaderMap, address: Option<SocketAddr>) -> Self {
         Self {
             deadline: Deadline::in_headers(headers),
             address,
             credential: Credential::in_headers(headers),
+            key: None,
         }
     }
 }

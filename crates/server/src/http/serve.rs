@@ -25,7 +25,7 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, sleep_until, timeout},
 };
-use tonic::{service::Routes, transport::server::Connected as _};
+use tonic::service::Routes;
 use tower::ServiceExt as _;
 
 use crate::{
@@ -230,7 +230,7 @@ async fn through(
     let accept = shared.door.accept.clone();
     let handshake = shared.handshakes.shake(stream, accept, limits.handshake());
     let arrival = handshake.await?;
-    let caller = arrival.connect_info();
+    let caller = arrival.caller();
     let rate = limits.stranger_bytes_per_second;
     let mut io = Watched::new(arrival, connection.clone(), rate, limits.stalled());
     let speaks_http2 = match timeout(limits.header(), first_bytes(&mut io)).await {
@@ -488,7 +488,6 @@ impl Session {
             self.books.places.know(&self.books.connection);
         }
         let counted = entry.allowance.within.map(|_| self.books.clone());
-        parts.extensions.insert(self.caller.address.clone());
         parts.extensions.insert(self.caller.clone());
         let body = RequestBody::new(body, entry.allowance, self.books.clone());
         let request = Request::from_parts(parts, tonic::body::Body::new(body));

@@ -55,7 +55,7 @@ impl Admission {
         deadline: Deadline,
         caller: &Caller,
     ) -> Result<peer::JoinResponse, Problem> {
-        let from = caller.address.remote_addr();
+        let from = caller.address;
         self.shared.door()?;
         let _turn = self.shared.joins.try_acquire().map_err(|_| Problem::Busy)?;
         // A stranger's text is logged only up to the length of an address.

@@ -5,7 +5,7 @@
 //! stream: a connection that was opened before a change is of no use after it.
 
 use conclave_wire::{Problem, Reason};
-use tonic::{Request, transport::server::TcpConnectInfo};
+use tonic::Request;
 
 use crate::{
     context::shared::Shared,
@@ -18,10 +18,7 @@ use crate::{
 pub(crate) fn caller<T>(request: &Request<T>) -> Caller {
     let nobody = || Caller {
         shown: Shown::Nothing,
-        address: TcpConnectInfo {
-            local_addr: None,
-            remote_addr: None,
-        },
+        address: None,
     };
     request.extensions().get().cloned().unwrap_or_else(nobody)
 }
@@ -93,7 +90,7 @@ impl Shared {
 
     /// Refuses a call, and logs that once in a while for each caller and sentence.
     pub(crate) fn refuse(&self, caller: &Caller, reason: Reason, sentence: String) -> Problem {
-        let from = caller.address.remote_addr();
+        let from = caller.address;
         // The caller will go on trying: one line for a while, not for each attempt.
         if self
             .callers_refused

@@ -5,7 +5,7 @@
 
 use std::{
     io,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::{Arc, PoisonError},
     task::{Context, Poll},
@@ -19,7 +19,6 @@ use tokio::{
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
-use tonic::transport::server::{Connected, TcpConnectInfo};
 use webpki::EndEntityCert;
 
 use crate::{
@@ -48,7 +47,8 @@ pub(crate) enum Shown {
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) shown: Shown,
-    pub(crate) address: TcpConnectInfo,
+    /// Address of the caller, if it is known.
+    pub(crate) address: Option<SocketAddr>,
 }
 
 /// A connection after its handshake, if there is one.
@@ -62,17 +62,16 @@ enum Wire {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-impl Connected for Arrival {
-    type ConnectInfo = Caller;
-
-    fn connect_info(&self) -> Caller {
+impl Arrival {
+    /// Returns the caller of every request on this connection.
+    pub(crate) fn caller(&self) -> Caller {
         let stream = match &self.stream {
             Wire::Plain(stream) => stream,
             Wire::Tls(stream) => stream.get_ref().0,
         };
         Caller {
             shown: self.shown,
-            address: stream.connect_info(),
+            address: stream.peer_addr().ok(),
         }
     }
 }

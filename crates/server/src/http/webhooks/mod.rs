@@ -29,7 +29,8 @@ use axum::{
     routing::{any, post},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use conclave_core::{Accepted, AccountId, OnceId, Rejection, TokenHash, allowance::price};
+use conclave_core::{Accepted, OnceId, Rejection, TokenHash, allowance::price};
+use conclave_storage::state::Reader;
 use conclave_wire::{
     Problem, Reason,
     request::{self, TOKEN_BYTES},
@@ -41,10 +42,12 @@ use answers::{not_posted, posted, refused};
 use body::Shape;
 
 use crate::{
+    auth::credential::Credential,
     base::{deadline::Deadline, random},
-    context::{access::accepted, shared::Shared},
+    context::{access::accepted, call::Call, shared::Shared},
     http::classify,
     protocol::client_port::HOOKS,
+    tls::Caller,
 };
 
 pub(crate) use answers::refusal;
@@ -131,15 +134,15 @@ impl Hooks {
     async fn post(&self, request: Request) -> Result<Outcome, Problem> {
         self.shared.door()?;
         self.shared.only_where_believed()?;
-        let deadline = Deadline::usual();
-        let token = token_of(request.uri().path())?;
-        let key = key_of(request.headers())?;
-        let keyed = key.is_some();
-        let once = match key {
-            Some(key) => request::once_of_webhook(&token, &key),
+        let call = call_in(&request)?;
+        let (token, deadline) = (call.credential.webhook()?, call.deadline);
+        let once = match &call.key {
+            Some(key) => request::once_of_webhook(&token, key),
             None => OnceId(random::bytes()?),
         };
-        let account = self.look(token, deadline).await?;
+        let find = move |reader: &Reader| reader.webhook_by_token(&token);
+        let found = self.shared.find(deadline, find).await?;
+        let (_, _, account) = found.ok_or(Rejection::NoSuchWebhook)?;
         let place = Place::take(&self.places, token).ok_or(Problem::Busy)?;
         let (parts, mut body) = request.into_parts();
         let shape = Shape::of(&parts.headers);
@@ -156,7 +159,7 @@ impl Hooks {
         let event = parts.headers.get(GITHUB_HEADER);
         let event = event.map_or(&b""[..], HeaderValue::as_bytes);
         let received = [&body[..], &shape.mark(), event];
-        let command = request::post_by_webhook(once, token, text, &received, keyed);
+        let command = request::post_by_webhook(once, token, text, &received, call.key.is_some());
         // The body is read: a post that waits for its rate takes no place from other posts.
         drop(place);
         let (of, price) = (
@@ -178,25 +181,6 @@ impl Hooks {
             } => Some(Outcome::Posted(sequence.0, position.0, was_cut)),
             _ => None,
         })
-    }
-
-    /// Returns the account of a webhook. A webhook that this node does not know may have been made
-    /// at another node a moment ago, so this node waits once until it has applied everything that
-    /// was acknowledged.
-    async fn look(&self, token: TokenHash, deadline: Deadline) -> Result<AccountId, Problem> {
-        for fresh in [false, true] {
-            if fresh {
-                self.shared.barrier(deadline).await?;
-            }
-            let found = self
-                .shared
-                .read(move |reader| reader.webhook_by_token(&token))
-                .await?;
-            if let Some((_, _, account)) = found {
-                return Ok(account);
-            }
-        }
-        Err(Rejection::NoSuchWebhook.into())
     }
 }
 
@@ -242,6 +226,17 @@ impl Drop for Place {
             now.of.insert(self.token, own - 1);
         }
     }
+}
+
+/// Returns the call of a post: its path shows the webhook, and a header tells a retry.
+fn call_in(request: &Request) -> Result<Call, Problem> {
+    let caller = request.extensions().get::<Caller>();
+    Ok(Call {
+        deadline: Deadline::usual(),
+        address: caller.and_then(|caller| caller.address),
+        credential: Credential::Webhook(token_of(request.uri().path())?),
+        key: key_of(request.headers())?,
+    })
 }
 
 /// Returns the hash of the secret in a path.
