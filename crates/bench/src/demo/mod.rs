@@ -220,10 +220,7 @@ impl fmt::Display for Report {
         )?;
         let stalls = self.failovers.iter().map(|failover| failover.stall_ms);
         match stalls.max() {
-            Some(ms) => write!(
-                formatter,
-                "\nlongest pause after a killed leader: {ms} ms"
-            ),
+            Some(ms) => write!(formatter, "\nlongest pause after a killed leader: {ms} ms"),
             None => Ok(()),
         }
     }
