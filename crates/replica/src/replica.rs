@@ -40,7 +40,7 @@ use crate::{
     opening::{check_pair, ended, start_search},
     proposer::{self, Proposer, Reach},
     reads::{self, Reads},
-    snapshot::{installed::Installed, offer as snapshot, store::SnapshotStore},
+    snapshot::{installed::Installed, offer, store::SnapshotStore},
 };
 
 /// Pause before a command or a read is tried again while no leader is known.
@@ -97,8 +97,8 @@ impl Replica {
         let reader = state.reader();
         let last = state.applied().last.map_or(0, |last| last.index);
         let (applied_tx, applied) = watch::channel(last);
-        let snapshots = snapshot::directory(&config.data);
-        snapshot::clean_directory(&snapshots)?;
+        let snapshots = offer::directory(&config.data);
+        offer::clean_directory(&snapshots)?;
         let store = SnapshotStore::new(&snapshots);
         let search = start_search(&config, &log, &reader)?;
         let clocks = Clocks::new(config.node, config.clock.clone(), state.now());

@@ -8,6 +8,8 @@ mod arrows;
 mod circles;
 mod commands;
 mod documents;
+mod floors;
+mod imports;
 mod names;
 mod paths;
 mod proto;
@@ -22,6 +24,7 @@ pub use commands::commands;
 pub use documents::{
     anchors, foreign_paths, links, lock_sources, named_documents, notebook, promised_tests,
 };
+pub use floors::{FILES_MAX, FLOORS, crowded, drawn_floors, floors};
 pub use names::{clocks, forbidden_names, hash_order, unicode_tables};
 pub use paths::{front_page, named_paths, routes};
 pub use proto::{comments, undocumented_calls};

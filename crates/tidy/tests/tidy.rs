@@ -9,10 +9,10 @@ use std::{
 };
 
 use conclave_tidy::{
-    File, Problem, arrows, circles, clocks, columns, commands, comments, forbidden_dependencies,
-    forbidden_names, foreign_paths, front_page, hash_order, header, length, links, lock_sources,
-    named_documents, named_paths, notebook, promised_tests, read_tree, routes, story,
-    undocumented_calls, unicode_tables,
+    FLOORS, File, Problem, arrows, circles, clocks, columns, commands, comments, crowded,
+    drawn_floors, floors, forbidden_dependencies, forbidden_names, foreign_paths, front_page,
+    hash_order, header, length, links, lock_sources, named_documents, named_paths, notebook,
+    promised_tests, read_tree, routes, story, undocumented_calls, unicode_tables,
 };
 
 static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -70,6 +70,31 @@ fn external_crates_stay_in_their_homes() {
 #[test]
 fn files_of_a_crate_import_each_other_in_one_direction() {
     let problems = circles(&files("crates/", ".rs"));
+    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
+}
+
+#[test]
+fn floors_import_from_those_below_only() {
+    let files = files("crates/", ".rs");
+    let problems = FLOORS
+        .iter()
+        .flat_map(|(folder, order)| floors(&files, folder, order));
+    let problems: Vec<String> = problems.map(|problem| problem.to_string()).collect();
+    assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
+}
+
+#[test]
+fn the_architecture_shows_the_floors() {
+    check(&files("docs/architecture", ".md"), |file| {
+        let drawn = |(_, order): &(&str, &[&str])| drawn_floors(&file.path, &file.text, order);
+        FLOORS.iter().flat_map(drawn).collect()
+    });
+}
+
+#[test]
+fn folders_hold_few_files() {
+    let problems = crowded(&files("crates/", ".rs"));
     let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
     assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
 }

@@ -9,7 +9,7 @@ use std::{path::PathBuf, time::Duration};
 use conclave_core::{Now, Timestamp};
 use openraft::{Instant as _, async_runtime::watch::WatchReceiver as _};
 
-use crate::{ClockStatus, Replica, snapshot::offer as snapshot};
+use crate::{ClockStatus, Replica, snapshot::offer};
 
 impl Replica {
     /// Returns how much time has passed and which date it is, as far as this node knows. A state
@@ -62,6 +62,6 @@ impl Replica {
     /// names begin with `receive`; others are removed at the next start.
     #[must_use]
     pub fn snapshots_dir(&self) -> PathBuf {
-        snapshot::directory(&self.inner.config.data)
+        offer::directory(&self.inner.config.data)
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     },
     auth::sessions::show_token,
     base::random,
+    cluster::membership::Margin,
     connections::Places,
     context::{
         access::{accepted, position_of},
@@ -231,24 +232,6 @@ impl Admin {
         Ok(v1::TransferLeaderResponse {
             leader_node_id: leader,
         })
-    }
-}
-
-/// How far one set of voters is from losing its majority.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Margin {
-    pub(crate) quorum: bool,
-    pub(crate) spare: u32,
-}
-
-impl Margin {
-    pub(crate) fn of(voters: &BTreeSet<u64>, up: &BTreeSet<u64>) -> Self {
-        let reachable = voters.intersection(up).count();
-        let majority = voters.len() / 2 + 1;
-        Self {
-            quorum: reachable >= majority,
-            spare: count(reachable.saturating_sub(majority)),
-        }
     }
 }
 
@@ -501,53 +484,5 @@ impl AdminService for Admin {
         request: Request<v1::TransferLeaderRequest>,
     ) -> Answer<v1::TransferLeaderResponse> {
         edge::answer(request, |call, request| self.transfer_leader(call, request)).await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_margin_is_what_may_still_fail() {
-        let margin = |voters: u64, up: u64| {
-            let voters: BTreeSet<u64> = (1..=voters).collect();
-            Margin::of(&voters, &(1..=up).collect())
-        };
-        assert_eq!(
-            margin(5, 5),
-            Margin {
-                quorum: true,
-                spare: 2
-            }
-        );
-        assert_eq!(
-            margin(5, 3),
-            Margin {
-                quorum: true,
-                spare: 0
-            }
-        );
-        assert_eq!(
-            margin(5, 2),
-            Margin {
-                quorum: false,
-                spare: 0
-            }
-        );
-        assert_eq!(
-            margin(3, 3),
-            Margin {
-                quorum: true,
-                spare: 1
-            }
-        );
-        assert_eq!(
-            margin(1, 1),
-            Margin {
-                quorum: true,
-                spare: 0
-            }
-        );
     }
 }

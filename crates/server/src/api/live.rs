@@ -22,7 +22,6 @@ use crate::{
         call::{Call, Freshness},
         shared::Shared,
     },
-    live::heartbeat,
     protocol::problems,
 };
 
@@ -224,4 +223,13 @@ impl LiveService for Live {
     ) -> Answer<v1::GetPresenceResponse> {
         edge::answer(request, |call, request| self.get_presence(call, request)).await
     }
+}
+
+/// Returns the silence before a heartbeat that a client asked for.
+fn heartbeat(asked_ms: u32) -> Duration {
+    let ms = match asked_ms {
+        0 => 5000,
+        asked => asked.clamp(500, 60_000),
+    };
+    Duration::from_millis(ms.into())
 }

@@ -1,7 +1,7 @@
 //! The calls of clients and operators, one file for each service, and what these files share.
 //!
-//! Requests are checked and answered here; rules, rows and the log are below. Only the listeners
-//! start these services.
+//! Requests are checked and answered here; rules, rows and the log are below. Only the listeners of
+//! `node` start these services.
 
 pub(crate) mod account_limits;
 pub(crate) mod accounts;

@@ -5,8 +5,8 @@
 //! more about every change of the log; a call that is refused never reaches the log.
 
 use conclave_core::{
-    Accepted, AccessOperation, AuthorityId, ClusterOperation, Command, JoinTokenId, OnceId,
-    Operation, OperatorRequest, Rejection, TokenHash,
+    Accepted, AccessOperation, AuthorityId, ClusterOperation, Command, OnceId, Operation,
+    OperatorRequest, Rejection, TokenHash,
 };
 use conclave_replica::{Outcome, Refusal};
 use conclave_wire::{
@@ -255,11 +255,6 @@ impl Shared {
             _ => true,
         }
     }
-}
-
-/// Returns the name by which operators tell tokens to join apart.
-pub(crate) fn join_token_id(token: &TokenHash) -> String {
-    JoinTokenId::of(token).to_string()
 }
 
 /// Returns the name of a request that is made once for each credential.

@@ -2,8 +2,7 @@
 //! which they are hashed, waits after failures, the registration policy, the sessions in memory,
 //! and what one account may have under way.
 //!
-//! It proposes nothing and does not know what the services share; the services that log in, create
-//! accounts or propose a session's commands use it.
+//! It proposes nothing and does not know what the services share. Every floor above may use it.
 
 pub(crate) mod codes;
 pub(crate) mod credential;

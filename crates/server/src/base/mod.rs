@@ -1,7 +1,7 @@
 //! Tools that know nothing of chats, clusters or callers: deadlines, random bytes, rates, bounded
 //! maps, long work, and log lines that are written once.
 //!
-//! Nothing here holds state of the node. Every floor above it may use it; it uses none of them.
+//! Nothing here holds state of the node. Every floor above may use it.
 
 pub(crate) mod deadline;
 pub(crate) mod kept;

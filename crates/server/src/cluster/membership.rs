@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use conclave_core::Accepted;
+use conclave_core::{Accepted, JoinTokenId};
 use conclave_replica::{Change, Lane, Member, Members, Place};
 use conclave_wire::{
     Problem, peer,
@@ -17,7 +17,6 @@ use futures::future::BoxFuture;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    api::{admin::Margin, operators::join_token_id},
     auth::credential::Credential,
     base::{deadline::Deadline, random},
     context::{
@@ -64,7 +63,7 @@ impl Shared {
                 expires_at_ms: expires_at.0,
                 peer_addresses,
                 plain: self.security.plain_clients,
-                token_id: join_token_id(&hash),
+                token_id: JoinTokenId::of(&hash).to_string(),
                 position: position_of(&outcome),
             }),
             _ => None,
@@ -257,6 +256,72 @@ fn answers((node, _, status): &Told) -> Option<u64> {
     status.as_ref().map(|_| *node)
 }
 
+/// How far one set of voters is from losing its majority.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Margin {
+    pub(crate) quorum: bool,
+    pub(crate) spare: u32,
+}
+
+impl Margin {
+    pub(crate) fn of(voters: &BTreeSet<u64>, up: &BTreeSet<u64>) -> Self {
+        let reachable = voters.intersection(up).count();
+        let majority = voters.len() / 2 + 1;
+        Self {
+            quorum: reachable >= majority,
+            spare: u32::try_from(reachable.saturating_sub(majority)).unwrap_or(u32::MAX),
+        }
+    }
+}
+
 fn margin(members: &Members, up: &BTreeSet<u64>) -> Margin {
     Margin::of(&members.all_voters(), up)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_margin_is_what_may_still_fail() {
+        let margin = |voters: u64, up: u64| {
+            let voters: BTreeSet<u64> = (1..=voters).collect();
+            Margin::of(&voters, &(1..=up).collect())
+        };
+        assert_eq!(
+            margin(5, 5),
+            Margin {
+                quorum: true,
+                spare: 2
+            }
+        );
+        assert_eq!(
+            margin(5, 3),
+            Margin {
+                quorum: true,
+                spare: 0
+            }
+        );
+        assert_eq!(
+            margin(5, 2),
+            Margin {
+                quorum: false,
+                spare: 0
+            }
+        );
+        assert_eq!(
+            margin(3, 3),
+            Margin {
+                quorum: true,
+                spare: 1
+            }
+        );
+        assert_eq!(
+            margin(1, 1),
+            Margin {
+                quorum: true,
+                spare: 0
+            }
+        );
+    }
 }

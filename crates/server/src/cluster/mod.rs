@@ -1,7 +1,7 @@
 //! The cluster and the place of this node in it: how it is made and joined, which nodes belong to
-//! it and lead it, their addresses, and its secret.
+//! it and lead it, their addresses, its secret, and what nodes share without the log.
 //!
-//! It serves no port: services call it. It uses the transport and what the services share.
+//! It serves no port: services call it. The services, `integrity` and `node` use it.
 
 pub(crate) mod bootstrap;
 pub(crate) mod exchange;

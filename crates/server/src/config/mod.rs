@@ -1,6 +1,5 @@
-//! The configuration of a node.
+//! The configuration of a node: settings from a file, the environment and flags, checked.
 //!
-//! It reads settings and checks them; it starts nothing. The floors that start a node, join a
-//! cluster or repair data use it.
+//! It starts nothing. The floors that start a node, join a cluster or repair data use it.
 
 pub(crate) mod node_config;

@@ -1,7 +1,7 @@
 //! The context of a call: the state that the services of a node share, the session behind a call,
 //! its reads and proposals, and the proof that goes with them.
 //!
-//! It serves no call and starts no task of its own. Services and background tasks use it; no module
+//! It serves no call and starts no task of its own. Services and background tasks use it; no floor
 //! below it does.
 
 pub(crate) mod access;

@@ -2,7 +2,7 @@
 //! directory, the secret of the cluster, the token with which a machine joins, and the peers file.
 //!
 //! Everything here is data and the file that holds it. It calls no other node and does not know the
-//! replica. Every part above `files` may use it.
+//! replica. Every floor above may use it.
 
 pub(crate) mod epoch;
 pub(crate) mod join_token;

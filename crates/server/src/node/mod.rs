@@ -1,7 +1,7 @@
-//! A node as a process: how it finds out which node it is, its listeners, its background tasks, and
-//! how it stops.
+//! A node as a process: how it finds out which node it is, its listeners, its background tasks, its
+//! recovery as the last survivor, and how it stops.
 //!
-//! It is the top layer: no other module of this crate uses it.
+//! No rule of the cluster or of the chat is here. It is the top floor: only `lib.rs` uses it.
 
 pub(crate) mod background;
 pub(crate) mod listeners;

@@ -2,8 +2,8 @@
 //! machine that does not belong to the cluster yet, snapshots, and the conversion between messages
 //! and the types of the replica.
 //!
-//! It serves no calls (the services of the peer port do) and decides nothing about the cluster. The
-//! shared context holds it; every layer above may use it.
+//! It serves no call (the services of the peer port do) and decides nothing about the cluster. The
+//! context holds it; every floor above may use it.
 
 pub(crate) mod codec;
 pub(crate) mod connect;

@@ -1,7 +1,7 @@
 //! The calls of other nodes and joining machines, and which of them may make which call.
 //!
-//! It decides which callers are trusted, and passes their calls on to the layers below. Only the
-//! listeners start it.
+//! It decides which callers are trusted and passes their calls on to the floors below. It calls no
+//! other node itself. Only the listeners of `node` start it.
 
 pub(crate) mod admission;
 pub(crate) mod introduction;

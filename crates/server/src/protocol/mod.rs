@@ -1,7 +1,7 @@
 //! The public protocol as this node speaks it: the names of services, rows as the messages that
 //! clients receive, page tokens, and internal errors as the problems that clients get.
 //!
-//! It serves no call and holds no state. Every floor above it may use it.
+//! It serves no call and holds no state. Every floor above may use it.
 
 pub(crate) mod client_port;
 pub(crate) mod pages;

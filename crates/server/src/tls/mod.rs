@@ -1,9 +1,11 @@
 //! Encryption: what a node presents to peers and clients, and what it trusts of them.
 //!
 //! The authority follows from the secret of the cluster, which voters alone have; any other node
-//! has a key of its own and certificates that a voter has signed for it. Always true: a machine
-//! without such a certificate is no peer, and cannot pass for a node before a client that has
-//! pinned the authority.
+//! has a key of its own and certificates that a voter has signed for it. It knows neither calls nor
+//! the replica. Every floor above may use it.
+//!
+//! Always true: a machine without such a certificate is no peer, and cannot pass for a node before
+//! a client that has pinned the authority.
 
 mod accept;
 mod authority;
