@@ -24,6 +24,9 @@ pub enum BenchError {
     /// No node knows a leader.
     #[error("no node knows a leader")]
     NoLeader,
+    /// The caller has no credential of an operator of the measured nodes.
+    #[error("only an operator is told what the nodes hold in the end")]
+    NoOperator,
     /// This machine does not allow as many open files as the streams need.
     #[error("this system does not allow {wanted} open files")]
     OpenFiles {

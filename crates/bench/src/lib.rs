@@ -9,6 +9,24 @@
 //!
 //! Always true: everything waits with a limit, and the nodes end with the measurement. All clients
 //! run in this one process, on the same processors as the nodes: figures are upper bounds.
+//!
+//! ```no_run
+//! use std::{path::Path, time::Duration};
+//!
+//! use conclave_bench::{BenchError, failover};
+//!
+//! # async fn example(program: &Path) -> Result<failover::Report, BenchError> {
+//! let options = failover::Options {
+//!     program: program.to_owned(),
+//!     nodes: 5,
+//!     kills: 20,
+//!     senders: 8,
+//!     pause: Duration::from_millis(5),
+//!     tls: false,
+//! };
+//! failover::measure(&options).await
+//! # }
+//! ```
 
 pub mod demo;
 mod error;

@@ -27,7 +27,7 @@ use tokio::{
 
 use crate::{
     Figures, Rows,
-    error::{BenchError, failed},
+    error::BenchError,
     latencies, limits,
     process::{cpu_us, server_cpu_us},
     scratch::{self, random_bytes, random_word},
@@ -76,7 +76,7 @@ pub enum Target {
         /// A client of these nodes, without a session.
         client: Client,
         /// Credential without which nodes do not report what they hold.
-        operator: OperatorCredential,
+        operator: Option<OperatorCredential>,
     },
 }
 
@@ -121,7 +121,7 @@ pub async fn measure(options: &Options) -> Result<Report, BenchError> {
             endpoints,
             client,
             operator,
-        } => return measure_at(options, None, endpoints.clone(), client, operator).await,
+        } => return measure_at(options, None, endpoints.clone(), client, operator.as_ref()).await,
     };
     let directory = scratch::directory()?;
     let cluster = scratch::cluster(program, nodes, tls, directory.path()).await?;
@@ -131,8 +131,9 @@ pub async fn measure(options: &Options) -> Result<Report, BenchError> {
         .endpoints(endpoints.clone())
         .build()?;
     limits::lift(&cluster, &client).await?;
-    let operator = cluster.operator().ok_or_else(|| failed("no operator"))?;
-    let report = measure_at(options, Some(&cluster), endpoints, &client, &operator).await?;
+    let operator = cluster.operator();
+    let operator = operator.as_ref();
+    let report = measure_at(options, Some(&cluster), endpoints, &client, operator).await?;
     cluster.stop_all().await?;
     Ok(report)
 }
@@ -142,11 +143,11 @@ async fn measure_at(
     cluster: Option<&LocalCluster>,
     endpoints: Vec<String>,
     nobody: &Client,
-    operator: &OperatorCredential,
+    operator: Option<&OperatorCredential>,
 ) -> Result<Report, BenchError> {
     let endpoints = leader_first(nobody, endpoints).await?;
+    let judge = nobody.with_operator(operator.ok_or(BenchError::NoOperator)?);
     let workers = workers(options, nobody, &endpoints).await?;
-    let judge = nobody.with_operator(operator);
     let before = stored(&judge, &endpoints, |_| true).await?;
     let shared = Arc::new(Shared::default());
     let mut tasks = JoinSet::new();

@@ -8,7 +8,7 @@ use conclave_bench::BenchError;
 use conclave_local_cluster::ClusterError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::errors::{CommandError, EXIT_FAILED, EXIT_UNAVAILABLE};
+use crate::errors::{CommandError, EXIT_FAILED, EXIT_PERMISSION, EXIT_UNAVAILABLE, OPERATOR_HINT};
 
 /// Returns the path of this program, which the nodes run.
 ///
@@ -74,6 +74,7 @@ pub(crate) fn without_result(error: BenchError) -> anyhow::Error {
         BenchError::Machine(error) => return error.into(),
         BenchError::RecordFull(error) => return error.into(),
         BenchError::NoLeader => (EXIT_UNAVAILABLE, "look at it with: conclave cluster status"),
+        BenchError::NoOperator => (EXIT_PERMISSION, OPERATOR_HINT),
         BenchError::OpenFiles { .. } => (
             EXIT_UNAVAILABLE,
             "ask for fewer subscribers, or raise the limit: ulimit -Hn",
