@@ -13,8 +13,27 @@ use crate::{
 /// One fact. Events of one entry are numbered from 0 in the order in which they are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
+    /// About an account itself.
+    Account(AccountEvent),
+    /// About what allows log-ins and new accounts: the setup token, invites, failed log-ins.
+    Access(AccessEvent),
+    /// About a session.
+    Session(SessionEvent),
+    /// About any conversation, direct or a room.
+    Conversation(ConversationEvent),
+    /// About a message.
+    Message(MessageEvent),
+    /// About a room, its members, or its webhooks.
+    Room(RoomEvent),
+    /// About the cluster: join tokens, operators, nodes.
+    Cluster(ClusterEvent),
+}
+
+/// A fact about an account itself, or about the limits of all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccountEvent {
     /// An account exists.
-    AccountCreated {
+    Created {
         /// Number of the account: the next one free.
         account: AccountId,
         /// Name of the account.
@@ -43,7 +62,7 @@ pub enum Event {
         password_hash: String,
     },
     /// An account was suspended, or reactivated.
-    AccountSuspended {
+    Suspended {
         /// The account.
         account: AccountId,
         /// Whether it is suspended now.
@@ -57,7 +76,7 @@ pub enum Event {
         display_name: DisplayName,
     },
     /// The role of an account has changed.
-    AccountRoleChanged {
+    RoleChanged {
         /// The account.
         account: AccountId,
         /// The new role.
@@ -72,6 +91,23 @@ pub enum Event {
         /// Whether it is blocked now.
         blocked: bool,
     },
+    /// An account is gone: its row, its password, its place in every conversation. Its messages
+    /// stay with the accounts that received them; a conversation without members goes with its
+    /// messages.
+    Deleted {
+        /// The account.
+        account: AccountId,
+    },
+    /// The limits of accounts have changed.
+    LimitsChanged {
+        /// The new limits, all of them.
+        limits: AccountLimits,
+    },
+}
+
+/// A fact about what allows log-ins and new accounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessEvent {
     /// The setup token has changed.
     SetupOffered {
         /// Hash of the new token.
@@ -134,15 +170,13 @@ pub enum Event {
         /// The place.
         place: ThrottleKey,
     },
-    /// An account is gone: its row, its password, its place in every conversation. Its messages
-    /// stay with the accounts that received them; a conversation without members goes with its
-    /// messages.
-    AccountDeleted {
-        /// The account.
-        account: AccountId,
-    },
+}
+
+/// A fact about a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionEvent {
     /// A session may be used.
-    SessionOpened {
+    Opened {
         /// Number of the session: the next one free.
         session: SessionId,
         /// The account that owns it.
@@ -159,7 +193,7 @@ pub enum Event {
         expires_at: Timestamp,
     },
     /// A session was used, and may live longer.
-    SessionRenewed {
+    Renewed {
         /// The session.
         session: SessionId,
         /// The new end.
@@ -168,19 +202,24 @@ pub enum Event {
         used_at: Timestamp,
     },
     /// A session cannot be used any more; its remembered answers stay a while.
-    SessionClosed {
+    Closed {
         /// The session.
         session: SessionId,
         /// Time from which everything about it may be forgotten.
         forget_at: Timestamp,
     },
     /// Nothing is left of a session.
-    SessionForgotten {
+    Forgotten {
         /// The session.
         session: SessionId,
     },
+}
+
+/// A fact about a conversation of either kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConversationEvent {
     /// Two people (or one, with itself) have a conversation.
-    ConversationOpened {
+    Opened {
         /// Number of the conversation: the next one free.
         conversation: ConversationId,
         /// The members, the lower number first.
@@ -188,30 +227,24 @@ pub enum Event {
         /// Time of creation.
         at: Timestamp,
     },
-    /// A message was accepted and has its place in the conversation.
-    MessageSent {
+    /// A member has come further. Neither value is less than it was.
+    PositionAdvanced {
         /// The conversation.
         conversation: ConversationId,
-        /// Number of the message in the conversation: one more than the last.
-        sequence: Sequence,
-        /// Account that sent the message.
-        by: AccountId,
-        /// Time of the message.
-        at: Timestamp,
-        /// Text of the message.
-        text: MessageText,
-        /// The message that it answers.
-        reply_to: Option<Sequence>,
-        /// Whether the text describes an action of the sender.
-        action: bool,
-        /// It is the n-th message of its sender in this conversation, from 1: so that unread
-        /// messages need not be counted.
-        ordinal: u64,
-        /// Members that the text names, in order of their numbers, each once.
-        mentions: Vec<AccountId>,
+        /// The member.
+        account: AccountId,
+        /// The new position.
+        progress: Progress,
     },
+}
+
+/// A fact about a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MessageEvent {
+    /// A message was accepted and has its place in the conversation.
+    Sent(SentMessage),
     /// A message has another text.
-    MessageEdited {
+    Edited {
         /// The conversation.
         conversation: ConversationId,
         /// Number of the message.
@@ -236,8 +269,55 @@ pub enum Event {
         /// Whether it is there now.
         present: bool,
     },
+    /// One member does not see a message any more.
+    Hidden {
+        /// The conversation.
+        conversation: ConversationId,
+        /// Number of the message.
+        sequence: Sequence,
+        /// The member.
+        account: AccountId,
+    },
+    /// A message keeps its place and its time, and has no text any more.
+    Deleted {
+        /// The conversation.
+        conversation: ConversationId,
+        /// Number of the message.
+        sequence: Sequence,
+        /// Time of the deletion.
+        at: Timestamp,
+    },
+}
+
+/// A message with its place in the conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentMessage {
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// Number of the message in the conversation: one more than the last.
+    pub sequence: Sequence,
+    /// Account that sent the message.
+    pub by: AccountId,
+    /// Time of the message.
+    pub at: Timestamp,
+    /// Text of the message.
+    pub text: MessageText,
+    /// The message that it answers.
+    pub reply_to: Option<Sequence>,
+    /// Whether the text describes an action of the sender.
+    pub action: bool,
+    /// It is the n-th message of its sender in this conversation, from 1: so that unread
+    /// messages need not be counted.
+    pub ordinal: u64,
+    /// Members that the text names, in order of their numbers, each once.
+    pub mentions: Vec<AccountId>,
+}
+
+/// A fact about a room, its members, or its webhooks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RoomEvent {
     /// A room exists. It has no member yet: its creator joins with the next event.
-    RoomCreated {
+    Created {
         /// Number of the room: the next one free of conversations.
         conversation: ConversationId,
         /// Name of the room.
@@ -322,33 +402,11 @@ pub enum Event {
         /// The webhook.
         webhook: WebhookId,
     },
-    /// A member has come further. Neither value is less than it was.
-    PositionAdvanced {
-        /// The conversation.
-        conversation: ConversationId,
-        /// The member.
-        account: AccountId,
-        /// The new position.
-        progress: Progress,
-    },
-    /// One member does not see a message any more.
-    MessageHidden {
-        /// The conversation.
-        conversation: ConversationId,
-        /// Number of the message.
-        sequence: Sequence,
-        /// The member.
-        account: AccountId,
-    },
-    /// A message keeps its place and its time, and has no text any more.
-    MessageDeleted {
-        /// The conversation.
-        conversation: ConversationId,
-        /// Number of the message.
-        sequence: Sequence,
-        /// Time of the deletion.
-        at: Timestamp,
-    },
+}
+
+/// A fact about the cluster: join tokens, operators, nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterEvent {
     /// One machine can join with this token.
     JoinTokenCreated {
         /// Hash of the token.
@@ -406,10 +464,5 @@ pub enum Event {
     LeaderPreferred {
         /// The preferred node; `None`: any node that is elected.
         node: Option<NodeId>,
-    },
-    /// The limits of accounts have changed.
-    AccountLimitsChanged {
-        /// The new limits, all of them.
-        limits: AccountLimits,
     },
 }

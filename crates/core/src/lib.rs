@@ -31,7 +31,8 @@
 //! ```
 //!
 //! Start reading with [`decide()`], the gate that lets each request through once; then
-//! `decide/send_message.rs`, a whole rule, and `tests/scripts`, what rules answer, as stories.
+//! `decide/messages/send_message.rs`, a whole rule, and `tests/scripts`, what rules answer, as
+//! stories.
 
 pub mod allowance;
 pub mod answer;
@@ -57,7 +58,10 @@ pub use allowance::spend::Spend;
 pub use answer::{Accepted, Answer};
 pub use command::{Batch, Command, Origin};
 pub use decide::{Decision, Remember, decide};
-pub use event::Event;
+pub use event::{
+    AccessEvent, AccountEvent, ClusterEvent, ConversationEvent, Event, MessageEvent, RoomEvent,
+    SentMessage, SessionEvent,
+};
 pub use ids::{
     AccountId, AuthorityId, ConversationId, Digest, InviteId, JoinTokenId, NodeId, OnceId,
     Position, Sequence, SessionId, ThrottleKey, Timestamp, TokenHash, WebhookId,
@@ -70,8 +74,9 @@ pub use name::{AccountName, OperatorName, RoomName};
 pub use now::Now;
 pub use once::OncePool;
 pub use operation::{
-    AccountRole, Grant, LoginKeys, MemberRole, MessageRef, Operation, OperatorRequest, Pass,
-    Progress, Recipient,
+    AccessOperation, AccountOperation, AccountRole, AdminOperation, ClusterOperation, Grant,
+    LoginKeys, MemberRole, MessageOperation, MessageRef, Operation, OperatorRequest, Pass,
+    Progress, Recipient, RoomOperation,
 };
 pub use pattern::NamePattern;
 pub use rejection::{Bound, Line, Rejection};

@@ -12,7 +12,23 @@ use crate::{
 /// An operation that a client can request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
-    // Outside a session.
+    /// Outside a session, by a client: what gives access, or needs no account.
+    Access(AccessOperation),
+    /// Outside a session, by a node or an operator.
+    Cluster(ClusterOperation),
+    /// In a session: about its own account.
+    Account(AccountOperation),
+    /// In a session: about messages.
+    Message(MessageOperation),
+    /// In a session: about rooms.
+    Room(RoomOperation),
+    /// In a session of an administrator.
+    Admin(AdminOperation),
+}
+
+/// An operation that a client requests outside a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessOperation {
     /// Create an account.
     CreateAccount {
         /// Name of the account.
@@ -49,6 +65,20 @@ pub enum Operation {
         /// Hash of the token that the leader prints.
         token: TokenHash,
     },
+    /// Post a message through a webhook.
+    PostByWebhook {
+        /// Hash of the secret in the webhook's address.
+        token: TokenHash,
+        /// Text of the message.
+        text: MessageText,
+        /// Whether the program has sent an idempotency key, from which the origin follows.
+        keyed: bool,
+    },
+}
+
+/// An operation that a node or an operator requests, outside a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterOperation {
     /// Admit a machine to the cluster, and give it a number.
     AdmitNode {
         /// The credential that allows it.
@@ -88,17 +118,11 @@ pub enum Operation {
         /// Hash of the credential of the operator that is left.
         token: TokenHash,
     },
-    /// Post a message through a webhook.
-    PostByWebhook {
-        /// Hash of the secret in the webhook's address.
-        token: TokenHash,
-        /// Text of the message.
-        text: MessageText,
-        /// Whether the program has sent an idempotency key, from which the origin follows.
-        keyed: bool,
-    },
+}
 
-    // In a session: one's own account.
+/// An operation on the session's own account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccountOperation {
     /// Delete the session's account. Its password was verified where the request arrived.
     DeleteAccount {
         /// Version of the password that was verified; of no meaning for a program, which has none.
@@ -131,8 +155,11 @@ pub enum Operation {
         /// Number of the session.
         session: SessionId,
     },
+}
 
-    // In a session: messages.
+/// An operation on messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MessageOperation {
     /// Send a message.
     SendMessage {
         /// The recipient.
@@ -172,8 +199,11 @@ pub enum Operation {
         /// For all members (one's own messages, or as a moderator), or for oneself.
         for_everyone: bool,
     },
+}
 
-    // In a session: rooms.
+/// An operation on rooms, their members and their webhooks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RoomOperation {
     /// Create a room and own it.
     CreateRoom {
         /// Name of the room.
@@ -237,8 +267,11 @@ pub enum Operation {
         /// Number of the webhook.
         webhook: WebhookId,
     },
+}
 
-    // In a session of an administrator.
+/// An operation that only an administrator can request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminOperation {
     /// Set the role of an account: administrator or user.
     SetAccountRole {
         /// Name of the account.

@@ -11,7 +11,9 @@ mod support;
 use std::collections::BTreeSet;
 
 use conclave_core::{
-    Accepted, Batch, Command, Decision, Event, Lookup, Origin, Rejection, Remember, Timestamp,
+    Accepted, AccountEvent, Batch, ClusterEvent, Command, ConversationEvent, Decision, Event,
+    Lookup, MessageEvent, Origin, Rejection, Remember, RoomEvent, SentMessage, SessionEvent,
+    Timestamp,
     limits::{ONCE_ANSWERS_MAX, REQUEST_WINDOW},
 };
 use generated_commands::{commands, time};
@@ -222,16 +224,16 @@ fn undated(decision: &Decision) -> Decision {
     let mut decision = decision.clone();
     for event in &mut decision.events {
         match event {
-            Event::AccountCreated { at, .. }
-            | Event::SessionOpened { at, .. }
-            | Event::ConversationOpened { at, .. }
-            | Event::MessageSent { at, .. }
-            | Event::MessageEdited { at, .. }
-            | Event::MessageDeleted { at, .. }
-            | Event::RoomCreated { at, .. }
-            | Event::WebhookCreated { at, .. }
-            | Event::JoinTokenCreated { at, .. }
-            | Event::OperatorCreated { at, .. } => *at = Timestamp(0),
+            Event::Account(AccountEvent::Created { at, .. })
+            | Event::Session(SessionEvent::Opened { at, .. })
+            | Event::Conversation(ConversationEvent::Opened { at, .. })
+            | Event::Message(MessageEvent::Sent(SentMessage { at, .. }))
+            | Event::Message(MessageEvent::Edited { at, .. })
+            | Event::Message(MessageEvent::Deleted { at, .. })
+            | Event::Room(RoomEvent::Created { at, .. })
+            | Event::Room(RoomEvent::WebhookCreated { at, .. })
+            | Event::Cluster(ClusterEvent::JoinTokenCreated { at, .. })
+            | Event::Cluster(ClusterEvent::OperatorCreated { at, .. }) => *at = Timestamp(0),
             _ => {}
         }
     }

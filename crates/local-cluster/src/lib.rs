@@ -2,12 +2,41 @@
 //!
 //! `up`, `demo`, `bench` and the tests all start nodes here. The caller names the program; this
 //! crate chooses ports, passes each node its addresses and its secret, and waits until the nodes
-//! serve. Begin reading at [`LocalCluster`].
+//! serve.
 //!
 //! It runs no node inside its own process, sends no messages, and prints nothing.
 //!
 //! Always true: every wait has a deadline; a child that was started here is killed when its cluster
 //! is dropped, and ends itself when this process dies.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use conclave_local_cluster::{Founding, LocalCluster, Options, Ports};
+//!
+//! # async fn survive() -> Result<(), Box<dyn std::error::Error>> {
+//! const LIMIT: Duration = Duration::from_secs(30);
+//! let options = Options {
+//!     program: "target/release/conclave".into(),
+//!     directory: "conclave-data".into(),
+//!     nodes: 3,
+//!     founders: 3,
+//!     founding: Founding::Meeting,
+//!     ports: Ports::free(3).ok_or("there are no free ports")?,
+//!     plain: true,
+//!     environment: Default::default(),
+//! };
+//! let cluster = LocalCluster::start(options, LIMIT).await?;
+//! let leader = cluster.wait_for_leader(LIMIT).await?;
+//! cluster.kill(leader).await?;
+//! println!("node {} leads now", cluster.wait_for_leader(LIMIT).await?);
+//! cluster.stop_all().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Start reading with [`LocalCluster`], then `start.rs`, which waits for nodes, and `child.rs`, one
+//! process.
 
 mod child;
 mod ports;

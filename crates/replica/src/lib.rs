@@ -33,8 +33,10 @@
 //! ```
 //!
 //! Start reading with [`Replica::propose`], then `proposer.rs` (the queue that becomes entries),
-//! `log_store.rs` (openraft's view of the log) and `apply.rs` (where entries are decided).
+//! `log/store.rs` (openraft's view of the log) and `apply.rs` (where entries are decided).
 //! `tests/support` runs replicas in one process, with links that can be cut.
+//!
+//! Rows, positions and faults are of `conclave-storage`, and callers name them there.
 
 mod apply;
 mod clocks;
@@ -58,12 +60,6 @@ mod transport;
 mod types;
 
 pub use clocks::{CLOCK_SKEW_MAX_MS, ClockStatus};
-pub use conclave_storage::{
-    DiskFailure, Fault,
-    log::{Entry, EntryKind, LogId, Verified, Vote},
-    search, state as rows,
-    state::{ChainPoint, CheckError, Pinned, Reader},
-};
 pub use config::{Config, LogRetention, Timers};
 pub use health::damage::Damage;
 pub use health::pins::Pin;

@@ -1,6 +1,9 @@
 //! Calls of peers to a replica: to take entries, to vote, to campaign, to install a snapshot.
 
-use conclave_storage::state::VerifiedSnapshot;
+use conclave_storage::{
+    log::{Entry, LogId, Vote},
+    state::VerifiedSnapshot,
+};
 use openraft::{
     raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest},
     storage::Snapshot,
@@ -8,8 +11,7 @@ use openraft::{
 use tokio::task::spawn_blocking;
 
 use crate::{
-    AppendRequest, AppendResponse, Entry, LogId, PeerError, Replica, SnapshotOffer, Vote,
-    VoteRequest, VoteResponse,
+    AppendRequest, AppendResponse, PeerError, Replica, SnapshotOffer, VoteRequest, VoteResponse,
     convert::{
         SnapshotMeta, StoredMembers, entry_in, log_id_in, log_id_out, members_in, vote_in, vote_out,
     },

@@ -9,7 +9,7 @@
 use std::{sync::Arc, time::Duration};
 
 use conclave_core::{
-    Batch, Command, Operation,
+    AccessOperation, AccountOperation, AdminOperation, Batch, Command, MessageOperation, Operation,
     limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX},
 };
 use openraft::{
@@ -291,21 +291,25 @@ fn packs(taken: &mut Vec<Waiting>) -> Vec<Vec<Waiting>> {
 fn bytes_of(command: &Command) -> usize {
     COMMAND_BYTES
         + match &command.operation {
-            Operation::SendMessage { text, .. }
-            | Operation::EditMessage { text, .. }
-            | Operation::PostByWebhook { text, .. } => text.as_str().len(),
-            Operation::CreateAccount { password_hash, .. }
-            | Operation::ResetPassword { password_hash, .. }
-            | Operation::OpenSession {
+            Operation::Message(MessageOperation::SendMessage { text, .. })
+            | Operation::Message(MessageOperation::EditMessage { text, .. })
+            | Operation::Access(AccessOperation::PostByWebhook { text, .. }) => text.as_str().len(),
+            Operation::Access(AccessOperation::CreateAccount { password_hash, .. })
+            | Operation::Admin(AdminOperation::ResetPassword { password_hash, .. })
+            | Operation::Access(AccessOperation::OpenSession {
                 renewed_hash: Some(password_hash),
                 ..
-            }
-            | Operation::ChangePassword { password_hash, .. } => {
+            })
+            | Operation::Account(AccountOperation::ChangePassword { password_hash, .. }) => {
                 SHORT_BYTES_MAX + password_hash.len()
             }
             // Numbers of at most ten bytes each.
-            Operation::DeleteMessages { messages, .. } => 20 * messages.len(),
-            Operation::AdvancePositions { positions } => 30 * positions.len(),
+            Operation::Message(MessageOperation::DeleteMessages { messages, .. }) => {
+                20 * messages.len()
+            }
+            Operation::Message(MessageOperation::AdvancePositions { positions }) => {
+                30 * positions.len()
+            }
             // Names, hashes and lines, which all have small bounds.
             _ => SHORT_BYTES_MAX,
         }

@@ -8,9 +8,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use conclave_core::{Batch, Command, Event, Position, Timestamp};
+use conclave_storage::log::{Entry, LogId, Vote};
 use futures::future::BoxFuture;
 
-use crate::{Entry, LogId, Member, Members, Outcome, ProposeError, ReadError, Vote};
+use crate::{Member, Members, Outcome, ProposeError, ReadError};
 
 /// Turns what is stored into bytes and back.
 pub trait Codec: Send + Sync + 'static {

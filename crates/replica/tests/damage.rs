@@ -10,7 +10,8 @@ use std::{
     time::Duration,
 };
 
-use conclave_replica::{Damage, Pin, Role, Vote, VoteRequest};
+use conclave_replica::{Damage, Pin, Role, VoteRequest};
+use conclave_storage::log::Vote;
 use support::{Cluster, PATIENCE, open_session, send, wait_for};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -20,9 +20,9 @@
 //! # }
 //! ```
 //!
-//! The folders are floors; files use only those below them. Start reading with `node`, which starts
-//! and stops the others; then `api`, a file for each service of clients; then `live`, which makes
-//! streams from what was applied. The header of each folder's `mod.rs` says what it is for.
+//! The folders are floors; files use only those below them, and the header of each folder says what
+//! it is for. Start reading with `node`, which starts and stops the others; then `api`, a file for
+//! each service of clients; then `live`, which makes streams from what was applied.
 
 mod api;
 mod auth;
@@ -45,7 +45,7 @@ mod tls;
 pub use api::operator_file::{OPERATOR_FILE, OPERATOR_RESET_FILE};
 pub use auth::registration::Registration;
 pub use cluster::start_error::{StartError, Stuck};
-pub use conclave_replica::{DiskFailure, Fault, LogId};
+pub use conclave_storage::{DiskFailure, Fault, log::LogId};
 pub use config::node_config::{ConfigError, NodeConfig, Overrides};
 pub use connections::Limits;
 pub use identity::node_identity::IdentityError;

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use conclave_core::{
-    AccountId, AccountName, Batch, Command, Digest, Grant, LoginKeys, MessageText, OnceId,
-    Operation, Origin, Recipient, SessionId, SessionLabel, Timestamp, TokenHash,
+    AccessOperation, AccountId, AccountName, Batch, Command, Digest, Grant, LoginKeys,
+    MessageOperation, MessageText, OnceId, Operation, Origin, Recipient, SessionId, SessionLabel,
+    Timestamp, TokenHash,
 };
 use conclave_storage::log::LogId;
 use conclave_storage::state::{Entry, Options, Payload, State};
@@ -43,21 +44,21 @@ impl Log {
             numbers: vec![0; ACCOUNTS as usize + 1],
         };
         for account in 1..=ACCOUNTS {
-            let create = Operation::CreateAccount {
+            let create = Operation::Access(AccessOperation::CreateAccount {
                 name: AccountName::new(format!("person-{account}")).unwrap(),
                 password_hash: "$argon2id$".to_owned(),
                 grant: Grant::Open,
-            };
+            });
             let mut token = [0; 32];
             token[..8].copy_from_slice(&account.to_be_bytes());
-            let login = Operation::OpenSession {
+            let login = Operation::Access(AccessOperation::OpenSession {
                 account: AccountId(account),
                 password_version: 1,
                 token: TokenHash(token),
                 label: SessionLabel::default(),
                 keys: LoginKeys::default(),
                 renewed_hash: None,
-            };
+            });
             let once = |step: u64, operation| Command {
                 origin: Origin::Once(OnceId(u128::from(account * 2 + step).to_be_bytes())),
                 digest: Digest(0),
@@ -105,12 +106,12 @@ impl Log {
                 number: *number,
             },
             digest: Digest(*number),
-            operation: Operation::SendMessage {
+            operation: Operation::Message(MessageOperation::SendMessage {
                 to: Recipient::Account(to),
                 text: MessageText::new("x".repeat(100)).unwrap(),
                 reply_to: None,
                 action: false,
-            },
+            }),
         }
     }
 

@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use conclave_core::{
-    AccountId, AccountName, Batch, Command, ConversationId, Digest, Grant, LoginKeys, MessageRef,
-    MessageText, NamePattern, OnceId, Operation, Origin, Position, Progress, Reaction, Recipient,
-    RoomName, Sequence, SessionId, SessionLabel, Timestamp, TokenHash, Topic,
-    limits::BATCH_COMMANDS_MAX,
+    AccessOperation, AccountId, AccountName, Batch, Command, ConversationId, Digest, Grant,
+    LoginKeys, MessageOperation, MessageRef, MessageText, NamePattern, OnceId, Operation, Origin,
+    Position, Progress, Reaction, Recipient, RoomName, RoomOperation, Sequence, SessionId,
+    SessionLabel, Timestamp, TokenHash, Topic, limits::BATCH_COMMANDS_MAX,
 };
 use conclave_storage::log::LogId;
 use conclave_storage::state::{Entry, HistoryFrom, Options, Payload, Reader, State};
@@ -101,12 +101,12 @@ fn text(number: u64) -> MessageText {
 }
 
 fn send(to: Recipient, number: u64) -> Operation {
-    Operation::SendMessage {
+    Operation::Message(MessageOperation::SendMessage {
         to,
         text: text(number),
         reply_to: None,
         action: false,
-    }
+    })
 }
 
 fn room(name: &str) -> RoomName {
@@ -121,31 +121,31 @@ fn read_to(positions: &[(ConversationId, u64)]) -> Operation {
         };
         (*conversation, progress)
     };
-    Operation::AdvancePositions {
+    Operation::Message(MessageOperation::AdvancePositions {
         positions: positions.iter().map(read).collect(),
-    }
+    })
 }
 
 fn people(writer: &mut Writer) {
     for account in 1..=MEMBERS {
-        writer.once(Operation::CreateAccount {
+        writer.once(Operation::Access(AccessOperation::CreateAccount {
             name: AccountName::new(format!("person-{account}")).unwrap(),
             password_hash: "$argon2id$".to_owned(),
             grant: Grant::Open,
-        });
+        }));
     }
     writer.apply();
     for account in 1..=MEMBERS {
         let mut token = [0; 32];
         token[..8].copy_from_slice(&account.to_be_bytes());
-        writer.once(Operation::OpenSession {
+        writer.once(Operation::Access(AccessOperation::OpenSession {
             account: AccountId(account),
             password_version: 1,
             token: TokenHash(token),
             label: SessionLabel::default(),
             keys: LoginKeys::default(),
             renewed_hash: None,
-        });
+        }));
     }
     writer.apply();
 }
@@ -154,21 +154,24 @@ fn rooms(writer: &mut Writer) {
     for name in ["hall", "alone"] {
         writer.ask(
             1,
-            Operation::CreateRoom {
+            Operation::Room(RoomOperation::CreateRoom {
                 name: room(name),
                 topic: Topic::default(),
                 public: true,
-            },
+            }),
         );
     }
     writer.ask(
         2,
-        Operation::JoinRoom {
+        Operation::Room(RoomOperation::JoinRoom {
             name: room("alone"),
-        },
+        }),
     );
     for account in 2..=MEMBERS {
-        writer.ask(account, Operation::JoinRoom { name: room("hall") });
+        writer.ask(
+            account,
+            Operation::Room(RoomOperation::JoinRoom { name: room("hall") }),
+        );
     }
     for number in 1..=MEMBERS {
         writer.ask(number, send(Recipient::Conversation(HALL), number));
@@ -182,11 +185,11 @@ fn rooms(writer: &mut Writer) {
             };
             writer.ask(
                 account,
-                Operation::SetReaction {
+                Operation::Message(MessageOperation::SetReaction {
                     message,
                     reaction: Reaction::new("+1").unwrap(),
                     present: true,
-                },
+                }),
             );
         }
     }

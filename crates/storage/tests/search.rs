@@ -5,7 +5,7 @@
 mod search_support;
 mod state_support;
 
-use conclave_core::{AccountId, Operation, Position, RoomName};
+use conclave_core::{AccountId, Operation, Position, RoomName, RoomOperation};
 use search_support::{ALICE, BOB, CAROL, World, at, find, january, texts, to_lobby};
 
 #[test]
@@ -31,7 +31,7 @@ fn who_leaves_finds_no_more_and_who_joins_finds_what_was_before() {
     world.leaves(BOB, "lobby");
     assert!(world.finds(BOB, "balloon").is_empty());
     let name = RoomName::new("lobby").unwrap();
-    world.asks(CAROL, Operation::JoinRoom { name });
+    world.asks(CAROL, Operation::Room(RoomOperation::JoinRoom { name }));
     assert_eq!(world.finds(CAROL, "balloon"), ["the red balloon"]);
 }
 

@@ -5,7 +5,7 @@
 mod search_support;
 mod state_support;
 
-use conclave_core::{AccountId, MessageRef, Operation, Progress};
+use conclave_core::{AccountId, MessageOperation, MessageRef, Operation, Progress};
 use conclave_storage::search::Stop;
 use conclave_words::{SearchQuery, query::Zone};
 use proptest::prelude::*;
@@ -16,9 +16,9 @@ fn reads(world: &mut World, account: u64, to: MessageRef) {
         delivered: to.sequence,
         read: to.sequence,
     };
-    let advance = Operation::AdvancePositions {
+    let advance = Operation::Message(MessageOperation::AdvancePositions {
         positions: vec![(to.conversation, progress)],
-    };
+    });
     world.asks(account, advance);
 }
 

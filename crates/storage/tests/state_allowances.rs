@@ -6,8 +6,9 @@ mod read_support;
 mod state_support;
 
 use conclave_core::{
-    AccountId, AccountLimit, Allowance, Command, ConversationId, Event, Grant, MessageRef,
-    MessageText, Operation, Reaction, Rejection, Sequence, TokenHash,
+    AccessOperation, AccountId, AccountLimit, AccountOperation, AdminOperation, Allowance, Command,
+    ConversationId, Event, Grant, MessageOperation, MessageRef, MessageText, Operation, Reaction,
+    Rejection, RoomEvent, Sequence, TokenHash,
     limits::{MESSAGE_COST_BYTES, REACTION_COST_BYTES},
 };
 use conclave_storage::state::{Entry, Options, State};
@@ -19,13 +20,13 @@ fn started(options: Options) -> (tempfile::TempDir, State) {
     let directory = tempfile::tempdir().unwrap();
     let mut state = State::open(directory.path(), options).unwrap();
     let token = TokenHash([9; 32]);
-    let root = Operation::CreateAccount {
+    let root = Operation::Access(AccessOperation::CreateAccount {
         name: conclave_core::AccountName::new("root").unwrap(),
         password_hash: "$argon2id$".to_owned(),
         grant: Grant::Setup(token),
-    };
+    });
     let first = vec![
-        once(1, Operation::OfferSetup { token }),
+        once(1, Operation::Access(AccessOperation::OfferSetup { token })),
         once(2, root),
         once(3, login(1)),
         once(4, create("ann")),
@@ -41,7 +42,11 @@ fn set(number: u64, limits: &[(&str, u64)]) -> Command {
     let named = |name| AccountLimit::named(name).unwrap();
     let values = limits.iter().map(|(name, value)| (named(name), *value));
     let values = values.collect();
-    ask(1, number, Operation::SetAccountLimits { values })
+    ask(
+        1,
+        number,
+        Operation::Admin(AdminOperation::SetAccountLimits { values }),
+    )
 }
 
 fn is_limited(state: &mut State, at: u64, number: u64) -> bool {
@@ -118,10 +123,10 @@ fn message(sequence: u64) -> MessageRef {
 }
 
 fn delete(sequence: u64) -> Operation {
-    Operation::DeleteMessages {
+    Operation::Message(MessageOperation::DeleteMessages {
         messages: vec![message(sequence)],
         for_everyone: true,
-    }
+    })
 }
 
 #[test]
@@ -129,18 +134,22 @@ fn stored_bytes_follow_what_is_stored() {
     let (_directory, mut state) = started(tiny());
     accept(&mut state, vec![ask(2, 1, say("bea", "12345"))]);
     assert_eq!(stored(&state, 2), MESSAGE_COST_BYTES + 5);
-    let edit = |text| Operation::EditMessage {
-        message: message(1),
-        text: MessageText::new(text).unwrap(),
+    let edit = |text| {
+        Operation::Message(MessageOperation::EditMessage {
+            message: message(1),
+            text: MessageText::new(text).unwrap(),
+        })
     };
     accept(&mut state, vec![ask(2, 2, edit("é"))]);
     assert_eq!(stored(&state, 2), MESSAGE_COST_BYTES + 2);
     accept(&mut state, vec![ask(2, 3, edit("1234567"))]);
     assert_eq!(stored(&state, 2), MESSAGE_COST_BYTES + 7);
-    let react = |reaction: &str, present| Operation::SetReaction {
-        message: message(1),
-        reaction: Reaction::new(reaction).unwrap(),
-        present,
+    let react = |reaction: &str, present| {
+        Operation::Message(MessageOperation::SetReaction {
+            message: message(1),
+            reaction: Reaction::new(reaction).unwrap(),
+            present,
+        })
     };
     accept(
         &mut state,
@@ -172,15 +181,15 @@ fn who_leaves_a_room_last_gets_its_bytes_back_and_who_is_gone_has_none() {
     );
     let all = MESSAGE_COST_BYTES + 3;
     assert_eq!((stored(&state, 2), stored(&state, 3)), (all, all));
-    let delete = Operation::DeleteAccount {
+    let delete = Operation::Account(AccountOperation::DeleteAccount {
         password_version: 1,
-    };
+    });
     accept(&mut state, vec![ask(3, 3, delete)]);
     let of_bea = |state: &State| state.reader().allowance(AccountId(3)).unwrap();
     assert_eq!(of_bea(&state), Allowance::default());
     let gone = apply(&mut state, vec![ask(2, 3, leave("lobby"))]).events;
     assert!(
-        matches!(gone[..], [(_, Event::MemberLeft { .. })]),
+        matches!(gone[..], [(_, Event::Room(RoomEvent::MemberLeft { .. }))]),
         "{gone:?}"
     );
     assert_eq!((stored(&state, 2), stored(&state, 3)), (0, 0));

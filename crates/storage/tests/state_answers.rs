@@ -7,7 +7,7 @@ mod read_support;
 mod state_support;
 
 use conclave_core::{
-    Accepted, LoginKeys, Operation, Rejection, ThrottleKey,
+    Accepted, AccessOperation, LoginKeys, Operation, Rejection, ThrottleKey,
     limits::{BATCH_COMMANDS_MAX, ONCE_BRIEF_ANSWERS_MAX, ONCE_BRIEF_MS, WEBHOOK_KEYS_MAX},
 };
 use conclave_storage::state::{Options, State};
@@ -31,14 +31,14 @@ fn with_webhook(directory: &std::path::Path) -> State {
 fn attempt(number: u64) -> Operation {
     let mut key = [0; 16];
     key[..8].copy_from_slice(&number.to_le_bytes());
-    Operation::TryPassword {
+    Operation::Access(AccessOperation::TryPassword {
         keys: LoginKeys {
             account: ThrottleKey(key),
             address: ThrottleKey(key),
             pair: ThrottleKey(key),
             ..LoginKeys::default()
         },
-    }
+    })
 }
 
 #[test]
@@ -100,11 +100,11 @@ fn a_webhook_with_too_many_keys_refuses_new_ones_until_a_day_has_gone() {
     });
     assert_eq!(answers[0], full);
     assert!(answers[1].is_ok(), "a known key gets its first answer");
-    let keyless = Operation::PostByWebhook {
+    let keyless = Operation::Access(AccessOperation::PostByWebhook {
         token: token(SECRET),
         text: conclave_core::MessageText::new("no key").unwrap(),
         keyed: false,
-    };
+    });
     accept(&mut state, vec![once(9, keyless)]);
 
     let day = 24 * 60 * 60 * 1000;

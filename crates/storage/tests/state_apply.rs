@@ -48,19 +48,19 @@ fn a_deleted_account_leaves_nothing_and_its_name_is_free() {
         conversation: conclave_core::ConversationId(1),
         sequence: conclave_core::Sequence(sequence),
     };
-    let hide = conclave_core::Operation::DeleteMessages {
+    let hide = conclave_core::Operation::Message(conclave_core::MessageOperation::DeleteMessages {
         messages: (1..=200).map(named).collect(),
         for_everyone: false,
-    };
+    });
     accept(&mut state, vec![ask(2, 1, hide)]);
     accept(
         &mut state,
         vec![ask(
             1,
             messages + 1,
-            conclave_core::Operation::DeleteAccount {
+            conclave_core::Operation::Account(conclave_core::AccountOperation::DeleteAccount {
                 password_version: 1,
-            },
+            }),
         )],
     );
     assert_eq!(
@@ -73,9 +73,9 @@ fn a_deleted_account_leaves_nothing_and_its_name_is_free() {
         vec![ask(
             2,
             2,
-            conclave_core::Operation::DeleteAccount {
+            conclave_core::Operation::Account(conclave_core::AccountOperation::DeleteAccount {
                 password_version: 1,
-            },
+            }),
         )],
     );
     let mut before = digest(&state).messages;

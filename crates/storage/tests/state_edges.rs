@@ -17,8 +17,8 @@ mod support;
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use conclave_core::{
-    AccountName, Answer, Batch, Command, Digest as Said, Grant, NodeId, OnceId, Operation,
-    OperatorRequest, Origin, Timestamp, TokenHash,
+    AccessOperation, AccountName, Answer, Batch, ClusterOperation, Command, Digest as Said, Grant,
+    NodeId, OnceId, Operation, OperatorRequest, Origin, Timestamp, TokenHash,
 };
 use conclave_storage::state::{Options, Payload, State};
 use generated_commands::{any_operation, commands, time};
@@ -30,23 +30,26 @@ use support::Memory;
 /// missing.
 fn first() -> Batch {
     let commands = [
-        (1, Operation::OfferSetup { token: token(1) }),
+        (
+            1,
+            Operation::Access(AccessOperation::OfferSetup { token: token(1) }),
+        ),
         (
             2,
-            Operation::CreateAccount {
+            Operation::Access(AccessOperation::CreateAccount {
                 name: AccountName::new("a").unwrap(),
                 password_hash: "$".to_owned(),
                 grant: Grant::Setup(token(1)),
-            },
+            }),
         ),
         (3, create("b")),
         (4, login(1)),
         (5, login(2)),
         (
             6,
-            Operation::MakeFirstOperator {
+            Operation::Cluster(ClusterOperation::MakeFirstOperator {
                 token: edges::OPERATOR,
-            },
+            }),
         ),
     ];
     let commands = commands.map(|(id, operation)| Command {
@@ -167,17 +170,17 @@ proptest! {
 fn outside(operation: &Operation) -> bool {
     matches!(
         operation,
-        Operation::CreateAccount { .. }
-            | Operation::OpenSession { .. }
-            | Operation::TryPassword { .. }
-            | Operation::OfferSetup { .. }
-            | Operation::AdmitNode { .. }
-            | Operation::RetireNode { .. }
-            | Operation::ExchangeAuthority { .. }
-            | Operation::ByOperator { .. }
-            | Operation::MakeFirstOperator { .. }
-            | Operation::ResetOperators { .. }
-            | Operation::PostByWebhook { .. }
+        Operation::Access(AccessOperation::CreateAccount { .. })
+            | Operation::Access(AccessOperation::OpenSession { .. })
+            | Operation::Access(AccessOperation::TryPassword { .. })
+            | Operation::Access(AccessOperation::OfferSetup { .. })
+            | Operation::Cluster(ClusterOperation::AdmitNode { .. })
+            | Operation::Cluster(ClusterOperation::RetireNode { .. })
+            | Operation::Cluster(ClusterOperation::ExchangeAuthority { .. })
+            | Operation::Cluster(ClusterOperation::ByOperator { .. })
+            | Operation::Cluster(ClusterOperation::MakeFirstOperator { .. })
+            | Operation::Cluster(ClusterOperation::ResetOperators { .. })
+            | Operation::Access(AccessOperation::PostByWebhook { .. })
     )
 }
 

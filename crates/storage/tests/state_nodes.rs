@@ -7,7 +7,9 @@ mod state_support;
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use conclave_core::{Accepted, AuthorityId, NodeId, Operation, Pass, lookup::PeerAuthority};
+use conclave_core::{
+    Accepted, AuthorityId, ClusterOperation, NodeId, Operation, Pass, lookup::PeerAuthority,
+};
 use conclave_storage::state::{NodesRow, Options, Payload, State};
 use state_support::*;
 
@@ -38,16 +40,16 @@ fn a_number_is_used_up_in_the_transaction_that_removes_its_node() {
     members(&mut state, &[1, 3]);
     assert_eq!(known(&state), (7, BTreeSet::from([2, 7])));
     // The next machine gets a number above all of them, whatever the leader knew.
-    let admit = Operation::AdmitNode {
+    let admit = Operation::Cluster(ClusterOperation::AdmitNode {
         pass: Pass::Secret { voter: true },
         known_last: NodeId(0),
-    };
+    });
     let admitted = apply(&mut state, vec![once(1, admit)]);
     let node = NodeId(8);
     let given = Accepted::NodeAdmitted { node, voter: true };
     assert_eq!(admitted.answers, [Ok(given)]);
     // A number may be used up twice.
-    let retire = Operation::RetireNode { node: NodeId(7) };
+    let retire = Operation::Cluster(ClusterOperation::RetireNode { node: NodeId(7) });
     let retired = apply(&mut state, vec![once(2, retire)]);
     assert_eq!(
         (retired.answers, retired.events),
@@ -61,10 +63,12 @@ fn what_a_node_that_goes_may_have_got_is_not_believed() {
     let mut state = State::open(directory.path(), Options::default()).unwrap();
     members(&mut state, &[1, 2, 3]);
     let authority = AuthorityId([7; 32]);
-    let step = |generation, authority, is_final| Operation::ExchangeAuthority {
-        generation,
-        authority,
-        is_final,
+    let step = |generation, authority, is_final| {
+        Operation::Cluster(ClusterOperation::ExchangeAuthority {
+            generation,
+            authority,
+            is_final,
+        })
     };
     let next = |state: &State| state.reader().nodes().unwrap().authority;
     apply(&mut state, vec![once(1, step(1, authority, false))]);

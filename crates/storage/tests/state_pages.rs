@@ -9,9 +9,10 @@ mod state_support;
 use std::collections::BTreeMap;
 
 use conclave_core::{
-    AccountId, ConversationId, DisplayName, MemberRole, Operation, Position, limits::PAGE_MAX,
+    AccountId, AccountOperation, ConversationId, DisplayName, MemberRole, Operation, Position,
+    limits::PAGE_MAX,
 };
-use conclave_storage::state::{Happened, HistoryFrom, MessageRow, State, StreamItem};
+use conclave_storage::state::{Happened, HistoryFrom, MessageRow, RoomChange, State, StreamItem};
 use proptest::prelude::*;
 use read_support::{model::Model, *};
 use state_support::{ask, people, say};
@@ -53,12 +54,12 @@ fn operation(what: u8, x: u64, y: u64) -> Operation {
         36 | 37 => delete(of, &[at], true),
         38..=40 => delete(of, &[at, 1 + y % 5], false),
         41 => block(name, !y.is_multiple_of(3)),
-        42 => Operation::SetDisplayName {
+        42 => Operation::Account(AccountOperation::SetDisplayName {
             display_name: DisplayName::new(room).unwrap(),
-        },
-        43 if x < 8 => Operation::DeleteAccount {
+        }),
+        43 if x < 8 => Operation::Account(AccountOperation::DeleteAccount {
             password_version: 1,
-        },
+        }),
         _ => invite("den", name),
     }
 }
@@ -86,11 +87,11 @@ fn kind(item: &StreamItem) -> &'static str {
         Happened::Reaction { .. } => "reaction",
         Happened::Advanced { .. } => "advanced",
         Happened::Opened { .. } => "opened",
-        Happened::Joined { .. } => "joined",
-        Happened::Left { .. } => "left",
-        Happened::RoleChanged { .. } => "role",
-        Happened::TopicChanged { .. } => "topic",
-        Happened::Invited { .. } => "invited",
+        Happened::Room(RoomChange::Joined { .. }) => "joined",
+        Happened::Room(RoomChange::Left { .. }) => "left",
+        Happened::Room(RoomChange::RoleChanged { .. }) => "role",
+        Happened::Room(RoomChange::TopicChanged { .. }) => "topic",
+        Happened::Room(RoomChange::Invited { .. }) => "invited",
         Happened::AccountChanged(_) => "account",
     }
 }

@@ -6,8 +6,8 @@ mod read_support;
 mod state_support;
 
 use conclave_core::{
-    AccountId, AccountRole, Command, DisplayName, Grant, LoginKeys, Operation, SessionId,
-    SessionLabel, ThrottleKey, TokenHash,
+    AccessOperation, AccountId, AccountOperation, AccountRole, AdminOperation, Command,
+    DisplayName, Grant, LoginKeys, Operation, SessionId, SessionLabel, ThrottleKey, TokenHash,
     limits::{LOGIN_PLACES_MAX, SESSION_MS, THROTTLE_FIRST_MS, THROTTLE_FREE_ACCOUNT},
 };
 use conclave_storage::state::State;
@@ -17,28 +17,31 @@ use state_support::{START, accept, apply_at, ask, once, people};
 fn open_session(id: u128, account: u64, secret: u8, label: &str) -> Command {
     once(
         id,
-        Operation::OpenSession {
+        Operation::Access(AccessOperation::OpenSession {
             account: AccountId(account),
             password_version: 1,
             token: token(secret),
             label: SessionLabel::new(label).unwrap(),
             keys: LoginKeys::default(),
             renewed_hash: None,
-        },
+        }),
     )
 }
 
 /// Creates account 1, an administrator, with session 1, whose token is 1.
 fn admin(state: &mut State) {
-    let create = Operation::CreateAccount {
+    let create = Operation::Access(AccessOperation::CreateAccount {
         name: account("root"),
         password_hash: "$argon2id$".to_owned(),
         grant: Grant::Setup(token(200)),
-    };
+    });
     accept(
         state,
         vec![
-            once(900, Operation::OfferSetup { token: token(200) }),
+            once(
+                900,
+                Operation::Access(AccessOperation::OfferSetup { token: token(200) }),
+            ),
             once(901, create),
             open_session(902, 1, 1, "desk"),
         ],
@@ -52,9 +55,9 @@ fn sessions_that_can_be_used_are_listed_with_the_oldest_first() {
     let late = START + SESSION_MS / 2;
     apply_at(&mut state, late, vec![open_session(2, 1, 2, "phone")]);
     apply_at(&mut state, late, vec![open_session(3, 1, 3, "")]);
-    let end = Operation::EndSession {
+    let end = Operation::Account(AccountOperation::EndSession {
         session: SessionId(3),
-    };
+    });
     apply_at(&mut state, late, vec![ask(2, 1, end)]);
     let reader = state.reader();
     let labels = || -> Vec<String> {
@@ -80,14 +83,18 @@ fn an_account_has_its_role_and_display_name() {
     let reader = state.reader();
     assert_eq!(reader.admins().unwrap(), 1);
     let display_name = DisplayName::new("Root of all").unwrap();
-    let bot = Operation::CreateBot {
+    let bot = Operation::Admin(AdminOperation::CreateBot {
         name: account("Robby"),
         token: token(9),
-    };
+    });
     accept(
         &mut state,
         vec![
-            ask(1, 1, Operation::SetDisplayName { display_name }),
+            ask(
+                1,
+                1,
+                Operation::Account(AccountOperation::SetDisplayName { display_name }),
+            ),
             ask(1, 2, bot),
         ],
     );
@@ -136,10 +143,12 @@ fn blocks_are_listed_for_the_one_who_made_them() {
 fn an_invite_is_told_until_it_runs_out() {
     let (_directory, mut state) = opened();
     admin(&mut state);
-    let invite = |code: u8, ttl_ms, uses| Operation::CreateInvite {
-        code: token(code),
-        ttl_ms,
-        uses,
+    let invite = |code: u8, ttl_ms, uses| {
+        Operation::Admin(AdminOperation::CreateInvite {
+            code: token(code),
+            ttl_ms,
+            uses,
+        })
     };
     accept(
         &mut state,
@@ -155,11 +164,11 @@ fn an_invite_is_told_until_it_runs_out() {
         rows.iter().map(|row| (row.id.0, row.uses_left)).collect()
     };
     assert_eq!(told(), [(1, 2), (2, 1)]);
-    let guest = Operation::CreateAccount {
+    let guest = Operation::Access(AccessOperation::CreateAccount {
         name: account("guest"),
         password_hash: "$argon2id$".to_owned(),
         grant: Grant::Invite(token(5)),
-    };
+    });
     apply_at(&mut state, START + 9, vec![once(1, guest)]);
     assert_eq!(told(), [(1, 1), (2, 1)]);
     assert_eq!(reader.invites().unwrap()[0].expires_at.0, START + 10);
@@ -179,7 +188,7 @@ fn what_is_held_against_a_name_is_told() {
             pair: ThrottleKey([4; 16]),
             ..LoginKeys::default()
         };
-        let count = Operation::TryPassword { keys };
+        let count = Operation::Access(AccessOperation::TryPassword { keys });
         accept(&mut state, vec![once(u128::from(id), count)]);
     }
     let reader = state.reader();
@@ -200,7 +209,7 @@ fn the_places_of_an_account_are_known_and_the_least_recently_used_goes() {
     let place = |number: usize| ThrottleKey([number as u8 + 1; 16]);
     for number in 0..=LOGIN_PLACES_MAX {
         let mut login = open_session(1 + number as u128, 1, number as u8, "");
-        if let Operation::OpenSession { keys, .. } = &mut login.operation {
+        if let Operation::Access(AccessOperation::OpenSession { keys, .. }) = &mut login.operation {
             keys.pair = place(number);
         }
         apply_at(&mut state, START + number as u64, vec![login]);

@@ -6,9 +6,10 @@ mod read_support;
 mod state_support;
 
 use conclave_core::{
-    AccountId, ConversationId, DisplayName, MemberRole, Operation, Position, Progress, Sequence,
+    AccountId, AccountOperation, ConversationId, DisplayName, MemberRole, Operation, Position,
+    Progress, Sequence,
 };
-use conclave_storage::state::{Happened, IndexRow, State};
+use conclave_storage::state::{Happened, IndexRow, RoomChange, State};
 use read_support::*;
 use state_support::{START, accept, ask, people, say};
 
@@ -102,37 +103,37 @@ fn a_room_is_told_from_joining_on_and_its_end_is_told_to_the_one_who_left() {
     );
     let hall = ConversationId(1);
     let name = |name: &str| Some(name.to_owned());
-    let joined = Happened::Joined {
+    let joined = Happened::Room(RoomChange::Joined {
         conversation: hall,
         room_name: name("Hall"),
         account: AccountId(2),
         name: name("bea"),
-    };
+    });
     accept(&mut state, vec![ask(2, 1, join("Hall"))]);
     assert_eq!(told(&state, 2, Position(0)), [joined]);
     let page = state.reader().stream(AccountId(2), now(&state), 1).unwrap();
     assert_eq!(page.rooms, [hall]);
-    let role = Happened::RoleChanged {
+    let role = Happened::Room(RoomChange::RoleChanged {
         conversation: hall,
         account: AccountId(2),
         role: MemberRole::Moderator,
-    };
-    let topic = Happened::TopicChanged {
+    });
+    let topic = Happened::Room(RoomChange::TopicChanged {
         conversation: hall,
         topic: "tea".to_owned(),
-    };
+    });
     let commands = vec![
         ask(1, 3, set_role("Hall", "bea", MemberRole::Moderator)),
         ask(2, 2, set_topic("Hall", "tea")),
     ];
     assert_eq!(told_of(&mut state, 2, commands), [role, topic]);
-    let left = Happened::Left {
+    let left = Happened::Room(RoomChange::Left {
         conversation: hall,
         room_name: name("Hall"),
         account: AccountId(2),
         name: name("bea"),
         by: AccountId(1),
-    };
+    });
     accept(&mut state, vec![ask(1, 4, kick("Hall", "bea"))]);
     assert_eq!(
         told(&state, 2, Position(0)),
@@ -154,14 +155,18 @@ fn an_invitation_and_ones_own_changes_are_told_to_oneself_alone() {
         &mut state,
         vec![
             ask(1, 2, invite("Den", "bea")),
-            ask(2, 1, Operation::SetDisplayName { display_name }),
+            ask(
+                2,
+                1,
+                Operation::Account(AccountOperation::SetDisplayName { display_name }),
+            ),
         ],
     );
-    let invited = Happened::Invited {
+    let invited = Happened::Room(RoomChange::Invited {
         conversation: ConversationId(1),
         room_name: Some("Den".to_owned()),
         by: AccountId(1),
-    };
+    });
     let bea = state.reader().account(AccountId(2)).unwrap().unwrap();
     assert_eq!(bea.display_name, "Bea");
     assert_eq!(

@@ -10,7 +10,7 @@ mod story;
 use std::path::Path;
 
 use conclave_core::{
-    Operation, Position,
+    AccountOperation, Operation, Position,
     limits::{CHANGES_KEPT_MAX, SWEEP_ROWS_PER_ENTRY},
 };
 use conclave_storage::state::State;
@@ -148,9 +148,9 @@ fn a_deleted_account_leaves_no_block_invitation_or_hidden_message() {
         vec![ask(
             2,
             5,
-            Operation::DeleteAccount {
+            Operation::Account(AccountOperation::DeleteAccount {
                 password_version: 1,
-            },
+            }),
         )],
     );
     sweep(&mut state, at, 2);

@@ -26,8 +26,8 @@ pub use documents::{
 };
 pub use floors::{FILES_MAX, FLOORS, crowded, drawn_floors, floors};
 pub use names::{clocks, forbidden_names, hash_order, unicode_tables};
-pub use paths::{named_paths, routes};
-pub use proto::comments;
+pub use paths::{front_page, named_paths, routes};
+pub use proto::{comments, undocumented_calls};
 pub use source::{COLUMNS_MAX, LINES_MAX, columns, header, length, story};
 pub use tree::{File, read_tree};
 

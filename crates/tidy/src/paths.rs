@@ -43,6 +43,33 @@ pub fn named_paths(path: &str, text: &str, exists: impl Fn(&str) -> bool) -> Vec
     problems
 }
 
+/// Finds files and folders of its crate that a front page (the header of `lib.rs`) names in
+/// backticks and that do not exist in `src` or beside it.
+pub fn front_page(path: &str, text: &str, exists: impl Fn(&str) -> bool) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let Some(folder) = path.strip_suffix("src/lib.rs") else {
+        return problems;
+    };
+    let mut fenced = false;
+    for (line, content) in numbered(text).take_while(|(_, line)| line.starts_with("//!")) {
+        fenced ^= content.contains("```");
+        let names = content.split('`').skip(1).step_by(2).filter(|_| !fenced);
+        for name in names.filter(|name| name.ends_with(".rs") || name.starts_with("tests/")) {
+            let places = [format!("{folder}src/{name}"), format!("{folder}{name}")];
+            if !places.iter().any(|place| exists(place)) {
+                let cure = format!("`{name}` does not exist");
+                problems.push(Problem::new(
+                    path,
+                    line,
+                    "a front page names what is there",
+                    cure,
+                ));
+            }
+        }
+    }
+    problems
+}
+
 /// Finds paths through the code that are missing, too long, or name a file twice.
 pub fn routes(path: &str, text: &str) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -123,6 +150,16 @@ mod tests {
         let there = ["crates/core/src/once.rs", "crates/core/src"];
         let found = named_paths("docs/a.md", text, |path| there.contains(&path));
         assert_eq!(lines(&found), [2, 3]);
+    }
+
+    #[test]
+    fn a_file_that_a_front_page_names_and_that_is_missing_is_caught() {
+        let text =
+            "//! See `once.rs`, `tests/scripts` and `twice.rs`.\n//! ```\n//! `x.rs`\n//! ```\n";
+        let there = ["crates/core/src/once.rs", "crates/core/tests/scripts"];
+        let found = front_page("crates/core/src/lib.rs", text, |path| there.contains(&path));
+        assert_eq!(found.len(), 1);
+        assert!(found[0].cure.contains("twice.rs"));
     }
 
     #[test]

@@ -32,6 +32,24 @@ pub fn comments(path: &str, text: &str) -> Vec<Problem> {
     problems
 }
 
+/// Finds calls that the page about the protocol does not name.
+pub fn undocumented_calls(path: &str, text: &str, page: &str) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (line, content) in numbered(text) {
+        let Some(call) = content.trim().strip_prefix("rpc ") else {
+            continue;
+        };
+        let call = call.split(['(', ' ']).next().unwrap_or_default();
+        let named = ['`', '.'].map(|before| format!("{before}{call}`"));
+        if !named.iter().any(|name| page.contains(name)) {
+            let rule = "the page about the protocol names every call";
+            let cure = format!("add `{call}` to the table of calls");
+            problems.push(Problem::new(path, line, rule, cure));
+        }
+    }
+    problems
+}
+
 fn declares(line: &str) -> bool {
     let first = line.split_whitespace().next().unwrap_or_default();
     match first {
@@ -81,5 +99,14 @@ enum Colour {
     fn the_second_line_of_a_declaration_needs_no_comment() {
         let text = "// A call.\nrpc Send(A)\n    returns (B);\n";
         assert!(comments("a.proto", text).is_empty());
+    }
+
+    #[test]
+    fn a_call_that_no_page_names_is_caught() {
+        let text = "service Chat {\n  rpc Send(A) returns (B);\n  rpc SendAll(A) returns (B);\n}\n";
+        let page = "| `Chat.Send`, `Read` |";
+        let found = undocumented_calls("a.proto", text, page);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].line, 3);
     }
 }

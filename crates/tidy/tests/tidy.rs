@@ -10,9 +10,9 @@ use std::{
 
 use conclave_tidy::{
     FLOORS, File, Problem, arrows, circles, clocks, columns, commands, comments, crowded,
-    drawn_floors, floors, forbidden_dependencies, forbidden_names, foreign_paths, hash_order,
-    header, length, links, lock_sources, named_documents, named_paths, notebook, promised_tests,
-    read_tree, routes, story, unicode_tables,
+    drawn_floors, floors, forbidden_dependencies, forbidden_names, foreign_paths, front_page,
+    hash_order, header, length, links, lock_sources, named_documents, named_paths, notebook,
+    promised_tests, read_tree, routes, story, undocumented_calls, unicode_tables,
 };
 
 static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -232,6 +232,22 @@ fn documents_that_code_names_exist() {
 fn the_protocol_explains_itself() {
     check(&files("proto/", ".proto"), |file| {
         comments(&file.path, &file.text)
+    });
+}
+
+#[test]
+fn every_call_is_on_the_page_about_the_protocol() {
+    let page = FILES.iter().find(|file| file.path == "docs/protocol.md");
+    let page = page.expect("there is a page about the protocol");
+    check(&files("proto/conclave/v1/", ".proto"), |file| {
+        undocumented_calls(&file.path, &file.text, &page.text)
+    });
+}
+
+#[test]
+fn front_pages_name_files_that_exist() {
+    check(&files("crates/", "src/lib.rs"), |file| {
+        front_page(&file.path, &file.text, exists)
     });
 }
 

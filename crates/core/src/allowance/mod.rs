@@ -13,7 +13,8 @@ pub mod limit_table;
 pub mod spend;
 
 use crate::{
-    AccountLimits, Operation, Rejection, Spend, Timestamp,
+    AccessOperation, AccountLimits, AccountOperation, AdminOperation, MessageOperation,
+    MessageText, Operation, Rejection, RoomOperation, Spend, Timestamp,
     limits::{ALLOWANCE_FILL_MS_MAX, LOG_TIME_MAX_MS},
 };
 
@@ -29,58 +30,65 @@ pub type Price = [Option<(Spend, u64)>; 2];
 /// new operation has a price before it builds.
 #[must_use]
 pub fn price(operation: &Operation) -> Price {
+    let free = [None, None];
     let one = |spend| [Some((spend, 1)), None];
+    let text_of = |spend, text: &MessageText| {
+        let bytes = text.as_str().len() as u64;
+        [Some((spend, 1)), Some((Spend::Bytes, bytes))]
+    };
     match operation {
-        Operation::SendMessage { text, .. } | Operation::PostByWebhook { text, .. } => [
-            Some((Spend::Messages, 1)),
-            Some((Spend::Bytes, text.as_str().len() as u64)),
-        ],
-        Operation::EditMessage { text, .. } => [
-            Some((Spend::Edits, 1)),
-            Some((Spend::Bytes, text.as_str().len() as u64)),
-        ],
-        Operation::SetReaction { .. } => one(Spend::Reactions),
-        Operation::DeleteMessages { messages, .. } => {
-            [Some((Spend::Deletions, messages.len() as u64)), None]
-        }
-        Operation::AdvancePositions { .. } => one(Spend::Positions),
-        Operation::CreateRoom { .. } => one(Spend::Rooms),
-        Operation::OpenSession { .. }
-        | Operation::SetDisplayName { .. }
-        | Operation::SetBlock { .. }
-        | Operation::JoinRoom { .. }
-        | Operation::LeaveRoom { .. }
-        | Operation::InviteToRoom { .. }
-        | Operation::KickFromRoom { .. }
-        | Operation::SetTopic { .. }
-        | Operation::SetMemberRole { .. }
-        | Operation::CreateWebhook { .. }
-        | Operation::DeleteWebhook { .. }
-        | Operation::CreateBot { .. }
-        | Operation::CreateInvite { .. } => one(Spend::Changes),
-        // Without an account that could pay: bounded where they arrive, by throttles and grants.
-        Operation::CreateAccount { .. }
-        | Operation::TryPassword { .. }
-        | Operation::OfferSetup { .. }
-        | Operation::AdmitNode { .. }
-        | Operation::RetireNode { .. }
-        | Operation::ExchangeAuthority { .. }
-        | Operation::ByOperator { .. }
-        | Operation::MakeFirstOperator { .. }
-        | Operation::ResetOperators { .. }
-        // What ends something of one's own.
-        | Operation::DeleteAccount { .. }
-        | Operation::ChangePassword { .. }
-        | Operation::CloseSession
-        | Operation::EndSession { .. }
-        // What administrators do to others.
-        | Operation::SetAccountRole { .. }
-        | Operation::SetSuspended { .. }
-        | Operation::EndSessions { .. }
-        | Operation::ResetPassword { .. }
-        | Operation::RemoveAccount { .. }
-        | Operation::RevokeInvite { .. }
-        | Operation::SetAccountLimits { .. } => [None, None],
+        Operation::Message(operation) => match operation {
+            MessageOperation::SendMessage { text, .. } => text_of(Spend::Messages, text),
+            MessageOperation::EditMessage { text, .. } => text_of(Spend::Edits, text),
+            MessageOperation::SetReaction { .. } => one(Spend::Reactions),
+            MessageOperation::DeleteMessages { messages, .. } => {
+                [Some((Spend::Deletions, messages.len() as u64)), None]
+            }
+            MessageOperation::AdvancePositions { .. } => one(Spend::Positions),
+        },
+        Operation::Access(operation) => match operation {
+            AccessOperation::PostByWebhook { text, .. } => text_of(Spend::Messages, text),
+            AccessOperation::OpenSession { .. } => one(Spend::Changes),
+            // Without an account that could pay: bounded where they arrive, by throttles and
+            // grants.
+            AccessOperation::CreateAccount { .. }
+            | AccessOperation::TryPassword { .. }
+            | AccessOperation::OfferSetup { .. } => free,
+        },
+        // Without an account, too.
+        Operation::Cluster(_) => free,
+        Operation::Account(operation) => match operation {
+            AccountOperation::SetDisplayName { .. } | AccountOperation::SetBlock { .. } => {
+                one(Spend::Changes)
+            }
+            AccountOperation::DeleteAccount { .. }
+            | AccountOperation::ChangePassword { .. }
+            | AccountOperation::CloseSession
+            | AccountOperation::EndSession { .. } => free,
+        },
+        Operation::Room(operation) => match operation {
+            RoomOperation::CreateRoom { .. } => one(Spend::Rooms),
+            RoomOperation::JoinRoom { .. }
+            | RoomOperation::LeaveRoom { .. }
+            | RoomOperation::InviteToRoom { .. }
+            | RoomOperation::KickFromRoom { .. }
+            | RoomOperation::SetTopic { .. }
+            | RoomOperation::SetMemberRole { .. }
+            | RoomOperation::CreateWebhook { .. }
+            | RoomOperation::DeleteWebhook { .. } => one(Spend::Changes),
+        },
+        Operation::Admin(operation) => match operation {
+            AdminOperation::CreateBot { .. } | AdminOperation::CreateInvite { .. } => {
+                one(Spend::Changes)
+            }
+            AdminOperation::SetAccountRole { .. }
+            | AdminOperation::SetSuspended { .. }
+            | AdminOperation::EndSessions { .. }
+            | AdminOperation::ResetPassword { .. }
+            | AdminOperation::RemoveAccount { .. }
+            | AdminOperation::RevokeInvite { .. }
+            | AdminOperation::SetAccountLimits { .. } => free,
+        },
     }
 }
 
@@ -101,52 +109,53 @@ pub enum Keeps {
 #[must_use]
 pub fn keeps(operation: &Operation) -> Keeps {
     match operation {
-        Operation::SetReaction { present: true, .. }
-        | Operation::SendMessage { .. }
-        | Operation::PostByWebhook { .. }
-        | Operation::EditMessage { .. } => Keeps::StoredBytes,
-        Operation::SetBlock { blocked: true, .. }
-        | Operation::CreateAccount { .. }
-        | Operation::SetDisplayName { .. }
-        | Operation::CreateRoom { .. }
-        | Operation::JoinRoom { .. }
-        | Operation::InviteToRoom { .. }
-        | Operation::SetTopic { .. }
-        | Operation::CreateWebhook { .. }
-        | Operation::CreateBot { .. }
-        | Operation::CreateInvite { .. } => Keeps::Rows,
-        // Logging in and out.
-        Operation::OpenSession { .. }
-        | Operation::TryPassword { .. }
-        | Operation::CloseSession
-        | Operation::EndSession { .. }
-        | Operation::EndSessions { .. }
-        // Another value in the same place.
-        | Operation::AdvancePositions { .. }
-        | Operation::ChangePassword { .. }
-        | Operation::ResetPassword { .. }
-        | Operation::SetMemberRole { .. }
-        | Operation::SetAccountRole { .. }
-        | Operation::SetSuspended { .. }
-        | Operation::SetAccountLimits { .. }
-        // Deleting, leaving and revoking.
-        | Operation::SetReaction { present: false, .. }
-        | Operation::SetBlock { blocked: false, .. }
-        | Operation::DeleteAccount { .. }
-        | Operation::DeleteMessages { .. }
-        | Operation::LeaveRoom { .. }
-        | Operation::KickFromRoom { .. }
-        | Operation::DeleteWebhook { .. }
-        | Operation::RemoveAccount { .. }
-        | Operation::RevokeInvite { .. }
-        // Machines, their operators and the first administrator: few, and needed to get out.
-        | Operation::OfferSetup { .. }
-        | Operation::AdmitNode { .. }
-        | Operation::RetireNode { .. }
-        | Operation::ExchangeAuthority { .. }
-        | Operation::ByOperator { .. }
-        | Operation::MakeFirstOperator { .. }
-        | Operation::ResetOperators { .. } => Keeps::Nothing,
+        Operation::Message(operation) => match operation {
+            MessageOperation::SendMessage { .. }
+            | MessageOperation::EditMessage { .. }
+            | MessageOperation::SetReaction { present: true, .. } => Keeps::StoredBytes,
+            MessageOperation::SetReaction { present: false, .. }
+            | MessageOperation::AdvancePositions { .. }
+            | MessageOperation::DeleteMessages { .. } => Keeps::Nothing,
+        },
+        Operation::Access(operation) => match operation {
+            AccessOperation::PostByWebhook { .. } => Keeps::StoredBytes,
+            AccessOperation::CreateAccount { .. } => Keeps::Rows,
+            AccessOperation::OpenSession { .. }
+            | AccessOperation::TryPassword { .. }
+            | AccessOperation::OfferSetup { .. } => Keeps::Nothing,
+        },
+        // Machines and their operators: few, and needed to get out.
+        Operation::Cluster(_) => Keeps::Nothing,
+        Operation::Account(operation) => match operation {
+            AccountOperation::SetBlock { blocked: true, .. }
+            | AccountOperation::SetDisplayName { .. } => Keeps::Rows,
+            AccountOperation::SetBlock { blocked: false, .. }
+            | AccountOperation::ChangePassword { .. }
+            | AccountOperation::DeleteAccount { .. }
+            | AccountOperation::CloseSession
+            | AccountOperation::EndSession { .. } => Keeps::Nothing,
+        },
+        Operation::Room(operation) => match operation {
+            RoomOperation::CreateRoom { .. }
+            | RoomOperation::JoinRoom { .. }
+            | RoomOperation::InviteToRoom { .. }
+            | RoomOperation::SetTopic { .. }
+            | RoomOperation::CreateWebhook { .. } => Keeps::Rows,
+            RoomOperation::SetMemberRole { .. }
+            | RoomOperation::LeaveRoom { .. }
+            | RoomOperation::KickFromRoom { .. }
+            | RoomOperation::DeleteWebhook { .. } => Keeps::Nothing,
+        },
+        Operation::Admin(operation) => match operation {
+            AdminOperation::CreateBot { .. } | AdminOperation::CreateInvite { .. } => Keeps::Rows,
+            AdminOperation::SetAccountRole { .. }
+            | AdminOperation::SetSuspended { .. }
+            | AdminOperation::EndSessions { .. }
+            | AdminOperation::ResetPassword { .. }
+            | AdminOperation::RemoveAccount { .. }
+            | AdminOperation::RevokeInvite { .. }
+            | AdminOperation::SetAccountLimits { .. } => Keeps::Nothing,
+        },
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Always true: a post with an idempotency key goes to the pool of its own webhook.
 
-use crate::{Broken, Lookup, OncePool, Operation};
+use crate::{AccessOperation, Broken, ClusterOperation, Lookup, OncePool, Operation};
 
 impl OncePool {
     /// Returns the pool of an operation.
@@ -11,18 +11,33 @@ impl OncePool {
     /// [`Broken`] if the state cannot be read.
     pub(super) fn of(lookup: &impl Lookup, operation: &Operation) -> Result<Self, Broken> {
         Ok(match operation {
-            Operation::PostByWebhook {
-                token, keyed: true, ..
-            } => match lookup.webhook_by_token(token)? {
-                Some(webhook) => Self::Webhook(webhook.id),
-                None => Self::Brief,
+            Operation::Access(operation) => match operation {
+                AccessOperation::PostByWebhook {
+                    token, keyed: true, ..
+                } => match lookup.webhook_by_token(token)? {
+                    Some(webhook) => Self::Webhook(webhook.id),
+                    None => Self::Brief,
+                },
+                AccessOperation::PostByWebhook { keyed: false, .. }
+                | AccessOperation::TryPassword { .. }
+                | AccessOperation::OfferSetup { .. } => Self::Brief,
+                AccessOperation::CreateAccount { .. } | AccessOperation::OpenSession { .. } => {
+                    Self::Lasting
+                }
             },
-            Operation::PostByWebhook { .. }
-            | Operation::TryPassword { .. }
-            | Operation::OfferSetup { .. }
-            | Operation::RetireNode { .. }
-            | Operation::ExchangeAuthority { .. } => Self::Brief,
-            _ => Self::Lasting,
+            Operation::Cluster(operation) => match operation {
+                ClusterOperation::RetireNode { .. }
+                | ClusterOperation::ExchangeAuthority { .. } => Self::Brief,
+                ClusterOperation::AdmitNode { .. }
+                | ClusterOperation::ByOperator { .. }
+                | ClusterOperation::MakeFirstOperator { .. }
+                | ClusterOperation::ResetOperators { .. } => Self::Lasting,
+            },
+            // Refused: they belong to a session.
+            Operation::Account(_)
+            | Operation::Message(_)
+            | Operation::Room(_)
+            | Operation::Admin(_) => Self::Lasting,
         })
     }
 }

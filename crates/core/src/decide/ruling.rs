@@ -3,8 +3,8 @@
 //! Every rule and the gate in front of the rules use these types; they use none of the rules.
 
 use crate::{
-    Accepted, AccountId, Allowance, Answer, Broken, Event, OncePool, Rejection, SessionId,
-    Timestamp, limits::SESSION_CLOSED_MS,
+    Accepted, AccountId, Allowance, Answer, Broken, Event, OncePool, Rejection, SessionEvent,
+    SessionId, Timestamp, limits::SESSION_CLOSED_MS,
 };
 
 /// The result of a command.
@@ -61,6 +61,6 @@ pub(super) fn close_session(session: SessionId, now: Timestamp) -> (Accepted, Ve
     let forget_at = now.plus_ms(SESSION_CLOSED_MS);
     (
         Accepted::SessionClosed,
-        vec![Event::SessionClosed { session, forget_at }],
+        vec![Event::Session(SessionEvent::Closed { session, forget_at })],
     )
 }

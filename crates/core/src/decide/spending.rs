@@ -4,8 +4,8 @@
 //! made again later; an account that has paid has paid, also if the rule then refuses.
 
 use crate::{
-    AccountId, AccountLimit, AccountLimits, Allowance, Broken, Event, Lookup, Operation, Rejection,
-    Timestamp,
+    AccessOperation, AccountId, AccountLimit, AccountLimits, Allowance, Broken, ConversationEvent,
+    Event, Lookup, Operation, Rejection, Timestamp,
     allowance::{Keeps, keeps, price},
 };
 
@@ -45,12 +45,17 @@ pub(super) fn payer(
     lookup: &impl Lookup,
     operation: &Operation,
 ) -> Result<Option<AccountId>, Broken> {
+    let Operation::Access(operation) = operation else {
+        return Ok(None);
+    };
     Ok(match operation {
-        Operation::OpenSession { account, .. } => lookup.account(*account)?.map(|row| row.id),
-        Operation::PostByWebhook { token, .. } => lookup
+        AccessOperation::OpenSession { account, .. } => lookup.account(*account)?.map(|row| row.id),
+        AccessOperation::PostByWebhook { token, .. } => lookup
             .webhook_by_token(token)?
             .map(|webhook| webhook.account),
-        _ => None,
+        AccessOperation::CreateAccount { .. }
+        | AccessOperation::TryPassword { .. }
+        | AccessOperation::OfferSetup { .. } => None,
     })
 }
 
@@ -67,8 +72,13 @@ impl Paid {
 
     /// Refuses to open one conversation more than an account may, and counts it.
     fn count_opened(&mut self, events: &[Event]) -> Result<(), Rejection> {
-        let opens = |event: &&Event| matches!(event, Event::ConversationOpened { .. });
-        if events.iter().find(opens).is_none() {
+        let opens = |event| {
+            matches!(
+                event,
+                &Event::Conversation(ConversationEvent::Opened { .. })
+            )
+        };
+        if !events.iter().any(opens) {
             return Ok(());
         }
         let opened = self.allowance.conversations;

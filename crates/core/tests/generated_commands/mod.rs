@@ -2,10 +2,11 @@
 //! that they often mean something.
 
 use conclave_core::{
-    AccountId, AccountLimit, AccountName, AccountRole, AuthorityId, Command, ConversationId,
-    Digest, DisplayName, Grant, InviteId, JoinTokenId, LoginKeys, MemberRole, MessageRef,
-    MessageText, NodeId, OnceId, Operation, OperatorName, OperatorRequest, Origin, Pass, Progress,
-    Reaction, Recipient, RoomName, Sequence, SessionId, SessionLabel, ThrottleKey, Timestamp,
+    AccessOperation, AccountId, AccountLimit, AccountName, AccountOperation, AccountRole,
+    AdminOperation, AuthorityId, ClusterOperation, Command, ConversationId, Digest, DisplayName,
+    Grant, InviteId, JoinTokenId, LoginKeys, MemberRole, MessageOperation, MessageRef, MessageText,
+    NodeId, OnceId, Operation, OperatorName, OperatorRequest, Origin, Pass, Progress, Reaction,
+    Recipient, RoomName, RoomOperation, Sequence, SessionId, SessionLabel, ThrottleKey, Timestamp,
     TokenHash, Topic, WebhookId,
 };
 use proptest::prelude::*;
@@ -55,10 +56,12 @@ fn anything() -> impl Strategy<Value = Command> {
 /// Returns every operation, with numbers at the edges of their range.
 pub(crate) fn any_operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
-        12 => outside_a_session(),
+        8 => of_access(),
+        4 => of_cluster(),
         15 => of_messages(),
         15 => of_rooms(),
-        6 => of_accounts(),
+        3 => of_accounts(),
+        3 => of_admins(),
     ]
 }
 
@@ -90,7 +93,7 @@ fn reference() -> impl Strategy<Value = MessageRef> {
     })
 }
 
-fn outside_a_session() -> impl Strategy<Value = Operation> {
+fn of_access() -> impl Strategy<Value = Operation> {
     let grant = prop_oneof![
         4 => Just(Grant::Open),
         1 => token().prop_map(Grant::Invite),
@@ -113,10 +116,10 @@ fn outside_a_session() -> impl Strategy<Value = Operation> {
     let login = (edge(), 0u64..3, token(), keys(), prop::option::of(hash()));
     prop_oneof![
         4 => (name(), hash(), grant).prop_map(|(name, password_hash, grant)| {
-            Operation::CreateAccount { name, password_hash, grant }
+            AccessOperation::CreateAccount { name, password_hash, grant }
         }),
         5 => login.prop_map(|(account, password_version, token, keys, renewed_hash)| {
-            Operation::OpenSession {
+            AccessOperation::OpenSession {
                 account: AccountId(account),
                 password_version,
                 token,
@@ -125,28 +128,35 @@ fn outside_a_session() -> impl Strategy<Value = Operation> {
                 renewed_hash,
             }
         }),
-        2 => keys().prop_map(|keys| Operation::TryPassword { keys }),
-        1 => token().prop_map(|token| Operation::OfferSetup { token }),
+        2 => keys().prop_map(|keys| AccessOperation::TryPassword { keys }),
+        1 => token().prop_map(|token| AccessOperation::OfferSetup { token }),
+        1 => (token(), text(), any::<bool>()).prop_map(|(token, text, keyed)| {
+            AccessOperation::PostByWebhook { token, text, keyed }
+        }),
+    ]
+    .prop_map(Operation::Access)
+}
+
+fn of_cluster() -> impl Strategy<Value = Operation> {
+    prop_oneof![
         1 => (token(), edge(), any::<bool>()).prop_map(|(token, known, secret)| {
             let pass = match secret {
                 true => Pass::Secret { voter: true },
                 false => Pass::Token(token),
             };
-            Operation::AdmitNode { pass, known_last: NodeId(known) }
+            ClusterOperation::AdmitNode { pass, known_last: NodeId(known) }
         }),
-        1 => edge().prop_map(|node| Operation::RetireNode { node: NodeId(node) }),
+        1 => edge().prop_map(|node| ClusterOperation::RetireNode { node: NodeId(node) }),
         1 => (edge(), token(), any::<bool>()).prop_map(|(generation, token, is_final)| {
             let authority = AuthorityId(token.0);
-            Operation::ExchangeAuthority { generation, authority, is_final }
-        }),
-        1 => (token(), text(), any::<bool>()).prop_map(|(token, text, keyed)| {
-            Operation::PostByWebhook { token, text, keyed }
+            ClusterOperation::ExchangeAuthority { generation, authority, is_final }
         }),
         4 => of_operators(),
     ]
+    .prop_map(Operation::Cluster)
 }
 
-fn of_operators() -> impl Strategy<Value = Operation> {
+fn of_operators() -> impl Strategy<Value = ClusterOperation> {
     let name = || "[oO]".prop_map(|name| OperatorName::new(name).expect("one letter"));
     let request = prop_oneof![
         2 => (token(), edge(), any::<bool>()).prop_map(|(token, ttl_ms, voter)| {
@@ -162,11 +172,10 @@ fn of_operators() -> impl Strategy<Value = Operation> {
         1 => name().prop_map(|name| OperatorRequest::RevokeOperator { name }),
     ];
     prop_oneof![
-        1 => token().prop_map(|token| Operation::MakeFirstOperator { token }),
-        1 => token().prop_map(|token| Operation::ResetOperators { token }),
-        4 => (token(), request).prop_map(|(credential, request)| Operation::ByOperator {
-            credential,
-            request,
+        1 => token().prop_map(|token| ClusterOperation::MakeFirstOperator { token }),
+        1 => token().prop_map(|token| ClusterOperation::ResetOperators { token }),
+        4 => (token(), request).prop_map(|(credential, request)| {
+            ClusterOperation::ByOperator { credential, request }
         }),
     ]
 }
@@ -185,21 +194,22 @@ fn of_messages() -> impl Strategy<Value = Operation> {
     });
     prop_oneof![
         6 => (to, text(), reply_to, any::<bool>()).prop_map(|(to, text, reply_to, action)| {
-            Operation::SendMessage { to, text, reply_to, action }
+            MessageOperation::SendMessage { to, text, reply_to, action }
         }),
         2 => (reference(), text()).prop_map(|(message, text)| {
-            Operation::EditMessage { message, text }
+            MessageOperation::EditMessage { message, text }
         }),
         2 => (reference(), reaction, any::<bool>()).prop_map(|(message, reaction, present)| {
-            Operation::SetReaction { message, reaction, present }
+            MessageOperation::SetReaction { message, reaction, present }
         }),
         3 => prop::collection::vec(place, 0..4).prop_map(|positions| {
-            Operation::AdvancePositions { positions }
+            MessageOperation::AdvancePositions { positions }
         }),
         3 => (prop::collection::vec(reference(), 0..6), any::<bool>()).prop_map(
-            |(messages, for_everyone)| Operation::DeleteMessages { messages, for_everyone }
+            |(messages, for_everyone)| MessageOperation::DeleteMessages { messages, for_everyone }
         ),
     ]
+    .prop_map(Operation::Message)
 }
 
 fn of_rooms() -> impl Strategy<Value = Operation> {
@@ -211,62 +221,71 @@ fn of_rooms() -> impl Strategy<Value = Operation> {
     let topic = Topic::default();
     prop_oneof![
         3 => (room(), any::<bool>()).prop_map(move |(name, public)| {
-            Operation::CreateRoom { name, topic: topic.clone(), public }
+            RoomOperation::CreateRoom { name, topic: topic.clone(), public }
         }),
-        3 => room().prop_map(|name| Operation::JoinRoom { name }),
-        1 => room().prop_map(|name| Operation::LeaveRoom { name }),
+        3 => room().prop_map(|name| RoomOperation::JoinRoom { name }),
+        1 => room().prop_map(|name| RoomOperation::LeaveRoom { name }),
         2 => (room(), name()).prop_map(|(name, account)| {
-            Operation::InviteToRoom { name, account }
+            RoomOperation::InviteToRoom { name, account }
         }),
         2 => (room(), name()).prop_map(|(name, account)| {
-            Operation::KickFromRoom { name, account }
+            RoomOperation::KickFromRoom { name, account }
         }),
         2 => (room(), name(), role).prop_map(|(name, account, role)| {
-            Operation::SetMemberRole { name, account, role }
+            RoomOperation::SetMemberRole { name, account, role }
         }),
-        1 => room().prop_map(|name| Operation::SetTopic { name, topic: Topic::default() }),
+        1 => room().prop_map(|name| RoomOperation::SetTopic { name, topic: Topic::default() }),
         2 => (room(), name(), token()).prop_map(|(name, account, token)| {
-            Operation::CreateWebhook { name, account, token }
+            RoomOperation::CreateWebhook { name, account, token }
         }),
-        1 => edge().prop_map(|id| Operation::DeleteWebhook { webhook: WebhookId(id) }),
+        1 => edge().prop_map(|id| RoomOperation::DeleteWebhook { webhook: WebhookId(id) }),
     ]
+    .prop_map(Operation::Room)
 }
 
 fn of_accounts() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        1 => Just(AccountOperation::CloseSession),
+        1 => (0u64..3).prop_map(|password_version| {
+            AccountOperation::DeleteAccount { password_version }
+        }),
+        1 => (edge(), hash()).prop_map(|(password_version, password_hash)| {
+            AccountOperation::ChangePassword { password_version, password_hash }
+        }),
+        1 => Just(AccountOperation::SetDisplayName { display_name: DisplayName::default() }),
+        2 => (name(), any::<bool>()).prop_map(|(name, blocked)| {
+            AccountOperation::SetBlock { name, blocked }
+        }),
+        1 => edge().prop_map(|id| AccountOperation::EndSession { session: SessionId(id) }),
+    ]
+    .prop_map(Operation::Account)
+}
+
+fn of_admins() -> impl Strategy<Value = Operation> {
     let role = prop::sample::select(vec![
         AccountRole::User,
         AccountRole::Admin,
         AccountRole::Bot,
     ]);
     prop_oneof![
-        1 => Just(Operation::CloseSession),
-        1 => (0u64..3).prop_map(|password_version| {
-            Operation::DeleteAccount { password_version }
-        }),
-        1 => (edge(), hash()).prop_map(|(password_version, password_hash)| {
-            Operation::ChangePassword { password_version, password_hash }
-        }),
-        1 => Just(Operation::SetDisplayName { display_name: DisplayName::default() }),
-        2 => (name(), any::<bool>()).prop_map(|(name, blocked)| {
-            Operation::SetBlock { name, blocked }
-        }),
-        1 => edge().prop_map(|id| Operation::EndSession { session: SessionId(id) }),
-        2 => (name(), role).prop_map(|(name, role)| Operation::SetAccountRole { name, role }),
-        1 => name().prop_map(|name| Operation::RemoveAccount { name }),
+        2 => (name(), role).prop_map(|(name, role)| AdminOperation::SetAccountRole { name, role }),
+        1 => name().prop_map(|name| AdminOperation::RemoveAccount { name }),
         1 => (name(), any::<bool>()).prop_map(|(name, suspended)| {
-            Operation::SetSuspended { name, suspended }
+            AdminOperation::SetSuspended { name, suspended }
         }),
-        1 => name().prop_map(|name| Operation::EndSessions { name }),
+        1 => name().prop_map(|name| AdminOperation::EndSessions { name }),
         1 => (name(), hash()).prop_map(|(name, password_hash)| {
-            Operation::ResetPassword { name, password_hash }
+            AdminOperation::ResetPassword { name, password_hash }
         }),
-        1 => (name(), token()).prop_map(|(name, token)| Operation::CreateBot { name, token }),
+        1 => (name(), token()).prop_map(|(name, token)| AdminOperation::CreateBot { name, token }),
         1 => (token(), edge(), 0u32..3).prop_map(|(code, ttl_ms, uses)| {
-            Operation::CreateInvite { code, ttl_ms, uses }
+            AdminOperation::CreateInvite { code, ttl_ms, uses }
         }),
-        1 => edge().prop_map(|id| Operation::RevokeInvite { invite: InviteId(id) }),
-        1 => (edge(), edge()).prop_map(|(which, value)| Operation::SetAccountLimits {
-            values: vec![(AccountLimit::numbered(which % 18).expect("there are 18"), value)],
+        1 => edge().prop_map(|id| AdminOperation::RevokeInvite { invite: InviteId(id) }),
+        1 => (edge(), edge()).prop_map(|(which, value)| {
+            let limit = AccountLimit::numbered(which % 18).expect("there are 18");
+            AdminOperation::SetAccountLimits { values: vec![(limit, value)] }
         }),
     ]
+    .prop_map(Operation::Admin)
 }

@@ -48,8 +48,9 @@ mod print;
 use std::collections::BTreeMap;
 
 use conclave_core::{
-    Accepted, AccountId, Batch, Command, ConversationId, Decision, Event, Kind, Lookup, Operation,
-    Origin, Remember, SessionId, Timestamp,
+    Accepted, AccessOperation, AccountEvent, AccountId, AdminOperation, Batch, Command,
+    ConversationId, Decision, Event, Kind, Lookup, Operation, Origin, Remember, SessionId,
+    Timestamp,
 };
 use parse::Fault;
 
@@ -208,7 +209,7 @@ impl World {
 
     fn learn(&mut self, request: &Request, decision: &Decision) {
         for event in &decision.events {
-            if let Event::AccountCreated { account, name, .. } = event {
+            if let Event::Account(AccountEvent::Created { account, name, .. }) = event {
                 self.accounts.insert(name.key(), *account);
                 self.names.insert(*account, name.to_string());
             }
@@ -259,6 +260,7 @@ impl World {
 fn opens_session(operation: &Operation) -> bool {
     matches!(
         operation,
-        Operation::OpenSession { .. } | Operation::CreateBot { .. }
+        Operation::Access(AccessOperation::OpenSession { .. })
+            | Operation::Admin(AdminOperation::CreateBot { .. })
     )
 }

@@ -1,10 +1,11 @@
 //! Parses a line into a command.
 
 use conclave_core::{
-    AccountId, AccountLimit, AccountName, AccountRole, AuthorityId, Command, ConversationId,
-    Digest, DisplayName, Grant, InviteId, JoinTokenId, LoginKeys, MemberRole, MessageRef,
-    MessageText, NodeId, OnceId, Operation, OperatorName, OperatorRequest, Origin, Pass, Progress,
-    Reaction, Recipient, Rejection, RoomName, Sequence, SessionId, SessionLabel, ThrottleKey,
+    AccessOperation, AccountId, AccountLimit, AccountName, AccountOperation, AccountRole,
+    AdminOperation, AuthorityId, ClusterOperation, Command, ConversationId, Digest, DisplayName,
+    Grant, InviteId, JoinTokenId, LoginKeys, MemberRole, MessageOperation, MessageRef, MessageText,
+    NodeId, OnceId, Operation, OperatorName, OperatorRequest, Origin, Pass, Progress, Reaction,
+    Recipient, Rejection, RoomName, RoomOperation, Sequence, SessionId, SessionLabel, ThrottleKey,
     Timestamp, TokenHash, Topic, WebhookId,
 };
 
@@ -162,26 +163,26 @@ fn operation(world: &World, line: &Line<'_>) -> Result<Operation, Fault> {
 
 fn outside(world: &World, line: &Line<'_>) -> Result<Operation, Fault> {
     Ok(match line.word(0)? {
-        "create" => Operation::CreateAccount {
+        "create" => Operation::Access(AccessOperation::CreateAccount {
             name: line.name(1)?,
             password_hash: line.hash()?,
             grant: grant(world, line.option("grant").unwrap_or("open"))?,
-        },
-        "login" => Operation::OpenSession {
+        }),
+        "login" => Operation::Access(AccessOperation::OpenSession {
             account: account_id(world, line.word(1)?)?,
             password_version: line.number("version", "1")?,
             token: line.token()?,
             label: SessionLabel::new(line.option("label").unwrap_or_default())?,
             keys: login_keys(line)?,
             renewed_hash: line.option("renewed").map(str::to_owned),
-        },
-        "try" => Operation::TryPassword {
+        }),
+        "try" => Operation::Access(AccessOperation::TryPassword {
             keys: login_keys(line)?,
-        },
-        "setup" => Operation::OfferSetup {
+        }),
+        "setup" => Operation::Access(AccessOperation::OfferSetup {
             token: TokenHash(filled(line.word(1)?)?),
-        },
-        "admit" => Operation::AdmitNode {
+        }),
+        "admit" => Operation::Cluster(ClusterOperation::AdmitNode {
             pass: match line.option("token") {
                 Some(token) => Pass::Token(TokenHash(filled(token)?)),
                 None => Pass::Secret {
@@ -189,20 +190,20 @@ fn outside(world: &World, line: &Line<'_>) -> Result<Operation, Fault> {
                 },
             },
             known_last: NodeId(line.number("known", "0")?),
-        },
-        "retire" => Operation::RetireNode {
+        }),
+        "retire" => Operation::Cluster(ClusterOperation::RetireNode {
             node: NodeId(number(line.word(1)?)?),
-        },
-        "exchange" => Operation::ExchangeAuthority {
+        }),
+        "exchange" => Operation::Cluster(ClusterOperation::ExchangeAuthority {
             generation: number(line.word(1)?)?,
             authority: AuthorityId(filled(line.word(2)?)?),
             is_final: line.has("final"),
-        },
-        _ => Operation::PostByWebhook {
+        }),
+        _ => Operation::Access(AccessOperation::PostByWebhook {
             token: line.token()?,
             text: line.text(1)?,
             keyed: true,
-        },
+        }),
     })
 }
 
@@ -239,31 +240,31 @@ fn throttle(word: &str) -> Result<ThrottleKey, Fault> {
 
 fn of_oneself(world: &World, line: &Line<'_>) -> Result<Operation, Fault> {
     Ok(match line.word(0)? {
-        "logout" => Operation::CloseSession,
-        "delete-account" => Operation::DeleteAccount {
+        "logout" => Operation::Account(AccountOperation::CloseSession),
+        "delete-account" => Operation::Account(AccountOperation::DeleteAccount {
             password_version: line.number("version", "1")?,
-        },
-        "passwd" => Operation::ChangePassword {
+        }),
+        "passwd" => Operation::Account(AccountOperation::ChangePassword {
             password_version: line.number("version", "1")?,
             password_hash: line.hash()?,
-        },
-        "display" => Operation::SetDisplayName {
+        }),
+        "display" => Operation::Account(AccountOperation::SetDisplayName {
             display_name: DisplayName::new(repeated(line.word(1)?)?)?,
-        },
-        verb @ ("block" | "unblock") => Operation::SetBlock {
+        }),
+        verb @ ("block" | "unblock") => Operation::Account(AccountOperation::SetBlock {
             name: line.name(1)?,
             blocked: verb == "block",
-        },
-        "end-session" => Operation::EndSession {
+        }),
+        "end-session" => Operation::Account(AccountOperation::EndSession {
             session: session_id(world, line.word(1)?)?,
-        },
+        }),
         other => return Err(format!("there is no verb {other:?}").into()),
     })
 }
 
 fn governing(line: &Line<'_>) -> Result<Operation, Fault> {
     Ok(match line.word(0)? {
-        "admin" => Operation::SetAccountRole {
+        "admin" => Operation::Admin(AdminOperation::SetAccountRole {
             name: line.name(1)?,
             role: match line.word(2)? {
                 "yes" => AccountRole::Admin,
@@ -271,47 +272,55 @@ fn governing(line: &Line<'_>) -> Result<Operation, Fault> {
                 "bot" => AccountRole::Bot,
                 other => return Err(format!("an administrator, {other}?").into()),
             },
-        },
-        verb @ ("suspend" | "reactivate") => Operation::SetSuspended {
+        }),
+        verb @ ("suspend" | "reactivate") => Operation::Admin(AdminOperation::SetSuspended {
             name: line.name(1)?,
             suspended: verb == "suspend",
-        },
-        "end-sessions" => Operation::EndSessions {
+        }),
+        "end-sessions" => Operation::Admin(AdminOperation::EndSessions {
             name: line.name(1)?,
-        },
-        "reset-password" => Operation::ResetPassword {
+        }),
+        "reset-password" => Operation::Admin(AdminOperation::ResetPassword {
             name: line.name(1)?,
             password_hash: line.hash()?,
-        },
-        "remove-account" => Operation::RemoveAccount {
+        }),
+        "remove-account" => Operation::Admin(AdminOperation::RemoveAccount {
             name: line.name(1)?,
-        },
-        "bot" => Operation::CreateBot {
+        }),
+        "bot" => Operation::Admin(AdminOperation::CreateBot {
             name: line.name(1)?,
             token: line.token()?,
-        },
-        "invite-make" => Operation::CreateInvite {
+        }),
+        "invite-make" => Operation::Admin(AdminOperation::CreateInvite {
             code: TokenHash(filled(line.word(1)?)?),
             ttl_ms: time(line.option("ttl").unwrap_or("1h"))?.0,
             uses: line.number("uses", "1")?,
-        },
-        "limit" => Operation::SetAccountLimits {
+        }),
+        "limit" => Operation::Admin(AdminOperation::SetAccountLimits {
             values: vec![(
                 AccountLimit::named(line.word(1)?).ok_or("there is no such limit")?,
                 number(line.word(2)?)?,
             )],
-        },
-        _ => Operation::RevokeInvite {
+        }),
+        _ => Operation::Admin(AdminOperation::RevokeInvite {
             invite: InviteId(number(line.word(1)?)?),
-        },
+        }),
     })
 }
 
 fn operating(line: &Line<'_>) -> Result<Operation, Fault> {
     let hash = |at| Ok::<_, Fault>(TokenHash(filled(line.word(at)?)?));
     let request = match line.word(0)? {
-        "operator-first" => return Ok(Operation::MakeFirstOperator { token: hash(1)? }),
-        "operator-reset" => return Ok(Operation::ResetOperators { token: hash(1)? }),
+        "operator-first" => {
+            return Ok(Operation::Cluster(ClusterOperation::MakeFirstOperator {
+                token: hash(1)?,
+            }));
+        }
+        "operator-reset" => {
+            return Ok(Operation::Cluster(ClusterOperation::ResetOperators {
+                token: hash(1)?,
+            }));
+        }
         _ => match line.word(2)? {
             "token-make" => OperatorRequest::CreateJoinToken {
                 token: hash(3)?,
@@ -338,39 +347,39 @@ fn operating(line: &Line<'_>) -> Result<Operation, Fault> {
         },
     };
     let credential = hash(1)?;
-    Ok(Operation::ByOperator {
+    Ok(Operation::Cluster(ClusterOperation::ByOperator {
         credential,
         request,
-    })
+    }))
 }
 
 fn about_rooms(line: &Line<'_>) -> Result<Operation, Fault> {
     if line.word(0)? == "webhook-delete" {
         let webhook = WebhookId(number(line.word(1)?)?);
-        return Ok(Operation::DeleteWebhook { webhook });
+        return Ok(Operation::Room(RoomOperation::DeleteWebhook { webhook }));
     }
     let name = line.room(1)?;
     Ok(match line.word(0)? {
-        "room-create" => Operation::CreateRoom {
+        "room-create" => Operation::Room(RoomOperation::CreateRoom {
             name,
             topic: Topic::new(line.option("topic").unwrap_or_default())?,
             public: !line.has("private"),
-        },
-        "join" => Operation::JoinRoom { name },
-        "leave" => Operation::LeaveRoom { name },
-        "invite" => Operation::InviteToRoom {
+        }),
+        "join" => Operation::Room(RoomOperation::JoinRoom { name }),
+        "leave" => Operation::Room(RoomOperation::LeaveRoom { name }),
+        "invite" => Operation::Room(RoomOperation::InviteToRoom {
             name,
             account: line.name(2)?,
-        },
-        "kick" => Operation::KickFromRoom {
+        }),
+        "kick" => Operation::Room(RoomOperation::KickFromRoom {
             name,
             account: line.name(2)?,
-        },
-        "topic" => Operation::SetTopic {
+        }),
+        "topic" => Operation::Room(RoomOperation::SetTopic {
             name,
             topic: Topic::new(repeated(line.word(2)?)?)?,
-        },
-        "role" => Operation::SetMemberRole {
+        }),
+        "role" => Operation::Room(RoomOperation::SetMemberRole {
             name,
             account: line.name(2)?,
             role: match line.word(3)? {
@@ -379,18 +388,18 @@ fn about_rooms(line: &Line<'_>) -> Result<Operation, Fault> {
                 "owner" => MemberRole::Owner,
                 other => return Err(format!("which role is {other}?").into()),
             },
-        },
-        _ => Operation::CreateWebhook {
+        }),
+        _ => Operation::Room(RoomOperation::CreateWebhook {
             name,
             account: line.name(2)?,
             token: line.token()?,
-        },
+        }),
     })
 }
 
 fn about_messages(line: &Line<'_>) -> Result<Operation, Fault> {
     Ok(match line.word(0)? {
-        "send" => Operation::SendMessage {
+        "send" => Operation::Message(MessageOperation::SendMessage {
             to: recipient(line.word(1)?)?,
             text: line.text(2)?,
             reply_to: match line.option("reply") {
@@ -398,22 +407,22 @@ fn about_messages(line: &Line<'_>) -> Result<Operation, Fault> {
                 None => None,
             },
             action: line.has("action"),
-        },
-        "edit" => Operation::EditMessage {
+        }),
+        "edit" => Operation::Message(MessageOperation::EditMessage {
             message: line.message(1)?,
             text: line.text(2)?,
-        },
-        verb @ ("react" | "unreact") => Operation::SetReaction {
+        }),
+        verb @ ("react" | "unreact") => Operation::Message(MessageOperation::SetReaction {
             message: line.message(1)?,
             reaction: Reaction::new(repeated(line.word(2)?)?)?,
             present: verb == "react",
-        },
+        }),
         "advance" => {
             let each = line.0[1..].split(|word| word == "and");
             let positions = each.map(|words| position(&Line(words)));
-            Operation::AdvancePositions {
+            Operation::Message(MessageOperation::AdvancePositions {
                 positions: positions.collect::<Result<_, Fault>>()?,
-            }
+            })
         }
         _ => {
             let (whom, items) = line.0[1..].split_last().ok_or("delete for whom?")?;
@@ -423,10 +432,10 @@ fn about_messages(line: &Line<'_>) -> Result<Operation, Fault> {
                 other => return Err(format!("delete for {other:?}?").into()),
             };
             let lists: Result<Vec<_>, String> = items.iter().map(|item| refs(item)).collect();
-            Operation::DeleteMessages {
+            Operation::Message(MessageOperation::DeleteMessages {
                 messages: lists?.concat(),
                 for_everyone,
-            }
+            })
         }
     })
 }

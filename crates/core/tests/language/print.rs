@@ -1,8 +1,9 @@
 //! Prints the result of a command in lines that people can compare.
 
 use conclave_core::{
-    Accepted, AccountId, AccountLimits, AccountRole, Answer, ConversationId, Event, Progress,
-    Rejection, Sequence, Timestamp,
+    Accepted, AccessEvent, AccountEvent, AccountId, AccountLimits, AccountRole, Answer,
+    ClusterEvent, ConversationEvent, ConversationId, Event, MessageEvent, Progress, Rejection,
+    RoomEvent, SentMessage, Sequence, SessionEvent, Timestamp,
 };
 
 use super::{World, parse::UNITS};
@@ -87,76 +88,76 @@ pub(super) fn refusal(rejection: &Rejection) -> String {
 
 pub(super) fn event(world: &World, event: &Event) -> String {
     match event {
-        Event::SessionOpened { .. }
-        | Event::SessionRenewed { .. }
-        | Event::SessionClosed { .. }
-        | Event::SessionForgotten { .. } => of_session(world, event),
-        Event::SetupOffered { .. }
-        | Event::InviteCreated { .. }
-        | Event::InviteUsed { .. }
-        | Event::InviteRemoved { .. }
-        | Event::LoginFailed { .. }
-        | Event::LoginKnown { .. }
-        | Event::LoginForgotten { .. }
-        | Event::LoginForgiven { .. } => of_admission(world, event),
-        Event::JoinTokenCreated { .. }
-        | Event::JoinTokenRemoved { .. }
-        | Event::OperatorCreated { .. }
-        | Event::OperatorRemoved { .. }
-        | Event::NodeAdmitted { .. }
-        | Event::NodeRetired { .. }
-        | Event::AuthorityExchanged { .. }
-        | Event::LeaderPreferred { .. }
-        | Event::AccountLimitsChanged { .. } => of_nodes(event),
-        Event::MessageSent { .. }
-        | Event::MessageEdited { .. }
-        | Event::ReactionChanged { .. }
-        | Event::PositionAdvanced { .. }
-        | Event::MessageHidden { .. }
-        | Event::MessageDeleted { .. } => of_message(world, event),
-        Event::AccountCreated { .. }
-        | Event::AccountDeleted { .. }
-        | Event::PasswordChanged { .. }
-        | Event::PasswordRehashed { .. }
-        | Event::AccountSuspended { .. }
-        | Event::DisplayNameChanged { .. }
-        | Event::AccountRoleChanged { .. }
-        | Event::BlockChanged { .. } => of_account(world, event),
+        Event::Session(SessionEvent::Opened { .. })
+        | Event::Session(SessionEvent::Renewed { .. })
+        | Event::Session(SessionEvent::Closed { .. })
+        | Event::Session(SessionEvent::Forgotten { .. }) => of_session(world, event),
+        Event::Access(AccessEvent::SetupOffered { .. })
+        | Event::Access(AccessEvent::InviteCreated { .. })
+        | Event::Access(AccessEvent::InviteUsed { .. })
+        | Event::Access(AccessEvent::InviteRemoved { .. })
+        | Event::Access(AccessEvent::LoginFailed { .. })
+        | Event::Access(AccessEvent::LoginKnown { .. })
+        | Event::Access(AccessEvent::LoginForgotten { .. })
+        | Event::Access(AccessEvent::LoginForgiven { .. }) => of_admission(world, event),
+        Event::Cluster(ClusterEvent::JoinTokenCreated { .. })
+        | Event::Cluster(ClusterEvent::JoinTokenRemoved { .. })
+        | Event::Cluster(ClusterEvent::OperatorCreated { .. })
+        | Event::Cluster(ClusterEvent::OperatorRemoved { .. })
+        | Event::Cluster(ClusterEvent::NodeAdmitted { .. })
+        | Event::Cluster(ClusterEvent::NodeRetired { .. })
+        | Event::Cluster(ClusterEvent::AuthorityExchanged { .. })
+        | Event::Cluster(ClusterEvent::LeaderPreferred { .. })
+        | Event::Account(AccountEvent::LimitsChanged { .. }) => of_nodes(event),
+        Event::Message(MessageEvent::Sent(_))
+        | Event::Message(MessageEvent::Edited { .. })
+        | Event::Message(MessageEvent::ReactionChanged { .. })
+        | Event::Conversation(ConversationEvent::PositionAdvanced { .. })
+        | Event::Message(MessageEvent::Hidden { .. })
+        | Event::Message(MessageEvent::Deleted { .. }) => of_message(world, event),
+        Event::Account(AccountEvent::Created { .. })
+        | Event::Account(AccountEvent::Deleted { .. })
+        | Event::Account(AccountEvent::PasswordChanged { .. })
+        | Event::Account(AccountEvent::PasswordRehashed { .. })
+        | Event::Account(AccountEvent::Suspended { .. })
+        | Event::Account(AccountEvent::DisplayNameChanged { .. })
+        | Event::Account(AccountEvent::RoleChanged { .. })
+        | Event::Account(AccountEvent::BlockChanged { .. }) => of_account(world, event),
         _ => of_room(world, event),
     }
 }
 
 fn of_nodes(event: &Event) -> String {
     match event {
-        Event::JoinTokenCreated {
+        Event::Cluster(ClusterEvent::JoinTokenCreated {
             expires_at,
             voter,
             by,
             ..
-        } => {
+        }) => {
             format!(
                 "JoinTokenCreated expires_at={} voter={voter} by={by}",
                 time(*expires_at)
             )
         }
-        Event::OperatorCreated { name, by, .. } => match by {
+        Event::Cluster(ClusterEvent::OperatorCreated { name, by, .. }) => match by {
             Some(by) => format!("OperatorCreated {name} by={by}"),
             None => format!("OperatorCreated {name}"),
         },
-        Event::OperatorRemoved { name } => format!("OperatorRemoved {name}"),
-        Event::JoinTokenRemoved { .. } => "JoinTokenRemoved".to_owned(),
-        Event::NodeAdmitted { node } => format!("NodeAdmitted node={node}"),
-        Event::NodeRetired { node } => format!("NodeRetired node={node}"),
-        Event::AuthorityExchanged {
+        Event::Cluster(ClusterEvent::OperatorRemoved { name }) => format!("OperatorRemoved {name}"),
+        Event::Cluster(ClusterEvent::JoinTokenRemoved { .. }) => "JoinTokenRemoved".to_owned(),
+        Event::Cluster(ClusterEvent::NodeAdmitted { node }) => format!("NodeAdmitted node={node}"),
+        Event::Cluster(ClusterEvent::NodeRetired { node }) => format!("NodeRetired node={node}"),
+        Event::Cluster(ClusterEvent::AuthorityExchanged {
             generation,
             is_final,
             ..
-        } => format!("AuthorityExchanged generation={generation} final={is_final}"),
-        Event::LeaderPreferred { node } => match node {
+        }) => format!("AuthorityExchanged generation={generation} final={is_final}"),
+        Event::Cluster(ClusterEvent::LeaderPreferred { node }) => match node {
             Some(node) => format!("LeaderPreferred node={node}"),
             None => "LeaderPreferred nobody".to_owned(),
         },
-        Event::AccountLimitsChanged { limits } => {
+        Event::Account(AccountEvent::LimitsChanged { limits }) => {
             let defaults = AccountLimits::default();
             let others = limits
                 .iter()
@@ -171,13 +172,13 @@ fn of_nodes(event: &Event) -> String {
 fn of_account(world: &World, event: &Event) -> String {
     let of = |id: &AccountId| account(world, *id);
     match event {
-        Event::AccountCreated {
+        Event::Account(AccountEvent::Created {
             account,
             name,
             password_hash,
             role,
             at,
-        } => {
+        }) => {
             let role = match role {
                 AccountRole::User => String::new(),
                 other => format!(" role={other:?}"),
@@ -192,38 +193,40 @@ fn of_account(world: &World, event: &Event) -> String {
                 time(*at)
             )
         }
-        Event::AccountDeleted { account } => format!("AccountDeleted account={}", of(account)),
-        Event::PasswordChanged {
+        Event::Account(AccountEvent::Deleted { account }) => {
+            format!("AccountDeleted account={}", of(account))
+        }
+        Event::Account(AccountEvent::PasswordChanged {
             account,
             password_version,
             ..
-        } => format!(
+        }) => format!(
             "PasswordChanged account={} version={password_version}",
             of(account)
         ),
-        Event::PasswordRehashed { account, .. } => {
+        Event::Account(AccountEvent::PasswordRehashed { account, .. }) => {
             format!("PasswordRehashed account={}", of(account))
         }
-        Event::AccountSuspended { account, suspended } => format!(
+        Event::Account(AccountEvent::Suspended { account, suspended }) => format!(
             "AccountSuspended account={} suspended={suspended}",
             of(account)
         ),
-        Event::DisplayNameChanged {
+        Event::Account(AccountEvent::DisplayNameChanged {
             account,
             display_name,
-        } => format!(
+        }) => format!(
             "DisplayNameChanged account={} {:?}",
             of(account),
             display_name.as_str()
         ),
-        Event::AccountRoleChanged { account, role } => {
+        Event::Account(AccountEvent::RoleChanged { account, role }) => {
             format!("AccountRoleChanged account={} role={role:?}", of(account))
         }
-        Event::BlockChanged {
+        Event::Account(AccountEvent::BlockChanged {
             account,
             other,
             blocked,
-        } => format!(
+        }) => format!(
             "BlockChanged account={} other={} blocked={blocked}",
             of(account),
             of(other)
@@ -234,7 +237,7 @@ fn of_account(world: &World, event: &Event) -> String {
 
 fn of_session(world: &World, event: &Event) -> String {
     match event {
-        Event::SessionOpened {
+        Event::Session(SessionEvent::Opened {
             session,
             account: id,
             token,
@@ -242,7 +245,7 @@ fn of_session(world: &World, event: &Event) -> String {
             at,
             began_at,
             expires_at,
-        } => {
+        }) => {
             let began = match began_at == at {
                 true => String::new(),
                 false => format!(" began_at={}", time(*began_at)),
@@ -260,66 +263,74 @@ fn of_session(world: &World, event: &Event) -> String {
                 time(*expires_at)
             )
         }
-        Event::SessionRenewed {
+        Event::Session(SessionEvent::Renewed {
             session,
             expires_at,
             used_at,
-        } => format!(
+        }) => format!(
             "SessionRenewed session={session} expires_at={} used_at={}",
             time(*expires_at),
             time(*used_at)
         ),
-        Event::SessionClosed { session, forget_at } => format!(
+        Event::Session(SessionEvent::Closed { session, forget_at }) => format!(
             "SessionClosed session={session} forget_at={}",
             time(*forget_at)
         ),
-        Event::SessionForgotten { session } => format!("SessionForgotten session={session}"),
+        Event::Session(SessionEvent::Forgotten { session }) => {
+            format!("SessionForgotten session={session}")
+        }
         other => panic!("{other:?} is not about a session"),
     }
 }
 
 fn of_admission(world: &World, event: &Event) -> String {
     match event {
-        Event::SetupOffered { token } => format!("SetupOffered token={}", filled(&token.0)),
-        Event::InviteCreated {
+        Event::Access(AccessEvent::SetupOffered { token }) => {
+            format!("SetupOffered token={}", filled(&token.0))
+        }
+        Event::Access(AccessEvent::InviteCreated {
             invite,
             code,
             by,
             expires_at,
             uses,
-        } => format!(
+        }) => format!(
             "InviteCreated invite={invite} code={} by={} expires_at={} uses={uses}",
             filled(&code.0),
             account(world, *by),
             time(*expires_at)
         ),
-        Event::InviteUsed { invite, uses_left } => {
+        Event::Access(AccessEvent::InviteUsed { invite, uses_left }) => {
             format!("InviteUsed invite={invite} uses_left={uses_left}")
         }
-        Event::InviteRemoved { invite } => format!("InviteRemoved invite={invite}"),
-        Event::LoginFailed {
+        Event::Access(AccessEvent::InviteRemoved { invite }) => {
+            format!("InviteRemoved invite={invite}")
+        }
+        Event::Access(AccessEvent::LoginFailed {
             key,
             failures,
             not_before,
             at,
-        } => format!(
+        }) => format!(
             "LoginFailed key={} failures={failures} not_before={} at={}",
             filled(&key.0),
             time(*not_before),
             time(*at)
         ),
-        Event::LoginForgiven { key } => format!("LoginForgiven key={}", filled(&key.0)),
-        Event::LoginKnown {
+        Event::Access(AccessEvent::LoginForgiven { key }) => {
+            format!("LoginForgiven key={}", filled(&key.0))
+        }
+        Event::Access(AccessEvent::LoginKnown {
             account: id,
             place,
             at,
-        } => format!(
+        }) => format!(
             "LoginKnown account={} place={} at={}",
             account(world, *id),
             filled(&place.0),
             time(*at)
         ),
-        Event::LoginForgotten { account: id, place } => format!(
+        Event::Access(AccessEvent::LoginForgotten { account: id, place }) => format!(
             "LoginForgotten account={} place={}",
             account(world, *id),
             filled(&place.0)
@@ -334,85 +345,87 @@ fn of_room(world: &World, event: &Event) -> String {
         format!("conversation={conversation} account={}", of(id))
     };
     match event {
-        Event::ConversationOpened {
+        Event::Conversation(ConversationEvent::Opened {
             conversation,
             members: (a, b),
             at,
-        } => format!(
+        }) => format!(
             "ConversationOpened conversation={conversation} members={},{} at={}",
             of(a),
             of(b),
             time(*at)
         ),
-        Event::RoomCreated {
+        Event::Room(RoomEvent::Created {
             conversation,
             name,
             topic,
             public,
             at,
-        } => format!(
+        }) => format!(
             "RoomCreated conversation={conversation} name={name} {} public={public} at={}",
             shown(topic.as_str()),
             time(*at)
         ),
-        Event::MemberJoined {
+        Event::Room(RoomEvent::MemberJoined {
             conversation,
             account,
             role,
             progress: to,
-        } => format!(
+        }) => format!(
             "MemberJoined {} role={role:?} {}",
             place(conversation, account),
             progress(*to)
         ),
-        Event::MemberLeft {
+        Event::Room(RoomEvent::MemberLeft {
             conversation,
             account,
             by,
-        } => format!("MemberLeft {} by={}", place(conversation, account), of(by)),
-        Event::MemberRoleChanged {
+        }) => format!("MemberLeft {} by={}", place(conversation, account), of(by)),
+        Event::Room(RoomEvent::MemberRoleChanged {
             conversation,
             account,
             role,
-        } => format!(
+        }) => format!(
             "MemberRoleChanged {} role={role:?}",
             place(conversation, account)
         ),
-        Event::TopicChanged {
+        Event::Room(RoomEvent::TopicChanged {
             conversation,
             topic,
-        } => format!(
+        }) => format!(
             "TopicChanged conversation={conversation} {}",
             shown(topic.as_str())
         ),
-        Event::MemberInvited {
+        Event::Room(RoomEvent::MemberInvited {
             conversation,
             account,
             by,
-        } => format!(
+        }) => format!(
             "MemberInvited {} by={}",
             place(conversation, account),
             of(by)
         ),
-        Event::InvitationRemoved {
+        Event::Room(RoomEvent::InvitationRemoved {
             conversation,
             account,
-        } => format!("InvitationRemoved {}", place(conversation, account)),
-        Event::WebhookCreated {
+        }) => format!("InvitationRemoved {}", place(conversation, account)),
+        Event::Room(RoomEvent::WebhookCreated {
             webhook,
             token,
             conversation,
             account,
             by,
             at,
-        } => format!(
+        }) => format!(
             "WebhookCreated webhook={webhook} token={} {} by={} at={}",
             filled(&token.0),
             place(conversation, account),
             of(by),
             time(*at)
         ),
-        Event::WebhookDeleted { webhook } => format!("WebhookDeleted webhook={webhook}"),
+        Event::Room(RoomEvent::WebhookDeleted { webhook }) => {
+            format!("WebhookDeleted webhook={webhook}")
+        }
         other => panic!("{other:?} is not about a conversation"),
     }
 }
@@ -423,7 +436,7 @@ fn of_message(world: &World, event: &Event) -> String {
         format!("conversation={conversation} sequence={sequence}")
     };
     match event {
-        Event::MessageSent {
+        Event::Message(MessageEvent::Sent(SentMessage {
             conversation,
             sequence,
             by,
@@ -433,7 +446,7 @@ fn of_message(world: &World, event: &Event) -> String {
             action,
             ordinal,
             mentions,
-        } => {
+        })) => {
             let reply = reply_to.map_or(String::new(), |to| format!(" reply_to={to}"));
             let action = if *action { " action" } else { "" };
             format!(
@@ -445,54 +458,54 @@ fn of_message(world: &World, event: &Event) -> String {
                 mentioned(world, mentions)
             )
         }
-        Event::MessageEdited {
+        Event::Message(MessageEvent::Edited {
             conversation,
             sequence,
             at,
             text,
             mentions,
-        } => format!(
+        }) => format!(
             "MessageEdited {} at={} {}{}",
             place(conversation, sequence),
             time(*at),
             shown(text.as_str()),
             mentioned(world, mentions)
         ),
-        Event::ReactionChanged {
+        Event::Message(MessageEvent::ReactionChanged {
             conversation,
             sequence,
             account,
             reaction,
             present,
-        } => format!(
+        }) => format!(
             "ReactionChanged {} account={} {:?} present={present}",
             place(conversation, sequence),
             of(account),
             reaction.as_str()
         ),
-        Event::PositionAdvanced {
+        Event::Conversation(ConversationEvent::PositionAdvanced {
             conversation,
             account,
             progress: to,
-        } => format!(
+        }) => format!(
             "PositionAdvanced conversation={conversation} account={} {}",
             of(account),
             progress(*to)
         ),
-        Event::MessageHidden {
+        Event::Message(MessageEvent::Hidden {
             conversation,
             sequence,
             account,
-        } => format!(
+        }) => format!(
             "MessageHidden {} account={}",
             place(conversation, sequence),
             of(account)
         ),
-        Event::MessageDeleted {
+        Event::Message(MessageEvent::Deleted {
             conversation,
             sequence,
             at,
-        } => format!(
+        }) => format!(
             "MessageDeleted {} at={}",
             place(conversation, sequence),
             time(*at)

@@ -12,9 +12,10 @@ mod wish;
 use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
-    Accepted, AccountId, AccountRole, Answer, Batch, Command, ConversationId, Decision, Digest,
-    Event, InviteId, NodeId, Origin, Position, Progress, Remember, Sequence, SessionId,
-    ThrottleKey, Timestamp, TokenHash, WebhookId,
+    Accepted, AccessEvent, AccountEvent, AccountId, AccountRole, Answer, Batch, ClusterEvent,
+    Command, ConversationEvent, ConversationId, Decision, Digest, Event, InviteId, MessageEvent,
+    NodeId, Origin, Position, Progress, Remember, RoomEvent, SentMessage, Sequence, SessionEvent,
+    SessionId, ThrottleKey, Timestamp, TokenHash, WebhookId,
     limits::{
         DATE_STANDS_MS, DATE_STEADY_MS, LOG_TIME_MAX_MS, LOGIN_PLACES_MAX, SESSION_CLOSED_MS,
         SESSION_MS, SESSION_RENEW_MS, SESSION_WHOLE_MS, SESSIONS_PER_ACCOUNT_MAX, THROTTLE_MAX_MS,
@@ -152,13 +153,15 @@ impl Observer {
         let changes: Vec<&Event> = decision
             .events
             .iter()
-            .filter(|e| !matches!(e, Event::SessionRenewed { .. }))
+            .filter(|e| !matches!(e, Event::Session(SessionEvent::Renewed { .. })))
             .collect();
         match &decision.answer {
             Err(_) => assert!(changes.is_empty(), "a refused command changed something"),
             Ok(Accepted::MessageSent { sequence, .. }) if !changes.is_empty() => {
                 let sent = |e: &&Event| match e {
-                    Event::MessageSent { sequence: of, .. } => of == sequence,
+                    Event::Message(MessageEvent::Sent(SentMessage { sequence: of, .. })) => {
+                        of == sequence
+                    }
                     _ => false,
                 };
                 assert!(
@@ -211,55 +214,56 @@ impl Observer {
 
     fn read_event(&mut self, event: &Event) {
         match event {
-            Event::AccountCreated { .. }
-            | Event::AccountDeleted { .. }
-            | Event::PasswordChanged { .. }
-            | Event::PasswordRehashed { .. }
-            | Event::AccountSuspended { .. }
-            | Event::DisplayNameChanged { .. }
-            | Event::AccountRoleChanged { .. }
-            | Event::BlockChanged { .. } => self.read_account(event),
-            Event::SetupOffered { .. }
-            | Event::InviteCreated { .. }
-            | Event::InviteUsed { .. }
-            | Event::InviteRemoved { .. }
-            | Event::JoinTokenCreated { .. }
-            | Event::JoinTokenRemoved { .. }
-            | Event::OperatorCreated { .. }
-            | Event::OperatorRemoved { .. }
-            | Event::NodeAdmitted { .. }
-            | Event::NodeRetired { .. }
-            | Event::AuthorityExchanged { .. }
-            | Event::LeaderPreferred { .. }
-            | Event::AccountLimitsChanged { .. }
-            | Event::LoginFailed { .. }
-            | Event::LoginKnown { .. }
-            | Event::LoginForgotten { .. }
-            | Event::LoginForgiven { .. } => self.read_admission(event),
-            Event::SessionOpened { .. }
-            | Event::SessionRenewed { .. }
-            | Event::SessionClosed { .. }
-            | Event::SessionForgotten { .. } => self.read_session(event),
-            Event::MessageSent { .. }
-            | Event::MessageEdited { .. }
-            | Event::ReactionChanged { .. }
-            | Event::PositionAdvanced { .. }
-            | Event::MessageHidden { .. }
-            | Event::MessageDeleted { .. } => self.read_message(event),
-            Event::WebhookCreated { .. } | Event::WebhookDeleted { .. } => self.read_webhook(event),
+            Event::Account(AccountEvent::Created { .. })
+            | Event::Account(AccountEvent::Deleted { .. })
+            | Event::Account(AccountEvent::PasswordChanged { .. })
+            | Event::Account(AccountEvent::PasswordRehashed { .. })
+            | Event::Account(AccountEvent::Suspended { .. })
+            | Event::Account(AccountEvent::DisplayNameChanged { .. })
+            | Event::Account(AccountEvent::RoleChanged { .. })
+            | Event::Account(AccountEvent::BlockChanged { .. }) => self.read_account(event),
+            Event::Access(AccessEvent::SetupOffered { .. })
+            | Event::Access(AccessEvent::InviteCreated { .. })
+            | Event::Access(AccessEvent::InviteUsed { .. })
+            | Event::Access(AccessEvent::InviteRemoved { .. })
+            | Event::Cluster(ClusterEvent::JoinTokenCreated { .. })
+            | Event::Cluster(ClusterEvent::JoinTokenRemoved { .. })
+            | Event::Cluster(ClusterEvent::OperatorCreated { .. })
+            | Event::Cluster(ClusterEvent::OperatorRemoved { .. })
+            | Event::Cluster(ClusterEvent::NodeAdmitted { .. })
+            | Event::Cluster(ClusterEvent::NodeRetired { .. })
+            | Event::Cluster(ClusterEvent::AuthorityExchanged { .. })
+            | Event::Cluster(ClusterEvent::LeaderPreferred { .. })
+            | Event::Account(AccountEvent::LimitsChanged { .. })
+            | Event::Access(AccessEvent::LoginFailed { .. })
+            | Event::Access(AccessEvent::LoginKnown { .. })
+            | Event::Access(AccessEvent::LoginForgotten { .. })
+            | Event::Access(AccessEvent::LoginForgiven { .. }) => self.read_admission(event),
+            Event::Session(SessionEvent::Opened { .. })
+            | Event::Session(SessionEvent::Renewed { .. })
+            | Event::Session(SessionEvent::Closed { .. })
+            | Event::Session(SessionEvent::Forgotten { .. }) => self.read_session(event),
+            Event::Message(MessageEvent::Sent(_))
+            | Event::Message(MessageEvent::Edited { .. })
+            | Event::Message(MessageEvent::ReactionChanged { .. })
+            | Event::Conversation(ConversationEvent::PositionAdvanced { .. })
+            | Event::Message(MessageEvent::Hidden { .. })
+            | Event::Message(MessageEvent::Deleted { .. }) => self.read_message(event),
+            Event::Room(RoomEvent::WebhookCreated { .. })
+            | Event::Room(RoomEvent::WebhookDeleted { .. }) => self.read_webhook(event),
             _ => self.read_conversation(event),
         }
     }
 
     fn read_account(&mut self, event: &Event) {
         match event {
-            Event::AccountCreated {
+            Event::Account(AccountEvent::Created {
                 account,
                 name,
                 role,
                 at,
                 ..
-            } => {
+            }) => {
                 self.account_last += 1;
                 let next = AccountId(self.account_last);
                 assert_eq!(*account, next, "accounts are numbered without gaps");
@@ -269,7 +273,7 @@ impl Observer {
                 self.versions.insert(*account, 1);
                 self.set_role(*account, *role);
             }
-            Event::AccountDeleted { account } => {
+            Event::Account(AccountEvent::Deleted { account }) => {
                 assert!(self.is_alive(*account), "an account was deleted twice");
                 self.names.retain(|_, id| id != account);
                 self.roles.remove(account);
@@ -281,11 +285,11 @@ impl Observer {
                 assert!(!has_session, "a deleted account has an open session");
                 self.forget_member(*account);
             }
-            Event::PasswordChanged {
+            Event::Account(AccountEvent::PasswordChanged {
                 account,
                 password_version,
                 ..
-            } => {
+            }) => {
                 let before = self.versions.insert(*account, *password_version);
                 assert_eq!(before, Some(password_version - 1), "passwords are counted");
                 let sessions = self.open.values().filter(|(of, _)| of == account).count();
@@ -294,10 +298,10 @@ impl Observer {
                     "a session outlived the password it was opened with"
                 );
             }
-            Event::PasswordRehashed { account, .. } => {
+            Event::Account(AccountEvent::PasswordRehashed { account, .. }) => {
                 assert!(self.is_alive(*account), "nobody has this password");
             }
-            Event::AccountSuspended { account, suspended } => {
+            Event::Account(AccountEvent::Suspended { account, suspended }) => {
                 let changed = match suspended {
                     true => self.suspended.insert(*account),
                     false => self.suspended.remove(account),
@@ -313,10 +317,10 @@ impl Observer {
                     self.set_role(*account, self.roles[account]);
                 }
             }
-            Event::DisplayNameChanged { account, .. } => {
+            Event::Account(AccountEvent::DisplayNameChanged { account, .. }) => {
                 assert!(self.is_alive(*account), "nobody is shown");
             }
-            Event::AccountRoleChanged { account, role } => {
+            Event::Account(AccountEvent::RoleChanged { account, role }) => {
                 assert_ne!(self.roles.get(account), Some(role), "a role did not change");
                 let people = [Some(&AccountRole::User), Some(&AccountRole::Admin)];
                 assert!(
@@ -325,11 +329,11 @@ impl Observer {
                 );
                 self.set_role(*account, *role);
             }
-            Event::BlockChanged {
+            Event::Account(AccountEvent::BlockChanged {
                 account,
                 other,
                 blocked,
-            } => {
+            }) => {
                 assert_ne!(account, other, "somebody blocked itself");
                 assert!(self.is_alive(*other), "nobody was blocked");
                 let changed = match blocked {
@@ -351,13 +355,13 @@ impl Observer {
 
     fn read_admission(&mut self, event: &Event) {
         match event {
-            Event::SetupOffered { token } => self.setup = Some(*token),
-            Event::InviteCreated {
+            Event::Access(AccessEvent::SetupOffered { token }) => self.setup = Some(*token),
+            Event::Access(AccessEvent::InviteCreated {
                 invite,
                 expires_at,
                 uses,
                 ..
-            } => {
+            }) => {
                 self.invite_last += 1;
                 assert_eq!(
                     invite.0, self.invite_last,
@@ -366,7 +370,7 @@ impl Observer {
                 assert!(*expires_at > self.time, "an invite was never of use");
                 self.invites.insert(*invite, (*uses, *expires_at));
             }
-            Event::InviteUsed { invite, uses_left } => {
+            Event::Access(AccessEvent::InviteUsed { invite, uses_left }) => {
                 let (left, until) = self.invites.get_mut(invite).expect("there is one");
                 assert!(*until > self.time, "an invite was used after its time");
                 *left -= 1;
@@ -375,15 +379,15 @@ impl Observer {
                     self.invites.remove(invite);
                 }
             }
-            Event::InviteRemoved { invite } => {
+            Event::Access(AccessEvent::InviteRemoved { invite }) => {
                 self.invites.remove(invite).expect("there is one");
             }
-            Event::LoginFailed {
+            Event::Access(AccessEvent::LoginFailed {
                 key,
                 failures,
                 not_before,
                 at,
-            } => {
+            }) => {
                 assert!(*failures > 0, "no failure was counted");
                 // Failures that are forgiven of an address set its time back.
                 assert!(*at <= self.time);
@@ -391,10 +395,10 @@ impl Observer {
                 assert!(wait <= THROTTLE_MAX_MS, "a wait is too long");
                 self.throttled.insert(*key);
             }
-            Event::LoginForgiven { key } => {
+            Event::Access(AccessEvent::LoginForgiven { key }) => {
                 assert!(self.throttled.remove(key), "there was nothing to forgive");
             }
-            Event::LoginKnown { account, place, at } => {
+            Event::Access(AccessEvent::LoginKnown { account, place, at }) => {
                 assert_eq!(*at, self.time);
                 assert!(self.is_alive(*account), "nobody logged in");
                 self.places.insert(*place, *account);
@@ -404,51 +408,52 @@ impl Observer {
                     "too many places are known"
                 );
             }
-            Event::LoginForgotten { account, place } => {
+            Event::Access(AccessEvent::LoginForgotten { account, place }) => {
                 assert_eq!(
                     self.places.remove(place),
                     Some(*account),
                     "it was not known"
                 );
             }
-            Event::JoinTokenCreated {
+            Event::Cluster(ClusterEvent::JoinTokenCreated {
                 token, expires_at, ..
-            } => {
+            }) => {
                 assert!(*expires_at > self.time, "a token was never of use");
                 self.join_tokens.insert(*token, *expires_at);
             }
-            Event::JoinTokenRemoved { token } => {
+            Event::Cluster(ClusterEvent::JoinTokenRemoved { token }) => {
                 self.join_tokens.remove(token).expect("there is one");
             }
-            Event::OperatorCreated { name, token, .. } => {
+            Event::Cluster(ClusterEvent::OperatorCreated { name, token, .. }) => {
                 let known = self.operators.values().any(|other| other == token);
                 assert!(!known, "one credential for two operators");
                 let before = self.operators.insert(name.key(), *token);
                 assert!(before.is_none(), "one name for two operators");
             }
-            Event::OperatorRemoved { name } => {
+            Event::Cluster(ClusterEvent::OperatorRemoved { name }) => {
                 self.operators.remove(&name.key()).expect("there is one");
             }
-            Event::NodeAdmitted { node } => {
+            Event::Cluster(ClusterEvent::NodeAdmitted { node }) => {
                 assert!(*node > self.node_last, "a number is given twice");
                 self.node_last = *node;
             }
-            Event::NodeRetired { node } => {
+            Event::Cluster(ClusterEvent::NodeRetired { node }) => {
                 assert!(self.retired.insert(*node), "a number is used up twice");
                 self.node_last = self.node_last.max(*node);
             }
-            Event::AuthorityExchanged { is_final, .. } => {
+            Event::Cluster(ClusterEvent::AuthorityExchanged { is_final, .. }) => {
                 let was_announced = std::mem::replace(&mut self.exchanging, !is_final);
                 assert!(was_announced || !is_final, "nothing was announced");
             }
-            Event::LeaderPreferred { .. } | Event::AccountLimitsChanged { .. } => {}
+            Event::Cluster(ClusterEvent::LeaderPreferred { .. })
+            | Event::Account(AccountEvent::LimitsChanged { .. }) => {}
             other => panic!("{other:?} lets nobody in"),
         }
     }
 
     fn read_session(&mut self, event: &Event) {
         match event {
-            Event::SessionOpened {
+            Event::Session(SessionEvent::Opened {
                 session,
                 account,
                 token,
@@ -456,7 +461,7 @@ impl Observer {
                 began_at,
                 expires_at,
                 ..
-            } => {
+            }) => {
                 self.session_last += 1;
                 let before = self.tokens.insert(*token, *session);
                 assert_eq!(before, None, "two sessions have one token");
@@ -483,11 +488,11 @@ impl Observer {
                     "too many sessions are open"
                 );
             }
-            Event::SessionRenewed {
+            Event::Session(SessionEvent::Renewed {
                 session,
                 expires_at,
                 used_at,
-            } => {
+            }) => {
                 let (_, until) = self
                     .open
                     .get_mut(session)
@@ -497,7 +502,7 @@ impl Observer {
                 assert_eq!(*used_at, self.time);
                 self.used.get_mut(session).expect("it was opened").1 = *used_at;
             }
-            Event::SessionClosed { session, forget_at } => {
+            Event::Session(SessionEvent::Closed { session, forget_at }) => {
                 assert!(
                     self.open.remove(session).is_some(),
                     "only an open one is closed"
@@ -505,7 +510,7 @@ impl Observer {
                 assert_eq!(*forget_at, self.time.plus_ms(SESSION_CLOSED_MS));
                 self.closed.insert(*session, *forget_at);
             }
-            Event::SessionForgotten { session } => {
+            Event::Session(SessionEvent::Forgotten { session }) => {
                 self.tokens.retain(|_, of| of != session);
                 let open = self.open.remove(session).map(|(_, expires_at)| expires_at);
                 let until = open

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
-    AccountId, ConversationId, Event, MemberRole, MessageRef, Progress, Reaction, Sequence,
+    AccountId, ConversationEvent, ConversationId, Event, MemberRole, MessageEvent, MessageRef,
+    Progress, Reaction, RoomEvent, SentMessage, Sequence,
     limits::{MENTIONS_MAX, REACTION_KINDS_MAX, REACTIONS_OF_ONE_MAX},
 };
 
@@ -101,11 +102,11 @@ impl Observer {
 
     pub(super) fn read_conversation(&mut self, event: &Event) {
         match event {
-            Event::ConversationOpened {
+            Event::Conversation(ConversationEvent::Opened {
                 conversation,
                 members: (a, b),
                 at,
-            } => {
+            }) => {
                 assert!(a <= b, "the lower number comes first");
                 assert!(
                     self.is_alive(*a) && self.is_alive(*b),
@@ -123,13 +124,13 @@ impl Observer {
                 };
                 self.add(*conversation, seen);
             }
-            Event::RoomCreated {
+            Event::Room(RoomEvent::Created {
                 conversation,
                 name,
                 public,
                 at,
                 ..
-            } => {
+            }) => {
                 let name = Some(name.as_str().to_lowercase());
                 let taken = self.conversations.values().any(|seen| seen.name == name);
                 assert!(!taken, "two rooms have one name");
@@ -141,7 +142,7 @@ impl Observer {
                 };
                 self.add(*conversation, seen);
             }
-            Event::TopicChanged { conversation, .. } => {
+            Event::Room(RoomEvent::TopicChanged { conversation, .. }) => {
                 assert!(
                     self.seen(*conversation).name.is_some(),
                     "there is no such room"
@@ -153,12 +154,12 @@ impl Observer {
 
     fn read_member(&mut self, event: &Event) {
         match event {
-            Event::MemberJoined {
+            Event::Room(RoomEvent::MemberJoined {
                 conversation,
                 account,
                 role,
                 progress,
-            } => {
+            }) => {
                 assert!(self.is_alive(*account), "somebody who is not there joined");
                 self.progress.insert((*conversation, *account), *progress);
                 let seen = self.seen(*conversation);
@@ -174,11 +175,11 @@ impl Observer {
                 assert_eq!(before, None, "a member joined twice");
                 seen.invited.remove(account);
             }
-            Event::MemberLeft {
+            Event::Room(RoomEvent::MemberLeft {
                 conversation,
                 account,
                 ..
-            } => {
+            }) => {
                 self.progress.remove(&(*conversation, *account));
                 let seen = self.seen(*conversation);
                 seen.members.remove(account).expect("only members leave");
@@ -187,29 +188,29 @@ impl Observer {
                     seen.invited.clear();
                 }
             }
-            Event::MemberRoleChanged {
+            Event::Room(RoomEvent::MemberRoleChanged {
                 conversation,
                 account,
                 role,
-            } => {
+            }) => {
                 let before = self.seen(*conversation).members.insert(*account, *role);
                 let before = before.expect("only members have a role");
                 assert_ne!(before, *role, "a role did not change");
             }
-            Event::MemberInvited {
+            Event::Room(RoomEvent::MemberInvited {
                 conversation,
                 account,
                 ..
-            } => {
+            }) => {
                 assert!(self.is_alive(*account), "nobody was invited");
                 let seen = self.seen(*conversation);
                 assert!(!seen.members.contains_key(account), "a member was invited");
                 assert!(seen.invited.insert(*account), "somebody was invited twice");
             }
-            Event::InvitationRemoved {
+            Event::Room(RoomEvent::InvitationRemoved {
                 conversation,
                 account,
-            } => {
+            }) => {
                 let gone = self.seen(*conversation).invited.remove(account);
                 assert!(gone, "nobody was invited");
             }
@@ -219,14 +220,14 @@ impl Observer {
 
     pub(super) fn read_webhook(&mut self, event: &Event) {
         match event {
-            Event::WebhookCreated {
+            Event::Room(RoomEvent::WebhookCreated {
                 webhook,
                 token,
                 conversation,
                 account,
                 by,
                 at,
-            } => {
+            }) => {
                 self.webhook_last += 1;
                 assert_eq!(
                     webhook.0, self.webhook_last,
@@ -240,7 +241,7 @@ impl Observer {
                 let row = (*token, *conversation, *account, *by);
                 self.webhooks.insert(*webhook, row);
             }
-            Event::WebhookDeleted { webhook } => {
+            Event::Room(RoomEvent::WebhookDeleted { webhook }) => {
                 let (_, _, account, _) = self.webhooks.remove(webhook).expect("there is one");
                 self.hooks_gone.insert(account);
             }
@@ -250,14 +251,14 @@ impl Observer {
 
     pub(super) fn read_message(&mut self, event: &Event) {
         match event {
-            Event::MessageSent { .. } => self.read_sent(event),
-            Event::MessageEdited {
+            Event::Message(MessageEvent::Sent(_)) => self.read_sent(event),
+            Event::Message(MessageEvent::Edited {
                 conversation,
                 sequence,
                 at,
                 mentions,
                 ..
-            } => {
+            }) => {
                 assert_eq!(*at, self.date);
                 let seen = self.seen(*conversation);
                 assert!(seen.stands(*sequence), "no message was edited");
@@ -265,40 +266,40 @@ impl Observer {
                 check_mentions(seen, by, mentions);
                 self.check_unblocked(*conversation);
             }
-            Event::ReactionChanged {
+            Event::Message(MessageEvent::ReactionChanged {
                 conversation,
                 sequence,
                 account,
                 reaction,
                 present,
-            } => {
+            }) => {
                 let message = MessageRef {
                     conversation: *conversation,
                     sequence: *sequence,
                 };
                 self.read_reaction(message, *account, reaction, *present);
             }
-            Event::PositionAdvanced {
+            Event::Conversation(ConversationEvent::PositionAdvanced {
                 conversation,
                 account,
                 progress,
-            } => self.read_progress(*conversation, *account, *progress),
-            Event::MessageHidden {
+            }) => self.read_progress(*conversation, *account, *progress),
+            Event::Message(MessageEvent::Hidden {
                 conversation,
                 sequence,
                 account,
-            } => {
+            }) => {
                 let seen = self.seen(*conversation);
                 assert!(seen.members.contains_key(account), "a stranger deleted");
                 assert!(seen.stands(*sequence), "no message was hidden");
                 let new = self.hidden.insert((*conversation, *sequence, *account));
                 assert!(new, "a message was hidden twice");
             }
-            Event::MessageDeleted {
+            Event::Message(MessageEvent::Deleted {
                 conversation,
                 sequence,
                 ..
-            } => {
+            }) => {
                 let seen = self.seen(*conversation);
                 assert!(seen.stands(*sequence), "no message was deleted");
                 seen.deleted.insert(*sequence);
@@ -309,7 +310,7 @@ impl Observer {
     }
 
     fn read_sent(&mut self, event: &Event) {
-        let Event::MessageSent {
+        let Event::Message(MessageEvent::Sent(SentMessage {
             conversation,
             sequence,
             by,
@@ -318,7 +319,7 @@ impl Observer {
             ordinal,
             mentions,
             ..
-        } = event
+        })) = event
         else {
             unreachable!("the caller has looked");
         };

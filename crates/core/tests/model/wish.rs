@@ -1,10 +1,11 @@
 //! The requests of a client as small numbers, and the operations that they become.
 
 use conclave_core::{
-    AccountName, AccountRole, AuthorityId, DisplayName, Grant, InviteId, JoinTokenId, LoginKeys,
-    MemberRole, MessageText, NodeId, Operation, OperatorName, OperatorRequest, Pass, Progress,
-    Reaction, Recipient, RoomName, Sequence, SessionLabel, ThrottleKey, TokenHash, Topic,
-    WebhookId,
+    AccessOperation, AccountName, AccountOperation, AccountRole, AdminOperation, AuthorityId,
+    ClusterOperation, DisplayName, Grant, InviteId, JoinTokenId, LoginKeys, MemberRole,
+    MessageOperation, MessageText, NodeId, Operation, OperatorName, OperatorRequest, Pass,
+    Progress, Reaction, Recipient, RoomName, RoomOperation, Sequence, SessionLabel, ThrottleKey,
+    TokenHash, Topic, WebhookId,
 };
 use proptest::prelude::*;
 
@@ -234,73 +235,79 @@ impl What {
     pub(super) fn operation(&self, clients: &Clients) -> Operation {
         match self {
             Self::Create(which, grant) => create(clients, *which, *grant),
-            Self::Login { account, version } => Operation::OpenSession {
+            Self::Login { account, version } => Operation::Access(AccessOperation::OpenSession {
                 account: clients.account(*account),
                 password_version: *version,
                 token: token(clients.number()),
                 label: SessionLabel::default(),
                 keys: keys(*account as usize, *version as usize),
                 renewed_hash: (*account == 2).then(|| "$argon2id$renewed".to_owned()),
-            },
-            Self::Try(which, place) => Operation::TryPassword {
+            }),
+            Self::Try(which, place) => Operation::Access(AccessOperation::TryPassword {
                 keys: keys(*which, *place),
-            },
-            Self::OfferSetup => Operation::OfferSetup { token: SETUP },
-            Self::Admit(which) => Operation::AdmitNode {
+            }),
+            Self::OfferSetup => Operation::Access(AccessOperation::OfferSetup { token: SETUP }),
+            Self::Admit(which) => Operation::Cluster(ClusterOperation::AdmitNode {
                 pass: match which {
                     3 => Pass::Secret { voter: true },
                     which => Pass::Token(TokenHash([150 + which; 32])),
                 },
                 known_last: NodeId(u64::from(*which)),
-            },
-            Self::Retire(node) => Operation::RetireNode {
+            }),
+            Self::Retire(node) => Operation::Cluster(ClusterOperation::RetireNode {
                 node: NodeId(*node),
-            },
-            Self::Exchange(generation, which, is_final) => Operation::ExchangeAuthority {
-                generation: *generation,
-                authority: AuthorityId([*which; 32]),
-                is_final: *is_final,
-            },
-            Self::Post(back) => Operation::PostByWebhook {
+            }),
+            Self::Exchange(generation, which, is_final) => {
+                Operation::Cluster(ClusterOperation::ExchangeAuthority {
+                    generation: *generation,
+                    authority: AuthorityId([*which; 32]),
+                    is_final: *is_final,
+                })
+            }
+            Self::Post(back) => Operation::Access(AccessOperation::PostByWebhook {
                 token: program_token(*back as usize % PROGRAMS.len()),
                 text: text(clients),
                 keyed: *back % 2 == 1,
-            },
-            Self::Logout => Operation::CloseSession,
-            Self::DeleteAccount | Self::Misplaced(false) => Operation::DeleteAccount {
-                password_version: 1,
-            },
-            Self::ChangePassword(version) => Operation::ChangePassword {
+            }),
+            Self::Logout => Operation::Account(AccountOperation::CloseSession),
+            Self::DeleteAccount | Self::Misplaced(false) => {
+                Operation::Account(AccountOperation::DeleteAccount {
+                    password_version: 1,
+                })
+            }
+            Self::ChangePassword(version) => Operation::Account(AccountOperation::ChangePassword {
                 password_version: *version,
                 password_hash: "$argon2id$".to_owned(),
-            },
-            Self::Display => Operation::SetDisplayName {
+            }),
+            Self::Display => Operation::Account(AccountOperation::SetDisplayName {
                 display_name: DisplayName::default(),
-            },
-            Self::Block(which, blocked) => Operation::SetBlock {
+            }),
+            Self::Block(which, blocked) => Operation::Account(AccountOperation::SetBlock {
                 name: somebody(*which),
                 blocked: *blocked,
-            },
-            Self::EndSession(back) => Operation::EndSession {
+            }),
+            Self::EndSession(back) => Operation::Account(AccountOperation::EndSession {
                 session: clients.session(*back),
-            },
+            }),
             Self::Room(room, wish) => wish.operation(room_name(*room)),
             Self::Govern(wish) => wish.operation(clients),
             Self::Operate(credential, wish) => wish.operation(*credential),
-            Self::DeleteWebhook(webhook) => Operation::DeleteWebhook {
+            Self::DeleteWebhook(webhook) => Operation::Room(RoomOperation::DeleteWebhook {
                 webhook: WebhookId(*webhook),
-            },
+            }),
             Self::Misplaced(true) => create(clients, 0, 11),
             _ => self.about_message(clients),
         }
     }
 
     fn about_message(&self, clients: &Clients) -> Operation {
-        let send = |to, reply_to: Option<u64>| Operation::SendMessage {
-            to,
-            text: text(clients),
-            reply_to: reply_to.map(Sequence),
-            action: clients.number().is_multiple_of(2),
+        let send = |to, reply_to: Option<u64>| {
+            Operation::Message(MessageOperation::SendMessage {
+                to,
+                text: text(clients),
+                reply_to: reply_to.map(Sequence),
+                action: clients.number().is_multiple_of(2),
+            })
         };
         match self {
             Self::Send(which) => send(Recipient::Account(somebody(*which)), None),
@@ -309,15 +316,17 @@ impl What {
                 send(to, Some(*reply).filter(|reply| *reply > 2))
             }
             Self::SendTo(room) => send(Recipient::Room(room_name(*room)), None),
-            Self::Edit(message) => Operation::EditMessage {
+            Self::Edit(message) => Operation::Message(MessageOperation::EditMessage {
                 message: clients.message(*message),
                 text: text(clients),
-            },
-            Self::React(message, which, present) => Operation::SetReaction {
-                message: clients.message(*message),
-                reaction: Reaction::new(REACTIONS[*which]).expect("it is a reaction"),
-                present: *present,
-            },
+            }),
+            Self::React(message, which, present) => {
+                Operation::Message(MessageOperation::SetReaction {
+                    message: clients.message(*message),
+                    reaction: Reaction::new(REACTIONS[*which]).expect("it is a reaction"),
+                    present: *present,
+                })
+            }
             Self::Advance {
                 conversation,
                 delivered,
@@ -327,20 +336,20 @@ impl What {
                     delivered: Sequence(*delivered),
                     read: Sequence(*read),
                 };
-                Operation::AdvancePositions {
+                Operation::Message(MessageOperation::AdvancePositions {
                     positions: vec![(clients.conversation(*conversation), progress)],
-                }
+                })
             }
             Self::Delete {
                 messages,
                 for_everyone,
-            } => Operation::DeleteMessages {
+            } => Operation::Message(MessageOperation::DeleteMessages {
                 messages: messages
                     .iter()
                     .map(|named| clients.message(*named))
                     .collect(),
                 for_everyone: *for_everyone,
-            },
+            }),
             other => unreachable!("{other:?} is not about a message"),
         }
     }
@@ -349,35 +358,35 @@ impl What {
 impl RoomWish {
     fn operation(&self, name: RoomName) -> Operation {
         match self {
-            Self::Create(public) => Operation::CreateRoom {
+            Self::Create(public) => Operation::Room(RoomOperation::CreateRoom {
                 name,
                 topic: Topic::default(),
                 public: *public,
-            },
-            Self::Join => Operation::JoinRoom { name },
-            Self::Leave => Operation::LeaveRoom { name },
-            Self::Invite(who) => Operation::InviteToRoom {
+            }),
+            Self::Join => Operation::Room(RoomOperation::JoinRoom { name }),
+            Self::Leave => Operation::Room(RoomOperation::LeaveRoom { name }),
+            Self::Invite(who) => Operation::Room(RoomOperation::InviteToRoom {
                 name,
                 account: somebody(*who),
-            },
-            Self::Kick(who) => Operation::KickFromRoom {
+            }),
+            Self::Kick(who) => Operation::Room(RoomOperation::KickFromRoom {
                 name,
                 account: somebody(*who),
-            },
-            Self::Topic => Operation::SetTopic {
+            }),
+            Self::Topic => Operation::Room(RoomOperation::SetTopic {
                 name,
                 topic: Topic::default(),
-            },
-            Self::Role(who, role) => Operation::SetMemberRole {
+            }),
+            Self::Role(who, role) => Operation::Room(RoomOperation::SetMemberRole {
                 name,
                 account: somebody(*who),
                 role: *role,
-            },
-            Self::Webhook(which) => Operation::CreateWebhook {
+            }),
+            Self::Webhook(which) => Operation::Room(RoomOperation::CreateWebhook {
                 name,
                 account: program(*which),
                 token: program_token(*which),
-            },
+            }),
         }
     }
 }
@@ -385,36 +394,36 @@ impl RoomWish {
 impl Government {
     fn operation(&self, clients: &Clients) -> Operation {
         match self {
-            Self::Role(who, role) => Operation::SetAccountRole {
+            Self::Role(who, role) => Operation::Admin(AdminOperation::SetAccountRole {
                 name: somebody(*who),
                 role: *role,
-            },
-            Self::Remove(who) => Operation::RemoveAccount {
+            }),
+            Self::Remove(who) => Operation::Admin(AdminOperation::RemoveAccount {
                 name: somebody(*who),
-            },
-            Self::Suspend(who, suspended) => Operation::SetSuspended {
+            }),
+            Self::Suspend(who, suspended) => Operation::Admin(AdminOperation::SetSuspended {
                 name: somebody(*who),
                 suspended: *suspended,
-            },
-            Self::EndSessions(who) => Operation::EndSessions {
+            }),
+            Self::EndSessions(who) => Operation::Admin(AdminOperation::EndSessions {
                 name: somebody(*who),
-            },
-            Self::ResetPassword(who) => Operation::ResetPassword {
+            }),
+            Self::ResetPassword(who) => Operation::Admin(AdminOperation::ResetPassword {
                 name: somebody(*who),
                 password_hash: "$argon2id$reset".to_owned(),
-            },
-            Self::Bot(which) => Operation::CreateBot {
+            }),
+            Self::Bot(which) => Operation::Admin(AdminOperation::CreateBot {
                 name: program(*which),
                 token: token(clients.number()),
-            },
-            Self::Invite(code) => Operation::CreateInvite {
+            }),
+            Self::Invite(code) => Operation::Admin(AdminOperation::CreateInvite {
                 code: TokenHash([100 + *code; 32]),
                 ttl_ms: 1000 * 60 * u64::from(*code),
                 uses: 2,
-            },
-            Self::Revoke(invite) => Operation::RevokeInvite {
+            }),
+            Self::Revoke(invite) => Operation::Admin(AdminOperation::RevokeInvite {
                 invite: InviteId(*invite),
-            },
+            }),
         }
     }
 }
@@ -426,8 +435,10 @@ impl Operate {
         let token = TokenHash([160 + credential; 32]);
         let of = |which: u8| TokenHash([150 + which; 32]);
         let request = match self {
-            Self::First => return Operation::MakeFirstOperator { token },
-            Self::Reset => return Operation::ResetOperators { token },
+            Self::First => {
+                return Operation::Cluster(ClusterOperation::MakeFirstOperator { token });
+            }
+            Self::Reset => return Operation::Cluster(ClusterOperation::ResetOperators { token }),
             Self::JoinToken(which) => OperatorRequest::CreateJoinToken {
                 token: of(*which),
                 ttl_ms: 1000 * 60 * u64::from(*which),
@@ -447,10 +458,10 @@ impl Operate {
                 name: operator(*which),
             },
         };
-        Operation::ByOperator {
+        Operation::Cluster(ClusterOperation::ByOperator {
             credential: token,
             request,
-        }
+        })
     }
 }
 
@@ -460,7 +471,7 @@ fn operator(which: usize) -> OperatorName {
 
 /// Creates an account, mostly with the grant that is open to every caller.
 fn create(clients: &Clients, which: usize, grant: u64) -> Operation {
-    Operation::CreateAccount {
+    Operation::Access(AccessOperation::CreateAccount {
         name: somebody(which),
         password_hash: "$argon2id$".to_owned(),
         grant: match grant {
@@ -469,7 +480,7 @@ fn create(clients: &Clients, which: usize, grant: u64) -> Operation {
             5 => Grant::Admin(clients.session(0)),
             _ => Grant::Open,
         },
-    }
+    })
 }
 
 fn text(clients: &Clients) -> MessageText {

@@ -11,11 +11,12 @@ mod rooms;
 use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
-    Account, AccountId, AccountLimits, Allowance, Batch, Command, Conversation, ConversationId,
-    Decision, Event, Invite, InviteId, Kind, Membership, MessageHead, MessageRef, Now, OnceId,
-    OncePool, Origin, Position, Progress, Reaction, Remember, Sequence, Session, SessionId,
-    Throttle, ThrottleKey, Timestamp, TokenHash, Webhook, WebhookId, decide,
-    limits::REQUEST_WINDOW, lookup::Remembered,
+    AccessEvent, Account, AccountEvent, AccountId, AccountLimits, Allowance, Batch, ClusterEvent,
+    Command, Conversation, ConversationEvent, ConversationId, Decision, Event, Invite, InviteId,
+    Kind, Membership, MessageEvent, MessageHead, MessageRef, Now, OnceId, OncePool, Origin,
+    Position, Progress, Reaction, Remember, RoomEvent, SentMessage, Sequence, Session,
+    SessionEvent, SessionId, Throttle, ThrottleKey, Timestamp, TokenHash, Webhook, WebhookId,
+    decide, limits::REQUEST_WINDOW, lookup::Remembered,
 };
 
 /// Everything that the log has made so far.
@@ -96,65 +97,67 @@ impl Memory {
     /// Writes one fact.
     pub(crate) fn write(&mut self, position: Position, event: &Event) {
         match event {
-            Event::JoinTokenCreated { .. }
-            | Event::JoinTokenRemoved { .. }
-            | Event::OperatorCreated { .. }
-            | Event::OperatorRemoved { .. }
-            | Event::NodeAdmitted { .. }
-            | Event::NodeRetired { .. }
-            | Event::AuthorityExchanged { .. }
-            | Event::LeaderPreferred { .. } => self.nodes.write(event),
-            Event::AccountLimitsChanged { limits } => {
+            Event::Cluster(ClusterEvent::JoinTokenCreated { .. })
+            | Event::Cluster(ClusterEvent::JoinTokenRemoved { .. })
+            | Event::Cluster(ClusterEvent::OperatorCreated { .. })
+            | Event::Cluster(ClusterEvent::OperatorRemoved { .. })
+            | Event::Cluster(ClusterEvent::NodeAdmitted { .. })
+            | Event::Cluster(ClusterEvent::NodeRetired { .. })
+            | Event::Cluster(ClusterEvent::AuthorityExchanged { .. })
+            | Event::Cluster(ClusterEvent::LeaderPreferred { .. }) => self.nodes.write(event),
+            Event::Account(AccountEvent::LimitsChanged { limits }) => {
                 assert_ne!(self.limits, *limits, "nothing is limited anew");
                 self.limits = *limits;
             }
-            Event::AccountCreated { .. }
-            | Event::AccountDeleted { .. }
-            | Event::PasswordChanged { .. }
-            | Event::PasswordRehashed { .. }
-            | Event::AccountSuspended { .. }
-            | Event::DisplayNameChanged { .. }
-            | Event::AccountRoleChanged { .. }
-            | Event::BlockChanged { .. } => self.write_account(event),
-            Event::SetupOffered { .. }
-            | Event::InviteCreated { .. }
-            | Event::InviteUsed { .. }
-            | Event::InviteRemoved { .. }
-            | Event::LoginFailed { .. }
-            | Event::LoginKnown { .. }
-            | Event::LoginForgotten { .. }
-            | Event::LoginForgiven { .. } => self.write_admission(event),
-            Event::SessionOpened { .. }
-            | Event::SessionRenewed { .. }
-            | Event::SessionClosed { .. }
-            | Event::SessionForgotten { .. } => self.write_session(event),
-            Event::ConversationOpened { .. }
-            | Event::RoomCreated { .. }
-            | Event::MemberJoined { .. }
-            | Event::MemberLeft { .. }
-            | Event::MemberRoleChanged { .. }
-            | Event::TopicChanged { .. }
-            | Event::MemberInvited { .. }
-            | Event::InvitationRemoved { .. }
-            | Event::WebhookCreated { .. }
-            | Event::WebhookDeleted { .. } => self.write_conversation(position, event),
-            Event::MessageSent { .. }
-            | Event::MessageEdited { .. }
-            | Event::ReactionChanged { .. }
-            | Event::PositionAdvanced { .. }
-            | Event::MessageHidden { .. }
-            | Event::MessageDeleted { .. } => self.write_message(event),
+            Event::Account(AccountEvent::Created { .. })
+            | Event::Account(AccountEvent::Deleted { .. })
+            | Event::Account(AccountEvent::PasswordChanged { .. })
+            | Event::Account(AccountEvent::PasswordRehashed { .. })
+            | Event::Account(AccountEvent::Suspended { .. })
+            | Event::Account(AccountEvent::DisplayNameChanged { .. })
+            | Event::Account(AccountEvent::RoleChanged { .. })
+            | Event::Account(AccountEvent::BlockChanged { .. }) => self.write_account(event),
+            Event::Access(AccessEvent::SetupOffered { .. })
+            | Event::Access(AccessEvent::InviteCreated { .. })
+            | Event::Access(AccessEvent::InviteUsed { .. })
+            | Event::Access(AccessEvent::InviteRemoved { .. })
+            | Event::Access(AccessEvent::LoginFailed { .. })
+            | Event::Access(AccessEvent::LoginKnown { .. })
+            | Event::Access(AccessEvent::LoginForgotten { .. })
+            | Event::Access(AccessEvent::LoginForgiven { .. }) => self.write_admission(event),
+            Event::Session(SessionEvent::Opened { .. })
+            | Event::Session(SessionEvent::Renewed { .. })
+            | Event::Session(SessionEvent::Closed { .. })
+            | Event::Session(SessionEvent::Forgotten { .. }) => self.write_session(event),
+            Event::Conversation(ConversationEvent::Opened { .. })
+            | Event::Room(RoomEvent::Created { .. })
+            | Event::Room(RoomEvent::MemberJoined { .. })
+            | Event::Room(RoomEvent::MemberLeft { .. })
+            | Event::Room(RoomEvent::MemberRoleChanged { .. })
+            | Event::Room(RoomEvent::TopicChanged { .. })
+            | Event::Room(RoomEvent::MemberInvited { .. })
+            | Event::Room(RoomEvent::InvitationRemoved { .. })
+            | Event::Room(RoomEvent::WebhookCreated { .. })
+            | Event::Room(RoomEvent::WebhookDeleted { .. }) => {
+                self.write_conversation(position, event)
+            }
+            Event::Message(MessageEvent::Sent(_))
+            | Event::Message(MessageEvent::Edited { .. })
+            | Event::Message(MessageEvent::ReactionChanged { .. })
+            | Event::Conversation(ConversationEvent::PositionAdvanced { .. })
+            | Event::Message(MessageEvent::Hidden { .. })
+            | Event::Message(MessageEvent::Deleted { .. }) => self.write_message(event),
         }
     }
 
     fn write_account(&mut self, event: &Event) {
         match event {
-            Event::AccountCreated {
+            Event::Account(AccountEvent::Created {
                 account,
                 name,
                 role,
                 ..
-            } => {
+            }) => {
                 let next = self.account_last.next();
                 assert_eq!(*account, next, "a number is skipped or reused");
                 self.account_last = *account;
@@ -170,28 +173,29 @@ impl Memory {
                 self.accounts.insert(*account, row);
                 self.end_setup();
             }
-            Event::AccountDeleted { account } => self.delete_account(*account),
-            Event::PasswordChanged {
+            Event::Account(AccountEvent::Deleted { account }) => self.delete_account(*account),
+            Event::Account(AccountEvent::PasswordChanged {
                 account,
                 password_version,
                 ..
-            } => self.account_mut(*account).password_version = *password_version,
-            Event::AccountSuspended { account, suspended } => {
+            }) => self.account_mut(*account).password_version = *password_version,
+            Event::Account(AccountEvent::Suspended { account, suspended }) => {
                 self.account_mut(*account).suspended = *suspended;
                 self.end_setup();
             }
-            Event::PasswordRehashed { account, .. } | Event::DisplayNameChanged { account, .. } => {
+            Event::Account(AccountEvent::PasswordRehashed { account, .. })
+            | Event::Account(AccountEvent::DisplayNameChanged { account, .. }) => {
                 self.account_mut(*account);
             }
-            Event::AccountRoleChanged { account, role } => {
+            Event::Account(AccountEvent::RoleChanged { account, role }) => {
                 self.account_mut(*account).role = *role;
                 self.end_setup();
             }
-            Event::BlockChanged {
+            Event::Account(AccountEvent::BlockChanged {
                 account,
                 other,
                 blocked,
-            } => {
+            }) => {
                 let changed = match blocked {
                     true => self.blocks.insert((*account, *other)),
                     false => self.blocks.remove(&(*account, *other)),
@@ -204,14 +208,14 @@ impl Memory {
 
     fn write_admission(&mut self, event: &Event) {
         match event {
-            Event::SetupOffered { token } => self.setup_token = Some(*token),
-            Event::InviteCreated {
+            Event::Access(AccessEvent::SetupOffered { token }) => self.setup_token = Some(*token),
+            Event::Access(AccessEvent::InviteCreated {
                 invite,
                 code,
                 expires_at,
                 uses,
                 ..
-            } => {
+            }) => {
                 assert_eq!(*invite, self.invite_last.next(), "a number is skipped");
                 self.invite_last = *invite;
                 let row = Invite {
@@ -221,22 +225,22 @@ impl Memory {
                 };
                 self.invites.insert(*invite, (row, *code));
             }
-            Event::InviteUsed { invite, uses_left } => {
+            Event::Access(AccessEvent::InviteUsed { invite, uses_left }) => {
                 let row = self.invites.get_mut(invite).expect("it was made");
                 row.0.uses_left = *uses_left;
                 if *uses_left == 0 {
                     self.invites.remove(invite);
                 }
             }
-            Event::InviteRemoved { invite } => {
+            Event::Access(AccessEvent::InviteRemoved { invite }) => {
                 self.invites.remove(invite).expect("it was made");
             }
-            Event::LoginFailed {
+            Event::Access(AccessEvent::LoginFailed {
                 key,
                 failures,
                 not_before,
                 at,
-            } => {
+            }) => {
                 let row = Throttle {
                     failures: *failures,
                     not_before: *not_before,
@@ -244,15 +248,15 @@ impl Memory {
                 };
                 self.throttles.insert(*key, row);
             }
-            Event::LoginForgiven { key } => {
+            Event::Access(AccessEvent::LoginForgiven { key }) => {
                 self.throttles
                     .remove(key)
                     .expect("something was held against it");
             }
-            Event::LoginKnown { account, place, at } => {
+            Event::Access(AccessEvent::LoginKnown { account, place, at }) => {
                 self.places.insert(*place, (*account, *at));
             }
-            Event::LoginForgotten { account, place } => {
+            Event::Access(AccessEvent::LoginForgotten { account, place }) => {
                 let gone = self.places.remove(place).map(|(of, _)| of);
                 assert_eq!(gone, Some(*account), "a place was not known");
             }
@@ -262,14 +266,14 @@ impl Memory {
 
     fn write_message(&mut self, event: &Event) {
         match event {
-            Event::MessageSent {
+            Event::Message(MessageEvent::Sent(SentMessage {
                 conversation,
                 sequence,
                 by,
                 ordinal,
                 mentions,
                 ..
-            } => {
+            })) => {
                 self.mention(*conversation, *sequence, mentions, false);
                 let sent = self.sent(*conversation, *by) + 1;
                 assert_eq!(*ordinal, sent, "a sender's messages are numbered");
@@ -284,25 +288,25 @@ impl Memory {
                 let member = self.members.get_mut(&(*conversation, *by));
                 member.expect("only members send").sent = *ordinal;
             }
-            Event::MessageEdited {
+            Event::Message(MessageEvent::Edited {
                 conversation,
                 sequence,
                 mentions,
                 ..
-            } => {
+            }) => {
                 assert!(
                     !self.messages[&(*conversation, *sequence)].deleted,
                     "a deleted message was edited"
                 );
                 self.mention(*conversation, *sequence, mentions, true);
             }
-            Event::ReactionChanged {
+            Event::Message(MessageEvent::ReactionChanged {
                 conversation,
                 sequence,
                 account,
                 reaction,
                 present,
-            } => {
+            }) => {
                 let message = MessageRef {
                     conversation: *conversation,
                     sequence: *sequence,
@@ -314,28 +318,28 @@ impl Memory {
                 };
                 assert!(changed, "a reaction did not change");
             }
-            Event::PositionAdvanced {
+            Event::Conversation(ConversationEvent::PositionAdvanced {
                 conversation,
                 account,
                 progress,
-            } => {
+            }) => {
                 let member = self.members.get_mut(&(*conversation, *account));
                 member.expect("only members advance").progress = *progress;
                 self.read_late(*conversation, *account, *progress);
             }
-            Event::MessageHidden {
+            Event::Message(MessageEvent::Hidden {
                 conversation,
                 sequence,
                 account,
-            } => {
+            }) => {
                 let new = self.hidden.insert((*conversation, *sequence, *account));
                 assert!(new, "a message was hidden twice");
             }
-            Event::MessageDeleted {
+            Event::Message(MessageEvent::Deleted {
                 conversation,
                 sequence,
                 ..
-            } => {
+            }) => {
                 let head = self.messages.get_mut(&(*conversation, *sequence));
                 head.expect("only messages are deleted").deleted = true;
                 self.mention(*conversation, *sequence, &[], false);
@@ -385,14 +389,14 @@ impl Memory {
 
     fn write_session(&mut self, event: &Event) {
         match event {
-            Event::SessionOpened {
+            Event::Session(SessionEvent::Opened {
                 session,
                 account,
                 token,
                 began_at,
                 expires_at,
                 ..
-            } => {
+            }) => {
                 assert_eq!(
                     *session,
                     self.session_last.next(),
@@ -410,21 +414,21 @@ impl Memory {
                 };
                 self.sessions.insert(*session, (row, *token));
             }
-            Event::SessionRenewed {
+            Event::Session(SessionEvent::Renewed {
                 session,
                 expires_at,
                 used_at,
-            } => {
+            }) => {
                 let row = self.session_mut(*session);
                 row.expires_at = *expires_at;
                 row.used_at = *used_at;
             }
-            Event::SessionClosed { session, forget_at } => {
+            Event::Session(SessionEvent::Closed { session, forget_at }) => {
                 let row = self.session_mut(*session);
                 row.closed = true;
                 row.expires_at = *forget_at;
             }
-            Event::SessionForgotten { session } => {
+            Event::Session(SessionEvent::Forgotten { session }) => {
                 let gone = self.sessions.remove(session);
                 assert!(gone.is_some(), "a session was forgotten twice");
                 self.answers.retain(|(of, _), _| of != session);

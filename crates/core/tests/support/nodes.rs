@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use conclave_core::{
-    Event, NodeId, OperatorName, Timestamp, TokenHash,
+    ClusterEvent, Event, NodeId, OperatorName, Timestamp, TokenHash,
     lookup::{JoinToken, PeerAuthority},
 };
 
@@ -22,42 +22,42 @@ pub(super) struct Nodes {
 impl Nodes {
     pub(super) fn write(&mut self, event: &Event) {
         match event {
-            Event::JoinTokenCreated {
+            Event::Cluster(ClusterEvent::JoinTokenCreated {
                 token,
                 expires_at,
                 voter,
                 ..
-            } => {
+            }) => {
                 let row = JoinToken {
                     expires_at: *expires_at,
                     voter: *voter,
                 };
                 assert_eq!(self.tokens.insert(*token, row), None, "made twice");
             }
-            Event::JoinTokenRemoved { token } => {
+            Event::Cluster(ClusterEvent::JoinTokenRemoved { token }) => {
                 self.tokens.remove(token).expect("it was made");
             }
-            Event::OperatorCreated { name, token, .. } => {
+            Event::Cluster(ClusterEvent::OperatorCreated { name, token, .. }) => {
                 let row = (name.clone(), *token);
                 let before = self.operators.insert(name.key(), row);
                 assert_eq!(before, None, "one name for two operators");
             }
-            Event::OperatorRemoved { name } => {
+            Event::Cluster(ClusterEvent::OperatorRemoved { name }) => {
                 self.operators.remove(&name.key()).expect("it was there");
             }
-            Event::NodeAdmitted { node } => {
+            Event::Cluster(ClusterEvent::NodeAdmitted { node }) => {
                 assert!(*node > self.last, "a number is given twice");
                 self.last = *node;
             }
-            Event::NodeRetired { node } => {
+            Event::Cluster(ClusterEvent::NodeRetired { node }) => {
                 assert!(self.retired.insert(*node), "retired twice");
                 self.last = self.last.max(*node);
             }
-            Event::AuthorityExchanged {
+            Event::Cluster(ClusterEvent::AuthorityExchanged {
                 generation,
                 authority,
                 is_final,
-            } => {
+            }) => {
                 assert!(*generation > self.authority.generation, "a step back");
                 match is_final {
                     true => {
@@ -67,7 +67,7 @@ impl Nodes {
                     false => self.authority.next = Some(*authority),
                 }
             }
-            Event::LeaderPreferred { node } => {
+            Event::Cluster(ClusterEvent::LeaderPreferred { node }) => {
                 assert_ne!(self.preferred, *node, "nothing is preferred anew");
                 self.preferred = *node;
             }

@@ -1,7 +1,8 @@
 //! Writes conversations and their members.
 
 use conclave_core::{
-    AccountId, Conversation, ConversationId, Event, Kind, Membership, Position, Sequence, Webhook,
+    AccountId, Conversation, ConversationEvent, ConversationId, Event, Kind, Membership, Position,
+    RoomEvent, Sequence, Webhook,
 };
 
 use super::Memory;
@@ -9,11 +10,11 @@ use super::Memory;
 impl Memory {
     pub(super) fn write_conversation(&mut self, position: Position, event: &Event) {
         match event {
-            Event::ConversationOpened {
+            Event::Conversation(ConversationEvent::Opened {
                 conversation,
                 members: (a, b),
                 ..
-            } => {
+            }) => {
                 self.add_conversation(*conversation, Kind::Direct(*a, *b));
                 self.directs.insert((*a, *b), *conversation);
                 for member in [a, b] {
@@ -21,12 +22,12 @@ impl Memory {
                         .insert((*conversation, *member), Membership::default());
                 }
             }
-            Event::RoomCreated {
+            Event::Room(RoomEvent::Created {
                 conversation,
                 name,
                 public,
                 ..
-            } => {
+            }) => {
                 let kind = Kind::Room {
                     public: *public,
                     members: 0,
@@ -35,14 +36,14 @@ impl Memory {
                 let before = self.rooms.insert(name.key(), *conversation);
                 assert_eq!(before, None, "a name was given to two rooms");
             }
-            Event::WebhookCreated {
+            Event::Room(RoomEvent::WebhookCreated {
                 webhook,
                 token,
                 conversation,
                 account,
                 by,
                 ..
-            } => {
+            }) => {
                 assert_eq!(*webhook, self.webhook_last.next(), "a number is skipped");
                 self.webhook_last = *webhook;
                 let row = Webhook {
@@ -53,10 +54,10 @@ impl Memory {
                 };
                 self.webhooks.insert(*webhook, (row, *token));
             }
-            Event::WebhookDeleted { webhook } => {
+            Event::Room(RoomEvent::WebhookDeleted { webhook }) => {
                 self.webhooks.remove(webhook).expect("it was made");
             }
-            Event::TopicChanged { conversation, .. } => {
+            Event::Room(RoomEvent::TopicChanged { conversation, .. }) => {
                 let is_there = self.rooms.values().any(|id| id == conversation);
                 assert!(is_there, "only rooms have a topic");
             }
@@ -66,12 +67,12 @@ impl Memory {
 
     fn write_member(&mut self, position: Position, event: &Event) {
         match event {
-            Event::MemberJoined {
+            Event::Room(RoomEvent::MemberJoined {
                 conversation,
                 account,
                 role,
                 progress,
-            } => {
+            }) => {
                 let key = (*conversation, *account);
                 let member = Membership {
                     progress: *progress,
@@ -85,36 +86,36 @@ impl Memory {
                 self.read_late(*conversation, *account, *progress);
                 *self.member_count(*conversation) += 1;
             }
-            Event::MemberLeft {
+            Event::Room(RoomEvent::MemberLeft {
                 conversation,
                 account,
                 ..
-            } => {
+            }) => {
                 *self.member_count(*conversation) -= 1;
                 self.remove_member(*conversation, *account);
             }
-            Event::MemberRoleChanged {
+            Event::Room(RoomEvent::MemberRoleChanged {
                 conversation,
                 account,
                 role,
-            } => {
+            }) => {
                 let member = self.members.get_mut(&(*conversation, *account));
                 let member = member.expect("only members have a role");
                 assert_ne!(member.role, *role, "a role did not change");
                 member.role = *role;
             }
-            Event::MemberInvited {
+            Event::Room(RoomEvent::MemberInvited {
                 conversation,
                 account,
                 ..
-            } => {
+            }) => {
                 let new = self.invitations.insert((*conversation, *account));
                 assert!(new, "somebody was invited twice");
             }
-            Event::InvitationRemoved {
+            Event::Room(RoomEvent::InvitationRemoved {
                 conversation,
                 account,
-            } => {
+            }) => {
                 let gone = self.invitations.remove(&(*conversation, *account));
                 assert!(gone, "nobody was invited");
             }

@@ -11,10 +11,13 @@ use std::{
     sync::Arc,
 };
 
-use conclave_storage::state::{Reader, VerifiedSnapshot};
+use conclave_storage::{
+    log::Vote,
+    state::{Reader, VerifiedSnapshot},
+};
 
 use crate::{
-    Codec, SnapshotOffer, Vote,
+    Codec, SnapshotOffer,
     convert::{members_out, stored_members_in},
     snapshot::store::{SnapshotFile, SnapshotStore},
 };

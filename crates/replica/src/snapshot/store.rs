@@ -250,10 +250,12 @@ impl Drop for Making<'_> {
 
 #[cfg(test)]
 mod tests {
-    use conclave_storage::state::{Options, State};
+    use conclave_storage::{
+        log::LogId,
+        state::{Options, State},
+    };
 
     use super::*;
-    use crate::LogId;
 
     /// Returns a state in which so many entries are applied, and its offers.
     fn state(directory: &Path, entries: u64) -> (State, SnapshotStore) {

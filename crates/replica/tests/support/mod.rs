@@ -12,14 +12,15 @@ use std::{
 
 use bytes::Bytes;
 use conclave_core::{
-    Accepted, AccountName, Answer, Batch, Command, Digest, MessageText, OnceId, Operation, Origin,
-    Recipient, SessionId, Timestamp, TokenHash,
+    Accepted, AccessOperation, AccountName, Answer, Batch, Command, Digest, MessageOperation,
+    MessageText, OnceId, Operation, Origin, Recipient, SessionId, Timestamp, TokenHash,
 };
 use conclave_replica::{
-    AppendRequest, AppendResponse, Codec, CodecError, Config, Entry, EntryKind, Lane, LogId,
-    LogRetention, Member, Members, Outcome, Peer, PeerError, ProposeError, ReadError, Replica,
-    SnapshotOffer, StartError, Timers, Transport, Vote, VoteRequest, VoteResponse,
+    AppendRequest, AppendResponse, Codec, CodecError, Config, Lane, LogRetention, Member, Members,
+    Outcome, Peer, PeerError, ProposeError, ReadError, Replica, SnapshotOffer, StartError, Timers,
+    Transport, VoteRequest, VoteResponse,
 };
+use conclave_storage::log::{Entry, EntryKind, LogId, Vote};
 use futures::future::BoxFuture;
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -518,11 +519,11 @@ fn once(id: u8, operation: Operation) -> Command {
 
 /// Creates the account `who` (request `id`) and opens a session for it.
 pub(crate) async fn open_session(replica: &Replica, who: &str, id: u8) -> SessionId {
-    let operation = Operation::CreateAccount {
+    let operation = Operation::Access(AccessOperation::CreateAccount {
         grant: conclave_core::Grant::Open,
         name: name(who),
         password_hash: "$x".to_owned(),
-    };
+    });
     let created = replica
         .propose(once(id, operation), PATIENCE)
         .await
@@ -531,14 +532,14 @@ pub(crate) async fn open_session(replica: &Replica, who: &str, id: u8) -> Sessio
         panic!("{created:?}");
     };
     let token = TokenHash([id; 32]);
-    let operation = Operation::OpenSession {
+    let operation = Operation::Access(AccessOperation::OpenSession {
         label: Default::default(),
         keys: conclave_core::LoginKeys::default(),
         renewed_hash: None,
         account,
         password_version: 1,
         token,
-    };
+    });
     let opened = replica
         .propose(once(id + 100, operation), PATIENCE)
         .await
@@ -554,12 +555,12 @@ pub(crate) fn send(session: SessionId, number: u64, to: &str, text: &str) -> Com
     Command {
         origin: Origin::Session { session, number },
         digest: Digest(number),
-        operation: Operation::SendMessage {
+        operation: Operation::Message(MessageOperation::SendMessage {
             reply_to: None,
             action: false,
             to: Recipient::Account(name(to)),
             text: MessageText::new(text).unwrap(),
-        },
+        }),
     }
 }
 

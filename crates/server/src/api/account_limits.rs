@@ -1,7 +1,7 @@
 //! Lets administrators read and set how much one account may do and store.
 
 use conclave_core::AccountLimits;
-use conclave_replica::rows;
+use conclave_storage::state as rows;
 use conclave_wire::{Problem, v1};
 use tonic::Request;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use conclave_core::{
     Accepted, AccountRole, Command, NamePattern, OnceId, Rejection, SessionId, name,
 };
-use conclave_replica::rows;
+use conclave_storage::state as rows;
 use conclave_text::Password;
 use conclave_wire::{
     Problem,

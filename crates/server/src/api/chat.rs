@@ -6,7 +6,7 @@ use conclave_core::{
     Accepted, AccountId, AccountName, ConversationId, Rejection, RoomName, Sequence,
     limits::PAGE_BYTES_MAX,
 };
-use conclave_replica::rows::{self, ConversationRow, HistoryFrom, HistoryPage};
+use conclave_storage::state::{self as rows, ConversationRow, HistoryFrom, HistoryPage};
 use conclave_wire::{
     Problem, request,
     v1::{self, chat_service_server::ChatService},

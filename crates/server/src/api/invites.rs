@@ -4,7 +4,7 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use conclave_core::{Accepted, Command, SessionId, TokenHash};
-use conclave_replica::rows;
+use conclave_storage::state as rows;
 use conclave_wire::{
     Problem,
     request::{self, SessionRequest, token_hash},

@@ -3,7 +3,7 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use conclave_core::{AccountName, ConversationId, Position, Rejection, TokenHash};
-use conclave_replica::rows::{self, SessionRow};
+use conclave_storage::state::{self as rows, SessionRow};
 use conclave_wire::{
     Problem,
     v1::{self, live_service_server::LiveService},

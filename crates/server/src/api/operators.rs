@@ -5,7 +5,8 @@
 //! more about every change of the log; a call that is refused never reaches the log.
 
 use conclave_core::{
-    Accepted, AuthorityId, Command, OnceId, Operation, OperatorRequest, Rejection, TokenHash,
+    Accepted, AccessOperation, AuthorityId, ClusterOperation, Command, OnceId, Operation,
+    OperatorRequest, Rejection, TokenHash,
 };
 use conclave_replica::{Outcome, Refusal};
 use conclave_wire::{
@@ -240,15 +241,16 @@ impl Shared {
     /// leader's own, and only a voter speaks for the owner of its directory.
     pub(crate) fn may_forward(&self, source: u64, command: &Command) -> bool {
         match &command.operation {
-            Operation::MakeFirstOperator { .. } | Operation::OfferSetup { .. } => false,
+            Operation::Cluster(ClusterOperation::MakeFirstOperator { .. })
+            | Operation::Access(AccessOperation::OfferSetup { .. }) => false,
             // Any node may forward the wish for an exchange; only the leader, which makes the
             // authority, names it.
-            Operation::ExchangeAuthority {
+            Operation::Cluster(ClusterOperation::ExchangeAuthority {
                 authority,
                 is_final,
                 ..
-            } => *authority == AuthorityId::WANTED && !is_final,
-            Operation::ResetOperators { .. } => {
+            }) => *authority == AuthorityId::WANTED && !is_final,
+            Operation::Cluster(ClusterOperation::ResetOperators { .. }) => {
                 let voters = self.replica.status().members.all_voters();
                 voters.contains(&source)
             }

@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 
 use conclave_core::{OnceId, Rejection};
-use conclave_replica::rows;
+use conclave_storage::state as rows;
 use conclave_wire::Problem;
 use tonic::metadata::MetadataMap;
 

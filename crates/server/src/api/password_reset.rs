@@ -4,7 +4,7 @@
 //! it, and hashes it in the caller's turn.
 
 use conclave_core::{AccountName, Command, SessionId};
-use conclave_replica::rows;
+use conclave_storage::state as rows;
 use conclave_text::Password;
 use conclave_wire::{
     Problem,

@@ -9,7 +9,7 @@ use conclave_core::{
     Accepted, AccountId, Command, MemberRole, NamePattern, Rejection, RoomName, SessionId,
     TokenHash,
 };
-use conclave_replica::rows;
+use conclave_storage::state as rows;
 use conclave_wire::{
     Problem,
     request::{self, SessionRequest},

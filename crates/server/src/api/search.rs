@@ -4,9 +4,9 @@
 //! up to which message it is complete.
 
 use conclave_core::Position;
-use conclave_replica::{
-    rows,
+use conclave_storage::{
     search::{SearchError, Stop},
+    state as rows,
 };
 use conclave_wire::{Problem, request, v1};
 use conclave_words::{

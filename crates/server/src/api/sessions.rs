@@ -4,7 +4,7 @@
 //! counted it; a successful log-in clears the count.
 
 use conclave_core::{Accepted, AccountName, LoginKeys, Rejection, SessionLabel};
-use conclave_replica::rows;
+use conclave_storage::state as rows;
 use conclave_text::Password;
 use conclave_wire::{
     Problem,

@@ -247,19 +247,21 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use conclave_core::{MessageRef, Operation, Reaction, Spend, allowance::price};
+    use conclave_core::{
+        MessageOperation, MessageRef, Operation, Reaction, Spend, allowance::price,
+    };
 
     use super::*;
 
     fn react() -> Price {
-        price(&Operation::SetReaction {
+        price(&Operation::Message(MessageOperation::SetReaction {
             message: MessageRef {
                 conversation: conclave_core::ConversationId(1),
                 sequence: conclave_core::Sequence(1),
             },
             reaction: Reaction::new("x".to_owned()).unwrap(),
             present: true,
-        })
+        }))
     }
 
     #[test]

@@ -20,7 +20,7 @@ use std::{
 use conclave_core::{
     LoginKeys, SessionId, Throttle, ThrottleKey, Timestamp, limits::THROTTLE_FREE_ACCOUNT,
 };
-use conclave_replica::rows;
+use conclave_storage::state as rows;
 use conclave_wire::{
     Problem,
     request::{

@@ -9,7 +9,8 @@ use std::{
     time::Duration,
 };
 
-use conclave_replica::{Lane, Members, rows};
+use conclave_replica::{Lane, Members};
+use conclave_storage::state as rows;
 use conclave_wire::{
     Problem, peer,
     v1::{self, change_members_request},

@@ -7,10 +7,8 @@
 use std::{sync::Arc, time::Duration};
 
 use conclave_core::{AccountId, ConversationId};
-use conclave_replica::{
-    Lane,
-    rows::{ConversationInfo, ReadError, Reader},
-};
+use conclave_replica::Lane;
+use conclave_storage::state::{ConversationInfo, ReadError, Reader};
 use conclave_wire::{peer, v1};
 use futures::future::join_all;
 use tokio::time::Instant;

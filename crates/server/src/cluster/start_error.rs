@@ -4,7 +4,7 @@
 
 use std::{io, time::Duration};
 
-use conclave_replica::DiskFailure;
+use conclave_storage::DiskFailure;
 use conclave_wire::Problem;
 
 use crate::{

@@ -6,10 +6,8 @@ use conclave_core::{
     Accepted, AccountRole, Command, Position, Rejection, Timestamp, TokenHash,
     allowance::{Keeps, Price, keeps, price},
 };
-use conclave_replica::{
-    Outcome,
-    rows::{self, Reader},
-};
+use conclave_replica::Outcome;
+use conclave_storage::state::{self as rows, Reader};
 use conclave_wire::{Problem, request::SessionRequest, v1};
 use tokio::task::spawn_blocking;
 use tonic::{Request, Response, Status, metadata::MetadataMap};

@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use conclave_replica::Pinned;
+use conclave_storage::state::Pinned;
 use conclave_wire::v1;
 use tokio::sync::Semaphore;
 

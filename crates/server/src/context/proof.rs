@@ -8,7 +8,7 @@
 //!
 //! Always true: a learner's command is proposed only for the session whose token came with it.
 
-use conclave_core::{Command, Operation, Origin, SessionId};
+use conclave_core::{AccountOperation, Command, Operation, Origin, SessionId};
 use conclave_replica::{Lane, Outcome, Place, ProposeError};
 use conclave_wire::Problem;
 use tonic::metadata::MetadataMap;
@@ -99,7 +99,8 @@ fn is_of(command: &Command, session: SessionId) -> bool {
 fn may_be_forwarded(operation: &Operation) -> bool {
     !matches!(
         operation,
-        Operation::ChangePassword { .. } | Operation::DeleteAccount { .. }
+        Operation::Account(AccountOperation::ChangePassword { .. })
+            | Operation::Account(AccountOperation::DeleteAccount { .. })
     )
 }
 
@@ -123,14 +124,14 @@ mod tests {
             session: SessionId(session),
             number: 1,
         };
-        let harmless = || Operation::CloseSession;
-        let change = Operation::ChangePassword {
+        let harmless = || Operation::Account(AccountOperation::CloseSession);
+        let change = Operation::Account(AccountOperation::ChangePassword {
             password_version: 1,
             password_hash: String::new(),
-        };
-        let delete = Operation::DeleteAccount {
+        });
+        let delete = Operation::Account(AccountOperation::DeleteAccount {
             password_version: 1,
-        };
+        });
         for (command, expected) in [
             (command(of(7), harmless()), true),
             (command(of(8), harmless()), false),

@@ -10,7 +10,8 @@ use std::{
 };
 
 use conclave_core::{NodeId, Timestamp, lookup::PeerAuthority};
-use conclave_replica::{Lane, Member, Replica, rows};
+use conclave_replica::{Lane, Member, Replica};
+use conclave_storage::state as rows;
 use conclave_wire::{Problem, peer};
 use futures::future::join_all;
 use tokio::{

@@ -10,7 +10,8 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use conclave_replica::{CheckError, Lane, Member, Pin, Pinned, Role};
+use conclave_replica::{Lane, Member, Pin, Role};
+use conclave_storage::state::{CheckError, Pinned};
 use conclave_wire::{Problem, peer, v1};
 use futures::future::join_all;
 use tokio::time::sleep;

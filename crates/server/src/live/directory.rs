@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use conclave_core::{AccountId, ConversationId};
-use conclave_replica::rows::{ConversationInfo, ReadError, Reader};
+use conclave_storage::state::{ConversationInfo, ReadError, Reader};
 
 /// Maximum number of cached names of each kind.
 const KEPT_MAX: usize = 65_536;

@@ -11,7 +11,7 @@ use std::sync::{
     mpsc,
 };
 
-use conclave_core::{Event, Position};
+use conclave_core::{AccountEvent, Event, Position};
 use conclave_replica::Listener;
 
 use super::hub::Hub;
@@ -47,7 +47,8 @@ impl Feed {
 
     fn tell(&self, index: u64, events: Vec<(Position, Event)>) {
         // The router also caches names, which are removed with their accounts.
-        let ends_a_name = |event: &Event| matches!(event, Event::AccountDeleted { .. });
+        let ends_a_name =
+            |event: &Event| matches!(event, Event::Account(AccountEvent::Deleted { .. }));
         if !self.hub.is_wanted() && !events.iter().any(|(_, event)| ends_a_name(event)) {
             self.hub.publish(None, Position::end_of(index));
             return;
@@ -109,7 +110,10 @@ mod tests {
         feed.applied(1, Vec::new());
         assert!(waiting.try_recv().is_err());
         let account = AccountId(1);
-        let deleted = (Position::new(2, 0), Event::AccountDeleted { account });
+        let deleted = (
+            Position::new(2, 0),
+            Event::Account(AccountEvent::Deleted { account }),
+        );
         feed.applied(2, vec![deleted]);
         assert_eq!(waiting.try_recv().unwrap().index, 2);
     }

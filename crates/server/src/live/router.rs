@@ -10,9 +10,12 @@ use std::{
     time::Duration,
 };
 
-use conclave_core::{ConversationId, Event, MessageRef, Position};
-use conclave_replica::rows::{
-    AccountRow, Delivery, Happened, MessageRow, ReadError, Reader, StreamItem, To,
+use conclave_core::{
+    AccountEvent, ConversationEvent, ConversationId, Event, MessageEvent, MessageRef, Position,
+    RoomEvent, SentMessage, Sequence, SessionEvent,
+};
+use conclave_storage::state::{
+    AccountRow, Delivery, Happened, MessageRow, ReadError, Reader, RoomChange, StreamItem, To,
 };
 
 use super::{
@@ -40,6 +43,9 @@ pub(crate) fn start(
         .name("event-router".to_owned())
         .spawn(move || router.run(&blocks))
 }
+
+/// What is told about an event, and its audience.
+type Told = Option<(Audience, Happened)>;
 
 struct Router {
     hub: Arc<Hub>,
@@ -72,27 +78,31 @@ impl Router {
         let wanted = self.hub.is_wanted();
         let mut routed = Vec::new();
         for (position, event) in &block.events {
-            match event {
-                Event::SessionClosed { session, .. } | Event::SessionForgotten { session } => {
-                    self.hub.end_session(*session);
-                }
-                // A program's session is refused, but does not end.
-                Event::AccountSuspended {
-                    account,
-                    suspended: true,
-                } => self.hub.end_account(*account),
-                Event::AccountDeleted { account } => self.directory.forget(*account),
-                event if wanted => {
-                    if let Err(error) = self.route(*position, event, &mut routed) {
-                        tracing::warn!(%error, "streams catch up from the database");
-                        self.hub.lose(up_to);
-                        return;
-                    }
-                }
-                _ => {}
+            self.end(event);
+            if wanted && let Err(error) = self.route(*position, event, &mut routed) {
+                tracing::warn!(%error, "streams catch up from the database");
+                self.hub.lose(up_to);
+                return;
             }
         }
         self.hub.publish(wanted.then_some(routed), up_to);
+    }
+
+    /// Ends the streams of a session or an account that may have none any more, and forgets what
+    /// is gone.
+    fn end(&mut self, event: &Event) {
+        match event {
+            Event::Session(
+                SessionEvent::Closed { session, .. } | SessionEvent::Forgotten { session },
+            ) => self.hub.end_session(*session),
+            // A program's session is refused, but does not end.
+            Event::Account(AccountEvent::Suspended {
+                account,
+                suspended: true,
+            }) => self.hub.end_account(*account),
+            Event::Account(AccountEvent::Deleted { account }) => self.directory.forget(*account),
+            _ => {}
+        }
     }
 
     fn route(
@@ -101,64 +111,42 @@ impl Router {
         event: &Event,
         routed: &mut Vec<Routed>,
     ) -> Result<(), ReadError> {
+        let told = match event {
+            Event::Account(event) => self.of_account(event)?,
+            Event::Conversation(event) => return self.route_conversation(position, event, routed),
+            Event::Message(event) => self.of_message(position, event)?,
+            Event::Room(event) => self.of_room(position, event, routed)?,
+            Event::Access(_) | Event::Session(_) | Event::Cluster(_) => None,
+        };
+        routed.extend(told.map(|(audience, what)| tell(position, audience, what)));
+        Ok(())
+    }
+
+    fn of_account(&mut self, event: &AccountEvent) -> Result<Told, ReadError> {
         match event {
-            Event::MessageSent { .. } => {
-                if let Some((audience, row)) = self.sent(position, event)? {
-                    routed.push(tell(position, audience, Happened::Sent(row)));
-                }
+            AccountEvent::PasswordChanged { account, .. }
+            | AccountEvent::DisplayNameChanged { account, .. }
+            | AccountEvent::RoleChanged { account, .. }
+            | AccountEvent::BlockChanged { account, .. } => {
+                let row: Option<AccountRow> = self.directory.reader.account(*account)?;
+                Ok(row.map(|row| (Audience::One(*account), Happened::AccountChanged(row))))
             }
-            Event::MessageEdited {
-                conversation,
-                sequence,
-                ..
-            } => {
-                let message = MessageRef {
-                    conversation: *conversation,
-                    sequence: *sequence,
-                };
-                if let (Some(audience), Some(row)) = (
-                    self.audience(*conversation)?,
-                    self.directory.reader.message_for_all(message)?,
-                ) {
-                    routed.push(tell(position, audience, Happened::Edited(row)));
-                }
-            }
-            Event::MemberJoined {
-                conversation,
-                account,
-                ..
-            } => {
-                let what = Happened::Joined {
-                    conversation: *conversation,
-                    room_name: self.room_name(*conversation)?,
-                    account: *account,
-                    name: self.directory.account(*account)?,
-                };
-                routed.push(Routed::Change(
-                    position,
-                    Change::Enters(*conversation, *account),
-                ));
-                routed.push(tell(position, Audience::Room(*conversation), what));
-            }
-            Event::MemberLeft {
-                conversation,
-                account,
-                by,
-            } => {
-                let what = Happened::Left {
-                    conversation: *conversation,
-                    room_name: self.room_name(*conversation)?,
-                    account: *account,
-                    name: self.directory.account(*account)?,
-                    by: *by,
-                };
-                routed.push(tell(position, Audience::Room(*conversation), what));
-                routed.push(Routed::Change(
-                    position,
-                    Change::Leaves(*conversation, *account),
-                ));
-            }
-            Event::ConversationOpened {
+            AccountEvent::Created { .. }
+            | AccountEvent::PasswordRehashed { .. }
+            | AccountEvent::Suspended { .. }
+            | AccountEvent::Deleted { .. }
+            | AccountEvent::LimitsChanged { .. } => Ok(None),
+        }
+    }
+
+    fn route_conversation(
+        &mut self,
+        position: Position,
+        event: &ConversationEvent,
+        routed: &mut Vec<Routed>,
+    ) -> Result<(), ReadError> {
+        match event {
+            ConversationEvent::Opened {
                 conversation,
                 members: (low, high),
                 ..
@@ -173,57 +161,7 @@ impl Router {
                     routed.push(tell(position, Audience::One(*member), what));
                 }
             }
-            event => {
-                if let Some((audience, what)) = self.simple(event)? {
-                    routed.push(tell(position, audience, what));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns the item of an event that is the same for its whole audience.
-    fn simple(&mut self, event: &Event) -> Result<Option<(Audience, Happened)>, ReadError> {
-        let message =
-            |conversation: &ConversationId, sequence: &conclave_core::Sequence| MessageRef {
-                conversation: *conversation,
-                sequence: *sequence,
-            };
-        let of = |audience: Option<Audience>, what| Ok(audience.map(|audience| (audience, what)));
-        match event {
-            Event::MessageDeleted {
-                conversation,
-                sequence,
-                ..
-            } => {
-                let what = Happened::Deleted(message(conversation, sequence));
-                of(self.audience(*conversation)?, what)
-            }
-            Event::MessageHidden {
-                conversation,
-                sequence,
-                account,
-            } => {
-                let what = Happened::Hidden(message(conversation, sequence));
-                of(Some(Audience::One(*account)), what)
-            }
-            Event::ReactionChanged {
-                conversation,
-                sequence,
-                account,
-                reaction,
-                present,
-            } => {
-                let what = Happened::Reaction {
-                    message: message(conversation, sequence),
-                    account: *account,
-                    name: self.directory.account(*account)?,
-                    reaction: reaction.as_str().to_owned(),
-                    present: *present,
-                };
-                of(self.audience(*conversation)?, what)
-            }
-            Event::PositionAdvanced {
+            ConversationEvent::PositionAdvanced {
                 conversation,
                 account,
                 progress,
@@ -237,62 +175,150 @@ impl Router {
                     account: *account,
                     progress: *progress,
                 };
-                of(audience, what)
+                routed.extend(audience.map(|audience| tell(position, audience, what)));
             }
-            Event::MemberRoleChanged {
+        }
+        Ok(())
+    }
+
+    fn of_message(&mut self, position: Position, event: &MessageEvent) -> Result<Told, ReadError> {
+        let (conversation, what) = match event {
+            MessageEvent::Sent(message) => return self.sent(position, message),
+            MessageEvent::Edited {
+                conversation,
+                sequence,
+                ..
+            } => {
+                let message = message(*conversation, *sequence);
+                let Some(row) = self.directory.reader.message_for_all(message)? else {
+                    return Ok(None);
+                };
+                (conversation, Happened::Edited(row))
+            }
+            MessageEvent::Deleted {
+                conversation,
+                sequence,
+                ..
+            } => {
+                let what = Happened::Deleted(message(*conversation, *sequence));
+                (conversation, what)
+            }
+            MessageEvent::Hidden {
+                conversation,
+                sequence,
+                account,
+            } => {
+                let what = Happened::Hidden(message(*conversation, *sequence));
+                return Ok(Some((Audience::One(*account), what)));
+            }
+            MessageEvent::ReactionChanged {
+                conversation,
+                sequence,
+                account,
+                reaction,
+                present,
+            } => {
+                let what = Happened::Reaction {
+                    message: message(*conversation, *sequence),
+                    account: *account,
+                    name: self.directory.account(*account)?,
+                    reaction: reaction.as_str().to_owned(),
+                    present: *present,
+                };
+                (conversation, what)
+            }
+        };
+        let audience = self.audience(*conversation)?;
+        Ok(audience.map(|audience| (audience, what)))
+    }
+
+    /// Returns the item of an event of a room. A new member is in the audience of its own coming,
+    /// and a former one in that of its going.
+    fn of_room(
+        &mut self,
+        position: Position,
+        event: &RoomEvent,
+        routed: &mut Vec<Routed>,
+    ) -> Result<Told, ReadError> {
+        let (conversation, what) = match event {
+            RoomEvent::MemberJoined {
                 conversation,
                 account,
-                role,
+                ..
             } => {
-                let what = Happened::RoleChanged {
+                let what = Happened::Room(RoomChange::Joined {
                     conversation: *conversation,
+                    room_name: self.room_name(*conversation)?,
                     account: *account,
-                    role: *role,
-                };
-                of(Some(Audience::Room(*conversation)), what)
+                    name: self.directory.account(*account)?,
+                });
+                let change = Change::Enters(*conversation, *account);
+                routed.push(Routed::Change(position, change));
+                (conversation, what)
             }
-            Event::TopicChanged {
-                conversation,
-                topic,
-            } => {
-                let what = Happened::TopicChanged {
-                    conversation: *conversation,
-                    topic: topic.as_str().to_owned(),
-                };
-                of(Some(Audience::Room(*conversation)), what)
-            }
-            Event::MemberInvited {
+            RoomEvent::MemberLeft {
                 conversation,
                 account,
                 by,
             } => {
-                let what = Happened::Invited {
+                let what = Happened::Room(RoomChange::Left {
+                    conversation: *conversation,
+                    room_name: self.room_name(*conversation)?,
+                    account: *account,
+                    name: self.directory.account(*account)?,
+                    by: *by,
+                });
+                routed.push(tell(position, Audience::Room(*conversation), what));
+                let change = Change::Leaves(*conversation, *account);
+                routed.push(Routed::Change(position, change));
+                return Ok(None);
+            }
+            RoomEvent::MemberRoleChanged {
+                conversation,
+                account,
+                role,
+            } => {
+                let what = Happened::Room(RoomChange::RoleChanged {
+                    conversation: *conversation,
+                    account: *account,
+                    role: *role,
+                });
+                (conversation, what)
+            }
+            RoomEvent::TopicChanged {
+                conversation,
+                topic,
+            } => {
+                let what = Happened::Room(RoomChange::TopicChanged {
+                    conversation: *conversation,
+                    topic: topic.as_str().to_owned(),
+                });
+                (conversation, what)
+            }
+            RoomEvent::MemberInvited {
+                conversation,
+                account,
+                by,
+            } => {
+                let what = Happened::Room(RoomChange::Invited {
                     conversation: *conversation,
                     room_name: self.room_name(*conversation)?,
                     by: *by,
-                };
-                of(Some(Audience::One(*account)), what)
+                });
+                return Ok(Some((Audience::One(*account), what)));
             }
-            Event::PasswordChanged { account, .. }
-            | Event::DisplayNameChanged { account, .. }
-            | Event::AccountRoleChanged { account, .. }
-            | Event::BlockChanged { account, .. } => {
-                let row: Option<AccountRow> = self.directory.reader.account(*account)?;
-                let audience = Some(Audience::One(*account));
-                Ok(row.and_then(|row| Some((audience?, Happened::AccountChanged(row)))))
-            }
-            _ => Ok(None),
-        }
+            RoomEvent::Created { .. }
+            | RoomEvent::InvitationRemoved { .. }
+            | RoomEvent::WebhookCreated { .. }
+            | RoomEvent::WebhookDeleted { .. } => return Ok(None),
+        };
+        Ok(Some((Audience::Room(*conversation), what)))
     }
 
     /// Returns the message of an event, and its audience; `None` if its conversation is gone
     /// already.
-    fn sent(
-        &mut self,
-        position: Position,
-        event: &Event,
-    ) -> Result<Option<(Audience, MessageRow)>, ReadError> {
-        let Event::MessageSent {
+    fn sent(&mut self, position: Position, message: &SentMessage) -> Result<Told, ReadError> {
+        let SentMessage {
             conversation,
             sequence,
             by,
@@ -302,10 +328,7 @@ impl Router {
             action,
             mentions,
             ..
-        } = event
-        else {
-            unreachable!("the caller has looked");
-        };
+        } = message;
         let Some(between) = self.directory.conversation(*conversation)? else {
             return Ok(None);
         };
@@ -340,7 +363,7 @@ impl Router {
             mentions: mentions.clone(),
             reactions: Vec::new(),
         };
-        Ok(Some((audience, row)))
+        Ok(Some((audience, Happened::Sent(row))))
     }
 
     fn audience(&mut self, id: ConversationId) -> Result<Option<Audience>, ReadError> {
@@ -356,6 +379,13 @@ impl Router {
             Some(Between::Room(name)) => Some(name),
             Some(Between::Two(..)) | None => None,
         })
+    }
+}
+
+fn message(conversation: ConversationId, sequence: Sequence) -> MessageRef {
+    MessageRef {
+        conversation,
+        sequence,
     }
 }
 

@@ -5,7 +5,8 @@
 use std::sync::{Arc, mpsc};
 
 use conclave_core::Position;
-use conclave_replica::{Listener, Reader};
+use conclave_replica::Listener;
+use conclave_storage::state::Reader;
 use tokio::sync::Semaphore;
 
 use super::{feed, hub, presence, router, typing};

@@ -15,7 +15,8 @@ use std::{
 };
 
 use conclave_core::Timestamp;
-use conclave_replica::{DiskFailure, LogRetention, Member, Replica, Timers};
+use conclave_replica::{LogRetention, Member, Replica, Timers};
+use conclave_storage::DiskFailure;
 use conclave_tls::Fingerprint;
 use conclave_wire::{Problem, address};
 use tokio::{

@@ -5,9 +5,10 @@
 use std::time::Duration;
 
 use conclave_replica::{
-    AppendRequest, AppendResponse, Entry, EntryKind, LogId, Members, Outcome, PeerError,
-    ProposeError, ReadError, Role, Vote, VoteRequest, VoteResponse,
+    AppendRequest, AppendResponse, Members, Outcome, PeerError, ProposeError, ReadError, Role,
+    VoteRequest, VoteResponse,
 };
+use conclave_storage::log::{Entry, EntryKind, LogId, Vote};
 use conclave_wire::{answer, peer};
 use tonic::Status;
 

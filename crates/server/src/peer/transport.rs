@@ -11,9 +11,10 @@ use std::{
 
 use conclave_core::{Command, Timestamp};
 use conclave_replica::{
-    AppendRequest, AppendResponse, Lane, LogId, Member, Outcome, Peer, PeerError, ProposeError,
-    ReadError, SnapshotOffer, Transport, Vote, VoteRequest, VoteResponse,
+    AppendRequest, AppendResponse, Lane, Member, Outcome, Peer, PeerError, ProposeError, ReadError,
+    SnapshotOffer, Transport, VoteRequest, VoteResponse,
 };
+use conclave_storage::log::{LogId, Vote};
 use conclave_wire::{
     Problem, batch,
     peer::{self, peer_service_client::PeerServiceClient},

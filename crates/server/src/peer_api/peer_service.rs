@@ -11,7 +11,8 @@ use std::{
     time::Duration,
 };
 
-use conclave_replica::{PeerError, SnapshotOffer, Vote};
+use conclave_replica::{PeerError, SnapshotOffer};
+use conclave_storage::log::Vote;
 use conclave_wire::{
     Problem, batch,
     peer::{self, peer_service_server::PeerService},

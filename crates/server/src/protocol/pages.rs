@@ -57,7 +57,7 @@ mod tests {
             REACTION_BYTES_MAX, REACTION_KINDS_MAX, TEXT_BYTES_MAX, TOPIC_BYTES_MAX,
         },
     };
-    use conclave_replica::rows::{Delivery, MessageRow, ReactionRow, To};
+    use conclave_storage::state::{Delivery, MessageRow, ReactionRow, To};
     use conclave_wire::v1;
     use prost::Message as _;
 

@@ -1,6 +1,7 @@
 //! Maps internal errors to the problems that clients get.
 
-use conclave_replica::{ChangeError, ProposeError, ReadError, Refusal, rows};
+use conclave_replica::{ChangeError, ProposeError, ReadError, Refusal};
+use conclave_storage::state as rows;
 use conclave_wire::Problem;
 
 pub(crate) fn of_propose(error: &ProposeError) -> Problem {

@@ -4,9 +4,9 @@
 //! Always true: a name that is gone is empty, never made up; secrets and hashes are never sent.
 
 use conclave_core::{AccountRole, MemberRole, MessageRef, SessionId};
-use conclave_replica::rows::{
-    AccountRow, ConversationRow, Delivery, Happened, MemberRow, MessageRow, ReactionRow, RoomRow,
-    SessionRow, StreamItem, To, WebhookRow, With,
+use conclave_storage::state::{
+    AccountRow, ConversationRow, Delivery, Happened, MemberRow, MessageRow, ReactionRow,
+    RoomChange, RoomRow, SessionRow, StreamItem, To, WebhookRow, With,
 };
 use conclave_wire::v1::{self, event::Event};
 
@@ -207,11 +207,7 @@ pub(crate) fn event(item: StreamItem) -> v1::Event {
         Happened::AccountChanged(row) => Event::AccountChanged(v1::AccountChanged {
             account: Some(account(row)),
         }),
-        Happened::Joined { .. }
-        | Happened::Left { .. }
-        | Happened::RoleChanged { .. }
-        | Happened::TopicChanged { .. }
-        | Happened::Invited { .. } => event_of_room(item.what),
+        Happened::Room(change) => event_of_room(change),
     };
     v1::Event {
         position: item.position.0,
@@ -220,9 +216,9 @@ pub(crate) fn event(item: StreamItem) -> v1::Event {
 }
 
 /// Converts an event about a room or its members.
-fn event_of_room(what: Happened) -> Event {
-    match what {
-        Happened::Joined {
+fn event_of_room(change: RoomChange) -> Event {
+    match change {
+        RoomChange::Joined {
             conversation,
             room_name,
             account,
@@ -233,7 +229,7 @@ fn event_of_room(what: Happened) -> Event {
             account_id: account.0,
             account_name: name.unwrap_or_default(),
         }),
-        Happened::Left {
+        RoomChange::Left {
             conversation,
             room_name,
             account,
@@ -246,7 +242,7 @@ fn event_of_room(what: Happened) -> Event {
             account_name: name.unwrap_or_default(),
             by_id: by.0,
         }),
-        Happened::RoleChanged {
+        RoomChange::RoleChanged {
             conversation,
             account,
             role,
@@ -255,14 +251,14 @@ fn event_of_room(what: Happened) -> Event {
             account_id: account.0,
             role: member_role(role).into(),
         }),
-        Happened::TopicChanged {
+        RoomChange::TopicChanged {
             conversation,
             topic,
         } => Event::TopicChanged(v1::TopicChanged {
             conversation_id: conversation.0,
             topic,
         }),
-        Happened::Invited {
+        RoomChange::Invited {
             conversation,
             room_name,
             by,
@@ -271,7 +267,6 @@ fn event_of_room(what: Happened) -> Event {
             room_name: room_name.unwrap_or_default(),
             by_id: by.0,
         }),
-        _ => unreachable!("the caller has looked"),
     }
 }
 

@@ -4,7 +4,7 @@ use conclave_core::{
     AccountId, AccountRole, ConversationId, MemberRole, MessageRef, Position, Progress, Sequence,
     SessionId, Timestamp,
 };
-use conclave_replica::rows::{
+use conclave_storage::state::{
     AccountRow, ConversationRow, Delivery, Happened, MemberRow, MessageRow, ReactionRow, RoomRow,
     SessionRow, StreamItem, To, With,
 };
@@ -233,45 +233,45 @@ fn every_event_has_its_position_and_its_kind() {
         ),
         (
             "joined",
-            Happened::Joined {
+            Happened::Room(RoomChange::Joined {
                 conversation,
                 room_name: room_name(),
                 account,
                 name: name(),
-            },
+            }),
         ),
         (
             "left",
-            Happened::Left {
+            Happened::Room(RoomChange::Left {
                 conversation,
                 room_name: None,
                 account,
                 name: name(),
                 by: AccountId(8),
-            },
+            }),
         ),
         (
             "role",
-            Happened::RoleChanged {
+            Happened::Room(RoomChange::RoleChanged {
                 conversation,
                 account,
                 role: MemberRole::Owner,
-            },
+            }),
         ),
         (
             "topic",
-            Happened::TopicChanged {
+            Happened::Room(RoomChange::TopicChanged {
                 conversation,
                 topic: "tea".to_owned(),
-            },
+            }),
         ),
         (
             "invited",
-            Happened::Invited {
+            Happened::Room(RoomChange::Invited {
                 conversation,
                 room_name: room_name(),
                 by: AccountId(8),
-            },
+            }),
         ),
         ("account", Happened::AccountChanged(person("anna"))),
     ];

@@ -18,8 +18,9 @@ use std::{
 };
 
 use conclave_core::{
-    AccountId, AccountName, Batch, Command, Digest, Grant, LoginKeys, MessageText, OnceId,
-    Operation, Origin, Recipient, RoomName, SessionId, SessionLabel, Timestamp, TokenHash, Topic,
+    AccessOperation, AccountId, AccountName, Batch, Command, Digest, Grant, LoginKeys,
+    MessageOperation, MessageText, OnceId, Operation, Origin, Recipient, RoomName, RoomOperation,
+    SessionId, SessionLabel, Timestamp, TokenHash, Topic,
 };
 use conclave_words::{SearchQuery, Words, query::Zone};
 use vocabulary::{Chance, Vocabulary};
@@ -200,11 +201,11 @@ fn measure(search: &Search, words: &Vocabulary, phrases: &[String], chance: &mut
 }
 
 fn create_room(name: &RoomName) -> Operation {
-    Operation::CreateRoom {
+    Operation::Room(RoomOperation::CreateRoom {
         name: name.clone(),
         topic: Topic::default(),
         public: true,
-    }
+    })
 }
 
 struct World {
@@ -231,7 +232,7 @@ impl World {
             let mut commands = vec![world.ask(1, create_room(&name))];
             let listens = room < ROOMS_OF_LISTENER;
             for account in 2..=SPEAKERS + u64::from(listens) {
-                let join = Operation::JoinRoom { name: name.clone() };
+                let join = Operation::Room(RoomOperation::JoinRoom { name: name.clone() });
                 commands.push(world.ask(account, join));
             }
             let entry = world.entry(commands);
@@ -248,19 +249,19 @@ impl World {
 
     fn create(&mut self, account: u64) {
         let name = format!("speaker-{account}");
-        let create = Operation::CreateAccount {
+        let create = Operation::Access(AccessOperation::CreateAccount {
             name: AccountName::new(name).unwrap(),
             password_hash: "$argon2id$".to_owned(),
             grant: Grant::Open,
-        };
-        let login = Operation::OpenSession {
+        });
+        let login = Operation::Access(AccessOperation::OpenSession {
             account: AccountId(account),
             password_version: 1,
             token: TokenHash([account as u8; 32]),
             label: SessionLabel::default(),
             keys: LoginKeys::default(),
             renewed_hash: None,
-        };
+        });
         let once = |step, operation| {
             let mut id = [step; 16];
             id[..8].copy_from_slice(&account.to_be_bytes());
@@ -343,12 +344,12 @@ impl World {
         }
         talked.bytes += text.len();
         let room = format!("room-{}", chance.below(ROOMS));
-        let send = Operation::SendMessage {
+        let send = Operation::Message(MessageOperation::SendMessage {
             to: Recipient::Room(RoomName::new(room).unwrap()),
             text: MessageText::new(text).unwrap(),
             reply_to: None,
             action: false,
-        };
+        });
         self.ask(1 + chance.below(SPEAKERS as usize) as u64, send)
     }
 }

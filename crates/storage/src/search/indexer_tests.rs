@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use conclave_core::{
-    AccountId, AccountName, Batch, Command, Digest, Grant, LoginKeys, MessageText, OnceId,
-    Operation, Origin, Recipient, SessionId, SessionLabel, Timestamp, TokenHash,
+    AccessOperation, AccountId, AccountName, Batch, Command, Digest, Grant, LoginKeys,
+    MessageOperation, MessageText, OnceId, Operation, Origin, Recipient, SessionId, SessionLabel,
+    Timestamp, TokenHash,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -21,28 +22,28 @@ fn with_messages(count: u64) -> (TempDir, State, Indexer) {
     let directory = tempfile::tempdir().unwrap();
     let mut state = State::open(directory.path(), Options::default()).unwrap();
     let name = || AccountName::new("alice").unwrap();
-    let create = Operation::CreateAccount {
+    let create = Operation::Access(AccessOperation::CreateAccount {
         name: name(),
         password_hash: "$argon2id$".to_owned(),
         grant: Grant::Open,
-    };
-    let login = Operation::OpenSession {
+    });
+    let login = Operation::Access(AccessOperation::OpenSession {
         account: AccountId(1),
         password_version: 1,
         token: TokenHash([1; 32]),
         label: SessionLabel::default(),
         keys: LoginKeys::default(),
         renewed_hash: None,
-    };
+    });
     let once = |id| Origin::Once(OnceId([id; 16]));
     apply(&mut state, vec![(once(1), create), (once(2), login)]);
     for number in 1..=count {
-        let say = Operation::SendMessage {
+        let say = Operation::Message(MessageOperation::SendMessage {
             to: Recipient::Account(name()),
             text: MessageText::new(format!("word n{number}")).unwrap(),
             reply_to: None,
             action: false,
-        };
+        });
         let session = SessionId(1);
         apply(&mut state, vec![(Origin::Session { session, number }, say)]);
     }

@@ -31,8 +31,8 @@ pub use read::index::{IndexPage, IndexRow};
 pub use read::reader::Reader;
 pub use rows::{
     AccountRow, AccountsPage, ConversationInfo, ConversationRow, Delivery, Happened, HistoryFrom,
-    HistoryPage, InviteRow, MemberRow, MessageRow, NodesRow, ReactionRow, RoomRow, RoomsPage,
-    SessionRow, StreamItem, StreamPage, To, WebhookRow, With,
+    HistoryPage, InviteRow, MemberRow, MessageRow, NodesRow, ReactionRow, RoomChange, RoomRow,
+    RoomsPage, SessionRow, StreamItem, StreamPage, To, WebhookRow, With,
 };
 pub use snapshot::install::VerifiedSnapshot;
 pub use snapshot::make::SnapshotFile;

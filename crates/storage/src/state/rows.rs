@@ -287,6 +287,15 @@ pub enum Happened {
         /// The other person's name, for the account; `None` if the account was deleted.
         peer_name: Option<String>,
     },
+    /// Something about a room or its members changed.
+    Room(RoomChange),
+    /// Something about the account itself changed; the row is as it is now.
+    AccountChanged(AccountRow),
+}
+
+/// A change of a room or its members, with what a client needs to show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RoomChange {
     /// An account has become a member of a room.
     Joined {
         /// The room.
@@ -336,8 +345,6 @@ pub enum Happened {
         /// The account that invited it.
         by: AccountId,
     },
-    /// Something about the account itself changed; the row is as it is now.
-    AccountChanged(AccountRow),
 }
 
 /// A room, as one account sees it.

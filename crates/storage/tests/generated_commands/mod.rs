@@ -4,9 +4,10 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use conclave_core::{
-    AccountLimit, AccountRole, AuthorityId, Command, DisplayName, Grant, InviteId, JoinTokenId,
-    LoginKeys, MemberRole, NodeId, Operation, OperatorName, OperatorRequest, Pass, Recipient,
-    SessionId, ThrottleKey, WebhookId, limits::INVITE_MS_MAX,
+    AccessOperation, AccountLimit, AccountOperation, AccountRole, AdminOperation, AuthorityId,
+    ClusterOperation, Command, DisplayName, Grant, InviteId, JoinTokenId, LoginKeys, MemberRole,
+    MessageOperation, NodeId, Operation, OperatorName, OperatorRequest, Pass, Recipient,
+    RoomOperation, SessionId, ThrottleKey, WebhookId, limits::INVITE_MS_MAX,
 };
 use conclave_storage::state::Entry;
 use proptest::prelude::*;
@@ -85,38 +86,38 @@ impl Wish {
         let message = message(self.place, self.sequence);
         match self.what {
             0 => create(PEOPLE[self.who]),
-            1 => Operation::CreateAccount {
+            1 => Operation::Access(AccessOperation::CreateAccount {
                 name: name(),
                 password_hash: "$argon2id$".to_owned(),
                 grant: match self.yes {
                     true => Grant::Invite(token(100 + few)),
                     false => Grant::Setup(token(100)),
                 },
-            },
+            }),
             2 => log_in(self.sequence, request),
             3 if self.yes => self.of_operators(),
-            3 => Operation::TryPassword {
+            3 => Operation::Access(AccessOperation::TryPassword {
                 keys: keys(self.who as u64, 200 + few),
-            },
+            }),
             4 if self.yes => self.of_operators(),
             4 => match self.sequence % 5 {
-                0 => Operation::RetireNode {
+                0 => Operation::Cluster(ClusterOperation::RetireNode {
                     node: NodeId(self.place),
-                },
-                1 => Operation::AdmitNode {
+                }),
+                1 => Operation::Cluster(ClusterOperation::AdmitNode {
                     pass: Pass::Secret { voter: self.yes },
                     known_last: NodeId(self.place),
-                },
-                2 => Operation::AdmitNode {
+                }),
+                2 => Operation::Cluster(ClusterOperation::AdmitNode {
                     pass: Pass::Token(token(150 + self.place as u8 % 4)),
                     known_last: NodeId(0),
-                },
-                3 => Operation::ExchangeAuthority {
+                }),
+                3 => Operation::Cluster(ClusterOperation::ExchangeAuthority {
                     generation: 1 + self.place % 2,
                     authority: AuthorityId([7; 32]),
                     is_final: self.yes,
-                },
-                _ => Operation::OfferSetup { token: token(100) },
+                }),
+                _ => Operation::Access(AccessOperation::OfferSetup { token: token(100) }),
             },
             5 => post(150 + few, text),
             6..=20 => self.about_people(request),
@@ -128,19 +129,19 @@ impl Wish {
             26 => kick(room_name, PEOPLE[self.who]),
             27 => set_topic(room_name, text),
             28 => webhook(room_name, PEOPLE[self.who], 150 + few),
-            29 => Operation::DeleteWebhook {
+            29 => Operation::Room(RoomOperation::DeleteWebhook {
                 webhook: WebhookId(self.place),
-            },
+            }),
             30 => set_role(room_name, PEOPLE[self.who], role(self.sequence)),
             31 => edit(self.place, self.sequence, text),
             32 => {
                 let reaction = REACTIONS[self.who % REACTIONS.len()];
                 react(self.place, self.sequence, reaction, self.yes)
             }
-            _ => Operation::DeleteMessages {
+            _ => Operation::Message(MessageOperation::DeleteMessages {
                 messages: vec![message],
                 for_everyone: self.yes,
-            },
+            }),
         }
     }
 
@@ -151,7 +152,11 @@ impl Wish {
         let other = token(162 + self.place as u8 % 4);
         let join = token(150 + self.place as u8 % 4);
         let request = match self.session {
-            1 if self.place == 1 => return Operation::MakeFirstOperator { token: credential },
+            1 if self.place == 1 => {
+                return Operation::Cluster(ClusterOperation::MakeFirstOperator {
+                    token: credential,
+                });
+            }
             1 | 2 => OperatorRequest::CreateJoinToken {
                 token: join,
                 ttl_ms: 1 + self.place,
@@ -165,30 +170,30 @@ impl Wish {
                 node: Some(NodeId(self.place)).filter(|node| node.0 > 1),
             },
             4 => OperatorRequest::CreateOperator { name, token: other },
-            _ => return Operation::ResetOperators { token: credential },
+            _ => return Operation::Cluster(ClusterOperation::ResetOperators { token: credential }),
         };
-        Operation::ByOperator {
+        Operation::Cluster(ClusterOperation::ByOperator {
             credential,
             request,
-        }
+        })
     }
 
     fn of_administrators(self, request: u64) -> Operation {
         let name = account(PEOPLE[self.who]);
         // Requests that lock people out are rare, as above.
         match self.sequence {
-            1 => Operation::EndSessions { name },
-            2 => Operation::ResetPassword {
+            1 => Operation::Admin(AdminOperation::EndSessions { name }),
+            2 => Operation::Admin(AdminOperation::ResetPassword {
                 name,
                 password_hash: format!("$argon2id${request}"),
-            },
-            3 => Operation::SetSuspended {
+            }),
+            3 => Operation::Admin(AdminOperation::SetSuspended {
                 name,
                 suspended: self.yes,
-            },
-            _ => Operation::SetAccountLimits {
+            }),
+            _ => Operation::Admin(AdminOperation::SetAccountLimits {
                 values: vec![(AccountLimit::CONVERSATIONS, 100 * self.place)],
-            },
+            }),
         }
     }
 
@@ -196,43 +201,43 @@ impl Wish {
         let name = account(PEOPLE[self.who]);
         let text = TEXTS[self.sequence as usize % TEXTS.len()];
         match self.what {
-            6 => Operation::DeleteAccount {
+            6 => Operation::Account(AccountOperation::DeleteAccount {
                 password_version: 1,
-            },
-            7 => Operation::ChangePassword {
+            }),
+            7 => Operation::Account(AccountOperation::ChangePassword {
                 password_version: 1,
                 password_hash: format!("$argon2id${request}"),
-            },
-            8 => Operation::SetDisplayName {
+            }),
+            8 => Operation::Account(AccountOperation::SetDisplayName {
                 display_name: DisplayName::new(text).unwrap(),
-            },
+            }),
             9 => block(PEOPLE[self.who], self.yes),
-            10 => Operation::CloseSession,
-            11 => Operation::EndSession {
+            10 => Operation::Account(AccountOperation::CloseSession),
+            11 => Operation::Account(AccountOperation::EndSession {
                 session: SessionId(self.place),
-            },
-            12 => Operation::SetAccountRole {
+            }),
+            12 => Operation::Admin(AdminOperation::SetAccountRole {
                 name,
                 role: match self.yes {
                     true => AccountRole::Admin,
                     false => AccountRole::User,
                 },
-            },
-            13 => Operation::RemoveAccount { name },
-            14 => Operation::CreateInvite {
+            }),
+            13 => Operation::Admin(AdminOperation::RemoveAccount { name }),
+            14 => Operation::Admin(AdminOperation::CreateInvite {
                 code: token(100 + (request % 2) as u8),
                 ttl_ms: self.sequence * INVITE_MS_MAX / 7,
                 uses: self.place as u32,
-            },
+            }),
             15 => match self.sequence % 6 {
-                0..=2 => Operation::RevokeInvite {
+                0..=2 => Operation::Admin(AdminOperation::RevokeInvite {
                     invite: InviteId(1 + self.place % 2),
-                },
-                _ => Operation::CreateInvite {
+                }),
+                _ => Operation::Admin(AdminOperation::CreateInvite {
                     code: token(102),
                     ttl_ms: INVITE_MS_MAX,
                     uses: 1,
-                },
+                }),
             },
             16 => advance(self.place, self.sequence, self.sequence - 1),
             17 | 18 => {
@@ -266,12 +271,12 @@ fn keys(account: u64, address: u8) -> LoginKeys {
 
 fn log_in(account: u64, request: u64) -> Operation {
     let mut operation = login(account);
-    if let Operation::OpenSession {
+    if let Operation::Access(AccessOperation::OpenSession {
         token,
         keys: own,
         renewed_hash,
         ..
-    } = &mut operation
+    }) = &mut operation
     {
         token.0[8..16].copy_from_slice(&request.to_be_bytes());
         *own = keys(account, 200 + request as u8 % 3);
@@ -288,13 +293,13 @@ pub(crate) fn log(wishes: &[Wish]) -> Vec<Entry> {
     let mut add = |at: u64, commands: Vec<Command>| {
         entries.push(entry(entries.len() as u64 + 1, batch(at, commands)));
     };
-    let setup = Operation::CreateAccount {
+    let setup = Operation::Access(AccessOperation::CreateAccount {
         name: account("ann"),
         password_hash: "$argon2id$".to_owned(),
         grant: Grant::Setup(token(100)),
-    };
-    let offer = Operation::OfferSetup { token: token(100) };
-    let operator = Operation::MakeFirstOperator { token: token(160) };
+    });
+    let offer = Operation::Access(AccessOperation::OfferSetup { token: token(100) });
+    let operator = Operation::Cluster(ClusterOperation::MakeFirstOperator { token: token(160) });
     let mut first = vec![
         once(1 << 100, offer),
         once(1 << 101, setup),

@@ -6,8 +6,9 @@
 pub(crate) mod model;
 
 use conclave_core::{
-    AccountName, ConversationId, MemberRole, MessageRef, MessageText, Operation, Progress,
-    Reaction, Recipient, RoomName, Sequence, TokenHash, Topic,
+    AccessOperation, AccountName, AccountOperation, ConversationId, MemberRole, MessageOperation,
+    MessageRef, MessageText, Operation, Progress, Reaction, Recipient, RoomName, RoomOperation,
+    Sequence, TokenHash, Topic,
 };
 use conclave_storage::state::{Options, State};
 
@@ -37,64 +38,64 @@ pub(crate) fn token(byte: u8) -> TokenHash {
 }
 
 pub(crate) fn create_room(name: &str, public: bool) -> Operation {
-    Operation::CreateRoom {
+    Operation::Room(RoomOperation::CreateRoom {
         name: room(name),
         topic: Topic::new(format!("about {name}")).unwrap(),
         public,
-    }
+    })
 }
 
 pub(crate) fn join(name: &str) -> Operation {
-    Operation::JoinRoom { name: room(name) }
+    Operation::Room(RoomOperation::JoinRoom { name: room(name) })
 }
 
 pub(crate) fn leave(name: &str) -> Operation {
-    Operation::LeaveRoom { name: room(name) }
+    Operation::Room(RoomOperation::LeaveRoom { name: room(name) })
 }
 
 pub(crate) fn invite(name: &str, whom: &str) -> Operation {
-    Operation::InviteToRoom {
+    Operation::Room(RoomOperation::InviteToRoom {
         name: room(name),
         account: account(whom),
-    }
+    })
 }
 
 pub(crate) fn kick(name: &str, whom: &str) -> Operation {
-    Operation::KickFromRoom {
+    Operation::Room(RoomOperation::KickFromRoom {
         name: room(name),
         account: account(whom),
-    }
+    })
 }
 
 pub(crate) fn set_topic(name: &str, topic: &str) -> Operation {
-    Operation::SetTopic {
+    Operation::Room(RoomOperation::SetTopic {
         name: room(name),
         topic: Topic::new(topic).unwrap(),
-    }
+    })
 }
 
 pub(crate) fn set_role(name: &str, whom: &str, role: MemberRole) -> Operation {
-    Operation::SetMemberRole {
+    Operation::Room(RoomOperation::SetMemberRole {
         name: room(name),
         account: account(whom),
         role,
-    }
+    })
 }
 
 pub(crate) fn webhook(name: &str, poster: &str, secret: u8) -> Operation {
-    Operation::CreateWebhook {
+    Operation::Room(RoomOperation::CreateWebhook {
         name: room(name),
         account: account(poster),
         token: token(secret),
-    }
+    })
 }
 
 pub(crate) fn post(secret: u8, text: &str) -> Operation {
-    Operation::PostByWebhook {
+    Operation::Access(AccessOperation::PostByWebhook {
         token: token(secret),
         text: MessageText::new(text).unwrap(),
         keyed: true,
-    }
+    })
 }
 
 pub(crate) fn say_room(name: &str, text: &str) -> Operation {
@@ -102,27 +103,27 @@ pub(crate) fn say_room(name: &str, text: &str) -> Operation {
 }
 
 pub(crate) fn send(to: Recipient, text: &str, reply_to: Option<u64>, action: bool) -> Operation {
-    Operation::SendMessage {
+    Operation::Message(MessageOperation::SendMessage {
         to,
         text: MessageText::new(text).unwrap(),
         reply_to: reply_to.map(Sequence),
         action,
-    }
+    })
 }
 
 pub(crate) fn edit(conversation: u64, sequence: u64, text: &str) -> Operation {
-    Operation::EditMessage {
+    Operation::Message(MessageOperation::EditMessage {
         message: message(conversation, sequence),
         text: MessageText::new(text).unwrap(),
-    }
+    })
 }
 
 pub(crate) fn react(conversation: u64, sequence: u64, with: &str, present: bool) -> Operation {
-    Operation::SetReaction {
+    Operation::Message(MessageOperation::SetReaction {
         message: message(conversation, sequence),
         reaction: Reaction::new(with).unwrap(),
         present,
-    }
+    })
 }
 
 pub(crate) fn advance(conversation: u64, delivered: u64, read: u64) -> Operation {
@@ -130,22 +131,22 @@ pub(crate) fn advance(conversation: u64, delivered: u64, read: u64) -> Operation
         delivered: Sequence(delivered),
         read: Sequence(read),
     };
-    Operation::AdvancePositions {
+    Operation::Message(MessageOperation::AdvancePositions {
         positions: vec![(ConversationId(conversation), progress)],
-    }
+    })
 }
 
 pub(crate) fn delete(conversation: u64, sequences: &[u64], for_everyone: bool) -> Operation {
     let named = |sequence: &u64| message(conversation, *sequence);
-    Operation::DeleteMessages {
+    Operation::Message(MessageOperation::DeleteMessages {
         messages: sequences.iter().map(named).collect(),
         for_everyone,
-    }
+    })
 }
 
 pub(crate) fn block(name: &str, blocked: bool) -> Operation {
-    Operation::SetBlock {
+    Operation::Account(AccountOperation::SetBlock {
         name: account(name),
         blocked,
-    }
+    })
 }

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use conclave_core::{Event, Position};
+use conclave_core::{
+    AccountEvent, ConversationEvent, Event, MessageEvent, Position, RoomEvent, SentMessage,
+};
 
 /// A message, as its events left it.
 #[derive(Clone, Debug)]
@@ -42,30 +44,30 @@ impl Model {
     pub(crate) fn apply(&mut self, position: Position, event: &Event) {
         self.events.push((position, event.clone()));
         match event {
-            Event::AccountCreated { account, .. } => {
+            Event::Account(AccountEvent::Created { account, .. }) => {
                 self.accounts.insert(account.0);
             }
-            Event::AccountDeleted { account } => {
+            Event::Account(AccountEvent::Deleted { account }) => {
                 self.accounts.remove(&account.0);
                 self.members.retain(|(_, member), _| *member != account.0);
             }
-            Event::ConversationOpened {
+            Event::Conversation(ConversationEvent::Opened {
                 conversation,
                 members,
                 ..
-            } => {
+            }) => {
                 self.directs.insert(conversation.0);
                 for member in [members.0, members.1] {
                     let key = (conversation.0, member.0);
                     self.members.insert(key, Member::default());
                 }
             }
-            Event::MemberJoined {
+            Event::Room(RoomEvent::MemberJoined {
                 conversation,
                 account,
                 progress,
                 ..
-            } => {
+            }) => {
                 let member = Member {
                     since: position,
                     read: progress.read.0,
@@ -74,29 +76,29 @@ impl Model {
                 self.members.insert((conversation.0, account.0), member);
                 self.read_late(account.0, conversation.0, progress.read.0);
             }
-            Event::MemberLeft {
+            Event::Room(RoomEvent::MemberLeft {
                 conversation,
                 account,
                 ..
-            } => {
+            }) => {
                 self.members.remove(&(conversation.0, account.0));
             }
-            Event::PositionAdvanced {
+            Event::Conversation(ConversationEvent::PositionAdvanced {
                 conversation,
                 account,
                 progress,
-            } => {
+            }) => {
                 let key = (conversation.0, account.0);
                 let member = self.members.get_mut(&key).unwrap();
                 member.read = progress.read.0;
                 member.advanced_at = Some(position);
                 self.read_late(account.0, conversation.0, progress.read.0);
             }
-            Event::MessageHidden {
+            Event::Message(MessageEvent::Hidden {
                 conversation,
                 sequence,
                 account,
-            } => {
+            }) => {
                 let key = (account.0, conversation.0, sequence.0);
                 self.hidden.insert(key);
             }
@@ -107,14 +109,14 @@ impl Model {
     fn apply_to_message(&mut self, position: Position, event: &Event) {
         let numbers = |ids: &[conclave_core::AccountId]| ids.iter().map(|id| id.0).collect();
         match event {
-            Event::MessageSent {
+            Event::Message(MessageEvent::Sent(SentMessage {
                 conversation,
                 sequence,
                 by,
                 text,
                 mentions,
                 ..
-            } => {
+            })) => {
                 let message = Message {
                     position,
                     by: by.0,
@@ -124,37 +126,37 @@ impl Model {
                 };
                 self.messages.insert((conversation.0, sequence.0), message);
             }
-            Event::MessageEdited {
+            Event::Message(MessageEvent::Edited {
                 conversation,
                 sequence,
                 text,
                 mentions,
                 ..
-            } => {
+            }) => {
                 let message = self.message_mut(conversation.0, sequence.0);
                 message.text = Some(text.as_str().to_owned());
                 let before = std::mem::replace(&mut message.mentions, numbers(mentions));
                 let after = message.mentions.clone();
                 self.mention_by_edit((conversation.0, sequence.0), &before, &after);
             }
-            Event::MessageDeleted {
+            Event::Message(MessageEvent::Deleted {
                 conversation,
                 sequence,
                 ..
-            } => {
+            }) => {
                 let message = self.message_mut(conversation.0, sequence.0);
                 message.text = None;
                 message.reactions.clear();
                 let before = std::mem::take(&mut message.mentions);
                 self.mention_by_edit((conversation.0, sequence.0), &before, &[]);
             }
-            Event::ReactionChanged {
+            Event::Message(MessageEvent::ReactionChanged {
                 conversation,
                 sequence,
                 account,
                 reaction,
                 present,
-            } => {
+            }) => {
                 let message = self.message_mut(conversation.0, sequence.0);
                 let reaction = (reaction.as_str().to_owned(), account.0);
                 if *present {
@@ -250,52 +252,60 @@ impl Model {
             member(conversation).is_some() && !self.is_hidden(account, conversation, sequence)
         };
         let (kind, is_told) = match event {
-            Event::MessageSent {
+            Event::Message(MessageEvent::Sent(SentMessage {
                 conversation: c,
                 sequence: s,
                 ..
-            } => ("sent", sees(c.0, s.0)),
-            Event::MessageEdited {
+            })) => ("sent", sees(c.0, s.0)),
+            Event::Message(MessageEvent::Edited {
                 conversation: c,
                 sequence: s,
                 ..
-            } => ("edited", sees(c.0, s.0)),
-            Event::MessageDeleted {
+            }) => ("edited", sees(c.0, s.0)),
+            Event::Message(MessageEvent::Deleted {
                 conversation: c,
                 sequence: s,
                 ..
-            } => ("deleted", sees(c.0, s.0)),
-            Event::ReactionChanged {
+            }) => ("deleted", sees(c.0, s.0)),
+            Event::Message(MessageEvent::ReactionChanged {
                 conversation: c,
                 sequence: s,
                 ..
-            } => ("reaction", sees(c.0, s.0)),
-            Event::MessageHidden { account: whose, .. } => ("hidden", whose.0 == account),
-            Event::ConversationOpened { conversation, .. } => {
+            }) => ("reaction", sees(c.0, s.0)),
+            Event::Message(MessageEvent::Hidden { account: whose, .. }) => {
+                ("hidden", whose.0 == account)
+            }
+            Event::Conversation(ConversationEvent::Opened { conversation, .. }) => {
                 ("opened", member(conversation.0).is_some())
             }
-            Event::MemberJoined { conversation, .. } => {
+            Event::Room(RoomEvent::MemberJoined { conversation, .. }) => {
                 ("joined", member(conversation.0).is_some())
             }
-            Event::MemberLeft {
+            Event::Room(RoomEvent::MemberLeft {
                 conversation,
                 account: who,
                 ..
-            } => ("left", who.0 == account || member(conversation.0).is_some()),
-            Event::MemberRoleChanged { conversation, .. } => {
+            }) => ("left", who.0 == account || member(conversation.0).is_some()),
+            Event::Room(RoomEvent::MemberRoleChanged { conversation, .. }) => {
                 ("role", member(conversation.0).is_some())
             }
-            Event::TopicChanged { conversation, .. } => ("topic", member(conversation.0).is_some()),
-            Event::MemberInvited { account: whom, .. } => ("invited", whom.0 == account),
-            Event::PasswordChanged { account: whose, .. }
-            | Event::DisplayNameChanged { account: whose, .. }
-            | Event::AccountRoleChanged { account: whose, .. }
-            | Event::BlockChanged { account: whose, .. } => ("account", whose.0 == account),
-            Event::PositionAdvanced {
+            Event::Room(RoomEvent::TopicChanged { conversation, .. }) => {
+                ("topic", member(conversation.0).is_some())
+            }
+            Event::Room(RoomEvent::MemberInvited { account: whom, .. }) => {
+                ("invited", whom.0 == account)
+            }
+            Event::Account(AccountEvent::PasswordChanged { account: whose, .. })
+            | Event::Account(AccountEvent::DisplayNameChanged { account: whose, .. })
+            | Event::Account(AccountEvent::RoleChanged { account: whose, .. })
+            | Event::Account(AccountEvent::BlockChanged { account: whose, .. }) => {
+                ("account", whose.0 == account)
+            }
+            Event::Conversation(ConversationEvent::PositionAdvanced {
                 conversation,
                 account: who,
                 ..
-            } => {
+            }) => {
                 let is_last = self
                     .members
                     .get(&(conversation.0, who.0))

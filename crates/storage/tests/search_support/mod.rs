@@ -6,8 +6,8 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use conclave_core::{
-    Accepted, AccountId, AccountName, Answer, ConversationId, MessageRef, MessageText, Operation,
-    Position, Recipient, RoomName, Sequence, Topic,
+    Accepted, AccountId, AccountName, Answer, ConversationId, MessageOperation, MessageRef,
+    MessageText, Operation, Position, Recipient, RoomName, RoomOperation, Sequence, Topic,
 };
 use conclave_storage::{
     search::{Found, Search, Stop},
@@ -80,14 +80,17 @@ impl World {
     /// Creates a room with its owner and members.
     pub(crate) fn room(&mut self, name: &str, owner: u64, members: &[u64]) -> ConversationId {
         let name = RoomName::new(name).unwrap();
-        let create = Operation::CreateRoom {
+        let create = Operation::Room(RoomOperation::CreateRoom {
             name: name.clone(),
             topic: Topic::default(),
             public: true,
-        };
+        });
         self.asks(owner, create);
         for member in members {
-            self.asks(*member, Operation::JoinRoom { name: name.clone() });
+            self.asks(
+                *member,
+                Operation::Room(RoomOperation::JoinRoom { name: name.clone() }),
+            );
         }
         let room = self
             .state
@@ -122,20 +125,23 @@ impl World {
 
     pub(crate) fn edits(&mut self, by: u64, message: MessageRef, text: &str) {
         let text = MessageText::new(text).unwrap();
-        self.asks(by, Operation::EditMessage { message, text });
+        self.asks(
+            by,
+            Operation::Message(MessageOperation::EditMessage { message, text }),
+        );
     }
 
     pub(crate) fn deletes(&mut self, by: u64, message: MessageRef, for_everyone: bool) {
-        let delete = Operation::DeleteMessages {
+        let delete = Operation::Message(MessageOperation::DeleteMessages {
             messages: vec![message],
             for_everyone,
-        };
+        });
         self.asks(by, delete);
     }
 
     pub(crate) fn leaves(&mut self, account: u64, room: &str) {
         let name = RoomName::new(room).unwrap();
-        self.asks(account, Operation::LeaveRoom { name });
+        self.asks(account, Operation::Room(RoomOperation::LeaveRoom { name }));
     }
 
     /// Waits until the index has everything that was applied.
@@ -201,12 +207,12 @@ impl World {
 }
 
 pub(crate) fn send(to: Recipient, text: &str) -> Operation {
-    Operation::SendMessage {
+    Operation::Message(MessageOperation::SendMessage {
         to,
         text: MessageText::new(text).unwrap(),
         reply_to: None,
         action: false,
-    }
+    })
 }
 
 /// Returns a message into the lobby.

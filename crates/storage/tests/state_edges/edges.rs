@@ -6,10 +6,12 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use conclave_core::{
-    AccountId, AccountLimit, AccountName, AccountRole, AuthorityId, ConversationId, DisplayName,
-    Grant, InviteId, JoinTokenId, LoginKeys, MemberRole, MessageRef, MessageText, NodeId,
+    AccessOperation, AccountId, AccountLimit, AccountName, AccountOperation, AccountRole,
+    AdminOperation, AuthorityId, ClusterOperation, ConversationId, DisplayName, Grant, InviteId,
+    JoinTokenId, LoginKeys, MemberRole, MessageOperation, MessageRef, MessageText, NodeId,
     Operation, OperatorName, OperatorRequest, Pass, Progress, Reaction, Recipient, RoomName,
-    Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId, limits,
+    RoomOperation, Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
+    limits,
 };
 
 /// Edges of 64-bit numbers, of the numbers that a database stores, and of our own bounds.
@@ -77,46 +79,46 @@ pub(crate) const NAMES: [&str; 43] = [
 /// Returns the name of an operation; empty if it carries neither number nor text.
 pub(crate) fn name(operation: &Operation) -> &'static str {
     match operation {
-        Operation::CreateAccount { .. } => "create_account",
-        Operation::OpenSession { .. } => "open_session",
-        Operation::TryPassword { .. } => "try_password",
-        Operation::OfferSetup { .. } => "offer_setup",
-        Operation::AdmitNode { .. } => "admit_node",
-        Operation::RetireNode { .. } => "retire_node",
-        Operation::ExchangeAuthority { .. } => "exchange_authority",
-        Operation::PostByWebhook { .. } => "post_by_webhook",
-        Operation::DeleteAccount { .. } => "delete_account",
-        Operation::SetSuspended { .. } => "set_suspended",
-        Operation::EndSessions { .. } => "end_sessions",
-        Operation::ResetPassword { .. } => "reset_password",
-        Operation::CloseSession => "",
-        Operation::ChangePassword { .. } => "change_password",
-        Operation::SetDisplayName { .. } => "set_display_name",
-        Operation::SetBlock { .. } => "set_block",
-        Operation::EndSession { .. } => "end_session",
-        Operation::SendMessage { .. } => "send_message",
-        Operation::EditMessage { .. } => "edit_message",
-        Operation::SetReaction { .. } => "set_reaction",
-        Operation::AdvancePositions { .. } => "advance_positions",
-        Operation::DeleteMessages { .. } => "delete_messages",
-        Operation::CreateRoom { .. } => "create_room",
-        Operation::JoinRoom { .. } => "join_room",
-        Operation::LeaveRoom { .. } => "leave_room",
-        Operation::InviteToRoom { .. } => "invite_to_room",
-        Operation::KickFromRoom { .. } => "kick_from_room",
-        Operation::SetTopic { .. } => "set_topic",
-        Operation::SetMemberRole { .. } => "set_member_role",
-        Operation::CreateWebhook { .. } => "create_webhook",
-        Operation::DeleteWebhook { .. } => "delete_webhook",
-        Operation::SetAccountRole { .. } => "set_account_role",
-        Operation::RemoveAccount { .. } => "remove_account",
-        Operation::CreateBot { .. } => "create_bot",
-        Operation::CreateInvite { .. } => "create_invite",
-        Operation::RevokeInvite { .. } => "revoke_invite",
-        Operation::SetAccountLimits { .. } => "set_account_limits",
-        Operation::MakeFirstOperator { .. } => "make_first_operator",
-        Operation::ResetOperators { .. } => "reset_operators",
-        Operation::ByOperator { request, .. } => match request {
+        Operation::Access(AccessOperation::CreateAccount { .. }) => "create_account",
+        Operation::Access(AccessOperation::OpenSession { .. }) => "open_session",
+        Operation::Access(AccessOperation::TryPassword { .. }) => "try_password",
+        Operation::Access(AccessOperation::OfferSetup { .. }) => "offer_setup",
+        Operation::Cluster(ClusterOperation::AdmitNode { .. }) => "admit_node",
+        Operation::Cluster(ClusterOperation::RetireNode { .. }) => "retire_node",
+        Operation::Cluster(ClusterOperation::ExchangeAuthority { .. }) => "exchange_authority",
+        Operation::Access(AccessOperation::PostByWebhook { .. }) => "post_by_webhook",
+        Operation::Account(AccountOperation::DeleteAccount { .. }) => "delete_account",
+        Operation::Admin(AdminOperation::SetSuspended { .. }) => "set_suspended",
+        Operation::Admin(AdminOperation::EndSessions { .. }) => "end_sessions",
+        Operation::Admin(AdminOperation::ResetPassword { .. }) => "reset_password",
+        Operation::Account(AccountOperation::CloseSession) => "",
+        Operation::Account(AccountOperation::ChangePassword { .. }) => "change_password",
+        Operation::Account(AccountOperation::SetDisplayName { .. }) => "set_display_name",
+        Operation::Account(AccountOperation::SetBlock { .. }) => "set_block",
+        Operation::Account(AccountOperation::EndSession { .. }) => "end_session",
+        Operation::Message(MessageOperation::SendMessage { .. }) => "send_message",
+        Operation::Message(MessageOperation::EditMessage { .. }) => "edit_message",
+        Operation::Message(MessageOperation::SetReaction { .. }) => "set_reaction",
+        Operation::Message(MessageOperation::AdvancePositions { .. }) => "advance_positions",
+        Operation::Message(MessageOperation::DeleteMessages { .. }) => "delete_messages",
+        Operation::Room(RoomOperation::CreateRoom { .. }) => "create_room",
+        Operation::Room(RoomOperation::JoinRoom { .. }) => "join_room",
+        Operation::Room(RoomOperation::LeaveRoom { .. }) => "leave_room",
+        Operation::Room(RoomOperation::InviteToRoom { .. }) => "invite_to_room",
+        Operation::Room(RoomOperation::KickFromRoom { .. }) => "kick_from_room",
+        Operation::Room(RoomOperation::SetTopic { .. }) => "set_topic",
+        Operation::Room(RoomOperation::SetMemberRole { .. }) => "set_member_role",
+        Operation::Room(RoomOperation::CreateWebhook { .. }) => "create_webhook",
+        Operation::Room(RoomOperation::DeleteWebhook { .. }) => "delete_webhook",
+        Operation::Admin(AdminOperation::SetAccountRole { .. }) => "set_account_role",
+        Operation::Admin(AdminOperation::RemoveAccount { .. }) => "remove_account",
+        Operation::Admin(AdminOperation::CreateBot { .. }) => "create_bot",
+        Operation::Admin(AdminOperation::CreateInvite { .. }) => "create_invite",
+        Operation::Admin(AdminOperation::RevokeInvite { .. }) => "revoke_invite",
+        Operation::Admin(AdminOperation::SetAccountLimits { .. }) => "set_account_limits",
+        Operation::Cluster(ClusterOperation::MakeFirstOperator { .. }) => "make_first_operator",
+        Operation::Cluster(ClusterOperation::ResetOperators { .. }) => "reset_operators",
+        Operation::Cluster(ClusterOperation::ByOperator { request, .. }) => match request {
             OperatorRequest::CreateJoinToken { .. } => "create_join_token",
             OperatorRequest::RevokeJoinToken { .. } => "revoke_join_token",
             OperatorRequest::PreferLeader { .. } => "prefer_leader",
@@ -131,10 +133,10 @@ pub(crate) const OPERATOR: TokenHash = TokenHash([99; 32]);
 
 /// Returns a request of the first operator.
 pub(crate) fn by_operator(request: OperatorRequest) -> Operation {
-    Operation::ByOperator {
+    Operation::Cluster(ClusterOperation::ByOperator {
         credential: OPERATOR,
         request,
-    }
+    })
 }
 
 fn account(name: &str) -> AccountName {
@@ -176,58 +178,58 @@ pub(crate) fn operations(edge: u64) -> Vec<Operation> {
         (ConversationId(conversation), Progress { delivered, read })
     };
     let mut operations = vec![
-        Operation::CreateAccount {
+        Operation::Access(AccessOperation::CreateAccount {
             name: account("edge"),
             password_hash: "$".to_owned(),
             grant: Grant::Admin(SessionId(edge)),
-        },
-        Operation::AdmitNode {
+        }),
+        Operation::Cluster(ClusterOperation::AdmitNode {
             pass: Pass::Secret { voter: true },
             known_last: NodeId(edge),
-        },
-        Operation::AdmitNode {
+        }),
+        Operation::Cluster(ClusterOperation::AdmitNode {
             pass: Pass::Token(token),
             known_last: NodeId(edge),
-        },
-        Operation::RetireNode { node: NodeId(edge) },
-        Operation::ExchangeAuthority {
+        }),
+        Operation::Cluster(ClusterOperation::RetireNode { node: NodeId(edge) }),
+        Operation::Cluster(ClusterOperation::ExchangeAuthority {
             generation: edge,
             authority: AuthorityId([7; 32]),
             is_final: edge.is_multiple_of(2),
-        },
-        Operation::ChangePassword {
+        }),
+        Operation::Account(AccountOperation::ChangePassword {
             password_version: edge,
             password_hash: "$".to_owned(),
-        },
-        Operation::SendMessage {
+        }),
+        Operation::Message(MessageOperation::SendMessage {
             to: Recipient::Account(account("b")),
             text: text("hello @a"),
             // Zero means none, as in the protocol.
             reply_to: (edge != 0).then_some(Sequence(edge)),
             action: false,
-        },
-        Operation::SendMessage {
+        }),
+        Operation::Message(MessageOperation::SendMessage {
             to,
             text: text("hello"),
             reply_to: None,
             action: true,
-        },
-        Operation::CreateInvite {
+        }),
+        Operation::Admin(AdminOperation::CreateInvite {
             code: token,
             ttl_ms: edge,
             uses: low,
-        },
-        Operation::CreateInvite {
+        }),
+        Operation::Admin(AdminOperation::CreateInvite {
             code: TokenHash([byte; 32].map(|byte| byte ^ 0x55)),
             ttl_ms: 1,
             uses: low,
-        },
-        Operation::SetAccountLimits {
+        }),
+        Operation::Admin(AdminOperation::SetAccountLimits {
             values: vec![(AccountLimit::CONVERSATIONS, edge)],
-        },
-        Operation::RevokeInvite {
+        }),
+        Operation::Admin(AdminOperation::RevokeInvite {
             invite: InviteId(edge),
-        },
+        }),
         by_operator(OperatorRequest::CreateJoinToken {
             token,
             ttl_ms: edge,
@@ -239,56 +241,60 @@ pub(crate) fn operations(edge: u64) -> Vec<Operation> {
         by_operator(OperatorRequest::PreferLeader {
             node: (edge != 0).then_some(NodeId(edge)),
         }),
-        Operation::DeleteWebhook {
+        Operation::Room(RoomOperation::DeleteWebhook {
             webhook: WebhookId(edge),
-        },
-        Operation::AdvancePositions {
+        }),
+        Operation::Message(MessageOperation::AdvancePositions {
             positions: vec![progress(edge, edge, edge)],
-        },
-        Operation::AdvancePositions {
+        }),
+        Operation::Message(MessageOperation::AdvancePositions {
             positions: vec![progress(1, edge, edge.saturating_sub(1))],
-        },
-        Operation::OpenSession {
+        }),
+        Operation::Access(AccessOperation::OpenSession {
             account: AccountId(2),
             password_version: edge,
             token,
             label: SessionLabel::default(),
             keys: keys(byte),
             renewed_hash: edge.is_multiple_of(2).then(|| "$".to_owned()),
-        },
-        Operation::OpenSession {
+        }),
+        Operation::Access(AccessOperation::OpenSession {
             account: AccountId(edge),
             password_version: 1,
             token,
             label: SessionLabel::default(),
             keys: keys(byte),
             renewed_hash: edge.is_multiple_of(2).then(|| "$".to_owned()),
-        },
-        Operation::TryPassword { keys: keys(byte) },
-        Operation::TryPassword { keys: keys(!byte) },
+        }),
+        Operation::Access(AccessOperation::TryPassword { keys: keys(byte) }),
+        Operation::Access(AccessOperation::TryPassword { keys: keys(!byte) }),
     ];
     // Session 1 is the caller's own.
     if edge != 1 {
-        operations.push(Operation::EndSession {
+        operations.push(Operation::Account(AccountOperation::EndSession {
             session: SessionId(edge),
-        });
-        operations.push(Operation::DeleteAccount {
+        }));
+        operations.push(Operation::Account(AccountOperation::DeleteAccount {
             password_version: edge,
-        });
+        }));
     }
     for message in [message(1, edge), message(edge, 1), message(edge, edge)] {
-        operations.push(Operation::EditMessage {
+        operations.push(Operation::Message(MessageOperation::EditMessage {
             message,
             text: text("another"),
-        });
-        operations.extend([true, false].map(|present| Operation::SetReaction {
-            message,
-            reaction: Reaction::new("+").unwrap(),
-            present,
         }));
-        operations.extend([false, true].map(|for_everyone| Operation::DeleteMessages {
-            messages: vec![message],
-            for_everyone,
+        operations.extend([true, false].map(|present| {
+            Operation::Message(MessageOperation::SetReaction {
+                message,
+                reaction: Reaction::new("+").unwrap(),
+                present,
+            })
+        }));
+        operations.extend([false, true].map(|for_everyone| {
+            Operation::Message(MessageOperation::DeleteMessages {
+                messages: vec![message],
+                for_everyone,
+            })
         }));
     }
     operations
@@ -307,25 +313,25 @@ pub(crate) fn texts() -> Vec<Operation> {
         };
         let said = "é".repeat(limits::TEXT_BYTES_MAX / 2);
         operations.extend([
-            Operation::CreateAccount {
+            Operation::Access(AccessOperation::CreateAccount {
                 name: account(&name),
                 password_hash: "$".repeat(limits::PASSWORD_HASH_BYTES_MAX),
                 grant: Grant::Admin(SessionId(1)),
-            },
-            Operation::CreateAccount {
+            }),
+            Operation::Access(AccessOperation::CreateAccount {
                 name: account("other"),
                 password_hash: "$".repeat(limits::PASSWORD_HASH_BYTES_MAX + 1),
                 grant: Grant::Open,
-            },
-            Operation::ChangePassword {
+            }),
+            Operation::Account(AccountOperation::ChangePassword {
                 password_version: 1,
                 password_hash: String::new(),
-            },
-            Operation::SetDisplayName {
+            }),
+            Operation::Account(AccountOperation::SetDisplayName {
                 display_name: DisplayName::new("d".repeat(limits::DISPLAY_NAME_BYTES_MAX)).unwrap(),
-            },
-            Operation::OfferSetup { token },
-            Operation::MakeFirstOperator { token },
+            }),
+            Operation::Access(AccessOperation::OfferSetup { token }),
+            Operation::Cluster(ClusterOperation::MakeFirstOperator { token }),
             by_operator(OperatorRequest::CreateOperator {
                 name: OperatorName::new(&name).unwrap(),
                 token,
@@ -333,115 +339,115 @@ pub(crate) fn texts() -> Vec<Operation> {
             by_operator(OperatorRequest::RevokeOperator {
                 name: OperatorName::new(&name).unwrap(),
             }),
-            Operation::ResetOperators { token: OPERATOR },
-            Operation::SetBlock {
+            Operation::Cluster(ClusterOperation::ResetOperators { token: OPERATOR }),
+            Operation::Account(AccountOperation::SetBlock {
                 name: account(&name),
                 blocked: true,
-            },
-            Operation::SetBlock {
+            }),
+            Operation::Account(AccountOperation::SetBlock {
                 name: account(&name),
                 blocked: false,
-            },
-            Operation::CreateRoom {
+            }),
+            Operation::Room(RoomOperation::CreateRoom {
                 name: room(&name),
                 topic: Topic::new("t".repeat(limits::TOPIC_BYTES_MAX)).unwrap(),
                 public: true,
-            },
-            Operation::InviteToRoom {
+            }),
+            Operation::Room(RoomOperation::InviteToRoom {
                 name: room(&name),
                 account: account(&name),
-            },
-            Operation::JoinRoom { name: room(&name) },
-            Operation::SetTopic {
+            }),
+            Operation::Room(RoomOperation::JoinRoom { name: room(&name) }),
+            Operation::Room(RoomOperation::SetTopic {
                 name: room(&name),
                 topic: Topic::default(),
-            },
-            Operation::SetMemberRole {
+            }),
+            Operation::Room(RoomOperation::SetMemberRole {
                 name: room(&name),
                 account: account(&name),
                 role: MemberRole::Moderator,
-            },
-            Operation::CreateWebhook {
+            }),
+            Operation::Room(RoomOperation::CreateWebhook {
                 name: room(&name),
                 account: account(&more('w')),
                 token,
-            },
-            Operation::PostByWebhook {
+            }),
+            Operation::Access(AccessOperation::PostByWebhook {
                 token,
                 text: text(&said),
                 keyed: true,
-            },
-            Operation::SendMessage {
+            }),
+            Operation::Message(MessageOperation::SendMessage {
                 to: Recipient::Room(room(&name)),
                 text: text(&said),
                 reply_to: None,
                 action: false,
-            },
-            Operation::SendMessage {
+            }),
+            Operation::Message(MessageOperation::SendMessage {
                 to: Recipient::Account(account(&name)),
                 text: text(&"@a ".repeat(limits::TEXT_BYTES_MAX / 3)),
                 reply_to: None,
                 action: false,
-            },
-            Operation::SetReaction {
+            }),
+            Operation::Message(MessageOperation::SetReaction {
                 message: MessageRef {
                     conversation: ConversationId(1),
                     sequence: Sequence(1),
                 },
                 reaction: Reaction::new("r".repeat(limits::REACTION_BYTES_MAX)).unwrap(),
                 present: true,
-            },
-            Operation::OpenSession {
+            }),
+            Operation::Access(AccessOperation::OpenSession {
                 account: AccountId(2),
                 password_version: 1,
                 token,
                 label: SessionLabel::new("l".repeat(limits::SESSION_LABEL_BYTES_MAX)).unwrap(),
                 keys: keys(number),
                 renewed_hash: Some("$".repeat(limits::PASSWORD_HASH_BYTES_MAX)),
-            },
-            Operation::CreateBot {
+            }),
+            Operation::Admin(AdminOperation::CreateBot {
                 name: account(&more('b')),
                 token: TokenHash([210 + number; 32]),
-            },
-            Operation::SetAccountRole {
+            }),
+            Operation::Admin(AdminOperation::SetAccountRole {
                 name: account(&name),
                 role: AccountRole::Admin,
-            },
-            Operation::KickFromRoom {
+            }),
+            Operation::Room(RoomOperation::KickFromRoom {
                 name: room(&name),
                 account: account(&name),
-            },
-            Operation::LeaveRoom { name: room(&name) },
-            Operation::ResetPassword {
+            }),
+            Operation::Room(RoomOperation::LeaveRoom { name: room(&name) }),
+            Operation::Admin(AdminOperation::ResetPassword {
                 name: account(&name),
                 password_hash: "$".repeat(limits::PASSWORD_HASH_BYTES_MAX),
-            },
-            Operation::EndSessions {
+            }),
+            Operation::Admin(AdminOperation::EndSessions {
                 name: account(&name),
-            },
-            Operation::SetSuspended {
+            }),
+            Operation::Admin(AdminOperation::SetSuspended {
                 name: account(&name),
                 suspended: true,
-            },
-            Operation::RemoveAccount {
+            }),
+            Operation::Admin(AdminOperation::RemoveAccount {
                 name: account(&name),
-            },
+            }),
         ]);
     }
     for length in [0, limits::POSITIONS_PER_REQUEST_MAX + 1] {
-        operations.push(Operation::AdvancePositions {
+        operations.push(Operation::Message(MessageOperation::AdvancePositions {
             positions: vec![(ConversationId(1), Progress::default()); length],
-        });
+        }));
     }
     let first = MessageRef {
         conversation: ConversationId(1),
         sequence: Sequence(1),
     };
     for length in [0, limits::DELETE_MESSAGES_MAX + 1] {
-        operations.push(Operation::DeleteMessages {
+        operations.push(Operation::Message(MessageOperation::DeleteMessages {
             messages: vec![first; length],
             for_everyone: true,
-        });
+        }));
     }
     operations
 }

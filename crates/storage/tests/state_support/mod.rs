@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use conclave_core::{
-    AccountId, AccountName, Answer, Batch, Command, ConversationId, Digest, Grant, LoginKeys,
-    MessageText, OnceId, Operation, Origin, Recipient, SessionId, SessionLabel, Timestamp,
-    TokenHash,
+    AccessOperation, AccountId, AccountName, Answer, Batch, Command, ConversationId, Digest, Grant,
+    LoginKeys, MessageOperation, MessageText, OnceId, Operation, Origin, Recipient, SessionId,
+    SessionLabel, Timestamp, TokenHash,
 };
 use conclave_storage::{
     log::LogId,
@@ -63,42 +63,42 @@ pub(crate) fn ask(session: u64, number: u64, operation: Operation) -> Command {
 }
 
 pub(crate) fn create(name: &str) -> Operation {
-    Operation::CreateAccount {
+    Operation::Access(AccessOperation::CreateAccount {
         name: AccountName::new(name).unwrap(),
         password_hash: format!("$argon2id${name}"),
         grant: Grant::Open,
-    }
+    })
 }
 
 pub(crate) fn login(account: u64) -> Operation {
     let mut token = [7; 32];
     token[..8].copy_from_slice(&account.to_be_bytes());
-    Operation::OpenSession {
+    Operation::Access(AccessOperation::OpenSession {
         account: AccountId(account),
         password_version: 1,
         token: TokenHash(token),
         label: SessionLabel::default(),
         keys: LoginKeys::default(),
         renewed_hash: None,
-    }
+    })
 }
 
 pub(crate) fn say(to: &str, text: &str) -> Operation {
-    Operation::SendMessage {
+    Operation::Message(MessageOperation::SendMessage {
         to: Recipient::Account(AccountName::new(to).unwrap()),
         text: MessageText::new(text).unwrap(),
         reply_to: None,
         action: false,
-    }
+    })
 }
 
 pub(crate) fn say_in(conversation: u64, text: &str) -> Operation {
-    Operation::SendMessage {
+    Operation::Message(MessageOperation::SendMessage {
         to: Recipient::Conversation(ConversationId(conversation)),
         text: MessageText::new(text).unwrap(),
         reply_to: None,
         action: false,
-    }
+    })
 }
 
 /// Applies one entry after the last one.

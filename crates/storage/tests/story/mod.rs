@@ -7,9 +7,10 @@ use std::path::Path;
 
 use bytes::Bytes;
 use conclave_core::{
-    AccountId, AccountLimit, AccountRole, AuthorityId, Command, DisplayName, Event, Grant,
-    LoginKeys, MemberRole, NodeId, OnceId, Operation, OperatorName, OperatorRequest, Origin, Pass,
-    Recipient, SessionId, SessionLabel, ThrottleKey, WebhookId,
+    AccessOperation, AccountId, AccountLimit, AccountOperation, AccountRole, AdminOperation,
+    AuthorityId, ClusterOperation, Command, DisplayName, Event, Grant, LoginKeys, MemberRole,
+    NodeId, OnceId, Operation, OperatorName, OperatorRequest, Origin, Pass, Recipient,
+    RoomOperation, SessionId, SessionLabel, ThrottleKey, WebhookId,
     limits::{INVITE_MS_MAX, JOIN_TOKEN_MS_MAX},
 };
 use conclave_storage::state::{Payload, State};
@@ -52,10 +53,10 @@ impl Teller<'_> {
     /// Makes a request of the first operator.
     fn operate(&mut self, request: OperatorRequest) {
         let credential = token(80);
-        self.once(Operation::ByOperator {
+        self.once(Operation::Cluster(ClusterOperation::ByOperator {
             credential,
             request,
-        });
+        }));
     }
 
     fn tell(&mut self, origin: Origin, operation: Operation) {
@@ -96,14 +97,14 @@ pub(crate) fn story(state: &mut State) -> Vec<Event> {
 }
 
 fn log_in(account: u64, secret: u8, throttle: u8) -> Operation {
-    Operation::OpenSession {
+    Operation::Access(AccessOperation::OpenSession {
         account: AccountId(account),
         password_version: 1,
         token: token(secret),
         label: SessionLabel::new("laptop").unwrap(),
         keys: keys(account, throttle, 201),
         renewed_hash: (throttle > 0).then(|| "$argon2id$renewed".to_owned()),
-    }
+    })
 }
 
 /// Returns the keys of an attempt on an account: known if nothing is held against it.
@@ -121,17 +122,19 @@ fn keys(account: u64, throttle: u8, address: u8) -> LoginKeys {
 }
 
 fn come(name: &str, grant: Grant) -> Operation {
-    Operation::CreateAccount {
+    Operation::Access(AccessOperation::CreateAccount {
         name: account(name),
         password_hash: format!("$argon2id${name}"),
         grant,
-    }
+    })
 }
 
 /// Creates ann (1, an administrator), bea (2), cyd (3) and dan (4), with sessions of the same
 /// numbers.
 fn people_come(teller: &mut Teller<'_>) {
-    teller.once(Operation::OfferSetup { token: token(90) });
+    teller.once(Operation::Access(AccessOperation::OfferSetup {
+        token: token(90),
+    }));
     teller.once(come("ann", Grant::Setup(token(90))));
     for name in ["bea", "cyd", "dan"] {
         teller.once(come(name, Grant::Open));
@@ -139,28 +142,37 @@ fn people_come(teller: &mut Teller<'_>) {
     for number in 1..=4 {
         teller.once(log_in(number, number as u8, 0));
     }
-    teller.once(Operation::TryPassword {
+    teller.once(Operation::Access(AccessOperation::TryPassword {
         keys: keys(2, 2, 200),
-    });
+    }));
     teller.once(log_in(2, 5, 2));
     let session = SessionId(5);
-    teller.ask(2, Operation::EndSession { session });
+    teller.ask(
+        2,
+        Operation::Account(AccountOperation::EndSession { session }),
+    );
 }
 
 /// Creates eve (5) and fay (6) with invites, and a bot (7) with its session (6); deletes fay.
 fn accounts_change(teller: &mut Teller<'_>) {
     teller.ask(
         2,
-        Operation::ChangePassword {
+        Operation::Account(AccountOperation::ChangePassword {
             password_version: 1,
             password_hash: "$argon2id$new".to_owned(),
-        },
+        }),
     );
     let display_name = DisplayName::new("Bea the Bee").unwrap();
-    teller.ask(2, Operation::SetDisplayName { display_name });
+    teller.ask(
+        2,
+        Operation::Account(AccountOperation::SetDisplayName { display_name }),
+    );
     for role in [AccountRole::Admin, AccountRole::User] {
         let name = account("cyd");
-        teller.ask(1, Operation::SetAccountRole { name, role });
+        teller.ask(
+            1,
+            Operation::Admin(AdminOperation::SetAccountRole { name, role }),
+        );
     }
     teller.ask(4, block("bea", true));
     teller.ask(4, block("cyd", true));
@@ -168,36 +180,41 @@ fn accounts_change(teller: &mut Teller<'_>) {
     for (code, uses) in [(91, 2), (92, 1), (93, 1)] {
         teller.ask(
             1,
-            Operation::CreateInvite {
+            Operation::Admin(AdminOperation::CreateInvite {
                 code: token(code),
                 ttl_ms: INVITE_MS_MAX,
                 uses,
-            },
+            }),
         );
     }
     let invite = conclave_core::InviteId(3);
-    teller.ask(1, Operation::RevokeInvite { invite });
+    teller.ask(1, Operation::Admin(AdminOperation::RevokeInvite { invite }));
     teller.once(come("eve", Grant::Invite(token(91))));
     teller.once(come("fay", Grant::Invite(token(92))));
     teller.ask(
         1,
-        Operation::CreateBot {
+        Operation::Admin(AdminOperation::CreateBot {
             name: account("robot"),
             token: token(94),
-        },
+        }),
     );
     for suspended in [true, false] {
         let name = account("fay");
-        teller.ask(1, Operation::SetSuspended { name, suspended });
+        teller.ask(
+            1,
+            Operation::Admin(AdminOperation::SetSuspended { name, suspended }),
+        );
     }
     let name = account("fay");
-    teller.ask(1, Operation::RemoveAccount { name });
+    teller.ask(1, Operation::Admin(AdminOperation::RemoveAccount { name }));
 }
 
 /// Admits node 4 with one of two tokens and retires it; node 9 never joined; node 2 is preferred as
 /// leader.
 fn nodes_change(teller: &mut Teller<'_>) {
-    teller.once(Operation::MakeFirstOperator { token: token(80) });
+    teller.once(Operation::Cluster(ClusterOperation::MakeFirstOperator {
+        token: token(80),
+    }));
     for (name, credential) in [("eva", 81), ("max", 82)] {
         let name = OperatorName::new(name).unwrap();
         let token = token(credential);
@@ -206,11 +223,11 @@ fn nodes_change(teller: &mut Teller<'_>) {
     let name = OperatorName::new("max").unwrap();
     teller.operate(OperatorRequest::RevokeOperator { name });
     for (generation, is_final) in [(1, false), (1, true), (2, false)] {
-        teller.once(Operation::ExchangeAuthority {
+        teller.once(Operation::Cluster(ClusterOperation::ExchangeAuthority {
             generation,
             authority: AuthorityId([generation as u8; 32]),
             is_final,
-        });
+        }));
     }
     for (first, voter) in [(96, true), (97, false)] {
         teller.operate(OperatorRequest::CreateJoinToken {
@@ -219,18 +236,23 @@ fn nodes_change(teller: &mut Teller<'_>) {
             voter,
         });
     }
-    teller.once(Operation::AdmitNode {
+    teller.once(Operation::Cluster(ClusterOperation::AdmitNode {
         pass: Pass::Token(token(96)),
         known_last: NodeId(3),
-    });
+    }));
     for node in [4, 9] {
-        teller.once(Operation::RetireNode { node: NodeId(node) });
+        teller.once(Operation::Cluster(ClusterOperation::RetireNode {
+            node: NodeId(node),
+        }));
     }
     let node = Some(NodeId(2));
     teller.operate(OperatorRequest::PreferLeader { node });
     let limit = AccountLimit::CONVERSATIONS;
     let values = vec![(limit, 77)];
-    teller.ask(1, Operation::SetAccountLimits { values });
+    teller.ask(
+        1,
+        Operation::Admin(AdminOperation::SetAccountLimits { values }),
+    );
 }
 
 /// Creates room 1, the lobby, and room 2, the attic. Webhook 1 posts as account 8.
@@ -250,7 +272,7 @@ fn rooms_fill(teller: &mut Teller<'_>) {
     teller.ask(1, webhook("lobby", "hook", 95));
     teller.ask(1, webhook("lobby", "claw", 96));
     let webhook = WebhookId(2);
-    teller.ask(1, Operation::DeleteWebhook { webhook });
+    teller.ask(1, Operation::Room(RoomOperation::DeleteWebhook { webhook }));
 }
 
 /// Sends five messages in the lobby, and one between ann and cyd in conversation 3.

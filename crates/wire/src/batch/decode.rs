@@ -4,10 +4,12 @@
 //! lengths of lists are judged by the rules alone: an entry in the log is refused, not undecodable.
 
 use conclave_core::{
-    AccountId, AccountLimit, AccountName, AccountRole, AuthorityId, ConversationId, DisplayName,
-    Grant, InviteId, JoinTokenId, LoginKeys, MemberRole, MessageRef, MessageText, NodeId,
+    AccessOperation, AccountId, AccountLimit, AccountName, AccountOperation, AccountRole,
+    AdminOperation, AuthorityId, ClusterOperation, ConversationId, DisplayName, Grant, InviteId,
+    JoinTokenId, LoginKeys, MemberRole, MessageOperation, MessageRef, MessageText, NodeId,
     Operation, OperatorName, OperatorRequest, Pass, Progress, Reaction, Recipient, Rejection,
-    RoomName, Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
+    RoomName, RoomOperation, Sequence, SessionId, SessionLabel, ThrottleKey, TokenHash, Topic,
+    WebhookId,
 };
 
 use super::DecodeError;
@@ -37,22 +39,22 @@ pub(super) fn operation(encoded: Encoded) -> Result<Operation, DecodeError> {
                 To::ConversationId(id) => Recipient::Conversation(ConversationId(id)),
                 To::RoomName(name) => Recipient::Room(RoomName::new(name)?),
             };
-            Operation::SendMessage {
+            Operation::Message(MessageOperation::SendMessage {
                 to,
                 text: MessageText::new(send.text)?,
                 reply_to: (send.reply_to != 0).then_some(Sequence(send.reply_to)),
                 action: send.action,
-            }
+            })
         }
-        Encoded::EditMessage(edit) => Operation::EditMessage {
+        Encoded::EditMessage(edit) => Operation::Message(MessageOperation::EditMessage {
             message: message(edit.conversation_id, edit.sequence),
             text: MessageText::new(edit.text)?,
-        },
-        Encoded::SetReaction(react) => Operation::SetReaction {
+        }),
+        Encoded::SetReaction(react) => Operation::Message(MessageOperation::SetReaction {
             message: message(react.conversation_id, react.sequence),
             reaction: Reaction::new(react.reaction)?,
             present: react.present,
-        },
+        }),
         Encoded::AdvancePositions(advance) => advance_positions(&advance)?,
         Encoded::DeleteMessages(delete) => delete_messages(&delete)?,
         other => of_accounts(other)?,
@@ -72,9 +74,9 @@ fn advance_positions(advance: &peer::AdvancePositions) -> Result<Operation, Deco
         };
         (ConversationId(*conversation), progress)
     };
-    Ok(Operation::AdvancePositions {
+    Ok(Operation::Message(MessageOperation::AdvancePositions {
         positions: triples.iter().map(position).collect(),
-    })
+    }))
 }
 
 fn delete_messages(delete: &peer::DeleteMessages) -> Result<Operation, DecodeError> {
@@ -83,10 +85,10 @@ fn delete_messages(delete: &peer::DeleteMessages) -> Result<Operation, DecodeErr
         return Err(Rejection::ListEmpty.into());
     }
     let one = |[conversation, sequence]: &[u64; 2]| message(*conversation, *sequence);
-    Ok(Operation::DeleteMessages {
+    Ok(Operation::Message(MessageOperation::DeleteMessages {
         messages: pairs.iter().map(one).collect(),
         for_everyone: delete.for_everyone,
-    })
+    }))
 }
 
 fn login_keys(keys: Option<peer::LoginKeys>) -> Result<LoginKeys, DecodeError> {
@@ -111,50 +113,52 @@ fn of_accounts(encoded: Encoded) -> Result<Operation, DecodeError> {
                 Some(Encoding::SetupTokenHash(token)) => Grant::Setup(hash(&token)?),
                 Some(Encoding::AdminSessionId(session)) => Grant::Admin(SessionId(session)),
             };
-            Operation::CreateAccount {
+            Operation::Access(AccessOperation::CreateAccount {
                 name: AccountName::new(create.name)?,
                 password_hash: create.password_hash,
                 grant,
-            }
+            })
         }
-        Encoded::OpenSession(open) => Operation::OpenSession {
+        Encoded::OpenSession(open) => Operation::Access(AccessOperation::OpenSession {
             account: AccountId(open.account_id),
             password_version: open.password_version,
             token: hash(&open.token_hash)?,
             label: SessionLabel::new(open.label)?,
             keys: login_keys(open.keys)?,
             renewed_hash: open.renewed_hash,
-        },
-        Encoded::TryPassword(tried) => Operation::TryPassword {
+        }),
+        Encoded::TryPassword(tried) => Operation::Access(AccessOperation::TryPassword {
             keys: login_keys(tried.keys)?,
-        },
-        Encoded::OfferSetup(offer) => Operation::OfferSetup {
+        }),
+        Encoded::OfferSetup(offer) => Operation::Access(AccessOperation::OfferSetup {
             token: hash(&offer.token_hash)?,
-        },
-        Encoded::PostByWebhook(post) => Operation::PostByWebhook {
+        }),
+        Encoded::PostByWebhook(post) => Operation::Access(AccessOperation::PostByWebhook {
             token: hash(&post.token_hash)?,
             text: MessageText::new(post.text)?,
             keyed: post.keyed,
-        },
-        Encoded::DeleteAccount(delete) => Operation::DeleteAccount {
+        }),
+        Encoded::DeleteAccount(delete) => Operation::Account(AccountOperation::DeleteAccount {
             password_version: delete.password_version,
-        },
-        Encoded::ChangePassword(change) => Operation::ChangePassword {
+        }),
+        Encoded::ChangePassword(change) => Operation::Account(AccountOperation::ChangePassword {
             password_version: change.password_version,
             password_hash: change.password_hash,
-        },
-        Encoded::SetDisplayName(set) => Operation::SetDisplayName {
+        }),
+        Encoded::SetDisplayName(set) => Operation::Account(AccountOperation::SetDisplayName {
             display_name: DisplayName::new(set.display_name)?,
-        },
-        Encoded::SetBlock(set) => Operation::SetBlock {
+        }),
+        Encoded::SetBlock(set) => Operation::Account(AccountOperation::SetBlock {
             name: AccountName::new(set.name)?,
             blocked: set.blocked,
-        },
-        Encoded::CloseSession(peer::CloseSession {}) => Operation::CloseSession,
-        Encoded::EndSession(end) => Operation::EndSession {
+        }),
+        Encoded::CloseSession(peer::CloseSession {}) => {
+            Operation::Account(AccountOperation::CloseSession)
+        }
+        Encoded::EndSession(end) => Operation::Account(AccountOperation::EndSession {
             session: SessionId(end.session_id),
-        },
-        Encoded::SetAccountRole(set) => Operation::SetAccountRole {
+        }),
+        Encoded::SetAccountRole(set) => Operation::Admin(AdminOperation::SetAccountRole {
             name: AccountName::new(set.name)?,
             role: match set.role {
                 0 => AccountRole::User,
@@ -162,36 +166,36 @@ fn of_accounts(encoded: Encoded) -> Result<Operation, DecodeError> {
                 2 => AccountRole::Bot,
                 _ => return Err(DecodeError::UnknownOperation),
             },
-        },
-        Encoded::SetSuspended(set) => Operation::SetSuspended {
+        }),
+        Encoded::SetSuspended(set) => Operation::Admin(AdminOperation::SetSuspended {
             name: AccountName::new(set.name)?,
             suspended: set.suspended,
-        },
-        Encoded::EndSessions(end) => Operation::EndSessions {
+        }),
+        Encoded::EndSessions(end) => Operation::Admin(AdminOperation::EndSessions {
             name: AccountName::new(end.name)?,
-        },
-        Encoded::ResetPassword(reset) => Operation::ResetPassword {
+        }),
+        Encoded::ResetPassword(reset) => Operation::Admin(AdminOperation::ResetPassword {
             name: AccountName::new(reset.name)?,
             password_hash: reset.password_hash,
-        },
-        Encoded::RemoveAccount(remove) => Operation::RemoveAccount {
+        }),
+        Encoded::RemoveAccount(remove) => Operation::Admin(AdminOperation::RemoveAccount {
             name: AccountName::new(remove.name)?,
-        },
-        Encoded::CreateBot(create) => Operation::CreateBot {
+        }),
+        Encoded::CreateBot(create) => Operation::Admin(AdminOperation::CreateBot {
             name: AccountName::new(create.name)?,
             token: hash(&create.token_hash)?,
-        },
-        Encoded::CreateInvite(create) => Operation::CreateInvite {
+        }),
+        Encoded::CreateInvite(create) => Operation::Admin(AdminOperation::CreateInvite {
             code: hash(&create.code_hash)?,
             ttl_ms: create.ttl_ms,
             uses: create.uses,
-        },
-        Encoded::SetAccountLimits(set) => Operation::SetAccountLimits {
+        }),
+        Encoded::SetAccountLimits(set) => Operation::Admin(AdminOperation::SetAccountLimits {
             values: limits(&set.number_value_pairs)?,
-        },
-        Encoded::RevokeInvite(revoke) => Operation::RevokeInvite {
+        }),
+        Encoded::RevokeInvite(revoke) => Operation::Admin(AdminOperation::RevokeInvite {
             invite: InviteId(revoke.invite_id),
-        },
+        }),
         other => of_nodes(other)?,
     })
 }
@@ -204,29 +208,33 @@ fn of_nodes(encoded: Encoded) -> Result<Operation, DecodeError> {
                 Encoding::JoinTokenHash(token) => Pass::Token(hash(&token)?),
                 Encoding::SecretForVoter(voter) => Pass::Secret { voter },
             };
-            Operation::AdmitNode {
+            Operation::Cluster(ClusterOperation::AdmitNode {
                 pass,
                 known_last: NodeId(admit.known_last_node_id),
-            }
+            })
         }
-        Encoded::ExchangeAuthority(exchange) => Operation::ExchangeAuthority {
-            generation: exchange.generation,
-            authority: AuthorityId(hash(&exchange.authority_sha256)?.0),
-            is_final: exchange.is_final,
-        },
-        Encoded::RetireNode(retire) => Operation::RetireNode {
+        Encoded::ExchangeAuthority(exchange) => {
+            Operation::Cluster(ClusterOperation::ExchangeAuthority {
+                generation: exchange.generation,
+                authority: AuthorityId(hash(&exchange.authority_sha256)?.0),
+                is_final: exchange.is_final,
+            })
+        }
+        Encoded::RetireNode(retire) => Operation::Cluster(ClusterOperation::RetireNode {
             node: NodeId(retire.node_id),
-        },
-        Encoded::ByOperator(by) => Operation::ByOperator {
+        }),
+        Encoded::ByOperator(by) => Operation::Cluster(ClusterOperation::ByOperator {
             credential: hash(&by.credential_hash)?,
             request: of_operators(by.request.ok_or(DecodeError::UnknownOperation)?)?,
-        },
-        Encoded::MakeFirstOperator(make) => Operation::MakeFirstOperator {
-            token: hash(&make.credential_hash)?,
-        },
-        Encoded::ResetOperators(reset) => Operation::ResetOperators {
+        }),
+        Encoded::MakeFirstOperator(make) => {
+            Operation::Cluster(ClusterOperation::MakeFirstOperator {
+                token: hash(&make.credential_hash)?,
+            })
+        }
+        Encoded::ResetOperators(reset) => Operation::Cluster(ClusterOperation::ResetOperators {
             token: hash(&reset.credential_hash)?,
-        },
+        }),
         other => of_rooms(other)?,
     })
 }
@@ -270,30 +278,30 @@ fn limits(numbers: &[u64]) -> Result<Vec<(AccountLimit, u64)>, DecodeError> {
 
 fn of_rooms(encoded: Encoded) -> Result<Operation, DecodeError> {
     Ok(match encoded {
-        Encoded::CreateRoom(create) => Operation::CreateRoom {
+        Encoded::CreateRoom(create) => Operation::Room(RoomOperation::CreateRoom {
             name: RoomName::new(create.name)?,
             topic: Topic::new(create.topic)?,
             public: create.public,
-        },
-        Encoded::JoinRoom(join) => Operation::JoinRoom {
+        }),
+        Encoded::JoinRoom(join) => Operation::Room(RoomOperation::JoinRoom {
             name: RoomName::new(join.name)?,
-        },
-        Encoded::LeaveRoom(leave) => Operation::LeaveRoom {
+        }),
+        Encoded::LeaveRoom(leave) => Operation::Room(RoomOperation::LeaveRoom {
             name: RoomName::new(leave.name)?,
-        },
-        Encoded::InviteToRoom(invite) => Operation::InviteToRoom {
+        }),
+        Encoded::InviteToRoom(invite) => Operation::Room(RoomOperation::InviteToRoom {
             name: RoomName::new(invite.name)?,
             account: AccountName::new(invite.account_name)?,
-        },
-        Encoded::KickFromRoom(kick) => Operation::KickFromRoom {
+        }),
+        Encoded::KickFromRoom(kick) => Operation::Room(RoomOperation::KickFromRoom {
             name: RoomName::new(kick.name)?,
             account: AccountName::new(kick.account_name)?,
-        },
-        Encoded::SetTopic(set) => Operation::SetTopic {
+        }),
+        Encoded::SetTopic(set) => Operation::Room(RoomOperation::SetTopic {
             name: RoomName::new(set.name)?,
             topic: Topic::new(set.topic)?,
-        },
-        Encoded::SetMemberRole(set) => Operation::SetMemberRole {
+        }),
+        Encoded::SetMemberRole(set) => Operation::Room(RoomOperation::SetMemberRole {
             name: RoomName::new(set.name)?,
             account: AccountName::new(set.account_name)?,
             role: match set.role {
@@ -302,15 +310,15 @@ fn of_rooms(encoded: Encoded) -> Result<Operation, DecodeError> {
                 2 => MemberRole::Owner,
                 _ => return Err(DecodeError::UnknownOperation),
             },
-        },
-        Encoded::CreateWebhook(create) => Operation::CreateWebhook {
+        }),
+        Encoded::CreateWebhook(create) => Operation::Room(RoomOperation::CreateWebhook {
             name: RoomName::new(create.name)?,
             account: AccountName::new(create.account_name)?,
             token: hash(&create.token_hash)?,
-        },
-        Encoded::DeleteWebhook(delete) => Operation::DeleteWebhook {
+        }),
+        Encoded::DeleteWebhook(delete) => Operation::Room(RoomOperation::DeleteWebhook {
             webhook: WebhookId(delete.webhook_id),
-        },
+        }),
         _ => return Err(DecodeError::UnknownOperation),
     })
 }

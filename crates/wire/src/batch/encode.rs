@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use conclave_core::{
-    AccountLimit, AccountRole, Grant, LoginKeys, MemberRole, Operation, OperatorRequest, Pass,
-    Recipient, ThrottleKey, TokenHash,
+    AccessOperation, AccountLimit, AccountOperation, AccountRole, AdminOperation, ClusterOperation,
+    Grant, LoginKeys, MemberRole, MessageOperation, Operation, OperatorRequest, Pass, Recipient,
+    RoomOperation, ThrottleKey, TokenHash,
 };
 
 use crate::peer::{self, command::Operation as Encoded};
@@ -28,7 +29,18 @@ fn login_keys(keys: &LoginKeys) -> peer::LoginKeys {
 
 pub(super) fn operation(operation: &Operation) -> Encoded {
     match operation {
-        Operation::SendMessage {
+        Operation::Message(operation) => of_message(operation),
+        Operation::Access(operation) => of_access(operation),
+        Operation::Account(operation) => of_account(operation),
+        Operation::Room(operation) => of_room(operation),
+        Operation::Admin(operation) => of_admin(operation),
+        Operation::Cluster(operation) => of_cluster(operation),
+    }
+}
+
+fn of_message(operation: &MessageOperation) -> Encoded {
+    match operation {
+        MessageOperation::SendMessage {
             to,
             text,
             reply_to,
@@ -47,12 +59,14 @@ pub(super) fn operation(operation: &Operation) -> Encoded {
                 action: *action,
             })
         }
-        Operation::EditMessage { message, text } => Encoded::EditMessage(peer::EditMessage {
-            conversation_id: message.conversation.0,
-            sequence: message.sequence.0,
-            text: text.as_str().to_owned(),
-        }),
-        Operation::SetReaction {
+        MessageOperation::EditMessage { message, text } => {
+            Encoded::EditMessage(peer::EditMessage {
+                conversation_id: message.conversation.0,
+                sequence: message.sequence.0,
+                text: text.as_str().to_owned(),
+            })
+        }
+        MessageOperation::SetReaction {
             message,
             reaction,
             present,
@@ -62,7 +76,7 @@ pub(super) fn operation(operation: &Operation) -> Encoded {
             reaction: reaction.as_str().to_owned(),
             present: *present,
         }),
-        Operation::AdvancePositions { positions } => {
+        MessageOperation::AdvancePositions { positions } => {
             let triple = |(conversation, progress): &(
                 conclave_core::ConversationId,
                 conclave_core::Progress,
@@ -71,7 +85,7 @@ pub(super) fn operation(operation: &Operation) -> Encoded {
                 conversation_delivered_read_triples: positions.iter().flat_map(triple).collect(),
             })
         }
-        Operation::DeleteMessages {
+        MessageOperation::DeleteMessages {
             messages,
             for_everyone,
         } => {
@@ -82,13 +96,12 @@ pub(super) fn operation(operation: &Operation) -> Encoded {
                 for_everyone: *for_everyone,
             })
         }
-        other => of_accounts(other),
     }
 }
 
-fn of_accounts(operation: &Operation) -> Encoded {
+fn of_access(operation: &AccessOperation) -> Encoded {
     match operation {
-        Operation::CreateAccount {
+        AccessOperation::CreateAccount {
             name,
             password_hash,
             grant,
@@ -106,7 +119,7 @@ fn of_accounts(operation: &Operation) -> Encoded {
                 grant,
             })
         }
-        Operation::OpenSession {
+        AccessOperation::OpenSession {
             account,
             password_version,
             token,
@@ -121,96 +134,170 @@ fn of_accounts(operation: &Operation) -> Encoded {
             keys: Some(login_keys(keys)),
             renewed_hash: renewed_hash.clone(),
         }),
-        Operation::TryPassword { keys } => Encoded::TryPassword(peer::TryPassword {
+        AccessOperation::TryPassword { keys } => Encoded::TryPassword(peer::TryPassword {
             keys: Some(login_keys(keys)),
         }),
-        Operation::OfferSetup { token } => Encoded::OfferSetup(peer::OfferSetup {
+        AccessOperation::OfferSetup { token } => Encoded::OfferSetup(peer::OfferSetup {
             token_hash: hash(*token),
         }),
-        Operation::PostByWebhook { token, text, keyed } => {
+        AccessOperation::PostByWebhook { token, text, keyed } => {
             Encoded::PostByWebhook(peer::PostByWebhook {
                 token_hash: hash(*token),
                 text: text.as_str().to_owned(),
                 keyed: *keyed,
             })
         }
-        Operation::DeleteAccount { password_version } => {
+    }
+}
+
+fn of_account(operation: &AccountOperation) -> Encoded {
+    match operation {
+        AccountOperation::DeleteAccount { password_version } => {
             Encoded::DeleteAccount(peer::DeleteAccount {
                 password_version: *password_version,
             })
         }
-        Operation::ChangePassword {
+        AccountOperation::ChangePassword {
             password_version,
             password_hash,
         } => Encoded::ChangePassword(peer::ChangePassword {
             password_version: *password_version,
             password_hash: password_hash.clone(),
         }),
-        Operation::SetDisplayName { display_name } => {
+        AccountOperation::SetDisplayName { display_name } => {
             Encoded::SetDisplayName(peer::SetDisplayName {
                 display_name: display_name.as_str().to_owned(),
             })
         }
-        Operation::SetBlock { name, blocked } => Encoded::SetBlock(peer::SetBlock {
+        AccountOperation::SetBlock { name, blocked } => Encoded::SetBlock(peer::SetBlock {
             name: name.as_str().to_owned(),
             blocked: *blocked,
         }),
-        Operation::CloseSession => Encoded::CloseSession(peer::CloseSession {}),
-        Operation::EndSession { session } => Encoded::EndSession(peer::EndSession {
+        AccountOperation::CloseSession => Encoded::CloseSession(peer::CloseSession {}),
+        AccountOperation::EndSession { session } => Encoded::EndSession(peer::EndSession {
             session_id: session.0,
         }),
-        Operation::SetAccountRole { name, role } => Encoded::SetAccountRole(peer::SetAccountRole {
+    }
+}
+
+fn of_room(operation: &RoomOperation) -> Encoded {
+    match operation {
+        RoomOperation::CreateRoom {
+            name,
+            topic,
+            public,
+        } => Encoded::CreateRoom(peer::CreateRoom {
             name: name.as_str().to_owned(),
+            topic: topic.as_str().to_owned(),
+            public: *public,
+        }),
+        RoomOperation::JoinRoom { name } => Encoded::JoinRoom(peer::JoinRoom {
+            name: name.as_str().to_owned(),
+        }),
+        RoomOperation::LeaveRoom { name } => Encoded::LeaveRoom(peer::LeaveRoom {
+            name: name.as_str().to_owned(),
+        }),
+        RoomOperation::InviteToRoom { name, account } => {
+            Encoded::InviteToRoom(peer::InviteToRoom {
+                name: name.as_str().to_owned(),
+                account_name: account.as_str().to_owned(),
+            })
+        }
+        RoomOperation::KickFromRoom { name, account } => {
+            Encoded::KickFromRoom(peer::KickFromRoom {
+                name: name.as_str().to_owned(),
+                account_name: account.as_str().to_owned(),
+            })
+        }
+        RoomOperation::SetTopic { name, topic } => Encoded::SetTopic(peer::SetTopic {
+            name: name.as_str().to_owned(),
+            topic: topic.as_str().to_owned(),
+        }),
+        RoomOperation::SetMemberRole {
+            name,
+            account,
+            role,
+        } => Encoded::SetMemberRole(peer::SetMemberRole {
+            name: name.as_str().to_owned(),
+            account_name: account.as_str().to_owned(),
             role: match role {
-                AccountRole::User => 0,
-                AccountRole::Admin => 1,
-                AccountRole::Bot => 2,
+                MemberRole::Member => 0,
+                MemberRole::Moderator => 1,
+                MemberRole::Owner => 2,
             },
         }),
-        Operation::SetSuspended { name, suspended } => Encoded::SetSuspended(peer::SetSuspended {
+        RoomOperation::CreateWebhook {
+            name,
+            account,
+            token,
+        } => Encoded::CreateWebhook(peer::CreateWebhook {
             name: name.as_str().to_owned(),
-            suspended: *suspended,
+            account_name: account.as_str().to_owned(),
+            token_hash: hash(*token),
         }),
-        Operation::EndSessions { name } => Encoded::EndSessions(peer::EndSessions {
+        RoomOperation::DeleteWebhook { webhook } => Encoded::DeleteWebhook(peer::DeleteWebhook {
+            webhook_id: webhook.0,
+        }),
+    }
+}
+
+fn of_admin(operation: &AdminOperation) -> Encoded {
+    match operation {
+        AdminOperation::SetAccountRole { name, role } => {
+            Encoded::SetAccountRole(peer::SetAccountRole {
+                name: name.as_str().to_owned(),
+                role: match role {
+                    AccountRole::User => 0,
+                    AccountRole::Admin => 1,
+                    AccountRole::Bot => 2,
+                },
+            })
+        }
+        AdminOperation::SetSuspended { name, suspended } => {
+            Encoded::SetSuspended(peer::SetSuspended {
+                name: name.as_str().to_owned(),
+                suspended: *suspended,
+            })
+        }
+        AdminOperation::EndSessions { name } => Encoded::EndSessions(peer::EndSessions {
             name: name.as_str().to_owned(),
         }),
-        Operation::ResetPassword {
+        AdminOperation::ResetPassword {
             name,
             password_hash,
         } => Encoded::ResetPassword(peer::ResetPassword {
             name: name.as_str().to_owned(),
             password_hash: password_hash.clone(),
         }),
-        Operation::RemoveAccount { name } => Encoded::RemoveAccount(peer::RemoveAccount {
+        AdminOperation::RemoveAccount { name } => Encoded::RemoveAccount(peer::RemoveAccount {
             name: name.as_str().to_owned(),
         }),
-        Operation::CreateBot { name, token } => Encoded::CreateBot(peer::CreateBot {
+        AdminOperation::CreateBot { name, token } => Encoded::CreateBot(peer::CreateBot {
             name: name.as_str().to_owned(),
             token_hash: hash(*token),
         }),
-        Operation::CreateInvite { code, ttl_ms, uses } => {
+        AdminOperation::CreateInvite { code, ttl_ms, uses } => {
             Encoded::CreateInvite(peer::CreateInvite {
                 code_hash: hash(*code),
                 ttl_ms: *ttl_ms,
                 uses: *uses,
             })
         }
-        Operation::SetAccountLimits { values } => {
+        AdminOperation::SetAccountLimits { values } => {
             let pair = |(limit, value): &(AccountLimit, u64)| [limit.number(), *value];
             Encoded::SetAccountLimits(peer::SetAccountLimits {
                 number_value_pairs: values.iter().flat_map(pair).collect(),
             })
         }
-        Operation::RevokeInvite { invite } => Encoded::RevokeInvite(peer::RevokeInvite {
+        AdminOperation::RevokeInvite { invite } => Encoded::RevokeInvite(peer::RevokeInvite {
             invite_id: invite.0,
         }),
-        other => of_nodes(other),
     }
 }
 
-fn of_nodes(operation: &Operation) -> Encoded {
+fn of_cluster(operation: &ClusterOperation) -> Encoded {
     match operation {
-        Operation::AdmitNode { pass, known_last } => {
+        ClusterOperation::AdmitNode { pass, known_last } => {
             use peer::admit_node::Pass as Encoding;
             let pass = match pass {
                 Pass::Token(token) => Encoding::JoinTokenHash(hash(*token)),
@@ -221,8 +308,10 @@ fn of_nodes(operation: &Operation) -> Encoded {
                 known_last_node_id: known_last.0,
             })
         }
-        Operation::RetireNode { node } => Encoded::RetireNode(peer::RetireNode { node_id: node.0 }),
-        Operation::ExchangeAuthority {
+        ClusterOperation::RetireNode { node } => {
+            Encoded::RetireNode(peer::RetireNode { node_id: node.0 })
+        }
+        ClusterOperation::ExchangeAuthority {
             generation,
             authority,
             is_final,
@@ -231,22 +320,23 @@ fn of_nodes(operation: &Operation) -> Encoded {
             authority_sha256: authority.0.to_vec().into(),
             is_final: *is_final,
         }),
-        Operation::ByOperator {
+        ClusterOperation::ByOperator {
             credential,
             request,
         } => Encoded::ByOperator(peer::ByOperator {
             credential_hash: hash(*credential),
             request: Some(of_operators(request)),
         }),
-        Operation::MakeFirstOperator { token } => {
+        ClusterOperation::MakeFirstOperator { token } => {
             Encoded::MakeFirstOperator(peer::MakeFirstOperator {
                 credential_hash: hash(*token),
             })
         }
-        Operation::ResetOperators { token } => Encoded::ResetOperators(peer::ResetOperators {
-            credential_hash: hash(*token),
-        }),
-        other => of_rooms(other),
+        ClusterOperation::ResetOperators { token } => {
+            Encoded::ResetOperators(peer::ResetOperators {
+                credential_hash: hash(*token),
+            })
+        }
     }
 }
 
@@ -279,63 +369,5 @@ fn of_operators(request: &OperatorRequest) -> peer::by_operator::Request {
         OperatorRequest::RevokeOperator { name } => Encoded::RevokeOperator(peer::RevokeOperator {
             name: name.as_str().to_owned(),
         }),
-    }
-}
-
-fn of_rooms(operation: &Operation) -> Encoded {
-    match operation {
-        Operation::CreateRoom {
-            name,
-            topic,
-            public,
-        } => Encoded::CreateRoom(peer::CreateRoom {
-            name: name.as_str().to_owned(),
-            topic: topic.as_str().to_owned(),
-            public: *public,
-        }),
-        Operation::JoinRoom { name } => Encoded::JoinRoom(peer::JoinRoom {
-            name: name.as_str().to_owned(),
-        }),
-        Operation::LeaveRoom { name } => Encoded::LeaveRoom(peer::LeaveRoom {
-            name: name.as_str().to_owned(),
-        }),
-        Operation::InviteToRoom { name, account } => Encoded::InviteToRoom(peer::InviteToRoom {
-            name: name.as_str().to_owned(),
-            account_name: account.as_str().to_owned(),
-        }),
-        Operation::KickFromRoom { name, account } => Encoded::KickFromRoom(peer::KickFromRoom {
-            name: name.as_str().to_owned(),
-            account_name: account.as_str().to_owned(),
-        }),
-        Operation::SetTopic { name, topic } => Encoded::SetTopic(peer::SetTopic {
-            name: name.as_str().to_owned(),
-            topic: topic.as_str().to_owned(),
-        }),
-        Operation::SetMemberRole {
-            name,
-            account,
-            role,
-        } => Encoded::SetMemberRole(peer::SetMemberRole {
-            name: name.as_str().to_owned(),
-            account_name: account.as_str().to_owned(),
-            role: match role {
-                MemberRole::Member => 0,
-                MemberRole::Moderator => 1,
-                MemberRole::Owner => 2,
-            },
-        }),
-        Operation::CreateWebhook {
-            name,
-            account,
-            token,
-        } => Encoded::CreateWebhook(peer::CreateWebhook {
-            name: name.as_str().to_owned(),
-            account_name: account.as_str().to_owned(),
-            token_hash: hash(*token),
-        }),
-        Operation::DeleteWebhook { webhook } => Encoded::DeleteWebhook(peer::DeleteWebhook {
-            webhook_id: webhook.0,
-        }),
-        _ => unreachable!("every other operation was encoded before"),
     }
 }

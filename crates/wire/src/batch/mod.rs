@@ -8,7 +8,8 @@ mod encode;
 
 use bytes::Bytes;
 use conclave_core::{
-    Batch, Command, Digest, OnceId, Operation, Origin, Rejection, SessionId, Timestamp,
+    Batch, Command, Digest, MessageOperation, OnceId, Operation, Origin, Rejection, SessionId,
+    Timestamp,
     limits::{DELETE_MESSAGES_MAX, POSITIONS_PER_REQUEST_MAX},
 };
 use prost::Message as _;
@@ -99,8 +100,12 @@ pub fn encode_command(command: &Command) -> peer::Command {
 pub fn decode_command(command: peer::Command) -> Result<Command, DecodeError> {
     let command = command_in(command)?;
     let (items, max) = match &command.operation {
-        Operation::AdvancePositions { positions } => (positions.len(), POSITIONS_PER_REQUEST_MAX),
-        Operation::DeleteMessages { messages, .. } => (messages.len(), DELETE_MESSAGES_MAX),
+        Operation::Message(MessageOperation::AdvancePositions { positions }) => {
+            (positions.len(), POSITIONS_PER_REQUEST_MAX)
+        }
+        Operation::Message(MessageOperation::DeleteMessages { messages, .. }) => {
+            (messages.len(), DELETE_MESSAGES_MAX)
+        }
         _ => return Ok(command),
     };
     match items {

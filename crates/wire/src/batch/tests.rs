@@ -1,10 +1,11 @@
 //! A batch survives its encoding, and bytes from nowhere are errors.
 
 use conclave_core::{
-    AccountId, AccountLimit, AccountName, AccountRole, AuthorityId, ConversationId, DisplayName,
-    Grant, InviteId, JoinTokenId, LoginKeys, MemberRole, MessageRef, MessageText, NodeId,
+    AccessOperation, AccountId, AccountLimit, AccountName, AccountOperation, AccountRole,
+    AdminOperation, AuthorityId, ClusterOperation, ConversationId, DisplayName, Grant, InviteId,
+    JoinTokenId, LoginKeys, MemberRole, MessageOperation, MessageRef, MessageText, NodeId,
     Operation, OperatorName, OperatorRequest, Pass, Progress, Reaction, Recipient, RoomName,
-    Sequence, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
+    RoomOperation, Sequence, SessionLabel, ThrottleKey, TokenHash, Topic, WebhookId,
 };
 use proptest::prelude::*;
 
@@ -83,31 +84,35 @@ fn of_messages() -> impl Strategy<Value = Operation> {
     });
     prop_oneof![
         (to, text(), reply_to, any::<bool>()).prop_map(|(to, text, reply_to, action)| {
-            Operation::SendMessage {
+            Operation::Message(MessageOperation::SendMessage {
                 to,
                 text,
                 reply_to,
                 action,
-            }
+            })
         }),
-        (message(), text()).prop_map(|(message, text)| Operation::EditMessage { message, text }),
+        (message(), text()).prop_map(|(message, text)| Operation::Message(
+            MessageOperation::EditMessage { message, text }
+        )),
         (message(), "\\PC{1,8}", any::<bool>()).prop_map(|(message, reaction, present)| {
-            Operation::SetReaction {
+            Operation::Message(MessageOperation::SetReaction {
                 message,
                 reaction: Reaction::new(reaction).unwrap(),
                 present,
-            }
+            })
         }),
-        prop::collection::vec(position, 1..5)
-            .prop_map(|positions| Operation::AdvancePositions { positions }),
+        prop::collection::vec(position, 1..5).prop_map(|positions| Operation::Message(
+            MessageOperation::AdvancePositions { positions }
+        )),
         (prop::collection::vec(message(), 1..5), any::<bool>()).prop_map(
-            |(messages, for_everyone)| Operation::DeleteMessages {
+            |(messages, for_everyone)| Operation::Message(MessageOperation::DeleteMessages {
                 messages,
                 for_everyone
-            }
+            })
         ),
-        (hash(), text(), any::<bool>())
-            .prop_map(|(token, text, keyed)| { Operation::PostByWebhook { token, text, keyed } }),
+        (hash(), text(), any::<bool>()).prop_map(|(token, text, keyed)| {
+            Operation::Access(AccessOperation::PostByWebhook { token, text, keyed })
+        }),
     ]
 }
 
@@ -125,36 +130,41 @@ fn of_accounts() -> impl Strategy<Value = Operation> {
     ];
     let label = "[a-z ]{0,20}".prop_map(|label| SessionLabel::new(label).unwrap());
     let plain = prop_oneof![
-        any::<u64>().prop_map(|password_version| Operation::DeleteAccount { password_version }),
-        (name(), any::<bool>())
-            .prop_map(|(name, suspended)| Operation::SetSuspended { name, suspended }),
-        name().prop_map(|name| Operation::EndSessions { name }),
-        (name(), "\\$[ -~]{0,90}").prop_map(|(name, password_hash)| Operation::ResetPassword {
-            name,
-            password_hash,
-        }),
-        Just(Operation::CloseSession),
-        any::<u64>().prop_map(|id| Operation::EndSession {
+        any::<u64>().prop_map(|password_version| Operation::Account(
+            AccountOperation::DeleteAccount { password_version }
+        )),
+        (name(), any::<bool>()).prop_map(|(name, suspended)| Operation::Admin(
+            AdminOperation::SetSuspended { name, suspended }
+        )),
+        name().prop_map(|name| Operation::Admin(AdminOperation::EndSessions { name })),
+        (name(), "\\$[ -~]{0,90}").prop_map(|(name, password_hash)| Operation::Admin(
+            AdminOperation::ResetPassword {
+                name,
+                password_hash,
+            }
+        )),
+        Just(Operation::Account(AccountOperation::CloseSession)),
+        any::<u64>().prop_map(|id| Operation::Account(AccountOperation::EndSession {
             session: SessionId(id)
-        }),
-        any::<u64>().prop_map(|id| Operation::RevokeInvite {
+        })),
+        any::<u64>().prop_map(|id| Operation::Admin(AdminOperation::RevokeInvite {
             invite: InviteId(id)
-        }),
-        name().prop_map(|name| Operation::RemoveAccount { name }),
-        hash().prop_map(|token| Operation::OfferSetup { token }),
-        keys().prop_map(|keys| Operation::TryPassword { keys }),
-        "[a-z é]{0,20}".prop_map(|name| Operation::SetDisplayName {
+        })),
+        name().prop_map(|name| Operation::Admin(AdminOperation::RemoveAccount { name })),
+        hash().prop_map(|token| Operation::Access(AccessOperation::OfferSetup { token })),
+        keys().prop_map(|keys| Operation::Access(AccessOperation::TryPassword { keys })),
+        "[a-z é]{0,20}".prop_map(|name| Operation::Account(AccountOperation::SetDisplayName {
             display_name: DisplayName::new(name).unwrap()
-        }),
+        })),
     ];
     prop_oneof![
         plain,
         (name(), "\\$[ -~]{0,90}", grant).prop_map(|(name, password_hash, grant)| {
-            Operation::CreateAccount {
+            Operation::Access(AccessOperation::CreateAccount {
                 name,
                 password_hash,
                 grant,
-            }
+            })
         }),
         (
             any::<[u64; 2]>(),
@@ -165,36 +175,42 @@ fn of_accounts() -> impl Strategy<Value = Operation> {
         )
             .prop_map(
                 |([account, password_version], token, label, keys, renewed_hash)| {
-                    Operation::OpenSession {
+                    Operation::Access(AccessOperation::OpenSession {
                         account: AccountId(account),
                         password_version,
                         token,
                         label,
                         keys,
                         renewed_hash,
-                    }
+                    })
                 }
             ),
         (any::<u64>(), "\\$[ -~]{0,90}").prop_map(|(password_version, password_hash)| {
-            Operation::ChangePassword {
+            Operation::Account(AccountOperation::ChangePassword {
                 password_version,
                 password_hash,
-            }
+            })
         }),
-        (name(), any::<bool>()).prop_map(|(name, blocked)| Operation::SetBlock { name, blocked }),
-        (name(), role).prop_map(|(name, role)| Operation::SetAccountRole { name, role }),
-        (name(), hash()).prop_map(|(name, token)| Operation::CreateBot { name, token }),
+        (name(), any::<bool>()).prop_map(|(name, blocked)| Operation::Account(
+            AccountOperation::SetBlock { name, blocked }
+        )),
+        (name(), role).prop_map(
+            |(name, role)| Operation::Admin(AdminOperation::SetAccountRole { name, role })
+        ),
+        (name(), hash())
+            .prop_map(|(name, token)| Operation::Admin(AdminOperation::CreateBot { name, token })),
         prop::collection::vec((0u64..18, any::<u64>()), 1..9).prop_map(|values| {
             let limit = |number| AccountLimit::numbered(number).unwrap();
             let values = values
                 .into_iter()
                 .map(|(number, value)| (limit(number), value));
-            Operation::SetAccountLimits {
+            Operation::Admin(AdminOperation::SetAccountLimits {
                 values: values.collect(),
-            }
+            })
         }),
-        (hash(), any::<u64>(), any::<u32>())
-            .prop_map(|(code, ttl_ms, uses)| Operation::CreateInvite { code, ttl_ms, uses }),
+        (hash(), any::<u64>(), any::<u32>()).prop_map(|(code, ttl_ms, uses)| Operation::Admin(
+            AdminOperation::CreateInvite { code, ttl_ms, uses }
+        )),
         of_nodes(),
     ]
 }
@@ -206,21 +222,27 @@ fn of_nodes() -> impl Strategy<Value = Operation> {
     ];
     let node = || any::<u64>().prop_map(NodeId);
     prop_oneof![
-        (pass, node()).prop_map(|(pass, known_last)| Operation::AdmitNode { pass, known_last }),
-        node().prop_map(|node| Operation::RetireNode { node }),
+        (pass, node()).prop_map(|(pass, known_last)| Operation::Cluster(
+            ClusterOperation::AdmitNode { pass, known_last }
+        )),
+        node().prop_map(|node| Operation::Cluster(ClusterOperation::RetireNode { node })),
         (any::<u64>(), any::<[u8; 32]>(), any::<bool>()).prop_map(
-            |(generation, authority, is_final)| Operation::ExchangeAuthority {
-                generation,
-                authority: AuthorityId(authority),
-                is_final,
-            }
+            |(generation, authority, is_final)| Operation::Cluster(
+                ClusterOperation::ExchangeAuthority {
+                    generation,
+                    authority: AuthorityId(authority),
+                    is_final,
+                }
+            )
         ),
-        hash().prop_map(|token| Operation::MakeFirstOperator { token }),
-        hash().prop_map(|token| Operation::ResetOperators { token }),
-        (hash(), of_operators()).prop_map(|(credential, request)| Operation::ByOperator {
-            credential,
-            request,
-        }),
+        hash().prop_map(|token| Operation::Cluster(ClusterOperation::MakeFirstOperator { token })),
+        hash().prop_map(|token| Operation::Cluster(ClusterOperation::ResetOperators { token })),
+        (hash(), of_operators()).prop_map(|(credential, request)| Operation::Cluster(
+            ClusterOperation::ByOperator {
+                credential,
+                request,
+            }
+        )),
     ]
 }
 
@@ -253,29 +275,40 @@ fn of_rooms() -> impl Strategy<Value = Operation> {
     ];
     let topic = || "[a-z ]{0,20}".prop_map(|topic| Topic::new(topic).unwrap());
     prop_oneof![
-        (room(), topic(), any::<bool>()).prop_map(|(name, topic, public)| Operation::CreateRoom {
-            name,
-            topic,
-            public
-        }),
-        room().prop_map(|name| Operation::JoinRoom { name }),
-        room().prop_map(|name| Operation::LeaveRoom { name }),
-        (room(), name()).prop_map(|(name, account)| Operation::InviteToRoom { name, account }),
-        (room(), name()).prop_map(|(name, account)| Operation::KickFromRoom { name, account }),
-        (room(), topic()).prop_map(|(name, topic)| Operation::SetTopic { name, topic }),
-        (room(), name(), role).prop_map(|(name, account, role)| Operation::SetMemberRole {
-            name,
-            account,
-            role
-        }),
-        (room(), name(), hash()).prop_map(|(name, account, token)| Operation::CreateWebhook {
-            name,
-            account,
-            token
-        }),
-        any::<u64>().prop_map(|id| Operation::DeleteWebhook {
+        (room(), topic(), any::<bool>()).prop_map(|(name, topic, public)| Operation::Room(
+            RoomOperation::CreateRoom {
+                name,
+                topic,
+                public
+            }
+        )),
+        room().prop_map(|name| Operation::Room(RoomOperation::JoinRoom { name })),
+        room().prop_map(|name| Operation::Room(RoomOperation::LeaveRoom { name })),
+        (room(), name()).prop_map(
+            |(name, account)| Operation::Room(RoomOperation::InviteToRoom { name, account })
+        ),
+        (room(), name()).prop_map(
+            |(name, account)| Operation::Room(RoomOperation::KickFromRoom { name, account })
+        ),
+        (room(), topic())
+            .prop_map(|(name, topic)| Operation::Room(RoomOperation::SetTopic { name, topic })),
+        (room(), name(), role).prop_map(|(name, account, role)| Operation::Room(
+            RoomOperation::SetMemberRole {
+                name,
+                account,
+                role
+            }
+        )),
+        (room(), name(), hash()).prop_map(|(name, account, token)| Operation::Room(
+            RoomOperation::CreateWebhook {
+                name,
+                account,
+                token
+            }
+        )),
+        any::<u64>().prop_map(|id| Operation::Room(RoomOperation::DeleteWebhook {
             webhook: WebhookId(id)
-        }),
+        })),
     ]
 }
 

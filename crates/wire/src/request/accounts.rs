@@ -1,6 +1,6 @@
 //! Requests about one's own account and sessions.
 
-use conclave_core::{AccountName, Command, Operation, SessionId};
+use conclave_core::{AccountName, AccountOperation, Command, Operation, SessionId};
 
 use super::{SessionRequest, command};
 use crate::{Problem, v1};
@@ -16,10 +16,10 @@ pub fn change_password(
     password_version: u64,
     password_hash: String,
 ) -> Result<Command, Problem> {
-    let operation = Operation::ChangePassword {
+    let operation = Operation::Account(AccountOperation::ChangePassword {
         password_version,
         password_hash,
-    };
+    });
     command(session, request, "change_password", &[], operation)
 }
 
@@ -32,7 +32,7 @@ pub fn delete_account(
     request: Option<v1::RequestId>,
     password_version: u64,
 ) -> Result<Command, Problem> {
-    let operation = Operation::DeleteAccount { password_version };
+    let operation = Operation::Account(AccountOperation::DeleteAccount { password_version });
     command(session, request, "delete_account", &[], operation)
 }
 
@@ -43,7 +43,7 @@ impl SessionRequest for v1::CloseSessionRequest {
             self.request,
             "close_session",
             &[],
-            Operation::CloseSession,
+            Operation::Account(AccountOperation::CloseSession),
         )
     }
 }
@@ -51,9 +51,9 @@ impl SessionRequest for v1::CloseSessionRequest {
 impl SessionRequest for v1::EndSessionRequest {
     fn into_command(self, session: SessionId) -> Result<Command, Problem> {
         let number = self.session_id.to_le_bytes();
-        let operation = Operation::EndSession {
+        let operation = Operation::Account(AccountOperation::EndSession {
             session: SessionId(self.session_id),
-        };
+        });
         command(session, self.request, "end_session", &[&number], operation)
     }
 }
@@ -61,7 +61,7 @@ impl SessionRequest for v1::EndSessionRequest {
 impl SessionRequest for v1::SetDisplayNameRequest {
     fn into_command(self, session: SessionId) -> Result<Command, Problem> {
         let display_name = conclave_text::display_name(&self.display_name)?;
-        let operation = Operation::SetDisplayName { display_name };
+        let operation = Operation::Account(AccountOperation::SetDisplayName { display_name });
         command(
             session,
             self.request,
@@ -76,10 +76,10 @@ impl SessionRequest for v1::SetBlockRequest {
     fn into_command(self, session: SessionId) -> Result<Command, Problem> {
         let name = AccountName::new(self.name)?;
         let key = name.key();
-        let operation = Operation::SetBlock {
+        let operation = Operation::Account(AccountOperation::SetBlock {
             name,
             blocked: self.blocked,
-        };
+        });
         command(
             session,
             self.request,

@@ -1,8 +1,8 @@
 //! Requests of administrators.
 
 use conclave_core::{
-    AccountLimit, AccountName, AccountRole, Command, InviteId, Operation, Rejection, SessionId,
-    TokenHash, allowance::limit_table::ACCOUNT_LIMITS,
+    AccountLimit, AccountName, AccountRole, AdminOperation, Command, InviteId, Operation,
+    Rejection, SessionId, TokenHash, allowance::limit_table::ACCOUNT_LIMITS,
 };
 
 use super::{SessionRequest, command, invalid};
@@ -25,7 +25,7 @@ pub fn create_bot(
     let name = AccountName::new(request.name)?;
     let key = name.key();
     let parts = [key.as_bytes(), &token.0];
-    let operation = Operation::CreateBot { name, token };
+    let operation = Operation::Admin(AdminOperation::CreateBot { name, token });
     command(session, request.request, "create_bot", &parts, operation)
 }
 
@@ -53,7 +53,7 @@ pub fn create_invite(
     }
     let numbers = [ttl_ms, u64::from(uses)].map(u64::to_le_bytes);
     let parts = [&code.0[..], &numbers[0], &numbers[1]];
-    let operation = Operation::CreateInvite { code, ttl_ms, uses };
+    let operation = Operation::Admin(AdminOperation::CreateInvite { code, ttl_ms, uses });
     command(session, request.request, "create_invite", &parts, operation)
 }
 
@@ -76,7 +76,7 @@ impl SessionRequest for v1::SetAccountLimitsRequest {
             said.extend(limit.number().to_le_bytes());
             said.extend(asked.value.to_le_bytes());
         }
-        let operation = Operation::SetAccountLimits { values };
+        let operation = Operation::Admin(AdminOperation::SetAccountLimits { values });
         command(
             session,
             self.request,
@@ -90,9 +90,9 @@ impl SessionRequest for v1::SetAccountLimitsRequest {
 impl SessionRequest for v1::RevokeInviteRequest {
     fn into_command(self, session: SessionId) -> Result<Command, Problem> {
         let number = self.invite_id.to_le_bytes();
-        let operation = Operation::RevokeInvite {
+        let operation = Operation::Admin(AdminOperation::RevokeInvite {
             invite: InviteId(self.invite_id),
-        };
+        });
         command(
             session,
             self.request,
@@ -116,10 +116,10 @@ pub fn reset_password(
 ) -> Result<Command, Problem> {
     let name = AccountName::new(name)?;
     let key = name.key();
-    let operation = Operation::ResetPassword {
+    let operation = Operation::Admin(AdminOperation::ResetPassword {
         name,
         password_hash,
-    };
+    });
     let parts = [key.as_bytes()];
     command(session, request, "reset_password", &parts, operation)
 }
@@ -128,10 +128,10 @@ impl SessionRequest for v1::SetSuspendedRequest {
     fn into_command(self, session: SessionId) -> Result<Command, Problem> {
         let name = AccountName::new(self.name)?;
         let key = name.key();
-        let operation = Operation::SetSuspended {
+        let operation = Operation::Admin(AdminOperation::SetSuspended {
             name,
             suspended: self.suspended,
-        };
+        });
         let parts = [key.as_bytes(), &[u8::from(self.suspended)]];
         command(session, self.request, "set_suspended", &parts, operation)
     }
@@ -141,7 +141,7 @@ impl SessionRequest for v1::EndSessionsRequest {
     fn into_command(self, session: SessionId) -> Result<Command, Problem> {
         let name = AccountName::new(self.name)?;
         let key = name.key();
-        let operation = Operation::EndSessions { name };
+        let operation = Operation::Admin(AdminOperation::EndSessions { name });
         let parts = [key.as_bytes()];
         command(session, self.request, "end_sessions", &parts, operation)
     }
@@ -151,7 +151,7 @@ impl SessionRequest for v1::RemoveAccountRequest {
     fn into_command(self, session: SessionId) -> Result<Command, Problem> {
         let name = AccountName::new(self.name)?;
         let key = name.key();
-        let operation = Operation::RemoveAccount { name };
+        let operation = Operation::Admin(AdminOperation::RemoveAccount { name });
         command(
             session,
             self.request,
@@ -174,7 +174,7 @@ impl SessionRequest for v1::SetAccountRoleRequest {
         };
         let name = AccountName::new(self.name)?;
         let key = name.key();
-        let operation = Operation::SetAccountRole { name, role };
+        let operation = Operation::Admin(AdminOperation::SetAccountRole { name, role });
         command(
             session,
             self.request,

@@ -1,8 +1,8 @@
 //! Requests about messages.
 
 use conclave_core::{
-    AccountName, Command, ConversationId, MessageRef, Operation, Progress, Recipient, Rejection,
-    RoomName, Sequence, SessionId,
+    AccountName, Command, ConversationId, MessageOperation, MessageRef, Operation, Progress,
+    Recipient, Rejection, RoomName, Sequence, SessionId,
     limits::{DELETE_MESSAGES_MAX, POSITIONS_PER_REQUEST_MAX},
 };
 
@@ -40,12 +40,12 @@ impl SessionRequest for v1::SendMessageRequest {
             &reply_to,
             &action,
         ];
-        let operation = Operation::SendMessage {
+        let operation = Operation::Message(MessageOperation::SendMessage {
             to,
             text,
             reply_to: (self.reply_to != 0).then_some(Sequence(self.reply_to)),
             action: self.action,
-        };
+        });
         command(session, self.request, "send_message", &parts, operation)
     }
 }
@@ -71,7 +71,7 @@ impl SessionRequest for v1::EditMessageRequest {
         let text = conclave_text::message(self.text)?;
         let digest_of = text.clone();
         let parts = [&bytes_of(message)[..], digest_of.as_str().as_bytes()];
-        let operation = Operation::EditMessage { message, text };
+        let operation = Operation::Message(MessageOperation::EditMessage { message, text });
         command(session, self.request, "edit_message", &parts, operation)
     }
 }
@@ -86,11 +86,11 @@ impl SessionRequest for v1::SetReactionRequest {
             self.reaction.as_bytes(),
             &[u8::from(self.present)],
         ];
-        let operation = Operation::SetReaction {
+        let operation = Operation::Message(MessageOperation::SetReaction {
             message,
             reaction,
             present: self.present,
-        };
+        });
         command(session, self.request, "set_reaction", &parts, operation)
     }
 }
@@ -122,7 +122,7 @@ impl SessionRequest for v1::AdvancePositionsRequest {
             };
             positions.push((ConversationId(progress.conversation_id), far));
         }
-        let operation = Operation::AdvancePositions { positions };
+        let operation = Operation::Message(MessageOperation::AdvancePositions { positions });
         command(
             session,
             self.request,
@@ -150,10 +150,10 @@ impl SessionRequest for v1::DeleteMessagesRequest {
                 sequence: Sequence(message.sequence),
             });
         }
-        let operation = Operation::DeleteMessages {
+        let operation = Operation::Message(MessageOperation::DeleteMessages {
             messages,
             for_everyone: self.for_everyone,
-        };
+        });
         command(
             session,
             self.request,

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use blake3::Hasher;
 use conclave_core::{
-    AccountId, AccountName, AuthorityId, Command, Grant, LoginKeys, MessageText, NodeId, OnceId,
-    Operation, Origin, Pass, SessionId, SessionLabel, ThrottleKey, TokenHash,
+    AccessOperation, AccountId, AccountName, AuthorityId, ClusterOperation, Command, Grant,
+    LoginKeys, MessageText, NodeId, OnceId, Operation, Origin, Pass, SessionId, SessionLabel,
+    ThrottleKey, TokenHash,
 };
 
 use super::digest;
@@ -34,11 +35,11 @@ pub fn create_account(
         Grant::Setup(token) => (2, token.0.to_vec()),
         Grant::Admin(session) => (3, session.0.to_le_bytes().to_vec()),
     };
-    let operation = Operation::CreateAccount {
+    let operation = Operation::Access(AccessOperation::CreateAccount {
         name,
         password_hash,
         grant,
-    };
+    });
     let parts = [key.as_bytes(), &[kind], &shown];
     once(id, "create_account", &parts, operation)
 }
@@ -56,14 +57,14 @@ pub fn open_session(
     renewed_hash: Option<String>,
 ) -> Command {
     let number = account.0.to_le_bytes();
-    let operation = Operation::OpenSession {
+    let operation = Operation::Access(AccessOperation::OpenSession {
         account,
         password_version,
         token,
         label,
         keys,
         renewed_hash,
-    };
+    });
     once(id, "open_session", &[&number, &token.0], operation)
 }
 
@@ -71,13 +72,18 @@ pub fn open_session(
 #[must_use]
 pub fn try_password(id: OnceId, keys: LoginKeys) -> Command {
     let parts = [&keys.account.0[..], &keys.address.0];
-    once(id, "try_password", &parts, Operation::TryPassword { keys })
+    once(
+        id,
+        "try_password",
+        &parts,
+        Operation::Access(AccessOperation::TryPassword { keys }),
+    )
 }
 
 /// Returns a command that offers the role of an administrator to the person who shows a token.
 #[must_use]
 pub fn offer_setup(id: OnceId, token: TokenHash) -> Command {
-    let operation = Operation::OfferSetup { token };
+    let operation = Operation::Access(AccessOperation::OfferSetup { token });
     once(id, "offer_setup", &[&token.0], operation)
 }
 
@@ -89,7 +95,7 @@ pub fn admit_node(id: OnceId, pass: Pass, known_last: NodeId, public_key: &[u8])
         Pass::Token(token) => token.0.to_vec(),
         Pass::Secret { voter } => vec![u8::from(voter)],
     };
-    let operation = Operation::AdmitNode { pass, known_last };
+    let operation = Operation::Cluster(ClusterOperation::AdmitNode { pass, known_last });
     once(id, "admit_node", &[&shown, public_key], operation)
 }
 
@@ -97,7 +103,7 @@ pub fn admit_node(id: OnceId, pass: Pass, known_last: NodeId, public_key: &[u8])
 #[must_use]
 pub fn retire_node(id: OnceId, node: NodeId) -> Command {
     let number = node.0.to_le_bytes();
-    let operation = Operation::RetireNode { node };
+    let operation = Operation::Cluster(ClusterOperation::RetireNode { node });
     once(id, "retire_node", &[&number], operation)
 }
 
@@ -111,11 +117,11 @@ pub fn exchange_authority(
     is_final: bool,
 ) -> Command {
     let (number, last) = (generation.to_le_bytes(), [u8::from(is_final)]);
-    let operation = Operation::ExchangeAuthority {
+    let operation = Operation::Cluster(ClusterOperation::ExchangeAuthority {
         generation,
         authority,
         is_final,
-    };
+    });
     let parts = [&number[..], &authority.0, &last];
     once(id, "exchange_authority", &parts, operation)
 }
@@ -135,7 +141,7 @@ pub fn post_by_webhook(
     keyed: bool,
 ) -> Command {
     let parts = [&[&token.0[..]], received].concat();
-    let operation = Operation::PostByWebhook { token, text, keyed };
+    let operation = Operation::Access(AccessOperation::PostByWebhook { token, text, keyed });
     once(id, "post_by_webhook", &parts, operation)
 }
 

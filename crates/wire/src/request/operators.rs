@@ -1,8 +1,8 @@
 //! Requests of operators. They come outside of any session, with a credential.
 
 use conclave_core::{
-    Command, JoinTokenId, NodeId, OnceId, Operation, OperatorName, OperatorRequest, Origin,
-    Rejection, TokenHash, limits::JOIN_TOKEN_MS_MAX,
+    ClusterOperation, Command, JoinTokenId, NodeId, OnceId, Operation, OperatorName,
+    OperatorRequest, Origin, Rejection, TokenHash, limits::JOIN_TOKEN_MS_MAX,
 };
 
 use super::{digest, invalid};
@@ -109,10 +109,10 @@ pub fn by_operator(id: OnceId, credential: TokenHash, request: OperatorRequest) 
     Command {
         origin: Origin::Once(id),
         digest,
-        operation: Operation::ByOperator {
+        operation: Operation::Cluster(ClusterOperation::ByOperator {
             credential,
             request,
-        },
+        }),
     }
 }
 
@@ -122,7 +122,7 @@ pub fn make_first_operator(id: OnceId, token: TokenHash) -> Command {
     Command {
         origin: Origin::Once(id),
         digest: digest(0, "make_first_operator", &[&token.0]),
-        operation: Operation::MakeFirstOperator { token },
+        operation: Operation::Cluster(ClusterOperation::MakeFirstOperator { token }),
     }
 }
 
@@ -132,7 +132,7 @@ pub fn reset_operators(id: OnceId, token: TokenHash) -> Command {
     Command {
         origin: Origin::Once(id),
         digest: digest(0, "reset_operators", &[&token.0]),
-        operation: Operation::ResetOperators { token },
+        operation: Operation::Cluster(ClusterOperation::ResetOperators { token }),
     }
 }
 

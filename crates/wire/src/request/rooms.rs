@@ -1,7 +1,8 @@
 //! Requests about rooms.
 
 use conclave_core::{
-    AccountName, Command, MemberRole, Operation, RoomName, SessionId, TokenHash, WebhookId,
+    AccountName, Command, MemberRole, Operation, RoomName, RoomOperation, SessionId, TokenHash,
+    WebhookId,
 };
 
 use super::{SessionRequest, command, invalid};
@@ -20,11 +21,11 @@ pub fn create_webhook(
     let account = AccountName::new(request.account_name)?;
     let keys = [name.key(), account.key()];
     let parts = [keys[0].as_bytes(), keys[1].as_bytes(), &token.0];
-    let operation = Operation::CreateWebhook {
+    let operation = Operation::Room(RoomOperation::CreateWebhook {
         name,
         account,
         token,
-    };
+    });
     command(
         session,
         request.request,
@@ -44,11 +45,11 @@ impl SessionRequest for v1::CreateRoomRequest {
             self.topic.as_bytes(),
             &[u8::from(self.private)],
         ];
-        let operation = Operation::CreateRoom {
+        let operation = Operation::Room(RoomOperation::CreateRoom {
             name,
             topic,
             public: !self.private,
-        };
+        });
         command(session, self.request, "create_room", &parts, operation)
     }
 }
@@ -57,7 +58,7 @@ impl SessionRequest for v1::JoinRoomRequest {
     fn into_command(self, session: SessionId) -> Result<Command, Problem> {
         let name = RoomName::new(self.name)?;
         let key = name.key();
-        let operation = Operation::JoinRoom { name };
+        let operation = Operation::Room(RoomOperation::JoinRoom { name });
         command(
             session,
             self.request,
@@ -72,7 +73,7 @@ impl SessionRequest for v1::LeaveRoomRequest {
     fn into_command(self, session: SessionId) -> Result<Command, Problem> {
         let name = RoomName::new(self.name)?;
         let key = name.key();
-        let operation = Operation::LeaveRoom { name };
+        let operation = Operation::Room(RoomOperation::LeaveRoom { name });
         command(
             session,
             self.request,
@@ -88,7 +89,7 @@ impl SessionRequest for v1::InviteToRoomRequest {
         let name = RoomName::new(self.name)?;
         let account = AccountName::new(self.account_name)?;
         let keys = [name.key(), account.key()];
-        let operation = Operation::InviteToRoom { name, account };
+        let operation = Operation::Room(RoomOperation::InviteToRoom { name, account });
         command(
             session,
             self.request,
@@ -104,7 +105,7 @@ impl SessionRequest for v1::KickFromRoomRequest {
         let name = RoomName::new(self.name)?;
         let account = AccountName::new(self.account_name)?;
         let keys = [name.key(), account.key()];
-        let operation = Operation::KickFromRoom { name, account };
+        let operation = Operation::Room(RoomOperation::KickFromRoom { name, account });
         command(
             session,
             self.request,
@@ -120,7 +121,7 @@ impl SessionRequest for v1::SetTopicRequest {
         let name = RoomName::new(self.name)?;
         let topic = conclave_text::topic(&self.topic)?;
         let key = name.key();
-        let operation = Operation::SetTopic { name, topic };
+        let operation = Operation::Room(RoomOperation::SetTopic { name, topic });
         command(
             session,
             self.request,
@@ -145,11 +146,11 @@ impl SessionRequest for v1::SetMemberRoleRequest {
         let account = AccountName::new(self.account_name)?;
         let keys = [name.key(), account.key()];
         let parts = [keys[0].as_bytes(), keys[1].as_bytes(), &[role as u8]];
-        let operation = Operation::SetMemberRole {
+        let operation = Operation::Room(RoomOperation::SetMemberRole {
             name,
             account,
             role,
-        };
+        });
         command(session, self.request, "set_member_role", &parts, operation)
     }
 }
@@ -157,9 +158,9 @@ impl SessionRequest for v1::SetMemberRoleRequest {
 impl SessionRequest for v1::DeleteWebhookRequest {
     fn into_command(self, session: SessionId) -> Result<Command, Problem> {
         let number = self.webhook_id.to_le_bytes();
-        let operation = Operation::DeleteWebhook {
+        let operation = Operation::Room(RoomOperation::DeleteWebhook {
             webhook: WebhookId(self.webhook_id),
-        };
+        });
         command(
             session,
             self.request,

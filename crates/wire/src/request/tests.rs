@@ -4,8 +4,9 @@ mod every;
 
 use std::collections::BTreeMap;
 
-use conclave_core::limits::{
-    DELETE_MESSAGES_MAX, INVITE_MS_MAX, INVITE_USES_MAX, POSITIONS_PER_REQUEST_MAX,
+use conclave_core::{
+    AdminOperation,
+    limits::{DELETE_MESSAGES_MAX, INVITE_MS_MAX, INVITE_USES_MAX, POSITIONS_PER_REQUEST_MAX},
 };
 
 use self::every::{Made, SESSION, all, invite, made};
@@ -136,7 +137,7 @@ fn a_changed_password_leaves_no_trace_in_the_digest() {
 #[test]
 fn an_invite_has_defaults_and_bounds() {
     let made = |ttl_seconds, uses| match invite(id(), ttl_seconds, uses).unwrap().operation {
-        Operation::CreateInvite { ttl_ms, uses, .. } => (ttl_ms, uses),
+        Operation::Admin(AdminOperation::CreateInvite { ttl_ms, uses, .. }) => (ttl_ms, uses),
         other => panic!("{other:?}"),
     };
     let week = 7 * 24 * 60 * 60 * 1000;

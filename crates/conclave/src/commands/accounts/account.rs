@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use conclave_client::{Freshness, Grant, v1};
+use conclave_client::{Client, Freshness, Grant, v1};
 use conclave_core::AccountName;
 use serde_json::json;
 
@@ -53,52 +53,12 @@ enum Command {
         )]
         setup_token: Option<String>,
     },
-    /// Set your display name; without one, remove it
-    DisplayName {
-        /// Display name, one line
-        #[arg(default_value = "")]
-        display_name: String,
-    },
-    /// Block an account: no messages from it, no invitations
-    Block {
-        /// Account name
-        name: String,
-    },
-    /// End a block
-    Unblock {
-        /// Account name
-        name: String,
-    },
+    #[command(flatten)]
+    Own(Own),
     /// List the accounts that you have blocked
     Blocks,
-    /// Make an account an administrator, or a user again; for administrators
-    Role {
-        /// Account name
-        name: String,
-        /// Role to give
-        #[arg(value_enum)]
-        role: Role,
-    },
-    /// Delete another account; for administrators
-    Remove {
-        /// Account name
-        name: String,
-    },
-    /// Suspend an account: logging in to it is refused and its sessions end; for administrators
-    Suspend {
-        /// Account name
-        name: String,
-    },
-    /// End the suspension of an account; for administrators
-    Reactivate {
-        /// Account name
-        name: String,
-    },
-    /// End all sessions of an account; for administrators
-    EndSessions {
-        /// Account name
-        name: String,
-    },
+    #[command(flatten)]
+    Govern(Govern),
     /// Give an account a new password, end its sessions and print the password; for administrators
     RequirePassword {
         /// Account name
@@ -126,6 +86,60 @@ enum Command {
         /// Output format
         #[arg(short, long, value_enum, default_value_t)]
         output: Format,
+    },
+}
+
+/// Changes of your own account, which have nothing to show.
+#[derive(Debug, clap::Subcommand)]
+enum Own {
+    /// Set your display name; without one, remove it
+    DisplayName {
+        /// Display name, one line
+        #[arg(default_value = "")]
+        display_name: String,
+    },
+    /// Block an account: no messages from it, no invitations
+    Block {
+        /// Account name
+        name: String,
+    },
+    /// End a block
+    Unblock {
+        /// Account name
+        name: String,
+    },
+}
+
+/// Changes of other accounts, which have nothing to show.
+#[derive(Debug, clap::Subcommand)]
+enum Govern {
+    /// Make an account an administrator, or a user again; for administrators
+    Role {
+        /// Account name
+        name: String,
+        /// Role to give
+        #[arg(value_enum)]
+        role: Role,
+    },
+    /// Delete another account; for administrators
+    Remove {
+        /// Account name
+        name: String,
+    },
+    /// Suspend an account: logging in to it is refused and its sessions end; for administrators
+    Suspend {
+        /// Account name
+        name: String,
+    },
+    /// End the suspension of an account; for administrators
+    Reactivate {
+        /// Account name
+        name: String,
+    },
+    /// End all sessions of an account; for administrators
+    EndSessions {
+        /// Account name
+        name: String,
     },
 }
 
@@ -188,27 +202,41 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let accounts = client.blocks(Freshness::default()).await?;
             list(&accounts, Format::Table, &args.connection)
         }
-        other => change(args.connection, other).await,
+        Command::Own(command) => {
+            let client = args.connection.connect().await?.client;
+            note(&change(&client, command).await?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Govern(command) => {
+            let client = args.connection.connect().await?.client;
+            note(&govern(&client, command).await?);
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
-/// Runs the commands that change something and have nothing to show.
-async fn change(connection: Connection, command: Command) -> anyhow::Result<ExitCode> {
-    let client = connection.connect().await?.client;
-    let done = match command {
-        Command::DisplayName { display_name } => {
+/// Runs a change of one's own account; returns the sentence to show.
+async fn change(client: &Client, command: Own) -> anyhow::Result<String> {
+    Ok(match command {
+        Own::DisplayName { display_name } => {
             client.set_display_name(&display_name).await?;
             "changed your display name".to_owned()
         }
-        Command::Block { name } => {
+        Own::Block { name } => {
             client.set_block(&name, true).await?;
             format!("blocked {}", output::clean(&name))
         }
-        Command::Unblock { name } => {
+        Own::Unblock { name } => {
             client.set_block(&name, false).await?;
             format!("unblocked {}", output::clean(&name))
         }
-        Command::Role { name, role } => {
+    })
+}
+
+/// Runs a change of another account; returns the sentence to show.
+async fn govern(client: &Client, command: Govern) -> anyhow::Result<String> {
+    Ok(match command {
+        Govern::Role { name, role } => {
             let (role, shown) = match role {
                 Role::Admin => (v1::AccountRole::Admin, "an administrator"),
                 Role::User => (v1::AccountRole::User, "a user"),
@@ -216,30 +244,23 @@ async fn change(connection: Connection, command: Command) -> anyhow::Result<Exit
             client.set_account_role(&name, role).await?;
             format!("{} is {shown}", output::clean(&name))
         }
-        Command::Suspend { name } => {
-            client.set_suspended(&name, true).await?;
-            format!("suspended {}", output::clean(&name))
-        }
-        Command::Reactivate { name } => {
-            client.set_suspended(&name, false).await?;
-            format!("reactivated {}", output::clean(&name))
-        }
-        Command::EndSessions { name } => {
-            client.end_sessions(&name).await?;
-            format!("ended the sessions of {}", output::clean(&name))
-        }
-        Command::Remove { name } => {
+        Govern::Remove { name } => {
             client.remove_account(&name).await?;
             format!("removed account {}", output::clean(&name))
         }
-        Command::Create { .. }
-        | Command::RequirePassword { .. }
-        | Command::Delete { .. }
-        | Command::List { .. }
-        | Command::Blocks => unreachable!("the caller has looked"),
-    };
-    note(&done);
-    Ok(ExitCode::SUCCESS)
+        Govern::Suspend { name } => {
+            client.set_suspended(&name, true).await?;
+            format!("suspended {}", output::clean(&name))
+        }
+        Govern::Reactivate { name } => {
+            client.set_suspended(&name, false).await?;
+            format!("reactivated {}", output::clean(&name))
+        }
+        Govern::EndSessions { name } => {
+            client.end_sessions(&name).await?;
+            format!("ended the sessions of {}", output::clean(&name))
+        }
+    })
 }
 
 /// Shows accounts.

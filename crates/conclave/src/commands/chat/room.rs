@@ -24,6 +24,32 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Change(Change),
+    /// List the members of a room
+    Members {
+        /// Room name
+        #[arg(value_parser = room)]
+        room: String,
+        #[command(flatten)]
+        listing: Listing,
+    },
+    /// List the rooms that you may see
+    List {
+        /// Pattern of names: '*' is any run of characters, '?' any one; quote it
+        #[arg(default_value = "")]
+        pattern: String,
+        /// List only rooms that you are in or invited to
+        #[arg(long)]
+        own: bool,
+        #[command(flatten)]
+        listing: Listing,
+    },
+}
+
+/// Commands that change something, and have nothing to show.
+#[derive(Debug, clap::Subcommand)]
+enum Change {
     /// Create a room and own it
     Create {
         /// 1 to 32 letters, digits, '.', '_' or '-'
@@ -83,25 +109,6 @@ enum Command {
         #[arg(value_enum)]
         role: Role,
     },
-    /// List the members of a room
-    Members {
-        /// Room name
-        #[arg(value_parser = room)]
-        room: String,
-        #[command(flatten)]
-        listing: Listing,
-    },
-    /// List the rooms that you may see
-    List {
-        /// Pattern of names: '*' is any run of characters, '?' any one; quote it
-        #[arg(default_value = "")]
-        pattern: String,
-        /// List only rooms that you are in or invited to
-        #[arg(long)]
-        own: bool,
-        #[command(flatten)]
-        listing: Listing,
-    },
 }
 
 /// Options of the listing commands.
@@ -142,15 +149,15 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             own,
             listing,
         } => list(&client, &pattern, own, listing).await?,
-        command => note(&change(&client, command).await?),
+        Command::Change(command) => note(&change(&client, command).await?),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs the commands that change something; returns the sentence to show.
-async fn change(client: &Client, command: Command) -> anyhow::Result<String> {
+/// Runs a command that changes something; returns the sentence to show.
+async fn change(client: &Client, command: Change) -> anyhow::Result<String> {
     Ok(match command {
-        Command::Create {
+        Change::Create {
             room,
             topic,
             private,
@@ -158,27 +165,27 @@ async fn change(client: &Client, command: Command) -> anyhow::Result<String> {
             let id = client.create_room(&room, &topic, private).await?;
             format!("created #{room}, conversation {id}")
         }
-        Command::Join { room } => {
+        Change::Join { room } => {
             let id = client.join_room(&room).await?;
             format!("joined #{room}, conversation {id}")
         }
-        Command::Leave { room } => {
+        Change::Leave { room } => {
             client.leave_room(&room).await?;
             format!("left #{room}")
         }
-        Command::Invite { room, user } => {
+        Change::Invite { room, user } => {
             client.invite_to_room(&room, &user).await?;
             format!("invited {}", output::clean(&user))
         }
-        Command::Kick { room, user } => {
+        Change::Kick { room, user } => {
             client.kick_from_room(&room, &user).await?;
             format!("removed {}", output::clean(&user))
         }
-        Command::Topic { room, topic } => {
+        Change::Topic { room, topic } => {
             client.set_topic(&room, &topic).await?;
             format!("changed the topic of #{room}")
         }
-        Command::Role { room, user, role } => {
+        Change::Role { room, user, role } => {
             let role = match role {
                 Role::Member => v1::MemberRole::Member,
                 Role::Moderator => v1::MemberRole::Moderator,
@@ -186,9 +193,6 @@ async fn change(client: &Client, command: Command) -> anyhow::Result<String> {
             };
             client.set_member_role(&room, &user, role).await?;
             format!("{} is {} now", output::clean(&user), shown(role))
-        }
-        Command::Members { .. } | Command::List { .. } => {
-            unreachable!("the caller has looked")
         }
     })
 }

@@ -2,7 +2,7 @@
 
 use super::create_account::is_hash;
 use crate::{
-    Accepted, Event, Lookup, Rejection, Session, Timestamp,
+    Accepted, AccountEvent, Event, Lookup, Rejection, Session, Timestamp,
     decide::ruling::{Ruling, close_session},
 };
 
@@ -28,10 +28,10 @@ pub(crate) fn change_password(
             events.extend(close_session(other, now).1);
         }
     }
-    events.push(Event::PasswordChanged {
+    events.push(Event::Account(AccountEvent::PasswordChanged {
         account,
         password_hash: password_hash.to_owned(),
         password_version: password_version + 1,
-    });
+    }));
     Ok((Accepted::Done, events))
 }

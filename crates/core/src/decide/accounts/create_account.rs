@@ -1,7 +1,8 @@
 //! Creates an account under a name that no account has, if something allows it.
 
 use crate::{
-    Accepted, AccountId, AccountName, AccountRole, Event, Grant, Lookup, Rejection, Timestamp,
+    Accepted, AccessEvent, AccountEvent, AccountId, AccountName, AccountRole, Event, Grant, Lookup,
+    Rejection, Timestamp,
     decide::ruling::{Ruling, Stop},
     limits::{ACCOUNTS_MAX, PASSWORD_HASH_BYTES_MAX},
 };
@@ -48,13 +49,13 @@ pub(crate) fn new_account(
         return Err(Rejection::TooManyAccounts.into());
     }
     let account = lookup.account_last()?.next();
-    let created = Event::AccountCreated {
+    let created = Event::Account(AccountEvent::Created {
         account,
         name: name.clone(),
         password_hash: password_hash.to_owned(),
         role,
         at: now,
-    };
+    });
     Ok((account, created))
 }
 
@@ -71,10 +72,10 @@ fn allow(
                 .invite_by_code(&code)?
                 .filter(|invite| invite.expires_at > now && invite.uses_left > 0)
                 .ok_or(Rejection::InviteInvalid)?;
-            let used = Event::InviteUsed {
+            let used = Event::Access(AccessEvent::InviteUsed {
                 invite: invite.id,
                 uses_left: invite.uses_left - 1,
-            };
+            });
             Ok((AccountRole::User, Some(used)))
         }
         Grant::Setup(token) => {

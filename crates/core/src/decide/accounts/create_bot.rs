@@ -2,8 +2,8 @@
 
 use super::create_account::new_account;
 use crate::{
-    Accepted, AccountName, AccountRole, Event, Lookup, Rejection, SessionLabel, Timestamp,
-    TokenHash, decide::ruling::Ruling, limits::LOG_TIME_MAX_MS,
+    Accepted, AccountName, AccountRole, Event, Lookup, Rejection, SessionEvent, SessionLabel,
+    Timestamp, TokenHash, decide::ruling::Ruling, limits::LOG_TIME_MAX_MS,
 };
 
 pub(crate) fn create_bot(
@@ -17,7 +17,7 @@ pub(crate) fn create_bot(
     }
     let (account, created) = new_account(lookup, now, name, "", AccountRole::Bot)?;
     let session = lookup.session_last()?.next();
-    let opened = Event::SessionOpened {
+    let opened = Event::Session(SessionEvent::Opened {
         session,
         account,
         token,
@@ -25,7 +25,7 @@ pub(crate) fn create_bot(
         at: now,
         began_at: now,
         expires_at: Timestamp(LOG_TIME_MAX_MS),
-    };
+    });
     let accepted = Accepted::BotCreated { account, session };
     Ok((accepted, vec![created, opened]))
 }

@@ -1,7 +1,7 @@
 //! Creates an invite. Also sweeps away a few that have run out.
 
 use crate::{
-    Accepted, AccountId, Bound, Event, Lookup, Rejection, Timestamp, TokenHash,
+    Accepted, AccessEvent, AccountId, Bound, Event, Lookup, Rejection, Timestamp, TokenHash,
     decide::ruling::Ruling,
     limits::{INVITE_MS_MAX, INVITE_USES_MAX, INVITES_MAX, SESSIONS_SWEPT_MAX},
 };
@@ -25,16 +25,16 @@ pub(crate) fn create_invite(
         let what = Bound::Invites;
         return Err(Rejection::TooMany { what }.into());
     }
-    let removed = |invite| Event::InviteRemoved { invite };
+    let removed = |invite| Event::Access(AccessEvent::InviteRemoved { invite });
     let mut events: Vec<Event> = expired.into_iter().map(removed).collect();
     let invite = lookup.invite_last()?.next();
     let expires_at = now.plus_ms(ttl_ms);
-    events.push(Event::InviteCreated {
+    events.push(Event::Access(AccessEvent::InviteCreated {
         invite,
         code,
         by,
         expires_at,
         uses,
-    });
+    }));
     Ok((Accepted::InviteCreated { invite, expires_at }, events))
 }

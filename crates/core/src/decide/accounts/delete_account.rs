@@ -6,7 +6,8 @@
 //! them itself. The last administrator goes last.
 
 use crate::{
-    Accepted, AccountId, AccountName, AccountRole, Event, Lookup, Rejection, Timestamp,
+    Accepted, AccountEvent, AccountId, AccountName, AccountRole, Event, Lookup, Rejection,
+    Timestamp,
     decide::{
         rooms::{self, delete_webhook},
         ruling::{Ruling, Stop, close_session},
@@ -62,6 +63,6 @@ fn go(
     for room in lookup.rooms_of(account)? {
         rooms::leave(lookup, room, account, by, &mut events)?;
     }
-    events.push(Event::AccountDeleted { account });
+    events.push(Event::Account(AccountEvent::Deleted { account }));
     Ok(events)
 }

@@ -6,7 +6,8 @@
 
 use super::create_account::is_hash;
 use crate::{
-    Accepted, Account, AccountId, AccountName, AccountRole, Event, Lookup, Rejection, Timestamp,
+    Accepted, Account, AccountEvent, AccountId, AccountName, AccountRole, Event, Lookup, Rejection,
+    Timestamp,
     decide::ruling::{Ruling, Stop, close_session},
 };
 
@@ -50,10 +51,10 @@ pub(crate) fn set_suspended(
         if suspended {
             end_all(lookup, now, &account, &mut events)?;
         }
-        events.push(Event::AccountSuspended {
+        events.push(Event::Account(AccountEvent::Suspended {
             account: account.id,
             suspended,
-        });
+        }));
     }
     Ok((Accepted::Done, events))
 }
@@ -89,10 +90,10 @@ pub(crate) fn reset_password(
     }
     let mut events = Vec::new();
     end_all(lookup, now, &account, &mut events)?;
-    events.push(Event::PasswordChanged {
+    events.push(Event::Account(AccountEvent::PasswordChanged {
         account: account.id,
         password_hash: password_hash.to_owned(),
         password_version: account.password_version + 1,
-    });
+    }));
     Ok((Accepted::Done, events))
 }

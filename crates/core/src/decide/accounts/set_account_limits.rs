@@ -1,8 +1,8 @@
 //! Sets limits of accounts: all that are named, or none.
 
 use crate::{
-    Accepted, AccountLimit, Event, Lookup, Rejection, allowance::limit_table::ACCOUNT_LIMITS,
-    decide::ruling::Ruling,
+    Accepted, AccountEvent, AccountLimit, Event, Lookup, Rejection,
+    allowance::limit_table::ACCOUNT_LIMITS, decide::ruling::Ruling,
 };
 
 pub(crate) fn set_account_limits(lookup: &impl Lookup, values: &[(AccountLimit, u64)]) -> Ruling {
@@ -18,7 +18,7 @@ pub(crate) fn set_account_limits(lookup: &impl Lookup, values: &[(AccountLimit, 
     }
     let events = match limits == before {
         true => Vec::new(),
-        false => vec![Event::AccountLimitsChanged { limits }],
+        false => vec![Event::Account(AccountEvent::LimitsChanged { limits })],
     };
     Ok((Accepted::Done, events))
 }

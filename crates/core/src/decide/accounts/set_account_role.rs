@@ -1,6 +1,9 @@
 //! Makes an account an administrator's, or a user's again. The last administrator stays one.
 
-use crate::{Accepted, AccountName, AccountRole, Event, Lookup, Rejection, decide::ruling::Ruling};
+use crate::{
+    Accepted, AccountEvent, AccountName, AccountRole, Event, Lookup, Rejection,
+    decide::ruling::Ruling,
+};
 
 pub(crate) fn set_account_role(
     lookup: &impl Lookup,
@@ -19,9 +22,9 @@ pub(crate) fn set_account_role(
     if found.is_admin() && lookup.admins()? == 1 {
         return Err(Rejection::LastOfItsKind { admin: true }.into());
     }
-    let changed = Event::AccountRoleChanged {
+    let changed = Event::Account(AccountEvent::RoleChanged {
         account: found.id,
         role,
-    };
+    });
     Ok((Accepted::Done, vec![changed]))
 }

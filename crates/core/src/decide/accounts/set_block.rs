@@ -1,7 +1,7 @@
 //! Blocks an account, or ends the block. Setting what is so already is no error.
 
 use crate::{
-    Accepted, AccountId, AccountName, Bound, Event, Lookup, Rejection,
+    Accepted, AccountEvent, AccountId, AccountName, Bound, Event, Lookup, Rejection,
     decide::{rooms::somebody, ruling::Ruling},
     limits::BLOCKS_PER_ACCOUNT_MAX,
 };
@@ -23,10 +23,10 @@ pub(crate) fn set_block(
         let what = Bound::Blocks;
         return Err(Rejection::TooMany { what }.into());
     }
-    let changed = Event::BlockChanged {
+    let changed = Event::Account(AccountEvent::BlockChanged {
         account: by,
         other,
         blocked,
-    };
+    });
     Ok((Accepted::Done, vec![changed]))
 }

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Accepted, AccountId, Broken, ConversationId, Event, Lookup, Progress, Rejection, Sequence,
-    decide::ruling::Ruling, limits::POSITIONS_PER_REQUEST_MAX,
+    Accepted, AccountId, Broken, ConversationEvent, ConversationId, Event, Lookup, Progress,
+    Rejection, Sequence, decide::ruling::Ruling, limits::POSITIONS_PER_REQUEST_MAX,
 };
 
 pub(crate) fn advance_positions(
@@ -55,11 +55,11 @@ pub(crate) fn advance_positions(
             Ok::<_, Broken>(again && lookup.has_late_mention(conversation, by)?)
         };
         if has_moved || reads_late()? {
-            events.push(Event::PositionAdvanced {
+            events.push(Event::Conversation(ConversationEvent::PositionAdvanced {
                 conversation,
                 account: by,
                 progress,
-            });
+            }));
         }
     }
     Ok((Accepted::PositionAdvanced, events))

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Accepted, AccountId, Event, Lookup, MemberRole, MessageRef, Rejection, Timestamp,
+    Accepted, AccountId, Event, Lookup, MemberRole, MessageEvent, MessageRef, Rejection, Timestamp,
     decide::ruling::Ruling, limits::DELETE_MESSAGES_MAX,
 };
 
@@ -51,17 +51,17 @@ pub(crate) fn delete_messages(
             continue;
         }
         if for_everyone {
-            events.push(Event::MessageDeleted {
+            events.push(Event::Message(MessageEvent::Deleted {
                 conversation,
                 sequence,
                 at: now,
-            });
+            }));
         } else if !lookup.is_hidden(conversation, sequence, by)? {
-            events.push(Event::MessageHidden {
+            events.push(Event::Message(MessageEvent::Hidden {
                 conversation,
                 sequence,
                 account: by,
-            });
+            }));
         }
     }
     Ok((

@@ -2,7 +2,8 @@
 
 use super::{mentions::mentions, send_message::own_place};
 use crate::{
-    Accepted, AccountId, Event, Lookup, MessageHead, MessageRef, MessageText, Rejection, Timestamp,
+    Accepted, AccountId, Event, Lookup, MessageEvent, MessageHead, MessageRef, MessageText,
+    Rejection, Timestamp,
     decide::ruling::{Ruling, Stop},
 };
 
@@ -23,13 +24,13 @@ pub(crate) fn edit_message(
     }
     // An account that may not write there may not rewrite either.
     own_place(lookup, by, message.conversation)?;
-    let edited = Event::MessageEdited {
+    let edited = Event::Message(MessageEvent::Edited {
         conversation: message.conversation,
         sequence: message.sequence,
         at: now,
         text: text.clone(),
         mentions: mentions(lookup, message.conversation, None, by, text)?,
-    };
+    });
     Ok((Accepted::Done, vec![edited]))
 }
 

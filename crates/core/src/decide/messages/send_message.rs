@@ -2,8 +2,8 @@
 
 use super::mentions::mentions;
 use crate::{
-    Accepted, AccountId, ConversationId, Event, Kind, Lookup, MessageText, Position, Recipient,
-    Rejection, Sequence, Timestamp,
+    Accepted, AccountId, ConversationEvent, ConversationId, Event, Kind, Lookup, MessageEvent,
+    MessageText, Position, Recipient, Rejection, SentMessage, Sequence, Timestamp,
     decide::ruling::{Ruling, Stop},
 };
 
@@ -51,11 +51,11 @@ pub(crate) fn send_message(
                 None => {
                     refuse_blocked(lookup, by, peer.id)?;
                     let conversation = lookup.conversation_last()?.next();
-                    events.push(Event::ConversationOpened {
+                    events.push(Event::Conversation(ConversationEvent::Opened {
                         conversation,
                         members,
                         at: now,
-                    });
+                    }));
                     Place {
                         conversation,
                         sequence_last: Sequence(0),
@@ -92,7 +92,7 @@ fn post(
     let sequence = place.sequence_last.next();
     let position = position_of(events.len() as u64);
     let mentions = mentions(lookup, conversation, place.peer, by, draft.text)?;
-    events.push(Event::MessageSent {
+    events.push(Event::Message(MessageEvent::Sent(SentMessage {
         conversation,
         sequence,
         by,
@@ -102,7 +102,7 @@ fn post(
         action: draft.action,
         ordinal: place.sent + 1,
         mentions,
-    });
+    })));
     let sent = Accepted::MessageSent {
         conversation,
         sequence,

@@ -2,7 +2,7 @@
 
 use super::{edit_message::standing, send_message::own_place};
 use crate::{
-    Accepted, AccountId, Bound, Event, Lookup, MessageRef, Reaction, Rejection,
+    Accepted, AccountId, Bound, Event, Lookup, MessageEvent, MessageRef, Reaction, Rejection,
     decide::ruling::Ruling,
     limits::{REACTION_KINDS_MAX, REACTIONS_OF_ONE_MAX},
 };
@@ -30,12 +30,12 @@ pub(crate) fn set_reaction(
             return Err(Rejection::TooMany { what }.into());
         }
     }
-    let changed = Event::ReactionChanged {
+    let changed = Event::Message(MessageEvent::ReactionChanged {
         conversation: message.conversation,
         sequence: message.sequence,
         account: by,
         reaction: reaction.clone(),
         present,
-    };
+    });
     Ok((Accepted::Done, vec![changed]))
 }

@@ -1,8 +1,8 @@
 //! Gives a joining machine a number which no node has had.
 
 use crate::{
-    Accepted, Bound, Event, Lookup, NodeId, Pass, Rejection, Timestamp, decide::ruling::Ruling,
-    limits::NODES_EVER_MAX,
+    Accepted, Bound, ClusterEvent, Event, Lookup, NodeId, Pass, Rejection, Timestamp,
+    decide::ruling::Ruling, limits::NODES_EVER_MAX,
 };
 
 pub(crate) fn admit_node(
@@ -19,7 +19,7 @@ pub(crate) fn admit_node(
             let Some(found) = found.filter(|found| found.expires_at > now) else {
                 return Err(Rejection::JoinTokenInvalid.into());
             };
-            events.push(Event::JoinTokenRemoved { token });
+            events.push(Event::Cluster(ClusterEvent::JoinTokenRemoved { token }));
             found.voter
         }
     };
@@ -29,6 +29,6 @@ pub(crate) fn admit_node(
         return Err(Rejection::TooMany { what }.into());
     }
     let node = last.next();
-    events.push(Event::NodeAdmitted { node });
+    events.push(Event::Cluster(ClusterEvent::NodeAdmitted { node }));
     Ok((Accepted::NodeAdmitted { node, voter }, events))
 }

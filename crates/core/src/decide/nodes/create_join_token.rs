@@ -1,7 +1,8 @@
 //! Creates a token with which one machine can join. Also sweeps away a few that have run out.
 
 use crate::{
-    Accepted, Bound, Event, JoinTokenId, Lookup, OperatorName, Rejection, Timestamp, TokenHash,
+    Accepted, Bound, ClusterEvent, Event, JoinTokenId, Lookup, OperatorName, Rejection, Timestamp,
+    TokenHash,
     decide::ruling::Ruling,
     limits::{JOIN_TOKEN_MS_MAX, JOIN_TOKENS_MAX, SESSIONS_SWEPT_MAX},
 };
@@ -25,15 +26,15 @@ pub(crate) fn create_join_token(
         let what = Bound::JoinTokens;
         return Err(Rejection::TooMany { what }.into());
     }
-    let removed = |token| Event::JoinTokenRemoved { token };
+    let removed = |token| Event::Cluster(ClusterEvent::JoinTokenRemoved { token });
     let mut events: Vec<Event> = expired.into_iter().map(removed).collect();
     let expires_at = now.plus_ms(ttl_ms);
-    events.push(Event::JoinTokenCreated {
+    events.push(Event::Cluster(ClusterEvent::JoinTokenCreated {
         token,
         expires_at,
         voter,
         by,
         at: now,
-    });
+    }));
     Ok((Accepted::JoinTokenCreated { expires_at }, events))
 }

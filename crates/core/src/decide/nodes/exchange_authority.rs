@@ -5,7 +5,7 @@
 //! all tokens from before: they name an authority that peers do not believe any more.
 
 use crate::{
-    Accepted, AuthorityId, Event, Lookup, Timestamp,
+    Accepted, AuthorityId, ClusterEvent, Event, Lookup, Timestamp,
     decide::ruling::Ruling,
     limits::{EXCHANGES_MAX, JOIN_TOKENS_MAX},
 };
@@ -23,15 +23,15 @@ pub(crate) fn exchange_authority(
     if !is_next || is_announced != is_final {
         return Ok((Accepted::Done, Vec::new()));
     }
-    let mut events = vec![Event::AuthorityExchanged {
+    let mut events = vec![Event::Cluster(ClusterEvent::AuthorityExchanged {
         generation,
         authority,
         is_final,
-    }];
+    })];
     if is_final {
         let count = usize::try_from(JOIN_TOKENS_MAX).unwrap_or(usize::MAX);
         let tokens = lookup.join_tokens_expired(Timestamp(u64::MAX), count)?;
-        let removed = |token| Event::JoinTokenRemoved { token };
+        let removed = |token| Event::Cluster(ClusterEvent::JoinTokenRemoved { token });
         events.extend(tokens.into_iter().map(removed));
     }
     Ok((Accepted::Done, events))

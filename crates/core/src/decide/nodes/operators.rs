@@ -6,7 +6,7 @@
 //! same name or the same credential.
 
 use crate::{
-    Accepted, Bound, Event, Lookup, OperatorName, Rejection, Timestamp, TokenHash,
+    Accepted, Bound, ClusterEvent, Event, Lookup, OperatorName, Rejection, Timestamp, TokenHash,
     decide::ruling::Ruling, limits::OPERATORS_MAX,
 };
 
@@ -23,7 +23,7 @@ pub(crate) fn make_first_operator(
 
 /// Ends all credentials: those that were lost may have been found by others.
 pub(crate) fn reset_operators(lookup: &impl Lookup, now: Timestamp, token: TokenHash) -> Ruling {
-    let removed = |name| Event::OperatorRemoved { name };
+    let removed = |name| Event::Cluster(ClusterEvent::OperatorRemoved { name });
     let mut events: Vec<Event> = lookup.operators()?.into_iter().map(removed).collect();
     events.push(only(token, now));
     Ok((Accepted::Done, events))
@@ -47,12 +47,12 @@ pub(crate) fn create_operator(
         let what = Bound::Operators;
         return Err(Rejection::TooMany { what }.into());
     }
-    let created = Event::OperatorCreated {
+    let created = Event::Cluster(ClusterEvent::OperatorCreated {
         name: name.clone(),
         token,
         by: Some(by),
         at: now,
-    };
+    });
     Ok((Accepted::Done, vec![created]))
 }
 
@@ -61,19 +61,19 @@ pub(crate) fn revoke_operator(lookup: &impl Lookup, name: &OperatorName) -> Ruli
     let known = lookup.operators()?;
     let events = match known.iter().find(|other| other.key() == name.key()) {
         Some(_) if known.len() == 1 => return Err(Rejection::LastOperator.into()),
-        Some(found) => vec![Event::OperatorRemoved {
+        Some(found) => vec![Event::Cluster(ClusterEvent::OperatorRemoved {
             name: found.clone(),
-        }],
+        })],
         None => Vec::new(),
     };
     Ok((Accepted::Done, events))
 }
 
 fn only(token: TokenHash, at: Timestamp) -> Event {
-    Event::OperatorCreated {
+    Event::Cluster(ClusterEvent::OperatorCreated {
         name: OperatorName::first(),
         token,
         by: None,
         at,
-    }
+    })
 }

@@ -4,7 +4,8 @@
 //! request arrives, because the rules do not see the membership.
 
 use crate::{
-    Accepted, Event, Lookup, NodeId, Rejection, decide::ruling::Ruling, limits::NODES_EVER_MAX,
+    Accepted, ClusterEvent, Event, Lookup, NodeId, Rejection, decide::ruling::Ruling,
+    limits::NODES_EVER_MAX,
 };
 
 pub(crate) fn prefer_leader(lookup: &impl Lookup, node: Option<NodeId>) -> Ruling {
@@ -15,7 +16,7 @@ pub(crate) fn prefer_leader(lookup: &impl Lookup, node: Option<NodeId>) -> Rulin
     }
     let events = match lookup.preferred_leader()? == node {
         true => Vec::new(),
-        false => vec![Event::LeaderPreferred { node }],
+        false => vec![Event::Cluster(ClusterEvent::LeaderPreferred { node })],
     };
     Ok((Accepted::Done, events))
 }

@@ -1,7 +1,7 @@
 //! Retires the number of a node that was removed.
 
 use crate::{
-    Accepted, Bound, Event, Lookup, NodeId, Rejection, decide::ruling::Ruling,
+    Accepted, Bound, ClusterEvent, Event, Lookup, NodeId, Rejection, decide::ruling::Ruling,
     limits::NODES_EVER_MAX,
 };
 
@@ -12,7 +12,7 @@ pub(crate) fn retire_node(lookup: &impl Lookup, node: NodeId) -> Ruling {
     }
     let events = match lookup.is_retired(node)? {
         true => Vec::new(),
-        false => vec![Event::NodeRetired { node }],
+        false => vec![Event::Cluster(ClusterEvent::NodeRetired { node })],
     };
     Ok((Accepted::Done, events))
 }

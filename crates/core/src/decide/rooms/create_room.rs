@@ -1,8 +1,8 @@
 //! Creates a room under a name that no other has; its creator owns it.
 
 use crate::{
-    Accepted, AccountId, Bound, Event, Lookup, MemberRole, Progress, Rejection, RoomName,
-    Timestamp, Topic,
+    Accepted, AccountId, Bound, Event, Lookup, MemberRole, Progress, Rejection, RoomEvent,
+    RoomName, Timestamp, Topic,
     decide::ruling::Ruling,
     limits::{ROOMS_MAX, ROOMS_PER_ACCOUNT_MAX},
 };
@@ -26,19 +26,19 @@ pub(crate) fn create_room(
         return too_many(Bound::RoomsOfAccount);
     }
     let conversation = lookup.conversation_last()?.next();
-    let created = Event::RoomCreated {
+    let created = Event::Room(RoomEvent::Created {
         conversation,
         name: name.clone(),
         topic: topic.clone(),
         public,
         at: now,
-    };
-    let joined = Event::MemberJoined {
+    });
+    let joined = Event::Room(RoomEvent::MemberJoined {
         conversation,
         account: by,
         role: MemberRole::Owner,
         progress: Progress::default(),
-    };
+    });
     let entered = Accepted::RoomEntered { conversation };
     Ok((entered, vec![created, joined]))
 }

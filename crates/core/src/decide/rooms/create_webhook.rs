@@ -3,7 +3,7 @@
 use super::join_room;
 use crate::{
     Accepted, AccountId, AccountName, AccountRole, Bound, Event, Lookup, MemberRole, Rejection,
-    RoomName, Timestamp, TokenHash,
+    RoomEvent, RoomName, Timestamp, TokenHash,
     decide::{accounts::create_account, rooms, ruling::Ruling},
     limits::{WEBHOOKS_PER_ACCOUNT_MAX, WEBHOOKS_PER_ROOM_MAX},
 };
@@ -32,14 +32,14 @@ pub(crate) fn create_webhook(
         create_account::new_account(lookup, now, account, "", AccountRole::Bot)?;
     let joined = join_room::enter(&room, poster, MemberRole::Member)?;
     let webhook = lookup.webhook_last()?.next();
-    let made = Event::WebhookCreated {
+    let made = Event::Room(RoomEvent::WebhookCreated {
         webhook,
         token,
         conversation: room.id,
         account: poster,
         by,
         at: now,
-    };
+    });
     let accepted = Accepted::WebhookCreated {
         webhook,
         account: poster,

@@ -1,7 +1,8 @@
 //! Removes a webhook and the account under which it posts. Its messages stay.
 
 use crate::{
-    Accepted, AccountId, Event, Lookup, MemberRole, Rejection, Webhook, WebhookId,
+    Accepted, AccountEvent, AccountId, Event, Lookup, MemberRole, Rejection, RoomEvent, Webhook,
+    WebhookId,
     decide::ruling::{Ruling, Stop},
 };
 
@@ -28,21 +29,21 @@ pub(crate) fn remove(
     by: AccountId,
     events: &mut Vec<Event>,
 ) -> Result<(), Stop> {
-    events.push(Event::WebhookDeleted {
+    events.push(Event::Room(RoomEvent::WebhookDeleted {
         webhook: webhook.id,
-    });
+    }));
     if lookup
         .membership(webhook.conversation, webhook.account)?
         .is_some()
     {
-        events.push(Event::MemberLeft {
+        events.push(Event::Room(RoomEvent::MemberLeft {
             conversation: webhook.conversation,
             account: webhook.account,
             by,
-        });
+        }));
     }
-    events.push(Event::AccountDeleted {
+    events.push(Event::Account(AccountEvent::Deleted {
         account: webhook.account,
-    });
+    }));
     Ok(())
 }

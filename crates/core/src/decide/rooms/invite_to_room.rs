@@ -1,7 +1,8 @@
 //! Allows an account to join a room, and notifies it. Inviting a member, or twice, is no error.
 
 use crate::{
-    Accepted, AccountId, AccountName, Bound, Event, Lookup, MemberRole, Rejection, RoomName,
+    Accepted, AccountId, AccountName, Bound, Event, Lookup, MemberRole, Rejection, RoomEvent,
+    RoomName,
     decide::{rooms, ruling::Ruling},
     limits::INVITATIONS_PER_ROOM_MAX,
 };
@@ -32,10 +33,10 @@ pub(crate) fn invite_to_room(
         let what = Bound::Invitations;
         return Err(Rejection::TooMany { what }.into());
     }
-    let event = Event::MemberInvited {
+    let event = Event::Room(RoomEvent::MemberInvited {
         conversation: room.id,
         account: invited,
         by,
-    };
+    });
     Ok((Accepted::Done, vec![event]))
 }

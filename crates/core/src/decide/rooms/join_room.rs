@@ -2,7 +2,8 @@
 //! is joining once.
 
 use crate::{
-    Accepted, AccountId, Bound, Event, Lookup, MemberRole, Progress, Rejection, RoomName,
+    Accepted, AccountId, Bound, Event, Lookup, MemberRole, Progress, Rejection, RoomEvent,
+    RoomName,
     decide::{
         rooms,
         ruling::{Ruling, Stop},
@@ -40,7 +41,7 @@ pub(crate) fn enter(
         let what = Bound::Members;
         return Err(Rejection::TooMany { what }.into());
     }
-    Ok(Event::MemberJoined {
+    Ok(Event::Room(RoomEvent::MemberJoined {
         conversation: room.id,
         account,
         role,
@@ -48,5 +49,5 @@ pub(crate) fn enter(
             delivered: room.sequence_last,
             read: room.sequence_last,
         },
-    })
+    }))
 }

@@ -1,7 +1,7 @@
 //! Removes a member of a lower role, or an invitation.
 
 use crate::{
-    Accepted, AccountId, AccountName, Event, Lookup, MemberRole, Rejection, RoomName,
+    Accepted, AccountId, AccountName, Event, Lookup, MemberRole, Rejection, RoomEvent, RoomName,
     decide::{rooms, ruling::Ruling},
 };
 
@@ -25,10 +25,12 @@ pub(crate) fn kick_from_room(
             return Err(Rejection::NotAllowed.into());
         }
         Some(_) => rooms::leave(lookup, room.id, target, by, &mut events)?,
-        None if lookup.is_invited(room.id, target)? => events.push(Event::InvitationRemoved {
-            conversation: room.id,
-            account: target,
-        }),
+        None if lookup.is_invited(room.id, target)? => {
+            events.push(Event::Room(RoomEvent::InvitationRemoved {
+                conversation: room.id,
+                account: target,
+            }))
+        }
         None => return Err(Rejection::NotAMember.into()),
     }
     Ok((Accepted::Done, events))

@@ -18,7 +18,7 @@ pub(crate) mod set_topic;
 use super::ruling::Stop;
 use crate::{
     AccountId, AccountName, ConversationId, Event, Kind, Lookup, MemberRole, Membership, Rejection,
-    RoomName,
+    RoomEvent, RoomName,
     limits::{EVENTS_PER_COMMAND_MAX, ROOMS_PER_ACCOUNT_MAX},
 };
 
@@ -98,19 +98,19 @@ pub(super) fn leave(
     let own = lookup
         .membership(room, account)?
         .ok_or(Rejection::NotAMember)?;
-    events.push(Event::MemberLeft {
+    events.push(Event::Room(RoomEvent::MemberLeft {
         conversation: room,
         account,
         by,
-    });
+    }));
     match lookup.next_in_line(room, account)? {
         Some((next, role)) => {
             if own.role == MemberRole::Owner && role < MemberRole::Owner {
-                events.push(Event::MemberRoleChanged {
+                events.push(Event::Room(RoomEvent::MemberRoleChanged {
                     conversation: room,
                     account: next,
                     role: MemberRole::Owner,
-                });
+                }));
             }
         }
         None => {

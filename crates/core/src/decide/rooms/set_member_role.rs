@@ -1,7 +1,7 @@
 //! Sets the role of a member. A room keeps an owner.
 
 use crate::{
-    Accepted, AccountId, AccountName, Event, Lookup, MemberRole, Rejection, RoomName,
+    Accepted, AccountId, AccountName, Event, Lookup, MemberRole, Rejection, RoomEvent, RoomName,
     decide::{rooms, ruling::Ruling},
 };
 
@@ -30,10 +30,10 @@ pub(crate) fn set_member_role(
             return Err(Rejection::LastOfItsKind { admin: false }.into());
         }
     }
-    let changed = Event::MemberRoleChanged {
+    let changed = Event::Room(RoomEvent::MemberRoleChanged {
         conversation: room.id,
         account: target,
         role,
-    };
+    });
     Ok((Accepted::Done, vec![changed]))
 }

@@ -1,7 +1,7 @@
 //! Says what a room is about.
 
 use crate::{
-    Accepted, AccountId, Event, Lookup, MemberRole, RoomName, Topic,
+    Accepted, AccountId, Event, Lookup, MemberRole, RoomEvent, RoomName, Topic,
     decide::{rooms, ruling::Ruling},
 };
 
@@ -12,9 +12,9 @@ pub(crate) fn set_topic(
     topic: &Topic,
 ) -> Ruling {
     let room = rooms::see_as(lookup, by, name, MemberRole::Moderator)?;
-    let changed = Event::TopicChanged {
+    let changed = Event::Room(RoomEvent::TopicChanged {
         conversation: room.id,
         topic: topic.clone(),
-    };
+    });
     Ok((Accepted::Done, vec![changed]))
 }

@@ -9,8 +9,8 @@
 
 use super::try_password;
 use crate::{
-    Accepted, AccountId, AccountRole, Event, LoginKeys, Lookup, Rejection, SessionId, SessionLabel,
-    Timestamp, TokenHash,
+    Accepted, AccessEvent, AccountEvent, AccountId, AccountRole, Event, LoginKeys, Lookup,
+    Rejection, SessionEvent, SessionId, SessionLabel, Timestamp, TokenHash,
     decide::{
         accounts::create_account::is_hash,
         ruling::{Ruling, Stop, close_session},
@@ -58,14 +58,14 @@ pub(crate) fn open_session(lookup: &impl Lookup, now: Timestamp, asked: Asked<'_
     events.extend(
         expired
             .into_iter()
-            .map(|session| Event::SessionForgotten { session }),
+            .map(|session| Event::Session(SessionEvent::Forgotten { session })),
     );
     for unused in least_recently_used(lookup, now, open, too_many)? {
         events.extend(close_session(unused, now).1);
     }
     let session = lookup.session_last()?.next();
     let expires_at = now.plus_ms(SESSION_MS);
-    events.push(Event::SessionOpened {
+    events.push(Event::Session(SessionEvent::Opened {
         session,
         account,
         token,
@@ -73,12 +73,12 @@ pub(crate) fn open_session(lookup: &impl Lookup, now: Timestamp, asked: Asked<'_
         at: now,
         began_at: now,
         expires_at,
-    });
+    }));
     if let Some(password_hash) = asked.renewed_hash {
-        events.push(Event::PasswordRehashed {
+        events.push(Event::Account(AccountEvent::PasswordRehashed {
             account,
             password_hash: password_hash.to_owned(),
-        });
+        }));
     }
     forgive(lookup, now, asked.keys, &mut events)?;
     remember_places(lookup, now, account, asked.keys, &mut events)?;
@@ -128,12 +128,12 @@ fn forgive(
 ) -> Result<(), Stop> {
     if let Some(key) = try_password::apart(lookup, keys)? {
         if lookup.throttle(&key)?.is_some() {
-            events.push(Event::LoginForgiven { key });
+            events.push(Event::Access(AccessEvent::LoginForgiven { key }));
         }
         return Ok(());
     }
     if let Some(share) = lookup.throttle(&keys.pair)? {
-        events.push(Event::LoginForgiven { key: keys.pair });
+        events.push(Event::Access(AccessEvent::LoginForgiven { key: keys.pair }));
         // Keys of different kinds differ; should two be the same, it is forgiven once.
         if keys.address != keys.pair {
             events.extend(try_password::forgive_share(
@@ -147,7 +147,7 @@ fn forgive(
     let is_forgiven = [keys.pair, keys.address].contains(&keys.account);
     if !is_forgiven && lookup.throttle(&keys.account)?.is_some() {
         let key = keys.account;
-        events.push(Event::LoginForgiven { key });
+        events.push(Event::Access(AccessEvent::LoginForgiven { key }));
     }
     Ok(())
 }
@@ -165,11 +165,18 @@ fn remember_places(
     others.sort_by_key(|(place, used_at)| (*used_at, *place));
     let excess = (others.len() + own.len()).saturating_sub(LOGIN_PLACES_MAX);
     for (place, _) in others.into_iter().take(excess) {
-        events.push(Event::LoginForgotten { account, place });
+        events.push(Event::Access(AccessEvent::LoginForgotten {
+            account,
+            place,
+        }));
     }
     for place in own {
         let at = now;
-        events.push(Event::LoginKnown { account, place, at });
+        events.push(Event::Access(AccessEvent::LoginKnown {
+            account,
+            place,
+            at,
+        }));
     }
     Ok(())
 }

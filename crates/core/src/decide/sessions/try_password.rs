@@ -7,7 +7,7 @@
 //! both together.
 
 use crate::{
-    Accepted, Event, LoginKeys, Lookup, Rejection, Throttle, ThrottleKey, Timestamp,
+    Accepted, AccessEvent, Event, LoginKeys, Lookup, Rejection, Throttle, ThrottleKey, Timestamp,
     decide::ruling::{Ruling, Stop},
     limits::{
         THROTTLE_FIRST_MS, THROTTLE_FORGET_MS, THROTTLE_FREE_ACCOUNT, THROTTLE_FREE_ADDRESS,
@@ -55,12 +55,12 @@ pub(crate) fn try_password(lookup: &impl Lookup, now: Timestamp, keys: &LoginKey
     let mut events = make_room(lookup, now, &held)?;
     for (key, free, before) in held {
         let failures = remembered(before, now).saturating_add(1);
-        events.push(Event::LoginFailed {
+        events.push(Event::Access(AccessEvent::LoginFailed {
             key,
             failures,
             not_before: now.plus_ms(wait_of(failures, free)),
             at: now,
-        });
+        }));
     }
     Ok((Accepted::PasswordTried, events))
 }
@@ -86,7 +86,9 @@ fn make_room(
         let others: Vec<ThrottleKey> = others.take(excess).collect();
         goes.extend(others);
     }
-    let forgotten = goes.into_iter().map(|key| Event::LoginForgiven { key });
+    let forgotten = goes
+        .into_iter()
+        .map(|key| Event::Access(AccessEvent::LoginForgiven { key }));
     Ok(forgotten.collect())
 }
 
@@ -109,19 +111,19 @@ pub(crate) fn forgive_share(
     };
     let failures = before.failures.saturating_sub(share);
     Ok(Some(match failures {
-        0 => Event::LoginForgiven { key: address },
-        1..=THROTTLE_FREE_ADDRESS => Event::LoginFailed {
+        0 => Event::Access(AccessEvent::LoginForgiven { key: address }),
+        1..=THROTTLE_FREE_ADDRESS => Event::Access(AccessEvent::LoginFailed {
             key: address,
             failures,
             not_before: now,
             at: before.failed_at,
-        },
-        _ => Event::LoginFailed {
+        }),
+        _ => Event::Access(AccessEvent::LoginFailed {
             key: address,
             failures,
             not_before: before.not_before,
             at: before.failed_at,
-        },
+        }),
     }))
 }
 

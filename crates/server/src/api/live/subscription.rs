@@ -9,7 +9,7 @@
 use std::{sync::Arc, time::Duration};
 
 use conclave_core::{ConversationId, Position, TokenHash};
-use conclave_replica::rows::{self, StreamPage};
+use conclave_storage::state::{self as rows, StreamPage};
 use conclave_wire::{Problem, v1};
 use futures::{Stream, future::BoxFuture};
 use tokio::{

@@ -14,7 +14,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use conclave_replica::{PeerError, SnapshotOffer, Vote};
+use conclave_replica::{PeerError, SnapshotOffer};
+use conclave_storage::log::Vote;
 use conclave_wire::peer::{
     self, install_snapshot_request::Part, peer_service_client::PeerServiceClient,
 };

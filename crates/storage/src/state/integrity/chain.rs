@@ -4,7 +4,10 @@
 //! facts are never fed as the same bytes; every value has a fixed or a stated length.
 
 use blake3::Hasher;
-use conclave_core::{AccountId, Allowance, Event, OperatorName, Position};
+use conclave_core::{
+    AccessEvent, AccountEvent, AccountId, Allowance, ClusterEvent, ConversationEvent, Event,
+    MessageEvent, OperatorName, Position, RoomEvent, SentMessage, SessionEvent,
+};
 
 use crate::state::column::{account_role_number, member_role_number};
 
@@ -23,9 +26,22 @@ pub(crate) fn allowance(hasher: &mut Hasher, account: AccountId, allowance: &All
 
 /// Feeds one event.
 pub(crate) fn event(hasher: &mut Hasher, position: Position, event: &Event) {
+    match event {
+        Event::Account(event) => of_account(hasher, position, event),
+        Event::Access(event) => of_access(hasher, position, event),
+        Event::Session(event) => of_session(hasher, position, event),
+        Event::Conversation(event) => of_conversation(hasher, position, event),
+        Event::Message(event) => of_message(hasher, position, event),
+        Event::Room(event) => of_room(hasher, position, event),
+        Event::Cluster(event) => of_cluster(hasher, position, event),
+    }
+}
+
+/// Feeds an event about an account, or the limits of all.
+fn of_account(hasher: &mut Hasher, position: Position, event: &AccountEvent) {
     let mut put = |kind, values: &[u64]| head(hasher, kind, position, values);
     match event {
-        Event::AccountCreated {
+        AccountEvent::Created {
             account,
             name,
             password_hash,
@@ -39,8 +55,98 @@ pub(crate) fn event(hasher: &mut Hasher, position: Position, event: &Event) {
             bytes(hasher, name.as_str().as_bytes());
             bytes(hasher, password_hash.as_bytes());
         }
-        Event::AccountDeleted { account } => put(2, &[account.0]),
-        Event::SessionOpened {
+        AccountEvent::Deleted { account } => put(2, &[account.0]),
+        AccountEvent::PasswordChanged {
+            account,
+            password_hash,
+            password_version,
+        } => {
+            put(12, &[account.0, *password_version]);
+            bytes(hasher, password_hash.as_bytes());
+        }
+        AccountEvent::DisplayNameChanged {
+            account,
+            display_name,
+        } => {
+            put(13, &[account.0]);
+            bytes(hasher, display_name.as_str().as_bytes());
+        }
+        AccountEvent::RoleChanged { account, role } => {
+            put(14, &[account.0, account_role_number(*role).cast_unsigned()]);
+        }
+        AccountEvent::BlockChanged {
+            account,
+            other,
+            blocked,
+        } => put(15, &[account.0, other.0, u64::from(*blocked)]),
+        AccountEvent::PasswordRehashed {
+            account,
+            password_hash,
+        } => {
+            put(62, &[account.0]);
+            bytes(hasher, password_hash.as_bytes());
+        }
+        AccountEvent::Suspended { account, suspended } => {
+            put(63, &[account.0, u64::from(*suspended)]);
+        }
+        AccountEvent::LimitsChanged { limits } => {
+            let values: Vec<u64> = limits.iter().map(|(_, value)| value).collect();
+            put(65, &values);
+        }
+    }
+}
+
+/// Feeds an event about what allows log-ins and new accounts.
+fn of_access(hasher: &mut Hasher, position: Position, event: &AccessEvent) {
+    let mut put = |kind, values: &[u64]| head(hasher, kind, position, values);
+    match event {
+        AccessEvent::SetupOffered { token } => {
+            put(16, &[]);
+            bytes(hasher, &token.0);
+        }
+        AccessEvent::InviteCreated {
+            invite,
+            code,
+            by,
+            expires_at,
+            uses,
+        } => {
+            put(17, &[invite.0, by.0, expires_at.0, u64::from(*uses)]);
+            bytes(hasher, &code.0);
+        }
+        AccessEvent::InviteUsed { invite, uses_left } => {
+            put(18, &[invite.0, u64::from(*uses_left)])
+        }
+        AccessEvent::InviteRemoved { invite } => put(19, &[invite.0]),
+        AccessEvent::LoginFailed {
+            key,
+            failures,
+            not_before,
+            at,
+        } => {
+            put(20, &[u64::from(*failures), not_before.0, at.0]);
+            bytes(hasher, &key.0);
+        }
+        AccessEvent::LoginForgiven { key } => {
+            put(21, &[]);
+            bytes(hasher, &key.0);
+        }
+        AccessEvent::LoginKnown { account, place, at } => {
+            put(60, &[account.0, at.0]);
+            bytes(hasher, &place.0);
+        }
+        AccessEvent::LoginForgotten { account, place } => {
+            put(61, &[account.0]);
+            bytes(hasher, &place.0);
+        }
+    }
+}
+
+/// Feeds an event about a session.
+fn of_session(hasher: &mut Hasher, position: Position, event: &SessionEvent) {
+    let mut put = |kind, values: &[u64]| head(hasher, kind, position, values);
+    match event {
+        SessionEvent::Opened {
             session,
             account,
             token,
@@ -54,27 +160,41 @@ pub(crate) fn event(hasher: &mut Hasher, position: Position, event: &Event) {
             bytes(hasher, &token.0);
             bytes(hasher, label.as_str().as_bytes());
         }
-        Event::SessionRenewed {
+        SessionEvent::Renewed {
             session,
             expires_at,
             used_at,
         } => put(4, &[session.0, expires_at.0, used_at.0]),
-        Event::SessionClosed { session, forget_at } => put(5, &[session.0, forget_at.0]),
-        Event::SessionForgotten { session } => put(6, &[session.0]),
-        Event::ConversationOpened {
+        SessionEvent::Closed { session, forget_at } => put(5, &[session.0, forget_at.0]),
+        SessionEvent::Forgotten { session } => put(6, &[session.0]),
+    }
+}
+
+/// Feeds an event about a conversation of either kind.
+fn of_conversation(hasher: &mut Hasher, position: Position, event: &ConversationEvent) {
+    let mut put = |kind, values: &[u64]| head(hasher, kind, position, values);
+    match event {
+        ConversationEvent::Opened {
             conversation,
             members: (a, b),
             at,
         } => put(7, &[conversation.0, a.0, b.0, at.0]),
-        other => event_of_messages(hasher, position, other),
+        ConversationEvent::PositionAdvanced {
+            conversation,
+            account,
+            progress,
+        } => {
+            let far = [progress.delivered.0, progress.read.0];
+            put(9, &[conversation.0, account.0, far[0], far[1]]);
+        }
     }
 }
 
-/// Feeds an event about messages or their changes.
-fn event_of_messages(hasher: &mut Hasher, position: Position, event: &Event) {
+/// Feeds an event about a message.
+fn of_message(hasher: &mut Hasher, position: Position, event: &MessageEvent) {
     let mut put = |kind, values: &[u64]| head(hasher, kind, position, values);
     match event {
-        Event::MessageSent {
+        MessageEvent::Sent(SentMessage {
             conversation,
             sequence,
             by,
@@ -84,7 +204,7 @@ fn event_of_messages(hasher: &mut Hasher, position: Position, event: &Event) {
             action,
             ordinal,
             mentions,
-        } => {
+        }) => {
             let reply_to = reply_to.map_or(0, |sequence| sequence.0);
             let values = [conversation.0, sequence.0, by.0, at.0, reply_to, *ordinal];
             put(8, &values);
@@ -92,25 +212,17 @@ fn event_of_messages(hasher: &mut Hasher, position: Position, event: &Event) {
             bytes(hasher, text.as_str().as_bytes());
             numbers(hasher, mentions);
         }
-        Event::PositionAdvanced {
-            conversation,
-            account,
-            progress,
-        } => {
-            let far = [progress.delivered.0, progress.read.0];
-            put(9, &[conversation.0, account.0, far[0], far[1]]);
-        }
-        Event::MessageHidden {
+        MessageEvent::Hidden {
             conversation,
             sequence,
             account,
         } => put(10, &[conversation.0, sequence.0, account.0]),
-        Event::MessageDeleted {
+        MessageEvent::Deleted {
             conversation,
             sequence,
             at,
         } => put(11, &[conversation.0, sequence.0, at.0]),
-        Event::MessageEdited {
+        MessageEvent::Edited {
             conversation,
             sequence,
             at,
@@ -121,7 +233,7 @@ fn event_of_messages(hasher: &mut Hasher, position: Position, event: &Event) {
             bytes(hasher, text.as_str().as_bytes());
             numbers(hasher, mentions);
         }
-        Event::ReactionChanged {
+        MessageEvent::ReactionChanged {
             conversation,
             sequence,
             account,
@@ -132,93 +244,84 @@ fn event_of_messages(hasher: &mut Hasher, position: Position, event: &Event) {
             put(23, &values);
             bytes(hasher, reaction.as_str().as_bytes());
         }
-        other => event_of_people(hasher, position, other),
     }
 }
 
-/// Feeds an event about accounts, or about what allows log-ins and new accounts.
-fn event_of_people(hasher: &mut Hasher, position: Position, event: &Event) {
+/// Feeds an event about a room.
+fn of_room(hasher: &mut Hasher, position: Position, event: &RoomEvent) {
     let mut put = |kind, values: &[u64]| head(hasher, kind, position, values);
     match event {
-        Event::PasswordChanged {
-            account,
-            password_hash,
-            password_version,
-        } => {
-            put(12, &[account.0, *password_version]);
-            bytes(hasher, password_hash.as_bytes());
-        }
-        Event::DisplayNameChanged {
-            account,
-            display_name,
-        } => {
-            put(13, &[account.0]);
-            bytes(hasher, display_name.as_str().as_bytes());
-        }
-        Event::AccountRoleChanged { account, role } => {
-            put(14, &[account.0, account_role_number(*role).cast_unsigned()]);
-        }
-        Event::BlockChanged {
-            account,
-            other,
-            blocked,
-        } => put(15, &[account.0, other.0, u64::from(*blocked)]),
-        Event::SetupOffered { token } => {
-            put(16, &[]);
-            bytes(hasher, &token.0);
-        }
-        Event::InviteCreated {
-            invite,
-            code,
-            by,
-            expires_at,
-            uses,
-        } => {
-            put(17, &[invite.0, by.0, expires_at.0, u64::from(*uses)]);
-            bytes(hasher, &code.0);
-        }
-        Event::InviteUsed { invite, uses_left } => put(18, &[invite.0, u64::from(*uses_left)]),
-        Event::InviteRemoved { invite } => put(19, &[invite.0]),
-        Event::LoginFailed {
-            key,
-            failures,
-            not_before,
+        RoomEvent::Created {
+            conversation,
+            name,
+            topic,
+            public,
             at,
         } => {
-            put(20, &[u64::from(*failures), not_before.0, at.0]);
-            bytes(hasher, &key.0);
+            put(24, &[conversation.0, u64::from(*public), at.0]);
+            bytes(hasher, name.as_str().as_bytes());
+            bytes(hasher, topic.as_str().as_bytes());
         }
-        Event::LoginForgiven { key } => {
-            put(21, &[]);
-            bytes(hasher, &key.0);
-        }
-        Event::LoginKnown { account, place, at } => {
-            put(60, &[account.0, at.0]);
-            bytes(hasher, &place.0);
-        }
-        Event::LoginForgotten { account, place } => {
-            put(61, &[account.0]);
-            bytes(hasher, &place.0);
-        }
-        Event::PasswordRehashed {
+        RoomEvent::MemberJoined {
+            conversation,
             account,
-            password_hash,
+            role,
+            progress,
         } => {
-            put(62, &[account.0]);
-            bytes(hasher, password_hash.as_bytes());
+            let role = member_role_number(*role).cast_unsigned();
+            let far = [progress.delivered.0, progress.read.0];
+            put(25, &[conversation.0, account.0, role, far[0], far[1]]);
         }
-        Event::AccountSuspended { account, suspended } => {
-            put(63, &[account.0, u64::from(*suspended)]);
+        RoomEvent::MemberLeft {
+            conversation,
+            account,
+            by,
+        } => put(26, &[conversation.0, account.0, by.0]),
+        RoomEvent::MemberRoleChanged {
+            conversation,
+            account,
+            role,
+        } => {
+            let role = member_role_number(*role).cast_unsigned();
+            put(27, &[conversation.0, account.0, role]);
         }
-        other => event_of_nodes(hasher, position, other),
+        RoomEvent::TopicChanged {
+            conversation,
+            topic,
+        } => {
+            put(28, &[conversation.0]);
+            bytes(hasher, topic.as_str().as_bytes());
+        }
+        RoomEvent::MemberInvited {
+            conversation,
+            account,
+            by,
+        } => put(29, &[conversation.0, account.0, by.0]),
+        RoomEvent::InvitationRemoved {
+            conversation,
+            account,
+        } => put(30, &[conversation.0, account.0]),
+        RoomEvent::WebhookCreated {
+            webhook,
+            token,
+            conversation,
+            account,
+            by,
+            at,
+        } => {
+            let values = [webhook.0, conversation.0, account.0, by.0, at.0];
+            put(31, &values);
+            bytes(hasher, &token.0);
+        }
+        RoomEvent::WebhookDeleted { webhook } => put(32, &[webhook.0]),
     }
 }
 
-/// Feeds an event about the nodes of the cluster.
-fn event_of_nodes(hasher: &mut Hasher, position: Position, event: &Event) {
+/// Feeds an event about the cluster.
+fn of_cluster(hasher: &mut Hasher, position: Position, event: &ClusterEvent) {
     let mut put = |kind, values: &[u64]| head(hasher, kind, position, values);
     match event {
-        Event::JoinTokenCreated {
+        ClusterEvent::JoinTokenCreated {
             token,
             expires_at,
             voter,
@@ -229,11 +332,11 @@ fn event_of_nodes(hasher: &mut Hasher, position: Position, event: &Event) {
             bytes(hasher, &token.0);
             bytes(hasher, by.as_str().as_bytes());
         }
-        Event::JoinTokenRemoved { token } => {
+        ClusterEvent::JoinTokenRemoved { token } => {
             put(34, &[]);
             bytes(hasher, &token.0);
         }
-        Event::OperatorCreated {
+        ClusterEvent::OperatorCreated {
             name,
             token,
             by,
@@ -246,13 +349,13 @@ fn event_of_nodes(hasher: &mut Hasher, position: Position, event: &Event) {
             let by = by.as_ref().map_or("", OperatorName::as_str);
             bytes(hasher, by.as_bytes());
         }
-        Event::OperatorRemoved { name } => {
+        ClusterEvent::OperatorRemoved { name } => {
             put(39, &[]);
             bytes(hasher, name.as_str().as_bytes());
         }
-        Event::NodeAdmitted { node } => put(35, &[node.0]),
-        Event::NodeRetired { node } => put(36, &[node.0]),
-        Event::AuthorityExchanged {
+        ClusterEvent::NodeAdmitted { node } => put(35, &[node.0]),
+        ClusterEvent::NodeRetired { node } => put(36, &[node.0]),
+        ClusterEvent::AuthorityExchanged {
             generation,
             authority,
             is_final,
@@ -260,83 +363,7 @@ fn event_of_nodes(hasher: &mut Hasher, position: Position, event: &Event) {
             put(64, &[*generation, u64::from(*is_final)]);
             bytes(hasher, &authority.0);
         }
-        Event::LeaderPreferred { node } => put(37, &[node.map_or(0, |node| node.0)]),
-        Event::AccountLimitsChanged { limits } => {
-            let values: Vec<u64> = limits.iter().map(|(_, value)| value).collect();
-            put(65, &values);
-        }
-        other => event_of_rooms(hasher, position, other),
-    }
-}
-
-/// Feeds an event about rooms.
-fn event_of_rooms(hasher: &mut Hasher, position: Position, event: &Event) {
-    let mut put = |kind, values: &[u64]| head(hasher, kind, position, values);
-    match event {
-        Event::RoomCreated {
-            conversation,
-            name,
-            topic,
-            public,
-            at,
-        } => {
-            put(24, &[conversation.0, u64::from(*public), at.0]);
-            bytes(hasher, name.as_str().as_bytes());
-            bytes(hasher, topic.as_str().as_bytes());
-        }
-        Event::MemberJoined {
-            conversation,
-            account,
-            role,
-            progress,
-        } => {
-            let role = member_role_number(*role).cast_unsigned();
-            let far = [progress.delivered.0, progress.read.0];
-            put(25, &[conversation.0, account.0, role, far[0], far[1]]);
-        }
-        Event::MemberLeft {
-            conversation,
-            account,
-            by,
-        } => put(26, &[conversation.0, account.0, by.0]),
-        Event::MemberRoleChanged {
-            conversation,
-            account,
-            role,
-        } => {
-            let role = member_role_number(*role).cast_unsigned();
-            put(27, &[conversation.0, account.0, role]);
-        }
-        Event::TopicChanged {
-            conversation,
-            topic,
-        } => {
-            put(28, &[conversation.0]);
-            bytes(hasher, topic.as_str().as_bytes());
-        }
-        Event::MemberInvited {
-            conversation,
-            account,
-            by,
-        } => put(29, &[conversation.0, account.0, by.0]),
-        Event::InvitationRemoved {
-            conversation,
-            account,
-        } => put(30, &[conversation.0, account.0]),
-        Event::WebhookCreated {
-            webhook,
-            token,
-            conversation,
-            account,
-            by,
-            at,
-        } => {
-            let values = [webhook.0, conversation.0, account.0, by.0, at.0];
-            put(31, &values);
-            bytes(hasher, &token.0);
-        }
-        Event::WebhookDeleted { webhook } => put(32, &[webhook.0]),
-        _ => unreachable!("every other event was fed before"),
+        ClusterEvent::LeaderPreferred { node } => put(37, &[node.map_or(0, |node| node.0)]),
     }
 }
 

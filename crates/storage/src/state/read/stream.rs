@@ -15,7 +15,7 @@ use super::{
     reader::{account_now, mark, page},
 };
 use crate::state::{
-    Happened, MessageRow, ReadError, Reader, StreamItem, StreamPage,
+    Happened, MessageRow, ReadError, Reader, RoomChange, StreamItem, StreamPage,
     change_kind::Kind,
     column::{bound, count, member_role_of, number, number_or_none, sought},
 };
@@ -299,36 +299,36 @@ impl<'c> View<'c> {
                     peer_name: name.flatten(),
                 }
             }
-            Kind::Joined => Happened::Joined {
+            Kind::Joined => Happened::Room(RoomChange::Joined {
                 conversation,
                 room_name: room_name()?,
                 account: account()?,
                 name: self.name_of(account()?)?,
-            },
-            Kind::Left => Happened::Left {
+            }),
+            Kind::Left => Happened::Room(RoomChange::Left {
                 conversation,
                 room_name: room_name()?,
                 account: account()?,
                 name: self.name_of(account()?)?,
                 by: by()?,
-            },
+            }),
             Kind::RoleChanged => {
                 let value = change.value.as_deref().and_then(|role| role.parse().ok());
-                Happened::RoleChanged {
+                Happened::Room(RoomChange::RoleChanged {
                     conversation,
                     account: account()?,
                     role: member_role_of(7, value.unwrap_or(-1))?,
-                }
+                })
             }
-            Kind::TopicChanged => Happened::TopicChanged {
+            Kind::TopicChanged => Happened::Room(RoomChange::TopicChanged {
                 conversation,
                 topic: change.value.unwrap_or_default(),
-            },
-            Kind::Invited => Happened::Invited {
+            }),
+            Kind::Invited => Happened::Room(RoomChange::Invited {
                 conversation,
                 room_name: room_name()?,
                 by: by()?,
-            },
+            }),
             _ => return Ok(None),
         }))
     }

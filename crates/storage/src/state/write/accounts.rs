@@ -1,7 +1,9 @@
 //! Writes accounts, blocks, and what allows log-ins and new accounts: the setup token, invites,
 //! failed log-ins.
 
-use conclave_core::{Account, AccountId, AccountRole, Event};
+use conclave_core::{
+    AccessEvent, Account, AccountEvent, AccountId, AccountName, AccountRole, Timestamp,
+};
 use rusqlite::params;
 
 use crate::state::{
@@ -11,11 +13,17 @@ use crate::state::{
 };
 
 impl Writer {
-    pub(super) fn write_account(&mut self, event: &Event) -> Result<(), ApplyError> {
+    pub(super) fn write_account(&mut self, event: &AccountEvent) -> Result<(), ApplyError> {
         match event {
-            Event::AccountCreated { .. } => self.create_account(event),
-            Event::AccountDeleted { account } => self.delete_account(*account),
-            Event::PasswordChanged {
+            AccountEvent::Created {
+                account,
+                name,
+                password_hash,
+                role,
+                at,
+            } => self.create_account(*account, name, password_hash, *role, *at),
+            AccountEvent::Deleted { account } => self.delete_account(*account),
+            AccountEvent::PasswordChanged {
                 account,
                 password_hash,
                 password_version,
@@ -29,14 +37,14 @@ impl Writer {
                 }
                 Ok(())
             }
-            Event::PasswordRehashed {
+            AccountEvent::PasswordRehashed {
                 account,
                 password_hash,
             } => {
                 let sql = "UPDATE accounts SET password_hash = ?2 WHERE id = ?1";
                 self.change_one(sql, params![stored(account.0), password_hash])
             }
-            Event::AccountSuspended { account, suspended } => {
+            AccountEvent::Suspended { account, suspended } => {
                 let (role, before) = self.standing_of(*account)?;
                 let sql = "UPDATE accounts SET suspended = ?2 WHERE id = ?1";
                 self.change_one(sql, params![stored(account.0), suspended])?;
@@ -47,14 +55,14 @@ impl Writer {
                 }
                 Ok(())
             }
-            Event::DisplayNameChanged {
+            AccountEvent::DisplayNameChanged {
                 account,
                 display_name,
             } => {
                 let sql = "UPDATE accounts SET display_name = ?2 WHERE id = ?1";
                 self.change_one(sql, params![stored(account.0), display_name.as_str()])
             }
-            Event::AccountRoleChanged { account, role } => {
+            AccountEvent::RoleChanged { account, role } => {
                 let (before, suspended) = self.standing_of(*account)?;
                 let sql = "UPDATE accounts SET role = ?2 WHERE id = ?1";
                 let number = account_role_number(*role);
@@ -66,7 +74,7 @@ impl Writer {
                 }
                 Ok(())
             }
-            Event::BlockChanged {
+            AccountEvent::BlockChanged {
                 account,
                 other,
                 blocked,
@@ -80,7 +88,7 @@ impl Writer {
                 caches.blocks.insert((*account, *other), *blocked);
                 Ok(())
             }
-            _ => unreachable!("the caller has looked"),
+            AccountEvent::LimitsChanged { limits } => self.write_account_limits(*limits),
         }
     }
 
@@ -104,39 +112,36 @@ impl Writer {
         }
     }
 
-    fn create_account(&mut self, event: &Event) -> Result<(), ApplyError> {
-        let Event::AccountCreated {
-            account,
-            name,
-            password_hash,
-            role,
-            at,
-        } = event
-        else {
-            unreachable!("the caller has looked");
-        };
+    fn create_account(
+        &mut self,
+        account: AccountId,
+        name: &AccountName,
+        password_hash: &str,
+        role: AccountRole,
+        at: Timestamp,
+    ) -> Result<(), ApplyError> {
         let sql = "INSERT INTO accounts
                 (id, name, key, look, password_hash, password_version, created_at, role,
                     display_name, suspended)
             VALUES (?1, ?2, ?3, ?7, ?4, 1, ?5, ?6, '', 0)";
         let key = name.key();
         let (id, since) = (stored(account.0), stored(at.0));
-        let number = account_role_number(*role);
+        let number = account_role_number(role);
         let look = name.look();
         let row = params![id, name.as_str(), key, password_hash, since, number, look];
         self.change_one(sql, row)?;
-        self.meta.account_last = *account;
+        self.meta.account_last = account;
         self.meta.accounts += 1;
-        self.count_admin(*role, false, 1);
+        self.count_admin(role, false, 1);
         let row = Account {
-            id: *account,
+            id: account,
             password_version: 1,
-            role: *role,
+            role,
             suspended: false,
         };
         let caches = self.caches.get_mut();
-        caches.accounts.insert(*account, row);
-        caches.keys.insert(key, *account);
+        caches.accounts.insert(account, row);
+        caches.keys.insert(key, account);
         Ok(())
     }
 
@@ -172,13 +177,13 @@ impl Writer {
         Ok(())
     }
 
-    pub(super) fn write_admission(&mut self, event: &Event) -> Result<(), ApplyError> {
+    pub(super) fn write_access(&mut self, event: &AccessEvent) -> Result<(), ApplyError> {
         match event {
-            Event::SetupOffered { token } => {
+            AccessEvent::SetupOffered { token } => {
                 self.meta.setup_token = Some(*token);
                 Ok(())
             }
-            Event::InviteCreated {
+            AccessEvent::InviteCreated {
                 invite,
                 code,
                 by,
@@ -193,16 +198,16 @@ impl Writer {
                 self.meta.invites += 1;
                 Ok(())
             }
-            Event::InviteUsed { invite, uses_left } if *uses_left > 0 => {
+            AccessEvent::InviteUsed { invite, uses_left } if *uses_left > 0 => {
                 let sql = "UPDATE invites SET uses_left = ?2 WHERE id = ?1";
                 self.change_one(sql, params![stored(invite.0), uses_left])
             }
-            Event::InviteUsed { invite, .. } | Event::InviteRemoved { invite } => {
+            AccessEvent::InviteUsed { invite, .. } | AccessEvent::InviteRemoved { invite } => {
                 self.change_one("DELETE FROM invites WHERE id = ?1", [stored(invite.0)])?;
                 self.meta.invites -= 1;
                 Ok(())
             }
-            Event::LoginFailed {
+            AccessEvent::LoginFailed {
                 key,
                 failures,
                 not_before,
@@ -216,23 +221,22 @@ impl Writer {
                 self.meta.throttles = self.meta.throttles + 1 - gone as u64;
                 Ok(())
             }
-            Event::LoginKnown { account, place, at } => {
+            AccessEvent::LoginKnown { account, place, at } => {
                 let sql = "INSERT INTO login_places (place, account, used_at)
                     VALUES (?1, ?2, ?3)
                     ON CONFLICT (place) DO UPDATE SET account = ?2, used_at = ?3";
                 let [of, since] = [account.0, at.0].map(stored);
                 self.change_one(sql, params![place.0, of, since])
             }
-            Event::LoginForgotten { account, place } => {
+            AccessEvent::LoginForgotten { account, place } => {
                 let sql = "DELETE FROM login_places WHERE account = ?1 AND place = ?2";
                 self.change_one(sql, params![stored(account.0), place.0])
             }
-            Event::LoginForgiven { key } => {
+            AccessEvent::LoginForgiven { key } => {
                 self.change_one("DELETE FROM throttles WHERE key = ?1", [key.0])?;
                 self.meta.throttles -= 1;
                 Ok(())
             }
-            _ => unreachable!("the caller has looked"),
         }
     }
 }

@@ -104,10 +104,7 @@ impl Writer {
         Ok(())
     }
 
-    pub(in crate::state) fn write_account_limits(
-        &mut self,
-        limits: AccountLimits,
-    ) -> Result<(), ApplyError> {
+    pub(super) fn write_account_limits(&mut self, limits: AccountLimits) -> Result<(), ApplyError> {
         let sql = "INSERT OR REPLACE INTO account_limits (number, value) VALUES (?1, ?2)";
         for (limit, value) in limits.iter() {
             self.change_one(sql, [limit.number(), value].map(stored))?;

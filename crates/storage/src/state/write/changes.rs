@@ -6,7 +6,8 @@
 use std::borrow::Cow;
 
 use conclave_core::{
-    AccountId, ConversationId, Event, Position, Sequence, limits::CHANGES_KEPT_MAX,
+    AccountEvent, AccountId, ConversationEvent, ConversationId, Event, MessageEvent, Position,
+    RoomEvent, Sequence, limits::CHANGES_KEPT_MAX,
 };
 use rusqlite::params;
 
@@ -33,17 +34,67 @@ struct Columns<'a> {
 /// kinds.
 fn change_of(event: &Event) -> Option<(Kind, Columns<'_>)> {
     match event {
-        Event::MessageEdited {
+        Event::Account(event) => change_of_account(event),
+        Event::Conversation(event) => change_of_conversation(event),
+        Event::Message(event) => change_of_message(event),
+        Event::Room(event) => change_of_room(event),
+        Event::Access(_) | Event::Session(_) | Event::Cluster(_) => None,
+    }
+}
+
+fn change_of_account(event: &AccountEvent) -> Option<(Kind, Columns<'_>)> {
+    match event {
+        AccountEvent::PasswordChanged { account, .. }
+        | AccountEvent::DisplayNameChanged { account, .. }
+        | AccountEvent::RoleChanged { account, .. }
+        | AccountEvent::BlockChanged { account, .. } => {
+            let columns = Columns {
+                account: Some(*account),
+                ..Columns::default()
+            };
+            Some((Kind::AccountChanged, columns))
+        }
+        AccountEvent::Created { .. }
+        | AccountEvent::PasswordRehashed { .. }
+        | AccountEvent::Suspended { .. }
+        | AccountEvent::Deleted { .. }
+        | AccountEvent::LimitsChanged { .. } => None,
+    }
+}
+
+fn change_of_conversation(event: &ConversationEvent) -> Option<(Kind, Columns<'_>)> {
+    match event {
+        ConversationEvent::Opened {
+            conversation,
+            members: (low, high),
+            ..
+        } => {
+            let columns = Columns {
+                by: Some(*low),
+                ..about(*conversation, *high)
+            };
+            Some((Kind::Opened, columns))
+        }
+        // Read from the rows of members.
+        ConversationEvent::PositionAdvanced { .. } => None,
+    }
+}
+
+fn change_of_message(event: &MessageEvent) -> Option<(Kind, Columns<'_>)> {
+    Some(match event {
+        // Read from the rows of messages.
+        MessageEvent::Sent(_) => return None,
+        MessageEvent::Edited {
             conversation,
             sequence,
             ..
-        } => Some((Kind::Edited, of_message(*conversation, *sequence))),
-        Event::MessageDeleted {
+        } => (Kind::Edited, of_message(*conversation, *sequence)),
+        MessageEvent::Deleted {
             conversation,
             sequence,
             ..
-        } => Some((Kind::Deleted, of_message(*conversation, *sequence))),
-        Event::MessageHidden {
+        } => (Kind::Deleted, of_message(*conversation, *sequence)),
+        MessageEvent::Hidden {
             conversation,
             sequence,
             account,
@@ -52,9 +103,9 @@ fn change_of(event: &Event) -> Option<(Kind, Columns<'_>)> {
                 account: Some(*account),
                 ..of_message(*conversation, *sequence)
             };
-            Some((Kind::Hidden, columns))
+            (Kind::Hidden, columns)
         }
-        Event::ReactionChanged {
+        MessageEvent::ReactionChanged {
             conversation,
             sequence,
             account,
@@ -70,20 +121,69 @@ fn change_of(event: &Event) -> Option<(Kind, Columns<'_>)> {
                 true => Kind::ReactionAdded,
                 false => Kind::ReactionRemoved,
             };
-            Some((kind, columns))
+            (kind, columns)
         }
-        Event::PasswordChanged { account, .. }
-        | Event::DisplayNameChanged { account, .. }
-        | Event::AccountRoleChanged { account, .. }
-        | Event::BlockChanged { account, .. } => {
+    })
+}
+
+fn change_of_room(event: &RoomEvent) -> Option<(Kind, Columns<'_>)> {
+    Some(match event {
+        RoomEvent::MemberJoined {
+            conversation,
+            account,
+            ..
+        } => (Kind::Joined, about(*conversation, *account)),
+        RoomEvent::MemberLeft {
+            conversation,
+            account,
+            by,
+        } => {
             let columns = Columns {
-                account: Some(*account),
+                by: Some(*by),
+                ..about(*conversation, *account)
+            };
+            (Kind::Left, columns)
+        }
+        RoomEvent::MemberRoleChanged {
+            conversation,
+            account,
+            role,
+        } => {
+            let columns = Columns {
+                value: Some(Cow::Owned(member_role_number(*role).to_string())),
+                ..about(*conversation, *account)
+            };
+            (Kind::RoleChanged, columns)
+        }
+        RoomEvent::TopicChanged {
+            conversation,
+            topic,
+        } => {
+            let columns = Columns {
+                conversation: Some(*conversation),
+                value: Some(Cow::Borrowed(topic.as_str())),
                 ..Columns::default()
             };
-            Some((Kind::AccountChanged, columns))
+            (Kind::TopicChanged, columns)
         }
-        other => change_of_conversation(other),
-    }
+        RoomEvent::MemberInvited {
+            conversation,
+            account,
+            by,
+        } => {
+            let columns = Columns {
+                conversation: Some(*conversation),
+                account: Some(*account),
+                by: Some(*by),
+                ..Columns::default()
+            };
+            (Kind::Invited, columns)
+        }
+        RoomEvent::Created { .. }
+        | RoomEvent::InvitationRemoved { .. }
+        | RoomEvent::WebhookCreated { .. }
+        | RoomEvent::WebhookDeleted { .. } => return None,
+    })
 }
 
 fn of_message<'a>(conversation: ConversationId, sequence: Sequence) -> Columns<'a> {
@@ -94,80 +194,9 @@ fn of_message<'a>(conversation: ConversationId, sequence: Sequence) -> Columns<'
     }
 }
 
-fn change_of_conversation(event: &Event) -> Option<(Kind, Columns<'_>)> {
-    let (kind, conversation, columns) = match event {
-        Event::ConversationOpened {
-            conversation,
-            members: (low, high),
-            ..
-        } => {
-            let columns = Columns {
-                subject: Some(*high),
-                by: Some(*low),
-                ..Columns::default()
-            };
-            (Kind::Opened, conversation, columns)
-        }
-        Event::MemberJoined {
-            conversation,
-            account,
-            ..
-        } => (Kind::Joined, conversation, about(*account)),
-        Event::MemberLeft {
-            conversation,
-            account,
-            by,
-        } => {
-            let columns = Columns {
-                by: Some(*by),
-                ..about(*account)
-            };
-            (Kind::Left, conversation, columns)
-        }
-        Event::MemberRoleChanged {
-            conversation,
-            account,
-            role,
-        } => {
-            let columns = Columns {
-                value: Some(Cow::Owned(member_role_number(*role).to_string())),
-                ..about(*account)
-            };
-            (Kind::RoleChanged, conversation, columns)
-        }
-        Event::TopicChanged {
-            conversation,
-            topic,
-        } => {
-            let columns = Columns {
-                value: Some(Cow::Borrowed(topic.as_str())),
-                ..Columns::default()
-            };
-            (Kind::TopicChanged, conversation, columns)
-        }
-        Event::MemberInvited {
-            conversation,
-            account,
-            by,
-        } => {
-            let columns = Columns {
-                account: Some(*account),
-                by: Some(*by),
-                ..Columns::default()
-            };
-            (Kind::Invited, conversation, columns)
-        }
-        _ => return None,
-    };
-    let columns = Columns {
-        conversation: Some(*conversation),
-        ..columns
-    };
-    Some((kind, columns))
-}
-
-fn about<'a>(account: AccountId) -> Columns<'a> {
+fn about<'a>(conversation: ConversationId, account: AccountId) -> Columns<'a> {
     Columns {
+        conversation: Some(conversation),
         subject: Some(account),
         ..Columns::default()
     }

@@ -1,7 +1,8 @@
 //! Writes direct conversations, rooms, and their members.
 
 use conclave_core::{
-    AccountId, Conversation, ConversationId, Event, Kind, Membership, Position, Sequence,
+    AccountId, Conversation, ConversationEvent, ConversationId, Kind, MemberRole, Membership,
+    Position, Progress, RoomEvent, RoomName, Sequence, Timestamp, Topic,
 };
 use rusqlite::params;
 
@@ -12,20 +13,33 @@ use crate::state::{
 };
 
 impl Writer {
-    pub(super) fn write_direct(
+    pub(super) fn write_conversation(
         &mut self,
         position: Position,
-        event: &Event,
+        event: &ConversationEvent,
     ) -> Result<(), ApplyError> {
-        let Event::ConversationOpened {
-            conversation,
-            members,
-            at,
-        } = event
-        else {
-            unreachable!("the caller has looked");
-        };
-        let (low, high) = *members;
+        match event {
+            ConversationEvent::Opened {
+                conversation,
+                members,
+                at,
+            } => self.open_direct(position, *conversation, *members, *at),
+            ConversationEvent::PositionAdvanced {
+                conversation,
+                account,
+                progress,
+            } => self.write_progress(position, *conversation, *account, *progress),
+        }
+    }
+
+    fn open_direct(
+        &mut self,
+        position: Position,
+        conversation: ConversationId,
+        members: (AccountId, AccountId),
+        at: Timestamp,
+    ) -> Result<(), ApplyError> {
+        let (low, high) = members;
         let sql = "INSERT INTO conversations (id, direct_low, direct_high, opened_at)
             VALUES (?1, ?2, ?3, ?4)";
         let row = [conversation.0, low.0, high.0, at.0].map(stored);
@@ -38,17 +52,17 @@ impl Writer {
         };
         for member in members_distinct {
             let membership = Membership::default();
-            self.insert_member(position, *conversation, *member, membership, 0)?;
+            self.insert_member(position, conversation, *member, membership, 0)?;
         }
-        self.meta.conversation_last = *conversation;
+        self.meta.conversation_last = conversation;
         let row = Conversation {
-            id: *conversation,
+            id: conversation,
             kind: Kind::Direct(low, high),
             sequence_last: Sequence(0),
         };
         let caches = self.caches.get_mut();
-        caches.conversations.insert(*conversation, row);
-        caches.directs.insert(*members, *conversation);
+        caches.conversations.insert(conversation, row);
+        caches.directs.insert(members, conversation);
         Ok(())
     }
 
@@ -83,17 +97,28 @@ impl Writer {
     pub(super) fn write_room(
         &mut self,
         position: Position,
-        event: &Event,
+        event: &RoomEvent,
     ) -> Result<(), ApplyError> {
         match event {
-            Event::RoomCreated { .. } => self.create_room(event),
-            Event::MemberJoined { .. } => self.join(position, event),
-            Event::MemberLeft {
+            RoomEvent::Created {
+                conversation,
+                name,
+                topic,
+                public,
+                at,
+            } => self.create_room(*conversation, name, topic, *public, *at),
+            RoomEvent::MemberJoined {
+                conversation,
+                account,
+                role,
+                progress,
+            } => self.join(position, *conversation, *account, *role, *progress),
+            RoomEvent::MemberLeft {
                 conversation,
                 account,
                 ..
             } => self.leave(*conversation, *account),
-            Event::MemberRoleChanged {
+            RoomEvent::MemberRoleChanged {
                 conversation,
                 account,
                 role,
@@ -107,14 +132,14 @@ impl Writer {
                 }
                 Ok(())
             }
-            Event::TopicChanged {
+            RoomEvent::TopicChanged {
                 conversation,
                 topic,
             } => {
                 let sql = "UPDATE conversations SET topic = ?2 WHERE id = ?1";
                 self.change_one(sql, params![stored(conversation.0), topic.as_str()])
             }
-            Event::MemberInvited {
+            RoomEvent::MemberInvited {
                 conversation,
                 account,
                 by,
@@ -123,20 +148,14 @@ impl Writer {
                     VALUES (?1, ?2, ?3)";
                 self.change_one(sql, [conversation.0, account.0, by.0].map(stored))
             }
-            Event::InvitationRemoved {
+            RoomEvent::InvitationRemoved {
                 conversation,
                 account,
             } => {
                 let sql = "DELETE FROM invitations WHERE conversation = ?1 AND account = ?2";
                 self.change_one(sql, [conversation.0, account.0].map(stored))
             }
-            _ => unreachable!("the caller has looked"),
-        }
-    }
-
-    pub(super) fn write_webhook(&mut self, event: &Event) -> Result<(), ApplyError> {
-        match event {
-            Event::WebhookCreated {
+            RoomEvent::WebhookCreated {
                 webhook,
                 token,
                 conversation,
@@ -153,69 +172,60 @@ impl Writer {
                 self.meta.webhook_last = *webhook;
                 Ok(())
             }
-            Event::WebhookDeleted { webhook } => {
+            RoomEvent::WebhookDeleted { webhook } => {
                 self.change_one("DELETE FROM webhooks WHERE id = ?1", [stored(webhook.0)])
             }
-            _ => unreachable!("the caller has looked"),
         }
     }
 
-    fn create_room(&mut self, event: &Event) -> Result<(), ApplyError> {
-        let Event::RoomCreated {
-            conversation,
-            name,
-            topic,
-            public,
-            at,
-        } = event
-        else {
-            unreachable!("the caller has looked");
-        };
+    fn create_room(
+        &mut self,
+        conversation: ConversationId,
+        name: &RoomName,
+        topic: &Topic,
+        public: bool,
+        at: Timestamp,
+    ) -> Result<(), ApplyError> {
         let sql = "INSERT INTO conversations (id, opened_at, name, key, topic, public, members)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0)";
         let key = name.key();
         let (id, since) = (stored(conversation.0), stored(at.0));
         let row = params![id, since, name.as_str(), key, topic.as_str(), public];
         self.change_one(sql, row)?;
-        self.meta.conversation_last = *conversation;
+        self.meta.conversation_last = conversation;
         self.meta.rooms += 1;
         let row = Conversation {
-            id: *conversation,
-            kind: Kind::Room {
-                public: *public,
-                members: 0,
-            },
+            id: conversation,
+            kind: Kind::Room { public, members: 0 },
             sequence_last: Sequence(0),
         };
         let caches = self.caches.get_mut();
-        caches.conversations.insert(*conversation, row);
-        caches.room_keys.insert(key, *conversation);
+        caches.conversations.insert(conversation, row);
+        caches.room_keys.insert(key, conversation);
         Ok(())
     }
 
-    fn join(&mut self, position: Position, event: &Event) -> Result<(), ApplyError> {
-        let Event::MemberJoined {
-            conversation,
-            account,
-            role,
-            progress,
-        } = event
-        else {
-            unreachable!("the caller has looked");
-        };
+    fn join(
+        &mut self,
+        position: Position,
+        conversation: ConversationId,
+        account: AccountId,
+        role: MemberRole,
+        progress: Progress,
+    ) -> Result<(), ApplyError> {
         // An account that was here before may have sent messages.
-        let sent = self.sent_up_to(*conversation, *account, progress.read)?;
+        let sent = self.sent_up_to(conversation, account, progress.read)?;
         let membership = Membership {
-            progress: *progress,
-            role: *role,
+            progress,
+            role,
             sent,
         };
-        self.insert_member(position, *conversation, *account, membership, sent)?;
+        self.insert_member(position, conversation, account, membership, sent)?;
         // What was late before it left is as read as everything else here.
-        self.read_late_mentions(*conversation, *account, progress.read)?;
+        self.read_late_mentions(conversation, account, progress.read)?;
         let sql = "DELETE FROM invitations WHERE conversation = ?1 AND account = ?2";
         self.run(sql, [conversation.0, account.0].map(stored))?;
-        self.count_members(*conversation, 1)
+        self.count_members(conversation, 1)
     }
 
     fn count_members(&mut self, id: ConversationId, more: i64) -> Result<(), ApplyError> {

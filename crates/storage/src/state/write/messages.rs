@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use conclave_core::{
-    AccountId, ConversationId, Event, Kind, MessageText, Position, Sequence,
+    AccountId, ConversationId, Kind, MessageEvent, MessageText, Position, Progress, Reaction,
+    SentMessage, Sequence,
     limits::{MESSAGE_COST_BYTES, REACTION_COST_BYTES},
 };
 use rusqlite::{OptionalExtension as _, params};
@@ -16,12 +17,8 @@ use crate::state::{
 };
 
 impl Writer {
-    pub(super) fn write_message(
-        &mut self,
-        position: Position,
-        event: &Event,
-    ) -> Result<(), ApplyError> {
-        let Event::MessageSent {
+    fn write_sent(&mut self, position: Position, message: &SentMessage) -> Result<(), ApplyError> {
+        let SentMessage {
             conversation,
             sequence,
             by,
@@ -31,10 +28,7 @@ impl Writer {
             action,
             ordinal,
             mentions,
-        } = event
-        else {
-            unreachable!("the caller has looked");
-        };
+        } = message;
         let sql = "INSERT INTO messages
                 (position, conversation, sequence, by_account, sent_at, text, deleted_at,
                 edited_at, reply_to, action, ordinal, in_room)
@@ -160,9 +154,14 @@ impl Writer {
         Ok(())
     }
 
-    pub(super) fn write_about_message(&mut self, event: &Event) -> Result<(), ApplyError> {
+    pub(super) fn write_message(
+        &mut self,
+        position: Position,
+        event: &MessageEvent,
+    ) -> Result<(), ApplyError> {
         match event {
-            Event::MessageEdited {
+            MessageEvent::Sent(message) => self.write_sent(position, message),
+            MessageEvent::Edited {
                 conversation,
                 sequence,
                 at,
@@ -176,7 +175,7 @@ impl Writer {
                 self.change_one(sql, params![id, place, text.as_str(), since])?;
                 self.rewrite_mentions(*conversation, *sequence, mentions)
             }
-            Event::MessageDeleted {
+            MessageEvent::Deleted {
                 conversation,
                 sequence,
                 at,
@@ -194,7 +193,7 @@ impl Writer {
                 self.run(sql, key)?;
                 Ok(())
             }
-            Event::MessageHidden {
+            MessageEvent::Hidden {
                 conversation,
                 sequence,
                 account,
@@ -203,22 +202,24 @@ impl Writer {
                     VALUES (?1, ?2, ?3)";
                 self.change_one(sql, [account.0, conversation.0, sequence.0].map(stored))
             }
-            Event::ReactionChanged { .. } => self.write_reaction(event),
-            _ => unreachable!("the caller has looked"),
+            MessageEvent::ReactionChanged {
+                conversation,
+                sequence,
+                account,
+                reaction,
+                present,
+            } => self.write_reaction(*conversation, *sequence, *account, reaction, *present),
         }
     }
 
-    fn write_reaction(&mut self, event: &Event) -> Result<(), ApplyError> {
-        let Event::ReactionChanged {
-            conversation,
-            sequence,
-            account,
-            reaction,
-            present,
-        } = event
-        else {
-            unreachable!("the caller has looked");
-        };
+    fn write_reaction(
+        &mut self,
+        conversation: ConversationId,
+        sequence: Sequence,
+        account: AccountId,
+        reaction: &Reaction,
+        present: bool,
+    ) -> Result<(), ApplyError> {
         let [id, place, by] = [conversation.0, sequence.0, account.0].map(stored);
         let (row, count) = match present {
             true => (
@@ -238,8 +239,8 @@ impl Writer {
         };
         self.change_one(row, params![id, place, by, reaction.as_str()])?;
         match present {
-            true => self.count_stored(*account, REACTION_COST_BYTES, 0)?,
-            false => self.count_stored(*account, 0, REACTION_COST_BYTES)?,
+            true => self.count_stored(account, REACTION_COST_BYTES, 0)?,
+            false => self.count_stored(account, 0, REACTION_COST_BYTES)?,
         }
         self.change_one(count, params![id, place, reaction.as_str()])?;
         if !present {
@@ -253,16 +254,10 @@ impl Writer {
     pub(super) fn write_progress(
         &mut self,
         position: Position,
-        event: &Event,
+        conversation: ConversationId,
+        account: AccountId,
+        progress: Progress,
     ) -> Result<(), ApplyError> {
-        let Event::PositionAdvanced {
-            conversation,
-            account,
-            progress,
-        } = event
-        else {
-            unreachable!("the caller has looked");
-        };
         // How many of its own messages the member has read: the number of the last of them, so that
         // no reader counts what is unread.
         let sql = concat!(
@@ -278,14 +273,14 @@ impl Writer {
             position.0,
         ];
         self.change_one(sql, row.map(stored))?;
-        self.read_late_mentions(*conversation, *account, progress.read)?;
+        self.read_late_mentions(conversation, account, progress.read)?;
         if let Some(known) = self
             .caches
             .get_mut()
             .members
-            .get_mut(&(*conversation, *account))
+            .get_mut(&(conversation, account))
         {
-            known.progress = *progress;
+            known.progress = progress;
         }
         Ok(())
     }

@@ -72,52 +72,13 @@ impl Writer {
     /// Writes one event.
     pub(super) fn write(&mut self, position: Position, event: &Event) -> Result<(), ApplyError> {
         match event {
-            Event::MessageSent { .. } => self.write_message(position, event)?,
-            Event::MessageEdited { .. }
-            | Event::MessageDeleted { .. }
-            | Event::MessageHidden { .. }
-            | Event::ReactionChanged { .. } => self.write_about_message(event)?,
-            Event::PositionAdvanced { .. } => self.write_progress(position, event)?,
-            Event::AccountCreated { .. }
-            | Event::AccountDeleted { .. }
-            | Event::PasswordChanged { .. }
-            | Event::PasswordRehashed { .. }
-            | Event::AccountSuspended { .. }
-            | Event::DisplayNameChanged { .. }
-            | Event::AccountRoleChanged { .. }
-            | Event::BlockChanged { .. } => self.write_account(event)?,
-            Event::SetupOffered { .. }
-            | Event::InviteCreated { .. }
-            | Event::InviteUsed { .. }
-            | Event::InviteRemoved { .. }
-            | Event::LoginFailed { .. }
-            | Event::LoginKnown { .. }
-            | Event::LoginForgotten { .. }
-            | Event::LoginForgiven { .. } => self.write_admission(event)?,
-            Event::JoinTokenCreated { .. }
-            | Event::JoinTokenRemoved { .. }
-            | Event::OperatorCreated { .. }
-            | Event::OperatorRemoved { .. }
-            | Event::NodeAdmitted { .. }
-            | Event::NodeRetired { .. }
-            | Event::AuthorityExchanged { .. }
-            | Event::LeaderPreferred { .. } => self.write_node(event)?,
-            Event::AccountLimitsChanged { limits } => self.write_account_limits(*limits)?,
-            Event::SessionOpened { .. }
-            | Event::SessionRenewed { .. }
-            | Event::SessionClosed { .. }
-            | Event::SessionForgotten { .. } => self.write_session(event)?,
-            Event::ConversationOpened { .. } => self.write_direct(position, event)?,
-            Event::RoomCreated { .. }
-            | Event::MemberJoined { .. }
-            | Event::MemberLeft { .. }
-            | Event::MemberRoleChanged { .. }
-            | Event::TopicChanged { .. }
-            | Event::MemberInvited { .. }
-            | Event::InvitationRemoved { .. } => self.write_room(position, event)?,
-            Event::WebhookCreated { .. } | Event::WebhookDeleted { .. } => {
-                self.write_webhook(event)?;
-            }
+            Event::Account(event) => self.write_account(event)?,
+            Event::Access(event) => self.write_access(event)?,
+            Event::Session(event) => self.write_session(event)?,
+            Event::Conversation(event) => self.write_conversation(position, event)?,
+            Event::Message(event) => self.write_message(position, event)?,
+            Event::Room(event) => self.write_room(position, event)?,
+            Event::Cluster(event) => self.write_cluster(event)?,
         }
         self.write_change(position, event)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use conclave_core::{AuthorityId, Event, NodeId, OperatorName, lookup::PeerAuthority};
+use conclave_core::{AuthorityId, ClusterEvent, NodeId, OperatorName, lookup::PeerAuthority};
 use rusqlite::params;
 
 use crate::state::{
@@ -48,9 +48,9 @@ impl Writer {
         Ok(())
     }
 
-    pub(super) fn write_node(&mut self, event: &Event) -> Result<(), ApplyError> {
+    pub(super) fn write_cluster(&mut self, event: &ClusterEvent) -> Result<(), ApplyError> {
         match event {
-            Event::JoinTokenCreated {
+            ClusterEvent::JoinTokenCreated {
                 token,
                 expires_at,
                 voter,
@@ -63,10 +63,10 @@ impl Writer {
                 let (until, since) = (stored(expires_at.0), stored(at.0));
                 self.change_one(sql, params![token.0, until, voter, by.as_str(), since])
             }
-            Event::JoinTokenRemoved { token } => {
+            ClusterEvent::JoinTokenRemoved { token } => {
                 self.change_one("DELETE FROM join_tokens WHERE token = ?1", [token.0])
             }
-            Event::OperatorCreated {
+            ClusterEvent::OperatorCreated {
                 name,
                 token,
                 by,
@@ -78,19 +78,19 @@ impl Writer {
                 let row = params![name.key(), name.as_str(), token.0, by, stored(at.0)];
                 self.change_one(sql, row)
             }
-            Event::OperatorRemoved { name } => {
+            ClusterEvent::OperatorRemoved { name } => {
                 self.change_one("DELETE FROM operators WHERE key = ?1", [name.key()])
             }
-            Event::NodeAdmitted { node } => {
+            ClusterEvent::NodeAdmitted { node } => {
                 self.meta.node_last = *node;
                 Ok(())
             }
-            Event::NodeRetired { node } => {
+            ClusterEvent::NodeRetired { node } => {
                 self.meta.node_last = self.meta.node_last.max(*node);
                 let sql = "INSERT INTO retired_nodes (node) VALUES (?1)";
                 self.change_one(sql, [stored(node.0)])
             }
-            Event::AuthorityExchanged {
+            ClusterEvent::AuthorityExchanged {
                 generation,
                 authority,
                 is_final,
@@ -107,11 +107,10 @@ impl Writer {
                 };
                 Ok(())
             }
-            Event::LeaderPreferred { node } => {
+            ClusterEvent::LeaderPreferred { node } => {
                 self.meta.preferred_leader = *node;
                 Ok(())
             }
-            _ => unreachable!("the caller has looked"),
         }
     }
 }

@@ -1,14 +1,14 @@
 //! Writes sessions: opened, renewed, closed, forgotten.
 
-use conclave_core::{Event, Session, SessionId};
+use conclave_core::{Session, SessionEvent, SessionId};
 use rusqlite::params;
 
 use crate::state::{ApplyError, column::stored, write::writer::Writer};
 
 impl Writer {
-    pub(super) fn write_session(&mut self, event: &Event) -> Result<(), ApplyError> {
+    pub(super) fn write_session(&mut self, event: &SessionEvent) -> Result<(), ApplyError> {
         match event {
-            Event::SessionOpened {
+            SessionEvent::Opened {
                 session,
                 account,
                 token,
@@ -38,7 +38,7 @@ impl Writer {
                 self.caches.get_mut().sessions.insert(*session, row);
                 Ok(())
             }
-            Event::SessionRenewed {
+            SessionEvent::Renewed {
                 session,
                 expires_at,
                 used_at,
@@ -51,7 +51,7 @@ impl Writer {
                 });
                 Ok(())
             }
-            Event::SessionClosed { session, forget_at } => {
+            SessionEvent::Closed { session, forget_at } => {
                 let sql = "UPDATE sessions SET expires_at = ?2, closed = 1 WHERE id = ?1";
                 self.change_one(sql, [stored(session.0), stored(forget_at.0)])?;
                 self.in_cache(*session, |row| {
@@ -60,14 +60,13 @@ impl Writer {
                 });
                 Ok(())
             }
-            Event::SessionForgotten { session } => {
+            SessionEvent::Forgotten { session } => {
                 let id = stored(session.0);
                 self.change_one("DELETE FROM sessions WHERE id = ?1", [id])?;
                 self.run("DELETE FROM answers WHERE session = ?1", [id])?;
                 self.caches.get_mut().sessions.remove(session);
                 Ok(())
             }
-            _ => unreachable!("the caller has looked"),
         }
     }
 

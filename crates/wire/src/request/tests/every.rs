@@ -2,9 +2,10 @@
 //! operation that it stands for.
 
 use conclave_core::{
-    AccountLimit, AccountName, AccountRole, Command, ConversationId, DisplayName, InviteId,
-    MemberRole, MessageRef, MessageText, Operation, Progress, Reaction, Recipient, RoomName,
-    Sequence, SessionId, TokenHash, Topic, WebhookId,
+    AccountLimit, AccountName, AccountOperation, AccountRole, AdminOperation, Command,
+    ConversationId, DisplayName, InviteId, MemberRole, MessageOperation, MessageRef, MessageText,
+    Operation, Progress, Reaction, Recipient, RoomName, RoomOperation, Sequence, SessionId,
+    TokenHash, Topic, WebhookId,
 };
 
 use crate::{
@@ -64,12 +65,12 @@ fn sends(request: Id) -> Vec<Meant> {
             reply_to,
             action,
         };
-        let operation = Operation::SendMessage {
+        let operation = Operation::Message(MessageOperation::SendMessage {
             to: expected,
             text: MessageText::new(text).unwrap(),
             reply_to: Some(Sequence(reply_to)).filter(|_| reply_to > 0),
             action,
-        };
+        });
         (made(asked), operation)
     };
     let person = || To::RecipientName("den".to_owned());
@@ -101,7 +102,10 @@ fn of_messages(request: Id) -> Vec<Meant> {
         };
         let (message, text) = (message(conversation, sequence), MessageText::new(text));
         let text = text.unwrap();
-        (made(asked), Operation::EditMessage { message, text })
+        (
+            made(asked),
+            Operation::Message(MessageOperation::EditMessage { message, text }),
+        )
     };
     let react = |sequence, reaction: &str, present| {
         let asked = v1::SetReactionRequest {
@@ -110,11 +114,11 @@ fn of_messages(request: Id) -> Vec<Meant> {
             reaction: reaction.to_owned(),
             present,
         };
-        let operation = Operation::SetReaction {
+        let operation = Operation::Message(MessageOperation::SetReaction {
             message: message(5, sequence),
             reaction: Reaction::new(reaction).unwrap(),
             present,
-        };
+        });
         (made(asked), operation)
     };
     let delete = |sequence, for_everyone| {
@@ -123,10 +127,10 @@ fn of_messages(request: Id) -> Vec<Meant> {
             messages: vec![named(5, sequence)],
             for_everyone,
         };
-        let operation = Operation::DeleteMessages {
+        let operation = Operation::Message(MessageOperation::DeleteMessages {
             messages: vec![message(5, sequence)],
             for_everyone,
-        };
+        });
         (made(asked), operation)
     };
     vec![
@@ -160,7 +164,10 @@ fn advance(request: Id, [conversation, delivered, read]: [u64; 3]) -> Meant {
         read: Sequence(read),
     };
     let positions = vec![(ConversationId(conversation), progress)];
-    (made(asked), Operation::AdvancePositions { positions })
+    (
+        made(asked),
+        Operation::Message(MessageOperation::AdvancePositions { positions }),
+    )
 }
 
 fn of_rooms(request: Id) -> Vec<Meant> {
@@ -172,11 +179,11 @@ fn of_rooms(request: Id) -> Vec<Meant> {
             topic: topic.to_owned(),
             private,
         };
-        let operation = Operation::CreateRoom {
+        let operation = Operation::Room(RoomOperation::CreateRoom {
             name: room("den"),
             topic: Topic::new(topic).unwrap(),
             public: !private,
-        };
+        });
         (made(asked), operation)
     };
     let topic = |topic: &str| {
@@ -186,7 +193,10 @@ fn of_rooms(request: Id) -> Vec<Meant> {
             topic: topic.to_owned(),
         };
         let (name, topic) = (room("den"), Topic::new(topic).unwrap());
-        (made(asked), Operation::SetTopic { name, topic })
+        (
+            made(asked),
+            Operation::Room(RoomOperation::SetTopic { name, topic }),
+        )
     };
     let join = made(v1::JoinRoomRequest {
         request,
@@ -202,8 +212,14 @@ fn of_rooms(request: Id) -> Vec<Meant> {
         create("", false),
         topic("tea"),
         topic(""),
-        (join, Operation::JoinRoom { name: room("den") }),
-        (leave, Operation::LeaveRoom { name: room("den") }),
+        (
+            join,
+            Operation::Room(RoomOperation::JoinRoom { name: room("den") }),
+        ),
+        (
+            leave,
+            Operation::Room(RoomOperation::LeaveRoom { name: room("den") }),
+        ),
     ]
 }
 
@@ -216,7 +232,10 @@ fn of_members(request: Id) -> Vec<Meant> {
             account_name: account_name.to_owned(),
         };
         let (name, account) = (room(name), account(account_name));
-        (made(asked), Operation::InviteToRoom { name, account })
+        (
+            made(asked),
+            Operation::Room(RoomOperation::InviteToRoom { name, account }),
+        )
     };
     let kick = |name: &str, account_name: &str| {
         let asked = v1::KickFromRoomRequest {
@@ -225,7 +244,10 @@ fn of_members(request: Id) -> Vec<Meant> {
             account_name: account_name.to_owned(),
         };
         let (name, account) = (room(name), account(account_name));
-        (made(asked), Operation::KickFromRoom { name, account })
+        (
+            made(asked),
+            Operation::Room(RoomOperation::KickFromRoom { name, account }),
+        )
     };
     let role = |name: &str, account_name: &str, role: v1::MemberRole, expected| {
         let asked = v1::SetMemberRoleRequest {
@@ -234,11 +256,11 @@ fn of_members(request: Id) -> Vec<Meant> {
             account_name: account_name.to_owned(),
             role: role.into(),
         };
-        let operation = Operation::SetMemberRole {
+        let operation = Operation::Room(RoomOperation::SetMemberRole {
             name: room(name),
             account: account(account_name),
             role: expected,
-        };
+        });
         (made(asked), operation)
     };
     vec![
@@ -266,11 +288,11 @@ fn of_webhooks(request: Id) -> Vec<Meant> {
             account_name: account_name.to_owned(),
             ..v1::CreateWebhookRequest::default()
         };
-        let operation = Operation::CreateWebhook {
+        let operation = Operation::Room(RoomOperation::CreateWebhook {
             name: room(name),
             account: account(account_name),
             token,
-        };
+        });
         (create_webhook(SESSION, asked, token), operation)
     };
     let delete = |webhook_id| {
@@ -279,7 +301,10 @@ fn of_webhooks(request: Id) -> Vec<Meant> {
             request,
             webhook_id,
         };
-        (made(asked), Operation::DeleteWebhook { webhook })
+        (
+            made(asked),
+            Operation::Room(RoomOperation::DeleteWebhook { webhook }),
+        )
     };
     vec![
         create("den", "bob", TOKEN),
@@ -298,7 +323,10 @@ fn of_oneself(request: Id) -> Vec<Meant> {
             blocked,
         };
         let name = account(name);
-        (made(asked), Operation::SetBlock { name, blocked })
+        (
+            made(asked),
+            Operation::Account(AccountOperation::SetBlock { name, blocked }),
+        )
     };
     let show = |display_name: &str| {
         let asked = v1::SetDisplayNameRequest {
@@ -306,7 +334,10 @@ fn of_oneself(request: Id) -> Vec<Meant> {
             display_name: display_name.to_owned(),
         };
         let display_name = DisplayName::new(display_name).unwrap();
-        (made(asked), Operation::SetDisplayName { display_name })
+        (
+            made(asked),
+            Operation::Account(AccountOperation::SetDisplayName { display_name }),
+        )
     };
     let end = |session_id| {
         let session = SessionId(session_id);
@@ -314,13 +345,16 @@ fn of_oneself(request: Id) -> Vec<Meant> {
             request,
             session_id,
         };
-        (made(asked), Operation::EndSession { session })
+        (
+            made(asked),
+            Operation::Account(AccountOperation::EndSession { session }),
+        )
     };
     let password_hash = "$argon2id$x".to_owned();
-    let change = Operation::ChangePassword {
+    let change = Operation::Account(AccountOperation::ChangePassword {
         password_version: 2,
         password_hash: password_hash.clone(),
-    };
+    });
     let changed = change_password(SESSION, request, 2, password_hash);
     let close = made(v1::CloseSessionRequest { request });
     let delete = delete_account(SESSION, request, 2);
@@ -333,12 +367,12 @@ fn of_oneself(request: Id) -> Vec<Meant> {
         end(4),
         end(5),
         (changed, change),
-        (close, Operation::CloseSession),
+        (close, Operation::Account(AccountOperation::CloseSession)),
         (
             delete,
-            Operation::DeleteAccount {
+            Operation::Account(AccountOperation::DeleteAccount {
                 password_version: 2,
-            },
+            }),
         ),
     ]
 }
@@ -360,10 +394,10 @@ fn of_admins(request: Id) -> Vec<Meant> {
             name: name.to_owned(),
             role: role.into(),
         };
-        let operation = Operation::SetAccountRole {
+        let operation = Operation::Admin(AdminOperation::SetAccountRole {
             name: account(name),
             role: expected,
-        };
+        });
         (made(asked), operation)
     };
     let remove = |name: &str| {
@@ -372,7 +406,10 @@ fn of_admins(request: Id) -> Vec<Meant> {
             name: name.to_owned(),
         };
         let name = account(name);
-        (made(asked), Operation::RemoveAccount { name })
+        (
+            made(asked),
+            Operation::Admin(AdminOperation::RemoveAccount { name }),
+        )
     };
     let suspend = |name: &str, suspended| {
         let asked = v1::SetSuspendedRequest {
@@ -381,7 +418,10 @@ fn of_admins(request: Id) -> Vec<Meant> {
             suspended,
         };
         let name = account(name);
-        (made(asked), Operation::SetSuspended { name, suspended })
+        (
+            made(asked),
+            Operation::Admin(AdminOperation::SetSuspended { name, suspended }),
+        )
     };
     let end = |name: &str| {
         let asked = v1::EndSessionsRequest {
@@ -389,14 +429,17 @@ fn of_admins(request: Id) -> Vec<Meant> {
             name: name.to_owned(),
         };
         let name = account(name);
-        (made(asked), Operation::EndSessions { name })
+        (
+            made(asked),
+            Operation::Admin(AdminOperation::EndSessions { name }),
+        )
     };
     let reset = |name: &str| {
         let password_hash = "$argon2id$x".to_owned();
-        let operation = Operation::ResetPassword {
+        let operation = Operation::Admin(AdminOperation::ResetPassword {
             name: account(name),
             password_hash: password_hash.clone(),
-        };
+        });
         (
             reset_password(SESSION, request, name, password_hash),
             operation,
@@ -411,21 +454,24 @@ fn of_admins(request: Id) -> Vec<Meant> {
         let name = account(name);
         (
             create_bot(SESSION, asked, token),
-            Operation::CreateBot { name, token },
+            Operation::Admin(AdminOperation::CreateBot { name, token }),
         )
     };
     let invited = |ttl_seconds, uses| {
-        let operation = Operation::CreateInvite {
+        let operation = Operation::Admin(AdminOperation::CreateInvite {
             code: TOKEN,
             ttl_ms: ttl_seconds * 1000,
             uses,
-        };
+        });
         (invite(request, ttl_seconds, uses), operation)
     };
     let revoke = |invite_id| {
         let invite = InviteId(invite_id);
         let asked = v1::RevokeInviteRequest { request, invite_id };
-        (made(asked), Operation::RevokeInvite { invite })
+        (
+            made(asked),
+            Operation::Admin(AdminOperation::RevokeInvite { invite }),
+        )
     };
     let limit = |name: &str, value| {
         let asked = v1::SetAccountLimitsRequest {
@@ -437,7 +483,10 @@ fn of_admins(request: Id) -> Vec<Meant> {
             }],
         };
         let values = vec![(AccountLimit::named(name).unwrap(), value)];
-        (made(asked), Operation::SetAccountLimits { values })
+        (
+            made(asked),
+            Operation::Admin(AdminOperation::SetAccountLimits { values }),
+        )
     };
     vec![
         role("bob", v1::AccountRole::User, AccountRole::User),
