@@ -10,12 +10,12 @@ mod connection;
 mod credentials;
 mod errors;
 mod learned;
+mod local_nodes;
 mod names;
 mod operators;
 mod output;
 mod pipe;
 mod progress;
-mod scratch;
 mod trust;
 mod zone;
 

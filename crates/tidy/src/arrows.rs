@@ -6,7 +6,7 @@
 use crate::{Problem, numbered};
 
 /// The arrows: each crate, and the crates of this workspace that it may name.
-pub const DEPENDENCIES_ALLOWED: [(&str, &[&str]); 14] = [
+pub const DEPENDENCIES_ALLOWED: [(&str, &[&str]); 15] = [
     ("core", &[]),
     ("text", &["core"]),
     ("words", &["text", "core"]),
@@ -22,15 +22,16 @@ pub const DEPENDENCIES_ALLOWED: [(&str, &[&str]); 14] = [
     ("client", &["wire", "tls", "core"]),
     ("local-cluster", &["client", "server"]),
     ("history", &[]),
+    ("bench", &["local-cluster", "history", "client"]),
     ("tidy", &[]),
     ("attack", &["client"]),
     (
         "conclave",
         &[
+            "bench",
             "local-cluster",
             "server",
             "client",
-            "history",
             "words",
             "text",
             "core",
@@ -60,6 +61,7 @@ const HOMES: [(&str, &[&str]); 12] = [
             "server",
             "client",
             "local-cluster",
+            "bench",
             "conclave",
             "attack",
         ],
@@ -228,6 +230,7 @@ openraft = \"1\"
             "client",
             "local-cluster",
             "history",
+            "bench",
             "tidy",
         ];
         let level = |name: &str| {

@@ -279,6 +279,12 @@ impl Problem {
     }
 }
 
+impl From<Problem> for Status {
+    fn from(problem: Problem) -> Self {
+        problem.to_status()
+    }
+}
+
 fn code_of(reason: &str) -> Code {
     match reason {
         "NAME_TAKEN" | "NAME_ALIKE" | "TOKEN_IN_USE" | "NODE_NUMBER_TAKEN" | "ADDRESS_TAKEN" => {

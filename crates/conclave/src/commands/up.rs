@@ -12,15 +12,13 @@ use std::{
 };
 
 use conclave_client::Fingerprint;
-use conclave_local_cluster::{ClusterError, Founding, LocalCluster, NODES_MAX, Options, Ports};
+use conclave_local_cluster::{Founding, LocalCluster, NODES_MAX, Options, Ports};
 use serde::{Deserialize, Serialize};
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    time::{Instant, interval},
-};
+use tokio::time::{Instant, interval};
 
 use crate::{
-    errors::{CommandError, EXIT_CONFLICT, EXIT_INTERRUPTED, EXIT_UNAVAILABLE, EXIT_USAGE, note},
+    errors::{CommandError, EXIT_CONFLICT, EXIT_INTERRUPTED, EXIT_USAGE, note},
+    local_nodes::{interrupted, signals, this_program, words},
     operators, output,
 };
 
@@ -74,12 +72,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         CommandError::new(EXIT_USAGE, "the last port would be beyond 65535", hint)
     })?;
     let _lock = claim(&args)?;
-    let mut interrupts = [
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::terminate())?,
-    ];
+    let mut interrupts = signals()?;
     let options = Options {
-        program: std::env::current_exe()?,
+        program: this_program()?,
         directory: args.data.clone(),
         nodes: args.nodes,
         founders: args.nodes,
@@ -291,33 +286,6 @@ fn program_name() -> String {
     std::env::args()
         .next()
         .unwrap_or_else(|| "conclave".to_owned())
-}
-
-/// Waits for Ctrl-C or SIGTERM.
-pub(crate) async fn interrupted(signals: &mut [Signal; 2]) {
-    let [interrupt, terminate] = signals;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-}
-
-/// Puts the failure of a local cluster into words.
-pub(crate) fn words(error: ClusterError) -> CommandError {
-    let hint = match &error {
-        ClusterError::Ended { reason, .. } if reason.contains("in use") => {
-            "stop what uses it, or choose other ports with --base-port"
-        }
-        ClusterError::Ended { .. } | ClusterError::Silent { .. } => {
-            "its directory has a node.log that says more"
-        }
-        ClusterError::NotReady { .. } => "see node.log in the directories of the nodes",
-        ClusterError::Process { .. } => "see that this program may be run and signalled",
-        ClusterError::File { .. } => "see that the directory exists and may be written",
-        ClusterError::NoPorts { .. } => "stop programs that listen on ports 10000 to 32000",
-        ClusterError::Client(_) => "choose other ports with --base-port",
-    };
-    CommandError::new(EXIT_UNAVAILABLE, error.to_string(), hint)
 }
 
 #[cfg(test)]

@@ -3,25 +3,22 @@
 use conclave_core::AccountLimits;
 use conclave_storage::state as rows;
 use conclave_wire::{Problem, v1};
-use tonic::Request;
 
-use crate::context::{access::administrators_only, shared::Shared};
+use crate::context::{access::administrators_only, call::Call, shared::Shared};
 
 /// Returns all limits.
 pub(crate) async fn get(
     shared: &Shared,
-    request: Request<v1::GetAccountLimitsRequest>,
+    call: Call,
+    request: v1::GetAccountLimitsRequest,
 ) -> Result<v1::GetAccountLimitsResponse, Problem> {
-    let (metadata, _, request) = request.into_parts();
     let read = |reader: &rows::Reader, session: &rows::SessionRow| {
         if let Err(refused) = administrators_only(session) {
             return Ok(Err(refused));
         }
         reader.account_limits().map(Ok)
     };
-    let found = shared
-        .read_in_session(&metadata, request.read, read)
-        .await?;
+    let found = shared.read_in_session(&call, request.read, read).await?;
     let (limits, defaults) = (found?, AccountLimits::default());
     let shown = limits.iter().map(|(limit, value)| v1::AccountLimit {
         name: limit.name().to_owned(),
@@ -36,9 +33,10 @@ pub(crate) async fn get(
 /// Sets some of the limits. This node applies them at once, the other nodes when they next look.
 pub(crate) async fn set(
     shared: &Shared,
-    request: Request<v1::SetAccountLimitsRequest>,
+    call: Call,
+    request: v1::SetAccountLimitsRequest,
 ) -> Result<v1::SetAccountLimitsResponse, Problem> {
-    let position = shared.done_in_session(request).await?;
+    let position = shared.done_in_session(&call, request).await?;
     if let Ok(limits) = shared.read(|reader| reader.account_limits()).await {
         shared.sessions.fair.set_limits(limits);
     }

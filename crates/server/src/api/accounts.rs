@@ -2,22 +2,21 @@
 
 use std::sync::Arc;
 
-use conclave_core::{
-    Accepted, AccountRole, Command, NamePattern, OnceId, Rejection, SessionId, name,
-};
+use conclave_core::{Accepted, AccountRole, NamePattern, OnceId, Rejection, SessionId, name};
 use conclave_storage::state as rows;
 use conclave_text::Password;
 use conclave_wire::{
-    Problem,
-    request::{self, SessionRequest},
+    Problem, request,
     v1::{self, account_service_server::AccountService},
 };
-use tonic::{Extensions, Request, Response, Status, metadata::MetadataMap};
+use tonic::Request;
 
 use crate::{
+    api::edge::{self, Answer},
     base::random,
     context::{
         access::{accepted, position_of},
+        call::{Call, Freshness},
         shared::Shared,
     },
     protocol::{pages, show},
@@ -41,61 +40,27 @@ pub(crate) fn once_id(request_id: &[u8]) -> Result<OnceId, Problem> {
     }
 }
 
-/// Request for another password, after the old one was verified.
-struct Verified {
-    request: Option<v1::RequestId>,
-    password_version: u64,
-    password_hash: String,
-}
-
-impl SessionRequest for Verified {
-    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
-        let Self {
-            request,
-            password_version,
-            password_hash,
-        } = self;
-        request::change_password(session, request, password_version, password_hash)
-    }
-}
-
-/// Request to delete an account, after its password was verified.
-struct Delete {
-    request: Option<v1::RequestId>,
-    password_version: u64,
-}
-
-impl SessionRequest for Delete {
-    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
-        request::delete_account(session, self.request, self.password_version)
-    }
-}
-
 impl Accounts {
     async fn delete(
         &self,
-        request: Request<v1::DeleteAccountRequest>,
+        call: Call,
+        request: v1::DeleteAccountRequest,
     ) -> Result<v1::DeleteAccountResponse, Problem> {
-        let remote = request.remote_addr();
-        let (metadata, _, request) = request.into_parts();
         let number = request.request.as_ref().map_or(0, |asked| asked.number);
-        let password_version = match self.is_program(&metadata).await {
+        let password_version = match self.is_program(&call).await {
             Ok(true) => 0,
             Ok(false) => {
-                let password = request.password;
-                let again = self.shared.password_again(&metadata, remote, password);
+                let again = self.shared.password_again(&call, request.password);
                 again.await?.version(number)?
             }
             // A retry after the account was deleted gets its first answer, and nothing else.
             Err(Problem::SessionExpired { .. }) => 0,
             Err(problem) => return Err(problem),
         };
-        let delete = Delete {
-            request: request.request,
-            password_version,
+        let delete = |session: SessionId| {
+            request::delete_account(session, request.request, password_version)
         };
-        let delete = Request::from_parts(metadata, Extensions::default(), delete);
-        let outcome = self.shared.propose_in_session(delete).await?;
+        let outcome = self.shared.propose_in_session(&call, delete).await?;
         accepted(&outcome, |accepted| match accepted {
             Accepted::AccountDeleted => Some(v1::DeleteAccountResponse {
                 position: position_of(&outcome),
@@ -104,18 +69,21 @@ impl Accounts {
         })
     }
 
-    /// Returns whether the request's session is a program's, which has no password.
-    async fn is_program(&self, metadata: &MetadataMap) -> Result<bool, Problem> {
+    /// Returns whether the call's session is a program's, which has no password.
+    async fn is_program(&self, call: &Call) -> Result<bool, Problem> {
         let read = |_: &rows::Reader, session: &rows::SessionRow| Ok(session.role);
-        let role = self.shared.read_in_session(metadata, None, read).await?;
+        let role = self
+            .shared
+            .read_in_session(call, Freshness::Latest, read)
+            .await?;
         Ok(role == AccountRole::Bot)
     }
 
     async fn list(
         &self,
-        request: Request<v1::ListAccountsRequest>,
+        call: Call,
+        request: v1::ListAccountsRequest,
     ) -> Result<v1::ListAccountsResponse, Problem> {
-        let (metadata, _, request) = request.into_parts();
         let pattern = NamePattern::new(&request.pattern)?;
         let after = pages::key_of(&request.page_token)?;
         let size = request::page_size(request.page_size, PAGE_DEFAULT);
@@ -124,7 +92,7 @@ impl Accounts {
         };
         let page = self
             .shared
-            .read_in_session(&metadata, request.read, read)
+            .read_in_session(&call, request.read, read)
             .await?;
         Ok(v1::ListAccountsResponse {
             accounts: page.rows.into_iter().map(show::account).collect(),
@@ -135,27 +103,24 @@ impl Accounts {
 
     async fn change_password(
         &self,
-        request: Request<v1::ChangePasswordRequest>,
+        call: Call,
+        request: v1::ChangePasswordRequest,
     ) -> Result<v1::ChangePasswordResponse, Problem> {
-        let remote = request.remote_addr();
-        let (metadata, _, request) = request.into_parts();
         let new_password = Password::new(&request.new_password)?;
         let number = request.request.as_ref().map_or(0, |asked| asked.number);
         let again = self
             .shared
-            .password_again(&metadata, remote, request.old_password)
+            .password_again(&call, request.old_password)
             .await?;
         let password_version = again.version(number)?;
         let passwords = &self.shared.passwords;
         let password_hash = passwords.hash(&again.turn, new_password).await?;
         drop(again);
-        let changed = Verified {
-            request: request.request,
-            password_version,
-            password_hash,
+        let change = |session: SessionId| {
+            let number = request.request;
+            request::change_password(session, number, password_version, password_hash)
         };
-        let changed = Request::from_parts(metadata, Extensions::default(), changed);
-        let position = self.shared.done_in_session(changed).await?;
+        let position = self.shared.done_in_session(&call, change).await?;
         Ok(v1::ChangePasswordResponse { position })
     }
 
@@ -166,14 +131,14 @@ impl Accounts {
     /// later may have such a name: then the display name was there first.
     async fn name_oneself(
         &self,
-        request: Request<v1::SetDisplayNameRequest>,
-    ) -> Result<u64, Problem> {
+        call: Call,
+        request: v1::SetDisplayNameRequest,
+    ) -> Result<v1::SetDisplayNameResponse, Problem> {
         // Bounded first: the comparison with other names takes longer.
-        let display_name = conclave_text::display_name(&request.get_ref().display_name)?;
+        let display_name = conclave_text::display_name(&request.display_name)?;
         let names = conclave_text::names_like(display_name.as_str());
         if !names.is_empty() {
-            let number = request.get_ref().request.as_ref();
-            let number = number.map_or(0, |asked| asked.number);
+            let number = request.request.as_ref().map_or(0, |asked| asked.number);
             let read = move |reader: &rows::Reader, session: &rows::SessionRow| {
                 // A retry gets its first answer.
                 if reader.is_answered(session.id, number)? {
@@ -189,24 +154,25 @@ impl Accounts {
                 }
                 Ok(false)
             };
-            let metadata = request.metadata();
-            if self.shared.read_in_session(metadata, None, read).await? {
+            let is_alike = self.shared.read_in_session(&call, Freshness::Latest, read);
+            if is_alike.await? {
                 return Err(Rejection::NameAlike.into());
             }
         }
-        self.shared.done_in_session(request).await
+        let position = self.shared.done_in_session(&call, request).await?;
+        Ok(v1::SetDisplayNameResponse { position })
     }
 
     async fn blocks(
         &self,
-        request: Request<v1::ListBlocksRequest>,
+        call: Call,
+        request: v1::ListBlocksRequest,
     ) -> Result<v1::ListBlocksResponse, Problem> {
-        let (metadata, _, request) = request.into_parts();
         let read =
             |reader: &rows::Reader, session: &rows::SessionRow| reader.blocks(session.account);
         let blocked = self
             .shared
-            .read_in_session(&metadata, request.read, read)
+            .read_in_session(&call, request.read, read)
             .await?;
         Ok(v1::ListBlocksResponse {
             accounts: blocked.into_iter().map(show::account).collect(),
@@ -219,54 +185,50 @@ impl AccountService for Accounts {
     async fn create_account(
         &self,
         request: Request<v1::CreateAccountRequest>,
-    ) -> Result<Response<v1::CreateAccountResponse>, Status> {
-        self.shared.reply(self.create(request).await)
+    ) -> Answer<v1::CreateAccountResponse> {
+        edge::answer(request, |call, request| self.create(call, request)).await
     }
 
     async fn delete_account(
         &self,
         request: Request<v1::DeleteAccountRequest>,
-    ) -> Result<Response<v1::DeleteAccountResponse>, Status> {
-        self.shared.reply(self.delete(request).await)
+    ) -> Answer<v1::DeleteAccountResponse> {
+        edge::answer(request, |call, request| self.delete(call, request)).await
     }
 
     async fn list_accounts(
         &self,
         request: Request<v1::ListAccountsRequest>,
-    ) -> Result<Response<v1::ListAccountsResponse>, Status> {
-        self.shared.reply(self.list(request).await)
+    ) -> Answer<v1::ListAccountsResponse> {
+        edge::answer(request, |call, request| self.list(call, request)).await
     }
 
     async fn change_password(
         &self,
         request: Request<v1::ChangePasswordRequest>,
-    ) -> Result<Response<v1::ChangePasswordResponse>, Status> {
-        self.shared
-            .reply(Self::change_password(self, request).await)
+    ) -> Answer<v1::ChangePasswordResponse> {
+        edge::answer(request, |call, request| self.change_password(call, request)).await
     }
 
     async fn set_display_name(
         &self,
         request: Request<v1::SetDisplayNameRequest>,
-    ) -> Result<Response<v1::SetDisplayNameResponse>, Status> {
-        let done = self.name_oneself(request).await;
-        let response = done.map(|position| v1::SetDisplayNameResponse { position });
-        self.shared.reply(response)
+    ) -> Answer<v1::SetDisplayNameResponse> {
+        edge::answer(request, |call, request| self.name_oneself(call, request)).await
     }
 
     async fn set_block(
         &self,
         request: Request<v1::SetBlockRequest>,
-    ) -> Result<Response<v1::SetBlockResponse>, Status> {
-        let done = self.shared.done_in_session(request).await;
-        let response = done.map(|position| v1::SetBlockResponse { position });
-        self.shared.reply(response)
+    ) -> Answer<v1::SetBlockResponse> {
+        let tell = |position| v1::SetBlockResponse { position };
+        edge::done(&self.shared, request, tell).await
     }
 
     async fn list_blocks(
         &self,
         request: Request<v1::ListBlocksRequest>,
-    ) -> Result<Response<v1::ListBlocksResponse>, Status> {
-        self.shared.reply(self.blocks(request).await)
+    ) -> Answer<v1::ListBlocksResponse> {
+        edge::answer(request, |call, request| self.blocks(call, request)).await
     }
 }

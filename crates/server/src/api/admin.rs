@@ -6,26 +6,30 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use conclave_core::{Accepted, Command, SessionId, TokenHash};
+use conclave_core::{Accepted, SessionId};
 use conclave_wire::{
     Problem, peer,
-    request::{self, SessionRequest, TOKEN_BYTES, token_hash},
+    request::{self, TOKEN_BYTES, token_hash},
     v1::{self, admin_service_server::AdminService},
 };
 use tokio::time::Instant;
-use tonic::{Request, Response, Status};
+use tonic::Request;
 
 use crate::{
-    api::account_limits,
+    api::{
+        account_limits,
+        edge::{self, Answer},
+    },
     auth::sessions::show_token,
-    base::{deadline::Deadline, random},
+    base::random,
     cluster::membership::Margin,
     connections::Places,
     context::{
         access::{accepted, position_of},
+        call::Call,
         shared::Shared,
     },
-    peer::on_behalf::OnBehalf,
+    peer::membership::ChangeRequest,
     protocol::problems,
 };
 
@@ -34,15 +38,6 @@ const PUBLIC_STATUS_AGE_MAX: Duration = Duration::from_secs(1);
 
 pub(crate) struct Admin {
     pub(crate) shared: Arc<Shared>,
-}
-
-/// Request for a bot, with the hash of its token.
-struct WithToken(v1::CreateBotRequest, TokenHash);
-
-impl SessionRequest for WithToken {
-    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
-        request::create_bot(session, self.0, self.1)
-    }
 }
 
 impl Admin {
@@ -95,6 +90,15 @@ impl Admin {
         }
     }
 
+    /// Returns the status of the cluster, as much of it as the caller may know.
+    async fn status_for(&self, call: Call) -> Result<v1::GetClusterStatusResponse, Problem> {
+        Ok(match self.shared.may_see_all(&call).await {
+            Ok(true) => self.status().await,
+            // A node that cannot read its database answers with what any caller may know.
+            Ok(false) | Err(_) => self.public_status().await,
+        })
+    }
+
     /// Returns what any caller may know: whether the cluster serves, and which node leads. However
     /// many callers ask, this node asks the others only once in a while; the leader is the one that
     /// this node knows now.
@@ -125,19 +129,15 @@ impl Admin {
 
     async fn digest(
         &self,
-        request: Request<v1::GetStateDigestRequest>,
+        call: Call,
+        request: v1::GetStateDigestRequest,
     ) -> Result<v1::GetStateDigestResponse, Problem> {
         self.shared
-            .for_operators_here(&request, "GetStateDigest")
+            .for_operators_here(&call, "GetStateDigest")
             .await?;
-        let deadline = Deadline::of(request.metadata());
-        let index = request.into_inner().min_applied_index;
-        let reached = self
-            .shared
-            .replica
-            .wait_applied(index, deadline.left())
-            .await;
-        reached.map_err(|error| problems::of_read(&error))?;
+        let (index, left) = (request.min_applied_index, call.deadline.left());
+        let reached = self.shared.replica.wait_applied(index, left);
+        reached.await.map_err(|error| problems::of_read(&error))?;
         let _turn = self
             .shared
             .digests
@@ -158,9 +158,10 @@ impl Admin {
 impl Admin {
     async fn remove_account(
         &self,
-        request: Request<v1::RemoveAccountRequest>,
+        call: Call,
+        request: v1::RemoveAccountRequest,
     ) -> Result<v1::RemoveAccountResponse, Problem> {
-        let outcome = self.shared.propose_in_session(request).await?;
+        let outcome = self.shared.propose_in_session(&call, request).await?;
         accepted(&outcome, |accepted| match accepted {
             Accepted::AccountDeleted => Some(v1::RemoveAccountResponse {
                 position: position_of(&outcome),
@@ -171,15 +172,16 @@ impl Admin {
 
     async fn create_bot(
         &self,
-        request: Request<v1::CreateBotRequest>,
+        call: Call,
+        request: v1::CreateBotRequest,
     ) -> Result<v1::CreateBotResponse, Problem> {
-        let token = match request::chosen_token(&request.get_ref().token)? {
+        let token = match request::chosen_token(&request.token)? {
             Some(token) => token,
             None => random::bytes::<TOKEN_BYTES>()?,
         };
         let hash = token_hash(&token);
-        let request = request.map(|request| WithToken(request, hash));
-        let outcome = self.shared.propose_in_session(request).await?;
+        let command = |session: SessionId| request::create_bot(session, request, hash);
+        let outcome = self.shared.propose_in_session(&call, command).await?;
         accepted(&outcome, |accepted| match accepted {
             Accepted::BotCreated { account, session } => {
                 self.shared.sessions.keep(hash, *session, *account);
@@ -197,41 +199,35 @@ impl Admin {
 impl Admin {
     async fn change_members(
         &self,
-        request: Request<v1::ChangeMembersRequest>,
+        call: Call,
+        request: v1::ChangeMembersRequest,
     ) -> Result<v1::ChangeMembersResponse, Problem> {
-        let deadline = Deadline::of(request.metadata());
-        self.shared.for_operators(&request, "ChangeMembers").await?;
-        let for_whom = OnBehalf::of(request.metadata());
-        let request = request.into_inner();
+        self.shared.for_operators(&call, "ChangeMembers").await?;
+        let request = ChangeRequest::from_wire(request)?;
         self.shared
-            .change_members(request, &for_whom, deadline)
+            .change_members(&request, &call.credential, call.deadline)
             .await
     }
 
     async fn check(
         &self,
-        request: Request<v1::CheckClusterRequest>,
+        call: Call,
+        request: v1::CheckClusterRequest,
     ) -> Result<v1::CheckClusterResponse, Problem> {
-        self.shared.for_operators(&request, "CheckCluster").await?;
-        let check = self.shared.check(request.get_ref().check_id)?;
+        self.shared.for_operators(&call, "CheckCluster").await?;
+        let check = self.shared.check(request.check_id)?;
         Ok(check.progress())
     }
 
     async fn transfer_leader(
         &self,
-        request: Request<v1::TransferLeaderRequest>,
+        call: Call,
+        request: v1::TransferLeaderRequest,
     ) -> Result<v1::TransferLeaderResponse, Problem> {
-        let deadline = Deadline::of(request.metadata());
-        self.shared
-            .for_operators(&request, "TransferLeader")
-            .await?;
+        self.shared.for_operators(&call, "TransferLeader").await?;
         let leader = self
             .shared
-            .transfer_leader(
-                request.get_ref().node_id,
-                &OnBehalf::of(request.metadata()),
-                deadline,
-            )
+            .transfer_leader(request.node_id, &call.credential, call.deadline)
             .await?;
         Ok(v1::TransferLeaderResponse {
             leader_node_id: leader,
@@ -291,192 +287,202 @@ impl AdminService for Admin {
     async fn get_cluster_status(
         &self,
         request: Request<v1::GetClusterStatusRequest>,
-    ) -> Result<Response<v1::GetClusterStatusResponse>, Status> {
-        let status = match self.shared.may_see_all(request.metadata()).await {
-            Ok(true) => self.status().await,
-            // A node that cannot read its database answers with what any caller may know.
-            Ok(false) | Err(_) => self.public_status().await,
-        };
-        self.shared.reply(Ok(status))
+    ) -> Answer<v1::GetClusterStatusResponse> {
+        edge::answer(request, |call, _| self.status_for(call)).await
     }
 
     async fn get_state_digest(
         &self,
         request: Request<v1::GetStateDigestRequest>,
-    ) -> Result<Response<v1::GetStateDigestResponse>, Status> {
-        self.shared.reply(self.digest(request).await)
+    ) -> Answer<v1::GetStateDigestResponse> {
+        edge::answer(request, |call, request| self.digest(call, request)).await
     }
 
     async fn set_account_role(
         &self,
         request: Request<v1::SetAccountRoleRequest>,
-    ) -> Result<Response<v1::SetAccountRoleResponse>, Status> {
-        let done = self.shared.done_in_session(request).await;
-        let response = done.map(|position| v1::SetAccountRoleResponse { position });
-        self.shared.reply(response)
+    ) -> Answer<v1::SetAccountRoleResponse> {
+        let tell = |position| v1::SetAccountRoleResponse { position };
+        edge::done(&self.shared, request, tell).await
     }
 
     async fn set_suspended(
         &self,
         request: Request<v1::SetSuspendedRequest>,
-    ) -> Result<Response<v1::SetSuspendedResponse>, Status> {
-        let done = self.shared.done_in_session(request).await;
-        let response = done.map(|position| v1::SetSuspendedResponse { position });
-        self.shared.reply(response)
+    ) -> Answer<v1::SetSuspendedResponse> {
+        let tell = |position| v1::SetSuspendedResponse { position };
+        edge::done(&self.shared, request, tell).await
     }
 
     async fn end_sessions(
         &self,
         request: Request<v1::EndSessionsRequest>,
-    ) -> Result<Response<v1::EndSessionsResponse>, Status> {
-        let done = self.shared.done_in_session(request).await;
-        let response = done.map(|position| v1::EndSessionsResponse { position });
-        self.shared.reply(response)
+    ) -> Answer<v1::EndSessionsResponse> {
+        let tell = |position| v1::EndSessionsResponse { position };
+        edge::done(&self.shared, request, tell).await
     }
 
     async fn reset_password(
         &self,
         request: Request<v1::ResetPasswordRequest>,
-    ) -> Result<Response<v1::ResetPasswordResponse>, Status> {
-        self.shared.reply(self.give_password(request).await)
+    ) -> Answer<v1::ResetPasswordResponse> {
+        edge::answer(request, |call, request| self.give_password(call, request)).await
     }
 
     async fn remove_account(
         &self,
         request: Request<v1::RemoveAccountRequest>,
-    ) -> Result<Response<v1::RemoveAccountResponse>, Status> {
-        self.shared.reply(Self::remove_account(self, request).await)
+    ) -> Answer<v1::RemoveAccountResponse> {
+        edge::answer(request, |call, request| self.remove_account(call, request)).await
     }
 
     async fn create_bot(
         &self,
         request: Request<v1::CreateBotRequest>,
-    ) -> Result<Response<v1::CreateBotResponse>, Status> {
-        self.shared.reply(Self::create_bot(self, request).await)
+    ) -> Answer<v1::CreateBotResponse> {
+        edge::answer(request, |call, request| self.create_bot(call, request)).await
     }
 
     async fn create_invite(
         &self,
         request: Request<v1::CreateInviteRequest>,
-    ) -> Result<Response<v1::CreateInviteResponse>, Status> {
-        self.shared.reply(self.invite(request).await)
+    ) -> Answer<v1::CreateInviteResponse> {
+        edge::answer(request, |call, request| self.invite(call, request)).await
     }
 
     async fn list_invites(
         &self,
         request: Request<v1::ListInvitesRequest>,
-    ) -> Result<Response<v1::ListInvitesResponse>, Status> {
-        self.shared.reply(self.invites(request).await)
+    ) -> Answer<v1::ListInvitesResponse> {
+        edge::answer(request, |call, request| self.invites(call, request)).await
     }
 
     async fn revoke_invite(
         &self,
         request: Request<v1::RevokeInviteRequest>,
-    ) -> Result<Response<v1::RevokeInviteResponse>, Status> {
-        let done = self.shared.done_in_session(request).await;
-        let response = done.map(|position| v1::RevokeInviteResponse { position });
-        self.shared.reply(response)
+    ) -> Answer<v1::RevokeInviteResponse> {
+        let tell = |position| v1::RevokeInviteResponse { position };
+        edge::done(&self.shared, request, tell).await
     }
 
     async fn change_members(
         &self,
         request: Request<v1::ChangeMembersRequest>,
-    ) -> Result<Response<v1::ChangeMembersResponse>, Status> {
-        self.shared.reply(Self::change_members(self, request).await)
+    ) -> Answer<v1::ChangeMembersResponse> {
+        edge::answer(request, |call, request| self.change_members(call, request)).await
     }
 
     async fn create_join_token(
         &self,
         request: Request<v1::CreateJoinTokenRequest>,
-    ) -> Result<Response<v1::CreateJoinTokenResponse>, Status> {
-        let result = self.shared.create_join_token(request).await;
-        self.shared.reply(result)
+    ) -> Answer<v1::CreateJoinTokenResponse> {
+        edge::answer(request, |call, request| {
+            self.shared.create_join_token(call, request)
+        })
+        .await
     }
 
     async fn list_join_tokens(
         &self,
         request: Request<v1::ListJoinTokensRequest>,
-    ) -> Result<Response<v1::ListJoinTokensResponse>, Status> {
-        let result = self.shared.list_join_tokens(request).await;
-        self.shared.reply(result)
+    ) -> Answer<v1::ListJoinTokensResponse> {
+        edge::answer(request, |call, request| {
+            self.shared.list_join_tokens(call, request)
+        })
+        .await
     }
 
     async fn revoke_join_token(
         &self,
         request: Request<v1::RevokeJoinTokenRequest>,
-    ) -> Result<Response<v1::RevokeJoinTokenResponse>, Status> {
-        let result = self.shared.revoke_join_token(request).await;
-        self.shared.reply(result)
+    ) -> Answer<v1::RevokeJoinTokenResponse> {
+        edge::answer(request, |call, request| {
+            self.shared.revoke_join_token(call, request)
+        })
+        .await
     }
 
     async fn create_operator(
         &self,
         request: Request<v1::CreateOperatorRequest>,
-    ) -> Result<Response<v1::CreateOperatorResponse>, Status> {
-        let result = self.shared.create_operator(request).await;
-        self.shared.reply(result)
+    ) -> Answer<v1::CreateOperatorResponse> {
+        edge::answer(request, |call, request| {
+            self.shared.create_operator(call, request)
+        })
+        .await
     }
 
     async fn list_operators(
         &self,
         request: Request<v1::ListOperatorsRequest>,
-    ) -> Result<Response<v1::ListOperatorsResponse>, Status> {
-        let result = self.shared.list_operators(request).await;
-        self.shared.reply(result)
+    ) -> Answer<v1::ListOperatorsResponse> {
+        edge::answer(request, |call, request| {
+            self.shared.list_operators(call, request)
+        })
+        .await
     }
 
     async fn revoke_operator(
         &self,
         request: Request<v1::RevokeOperatorRequest>,
-    ) -> Result<Response<v1::RevokeOperatorResponse>, Status> {
-        let result = self.shared.revoke_operator(request).await;
-        self.shared.reply(result)
+    ) -> Answer<v1::RevokeOperatorResponse> {
+        edge::answer(request, |call, request| {
+            self.shared.revoke_operator(call, request)
+        })
+        .await
     }
 
     async fn rotate_secret(
         &self,
         request: Request<v1::RotateSecretRequest>,
-    ) -> Result<Response<v1::RotateSecretResponse>, Status> {
-        let result = self.shared.rotate_secret(request).await;
-        self.shared.reply(result)
+    ) -> Answer<v1::RotateSecretResponse> {
+        edge::answer(request, |call, request| {
+            self.shared.rotate_secret(call, request)
+        })
+        .await
     }
 
     async fn prefer_leader(
         &self,
         request: Request<v1::PreferLeaderRequest>,
-    ) -> Result<Response<v1::PreferLeaderResponse>, Status> {
-        let result = self.shared.prefer_leader(request).await;
-        self.shared.reply(result)
+    ) -> Answer<v1::PreferLeaderResponse> {
+        edge::answer(request, |call, request| {
+            self.shared.prefer_leader(call, request)
+        })
+        .await
     }
 
     async fn get_account_limits(
         &self,
         request: Request<v1::GetAccountLimitsRequest>,
-    ) -> Result<Response<v1::GetAccountLimitsResponse>, Status> {
-        let result = account_limits::get(&self.shared, request).await;
-        self.shared.reply(result)
+    ) -> Answer<v1::GetAccountLimitsResponse> {
+        edge::answer(request, |call, request| {
+            account_limits::get(&self.shared, call, request)
+        })
+        .await
     }
 
     async fn set_account_limits(
         &self,
         request: Request<v1::SetAccountLimitsRequest>,
-    ) -> Result<Response<v1::SetAccountLimitsResponse>, Status> {
-        let result = account_limits::set(&self.shared, request).await;
-        self.shared.reply(result)
+    ) -> Answer<v1::SetAccountLimitsResponse> {
+        edge::answer(request, |call, request| {
+            account_limits::set(&self.shared, call, request)
+        })
+        .await
     }
 
     async fn check_cluster(
         &self,
         request: Request<v1::CheckClusterRequest>,
-    ) -> Result<Response<v1::CheckClusterResponse>, Status> {
-        self.shared.reply(self.check(request).await)
+    ) -> Answer<v1::CheckClusterResponse> {
+        edge::answer(request, |call, request| self.check(call, request)).await
     }
 
     async fn transfer_leader(
         &self,
         request: Request<v1::TransferLeaderRequest>,
-    ) -> Result<Response<v1::TransferLeaderResponse>, Status> {
-        self.shared
-            .reply(Self::transfer_leader(self, request).await)
+    ) -> Answer<v1::TransferLeaderResponse> {
+        edge::answer(request, |call, request| self.transfer_leader(call, request)).await
     }
 }

@@ -11,15 +11,19 @@ use conclave_wire::{
     Problem, request,
     v1::{self, chat_service_server::ChatService},
 };
-use tonic::{Request, Response, Status};
+use tonic::Request;
 
 use crate::{
-    api::search,
+    api::{
+        edge::{self, Answer},
+        search,
+    },
     context::{
         access::{accepted, position_of},
+        call::Call,
         shared::Shared,
     },
-    protocol::{pages, show},
+    protocol::{pages, problems, show},
 };
 
 /// Number of messages on a page if the client sets none.
@@ -45,11 +49,10 @@ impl Which {
             Some(Asked::PeerName(name)) => Ok(Self::With(AccountName::new(name)?.key())),
             Some(Asked::RoomName(name)) => Ok(Self::Room(RoomName::new(name)?.key())),
             Some(Asked::ConversationId(id)) => Ok(Self::Number(ConversationId(id))),
-            None => Err(Problem::Refused {
-                reason: "CONVERSATION_MISSING".to_owned(),
-                sentence: "the request names no conversation".to_owned(),
-                request_last: None,
-            }),
+            None => Err(problems::refused(
+                "CONVERSATION_MISSING",
+                "the request names no conversation",
+            )),
         }
     }
 }
@@ -127,9 +130,10 @@ fn conversation_of(
 impl Chat {
     async fn send(
         &self,
-        request: Request<v1::SendMessageRequest>,
+        call: Call,
+        request: v1::SendMessageRequest,
     ) -> Result<v1::SendMessageResponse, Problem> {
-        let outcome = self.shared.propose_in_session(request).await?;
+        let outcome = self.shared.propose_in_session(&call, request).await?;
         accepted(&outcome, |accepted| match accepted {
             Accepted::MessageSent {
                 conversation,
@@ -148,10 +152,10 @@ impl Chat {
 
     async fn list(
         &self,
-        request: Request<v1::ListMessagesRequest>,
+        call: Call,
+        request: v1::ListMessagesRequest,
     ) -> Result<v1::ListMessagesResponse, Problem> {
         use v1::list_messages_request::From as Asked;
-        let (metadata, _, request) = request.into_parts();
         let which = Which::of(request.conversation)?;
         let (from, after) = match request.from {
             Some(Asked::BeforeSequence(before)) => (HistoryFrom::Before(Sequence(before)), 0),
@@ -164,7 +168,7 @@ impl Chat {
         };
         let found = self
             .shared
-            .read_in_session(&metadata, request.read, read)
+            .read_in_session(&call, request.read, read)
             .await??;
         let Some(found) = found else {
             return Ok(v1::ListMessagesResponse {
@@ -189,16 +193,16 @@ impl Chat {
 
     async fn unread(
         &self,
-        request: Request<v1::ListUnreadRequest>,
+        call: Call,
+        request: v1::ListUnreadRequest,
     ) -> Result<v1::ListUnreadResponse, Problem> {
-        let (metadata, _, request) = request.into_parts();
         let count = request::page_size(request.count, MESSAGES_DEFAULT);
         let read = move |reader: &rows::Reader, session: &rows::SessionRow| {
             reader.unread(session.account, count)
         };
         let rows = self
             .shared
-            .read_in_session(&metadata, request.read, read)
+            .read_in_session(&call, request.read, read)
             .await?;
         let bytes: usize = rows.iter().map(rows::MessageRow::bytes).sum();
         Ok(v1::ListUnreadResponse {
@@ -210,9 +214,9 @@ impl Chat {
 
     async fn conversations(
         &self,
-        request: Request<v1::ListConversationsRequest>,
+        call: Call,
+        request: v1::ListConversationsRequest,
     ) -> Result<v1::ListConversationsResponse, Problem> {
-        let (metadata, _, request) = request.into_parts();
         let size = request::page_size(request.page_size, CONVERSATIONS_DEFAULT);
         let after = pages::number_of(&request.page_token)?.map(ConversationId);
         let read = move |reader: &rows::Reader, session: &rows::SessionRow| {
@@ -220,7 +224,7 @@ impl Chat {
         };
         let rows = self
             .shared
-            .read_in_session(&metadata, request.read, read)
+            .read_in_session(&call, request.read, read)
             .await?;
         let next = rows.last().filter(|_| rows.len() == size);
         Ok(v1::ListConversationsResponse {
@@ -232,9 +236,10 @@ impl Chat {
 
     async fn advance(
         &self,
-        request: Request<v1::AdvancePositionsRequest>,
+        call: Call,
+        request: v1::AdvancePositionsRequest,
     ) -> Result<v1::AdvancePositionsResponse, Problem> {
-        let outcome = self.shared.propose_in_session(request).await?;
+        let outcome = self.shared.propose_in_session(&call, request).await?;
         accepted(&outcome, |accepted| match accepted {
             Accepted::PositionAdvanced => Some(v1::AdvancePositionsResponse {
                 position: position_of(&outcome),
@@ -245,9 +250,10 @@ impl Chat {
 
     async fn delete(
         &self,
-        request: Request<v1::DeleteMessagesRequest>,
+        call: Call,
+        request: v1::DeleteMessagesRequest,
     ) -> Result<v1::DeleteMessagesResponse, Problem> {
-        let outcome = self.shared.propose_in_session(request).await?;
+        let outcome = self.shared.propose_in_session(&call, request).await?;
         accepted(&outcome, |accepted| match accepted {
             Accepted::MessagesDeleted { count } => {
                 let position = position_of(&outcome);
@@ -266,68 +272,68 @@ impl ChatService for Chat {
     async fn send_message(
         &self,
         request: Request<v1::SendMessageRequest>,
-    ) -> Result<Response<v1::SendMessageResponse>, Status> {
-        self.shared.reply(self.send(request).await)
+    ) -> Answer<v1::SendMessageResponse> {
+        edge::answer(request, |call, request| self.send(call, request)).await
     }
 
     async fn edit_message(
         &self,
         request: Request<v1::EditMessageRequest>,
-    ) -> Result<Response<v1::EditMessageResponse>, Status> {
-        let done = self.shared.done_in_session(request).await;
-        self.shared
-            .reply(done.map(|position| v1::EditMessageResponse { position }))
+    ) -> Answer<v1::EditMessageResponse> {
+        let tell = |position| v1::EditMessageResponse { position };
+        edge::done(&self.shared, request, tell).await
     }
 
     async fn set_reaction(
         &self,
         request: Request<v1::SetReactionRequest>,
-    ) -> Result<Response<v1::SetReactionResponse>, Status> {
-        let done = self.shared.done_in_session(request).await;
-        self.shared
-            .reply(done.map(|position| v1::SetReactionResponse { position }))
+    ) -> Answer<v1::SetReactionResponse> {
+        let tell = |position| v1::SetReactionResponse { position };
+        edge::done(&self.shared, request, tell).await
     }
 
     async fn delete_messages(
         &self,
         request: Request<v1::DeleteMessagesRequest>,
-    ) -> Result<Response<v1::DeleteMessagesResponse>, Status> {
-        self.shared.reply(self.delete(request).await)
+    ) -> Answer<v1::DeleteMessagesResponse> {
+        edge::answer(request, |call, request| self.delete(call, request)).await
     }
 
     async fn advance_positions(
         &self,
         request: Request<v1::AdvancePositionsRequest>,
-    ) -> Result<Response<v1::AdvancePositionsResponse>, Status> {
-        self.shared.reply(self.advance(request).await)
+    ) -> Answer<v1::AdvancePositionsResponse> {
+        edge::answer(request, |call, request| self.advance(call, request)).await
     }
 
     async fn list_messages(
         &self,
         request: Request<v1::ListMessagesRequest>,
-    ) -> Result<Response<v1::ListMessagesResponse>, Status> {
-        self.shared.reply(self.list(request).await)
+    ) -> Answer<v1::ListMessagesResponse> {
+        edge::answer(request, |call, request| self.list(call, request)).await
     }
 
     async fn list_unread(
         &self,
         request: Request<v1::ListUnreadRequest>,
-    ) -> Result<Response<v1::ListUnreadResponse>, Status> {
-        self.shared.reply(self.unread(request).await)
+    ) -> Answer<v1::ListUnreadResponse> {
+        edge::answer(request, |call, request| self.unread(call, request)).await
     }
 
     async fn list_conversations(
         &self,
         request: Request<v1::ListConversationsRequest>,
-    ) -> Result<Response<v1::ListConversationsResponse>, Status> {
-        self.shared.reply(self.conversations(request).await)
+    ) -> Answer<v1::ListConversationsResponse> {
+        edge::answer(request, |call, request| self.conversations(call, request)).await
     }
 
     async fn search_messages(
         &self,
         request: Request<v1::SearchMessagesRequest>,
-    ) -> Result<Response<v1::SearchMessagesResponse>, Status> {
-        self.shared
-            .reply(search::search(&self.shared, request).await)
+    ) -> Answer<v1::SearchMessagesResponse> {
+        edge::answer(request, |call, request| {
+            search::search(&self.shared, call, request)
+        })
+        .await
     }
 }

@@ -15,19 +15,20 @@ use conclave_wire::{
     request::{self, token_hash},
     v1,
 };
-use tonic::{Request, metadata::MetadataMap};
 
 use crate::{
     api::accounts::{Accounts, once_id},
     auth::{
         hash_queue::{Asker, Work},
         registration::Shown,
-        sessions::token_of,
         throttle::keys_of_login,
     },
     base::deadline::Deadline,
     cluster::setup,
-    context::access::{accepted, open_session, position_of},
+    context::{
+        access::{accepted, open_session, position_of},
+        call::Call,
+    },
     protocol::problems::millis,
 };
 
@@ -100,19 +101,18 @@ impl Accounts {
     /// Creates an account.
     pub(crate) async fn create(
         &self,
-        request: Request<v1::CreateAccountRequest>,
+        call: Call,
+        request: v1::CreateAccountRequest,
     ) -> Result<v1::CreateAccountResponse, Problem> {
         self.shared.door()?;
         self.shared.only_where_believed()?;
-        let deadline = Deadline::of(request.metadata());
-        let remote = request.remote_addr();
-        let (metadata, _, request) = request.into_parts();
+        let deadline = call.deadline;
         let name = AccountName::new(request.name)?;
         let password = Password::new(&request.password)?;
         let once = once_id(&request.request_id)?;
         let shown = shown(request.grant)?;
-        let grant = self.grant(shown, &metadata, deadline).await?;
-        let keys = keys_of_login(&name.key(), remote, None);
+        let grant = self.grant(shown, &call).await?;
+        let keys = keys_of_login(&name.key(), call.address, None);
         self.look(once, grant, &name, keys.address, deadline)
             .await?;
         let asker = Asker {
@@ -139,30 +139,21 @@ impl Accounts {
 
     /// Returns what allows the account to be created; reads the session only if the request carries
     /// no code.
-    async fn grant(
-        &self,
-        shown: Shown,
-        metadata: &MetadataMap,
-        deadline: Deadline,
-    ) -> Result<Grant, Problem> {
+    async fn grant(&self, shown: Shown, call: &Call) -> Result<Grant, Problem> {
         let admin = match shown {
-            Shown::Nothing => self.admin(metadata, deadline).await?,
+            Shown::Nothing => self.admin(call).await?,
             Shown::Invite(_) | Shown::Setup(_) => None,
         };
         Ok(self.shared.registration.grant(shown, admin)?)
     }
 
     /// Returns the session that the request carries if it is an administrator's.
-    async fn admin(
-        &self,
-        metadata: &MetadataMap,
-        deadline: Deadline,
-    ) -> Result<Option<SessionId>, Problem> {
+    async fn admin(&self, call: &Call) -> Result<Option<SessionId>, Problem> {
         // Where no session is needed, an unusable session counts as no session.
-        let Ok(token) = token_of(metadata) else {
+        let Ok(token) = call.credential.session() else {
             return Ok(None);
         };
-        self.shared.barrier(deadline).await?;
+        self.shared.barrier(call.deadline).await?;
         let now = self.shared.log_time();
         let found = self
             .shared

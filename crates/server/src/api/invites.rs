@@ -3,42 +3,36 @@
 //! Always true: a code is shown to its maker once and stored nowhere.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use conclave_core::{Accepted, Command, SessionId, TokenHash};
+use conclave_core::{Accepted, SessionId};
 use conclave_storage::state as rows;
 use conclave_wire::{
     Problem,
-    request::{self, SessionRequest, token_hash},
+    request::{self, token_hash},
     v1,
 };
-use tonic::Request;
 
 use crate::{
     api::{admin::Admin, creation::CODE_BYTES},
     base::random,
-    context::access::{accepted, administrators_only, position_of},
+    context::{
+        access::{accepted, administrators_only, position_of},
+        call::Call,
+    },
 };
-
-/// Request for an invite, with the hash of its code.
-struct WithCode(v1::CreateInviteRequest, TokenHash);
-
-impl SessionRequest for WithCode {
-    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
-        request::create_invite(session, self.0, self.1)
-    }
-}
 
 impl Admin {
     pub(crate) async fn invite(
         &self,
-        request: Request<v1::CreateInviteRequest>,
+        call: Call,
+        request: v1::CreateInviteRequest,
     ) -> Result<v1::CreateInviteResponse, Problem> {
-        let code = match request::invite_code(&request.get_ref().code)? {
+        let code = match request::invite_code(&request.code)? {
             Some(code) => code,
             None => random::bytes::<CODE_BYTES>()?,
         };
         let hash = token_hash(&code);
-        let request = request.map(|request| WithCode(request, hash));
-        let outcome = self.shared.propose_in_session(request).await?;
+        let command = |session: SessionId| request::create_invite(session, request, hash);
+        let outcome = self.shared.propose_in_session(&call, command).await?;
         accepted(&outcome, |accepted| match accepted {
             Accepted::InviteCreated { invite, expires_at } => Some(v1::CreateInviteResponse {
                 invite_id: invite.0,
@@ -52,9 +46,9 @@ impl Admin {
 
     pub(crate) async fn invites(
         &self,
-        request: Request<v1::ListInvitesRequest>,
+        call: Call,
+        request: v1::ListInvitesRequest,
     ) -> Result<v1::ListInvitesResponse, Problem> {
-        let (metadata, _, request) = request.into_parts();
         let now = self.shared.replica.now();
         let read = move |reader: &rows::Reader, session: &rows::SessionRow| {
             if let Err(refused) = administrators_only(session) {
@@ -69,7 +63,7 @@ impl Admin {
         };
         let found = self
             .shared
-            .read_in_session(&metadata, request.read, read)
+            .read_in_session(&call, request.read, read)
             .await?;
         let invites = found?.into_iter().map(|row| v1::Invite {
             invite_id: row.id.0,

@@ -2,27 +2,27 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use conclave_core::{AccountName, ConversationId, Position, Rejection, TokenHash};
+use conclave_core::{AccountName, ConversationId, Position, Rejection};
 use conclave_storage::state::{self as rows, SessionRow};
 use conclave_wire::{
     Problem,
     v1::{self, live_service_server::LiveService},
 };
 use futures::Stream;
-use tonic::{Request, Response, Status, metadata::MetadataMap};
+use tonic::{Request, Status};
 
 use self::{subscription::Subscription, token::Mint};
 use crate::{
-    auth::{
-        fair::Paced,
-        sessions::{log_in_first, token_of},
-    },
+    api::edge::{self, Answer},
+    auth::{fair::Paced, sessions::session_ended},
     base::deadline::Deadline,
     cluster::moments::{self, Typist},
     context::{
         access::{held_back, open_session},
+        call::{Call, Freshness},
         shared::Shared,
     },
+    protocol::problems,
 };
 
 pub(crate) mod subscription;
@@ -38,21 +38,24 @@ pub(crate) struct Live {
     pub(crate) shared: Arc<Shared>,
 }
 
-type Responses = Pin<Box<dyn Stream<Item = subscription::Response> + Send>>;
+type Responses = Pin<Box<dyn Stream<Item = Result<v1::SubscribeResponse, Status>> + Send>>;
 
 impl Live {
     async fn subscribe(
         &self,
-        metadata: &MetadataMap,
+        call: Call,
         request: v1::SubscribeRequest,
     ) -> Result<Responses, Problem> {
         let shared = &self.shared;
         shared.door()?;
-        let token = token_of(metadata)?;
+        let token = call.credential.session()?;
         // Checked first: a caller without a session neither holds a stream's place while it waits,
         // nor learns which positions exist. Every page checks again that the session is open.
-        let deadline = Deadline::of(metadata);
-        let session = self.session(token, deadline).await?;
+        let deadline = call.deadline;
+        let now = shared.log_time();
+        let open = move |reader: &rows::Reader| open_session(reader, &token, now);
+        let session = shared.find(deadline, open).await?;
+        let session = session.ok_or_else(session_ended)?;
         let of_account = shared.sessions.fair.of(session.account);
         if let Err(rejection) = of_account.check_and_count(Paced::Stream) {
             return Err(held_back(rejection.into(), &of_account, deadline).await);
@@ -75,7 +78,7 @@ impl Live {
             _presence: live.presences.enter(session.account, session.id),
             _permit: permit,
         };
-        Ok(Box::pin(subscription.stream()))
+        Ok(Box::pin(edge::stream(subscription.stream())))
     }
 
     /// Returns the position after which the stream begins, once this node has applied it.
@@ -109,35 +112,19 @@ impl Live {
         }
     }
 
-    /// Returns the session of a token. A session that this node does not know may have been opened
-    /// at another node a moment ago, so this node waits once until it has applied everything that
-    /// was acknowledged.
-    async fn session(&self, token: TokenHash, deadline: Deadline) -> Result<SessionRow, Problem> {
-        for fresh in [false, true] {
-            if fresh {
-                self.shared.barrier(deadline).await?;
-            }
-            let now = self.shared.log_time();
-            let found = self
-                .shared
-                .read(move |reader| open_session(reader, &token, now));
-            if let Some(session) = found.await? {
-                return Ok(session);
-            }
-        }
-        Err(log_in_first("the session has ended; log in"))
-    }
-
     async fn set_typing(
         &self,
-        metadata: &MetadataMap,
+        call: Call,
         request: v1::SetTypingRequest,
     ) -> Result<v1::SetTypingResponse, Problem> {
         let conversation = ConversationId(request.conversation_id);
         let read = move |reader: &rows::Reader, session: &SessionRow| {
             Typist::find(reader, session.account, conversation)
         };
-        let typist = self.shared.read_in_session(metadata, STALE, read).await?;
+        let typist = self
+            .shared
+            .read_in_session(&call, Freshness::ANY, read)
+            .await?;
         let typist = typist.ok_or(Rejection::NoSuchConversation)?;
         moments::tell_typing(&self.shared, typist);
         Ok(v1::SetTypingResponse {})
@@ -145,25 +132,27 @@ impl Live {
 
     async fn set_presence(
         &self,
-        metadata: &MetadataMap,
+        call: Call,
         request: v1::SetPresenceRequest,
     ) -> Result<v1::SetPresenceResponse, Problem> {
         let read = |_: &rows::Reader, session: &SessionRow| Ok((session.account, session.id));
-        let who = self.shared.read_in_session(metadata, STALE, read).await?;
+        let who = self
+            .shared
+            .read_in_session(&call, Freshness::ANY, read)
+            .await?;
         let presences = &self.shared.live.presences;
         match presences.set_away(who.0, who.1, request.away) {
             true => Ok(v1::SetPresenceResponse {}),
-            false => Err(Problem::Refused {
-                reason: "NO_STREAM".to_owned(),
-                sentence: "this session has no stream with this node".to_owned(),
-                request_last: None,
-            }),
+            false => Err(problems::refused(
+                "NO_STREAM",
+                "this session has no stream with this node",
+            )),
         }
     }
 
     async fn get_presence(
         &self,
-        metadata: &MetadataMap,
+        call: Call,
         request: v1::GetPresenceRequest,
     ) -> Result<v1::GetPresenceResponse, Problem> {
         match request.names.len() {
@@ -185,7 +174,10 @@ impl Live {
             };
             names.into_iter().map(find).collect::<Result<Vec<_>, _>>()
         };
-        let found = self.shared.read_in_session(metadata, STALE, read).await?;
+        let found = self
+            .shared
+            .read_in_session(&call, Freshness::ANY, read)
+            .await?;
         let presences = found.into_iter().map(|(name, row)| match row {
             Some(row) => self.shared.live.presences.of(row.id).to_wire(row.name),
             None => v1::Presence {
@@ -200,12 +192,6 @@ impl Live {
     }
 }
 
-/// Presence needs no quorum.
-const STALE: Option<v1::ReadOptions> = Some(v1::ReadOptions {
-    consistency: v1::Consistency::Stale as i32,
-    min_position: 0,
-});
-
 #[tonic::async_trait]
 impl LiveService for Live {
     type SubscribeStream = Responses;
@@ -213,37 +199,29 @@ impl LiveService for Live {
     async fn subscribe(
         &self,
         request: Request<v1::SubscribeRequest>,
-    ) -> Result<Response<Self::SubscribeStream>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        let stream = Self::subscribe(self, &metadata, request).await;
-        self.shared.reply(stream)
+    ) -> Answer<Self::SubscribeStream> {
+        edge::answer(request, |call, request| self.subscribe(call, request)).await
     }
 
     async fn set_typing(
         &self,
         request: Request<v1::SetTypingRequest>,
-    ) -> Result<Response<v1::SetTypingResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        self.shared
-            .reply(Self::set_typing(self, &metadata, request).await)
+    ) -> Answer<v1::SetTypingResponse> {
+        edge::answer(request, |call, request| self.set_typing(call, request)).await
     }
 
     async fn set_presence(
         &self,
         request: Request<v1::SetPresenceRequest>,
-    ) -> Result<Response<v1::SetPresenceResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        self.shared
-            .reply(Self::set_presence(self, &metadata, request).await)
+    ) -> Answer<v1::SetPresenceResponse> {
+        edge::answer(request, |call, request| self.set_presence(call, request)).await
     }
 
     async fn get_presence(
         &self,
         request: Request<v1::GetPresenceRequest>,
-    ) -> Result<Response<v1::GetPresenceResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        self.shared
-            .reply(Self::get_presence(self, &metadata, request).await)
+    ) -> Answer<v1::GetPresenceResponse> {
+        edge::answer(request, |call, request| self.get_presence(call, request)).await
     }
 }
 

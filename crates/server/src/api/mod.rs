@@ -8,6 +8,7 @@ pub(crate) mod accounts;
 pub(crate) mod admin;
 pub(crate) mod chat;
 pub(crate) mod creation;
+pub(crate) mod edge;
 pub(crate) mod invites;
 pub(crate) mod live;
 pub(crate) mod operator_file;

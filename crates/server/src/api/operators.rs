@@ -14,64 +14,56 @@ use conclave_wire::{
     request::{self, TOKEN_BYTES, chosen_token},
     v1,
 };
-use tonic::{Request, metadata::MetadataMap};
 
 use crate::{
     api::accounts::once_id,
-    auth::sessions::token_of,
-    base::{deadline::Deadline, random},
+    base::random,
     context::{
         access::{accepted, administrators_only, open_session, position_of},
+        call::Call,
         shared::Shared,
     },
     protocol::problems,
 };
 
-/// Returns the credential that a request carries.
-fn shown(metadata: &MetadataMap) -> Option<TokenHash> {
-    let header = metadata.get("authorization")?.to_str().ok()?;
-    OperatorCredential::from_header(header).map(|credential| credential.hash())
-}
-
 impl Shared {
     /// Returns the credential of a call that only operators may make, as the log knows it now.
-    pub(crate) async fn for_operators<T>(
+    pub(crate) async fn for_operators(
         &self,
-        request: &Request<T>,
-        call: &'static str,
+        call: &Call,
+        name: &'static str,
     ) -> Result<TokenHash, Problem> {
         self.door()?;
-        let deadline = Deadline::of(request.metadata());
-        if let Some(credential) = shown(request.metadata()) {
+        if let Some(credential) = call.credential.operator() {
             // A credential that another node revoked a moment ago must not work here.
-            self.barrier(deadline).await?;
+            self.barrier(call.deadline).await?;
             if self.is_operator(credential).await? {
                 return Ok(credential);
             }
         }
-        Err(self.no_operator(request, call))
+        Err(self.no_operator(call, name))
     }
 
     /// Checks the same as far as this node knows, for calls that must work without a quorum.
-    pub(crate) async fn for_operators_here<T>(
+    pub(crate) async fn for_operators_here(
         &self,
-        request: &Request<T>,
-        call: &'static str,
+        call: &Call,
+        name: &'static str,
     ) -> Result<(), Problem> {
         self.door()?;
-        match shown(request.metadata()) {
+        match call.credential.operator() {
             Some(credential) if self.is_operator(credential).await? => Ok(()),
-            _ => Err(self.no_operator(request, call)),
+            _ => Err(self.no_operator(call, name)),
         }
     }
 
-    /// Returns whether a request carries the credential of an operator or the session of an
+    /// Returns whether a call shows the credential of an operator or the session of an
     /// administrator, as far as this node knows.
-    pub(crate) async fn may_see_all(&self, metadata: &MetadataMap) -> Result<bool, Problem> {
-        if let Some(credential) = shown(metadata) {
+    pub(crate) async fn may_see_all(&self, call: &Call) -> Result<bool, Problem> {
+        if let Some(credential) = call.credential.operator() {
             return self.is_operator(credential).await;
         }
-        let Ok(token) = token_of(metadata) else {
+        let Ok(token) = call.credential.session() else {
             return Ok(false);
         };
         let now = self.log_time();
@@ -86,40 +78,39 @@ impl Shared {
         Ok(found.await?.is_some())
     }
 
-    fn no_operator<T>(&self, request: &Request<T>, call: &'static str) -> Problem {
-        let from = request.remote_addr().map(|from| from.ip());
-        if self.operators.is_news_from(from, call) {
+    fn no_operator(&self, call: &Call, name: &'static str) -> Problem {
+        let from = call.address.map(|from| from.ip());
+        if self.operators.is_news_from(from, name) {
             let from = from.map(|from| from.to_string());
-            tracing::warn!(from, call, "a call for operators was refused");
+            tracing::warn!(from, call = name, "a call for operators was refused");
         }
         Rejection::NotAnOperator.into()
     }
 
     /// Proposes what an operator asks for and returns its outcome.
-    async fn operate<T>(
+    async fn operate(
         &self,
-        request: &Request<T>,
-        call: &'static str,
+        call: &Call,
+        name: &'static str,
         request_id: &[u8],
         asked: OperatorRequest,
     ) -> Result<Outcome, Problem> {
         let once = once_id(request_id)?;
-        let deadline = Deadline::of(request.metadata());
-        let credential = self.for_operators(request, call).await?;
+        let credential = self.for_operators(call, name).await?;
         let command = request::by_operator(once, credential, asked);
-        self.propose(command, deadline).await
+        self.propose(command, call.deadline).await
     }
 
     /// Proposes a request whose outcome is only that it was done; returns the log position of that
     /// outcome.
-    async fn operated<T>(
+    async fn operated(
         &self,
-        request: &Request<T>,
-        call: &'static str,
+        call: &Call,
+        name: &'static str,
         request_id: &[u8],
         asked: OperatorRequest,
     ) -> Result<u64, Problem> {
-        let outcome = self.operate(request, call, request_id, asked).await?;
+        let outcome = self.operate(call, name, request_id, asked).await?;
         let position = position_of(&outcome);
         accepted(&outcome, |accepted| {
             matches!(accepted, Accepted::Done).then_some(position)
@@ -129,20 +120,22 @@ impl Shared {
     /// Makes a token with this hash with which one machine can join.
     pub(crate) async fn make_join_token(
         &self,
-        request: &Request<v1::CreateJoinTokenRequest>,
+        call: &Call,
+        request: &v1::CreateJoinTokenRequest,
         token: TokenHash,
     ) -> Result<Outcome, Problem> {
-        let asked = request::create_join_token(request.get_ref(), token)?;
-        let id = &request.get_ref().request_id;
-        self.operate(request, "CreateJoinToken", id, asked).await
+        let asked = request::create_join_token(request, token)?;
+        let id = &request.request_id;
+        self.operate(call, "CreateJoinToken", id, asked).await
     }
 
     /// Lists the tokens with which machines can still join.
     pub(crate) async fn list_join_tokens(
         &self,
-        request: Request<v1::ListJoinTokensRequest>,
+        call: Call,
+        _: v1::ListJoinTokensRequest,
     ) -> Result<v1::ListJoinTokensResponse, Problem> {
-        self.for_operators(&request, "ListJoinTokens").await?;
+        self.for_operators(&call, "ListJoinTokens").await?;
         let now = self.replica.now();
         let read = self.read(move |reader| {
             let mut tokens = reader.join_tokens()?;
@@ -164,11 +157,12 @@ impl Shared {
     /// Revokes a token to join.
     pub(crate) async fn revoke_join_token(
         &self,
-        request: Request<v1::RevokeJoinTokenRequest>,
+        call: Call,
+        request: v1::RevokeJoinTokenRequest,
     ) -> Result<v1::RevokeJoinTokenResponse, Problem> {
-        let asked = request::revoke_join_token(&request.get_ref().token_id)?;
-        let id = &request.get_ref().request_id;
-        let done = self.operated(&request, "RevokeJoinToken", id, asked);
+        let asked = request::revoke_join_token(&request.token_id)?;
+        let id = &request.request_id;
+        let done = self.operated(&call, "RevokeJoinToken", id, asked);
         let position = done.await?;
         Ok(v1::RevokeJoinTokenResponse { position })
     }
@@ -176,33 +170,35 @@ impl Shared {
     /// Sets the preferred leader: the node that leads while it is healthy.
     pub(crate) async fn prefer_leader(
         &self,
-        request: Request<v1::PreferLeaderRequest>,
+        call: Call,
+        request: v1::PreferLeaderRequest,
     ) -> Result<v1::PreferLeaderResponse, Problem> {
-        let node = request.get_ref().node_id;
+        let node = request.node_id;
         if node != 0 && !self.replica.status().members.nodes.contains_key(&node) {
-            self.for_operators(&request, "PreferLeader").await?;
+            self.for_operators(&call, "PreferLeader").await?;
             return Err(problems::of_refusal(Refusal::NoSuchNode(node)));
         }
         let asked = request::prefer_leader(node);
-        let id = &request.get_ref().request_id;
-        let position = self.operated(&request, "PreferLeader", id, asked).await?;
+        let id = &request.request_id;
+        let position = self.operated(&call, "PreferLeader", id, asked).await?;
         Ok(v1::PreferLeaderResponse { position })
     }
 
     /// Adds an operator.
     pub(crate) async fn create_operator(
         &self,
-        request: Request<v1::CreateOperatorRequest>,
+        call: Call,
+        request: v1::CreateOperatorRequest,
     ) -> Result<v1::CreateOperatorResponse, Problem> {
-        let bytes = match chosen_token(&request.get_ref().credential)? {
+        let bytes = match chosen_token(&request.credential)? {
             Some(bytes) => bytes,
             None => random::bytes::<TOKEN_BYTES>()?,
         };
         let credential = OperatorCredential::from_bytes(bytes);
-        let name = request.get_ref().name.clone();
+        let name = request.name.clone();
         let asked = request::create_operator(name, credential.hash())?;
-        let id = &request.get_ref().request_id;
-        let position = self.operated(&request, "CreateOperator", id, asked).await?;
+        let id = &request.request_id;
+        let position = self.operated(&call, "CreateOperator", id, asked).await?;
         Ok(v1::CreateOperatorResponse {
             credential: credential.to_text(),
             position,
@@ -212,9 +208,10 @@ impl Shared {
     /// Lists the operators.
     pub(crate) async fn list_operators(
         &self,
-        request: Request<v1::ListOperatorsRequest>,
+        call: Call,
+        _: v1::ListOperatorsRequest,
     ) -> Result<v1::ListOperatorsResponse, Problem> {
-        self.for_operators(&request, "ListOperators").await?;
+        self.for_operators(&call, "ListOperators").await?;
         let operators = self.read(|reader| reader.operators()).await?;
         let operators = operators.into_iter().map(|row| v1::Operator {
             name: row.name,
@@ -229,11 +226,12 @@ impl Shared {
     /// Removes an operator.
     pub(crate) async fn revoke_operator(
         &self,
-        request: Request<v1::RevokeOperatorRequest>,
+        call: Call,
+        request: v1::RevokeOperatorRequest,
     ) -> Result<v1::RevokeOperatorResponse, Problem> {
-        let asked = request::revoke_operator(request.get_ref().name.clone())?;
-        let id = &request.get_ref().request_id;
-        let position = self.operated(&request, "RevokeOperator", id, asked).await?;
+        let asked = request::revoke_operator(request.name.clone())?;
+        let id = &request.request_id;
+        let position = self.operated(&call, "RevokeOperator", id, asked).await?;
         Ok(v1::RevokeOperatorResponse { position })
     }
 

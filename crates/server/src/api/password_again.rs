@@ -4,12 +4,9 @@
 //! from these calls, and guesses in a stolen session have to wait. The command that follows carries
 //! the version of the password that was verified, so a password change in between refuses it.
 
-use std::net::SocketAddr;
-
 use conclave_core::{OnceId, Rejection};
 use conclave_storage::state as rows;
 use conclave_wire::Problem;
-use tonic::metadata::MetadataMap;
 
 use crate::{
     auth::{
@@ -17,8 +14,11 @@ use crate::{
         sessions::log_in_first,
         throttle::keys_of_session,
     },
-    base::{deadline::Deadline, random},
-    context::shared::Shared,
+    base::random,
+    context::{
+        call::{Call, Freshness},
+        shared::Shared,
+    },
 };
 
 /// Owner of a session, and whether the password was right.
@@ -47,30 +47,28 @@ impl Again {
 }
 
 impl Shared {
-    /// Verifies the password of the session that a request carries.
+    /// Verifies the password of the call's session.
     ///
     /// # Errors
     /// [`Problem::LoginThrottled`] after many wrong passwords in this session;
     /// [`Problem::GoingAway`] on a node without a vote; otherwise the problems of every call.
     pub(crate) async fn password_again(
         &self,
-        metadata: &MetadataMap,
-        remote: Option<SocketAddr>,
+        call: &Call,
         password: String,
     ) -> Result<Again, Problem> {
         self.only_where_believed()?;
-        let deadline = Deadline::of(metadata);
         let read = |reader: &rows::Reader, session: &rows::SessionRow| {
             Ok((reader.account(session.account)?, session.clone()))
         };
-        let (row, session) = self.read_in_session(metadata, None, read).await?;
+        let (row, session) = self.read_in_session(call, Freshness::Latest, read).await?;
         let row = row.ok_or_else(|| log_in_first("the account was deleted"))?;
-        let keys = keys_of_session(&row.name.to_ascii_lowercase(), remote, session.id);
+        let keys = keys_of_session(&row.name.to_ascii_lowercase(), call.address, session.id);
         // A retry counts again: a reader of the database knows everything that could name it.
         let once = OnceId(random::bytes()?);
         let hash = Some(row.password_hash.clone());
         let tried = self
-            .try_password(once, keys, Work::Again, password, hash, deadline)
+            .try_password(once, keys, Work::Again, password, hash, call.deadline)
             .await?;
         Ok(Again {
             row,

@@ -5,23 +5,22 @@
 
 use std::sync::Arc;
 
-use conclave_core::{
-    Accepted, AccountId, Command, MemberRole, NamePattern, Rejection, RoomName, SessionId,
-    TokenHash,
-};
+use conclave_core::{Accepted, AccountId, MemberRole, NamePattern, Rejection, RoomName, SessionId};
 use conclave_storage::state as rows;
 use conclave_wire::{
     Problem,
     request::{self, SessionRequest},
     v1::{self, room_service_server::RoomService},
 };
-use tonic::{Request, Response, Status};
+use tonic::Request;
 
 use crate::{
+    api::edge::{self, Answer},
     auth::sessions::show_token,
     base::random,
     context::{
         access::{accepted, position_of},
+        call::Call,
         shared::Shared,
     },
     protocol::{client_port::HOOKS, pages, show},
@@ -32,15 +31,6 @@ const PAGE_DEFAULT: usize = 100;
 
 pub(crate) struct Rooms {
     pub(crate) shared: Arc<Shared>,
-}
-
-/// Request for a webhook, with the hash of the secret in its address.
-struct WithSecret(v1::CreateWebhookRequest, TokenHash);
-
-impl SessionRequest for WithSecret {
-    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
-        request::create_webhook(session, self.0, self.1)
-    }
 }
 
 /// Returns the room with this key if the account may see it.
@@ -56,9 +46,10 @@ fn visible(
 impl Rooms {
     async fn create(
         &self,
-        request: Request<v1::CreateRoomRequest>,
+        call: Call,
+        request: v1::CreateRoomRequest,
     ) -> Result<v1::CreateRoomResponse, Problem> {
-        let (conversation_id, position) = self.enter(request).await?;
+        let (conversation_id, position) = self.enter(call, request).await?;
         Ok(v1::CreateRoomResponse {
             conversation_id,
             position,
@@ -67,9 +58,10 @@ impl Rooms {
 
     async fn join(
         &self,
-        request: Request<v1::JoinRoomRequest>,
+        call: Call,
+        request: v1::JoinRoomRequest,
     ) -> Result<v1::JoinRoomResponse, Problem> {
-        let (conversation_id, position) = self.enter(request).await?;
+        let (conversation_id, position) = self.enter(call, request).await?;
         Ok(v1::JoinRoomResponse {
             conversation_id,
             position,
@@ -77,8 +69,12 @@ impl Rooms {
     }
 
     /// Makes the caller a member; returns the room's number and the log position of the outcome.
-    async fn enter<R: SessionRequest>(&self, request: Request<R>) -> Result<(u64, u64), Problem> {
-        let outcome = self.shared.propose_in_session(request).await?;
+    async fn enter<R: SessionRequest>(
+        &self,
+        call: Call,
+        request: R,
+    ) -> Result<(u64, u64), Problem> {
+        let outcome = self.shared.propose_in_session(&call, request).await?;
         accepted(&outcome, |accepted| match accepted {
             Accepted::RoomEntered { conversation } => Some((conversation.0, position_of(&outcome))),
             _ => None,
@@ -87,9 +83,9 @@ impl Rooms {
 
     async fn list(
         &self,
-        request: Request<v1::ListRoomsRequest>,
+        call: Call,
+        request: v1::ListRoomsRequest,
     ) -> Result<v1::ListRoomsResponse, Problem> {
-        let (metadata, _, request) = request.into_parts();
         let pattern = NamePattern::new(&request.pattern)?;
         let after = pages::key_of(&request.page_token)?;
         let size = request::page_size(request.page_size, PAGE_DEFAULT);
@@ -99,7 +95,7 @@ impl Rooms {
         };
         let page = self
             .shared
-            .read_in_session(&metadata, request.read, read)
+            .read_in_session(&call, request.read, read)
             .await?;
         Ok(v1::ListRoomsResponse {
             rooms: page.rows.into_iter().map(show::room).collect(),
@@ -110,9 +106,9 @@ impl Rooms {
 
     async fn members(
         &self,
-        request: Request<v1::ListMembersRequest>,
+        call: Call,
+        request: v1::ListMembersRequest,
     ) -> Result<v1::ListMembersResponse, Problem> {
-        let (metadata, _, request) = request.into_parts();
         let key = RoomName::new(request.name)?.key();
         let after = pages::number_of(&request.page_token)?.map(AccountId);
         let size = request::page_size(request.page_size, PAGE_DEFAULT);
@@ -126,7 +122,7 @@ impl Rooms {
         };
         let rows = self
             .shared
-            .read_in_session(&metadata, request.read, read)
+            .read_in_session(&call, request.read, read)
             .await??;
         let next = rows.last().filter(|_| rows.len() == size);
         Ok(v1::ListMembersResponse {
@@ -138,15 +134,16 @@ impl Rooms {
 
     async fn create_webhook(
         &self,
-        request: Request<v1::CreateWebhookRequest>,
+        call: Call,
+        request: v1::CreateWebhookRequest,
     ) -> Result<v1::CreateWebhookResponse, Problem> {
-        let secret = match request::chosen_token(&request.get_ref().secret)? {
+        let secret = match request::chosen_token(&request.secret)? {
             Some(secret) => secret,
             None => random::bytes()?,
         };
         let hash = request::token_hash(&secret);
-        let request = request.map(|request| WithSecret(request, hash));
-        let outcome = self.shared.propose_in_session(request).await?;
+        let command = |session: SessionId| request::create_webhook(session, request, hash);
+        let outcome = self.shared.propose_in_session(&call, command).await?;
         accepted(&outcome, |accepted| match accepted {
             Accepted::WebhookCreated { webhook, .. } => Some(v1::CreateWebhookResponse {
                 webhook_id: webhook.0,
@@ -159,9 +156,9 @@ impl Rooms {
 
     async fn webhooks(
         &self,
-        request: Request<v1::ListWebhooksRequest>,
+        call: Call,
+        request: v1::ListWebhooksRequest,
     ) -> Result<v1::ListWebhooksResponse, Problem> {
-        let (metadata, _, request) = request.into_parts();
         let key = RoomName::new(request.name)?.key();
         let read = move |reader: &rows::Reader, session: &rows::SessionRow| {
             let room = match visible(reader, session.account, &key)? {
@@ -173,7 +170,7 @@ impl Rooms {
         };
         let rows = self
             .shared
-            .read_in_session(&metadata, request.read, read)
+            .read_in_session(&call, request.read, read)
             .await??;
         Ok(v1::ListWebhooksResponse {
             webhooks: rows.into_iter().map(show::webhook).collect(),
@@ -181,98 +178,95 @@ impl Rooms {
     }
 }
 
-/// Defines calls whose outcome is only that they were done: the response is the log position of the
-/// outcome.
-macro_rules! done {
-    ($shared:expr, $request:expr, $response:ident) => {{
-        let done = $shared.done_in_session($request).await;
-        $shared.reply(done.map(|position| v1::$response { position }))
-    }};
-}
-
 #[tonic::async_trait]
 impl RoomService for Rooms {
     async fn create_room(
         &self,
         request: Request<v1::CreateRoomRequest>,
-    ) -> Result<Response<v1::CreateRoomResponse>, Status> {
-        self.shared.reply(self.create(request).await)
+    ) -> Answer<v1::CreateRoomResponse> {
+        edge::answer(request, |call, request| self.create(call, request)).await
     }
 
     async fn join_room(
         &self,
         request: Request<v1::JoinRoomRequest>,
-    ) -> Result<Response<v1::JoinRoomResponse>, Status> {
-        self.shared.reply(self.join(request).await)
+    ) -> Answer<v1::JoinRoomResponse> {
+        edge::answer(request, |call, request| self.join(call, request)).await
     }
 
     async fn leave_room(
         &self,
         request: Request<v1::LeaveRoomRequest>,
-    ) -> Result<Response<v1::LeaveRoomResponse>, Status> {
-        done!(self.shared, request, LeaveRoomResponse)
+    ) -> Answer<v1::LeaveRoomResponse> {
+        let tell = |position| v1::LeaveRoomResponse { position };
+        edge::done(&self.shared, request, tell).await
     }
 
     async fn invite_to_room(
         &self,
         request: Request<v1::InviteToRoomRequest>,
-    ) -> Result<Response<v1::InviteToRoomResponse>, Status> {
-        done!(self.shared, request, InviteToRoomResponse)
+    ) -> Answer<v1::InviteToRoomResponse> {
+        let tell = |position| v1::InviteToRoomResponse { position };
+        edge::done(&self.shared, request, tell).await
     }
 
     async fn kick_from_room(
         &self,
         request: Request<v1::KickFromRoomRequest>,
-    ) -> Result<Response<v1::KickFromRoomResponse>, Status> {
-        done!(self.shared, request, KickFromRoomResponse)
+    ) -> Answer<v1::KickFromRoomResponse> {
+        let tell = |position| v1::KickFromRoomResponse { position };
+        edge::done(&self.shared, request, tell).await
     }
 
     async fn set_topic(
         &self,
         request: Request<v1::SetTopicRequest>,
-    ) -> Result<Response<v1::SetTopicResponse>, Status> {
-        done!(self.shared, request, SetTopicResponse)
+    ) -> Answer<v1::SetTopicResponse> {
+        let tell = |position| v1::SetTopicResponse { position };
+        edge::done(&self.shared, request, tell).await
     }
 
     async fn set_member_role(
         &self,
         request: Request<v1::SetMemberRoleRequest>,
-    ) -> Result<Response<v1::SetMemberRoleResponse>, Status> {
-        done!(self.shared, request, SetMemberRoleResponse)
+    ) -> Answer<v1::SetMemberRoleResponse> {
+        let tell = |position| v1::SetMemberRoleResponse { position };
+        edge::done(&self.shared, request, tell).await
     }
 
     async fn list_rooms(
         &self,
         request: Request<v1::ListRoomsRequest>,
-    ) -> Result<Response<v1::ListRoomsResponse>, Status> {
-        self.shared.reply(self.list(request).await)
+    ) -> Answer<v1::ListRoomsResponse> {
+        edge::answer(request, |call, request| self.list(call, request)).await
     }
 
     async fn list_members(
         &self,
         request: Request<v1::ListMembersRequest>,
-    ) -> Result<Response<v1::ListMembersResponse>, Status> {
-        self.shared.reply(self.members(request).await)
+    ) -> Answer<v1::ListMembersResponse> {
+        edge::answer(request, |call, request| self.members(call, request)).await
     }
 
     async fn create_webhook(
         &self,
         request: Request<v1::CreateWebhookRequest>,
-    ) -> Result<Response<v1::CreateWebhookResponse>, Status> {
-        self.shared.reply(Self::create_webhook(self, request).await)
+    ) -> Answer<v1::CreateWebhookResponse> {
+        edge::answer(request, |call, request| self.create_webhook(call, request)).await
     }
 
     async fn list_webhooks(
         &self,
         request: Request<v1::ListWebhooksRequest>,
-    ) -> Result<Response<v1::ListWebhooksResponse>, Status> {
-        self.shared.reply(self.webhooks(request).await)
+    ) -> Answer<v1::ListWebhooksResponse> {
+        edge::answer(request, |call, request| self.webhooks(call, request)).await
     }
 
     async fn delete_webhook(
         &self,
         request: Request<v1::DeleteWebhookRequest>,
-    ) -> Result<Response<v1::DeleteWebhookResponse>, Status> {
-        done!(self.shared, request, DeleteWebhookResponse)
+    ) -> Answer<v1::DeleteWebhookResponse> {
+        let tell = |position| v1::DeleteWebhookResponse { position };
+        edge::done(&self.shared, request, tell).await
     }
 }

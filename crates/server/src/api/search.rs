@@ -15,11 +15,13 @@ use conclave_words::{
     snippet,
 };
 use tokio::time::timeout;
-use tonic::Request;
 
 use crate::{
-    base::{deadline::Deadline, long_work},
-    context::shared::Shared,
+    base::long_work,
+    context::{
+        call::{Call, Freshness},
+        shared::Shared,
+    },
     protocol::{pages, problems, show},
 };
 
@@ -31,31 +33,27 @@ const PAGE_MAX: usize = 100;
 /// Returns a page of matching messages.
 pub(crate) async fn search(
     shared: &Shared,
-    request: Request<v1::SearchMessagesRequest>,
+    call: Call,
+    request: v1::SearchMessagesRequest,
 ) -> Result<v1::SearchMessagesResponse, Problem> {
-    let (metadata, _, request) = request.into_parts();
     let zone = zone_of(&request).ok_or_else(|| {
-        invalid(format!(
+        invalid(&format!(
             "an offset from UTC has at most {OFFSET_MINUTES_MAX} minutes, and at most {DAYS_MAX} \
              days such as 2026-11-20 have their own"
         ))
     })?;
     let query = SearchQuery::parse(&request.query, &zone);
-    let query = query.map_err(|error| invalid(error.to_string()))?;
+    let query = query.map_err(|error| invalid(&error.to_string()))?;
     let before = pages::number_of(&request.page_token)?.map(Position);
     let size = request::page_size(request.page_size, PAGE_DEFAULT).min(PAGE_MAX);
-    let deadline = Deadline::of(&metadata);
-    let look = |consistency: v1::Consistency| {
+    let deadline = call.deadline;
+    let look = |freshness| {
         let read = |_: &rows::Reader, session: &rows::SessionRow| Ok(session.account);
-        let options = v1::ReadOptions {
-            consistency: consistency.into(),
-            min_position: 0,
-        };
-        shared.read_in_session(&metadata, Some(options), read)
+        shared.read_in_session(&call, freshness, read)
     };
-    let account = match look(v1::Consistency::Stale).await {
+    let account = match look(Freshness::ANY).await {
         // The session may have been opened at another node a moment ago.
-        Err(Problem::SessionExpired { .. }) => look(v1::Consistency::Linearizable).await,
+        Err(Problem::SessionExpired { .. }) => look(Freshness::Latest).await,
         found => found,
     }?;
     let turn = shared.searches.take(account, deadline.left()).await;
@@ -85,12 +83,8 @@ pub(crate) async fn search(
     })
 }
 
-fn invalid(sentence: String) -> Problem {
-    Problem::Refused {
-        reason: "QUERY_INVALID".to_owned(),
-        sentence,
-        request_last: None,
-    }
+fn invalid(sentence: &str) -> Problem {
+    problems::refused("QUERY_INVALID", sentence)
 }
 
 /// Returns the caller's time zone; `None` if the request names an invalid one.

@@ -3,7 +3,9 @@
 //! Always true: a password is verified only if the gate lets the attempt pass and after the log has
 //! counted it; a successful log-in clears the count.
 
-use conclave_core::{Accepted, AccountName, LoginKeys, Rejection, SessionLabel};
+use std::net::SocketAddr;
+
+use conclave_core::{Accepted, AccountName, LoginKeys, OnceId, Rejection, SessionLabel};
 use conclave_storage::state as rows;
 use conclave_text::Password;
 use conclave_wire::{
@@ -11,10 +13,13 @@ use conclave_wire::{
     request::{self, TOKEN_BYTES},
     v1::{self, session_service_server::SessionService},
 };
-use tonic::{Request, Response, Status};
+use tonic::Request;
 
 use crate::{
-    api::accounts::{Accounts, once_id},
+    api::{
+        accounts::{Accounts, once_id},
+        edge::{self, Answer},
+    },
     auth::{
         fair::Paced,
         hash_queue::Work,
@@ -25,6 +30,7 @@ use crate::{
     base::{deadline::Deadline, random},
     context::{
         access::{accepted, held_back, position_of},
+        call::Call,
         try_password::attempt_id,
     },
     protocol::show,
@@ -40,9 +46,7 @@ struct Login {
 }
 
 impl Login {
-    fn of(request: &Request<v1::OpenSessionRequest>) -> Result<Self, Problem> {
-        let remote = request.remote_addr();
-        let request = request.get_ref();
+    fn of(request: v1::OpenSessionRequest, from: Option<SocketAddr>) -> Result<Self, Problem> {
         let label = conclave_text::session_label(&request.label)?;
         // An impossible name or password gets the same answer as a name that no account has.
         let device = request::device_secret(&request.device_secret)?;
@@ -51,9 +55,9 @@ impl Login {
         Password::typed(&request.password).map_err(|_| wrong)?;
         let key = name.key();
         Ok(Self {
-            keys: keys_of_login(&key, remote, device),
+            keys: keys_of_login(&key, from, device),
             key,
-            password: request.password.clone(),
+            password: request.password,
             label,
         })
     }
@@ -62,20 +66,20 @@ impl Login {
 impl Accounts {
     async fn open(
         &self,
-        request: Request<v1::OpenSessionRequest>,
+        call: Call,
+        request: v1::OpenSessionRequest,
     ) -> Result<v1::OpenSessionResponse, Problem> {
         self.shared.door()?;
         self.shared.only_where_believed()?;
-        let deadline = Deadline::of(request.metadata());
-        let token = match request::chosen_token(&request.get_ref().token)? {
+        let deadline = call.deadline;
+        let token = match request::chosen_token(&request.token)? {
             Some(token) => token,
             None => random::bytes::<TOKEN_BYTES>()?,
         };
-        let once = once_id(&request.get_ref().request_id)?;
-        let login = Login::of(&request)?;
-        let (row, renewed_hash) = self
-            .log_in(&login, &request.get_ref().request_id, deadline)
-            .await?;
+        let once = once_id(&request.request_id)?;
+        let attempt = once_id(&request.request_id)?;
+        let login = Login::of(request, call.address)?;
+        let (row, renewed_hash) = self.log_in(&login, attempt, deadline).await?;
         let hash = request::token_hash(&token);
         let command = request::open_session(
             once,
@@ -111,7 +115,7 @@ impl Accounts {
     async fn log_in(
         &self,
         login: &Login,
-        request_id: &[u8],
+        attempt: OnceId,
         deadline: Deadline,
     ) -> Result<(rows::AccountRow, Option<String>), Problem> {
         let keys = login.keys;
@@ -128,7 +132,7 @@ impl Accounts {
             return Err(held_back(rejection.into(), of, deadline).await);
         }
         let hash = found.as_ref().map(|row| row.password_hash.clone());
-        let once = attempt_id(&once_id(request_id)?, &keys, &login.password);
+        let once = attempt_id(&attempt, &keys, &login.password);
         let password = login.password.clone();
         let tried = self
             .shared
@@ -149,9 +153,10 @@ impl Accounts {
 
     async fn close(
         &self,
-        request: Request<v1::CloseSessionRequest>,
+        call: Call,
+        request: v1::CloseSessionRequest,
     ) -> Result<v1::CloseSessionResponse, Problem> {
-        let outcome = self.shared.propose_in_session(request).await?;
+        let outcome = self.shared.propose_in_session(&call, request).await?;
         accepted(&outcome, |accepted| match accepted {
             Accepted::SessionClosed => Some(v1::CloseSessionResponse {
                 position: position_of(&outcome),
@@ -162,15 +167,15 @@ impl Accounts {
 
     async fn get(
         &self,
-        request: Request<v1::GetSessionRequest>,
+        call: Call,
+        request: v1::GetSessionRequest,
     ) -> Result<v1::GetSessionResponse, Problem> {
-        let (metadata, _, request) = request.into_parts();
         let read = |reader: &rows::Reader, session: &rows::SessionRow| {
             Ok((reader.account(session.account)?, session.clone()))
         };
         let (row, session) = self
             .shared
-            .read_in_session(&metadata, request.read, read)
+            .read_in_session(&call, request.read, read)
             .await?;
         let row = row.ok_or_else(|| log_in_first("the account was deleted"))?;
         Ok(v1::GetSessionResponse {
@@ -184,9 +189,9 @@ impl Accounts {
 
     async fn list_own(
         &self,
-        request: Request<v1::ListSessionsRequest>,
+        call: Call,
+        request: v1::ListSessionsRequest,
     ) -> Result<v1::ListSessionsResponse, Problem> {
-        let (metadata, _, request) = request.into_parts();
         let now = self.shared.replica.now();
         let read = move |reader: &rows::Reader, session: &rows::SessionRow| {
             let mut open = reader.sessions(session.account)?;
@@ -199,7 +204,7 @@ impl Accounts {
         };
         let (open, current) = self
             .shared
-            .read_in_session(&metadata, request.read, read)
+            .read_in_session(&call, request.read, read)
             .await?;
         let sessions = open.into_iter().map(|row| show::session(row, current));
         Ok(v1::ListSessionsResponse {
@@ -213,37 +218,36 @@ impl SessionService for Accounts {
     async fn open_session(
         &self,
         request: Request<v1::OpenSessionRequest>,
-    ) -> Result<Response<v1::OpenSessionResponse>, Status> {
-        self.shared.reply(self.open(request).await)
+    ) -> Answer<v1::OpenSessionResponse> {
+        edge::answer(request, |call, request| self.open(call, request)).await
     }
 
     async fn close_session(
         &self,
         request: Request<v1::CloseSessionRequest>,
-    ) -> Result<Response<v1::CloseSessionResponse>, Status> {
-        self.shared.reply(self.close(request).await)
+    ) -> Answer<v1::CloseSessionResponse> {
+        edge::answer(request, |call, request| self.close(call, request)).await
     }
 
     async fn get_session(
         &self,
         request: Request<v1::GetSessionRequest>,
-    ) -> Result<Response<v1::GetSessionResponse>, Status> {
-        self.shared.reply(self.get(request).await)
+    ) -> Answer<v1::GetSessionResponse> {
+        edge::answer(request, |call, request| self.get(call, request)).await
     }
 
     async fn list_sessions(
         &self,
         request: Request<v1::ListSessionsRequest>,
-    ) -> Result<Response<v1::ListSessionsResponse>, Status> {
-        self.shared.reply(self.list_own(request).await)
+    ) -> Answer<v1::ListSessionsResponse> {
+        edge::answer(request, |call, request| self.list_own(call, request)).await
     }
 
     async fn end_session(
         &self,
         request: Request<v1::EndSessionRequest>,
-    ) -> Result<Response<v1::EndSessionResponse>, Status> {
-        let done = self.shared.done_in_session(request).await;
-        let response = done.map(|position| v1::EndSessionResponse { position });
-        self.shared.reply(response)
+    ) -> Answer<v1::EndSessionResponse> {
+        let tell = |position| v1::EndSessionResponse { position };
+        edge::done(&self.shared, request, tell).await
     }
 }

@@ -1,4 +1,4 @@
-//! Finds the session behind the token in a request.
+//! Remembers which session each token belongs to.
 //!
 //! Only what never changes is kept in memory: which session a token belongs to. Whether that
 //! session is still open is decided where it matters: by the rules for a command, by the database
@@ -12,14 +12,9 @@ use std::{
     },
 };
 
-use axum::http::HeaderMap;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use conclave_core::{AccountId, SessionId, TokenHash};
-use conclave_wire::{
-    Problem,
-    request::{TOKEN_BYTES, token_hash},
-};
-use tonic::metadata::MetadataMap;
+use conclave_wire::{Problem, request::TOKEN_BYTES};
 
 use crate::auth::fair::{Fair, OfAccount};
 
@@ -97,29 +92,9 @@ pub(crate) fn log_in_first(sentence: &str) -> Problem {
     }
 }
 
-/// Returns the hash of the token that a request carries.
-pub(crate) fn token_of(metadata: &MetadataMap) -> Result<TokenHash, Problem> {
-    token_in(metadata.as_ref())
-}
-
-/// Returns the hash of the token in the headers of a request.
-pub(crate) fn token_in(headers: &HeaderMap) -> Result<TokenHash, Problem> {
-    let header = headers
-        .get("authorization")
-        .and_then(|value| value.to_str().ok());
-    let header = header.ok_or_else(|| log_in_first("the request carries no session; log in"))?;
-    let malformed = || log_in_first("the authorization header is not `Bearer TOKEN`; log in");
-    let (scheme, token) = header.split_once(' ').ok_or_else(malformed)?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(malformed());
-    }
-    let token = URL_SAFE_NO_PAD
-        .decode(token.trim())
-        .map_err(|_| malformed())?;
-    match token.len() {
-        TOKEN_BYTES => Ok(token_hash(&token)),
-        _ => Err(malformed()),
-    }
+/// Returns the problem of a call whose session is not open any more.
+pub(crate) fn session_ended() -> Problem {
+    log_in_first("the session has ended; log in")
 }
 
 /// Returns a token in the form that its owner sees.
@@ -130,24 +105,6 @@ pub(crate) fn show_token(token: &[u8; TOKEN_BYTES]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_token_is_read_as_it_was_shown_and_nothing_else_is() {
-        let token = [7; TOKEN_BYTES];
-        let mut metadata = MetadataMap::new();
-        assert!(token_of(&metadata).is_err());
-        let header = format!("Bearer {}", show_token(&token));
-        metadata.insert("authorization", header.parse().unwrap());
-        assert_eq!(token_of(&metadata), Ok(token_hash(&token)));
-        for bad in ["Bearer", "Bearer !", "Basic abc", "Bearer YWJj"] {
-            metadata.insert("authorization", bad.parse().unwrap());
-            assert_eq!(
-                token_of(&metadata).unwrap_err().reason(),
-                "SESSION_EXPIRED",
-                "{bad}"
-            );
-        }
-    }
 
     #[test]
     fn a_session_has_a_bounded_number_of_commands_under_way() {

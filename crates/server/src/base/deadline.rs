@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use tokio::time::Instant;
-use tonic::metadata::MetadataMap;
 
 /// Time for a call if the client does not set one.
 const LIMIT_DEFAULT: Duration = Duration::from_secs(5);
@@ -18,15 +17,10 @@ const LIMIT_MAX: Duration = Duration::from_secs(10);
 const MARGIN: Duration = Duration::from_millis(100);
 
 /// Time by which a call must be answered.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline(Instant);
 
 impl Deadline {
-    pub(crate) fn of(metadata: &MetadataMap) -> Self {
-        let asked = metadata.get("grpc-timeout");
-        Self::asked(asked.and_then(|value| value.to_str().ok()))
-    }
-
     /// Returns the deadline of a call with these headers.
     pub(crate) fn in_headers(headers: &HeaderMap) -> Self {
         let asked = headers.get("grpc-timeout");
@@ -42,7 +36,7 @@ impl Deadline {
 
     /// Returns the deadline of a call whose caller cannot set one.
     pub(crate) fn usual() -> Self {
-        Self::of(&MetadataMap::new())
+        Self::asked(None)
     }
 
     /// Returns the deadline of a request that this node makes by itself.

@@ -16,10 +16,9 @@ use std::{
 };
 
 use conclave_replica::Member;
-use conclave_wire::peer::{self, join_service_server::JoinService};
+use conclave_wire::{Problem, peer};
 use futures::future::join_all;
 use tokio::time::sleep;
-use tonic::{Request, Response, Status};
 
 use crate::{
     files::durable,
@@ -69,6 +68,17 @@ impl Introduction {
             expected,
         })
     }
+
+    /// Returns what another node learns of this one; refuses a node that has not shown the key.
+    pub(crate) fn introduce_to(&self, key: &[u8]) -> Result<peer::IntroduceResponse, Problem> {
+        check_key(Some(&self.secret), key)?;
+        Ok(peer::IntroduceResponse {
+            instance: self.instance.clone(),
+            client_address: self.client_address.clone(),
+            expected: self.expected,
+            founders: Vec::new(),
+        })
+    }
 }
 
 /// Returns the random digits that a directory has from its first start on.
@@ -85,30 +95,6 @@ fn instance_of(directory: &Path) -> io::Result<String> {
     let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     durable::replace(&file, text.as_bytes())?;
     Ok(text)
-}
-
-#[tonic::async_trait]
-impl JoinService for Introduction {
-    async fn join(
-        &self,
-        _request: Request<peer::JoinRequest>,
-    ) -> Result<Response<peer::JoinResponse>, Status> {
-        Err(Status::unavailable("there is no cluster yet"))
-    }
-
-    async fn introduce(
-        &self,
-        request: Request<peer::IntroduceRequest>,
-    ) -> Result<Response<peer::IntroduceResponse>, Status> {
-        let checked = check_key(Some(&self.secret), &request.into_inner().join_key);
-        checked.map_err(|problem| problem.to_status())?;
-        Ok(Response::new(peer::IntroduceResponse {
-            instance: self.instance.clone(),
-            client_address: self.client_address.clone(),
-            expected: self.expected,
-            founders: Vec::new(),
-        }))
-    }
 }
 
 /// Asks the addresses until the next step is clear. Never ends while too few nodes are there.

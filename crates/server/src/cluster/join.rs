@@ -9,22 +9,20 @@ use std::{
     time::Duration,
 };
 
-use conclave_replica::{Lane, Members};
+use conclave_replica::{Change, Lane, Members};
 use conclave_storage::state as rows;
-use conclave_wire::{
-    Problem, peer,
-    v1::{self, change_members_request},
-};
+use conclave_wire::{Problem, peer};
 use tokio::{sync::watch, time::sleep};
 
 use crate::{
+    auth::credential::Credential,
     base::deadline::Deadline,
     cluster::start_error::StartError,
     context::shared::Shared,
     peer::{
         convert::Cluster,
         join_client::{self, JoinError, Trust},
-        on_behalf::OnBehalf,
+        membership::ChangeRequest,
     },
     tls::{Issued, NodeKey},
 };
@@ -128,12 +126,9 @@ pub(crate) async fn take_place(shared: Arc<Shared>) {
         let is_ready = !votes_first || votes && shared.security.tls.is_keeper();
         let predecessor = predecessor(&members, node, wish.replaces);
         let change = if let Some(old) = predecessor.filter(|_| is_ready) {
-            change_members_request::Change::Replace(v1::ReplaceNode {
-                old_node_id: old,
-                new_node_id: node,
-            })
+            Change::Replace { old, new: node }
         } else if wish.voter && !votes {
-            change_members_request::Change::PromoteNodeId(node)
+            Change::Promote(node)
         } else if predecessor.is_some() {
             sleep(PAUSE).await;
             continue;
@@ -141,14 +136,10 @@ pub(crate) async fn take_place(shared: Arc<Shared>) {
             tracing::info!(node, "this node has its place in the cluster");
             break;
         };
-        let request = v1::ChangeMembersRequest {
-            change: Some(change),
-            dry_run: false,
-            force: false,
-        };
+        let request = ChangeRequest::of(change);
         let deadline = Deadline::after(PLACE_LIMIT);
         if let Err(problem) = shared
-            .change_members(request, &OnBehalf::default(), deadline)
+            .change_members(&request, &Credential::Nothing, deadline)
             .await
         {
             // The last member with the key of the authority is replaced only after this node has

@@ -9,22 +9,23 @@ use std::{collections::BTreeSet, time::Duration};
 use conclave_core::{Accepted, JoinTokenId};
 use conclave_replica::{Change, Lane, Member, Members, Place};
 use conclave_wire::{
-    Problem, address, peer,
+    Problem, peer,
     request::{self, token_hash},
     v1,
 };
 use futures::future::BoxFuture;
 use tokio::time::{Instant, sleep};
-use tonic::Request;
 
 use crate::{
+    auth::credential::Credential,
     base::{deadline::Deadline, random},
     context::{
         access::{accepted, position_of},
+        call::Call,
         shared::Shared,
     },
     identity::join_token::JoinToken,
-    peer::on_behalf::OnBehalf,
+    peer::membership::ChangeRequest,
     protocol::problems::{self, millis},
     tls::PeerNames,
 };
@@ -39,9 +40,10 @@ impl Shared {
     /// Makes a token with which one machine can join.
     pub(crate) async fn create_join_token(
         &self,
-        request: Request<v1::CreateJoinTokenRequest>,
+        call: Call,
+        request: v1::CreateJoinTokenRequest,
     ) -> Result<v1::CreateJoinTokenResponse, Problem> {
-        let secret = match request::chosen_token(&request.get_ref().secret)? {
+        let secret = match request::chosen_token(&request.secret)? {
             Some(secret) => secret,
             None => random::bytes()?,
         };
@@ -50,7 +52,7 @@ impl Shared {
             secret,
         };
         let hash = token_hash(&secret);
-        let outcome = self.make_join_token(&request, hash).await?;
+        let outcome = self.make_join_token(&call, &request, hash).await?;
         // A machine presents its token to voters alone.
         let members = self.members().into_iter();
         let voters = members.filter(|(node, _)| self.replica.place_of(*node) == Place::Voter);
@@ -84,19 +86,18 @@ impl Shared {
     /// Changes the membership, here or at the leader.
     pub(crate) async fn change_members(
         &self,
-        request: v1::ChangeMembersRequest,
-        for_whom: &OnBehalf,
+        request: &ChangeRequest,
+        credential: &Credential,
         deadline: Deadline,
     ) -> Result<v1::ChangeMembersResponse, Problem> {
-        change_in(&request)?;
         self.at_leader(deadline, |shared, leader, left| {
-            let (request, for_whom) = (request.clone(), for_whom.clone());
+            let (request, credential) = (request.clone(), credential.clone());
             Box::pin(async move {
                 match leader {
-                    None => shared.change_members_here(request, left).await,
+                    None => shared.change_members_here(&request, left).await,
                     Some((node, member)) => {
                         let peer = shared.transport.grpc_peer(node, &member, Lane::Calls);
-                        peer.change_members(request, &for_whom, left).await
+                        peer.change_members(&request, &credential, left).await
                     }
                 }
             })
@@ -108,17 +109,17 @@ impl Shared {
     pub(crate) async fn transfer_leader(
         &self,
         to: u64,
-        for_whom: &OnBehalf,
+        credential: &Credential,
         deadline: Deadline,
     ) -> Result<u64, Problem> {
         self.at_leader(deadline, |shared, leader, left| {
-            let for_whom = for_whom.clone();
+            let credential = credential.clone();
             Box::pin(async move {
                 match leader {
                     None => shared.transfer_leader_here(to, left).await,
                     Some((node, member)) => {
                         let peer = shared.transport.grpc_peer(node, &member, Lane::Calls);
-                        peer.hand_over(to, &for_whom, left).await
+                        peer.hand_over(to, &credential, left).await
                     }
                 }
             })
@@ -165,17 +166,17 @@ impl Shared {
     /// Changes the membership if this node leads.
     pub(crate) async fn change_members_here(
         &self,
-        request: v1::ChangeMembersRequest,
+        request: &ChangeRequest,
         limit: Duration,
     ) -> Result<v1::ChangeMembersResponse, Problem> {
-        let change = change_in(&request)?;
+        let change = &request.change;
         // A machine that is added while the secret is exchanged must be prepared, too.
         let _adding = match change {
             Change::Add { .. } => Some(self.exchange.adding.lock().await),
             _ => None,
         };
         let of_change = |error| problems::of_change(&error);
-        let preview = self.replica.preview_change(&change, limit).await;
+        let preview = self.replica.preview_change(change, limit).await;
         let (before, after) = preview.map_err(of_change)?;
         let statuses = self.statuses().await;
         let up: BTreeSet<u64> = statuses.iter().filter_map(answers).collect();
@@ -191,7 +192,7 @@ impl Shared {
         }
         if changed && !request.dry_run {
             tracing::info!(?change, "the membership changes");
-            let done = self.replica.change_members(&change, limit).await;
+            let done = self.replica.change_members(change, limit).await;
             after = done.map_err(of_change)?;
         }
         let voters = after.all_voters();
@@ -206,18 +207,12 @@ impl Shared {
     }
 
     /// Returns whether a node asks for the place that it was admitted for, and for nothing else.
-    pub(crate) fn is_own_place(
-        &self,
-        names: PeerNames,
-        request: &v1::ChangeMembersRequest,
-    ) -> bool {
-        use v1::change_members_request::Change as Asked;
+    pub(crate) fn is_own_place(&self, names: PeerNames, change: &Change) -> bool {
         let node = names.node;
         let may_vote = names.may_vote;
-        match &request.change {
-            Some(Asked::PromoteNodeId(promoted)) => *promoted == node && may_vote,
-            Some(Asked::Replace(replace)) if replace.new_node_id == node => {
-                let old = replace.old_node_id;
+        match *change {
+            Change::Promote(promoted) => promoted == node && may_vote,
+            Change::Replace { old, new } if new == node => {
                 let members = self.members();
                 let address = |node| members.get(&node).map(|known: &Member| &known.peer_address);
                 let is_its = old == names.takes || address(old) == address(node);
@@ -281,38 +276,6 @@ impl Margin {
 
 fn margin(members: &Members, up: &BTreeSet<u64>) -> Margin {
     Margin::of(&members.all_voters(), up)
-}
-
-fn change_in(request: &v1::ChangeMembersRequest) -> Result<Change, Problem> {
-    use v1::change_members_request::Change as Asked;
-    match request.change.clone() {
-        Some(Asked::Add(node)) => {
-            for address in [&node.peer_address, &node.client_address] {
-                let invalid = |why| problems::refused("ADDRESS_INVALID", why);
-                address::check(address).map_err(invalid)?;
-            }
-            let member = Member {
-                peer_address: node.peer_address,
-                client_address: node.client_address,
-            };
-            Ok(Change::Add {
-                node: node.node_id,
-                member,
-                replaces: (node.replaces_node_id != 0).then_some(node.replaces_node_id),
-            })
-        }
-        Some(Asked::PromoteNodeId(node)) => Ok(Change::Promote(node)),
-        Some(Asked::DemoteNodeId(node)) => Ok(Change::Demote(node)),
-        Some(Asked::RemoveNodeId(node)) => Ok(Change::Remove(node)),
-        Some(Asked::Replace(replace)) => Ok(Change::Replace {
-            old: replace.old_node_id,
-            new: replace.new_node_id,
-        }),
-        None => Err(problems::refused(
-            "CHANGE_MISSING",
-            "the request says nothing that shall change",
-        )),
-    }
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use crate::{
     peer::join_client,
 };
 
-mod hear;
+pub(crate) mod hear;
 
 /// How often a node announces itself before it takes part, and after that.
 const AGAIN: Duration = Duration::from_millis(150);

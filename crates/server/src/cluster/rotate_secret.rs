@@ -6,11 +6,10 @@
 use conclave_core::{AuthorityId, OnceId};
 use conclave_replica::Member;
 use conclave_wire::{Problem, peer, request, v1};
-use tonic::Request;
 
 use crate::{
-    base::{deadline::Deadline, random},
-    context::shared::Shared,
+    base::random,
+    context::{call::Call, shared::Shared},
     protocol::problems,
 };
 
@@ -21,11 +20,10 @@ impl Shared {
     /// Begins an exchange of the secret, or returns how far it is.
     pub(crate) async fn rotate_secret(
         &self,
-        request: Request<v1::RotateSecretRequest>,
+        call: Call,
+        asked: v1::RotateSecretRequest,
     ) -> Result<v1::RotateSecretResponse, Problem> {
-        let deadline = Deadline::of(request.metadata());
-        self.for_operators(&request, "RotateSecret").await?;
-        let asked = request.get_ref();
+        self.for_operators(&call, "RotateSecret").await?;
         let statuses = self.statuses().await;
         let known = self.read(|reader| reader.nodes()).await?.authority;
         let wanted = match asked.exchanges {
@@ -58,7 +56,7 @@ impl Shared {
             self.only_where_believed()?;
             let id = OnceId(random::bytes()?);
             let command = request::exchange_authority(id, wanted, AuthorityId::WANTED, false);
-            self.propose(command, deadline).await?;
+            self.propose(command, call.deadline).await?;
             told.under_way = true;
         }
         Ok(told)

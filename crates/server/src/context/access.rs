@@ -8,18 +8,20 @@ use conclave_core::{
 };
 use conclave_replica::Outcome;
 use conclave_storage::state::{self as rows, Reader};
-use conclave_wire::{Problem, request::SessionRequest, v1};
+use conclave_wire::{Problem, request::SessionRequest};
 use tokio::task::spawn_blocking;
-use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use crate::{
     auth::{
         fair::{OfAccount, Place},
         read_turns::OwnTurn,
-        sessions::{Known, log_in_first, token_of},
+        sessions::{Known, session_ended},
     },
     base::deadline::Deadline,
-    context::shared::Shared,
+    context::{
+        call::{Call, Freshness},
+        shared::Shared,
+    },
     protocol::problems::{self, millis},
 };
 
@@ -39,30 +41,6 @@ impl Shared {
             Err(Problem::GoingAway)
         } else {
             Ok(())
-        }
-    }
-
-    /// Returns the response, with a hint that names the leader.
-    pub(crate) fn reply<T>(&self, result: Result<T, Problem>) -> Result<Response<T>, Status> {
-        let hint = self
-            .leader_elsewhere()
-            .and_then(|address| address.parse().ok());
-        match result {
-            Ok(message) => {
-                let mut response = Response::new(message);
-                if let Some(hint) = hint {
-                    response.metadata_mut().insert("conclave-leader", hint);
-                }
-                Ok(response)
-            }
-            Err(problem) => {
-                tracing::debug!(%problem, "a call was refused");
-                let mut status = problem.to_status();
-                if let Some(hint) = hint {
-                    status.metadata_mut().insert("conclave-leader", hint);
-                }
-                Err(status)
-            }
         }
     }
 
@@ -89,18 +67,17 @@ impl Shared {
     /// Proposes a session's command and returns its outcome.
     pub(crate) async fn propose_in_session<R: SessionRequest>(
         &self,
-        request: Request<R>,
+        call: &Call,
+        request: R,
     ) -> Result<Outcome, Problem> {
         self.door()?;
-        let deadline = Deadline::of(request.metadata());
-        let token = token_of(request.metadata())?;
-        let session = self.session(token, deadline).await?;
+        let token = call.credential.session()?;
+        let session = self.session(token, call.deadline).await?;
         let _admitted = session.admit()?;
-        let (metadata, _, request) = request.into_parts();
         let command = request.into_command(session.id)?;
         let (of_account, price) = (&session.of_account, price(&command.operation));
-        let _place = self.fair_place(of_account, &price, deadline).await?;
-        let outcome = self.propose_proven(command, &metadata, deadline).await?;
+        let _place = self.fair_place(of_account, &price, call.deadline).await?;
+        let outcome = self.propose_proven(command, call).await?;
         if let Err(rejection) = &outcome.answer {
             of_account.note_refused(&price, rejection);
         }
@@ -125,18 +102,17 @@ impl Shared {
     /// position of that outcome.
     pub(crate) async fn done_in_session<R: SessionRequest>(
         &self,
-        request: Request<R>,
+        call: &Call,
+        request: R,
     ) -> Result<u64, Problem> {
-        let outcome = self.propose_in_session(request).await?;
+        let outcome = self.propose_in_session(call, request).await?;
         let position = position_of(&outcome);
         accepted(&outcome, |accepted| {
             matches!(accepted, Accepted::Done).then_some(position)
         })
     }
 
-    /// Returns the session of a token. A session that this node does not know may have been opened
-    /// at another node a moment ago, so this node waits once until it has applied everything that
-    /// was acknowledged.
+    /// Returns the session of a token, as this node remembers it or as [`Self::find`] finds it.
     pub(crate) async fn session(
         &self,
         token: TokenHash,
@@ -145,18 +121,23 @@ impl Shared {
         if let Some(known) = self.sessions.get(&token) {
             return Ok(known);
         }
-        for fresh in [false, true] {
-            if fresh {
-                self.barrier(deadline).await?;
-            }
-            let found = self
-                .read(move |reader| reader.session_by_token(&token))
-                .await?;
-            if let Some(session) = found {
-                return Ok(self.sessions.keep(token, session.id, session.account));
-            }
+        let read = move |reader: &Reader| reader.session_by_token(&token);
+        let session = self.find(deadline, read).await?.ok_or_else(session_ended)?;
+        Ok(self.sessions.keep(token, session.id, session.account))
+    }
+
+    /// Reads a row that another node may have answered for a moment ago: if this node does not have
+    /// it, it waits once until it has applied everything that was acknowledged.
+    pub(crate) async fn find<T: Send + 'static>(
+        &self,
+        deadline: Deadline,
+        read: impl Fn(&Reader) -> Found<Option<T>> + Clone + Send + 'static,
+    ) -> Result<Option<T>, Problem> {
+        if let Some(found) = self.read(read.clone()).await? {
+            return Ok(Some(found));
         }
-        Err(log_in_first("the session has ended; log in"))
+        self.barrier(deadline).await?;
+        self.read(read).await
     }
 
     /// Waits until this node has applied everything that was acknowledged before the call.
@@ -170,28 +151,25 @@ impl Shared {
     /// Makes the node as fresh as the caller asks for.
     pub(crate) async fn freshen(
         &self,
-        options: Option<v1::ReadOptions>,
+        freshness: Freshness,
         deadline: Deadline,
     ) -> Result<(), Problem> {
-        let options = options.unwrap_or_default();
-        match options.consistency() {
-            v1::Consistency::Unspecified | v1::Consistency::Linearizable => {
-                self.barrier(deadline).await
-            }
-            v1::Consistency::Stale if options.min_position == 0 => self.not_cut_off(),
-            v1::Consistency::Stale => {
-                self.not_cut_off()?;
-                let index = Position(options.min_position).index();
-                let reached = self.replica.wait_applied(index, deadline.left()).await;
-                reached.map_err(|error| problems::of_read(&error))
-            }
+        let position = match freshness {
+            Freshness::Latest => return self.barrier(deadline).await,
+            Freshness::AtLeast(position) => position,
+        };
+        self.not_cut_off()?;
+        if position == Position(0) {
+            return Ok(());
         }
+        let reached = self.replica.wait_applied(position.index(), deadline.left());
+        reached.await.map_err(|error| problems::of_read(&error))
     }
 
     /// Reads the database on a thread that may block.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&Reader) -> Result<T, rows::ReadError> + Send + 'static,
+        read: impl FnOnce(&Reader) -> Found<T> + Send + 'static,
     ) -> Result<T, Problem> {
         let turn = tokio::time::timeout(READ_TURN_LIMIT, self.reads.clone().acquire_owned());
         let turn = turn.await.map_err(|_| Problem::Busy)?;
@@ -210,19 +188,20 @@ impl Shared {
             .map_err(|error| problems::of_rows(&error))
     }
 
-    /// Reads the database on behalf of the account of the request's session.
+    /// Reads the database on behalf of the account of the call's session.
     pub(crate) async fn read_in_session<T: Send + 'static>(
         &self,
-        metadata: &MetadataMap,
-        options: Option<v1::ReadOptions>,
+        call: &Call,
+        freshness: impl Into<Freshness>,
         read: impl FnOnce(&Reader, &rows::SessionRow) -> Found<T> + Send + 'static,
     ) -> Result<T, Problem> {
         self.door()?;
-        let deadline = Deadline::of(metadata);
-        let token = token_of(metadata)?;
+        let deadline = call.deadline;
+        let token = call.credential.session()?;
+        let freshness = freshness.into();
         let known = self.sessions.get(&token);
         let fresh = async {
-            self.freshen(options, deadline).await?;
+            self.freshen(freshness, deadline).await?;
             let mut own = match &known {
                 Some(known) => {
                     let own = self.turns.take_own(known.account, READ_TURN_LIMIT).await;
@@ -244,8 +223,7 @@ impl Shared {
         };
         let result = tokio::time::timeout_at(deadline.instant(), fresh).await;
         let found = result.unwrap_or(Err(Problem::Busy))?;
-        let ((session, account), found) =
-            found.ok_or_else(|| log_in_first("the session has ended; log in"))?;
+        let ((session, account), found) = found.ok_or_else(session_ended)?;
         if known.is_none() {
             self.sessions.keep(token, session, account);
         }

@@ -11,11 +11,12 @@
 use conclave_core::{AccountOperation, Command, Operation, Origin, SessionId};
 use conclave_replica::{Lane, Outcome, Place, ProposeError};
 use conclave_wire::Problem;
-use tonic::metadata::MetadataMap;
 
 use crate::{
-    auth::sessions::token_of, base::deadline::Deadline, context::shared::Shared,
-    peer::on_behalf::OnBehalf, protocol::problems,
+    auth::credential::Credential,
+    base::deadline::Deadline,
+    context::{call::Call, shared::Shared},
+    protocol::problems,
 };
 
 impl Shared {
@@ -37,20 +38,19 @@ impl Shared {
     pub(crate) async fn propose_proven(
         &self,
         command: Command,
-        metadata: &MetadataMap,
-        deadline: Deadline,
+        call: &Call,
     ) -> Result<Outcome, Problem> {
         if self.is_believed() {
-            return self.propose(command, deadline).await;
+            return self.propose(command, call.deadline).await;
         }
         if !may_be_forwarded(&command.operation) {
             return Err(Problem::GoingAway);
         }
         self.has_room_for(&command)?;
         let _under_way = self.commands.try_acquire().map_err(|_| Problem::Busy)?;
-        let shown = OnBehalf::of(metadata);
-        self.at_leader(deadline, |shared, leader, left| {
-            let (command, shown) = (command.clone(), shown.clone());
+        let credential = &call.credential;
+        self.at_leader(call.deadline, |shared, leader, left| {
+            let (command, credential) = (command.clone(), credential.clone());
             Box::pin(async move {
                 match leader {
                     // This node has become a voter meanwhile.
@@ -60,7 +60,7 @@ impl Shared {
                     }
                     Some((node, member)) => {
                         let peer = shared.transport.grpc_peer(node, &member, Lane::Calls);
-                        let outcome = peer.forward_proven(&command, &shown, left).await?;
+                        let outcome = peer.forward_proven(&command, &credential, left).await?;
                         outcome.map_err(|error: ProposeError| problems::of_propose(&error))
                     }
                 }
@@ -74,11 +74,10 @@ impl Shared {
     pub(crate) async fn proven(
         &self,
         commands: &[Command],
-        metadata: &MetadataMap,
+        credential: &Credential,
         deadline: Deadline,
     ) -> Result<(), Problem> {
-        let token = token_of(metadata)?;
-        let session = self.session(token, deadline).await?;
+        let session = self.session(credential.session()?, deadline).await?;
         match commands.iter().all(|command| is_of(command, session.id)) {
             true => Ok(()),
             false => Err(problems::refused(

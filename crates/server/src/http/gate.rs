@@ -5,12 +5,11 @@
 
 use std::sync::Arc;
 
-use axum::http::request::Parts;
+use axum::http::{HeaderName, Response, request::Parts};
 use conclave_wire::Problem;
-use tonic::{Status, metadata::MetadataMap};
 
 use crate::{
-    auth::sessions::token_in,
+    auth::credential::Credential,
     base::deadline::Deadline,
     connections::{bodies::Allowance, limits::Limits},
     context::shared::Shared,
@@ -41,6 +40,9 @@ const REFLECTION: &str = "/grpc.reflection.";
 /// Factor by which a conversation about the protocol may take longer than another body.
 const REFLECTION_PATIENCE: u32 = 6;
 
+/// Header in which a node that does not lead names the client address of the leader.
+const LEADER: HeaderName = HeaderName::from_static("conclave-leader");
+
 /// What a port knows of its callers.
 #[derive(Clone)]
 pub(crate) enum Gate {
@@ -66,11 +68,31 @@ impl Gate {
         parts: &Parts,
         caller: &Caller,
         limits: &Limits,
-    ) -> Result<Entry, Status> {
+    ) -> Result<Entry, Problem> {
         match self {
-            Self::Clients(shared) => of_client(shared, parts, limits).await,
+            Self::Clients(shared) => {
+                let decided = of_client(shared, parts, limits).await;
+                decided.inspect_err(|problem| tracing::debug!(%problem, "a call was refused"))
+            }
             Self::Peers(shared) => of_peer(shared, parts, caller, limits),
             Self::Introducing => Ok(stranger(limits)),
+        }
+    }
+
+    /// Returns whether the response to a call may name the leader.
+    pub(crate) fn is_hinted(&self, parts: &Parts) -> bool {
+        matches!(self, Self::Clients(_)) && parts.uri.path().starts_with(WITH_SESSION)
+    }
+
+    /// Adds the client address of the leader to a response, if another node leads: a hint that
+    /// saves the client a hop.
+    pub(crate) fn name_leader<B>(&self, response: &mut Response<B>) {
+        let Self::Clients(shared) = self else {
+            return;
+        };
+        let leader = shared.leader_elsewhere();
+        if let Some(leader) = leader.and_then(|address| address.parse().ok()) {
+            response.headers_mut().insert(LEADER, leader);
         }
     }
 }
@@ -86,7 +108,7 @@ fn stranger(limits: &Limits) -> Entry {
     }
 }
 
-async fn of_client(shared: &Arc<Shared>, parts: &Parts, limits: &Limits) -> Result<Entry, Status> {
+async fn of_client(shared: &Arc<Shared>, parts: &Parts, limits: &Limits) -> Result<Entry, Problem> {
     let path = parts.uri.path();
     // A webhook reads no body before it has verified the secret, and has bounds of its own.
     let known_later = path.starts_with(HOOKS);
@@ -100,23 +122,16 @@ async fn of_client(shared: &Arc<Shared>, parts: &Parts, limits: &Limits) -> Resu
         }
         return Ok(entry);
     }
-    let refuse = |problem| match shared.reply::<()>(Err(problem)) {
-        Ok(_) => Status::internal("a problem is no answer"),
-        Err(status) => status,
-    };
-    let token = token_in(&parts.headers).map_err(|problem| match shared.is_stopping() {
-        true => refuse(Problem::GoingAway),
-        false => refuse(problem),
+    let token = Credential::in_headers(&parts.headers).session();
+    let token = token.map_err(|problem| match shared.is_stopping() {
+        true => Problem::GoingAway,
+        false => problem,
     })?;
     if shared.sessions.get(&token).is_none() {
-        let look = async {
-            shared.door()?;
-            let metadata = MetadataMap::from_headers(parts.headers.clone());
-            let deadline = Deadline::of(&metadata);
-            let limit = tokio::time::timeout(deadline.left(), shared.session(token, deadline));
-            limit.await.unwrap_or(Err(Problem::Busy))
-        };
-        look.await.map_err(refuse)?;
+        shared.door()?;
+        let deadline = Deadline::in_headers(&parts.headers);
+        let limit = tokio::time::timeout(deadline.left(), shared.session(token, deadline));
+        limit.await.unwrap_or(Err(Problem::Busy))?;
     }
     Ok(Entry {
         allowance: Allowance {
@@ -133,7 +148,7 @@ fn of_peer(
     parts: &Parts,
     caller: &Caller,
     limits: &Limits,
-) -> Result<Entry, Status> {
+) -> Result<Entry, Problem> {
     let path = parts.uri.path();
     let member = match caller.shown {
         Shown::Node(names) => {

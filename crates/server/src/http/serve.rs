@@ -457,6 +457,7 @@ impl Session {
                 return self.counted(response, call, deadline).await;
             }
         };
+        let is_hinted = is_call && door.gate.is_hinted(&parts);
         let decided = match self.books.are_full() {
             true if !is_call => {
                 drop(body);
@@ -467,15 +468,20 @@ impl Session {
             true => Err(tonic::Status::resource_exhausted(
                 "too many unread answers of this connection",
             )),
-            false => door.gate.decide(&parts, &self.caller, &door.limits).await,
+            false => {
+                let decided = door.gate.decide(&parts, &self.caller, &door.limits).await;
+                decided.map_err(tonic::Status::from)
+            }
         };
         let entry = match decided {
             Ok(entry) => entry,
             Err(status) => {
                 drop(body);
-                return self
-                    .counted(status.into_http::<tonic::body::Body>(), call, deadline)
-                    .await;
+                let mut response = status.into_http::<tonic::body::Body>();
+                if is_hinted {
+                    door.gate.name_leader(&mut response);
+                }
+                return self.counted(response, call, deadline).await;
             }
         };
         if entry.known {
@@ -486,7 +492,10 @@ impl Session {
         parts.extensions.insert(self.caller.clone());
         let body = RequestBody::new(body, entry.allowance, self.books.clone());
         let request = Request::from_parts(parts, tonic::body::Body::new(body));
-        let Ok(response) = door.routes.clone().oneshot(request).await;
+        let Ok(mut response) = door.routes.clone().oneshot(request).await;
+        if is_hinted {
+            door.gate.name_leader(&mut response);
+        }
         call.is_answered();
         self.hold(&response, deadline).await;
         response.map(|body| AnswerBody::new(body, counted, call))

@@ -10,7 +10,7 @@ pub(crate) mod connect;
 pub(crate) mod convert;
 pub(crate) mod digest_points;
 pub(crate) mod join_client;
-pub(crate) mod on_behalf;
+pub(crate) mod membership;
 pub(crate) mod reachability;
 pub(crate) mod snapshots;
 pub(crate) mod transport;

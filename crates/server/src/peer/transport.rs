@@ -26,14 +26,15 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming, transport::Channel};
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue, transport::Channel};
 
 use crate::{
+    auth::credential::{self, Credential},
     peer::{
         connect::{connect_lazily, failure_of},
         convert::{self, Cluster, cluster_in},
         digest_points::{Points, points_in},
-        on_behalf::OnBehalf,
+        membership::ChangeRequest,
         reachability::Reachability,
         snapshots,
     },
@@ -305,16 +306,15 @@ impl GrpcPeer {
     /// Asks the peer, as the leader, for another membership.
     pub(crate) async fn change_members(
         &self,
-        request: v1::ChangeMembersRequest,
-        for_whom: &OnBehalf,
+        request: &ChangeRequest,
+        credential: &Credential,
         limit: Duration,
     ) -> Result<v1::ChangeMembersResponse, Problem> {
-        let mut request = Request::new(peer::ChangeMembersRequest {
+        let request = peer::ChangeMembersRequest {
             envelope: Some(self.envelope.clone()),
-            request: Some(request),
-        });
-        request.set_timeout(limit);
-        for_whom.put_into(request.metadata_mut());
+            request: Some(request.to_wire()),
+        };
+        let request = on_behalf(request, credential, limit);
         let call = |mut service: Service| async move { service.change_members(request).await };
         let response = self.ask(limit, call).await?.response;
         response.ok_or_else(no_leader)
@@ -324,15 +324,14 @@ impl GrpcPeer {
     pub(crate) async fn hand_over(
         &self,
         to: u64,
-        for_whom: &OnBehalf,
+        credential: &Credential,
         limit: Duration,
     ) -> Result<u64, Problem> {
-        let mut request = Request::new(peer::HandOverRequest {
+        let request = peer::HandOverRequest {
             envelope: Some(self.envelope.clone()),
             to_node_id: to,
-        });
-        request.set_timeout(limit);
-        for_whom.put_into(request.metadata_mut());
+        };
+        let request = on_behalf(request, credential, limit);
         let call = |mut service: Service| async move { service.hand_over(request).await };
         Ok(self.ask(limit, call).await?.leader_node_id)
     }
@@ -341,15 +340,14 @@ impl GrpcPeer {
     pub(crate) async fn forward_proven(
         &self,
         command: &Command,
-        shown: &OnBehalf,
+        credential: &Credential,
         limit: Duration,
     ) -> Result<Result<Outcome, ProposeError>, Problem> {
-        let mut request = Request::new(peer::ForwardRequest {
+        let request = peer::ForwardRequest {
             envelope: Some(self.envelope.clone()),
             commands: vec![batch::encode_command(command)],
-        });
-        request.set_timeout(limit);
-        shown.put_into(request.metadata_mut());
+        };
+        let request = on_behalf(request, credential, limit);
         let call = |mut service: Service| async move { service.forward(request).await };
         let outcome = self.ask(limit, call).await?.outcomes.pop();
         Ok(convert::outcome_in(outcome.unwrap_or_default(), limit))
@@ -428,6 +426,19 @@ impl GrpcPeer {
         let call = |mut service: Service| async move { service.check_node(request).await };
         self.call(limit, call).await
     }
+}
+
+/// Returns a request with the client's credential: the leader does not trust a node without a vote
+/// that an administrator or the owner of a session asks, and verifies the credential itself.
+fn on_behalf<T>(message: T, credential: &Credential, limit: Duration) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(limit);
+    let header = credential.to_header();
+    if let Some(mut header) = header.and_then(|header| MetadataValue::try_from(header).ok()) {
+        header.set_sensitive(true);
+        request.metadata_mut().insert(credential::HEADER, header);
+    }
+    request
 }
 
 fn no_leader() -> Problem {

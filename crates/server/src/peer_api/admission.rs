@@ -8,17 +8,17 @@
 use std::{sync::Arc, time::Duration};
 
 use conclave_core::{Accepted, NodeId, Pass};
-use conclave_replica::{MEMBERS_MAX, Member, Place, Refusal};
+use conclave_replica::{Change, MEMBERS_MAX, Member, Place, Refusal};
 use conclave_wire::{
     Problem, address,
     peer::{self, join_request, join_service_server::JoinService},
     request::{self, token_hash},
-    v1,
 };
 use tokio::time::sleep;
 use tonic::{Request, Response, Status};
 
 use crate::{
+    auth::credential::Credential,
     base::deadline::Deadline,
     cluster::{bootstrap::founder_out, keys::key_invalid},
     context::{access::accepted, shared::Shared},
@@ -26,7 +26,7 @@ use crate::{
         node_identity::Founder,
         secret::{check_key, no_key},
     },
-    peer::on_behalf::OnBehalf,
+    peer::membership::ChangeRequest,
     peer_api::{peer_guard::caller, peer_roles},
     protocol::problems,
     tls::{Caller, PeerNames, PublicKey, Shown},
@@ -87,13 +87,11 @@ impl JoinService for Admission {
         &self,
         request: Request<peer::JoinRequest>,
     ) -> Result<Response<peer::JoinResponse>, Status> {
-        let deadline = Deadline::of(request.metadata());
+        let deadline = Deadline::in_headers(request.metadata().as_ref());
         let caller = caller(&request);
         self.shared.may_ask(&caller, peer_roles::JOIN)?;
-        let outcome = self.let_in(request.into_inner(), deadline, &caller).await;
-        outcome
-            .map(Response::new)
-            .map_err(|problem| problem.to_status())
+        let let_in = self.let_in(request.into_inner(), deadline, &caller);
+        Ok(Response::new(let_in.await?))
     }
 
     async fn introduce(
@@ -102,8 +100,7 @@ impl JoinService for Admission {
     ) -> Result<Response<peer::IntroduceResponse>, Status> {
         let shared = &self.shared;
         shared.may_ask(&caller(&request), peer_roles::INTRODUCE)?;
-        let checked = check_key(shared.secret().as_ref(), &request.into_inner().join_key);
-        checked.map_err(|problem| problem.to_status())?;
+        check_key(shared.secret().as_ref(), &request.into_inner().join_key)?;
         let mut founders = shared.identity.founders();
         if founders.is_empty() {
             founders = members_as_founders(shared);
@@ -190,21 +187,17 @@ impl Shared {
                 .map_or(0, |(other, _)| *other),
             named => named,
         };
-        let add = v1::AddNode {
-            node_id: node,
-            peer_address: request.peer_address,
-            client_address: request.client_address.clone(),
-            replaces_node_id,
-        };
+        let add = ChangeRequest::of(Change::Add {
+            node,
+            member: Member {
+                peer_address: request.peer_address,
+                client_address: request.client_address.clone(),
+            },
+            replaces: (replaces_node_id != 0).then_some(replaces_node_id),
+        });
         let client_address = request.client_address;
-        let change = v1::ChangeMembersRequest {
-            change: Some(v1::change_members_request::Change::Add(add)),
-            dry_run: false,
-            // A learner takes no majority away.
-            force: false,
-        };
-        let for_itself = OnBehalf::default();
-        self.change_members(change, &for_itself, deadline).await?;
+        self.change_members(&add, &Credential::Nothing, deadline)
+            .await?;
         let certificates = match has_secret {
             // The machine signs for itself.
             true => None,

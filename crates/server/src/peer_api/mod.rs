@@ -4,6 +4,7 @@
 //! other node itself. Only the listeners of `node` start it.
 
 pub(crate) mod admission;
+pub(crate) mod introduction;
 pub(crate) mod peer_guard;
 pub(crate) mod peer_roles;
 pub(crate) mod peer_service;

@@ -5,7 +5,7 @@
 //! stream: a connection that was opened before a change is of no use after it.
 
 use conclave_wire::Problem;
-use tonic::{Request, Status, transport::server::TcpConnectInfo};
+use tonic::{Request, transport::server::TcpConnectInfo};
 
 use crate::{
     context::shared::Shared,
@@ -29,7 +29,7 @@ pub(crate) fn caller<T>(request: &Request<T>) -> Caller {
 impl Shared {
     /// Returns what the certificate of the caller says; refuses a caller without a certificate of a
     /// node of this cluster, and a caller that may not make this call.
-    pub(crate) fn may_call(&self, caller: &Caller, call: Call) -> Result<PeerNames, Status> {
+    pub(crate) fn may_call(&self, caller: &Caller, call: Call) -> Result<PeerNames, Problem> {
         let Shown::Node(names) = caller.shown else {
             let sentence = "this port is for nodes of the cluster, with a certificate";
             return Err(self.refuse(caller, "NOT_A_PEER", sentence.to_owned()));
@@ -58,7 +58,7 @@ impl Shared {
     }
 
     /// Refuses a caller without a certificate that may not make this call.
-    pub(crate) fn may_ask(&self, caller: &Caller, call: Call) -> Result<(), Status> {
+    pub(crate) fn may_ask(&self, caller: &Caller, call: Call) -> Result<(), Problem> {
         match call.is_for(self.standing(caller)) {
             true => Ok(()),
             false => self.may_call(caller, call).map(drop),
@@ -71,7 +71,7 @@ impl Shared {
         caller: &Caller,
         call: Call,
         node: u64,
-    ) -> Result<PeerNames, Status> {
+    ) -> Result<PeerNames, Problem> {
         let names = self.may_call(caller, call)?;
         if names.node == node {
             return Ok(names);
@@ -81,18 +81,18 @@ impl Shared {
         Err(self.refuse(caller, "NOT_A_PEER", sentence))
     }
 
-    /// Returns the problem of a call as a status; logs it if the peer had no right to the call.
-    pub(crate) fn told(&self, caller: &Caller, problem: &Problem) -> Status {
+    /// Returns the problem of a call; logs it if the peer had no right to the call.
+    pub(crate) fn told(&self, caller: &Caller, problem: Problem) -> Problem {
         match problem {
             Problem::Refused {
                 reason, sentence, ..
-            } if reason == "PEER_ROLE" => self.refuse(caller, reason, sentence.clone()),
-            _ => problem.to_status(),
+            } if reason == "PEER_ROLE" => self.refuse(caller, &reason, sentence),
+            _ => problem,
         }
     }
 
     /// Refuses a call, and logs that once in a while for each caller and sentence.
-    pub(crate) fn refuse(&self, caller: &Caller, reason: &str, sentence: String) -> Status {
+    pub(crate) fn refuse(&self, caller: &Caller, reason: &str, sentence: String) -> Problem {
         let from = caller.address.remote_addr();
         // The caller will go on trying: one line for a while, not for each attempt.
         if self
@@ -113,6 +113,5 @@ impl Shared {
                 request_last: None,
             },
         }
-        .to_status()
     }
 }

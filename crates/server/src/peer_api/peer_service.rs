@@ -18,17 +18,19 @@ use conclave_wire::{
     peer::{self, peer_service_server::PeerService},
 };
 use futures::{Stream, StreamExt as _};
-use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
+    auth::credential::Credential,
     base::deadline::Deadline,
-    cluster::moments,
-    context::shared::Shared,
+    cluster::{moments, roll_call::hear::HearError},
+    context::{call, shared::Shared},
     identity::epoch,
     peer::{
         codec::{members_in, members_out},
         convert::{self, malformed},
         digest_points::points_out,
+        membership::ChangeRequest,
         snapshots::{Received, next_part},
     },
     peer_api::{
@@ -57,7 +59,7 @@ impl Peers {
     ) -> Result<peer::AppendEntriesResponse, Status> {
         self.check(caller, peer_roles::APPEND_ENTRIES, request.envelope.take())?;
         if self.shared.space.is_full() && !request.entries.is_empty() {
-            return Err(Problem::NoSpace.to_status());
+            return Err(Problem::NoSpace.into());
         }
         let request = convert::append_in(request)?;
         let response = self
@@ -87,7 +89,7 @@ impl Peers {
             if self.shared.refused.is_news(envelope.source_node_id) {
                 tracing::warn!(peer = envelope.source_node_id, %problem, "a peer was refused");
             }
-            Err(problem.to_status())
+            Err(problem.into())
         };
         let (cluster, node) = (&self.shared.identity.cluster_id, self.shared.identity.node);
         let names = self.shared.is_peer(caller, call, envelope.source_node_id)?;
@@ -117,22 +119,20 @@ impl Peers {
         &self,
         caller: &Caller,
         names: PeerNames,
-        metadata: &MetadataMap,
-        call: &'static str,
+        call: &call::Call,
+        name: &'static str,
     ) -> Result<(), Status> {
         if let Standing::Voter | Standing::Keeper = self.shared.standing(caller) {
             return Ok(());
         }
-        let mut shown = Request::new(());
-        *shown.metadata_mut() = metadata.clone();
-        match self.shared.for_operators(&shown, call).await {
+        match self.shared.for_operators(call, name).await {
             Ok(_) => Ok(()),
             Err(Problem::Refused { .. } | Problem::SessionExpired { .. }) => {
                 let node = names.node;
                 let sentence = format!("node {node} asks for no operator");
-                Err(self.shared.refuse(caller, "PEER_ROLE", sentence))
+                Err(self.shared.refuse(caller, "PEER_ROLE", sentence).into())
             }
-            Err(problem) => Err(problem.to_status()),
+            Err(problem) => Err(problem.into()),
         }
     }
 }
@@ -158,6 +158,14 @@ fn failed(error: PeerError) -> Status {
         sentence: error.to_string(),
     }
     .to_status()
+}
+
+fn unheard(error: &HearError) -> Status {
+    match error {
+        HearError::Malformed(what) => malformed(what),
+        HearError::TooMany => Status::resource_exhausted(error.to_string()),
+        HearError::NotStored(_) => Status::internal(error.to_string()),
+    }
 }
 
 #[tonic::async_trait]
@@ -297,8 +305,9 @@ impl PeerService for Peers {
         let commands = commands.map_err(|error| malformed(&error.to_string()))?;
         if self.shared.standing(&caller) == Standing::Learner {
             let deadline = Deadline::after(FORWARD_LIMIT);
-            let proven = self.shared.proven(&commands, &metadata, deadline).await;
-            proven.map_err(|problem| self.shared.told(&caller, &problem))?;
+            let credential = Credential::in_headers(metadata.as_ref());
+            let proven = self.shared.proven(&commands, &credential, deadline).await;
+            proven.map_err(|problem| self.shared.told(&caller, problem))?;
         }
         let may_forward = |command| self.shared.may_forward(names.node, command);
         if !commands.iter().all(may_forward) {
@@ -347,17 +356,19 @@ impl PeerService for Peers {
         &self,
         request: Request<peer::ChangeMembersRequest>,
     ) -> Result<Response<peer::ChangeMembersResponse>, Status> {
-        let limit = Deadline::of(request.metadata()).left();
+        let call = call::Call::in_headers(request.metadata().as_ref(), None);
         let caller = caller(&request);
-        let (metadata, _, request) = request.into_parts();
+        let request = request.into_inner();
         let names = self.check(&caller, peer_roles::CHANGE_MEMBERS, request.envelope)?;
         let asked = request.request.ok_or_else(|| malformed("no change"))?;
-        if !self.shared.is_own_place(names, &asked) {
-            self.on_behalf(&caller, names, &metadata, "ChangeMembers")
+        let asked = ChangeRequest::from_wire(asked);
+        let is_own = |asked: &ChangeRequest| self.shared.is_own_place(names, &asked.change);
+        if !asked.as_ref().is_ok_and(is_own) {
+            self.on_behalf(&caller, names, &call, "ChangeMembers")
                 .await?;
         }
-        let done = self.shared.change_members_here(asked, limit).await;
-        let response = done.map_err(|problem| problem.to_status())?;
+        let limit = call.deadline.left();
+        let response = self.shared.change_members_here(&asked?, limit).await?;
         Ok(Response::new(peer::ChangeMembersResponse {
             response: Some(response),
         }))
@@ -367,14 +378,14 @@ impl PeerService for Peers {
         &self,
         request: Request<peer::HandOverRequest>,
     ) -> Result<Response<peer::HandOverResponse>, Status> {
-        let limit = Deadline::of(request.metadata()).left();
+        let call = call::Call::in_headers(request.metadata().as_ref(), None);
         let caller = caller(&request);
-        let (metadata, _, request) = request.into_parts();
+        let request = request.into_inner();
         let names = self.check(&caller, peer_roles::HAND_OVER, request.envelope)?;
-        self.on_behalf(&caller, names, &metadata, "HandOver")
-            .await?;
+        self.on_behalf(&caller, names, &call, "HandOver").await?;
+        let limit = call.deadline.left();
         let done = self.shared.transfer_leader_here(request.to_node_id, limit);
-        let leader_node_id = done.await.map_err(|problem| problem.to_status())?;
+        let leader_node_id = done.await?;
         Ok(Response::new(peer::HandOverResponse { leader_node_id }))
     }
 
@@ -386,7 +397,7 @@ impl PeerService for Peers {
         let call = peer_roles::DESCRIBE_CLUSTER;
         self.shared.may_call(&caller(&request), call)?;
         let confirmed = self.shared.replica.read_barrier(READ_INDEX_LIMIT).await;
-        confirmed.map_err(|error| problems::of_read(&error).to_status())?;
+        confirmed.map_err(|error| problems::of_read(&error))?;
         Ok(Response::new(peer::DescribeClusterResponse {
             cluster_id: self.shared.identity.cluster_id.clone(),
             membership: Some(members_out(&self.shared.replica.status().members)),
@@ -432,7 +443,8 @@ impl PeerService for Peers {
         // The answer itself says whether the node's life has ended.
         envelope.source_life = 0;
         self.check(&caller, peer_roles::ANNOUNCE, Some(envelope))?;
-        self.shared.hear(source, request).await.map(Response::new)
+        let heard = self.shared.hear(source, request).await;
+        heard.map(Response::new).map_err(|error| unheard(&error))
     }
 
     async fn get_digests(
@@ -456,8 +468,7 @@ impl PeerService for Peers {
         let request = request.into_inner();
         self.check(&caller, peer_roles::CHECK_NODE, request.envelope)?;
         let checked = self.shared.check_here(request.log_index, request.hold);
-        let found = checked.await.map_err(|problem| problem.to_status())?;
-        Ok(Response::new(found))
+        Ok(Response::new(checked.await?))
     }
 
     async fn renew_certificates(
@@ -468,10 +479,9 @@ impl PeerService for Peers {
         let request = request.into_inner();
         let call = peer_roles::RENEW_CERTIFICATES;
         let names = self.check(&caller, call, request.envelope)?;
-        let signed = self
+        let certificates = self
             .shared
-            .renew_certificates(names.node, &request.public_key);
-        let certificates = signed.map_err(|problem| problem.to_status())?;
+            .renew_certificates(names.node, &request.public_key)?;
         Ok(Response::new(peer::RenewCertificatesResponse {
             certificates: Some(certificates),
         }))
@@ -485,9 +495,7 @@ impl PeerService for Peers {
         let mut request = request.into_inner();
         let envelope = request.envelope.take();
         self.check(&caller, peer_roles::PREPARE_EXCHANGE, envelope)?;
-        let prepared = self.shared.prepare_here(request).await;
-        let prepared = prepared.map_err(|problem| problem.to_status())?;
-        Ok(Response::new(prepared))
+        Ok(Response::new(self.shared.prepare_here(request).await?))
     }
 
     async fn get_authority_key(
@@ -497,8 +505,7 @@ impl PeerService for Peers {
         let caller = caller(&request);
         let call = peer_roles::GET_AUTHORITY_KEY;
         let names = self.check(&caller, call, request.into_inner().envelope)?;
-        let secret = self.shared.authority_key_for(names.node).await;
-        let secret = secret.map_err(|problem| problem.to_status())?;
+        let secret = self.shared.authority_key_for(names.node).await?;
         tracing::info!(
             node = names.node,
             "a voter was given the key of the authority"

@@ -124,6 +124,13 @@ pub trait SessionRequest {
     fn into_command(self, session: SessionId) -> Result<Command, Problem>;
 }
 
+/// A request whose command needs more than the request, such as the hash of a secret.
+impl<F: FnOnce(SessionId) -> Result<Command, Problem>> SessionRequest for F {
+    fn into_command(self, session: SessionId) -> Result<Command, Problem> {
+        self(session)
+    }
+}
+
 fn command(
     session: SessionId,
     request: Option<v1::RequestId>,

@@ -16,11 +16,10 @@ use tokio::{
     sync::{OwnedSemaphorePermit, watch},
     time::Instant,
 };
-use tonic::Status;
 
 use super::token::Mint;
 use crate::{
-    auth::{read_turns::ReadTurn, sessions::log_in_first},
+    auth::{read_turns::ReadTurn, sessions::session_ended},
     context::{access::open_session, shared::Shared},
     live::{
         hub::{End, Place, Taken},
@@ -40,7 +39,8 @@ const BUSY_PAUSE: Duration = Duration::from_millis(50);
 /// How often a stream checks its session: a session that has expired ends its streams.
 const SESSION_LOOK_EVERY: Duration = Duration::from_secs(60);
 
-pub(crate) type Response = Result<v1::SubscribeResponse, Status>;
+/// Item of a stream. After a problem the stream ends.
+pub(crate) type Response = Result<v1::SubscribeResponse, Problem>;
 
 /// State of a stream.
 pub(crate) struct Subscription {
@@ -132,7 +132,7 @@ impl State {
         };
         let page = match self.subscription.page(turn).await {
             Ok(Some(page)) => page,
-            Ok(None) => return Some(self.fail(log_in_first("the session has ended; log in"))),
+            Ok(None) => return Some(self.fail(session_ended())),
             Err(Problem::Busy) => {
                 tokio::time::sleep(BUSY_PAUSE).await;
                 return None;
@@ -192,7 +192,7 @@ impl State {
                 return Some(self.go_away(v1::GoingAwayReason::Stopping));
             }
             Taken::End(End::SessionClosed) => {
-                return Some(self.fail(log_in_first("the session has ended; log in")));
+                return Some(self.fail(session_ended()));
             }
         }
         let changed = self.subscription.place.changed();
@@ -240,7 +240,7 @@ impl State {
     fn fail(&mut self, problem: Problem) -> Response {
         self.phase = Phase::Over;
         tracing::debug!(%problem, "a stream has ended");
-        Err(problem.to_status())
+        Err(problem)
     }
 
     fn tell(&self, event: v1::event::Event) -> v1::SubscribeResponse {

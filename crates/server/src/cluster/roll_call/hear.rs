@@ -8,7 +8,6 @@ use conclave_wire::{
     peer::{self, AnnounceVerdict},
 };
 use tokio::net::TcpStream;
-use tonic::Status;
 
 use crate::{
     context::{roll_call_state::lock, shared::Shared},
@@ -16,7 +15,7 @@ use crate::{
         lives::{Announced, Known, Lineage},
         peers_file::Place,
     },
-    peer::{convert::malformed, join_client},
+    peer::join_client,
 };
 
 /// Maximum number of words of lives in one announcement.
@@ -38,13 +37,27 @@ enum There {
     Silent,
 }
 
+/// Reason why an announcement gets no verdict.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HearError {
+    /// A part of the announcement is missing or makes no sense.
+    #[error("{0}")]
+    Malformed(&'static str),
+    /// As many nodes are known as are remembered.
+    #[error("too many nodes are known")]
+    TooMany,
+    /// The life could not be written to the disk.
+    #[error("a life is not noted: {0}")]
+    NotStored(#[from] io::Error),
+}
+
 impl Shared {
     /// Compares a node's announcement with what is known of the node.
     pub(crate) async fn hear(
         self: &Arc<Self>,
         node: u64,
         request: peer::AnnounceRequest,
-    ) -> Result<peer::AnnounceResponse, Status> {
+    ) -> Result<peer::AnnounceResponse, HearError> {
         let said = announced_in(node, &request)?;
         let (verdict, reason) = self.judge(&said, request.takes_part).await?;
         let is_older = verdict == AnnounceVerdict::OlderData;
@@ -81,7 +94,7 @@ impl Shared {
         self: &Arc<Self>,
         said: &Announced,
         takes_part: bool,
-    ) -> Result<(AnnounceVerdict, String), Status> {
+    ) -> Result<(AnnounceVerdict, String), HearError> {
         let accepted = (AnnounceVerdict::Accepted, String::new());
         if self.is_known(said) {
             // This node may have been started again with other flags since then.
@@ -96,7 +109,7 @@ impl Shared {
         let (lineage, known, has_ended) = {
             let lives = self.roll.lives();
             if lives.known(said.node).is_none() && lives.others() >= KNOWN_MAX {
-                return Err(Status::resource_exhausted("too many nodes are known"));
+                return Err(HearError::TooMany);
             }
             let has_ended = lives.has_ended(said.node, said.life().word);
             (
@@ -131,8 +144,7 @@ impl Shared {
         }
         let is_news = self.roll.lives().note(said);
         if is_news {
-            let stored = self.roll.store().await;
-            stored.map_err(|error| Status::internal(format!("a life is not noted: {error}")))?;
+            self.roll.store().await?;
         }
         self.learn_place(said).await;
         Ok(accepted)
@@ -247,12 +259,12 @@ fn is_elsewhere(known: &str, said: &str) -> bool {
     known != said
 }
 
-fn announced_in(node: u64, request: &peer::AnnounceRequest) -> Result<Announced, Status> {
+fn announced_in(node: u64, request: &peer::AnnounceRequest) -> Result<Announced, HearError> {
     if request.life_words.is_empty() || request.life_words.len() > WORDS_MAX {
-        return Err(malformed("lives"));
+        return Err(HearError::Malformed("lives"));
     }
     for address in [&request.peer_address, &request.client_address] {
-        address::check(address).map_err(malformed)?;
+        address::check(address).map_err(HearError::Malformed)?;
     }
     Ok(Announced {
         node,

@@ -24,7 +24,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{commands::bench::latencies, scratch::random_word};
+use crate::{error::BenchError, latencies, scratch::random_word};
 
 /// Number of streams that share a session on one node.
 const STREAMS_PER_SESSION: usize = 16;
@@ -51,7 +51,7 @@ pub(super) struct Crowd {
 
 impl Crowd {
     /// Creates enough people for this number of streams.
-    pub(super) async fn gather(endpoints: &[String], streams: usize) -> anyhow::Result<Self> {
+    pub(super) async fn gather(endpoints: &[String], streams: usize) -> Result<Self, BenchError> {
         let nobody = Client::builder().endpoints(endpoints).build()?;
         let password = random_word()?;
         let sessions = streams.div_ceil(STREAMS_PER_SESSION).max(1);
@@ -95,7 +95,7 @@ impl Crowd {
     }
 
     /// Logs in a member of the room with a session and connections of its own.
-    pub(super) async fn member(&self, endpoints: &[String]) -> anyhow::Result<Client> {
+    pub(super) async fn member(&self, endpoints: &[String]) -> Result<Client, BenchError> {
         let token = self
             .nobody
             .login(&self.names[0], &self.password)
@@ -113,11 +113,15 @@ impl Crowd {
         endpoints: impl Fn(usize) -> Vec<String>,
         board: &Arc<Board>,
         threads: &Handle,
-    ) -> anyhow::Result<JoinSet<Heard>> {
+    ) -> Result<JoinSet<Heard>, BenchError> {
         let opening = (0..streams).map(|number| {
             let (endpoints, token) = (endpoints(number), self.token(number).to_owned());
             let opened = threads.spawn(async move { open(client(&endpoints, &token)?).await });
-            async move { opened.await? }
+            async move {
+                opened
+                    .await
+                    .expect("a stream is not cancelled, and does not panic")
+            }
         });
         let mut opening = stream::iter(opening).buffer_unordered(OPENING_MAX);
         let mut tasks = JoinSet::new();
@@ -133,7 +137,7 @@ impl Crowd {
 pub(super) struct Apart(Option<Runtime>);
 
 impl Apart {
-    pub(super) fn start() -> anyhow::Result<Self> {
+    pub(super) fn start() -> Result<Self, BenchError> {
         const NICE: i32 = 15;
         let give_way = || {
             // Without the lower priority the measurement is rougher; nothing else depends on it.
@@ -162,7 +166,7 @@ impl Drop for Apart {
 }
 
 /// Makes a client with connections of its own.
-pub(super) fn client(endpoints: &[String], token: &str) -> anyhow::Result<Client> {
+pub(super) fn client(endpoints: &[String], token: &str) -> Result<Client, BenchError> {
     Ok(Client::builder()
         .endpoints(endpoints)
         .token(token)
@@ -171,7 +175,7 @@ pub(super) fn client(endpoints: &[String], token: &str) -> anyhow::Result<Client
 
 /// Opens a stream and waits until it has begun. It is what clients ask for, but without
 /// acknowledgements, which are a load of their own.
-pub(super) async fn open(client: Client) -> anyhow::Result<Events> {
+pub(super) async fn open(client: Client) -> Result<Events, BenchError> {
     let options = SubscribeOptions {
         acknowledge_delivery: false,
         ..SubscribeOptions::default()
@@ -187,7 +191,7 @@ pub(super) async fn open(client: Client) -> anyhow::Result<Events> {
 }
 
 /// Record of what all streams have received.
-pub(in crate::commands::bench) struct Board {
+pub(crate) struct Board {
     pub(super) began: Instant,
     /// For each message of the room by its sequence: how many streams have received it, and when
     /// the last of them did.
@@ -215,7 +219,7 @@ pub(super) struct Heard {
 }
 
 impl Board {
-    pub(in crate::commands::bench) fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             began: Instant::now(),
             messages: (0..MESSAGES_MAX).map(|_| Default::default()).collect(),

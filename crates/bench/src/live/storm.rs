@@ -7,12 +7,12 @@ use serde::Serialize;
 use tokio::time::sleep;
 
 use super::{
-    Args, Figures, Rows, Stage,
+    Options, Stage,
     crowd::{Apart, Board, Crowd},
     load::{self, Load},
     ms, until,
 };
-use crate::commands::{bench::latencies, up::words};
+use crate::{Figures, Rows, error::BenchError, latencies};
 
 /// Messages of the other senders per second, unless `--rate` sets another.
 const RATE: f64 = 400.0;
@@ -21,7 +21,7 @@ const ROOM_RATE: f64 = 10.0;
 
 /// Figures that the head of this file describes.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
+pub struct Report {
     subscribers: u64,
     /// Time from the kill until the last stream had caught up.
     all_back_ms: f64,
@@ -41,7 +41,11 @@ pub(super) struct Report {
     cpu_us_of_nodes_per_stream: f64,
 }
 
-pub(super) async fn measure(args: &Args, stage: &Stage, count: u64) -> anyhow::Result<Report> {
+pub(super) async fn measure(
+    options: &Options,
+    stage: &Stage,
+    count: u64,
+) -> Result<Report, BenchError> {
     let streams = usize::try_from(count).expect("it is bounded");
     let near = stage.endpoints(&[stage.leader]);
     let crowd = Crowd::gather(&near, streams).await?;
@@ -53,21 +57,21 @@ pub(super) async fn measure(args: &Args, stage: &Stage, count: u64) -> anyhow::R
     let tasks = crowd
         .listen(streams, nodes, &board, apart.threads())
         .await?;
-    let (sessions, each) = args.senders();
+    let (sessions, each) = options.senders();
     let senders = load::pairs(&near, sessions, each).await?;
-    let rate = args.rate.map_or(RATE, |rate| rate as f64);
-    let load = Load::start(senders, Some(rate), args.payload(), &board);
+    let rate = options.rate.map_or(RATE, |rate| rate as f64);
+    let load = Load::start(senders, Some(rate), options.payload(), &board);
     let talker = crowd.member(&near).await?;
     let room = Crowd::room();
     let talk = vec![(talker.clone(), room.clone())];
-    let talk = Load::start(talk, Some(ROOM_RATE), args.payload(), &board);
-    sleep(args.part()).await;
+    let talk = Load::start(talk, Some(ROOM_RATE), options.payload(), &board);
+    sleep(options.part()).await;
     load.begin_part(1);
-    sleep(args.part()).await;
+    sleep(options.part()).await;
     load.begin_part(2);
     let killed_us = board.now_us();
     let cpu = others_cpu_us(stage, &others)?;
-    stage.cluster.kill(stage.host).await.map_err(words)?;
+    stage.cluster.kill(stage.host).await?;
     until("all streams back", || {
         board.back.load(Ordering::Relaxed) >= count
     })
@@ -111,7 +115,7 @@ pub(super) async fn measure(args: &Args, stage: &Stage, count: u64) -> anyhow::R
     })
 }
 
-fn others_cpu_us(stage: &Stage, others: &[u64]) -> anyhow::Result<u64> {
+fn others_cpu_us(stage: &Stage, others: &[u64]) -> Result<u64, BenchError> {
     others.iter().map(|node| stage.cpu_us(*node)).sum()
 }
 

@@ -10,12 +10,15 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    Args, Figures, PATIENCE, Rows, Stage,
+    Options, PATIENCE, Stage,
     crowd::{Board, client, open},
-    failed,
     load::{self, Load},
 };
-use crate::scratch::random_word;
+use crate::{
+    Figures, Rows,
+    error::{BenchError, failed},
+    scratch::random_word,
+};
 
 /// Interval between two measured messages.
 const PROBE_EVERY: Duration = Duration::from_millis(3);
@@ -24,7 +27,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 
 /// Figures that the head of this file describes. Times are from the acknowledgement to the arrival.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
+pub struct Report {
     nodes: u64,
     rate_max: f64,
     rate_asked: f64,
@@ -39,23 +42,23 @@ pub(super) struct Report {
     acked_p99_us: i64,
 }
 
-pub(super) async fn measure(args: &Args, stage: &Stage) -> anyhow::Result<Report> {
+pub(super) async fn measure(options: &Options, stage: &Stage) -> Result<Report, BenchError> {
     let board = Board::new();
     let near = stage.endpoints(&[stage.leader]);
-    let (sessions, each) = args.senders();
+    let (sessions, each) = options.senders();
     let senders = load::pairs(&near, sessions, each).await?;
-    let rate_max = load::rate_max(senders.clone(), args.payload(), &board).await;
-    let rate = args.rate.map_or(rate_max / 2.0, |rate| rate as f64);
+    let rate_max = load::rate_max(senders.clone(), options.payload(), &board).await;
+    let rate = options.rate.map_or(rate_max / 2.0, |rate| rate as f64);
     let (probe, to, events) = pair(stage, &near).await?;
-    let load = Load::start(senders, Some(rate), args.payload(), &board);
+    let load = Load::start(senders, Some(rate), options.payload(), &board);
     sleep(SETTLE).await;
     load.begin_part(1);
     let began = Instant::now();
     let hearing = tokio::spawn(hear(events));
     let mut sent: Vec<(u64, Instant, Instant)> = Vec::new();
-    while began.elapsed() < args.part() {
+    while began.elapsed() < options.part() {
         let asked = Instant::now();
-        let text = load::text(board.now_us(), args.payload());
+        let text = load::text(board.now_us(), options.payload());
         let answer = probe.send(&to, text).await?;
         sent.push((answer.sequence.0, asked, Instant::now()));
         sleep(PROBE_EVERY).await;
@@ -64,7 +67,10 @@ pub(super) async fn measure(args: &Args, stage: &Stage) -> anyhow::Result<Report
     let measured = began.elapsed();
     // The last message ends the reader's loop.
     probe.send(&to, LAST).await?;
-    let heard = timeout(PATIENCE, hearing).await??;
+    let heard = match timeout(PATIENCE, hearing).await {
+        Ok(heard) => heard.expect("the reader is not cancelled, and does not panic"),
+        Err(_) => return Err(failed("waited too long: the last message")),
+    };
     let took = load.stop().await;
     let mut delays = Vec::new();
     for (sequence, _, acked) in &sent {
@@ -76,7 +82,7 @@ pub(super) async fn measure(args: &Args, stage: &Stage) -> anyhow::Result<Report
     let mut answers: Vec<i64> = sent.iter().map(|(_, a, b)| difference_us(*a, *b)).collect();
     answers.sort_unstable();
     Ok(Report {
-        nodes: args.nodes,
+        nodes: options.nodes,
         rate_max,
         rate_asked: rate,
         rate_kept: took[1].len() as f64 / measured.as_secs_f64(),
@@ -97,7 +103,7 @@ const LAST: &str = "last";
 async fn pair(
     stage: &Stage,
     near: &[String],
-) -> anyhow::Result<(conclave_client::Client, Recipient, Events)> {
+) -> Result<(conclave_client::Client, Recipient, Events), BenchError> {
     let nobody = conclave_client::Client::builder().endpoints(near).build()?;
     let password = random_word()?;
     let mut tokens = Vec::new();

@@ -1,4 +1,4 @@
-//! `conclave bench snapshot`: measures what senders notice of a machine that joins.
+//! Measures what senders notice of a machine that joins.
 //!
 //! Three nodes get a large state; then senders keep a pace while a fourth, empty machine joins and
 //! receives a snapshot. The latencies are measured in three parts: before, while the snapshot is
@@ -7,28 +7,28 @@
 //! Always true: everything waits with a limit, and the nodes end with this command. All clients
 //! run in this one process, on the same processors as the nodes: figures are upper bounds.
 
-use std::{process::ExitCode, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use conclave_client::{Client, v1};
-use conclave_core::limits::TEXT_BYTES_MAX;
-use conclave_local_cluster::{Founding, LocalCluster, Options, Ports};
+use conclave_local_cluster::{self as local, ClusterError, Founding, LocalCluster, Ports};
 use futures::{StreamExt as _, TryStreamExt as _, future::try_join_all, stream};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use super::{
+use crate::{
+    Figures, Rows,
+    error::{BenchError, failed},
     limits,
     live::{
         crowd::Board,
         load::{self, Load},
     },
-    stored,
-};
-use crate::{
-    commands::up::words,
-    errors::{CommandError, EXIT_FAILED},
-    output::{self, Format},
+    scratch,
+    sends::stored,
 };
 
 /// Number of nodes that have the state.
@@ -52,40 +52,29 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(25);
 /// Lifetime of the token with which the machine joins.
 const TOKEN_TTL: Duration = Duration::from_secs(3600);
 
-/// Arguments of `bench snapshot`.
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    /// Mebibytes of messages in the state before the measurement
-    #[arg(long, default_value = "64", value_parser = clap::value_parser!(u64).range(1..=16_384))]
-    state_mib: u64,
-    /// Messages per second during the measurement [default: half of the cluster's maximal rate]
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000))]
-    rate: Option<u64>,
-    /// Bytes of snapshots that a node sends per second, 0 for no limit [default: that of `conclave
-    /// serve`]
-    #[arg(long, value_name = "BYTES")]
-    snapshot_bytes_per_second: Option<u64>,
-    /// Number of senders
-    #[arg(long, default_value = "64", value_parser = clap::value_parser!(u64).range(1..=1024))]
-    concurrency: u64,
-    /// Bytes of one message during the measurement
-    #[arg(
-        long,
-        default_value = "100",
-        value_parser = clap::value_parser!(u64).range(32..=TEXT_BYTES_MAX as u64)
-    )]
-    payload: u64,
-    /// Seconds to measure before the machine joins
-    #[arg(long, default_value = "10", value_parser = clap::value_parser!(u64).range(1..=600))]
-    seconds: u64,
-    /// Output format of the result
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+/// What to measure, and how.
+#[derive(Debug)]
+pub struct Options {
+    /// Path of the program `conclave`.
+    pub program: PathBuf,
+    /// Mebibytes of messages in the state before the measurement.
+    pub state_mib: u64,
+    /// Messages per second during the measurement; `None` for half of the cluster's maximal rate.
+    pub rate: Option<u64>,
+    /// Bytes of snapshots that a node sends per second, 0 for no limit; `None` for the default of
+    /// the node.
+    pub snapshot_bytes_per_second: Option<u64>,
+    /// Number of senders.
+    pub concurrency: u64,
+    /// Bytes of one message during the measurement.
+    pub payload: u64,
+    /// Seconds to measure before the machine joins.
+    pub seconds: u64,
 }
 
 /// Figures of the measurement. `streaming_p99_us / quiet_p99_us` is what other users notice.
 #[derive(Debug, Serialize)]
-struct Report {
+pub struct Report {
     snapshot_bytes: u64,
     made_ms: u64,
     sent_ms: u64,
@@ -106,49 +95,44 @@ const QUIET: usize = 1;
 const MAKING: usize = 2;
 const STREAMING: usize = 3;
 
-/// Starts a cluster, measures, ends it, and shows the result.
-pub(super) async fn bench(args: &Args) -> anyhow::Result<ExitCode> {
-    let directory = tempfile::Builder::new()
-        .prefix("conclave-bench-")
-        .tempdir()?;
-    let cluster = start(args, directory.path()).await?;
-    let report = measure(args, &cluster).await?;
-    cluster.stop_all().await.map_err(words)?;
-    match args.output {
-        Format::Json => output::json_line(&serde_json::to_value(&report)?)?,
-        Format::Table => show(&report)?,
-    }
-    Ok(ExitCode::SUCCESS)
+/// Starts a cluster, measures, and ends it.
+///
+/// # Errors
+/// If the cluster does not come up, or the snapshot takes too long.
+pub async fn measure(options: &Options) -> Result<Report, BenchError> {
+    let directory = scratch::directory()?;
+    let cluster = start(options, directory.path()).await?;
+    let report = measure_at(options, &cluster).await?;
+    cluster.stop_all().await?;
+    Ok(report)
 }
 
-async fn start(args: &Args, directory: &std::path::Path) -> anyhow::Result<LocalCluster> {
+async fn start(options: &Options, directory: &Path) -> Result<LocalCluster, BenchError> {
     let variable = |name: &str, value: u64| (format!("CONCLAVE_{name}"), value.to_string());
     let mut variables = vec![variable("LOG_KEEP_ENTRIES", KEEP_ENTRIES)];
-    if let Some(rate) = args.snapshot_bytes_per_second {
+    if let Some(rate) = options.snapshot_bytes_per_second {
         variables.push(variable("SNAPSHOT_BYTES_PER_SECOND", rate));
     }
-    let options = Options {
-        program: std::env::current_exe()?,
+    let nodes = JOINER;
+    let options = local::Options {
+        program: options.program.clone(),
         directory: directory.to_owned(),
-        nodes: JOINER,
+        nodes,
         founders: FOUNDERS,
         founding: Founding::Meeting,
-        ports: Ports::free(JOINER).ok_or_else(|| failed("there are no free ports"))?,
+        ports: Ports::free(nodes).ok_or(ClusterError::NoPorts { nodes })?,
         plain: true,
         environment: (1..=JOINER).map(|node| (node, variables.clone())).collect(),
     };
-    let cluster = LocalCluster::prepare(options).map_err(words)?;
+    let cluster = LocalCluster::prepare(options)?;
     let starting = (1..=FOUNDERS).map(|node| cluster.start_node(node));
-    try_join_all(starting).await.map_err(words)?;
-    cluster
-        .wait_until_caught_up(PATIENCE)
-        .await
-        .map_err(words)?;
+    try_join_all(starting).await?;
+    cluster.wait_until_caught_up(PATIENCE).await?;
     Ok(cluster)
 }
 
-async fn measure(args: &Args, cluster: &LocalCluster) -> anyhow::Result<Report> {
-    let leader = cluster.wait_for_leader(PATIENCE).await.map_err(words)?;
+async fn measure_at(options: &Options, cluster: &LocalCluster) -> Result<Report, BenchError> {
+    let leader = cluster.wait_for_leader(PATIENCE).await?;
     let mut founders: Vec<u64> = (1..=FOUNDERS).collect();
     founders.sort_by_key(|node| *node != leader);
     let endpoints: Vec<String> = founders
@@ -158,23 +142,26 @@ async fn measure(args: &Args, cluster: &LocalCluster) -> anyhow::Result<Report> 
     let nobody = Client::builder().endpoints(endpoints.clone()).build()?;
     let token = join_token(cluster, &nobody).await?;
     const SESSIONS: u64 = 8;
-    let sessions = SESSIONS.min(args.concurrency);
-    let each = args.concurrency.div_ceil(sessions);
+    let sessions = SESSIONS.min(options.concurrency);
+    let each = options.concurrency.div_ceil(sessions);
     let senders = load::pairs(&endpoints, sessions, each).await?;
-    fill(args, &senders).await?;
-    let (board, payload) = (Board::new(), usize::try_from(args.payload)?);
-    let rate = match args.rate {
+    fill(options, &senders).await?;
+    let (board, payload) = (
+        Board::new(),
+        usize::try_from(options.payload).expect("a text is short"),
+    );
+    let rate = match options.rate {
         Some(rate) => rate as f64,
         None => load::rate_max(senders.clone(), payload, &board).await / 2.0,
     };
     let load = Load::start(senders, Some(rate), payload, &board);
     sleep(SETTLE).await;
     load.begin_part(QUIET);
-    sleep(Duration::from_secs(args.seconds)).await;
+    sleep(Duration::from_secs(options.seconds)).await;
     load.begin_part(MAKING);
     cluster.give_token(JOINER, &token);
     let began = Instant::now();
-    cluster.start_node(JOINER).await.map_err(words)?;
+    cluster.start_node(JOINER).await?;
     let first = next_transfer(cluster, leader, |sent| sent.is_some()).await?;
     load.begin_part(STREAMING);
     let made = began.elapsed();
@@ -218,7 +205,7 @@ fn report(
 }
 
 /// Makes the first administrator, and a token with which one machine joins.
-async fn join_token(cluster: &LocalCluster, nobody: &Client) -> anyhow::Result<String> {
+async fn join_token(cluster: &LocalCluster, nobody: &Client) -> Result<String, BenchError> {
     let credential = cluster.operator().ok_or_else(|| failed("no operator"))?;
     let root = limits::lift(cluster, nobody).await?;
     let root = root.with_operator(&credential);
@@ -227,8 +214,8 @@ async fn join_token(cluster: &LocalCluster, nobody: &Client) -> anyhow::Result<S
 }
 
 /// Sends messages until the state has its size.
-async fn fill(args: &Args, senders: &[load::Sender]) -> anyhow::Result<()> {
-    let messages = args.state_mib * 1024 * 1024 / TEXT_BYTES as u64;
+async fn fill(options: &Options, senders: &[load::Sender]) -> Result<(), BenchError> {
+    let messages = options.state_mib * 1024 * 1024 / TEXT_BYTES as u64;
     let sends = (0..messages).zip(senders.iter().cycle());
     let sends = sends
         .map(|(number, (client, to))| async move { client.send(to, small_talk(number)).await });
@@ -292,7 +279,7 @@ async fn next_transfer(
     cluster: &LocalCluster,
     leader: u64,
     holds: impl Fn(&Option<v1::SnapshotTransfer>) -> bool,
-) -> anyhow::Result<Option<v1::SnapshotTransfer>> {
+) -> Result<Option<v1::SnapshotTransfer>, BenchError> {
     let deadline = Instant::now() + TRANSFER_LIMIT;
     while Instant::now() < deadline {
         if let Ok(status) = cluster.status(leader).await {
@@ -310,34 +297,24 @@ async fn next_transfer(
     Err(failed("waited too long for the snapshot"))
 }
 
-fn failed(sentence: &str) -> anyhow::Error {
-    let hint = "run it again on a machine that does nothing else";
-    CommandError::new(EXIT_FAILED, sentence, hint).into()
-}
-
-fn show(report: &Report) -> std::io::Result<()> {
-    let ms = |us: u64| format!("{:.2} ms", us as f64 / 1000.0);
-    let rows = [
-        ("snapshot", crate::progress::bytes(report.snapshot_bytes)),
-        ("made within", format!("{} ms", report.made_ms)),
-        (
-            "sent and installed within",
-            format!("{} ms", report.sent_ms),
-        ),
-        ("load", format!("{:.0} messages/s", report.rate_asked)),
-        ("before it, half answered within", ms(report.quiet_p50_us)),
-        ("before it, 99 % answered within", ms(report.quiet_p99_us)),
-        ("while it is made, half", ms(report.making_p50_us)),
-        ("while it is made, 99 %", ms(report.making_p99_us)),
-        ("while it is on its way, half", ms(report.streaming_p50_us)),
-        ("while it is on its way, 99 %", ms(report.streaming_p99_us)),
-        (
-            "times as long as before",
-            format!("{:.2}", report.p99_factor),
-        ),
-    ];
-    let rows = rows.map(|(name, value)| vec![name.to_owned(), value]);
-    output::table(&["measured", "value"], &rows)
+impl Figures for Report {
+    fn rows(&self) -> Rows {
+        let ms = |us: u64| format!("{:.2} ms", us as f64 / 1000.0);
+        let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / (1024.0 * 1024.0));
+        vec![
+            ("snapshot", mib(self.snapshot_bytes)),
+            ("made within", format!("{} ms", self.made_ms)),
+            ("sent and installed within", format!("{} ms", self.sent_ms)),
+            ("load", format!("{:.0} messages/s", self.rate_asked)),
+            ("before it, half answered within", ms(self.quiet_p50_us)),
+            ("before it, 99 % answered within", ms(self.quiet_p99_us)),
+            ("while it is made, half", ms(self.making_p50_us)),
+            ("while it is made, 99 %", ms(self.making_p99_us)),
+            ("while it is on its way, half", ms(self.streaming_p50_us)),
+            ("while it is on its way, 99 %", ms(self.streaming_p99_us)),
+            ("times as long as before", format!("{:.2}", self.p99_factor)),
+        ]
+    }
 }
 
 #[cfg(test)]
@@ -354,7 +331,7 @@ mod tests {
     #[test]
     fn the_factor_compares_the_slowest_hundredth() {
         let part = |us: u64| {
-            let mut part = super::super::latencies();
+            let mut part = crate::latencies();
             (0..100).for_each(|_| part.saturating_record(us));
             part
         };

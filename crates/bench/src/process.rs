@@ -5,7 +5,7 @@ use std::fs;
 use conclave_local_cluster::LocalCluster;
 
 /// Returns the CPU time of all nodes of a local cluster so far; `None` if it is not known.
-pub(super) fn server_cpu_us(cluster: Option<&LocalCluster>) -> Option<u64> {
+pub(crate) fn server_cpu_us(cluster: Option<&LocalCluster>) -> Option<u64> {
     let cluster = cluster?;
     let nodes = cluster.nodes().into_iter();
     nodes
@@ -14,13 +14,13 @@ pub(super) fn server_cpu_us(cluster: Option<&LocalCluster>) -> Option<u64> {
 }
 
 /// Returns the CPU time of a process so far, in user and system mode.
-pub(super) fn cpu_us(process: &str) -> Option<u64> {
+pub(crate) fn cpu_us(process: &str) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     Some(ticks(&stat)? * 1_000_000 / rustix::param::clock_ticks_per_second())
 }
 
 /// Returns the memory that a process has to itself, and its part of what it shares, in KiB.
-pub(super) fn memory_kib(process: &str) -> Option<u64> {
+pub(crate) fn memory_kib(process: &str) -> Option<u64> {
     pss(&fs::read_to_string(format!("/proc/{process}/smaps_rollup")).ok()?)
 }
 

@@ -17,7 +17,7 @@ use conclave_history::{Action, Event, Recorder, What};
 use conclave_local_cluster::LocalCluster;
 use tokio::{task::JoinSet, time::Instant};
 
-use crate::scratch::random_word;
+use crate::{error::BenchError, scratch::random_word};
 
 /// Number of people who talk; each odd one talks with the next.
 const PEOPLE: u64 = 8;
@@ -65,7 +65,7 @@ pub(super) struct Waited {
 
 impl Load {
     /// Creates the accounts, logs in, and begins to talk.
-    pub(super) async fn begin(cluster: &LocalCluster) -> anyhow::Result<Self> {
+    pub(super) async fn begin(cluster: &LocalCluster) -> Result<Self, BenchError> {
         let people = people(cluster).await?;
         let shared = Arc::new(Shared {
             started: Instant::now(),
@@ -115,7 +115,7 @@ impl Shared {
     }
 }
 
-async fn people(cluster: &LocalCluster) -> anyhow::Result<Vec<Person>> {
+async fn people(cluster: &LocalCluster) -> Result<Vec<Person>, BenchError> {
     let nobody = cluster
         .client_builder()
         .endpoints(cluster.endpoints())

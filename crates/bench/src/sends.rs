@@ -1,17 +1,10 @@
-//! `conclave bench`: measures how many messages a cluster acknowledges.
+//! Measures how many messages a cluster acknowledges.
 //!
 //! Closed loop: every worker waits for its answer before it sends again. Afterwards the stored
 //! messages are counted on every node, so that no figure includes messages that were not stored.
 
-mod failover;
-mod limits;
-mod live;
-mod process;
-mod snapshot;
-
 use std::{
     path::PathBuf,
-    process::ExitCode,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -21,103 +14,75 @@ use std::{
 
 use conclave_client::{
     CallError, Client, OperatorCredential,
-    core::{AccountName, Recipient, limits::TEXT_BYTES_MAX},
+    core::{AccountName, Recipient},
     v1,
 };
-use conclave_local_cluster::{LocalCluster, NODES_MAX};
+use conclave_local_cluster::LocalCluster;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use tokio::{
-    signal::unix::{SignalKind, signal},
     task::JoinSet,
     time::{Instant, sleep},
 };
 
 use crate::{
-    commands::up::{interrupted, words},
-    errors::{
-        CommandError, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PERMISSION, EXIT_UNAVAILABLE,
-        OPERATOR_HINT,
-    },
-    operators,
-    output::{self, Format},
+    Figures, Rows,
+    error::{BenchError, failed},
+    latencies, limits,
+    process::{cpu_us, server_cpu_us},
     scratch::{self, random_bytes, random_word},
-    trust,
 };
-use process::{cpu_us, server_cpu_us};
 
 /// Time before the measurement begins.
 const WARM_UP: Duration = Duration::from_secs(1);
 /// Number of workers that share a session and its connection.
 const WORKERS_PER_SESSION: u64 = 64;
-/// Maximum latency that is told apart, in microseconds; a longer one counts as this one.
-const LATENCY_US_MAX: u64 = 60_000_000;
 /// Longest time that the nodes may take to agree at the end.
 const VERIFY_LIMIT: Duration = Duration::from_secs(20);
 /// Interval between two looks at the stored messages.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Arguments of `bench`.
-#[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct Args {
-    #[command(subcommand)]
-    other: Option<Other>,
-    #[command(flatten)]
-    sends: Sends,
+/// What to measure, and how.
+#[derive(Debug)]
+pub struct Options {
+    /// The measured nodes.
+    pub target: Target,
+    /// Number of messages under way at once.
+    pub concurrency: u64,
+    /// Seconds to measure.
+    pub seconds: u64,
+    /// Bytes of one message.
+    pub payload: u64,
+    /// Whether messages go to all nodes instead of the leader alone.
+    pub spread: bool,
 }
 
-/// Measurements other than sends.
-#[derive(Debug, clap::Subcommand)]
-enum Other {
-    /// Measure how long sending pauses when the leader is killed
-    Failover(failover::Args),
-    /// Measure the streams: memory, delay, slow readers, a dead node
-    Live(live::Args),
-    /// Measure what senders notice of a machine that joins and receives a snapshot
-    Snapshot(snapshot::Args),
-}
-
-/// Options for the measurement of sends.
-#[derive(Debug, clap::Args)]
-struct Sends {
-    /// Number of nodes to start
-    #[arg(long, default_value = "3", value_parser = clap::value_parser!(u64).range(1..=NODES_MAX))]
-    nodes: u64,
-    /// Number of messages under way at once
-    #[arg(long, default_value = "64", value_parser = clap::value_parser!(u64).range(1..=16_384))]
-    concurrency: u64,
-    /// Seconds to measure
-    #[arg(long, default_value = "10", value_parser = clap::value_parser!(u64).range(1..=3600))]
-    seconds: u64,
-    /// Bytes of one message
-    #[arg(
-        long,
-        default_value = "100",
-        value_parser = clap::value_parser!(u64).range(1..=TEXT_BYTES_MAX as u64)
-    )]
-    payload: u64,
-    /// Measure these nodes instead of starting some
-    #[arg(long, value_delimiter = ',', value_name = "LIST")]
-    endpoints: Vec<String>,
-    /// File with an operator's credential for these nodes [default: the one that `conclave operator
-    /// use` has kept]
-    #[arg(long, env = "CONCLAVE_OPERATOR_FILE", value_name = "FILE")]
-    operator_file: Option<PathBuf>,
-    /// Start nodes that talk to clients encrypted
-    #[arg(long, conflicts_with = "endpoints")]
-    tls: bool,
-    /// Send to all nodes instead of the leader alone
-    #[arg(long)]
-    spread: bool,
-    /// Output format of the result
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+/// The nodes that are measured.
+#[derive(Debug)]
+pub enum Target {
+    /// A throw-away cluster on this machine.
+    Local {
+        /// Path of the program `conclave`.
+        program: PathBuf,
+        /// Number of nodes to start.
+        nodes: u64,
+        /// Whether the nodes talk to clients encrypted.
+        tls: bool,
+    },
+    /// Nodes that run already.
+    Running {
+        /// Addresses of the nodes.
+        endpoints: Vec<String>,
+        /// A client of these nodes, without a session.
+        client: Client,
+        /// Credential without which nodes do not report what they hold.
+        operator: OperatorCredential,
+    },
 }
 
 /// Figures of the measurement.
 #[derive(Debug, Serialize)]
-struct Report {
+pub struct Report {
     acked_per_second: f64,
     p50_us: u64,
     p99_us: u64,
@@ -141,99 +106,66 @@ struct Shared {
     unknown: AtomicU64,
 }
 
-/// Measures a cluster.
+/// Measures how many messages the nodes acknowledge.
 ///
 /// # Errors
-/// If the cluster does not come up, or does not hold what it acknowledged.
-pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let mut signals = [
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::terminate())?,
-    ];
-    let measured = async {
-        match &args.other {
-            None => Box::pin(bench(&args.sends)).await,
-            Some(Other::Failover(args)) => Box::pin(failover::bench(args)).await,
-            Some(Other::Live(args)) => Box::pin(live::bench(args)).await,
-            Some(Other::Snapshot(args)) => Box::pin(snapshot::bench(args)).await,
-        }
+/// If the cluster does not come up, or a node does not answer.
+pub async fn measure(options: &Options) -> Result<Report, BenchError> {
+    let (program, nodes, tls) = match &options.target {
+        Target::Local {
+            program,
+            nodes,
+            tls,
+        } => (program, *nodes, *tls),
+        Target::Running {
+            endpoints,
+            client,
+            operator,
+        } => return measure_at(options, None, endpoints.clone(), client, operator).await,
     };
-    tokio::select! {
-        ended = measured => ended,
-        () = interrupted(&mut signals) => Ok(ExitCode::from(EXIT_INTERRUPTED)),
-    }
+    let directory = scratch::directory()?;
+    let cluster = scratch::cluster(program, nodes, tls, directory.path()).await?;
+    let endpoints = cluster.endpoints();
+    let client = cluster
+        .client_builder()
+        .endpoints(endpoints.clone())
+        .build()?;
+    limits::lift(&cluster, &client).await?;
+    let operator = cluster.operator().ok_or_else(|| failed("no operator"))?;
+    let report = measure_at(options, Some(&cluster), endpoints, &client, &operator).await?;
+    cluster.stop_all().await?;
+    Ok(report)
 }
 
-async fn bench(args: &Sends) -> anyhow::Result<ExitCode> {
-    let directory = tempfile::Builder::new()
-        .prefix("conclave-bench-")
-        .tempdir()?;
-    let cluster = match args.endpoints.is_empty() {
-        true => Some(
-            scratch::cluster(args.nodes, args.tls, directory.path())
-                .await
-                .map_err(words)?,
-        ),
-        false => None,
-    };
-    let endpoints = match &cluster {
-        Some(cluster) => cluster.endpoints(),
-        None => args.endpoints.clone(),
-    };
-    let report = measure(args, cluster.as_ref(), endpoints).await?;
-    if let Some(cluster) = &cluster {
-        cluster.stop_all().await.map_err(words)?;
-    }
-    match args.output {
-        Format::Json => output::json_line(&serde_json::to_value(&report)?)?,
-        Format::Table => show(&report)?,
-    }
-    if report.verified {
-        return Ok(ExitCode::SUCCESS);
-    }
-    let sentence = "the nodes do not hold what they acknowledged";
-    let hint = "was somebody else sending? measure a cluster that nobody uses";
-    Err(CommandError::new(EXIT_FAILED, sentence, hint).into())
-}
-
-async fn measure(
-    args: &Sends,
+async fn measure_at(
+    options: &Options,
     cluster: Option<&LocalCluster>,
     endpoints: Vec<String>,
-) -> anyhow::Result<Report> {
-    let builder = match cluster {
-        Some(cluster) => cluster.client_builder(),
-        None => match trust::find(&endpoints, None).await? {
-            Some(authority) => Client::builder().pinned(&authority),
-            None => Client::builder(),
-        },
-    };
-    let nobody = builder.endpoints(endpoints.clone()).build()?;
-    if let Some(cluster) = cluster {
-        limits::lift(cluster, &nobody).await?;
-    }
-    let endpoints = leader_first(&nobody, endpoints).await?;
-    let workers = workers(args, &nobody, &endpoints).await?;
-    let judge = nobody.with_operator(&credential(args, cluster, &endpoints)?);
+    nobody: &Client,
+    operator: &OperatorCredential,
+) -> Result<Report, BenchError> {
+    let endpoints = leader_first(nobody, endpoints).await?;
+    let workers = workers(options, nobody, &endpoints).await?;
+    let judge = nobody.with_operator(operator);
     let before = stored(&judge, &endpoints, |_| true).await?;
     let shared = Arc::new(Shared::default());
     let mut tasks = JoinSet::new();
     for (client, to) in workers {
-        let payload = usize::try_from(args.payload).expect("a text is short");
+        let payload = usize::try_from(options.payload).expect("a text is short");
         tasks.spawn(work(shared.clone(), client, to, "x".repeat(payload)));
     }
     sleep(WARM_UP).await;
     let (began, server_before, client_before) =
         (Instant::now(), server_cpu_us(cluster), cpu_us("self"));
     shared.measure.store(true, Ordering::Relaxed);
-    sleep(Duration::from_secs(args.seconds)).await;
+    sleep(Duration::from_secs(options.seconds)).await;
     shared.measure.store(false, Ordering::Relaxed);
     let (measured, server_after, client_after) =
         (began.elapsed(), server_cpu_us(cluster), cpu_us("self"));
     shared.stop.store(true, Ordering::Relaxed);
     let mut latencies = latencies();
     for part in tasks.join_all().await {
-        latencies.add(part)?;
+        latencies.add(part).expect("all have the same bounds");
     }
     let acked = shared.acked.load(Ordering::Relaxed);
     let most = acked + shared.unknown.load(Ordering::Relaxed);
@@ -249,41 +181,21 @@ async fn measure(
         server_cpu_us_per_message: each(spent(server_after, server_before)),
         client_cpu_us_per_message: each(spent(client_after, client_before)).unwrap_or_default(),
         nodes: endpoints.len() as u64,
-        concurrency: args.concurrency,
-        payload_bytes: args.payload,
+        concurrency: options.concurrency,
+        payload_bytes: options.payload,
         seconds: measured.as_secs_f64(),
         verified: acked > 0 && after.iter().all(|count| right(*count)),
     })
 }
 
-/// Finds the credential that nodes require before they report what they hold.
-fn credential(
-    args: &Sends,
-    cluster: Option<&LocalCluster>,
-    endpoints: &[String],
-) -> Result<OperatorCredential, CommandError> {
-    let found = match (cluster, &args.operator_file) {
-        (Some(cluster), _) => cluster.operator(),
-        (None, Some(file)) => Some(operators::read(file)?),
-        (None, None) => operators::find(endpoints)?,
-    };
-    found.ok_or_else(|| {
-        let sentence = "only an operator is told what the nodes hold in the end";
-        CommandError::new(EXIT_PERMISSION, sentence, OPERATOR_HINT)
-    })
-}
-
 /// Returns the same addresses, that of the leader first.
-async fn leader_first(nobody: &Client, endpoints: Vec<String>) -> anyhow::Result<Vec<String>> {
+async fn leader_first(nobody: &Client, endpoints: Vec<String>) -> Result<Vec<String>, BenchError> {
     let statuses = nobody.cluster_statuses().await;
     let told = |(at, status): (String, Result<_, CallError>)| Some((at, status.ok()?));
     let known: Vec<(String, v1::GetClusterStatusResponse)> =
         statuses.into_iter().filter_map(told).collect();
     let with_leader = known.iter().find(|(_, status)| status.leader_id != 0);
-    let (_, status) = with_leader.ok_or_else(|| {
-        let hint = "look at it with: conclave cluster status";
-        CommandError::new(EXIT_UNAVAILABLE, "no node knows a leader", hint)
-    })?;
+    let (_, status) = with_leader.ok_or(BenchError::NoLeader)?;
     let leader = status.leader_id;
     let its = known.iter().find(|(_, status)| status.node_id == leader);
     let mut endpoints = endpoints;
@@ -294,11 +206,11 @@ async fn leader_first(nobody: &Client, endpoints: Vec<String>) -> anyhow::Result
 
 /// Returns the client and the recipient of every worker.
 async fn workers(
-    args: &Sends,
+    options: &Options,
     nobody: &Client,
     endpoints: &[String],
-) -> anyhow::Result<Vec<(Client, Recipient)>> {
-    let sessions = args.concurrency.div_ceil(WORKERS_PER_SESSION);
+) -> Result<Vec<(Client, Recipient)>, BenchError> {
+    let sessions = options.concurrency.div_ceil(WORKERS_PER_SESSION);
     let (run, password) = (std::process::id(), random_word()?);
     let unique = u32::from_ne_bytes(random_bytes()?);
     let name = |number: u64| format!("bench-{run}-{unique:x}-{number}");
@@ -309,14 +221,14 @@ async fn workers(
     let mut workers = Vec::new();
     for session in 0..sessions {
         let mut own = endpoints.to_vec();
-        if args.spread {
+        if options.spread {
             own.rotate_left(session as usize % endpoints.len());
         }
         let token = nobody.login(&name(session), &password).await?.token;
         let builder = Client::builder().trusting_like(nobody);
         let client = builder.endpoints(own).token(token).build()?;
         let peer = AccountName::new(name(session + 1)).map_err(CallError::from)?;
-        let left = args.concurrency - session * WORKERS_PER_SESSION;
+        let left = options.concurrency - session * WORKERS_PER_SESSION;
         for _ in 0..left.min(WORKERS_PER_SESSION) {
             workers.push((client.clone(), Recipient::Account(peer.clone())));
         }
@@ -350,16 +262,12 @@ async fn work(shared: Arc<Shared>, client: Client, to: Recipient, text: String) 
     latencies
 }
 
-fn latencies() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).expect("these bounds are sound")
-}
-
 /// Returns how many messages every node holds, once all counts are right or the time is over.
-async fn stored(
+pub(crate) async fn stored(
     client: &Client,
     endpoints: &[String],
     right: impl Fn(u64) -> bool,
-) -> anyhow::Result<Vec<u64>> {
+) -> Result<Vec<u64>, BenchError> {
     let deadline = Instant::now() + VERIFY_LIMIT;
     loop {
         let mut counts = Vec::new();
@@ -376,30 +284,34 @@ async fn stored(
     }
 }
 
-fn show(report: &Report) -> std::io::Result<()> {
-    let server = match report.server_cpu_us_per_message {
-        Some(us) => format!("{us:.0} µs"),
-        None => "not known".to_owned(),
-    };
-    let row = |name: &str, value: String| vec![name.to_owned(), value];
-    let rows = [
-        row(
-            "acknowledged per second",
-            format!("{:.0}", report.acked_per_second),
-        ),
-        row("half answered within", format!("{} µs", report.p50_us)),
-        row("99 % answered within", format!("{} µs", report.p99_us)),
-        row("server CPU per message", server),
-        row(
-            "client CPU per message",
-            format!("{:.0} µs", report.client_cpu_us_per_message),
-        ),
-        row(
-            "every message stored on every node",
-            report.verified.to_string(),
-        ),
-    ];
-    output::table(&["measured", "value"], &rows)
+impl Figures for Report {
+    fn rows(&self) -> Rows {
+        let server = match self.server_cpu_us_per_message {
+            Some(us) => format!("{us:.0} µs"),
+            None => "not known".to_owned(),
+        };
+        vec![
+            (
+                "acknowledged per second",
+                format!("{:.0}", self.acked_per_second),
+            ),
+            ("half answered within", format!("{} µs", self.p50_us)),
+            ("99 % answered within", format!("{} µs", self.p99_us)),
+            ("server CPU per message", server),
+            (
+                "client CPU per message",
+                format!("{:.0} µs", self.client_cpu_us_per_message),
+            ),
+            (
+                "every message stored on every node",
+                self.verified.to_string(),
+            ),
+        ]
+    }
+
+    fn holds(&self) -> bool {
+        self.verified
+    }
 }
 
 #[cfg(test)]

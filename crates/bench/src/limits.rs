@@ -7,18 +7,22 @@ use conclave_client::{Client, Freshness, Grant};
 use conclave_local_cluster::LocalCluster;
 use tokio::time::timeout;
 
-use crate::scratch::random_word;
+use crate::{
+    error::{BenchError, failed},
+    scratch::random_word,
+};
 
 /// Longest time until the cluster offers the setup token.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Makes the cluster's first administrator, and lifts all limits of accounts.
-pub(super) async fn lift(cluster: &LocalCluster, nobody: &Client) -> anyhow::Result<Client> {
+pub(crate) async fn lift(cluster: &LocalCluster, nobody: &Client) -> Result<Client, BenchError> {
     let mut tokens = cluster.setup_token();
     // The value is cloned: while the borrow is held, the sender cannot write the next token.
-    let setup = timeout(PATIENCE, tokens.wait_for(Option::is_some))
-        .await??
-        .clone();
+    let setup = match timeout(PATIENCE, tokens.wait_for(Option::is_some)).await {
+        Ok(Ok(setup)) => setup.clone(),
+        Ok(Err(_)) | Err(_) => return Err(failed("waited too long: the setup token")),
+    };
     let grant = Grant::Setup(setup.unwrap_or_default());
     let password = random_word()?;
     nobody.create_account_with("root", &password, grant).await?;

@@ -12,12 +12,13 @@ use tokio::{
 };
 
 use super::{
-    Args, Figures, LOOK_INTERVAL, Rows, Stage,
+    LOOK_INTERVAL, Options, Stage,
     crowd::{Board, Crowd},
     load::Load,
     ms,
     raw::{Pace, read_badly},
 };
+use crate::{Figures, Rows, error::BenchError};
 
 /// Number of readers that read.
 const GOOD: usize = 8;
@@ -26,7 +27,7 @@ const ROOM_RATE: f64 = 400.0;
 
 /// Figures that the head of this file describes.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
+pub struct Report {
     /// Number of slow readers of each of the two kinds.
     slow_readers: u64,
     rate_kept: f64,
@@ -44,7 +45,11 @@ pub(super) struct Report {
     doubled: u64,
 }
 
-pub(super) async fn measure(args: &Args, stage: &Stage, count: u64) -> anyhow::Result<Report> {
+pub(super) async fn measure(
+    options: &Options,
+    stage: &Stage,
+    count: u64,
+) -> Result<Report, BenchError> {
     let bad = usize::try_from(count).expect("it is bounded");
     let near = stage.endpoints(&[stage.leader]);
     let crowd = Crowd::gather(&near, GOOD + 2 * bad).await?;
@@ -58,21 +63,21 @@ pub(super) async fn measure(args: &Args, stage: &Stage, count: u64) -> anyhow::R
         )
         .await?;
     let mut senders = Vec::new();
-    let (sessions, each) = args.senders();
+    let (sessions, each) = options.senders();
     for _ in 0..sessions {
         let sender = crowd.member(&near).await?;
         let copies = usize::try_from(each).expect("it is bounded");
         senders.extend(std::iter::repeat_n((sender, Crowd::room()), copies));
     }
-    let rate = args.rate.map_or(ROOM_RATE, |rate| rate as f64);
-    let load = Load::start(senders, Some(rate), args.payload(), &board);
-    sleep(args.part()).await;
+    let rate = options.rate.map_or(ROOM_RATE, |rate| rate as f64);
+    let load = Load::start(senders, Some(rate), options.payload(), &board);
+    sleep(options.part()).await;
     board
         .times_delays
         .store(true, std::sync::atomic::Ordering::Relaxed);
     let began = Instant::now();
     load.begin_part(1);
-    let memory_before = most_memory(args, stage).await?;
+    let memory_before = most_memory(options, stage).await?;
     let mut without = board.take_delays().await;
     load.begin_part(2);
     let mut tasks = JoinSet::new();
@@ -84,24 +89,25 @@ pub(super) async fn measure(args: &Args, stage: &Stage, count: u64) -> anyhow::R
         let token = crowd.token(GOOD + number).to_owned();
         tasks.spawn(read_badly(stage.cluster.endpoint(stage.host), token, pace));
     }
-    let mut memory_most = most_memory(args, stage).await?;
+    let mut memory_most = most_memory(options, stage).await?;
     // This part is longer than the others: it shows whether memory goes on growing.
-    memory_most = memory_most.max(most_memory(args, stage).await?);
+    memory_most = memory_most.max(most_memory(options, stage).await?);
     let with = board.take_delays().await;
     load.begin_part(0);
     tasks.shutdown().await;
-    let _ = most_memory(args, stage).await?;
+    let _ = most_memory(options, stage).await?;
     board.take_delays().await;
     load.begin_part(1);
-    most_memory(args, stage).await?;
-    without.add(board.take_delays().await)?;
+    most_memory(options, stage).await?;
+    let rest = board.take_delays().await;
+    without.add(rest).expect("all have the same bounds");
     let measured = began.elapsed();
     let took = load.stop().await;
     board.stop();
     let heard = readers.join_all().await;
     let p99 = |histogram: &hdrhistogram::Histogram<u64>| histogram.value_at_quantile(0.99);
     let sent: u64 = took.iter().map(hdrhistogram::Histogram::len).sum();
-    let all = measured + args.part();
+    let all = measured + options.part();
     let ratio = |with: u64, without: u64| with as f64 / without.max(1) as f64;
     let growth = memory_most.saturating_sub(memory_before) as f64;
     Ok(Report {
@@ -122,10 +128,10 @@ pub(super) async fn measure(args: &Args, stage: &Stage, count: u64) -> anyhow::R
 }
 
 /// Returns the maximum memory of the node in one part of the measurement.
-async fn most_memory(args: &Args, stage: &Stage) -> anyhow::Result<u64> {
+async fn most_memory(options: &Options, stage: &Stage) -> Result<u64, BenchError> {
     let began = Instant::now();
     let mut most = 0;
-    while began.elapsed() < args.part() {
+    while began.elapsed() < options.part() {
         most = most.max(stage.memory_kib(stage.host)?);
         sleep(LOOK_INTERVAL * 100).await;
     }

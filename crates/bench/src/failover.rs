@@ -1,11 +1,12 @@
-//! `conclave bench failover`: measures how long sending pauses when the leader is killed.
+//! Measures how long sending pauses when the leader is killed.
 //!
 //! A throw-away cluster is under load; the leader is killed (SIGKILL) again and again, and comes
 //! back each time. A gap is the longest time around a kill in which no message of any sender was
 //! acknowledged.
 
 use std::{
-    process::ExitCode,
+    fmt,
+    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -17,7 +18,7 @@ use conclave_client::{
     CallError, Client,
     core::{AccountName, Recipient},
 };
-use conclave_local_cluster::{LocalCluster, NODES_MAX};
+use conclave_local_cluster::LocalCluster;
 use serde::Serialize;
 use tokio::{
     task::JoinSet,
@@ -25,9 +26,7 @@ use tokio::{
 };
 
 use crate::{
-    commands::up::words,
-    errors::{CommandError, EXIT_FAILED},
-    output::{self, Format},
+    error::BenchError,
     scratch::{self, random_word},
 };
 
@@ -42,32 +41,26 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// Time for which the cluster is quiet before the next kill: elections have no memory of the last.
 const CALM: Duration = Duration::from_millis(500);
 
-/// Arguments of `bench failover`.
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    /// Number of nodes
-    #[arg(long, default_value = "5", value_parser = clap::value_parser!(u64).range(3..=NODES_MAX))]
-    nodes: u64,
-    /// Number of times that the leader is killed
-    #[arg(long, default_value = "20", value_parser = clap::value_parser!(u64).range(1..=10_000))]
-    kills: u64,
-    /// Number of senders
-    #[arg(long, default_value = "8", value_parser = clap::value_parser!(u64).range(1..=64))]
-    senders: u64,
-    /// Pause of each sender between two messages, in milliseconds
-    #[arg(long, default_value = "5", value_parser = clap::value_parser!(u64).range(0..=1000))]
-    pause_ms: u64,
-    /// Start nodes that talk to clients encrypted
-    #[arg(long)]
-    tls: bool,
-    /// Output format
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+/// What to measure, and how.
+#[derive(Debug)]
+pub struct Options {
+    /// Path of the program `conclave`.
+    pub program: PathBuf,
+    /// Number of nodes.
+    pub nodes: u64,
+    /// Number of times that the leader is killed.
+    pub kills: u64,
+    /// Number of senders.
+    pub senders: u64,
+    /// Pause of each sender between two messages.
+    pub pause: Duration,
+    /// Whether the nodes talk to clients encrypted.
+    pub tls: bool,
 }
 
 /// Figures of the measurement.
 #[derive(Debug, Serialize)]
-struct Report {
+pub struct Report {
     kills: u64,
     nodes: u64,
     senders: u64,
@@ -106,55 +99,45 @@ impl Shared {
 ///
 /// # Errors
 /// If the cluster does not come up, or acknowledges nothing for too long.
-pub(super) async fn bench(args: &Args) -> anyhow::Result<ExitCode> {
-    let directory = tempfile::Builder::new()
-        .prefix("conclave-bench-")
-        .tempdir()?;
-    let cluster = scratch::cluster(args.nodes, args.tls, directory.path()).await;
-    let cluster = cluster.map_err(words)?;
+pub async fn measure(options: &Options) -> Result<Report, BenchError> {
+    let (directory, program) = (scratch::directory()?, &options.program);
+    let cluster = scratch::cluster(program, options.nodes, options.tls, directory.path()).await?;
     let shared = Arc::new(Shared::default());
     let mut tasks = JoinSet::new();
-    for (client, to) in senders(&cluster, args.senders).await? {
-        let pause = Duration::from_millis(args.pause_ms);
-        tasks.spawn(send(shared.clone(), client, to, pause));
+    for (client, to) in senders(&cluster, options.senders).await? {
+        tasks.spawn(send(shared.clone(), client, to, options.pause));
     }
     let mut gaps = Vec::new();
-    for _ in 0..args.kills {
+    for _ in 0..options.kills {
         gaps.push(one_kill(&cluster, &shared).await?);
-        cluster.start_all().await.map_err(words)?;
+        cluster.start_all().await?;
     }
     shared.stop.store(true, Ordering::Relaxed);
     tasks.join_all().await;
-    cluster.stop_all().await.map_err(words)?;
+    cluster.stop_all().await?;
     gaps.sort_unstable();
     let (acked, failed) = *shared.acked.lock().unwrap_or_else(PoisonError::into_inner);
-    let report = Report {
-        kills: args.kills,
-        nodes: args.nodes,
-        senders: args.senders,
+    Ok(Report {
+        kills: options.kills,
+        nodes: options.nodes,
+        senders: options.senders,
         gap_p50_ms: quantile_ms(&gaps, 50),
         gap_p90_ms: quantile_ms(&gaps, 90),
         gap_p99_ms: quantile_ms(&gaps, 99),
         gap_max_ms: quantile_ms(&gaps, 100),
         acked,
         failed,
-    };
-    match args.output {
-        Format::Json => output::json_line(&serde_json::to_value(&report)?)?,
-        Format::Table => output::line(&sentence(&report))?,
-    }
-    Ok(ExitCode::SUCCESS)
+    })
 }
 
 /// Kills the leader of a cluster that is whole and calm; returns the gap.
-async fn one_kill(cluster: &LocalCluster, shared: &Shared) -> anyhow::Result<Duration> {
-    let whole = cluster.wait_until_caught_up(READY_LIMIT).await;
-    whole.map_err(words)?;
+async fn one_kill(cluster: &LocalCluster, shared: &Shared) -> Result<Duration, BenchError> {
+    cluster.wait_until_caught_up(READY_LIMIT).await?;
     sleep(CALM).await;
-    let leader = cluster.wait_for_leader(READY_LIMIT).await.map_err(words)?;
+    let leader = cluster.wait_for_leader(READY_LIMIT).await?;
     shared.acks().clear();
     let killed = Instant::now();
-    cluster.kill(leader).await.map_err(words)?;
+    cluster.kill(leader).await?;
     loop {
         sleep(LOOK_INTERVAL).await;
         let acks = shared.acks().clone();
@@ -163,9 +146,7 @@ async fn one_kill(cluster: &LocalCluster, shared: &Shared) -> anyhow::Result<Dur
             return Ok(gap);
         }
         if killed.elapsed() > GAP_MAX {
-            let sentence = format!("nothing was acknowledged for {} s", GAP_MAX.as_secs());
-            let hint = "this is a defect of Conclave: please report it";
-            return Err(CommandError::new(EXIT_FAILED, sentence, hint).into());
+            return Err(BenchError::Stalled { limit: GAP_MAX });
         }
     }
 }
@@ -186,7 +167,10 @@ fn longest_gap(killed: Instant, acks: &[Instant]) -> Option<Duration> {
 }
 
 /// Returns senders with a session and connections of their own, and the recipient of each.
-async fn senders(cluster: &LocalCluster, count: u64) -> anyhow::Result<Vec<(Client, Recipient)>> {
+async fn senders(
+    cluster: &LocalCluster,
+    count: u64,
+) -> Result<Vec<(Client, Recipient)>, BenchError> {
     let nobody = cluster
         .client_builder()
         .endpoints(cluster.endpoints())
@@ -225,18 +209,21 @@ fn quantile_ms(sorted: &[Duration], percent: usize) -> u64 {
     u64::try_from(gap.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn sentence(report: &Report) -> String {
-    format!(
-        "{} kills of the leader of {} nodes: sending pauses for {} ms (median), {} ms (p99), \
-         {} ms (longest); {} acknowledged, {} failed",
-        report.kills,
-        report.nodes,
-        report.gap_p50_ms,
-        report.gap_p99_ms,
-        report.gap_max_ms,
-        report.acked,
-        report.failed
-    )
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "{} kills of the leader of {} nodes: sending pauses for {} ms (median), {} ms (p99), \
+             {} ms (longest); {} acknowledged, {} failed",
+            self.kills,
+            self.nodes,
+            self.gap_p50_ms,
+            self.gap_p99_ms,
+            self.gap_max_ms,
+            self.acked,
+            self.failed
+        )
+    }
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::crowd::{Board, client};
-use crate::{commands::bench::latencies, scratch::random_word};
+use crate::{error::BenchError, latencies, scratch::random_word};
 
 /// Duration of the measurement of the maximal rate, after a warm-up of the same length.
 const FULL_SPEED: Duration = Duration::from_secs(2);
@@ -30,10 +30,10 @@ const FULL_SPEED: Duration = Duration::from_secs(2);
 const PARTS: usize = 4;
 
 /// A sender's client, and its recipient.
-pub(in crate::commands::bench) type Sender = (Client, Recipient);
+pub(crate) type Sender = (Client, Recipient);
 
 /// Senders at work.
-pub(in crate::commands::bench) struct Load {
+pub(crate) struct Load {
     shared: Arc<Shared>,
     tasks: JoinSet<()>,
 }
@@ -48,7 +48,7 @@ struct Shared {
 impl Load {
     /// Starts the senders with this number of messages per second, all together; `None` for as fast
     /// as they can.
-    pub(in crate::commands::bench) fn start(
+    pub(crate) fn start(
         senders: Vec<Sender>,
         rate: Option<f64>,
         payload: usize,
@@ -71,12 +71,12 @@ impl Load {
     }
 
     /// Begins another part of the run.
-    pub(in crate::commands::bench) fn begin_part(&self, part: usize) {
+    pub(crate) fn begin_part(&self, part: usize) {
         self.shared.part.store(part, Ordering::Relaxed);
     }
 
     /// Stops the senders; returns the latencies of answers in each part.
-    pub(in crate::commands::bench) async fn stop(self) -> Vec<Histogram<u64>> {
+    pub(crate) async fn stop(self) -> Vec<Histogram<u64>> {
         self.shared.stop.store(true, Ordering::Relaxed);
         self.tasks.join_all().await;
         let mut took = Vec::new();
@@ -121,11 +121,11 @@ pub(super) fn text(now_us: u64, bytes: usize) -> String {
 
 /// Makes people who send to each other through these nodes; `each` messages of one session are
 /// under way at once.
-pub(in crate::commands::bench) async fn pairs(
+pub(crate) async fn pairs(
     endpoints: &[String],
     sessions: u64,
     each: u64,
-) -> anyhow::Result<Vec<Sender>> {
+) -> Result<Vec<Sender>, BenchError> {
     let nobody = Client::builder().endpoints(endpoints).build()?;
     let password = random_word()?;
     let name = |number: u64| format!("sender{number}");
@@ -145,11 +145,7 @@ pub(in crate::commands::bench) async fn pairs(
 }
 
 /// Measures how many messages per second these senders get acknowledged.
-pub(in crate::commands::bench) async fn rate_max(
-    senders: Vec<Sender>,
-    payload: usize,
-    board: &Arc<Board>,
-) -> f64 {
+pub(crate) async fn rate_max(senders: Vec<Sender>, payload: usize, board: &Arc<Board>) -> f64 {
     let load = Load::start(senders, None, payload, board);
     sleep(FULL_SPEED).await;
     load.begin_part(1);

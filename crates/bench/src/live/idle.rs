@@ -6,11 +6,11 @@ use serde::Serialize;
 use tokio::{runtime::Handle, time::sleep};
 
 use super::{
-    Args, Figures, Rows, Stage,
+    Options, Stage,
     crowd::{Board, Crowd},
     ms, until,
 };
-use crate::commands::bench::latencies;
+use crate::{Figures, Rows, error::BenchError, latencies};
 
 /// Number of messages before the measurement: they fill buffers that are filled only once.
 const WARM_UP_MESSAGES: usize = 50;
@@ -19,7 +19,7 @@ const SETTLE: Duration = Duration::from_secs(3);
 
 /// Figures that the head of this file describes.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
+pub struct Report {
     subscribers: u64,
     memory_before_kib: u64,
     memory_idle_kib: u64,
@@ -37,7 +37,11 @@ pub(super) struct Report {
     cpu_us_per_message: f64,
 }
 
-pub(super) async fn measure(args: &Args, stage: &Stage, count: u64) -> anyhow::Result<Report> {
+pub(super) async fn measure(
+    options: &Options,
+    stage: &Stage,
+    count: u64,
+) -> Result<Report, BenchError> {
     let streams = usize::try_from(count).expect("it is bounded");
     let host = stage.host;
     let endpoints = stage.endpoints(&[stage.leader]);
@@ -47,7 +51,7 @@ pub(super) async fn measure(args: &Args, stage: &Stage, count: u64) -> anyhow::R
     let room = Crowd::room();
     let threads = Handle::current();
     for _ in 0..WARM_UP_MESSAGES {
-        sender.send(&room, "x".repeat(args.payload())).await?;
+        sender.send(&room, "x".repeat(options.payload())).await?;
     }
     // The code paths of streams, too, are warmed up.
     let some = crowd
@@ -70,13 +74,13 @@ pub(super) async fn measure(args: &Args, stage: &Stage, count: u64) -> anyhow::R
     sleep(SETTLE).await;
     let memory_idle = stage.memory_kib(host)?;
     let (began, cpu) = (board.now_us(), stage.cpu_us(host)?);
-    sleep(args.part()).await;
+    sleep(options.part()).await;
     let idle_cpu = (stage.cpu_us(host)? - cpu) as f64 / (board.now_us() - began) as f64;
     let mut last = latencies();
     let mut cpu_messages = 0;
-    for _ in 0..args.messages {
+    for _ in 0..options.messages {
         let (began, cpu) = (board.now_us(), stage.cpu_us(host)?);
-        let sent = sender.send(&room, "x".repeat(args.payload())).await?;
+        let sent = sender.send(&room, "x".repeat(options.payload())).await?;
         let sequence = sent.sequence.0;
         until("a message for all", || board.heard(sequence).0 == count).await?;
         last.saturating_record(board.heard(sequence).1 - began);
@@ -96,11 +100,11 @@ pub(super) async fn measure(args: &Args, stage: &Stage, count: u64) -> anyhow::R
         kib_per_subscriber_after_messages: each(memory_after),
         idle_cpu_percent: idle_cpu * 100.0,
         connect_seconds: connected as f64 / 1e6,
-        messages: args.messages,
+        messages: options.messages,
         last_p50_us: last.value_at_quantile(0.5),
         last_p99_us: last.value_at_quantile(0.99),
         last_max_us: last.max(),
-        cpu_us_per_message: cpu_messages as f64 / args.messages as f64,
+        cpu_us_per_message: cpu_messages as f64 / options.messages as f64,
     })
 }
 

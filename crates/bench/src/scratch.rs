@@ -1,29 +1,35 @@
 //! Starts throw-away clusters for measurements and demonstrations, and makes secrets for their
 //! accounts.
 
-use std::{path::Path, time::Duration};
+use std::{io, path::Path, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use conclave_local_cluster::{ClusterError, Founding, LocalCluster, Options, Ports};
+use tempfile::TempDir;
 
 /// Longest time until the cluster serves.
 const READY_LIMIT: Duration = Duration::from_secs(30);
 
-/// Starts a cluster of this program in `directory`, on ports that are free.
+/// Makes a directory that is removed when it is dropped.
+///
+/// # Errors
+/// If the system makes none.
+pub(crate) fn directory() -> io::Result<TempDir> {
+    tempfile::Builder::new().prefix("conclave-bench-").tempdir()
+}
+
+/// Starts a cluster of nodes of `program` in `directory`, on ports that are free.
 ///
 /// # Errors
 /// If a node does not start or does not serve in time, or too few ports are free.
 pub(crate) async fn cluster(
+    program: &Path,
     nodes: u64,
     tls: bool,
     directory: &Path,
 ) -> Result<LocalCluster, ClusterError> {
-    let program = std::env::current_exe().map_err(|source| ClusterError::File {
-        path: "the program itself".into(),
-        source,
-    })?;
     let options = Options {
-        program,
+        program: program.to_owned(),
         directory: directory.to_owned(),
         nodes,
         founders: nodes,
@@ -39,7 +45,7 @@ pub(crate) async fn cluster(
 ///
 /// # Errors
 /// If the machine gives no random bytes.
-pub(crate) fn random_word() -> anyhow::Result<String> {
+pub(crate) fn random_word() -> io::Result<String> {
     Ok(URL_SAFE_NO_PAD.encode(random_bytes::<16>()?))
 }
 
@@ -47,8 +53,8 @@ pub(crate) fn random_word() -> anyhow::Result<String> {
 ///
 /// # Errors
 /// If it gives none.
-pub(crate) fn random_bytes<const N: usize>() -> anyhow::Result<[u8; N]> {
+pub(crate) fn random_bytes<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes)?;
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
     Ok(bytes)
 }

@@ -8,6 +8,7 @@ use conclave_local_cluster::LocalCluster;
 use tokio::time::{Instant, sleep};
 
 use super::load::{Load, Person, Shared};
+use crate::error::{BenchError, failed};
 
 /// Number of messages on one page.
 const PAGE: usize = 1000;
@@ -25,7 +26,7 @@ pub(super) async fn read(
     cluster: &LocalCluster,
     load: Load,
     limit: Duration,
-) -> anyhow::Result<Proof> {
+) -> Result<Proof, BenchError> {
     cluster.wait_until_caught_up(limit).await?;
     let digests = digests(cluster, limit).await?;
     let shared = &load.shared;
@@ -59,7 +60,7 @@ pub(super) async fn read(
 async fn digests(
     cluster: &LocalCluster,
     limit: Duration,
-) -> anyhow::Result<Vec<v1::GetStateDigestResponse>> {
+) -> Result<Vec<v1::GetStateDigestResponse>, BenchError> {
     let deadline = Instant::now() + limit;
     loop {
         let mut digests: Vec<v1::GetStateDigestResponse> = Vec::new();
@@ -70,10 +71,9 @@ async fn digests(
         if digests.iter().all(|digest| digest.applied_index == first) {
             return Ok(digests);
         }
-        anyhow::ensure!(
-            Instant::now() < deadline,
-            "they do not come to the same place"
-        );
+        if Instant::now() >= deadline {
+            return Err(failed("they do not come to the same place"));
+        }
         sleep(LOOK_INTERVAL).await;
     }
 }
@@ -84,7 +84,7 @@ async fn observe(
     cluster: &LocalCluster,
     node: u64,
     person: &Person,
-) -> anyhow::Result<()> {
+) -> Result<(), BenchError> {
     let min_position = shared.position.load(Ordering::Relaxed);
     let asked_us = shared.now_us();
     let mut messages: Vec<Observed> = Vec::new();

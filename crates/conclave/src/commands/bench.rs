@@ -1,0 +1,344 @@
+//! `conclave bench`: measures a cluster.
+//!
+//! The work is done by [`conclave_bench`]; here are the flags and the result.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use conclave_bench::{Figures, failover, live, sends, snapshot};
+use conclave_client::{Client, OperatorCredential};
+use conclave_core::limits::TEXT_BYTES_MAX;
+use conclave_local_cluster::NODES_MAX;
+
+use crate::{
+    errors::{CommandError, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PERMISSION, OPERATOR_HINT},
+    local_nodes::{MEASURE_AGAIN, interrupted, signals, this_program, without_result},
+    operators,
+    output::{self, Format},
+    trust,
+};
+
+/// Maximum number of subscribers that one node takes.
+const SUBSCRIBERS_MAX: u64 = 9_000;
+
+/// Arguments of `bench`.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    other: Option<Other>,
+    #[command(flatten)]
+    sends: Sends,
+}
+
+/// Measurements other than sends.
+#[derive(Debug, clap::Subcommand)]
+enum Other {
+    /// Measure how long sending pauses when the leader is killed
+    Failover(Failover),
+    /// Measure the streams: memory, delay, slow readers, a dead node
+    Live(Live),
+    /// Measure what senders notice of a machine that joins and receives a snapshot
+    Snapshot(Snapshot),
+}
+
+/// Options for the measurement of sends.
+#[derive(Debug, clap::Args)]
+struct Sends {
+    /// Number of nodes to start
+    #[arg(long, default_value = "3", value_parser = clap::value_parser!(u64).range(1..=NODES_MAX))]
+    nodes: u64,
+    /// Number of messages under way at once
+    #[arg(long, default_value = "64", value_parser = clap::value_parser!(u64).range(1..=16_384))]
+    concurrency: u64,
+    /// Seconds to measure
+    #[arg(long, default_value = "10", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// Bytes of one message
+    #[arg(
+        long,
+        default_value = "100",
+        value_parser = clap::value_parser!(u64).range(1..=TEXT_BYTES_MAX as u64)
+    )]
+    payload: u64,
+    /// Measure these nodes instead of starting some
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    endpoints: Vec<String>,
+    /// File with an operator's credential for these nodes [default: the one that `conclave operator
+    /// use` has kept]
+    #[arg(long, env = "CONCLAVE_OPERATOR_FILE", value_name = "FILE")]
+    operator_file: Option<PathBuf>,
+    /// Start nodes that talk to clients encrypted
+    #[arg(long, conflicts_with = "endpoints")]
+    tls: bool,
+    /// Send to all nodes instead of the leader alone
+    #[arg(long)]
+    spread: bool,
+    /// Output format of the result
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// Arguments of `bench failover`.
+#[derive(Debug, clap::Args)]
+struct Failover {
+    /// Number of nodes
+    #[arg(long, default_value = "5", value_parser = clap::value_parser!(u64).range(3..=NODES_MAX))]
+    nodes: u64,
+    /// Number of times that the leader is killed
+    #[arg(long, default_value = "20", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    kills: u64,
+    /// Number of senders
+    #[arg(long, default_value = "8", value_parser = clap::value_parser!(u64).range(1..=64))]
+    senders: u64,
+    /// Pause of each sender between two messages, in milliseconds
+    #[arg(long, default_value = "5", value_parser = clap::value_parser!(u64).range(0..=1000))]
+    pause_ms: u64,
+    /// Start nodes that talk to clients encrypted
+    #[arg(long)]
+    tls: bool,
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// Arguments of `bench live`.
+#[derive(Debug, clap::Args)]
+struct Live {
+    #[command(flatten)]
+    what: What,
+    /// Number of nodes to start
+    #[arg(long, default_value = "3", value_parser = clap::value_parser!(u64).range(3..=NODES_MAX))]
+    nodes: u64,
+    /// Seconds of each part of a measurement
+    #[arg(long, default_value = "8", value_parser = clap::value_parser!(u64).range(1..=600))]
+    seconds: u64,
+    /// Number of senders besides the measured streams
+    #[arg(long, default_value = "64", value_parser = clap::value_parser!(u64).range(1..=1024))]
+    concurrency: u64,
+    /// Number of messages to the crowd
+    #[arg(long, default_value = "20", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    messages: u64,
+    /// Messages of all senders per second [default: 400; with --delivery half of the cluster's
+    /// maximal rate]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    rate: Option<u64>,
+    /// Bytes of one message
+    #[arg(
+        long,
+        default_value = "100",
+        value_parser = clap::value_parser!(u64).range(32..=TEXT_BYTES_MAX as u64)
+    )]
+    payload: u64,
+    /// Output format of the result
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// The measurement to run.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct What {
+    /// Measure N idle subscribers on one node: memory, CPU, and messages to all of them
+    #[arg(
+        long, num_args = 0..=1, default_missing_value = "5000", value_name = "N",
+        value_parser = clap::value_parser!(u64).range(1..=SUBSCRIBERS_MAX)
+    )]
+    idle: Option<u64>,
+    /// Measure the time from the acknowledgement to the arrival on another node, at half of the
+    /// maximal load
+    #[arg(long)]
+    delivery: bool,
+    /// Measure other readers beside N that stop, and N that read a byte per second
+    #[arg(
+        long, num_args = 0..=1, default_missing_value = "50", value_name = "N",
+        value_parser = clap::value_parser!(u64).range(1..=1000)
+    )]
+    slow: Option<u64>,
+    /// Measure N subscribers of a node that is killed
+    #[arg(
+        long, num_args = 0..=1, default_missing_value = "1000", value_name = "N",
+        value_parser = clap::value_parser!(u64).range(1..=SUBSCRIBERS_MAX)
+    )]
+    storm: Option<u64>,
+}
+
+/// Arguments of `bench snapshot`.
+#[derive(Debug, clap::Args)]
+struct Snapshot {
+    /// Mebibytes of messages in the state before the measurement
+    #[arg(long, default_value = "64", value_parser = clap::value_parser!(u64).range(1..=16_384))]
+    state_mib: u64,
+    /// Messages per second during the measurement [default: half of the cluster's maximal rate]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    rate: Option<u64>,
+    /// Bytes of snapshots that a node sends per second, 0 for no limit [default: that of `conclave
+    /// serve`]
+    #[arg(long, value_name = "BYTES")]
+    snapshot_bytes_per_second: Option<u64>,
+    /// Number of senders
+    #[arg(long, default_value = "64", value_parser = clap::value_parser!(u64).range(1..=1024))]
+    concurrency: u64,
+    /// Bytes of one message during the measurement
+    #[arg(
+        long,
+        default_value = "100",
+        value_parser = clap::value_parser!(u64).range(32..=TEXT_BYTES_MAX as u64)
+    )]
+    payload: u64,
+    /// Seconds to measure before the machine joins
+    #[arg(long, default_value = "10", value_parser = clap::value_parser!(u64).range(1..=600))]
+    seconds: u64,
+    /// Output format of the result
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// Measures a cluster.
+///
+/// # Errors
+/// If the cluster does not come up, or does not hold what it acknowledged.
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let mut signals = signals()?;
+    let measured = async {
+        match &args.other {
+            None => Box::pin(sends(&args.sends)).await,
+            Some(Other::Failover(args)) => Box::pin(failover(args)).await,
+            Some(Other::Live(args)) => Box::pin(live(args)).await,
+            Some(Other::Snapshot(args)) => Box::pin(snapshot(args)).await,
+        }
+    };
+    tokio::select! {
+        ended = measured => ended,
+        () = interrupted(&mut signals) => Ok(ExitCode::from(EXIT_INTERRUPTED)),
+    }
+}
+
+async fn sends(args: &Sends) -> anyhow::Result<ExitCode> {
+    let options = sends::Options {
+        target: target(args).await?,
+        concurrency: args.concurrency,
+        seconds: args.seconds,
+        payload: args.payload,
+        spread: args.spread,
+    };
+    let report = sends::measure(&options).await.map_err(without_result)?;
+    show(args.output, &report)?;
+    if report.holds() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let sentence = "the nodes do not hold what they acknowledged";
+    let hint = "was somebody else sending? measure a cluster that nobody uses";
+    Err(CommandError::new(EXIT_FAILED, sentence, hint).into())
+}
+
+async fn target(args: &Sends) -> anyhow::Result<sends::Target> {
+    if args.endpoints.is_empty() {
+        return Ok(sends::Target::Local {
+            program: this_program()?,
+            nodes: args.nodes,
+            tls: args.tls,
+        });
+    }
+    let endpoints = args.endpoints.clone();
+    let builder = match trust::find(&endpoints, None).await? {
+        Some(authority) => Client::builder().pinned(&authority),
+        None => Client::builder(),
+    };
+    Ok(sends::Target::Running {
+        client: builder.endpoints(endpoints.clone()).build()?,
+        operator: credential(args)?,
+        endpoints,
+    })
+}
+
+/// Finds the credential that nodes require before they report what they hold.
+fn credential(args: &Sends) -> Result<OperatorCredential, CommandError> {
+    let found = match &args.operator_file {
+        Some(file) => Some(operators::read(file)?),
+        None => operators::find(&args.endpoints)?,
+    };
+    found.ok_or_else(|| {
+        let sentence = "only an operator is told what the nodes hold in the end";
+        CommandError::new(EXIT_PERMISSION, sentence, OPERATOR_HINT)
+    })
+}
+
+async fn failover(args: &Failover) -> anyhow::Result<ExitCode> {
+    let options = failover::Options {
+        program: this_program()?,
+        nodes: args.nodes,
+        kills: args.kills,
+        senders: args.senders,
+        pause: Duration::from_millis(args.pause_ms),
+        tls: args.tls,
+    };
+    let report = failover::measure(&options).await.map_err(without_result)?;
+    match args.output {
+        Format::Json => output::json_line(&serde_json::to_value(&report)?)?,
+        Format::Table => output::line(&report.to_string())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn live(args: &Live) -> anyhow::Result<ExitCode> {
+    let options = live::Options {
+        program: this_program()?,
+        question: args.what.question(),
+        nodes: args.nodes,
+        seconds: args.seconds,
+        concurrency: args.concurrency,
+        messages: args.messages,
+        rate: args.rate,
+        payload: args.payload,
+    };
+    let report = live::measure(&options).await.map_err(without_result)?;
+    show(args.output, &report)?;
+    if report.holds() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let sentence = "the streams did not give every message exactly once";
+    Err(CommandError::new(EXIT_FAILED, sentence, MEASURE_AGAIN).into())
+}
+
+impl What {
+    fn question(&self) -> live::Question {
+        if let Some(count) = self.idle {
+            live::Question::Idle(count)
+        } else if let Some(count) = self.slow {
+            live::Question::Slow(count)
+        } else if let Some(count) = self.storm {
+            live::Question::Storm(count)
+        } else {
+            live::Question::Delivery
+        }
+    }
+}
+
+async fn snapshot(args: &Snapshot) -> anyhow::Result<ExitCode> {
+    let options = snapshot::Options {
+        program: this_program()?,
+        state_mib: args.state_mib,
+        rate: args.rate,
+        snapshot_bytes_per_second: args.snapshot_bytes_per_second,
+        concurrency: args.concurrency,
+        payload: args.payload,
+        seconds: args.seconds,
+    };
+    let report = snapshot::measure(&options).await.map_err(without_result)?;
+    show(args.output, &report)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(format: Format, figures: &impl Figures) -> anyhow::Result<()> {
+    match format {
+        Format::Json => output::json_line(&serde_json::to_value(figures)?)?,
+        Format::Table => {
+            let rows = figures.rows().into_iter();
+            let rows: Vec<Vec<String>> = rows
+                .map(|(name, value)| vec![name.to_owned(), value])
+                .collect();
+            output::table(&["measured", "value"], &rows)?;
+        }
+    }
+    Ok(())
+}
