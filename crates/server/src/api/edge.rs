@@ -62,7 +62,7 @@ mod tests {
     use std::{net::SocketAddr, time::Duration};
 
     use conclave_core::Rejection;
-    use conclave_wire::{OperatorCredential, request::token_hash};
+    use conclave_wire::{OperatorCredential, Reason, request::token_hash};
     use tonic::{Code, metadata::MetadataValue};
 
     use super::*;
@@ -150,7 +150,7 @@ mod tests {
             ];
             let call = call(&both);
             let refused = call.credential.session().unwrap_err();
-            assert_eq!(refused.reason(), "SESSION_EXPIRED", "{shown:?}");
+            assert_eq!(refused.reason(), Reason::SessionExpired, "{shown:?}");
             assert_eq!(call.credential.operator(), None, "{shown:?}");
         }
         // A call of gRPC has its key inside.
@@ -175,7 +175,7 @@ mod tests {
             wait_ms: 70,
         };
         let wrong = Problem::WrongAddressee {
-            reason: "WRONG_PORT".to_owned(),
+            reason: Reason::WrongPort,
             sentence: text(),
         };
         let too_old = Rejection::RequestTooOld { last: 7 };
@@ -220,7 +220,7 @@ mod tests {
             assert_eq!(status.code(), code, "{reason}");
             assert_eq!(status.message(), problem.to_string());
             let seen = Problem::from_status(&status);
-            assert_eq!(seen.as_ref().map(Problem::reason), Some(reason));
+            assert_eq!(seen.as_ref().map(|seen| seen.reason().name()), Some(reason));
         }
     }
 }

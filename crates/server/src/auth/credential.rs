@@ -116,8 +116,6 @@ mod tests {
     use axum::http::HeaderValue;
     use conclave_wire::Reason;
 
-    use conclave_wire::Reason;
-
     use super::*;
 
     /// Returns the credential in a header with this value.
